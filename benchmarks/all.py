@@ -23,6 +23,7 @@ SMALL = {
     "submission": ["--impressions=5000"],
     "score": ["--users=20000"],
     "serve": ["--requests=200"],
+    "rank_now": ["--events=100000"],
 }
 
 

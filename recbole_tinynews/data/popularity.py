@@ -8,10 +8,10 @@ never see each other. Public data sets are samples of a site's users, so counter
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,7 +52,7 @@ class Counting(NamedTuple):
     stream: bool = True
 
     @classmethod
-    def of(cls, config: Settings) -> Counting:
+    def of(cls, config: Settings | Mapping[str, Any]) -> Counting:
         """The counters that these settings select."""
         windows = tuple(config["popularity_windows"])
         return cls(windows, config["popularity_delay"], config["popularity_from"] == "stream")
@@ -214,7 +214,7 @@ def count_events(
 
 
 def age_hours(
-    time: NDArray[np.int64],
+    time: NDArray[np.int64] | int,
     first: NDArray[np.int64],
     published: NDArray[np.floating] | None = None,
 ) -> NDArray[np.float64]:
@@ -255,6 +255,8 @@ def window_counts(
 
 def _places(keys: NDArray[np.int64], queries: NDArray[np.int64]) -> NDArray[np.int64]:
     """``np.searchsorted``, faster where queries are the keys or repeat the one before."""
+    if len(queries) < len(keys):  # of a few articles, live
+        return np.searchsorted(keys, queries)
     new = np.append([True], queries[1:] != queries[:-1])[: len(queries)]
     if len(queries) == len(keys) and (queries == keys).all():
         return np.maximum.accumulate(np.where(new, np.arange(len(keys)), 0))

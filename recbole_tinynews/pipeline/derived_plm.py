@@ -51,6 +51,7 @@ def derived_plm(source: str, content: str, how: Deriving, news: NewsDataset) -> 
     columns = [[texts[each] for each in ids] for texts in every if any(texts)]
 
     def trim(folder: Path) -> str:
+        assert at_least is not None
         tokenizer = load_tokenizer(source)
         kept = tokens_to_keep(tokenizer, articles_using(columns, tokenizer, prefix), at_least)
         write_trimmed_plm(source, kept, folder)

@@ -30,7 +30,6 @@ from recbole_tinynews.serving.news_index import Lock
 
 TIME_BITS = 34  # of a key: UTC seconds up to the year 2514
 LATEST = (1 << TIME_BITS) - 1
-ABOVE = np.iinfo(np.int64).max >> 1  # all keys
 RECENT = 10_000  # tallies added since the others were sorted
 AHEAD = 60  # seconds that a client's clock may be ahead
 EARLIER = "Expected at from {} UTC seconds on, since older events are summed up, got {}."
@@ -80,8 +79,8 @@ class LiveCounters:
         self._published: Mapping[str, float] = {}
         self._changing = Lock()
         rows = _summed_up(self._rows(store.tallies()), store.summed_up)
-        parts = _Part.of(rows), _Part.of(rows[:, :0])  # all but the recent, and those
-        self._current = _Snapshot(parts, len(self._articles), {})
+        self._parts = _Part.of(rows), _Part.of(rows[:, :0])  # all but the recent, and those
+        self._everyone: dict[Counting, _Everyone] = {}
 
     def add(
         self,
@@ -165,12 +164,15 @@ class LiveCounters:
         self, counting: Counting, names: Sequence[str], moment: Moment
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Time of each article's first event, and counters ``[names, 2 * windows]``."""
-        current = self._current
-        known, absent = self._articles, -1
-        article = np.fromiter([known.get(n, absent) for n in names], np.int64, len(names))
-        first, counts = current.of_everyone(counting, article, moment.at)
+        parts, known, everyone = self._parts, self._articles, self._everyone.get(counting)
+        article = np.fromiter([known.get(name, -1) for name in names], np.int64, len(names))
+        if everyone is None or everyone.parts is not parts or everyone.at != moment.at:
+            table = np.full((len(known) + 1, 1 + 2 * len(counting.windows)), -1, np.int64)
+            everyone = self._everyone[counting] = _Everyone(parts, moment.at, table)
+        found = everyone.of(article, counting)
+        first, counts = found[:, 0], found[:, 1:]
         user = self._users.get(moment.user, -1) if moment.user else -1
-        rows = [part.of_user(user) for part in current.parts] if user >= 0 else []
+        rows = [part.of_user(user) for part in parts] if user >= 0 else []
         if any(each.size for each in rows):
             own = _Sorted.of(np.concatenate(rows, axis=1))
             clicked = np.zeros(len(self._articles) + 1, bool)
@@ -185,16 +187,14 @@ class LiveCounters:
         tallies = (
             Tally(e.article, e.user, e.time, e.kind == CLICK, e.kind != CLICK) for e in events
         )
-        (old, recent), new = self._current.parts, self._rows(tallies)
-        rows = np.concatenate([recent.tallies.rows, new], axis=1)
+        old, recent = self._parts
+        rows = np.concatenate([recent.tallies.rows, self._rows(tallies)], axis=1)
         if rows.shape[1] > RECENT:
             rows = _summed_up(
                 np.concatenate([old.tallies.rows, rows], axis=1), self._store.summed_up
             )
             old, rows = _Part.of(rows), rows[:, :0]
-        self._current = self._current.with_parts(
-            (old, _Part.of(rows)), len(self._articles), changed=new[0]
-        )
+        self._parts = old, _Part.of(rows)
 
     def _rows(self, tallies: Iterable[Tally]) -> Rows:
         articles, users = self._articles, self._users
@@ -214,7 +214,7 @@ class _Sorted(NamedTuple):
     """Tallies by article and time."""
 
     rows: Rows
-    keys: NDArray[np.int64]  # and one more, above all others
+    keys: NDArray[np.int64]
     running: NDArray[np.int64]  # sums of clicks and exposures
 
     @classmethod
@@ -224,7 +224,7 @@ class _Sorted(NamedTuple):
         rows = rows[:, order]
         running = np.zeros((2, 1 + len(order)), np.int64)
         np.cumsum(rows[3:], axis=1, out=running[:, 1:])
-        return cls(rows, np.append(keys[order], ABOVE), running)
+        return cls(rows, keys[order], running)
 
     def counts(
         self, article: NDArray[np.int64], at: int, counting: Counting
@@ -233,11 +233,6 @@ class _Sorted(NamedTuple):
         known = np.full(len(article), at - counting.delay)
         begin = article << TIME_BITS
         return window_counts(self.keys, self.running, begin, known, counting.windows).T
-
-    def next(self, article: NDArray[np.int64], time: int) -> NDArray[np.int64]:
-        """Time of each article's first event from ``time`` on; above ``LATEST`` without one."""
-        begin = article << TIME_BITS
-        return self.keys[self.keys.searchsorted(begin + max(time, 0))] - begin
 
 
 class _Part(NamedTuple):
@@ -265,72 +260,27 @@ class _Part(NamedTuple):
         return self.tallies.rows[:, self.by_user[start:stop]]
 
 
-class _Table(NamedTuple):
-    """What is known of each article, and of others in a last row, for times ``since .. until``."""
+class _Everyone(NamedTuple):
+    """First events and counts of all users at a time, which requests of one second share.
 
-    since: NDArray[np.int64]  # above ``LATEST``: nothing is known
-    until: NDArray[np.int64]
-    first: NDArray[np.int64]  # time of the first event
-    counts: NDArray[np.int64]  # clicks and exposures of all users, [articles, 2 * windows]
+    ``table`` has a row for each article, -1 until it is asked for, and a last one for others.
+    """
 
-    @classmethod
-    def empty(cls, articles: int, counters: int) -> _Table:
-        since, until, first = np.full((3, articles + 1), LATEST + 1)
-        return cls(since, until, first, np.zeros((articles + 1, counters), np.int64))
+    parts: tuple[_Part, _Part]
+    at: int
+    table: NDArray[np.int64]
 
-
-class _Snapshot:
-    """Tallies, and what was looked up in them: readers share it, and never change the tallies."""
-
-    def __init__(
-        self, parts: tuple[_Part, _Part], articles: int, tables: dict[Counting, _Table]
-    ) -> None:
-        self.parts, self._articles, self._tables = parts, articles, tables
-        self._filling = Lock()
-
-    def of_everyone(
-        self, counting: Counting, article: NDArray[np.int64], at: int
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Time of the first event, and clicks and exposures ``[articles, 2 * windows]``."""
-        article = np.where(article < 0, self._articles, np.minimum(article, self._articles))
-        with self._filling:
-            if counting not in self._tables:
-                table = _Table.empty(self._articles, 2 * len(counting.windows))
-                self._tables[counting] = table
-            table = self._tables[counting]
-            missing = (table.since[article] > at) | (table.until[article] < at)
-            if missing.any():
-                wanted = np.unique(article[missing])
-                found = self._look_up(counting, wanted, at)
-                for column, values in zip(table, found, strict=True):
-                    column[wanted] = values
-            return table.first[article], table.counts.take(article, axis=0)
-
-    def _look_up(self, counting: Counting, article: NDArray[np.int64], at: int) -> _Table:
-        table = _Table.empty(len(article) - 1, 2 * len(counting.windows))
-        table.since[:] = at
-        for part in self.parts:
-            np.add(table.counts, part.tallies.counts(article, at, counting), out=table.counts)
-            np.minimum(table.first, part.first(article), out=table.first)
-            for hours in (0, *counting.windows):
-                if hours is not None:  # until the next event enters or leaves the window
-                    late = counting.delay + int(hours * HOUR)
-                    changed = part.tallies.next(article, at - late) + late
-                    np.minimum(table.until, changed, out=table.until)
-        return table
-
-    def with_parts(
-        self, parts: tuple[_Part, _Part], articles: int, changed: NDArray[np.int64]
-    ) -> _Snapshot:
-        """Other tallies; what is known of articles that have not changed is kept."""
-        tables = {}
-        with self._filling:
-            for counting, old in self._tables.items():
-                table = tables[counting] = _Table.empty(articles, old.counts.shape[1])
-                for column, values in zip(table, old, strict=True):
-                    column[: self._articles] = values[:-1]
-                table.since[changed] = LATEST + 1
-        return _Snapshot(parts, articles, tables)
+    def of(self, article: NDArray[np.int64], counting: Counting) -> NDArray[np.int64]:
+        """Time of the first event, clicks and exposures, ``[articles, 1 + 2 * windows]``."""
+        article = np.minimum(article, len(self.table) - 1)
+        found = self.table[article]
+        if found.min(initial=0) < 0:
+            missing = np.unique(article[found[:, 0] < 0])
+            counts = sum(part.tallies.counts(missing, self.at, counting) for part in self.parts)
+            first = np.minimum(*(part.first(missing) for part in self.parts))
+            self.table[missing] = np.column_stack([first, counts])
+            found = self.table[article]
+        return found
 
 
 def _summed_up(rows: Rows, before: int) -> Rows:

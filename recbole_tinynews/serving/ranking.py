@@ -295,7 +295,7 @@ class Ranker:
         if self.engine.counting is None:
             raise ValueError(
                 "at expects a recommender that was trained with popularity, and this one ranks by "
-                "text alone. Train one with --popularity=added."
+                "text alone when it is loaded. Train one with --popularity=added."
             )
         if self.counters is None:
             raise ValueError("at expects counters: load(folder, store=FILE), or give it some.")
@@ -371,7 +371,7 @@ class Ranker:
         """Ids of the added articles, in order."""
         return self._index.shelf.ids
 
-    def __contains__(self, news_id: str) -> bool:
+    def __contains__(self, news_id: object) -> bool:
         """Whether an article with this id was added."""
         return news_id in self._index.shelf.rows
 

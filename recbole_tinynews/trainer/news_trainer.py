@@ -86,9 +86,9 @@ class NewsTrainer(ImpressionEvaluation):
         self._state: TrainingState | None = None
 
     def _build_optimizer(self, **kwargs: Any) -> torch.optim.Optimizer:
-        groups = parameter_groups(
-            self.learners, self.config["learning_rate"], self.config["plm_learning_rate"]
-        )
+        static = self.config["num_hidden_layers"] == 0  # vectors of tokens are no layers
+        plm_rate = None if static else self.config["plm_learning_rate"]
+        groups = parameter_groups(self.learners, self.config["learning_rate"], plm_rate)
         optimizer = super()._build_optimizer(params=groups, **kwargs)
         for group in optimizer.param_groups:
             if "amsgrad" in group:  # RecBole's Adam has no argument for it

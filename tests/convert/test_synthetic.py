@@ -377,6 +377,11 @@ def test_the_command_says_that_the_data_are_synthetic(tmp_path: Path) -> None:
     assert oracle["settings"]["seed"] == 9
     assert oracle["settings"]["impressions"] == 80
     assert set(oracle["test"]) == {"auc", "mrr", "ndcg@5", "ndcg@10", "impressions", "skipped"}
+    assert "from_now" not in oracle
+    assert main([f"--output={tmp_path}", *sizes, "--valid-impressions=20", "--moving"]) == 0
+    oracle = json.loads((tmp_path / "oracle.json").read_text())
+    assert oracle["log_odds_weights"]["popularity"] > 0
+    assert oracle["from_now"]["test"]["auc"] < oracle["test"]["auc"]
 
 
 @pytest.fixture(scope="module")

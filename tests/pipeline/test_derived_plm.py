@@ -52,6 +52,7 @@ def test_a_student_without_layers_is_trained_and_served(tiny: Tiny, tmp_path: Pa
         num_hidden_layers=0,
         num_teachers=1,
         news_dim=32,
+        plm_learning_rate=1e-5,  # of layers
         checkpoint_dir=str(tmp_path / "saved"),
     )
     run = run_of(config)
@@ -68,6 +69,8 @@ def test_a_student_without_layers_is_trained_and_served(tiny: Tiny, tmp_path: Pa
         for name in artifacts["finetune_teacher"].weights.load()
     ]
     assert any(layers)
+    groups = run.factory.trainer(config, run.model(system(config)), teachers=None).optimizer
+    assert {group["lr"] for group in groups.param_groups} == {config["learning_rate"]}
     model = run.model(system(config)).eval()
     with torch.no_grad():
         want = model.encode_news(torch.arange(1, NEWS + 1))

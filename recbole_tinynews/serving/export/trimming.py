@@ -102,7 +102,7 @@ def trim(
     with whole_folder(output) as unfinished:
         save_weights(engine.model.state_dict(), unfinished / WEIGHTS)
         _write(folder, unfinished, kept, {**settings, "vocabulary_min_articles": min_articles})
-    if metrics:
+    if data is not None and metrics:
         metrics["after"] = metrics_of(load_reader(output, model=model).engine, data, "after")
     return Trimmed(output, len(kept), len(tokenizer), len(losing), int(losing.sum()), metrics)
 

@@ -124,9 +124,10 @@ async def top(question: TopQuestion, newsroom: Room) -> Response:
 
 def _answer(name: str, ranked: list[dict[str, Any]], answer: Answer) -> Response:
     # bypasses FastAPI's validation of every field, which took longer than ranking
-    parts = answer.contributions and [each._asdict() for each in answer.contributions]
     content = {"recommender": name, "ranked": ranked, "click_weights": answer.click_weights}
-    return AsciiResponse({**content, "contributions": parts})
+    parts = answer.contributions
+    content["contributions"] = None if parts is None else [each._asdict() for each in parts]
+    return AsciiResponse(content)
 
 
 @router.post("/events", response_model=EventsAdded, responses=FAILURES, tags=["events"])

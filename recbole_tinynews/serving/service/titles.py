@@ -30,7 +30,7 @@ class TitleSearch:
     def __len__(self) -> int:
         return len(self._titles)
 
-    def __contains__(self, news_id: str) -> bool:
+    def __contains__(self, news_id: object) -> bool:
         return news_id in self._titles
 
     def title(self, news_id: str) -> str:

@@ -150,7 +150,9 @@ def started(folder: Path, *arguments: str | Path) -> tuple[subprocess.Popen[str]
     process = subprocess.Popen(
         [*words, f"--news={news}", "--port=0"], stdout=subprocess.PIPE, text=True
     )
-    threading.Timer(SECONDS, process.kill).start()
+    alarm = threading.Timer(SECONDS, process.kill)
+    alarm.daemon = True  # pytest does not wait for it
+    alarm.start()
     assert process.stdout is not None
     return process, next(line.split()[1] for line in process.stdout if "serving" in line)
 
