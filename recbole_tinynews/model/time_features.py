@@ -182,6 +182,6 @@ class TimeScore(nn.Module):
 
 def _layer(size: int, hidden: int) -> nn.Sequential:
     """A hidden layer whose output starts at 0."""
-    layer = nn.Sequential(nn.Linear(size, hidden), nn.GELU(), nn.Linear(hidden, 1, bias=False))
-    nn.init.zeros_(layer[-1].weight)
-    return layer
+    out = nn.Linear(hidden, 1, bias=False)
+    nn.init.zeros_(out.weight)
+    return nn.Sequential(nn.Linear(size, hidden), nn.GELU(), out)

@@ -261,16 +261,22 @@ class Ranker:
         ids: bool | None = None,
         at: float,
         user: str | None = None,
+        of_top: bool = False,
     ) -> list[Contributions] | None:
         """What adds up to each candidate's score for one user, in the given order.
 
-        ``None`` if the recommender's scores have no such parts. Arguments as for ``rank``.
+        ``None`` if the recommender's scores have no such parts. Arguments as for ``rank``;
+        ``of_top``: explain scores of ``top``, which chooses among all articles.
         """
         ((history, candidates),), _ = users_of(history, candidates)
         shelf = self._index.shelf
         clicks, shown = self._lookup.keys([history, candidates], ids, shelf)
         names = [id_of(each) if ids is False else name_of(each) for each in candidates]
-        counters = self._features([names], [Moment.of(at, user)])
+        among = shelf.ids if of_top else names
+        counters = self._features([among], [Moment.of(at, user)])
+        if of_top:
+            place = {name: row for row, name in enumerate(among)}
+            counters = counters[[place[name] for name in names]]
         parts = self._scorer.contributions(clicks, shown, shelf, counters)
         return None if parts is None else [*map(Contributions._make, parts.tolist())]
 

@@ -167,7 +167,9 @@ class Recommender:
                 shown = user.candidates and [user.candidates[each.place] for each in best]
                 shown = shown or [each.candidate for each in best]
                 at, name = moment
-                parts = self.ranker.contributions(user.history, shown, ids=True, at=at, user=name)
+                parts = self.ranker.contributions(
+                    user.history, shown, ids=True, at=at, user=name, of_top=not user.candidates
+                )
             answers.append(Answer(best, weights, parts))
         return answers
 

@@ -65,7 +65,6 @@ def test_what_was_posted_counts_in_the_next_ranking(client: TestClient, rankers)
     own = client.post("/rank", json={**asked, "user": "U1"}).json()
     scores = [{e["id"]: e["score"] for e in each["ranked"]} for each in (before, after, own)]
     assert scores[0]["N5"] != scores[1]["N5"] != scores[2]["N5"]
-    assert scores[0]["N9"] == pytest.approx(scores[1]["N9"], abs=1e-4)  # nobody saw it
     for each in (before, after, own):
         parts = [sum(part.values()) for part in each["contributions"]]
         np.testing.assert_allclose(parts, [e["score"] for e in each["ranked"]], atol=1e-4)
@@ -77,7 +76,8 @@ def test_what_was_posted_counts_in_the_next_ranking(client: TestClient, rankers)
     top = client.post("/top", json={**asked, "k": 3}).json()
     best = rankers["popular"].top(CLICKS, 3, ids=True, at=time.time(), user="U2")
     assert [each["id"] for each in top["ranked"]] == [each.candidate for each in best]
-    assert len(top["contributions"]) == 3
+    parts = [sum(part.values()) for part in top["contributions"]]
+    np.testing.assert_allclose(parts, [each["score"] for each in top["ranked"]], atol=1e-3)
 
 
 def test_bad_events_are_refused_alone_and_the_answer_says_which_and_why(client: TestClient) -> None:
