@@ -22,7 +22,7 @@ class TimeBoosted(TimeAndTitle):
         super().__init__(config, dataset)
         try:
             from lightgbm import LGBMRanker
-        except ImportError as error:
+        except (ImportError, OSError) as error:  # it needs libgomp
             raise ImportError(
                 "TimeBoosted expects LightGBM, which is not installed. "
                 'Run pip install "recbole-tinynews[boosting]".'
