@@ -16,6 +16,7 @@ pytestmark = pytest.mark.skipif(
 )
 # pages whose Python other tests run, or `test_sessions.py` does
 RUN_BY = {
+    "docs/install.md": "tests/recbole_models/test_entry_points.py",
     "docs/extending.md": "tests/test_extending.py",
     "docs/serving.md": "tests/serving/test_docs.py",
     "docs/tutorials/live_counters.md": "tests/serving/test_docs.py",

@@ -1,4 +1,4 @@
-"""RecBole's own entry points beside the package, with the libraries of the extra ``recbole``."""
+"""RecBole's own entry points as docs/install.md starts them, with the extra ``recbole``."""
 
 from __future__ import annotations
 
