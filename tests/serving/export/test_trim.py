@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from exports import exported_scores, ranked_scores, texts
+from exports import exported_scores, needs_onnx, needs_sentence_transformers, ranked_scores, texts
 from tiny import Tiny
 from transformers import AutoConfig
 
@@ -48,7 +48,11 @@ def test_a_trimmed_recommender_encodes_texts_of_kept_tokens_as_before(
 
 @pytest.mark.parametrize(
     ("to", "how"),
-    [("hf", "setting"), ("sentence-transformers", "command"), ("onnx", "command")],
+    [
+        ("hf", "setting"),
+        pytest.param("sentence-transformers", "command", marks=needs_sentence_transformers),
+        pytest.param("onnx", "command", marks=needs_onnx),
+    ],
 )
 def test_exports_keep_the_trimmed_vocabulary(
     to: str, how: str, trimmed: Path, finished_folder: Callable[..., Path], tmp_path: Path
