@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
@@ -23,22 +22,6 @@ def apply() -> None:
         if name not in vars(np):  # with hasattr, numpy would warn about these names
             setattr(np, name, scalar)
     ForkingPickler.register(torch.Generator, _sent)
-
-
-def allow_recbole_entry_points() -> None:
-    """Make ``recbole.quick_start``, ``HyperTuning`` and the case study run on current libraries.
-
-    For RecBole's own scripts, which need the extra ``recbole``; ours need neither. From here on
-    ``torch.load`` unpickles, as RecBole's checkpoints require: load only files that you trust.
-    """
-    from recbole.config import Config
-
-    from recbole_tinynews.recbole_models import patches
-
-    apply()
-    patches.apply()
-    Config.compatibility_settings = lambda self: None  # names that numpy 2 does not have
-    os.environ["TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"] = "1"
 
 
 def _sent(generator: torch.Generator) -> tuple[Any, ...]:

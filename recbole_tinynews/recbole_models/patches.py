@@ -14,13 +14,17 @@ The two patches here are applied only where RecBole fails without them.
 
 from __future__ import annotations
 
+import os
 from types import SimpleNamespace
 from typing import Any
 
 import torch
+from recbole.config import Config
 from recbole.model.general_recommender import Pop
 from scipy.sparse import dok_matrix
 from torch import Tensor
+
+from recbole_tinynews import compat
 
 
 def apply() -> None:
@@ -29,6 +33,18 @@ def apply() -> None:
         dok_matrix._update = _update
     if _pop_loses_clicks():
         Pop.calculate_loss = _count_every_click
+
+
+def allow_recbole_entry_points() -> None:
+    """Make ``recbole.quick_start``, ``HyperTuning`` and the case study run on current libraries.
+
+    For RecBole's own scripts, which need the extra ``recbole``; ours need neither. From here on
+    ``torch.load`` unpickles, as RecBole's checkpoints require: load only files that you trust.
+    """
+    compat.apply()
+    apply()
+    Config.compatibility_settings = lambda self: None  # names that numpy 2 does not have
+    os.environ["TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"] = "1"
 
 
 def _update(self: Any, entries: dict[tuple[int, int], float]) -> None:

@@ -18,8 +18,8 @@ pytestmark = [
 ]
 
 SCRIPT = """
-from recbole_tinynews import compat
-compat.allow_recbole_entry_points()
+from recbole_tinynews.recbole_models.patches import allow_recbole_entry_points
+allow_recbole_entry_points()
 from recbole.quick_start import load_data_and_model, objective_function, run_recbole
 from recbole.trainer import HyperTuning
 from recbole.utils.case_study import full_sort_topk
