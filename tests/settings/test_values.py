@@ -41,7 +41,7 @@ def test_what_design_allows_is_allowed(name: str, value: Any) -> None:
         ("use_cache", 1, "one of auto, true, false"),
         ("negatives", 0, "an int from 1 to"),
         ("negatives", True, "an int from 1"),
-        ("num_hidden_layers", 0, "an int from 1 to 1,000 or ~"),
+        ("num_hidden_layers", -1, "an int from 0 to 1,000 or ~"),
         ("finetune_layers", "al", "Did you mean all?"),
         ("finetune_layers", -1, "an int >= 0 or all"),
         ("plm_dropout", 1.0, "< 1"),
