@@ -15,8 +15,9 @@ for script in sys.argv[1:]:
     folder, sys.argv = script.rpartition("/")[0], [script, "--help"]
     sys.path.insert(0, folder)
     try:
-        with contextlib.redirect_stdout(io.StringIO()) as told:
+        with contextlib.redirect_stdout(io.StringIO()):
             runpy.run_path(script, run_name="__main__")
+        continue  # a module of others, without a command
     except SystemExit as end:
         if not end.code:
             continue
