@@ -24,7 +24,6 @@ from recbole_tinynews.data.fields import (
 )
 from recbole_tinynews.data.impressions import ArticleFacts, Impressions, clicks_of
 from recbole_tinynews.data.negatives import ImpressionNegatives, random_bits
-from recbole_tinynews.data.popularity import context_of, with_context
 from recbole_tinynews.processes.group import ALONE, Group
 from recbole_tinynews.processes.sharding import shard_slice
 from recbole_tinynews.settings.protocol import Settings
@@ -123,7 +122,7 @@ class ClickDataLoader(TrainDataLoader):
         user_id, timestamp: ``[batch]``.
         history: ``[batch, history_length]``, newest clicks, padded in front with 0.
         candidates: ``[batch, 1 + negatives]``, the clicked article **first**.
-        candidate_features: ``[batch, 1 + negatives, features]``, if any.
+        candidate_features: ``[batch, 1 + negatives, features + context]``, if any.
         click_counters: ``[batch, history_length, 2]``, if read.
         label: ``[batch]``, index of the clicked article: 0.
     """
@@ -245,19 +244,19 @@ def _features_at(
 ) -> dict[str, Tensor]:
     """Features of candidates at ``positions``, and counters of the clicks of ``rows``, if any.
 
-    The context of its impression follows the features of a candidate. Positions are those of all
-    candidates of ``rows``, or ``[rows, some candidates]``.
+    Positions are those of all candidates of ``rows``, or ``[rows, some candidates]``.
     """
     fields = {}
-    if impressions.features is not None:
-        of_all, values = impressions.candidates, impressions.features.values
-        whole, sizes = np.asarray(values[of_all.positions(rows)]), of_all.lengths_of(rows)
-        if positions.ndim == 1:
-            both = with_context(whole, sizes)
-        else:
-            context = np.repeat(context_of(whole, sizes)[:, None], positions.shape[1], axis=1)
-            both = np.concatenate([values[positions], context], axis=-1)
-        fields[CANDIDATE_FEATURES] = torch.from_numpy(both)
+    if (features := impressions.features) is not None:
+        values = np.ascontiguousarray(features.values[positions], dtype=np.float32)
+        if features.context is not None:
+            context = features.context[rows]
+            if positions.ndim == 1:
+                context = np.repeat(context, impressions.candidates.lengths_of(rows), axis=0)
+            else:
+                context = np.repeat(context[:, None], positions.shape[1], axis=1)
+            values = np.concatenate([values, context], axis=-1)
+        fields[CANDIDATE_FEATURES] = torch.from_numpy(values)
     if impressions.click_counters is not None:
         fields[CLICK_COUNTERS] = torch.from_numpy(impressions.click_counters.newest(rows, width))
     return fields

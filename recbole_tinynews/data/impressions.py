@@ -13,10 +13,19 @@ UNLABELLED = -1
 
 
 class CandidateFeatures(NamedTuple):
-    """Features of candidates, by ``names``: float32 ``values [candidates.values, features]``."""
+    """Features of candidates, by ``names``: float32 ``values [candidates.values, features]``.
+
+    ``context [impressions, size]``, if any, follows the values of each candidate in a batch.
+    """
 
     names: tuple[str, ...]
     values: NDArray[np.float32]
+    context: NDArray[np.float32] | None = None
+
+    def between(self, start: int, stop: int, places: slice) -> CandidateFeatures:
+        """Those of impressions ``start .. stop - 1``, whose candidates are at ``places``."""
+        context = None if self.context is None else self.context[start:stop]
+        return CandidateFeatures(self.names, self.values[places], context)
 
 
 class Impressions(NamedTuple):
@@ -80,7 +89,7 @@ class Impressions(NamedTuple):
             self.history.between(start, stop),
             self.candidates.between(start, stop),
             self.labels[places],
-            features and features._replace(values=features.values[places]),
+            features and features.between(start, stop, places),
             clicks and clicks.between(start, stop),
         )
 

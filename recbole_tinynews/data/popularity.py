@@ -25,6 +25,7 @@ from recbole_tinynews.settings.stage_names import FINETUNE_TEACHER
 
 CACHE_FORMAT = "popularity 1"  # raise it when the meaning of the cached arrays changes
 HOUR = 3600  # seconds
+CONTEXTS_AT_ONCE = 50_000  # impressions
 BLOCK = 2_000_000  # candidates sorted at once: about 0.4 GB
 
 
@@ -98,10 +99,27 @@ def popularity_features(
 ) -> CandidateFeatures:
     """Age and counters of every candidate of a log, memory-mapped if there is a cache.
 
-    The first ``training`` impressions are those of training; ``cache`` is a folder and a digest of
-    the log; ``published`` as in ``count_events``.
+    With the context of each impression (``context_of``). The first ``training`` impressions are
+    those of training; ``cache`` is a folder and a digest of the log; ``published`` as in
+    ``count_events``.
     """
-    return _features(log, counting, log.rows if counting.stream else training, published, cache)
+    counted = log.rows if counting.stream else training
+    features = _features(log, counting, counted, published, cache)
+    sizes, offsets = log.candidates.lengths, log.candidates.offsets
+
+    def make() -> Arrays:
+        blocks = [slice(a, a + CONTEXTS_AT_ONCE) for a in range(0, log.rows, CONTEXTS_AT_ONCE)]
+        parts = [
+            context_of(features.values[offsets[rows.start] :][: sizes[rows].sum()], sizes[rows])
+            for rows in blocks
+        ]
+        return {"context": np.concatenate(parts)}
+
+    if cache is None:
+        return features._replace(context=make()["context"])
+    folder, content = cache
+    key = content_key([CACHE_FORMAT, content, repr(counting)])
+    return features._replace(context=cached_arrays(folder, "context", key, make)["context"])
 
 
 def click_counters(

@@ -291,7 +291,7 @@ def test_a_training_sample_has_the_time_and_the_features_of_its_own_candidates(d
     assert isinstance(train.inter_feat.features.values, np.memmap)  # a view: nothing was copied
     found = epoch_of(ClickDataLoader(train.config, train), 1)
     features = found["candidate_features"]
-    assert features.shape == (*found["candidates"].shape, 2 + 3)  # and the context of each
+    assert features.shape == (*found["candidates"].shape, 2)
     assert features.dtype == torch.float32
     assert torch.equal(features[..., 0].long(), found["candidates"])
     assert torch.equal(features[..., 1].long(), found["timestamp"][:, None].expand(-1, 6))

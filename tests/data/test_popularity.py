@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from random_logs import HOUR, Log, impressions_of, logs
 
+from recbole_tinynews.data import popularity
 from recbole_tinynews.data.popularity import (
     Counting,
     click_counters,
@@ -129,9 +130,11 @@ def test_features_are_cached_by_log_and_settings_and_mapped(tmp_path: Path) -> N
             cached = popularity_features(shown, counting, 6, cache=(tmp_path, "log"))
             assert cached.names == counting.names == plain.names
             assert (cached.values == plain.values).all()
+            assert (cached.context == plain.context).all()
         assert isinstance(cached.values, np.memmap)
     popularity_features(shown, Counting(), 6, cache=(tmp_path, "another log"))
-    assert len([path for path in tmp_path.iterdir() if path.is_dir()]) == 4
+    kinds = [path.name.partition("-")[0] for path in tmp_path.iterdir() if path.is_dir()]
+    assert sorted(kinds) == ["context"] * 4 + ["popularity"] * 4
 
 
 @given(st.lists(st.lists(st.integers(0, 50), min_size=0, max_size=4), max_size=5))
@@ -146,3 +149,18 @@ def test_the_context_of_an_impression_is_the_mean_of_its_own_candidates(rows: li
         for v in row
     ]
     np.testing.assert_allclose(found, np.array(plain).reshape(-1, 5), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("block", [1, 2, 100])
+def test_contexts_of_a_log_are_those_of_its_impressions(block: int, monkeypatch) -> None:
+    """A block that starts at another impression's candidates would shift all after it."""
+    log = impressions_of(
+        [(3, 1, [(1, 0), (2, 1)]), (4, 2, [(2, 0)]), (9, 3, [(1, 1), (2, 0), (3, 0)])]
+    )
+    monkeypatch.setattr(popularity, "CONTEXTS_AT_ONCE", block)
+    found = popularity_features(log, Counting((2, None)), log.rows)
+    sizes = log.candidates.lengths
+    both = np.concatenate([found.values, np.repeat(found.context, sizes, axis=0)], axis=1)
+    np.testing.assert_array_equal(both, with_context(found.values, sizes))
+    last = found.between(1, 3, slice(2, None))
+    np.testing.assert_array_equal(last.context, found.context[1:])
