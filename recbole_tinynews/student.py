@@ -12,6 +12,7 @@ from pathlib import Path
 from recbole_tinynews.convert.atomic import INTER_HEADER, impression_row, open_atomic, write_items
 from recbole_tinynews.convert.records import Impression, News
 from recbole_tinynews.files.columns import ABSTRACT, BODY, TITLE
+from recbole_tinynews.files.whole import check_new_or_empty
 from recbole_tinynews.processes.threads import spin_briefly
 from recbole_tinynews.version import VERSION
 
@@ -35,8 +36,7 @@ def student(
     from recbole_tinynews.quick_start import prepared
 
     texts, output = Path(texts), Path(output)
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise FileExistsError(f"--output={output} expects a folder that is new or empty.")
+    check_new_or_empty(output)
     output.parent.mkdir(parents=True, exist_ok=True)
     name = texts.name.partition(".")[0]
     with tempfile.TemporaryDirectory(prefix=f".{output.name}.", dir=output.parent) as work:

@@ -128,9 +128,7 @@ ENCODING = [name for name in model_names() if has_language_model(find_model(name
 def world(request: pytest.FixtureRequest, tiny: Tiny) -> World:
     if isinstance(request.param, tuple):
         return tiny.world(request.param[0], **request.param[1])
-    counters = {"popularity_windows": [1, 3, 24, None]}  # as `impressions_of` has them
-    of_model = counters if request.param == "TimeAndTitle" else SETTINGS.get(request.param, {})
-    return tiny.world(request.param, **of_model)
+    return tiny.world(request.param, **SETTINGS.get(request.param, {}))
 
 
 @pytest.fixture

@@ -81,6 +81,17 @@ def check_writable(path: Path) -> None:
     _remove_old(leftovers(path))
 
 
+def is_new_or_empty(folder: Path) -> bool:
+    """Whether a folder can be written without losing anything."""
+    return not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
+
+
+def check_new_or_empty(output: Path) -> None:
+    """Raise ``FileExistsError`` for an ``--output`` that holds something."""
+    if not is_new_or_empty(output):
+        raise FileExistsError(f"--output={output} expects a folder that is new or empty.")
+
+
 def leftovers(path: Path) -> list[Path]:
     """Partial files and folders of ``path``; unused while the caller holds its lock."""
     name = re.compile(rf"\.{re.escape(path.name)}\.[a-z0-9_]{{8}}{re.escape(SUFFIX)}")

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 USERS_AT_ONCE = 256
 SCORES_AT_ONCE = 32_000_000  # users times articles: 128 MB
-COUNTERS_OF_A_SCORE = 8  # at most, or nearly: age and two of each window
+COUNTERS_OF_A_SCORE = 20  # or nearly: age and two of each window, and as many of the context
 ARTICLES_AT_ONCE = 1_000  # per step of the progress bar
 KEPT_VECTORS = 100_000  # of the most recently used articles; 150 MB at news_dim 384
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from transformers.utils import logging
 
 from recbole_tinynews.encoder.plm_files import quiet
-from recbole_tinynews.files.whole import partial_place, write_text
+from recbole_tinynews.files.whole import is_new_or_empty, partial_place, write_text
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.serving.engine import Engine
 from recbole_tinynews.serving.export.card import Origins, model_card, size_of
@@ -129,7 +129,7 @@ def _check(wanted: Format, source: Source, place: Path, data: DataSet | None) ->
 
 
 def _check_place(output: Path, overwrite: bool) -> None:
-    if not output.exists() or (output.is_dir() and not any(output.iterdir())):
+    if is_new_or_empty(output):
         return
     if not is_export(output):
         raise FileExistsError(

@@ -24,7 +24,7 @@ from recbole_tinynews.encoder.trimming import (
 )
 from recbole_tinynews.files.checksums import checksums
 from recbole_tinynews.files.tensors import save_weights
-from recbole_tinynews.files.whole import whole_folder
+from recbole_tinynews.files.whole import check_new_or_empty, whole_folder
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.model.text_encoders import reads_words
 from recbole_tinynews.pipeline.artifact import (
@@ -77,8 +77,7 @@ def trim(
         FileExistsError: ``output`` is not empty.
     """
     folder, output = Path(folder), Path(output)
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise FileExistsError(f"--output={output} expects a folder that is new or empty.")
+    check_new_or_empty(output)
     ranker, settings = load_reader(folder, model=model), read_settings(folder)
     engine = ranker.engine
     if not isinstance(engine, ModelEngine) or reads_words(settings):

@@ -45,8 +45,8 @@ class Real(NamedTuple):
 @pytest.fixture(scope="module")
 def real(tmp_path_factory: pytest.TempPathFactory) -> Real:
     place = tmp_path_factory.mktemp("real")
-    train, test = (_first_of(split, count, place) for split, count in (("train", 20), ("dev", 100)))
-    convert_mind(train, NAME, test=test, output=place / "dataset")
+    train = _first_of("train", 20, place)
+    convert_mind(train, NAME, test=Path(str(DATA)) / "mind" / "dev", output=place / "dataset")
     settings = {
         "plm": PLM,
         "num_hidden_layers": 2,
@@ -94,12 +94,12 @@ def test_sentence_transformers_encodes_real_titles_as_we_do(real: Real, tmp_path
 
 @needs_onnx
 @pytest.mark.parametrize("to", ["onnx-int8", "torch-int8"])
-def test_int8_vectors_and_auc_are_close_to_those_of_fp32(
+def test_int8_loses_less_than_a_third_of_a_point_of_auc(
     to: str, real: Real, tmp_path: Path
 ) -> None:
     """Outliers in a real language model's states may eat up all of int8's steps."""
     done = export(real.folder, to, tmp_path / "out", data_path=real.data)
     metrics = done.checked["metrics"]
     assert metrics["fp32"]["auc"] > 0.55
-    assert metrics["exported"]["auc"] > metrics["fp32"]["auc"] - 0.01  # of 100 impressions
+    assert metrics["exported"]["auc"] > metrics["fp32"]["auc"] - 0.003
     assert done.checked["vectors"] < 0.05  # 0.02; 0.1 with one scale for all inputs of a layer
