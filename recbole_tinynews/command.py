@@ -10,7 +10,6 @@ import sys
 import time
 from collections.abc import Sequence
 from functools import partial
-from types import FrameType
 from typing import Any
 
 from recbole_tinynews.processes.launch import Machines, ProcessFailedError, launch, process_label
@@ -38,7 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     files = given.config_files.split() if given.config_files else None
     name = parser.prog + process_label()
     if process_label():  # the launcher reports interruptions
-        signal.signal(signal.SIGINT, _end_at_once)
+        # a second interrupt, from torchrun, would break off the clean-up; saved files are complete
+        signal.signal(signal.SIGINT, lambda *_: os._exit(130))
     try:
         from recbole_tinynews.reference.check import check_command  # needs RecBole's files
 
@@ -52,13 +52,11 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
 
         result = run(given.model, given.dataset, files, command_line=settings)
     except KeyboardInterrupt as stop:
-        again = shlex.join(each for each in (arguments or sys.argv[1:]) if not _starts_anew(each))
+        anew = [e for e in arguments or sys.argv[1:] if e.partition("=")[0] != "--fresh"]
         kept = str(stop) or "nothing is kept"
-        parser.exit(130, f"\nStopped; {kept}. To resume: {program()} {again}\n")
-    except (ValueError, FileNotFoundError, ModuleNotFoundError) as mistake:
+        parser.exit(130, f"\nStopped; {kept}. To resume: {program()} {shlex.join(anew)}\n")
+    except (ValueError, FileNotFoundError, ModuleNotFoundError, ProcessFailedError) as mistake:
         parser.exit(1, f"{name}: {mistake}\n")
-    except ProcessFailedError as problem:
-        parser.exit(1, f"{name}: {problem}\n")
     except OSError as problem:
         parser.exit(1, f"{name}: {problem}\n{ONCE_CORRECTED}\n")
     except RuntimeError as problem:
@@ -145,16 +143,6 @@ def _check(model: str, dataset: str, files: list[str] | None, settings: list[str
     config = NewsConfig(model, dataset, files, command_line=settings)
     if not has_language_model(config.model_class):
         raise ValueError(one_process_alone(config["model"]))
-
-
-def _end_at_once(number: int, frame: FrameType | None) -> None:
-    """Exit at Ctrl-C: a second interrupt, from torchrun, would break off the clean-up."""
-    os._exit(130)  # saved files are complete
-
-
-def _starts_anew(argument: str) -> bool:
-    """Whether the flag retrains finished stages."""
-    return argument.partition("=")[0] == "--fresh"
 
 
 if __name__ == "__main__":

@@ -31,14 +31,9 @@ from recbole_tinynews.registry import (
 )
 from recbole_tinynews.settings import mistakes
 from recbole_tinynews.settings.declared import unread_by
-from recbole_tinynews.settings.foreign import settings_of_others
 from recbole_tinynews.settings.given import Files, read_given
-from recbole_tinynews.settings.implied import set_implied
-from recbole_tinynews.settings.layering import (
-    DEFAULT_DATASET,
-    DEFAULT_MODEL,
-    ChangedSetting,
-)
+from recbole_tinynews.settings.layering import DEFAULT_DATASET, DEFAULT_MODEL, ChangedSetting
+from recbole_tinynews.settings.layers import settings_of_others
 from recbole_tinynews.settings.literals import LiteralLoader, read_yaml
 from recbole_tinynews.settings.names import Key, keyed
 from recbole_tinynews.settings.unread import EVALUATION, drop_unread, keep_mode_alone
@@ -163,9 +158,9 @@ class NewsConfig(Config):
         model = model or self.external_config_dict.get("model") or DEFAULT_MODEL
         dataset = dataset or self.external_config_dict.get("dataset") or DEFAULT_DATASET
         self._system = find_model(model)
-        composed = compose(self._system, self.external_config_dict)
-        self._mistakes += composed.mistakes
-        return super()._get_model_and_dataset(composed.model_class, str(dataset))
+        model_class, mistakes_of_parts = compose(self._system, self.external_config_dict)
+        self._mistakes += mistakes_of_parts
+        return super()._get_model_and_dataset(model_class, str(dataset))
 
     def _load_internal_config_dict(self, model: str, model_class: type, dataset: str) -> None:
         self._is_news = is_news_model(model_class)
@@ -205,11 +200,20 @@ class NewsConfig(Config):
         if not self._is_news and isinstance(final["clip_grad_norm"], (int, float)):
             final["clip_grad_norm"] = {"max_norm": final["clip_grad_norm"]}  # as RecBole reads it
         if self._is_news:
-            pretrains_itself = getattr(self.model_class, "pretrains_itself", False)
-            set_implied(final, self.external_config_dict, pretrains_itself)
+            self._set_implied(final)
         super()._set_default_parameters()
         if self.on_impressions:
             final["valid_metric_bigger"] = bigger_is_better(final["valid_metric"])
+
+    def _set_implied(self, final: dict[str, Any]) -> None:
+        """Settings that follow from others unless given."""
+        given = "precision" in self.external_config_dict or final.get("precision") is not None
+        if final["enable_amp"] and not given:
+            final["precision"] = "auto"  # RecBole's switch turns on mixed precision
+        # an earlier stage pretrains the model, with its number of layers
+        pretrained = getattr(self.model_class, "pretrains_itself", False)
+        if pretrained and final["teacher_num_hidden_layers"] is None:
+            final["teacher_num_hidden_layers"] = final["num_hidden_layers"]
 
     def _init_device(self) -> None:
         final = self.final_config_dict

@@ -100,11 +100,19 @@ def prepared(config: NewsConfig) -> Iterator[tuple[Run, list[Stage]]]:
     join(config["device"], config["process_timeout"] if not launched_group().alone else 0)
     if not process_group().first:
         getLogger().setLevel(ERROR)
-    log_file = run_log(config, log_folder(config)) if process_group().first else nullcontext()
+    beside_stages = Path(config["checkpoint_dir"], str(config["dataset"]), LOG)
+    log_folder = Path(config["log_dir"] or beside_stages)
+    log_file = run_log(config, log_folder) if process_group().first else nullcontext()
     with log_file as log, _wandb(config):
         this_run, stages = _prepare(config, log)
-        with _naming_kept_stages(this_run, stages):
+        try:
             yield this_run, stages
+        except KeyboardInterrupt as stop:
+            kept = this_run.kept(stages)
+            folder = this_run.recipes.of(stages[-1]).folder.parent
+            raise InterruptedRunError(
+                f"kept in {folder}: {', '.join(kept)}" if kept else "nothing is kept"
+            ) from stop
 
 
 def _interactions_only(config: NewsConfig) -> str:
@@ -222,25 +230,6 @@ class InterruptedRunError(KeyboardInterrupt):
     """Ctrl-C during training; the message names the stages kept."""
 
 
-@contextmanager
-def _naming_kept_stages(this_run: Run, stages: Sequence[Stage]) -> Iterator[None]:
-    try:
-        yield
-    except KeyboardInterrupt as stop:
-        kept = this_run.kept(stages)
-        folder = this_run.recipes.of(stages[-1]).folder.parent
-        raise InterruptedRunError(
-            f"kept in {folder}: {', '.join(kept)}" if kept else "nothing is kept"
-        ) from stop
-
-
-def log_folder(config: NewsConfig) -> Path:
-    """Folder of log files: ``log_dir``, or one beside the data set's stages."""
-    if config["log_dir"]:
-        return Path(config["log_dir"])
-    return Path(config["checkpoint_dir"]) / str(config["dataset"]) / LOG
-
-
 def _check_output_paths(config: NewsConfig) -> None:
     """Refuse unwritable output files before training."""
     mistakes = []
@@ -308,12 +297,8 @@ def evaluate_teachers(run: Run, student: Stage) -> dict[str, Any]:
         return {}
     one = run.model(teachers[0])
     speed = speed_of(one)
-    labelled = _has_labels(run.factory)
-    return {
-        "test": [_tested(run, teacher) for teacher in teachers] if labelled else [],
-        "parameters": one.parameter_count,
-        "news_per_second": speed,
-    }
+    tested = [_tested(run, each) for each in teachers] if _has_labels(run.factory) else []
+    return {"test": tested, "parameters": one.parameter_count, "news_per_second": speed}
 
 
 def _tested(run: Run, teacher: Stage) -> dict[str, Any]:

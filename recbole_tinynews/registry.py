@@ -17,8 +17,7 @@ from recbole_tinynews.recbole_models.unfit import UNFIT
 from recbole_tinynews.settings.declared import Models
 from recbole_tinynews.settings.layering import PARTS, USUAL, Composition, Layering
 from recbole_tinynews.settings.layers import ModelFiles, read_news_yaml, recbole_declared
-from recbole_tinynews.settings.nearest import suggest
-from recbole_tinynews.settings.values import TEXT
+from recbole_tinynews.settings.values import TEXT, suggest
 
 
 class Model(NamedTuple):
@@ -75,16 +74,6 @@ MODELS = {
 # by name, without imports
 
 
-def model_names() -> list[str]:
-    """Names of our models."""
-    return [*MODELS]
-
-
-def recbole_model_names() -> list[str]:
-    """Names of RecBole's own models, as in its ``get_model``."""
-    return [*recbole_models()]
-
-
 @cache
 def recbole_models() -> dict[str, Path]:
     """Files of RecBole's own models, by the names of its ``get_model``."""
@@ -96,7 +85,7 @@ def recbole_models() -> dict[str, Path]:
 
 def check_name(name: str) -> None:
     """Raise ``ValueError`` with the nearest names for an unknown name."""
-    known = [*model_names(), *recbole_model_names()]
+    known = [*MODELS, *recbole_models()]
     if name not in known:
         raise ValueError(
             f"No model is named {name!r:.100}.{suggest(name, known)} Models of recbole_tinynews: "
@@ -184,17 +173,12 @@ def find_part(name: str) -> type:
     return found
 
 
-class Composed(NamedTuple):
-    """A system with its selected student and teachers, and errors in their names."""
+def compose(system: type, given: Mapping[str, Any]) -> tuple[type, list[str]]:
+    """The class of a system with the student and teachers of the settings, and their errors."""
+    from recbole_tinynews.model.student import composed
 
-    model_class: type
-    mistakes: list[str]
-
-
-def compose(system: type, given: Mapping[str, Any]) -> Composed:
-    """The class of a system, with the student and teachers that settings select."""
     if not getattr(system, "has_parts", False):
-        return Composed(system, [])
+        return system, []
     found, mistakes = dict.fromkeys(PARTS, find_part(USUAL)), []
     for part in PARTS:
         name = given.get(part)
@@ -203,14 +187,7 @@ def compose(system: type, given: Mapping[str, Any]) -> Composed:
                 found[part] = find_part(str(name))
             except ValueError as problem:
                 mistakes.append(f"{part} {problem}")
-    return Composed(with_parts(system, **found), mistakes)
-
-
-def with_parts(model_class: type, student: type, teacher: type) -> type:
-    """A system with this student and these teachers instead of PLM-NRs."""
-    from recbole_tinynews.model.student import composed
-
-    return composed(model_class, student, teacher)
+    return composed(system, **found), mistakes
 
 
 def is_news_model(model_class: type) -> bool:

@@ -18,7 +18,7 @@ from recbole_tinynews import compat, paths
 from recbole_tinynews import config as config_module
 from recbole_tinynews.config import NewsConfig
 from recbole_tinynews.model.plmnr import PLMNR
-from recbole_tinynews.registry import declared_settings, has_language_model, model_names
+from recbole_tinynews.registry import MODELS, declared_settings, has_language_model
 from recbole_tinynews.trainer import optimization
 
 OVERALL = """
@@ -686,7 +686,7 @@ def test_the_config_can_be_logged() -> None:
 # What is shipped
 
 
-@pytest.mark.parametrize("model", model_names())
+@pytest.mark.parametrize("model", MODELS)
 def test_every_shipped_yaml_is_valid_for_its_model(
     model: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -23,10 +23,10 @@ from recbole_tinynews.pipeline.fingerprints import Recipes
 from recbole_tinynews.pipeline.stage import Stage
 from recbole_tinynews.pipeline.systems import system
 from recbole_tinynews.registry import (
+    MODELS,
     declared_settings,
     has_language_model,
-    model_names,
-    recbole_model_names,
+    recbole_models,
     stage_yaml_files,
 )
 from recbole_tinynews.settings.declared import setting
@@ -56,7 +56,7 @@ def plan_rows(
         ValueError: a setting that no model has, a class that can't be loaded, or mistakes in all
             rows.
     """
-    existing = {*model_names(), *recbole_model_names()}
+    existing = {*MODELS, *recbole_models()}
     classes = {
         row.model: model_class_of(row.model)
         for row in rows
@@ -78,7 +78,7 @@ def plan_rows(
 def language_model_layers(suite: Suite, dataset: str, given: Mapping[str, Any]) -> int | None:
     """Depth of the language model under these settings; None if unknown."""
     for row in suite.rows:
-        if row.model in model_names() and has_language_model(model_class_of(row.model)):
+        if row.model in MODELS and has_language_model(model_class_of(row.model)):
             model_class = model_class_of(row.model)
             settings = row_settings(row._replace(settings={}), model_class, suite, given)
             try:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from recbole_tinynews.paths import packaged_folder
 from recbole_tinynews.reference.meanings import Meaning, meaning_of, meanings
 from recbole_tinynews.registry import MODELS, named_files, recbole_yaml_folder
-from recbole_tinynews.settings.declared import Models, unread_by
+from recbole_tinynews.settings.declared import Models, recbole_lists, unread_by
 from recbole_tinynews.settings.layering import WITH_PLM
 from recbole_tinynews.settings.layers import (
     AS_IN,
@@ -26,7 +26,6 @@ from recbole_tinynews.settings.names import (
     recbole_overall_files,
     recbole_overall_settings,
 )
-from recbole_tinynews.settings.recbole_lists import recbole_lists
 
 _KINDS = {
     "overall": "All news recommenders",

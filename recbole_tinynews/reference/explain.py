@@ -29,8 +29,7 @@ from recbole_tinynews.settings.names import (
     recbole_model_settings,
     recbole_overall_settings,
 )
-from recbole_tinynews.settings.nearest import suggest
-from recbole_tinynews.settings.values import rule_by_default
+from recbole_tinynews.settings.values import rule_by_default, suggest
 
 _MARGIN = 12  # width of the labels
 _RETRAINED = {

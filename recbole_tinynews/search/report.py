@@ -18,7 +18,7 @@ from recbole_tinynews.benchmark.results import as_csv
 from recbole_tinynews.config import NewsConfig
 from recbole_tinynews.files.whole import whole_file, write_text
 from recbole_tinynews.pipeline.text_table import text_table
-from recbole_tinynews.registry import find_model, model_names, recbole_model_names
+from recbole_tinynews.registry import MODELS, find_model, recbole_models
 from recbole_tinynews.search.figures import Point, history_figure, importance_figure
 from recbole_tinynews.search.trial import REASON, REUSED, SECONDS, TRAINED
 from recbole_tinynews.settings.literals import write_yaml
@@ -106,7 +106,7 @@ def write_best(folder: Path, config: NewsConfig, best: FrozenTrial, metric: str)
 
 
 def _has_name(config: NewsConfig) -> bool:
-    known = config["model"] in (*model_names(), *recbole_model_names())
+    known = config["model"] in (*MODELS, *recbole_models())
     return known and find_model(config["model"]) is config.model_class
 
 

@@ -23,6 +23,7 @@ from recbole_tinynews.files.columns import CATEGORIES
 from recbole_tinynews.files.tensors import load_into, load_weights, shapes_of
 from recbole_tinynews.files.untrusted import read_json, untrusted
 from recbole_tinynews.model.recommender import NewsRecommender
+from recbole_tinynews.model.student import composed
 from recbole_tinynews.model.text_encoders import reads_words
 from recbole_tinynews.pipeline.artifact import (
     ARTIFACT_FORMAT,
@@ -39,15 +40,14 @@ from recbole_tinynews.pipeline.artifact import (
     read_settings,
 )
 from recbole_tinynews.registry import (
+    MODELS,
     declared_settings,
     find_model,
     find_part,
     has_language_model,
     is_news_model,
-    model_names,
-    recbole_model_names,
+    recbole_models,
     stage_yaml_files,
-    with_parts,
 )
 from recbole_tinynews.serving.engine import Engine, ModelEngine
 from recbole_tinynews.serving.export.description import FILE, is_export, read_description
@@ -174,7 +174,7 @@ def _check_format(settings: _Settings, folder: Path) -> None:
 def _recbole_class(named: str, given: type | None) -> type | None:
     """The class of one of RecBole's own models, or a given subclass of one."""
     module, _, name = named.rpartition(".")
-    if given is None and module.startswith("recbole.model.") and name in recbole_model_names():
+    if given is None and module.startswith("recbole.model.") and name in recbole_models():
         given = find_model(name)
     if not isinstance(given, type) or given.__name__ != name or is_news_model(given):
         return None
@@ -322,7 +322,7 @@ def _with_parts(
     """The class with the student that was trained; earlier versions did not record its parts."""
     if not getattr(model_class, "has_parts", False):
         return model_class
-    return with_parts(model_class, *(find_part(settings[part] or USUAL) for part in PARTS))
+    return composed(model_class, *(find_part(settings[part] or USUAL) for part in PARTS))
 
 
 def _too_many_layers(settings: Mapping[str, Any], folder: Path) -> list[str]:
@@ -350,7 +350,7 @@ def _model_class(named: str, given: type | None, folder: Path) -> type[NewsRecom
     """The class that an untrusted folder names: ours, the given one, or one already imported."""
     module, _, name = named.rpartition(".")
     is_ours = module.startswith("recbole_tinynews.model.")
-    if given is None and is_ours and name in model_names():
+    if given is None and is_ours and name in MODELS:
         given = find_model(name)
     if given is None and is_ours:
         raise _without_plm(folder)  # of post-training

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -144,3 +144,36 @@ def _check_stage_names(stages: Mapping[str, Path]) -> None:
                 f"The stage {stage} ({file}) expects a name that begins no other one, and {taken} "
                 "begins with it: a setting would be taken for the stage's own. Rename the file."
             )
+
+
+def settings_of_others(
+    stage: str,
+    stages: Mapping[str, StageYaml],
+    of_stage: ModelFiles,
+    of_system: ModelFiles,
+    is_last: bool,
+    is_student: bool,
+) -> set[str]:
+    """Settings declared only by the yaml of the system or of another stage.
+
+    A student ignores only settings declared outside the package: another weight of a user's own
+    loss does not retrain Stage I. A user's own stage may read every setting.
+    """
+    packaged = packaged_folder("properties")
+    ours = {name for name, each in stages.items() if packaged in each.file.parents}
+    if stage not in ours and not is_last:
+        return set()
+    others = _names_in(of_system.own)
+    shared = _names_in([of_stage.overall, *of_stage.own])
+    for other, yaml in stages.items():
+        if other == stage or (is_student and other in ours):
+            shared |= yaml.declares
+        elif other in ours or stage in ours:
+            others |= yaml.declares
+    if is_student:
+        shared |= _names_in(file for file in of_system.own if packaged in file.parents)
+    return others - shared - recbole_overall_settings().keys()
+
+
+def _names_in(files: Iterable[Path]) -> set[str]:
+    return {name for file in files for name in read_yaml(file)}

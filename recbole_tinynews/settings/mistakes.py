@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from recbole_tinynews.settings.layering import PARTS, USUAL, Layering
-from recbole_tinynews.settings.layers import Layer
 from recbole_tinynews.settings.names import Key, parse_key, unknown_setting
-from recbole_tinynews.settings.values import FIELD, Rule, unfit_value
+from recbole_tinynews.settings.values import FIELD, unfit_value
 
 # Entries that RecBole reads; it silently ignores misspelt ones.
 _FIELDS = ("USER_ID_FIELD", "ITEM_ID_FIELD", "TIME_FIELD", "LABEL_FIELD", "ITEM_LIST_LENGTH_FIELD")
@@ -24,9 +23,12 @@ def mistakes_by_key(
     switches: Iterable[str], settings: Layering, values: Mapping[Key, Any]
 ) -> Iterator[str]:
     """Unknown names, then flags without a value (``switches``), then invalid values."""
-    yield from _name_mistakes(settings.layers, settings.declared, settings.stages)
-    yield from _switch_mistakes(switches, settings.declared, settings.stages)
-    yield from _value_mistakes(values, settings.layers, settings.typed_defaults, settings.rules)
+    yield from _name_mistakes(settings)
+    for name in switches:
+        plain = parse_key(name, settings.stages).name
+        if plain in settings.declared and not isinstance(settings.declared[plain], bool):
+            yield f"--{name} (command line) needs a value: write --{name}=value"
+    yield from _value_mistakes(settings, values)
 
 
 def data_mistakes(folder: Path) -> Iterator[str]:
@@ -49,14 +51,11 @@ def part_mistakes(final: Mapping[str, Any], given: Mapping[str, Any]) -> Iterato
             )
 
 
-def _name_mistakes(
-    layers: Iterable[Layer], declared: Mapping[str, Any], stages: Collection[str]
-) -> Iterator[str]:
+def _name_mistakes(settings: Layering) -> Iterator[str]:
     """Undeclared settings, with the nearest declared names."""
-    for source, values in layers:
+    for source, values in settings.layers:
         for key, value in values.items():
-            mistake = unknown_setting(key, declared, stages)
-            if mistake:
+            if mistake := unknown_setting(key, settings.declared, settings.stages):
                 yield f"{key!s:.100} ({source}) {mistake}"
             known = _ENTRIES.get(str(key), ())
             for entry in value if known and isinstance(value, Mapping) else ():
@@ -65,30 +64,15 @@ def _name_mistakes(
                     yield f"{key} ({source}) has no entry {entry!r}: write some of {choices}"
 
 
-def _switch_mistakes(
-    switches: Iterable[str], declared: Mapping[str, Any], stages: Collection[str]
-) -> Iterator[str]:
-    """Flags without a value whose settings are not boolean."""
-    for name in switches:
-        plain = parse_key(name, stages).name
-        if plain in declared and not isinstance(declared[plain], bool):
-            yield f"--{name} (command line) needs a value: write --{name}=value"
-
-
-def _value_mistakes(
-    values: Mapping[Key, Any],
-    layers: Iterable[Layer],
-    defaults: Mapping[str, Any],
-    rules: Mapping[str, Rule],
-) -> Iterator[str]:
+def _value_mistakes(settings: Layering, values: Mapping[Key, Any]) -> Iterator[str]:
     """Invalid values and their sources."""
-    sources = {key: layer.source for layer in layers for key in layer.values}
+    defaults, rules = settings.typed_defaults, settings.rules
+    sources = {key: layer.source for layer in settings.layers for key in layer.values}
     for key, value in values.items():
         if isinstance(value, str) and value == "None" and key in sources:
             yield f"{key} ({sources[key]}) got the text 'None': write ~ or null for no value"
             continue
-        mistake = unfit_value(key.name, value, rules, defaults.get(key.name))
-        if mistake:
+        if mistake := unfit_value(key.name, value, rules, defaults.get(key.name)):
             yield f"{key} ({sources.get(key, 'default')}) {mistake}"
 
 

@@ -8,11 +8,17 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from recbole_tinynews.paths import recbole_folder
-from recbole_tinynews.settings.declared import Models, Scope, known_without_yaml, setting
+from recbole_tinynews.settings.declared import (
+    Models,
+    Scope,
+    known_without_yaml,
+    recbole_lists,
+    setting,
+)
 from recbole_tinynews.settings.literals import read_yaml
-from recbole_tinynews.settings.recbole_lists import recbole_lists
-from recbole_tinynews.settings.stage_names import OF_TEACHERS
 
+FINETUNE_TEACHER = "finetune_teacher"
+OF_TEACHERS = "_teacher"  # suffix of the stages that train teachers
 _LONGEST_NAME = 100  # characters that are compared to find similar names
 
 

@@ -23,7 +23,7 @@ from recbole_tinynews.benchmark.results import METRICS, OWN_BUDGET, SPEEDS, TEAC
 from recbole_tinynews.benchmark.suite import read_suite
 from recbole_tinynews.benchmark.worker import MEASURE, TRAIN, Job
 from recbole_tinynews.quick_start import run
-from recbole_tinynews.registry import model_names
+from recbole_tinynews.registry import MODELS
 
 pytestmark = pytest.mark.whole
 
@@ -290,7 +290,7 @@ def test_every_row_of_the_paper_runs(make_benchmark, tmp_path: Path, monkeypatch
     assert succeeded, words
     there = [row["system"] for row in rows_of(tmp_path / "out" / "results.csv")]
     rows = read_suite("tiny", DATASET).rows
-    assert sorted(there) == sorted(row.label for row in rows if row.model in model_names())
+    assert sorted(there) == sorted(row.label for row in rows if row.model in MODELS)
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert {"table.md", "table.tex", "significance.csv", "significance.md"} <= names
     assert "speed.md" in names
@@ -298,7 +298,7 @@ def test_every_row_of_the_paper_runs(make_benchmark, tmp_path: Path, monkeypatch
         assert {f"{figure}.png", f"{figure}.svg"} <= names
     table = squeeze((tmp_path / "out" / "table.md").read_text(encoding="utf-8"))
     for row in rows:
-        if row.model not in model_names():
+        if row.model not in MODELS:
             assert f"| {row.label} | not run: no such model ({row.model}) |" in table
 
 
