@@ -50,11 +50,9 @@ class NewsConfig(Config):
 
     In ascending precedence: RecBole's yaml; ours (``overall``, stages, model, data set, data set
     for the model); ``properties/`` of the working folder; the user's files, ``config_dict`` and
-    ``command_line``, a list of ``--key=value``. ``sys.argv`` is never read, since flags of a host
-    program are not settings. Text is read as yaml and never evaluated.
-
-    All errors that show before data or weights are read are listed in one ``ValueError``: unknown
-    names, wrong values, unreadable files.
+    ``command_line``, a list of ``--key=value``. ``sys.argv`` is never read. Text is read as yaml
+    and never evaluated. One ``ValueError`` lists all errors that show before data or weights are
+    read.
 
     Attributes:
         on_impressions: whether the model runs on impressions, with MIND's metrics.

@@ -26,11 +26,7 @@ def recbole_folder() -> Path:
 
 
 def packaged_folder(name: str) -> Path:
-    """``properties`` or ``dataset``: in a wheel inside the package, in a checkout beside it.
-
-    Raises:
-        FileNotFoundError: the installation is incomplete.
-    """
+    """``properties`` or ``dataset``: in a wheel inside the package, in a checkout beside it."""
     for parent in (_PACKAGE, _PACKAGE.parent):
         if (parent / name).is_dir():
             return parent / name

@@ -30,9 +30,8 @@ from recbole_tinynews.files.whole import check_writable, write_text
 from recbole_tinynews.logs.log_file import LOG, LateFile, run_log
 from recbole_tinynews.logs.wandb_run import add_to_summary, wandb_run
 from recbole_tinynews.model.recommender import NewsRecommender
-from recbole_tinynews.pipeline.artifact import Artifact, as_written
+from recbole_tinynews.pipeline.artifact import Artifact, as_written, remove_leftovers
 from recbole_tinynews.pipeline.factory import ImpressionFactory, NewsFactory
-from recbole_tinynews.pipeline.leftovers import remove_leftovers
 from recbole_tinynews.pipeline.plan import REUSED, plan, plan_table
 from recbole_tinynews.pipeline.recbole_factory import RecBoleFactory
 from recbole_tinynews.pipeline.rehearsal import rehearse
@@ -88,11 +87,9 @@ def run(
 def prepared(config: NewsConfig) -> Iterator[tuple[Run, list[Stage]]]:
     """A run and its stages in order, after checks of settings, data and models.
 
-    The block is logged; an interruption reports the stages that are kept.
-
     Raises:
         ValueError: the stages cannot be trained with these settings and data.
-        InterruptedRunError: Ctrl-C inside the block.
+        InterruptedRunError: Ctrl-C inside the block; names the stages that are kept.
     """
     if not config.on_impressions:
         raise ValueError(_interactions_only(config))
@@ -265,10 +262,7 @@ def _check_submission(factory: ImpressionFactory, last: Stage) -> None:
 
 
 class TestMetrics(NamedTuple):
-    """Test metrics: on all impressions, on those with only cold clicks, and on slices.
-
-    NaN without labels, empty without test impressions.
-    """
+    """Test metrics: of all impressions, of those with cold clicks alone, and of slices."""
 
     test: Mapping[str, Any] = {}
     test_cold: Mapping[str, Any] = {}
@@ -313,10 +307,7 @@ def _tested(run: Run, teacher: Stage) -> dict[str, Any]:
 
 
 def _valid(artifact: Artifact, config: NewsConfig) -> dict[str, float]:
-    """Validation metrics, for a reused stage without a user's own, which may have changed since.
-
-    ``valid_metric`` stays, since it is in the fingerprint.
-    """
+    """Validation metrics, without those of a user's function, which may have changed since."""
     if not artifact.reused:
         return artifact.valid
     decides = str(config["valid_metric"]).lower()

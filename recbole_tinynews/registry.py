@@ -21,13 +21,7 @@ from recbole_tinynews.settings.values import TEXT, suggest
 
 
 class Model(NamedTuple):
-    """A recommender of this package.
-
-    Attributes:
-        module: its file in ``model/``.
-        bases: recommenders whose settings it inherits, nearest first.
-        reads_text: whether it has a text encoder; others train nothing.
-    """
+    """A recommender in a ``module`` of ``model/``, and those whose settings it inherits."""
 
     module: str
     bases: tuple[str, ...] = ()
@@ -243,8 +237,8 @@ def layering_of(
 ) -> Layering:
     """The yaml files of a model and its data set, layered over RecBole's values (``base``).
 
-    ``system`` is the class without another student or other teachers; ``given`` are the user's
-    settings, some of which select files; ``same_plm`` says whether two ``plm`` are the same model.
+    ``system`` is the class without another student or other teachers; some of the user's settings,
+    ``given``, select files; ``same_plm`` says whether two ``plm`` are the same model.
     """
     files = files_of(model_class)
     if not is_news_model(model_class):
@@ -291,9 +285,7 @@ def model_yaml_files(model_class: type) -> list[Path]:
 
 
 def stage_yaml_files(model_class: type) -> dict[str, Path]:
-    """Yaml files of a news recommender's possible stages, by stage name.
-
-    The package's come first; a user's are in a folder ``stage`` beside the module of the class.
+    """Yaml files of a news recommender's possible stages by name, the package's first.
 
     Raises:
         ValueError: two stages have the same name.

@@ -19,10 +19,7 @@ _DOING = {TRAIN: "training", MEASURE: "measuring"}
 
 
 class Board:
-    """Shows progress as a live table in a terminal, and as plain lines elsewhere.
-
-    ``rows`` counts results, ``finished`` existing ones, ``side_by_side`` parallel trainings.
-    """
+    """Shows progress as a live table in a terminal, and as plain lines elsewhere."""
 
     def __init__(
         self,

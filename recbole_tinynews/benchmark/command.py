@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -77,9 +77,7 @@ def _benchmark(given: argparse.Namespace, settings: Mapping[str, Any]) -> Any:
     from recbole_tinynews import Benchmark  # slow to import; reports a missing RecBole
     from recbole_tinynews.benchmark.cross_validation import CrossValidation
 
-    kind: Callable[..., Any] = (
-        Benchmark if given.folds is None else partial(CrossValidation, given.folds)
-    )
+    kind: Any = Benchmark if given.folds is None else partial(CrossValidation, given.folds)
     return kind(
         suite=given.suite,
         dataset=given.dataset,

@@ -29,10 +29,9 @@ from recbole_tinynews.files.whole import write_text
 
 
 class CrossValidation:
-    """The same benchmark on ``<dataset>-fold1`` to ``<dataset>-fold<folds>``, with pooled results.
+    """The same benchmark on ``<dataset>-fold1`` to ``<dataset>-fold<folds>``.
 
-    A pooled result is the mean over the impressions of all folds, each tested once. Other arguments
-    are as for ``Benchmark``; ``output`` holds ``fold1``, ``fold2``, ... too.
+    Pooled results are means over all folds' impressions; other arguments are as for ``Benchmark``.
     """
 
     def __init__(

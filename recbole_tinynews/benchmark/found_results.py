@@ -14,10 +14,9 @@ from recbole_tinynews.benchmark.suite import Suite, read_suite
 
 
 class FoundResults:
-    """Results from any machine, version or settings; arguments as for ``Benchmark``.
+    """Results of any machine, version or settings; arguments as for ``Benchmark``.
 
-    Of each system and seed, the last row with per-impression metrics counts, otherwise the last
-    row.
+    The last row of a system and seed counts, preferably one with per-impression metrics.
     """
 
     def __init__(

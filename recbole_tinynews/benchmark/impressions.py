@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from recbole_tinynews.benchmark.results import METRICS
@@ -67,21 +67,18 @@ def impressions_file(output: Path, system: str, seed: object, settings: str) -> 
 
 def keep_eval_dump(dump: Path, impressions: Path, place: Path) -> None:
     """Convert the csv ``dump`` into arrays at ``place``; ``impressions`` is ``NAME.test.inter``."""
-    with dump.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    ids = [row[IMPRESSION_ID] for row in rows]
-    columns = {
-        name: np.array([float(row[name] or "nan") for row in rows], np.float32)
-        for name in (rows[0] if rows else METRICS)
-        if name != IMPRESSION_ID
-    }
+    # ids are text, even NA or 007; only empty cells are missing
+    as_text = {"dtype": {IMPRESSION_ID: str}, "keep_default_na": False, "na_values": [""]}
+    table = pd.read_csv(dump, float_precision="round_trip", **as_text)
+    ids = table.pop(IMPRESSION_ID).tolist()
+    columns = {name: table[name].to_numpy(np.float32) for name in table}
     read = read_impressions(impressions, TokenIndex(), TokenIndex())
     row_of = {name: row for row, name in enumerate(read.impression_id.tolist())}
     places = np.array([row_of[name] for name in ids], np.int64)
     kept = ImpressionMetrics(
         np.stack([columns.pop(name) for name in METRICS], axis=1),
         content_key([name + "\n" for name in ids]),
-        _anonymous(read.user[places]),
+        pd.factorize(read.user[places])[0],
         read.history.lengths[places],
         hours_of(read.timestamp[places]),
         columns,
@@ -179,8 +176,3 @@ def _common_users(metrics: Sequence[ImpressionMetrics]) -> NDArray[np.integer] |
 def _joined(parts: Sequence[NDArray[np.integer] | None]) -> NDArray[np.integer] | None:
     known = [part for part in parts if part is not None]
     return np.concatenate(known) if len(known) == len(parts) else None
-
-
-def _anonymous(users: NDArray[np.integer]) -> NDArray[np.int32]:
-    """Users as numbers from 0 by first occurrence."""
-    return TokenIndex().ids(list(map(str, users.tolist()))) - 1  # 0 of an index is padding

@@ -12,13 +12,13 @@ from recbole_tinynews.benchmark.results import METRICS
 from recbole_tinynews.benchmark.suite import CLICKS_NOW, TITLE, USER_IDS, Row, Suite
 from recbole_tinynews.config import NewsConfig
 from recbole_tinynews.data.popularity import ranks_by_popularity
-from recbole_tinynews.encoder.plm_files import locate_plm, plm_size
+from recbole_tinynews.encoder.plm_files import plm_size
 from recbole_tinynews.evaluation.own_metrics import is_own
 from recbole_tinynews.evaluation.recbole_metrics import of_each_impression
 from recbole_tinynews.files.array_cache import content_key
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.model.text_encoders import views_of
-from recbole_tinynews.pipeline.factory import content_of_language_model, source_of_texts
+from recbole_tinynews.pipeline.factory import content_of_language_model, plm_source, source_of_texts
 from recbole_tinynews.pipeline.fingerprints import Recipes
 from recbole_tinynews.pipeline.stage import Stage
 from recbole_tinynews.pipeline.systems import system
@@ -53,8 +53,7 @@ def plan_rows(
     """Plan every row before the first one runs; ``given`` is for rows whose model has them.
 
     Raises:
-        ValueError: a setting that no model has, a class that can't be loaded, or mistakes in all
-            rows.
+        ValueError: an unknown setting, a class that can't be loaded, or mistakes in all rows.
     """
     existing = {*MODELS, *recbole_models()}
     classes = {
@@ -63,12 +62,12 @@ def plan_rows(
         if is_file_spec(row.model) or row.model in existing
     }
     refuse_unknown({**suite.settings, **given}, classes.values())
-    planned = []
-    for row in rows:
-        if row.model in classes:
-            planned.append(_plan(suite, row, classes[row.model], dataset, seeds, given))
-        else:
-            planned.append(PlannedRow(row, why_not=f"{NO_MODEL} ({row.model})"))
+    planned = [
+        _plan(suite, row, classes[row.model], dataset, seeds, given)
+        if row.model in classes
+        else PlannedRow(row, why_not=f"{NO_MODEL} ({row.model})")
+        for row in rows
+    ]
     mistakes = [each.why_not for each in planned if each.row.model in classes]
     if mistakes and all(mistakes):  # such as a data set that isn't there
         raise ValueError(mistakes[0])
@@ -77,18 +76,18 @@ def plan_rows(
 
 def language_model_layers(suite: Suite, dataset: str, given: Mapping[str, Any]) -> int | None:
     """Depth of the language model under these settings; None if unknown."""
-    for row in suite.rows:
-        if row.model in MODELS and has_language_model(model_class_of(row.model)):
-            model_class = model_class_of(row.model)
-            settings = row_settings(row._replace(settings={}), model_class, suite, given)
-            try:
-                config = NewsConfig(model_class, dataset, config_dict=settings)
-                source = locate_plm(config["plm"], [Path(config["data_path"])])
-                layers = config["num_hidden_layers"]
-                return plm_size(source).layers if layers is None else layers
-            except (ValueError, OSError):  # each row reports this itself
-                return None
-    return None
+    ours = ((row, model_class_of(row.model)) for row in suite.rows if row.model in MODELS)
+    found = next(((row, each) for row, each in ours if has_language_model(each)), None)
+    if found is None:
+        return None
+    row, model_class = found
+    settings = row_settings(row._replace(settings={}), model_class, suite, given)
+    try:
+        config = NewsConfig(model_class, dataset, config_dict=settings)
+        layers = config["num_hidden_layers"]
+        return plm_size(plm_source(config)).layers if layers is None else layers
+    except (ValueError, OSError):  # each row reports this itself
+        return None
 
 
 def _plan(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
@@ -12,6 +11,7 @@ from typing import Any, NamedTuple
 from recbole_tinynews.benchmark.recommender_file import is_file_spec
 from recbole_tinynews.paths import packaged_folder
 from recbole_tinynews.settings.literals import read_yaml
+from recbole_tinynews.settings.values import suggest
 
 Pair = tuple[str, str]  # labels of a system and of its comparison
 ADDED = "added"  # group of rows added on the command line
@@ -74,10 +74,10 @@ def suite_names() -> list[str]:
 
 
 def read_suite(name: str, dataset: str, all_layers: int | None = None) -> Suite:
-    """Read a suite, sized for a data set; raises ``ValueError`` for mistakes in its yaml.
+    """Read a suite (a name or yaml file) for a data set and depth of language model.
 
-    ``name`` may be a yaml file. ``all_layers`` is the depth of the language model; None: as in the
-    suite.
+    Raises:
+        ValueError: mistakes in its yaml.
     """
     declared = _read(_file_of(name))
     own = _of_dataset(declared, dataset)
@@ -116,23 +116,24 @@ def read_suite(name: str, dataset: str, all_layers: int | None = None) -> Suite:
 
 
 def choose(suite: Suite, systems: Sequence[str]) -> tuple[list[Row], list[Row]]:
-    """All rows of the table, and the requested ones; raises ``ValueError`` for an unknown name.
+    """All rows of the table, and those requested by label, model or group (none: all).
 
-    ``systems`` are labels, models or groups; ``+file.py:Class`` adds a row. Without names, all rows
-    of the suite are requested.
+    ``+file.py:Class`` adds a row; raises ``ValueError`` for an unknown name.
     """
-    added = [_added(each) for each in systems if is_file_spec(each)]
+    added = []
+    for spec in filter(is_file_spec, systems):
+        label = spec.rpartition(":")[2]
+        added.append(Row(label, label, spec))
     named = [each for each in systems if not is_file_spec(each)]
     asked = list(suite.rows) if not named else []
     for name in named:
         found = [row for row in suite.rows if name.casefold() in _names(row)]
         if not found:
             known = sorted({known for row in suite.rows for known in (row.label, row.model)})
-            nearest = difflib.get_close_matches(name, known, n=2)
-            hint = f" Did you mean {' or '.join(nearest)}?" if nearest else ""
             raise ValueError(
-                f"Suite {suite.name} has no system {name!r}.{hint} Name labels, models or groups "
-                f"of its rows: {', '.join(row.label for row in suite.rows)}."
+                f"Suite {suite.name} has no system {name!r}.{suggest(name, known)} Name labels, "
+                "models or groups of its rows: "
+                f"{', '.join(row.label for row in suite.rows)}."
             )
         asked += [row for row in found if row not in asked]
     asked = [row for row in suite.rows if row in asked]  # in the suite's order
@@ -195,11 +196,6 @@ def _comparisons(
 
 def _names(row: Row) -> set[str]:
     return {row.label.casefold(), row.family.casefold(), row.model.casefold(), row.group.casefold()}
-
-
-def _added(spec: str) -> Row:
-    label = spec.rpartition(":")[2]
-    return Row(label, label, spec)
 
 
 def _folder() -> Path:

@@ -77,9 +77,7 @@ def train(job: Job) -> dict[str, Any]:
         "parameters": result.get("parameters"),
         # of all its stages, including those trained by another system
         "seconds": round(sum(stage["seconds"] for stage in stages), 1) if stages else None,
-        "environment": ", ".join(
-            f"{name} {value}" for name, value in result.get("environment", {}).items()
-        ),
+        "environment": ", ".join(f"{n} {v}" for n, v in result.get("environment", {}).items()),
         **dict(zip(OWN_BUDGET, (budget.get("own") or {}).values(), strict=False)),
         **dict(zip(TEACHERS_BUDGET, (budget.get("teachers") or {}).values(), strict=False)),
     }

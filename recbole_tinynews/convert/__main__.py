@@ -82,8 +82,8 @@ def _with_download(
     defaults: dict[str, Any] = {"valid": LAST_DAY}
     if download is not None:
         folder = DEFAULT_FOLDER if download_dir is None else Path(download_dir)
-        defaults = release.download(download, folder, download_url)._asdict()
-        defaults["dataset"] = f"mind-{download}"
+        splits = release.download(download, folder, download_url)
+        defaults = {**splits, "dataset": f"mind-{download}"}
     return flags | {name: value for name, value in defaults.items() if flags[name] is None}
 
 

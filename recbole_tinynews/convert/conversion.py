@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from logging import getLogger
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,16 +16,14 @@ from recbole_tinynews.convert.atomic import (
     open_atomic,
     write_items,
 )
-from recbole_tinynews.convert.bodies import Bodies
-from recbole_tinynews.convert.catalogue import Catalogue
+from recbole_tinynews.convert.catalogue import Bodies, Catalogue
 from recbole_tinynews.convert.errors import ConversionError, OnBadLine, SkippedLines, stop
 from recbole_tinynews.convert.flat import SUFFIX, write_flat_interactions, write_flat_items
 from recbole_tinynews.convert.leaks import check_order, find_leaks, find_overlaps, overlap_notes
 from recbole_tinynews.convert.options import LAST_DAY, Options, checked
-from recbole_tinynews.convert.pooling import read_places
 from recbole_tinynews.convert.readers import READERS
-from recbole_tinynews.convert.readers.reader import Source
-from recbole_tinynews.convert.records import News
+from recbole_tinynews.convert.readers.reader import Reader, Source
+from recbole_tinynews.convert.records import Impression, News
 from recbole_tinynews.convert.report import bodies_summary, news_summary, without_news_summary
 from recbole_tinynews.convert.split import cut_rows, latest
 from recbole_tinynews.convert.staging import staged
@@ -114,11 +112,7 @@ class Conversion:
 
     @classmethod
     def write(cls, options: Options) -> list[dict[str, Any]]:
-        """Validate the options, write all data sets or none, and return their reports.
-
-        Raises:
-            ConversionError: invalid settings or input, or a full disk.
-        """
+        """Validate the options, write all data sets or none, and return their reports."""
         settings = checked(options)
         try:
             with staged(settings.output, settings.written) as staging:
@@ -249,3 +243,35 @@ class Conversion:
                 if part.labelled  # flat rows need labels
             },
         }
+
+
+def read_places(
+    reader: Reader, places: Sequence[Path], on_bad_line: OnBadLine, labels_required: bool
+) -> Iterator[Impression]:
+    """Impressions of all places; MIND numbers them per folder, so a repeated id becomes ``7/2``.
+
+    Raises:
+        ConversionError: two places share an impression (id, user and time), or one is unusable.
+    """
+    shown: dict[str, tuple[str, int]] = {}  # id -> (user, time), if there are several places
+    for number, place in enumerate(places, 1):
+        path = reader.impressions_file(place)
+        found = False
+        for impression in reader.read_impressions(place, on_bad_line, labels_required):
+            found = True
+            if len(places) == 1 or impression.impression_id == reader.shared_id:
+                yield impression
+                continue
+            given, user, timestamp, *_ = impression
+            if shown.get(given) == (user, timestamp):
+                raise ConversionError(
+                    f"{path}: expected impressions that no earlier folder has, got {given} of "
+                    f"{user} at the same time again. Give only one of two folders that overlap."
+                )
+            unique = given
+            while unique in shown:
+                unique += f"/{number}"
+            shown[unique] = user, timestamp
+            yield impression._replace(impression_id=unique)
+        if not found:
+            raise ConversionError(f"{path}: expected impressions, got no line that can be used.")

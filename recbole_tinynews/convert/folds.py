@@ -41,10 +41,9 @@ def convert_folds(
     """Convert news and clicks into the folds of a cross-validation by user; return their reports.
 
     Writes ``output/<dataset>-fold1/`` to ``-fold<folds>/``, all or none. Each fold tests all
-    impressions of one group of users. Of the others' impressions, the last day or latest fraction
-    (``valid``) is for validation and the rest for training, which thus includes later impressions
-    than those tested. ``folders`` are pooled and must be fully labelled; other arguments are those
-    of ``convert_news``.
+    impressions of one group of users; of the others' impressions, the last day or latest fraction
+    (``valid``) is for validation and the rest, later ones too, for training. ``folders`` are pooled
+    and fully labelled; other arguments are those of ``convert_news``.
 
     Raises:
         ConversionError: invalid settings or input, or a full disk; nothing was written.
@@ -102,13 +101,7 @@ class _FoldedConversion(Conversion):
 
 
 def groups_of(users: Sequence[str], groups: int) -> NDArray[np.int64]:
-    """The group of each impression's user, from 0: ``[impressions]``.
-
-    Group sizes differ by at most one user, and do not depend on the order of impressions or a seed.
-
-    Raises:
-        ConversionError: there are fewer users than groups.
-    """
+    """The group of each impression's user, from 0, whatever their order: ``[impressions]``."""
     distinct = sorted(set(users), key=lambda user: sha256(user.encode()).digest())
     if len(distinct) < groups:
         raise ConversionError(

@@ -42,8 +42,7 @@ def find_overlaps(
 ) -> dict[str, dict[str, Any]]:
     """Report section on impressions shared with an earlier split or, ``in_time``, before its end.
 
-    Impressions are equal if user, time and candidate set are: MIND shuffles candidates, and a test
-    set may be unlabelled. Zeros are omitted.
+    Equal are user, time and candidate set: MIND shuffles candidates. Zeros are omitted.
     """
     overlaps: dict[str, dict[str, Any]] = {}
     for early, late in combinations(parts, 2):

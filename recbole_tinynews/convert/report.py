@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from recbole_tinynews.convert.bodies import Bodies
-from recbole_tinynews.convert.catalogue import Catalogue
+from recbole_tinynews.convert.catalogue import Bodies, Catalogue
 from recbole_tinynews.convert.errors import EXAMPLES
 from recbole_tinynews.convert.leaks import leak_notes
 

@@ -1,7 +1,4 @@
-"""Metrics of the first k articles, clicked or not, one value per impression, NaN if undefined.
-
-Articles of an unknown category are left out of category metrics.
-"""
+"""Metrics of the first k articles, clicked or not, one value per impression, NaN if undefined."""
 
 from __future__ import annotations
 
@@ -73,10 +70,7 @@ def rank_articles(
 
 
 def diversity(articles: RankedArticles, k: int) -> NDArray[np.float64]:
-    """Share of pairs of different categories among the first k (Smyth and McClave 2001).
-
-    NaN where fewer than two of the first k have a known category.
-    """
+    """Share of pairs of different categories among the first k (Smyth and McClave 2001), or NaN."""
     counts = articles.category_counts(articles.first(k))
     known = _sums(counts)
     pairs = known * (known - 1)
@@ -92,9 +86,8 @@ def coverage(articles: RankedArticles, k: int) -> NDArray[np.float64]:
 def calibration(articles: RankedArticles, k: int) -> NDArray[np.float64]:
     """KL divergence of the first k's categories from the history's, in nats; smaller is better.
 
-    Steck (2018): KL(p || q~) of unweighted category shares p of the whole history and q of the
-    first k, q~ = (1 - alpha) q + alpha p with alpha = 0.01, so at most log(1 / alpha) = 4.61. NaN
-    where either has no article of a known category.
+    Steck (2018): KL(p || q~) of category shares p of the whole history and q of the first k, with
+    q~ = (1 - alpha) q + alpha p, alpha = 0.01. NaN where either has no known category.
     """
     history, first = (
         articles.category_counts(each) for each in (articles.history, articles.first(k))

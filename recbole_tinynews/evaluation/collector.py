@@ -24,9 +24,8 @@ from recbole_tinynews.settings.protocol import Settings
 class ImpressionCollector(Collector):
     """Collects flat scores and labels with the bounds of their impressions.
 
-    Batches are concatenated once, unlike in RecBole's collector, which is used if no metric needs
-    impressions. ``ranked``, ``ids``, ``scores``, ``labels`` and ``offsets`` describe the last
-    evaluation.
+    ``ranked``, ``ids``, ``scores``, ``labels`` and ``offsets`` describe the last evaluation.
+    RecBole's own collector is used if no metric needs impressions.
     """
 
     def __init__(self, config: Settings) -> None:
@@ -44,8 +43,7 @@ class ImpressionCollector(Collector):
     ) -> None:
         """Begin an evaluation of a split; ``collected`` is called for each batch.
 
-        Without ``impressions``, each has its own user; without ``facts``, article metrics have no
-        result.
+        Without ``facts``, article metrics have no result.
         """
         self.clear()
         self.impressions, self.facts, self._collected = impressions, facts, collected
@@ -128,10 +126,7 @@ class ImpressionCollector(Collector):
         return struct
 
     def struct_of(self, kept: NDArray[np.bool_] | None = None) -> DataStruct:
-        """Data for metrics from the last evaluation.
-
-        ``kept`` (``[rows]``) selects impressions by their row in the split.
-        """
+        """Data for metrics from the last evaluation; ``kept`` selects rows of the split."""
         assert self.ranked is not None, "an evaluation comes before its parts"
         of_part = None if kept is None else kept[self.rows]
         struct = DataStruct()
@@ -149,10 +144,8 @@ class ImpressionCollector(Collector):
         impressions, needed = self.impressions, self.register.need(ARTICLES_KEY)
         if impressions is None or self.facts is None or not needed:
             return None
-        candidates = impressions.candidates.take(self.rows)
-        return rank_articles(
-            self.scores, candidates, impressions.history.take(self.rows), self.facts
-        )
+        of_rows = (each.take(self.rows) for each in (impressions.candidates, impressions.history))
+        return rank_articles(self.scores, *of_rows, self.facts)
 
     def _rank(
         self, scores: NDArray, labels: NDArray, sizes: NDArray, rows: NDArray
@@ -171,11 +164,10 @@ class ImpressionCollector(Collector):
             raise ValueError(f"The model scored {name} with NaN. {error}") from error
 
     def _name(self, row: int) -> str:
+        where = f"row {row} of the evaluated split"
         if self.impressions is None:
-            return f"the impression in row {row} of the evaluated split"
-        return (
-            f"impression {self.impressions.impression_id[row]} (row {row} of the evaluated split)"
-        )
+            return f"the impression in {where}"
+        return f"impression {self.impressions.impression_id[row]} ({where})"
 
 
 def _offsets(sizes: NDArray) -> NDArray[np.int64]:

@@ -57,11 +57,7 @@ class ImpressionMetric(AbstractMetric):
     def of_each_impression(self, dataobject: Any) -> dict[str, NDArray[np.float64]]:
         """Values by key, ``[impressions]``, NaN where skipped; from RecBole's ``DataStruct``."""
         ranked = dataobject.get(RANKED_KEY)
-        found = {}
-        for key, values in self.by_key(ranked).items():
-            found[key] = np.full(len(ranked.evaluated), np.nan)
-            found[key][ranked.evaluated] = values
-        return found
+        return {key: ranked.of_all(values) for key, values in self.by_key(ranked).items()}
 
     def calculate_metric(self, dataobject: Any) -> dict[str, float]:
         """Averages by key, from RecBole's ``DataStruct``."""
@@ -79,8 +75,7 @@ class ImpressionMetric(AbstractMetric):
 class ArticleMetric(ImpressionMetric):
     """A metric of the first k articles, clicked or not, from ``RankedArticles``.
 
-    ``skipped_key@k`` counts impressions without a value. Post-training ranks no articles: no
-    result.
+    ``skipped_key@k`` counts impressions without a value. Post-training ranks no articles.
     """
 
     metric_need = (*ImpressionMetric.metric_need, ARTICLES_KEY)

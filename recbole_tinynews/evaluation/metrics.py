@@ -46,6 +46,12 @@ class RankedImpressions(NamedTuple):
         """Sum ``values`` (``[clicks]``) over each impression, ``[evaluated impressions]``."""
         return np.add.reduceat(values, np.cumsum(self.clicked) - self.clicked)
 
+    def of_all(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """``[evaluated impressions]`` to ``[impressions]``, NaN where skipped."""
+        spread = np.full(len(self.evaluated), np.nan)
+        spread[self.evaluated] = values
+        return spread
+
     def only(self, kept: NDArray[np.bool_]) -> RankedImpressions:
         """Impressions where ``kept`` (``[impressions]``) holds, as if ranked alone."""
         evaluated = kept[self.evaluated]

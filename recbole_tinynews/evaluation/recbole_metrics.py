@@ -99,10 +99,7 @@ def bigger_is_better(result: str) -> bool:
 
 
 def needs_clicks(result: str) -> bool:
-    """Whether a result measures the ranking of clicks, and so may choose the best epoch.
-
-    Diversity and the like may not: an untrained model is more diverse than any other.
-    """
+    """Whether a result may choose the best epoch: an untrained model is the most diverse."""
     metric = metric_of(result)
     return metric is not None and not issubclass(metric, ArticleMetric)
 
@@ -124,10 +121,9 @@ def results_of(names: Iterable[str], topk: Iterable[int]) -> list[str]:
 
 
 def register_metrics(metrics: Iterable[type[ImpressionMetric]] | None = None) -> None:
-    """Add metrics to RecBole's registry before a ``Config`` is built; a repeat changes nothing.
+    """Add metrics, by default all, to RecBole's registry before a ``Config`` is built.
 
-    By default, all of ``METRICS`` and the counts. The registry's objects are extended in place:
-    ``Config`` and ``Evaluator`` share them.
+    The registry's objects are extended in place: ``Config`` and ``Evaluator`` share them.
     """
     added = [*METRICS.values(), ImpressionCount] if metrics is None else metrics
     named: dict[str, Any] = {metric.__name__.lower(): metric for metric in added}

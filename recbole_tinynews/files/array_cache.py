@@ -48,8 +48,8 @@ def cached_arrays(
 ) -> Arrays:
     """The arrays of ``make``, memory-mapped from ``folder/name-key`` if cached there.
 
-    ``writable`` arrays are copy-on-write. ``folder=None`` disables the cache. If files cannot be
-    written or read, arrays are computed, with a warning. One process computes, others wait.
+    ``writable`` arrays are copy-on-write; ``folder=None`` disables the cache. Files that cannot be
+    read or written only cost a warning. One process computes, others wait.
     """
     if folder is None:
         return make()

@@ -1,7 +1,4 @@
-"""Logging to the terminal in RecBole's format, and to a file if anything is trained.
-
-RecBole's own logger writes into ``./log``, and keeps the file of a process's first run open.
-"""
+"""Logging in RecBole's format to the terminal, and to a file if anything is trained."""
 
 from __future__ import annotations
 

@@ -40,8 +40,7 @@ class Deriving(NamedTuple):
 def derived_plm(source: str, content: str, how: Deriving, news: NewsDataset) -> str:
     """Folder or hub name of the language model derived from ``source``, if it is to be derived.
 
-    A derived one lies in the data set's cache, under a digest of everything that decides it.
-    ``content`` is a digest of ``source``; ``news`` are the training impressions.
+    It is cached under a digest of all that decides it; ``content`` is that of ``source``.
     """
     prefix, at_least, static = how
     if at_least is None and not static:

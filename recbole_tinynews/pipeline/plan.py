@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Sequence, Set
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,7 +11,6 @@ from recbole_tinynews.pipeline.artifact import (
     ARTIFACT_FORMAT,
     FORMAT_KEY,
     MADE_FROM,
-    Artifact,
     as_written,
     read_settings,
     was_finished,
@@ -49,8 +48,9 @@ def plan(recipes: Recipes, stages: Sequence[Stage], fresh: bool = False) -> list
         ValueError: a finished stage saved fewer copies than other stages need.
     """
     finished = {stage: None if fresh else recipes.of(stage).finished() for stage in stages}
-    for stage in stages:
-        _check_copies(stage, finished)
+    for source in (source for stage in stages for source in stage.sources):
+        if isinstance(source, Copy) and (artifact := finished[source.stage]):
+            artifact.copy(source.back)
     reused = {recipes.of(s).folder.name for s, artifact in finished.items() if artifact}
     return [
         Step(stage.name, REUSED, recipes.of(stage).folder.name)
@@ -63,10 +63,8 @@ def plan(recipes: Recipes, stages: Sequence[Stage], fresh: bool = False) -> list
 def plan_table(steps: Sequence[Step]) -> str:
     """The plan, one line per stage."""
     names = numbered([step.stage for step in steps])
-    rows = [
-        [name, step.action, f"({step.reason})"] for name, step in zip(names, steps, strict=True)
-    ]
-    return text_table(rows)
+    pairs = zip(names, steps, strict=True)
+    return text_table([[name, step.action, f"({step.reason})"] for name, step in pairs])
 
 
 def numbered(names: Sequence[str]) -> list[str]:
@@ -81,13 +79,6 @@ def numbered(names: Sequence[str]) -> list[str]:
         seen[name] += 1
         result.append(f"{name} {seen[name]}" if count[name] > 1 else name)
     return result
-
-
-def _check_copies(stage: Stage, finished: Mapping[Stage, Artifact | None]) -> None:
-    started = stage.start.sources if stage.start else ()
-    for source in (*started, *stage.teachers):
-        if isinstance(source, Copy) and (artifact := finished[source.stage]):
-            artifact.copy(source.back)
 
 
 def _step(recipe: Recipe, follows: bool, reused: Set[str], fresh: bool) -> Step:
@@ -115,8 +106,8 @@ def nearest_differences(
 ) -> list[str] | None:
     """Differences from the most similar finished stage of this name; None without one.
 
-    Earlier stages are not compared if one of them will be trained (``follows``). Folders of this
-    run's stages (``others``) are ignored: another teacher is not a changed version of the first.
+    Earlier stages are not compared if one will be trained (``follows``); ``others`` are this run's
+    folders, since another teacher is not a changed version of the first.
     """
     found = [
         (list(_differences(recipe, there, follows)), -folder.stat().st_mtime)

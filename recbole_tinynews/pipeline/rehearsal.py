@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from recbole_tinynews.pipeline.artifact import too_few_copies
 from recbole_tinynews.pipeline.run import Run
@@ -16,8 +15,7 @@ from recbole_tinynews.trainer.untrained import UntrainedTrainer
 def rehearse(run: Run, stages: Sequence[Stage]) -> None:
     """Check data, copies and models of the stages to train; ``ValueError`` lists all errors.
 
-    Each model except the first, which is trained at once, is built and dropped. Seeds are set
-    before each training, so results don't change.
+    Each model except the first, which is trained at once, is built and dropped.
     """
     mistakes = [mistake for stage in stages for mistake in _of_data(run, stage)]
     mistakes += _of_copies(run, stages)
@@ -25,17 +23,13 @@ def rehearse(run: Run, stages: Sequence[Stage]) -> None:
     for stage in stages:
         if (stage.name, stage.model) not in built:  # equal stages differ only in seeds
             built.add((stage.name, stage.model))
-            mistakes += _of_model(run, stage)
+            try:
+                run.factory.model(stage.model, run.recipes.of(stage).config)
+            except ValueError as mistake:
+                mistakes.append(f"Stage {stage.name}: {str(mistake).removesuffix('.')}")
     if mistakes:
-        name = run.factory.config["model"]
-        raise ValueError(
-            "\n- ".join(
-                [
-                    f"{name} cannot be trained with these settings and data:",
-                    *dict.fromkeys(mistakes),
-                ]
-            )
-        )
+        head = f"{run.factory.config['model']} cannot be trained with these settings and data:"
+        raise ValueError("\n- ".join([head, *dict.fromkeys(mistakes)]))
 
 
 def _of_data(run: Run, stage: Stage) -> Iterator[str]:
@@ -70,13 +64,8 @@ def _of_data(run: Run, stage: Stage) -> Iterator[str]:
 
 def _of_copies(run: Run, stages: Sequence[Stage]) -> Iterator[str]:
     """Stages that need more copies than will be saved."""
-    sources = [
-        source
-        for stage in stages
-        for source in (*(stage.start.sources if stage.start else ()), *stage.teachers)
-    ]
     wanted: dict[Stage, int] = {}
-    for source in sources:
+    for source in (source for stage in stages for source in stage.sources):
         if isinstance(source, Copy) and source.stage in stages:
             wanted[source.stage] = max(wanted.get(source.stage, 0), source.back)
     for stage, back in wanted.items():
@@ -85,13 +74,3 @@ def _of_copies(run: Run, stages: Sequence[Stage]) -> Iterator[str]:
         copies = most_copies(config, len(run.factory.loaders(config, data)[0]))
         if copies <= back:
             yield too_few_copies(stage.name, back + 1, copies)
-
-
-def _of_model(run: Run, stage: Stage) -> Iterator[str]:
-    """The error if a stage's model cannot be built."""
-    try:
-        model: Any = run.factory.model(stage.model, run.recipes.of(stage).config)
-    except ValueError as mistake:
-        yield f"Stage {stage.name}: {str(mistake).removesuffix('.')}"
-    else:
-        del model  # one at a time in memory

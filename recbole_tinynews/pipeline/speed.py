@@ -37,9 +37,8 @@ def news_per_second(news_encoder: EncodesNews, batch: int | None = None) -> floa
     """
     count = NEWS_ALONE if batch == 1 else NEWS
     ids = _spread(np.flatnonzero(news_encoder.tokens.lengths), count)
-    parts = [
-        ids[start : start + (batch or len(ids))] for start in range(0, len(ids), batch or NEWS)
-    ]
+    size = batch or NEWS  # there are at most as many
+    parts = [ids[start : start + size] for start in range(0, len(ids), size)]
 
     def encode() -> None:
         for part in parts:

@@ -19,8 +19,7 @@ def gpu_numbers(gpu_id: Any) -> str:
 def choose_device(gpu_id: str, use_gpu: bool, is_given: bool) -> torch.device:
     """The device of this process.
 
-    The host's ``CUDA_VISIBLE_DEVICES`` is respected unless the user gives ``gpu_id``; RecBole
-    overwrites it and ignores ``use_gpu``.
+    Unlike in RecBole, the host's ``CUDA_VISIBLE_DEVICES`` holds unless ``gpu_id`` is given.
 
     Raises:
         ValueError: a given GPU does not exist, or there are fewer than processes.
@@ -31,7 +30,9 @@ def choose_device(gpu_id: str, use_gpu: bool, is_given: bool) -> torch.device:
         before = os.environ.get("CUDA_VISIBLE_DEVICES")
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu_id
         if not torch.cuda.is_available():
-            _restore("CUDA_VISIBLE_DEVICES", before)
+            del os.environ["CUDA_VISIBLE_DEVICES"]
+            if before is not None:
+                os.environ["CUDA_VISIBLE_DEVICES"] = before
             raise ValueError(
                 f"gpu_id={gpu_id} expects a GPU of that number, and torch {torch.__version__} "
                 f"finds {torch.cuda.device_count()} GPUs. Leave gpu_id out, or set use_gpu=False"
@@ -50,10 +51,3 @@ def _own_gpu(number: int) -> torch.device:
         )
     torch.cuda.set_device(number)
     return torch.device("cuda", number)
-
-
-def _restore(name: str, value: str | None) -> None:
-    if value is None:
-        del os.environ[name]
-    else:
-        os.environ[name] = value

@@ -1,8 +1,7 @@
 """Start several processes of a program by torchrun, from RecBole's flags.
 
-Beyond torchrun's own command: processes fork from one that has imported the package and share its
-memory (a second process takes 0.48 instead of 1.06 GiB); flags and settings are checked before any
-process starts; errors, Ctrl-C and lost processes end in one message.
+Unlike under torchrun's own command, processes fork from one that has imported the package (a second
+one takes 0.48 instead of 1.06 GiB), and errors, Ctrl-C and lost processes end in one message.
 """
 
 from __future__ import annotations
@@ -36,13 +35,9 @@ class ProcessFailedError(RuntimeError):
 
 
 class Machines(NamedTuple):
-    """Where the processes run.
+    """Where the processes run: ``here`` and ``everywhere``, the same number on each machine.
 
-    Attributes:
-        here: processes on this machine.
-        everywhere: processes on all machines, the same number on each.
-        before: processes on earlier machines.
-        address, port: of the first machine; unused with a single machine.
+    ``before`` are on earlier machines; ``address`` and ``port`` are the first machine's.
     """
 
     here: int
@@ -101,11 +96,10 @@ def launch(
 ) -> None:
     """Run a module as a program in several processes, and wait for them.
 
-    They share this machine's threads. If one fails or is killed, the others are ended. ``check``
-    runs first, in a separate process to save memory here.
+    They share this machine's threads; if one fails, the others are ended. ``check`` runs first, in
+    a separate process to save memory here; what it raises is raised.
 
     Raises:
-        Exception: raised by ``check``.
         ProcessFailedError: a process failed, or they cannot connect.
         KeyboardInterrupt: Ctrl-C.
     """
@@ -133,7 +127,7 @@ def launch(
     except ChildFailedError as problem:
         rank, failure = problem.get_first_failure()
         raise ProcessFailedError(
-            f"process {rank} of {machines.everywhere} {_end(failure.exitcode)}"
+            f"process {rank} of {machines.everywhere} {how_it_ended(failure.exitcode)}"
         ) from problem
     except DistError as problem:
         raise ProcessFailedError(
@@ -199,7 +193,8 @@ def _restored_signals() -> Iterator[None]:
             signal.signal(getattr(signal, name), signal.SIG_DFL if handler is None else handler)
 
 
-def _end(code: int) -> str:
+def how_it_ended(code: int) -> str:
+    """Describe an exit code."""
     return f"was killed by signal {-code}" if code < 0 else f"ended with status {code}"
 
 

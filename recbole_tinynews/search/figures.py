@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,25 +15,19 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-class Point(NamedTuple):
-    """The value of a trial, by its number."""
-
-    number: int
-    value: float
-
-
 def history_figure(
-    complete: Sequence[Point], pruned: Sequence[Point], metric: str, bigger: bool
+    complete: Mapping[int, float], pruned: Mapping[int, float], metric: str, bigger: bool
 ) -> Figure:
-    """Values by trial and the best so far; pruned trials have their last validation's value."""
+    """Values by trial number and the best so far; pruned trials have their last validation's."""
     from matplotlib.ticker import MaxNLocator
 
     figure, axes = _figure(2.4)
-    numbers, values = zip(*complete, strict=True)
+    numbers, values = [*complete], [*complete.values()]
     axes.plot(numbers, values, "o", color=COLOURS[2], markersize=3.5, label="complete")
     if pruned:
-        at, worth = zip(*pruned, strict=True)
-        axes.plot(at, worth, "x", color="#888888", markersize=3.5, label="pruned")
+        axes.plot(
+            [*pruned], [*pruned.values()], "x", color="#888888", markersize=3.5, label="pruned"
+        )
     best = (np.maximum if bigger else np.minimum).accumulate(values)
     axes.step(numbers, best, where="post", color=COLOURS[4], linewidth=1.2, label="best so far")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))

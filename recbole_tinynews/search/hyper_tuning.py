@@ -33,8 +33,8 @@ def objective_function(
 ) -> dict[str, Any]:
     """Train, validate and test one choice of settings, as RecBole's function of this name.
 
-    ``config_dict`` has the searched settings, ``config_file_list`` all others, including ``model``
-    and ``dataset``. Returns the five entries that ``HyperTuning`` reads.
+    ``config_dict`` has the searched settings, ``config_file_list`` all others, the model among
+    them.
     """
     config = NewsConfig(config_file_list=config_file_list, config_dict=config_dict)
     result = run(config_file_list=config_file_list, config_dict=config_dict)

@@ -19,7 +19,7 @@ from recbole_tinynews.config import NewsConfig
 from recbole_tinynews.files.whole import whole_file, write_text
 from recbole_tinynews.pipeline.text_table import text_table
 from recbole_tinynews.registry import MODELS, find_model, recbole_models
-from recbole_tinynews.search.figures import Point, history_figure, importance_figure
+from recbole_tinynews.search.figures import history_figure, importance_figure
 from recbole_tinynews.search.trial import REASON, REUSED, SECONDS, TRAINED
 from recbole_tinynews.settings.literals import write_yaml
 
@@ -63,19 +63,12 @@ def trials_table(study: Study, ended: Sequence[FrozenTrial], metric: str) -> str
 def write_report(
     folder: Path, study: Study, ended: Sequence[FrozenTrial], metric: str
 ) -> list[str]:
-    """Write table and figures into the folder; returns the file names.
-
-    With few complete trials, importances would be noise and are left out.
-    """
+    """Write table and figures, without importances of few trials; returns the file names."""
     rows = [_cells(each, metric, exact=True) for each in ended]
     written = [TABLE]
     write_text(folder / TABLE, as_csv(rows[0] if rows else ["trial"], rows))
     complete, pruned = (
-        [
-            Point(each.number, each.value)
-            for each in ended
-            if each.state is state and each.value is not None
-        ]
+        {e.number: e.value for e in ended if e.state is state and e.value is not None}
         for state in (TrialState.COMPLETE, TrialState.PRUNED)
     )
     figures = {}
@@ -93,21 +86,14 @@ def write_report(
 
 
 def write_best(folder: Path, config: NewsConfig, best: FrozenTrial, metric: str) -> None:
-    """Write a trial's settings for ``run_recbole.py --config_files``, which reuses its stages.
-
-    The model is left out if it is a user's class, which a file can't name.
-    """
+    """Write a trial's settings for ``run_recbole.py --config_files``, which reuses its stages."""
     named = {"model": config["model"], "dataset": config["dataset"]}
-    if not _has_name(config):
+    known = config["model"] in {*MODELS, *recbole_models()}
+    if not known or find_model(config["model"]) is not config.model_class:
         del named["model"]
     given = {name: v for name, v in config.external_config_dict.items() if name != "show_progress"}
     head = f"# Trial {best.number} of a search: {metric} {best.value:.6f} on validation.\n"
     write_text(folder / BEST, head + write_yaml({**named, **given}))
-
-
-def _has_name(config: NewsConfig) -> bool:
-    known = config["model"] in (*MODELS, *recbole_models())
-    return known and find_model(config["model"]) is config.model_class
 
 
 def _rank(study: Study, trial: FrozenTrial) -> tuple[bool, float]:
@@ -118,17 +104,13 @@ def _rank(study: Study, trial: FrozenTrial) -> tuple[bool, float]:
     return trial.state is not TrialState.COMPLETE, value
 
 
-def _state(trial: FrozenTrial) -> str:
-    return "failed" if REASON in trial.user_attrs else trial.state.name.lower()
-
-
 def _cells(trial: FrozenTrial, metric: str, exact: bool = False) -> dict[str, str]:
     """A trial's row by column; a pruned trial shows its last validation."""
     found = trial.user_attrs
     show = str if exact else _shown
     return {
         "trial": str(trial.number),
-        "state": _state(trial),
+        "state": "failed" if REASON in found else trial.state.name.lower(),
         metric: "" if trial.value is None else f"{trial.value:.6f}",
         **{name: show(value) for name, value in sorted(trial.params.items())},
         SECONDS: str(found.get(SECONDS, "")),

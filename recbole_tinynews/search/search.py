@@ -58,8 +58,8 @@ class SearchStoppedError(KeyboardInterrupt):
 class Search:
     """Searches a model's settings for the best ``valid_metric``.
 
-    Trials share a ``checkpoint_dir``, so stages that they have in common are trained once. A search
-    with the same settings, space and data resumes; several processes may share it.
+    Trials share a ``checkpoint_dir``, so common stages are trained once. A search with the same
+    settings, space and data resumes; several processes may share it.
 
     Args:
         model: name or class.
@@ -72,9 +72,6 @@ class Search:
         pruner: one of ``PRUNERS``.
         startup_trials: complete trials before the median pruner starts.
         storage: optuna storage URL, or a journal file; None: sqlite in ``folder``.
-
-    Attributes:
-        folder: study, table, figures and best settings.
 
     Raises:
         ValueError: invalid settings or space, or no validation.
@@ -127,8 +124,7 @@ class Search:
 
         Raises:
             ValueError: the first trials all failed.
-            SearchStoppedError: Ctrl-C; the running trial is put back.
-            OSError: such as a full disk; likewise.
+            SearchStoppedError: Ctrl-C; the running trial is put back, as after a full disk.
         """
         tell(f"{len(self.trials.ended())} of {self.wanted} trials are there, in {self.folder}")
         try:
@@ -170,7 +166,7 @@ class Search:
                 return False
             tell(f"trial {trial.number}: {in_words(trial.params)}")
             try:
-                state, value, _ = run_trial(trial, partial(self.config, trial.params), self.metric)
+                state, value = run_trial(trial, partial(self.config, trial.params), self.metric)
             except BaseException:  # Ctrl-C, a full disk
                 self.trials.put_back(trial.number)
                 raise

@@ -43,12 +43,9 @@ class Affects(Enum):
 class Setting(NamedTuple):
     """One row of the table; a user's own setting has the default row.
 
-    Attributes:
-        rule: accepted values; None: those of the default's type.
-        checked_for: models whose values the rule checks.
-        known_to: models that accept it although no yaml declares it.
-        unread_by: models that ignore it: a value draws a warning, fingerprints leave it out.
-        in_benchmarks: for settings that a benchmark sets itself: what to do instead.
+    ``rule`` None: values of the default's type; ``checked_for``: models whose values it checks;
+    ``known_to``: models that accept the setting although no yaml declares it; ``unread_by``: models
+    that ignore it, so fingerprints leave it out; ``in_benchmarks``: what to do instead.
     """
 
     name: str

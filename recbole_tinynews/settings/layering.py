@@ -52,14 +52,11 @@ class Composition(NamedTuple):
 
 
 class Layering:
-    """Settings in layers, each overriding the ones before.
+    """Settings in layers, weakest first, each overriding the ones before.
 
-    Attributes:
-        declared: default of every existing setting.
-        defaults: defaults of the run and of stages, before data set and user.
-        layers: weakest first.
-        before_user: merged values without the user's.
-        values: merged values.
+    ``declared`` has the default of every existing setting, ``defaults`` those of the run and of
+    stages before data set and user; ``before_user`` are merged values without the user's,
+    ``values`` all.
     """
 
     def __init__(
@@ -132,8 +129,7 @@ class Layering:
     def overrides(self, stage: str, values: Mapping[Key, Any]) -> dict[str, Any]:
         """Values of a stage that override those of the run, of which ``values`` has all.
 
-        Teachers have ``teacher_num_hidden_layers`` layers, if their stage has no
-        ``num_hidden_layers``.
+        Teachers without ``num_hidden_layers`` have ``teacher_num_hidden_layers``.
         """
         seen = dict(self._of_teachers) if stage.endswith(OF_TEACHERS) else {}
         seen |= self._of_finetuned if stage == FINETUNE_TEACHER else {}
@@ -172,10 +168,9 @@ class Layering:
     ) -> None:
         """Add the yaml of a news recommender and of its data set.
 
-        Args:
-            classes: names of the class and its bases, weakest first.
-            same_plm: whether two values of ``plm`` name one model; None: no text is encoded.
-            parts: for a system with another student or other teachers.
+        ``classes`` are names of the class and its bases, weakest first; ``same_plm`` says whether
+        two values of ``plm`` name one model, None: no text is encoded; ``parts``: for another
+        student or teachers.
         """
         self.layers += yaml.layers
         self.defaults = {Key(None, name): v for name, v in yaml.declared.items()} | yaml.values

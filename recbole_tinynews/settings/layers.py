@@ -74,7 +74,6 @@ def read_news_yaml(files: ModelFiles) -> NewsYaml:
     """Read the files of a news recommender in order: overall, stages, its own.
 
     A key in a stage's yaml is the stage's default, and declares the setting if no other yaml does.
-    A user's files don't change what the package's stages declare.
 
     Raises:
         ValueError: an invalid file, stage name, or ``as_in``.

@@ -14,8 +14,7 @@ EVALUATION = "eval_args"  # only its mode is read
 def drop_unread(settings: Layering, unread: Collection[str]) -> Iterator[str]:
     """Reset settings that the model ignores; yield a warning for each changed one.
 
-    They are no mistakes in a yaml written for RecBole. Kept, they would change fingerprints and
-    retrain finished stages.
+    Kept, they would change fingerprints and retrain finished stages.
     """
     values, defaults = settings.values, settings.before_user
     for key in [key for key in values if key.name in unread]:

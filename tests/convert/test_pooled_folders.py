@@ -8,8 +8,8 @@ from mind_folder import IMPRESSIONS, WriteMind
 
 from recbole_tinynews.convert import ConversionError, convert_mind
 from recbole_tinynews.convert.__main__ import main
+from recbole_tinynews.convert.conversion import read_places
 from recbole_tinynews.convert.errors import stop
-from recbole_tinynews.convert.pooling import read_places
 from recbole_tinynews.convert.readers.mind import MindReader
 from recbole_tinynews.convert.readers.reader import Source
 

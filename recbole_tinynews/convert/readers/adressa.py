@@ -22,8 +22,7 @@ CATEGORIES, PROFILE = "category1", "profile"
 class AdressaReader(Reader):
     """Reads a file of one day's events, or a folder of such files.
 
-    An event with an ``id`` is a click on that article; others, such as front page visits, are
-    counted. Unclicked candidates are not logged, so they are sampled (see ``ClickLog``).
+    An event with an ``id`` is a click on that article; others are counted. Candidates are sampled.
     """
 
     expects = "a file of events, a JSON object in each line, or a folder of such files"
@@ -43,10 +42,6 @@ class AdressaReader(Reader):
         if not self.news_files(place):
             return f"expected {self.expects}, found an empty folder."
         return None
-
-    def impressions_file(self, place: Path) -> Path:
-        """The file or folder itself."""
-        return place
 
     def news_files(self, place: Path) -> Sequence[Path]:
         """The event files, which contain the articles."""
@@ -83,14 +78,13 @@ class AdressaReader(Reader):
 
 def _event(line: bytes) -> dict[str, Any]:
     text = decoded(line)
+    event, why = None, ""
     try:
         event = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise LineError(
-            "no JSON", f"expected a JSON object, got {quoted(text)} ({error})."
-        ) from None
+        why = f" ({error})"
     if not isinstance(event, dict):
-        raise LineError("no JSON", f"expected a JSON object, got {quoted(text)}.")
+        raise LineError("no JSON", f"expected a JSON object, got {quoted(text)}{why}.")
     return event
 
 

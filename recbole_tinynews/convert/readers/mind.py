@@ -63,9 +63,7 @@ class MindReader(Reader):
 def read_behaviors(
     path: Path, on_bad_line: OnBadLine, labels_required: bool
 ) -> Iterator[Impression]:
-    """Impressions of a ``behaviors.tsv``, all labelled or none.
-
-    The first good line decides which, unless ``labels_required``.
+    """Impressions of a ``behaviors.tsv``, all labelled or none, as the first good line says.
 
     Raises:
         ConversionError: more lines are of the other kind, and dropped, than kept.

@@ -40,10 +40,9 @@ USER, HISTORY, CLICKED, UNCLICKED, START = (
 
 
 class PensReader(Reader):
-    """Reads ``train.tsv`` or ``valid.tsv``, with ``news.tsv`` beside it.
+    """Reads ``train.tsv`` or ``valid.tsv``, with ``news.tsv`` beside it; ids are line numbers.
 
-    Line numbers serve as impression ids. Clicked and unclicked candidates are listed separately, so
-    they are shuffled with the seed: position must not reveal clicks.
+    Clicked and unclicked candidates are listed separately, so they are shuffled with the seed.
     """
 
     expects = f"train.tsv or valid.tsv with {NEWS_FILE} beside it"
@@ -57,10 +56,6 @@ class PensReader(Reader):
         if problem is None and not (place.parent / NEWS_FILE).is_file():
             return f"expected {self.expects}, found no {NEWS_FILE}."
         return problem
-
-    def impressions_file(self, place: Path) -> Path:
-        """The file itself."""
-        return place
 
     def news_files(self, place: Path) -> Sequence[Path]:
         """The ``news.tsv`` beside it."""

@@ -15,7 +15,7 @@ class Source(NamedTuple):
     """The input format and its options.
 
     ``columns`` maps roles to column names (``table`` only); ``news`` are separate files of
-    articles. ``sampled`` candidates are drawn with ``seed`` for each click without any.
+    articles; ``sampled`` candidates are drawn with ``seed`` for each click without any.
     """
 
     format: str = "mind"
@@ -28,22 +28,14 @@ class Source(NamedTuple):
 class Reader(ABC):
     """Reads one format from places: the folders or files of ``--train``.
 
-    Rows are validated by themselves and against earlier rows of the place; bad ones go to
-    ``on_bad_line``, with path, line and column.
+    Bad rows go to ``on_bad_line``, with path, line and column.
     """
 
     expects = ""  # description of a place
     options: frozenset[str] = frozenset()  # fields of Source in use, besides the format
     shared_id: str | None = None  # an impression id that may repeat
     articles_in_clicks = False  # texts may differ between rows; the first is kept
-    news_columns: Sequence[Column] = (
-        1,
-        2,
-        3,
-        4,
-        5,
-        "published",
-    )  # for the fields of News, in errors
+    news_columns: Sequence[Column] = (1, 2, 3, 4, 5, "published")  # for errors, in News' order
     body_column: Column = "body"
 
     def __init__(self, source: Source) -> None:
@@ -51,15 +43,11 @@ class Reader(ABC):
 
     @abstractmethod
     def problem(self, place: Path) -> str | None:
-        """Describe in a sentence why a place can't be read, or return None.
+        """Describe in a sentence why a place can't be read, or return None; or ``OSError``."""
 
-        Raises:
-            OSError, ConversionError: the place can't be inspected.
-        """
-
-    @abstractmethod
     def impressions_file(self, place: Path) -> Path:
-        """The file to name in errors about all impressions of a place."""
+        """The file to name in errors about all impressions of a place; by default itself."""
+        return place
 
     @abstractmethod
     def news_files(self, place: Path) -> Sequence[Path]:
@@ -77,11 +65,7 @@ class Reader(ABC):
     def read_impressions(
         self, place: Path, on_bad_line: OnBadLine, labels_required: bool
     ) -> Iterator[Impression]:
-        """Impressions of a place, all labelled or none; called after the articles are read.
-
-        Raises:
-            ConversionError: the file is unreadable, or lacks labels that are required.
-        """
+        """Impressions of a place, all labelled or none; called after the articles are read."""
 
     def about(self) -> dict[str, Any]:
         """Report sections specific to the format, after reading."""

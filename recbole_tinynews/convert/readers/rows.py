@@ -26,10 +26,7 @@ def parsed(
     parse: Callable[[int, Content], Record],
     on_bad_line: OnBadLine,
 ) -> Iterator[Record]:
-    """Apply ``parse`` to each number and row; its ``LineError`` goes to ``on_bad_line``.
-
-    Rows are parsed in order, one at a time, so ``parse`` may compare a row with earlier ones.
-    """
+    """Apply ``parse`` to numbers and rows, in order; its ``LineError`` goes to ``on_bad_line``."""
     for number, content in rows:
         try:
             record = parse(number, content)
@@ -42,10 +39,7 @@ def parsed(
 def read_rows(
     path: Path, columns: Sequence[str], on_bad_line: OnBadLine, header: bool = False
 ) -> Iterator[tuple[int, list[str]]]:
-    """Line numbers, from 1, and fields of a tab-separated file without quoting, plain or gzip.
-
-    ``columns`` are names for errors; with ``header``, a first line of exactly these is skipped.
-    """
+    """Line numbers, from 1, and fields of a tab-separated file without quoting, plain or gzip."""
 
     def split(number: int, line: bytes) -> tuple[int, list[str]]:
         return number, _split(line, columns)

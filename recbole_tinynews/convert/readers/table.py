@@ -31,9 +31,8 @@ ROLES = (*IMPRESSION_ROLES, *NEWS_ROLES)
 class TableReader(Reader):
     """Reads tables whose rows are impressions (``shown``, ``clicked`` among it) or single clicks.
 
-    Articles are in ``--news`` files or, for single clicks, in the same row. A missing ``history``
-    is built from the user's earlier clicks; missing ``shown`` candidates are sampled (see
-    ``ClickLog``).
+    Articles are in ``--news`` files or, for single clicks, in the same row; ``ClickLog`` adds
+    missing histories and candidates.
     """
 
     expects = KINDS
@@ -61,10 +60,6 @@ class TableReader(Reader):
         named = [role for role in of_this_file if role in self.source.columns]
         wanted = dict.fromkeys(["user", "time", *(role for role in named if role != "clicked")])
         return self._missing(place, wanted) or self._problem_of_roles(place)
-
-    def impressions_file(self, place: Path) -> Path:
-        """The table itself."""
-        return place
 
     def news_files(self, place: Path) -> Sequence[Path]:
         """The files of ``--news``, or the table itself."""

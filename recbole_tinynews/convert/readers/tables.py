@@ -36,11 +36,7 @@ def names_of(path: Path) -> list[str]:
 def read_table(
     path: Path, columns: Collection[str], on_bad_line: OnBadLine
 ) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Row numbers (csv and tsv: of the first line), from 1, and cells by column.
-
-    Raises:
-        ConversionError: the table can't be read.
-    """
+    """Row numbers (csv and tsv: of the first line), from 1, and cells by column."""
     with readable(path):
         if path.suffix == PARQUET:
             yield from read_rows(path, dict.fromkeys(columns, ANY))
