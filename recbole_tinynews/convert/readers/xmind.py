@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from recbole_tinynews.convert.errors import ConversionError, OnBadLine
 from recbole_tinynews.convert.readers.cells import id_of
@@ -14,6 +14,11 @@ from recbole_tinynews.convert.readers.rows import parsed, read_rows
 from recbole_tinynews.convert.records import NewsRow
 
 COLUMNS = ("nid", "title", "abstract")
+
+
+class _Text(NamedTuple):
+    title: str
+    abstract: str
 
 
 class XmindReader(MindReader):
@@ -27,7 +32,7 @@ class XmindReader(MindReader):
 
     def __init__(self, source: Source) -> None:
         super().__init__(source)
-        self._translations: dict[str, tuple[str, str]] = {}  # title and abstract
+        self._translations: dict[str, _Text] = {}
         self._translated_again = 0
         self._untranslated: set[str] = set()
 
@@ -49,11 +54,11 @@ class XmindReader(MindReader):
     def article(self, path: Path, content: Sequence[str]) -> NewsRow:
         """An article with its translated texts."""
         row = super().article(path, content)
-        title, abstract = self._translations.get(row.news.news_id, (None, ""))
-        if title is None or (row.news.title.strip() and not title.strip()):
+        text = self._translations.get(row.news.news_id)
+        if text is None or (row.news.title.strip() and not text.title.strip()):
             self._untranslated.add(row.news.news_id)
             return row
-        return NewsRow(row.news._replace(title=title, abstract=abstract))
+        return NewsRow(row.news._replace(**text._asdict()))
 
     def about(self) -> dict[str, Any]:
         """Report section on translations."""
@@ -65,8 +70,8 @@ class XmindReader(MindReader):
             }
         }
 
-    def _read_translations(self, on_bad_line: OnBadLine) -> dict[str, tuple[str, str]]:
-        texts: dict[str, tuple[str, str]] = {}
+    def _read_translations(self, on_bad_line: OnBadLine) -> dict[str, _Text]:
+        texts: dict[str, _Text] = {}
         for path in map(_file, self.source.news):
             rows = read_rows(path, COLUMNS, on_bad_line, header=True)
             found = False
@@ -78,8 +83,8 @@ class XmindReader(MindReader):
         return texts
 
 
-def _translation(_: int, fields: list[str]) -> tuple[str, tuple[str, str]]:
-    return id_of(fields[0], column=1), (fields[1], fields[2])
+def _translation(_: int, fields: list[str]) -> tuple[str, _Text]:
+    return id_of(fields[0], column=1), _Text(*fields[1:])
 
 
 def _file(path: Path) -> Path:
