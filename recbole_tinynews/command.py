@@ -43,9 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
         from recbole_tinynews.reference.check import check_command  # needs RecBole's files
 
         check_command(given.model, files, settings)
-        machines = Machines.from_flags(
-            given.nproc, given.world_size, given.group_offset, given.ip, given.port
-        )
+        machines = Machines.from_flags(vars(given))
         if machines.everywhere > 1:
             return _start(machines, given, settings)
         from recbole_tinynews import run  # takes seconds

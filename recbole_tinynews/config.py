@@ -14,8 +14,7 @@ from recbole.config import Config
 from recbole_tinynews import compat
 from recbole_tinynews.data import fields
 from recbole_tinynews.encoder.plm_files import is_same_plm
-from recbole_tinynews.evaluation.metric_settings import map_metrics
-from recbole_tinynews.evaluation.recbole_metrics import bigger_is_better
+from recbole_tinynews.evaluation.recbole_metrics import bigger_is_better, map_metrics
 from recbole_tinynews.files.columns import BODY, ITEM, LABELS
 from recbole_tinynews.paths import data_set_folder
 from recbole_tinynews.processes.device import choose_device, gpu_numbers
@@ -36,7 +35,6 @@ from recbole_tinynews.settings.layering import DEFAULT_DATASET, DEFAULT_MODEL, C
 from recbole_tinynews.settings.layers import settings_of_others
 from recbole_tinynews.settings.literals import LiteralLoader, read_yaml
 from recbole_tinynews.settings.names import Key, keyed
-from recbole_tinynews.settings.unread import EVALUATION, drop_unread, keep_mode_alone
 from recbole_tinynews.trainer.optimization import default_precision
 
 _RECBOLES_DATASET = "ml-100k"  # part of RecBole, for any data_path
@@ -156,8 +154,8 @@ class NewsConfig(Config):
         model = model or self.external_config_dict.get("model") or DEFAULT_MODEL
         dataset = dataset or self.external_config_dict.get("dataset") or DEFAULT_DATASET
         self._system = find_model(model)
-        model_class, mistakes_of_parts = compose(self._system, self.external_config_dict)
-        self._mistakes += mistakes_of_parts
+        model_class, part_mistakes = compose(self._system, self.external_config_dict)
+        self._mistakes += part_mistakes
         return super()._get_model_and_dataset(model_class, str(dataset))
 
     def _load_internal_config_dict(self, model: str, model_class: type, dataset: str) -> None:
@@ -179,7 +177,7 @@ class NewsConfig(Config):
         )
         self._settings.finish(self._given.layers(self._settings.stages))
         unread = unread_by(self._settings.kind) - {"config_files", "config_file"}
-        self.warnings += drop_unread(self._settings, unread)
+        self.warnings += mistakes.drop_unread(self._settings, unread)
 
     def _get_final_config_dict(self) -> dict[str, Any]:
         final: dict[str, Any] = {}
@@ -193,8 +191,8 @@ class NewsConfig(Config):
         if found:
             raise ValueError("\n- ".join([f"The settings of {self.model} don't fit:", *found]))
         if self.on_impressions:
-            default = self._settings.before_user[Key(None, EVALUATION)]
-            self.warnings += keep_mode_alone(final, default)
+            default = self._settings.before_user[Key(None, mistakes.EVALUATION)]
+            self.warnings += mistakes.keep_mode_alone(final, default)
         if not self._is_news and isinstance(final["clip_grad_norm"], (int, float)):
             final["clip_grad_norm"] = {"max_norm": final["clip_grad_norm"]}  # as RecBole reads it
         if self._is_news:

@@ -27,20 +27,18 @@ from recbole_tinynews.evaluation.own_metrics import is_own
 from recbole_tinynews.evaluation.slices import cold_impressions, hours_of, slices_of
 from recbole_tinynews.evaluation.submission.write import write_submission
 from recbole_tinynews.files.whole import check_writable, write_text
-from recbole_tinynews.logs.log_file import LOG, LateFile, run_log
-from recbole_tinynews.logs.wandb_run import add_to_summary, wandb_run
+from recbole_tinynews.logs.log_file import LOG, LateFile, add_to_summary, run_log, wandb_run
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.pipeline.artifact import Artifact, as_written, remove_leftovers
 from recbole_tinynews.pipeline.factory import ImpressionFactory, NewsFactory
+from recbole_tinynews.pipeline.log_tables import in_one_line, oracle_of, shown_settings, summary
 from recbole_tinynews.pipeline.plan import REUSED, plan, plan_table
 from recbole_tinynews.pipeline.recbole_factory import RecBoleFactory
 from recbole_tinynews.pipeline.rehearsal import rehearse
 from recbole_tinynews.pipeline.run import Run
 from recbole_tinynews.pipeline.schedule import schedule
-from recbole_tinynews.pipeline.shown_settings import shown_settings
 from recbole_tinynews.pipeline.speed import news_per_second
 from recbole_tinynews.pipeline.stage import Stage, lineage, up_to
-from recbole_tinynews.pipeline.summary import in_one_line, oracle_of, summary
 from recbole_tinynews.pipeline.systems import system
 from recbole_tinynews.processes.group import broadcast, join, launched_group, process_group
 from recbole_tinynews.registry import has_language_model, is_news_model, is_stock_model

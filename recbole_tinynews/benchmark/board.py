@@ -12,7 +12,7 @@ from typing import TextIO
 from recbole_tinynews.benchmark.runner import Outcome, Progress
 from recbole_tinynews.benchmark.worker import MEASURE, TRAIN, Job
 from recbole_tinynews.logs.progress import duration
-from recbole_tinynews.pipeline.text_table import text_table
+from recbole_tinynews.pipeline.log_tables import text_table
 
 NEXT = 5  # waiting jobs listed; others are only counted
 _DOING = {TRAIN: "training", MEASURE: "measuring"}

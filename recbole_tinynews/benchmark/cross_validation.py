@@ -64,14 +64,10 @@ class CrossValidation:
                 there = [each for each in found if each is not None]
                 if len(there) == len(self.parts):
                     rows[seed], files[seed] = self._pooled(label, seed, there, results)
-                missing += [
-                    {
-                        **{"system": label, "seed": seed, "fold": number},
-                        "reason": self.parts[number - 1].why_not(label, seed),
-                    }
-                    for number, each in enumerate(found, start=1)
-                    if each is None and planned in first.asked
-                ]
+                for fold, (part, each) in enumerate(zip(self.parts, found, strict=True), start=1):
+                    if each is None and planned in first.asked:
+                        row = {"system": label, "seed": seed, "fold": fold}
+                        missing.append({**row, "reason": part.why_not(label, seed)})
             if rows:
                 systems.append(summarise(planned.row, rows, files))
         write_text(self.output / NOT_RUN, as_csv(["system", "seed", "fold", "reason"], missing))

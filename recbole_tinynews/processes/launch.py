@@ -13,12 +13,12 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from recbole_tinynews.processes.threads import spin_briefly
 
@@ -47,27 +47,20 @@ class Machines(NamedTuple):
     port: int = 5678
 
     @classmethod
-    def from_flags(
-        cls,
-        nproc: str | None,
-        world_size: str | None,
-        group_offset: str | None,
-        ip: str | None,
-        port: str | None,
-    ) -> Machines:
+    def from_flags(cls, given: Mapping[str, Any]) -> Machines:
         """The machines of RecBole's flags; ``ValueError`` if malformed or of unequal machines."""
-        here = _number("nproc", nproc, 1, least=1)
-        everywhere = _number("world_size", world_size, -1, least=-1)
+        here = _number(given, "nproc", 1, least=1)
+        everywhere = _number(given, "world_size", -1, least=-1)
         everywhere = here if everywhere < 1 else everywhere  # RecBole's -1
-        before = _number("group_offset", group_offset, 0, least=0)
+        before = _number(given, "group_offset", 0, least=0)
         if everywhere % here or before % here or before + here > everywhere:
             raise ValueError(
                 f"--nproc={here} --world_size={everywhere} --group_offset={before} expect machines "
                 "with nproc processes each, of which group_offset are on the machines before this "
                 "one. Make world_size and group_offset multiples of nproc, or start torchrun."
             )
-        place = ip or cls._field_defaults["address"], _number("port", port, 5678, least=1)
-        return cls(here, everywhere, before, *place)
+        address = given["ip"] or cls._field_defaults["address"]
+        return cls(here, everywhere, before, address, _number(given, "port", 5678, least=1))
 
     def flags(self) -> list[str]:
         """Flags of torchrun."""
@@ -198,7 +191,8 @@ def how_it_ended(code: int) -> str:
     return f"was killed by signal {-code}" if code < 0 else f"ended with status {code}"
 
 
-def _number(flag: str, text: str | None, default: int, least: int) -> int:
+def _number(given: Mapping[str, Any], flag: str, default: int, least: int) -> int:
+    text = given[flag]
     if text is None:
         return default
     try:

@@ -42,22 +42,15 @@ def _search(given: argparse.Namespace, settings: list[str]) -> bool:
     """Search and print the best trial; False: no trial was complete."""
     from recbole_tinynews import Search  # takes seconds
 
-    search = Search(
-        model=given.model,
-        dataset=given.dataset,
-        space=given.space,
-        trials=given.trials,
-        config_file_list=given.config_files.split() if given.config_files else None,
-        command_line=settings,
-        pruner=given.pruner,
-        startup_trials=given.startup_trials,
-        storage=given.storage,
-    )
+    options = vars(given)
+    test_best, files = options.pop("test_best"), options.pop("config_files")
+    files = files.split() if files else None
+    search = Search(**options, config_file_list=files, command_line=settings)
     best = search.run()
     if best is None:
         return False
     print(f"best      trial {best.number}, {search.metric} {best.value:.6f} on validation")
-    if given.test_best:
+    if test_best:
         print(f"test      {search.test(best)['test']}")
     return True
 

@@ -7,21 +7,27 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from optuna import Study
 from optuna.importance import get_param_importances
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from recbole_tinynews.benchmark.figures import COLUMN, tidy
 from recbole_tinynews.benchmark.results import as_csv
 from recbole_tinynews.config import NewsConfig
 from recbole_tinynews.files.whole import whole_file, write_text
-from recbole_tinynews.pipeline.text_table import text_table
+from recbole_tinynews.pipeline.log_tables import text_table
+from recbole_tinynews.pipeline.training_figure import COLOURS
 from recbole_tinynews.registry import MODELS, find_model, recbole_models
-from recbole_tinynews.search.figures import history_figure, importance_figure
 from recbole_tinynews.search.trial import REASON, REUSED, SECONDS, TRAINED
 from recbole_tinynews.settings.literals import write_yaml
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 TABLE, BEST, IMPORTANCE = "trials.csv", "best.yaml", "importance"
 ENOUGH = 10  # complete trials needed to estimate importances
@@ -132,3 +138,42 @@ def _counted(names: Sequence[str]) -> str:
 
 def _shown(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def history_figure(
+    complete: Mapping[int, float], pruned: Mapping[int, float], metric: str, bigger: bool
+) -> Figure:
+    """Values by trial number and the best so far; pruned trials have their last validation's."""
+    from matplotlib.ticker import MaxNLocator
+
+    figure, axes = _figure(2.4)
+    numbers, values = [*complete], [*complete.values()]
+    axes.plot(numbers, values, "o", color=COLOURS[2], markersize=3.5, label="complete")
+    if pruned:
+        axes.plot(
+            [*pruned], [*pruned.values()], "x", color="#888888", markersize=3.5, label="pruned"
+        )
+    best = (np.maximum if bigger else np.minimum).accumulate(values)
+    axes.step(numbers, best, where="post", color=COLOURS[4], linewidth=1.2, label="best so far")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.legend(frameon=False, fontsize=7)
+    tidy(axes, "trial", f"{metric} on validation")
+    return figure
+
+
+def importance_figure(importances: Mapping[str, float], metric: str) -> Figure:
+    """One bar per setting, the most important on top; they sum to 1."""
+    figure, axes = _figure(0.7 + 0.25 * len(importances))
+    names = sorted(importances, key=lambda name: importances[name])
+    axes.barh(names, [importances[name] for name in names], color=COLOURS[2], height=0.6)
+    tidy(axes, f"importance for {metric}", "")
+    return figure
+
+
+def _figure(height: float) -> tuple[Figure, Axes]:
+    import matplotlib
+    from matplotlib.figure import Figure  # slow to import
+
+    with matplotlib.rc_context({"font.size": 8}):
+        figure = Figure(figsize=(COLUMN, height), layout="constrained")
+        return figure, figure.subplots()

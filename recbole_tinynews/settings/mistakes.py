@@ -1,4 +1,4 @@
-"""Finds all mistakes in a run's settings, to report them at once."""
+"""Finds all mistakes in a run's settings, to report them at once, and settings without effect."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from typing import Any
 
 from recbole_tinynews.settings.layering import PARTS, USUAL, Layering
 from recbole_tinynews.settings.names import Key, parse_key, unknown_setting
-from recbole_tinynews.settings.values import FIELD, unfit_value
+from recbole_tinynews.settings.values import FIELD, brief, unfit_value
 
 # Entries that RecBole reads; it silently ignores misspelt ones.
 _FIELDS = ("USER_ID_FIELD", "ITEM_ID_FIELD", "TIME_FIELD", "LABEL_FIELD", "ITEM_LIST_LENGTH_FIELD")
+EVALUATION = "eval_args"  # on impressions, only its mode is read
 _ENTRIES = {
-    "eval_args": ("split", "group_by", "order", "mode"),
+    EVALUATION: ("split", "group_by", "order", "mode"),
     "train_neg_sample_args": ("distribution", "sample_num", "alpha", "dynamic", "candidate_num"),
 }
 
@@ -115,3 +116,26 @@ def package_mistakes(final: Mapping[str, Any]) -> Iterator[str]:
     """Settings that need a missing package."""
     if final.get("log_wandb") is True and importlib.util.find_spec("wandb") is None:
         yield "log_wandb expects the package wandb. Run: pip install wandb"
+
+
+def drop_unread(settings: Layering, unread: Collection[str]) -> Iterator[str]:
+    """Reset settings that the model ignores; yield a warning for each changed one.
+
+    Kept, they would change fingerprints and retrain finished stages.
+    """
+    values, defaults = settings.values, settings.before_user
+    for key in [key for key in values if key.name in unread]:
+        if values[key] != defaults.get(key):
+            yield f"{key} ({settings.source_of(key)}) has no effect, got {brief(values[key])}"
+        if key in defaults:
+            values[key] = defaults[key]
+        else:
+            del values[key]
+
+
+def keep_mode_alone(final: dict[str, Any], default: Mapping[str, Any]) -> Iterator[str]:
+    """Reset the entries of ``eval_args`` other than its mode, with a warning."""
+    unread = [k for k, v in final[EVALUATION].items() if k != "mode" and v != default.get(k)]
+    if unread:
+        yield f"{EVALUATION} has no effect but by its mode, got {', '.join(map(str, unread))} too"
+    final[EVALUATION] = dict(default)
