@@ -32,15 +32,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ConversionError as error:
         status, message = 1, f"Not converted, nothing written: {error}"
         if isinstance(error, LineError):
-            message += (
-                "\nCorrect the line, or have bad lines dropped and counted with --on-error=skip."
-            )
+            hint = "Correct the line, or have bad lines dropped and counted with --on-error=skip."
+            message += f"\n{hint}"
     except KeyboardInterrupt:
         status = 130
         message = "Interrupted: no incomplete file has its final name; a download will be resumed."
     else:
         print(readable(reports))
-        print(f"wrote {', '.join(_written(reports))} in {time.perf_counter() - begin:.1f} s")
+        flat = [report["flat"] for report in reports if report["flat"] is not None]
+        output = reports[0]["settings"]["output"]
+        written = ", ".join(f"{output}/{each['dataset']}/" for each in (*reports, *flat))
+        print(f"wrote {written} in {time.perf_counter() - begin:.1f} s")
         return 0
     print(message, file=sys.stderr)  # after the progress bars are closed
     return status
@@ -85,12 +87,6 @@ def _with_download(
         splits = release.download(download, folder, download_url)
         defaults = {**splits, "dataset": f"mind-{download}"}
     return flags | {name: value for name, value in defaults.items() if flags[name] is None}
-
-
-def _written(reports: Sequence[dict[str, Any]]) -> list[str]:
-    flat = [report["flat"] for report in reports if report["flat"] is not None]
-    output = reports[0]["settings"]["output"]
-    return [f"{output}/{each['dataset']}/" for each in (*reports, *flat)]
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -17,14 +17,14 @@ from recbole_tinynews.convert.atomic import (
     write_items,
 )
 from recbole_tinynews.convert.catalogue import Bodies, Catalogue
-from recbole_tinynews.convert.errors import ConversionError, OnBadLine, SkippedLines, stop
+from recbole_tinynews.convert.errors import EXAMPLES, ConversionError, OnBadLine, SkippedLines, stop
 from recbole_tinynews.convert.flat import SUFFIX, write_flat_interactions, write_flat_items
 from recbole_tinynews.convert.leaks import check_order, find_leaks, find_overlaps, overlap_notes
 from recbole_tinynews.convert.options import LAST_DAY, Options, checked
 from recbole_tinynews.convert.readers import READERS
 from recbole_tinynews.convert.readers.reader import Reader, Source
 from recbole_tinynews.convert.records import Impression, News
-from recbole_tinynews.convert.report import bodies_summary, news_summary, without_news_summary
+from recbole_tinynews.convert.report import bodies_summary, news_summary
 from recbole_tinynews.convert.split import cut_rows, latest
 from recbole_tinynews.convert.staging import staged
 from recbole_tinynews.convert.tally import Part, Tally
@@ -125,22 +125,17 @@ class Conversion:
     def write_impressions(self) -> list[Written]:
         """Write the ``.inter`` files of all data sets."""
         settings = self.settings
-        tallies = {
-            split: self.write_rows(
-                self.file(settings.dataset, f"{split}.inter"), places, split != "test"
-            )
+        files = {s: self.file(settings.dataset, f"{s}.inter") for s in ("train", "valid", "test")}
+        parts = {
+            split: Part(self.write_rows(files[split], places, split != "test"))
             for split, places in settings.places.items()
         }
-        parts = {split: Part(tally) for split, tally in tallies.items()}
         if not isinstance(settings.valid, Path):
-            tally = tallies["train"]
+            tally = parts["train"].tally
             into_valid = latest(tally.timestamps, settings.valid)
-            train, valid = (
-                self.file(settings.dataset, f"{split}.inter") for split in ("train", "valid")
-            )
-            cut_rows(train, valid, into_valid)
+            cut_rows(files["train"], files["valid"], into_valid)
             parts |= {"train": Part(tally, ~into_valid), "valid": Part(tally, into_valid)}
-        parts = {split: parts[split] for split in ("train", "valid", "test") if split in parts}
+        parts = {split: parts[split] for split in files if split in parts}
         check_order(parts)
         return [Written(settings.dataset, parts)]
 
@@ -165,38 +160,27 @@ class Conversion:
         files = [file for place in places for file in self.reader.news_files(place)]
         for file in dict.fromkeys(files):  # splits may share files of articles
             self.catalogue.read(file, self.on_bad_line)
-        self._check_bodies()
-        written = self.write_impressions()
-        known = self.catalogue.news
-        missing = sorted((self.candidate_ids | self.history_ids) - known.keys())
-        items = [*known.values(), *(News(news_id) for news_id in missing)]
-        bodies = self._read_bodies(items)
-        return [self._complete(each, items, missing, bodies) for each in written]
-
-    def _check_bodies(self) -> None:
-        """Check that bodies have one source, before the long reading of impressions."""
         if self.settings.bodies is not None and self.catalogue.bodies.rows:
             raise ConversionError(
                 f"--bodies={self.settings.bodies}: expected articles without bodies, and those of "
                 f"--format={self.settings.source.format} have them. Leave --bodies out."
             )
-
-    def _read_bodies(self, items: list[News]) -> Bodies | None:
-        if self.settings.bodies is None:
-            known = self.catalogue.bodies
-            return known if known.rows else None
-        bodies = Bodies()
-        bodies.read(self.settings.bodies, (item.news_id for item in items), self.on_bad_line)
-        return bodies
+        written = self.write_impressions()
+        known = self.catalogue.news
+        missing = sorted((self.candidate_ids | self.history_ids) - known.keys())
+        items = [*known.values(), *(News(news_id) for news_id in missing)]
+        bodies = self.catalogue.bodies
+        if self.settings.bodies is not None:
+            bodies.read(self.settings.bodies, (item.news_id for item in items), self.on_bad_line)
+        return [self._complete(each, items, missing, bodies) for each in written]
 
     def _complete(
-        self, written: Written, items: list[News], missing: list[str], bodies: Bodies | None
+        self, written: Written, items: list[News], missing: list[str], bodies: Bodies
     ) -> dict[str, Any]:
         """Write everything but the impressions; return the report."""
         dataset = written.dataset
-        texts_changed = write_items(
-            self.file(dataset, "item"), items, None if bodies is None else bodies.texts
-        )
+        texts = bodies.texts if bodies.rows else None
+        texts_changed = write_items(self.file(dataset, "item"), items, texts)
         report = {
             "format": ATOMIC_FORMAT,
             "dataset": dataset,
@@ -207,10 +191,13 @@ class Conversion:
             "impressions": {split: part.summary() for split, part in written.parts.items()},
             "items": len(items),
             "news": news_summary(self.catalogue),
-            "ids_without_news_row": without_news_summary(
-                missing, self.candidate_ids, self.history_ids
-            ),
-            "bodies": None if bodies is None else bodies_summary(bodies, len(items)),
+            "ids_without_news_row": {
+                "ids": len(missing),
+                "among_candidates": len(self.candidate_ids.intersection(missing)),
+                "among_histories": len(self.history_ids.intersection(missing)),
+                "examples": missing[:EXAMPLES],
+            },
+            "bodies": bodies_summary(bodies, len(items)) if bodies.rows else None,
             "texts_changed": texts_changed,
             "skipped_lines": self.skipped.summary(),
             "flat": self._write_flat(written, items),

@@ -31,8 +31,8 @@ def write_flat_items(path: Path, news: Iterable[News]) -> None:
         file.write(f"{header(FLAT_ITEM)}\n")
         for record in news:
             _check(record.news_id)
-            cells = (record.news_id, _category(record.category), _category(record.subcategory))
-            file.write("\t".join(cells) + "\n")
+            categories = _category(record.category), _category(record.subcategory)
+            file.write("\t".join((record.news_id, *categories)) + "\n")
 
 
 def write_flat_interactions(inter: Path, path: Path) -> int:

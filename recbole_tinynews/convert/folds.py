@@ -83,10 +83,8 @@ class _FoldedConversion(Conversion):
             valid = np.zeros(len(users), dtype=bool)
             valid[rest] = latest(tally.timestamps[rest], kept)
             masks = {"train": ~(test | valid), "valid": valid, "test": test}
-            copy_rows(
-                pooled,
-                {self.file(dataset, f"{split}.inter"): mask for split, mask in masks.items()},
-            )
+            copies = {self.file(dataset, f"{split}.inter"): m for split, m in masks.items()}
+            copy_rows(pooled, copies)
             tested = len({user for user, one in zip(users, test.tolist(), strict=True) if one})
             fold = {
                 "number": number + 1,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from itertools import combinations, compress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -123,11 +123,9 @@ def _read(path: Path) -> _Split:
 
 def _examples(path: Path, mask: NDArray[np.bool_]) -> list[str]:
     """The first impressions in a file that a mask, ``[impressions]``, selects."""
-    wanted: Iterable[int] = np.flatnonzero(mask)[:EXAMPLES].tolist()
-    found, rows = [], enumerate(read_inter(path))
-    for number in wanted:
-        found.append(next(_named(row) for place, row in rows if place == number))
-    return found
+    wanted = np.flatnonzero(mask)[:EXAMPLES].tolist()
+    rows = enumerate(read_inter(path))
+    return [next(_named(row) for place, row in rows if place == number) for number in wanted]
 
 
 def _named(row: InterRow) -> str:

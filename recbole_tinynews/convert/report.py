@@ -36,18 +36,6 @@ def news_summary(catalogue: Catalogue) -> dict[str, Any]:
     }
 
 
-def without_news_summary(
-    missing: Sequence[str], candidate_ids: set[str], history_ids: set[str]
-) -> dict[str, Any]:
-    """Report section on ids without an article."""
-    return {
-        "ids": len(missing),
-        "among_candidates": sum(news_id in candidate_ids for news_id in missing),
-        "among_histories": sum(news_id in history_ids for news_id in missing),
-        "examples": list(missing[:EXAMPLES]),
-    }
-
-
 def bodies_summary(bodies: Bodies, items: int) -> dict[str, Any]:
     """Report section on article bodies."""
     return {
@@ -86,19 +74,17 @@ def _of_one_data_set(report: dict[str, Any]) -> Iterator[str]:
 
 def _of_the_news(report: dict[str, Any]) -> Iterator[str]:
     yield f" news: {report['news']['distinct']:,}, {report['items']:,} items"
+    repeated = report["news"]["repeated_with_empty_fields_of_one_filled"]
     notes = {
-        "repeats with a field that is empty in one row, filled from the other": report["news"][
-            "repeated_with_empty_fields_of_one_filled"
-        ],
+        "repeats with a field that is empty in one row, filled from the other": repeated,
         "ids without a news row, kept with empty text": report["ids_without_news_row"]["ids"],
         "empty titles": report["news"]["empty_titles"],
         "texts with a tab or line end inside, now a space": report["texts_changed"],
         "bad lines dropped": report["skipped_lines"]["total"],
     }
     if drawn := report.get("sampled_candidates"):
-        notes["impressions with sampled candidates, which are not what was shown"] = drawn[
-            "impressions"
-        ]
+        what = "impressions with sampled candidates, which are not what was shown"
+        notes[what] = drawn["impressions"]
     if report["bodies"] is not None:
         notes["items without body"] = report["bodies"]["items_without_body"]
     for (section, name), what in _OF_FORMATS.items():

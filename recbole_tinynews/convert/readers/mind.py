@@ -119,14 +119,10 @@ def parse_time(text: str, column: int) -> int:
 
 
 def _other_kind(candidates: str, labelled: bool, labels_required: bool) -> LineError:
-    if not labelled:
-        expected = "candidates without labels, as in the lines before (a file has all or none)"
-    elif labels_required:
-        expected = (
-            "-0 or -1 after each candidate (only --test may go without labels, and not "
-            "with --folds)"
-        )
-    else:
-        expected = "-0 or -1 after each candidate, as in the lines before (a file has all or none)"
-    kind = "candidate without label" if labelled else "labelled among unlabelled"
+    before = ", as in the lines before (a file has all or none)"
+    only_test = " (only --test may go without labels, and not with --folds)"
+    expected, kind = f"candidates without labels{before}", "labelled among unlabelled"
+    if labelled:
+        expected = f"-0 or -1 after each candidate{only_test if labels_required else before}"
+        kind = "candidate without label"
     return LineError(kind, f"expected {expected}, got {quoted(candidates)}.", column=5)

@@ -38,9 +38,9 @@ class Settings(NamedTuple):
         """Return self; ``ValueError`` lists all values that are too small."""
         least = {"seed": 0, "news": 500, "corpus": 0}
         wrong = [
-            f"{name}={getattr(self, name)} (at least {least.get(name, 1)})"
-            for name in self._fields
-            if getattr(self, name) < least.get(name, 1)
+            f"{name}={value} (at least {least.get(name, 1)})"
+            for name, value in self._asdict().items()
+            if value < least.get(name, 1)
         ]
         if wrong:
             raise ValueError(f"The generator expects larger values than {', '.join(wrong)}.")
@@ -78,10 +78,8 @@ def generate(
         desc="Impressions", shown=progress, total=sum(sizes.values()), unit=" impressions"
     ) as bar:
         for split, size in sizes.items():
-            runs = (
-                log.impressions(split, start, min(start + chunk, size))
-                for start in range(0, size, chunk)
-            )
+            starts = range(0, size, chunk)
+            runs = (log.impressions(split, start, min(start + chunk, size)) for start in starts)
             (output / split).mkdir(parents=True, exist_ok=True)
             path = output / split / "behaviors.tsv"
             seen[split], ceilings[split] = _write_behaviors(path, runs, news, bar)

@@ -73,10 +73,8 @@ class ClickLog:
         number_of_readers: int,
         law: Law = Law(),  # noqa: B008 (immutable)
     ) -> None:
-        self.seed, self.law = seed, law
-        self.news = news
-        self.readers = readers
-        self.number_of_readers = number_of_readers
+        self.seed, self.law, self.news = seed, law, news
+        self.readers, self.number_of_readers = readers, number_of_readers
         self.shelf = Shelf(news.published, news.exposure)
 
     def impressions(self, split: str, start: int, stop: int) -> Impressions:

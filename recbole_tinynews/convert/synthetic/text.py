@@ -72,23 +72,19 @@ def make_names(seed: int, topics: Topics, news: int) -> Names:
     """Names for ``news`` articles."""
     per_theme = max(6, news // (_NAMED_NEWS * len(topics.themes)))
     names = _invented_names(seed, _PLACES + 3 * per_theme * len(topics.themes))
-    return Names(
-        [next(names) for _ in range(_PLACES)],
-        [
-            [Concept([next(names)], [next(names), next(names)]) for _ in range(per_theme)]
-            for _ in topics.themes
-        ],
-    )
+    places = [next(names) for _ in range(_PLACES)]
+    things = [
+        [Concept([next(names)], [next(names), next(names)]) for _ in range(per_theme)]
+        for _ in topics.themes
+    ]
+    return Names(places, things)
 
 
 class Writer:
     """Deterministic writer of article texts."""
 
     def __init__(self, seed: int, topics: Topics, names: Names, news: GeneratedNews) -> None:
-        self.seed = seed
-        self.topics = topics
-        self.names = names
-        self.news = news
+        self.seed, self.topics, self.names, self.news = seed, topics, names, news
 
     def articles(self, indices: Ints) -> Iterator[Article]:
         """Texts of the articles, in order."""
@@ -158,9 +154,7 @@ class _Words:
     """Fills templates with a story's words, cycling through each list."""
 
     def __init__(self, story: _Story, places: list[str], picker: _Picker) -> None:
-        self.story = story
-        self.places = places
-        self.picker = picker
+        self.story, self.places, self.picker = story, places, picker
         self.lists = {
             **dict.fromkeys("wb", story.concepts),
             **dict.fromkeys("hm", story.motifs),

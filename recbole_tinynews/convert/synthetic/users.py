@@ -91,12 +91,11 @@ class Readers:
 
         topics = self.topics
         themes, subtopics = len(topics.themes), len(topics.subtopics)
-        share = np.diff(topics.cumulative_share, prepend=0.0)
+        of_themes = clicks(self.news.theme, themes)
         of_subtopics = clicks(self.news.subtopic, subtopics)
+        share = np.diff(topics.cumulative_share, prepend=0.0)
         return Liking(
-            _expected(
-                clicks(self.news.theme, themes), total, np.full(themes, 1 / themes), _OF_THEMES
-            ),
+            _expected(of_themes, total, np.full(themes, 1 / themes), _OF_THEMES),
             _expected(of_subtopics, total, share, _OF_SUBTOPICS) @ topics.similarity,
         )
 
