@@ -38,9 +38,8 @@ from recbole_tinynews.settings.names import Key, keyed
 from recbole_tinynews.trainer.optimization import default_precision
 
 _RECBOLES_DATASET = "ml-100k"  # part of RecBole, for any data_path
-_TAKEN = frozenset(
-    (*(getattr(fields, name) for name in fields.__all__), *ITEM[1:], BODY, LABELS)
-)  # names of fields that no setting has
+# names of fields that no setting has
+_TAKEN = frozenset((*(getattr(fields, name) for name in fields.__all__), *ITEM[1:], BODY, LABELS))
 
 
 class NewsConfig(Config):
@@ -247,5 +246,5 @@ class NewsConfig(Config):
 
     def _data_folder(self, default: str) -> Path:
         given = self._given.values
-        path, is_given = given.get("data_path", default), "data_path" in given
-        return data_set_folder(self.dataset, str(path), is_given)
+        path = str(given.get("data_path", default))
+        return data_set_folder(self.dataset, path, "data_path" in given)

@@ -6,7 +6,7 @@ import json
 import math
 import platform
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from functools import reduce
 from logging import ERROR, getLogger
 from pathlib import Path
@@ -98,7 +98,12 @@ def prepared(config: NewsConfig) -> Iterator[tuple[Run, list[Stage]]]:
     beside_stages = Path(config["checkpoint_dir"], str(config["dataset"]), LOG)
     log_folder = Path(config["log_dir"] or beside_stages)
     log_file = run_log(config, log_folder) if process_group().first else nullcontext()
-    with log_file as log, _wandb(config):
+    name = f"{config['model']}-{config['dataset']}-{config['seed']}"
+    shown = as_written(config.final_config_dict) if config["log_wandb"] else {}
+    wandb = (
+        wandb_run(config["wandb_project"], name, shown) if config["log_wandb"] else nullcontext()
+    )
+    with log_file as log, wandb:
         this_run, stages = _prepare(config, log)
         try:
             yield this_run, stages
@@ -125,14 +130,6 @@ def _interactions_only(config: NewsConfig) -> str:
         f"run_recbole; run_recbole(model='{model}', dataset='{dataset}'{place})\". For metrics per "
         f"impression, {convert}"
     )
-
-
-def _wandb(config: NewsConfig) -> AbstractContextManager[Any]:
-    """The W&B run of all stages, if enabled."""
-    if not config["log_wandb"]:
-        return nullcontext()
-    name = f"{config['model']}-{config['dataset']}-{config['seed']}"
-    return wandb_run(config["wandb_project"], name, as_written(config.final_config_dict))
 
 
 def _prepare(config: NewsConfig, log: LateFile | None) -> tuple[Run, list[Stage]]:
@@ -204,7 +201,7 @@ def _budgets(artifacts: Mapping[Stage, Artifact], last: Stage) -> dict[str, Any]
     """Budgets of the model's own stages and of its teachers'; None if not counted."""
     own = lineage(last)
     others = [stage for stage in artifacts if stage not in own]
-    found = {}
+    found: dict[str, Any] = {}
     for name, stages in (("own", own), ("teachers", others)):
         budgets = [artifacts[stage].budget for stage in stages]
         counted = [each for each in budgets if each is not None]
@@ -359,17 +356,10 @@ def _evaluate(
         write_eval_dump(dump, collector.ids, collector.ranked, config["topk"], others)
     if submission:
         assert np.array_equal(collector.rows, np.arange(len(test))), "in the files' order"
-        write_submission(
-            submission,
-            collector.ids,
-            collector.scores,
-            collector.offsets,
-            show_progress,
-            config["leaderboard"],
-        )
-        getLogger().info(
-            set_color("submission", "yellow") + f": {submission} ({len(test):,} impressions)"
-        )
+        scored = collector.ids, collector.scores, collector.offsets
+        write_submission(submission, *scored, show_progress, config["leaderboard"])
+        of = f"{submission} ({len(test):,} impressions)"
+        getLogger().info(f"{set_color('submission', 'yellow')}: {of}")
     return TestMetrics(dict(result), *_of_parts(test, trainer))
 
 
@@ -381,12 +371,8 @@ def _of_parts(test: NewsDataset, trainer: ImpressionEvaluation) -> tuple[dict, d
     def of(part: NDArray[np.bool_]) -> dict[str, Any]:
         return dict(trainer.evaluator.evaluate(trainer.eval_collector.struct_of(part)))
 
-    cold = cold_impressions(
-        shown.candidates.values,
-        shown.labels,
-        shown.candidates.offsets,
-        clicked_before=np.flatnonzero(facts.clicks),
-    )
+    news, offsets = shown.candidates.values, shown.candidates.offsets
+    cold = cold_impressions(news, shown.labels, offsets, np.flatnonzero(facts.clicks))
     slices = slices_of(shown.history.lengths, hours_of(shown.timestamp))
     return of(cold), {
         kind: {name: of(part) for name, part in of_kind.items()} for kind, of_kind in slices.items()

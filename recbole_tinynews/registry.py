@@ -65,9 +65,6 @@ MODELS = {
 }
 
 
-# by name, without imports
-
-
 @cache
 def recbole_models() -> dict[str, Path]:
     """Files of RecBole's own models, by the names of its ``get_model``."""
@@ -107,9 +104,6 @@ def model_yaml_folder() -> Path:
 def recbole_yaml_folder() -> Path:
     """Folder of RecBole's models' yaml files."""
     return recbole_folder() / "properties" / "model"
-
-
-# by class
 
 
 def find_model(model: str | type) -> type:
@@ -207,7 +201,10 @@ def find_trainer(model_class: type) -> type:
     """The model's ``trainer_class`` (``ValueError`` if unknown), or RecBole's trainer."""
     named = getattr(model_class, "trainer_class", None)
     if named is None:
-        return _recbole_trainer(model_class)
+        from recbole.utils import get_trainer
+
+        stock = next(cls for cls in model_class.__mro__ if is_stock_model(cls))
+        return get_trainer(getattr(model_class, "type", None), stock.__name__)
     if isinstance(named, type):
         return named
     from recbole_tinynews import trainer
@@ -292,11 +289,9 @@ def stage_yaml_files(model_class: type) -> dict[str, Path]:
     """
     if not is_news_model(model_class) or not has_language_model(model_class):
         return {}
-    folders = [_packaged_stages()]
-    for cls in reversed(model_class.__mro__):
-        if not _is_from(cls, "recbole_tinynews"):
-            folders += [folder / "stage" for folder in _module_folder(cls)]
-    return _stages_in(folders)
+    users = (cls for cls in reversed(model_class.__mro__) if not _is_from(cls, "recbole_tinynews"))
+    of_users = [folder / "stage" for cls in users for folder in _module_folder(cls)]
+    return _stages_in([_packaged_stages(), *of_users])
 
 
 def _stages_in(folders: Iterable[Path]) -> dict[str, Path]:
@@ -333,13 +328,6 @@ def _module_folder(cls: type) -> list[Path]:
     """Folder of a class's module; none for a class from a notebook."""
     file = getattr(sys.modules.get(cls.__module__), "__file__", None)
     return [Path(file).resolve().parent] if file else []
-
-
-def _recbole_trainer(model_class: type) -> type:
-    from recbole.utils import get_trainer
-
-    stock = next(cls for cls in model_class.__mro__ if is_stock_model(cls))
-    return get_trainer(getattr(model_class, "type", None), stock.__name__)
 
 
 def _is_from(cls: type, package: str) -> bool:

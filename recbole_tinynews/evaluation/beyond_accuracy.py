@@ -89,9 +89,7 @@ def calibration(articles: RankedArticles, k: int) -> NDArray[np.float64]:
     Steck (2018): KL(p || q~) of category shares p of the whole history and q of the first k, with
     q~ = (1 - alpha) q + alpha p, alpha = 0.01. NaN where either has no known category.
     """
-    history, first = (
-        articles.category_counts(each) for each in (articles.history, articles.first(k))
-    )
+    history, first = map(articles.category_counts, (articles.history, articles.first(k)))
     p, q = _shares(history), _shares(first)
     # restricted to p > 0, where q~ > 0 too: both have the same sparsity pattern
     smoothed = csr_matrix((ALPHA * p + (1 - ALPHA) * q).multiply(p > 0))

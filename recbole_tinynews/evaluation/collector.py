@@ -56,10 +56,8 @@ class ImpressionCollector(Collector):
         self.scores = np.empty(0, np.float32)  # [candidates in total], or float64
         self.labels = np.empty(0, np.int8)  # [candidates in total]
         self.offsets = np.zeros(1, np.int64)  # [impressions + 1], of the scores
-        self._scores: list[Tensor] = []
-        self._labels: list[Tensor] = []
-        self._sizes: list[Tensor] = []
-        self._rows: list[Tensor] = []
+        # scores, labels, sizes and rows of each batch
+        self._batches: tuple[list[Tensor], ...] = ([], [], [], [])
 
     @property
     def ids(self) -> NDArray[np.str_]:
@@ -100,16 +98,15 @@ class ImpressionCollector(Collector):
                 f"{len(rows)} impressions. Score all candidates of a batch, without padding."
             )
         # half precision is widened, which is exact: numpy has no bfloat16
-        self._scores.append(scores if scores.dtype == torch.float64 else scores.float())
-        self._labels.append(labels)
-        self._sizes.append(sizes)
-        self._rows.append(rows)
+        scores = scores if scores.dtype == torch.float64 else scores.float()
+        for parts, part in zip(self._batches, (scores, labels, sizes, rows), strict=True):
+            parts.append(part)
 
     def get_data_struct(self) -> DataStruct:
         """Concatenate and rank; the next evaluation starts empty, even after an error."""
         if not self.register.need(RANKED_KEY):
             return super().get_data_struct()
-        kept = (self._scores, self._labels, self._sizes, self._rows)
+        kept = self._batches
         self.clear()
         own = [_together(parts).numpy() for parts in kept]
         ranked = self._rank(*own)

@@ -66,10 +66,7 @@ class ImpressionMetric(AbstractMetric):
 
     def _average(self, values: NDArray[np.float64]) -> float:
         known = values[~np.isnan(values)]
-        return self._rounded(float(known.mean()) if len(known) else float("nan"))
-
-    def _rounded(self, value: float) -> float:
-        return round(value, self.decimal_place)
+        return round(float(known.mean()) if len(known) else float("nan"), self.decimal_place)
 
 
 class ArticleMetric(ImpressionMetric):

@@ -31,7 +31,7 @@ class UserGAUC(ImpressionMetric):
 
     def calculate_metric(self, dataobject: Any) -> dict[str, float]:
         """The mean over users."""
-        return {self.key: self._rounded(gauc(dataobject.get(SCORED_KEY)))}
+        return {self.key: round(gauc(dataobject.get(SCORED_KEY)), self.decimal_place)}
 
 
 class ImpressionCount(ImpressionMetric):

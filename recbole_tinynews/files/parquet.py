@@ -85,10 +85,8 @@ def read_rows(
         kinds = {**required, **(optional or {})}
         there = [name for name in kinds if name in file.schema_arrow.names]
         _check_columns(path, file.schema_arrow, required, {name: kinds[name] for name in there})
-        bar = progress_bar(
-            desc="/".join(path.parts[-2:]), total=file.metadata.num_rows, unit=" rows", leave=False
-        )
-        with bar:
+        name, count = "/".join(path.parts[-2:]), file.metadata.num_rows
+        with progress_bar(desc=name, total=count, unit=" rows", leave=False) as bar:
             before = 0
             for batch in file.iter_batches(rows_at_once, columns=there):
                 columns = [cells_of(batch.column(name)) for name in there]

@@ -107,7 +107,7 @@ def everything_under(folder: Path) -> list[Path]:
     """Files and folders at any depth, sorted; unlike ``rglob``, tolerates concurrent renames."""
     walked = os.walk(folder)
     return sorted(
-        Path(parent, name) for parent, *names in walked for each in names for name in each
+        Path(parent, name) for parent, *kinds in walked for kind in kinds for name in kind
     )
 
 

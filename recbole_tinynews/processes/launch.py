@@ -119,9 +119,8 @@ def launch(
             main([*machines.flags(), *program, *arguments])
     except ChildFailedError as problem:
         rank, failure = problem.get_first_failure()
-        raise ProcessFailedError(
-            f"process {rank} of {machines.everywhere} {how_it_ended(failure.exitcode)}"
-        ) from problem
+        how = how_it_ended(failure.exitcode)
+        raise ProcessFailedError(f"process {rank} of {machines.everywhere} {how}") from problem
     except DistError as problem:
         raise ProcessFailedError(
             f"the processes cannot connect at {machines.address}:{machines.port}: "

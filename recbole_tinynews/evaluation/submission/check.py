@@ -48,8 +48,14 @@ def check_submission(
     with ExitStack() as stack:
         try:
             prediction, size = _opened(file, MEMBERS[_leaderboard(Path(behaviors))], stack)
-            of_bar = {"desc": f"Check {file.name}", "unit": "B", "unit_scale": True}
-            bar = stack.enter_context(progress_bar(shown=show_progress, total=size, **of_bar))
+            bar = progress_bar(
+                desc=f"Check {file.name}",
+                shown=show_progress,
+                total=size,
+                unit="B",
+                unit_scale=True,
+            )
+            stack.enter_context(bar)
             lines = iter(lambda: prediction.readline(_LONGEST_LINE), b"")
             pairs = zip_longest(lines, _expected(Path(behaviors)))
             for number, (line, expected) in enumerate(pairs, start=1):
