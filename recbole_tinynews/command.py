@@ -103,7 +103,6 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _tell(parser: argparse.ArgumentParser, given: argparse.Namespace) -> None:
-    """Print a list or an explanation, without data or torch."""
     from recbole_tinynews.reference import explain, pages
 
     try:

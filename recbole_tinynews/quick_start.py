@@ -223,7 +223,6 @@ class InterruptedRunError(KeyboardInterrupt):
 
 
 def _check_output_paths(config: NewsConfig) -> None:
-    """Refuse unwritable output files before training."""
     mistakes = []
     for name in ("checkpoint_dir", "result_file", "eval_dump", "submission"):
         if not config[name]:

@@ -86,7 +86,6 @@ class CrossValidation:
         parts: Sequence[tuple[Mapping[str, str], Path]],
         results: ResultsFile,
     ) -> tuple[Mapping[str, str], Path]:
-        """Write a system's pooled row and per-impression metrics."""
         pooled = pool([read_impression_metrics(file) for _, file in parts])
         mark = content_key([row["settings"] for row, _ in parts])[:12]
         place = impressions_file(self.output, label, seed, mark)

@@ -51,7 +51,6 @@ class FoundResults:
         return write_report(self.output, report)
 
     def _rows(self, label: str) -> dict[int, Mapping[str, str]]:
-        """The row of each seed that has one."""
         rows: dict[int, Mapping[str, str]] = {}
         for (system, seed, _), cells in self.results.rows.items():
             if system == label and seed in self.seeds:

@@ -128,7 +128,6 @@ def _interval(system: SystemResult, intervals: Intervals) -> Cell:
 
 
 def _settings_table(systems: Sequence[SystemResult]) -> Table:
-    """Each row's definition and the fingerprints of its results."""
     rows = []
     for row, means, cells in ((each.row, each.means, each.cells) for each in systems if each.means):
         marks = ", ".join(each["settings"] for each in cells.values())
@@ -152,7 +151,6 @@ def _settings_of_all(report: Report) -> Table:
 
 
 def _environment_table(rows: Sequence[Mapping[str, str]]) -> Table:
-    """Environments of training and of speed measurements, with the number of results."""
     training = Counter(cells["environment"] or "not recorded" for cells in rows)
     speed = Counter(
         f"{cells['device']}, threads {cells['threads']}, {cells['precision']}"

@@ -174,7 +174,6 @@ def _mistake(model_class: type, name: str) -> str | None:
 
 @cache
 def _known(model_class: type) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """The settings of a model, and the stages that may override them."""
     return declared_settings(model_class), tuple(stage_yaml_files(model_class))
 
 

@@ -111,7 +111,6 @@ def _effect_of_losses(systems: Sequence[SystemResult], intervals: Intervals) -> 
 
 
 def _effect_of_teachers(systems: Sequence[SystemResult], intervals: Intervals) -> Figure | None:
-    """AUC and nDCG@10 over the number of teachers."""
     members = sorted(systems, key=_teachers)
 
     def points(metric: str) -> list[Point]:
@@ -166,7 +165,6 @@ def _of_several_runs(systems: Sequence[SystemResult]) -> bool:
 
 
 def _size_of(system: SystemResult) -> str:
-    """Layers of the served encoder; if unknown, its parameters."""
     size = system.means.get(_SIZE)
     return str(system.row.layers or (f"{size.value / 1e6:.0f}M" if size else ""))
 
@@ -176,7 +174,6 @@ def _teachers(system: SystemResult) -> int:
 
 
 def _bars(intervals: Intervals) -> str:
-    """An explanation of the error bars, if there are any."""
     return f"\nbars: 95 % bootstrap over {intervals.over}" if intervals.reaches else ""
 
 

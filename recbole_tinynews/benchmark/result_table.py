@@ -199,7 +199,6 @@ def _size(mean: Mean | None, name: str) -> Cell:
 
 
 def _printed(figures: Sequence[float] | None, mark: str) -> Cell:
-    """A published value, with its deviation if known."""
     return Cell(" ± ".join(f"{each:.2f}" for each in figures) + mark if figures else "")
 
 

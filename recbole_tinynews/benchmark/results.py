@@ -104,7 +104,6 @@ def _no_formula(cell: Any) -> Any:
 
 
 def _as_given(cell: str) -> str:
-    """Undo ``_no_formula``."""
     return cell[1:] if cell[:1] == "'" and cell[1:].startswith(_FORMULA) else cell
 
 

@@ -154,7 +154,6 @@ def compared(suite: Suite, rows: Sequence[Row]) -> list[Pair]:
 
 
 def _duplicates(rows: Sequence[Row]) -> list[str]:
-    """Labels shared by several rows."""
     return sorted(label for label, times in Counter(row.label for row in rows).items() if times > 1)
 
 
@@ -250,14 +249,12 @@ def _ceilings(suite: str, declared: Mapping[str, Any]) -> Mapping[str, Mapping[s
 
 
 def _published(declared: Mapping[str, Any] | None, dataset: str) -> Published:
-    """The published results, if this data set has any."""
     if not declared or not any(fnmatchcase(dataset, each) for each in declared["datasets"]):
         return Published()
     return Published(**read_yaml(_folder() / "published" / f"{declared['file']}.yaml"))
 
 
 def _rows(declared: Mapping[str, Any], layers: Mapping[str, int]) -> Iterator[Row]:
-    """One row per size."""
     _refuse_unknown(f"row {declared.get('label')}", declared, _ROW_KEYS)
     sizes = declared.get("layers", _ALL)
     for size in sizes if isinstance(sizes, list) else [sizes]:

@@ -70,7 +70,6 @@ def _flags(arguments: Sequence[str] | None) -> dict[str, Any]:
 def _convert(
     folds: int | None, train: Folders, test: Folders | None, **flags: Any
 ) -> list[dict[str, Any]]:
-    """Convert and return the report of each data set."""
     if folds is None:
         return [convert_news(train, test=test, **flags)]
     tested = () if test is None else paths_of(test)

@@ -177,7 +177,6 @@ class Conversion:
     def _complete(
         self, written: Written, items: list[News], missing: list[str], bodies: Bodies
     ) -> dict[str, Any]:
-        """Write everything but the impressions; return the report."""
         dataset = written.dataset
         texts = bodies.texts if bodies.rows else None
         texts_changed = write_items(self.file(dataset, "item"), items, texts)

@@ -132,6 +132,5 @@ def _sums(counts: csr_matrix) -> NDArray[np.float64]:
 
 
 def _quotient(above: NDArray, below: NDArray) -> NDArray[np.float64]:
-    """Quotient, NaN for 0 / 0."""
     with np.errstate(invalid="ignore"):
         return above / below

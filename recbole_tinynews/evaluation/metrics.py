@@ -143,7 +143,6 @@ def rank_impressions(scores: ArrayLike, labels: ArrayLike, offsets: ArrayLike) -
 def _rank_block(
     values: NDArray[Any], labels: NDArray[Any], bounds: NDArray[np.int64], first: int
 ) -> RankedImpressions:
-    """Rank a block of impressions, whose first has position ``first``."""
     clicked, unclicked = _count_labels(labels, bounds, first)
     evaluated = (clicked > 0) & (unclicked > 0)
 

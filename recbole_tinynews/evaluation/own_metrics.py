@@ -140,7 +140,6 @@ def _register(function: Function, at_k: bool, smaller_is_better: bool) -> Functi
 
 
 def _is_same(one: Callable[..., Any], other: Callable[..., Any]) -> bool:
-    """Whether two functions are from the same module or file."""
     return one.__module__ == other.__module__ or _file_of(one) == _file_of(other)
 
 

@@ -183,5 +183,4 @@ def _as_list(value: Any) -> list[Any]:
 
 
 def _lower(names: Any) -> list[str]:
-    """The names in lower case, each once."""
     return list(dict.fromkeys(str(name).lower() for name in _as_list(names)))

@@ -145,7 +145,6 @@ def _check_columns(
 
 @contextmanager
 def _opened(path: Path) -> Iterator[pq.ParquetFile]:
-    """Open a file; every read error names it."""
     try:
         import pyarrow as pa
         import pyarrow.parquet as pq

@@ -154,7 +154,6 @@ def _shared(weights: dict[str, Tensor]) -> dict[str, str]:
 
 
 def _with_shared(weights: dict[str, Tensor], shared: dict[str, str]) -> dict[str, Tensor]:
-    """Weights with aliases added."""
     return {**weights, **{name: weights[known] for name, known in shared.items()}}
 
 

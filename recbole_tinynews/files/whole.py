@@ -124,7 +124,6 @@ def _remove_old(places: Iterable[Path]) -> None:
 
 
 def _changed(place: Path) -> float:
-    """Last modification of the file, or of anything in the folder."""
     try:
         return max(each.stat().st_mtime for each in (place, *everything_under(place)))
     except OSError:  # renamed meanwhile

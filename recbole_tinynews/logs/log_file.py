@@ -86,7 +86,6 @@ def run_log(config: Mapping[str, Any], folder: Path) -> Iterator[LateFile]:
 
 
 def _terminal() -> logging.StreamHandler:
-    """A handler for stderr, coloured on a terminal."""
     terminal = logging.StreamHandler()
     if terminal.stream.isatty():
         terminal.setFormatter(

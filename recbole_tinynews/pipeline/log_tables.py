@@ -60,7 +60,6 @@ def _cell(value: Any) -> str:
 
 
 def _short(source: str) -> str:
-    """A source of settings; files of the package without folder."""
     file = Path(source.removeprefix("file "))
     return file.name if packaged_folder("properties") in file.parents else str(file)
 

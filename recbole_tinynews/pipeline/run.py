@@ -134,7 +134,6 @@ class Run:
         return artifact
 
     def _train_first(self, recipe: Recipe) -> Artifact:
-        """Train the stage in the first process and write its artifact."""
         started = time.perf_counter()
         folder, content = recipe.folder, self.factory.dataset.content
         getLogger().info(self._line(recipe.stage, f" -> {folder}"))
@@ -158,7 +157,6 @@ class Run:
         artifact.write(recipe.as_settings(), curve, keep)
 
     def _train(self, recipe: Recipe) -> tuple[dict[str, Any], TrainingCurve, Budget | None]:
-        """Best validation result, curve and budget."""
         stage, config = recipe.stage, recipe.config
         data = self.factory.data(stage.model, config)
         init_seed(config["seed"], config["reproducibility"])
@@ -185,7 +183,6 @@ class Run:
         return self.progress.get(stage) or StageProgress(stage.name)
 
     def _line(self, stage: Stage, text: str) -> str:
-        """A log line about a stage, with its number and the time left."""
         progress = self._progress(stage)
         place = f"{progress.label.capitalize()}:" if progress.label else "Stage"
         left = progress.time_left()
@@ -193,7 +190,6 @@ class Run:
         return f"{line}, about {left} of the run" if left else line
 
     def _teachers(self, recipe: Recipe, model: Any) -> Teachers:
-        """Frozen teachers, or teachers trained jointly with the model."""
         stage, config = recipe.stage, recipe.config
         if not model.makes_teachers:
             finished = [self.model(source) for source in stage.teachers]

@@ -86,7 +86,6 @@ def _serving(news_encoder: EncodesNews, model: nn.Module | None = None) -> Itera
 
 
 def _spread(choices: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-    """``count`` evenly spaced choices."""
     return choices[np.linspace(0, len(choices) - 1, min(count, len(choices))).astype(int)]
 
 

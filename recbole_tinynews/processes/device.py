@@ -43,7 +43,6 @@ def choose_device(gpu_id: str, use_gpu: bool, is_given: bool) -> torch.device:
 
 
 def _own_gpu(number: int) -> torch.device:
-    """The GPU of one of a machine's processes."""
     if number >= torch.cuda.device_count():
         raise ValueError(
             f"Training expects a GPU for each process of a machine, got process {number} and "

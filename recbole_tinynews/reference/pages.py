@@ -80,7 +80,6 @@ def _line(name: str, meaning: str, width: int) -> str:
 
 
 def _rows(settings: Sequence[Described]) -> Iterator[str]:
-    """Wrapped lines for each setting."""
     names = min(_NAME, max(len(each.name) for each in settings))
     defaults = min(_DEFAULT, max(len(shown(each.default)) for each in settings))
     indent = names + defaults + 6

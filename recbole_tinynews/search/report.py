@@ -111,7 +111,6 @@ def _rank(study: Study, trial: FrozenTrial) -> tuple[bool, float]:
 
 
 def _cells(trial: FrozenTrial, metric: str, exact: bool = False) -> dict[str, str]:
-    """A trial's row by column; a pruned trial shows its last validation."""
     found = trial.user_attrs
     show = str if exact else _shown
     return {

@@ -160,7 +160,6 @@ class Search:
         return self.model, self.dataset, self.files, values, self.command_line
 
     def _one(self, tell: Callable[[str], None]) -> bool:
-        """Run the next trial; False if none is left."""
         with self.trials.claim(self.wanted, tell) as trial:
             if trial is None:
                 return False

@@ -53,7 +53,6 @@ def part_mistakes(final: Mapping[str, Any], given: Mapping[str, Any]) -> Iterato
 
 
 def _name_mistakes(settings: Layering) -> Iterator[str]:
-    """Undeclared settings, with the nearest declared names."""
     for source, values in settings.layers:
         for key, value in values.items():
             if mistake := unknown_setting(key, settings.declared, settings.stages):
@@ -66,7 +65,6 @@ def _name_mistakes(settings: Layering) -> Iterator[str]:
 
 
 def _value_mistakes(settings: Layering, values: Mapping[Key, Any]) -> Iterator[str]:
-    """Invalid values and their sources."""
     defaults, rules = settings.typed_defaults, settings.rules
     sources = {key: layer.source for layer in settings.layers for key in layer.values}
     for key, value in values.items():

@@ -30,8 +30,6 @@ class Row(NamedTuple):
 
 
 class _Past:
-    """A user's clicks so far."""
-
     def __init__(self) -> None:
         self._times, self._articles = array("q"), array("i")
 

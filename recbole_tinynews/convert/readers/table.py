@@ -108,7 +108,6 @@ class TableReader(Reader):
         return self.source.columns.get(role, role)
 
     def _roles(self, path: Path, roles: Iterable[str]) -> list[str]:
-        """The roles that the table has columns for."""
         names = names_of(path)
         return [role for role in roles if self._column(role) in names]
 
@@ -137,7 +136,6 @@ class TableReader(Reader):
     def _read(
         self, path: Path, roles: Iterable[str], on_bad_line: OnBadLine
     ) -> Iterator[tuple[int, dict[str, Any]]]:
-        """Row numbers and cells by role."""
         columns = {role: self._column(role) for role in self._roles(path, roles)}
         for number, cells in read_table(path, columns.values(), on_bad_line):
             yield number, {role: cells[name] for role, name in columns.items()}

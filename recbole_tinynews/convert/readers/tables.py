@@ -87,8 +87,6 @@ def _records(path: Path, on_bad_line: OnBadLine) -> Iterator[tuple[int, dict[str
 
 
 class _Lines:
-    """Lines for the csv module, counted."""
-
     def __init__(self, path: Path, progress: bool = False) -> None:
         self.number = 0
         self._path, self._progress = path, progress

@@ -115,8 +115,6 @@ class Writer:
 
 
 class _Story(NamedTuple):
-    """Content of an article: concepts and named entities."""
-
     concepts: list[Concept]
     motifs: list[Concept]
     names: list[Concept]
@@ -209,7 +207,6 @@ def _sentence(text: str) -> str:
 
 
 def _invented_names(seed: int, number: int) -> Iterator[str]:
-    """Distinct, pronounceable names outside the lexicon."""
     first, last = lexicon.SYLLABLES, lexicon.LAST_SYLLABLES
     places = uniforms(seed, "names", np.arange(2 * number + 100))
     seen: set[str] = set()

@@ -110,7 +110,6 @@ def _expected(behaviors: Path) -> Iterator[tuple[str, int]]:
 
 
 def _problem(line: bytes | None, expected: tuple[str, int] | None) -> str | None:
-    """Error message for a line; None if it is correct."""
     if expected is None:
         return f"expects the end of the file, as in the behaviors, got {_quoted(line or b'')}"
     impression_id, candidates = expected
@@ -156,7 +155,6 @@ def _words(ranks: str) -> list[str]:
 
 @lru_cache(maxsize=1024)
 def _numbers(candidates: int) -> frozenset[str]:
-    """The ranks 1..candidates as text."""
     return frozenset(map(str, range(1, candidates + 1)))
 
 
