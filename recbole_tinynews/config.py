@@ -16,7 +16,7 @@ from recbole_tinynews.data import fields
 from recbole_tinynews.encoder.plm_files import is_same_plm
 from recbole_tinynews.evaluation.recbole_metrics import bigger_is_better, map_metrics
 from recbole_tinynews.files.columns import BODY, ITEM, LABELS
-from recbole_tinynews.paths import data_set_folder
+from recbole_tinynews.paths import packaged_folder
 from recbole_tinynews.processes.device import choose_device, gpu_numbers
 from recbole_tinynews.processes.group import launched_group
 from recbole_tinynews.recbole_models.fitting import fit_settings, has_impressions
@@ -186,8 +186,7 @@ class NewsConfig(Config):
 
     def _set_default_parameters(self) -> None:
         final = self.final_config_dict
-        found = self._all_mistakes()
-        if found:
+        if found := self._all_mistakes():
             raise ValueError("\n- ".join([f"The settings of {self.model} don't fit:", *found]))
         if self.on_impressions:
             default = self._settings.before_user[Key(None, mistakes.EVALUATION)]
@@ -246,5 +245,7 @@ class NewsConfig(Config):
 
     def _data_folder(self, default: str) -> Path:
         given = self._given.values
-        path = str(given.get("data_path", default))
-        return data_set_folder(self.dataset, path, "data_path" in given)
+        folder = Path(str(given.get("data_path", default)), self.dataset)
+        packaged = packaged_folder("dataset") / self.dataset
+        elsewhere = "data_path" in given or folder.is_dir() or not packaged.is_dir()
+        return folder if elsewhere else packaged

@@ -34,9 +34,3 @@ def packaged_folder(name: str) -> Path:
         f"recbole_tinynews expects its folder '{name}' in {_PACKAGE} (installed from a wheel) or "
         f"{_PACKAGE.parent} (a checkout), and found neither. Install the package again."
     )
-
-
-def data_set_folder(dataset: str, data_path: str, is_given: bool) -> Path:
-    """Folder of a data set: the packaged one if no path is given and none exists there."""
-    folder, packaged = Path(data_path, dataset), packaged_folder("dataset") / dataset
-    return folder if is_given or folder.is_dir() or not packaged.is_dir() else packaged

@@ -34,9 +34,8 @@ from recbole_tinynews.pipeline.factory import ImpressionFactory, NewsFactory
 from recbole_tinynews.pipeline.log_tables import in_one_line, oracle_of, shown_settings, summary
 from recbole_tinynews.pipeline.plan import REUSED, plan, plan_table
 from recbole_tinynews.pipeline.recbole_factory import RecBoleFactory
-from recbole_tinynews.pipeline.rehearsal import rehearse
+from recbole_tinynews.pipeline.rehearsal import rehearse, schedule
 from recbole_tinynews.pipeline.run import Run
-from recbole_tinynews.pipeline.schedule import schedule
 from recbole_tinynews.pipeline.speed import news_per_second
 from recbole_tinynews.pipeline.stage import Stage, lineage, up_to
 from recbole_tinynews.pipeline.systems import system
@@ -185,8 +184,7 @@ def _result(this_run: Run, stages: Sequence[Stage]) -> dict[str, Any]:
         "budget": _budgets(this_run.artifacts, stages[-1]),
         "environment": environment(config),
     }
-    teachers = evaluate_teachers(this_run, stages[-1])
-    if teachers:
+    if teachers := evaluate_teachers(this_run, stages[-1]):
         result["teachers"] = teachers
     if not process_group().first:
         return broadcast(None, patient=True)

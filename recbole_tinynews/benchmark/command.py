@@ -94,8 +94,7 @@ def _found(given: argparse.Namespace, settings: Mapping[str, Any]) -> Any:
     """A report of all existing results; refuses options that select some."""
     from recbole_tinynews.benchmark.found_results import FoundResults
 
-    without = [*settings, *(name for name in ("systems", "folds") if getattr(given, name))]
-    if without:
+    if without := [*settings, *(name for name in ("systems", "folds") if getattr(given, name))]:
         raise ValueError(
             f"--report-only={FOUND} expects --suite, --dataset, --seeds and --output alone, got "
             f"{', '.join(without)}. It shows every row that has results."

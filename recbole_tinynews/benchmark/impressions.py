@@ -90,8 +90,7 @@ def write_impression_metrics(metrics: ImpressionMetrics, place: Path) -> None:
     """Write a file of arrays atomically."""
     arrays: dict[str, Any] = {"values": metrics.values, "ids": np.array(metrics.of)}
     for name in _WHOLE_NUMBERS:
-        numbers = getattr(metrics, name)
-        if numbers is not None:
+        if (numbers := getattr(metrics, name)) is not None:
             arrays[name] = numbers.astype(np.min_scalar_type(numbers.max(initial=0)))
     if metrics.further:
         arrays["further_names"] = np.array([*metrics.further])

@@ -105,8 +105,7 @@ def cold_table(systems: Sequence[SystemResult]) -> Table:
         "Percent, of those test impressions alone whose clicked news were never clicked in "
         f"training impressions: {' or '.join(f'{count:,.0f}' for count in counts) or 'none'}."
     )
-    without = [each.row.label for each in systems if each.means and each not in known]
-    if without:
+    if without := [each.row.label for each in systems if each.means and each not in known]:
         note += f" Not known of {', '.join(without)}."
     return Table(["System, clicked news cold", *HEADS.values()], [rows], [note])
 
@@ -129,8 +128,7 @@ def budget_table(systems: Sequence[SystemResult], ceilings: Ceilings | None = No
     ]
     if note := _note_of_ceilings(known, ceilings):
         notes.append(note)
-    without = [each.row.label for each in systems if each.means and each not in known]
-    if without:
+    if without := [each.row.label for each in systems if each.means and each not in known]:
         notes.append(f"Not counted: {', '.join(without)}.")
     return Table(["System", *heads], [rows], notes)
 

@@ -277,6 +277,5 @@ def _rows(declared: Mapping[str, Any], layers: Mapping[str, int]) -> Iterator[Ro
 
 
 def _refuse_unknown(where: str, given: Mapping[str, Any], known: set[str]) -> None:
-    unknown = sorted(set(given) - known)
-    if unknown:
+    if unknown := sorted(set(given) - known):
         raise ValueError(f"{where} expects some of {', '.join(sorted(known))}, got {unknown}.")

@@ -101,8 +101,7 @@ class Conversion:
     """Steps of a conversion, in a staging folder; subclasses assign impressions to data sets."""
 
     def __init__(self, settings: Options, staging: Path) -> None:
-        self.settings = settings
-        self.staging = staging
+        self.settings, self.staging = settings, staging
         self.skipped = SkippedLines()
         self.on_bad_line: OnBadLine = self.skipped if settings.on_error == "skip" else stop
         self.reader = READERS[settings.source.format](settings.source)

@@ -131,8 +131,7 @@ def cells_of(column: pa.Array) -> list[Any]:
 def _check_columns(
     path: Path, schema: pa.Schema, required: Iterable[str], kinds: Mapping[str, Kind]
 ) -> None:
-    missing = [name for name in required if name not in schema.names]
-    if missing:
+    if missing := [name for name in required if name not in schema.names]:
         raise ValueError(
             f"{path}: expected a column {' and a column '.join(missing)}, found "
             f"{', '.join(schema.names)}."

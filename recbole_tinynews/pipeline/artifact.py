@@ -92,8 +92,7 @@ class Artifact(NamedTuple):
             for copy in metrics.get(COPIES, ()):
                 check_weights(folder / COPIES / copy)
             damaged = changed(folder, metrics[FILES])
-            lost = [file for file in damaged if file.endswith(Path(WEIGHTS).suffix)]
-            if lost:
+            if lost := [file for file in damaged if file.endswith(Path(WEIGHTS).suffix)]:
                 raise ValueError(f"{', '.join(lost)} changed since the training")
         except FileNotFoundError as problem:
             if was_finished(folder):

@@ -10,6 +10,7 @@ from statistics import fmean
 from typing import Any
 
 from recbole.utils import set_color
+from tabulate import tabulate
 
 from recbole_tinynews.config import NewsConfig
 from recbole_tinynews.evaluation.impression_metric import is_count
@@ -28,14 +29,9 @@ def text_table(rows: Sequence[Sequence[str]], right: bool = False) -> str:
              auc
     student  0.7
     """
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = []
-    for first, *others in rows:
-        cells = [first.ljust(widths[0])]
-        for cell, width in zip(others, widths[1:], strict=True):
-            cells.append(cell.rjust(width) if right else cell.ljust(width))
-        lines.append("  ".join(cells).rstrip())
-    return "\n".join(lines)
+    aligned = ["left", *["right" if right else "left"] * (len(rows[0]) - 1)]
+    text = tabulate(rows, tablefmt="plain", colalign=aligned, disable_numparse=True)
+    return "\n".join(map(str.rstrip, text.splitlines()))
 
 
 def shown_settings(config: NewsConfig, stages: Collection[str]) -> str:

@@ -85,8 +85,7 @@ def _step(recipe: Recipe, follows: bool, reused: Set[str], fresh: bool) -> Step:
     name = recipe.stage.name
     if fresh:
         return Step(name, "runs", "fresh")
-    step = saved_step(recipe.folder / STATE)
-    if step is not None:
+    if (step := saved_step(recipe.folder / STATE)) is not None:
         return Step(name, "resumes", f"from step {step}")
     if was_finished(recipe.folder):
         return Step(name, "runs", f"{recipe.folder.name} is damaged")

@@ -154,8 +154,7 @@ def _readers(asked: Asked) -> str:
     ours = [model for model in asked.models if model in MODELS]
     if own.scope is Scope.RUN or not any(MODELS[each].reads_text for each in ours):
         return "the run as a whole: no stage has a value of its own"
-    stages = stages_declaring(asked.name)
-    if stages:
+    if stages := stages_declaring(asked.name):
         return f"{' and '.join(stages)}; for one of them: --{stages[0]}_{asked.name}=..."
     every = sum(MODELS[each].reads_text for each in ours) == sum(
         MODELS[each].reads_text for each in MODELS

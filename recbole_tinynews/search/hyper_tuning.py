@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -23,8 +22,13 @@ class HyperTuning(recbole.trainer.HyperTuning):
     def run(self) -> None:
         """Try all settings; plot them if ``display_file`` is set."""
         compat.apply()
-        with _todays_generator():
+        # RecBole passes a RandomState; hyperopt from 0.2.7 on expects a Generator
+        random = SimpleNamespace(RandomState=np.random.default_rng)
+        recboles.np = SimpleNamespace(**{**vars(np), "random": random})
+        try:
             super().run()
+        finally:
+            recboles.np = np
 
 
 def objective_function(
@@ -45,14 +49,3 @@ def objective_function(
         "best_valid_result": result["valid"],
         "test_result": result["test"],
     }
-
-
-@contextmanager
-def _todays_generator() -> Iterator[None]:
-    """RecBole passes a ``RandomState``; hyperopt from 0.2.7 on expects a ``Generator``."""
-    random = SimpleNamespace(RandomState=np.random.default_rng)
-    recboles.np = SimpleNamespace(**{**vars(np), "random": random})
-    try:
-        yield
-    finally:
-        recboles.np = np

@@ -94,8 +94,7 @@ class Trials:
         self.study.sampler = TPESampler(seed=int(seed))
         trial = self.study.ask(self.space)
         held.enter_context(exclusive_lock(self._place(trial.number), "running it"))
-        continued = trial.user_attrs.get(_CONTINUES)
-        if continued is not None:
+        if (continued := trial.user_attrs.get(_CONTINUES)) is not None:
             for step, value in before[continued].intermediate_values.items():
                 trial.report(value, step)
         return trial

@@ -80,8 +80,7 @@ def process_mistakes(
 ) -> Iterator[str]:
     """Requests for several processes that can't be met; ``processes`` were started by torchrun."""
     one = {"nproc": (None, 1), "world_size": (None, -1, 0, 1), "local_rank": (None, 0)}
-    several = [f"{name}={final[name]}" for name in one if final.get(name) not in one[name]]
-    if several:
+    if several := [f"{name}={final[name]}" for name in one if final.get(name) not in one[name]]:
         yield (
             f"{', '.join(several)}: settings start no process. Start several by run_recbole.py "
             "--nproc=N, or by torchrun --nproc_per_node=N run_recbole.py"

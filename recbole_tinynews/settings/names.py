@@ -106,8 +106,7 @@ def unknown_setting(
     per_stage = [each for each in declared if setting(each).scope is Scope.STAGE]
     candidates = [*declared, *(f"{stage}_{name}" for stage in stages for name in per_stage)]
     written = str(key)[:_LONGEST_NAME]
-    nearest = difflib.get_close_matches(written, candidates, n=1)
-    if nearest:
+    if nearest := difflib.get_close_matches(written, candidates, n=1):
         return f"is no setting. Did you mean {nearest[0]}?"
     similar = difflib.get_close_matches(written, candidates, n=3, cutoff=0.4)
     hint = f" The nearest are {', '.join(similar)}." if similar else ""

@@ -123,8 +123,7 @@ def shown_in(cell: Any, column: Column) -> list[str]:
 def clicked_in(cell: Any, column: Column, shown: Sequence[str]) -> list[str]:
     """Clicked ids, all among those shown."""
     clicked = ids_of(cell, column)
-    strange = set(clicked).difference(shown)
-    if strange:
+    if strange := set(clicked).difference(shown):
         raise LineError(
             "clicked but not shown",
             f"expected clicks on what was shown, got {quoted(min(strange))}, which was not.",

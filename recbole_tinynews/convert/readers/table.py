@@ -49,8 +49,7 @@ class TableReader(Reader):
 
     def problem(self, place: Path) -> str | None:
         """Describe a wrong file type, or missing columns."""
-        unknown = sorted(self.source.columns.keys() - {*ROLES})
-        if unknown:
+        if unknown := sorted(self.source.columns.keys() - {*ROLES}):
             return f"expected roles of {', '.join(ROLES)} in --columns, got {', '.join(unknown)}."
         if problem := not_a_file(place, KINDS):
             return problem

@@ -8,9 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recbole_tinynews.convert.synthetic import world
-from recbole_tinynews.convert.synthetic.draws import uniforms
 from recbole_tinynews.convert.synthetic.users import Histories, Liking, Readers
-from recbole_tinynews.convert.synthetic.world import Floats, GeneratedNews, Ints, Shelf
+from recbole_tinynews.convert.synthetic.world import Floats, GeneratedNews, Ints, Shelf, uniforms
 
 _CANDIDATES_SHAPE, _MOST_CANDIDATES = 0.92, 300  # of a Weibull distribution
 _NO_CLICK = 0.004  # share of impressions

@@ -8,8 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recbole_tinynews.convert.synthetic import world
-from recbole_tinynews.convert.synthetic.draws import normals, uniforms
-from recbole_tinynews.convert.synthetic.world import Floats, GeneratedNews, Ints, Shelf, Topics
+from recbole_tinynews.convert.synthetic.world import (
+    Floats,
+    GeneratedNews,
+    Ints,
+    Shelf,
+    Topics,
+    normals,
+    uniforms,
+)
 
 # Strengths of a reader's interests: in a few themes, and in a few subtopics.
 _OF_THEMES, _OF_SUBTOPICS = np.array([1.0, 0.8]), np.array([0.7, 0.5])

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 from recbole_tinynews.bars import progress_bar
+from recbole_tinynews.convert.errors import quoted
 from recbole_tinynews.convert.readers.ebnerd import IMPRESSION_ID, SHOWN
 from recbole_tinynews.evaluation.submission import EBNERD, MEMBERS, MIND, SubmissionError
 from recbole_tinynews.files.lines import read_lines
@@ -20,7 +21,6 @@ from recbole_tinynews.files.parquet import ID, IDS, read_rows
 BEHAVIORS_COLUMNS = 5  # impression id, user id, time, history, candidates
 _ZIP_MAGIC = b"PK"
 _LONGEST_LINE = 1 << 24  # bytes; bounds memory for files without line ends
-_LONGEST_QUOTE = 60
 _DAMAGED_ZIP = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError)  # the last: encrypted
 
 
@@ -111,7 +111,8 @@ def _expected(behaviors: Path) -> Iterator[tuple[str, int]]:
 
 def _problem(line: bytes | None, expected: tuple[str, int] | None) -> str | None:
     if expected is None:
-        return f"expects the end of the file, as in the behaviors, got {_quoted(line or b'')}"
+        text = (line or b"").decode(errors="backslashreplace")
+        return f"expects the end of the file, as in the behaviors, got {quoted(text)}"
     impression_id, candidates = expected
     if line is None:
         return f"expects impression {impression_id!r}, got the end of the file"
@@ -121,7 +122,7 @@ def _problem(line: bytes | None, expected: tuple[str, int] | None) -> str | None
         return f"expects UTF-8, got {problem}"
     name, _, ranks = text.partition(" ")
     if name != impression_id:
-        return f"expects impression {impression_id!r} and a space, got {_quoted(text)}"
+        return f"expects impression {impression_id!r} and a space, got {quoted(text)}"
     words, right = _words(ranks), _numbers(candidates)
     if ranks[:1] == "[" and ranks[-1:] == "]" and len(words) == len(right) == len(right & {*words}):
         return None
@@ -132,14 +133,14 @@ def _problem_of_ranks(ranks: str, candidates: int) -> str:
     if ranks.endswith("\r"):
         return r"expects \n alone at its end, got \r\n. Write it with Unix line ends"
     if ranks.split() != [ranks] or ranks[0] != "[" or ranks[-1] != "]":
-        return f"expects a list [r1,r2,...] without spaces, got {_quoted(ranks)}"
+        return f"expects a list [r1,r2,...] without spaces, got {quoted(ranks)}"
     words, right = _words(ranks), _numbers(candidates)
     if len(words) != candidates:
         return f"expects {candidates} ranks, one for each candidate, got {len(words)}"
     for place, word in enumerate(words, start=1):
         if word not in right:
             rank = f"a whole number of 1..{candidates}"
-            return f"expects {rank} as the rank of candidate {place}, got {_quoted(word)}"
+            return f"expects {rank} as the rank of candidate {place}, got {quoted(word)}"
     first = next(place for place, word in enumerate(words) if word in words[:place])
     earlier = words.index(words[first]) + 1
     return (
@@ -156,8 +157,3 @@ def _words(ranks: str) -> list[str]:
 @lru_cache(maxsize=1024)
 def _numbers(candidates: int) -> frozenset[str]:
     return frozenset(map(str, range(1, candidates + 1)))
-
-
-def _quoted(text: str | bytes) -> str:
-    text = text.decode(errors="backslashreplace") if isinstance(text, bytes) else text
-    return repr(text[:_LONGEST_QUOTE]) + ("..." if len(text) > _LONGEST_QUOTE else "")
