@@ -31,7 +31,7 @@ from recbole_tinynews.registry import (
 from recbole_tinynews.settings import mistakes
 from recbole_tinynews.settings.declared import unread_by
 from recbole_tinynews.settings.given import Files, read_given
-from recbole_tinynews.settings.layering import DEFAULT_DATASET, DEFAULT_MODEL, ChangedSetting
+from recbole_tinynews.settings.layering import DEFAULT_DATASET, DEFAULT_MODEL
 from recbole_tinynews.settings.layers import settings_of_others
 from recbole_tinynews.settings.literals import LiteralLoader, read_yaml
 from recbole_tinynews.settings.names import Key, keyed
@@ -117,8 +117,8 @@ class NewsConfig(Config):
         of_stage, stages = files_of(model_class), self._settings.stages
         return settings_of_others(stage, stages, of_stage, files, is_last, is_student)
 
-    def changed_settings(self) -> list[ChangedSetting]:
-        """Settings that differ from their defaults, highest precedence first."""
+    def changed_settings(self) -> list[tuple[Key, Any, Any, str]]:
+        """Key, value, default and source of non-default settings, highest precedence first."""
         return self._settings.changed(self.by_key())
 
     def __str__(self) -> str:

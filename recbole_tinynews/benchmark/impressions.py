@@ -44,21 +44,6 @@ class ImpressionMetrics(NamedTuple):
 ReadFiles = Mapping[str, Mapping[int, ImpressionMetrics]]  # by system and seed
 
 
-class ImpressionSet(NamedTuple):
-    """Metrics of several systems and seeds on the same impressions.
-
-    Shapes:
-        values: ``[impressions, metrics]`` by system and seed, without skipped impressions.
-        clusters: ``[impressions]``, numbers from 0 without gaps: users or, without several known
-            users, impressions.
-        users: number of users; None where impressions are the clusters.
-    """
-
-    values: Mapping[str, Mapping[int, NDArray[np.float32]]]
-    clusters: NDArray[np.integer]
-    users: int | None
-
-
 def impressions_file(output: Path, system: str, seed: object, settings: str) -> Path:
     """The file of a run's per-impression metrics; no two runs share one."""
     name = re.sub("[^A-Za-z0-9.-]+", "_", system)
@@ -138,8 +123,15 @@ def pool(parts: Sequence[ImpressionMetrics]) -> ImpressionMetrics:
     )
 
 
-def impression_set(read: ReadFiles) -> ImpressionSet:
-    """Combine the metrics of several systems.
+def impression_set(
+    read: ReadFiles,
+) -> tuple[Mapping[str, Mapping[int, NDArray[np.float32]]], NDArray[np.integer], int | None]:
+    """Values, clusters and number of users of several systems on the same impressions.
+
+    Shapes:
+        values: ``[impressions, metrics]`` by system and seed, without skipped impressions.
+        clusters: ``[impressions]``, numbers from 0 without gaps: users or, without several known
+            users (None), impressions.
 
     Raises:
         ValueError: they cover different impressions.
@@ -150,14 +142,11 @@ def impression_set(read: ReadFiles) -> ImpressionSet:
     known = np.zeros(int(ranked.sum())) if users is None else users[ranked]
     names, clusters = np.unique(known, return_inverse=True)
     several = len(names) > 1
-    return ImpressionSet(
-        {
-            system: {seed: metrics.values[ranked] for seed, metrics in of_system.items()}
-            for system, of_system in read.items()
-        },
-        clusters if several else np.arange(len(known)),
-        len(names) if several else None,
-    )
+    values = {
+        system: {seed: metrics.values[ranked] for seed, metrics in of_system.items()}
+        for system, of_system in read.items()
+    }
+    return (values, clusters, len(names)) if several else (values, np.arange(len(known)), None)
 
 
 def _common_users(metrics: Sequence[ImpressionMetrics]) -> NDArray[np.integer] | None:

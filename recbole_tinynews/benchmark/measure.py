@@ -26,9 +26,8 @@ def measure(model_class: type, dataset: str, settings: Mapping[str, Any]) -> dic
         "news_per_second_batch_1": news_per_second(model.news_encoder, batch=1),
     }
     if (shown := factory.test or factory.valid) is not None:
-        ranked = impressions_per_second(model, factory.impressions(config, shown))
-        speed["impressions_per_second"] = ranked.encoded
-        speed["impressions_per_second_cached"] = ranked.cached
+        encoded, cached = impressions_per_second(model, factory.impressions(config, shown))
+        speed |= {"impressions_per_second": encoded, "impressions_per_second_cached": cached}
     device = model.device
     return {
         **{name: float(f"{value:.4g}") for name, value in speed.items()},

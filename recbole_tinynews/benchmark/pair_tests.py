@@ -50,20 +50,18 @@ def bootstrap_intervals(read: ReadFiles) -> Intervals:
     there = {system: of_system for system, of_system in read.items() if of_system}
     if not there:
         return Intervals()
-    known = impression_set(there)
-    if len(known.clusters) < 2:
+    values, clusters, users = impression_set(there)
+    if len(clusters) < 2:
         return Intervals()
-    means = np.stack(
-        [np.mean([*known.values[each].values()], axis=0, dtype=np.float64) for each in there]
-    )
+    means = np.stack([np.mean([*values[e].values()], axis=0, dtype=np.float64) for e in there])
     # a row for each system and metric: [systems * metrics, impressions]
-    rows = means.transpose(0, 2, 1).reshape(-1, len(known.clusters))
+    rows = means.transpose(0, 2, 1).reshape(-1, len(clusters))
     found = iter(
         Reach(max(0.0, mean - each.low), max(0.0, each.high - mean))
-        for mean, each in zip(rows.mean(axis=1), users_random(rows, known.clusters), strict=True)
+        for mean, each in zip(rows.mean(axis=1), users_random(rows, clusters), strict=True)
     )
     reaches = {system: {metric: next(found) for metric in METRICS} for system in there}
-    return Intervals(reaches, "impressions" if known.users is None else "users")
+    return Intervals(reaches, "impressions" if users is None else "users")
 
 
 class PairTests(NamedTuple):

@@ -18,11 +18,7 @@ if TYPE_CHECKING:
 ROWS_AT_ONCE = 16_384
 
 
-class Row(NamedTuple):
-    """Row number, from 1, and cells by column: times in UTC seconds, None if missing."""
-
-    number: int
-    cells: dict[str, Any]
+Row = tuple[int, dict[str, Any]]  # number, from 1, and cells: times in UTC seconds, None if missing
 
 
 class Kind(NamedTuple):
@@ -91,7 +87,7 @@ def read_rows(
             for batch in file.iter_batches(rows_at_once, columns=there):
                 columns = [cells_of(batch.column(name)) for name in there]
                 for number, cells in enumerate(zip(*columns, strict=True), before + 1):
-                    yield Row(number, dict(zip(there, cells, strict=True)))
+                    yield number, dict(zip(there, cells, strict=True))
                 before += batch.num_rows
                 bar.update(batch.num_rows)
 

@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable, Iterable
 from logging import getLogger
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
@@ -29,20 +28,14 @@ READ = (TITLE, ABSTRACT, TITLE_ABSTRACT, BODY)  # texts whose tokens count
 ABOUT = "about.txt"  # in the folder: a line to log
 
 
-class Deriving(NamedTuple):
-    """Settings that decide how a language model is derived."""
-
-    prefix: str  # of each text
-    at_least: int | None  # articles that use a kept token; None: all tokens are kept
-    static: bool  # without layers
-
-
-def derived_plm(source: str, content: str, how: Deriving, news: NewsDataset) -> str:
+def derived_plm(
+    source: str, content: str, news: NewsDataset, prefix: str, at_least: int | None, static: bool
+) -> str:
     """Folder or hub name of the language model derived from ``source``, if it is to be derived.
 
-    It is cached under a digest of all that decides it; ``content`` is that of ``source``.
+    It is cached under a digest of all that decides it; ``content`` is that of ``source``. Kept are
+    tokens of ``at_least`` articles (None: all), read after ``prefix``; ``static``: without layers.
     """
-    prefix, at_least, static = how
     if at_least is None and not static:
         return source
     ids = news.training_news()

@@ -28,7 +28,7 @@ from recbole_tinynews.model.text_encoders import (
     words_of_texts,
 )
 from recbole_tinynews.pipeline.artifact import CATEGORY_NAMES
-from recbole_tinynews.pipeline.derived_plm import Deriving, derived_plm
+from recbole_tinynews.pipeline.derived_plm import derived_plm
 from recbole_tinynews.pipeline.stage import Stage
 from recbole_tinynews.registry import find_trainer
 from recbole_tinynews.settings.protocol import Settings
@@ -112,9 +112,9 @@ class NewsFactory(ImpressionFactory):
     def _plm_source(self, config: NewsConfig) -> str:
         """Folder or hub name of the language model, derived if the settings say so."""
         source, layers = plm_source(config), config["num_hidden_layers"]
-        how = Deriving(config["text_prefix"], config["vocabulary_min_articles"], layers == 0)
+        how = config["text_prefix"], config["vocabulary_min_articles"], layers == 0
         if (source, how) not in self._derived:
-            made = derived_plm(source, self._content(source), how, self.train)
+            made = derived_plm(source, self._content(source), self.train, *how)
             self._derived[source, how] = made
         return self._derived[source, how]
 

@@ -6,7 +6,6 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -21,13 +20,6 @@ from recbole_tinynews.model.recommender import NewsRecommender
 NEWS, REPEATS = 512, 3
 NEWS_ALONE = 64  # articles, when encoded one by one
 IMPRESSIONS = 64
-
-
-class RankingSpeed(NamedTuple):
-    """Impressions ranked per second: ``encoded`` from text, ``cached`` from stored news vectors."""
-
-    encoded: float
-    cached: float
 
 
 def news_per_second(news_encoder: EncodesNews, batch: int | None = None) -> float:
@@ -48,8 +40,13 @@ def news_per_second(news_encoder: EncodesNews, batch: int | None = None) -> floa
         return len(ids) / _median_seconds(encode)
 
 
-def impressions_per_second(model: NewsRecommender, loader: ImpressionDataLoader) -> RankingSpeed:
-    """Medians of a few runs over impressions spread evenly over a split, without collating."""
+def impressions_per_second(
+    model: NewsRecommender, loader: ImpressionDataLoader
+) -> tuple[float, float]:
+    """Impressions ranked per second, from text and from cached vectors, without collating.
+
+    Medians of a few runs over impressions spread evenly over a split.
+    """
     rows = _spread(np.arange(loader.impressions.rows), IMPRESSIONS)
     parts = [rows[start : start + loader.step] for start in range(0, len(rows), loader.step)]
     batches = [loader.collate_impressions(part).to(model.device) for part in parts]
@@ -69,7 +66,7 @@ def impressions_per_second(model: NewsRecommender, loader: ImpressionDataLoader)
 
     with _serving(model.news_encoder, model):
         encoded = _median_seconds(encode_and_rank)
-        return RankingSpeed(len(rows) / encoded, len(rows) / _median_seconds(rank))
+        return len(rows) / encoded, len(rows) / _median_seconds(rank)
 
 
 @contextmanager

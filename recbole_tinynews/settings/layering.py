@@ -35,15 +35,6 @@ _SHAPE = ("news_dim", "query_dim", "news_pooling", "head_init")
 _FOLD = re.compile(r"-fold\d+(?=\.|$)")  # in the names of data sets and their yaml files
 
 
-class ChangedSetting(NamedTuple):
-    """A setting that differs from its default, and where it was set."""
-
-    key: Key
-    value: Any
-    default: Any
-    source: str
-
-
 class Composition(NamedTuple):
     """Yaml files of a system with another student or teacher class, and of its teachers' class."""
 
@@ -113,15 +104,15 @@ class Layering:
         found = [layer.source for layer in self.layers if key in layer.values]
         return found[-1] if found else "default"
 
-    def changed(self, values: Mapping[Key, Any]) -> list[ChangedSetting]:
-        """Settings that differ from their defaults, most recently set first."""
+    def changed(self, values: Mapping[Key, Any]) -> list[tuple[Key, Any, Any, str]]:
+        """Key, value, default and source of non-default settings, most recently set first."""
         sources: dict[Key, str] = {}  # ordered by when they were last set
         for source, of_layer in self.layers:
             for key in of_layer:
                 sources.pop(key, None)
                 sources[key] = source
         return [
-            ChangedSetting(key, values[key], self.defaults.get(key), source)
+            (key, values[key], self.defaults.get(key), source)
             for key, source in reversed(sources.items())
             if key in values and values[key] != self.defaults.get(key)
         ]
