@@ -24,10 +24,7 @@ LOST_FIRST = 1.0  # seconds for the launcher to notice and name a lost process
 
 
 def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
-    """RecBole's command line: its flags, and ``--key=value`` for any setting.
-
-    Wrong settings and write errors end the program with a message, without a traceback.
-    """
+    """RecBole's command line: its flags, and ``--key=value``; errors have no traceback."""
     spin_briefly()
     parser = _parser()
     given, settings = parser.parse_known_args(sys.argv[1:] if arguments is None else arguments)

@@ -107,11 +107,7 @@ def recbole_yaml_folder() -> Path:
 
 
 def find_model(model: str | type) -> type:
-    """The class of a model; a class is returned as it is.
-
-    Raises:
-        ValueError: no model has this name, or the class is no recommender of RecBole.
-    """
+    """The class of a model, which may be given; ``ValueError`` if it is no recommender."""
     if isinstance(model, type):
         from recbole.model.abstract_recommender import AbstractRecommender
 
@@ -282,11 +278,7 @@ def model_yaml_files(model_class: type) -> list[Path]:
 
 
 def stage_yaml_files(model_class: type) -> dict[str, Path]:
-    """Yaml files of a news recommender's possible stages by name, the package's first.
-
-    Raises:
-        ValueError: two stages have the same name.
-    """
+    """Yaml files of possible stages, the package's first; ``ValueError`` for equal names."""
     if not is_news_model(model_class) or not has_language_model(model_class):
         return {}
     users = (cls for cls in reversed(model_class.__mro__) if not _is_from(cls, "recbole_tinynews"))

@@ -29,10 +29,7 @@ from recbole_tinynews.files.whole import write_text
 
 
 class CrossValidation:
-    """The same benchmark on ``<dataset>-fold1`` to ``<dataset>-fold<folds>``.
-
-    Pooled results are means over all folds' impressions; other arguments are as for ``Benchmark``.
-    """
+    """The same benchmark on ``<dataset>-fold1`` and so on; results pool all impressions."""
 
     def __init__(
         self, folds: int, dataset: str, output: str | Path | None = None, **arguments: Any

@@ -14,10 +14,7 @@ from recbole_tinynews.benchmark.suite import Suite, read_suite
 
 
 class FoundResults:
-    """Results of any machine, version or settings; arguments as for ``Benchmark``.
-
-    The last row of a system and seed counts, preferably one with per-impression metrics.
-    """
+    """Results of any machine or settings, the last row of each; arguments as for ``Benchmark``."""
 
     def __init__(
         self,

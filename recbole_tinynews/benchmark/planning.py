@@ -50,11 +50,7 @@ class PlannedRow(NamedTuple):
 def plan_rows(
     suite: Suite, rows: Sequence[Row], dataset: str, seeds: Sequence[int], given: Mapping[str, Any]
 ) -> list[PlannedRow]:
-    """Plan every row before the first one runs; ``given`` is for rows whose model has them.
-
-    Raises:
-        ValueError: an unknown setting, a class that can't be loaded, or mistakes in all rows.
-    """
+    """Plan every row before the first runs; ``ValueError`` if a setting fits none, or all fail."""
     existing = {*MODELS, *recbole_models()}
     classes = {
         row.model: model_class_of(row.model)

@@ -74,11 +74,7 @@ def suite_names() -> list[str]:
 
 
 def read_suite(name: str, dataset: str, all_layers: int | None = None) -> Suite:
-    """Read a suite (a name or yaml file) for a data set and depth of language model.
-
-    Raises:
-        ValueError: mistakes in its yaml.
-    """
+    """Read a suite, named or a yaml file, for a data set; ``ValueError`` for mistakes in it."""
     declared = _read(_file_of(name))
     own = _of_dataset(declared, dataset)
     layers = {**declared.get("layers", {}), **own.get("layers", {})}

@@ -233,11 +233,7 @@ class Conversion:
 def read_places(
     reader: Reader, places: Sequence[Path], on_bad_line: OnBadLine, labels_required: bool
 ) -> Iterator[Impression]:
-    """Impressions of all places; MIND numbers them per folder, so a repeated id becomes ``7/2``.
-
-    Raises:
-        ConversionError: two places share an impression (id, user and time), or one is unusable.
-    """
+    """Impressions of all places, with unique ids; ``ConversionError`` if places share one."""
     shown: dict[str, tuple[str, int]] = {}  # id -> (user, time), if there are several places
     for number, place in enumerate(places, 1):
         path = reader.impressions_file(place)

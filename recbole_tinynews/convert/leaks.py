@@ -40,10 +40,7 @@ def check_order(parts: Mapping[str, Part]) -> None:
 def find_overlaps(
     parts: Mapping[str, Part], files: Mapping[str, Path], in_time: bool
 ) -> dict[str, dict[str, Any]]:
-    """Report section on impressions shared with an earlier split or, ``in_time``, before its end.
-
-    Equal are user, time and candidate set: MIND shuffles candidates. Zeros are omitted.
-    """
+    """Impressions shared with an earlier split or, ``in_time``, before its end; the report's section."""
     overlaps: dict[str, dict[str, Any]] = {}
     for early, late in combinations(parts, 2):
         ours, theirs = parts[late], parts[early]

@@ -77,11 +77,7 @@ def _shown(places: tuple[Path, ...]) -> str | list[str] | None:
 
 
 def checked(settings: Options) -> Options:
-    """The options, validated, with ``valid`` parsed into a fraction or a path.
-
-    Raises:
-        ConversionError: one or more settings are invalid; all are listed.
-    """
+    """The options with ``valid`` parsed; ``ConversionError`` lists all that are invalid."""
     problems = [
         f"--{name}={quoted(str(value))}: expected a path, got a NUL byte in it."
         for name, given in settings._asdict().items()

@@ -28,11 +28,10 @@ _TRANSIENT = (408, 416, 429)  # 4xx that may succeed later, or without Range
 
 
 def download(release: str, folder: Path, base_url: str | None = None) -> dict[str, str | Path]:
-    """Download and unpack a release into ``folder``, unless it exists there; its default splits.
+    """Download and unpack a release, unless it is there; its default splits.
 
     Raises:
-        ConversionError: pooch is missing, or an archive is unavailable, not the expected one,
-            damaged or malicious.
+        ConversionError: an archive is unavailable, another one, damaged or malicious.
     """
     known = _known()
     base_url = base_url or known["base_url"]

@@ -41,10 +41,7 @@ class ImpressionCollector(Collector):
         facts: ArticleFacts | None = None,
         collected: Callable[[], object] | None = None,
     ) -> None:
-        """Begin an evaluation of a split; ``collected`` is called for each batch.
-
-        Without ``facts``, article metrics have no result.
-        """
+        """Begin an evaluation of a split; without ``facts``, article metrics have no result."""
         self.clear()
         self.impressions, self.facts, self._collected = impressions, facts, collected
 

@@ -177,10 +177,7 @@ def too_few_copies(stage: str, wanted: int, copies: int, where: str = "") -> str
 
 
 def begin(folder: Path, content: str | None) -> None:
-    """Prepare a stage's folder and note its data set's digest; the caller holds the stage's lock.
-
-    A stage of texts alone has none: it is resumed even if other files of the data set have changed.
-    """
+    """Prepare a locked stage's folder; note its data's digest, None for a stage of texts alone."""
     (folder / METRICS_FILE).unlink(missing_ok=True)
     for place in all_partials(folder):  # of a killed process
         remove(place)
@@ -243,11 +240,7 @@ def write_settings(folder: Path, settings: Mapping[str, Any]) -> None:
 
 
 def read_settings(folder: Path) -> dict[str, Any]:
-    """Contents of ``settings.yaml``; nothing in it is executed.
-
-    Raises:
-        ValueError: it is not valid yaml, or contains no settings.
-    """
+    """Contents of ``settings.yaml``, never executed; ``ValueError`` if they are no settings."""
     with untrusted(folder / SETTINGS_FILE):
         settings = read_yaml(folder / SETTINGS_FILE)
     if not isinstance(settings.get("model_class"), str):

@@ -42,11 +42,7 @@ class Step(NamedTuple):
 
 
 def plan(recipes: Recipes, stages: Sequence[Stage], fresh: bool = False) -> list[Step]:
-    """One step per stage in topological order; nothing is trained or written.
-
-    Raises:
-        ValueError: a finished stage saved fewer copies than other stages need.
-    """
+    """One step per stage in topological order; ``ValueError`` if saved copies are too few."""
     finished = {stage: None if fresh else recipes.of(stage).finished() for stage in stages}
     for source in (source for stage in stages for source in stage.sources):
         if isinstance(source, Copy) and (artifact := finished[source.stage]):

@@ -17,10 +17,7 @@ from recbole_tinynews.trainer.untrained import UntrainedTrainer
 
 
 def rehearse(run: Run, stages: Sequence[Stage]) -> None:
-    """Check data, copies and models of the stages to train; ``ValueError`` lists all errors.
-
-    Each model except the first, which is trained at once, is built and dropped.
-    """
+    """Check data, copies and models of the stages to train; ``ValueError`` lists all errors."""
     mistakes = [mistake for stage in stages for mistake in _of_data(run, stage)]
     mistakes += _of_copies(run, stages)
     built = {(stages[0].name, stages[0].model)} if stages else set()

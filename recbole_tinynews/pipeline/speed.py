@@ -43,10 +43,7 @@ def news_per_second(news_encoder: EncodesNews, batch: int | None = None) -> floa
 def impressions_per_second(
     model: NewsRecommender, loader: ImpressionDataLoader
 ) -> tuple[float, float]:
-    """Impressions ranked per second, from text and from cached vectors, without collating.
-
-    Medians of a few runs over impressions spread evenly over a split.
-    """
+    """Impressions ranked per second, from text and from cached vectors; medians of a few runs."""
     rows = _spread(np.arange(loader.impressions.rows), IMPRESSIONS)
     parts = [rows[start : start + loader.step] for start in range(0, len(rows), loader.step)]
     batches = [loader.collate_impressions(part).to(model.device) for part in parts]

@@ -17,9 +17,7 @@ def gpu_numbers(gpu_id: Any) -> str:
 
 
 def choose_device(gpu_id: str, use_gpu: bool, is_given: bool) -> torch.device:
-    """The device of this process.
-
-    Unlike in RecBole, the host's ``CUDA_VISIBLE_DEVICES`` holds unless ``gpu_id`` is given.
+    """The device of this process; unlike in RecBole, ``CUDA_VISIBLE_DEVICES`` may choose it.
 
     Raises:
         ValueError: a given GPU does not exist, or there are fewer than processes.

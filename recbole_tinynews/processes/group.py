@@ -1,7 +1,4 @@
-"""Process group of a run, and its collectives for plain values.
-
-torchrun sets each process's rank in environment variables. CPU tensors use gloo, GPU tensors nccl.
-"""
+"""Process group of a run, started by torchrun, and its collectives for plain values."""
 
 from __future__ import annotations
 

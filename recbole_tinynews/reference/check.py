@@ -13,10 +13,7 @@ from recbole_tinynews.settings.mistakes import mistakes_by_key
 
 
 def check_command(model: str | None, files: Files, command_line: Sequence[str]) -> None:
-    """Raise ``ValueError`` listing all unknown models and settings, and invalid values.
-
-    ``NewsConfig`` also finds those that depend on data.
-    """
+    """Raise ``ValueError`` listing all unknown names and invalid values that no data decide."""
     given = read_given(files, None, command_line)
     name = str(model or given.values.get("model") or DEFAULT_MODEL)
     check_name(name)

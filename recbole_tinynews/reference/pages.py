@@ -57,11 +57,7 @@ def model_list() -> str:
 
 
 def setting_list(model: str = "") -> str:
-    """Settings of a model, or of all of ours, with default and meaning.
-
-    Raises:
-        ValueError: there is no such model.
-    """
+    """Settings of a model (``ValueError`` if unknown) or of all of ours, with meanings."""
     if model:
         check_name(model)
     of = f"{model}; about one: --explain SETTING" if model else "news recommenders"

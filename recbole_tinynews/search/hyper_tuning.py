@@ -35,11 +35,7 @@ def objective_function(
     config_dict: Mapping[str, Any] | None = None,
     config_file_list: Sequence[str | Path] | None = None,
 ) -> dict[str, Any]:
-    """Train, validate and test one choice of settings, as RecBole's function of this name.
-
-    ``config_dict`` has the searched settings, ``config_file_list`` all others, the model among
-    them.
-    """
+    """Train, validate and test one choice of settings, as RecBole's function of this name."""
     config = NewsConfig(config_file_list=config_file_list, config_dict=config_dict)
     result = run(config_file_list=config_file_list, config_dict=config_dict)
     return {

@@ -22,13 +22,10 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 def run_trial(
     trial: Trial, make_config: Callable[[], NewsConfig], metric: str
 ) -> tuple[TrialState, float | None]:
-    """Train and validate; stores time, stages and the reason of a failure in the trial.
+    """Train and validate; stores time, stages and a failure in the trial.
 
-    Returns its state, and the value of a complete trial.
-
-    Raises:
-        OSError: the disk is full, so other trials would fail too.
-        InterruptedRunError: Ctrl-C.
+    Returns its state and value; raises ``OSError`` on a full disk, where other trials would fail
+    too.
     """
     started = time.perf_counter()
     state, value, reason = TrialState.PRUNED, None, ""

@@ -118,10 +118,7 @@ class Layering:
         ]
 
     def overrides(self, stage: str, values: Mapping[Key, Any]) -> dict[str, Any]:
-        """Values of a stage that override those of the run, of which ``values`` has all.
-
-        Teachers without ``num_hidden_layers`` have ``teacher_num_hidden_layers``.
-        """
+        """Values of a stage that override those of the run, of which ``values`` has all."""
         seen = dict(self._of_teachers) if stage.endswith(OF_TEACHERS) else {}
         seen |= self._of_finetuned if stage == FINETUNE_TEACHER else {}
         if stage not in self.stages:

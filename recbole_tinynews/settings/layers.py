@@ -71,9 +71,7 @@ def recbole_declared(files: ModelFiles, on_impressions: bool = True) -> dict[str
 
 
 def read_news_yaml(files: ModelFiles) -> NewsYaml:
-    """Read the files of a news recommender in order: overall, stages, its own.
-
-    A key in a stage's yaml is the stage's default, and declares the setting if no other yaml does.
+    """Read a recommender's files: overall, stages, its own; a stage's may declare settings.
 
     Raises:
         ValueError: an invalid file, stage name, or ``as_in``.

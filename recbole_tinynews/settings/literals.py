@@ -130,11 +130,7 @@ _parsed = lru_cache(maxsize=256)(parse_yaml)
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:
-    """Read the settings in a yaml file; an empty file has none.
-
-    Raises:
-        ValueError: the file is unreadable, not yaml, or no mapping.
-    """
+    """Read the settings in a yaml file; ``ValueError`` if it is unreadable or no mapping."""
     try:
         with open(path, encoding="utf-8-sig") as file:
             content = copy.deepcopy(_parsed(file.read(LARGEST + 1)))

@@ -116,10 +116,7 @@ def package_mistakes(final: Mapping[str, Any]) -> Iterator[str]:
 
 
 def drop_unread(settings: Layering, unread: Collection[str]) -> Iterator[str]:
-    """Reset settings that the model ignores; yield a warning for each changed one.
-
-    Kept, they would change fingerprints and retrain finished stages.
-    """
+    """Reset unread settings, which would change fingerprints; yield a warning for each."""
     values, defaults = settings.values, settings.before_user
     for key in [key for key in values if key.name in unread]:
         if values[key] != defaults.get(key):

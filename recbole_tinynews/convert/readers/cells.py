@@ -1,7 +1,4 @@
-"""Parse and validate ids, candidates and texts of any format; bad cells raise ``LineError``.
-
-A cell is text, or a Python value in typed files (JSON, parquet).
-"""
+"""Parse and validate cells, text or Python values of typed files; bad ones raise ``LineError``."""
 
 from __future__ import annotations
 

@@ -63,11 +63,7 @@ class MindReader(Reader):
 def read_behaviors(
     path: Path, on_bad_line: OnBadLine, labels_required: bool
 ) -> Iterator[Impression]:
-    """Impressions of a ``behaviors.tsv``, all labelled or none, as the first good line says.
-
-    Raises:
-        ConversionError: more lines are of the other kind, and dropped, than kept.
-    """
+    """Impressions, all labelled or none; ``ConversionError`` if most are of the other kind."""
     labelled = True if labels_required else None
     of_the_other_kind = 0
     lines: dict[str, int] = {}  # by impression id; 2.2 million fit in memory

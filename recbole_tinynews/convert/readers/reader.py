@@ -26,10 +26,7 @@ class Source(NamedTuple):
 
 
 class Reader(ABC):
-    """Reads one format from places: the folders or files of ``--train``.
-
-    Bad rows go to ``on_bad_line``, with path, line and column.
-    """
+    """Reads one format from places, the folders or files of ``--train``; reports bad rows."""
 
     expects = ""  # description of a place
     options: frozenset[str] = frozenset()  # fields of Source in use, besides the format
