@@ -40,7 +40,7 @@ def check_order(parts: Mapping[str, Part]) -> None:
 def find_overlaps(
     parts: Mapping[str, Part], files: Mapping[str, Path], in_time: bool
 ) -> dict[str, dict[str, Any]]:
-    """Impressions shared with an earlier split or, ``in_time``, before its end; the report's section."""
+    """Report section on impressions that an earlier split has or, ``in_time``, that precede it."""
     overlaps: dict[str, dict[str, Any]] = {}
     for early, late in combinations(parts, 2):
         ours, theirs = parts[late], parts[early]
