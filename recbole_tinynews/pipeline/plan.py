@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence, Set
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from recbole_tinynews.pipeline.artifact import (
@@ -104,22 +103,16 @@ def nearest_differences(
     Earlier stages are not compared if one will be trained (``follows``); ``others`` are this run's
     folders, since another teacher is not a changed version of the first.
     """
-    found = [
-        (list(_differences(recipe, there, follows)), -folder.stat().st_mtime)
-        for folder, there in _finished_ones(recipe)
-        if folder.name not in others
-    ]
-    return min(found, key=lambda each: (len(each[0]), each[1]))[0] if found else None
-
-
-def _finished_ones(recipe: Recipe) -> Iterator[tuple[Path, dict[str, Any]]]:
+    found = []
     for folder in sorted(recipe.folder.parent.glob(f"{recipe.stage.name}-*")):
-        if not was_finished(folder):
+        if folder.name in others or not was_finished(folder):
             continue
         try:
-            yield folder, read_settings(folder)
+            there = read_settings(folder)
         except (OSError, ValueError):  # costs only an explanation
             continue
+        found.append((list(_differences(recipe, there, follows)), -folder.stat().st_mtime))
+    return min(found, key=lambda each: (len(each[0]), each[1]))[0] if found else None
 
 
 def _differences(recipe: Recipe, there: dict[str, Any], follows: bool) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -109,17 +110,8 @@ def _last_stage(config: NewsConfig) -> Stage:
     return Stage(model_class.__name__, model_class)
 
 
-def plmnr_dapt(config: NewsConfig) -> Stage:
-    """Masked-language-model training on the corpus, then finetuning."""
-    return _pretrained(config, MaskedLanguageModel)
-
-
-def plmnr_tapt(config: NewsConfig) -> Stage:
-    """Masked-language-model training on the data set's own articles, then finetuning."""
-    return _pretrained(config, TaskLanguageModel)
-
-
-def _pretrained(config: NewsConfig, pretraining: type[MaskedLanguageModel]) -> Stage:
+def pretrained(pretraining: type[MaskedLanguageModel], config: NewsConfig) -> Stage:
+    """Masked-language-model training, then finetuning."""
     before = Stage("pretrain_teacher", pretraining)
     _check_layers(config, before)
     return _last(config, start=Start(handover.put_language_model, (before,)))
@@ -280,8 +272,8 @@ def _check_layers(config: NewsConfig, before: Stage) -> None:
 
 
 SYSTEMS: dict[str, Callable[[Any], Stage]] = {
-    "PLMNRDAPT": plmnr_dapt,
-    "PLMNRTAPT": plmnr_tapt,
+    "PLMNRDAPT": partial(pretrained, MaskedLanguageModel),  # on the corpus
+    "PLMNRTAPT": partial(pretrained, TaskLanguageModel),  # on the data set's own articles
     "PLMNRDP": plmnr_dp,
     "TinyNewsRec": tiny_newsrec,
     "EnsembleTeacher": ensemble_teacher,

@@ -70,6 +70,11 @@ def _of_run(
     return Setting(name, rule, checked_for, scope=_RUN, affects=_NOTHING, **row)
 
 
+def _news(rule: Rule, *names: str) -> list[Setting]:
+    """Settings of news recommenders that accept the same values."""
+    return [Setting(name, rule, Models.NEWS) for name in names]
+
+
 def _rows(*names: str, **row: Any) -> list[Setting]:
     """Rows that differ only in their names."""
     return [Setting(name, **row) for name in names]
@@ -155,9 +160,7 @@ RECBOLES: tuple[Setting, ...] = (
     Setting("require_pow", values.SWITCH, unread_by=_NEWS),
     Setting("shuffle", values.SWITCH),
     Setting("train_batch_size", values.POSITIVE),
-    Setting("epochs", values.COUNT),
-    Setting("eval_step", values.COUNT),
-    Setting("stopping_step", values.COUNT),
+    *_rows("epochs", "eval_step", "stopping_step", rule=values.COUNT),
     Setting("worker", values.WORKERS, affects=_NOTHING),
     # evaluation, with the same metrics for all stages
     Setting("eval_batch_size", values.POSITIVE, affects=_NOTHING),
@@ -194,15 +197,11 @@ OURS: tuple[Setting, ...] = (
     Setting("history_length", values.HISTORY_LENGTH, _IMPRESSIONS),
     Setting("negatives", values.NEGATIVES, _NEWS),
     Setting("news_text", one_of("title", "title_abstract"), _NEWS),
-    Setting("max_title_length", values.TEXT_LENGTH, _NEWS),
-    Setting("max_abstract_length", values.TEXT_LENGTH, _NEWS),
-    Setting("max_body_length", values.TEXT_LENGTH, _NEWS),
-    Setting("category_weight", values.NOT_NEGATIVE, _NEWS),
-    Setting("subcategory_weight", values.NOT_NEGATIVE, _NEWS),
+    *_news(values.TEXT_LENGTH, "max_title_length", "max_abstract_length", "max_body_length"),
+    *_news(values.NOT_NEGATIVE, "category_weight", "subcategory_weight"),
     Setting("popularity", one_of("none", "added", "gated", "offset"), _NEWS),
     Setting("popularity_windows", values.WINDOWS, _NEWS),
-    Setting("popularity_hidden", values.COUNT, _NEWS),
-    Setting("popularity_delay", values.COUNT, _NEWS),
+    *_news(values.COUNT, "popularity_hidden", "popularity_delay"),
     Setting("popularity_from", one_of("stream", "train"), _NEWS),
     Setting("popularity_dim", values.SIZE, _NEWS),
     Setting("popularity_of_clicks", values.SWITCH, _NEWS),
@@ -221,12 +220,8 @@ OURS: tuple[Setting, ...] = (
     # specific to single recommenders
     Setting("user_combination", one_of("ini", "con"), _NEWS),
     Setting("user_mask", values.PROBABILITY, _NEWS),
-    Setting("user_dim", values.SIZE, _NEWS),
-    Setting("head_dim", values.SIZE, _NEWS),
-    Setting("recent_clicks", values.POSITIVE, _NEWS),
-    Setting("user_layers", values.POSITIVE, _NEWS),
-    Setting("context_codes", values.SIZE, _NEWS),
-    Setting("code_dim", values.SIZE, _NEWS),
+    *_news(values.SIZE, "user_dim", "head_dim", "context_codes", "code_dim"),
+    *_news(values.POSITIVE, "recent_clicks", "user_layers"),
     Setting("plm", values.PLACE, _NEWS),
     Setting("vocabulary_min_articles", or_(values.POSITIVE, None), _NEWS),
     Setting("num_hidden_layers", or_(values.LAYERS_OR_NONE, None), _NEWS),
@@ -237,8 +232,7 @@ OURS: tuple[Setting, ...] = (
     Setting("centred", values.SWITCH, _NEWS),
     Setting("news_pooling", one_of("attention", "mean", "cls"), _NEWS),
     Setting("user_encoder", one_of("attention", "self_attention"), _NEWS),
-    Setting("news_dim", values.SIZE, _NEWS),
-    Setting("query_dim", values.SIZE, _NEWS),
+    *_news(values.SIZE, "news_dim", "query_dim"),
     Setting("plm_dropout", values.PROBABILITY, _NEWS),
     Setting("mask_padding_in_news_pooling", values.SWITCH, _NEWS),
     Setting("history_padding", one_of("masked", "learned"), _NEWS),
@@ -288,16 +282,11 @@ OURS: tuple[Setting, ...] = (
     Setting("layer_mapping", one_of("uniform", "last"), _NEWS),
     Setting("temperature", values.ABOVE_ZERO, _NEWS),
     Setting("teacher_weighting", one_of("softmax", "equal", "best", "inverse_error"), _NEWS),
-    Setting("distillation_loss_weight", values.NOT_NEGATIVE, _NEWS),
-    Setting("embedding_loss_weight", values.NOT_NEGATIVE, _NEWS),
-    Setting("hidden_loss_weight", values.NOT_NEGATIVE, _NEWS),
-    Setting("attention_loss_weight", values.NOT_NEGATIVE, _NEWS),
-    Setting("news_vector_loss_weight", values.NOT_NEGATIVE, _NEWS),
-    Setting("user_loss_weight", values.NOT_NEGATIVE, _NEWS),
-    Setting("target_loss_weight", values.NOT_NEGATIVE, _NEWS),
-    Setting("topic_loss_weight", values.NOT_NEGATIVE, _NEWS),
-    Setting("disagreement_loss_weight", values.NOT_NEGATIVE, _NEWS),
-    Setting("teacher_target_loss_weight", values.NOT_NEGATIVE, _NEWS),
+    *_news(values.NOT_NEGATIVE, "distillation_loss_weight", "embedding_loss_weight"),
+    *_news(values.NOT_NEGATIVE, "hidden_loss_weight", "attention_loss_weight"),
+    *_news(values.NOT_NEGATIVE, "news_vector_loss_weight", "user_loss_weight"),
+    *_news(values.NOT_NEGATIVE, "target_loss_weight", "teacher_target_loss_weight"),
+    *_news(values.NOT_NEGATIVE, "topic_loss_weight", "disagreement_loss_weight"),
     Setting("gradient_momentum", values.SHARE, _NEWS),
     Setting("embedding_loss", or_(one_of("mse", "balanced"), None), _NEWS),
     Setting("shared_projection", values.SWITCH, _NEWS),
