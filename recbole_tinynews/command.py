@@ -74,10 +74,11 @@ def _parser() -> argparse.ArgumentParser:
         epilog="Any setting: --key=value, e.g. --epochs=2 or --finetune_teacher_epochs=1.",
         allow_abbrev=False,
     )
-    parser.add_argument("--version", action="version", version=VERSION)
-    parser.add_argument("--model", "-m", help="name of a model (default: TinyNewsRec)")
-    parser.add_argument("--dataset", "-d", help="name of a data set (default: mind-mini)")
-    parser.add_argument("--config_files", help="yaml files, separated by spaces")
+    add = parser.add_argument
+    add("--version", action="version", version=VERSION)
+    add("--model", "-m", help="name of a model (default: TinyNewsRec)")
+    add("--dataset", "-d", help="name of a data set (default: mind-mini)")
+    add("--config_files", help="yaml files, separated by spaces")
     for flag, meaning in (
         ("--nproc", "processes on this machine (default: 1)"),
         ("--world_size", "processes on all machines (default: nproc)"),
@@ -85,7 +86,7 @@ def _parser() -> argparse.ArgumentParser:
         ("--ip", "address of the first machine (default: localhost)"),
         ("--port", "port of the first machine (default: 5678)"),
     ):
-        parser.add_argument(flag, help=meaning)
+        add(flag, help=meaning)
     lookup = parser.add_argument_group("lookup, without data")
     lookup.add_argument("--list-models", action="store_true", help="every model, one line each")
     lookup.add_argument(

@@ -23,26 +23,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
         epilog="Any setting for all systems that have it: --key=value, e.g. --plm=FOLDER.",
         allow_abbrev=False,
     )
-    parser.add_argument("--version", action="version", version=VERSION)
-    parser.add_argument("--suite", default="paper", help="name or yaml file (default: paper)")
-    parser.add_argument("--dataset", "-d", default="mind-mini", help="name (default: mind-mini)")
-    parser.add_argument("--seeds", help="such as 1,2,3 (default: those of the suite)")
-    parser.add_argument(
+    add = parser.add_argument
+    add("--version", action="version", version=VERSION)
+    add("--suite", default="paper", help="name or yaml file (default: paper)")
+    add("--dataset", "-d", default="mind-mini", help="name (default: mind-mini)")
+    add("--seeds", help="such as 1,2,3 (default: those of the suite)")
+    add(
         "--systems",
         help="labels, models or groups of the suite's rows, separated by commas (default: all); "
         "+path/to/file.py:Class adds a recommender of your own",
     )
-    parser.add_argument(
+    add(
         "--folds",
         type=int,
         help="cross-validation: run on DATASET-fold1 to -foldN, and pool their impressions",
     )
-    parser.add_argument("--jobs", type=int, default=1, help="trainings in parallel (default: 1)")
-    parser.add_argument(
-        "--nproc", type=int, default=1, help="processes of each training (default: 1)"
-    )
-    parser.add_argument("--output", help="folder (default: benchmarks/results/DATASET)")
-    parser.add_argument(
+    add("--jobs", type=int, default=1, help="trainings in parallel (default: 1)")
+    add("--nproc", type=int, default=1, help="processes of each training (default: 1)")
+    add("--output", help="folder (default: benchmarks/results/DATASET)")
+    add(
         "--report-only",
         nargs="?",
         const=OF_SETTINGS,

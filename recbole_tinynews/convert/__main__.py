@@ -92,103 +92,98 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m recbole_tinynews.convert", description=__doc__, allow_abbrev=False
     )
-    parser.add_argument("--version", action="version", version=VERSION)
+    add = parser.add_argument
+    add("--version", action="version", version=VERSION)
     _add_source(parser)
-    parser.add_argument(
+    add(
         "--train",
         metavar="PLACE",
         action="append",
         help="folder or file in the format; repeat the flag to pool several",
     )
-    parser.add_argument(
+    add(
         "--valid",
         metavar="PLACE|last-day|FRACTION",
         help="another one; or the last calendar day (UTC) or the latest fraction of the training "
         "impressions (default: last-day; with --download=large its dev folder)",
     )
-    parser.add_argument(
+    add(
         "--test",
         metavar="PLACE",
         action="append",
         help="another one, which may be unlabelled; repeat the flag to pool several",
     )
-    parser.add_argument(
+    add(
         "--folds",
         type=int,
         metavar="N",
         help="cross-validation by user over all impressions of --train and --test: writes "
         "NAME-fold1 to NAME-foldN, each tested on the impressions of one group of users",
     )
-    parser.add_argument(
+    add(
         "--dataset",
         metavar="NAME",
         help="name of the data set (default for a download: mind-demo, ...)",
     )
-    parser.add_argument(
-        "--bodies", metavar="FILE", help="tab-separated id, title, body, plain or gzip"
-    )
-    parser.add_argument(
-        "--output", default="dataset", metavar="DIR", help="where DIR/NAME/ goes (%(default)s)"
-    )
-    parser.add_argument(
+    add("--bodies", metavar="FILE", help="tab-separated id, title, body, plain or gzip")
+    add("--output", default="dataset", metavar="DIR", help="where DIR/NAME/ goes (%(default)s)")
+    add(
         "--on-error",
         choices=ON_ERROR,
         default="stop",
         help="on a bad line: stop, or skip and count it (default: %(default)s)",
     )
-    parser.add_argument(
+    add(
         "--layout",
         choices=LAYOUTS,
         default="impression",
         help="interaction: also write NAME-flat, a row per candidate, for stock RecBole",
     )
-    parser.add_argument(
+    add(
         "--check-leaks",
         action="store_true",
         help="also count clicks that the history gives away, and impressions shared by splits",
     )
-    parser.add_argument(
+    add(
         "--download",
         choices=RELEASES,
         help="download (if needed) and convert this release of MIND, with dev as the test set "
         "(large: dev for validation, and the unlabelled test set)",
     )
-    parser.add_argument(
-        "--download-dir", metavar="DIR", help=f"where downloads are kept ({DEFAULT_FOLDER})"
-    )
-    parser.add_argument("--download-url", metavar="URL", help="a mirror to download from")
+    add("--download-dir", metavar="DIR", help=f"where downloads are kept ({DEFAULT_FOLDER})")
+    add("--download-url", metavar="URL", help="a mirror to download from")
     return parser
 
 
 def _add_source(parser: argparse.ArgumentParser) -> None:
-    defaults = Source()
-    parser.add_argument(
+    add, defaults = parser.add_argument, Source()
+    add(
         "--format",
         default=defaults.format,
         choices=READERS,
         help="input format; " + "; ".join(f"{name}: {r.expects}" for name, r in READERS.items()),
     )
-    parser.add_argument(
+    add(
         "--columns",
         type=_columns,
         metavar="ROLE=NAME,...",
         help="table: columns by role, where the names differ",
     )
-    parser.add_argument(
+    add(
         "--news",
         metavar="FILE",
         action="append",
         default=[],
         help="table: file of articles; xmind: their translation; may be repeated",
     )
-    parser.add_argument(
+    add(
         "--sampled",
         type=int,
         default=defaults.sampled,
         metavar="N",
         help="candidates to sample for a click without any (default: %(default)s)",
     )
-    parser.add_argument(
+    add(
         "--seed",
         type=int,
         default=defaults.seed,
