@@ -122,16 +122,18 @@ class ImpressionCollector(Collector):
     def struct_of(self, kept: NDArray[np.bool_] | None = None) -> DataStruct:
         """Data for metrics from the last evaluation; ``kept`` selects rows of the split."""
         assert self.ranked is not None, "an evaluation comes before its parts"
-        of_part = None if kept is None else kept[self.rows]
+
+        def part(of_all: Any) -> Any:
+            return of_all if kept is None else of_all.only(kept[self.rows])
+
         struct = DataStruct()
-        struct.set(RANKED_KEY, self.ranked if of_part is None else self.ranked.only(of_part))
+        struct.set(RANKED_KEY, part(self.ranked))
         if self.register.need(SCORED_KEY):  # avoids copies otherwise
             users = self.rows if self.impressions is None else self.impressions.user[self.rows]
             scored = ScoredImpressions(self.scores, self.labels, self.offsets, users)
-            struct.set(SCORED_KEY, scored if of_part is None else scored.only(of_part))
+            struct.set(SCORED_KEY, part(scored))
         if self.articles is not None:
-            part = self.articles if of_part is None else self.articles.only(of_part)
-            struct.set(ARTICLES_KEY, part)
+            struct.set(ARTICLES_KEY, part(self.articles))
         return struct
 
     def _rank_articles(self) -> RankedArticles | None:

@@ -11,14 +11,9 @@ import numpy as np
 
 from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.data.news_text import TITLE_ABSTRACT
+from recbole_tinynews.encoder import trimming
 from recbole_tinynews.encoder.plm_files import load_tokenizer
 from recbole_tinynews.encoder.static_vectors import write_static_plm
-from recbole_tinynews.encoder.trimming import (
-    articles_using,
-    losing_tokens,
-    tokens_to_keep,
-    write_trimmed_plm,
-)
 from recbole_tinynews.files.array_cache import content_key
 from recbole_tinynews.files.columns import ABSTRACT, BODY, TITLE
 from recbole_tinynews.files.locks import exclusive_lock
@@ -45,10 +40,12 @@ def derived_plm(
     def trim(folder: Path) -> str:
         assert at_least is not None
         tokenizer = load_tokenizer(source)
-        kept = tokens_to_keep(tokenizer, articles_using(columns, tokenizer, prefix), at_least)
-        write_trimmed_plm(source, kept, folder)
+        kept = trimming.tokens_to_keep(
+            tokenizer, trimming.articles_using(columns, tokenizer, prefix), at_least
+        )
+        trimming.write_trimmed_plm(source, kept, folder)
         titles = filter(None, np.delete(np.array(news.texts(TITLE), dtype=object), ids))
-        losing = losing_tokens(list(titles), tokenizer, kept, prefix)
+        losing = trimming.losing_tokens(list(titles), tokenizer, kept, prefix)
         return (
             f"Vocabulary: {len(kept):,} of {len(tokenizer):,} tokens are kept, those of at least "
             f"{at_least} of {len(ids):,} training articles and single characters. "
@@ -56,7 +53,7 @@ def derived_plm(
         )
 
     def make_static(folder: Path) -> str:
-        used = articles_using(columns, load_tokenizer(source), prefix)
+        used = trimming.articles_using(columns, load_tokenizer(source), prefix)
         write_static_plm(source, used, folder)
         return f"No layers: {len(used):,} static token vectors start as outputs of all layers."
 

@@ -6,14 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence, Set
 from typing import Any, NamedTuple
 
-from recbole_tinynews.pipeline.artifact import (
-    ARTIFACT_FORMAT,
-    FORMAT_KEY,
-    MADE_FROM,
-    as_written,
-    read_settings,
-    was_finished,
-)
+from recbole_tinynews.pipeline import artifact
 from recbole_tinynews.pipeline.fingerprints import Recipe, Recipes
 from recbole_tinynews.pipeline.log_tables import text_table
 from recbole_tinynews.pipeline.stage import Copy, Stage
@@ -44,9 +37,9 @@ def plan(recipes: Recipes, stages: Sequence[Stage], fresh: bool = False) -> list
     """One step per stage in topological order; ``ValueError`` if saved copies are too few."""
     finished = {stage: None if fresh else recipes.of(stage).finished() for stage in stages}
     for source in (source for stage in stages for source in stage.sources):
-        if isinstance(source, Copy) and (artifact := finished[source.stage]):
-            artifact.copy(source.back)
-    reused = {recipes.of(s).folder.name for s, artifact in finished.items() if artifact}
+        if isinstance(source, Copy) and (made := finished[source.stage]):
+            made.copy(source.back)
+    reused = {recipes.of(s).folder.name for s, made in finished.items() if made}
     return [
         Step(stage.name, REUSED, recipes.of(stage).folder.name)
         if finished[stage]
@@ -82,7 +75,7 @@ def _step(recipe: Recipe, follows: bool, reused: Set[str], fresh: bool) -> Step:
         return Step(name, "runs", "fresh")
     if (step := saved_step(recipe.folder / STATE)) is not None:
         return Step(name, "resumes", f"from step {step}")
-    if was_finished(recipe.folder):
+    if artifact.was_finished(recipe.folder):
         return Step(name, "runs", f"{recipe.folder.name} is damaged")
     reasons = nearest_differences(recipe, follows, reused)
     if reasons is None:
@@ -105,10 +98,10 @@ def nearest_differences(
     """
     found = []
     for folder in sorted(recipe.folder.parent.glob(f"{recipe.stage.name}-*")):
-        if folder.name in others or not was_finished(folder):
+        if folder.name in others or not artifact.was_finished(folder):
             continue
         try:
-            there = read_settings(folder)
+            there = artifact.read_settings(folder)
         except (OSError, ValueError):  # costs only an explanation
             continue
         found.append((list(_differences(recipe, there, follows)), -folder.stat().st_mtime))
@@ -119,22 +112,22 @@ def _differences(recipe: Recipe, there: dict[str, Any], follows: bool) -> Iterat
     names: set[str] = set()
     stages = recipe.config.stage_names
     there_plain = {n: v for n, v in there.items() if parse_key(n, stages).stage is None}
-    for name, value, other in _other_settings(as_written(recipe.settings), there_plain):
+    for name, value, other in _other_settings(artifact.as_written(recipe.settings), there_plain):
         names.add(name)
         yield f"{name}: {_shown(name, value)}, there: {_shown(name, other)}"
-    if there.get(FORMAT_KEY) != ARTIFACT_FORMAT:
+    if there.get(artifact.FORMAT_KEY) != artifact.ARTIFACT_FORMAT:
         yield "made by another version"
     implied = _implied(recipe, names)
     if follows:
         implied |= {"after", "start", "teachers"}
-    there_from = there.get(MADE_FROM, {})
+    there_from = there.get(artifact.MADE_FROM, {})
     for part, value in recipe.made_from.items():
         if part not in implied and part in there_from and there_from[part] != value:
             yield _CHANGED[part]
 
 
 def _other_settings(here: dict[str, Any], there: dict[str, Any]) -> Iterator[tuple[str, Any, Any]]:
-    beside = {FORMAT_KEY, MADE_FROM}
+    beside = {artifact.FORMAT_KEY, artifact.MADE_FROM}
     there = {n: v for n, v in there.items() if n not in beside}
     same_model = here["model_class"] == there["model_class"]
     for name in {**here, **there}:

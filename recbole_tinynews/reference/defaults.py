@@ -10,15 +10,9 @@ from typing import Any, NamedTuple
 from recbole_tinynews.paths import packaged_folder
 from recbole_tinynews.reference.meanings import Meaning, meaning_of, meanings
 from recbole_tinynews.registry import MODELS, named_files, recbole_yaml_folder
+from recbole_tinynews.settings import layers
 from recbole_tinynews.settings.declared import Models, recbole_lists, unread_by
 from recbole_tinynews.settings.layering import WITH_PLM
-from recbole_tinynews.settings.layers import (
-    AS_IN,
-    METRICS_SETTING,
-    NewsYaml,
-    read_news_yaml,
-    recbole_declared,
-)
 from recbole_tinynews.settings.literals import read_yaml
 from recbole_tinynews.settings.names import (
     parse_key,
@@ -56,15 +50,16 @@ def stage_files() -> Mapping[str, Path]:
 
 
 @cache
-def news_yaml(model: str) -> NewsYaml:
+def news_yaml(model: str) -> layers.NewsYaml:
     """Declarations in the yaml files of one of our models."""
-    return read_news_yaml(named_files(model))
+    return layers.read_news_yaml(named_files(model))
 
 
 @cache
 def defaults_of(model: str) -> dict[str, Any]:
     """Defaults of all settings of a model, on impressions."""
-    return news_yaml(model).declared if model in MODELS else recbole_declared(named_files(model))
+    ours = model in MODELS
+    return news_yaml(model).declared if ours else layers.recbole_declared(named_files(model))
 
 
 def read_by(model: str) -> dict[str, Any]:
@@ -127,7 +122,7 @@ def _of_stages(model: str, left: dict[str, Any]) -> Iterator[Section]:
     yaml = news_yaml(model)
     for stage, file in stage_files().items():
         values = {key.name: value for key, value in yaml.values.items() if key.stage == stage}
-        values.pop(METRICS_SETTING, None)
+        values.pop(layers.METRICS_SETTING, None)
         files = [*files_about_all(), file]
         own = [Described(name, value, meaning_of(name, files)) for name, value in values.items()]
         declared = sorted(yaml.stages[stage].declares & left.keys())
@@ -182,7 +177,7 @@ def stages_declaring(name: str) -> list[str]:
     models = {each for model in MODELS for each in _plain_names(named_files(model).own)}
     if not found or name in models:
         return []
-    shared = {stage: read_yaml(file).get(AS_IN, ()) for stage, file in stage_files().items()}
+    shared = {stage: read_yaml(file).get(layers.AS_IN, ()) for stage, file in stage_files().items()}
     return sorted({*found, *(stage for stage, of in shared.items() if {*of} & {*found})})
 
 
