@@ -70,12 +70,14 @@ class Layering:
         self.before_user: dict[Key, Any] = {Key(None, name): v for name, v in base.items()}
         self.values: dict[Key, Any] = {}
         self._given = parse_keys(given, self.stages)
+        self._dataset, self._classes = "", list[str]()  # names of the class and its bases
+        self._same_plm: Callable[[Any, Any], bool] | None = None
         self._of_teachers: dict[str, Any] = {}  # defaults that differ from the student's
         self._of_finetuned: dict[str, Any] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         """Drop the rules: lambdas can't be pickled, and data loader workers check no values."""
-        return {**self.__dict__, "rules": {}}
+        return {**self.__dict__, "rules": {}, "_same_plm": None}
 
     def add(self, source: str, values: Mapping[Key, Any]) -> None:
         """Add a layer of values from the package or a class."""
@@ -163,18 +165,13 @@ class Layering:
         self.layers += yaml.layers
         self.defaults = {Key(None, name): v for name, v in yaml.declared.items()} | yaml.values
         self.before_user.update(yaml.values)
-        without_words = self._add_data_set(packaged_folder(PROPERTIES), dataset, classes, same_plm)
+        self._dataset, self._classes, self._same_plm = dataset, [*classes], same_plm
+        without_words = self._add_data_set(packaged_folder(PROPERTIES))
         if parts is not None:
-            self._separate_teachers(yaml, parts, dataset, without_words)
-        self._add_working_folder(dataset, classes, same_plm)
+            self._separate_teachers(yaml, parts, without_words)
+        self._add_working_folder()
 
-    def _add_data_set(
-        self,
-        folder: Path,
-        dataset: str,
-        classes: Sequence[str],
-        same_plm: Callable[[Any, Any], bool] | None,
-    ) -> dict[Key, Any]:
+    def _add_data_set(self, folder: Path) -> dict[Key, Any]:
         """Add a data set's yaml files; return the values that its words yaml replaced."""
 
         def add(*names: str) -> None:
@@ -182,44 +179,36 @@ class Layering:
                 values = read_yaml(file)
                 of_plm = values.pop(WITH_PLM, {})
                 self.add_file(file, values)
-                if same_plm is not None:
-                    for plm, suited in of_plm.items():
-                        self.add(f"file {file}", self._suited_to(plm, suited, same_plm))
+                for plm, suited in of_plm.items() if self._same_plm else ():
+                    self.add(f"file {file}", self._suited_to(plm, suited, self._same_plm))
 
-        if same_plm:
-            add(dataset)
+        if self._same_plm:
+            add(self._dataset)
         before = dict(self.before_user)
-        if same_plm and self._news_encoder == WORDS:
-            add(f"{dataset}.{WORDS}")
+        if self._same_plm and self._news_encoder == WORDS:
+            add(f"{self._dataset}.{WORDS}")
         after = self.before_user
         without_words = {key: v for key, v in before.items() if after[key] != v}
-        add(*(f"{dataset}.{name}" for name in classes))
+        add(*(f"{self._dataset}.{name}" for name in self._classes))
         return without_words
 
-    def _add_working_folder(
-        self,
-        dataset: str,
-        classes: Sequence[str],
-        same_plm: Callable[[Any, Any], bool] | None,
-    ) -> None:
+    def _add_working_folder(self) -> None:
         """Add ``properties/`` of the working directory over the package's; it declares nothing."""
         folder = Path(PROPERTIES)
         if folder.resolve() == packaged_folder(PROPERTIES).resolve():
             return
-        places = [self.files.overall.name, *(f"model/{name}.yaml" for name in classes)]
+        places = [self.files.overall.name, *(f"model/{name}.yaml" for name in self._classes)]
         for place in places:
             if (folder / place).is_file():
                 self.add_file(folder / place)
-        self._add_data_set(folder, dataset, classes, same_plm)
+        self._add_data_set(folder)
 
     @property
     def _news_encoder(self) -> Any:
         key = Key(None, "news_encoder")
         return self._given.get(key, self.before_user.get(key))
 
-    def _suited_to(
-        self, plm: str, suited: Mapping[str, Any], same_plm: Callable[[Any, Any], bool]
-    ) -> dict[Key, Any]:
+    def _suited_to(self, plm: str, suited: Mapping[str, Any], same_plm: Any) -> dict[Key, Any]:
         """Values that apply to this run's language models; stages with another one keep theirs."""
         given, before = self._given, self.before_user
         values = parse_keys(suited, self.stages)
@@ -237,7 +226,7 @@ class Layering:
         return {key: v for key, v in values.items() if key.stage not in others} | kept
 
     def _separate_teachers(
-        self, yaml: NewsYaml, parts: Composition, dataset: str, without_words: Mapping[Key, Any]
+        self, yaml: NewsYaml, parts: Composition, without_words: Mapping[Key, Any]
     ) -> None:
         """Give teachers their class's defaults; data set and user values apply to all stages."""
         of_teacher: dict[str, Any] = {}
@@ -258,7 +247,7 @@ class Layering:
         self._of_finetuned = own
         encoder = of_teacher.get("news_encoder", usual[Key(None, "news_encoder")])
         if encoder == WORDS:
-            for file in _of_data_set(packaged_folder(PROPERTIES), f"{dataset}.{WORDS}"):
+            for file in _of_data_set(packaged_folder(PROPERTIES), f"{self._dataset}.{WORDS}"):
                 values = parse_keys(read_yaml(file), self.stages)
                 plain = {Key(FINETUNE_TEACHER, k.name): v for k, v in values.items() if not k.stage}
                 self.add(f"file {file}", plain)
@@ -274,17 +263,18 @@ class Layering:
     def add_recbole_yaml(self, dataset: str, model: str) -> None:
         """Add our yaml for impressions and the yaml of users' classes over RecBole's."""
         files, own = self.files, self.files.of_users
+        self._dataset, self._classes = dataset, [model]
         on_impressions = self.kind is Models.RECBOLE_ON_IMPRESSIONS
         for file in files.own:  # RecBole itself has loaded the yaml of `model`
             if file not in own and file.stem != model:
                 self.before_user.update(parse_keys(read_yaml(file), ()))
         if on_impressions:
             self.before_user.update(parse_keys(read_yaml(files.overall), ()))
-            self._add_data_set(packaged_folder(PROPERTIES), dataset, [model], None)
+            self._add_data_set(packaged_folder(PROPERTIES))
         for file in own:
             self.add_file(file)
         if on_impressions:
-            self._add_working_folder(dataset, [model], None)
+            self._add_working_folder()
 
 
 def _of_data_set(folder: Path, *names: str) -> Iterator[Path]:
