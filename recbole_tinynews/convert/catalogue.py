@@ -100,7 +100,7 @@ class Catalogue:
         self._reader = reader
         self._places: dict[str, Place] = {}
 
-    def read(self, path: Path, on_bad_line: OnBadLine) -> None:
+    def read(self, path: Path) -> None:
         """Add the articles of a file."""
 
         def add(line: int, content: Any) -> bool:
@@ -109,8 +109,8 @@ class Catalogue:
                 self._add(row, Place(path, line))
             return row is not None
 
-        rows = self._reader.news_rows(path, on_bad_line)
-        self.rows[path] = sum(parsed(path, rows, add, on_bad_line))
+        rows = self._reader.news_rows(path)
+        self.rows[path] = sum(parsed(path, rows, add, self._reader.on_bad_line))
         if not self.rows[path]:
             raise ConversionError(f"{path}: expected news, got no line that can be used.")
 

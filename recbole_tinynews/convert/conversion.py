@@ -17,7 +17,7 @@ from recbole_tinynews.convert.atomic import (
     write_items,
 )
 from recbole_tinynews.convert.catalogue import Bodies, Catalogue
-from recbole_tinynews.convert.errors import EXAMPLES, ConversionError, OnBadLine, SkippedLines, stop
+from recbole_tinynews.convert.errors import EXAMPLES, ConversionError, SkippedLines
 from recbole_tinynews.convert.flat import SUFFIX, write_flat_interactions, write_flat_items
 from recbole_tinynews.convert.leaks import check_order, find_leaks, find_overlaps, overlap_notes
 from recbole_tinynews.convert.options import LAST_DAY, Options, checked
@@ -103,8 +103,9 @@ class Conversion:
     def __init__(self, settings: Options, staging: Path) -> None:
         self.settings, self.staging = settings, staging
         self.skipped = SkippedLines()
-        self.on_bad_line: OnBadLine = self.skipped if settings.on_error == "skip" else stop
         self.reader = READERS[settings.source.format](settings.source)
+        if settings.on_error == "skip":
+            self.reader.on_bad_line = self.skipped
         self.catalogue = Catalogue(self.reader)
         self.candidate_ids: set[str] = set()
         self.history_ids: set[str] = set()
@@ -143,7 +144,7 @@ class Conversion:
         tally = Tally()
         with open_atomic(inter) as file:
             file.write(f"{INTER_HEADER}\n")
-            for impression in read_places(self.reader, places, self.on_bad_line, labels_required):
+            for impression in read_places(self.reader, places, labels_required):
                 tally.add(impression)
                 file.write(impression_row(impression))
         self.candidate_ids |= tally.candidate_ids
@@ -158,7 +159,7 @@ class Conversion:
         places = [place for each in self.settings.places.values() for place in each]
         files = [file for place in places for file in self.reader.news_files(place)]
         for file in dict.fromkeys(files):  # splits may share files of articles
-            self.catalogue.read(file, self.on_bad_line)
+            self.catalogue.read(file)
         if self.settings.bodies is not None and self.catalogue.bodies.rows:
             raise ConversionError(
                 f"--bodies={self.settings.bodies}: expected articles without bodies, and those of "
@@ -170,7 +171,8 @@ class Conversion:
         items = [*known.values(), *(News(news_id) for news_id in missing)]
         bodies = self.catalogue.bodies
         if self.settings.bodies is not None:
-            bodies.read(self.settings.bodies, (item.news_id for item in items), self.on_bad_line)
+            wanted = (item.news_id for item in items)
+            bodies.read(self.settings.bodies, wanted, self.reader.on_bad_line)
         return [self._complete(each, items, missing, bodies) for each in written]
 
     def _complete(
@@ -231,14 +233,14 @@ class Conversion:
 
 
 def read_places(
-    reader: Reader, places: Sequence[Path], on_bad_line: OnBadLine, labels_required: bool
+    reader: Reader, places: Sequence[Path], labels_required: bool
 ) -> Iterator[Impression]:
     """Impressions of all places, with unique ids; ``ConversionError`` if places share one."""
     shown: dict[str, tuple[str, int]] = {}  # id -> (user, time), if there are several places
     for number, place in enumerate(places, 1):
         path = reader.impressions_file(place)
         found = False
-        for impression in reader.read_impressions(place, on_bad_line, labels_required):
+        for impression in reader.read_impressions(place, labels_required):
             found = True
             if len(places) == 1 or impression.impression_id == reader.shared_id:
                 yield impression

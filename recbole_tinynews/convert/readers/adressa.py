@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from recbole_tinynews.convert.errors import LineError, OnBadLine, quoted
+from recbole_tinynews.convert.errors import LineError, quoted
 from recbole_tinynews.convert.readers.cells import id_of, text_of
 from recbole_tinynews.convert.readers.click_log import ClickLog, Row
 from recbole_tinynews.convert.readers.reader import Reader, Source
@@ -50,7 +50,7 @@ class AdressaReader(Reader):
         files = (path for path in place.iterdir() if path.is_file())
         return sorted(path for path in files if not path.name.startswith("."))
 
-    def news_rows(self, path: Path, on_bad_line: OnBadLine) -> Iterable[tuple[int, bytes]]:
+    def news_rows(self, path: Path) -> Iterable[tuple[int, bytes]]:
         """The events of a file."""
         return read_raw_lines(path)
 
@@ -65,9 +65,7 @@ class AdressaReader(Reader):
         self._log.add(path, Row(None, user, time, [news.news_id], None, None))
         return NewsRow(news)
 
-    def read_impressions(
-        self, place: Path, on_bad_line: OnBadLine, labels_required: bool
-    ) -> Iterator[Impression]:
+    def read_impressions(self, place: Path, labels_required: bool) -> Iterator[Impression]:
         """Clicks in time order."""
         return self._log.impressions(self.news_files(place))
 

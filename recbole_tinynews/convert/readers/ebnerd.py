@@ -72,7 +72,7 @@ class EbnerdReader(Reader):
         """The folder's own articles, or those beside it, shared by all splits."""
         return [_articles(place)]
 
-    def news_rows(self, path: Path, on_bad_line: OnBadLine) -> Iterator[parquet.Row]:
+    def news_rows(self, path: Path) -> Iterator[parquet.Row]:
         """The rows of ``articles.parquet``."""
         optional = {name: parquet.TEXT for name in (ABSTRACT, BODY, CATEGORY)}
         optional |= {CATEGORY_NUMBER: parquet.ID, SUBCATEGORY: parquet.IDS, PUBLISHED: parquet.TIME}
@@ -93,16 +93,14 @@ class EbnerdReader(Reader):
         )
         return NewsRow(news, text_of(content.get(BODY), BODY))
 
-    def read_impressions(
-        self, place: Path, on_bad_line: OnBadLine, labels_required: bool
-    ) -> Iterator[Impression]:
+    def read_impressions(self, place: Path, labels_required: bool) -> Iterator[Impression]:
         """Rows of ``behaviors.parquet``, with histories from ``history.parquet``."""
         path = place / BEHAVIORS
         with readable(path):
             names = parquet.column_names(path)
         if labels_required and CLICKED not in names:
             raise unlabelled(path, CLICKED, names)
-        histories = _histories(place / HISTORY, on_bad_line)
+        histories = _histories(place / HISTORY, self.on_bad_line)
         seen = SeenIds()
 
         def parse(_: int, cells: Mapping[str, Any]) -> Impression:
@@ -123,7 +121,7 @@ class EbnerdReader(Reader):
             SHOWN: parquet.IDS,
         }
         rows = _rows(path, required, {CLICKED: parquet.IDS, BEYOND_ACCURACY: parquet.FLAG})
-        yield from parsed(path, rows, parse, on_bad_line)
+        yield from parsed(path, rows, parse, self.on_bad_line)
 
     def about(self) -> dict[str, Any]:
         """Report section on impressions without a history and beyond accuracy."""

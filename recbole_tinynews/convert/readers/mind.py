@@ -45,19 +45,17 @@ class MindReader(Reader):
         """The folder's ``news.tsv``."""
         return [place / NEWS_FILE]
 
-    def news_rows(self, path: Path, on_bad_line: OnBadLine) -> Iterable[tuple[int, Sequence[str]]]:
+    def news_rows(self, path: Path) -> Iterable[tuple[int, Sequence[str]]]:
         """The rows of a ``news.tsv``."""
-        return read_rows(path, NEWS_COLUMNS, on_bad_line)
+        return read_rows(path, NEWS_COLUMNS, self.on_bad_line)
 
     def article(self, path: Path, content: Sequence[str]) -> NewsRow:
         """An article, without urls and entities."""
         return NewsRow(News(id_of(content[0], column=1), *content[1:5]))
 
-    def read_impressions(
-        self, place: Path, on_bad_line: OnBadLine, labels_required: bool
-    ) -> Iterator[Impression]:
+    def read_impressions(self, place: Path, labels_required: bool) -> Iterator[Impression]:
         """The impressions of a ``behaviors.tsv``."""
-        return read_behaviors(place / IMPRESSIONS_FILE, on_bad_line, labels_required)
+        return read_behaviors(place / IMPRESSIONS_FILE, self.on_bad_line, labels_required)
 
 
 def read_behaviors(

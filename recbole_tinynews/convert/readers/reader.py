@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from recbole_tinynews.convert.errors import Column, ConversionError, OnBadLine
+from recbole_tinynews.convert.errors import Column, ConversionError, OnBadLine, stop
 from recbole_tinynews.convert.records import Impression, NewsRow
 
 
@@ -37,6 +37,7 @@ class Reader(ABC):
 
     def __init__(self, source: Source) -> None:
         self.source = source
+        self.on_bad_line: OnBadLine = stop
 
     @abstractmethod
     def problem(self, place: Path) -> str | None:
@@ -51,7 +52,7 @@ class Reader(ABC):
         """The files of articles; places may share them."""
 
     @abstractmethod
-    def news_rows(self, path: Path, on_bad_line: OnBadLine) -> Iterable[tuple[int, Any]]:
+    def news_rows(self, path: Path) -> Iterable[tuple[int, Any]]:
         """Row numbers and contents of a file of articles; ``ConversionError`` if unreadable."""
 
     @abstractmethod
@@ -59,9 +60,7 @@ class Reader(ABC):
         """The article in a row of ``news_rows``, or None; ``LineError`` if the row is bad."""
 
     @abstractmethod
-    def read_impressions(
-        self, place: Path, on_bad_line: OnBadLine, labels_required: bool
-    ) -> Iterator[Impression]:
+    def read_impressions(self, place: Path, labels_required: bool) -> Iterator[Impression]:
         """Impressions of a place, all labelled or none; called after the articles are read."""
 
     def about(self) -> dict[str, Any]:
