@@ -28,7 +28,8 @@ def run_trial(
     too.
     """
     started = time.perf_counter()
-    state, value, reason = TrialState.PRUNED, None, ""
+    state, reason = TrialState.PRUNED, ""
+    value: float | None = None
     try:
         value = _best_validation(trial, make_config(), metric)
         state = TrialState.COMPLETE

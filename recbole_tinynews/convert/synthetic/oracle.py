@@ -21,7 +21,8 @@ class Ceiling(NamedTuple):
 
     def plus(self, other: Ceiling) -> Ceiling:
         """The elementwise sum."""
-        return Ceiling(*(own + its for own, its in zip(self, other, strict=True)))
+        counts = self.impressions + other.impressions, self.skipped + other.skipped
+        return Ceiling(self.sums + other.sums, *counts)
 
     def report(self) -> dict[str, float]:
         """Means, by metric name."""
