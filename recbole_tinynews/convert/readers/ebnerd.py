@@ -114,12 +114,8 @@ class EbnerdReader(Reader):
                 self._without_history[str(path)] += 1
             return impression
 
-        required = {
-            IMPRESSION_ID: parquet.ID,
-            USER_ID: parquet.ID,
-            TIME_SHOWN: parquet.TIME,
-            SHOWN: parquet.IDS,
-        }
+        required = {IMPRESSION_ID: parquet.ID, USER_ID: parquet.ID}
+        required |= {TIME_SHOWN: parquet.TIME, SHOWN: parquet.IDS}
         rows = _rows(path, required, {CLICKED: parquet.IDS, BEYOND_ACCURACY: parquet.FLAG})
         yield from parsed(path, rows, parse, self.on_bad_line)
 
@@ -154,12 +150,8 @@ def _histories(path: Path, on_bad_line: OnBadLine) -> Histories:
             )
         return user, _by_time(clicks, cells[CLICK_TIMES]) if CLICK_TIMES in cells else clicks
 
-    rows = _rows(
-        path,
-        {USER_ID: parquet.ID, CLICKS: parquet.IDS},
-        {CLICK_TIMES: parquet.TIMES},
-        USERS_AT_ONCE,
-    )
+    required, optional = {USER_ID: parquet.ID, CLICKS: parquet.IDS}, {CLICK_TIMES: parquet.TIMES}
+    rows = _rows(path, required, optional, USERS_AT_ONCE)
     for user, clicks in parsed(path, rows, parse, on_bad_line):
         histories.add(user, clicks)
     return histories
