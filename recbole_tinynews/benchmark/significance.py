@@ -62,19 +62,12 @@ def compare(
     ]
     tested = iter(holm([each.p for each in both if each]).tolist())
     corrected = holm([each.p for each in fixed]).tolist()
-    return [
-        Comparison(
-            float(values.mean()),
-            len(values),
-            of_both.low if of_both else None,
-            of_both.high if of_both else None,
-            of_both.p if of_both else None,
-            next(tested) if of_both else None,
-            *of_fixed,
-            p_holm,
-        )
-        for values, of_both, of_fixed, p_holm in zip(exact, both, fixed, corrected, strict=True)
-    ]
+    found = []
+    for values, of_both, of_fixed, p_holm in zip(exact, both, fixed, corrected, strict=True):
+        low, high, p = of_both or (None, None, None)
+        random = low, high, p, next(tested) if of_both else None
+        found.append(Comparison(float(values.mean()), len(values), *random, *of_fixed, p_holm))
+    return found
 
 
 def holm(p: Sequence[float] | NDArray[np.floating]) -> NDArray[np.float64]:
