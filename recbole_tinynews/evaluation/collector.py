@@ -140,8 +140,9 @@ class ImpressionCollector(Collector):
         impressions, needed = self.impressions, self.register.need(ARTICLES_KEY)
         if impressions is None or self.facts is None or not needed:
             return None
-        of_rows = (each.take(self.rows) for each in (impressions.candidates, impressions.history))
-        return rank_articles(self.scores, *of_rows, self.facts)
+        candidates = impressions.candidates.take(self.rows)
+        history = impressions.history.take(self.rows)
+        return rank_articles(self.scores, candidates, history, self.facts)
 
     def _rank(
         self, scores: NDArray, labels: NDArray, sizes: NDArray, rows: NDArray

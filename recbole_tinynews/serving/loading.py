@@ -322,7 +322,8 @@ def _with_parts(
     """The class with the student that was trained; earlier versions did not record its parts."""
     if not getattr(model_class, "has_parts", False):
         return model_class
-    return composed(model_class, *(find_part(settings[part] or USUAL) for part in PARTS))
+    system: type = model_class
+    return composed(system, *(find_part(settings[part] or USUAL) for part in PARTS))
 
 
 def _too_many_layers(settings: Mapping[str, Any], folder: Path) -> list[str]:

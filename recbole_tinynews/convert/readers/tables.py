@@ -54,7 +54,7 @@ def _delimiter(path: Path) -> str | None:
 
 def _header(path: Path) -> list[str]:
     try:
-        names = next(_reader(path), [])
+        names: list[str] = next(_reader(path), [])
     except csv.Error as error:
         raise ConversionError(f"{path}:1: expected names of columns, got: {error}.") from error
     if not names:
