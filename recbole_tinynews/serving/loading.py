@@ -54,7 +54,6 @@ from recbole_tinynews.serving.export.description import FILE, is_export, read_de
 from recbole_tinynews.serving.export.formats import find_format, format_names
 from recbole_tinynews.serving.live_counters import LiveCounters
 from recbole_tinynews.serving.ranking import Ranker
-from recbole_tinynews.serving.sqlite_store import SQLiteStore
 from recbole_tinynews.settings.declared import Models, rules_for
 from recbole_tinynews.settings.layering import PARTS, USUAL
 from recbole_tinynews.settings.names import parse_key, seen_by_stage
@@ -101,8 +100,8 @@ def load(
             embedded data sets).
         device: device to compute on.
         index: file of ``Ranker.save_index`` to load.
-        store: file of events to count (``SQLiteStore``), which is made if it is missing, for
-            recommenders trained with ``popularity``; no other process may write to it.
+        store: file or ``postgresql://`` URL of events to count, for recommenders trained with
+            ``popularity``; made if it is missing. ``counters.catch_up()`` counts other processes'.
 
     Raises:
         FileNotFoundError: no such folder, no artifact in it, or no such index.
@@ -128,7 +127,9 @@ def load(
     if store is not None:
         if engine.counting is None:
             raise ValueError(f"{folder} was trained without popularity, and counts no events.")
-        ranker.counters = LiveCounters(SQLiteStore(store), [engine.counting])
+        from recbole_tinynews.serving.store import Store  # of an extra
+
+        ranker.counters = LiveCounters(Store(store), [engine.counting])
     return ranker
 
 
