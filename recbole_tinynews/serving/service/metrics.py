@@ -41,7 +41,7 @@ class Metrics:
         self.events = Counter(
             f"{NAME}events", "Events that were posted.", ["outcome"], registry=self._registry
         )
-        self._registry.register(self)  # type: ignore[arg-type]  # a collector by its method
+        self._registry.register(self)
 
     def text(self) -> bytes:
         """All metrics in Prometheus's text format."""
