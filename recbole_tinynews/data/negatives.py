@@ -9,7 +9,7 @@ from recbole_tinynews.data.impressions import Impressions
 
 
 def random_bits(seed: int, epoch: int, sample: NDArray, draw: NDArray) -> NDArray[np.uint64]:
-    """A 64-bit number for each broadcast (sample, draw); SplitMix64 (Steele, Lea and Flood 2014)."""
+    """64-bit numbers for each broadcast (sample, draw); SplitMix64 (Steele, Lea and Flood 2014)."""
     state = _mix(np.full((), seed, dtype=np.int64).astype(np.uint64))
     for part in (np.asarray(epoch), np.asarray(sample), np.asarray(draw)):
         state = _mix(state ^ part.astype(np.int64).astype(np.uint64))

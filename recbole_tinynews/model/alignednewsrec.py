@@ -1,7 +1,4 @@
-"""AlignedNewsRec: a small recommender that is first aligned with its teachers' vector space.
-
-Our own system; docs/method.md, section 12, has its equations and docs/results.md its evidence.
-"""
+"""AlignedNewsRec, our own system (docs/method.md, section 12; evidence in docs/results.md)."""
 
 from __future__ import annotations
 
@@ -23,9 +20,8 @@ from recbole_tinynews.settings.protocol import Settings
 class AlignedNewsRec(Student):
     """A student on clicks that starts with its finetuned teachers' user encoder.
 
-    Pretrained heads (``head_init``) share the language model's space, so it imitates the direction
-    of the teachers' mean vector without projections: ``NewsAligner`` on all articles first, then
-    this on clicks, with soft labels over (nearly) whole impressions.
+    Pretrained heads (``head_init``) share the language model's space, so no projections are needed:
+    ``NewsAligner`` on all articles first, then soft labels over (nearly) whole impressions.
     """
 
     weights = AlignedWeights
