@@ -182,12 +182,10 @@ def _read(path: Path, columns: tuple[str, ...], progress: bool = False) -> Itera
 
 
 def _counts(texts: Sequence[str]) -> NDArray[np.int64]:
-    """Number of space-separated words of each text."""
     return np.fromiter((t.count(" ") + 1 if t else 0 for t in texts), np.int64, len(texts))
 
 
 def _words(texts: Sequence[str]) -> list[str]:
-    """Words of all texts."""
     joined = " ".join(filter(None, texts))
     return joined.split(" ") if joined else []
 
@@ -240,7 +238,6 @@ def _seconds(text: str) -> float:
 
 
 def _labels(rows: FileRows, candidates: NDArray[np.int64]) -> NDArray[np.int8]:
-    """Labels 0 and 1; ``UNLABELLED`` for rows without labels."""
     texts = rows.columns[LABELS]
     given = _counts(texts)
     wrong = np.flatnonzero((given != candidates) & (given > 0))

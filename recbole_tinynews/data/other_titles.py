@@ -107,7 +107,6 @@ class BatchTitles:
 
 
 def _runs(order: NDArray, *keys: NDArray) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Start and length of each article's run of equal keys."""
     begins = np.ones(len(order), dtype=bool)
     begins[1:] = np.any([key[order][1:] != key[order][:-1] for key in keys], axis=0)
     starts = np.flatnonzero(begins)

@@ -206,7 +206,6 @@ WRONG_TITLES: dict[str, Callable[[Any, NDArray, NDArray], WrongTitles]] = {
 
 
 def _first_with_equal_tokens(titles: Ragged) -> NDArray[np.int64]:
-    """The first row with the same tokens as each row, ``[rows]``."""
     first: dict[bytes, int] = {}
     rows = (titles.row(row).tobytes() for row in range(titles.rows))
     return np.array([first.setdefault(tokens, row) for row, tokens in enumerate(rows)])

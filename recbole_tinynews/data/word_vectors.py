@@ -53,7 +53,6 @@ def size_of_vectors(file: Path) -> int:
 
 
 def _is_header(numbers: list[str]) -> bool:
-    """Whether the first line is a header, as in word2vec and fastText."""
     return len(numbers) == 1
 
 

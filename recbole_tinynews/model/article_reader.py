@@ -220,7 +220,6 @@ class ArticleReader(ImpressionRecommender):
     def _token_tables(
         self, config: Settings, dataset: Any, pad_token_id: int
     ) -> Iterator[tuple[str, Ragged, ColumnTokenizer | None]]:
-        """``(view, token ids, tokenizer of given articles)`` for each text."""
         for view in views_of(config):
             if view == TITLE:
                 tokens = self.text_table(config, dataset, pad_token_id)

@@ -38,7 +38,6 @@ class CategoryMatch(ImpressionRecommender):
         return torch.stack(shares).sum(0)
 
     def _matches(self, field: str, history: Tensor, candidates: Tensor) -> Tensor:
-        """Number of clicks in each candidate's known category (or subcategory)."""
         of_news = self.get_buffer(field)
         wanted = of_news[candidates].unsqueeze(1)
         return ((of_news[history] == wanted) & (wanted != 0)).sum(1)

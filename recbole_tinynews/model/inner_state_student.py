@@ -92,7 +92,6 @@ def _hidden_from(
 
 
 def _paired_layers(config: Settings, teacher: Settings) -> list[LayerPair]:
-    """Layer pairs by the settings; ``ValueError`` if the teacher lacks one."""
     return layer_pairs(_depth(config), _depth(teacher), config["layer_mapping"])
 
 

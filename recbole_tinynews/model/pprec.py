@@ -123,7 +123,6 @@ class NewsPopularity(nn.Module):
 
 
 def _dense(*sizes: int) -> nn.Sequential:
-    """Dense layers of these sizes, with tanh between them."""
     layers: list[nn.Module] = []
     for size, following in pairwise(sizes):
         layers += [nn.Linear(size, following), nn.Tanh()]

@@ -189,7 +189,6 @@ class NewsRecommender(ArticleReader):
         return {}
 
     def _following(self, interaction: Interaction) -> AbstractContextManager[None]:
-        """Context in which the news encoder follows the batch's plan."""
         if isinstance(self.news_encoder, CachedEncoder):
             return self.news_encoder.planned(plan_of(interaction))
         return nullcontext()

@@ -31,7 +31,6 @@ class Nearest:
         self._making = threading.Lock()
 
     def __reduce__(self) -> tuple[type[Nearest], tuple[str]]:
-        """Pickle without the graph."""
         return Nearest, (self.library,)
 
     def best(

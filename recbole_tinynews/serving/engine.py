@@ -169,8 +169,6 @@ class ModelEngine(Engine):
 
 
 class _Rows(nn.Module):
-    """A news encoder that looks ids up in a table of vectors."""
-
     def __init__(self, vectors: Tensor) -> None:
         super().__init__()
         self.vectors = vectors

@@ -37,7 +37,6 @@ class KnownVectors:
             return torch.stack([made[a] if a in made else rest[a] for a in articles])
 
     def _found(self, articles: Sequence[Read]) -> Tensor | None:
-        """The articles' vectors, if all are cached."""
         with self._reading:
             return self._rows(articles) if all(each in self._slots for each in articles) else None
 
@@ -57,7 +56,6 @@ class KnownVectors:
             self._table_for(slot, vector)[slot] = vector
 
     def _table_for(self, slot: int, vector: Tensor) -> Tensor:
-        """The table with room for a slot; it doubles up to the capacity."""
         size = 0 if self._table is None else len(self._table)
         if self._table is None or slot >= size:
             grown = vector.new_zeros(min(max(2 * size, 1024), self.capacity), len(vector))

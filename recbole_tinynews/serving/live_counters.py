@@ -197,8 +197,6 @@ class LiveCounters:
 
 
 class _Sorted(NamedTuple):
-    """Tallies by article and time."""
-
     rows: Rows
     keys: NDArray[np.int64]
     running: NDArray[np.int64]  # sums of clicks and exposures
@@ -222,8 +220,6 @@ class _Sorted(NamedTuple):
 
 
 class _Part(NamedTuple):
-    """Some of all tallies, also by user."""
-
     tallies: _Sorted
     firsts: NDArray[np.int64]  # time of each article's first event; last: of one without events
     by_user: NDArray[np.int64]

@@ -159,7 +159,6 @@ def _check_format(settings: _Settings, folder: Path) -> None:
 
 
 def _recbole_class(named: str, given: type | None) -> type | None:
-    """The class of one of RecBole's own models, or a given subclass of one."""
     module, _, name = named.rpartition(".")
     if given is None and module.startswith("recbole.model.") and name in recbole_models():
         given = find_model(name)
@@ -174,7 +173,6 @@ def _trained(
     model: type[NewsRecommender] | None,
     device: str | torch.device,
 ) -> ModelEngine:
-    """The engine of an artifact, after checking everything that is read."""
     identity = content_key([json.dumps(checksums(folder, files_of(folder)), sort_keys=True)])
     with untrusted(folder / SETTINGS_FILE):
         model_class = _with_parts(_model_class(settings["model_class"], model, folder), settings)
@@ -202,7 +200,6 @@ def _trained(
 
 
 def _check_folder(folder: Path) -> None:
-    """Refuse a folder that is not a finished, intact artifact."""
     if not folder.is_dir():
         raise FileNotFoundError(
             f"load expects the folder of a finished stage, and {folder.absolute()} is none."
@@ -235,7 +232,6 @@ def _check_folder(folder: Path) -> None:
 
 
 def _check_ranks_given(model_class: type[NewsRecommender], folder: Path) -> None:
-    """Refuse models that need ids of their data set, and folders without a language model."""
     name = model_class.__name__
     if model_class.reads_user_ids:
         raise ValueError(

@@ -54,7 +54,6 @@ class Lookup:
             ) from None
 
     def _are_ids(self, texts: list[str], shelf: Shelf) -> bool:
-        """Whether all texts are ids; an error if they may be those of a missing data set."""
         if any(len(text.split()) != 1 for text in texts):  # titles have several words, or none
             return False
         elsewhere = [text for text in texts if text not in shelf.rows]

@@ -367,7 +367,6 @@ class Ranker:
         return self.shelf.ids
 
     def __contains__(self, news_id: object) -> bool:
-        """Whether an article with this id was added."""
         return news_id in self.shelf.rows
 
     def save_index(self, path: str | Path) -> None:
@@ -415,7 +414,6 @@ class Ranker:
 
 
 def _rows_of(given: Sequence[Given], keys: list[Key], shelf: Shelf) -> list[int]:
-    """Rows of the articles in a history, matched by id or equal text."""
     other = {key for key in keys if isinstance(key, tuple)}
     rows = {key for key in keys if isinstance(key, int)}
     pairs = (each for each in given if not isinstance(each, str))

@@ -142,7 +142,6 @@ class Unknown:
 
 
 def _know_news(ranker: Ranker, news: Path, output: Path) -> None:
-    """Encode the articles, or map the vectors of another shard."""
     index = output / INDEX_FILE
     with exclusive_lock(index, "encoding the news"):
         _remove_leftovers(index)
@@ -166,7 +165,6 @@ def _content_of_candidates(candidates: str | Path | None) -> str:
 
 
 def _same_job(job: dict[str, Any], output: Path) -> None:
-    """Refuse a folder with parts of another job."""
     file = output / JOB_FILE
     with exclusive_lock(file, "starting the job"):
         _remove_leftovers(file)

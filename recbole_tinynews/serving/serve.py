@@ -172,7 +172,6 @@ def _serve(given: argparse.Namespace) -> None:
 
 
 def _newsroom(given: argparse.Namespace, store: Store, skip_broken: bool = True) -> Newsroom:
-    """Recommenders, counters and articles, as the options name them."""
     from recbole_tinynews.serving.service.articles import open_newsroom
 
     rankers, indexes = _rankers(given.folders, given.index, given.device, skip_broken)
@@ -187,7 +186,6 @@ def _newsroom(given: argparse.Namespace, store: Store, skip_broken: bool = True)
 
 
 def _token(file: Path | None) -> str | None:
-    """The bearer token; ``ValueError`` if there is none in its file."""
     if file is None:
         return os.environ.get(TOKEN) or None
     token = file.read_text(encoding="utf-8").strip()
@@ -197,7 +195,6 @@ def _token(file: Path | None) -> str | None:
 
 
 def _count(rankers: Mapping[str, Ranker], store: Store, log: Path | None) -> None:
-    """Give counters to the recommenders that use them."""
     from recbole_tinynews.serving.data_set_events import data_set_events
     from recbole_tinynews.serving.live_counters import LiveCounters
 
@@ -220,7 +217,6 @@ def _count(rankers: Mapping[str, Ranker], store: Store, log: Path | None) -> Non
 def _rankers(
     folders: Sequence[Path], indexes: Sequence[Path], device: str, skip_broken: bool = True
 ) -> tuple[dict[str, Ranker], list[Path]]:
-    """Recommenders by folder name, and their indexes; those that cannot be loaded are skipped."""
     from recbole_tinynews.serving.loading import load_reader
 
     rankers: dict[str, Ranker] = {}

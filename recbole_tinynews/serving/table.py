@@ -78,7 +78,6 @@ def _ranks(length: int) -> NDArray[np.int64]:
 
 
 def _own_candidates(users: list[Any], table: pd.DataFrame) -> list[list[str]]:
-    """Each user's candidates, in table order."""
     _expect_columns(table, "candidates", [USER, CANDIDATE])
     by_user = table.groupby(USER, sort=False)[CANDIDATE].agg(list).to_dict()
     strangers = by_user.keys() - set(users)

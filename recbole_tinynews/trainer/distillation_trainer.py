@@ -59,7 +59,6 @@ class DistillationTrainer(NewsTrainer):
 
 
 def _check_tokens(model: Any, teachers: Teachers) -> None:
-    """Inner states are compared token by token."""
     teacher: Any
     for number, teacher in enumerate(teachers.members):
         if not all(map(np.array_equal, teacher.news_encoder.tokens, model.news_encoder.tokens)):

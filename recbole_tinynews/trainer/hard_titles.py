@@ -28,12 +28,10 @@ def choose_titles(config: Settings, model: Any, interaction: Interaction) -> Int
 
 
 def _is_shared(interaction: Interaction) -> bool:
-    """Whether processes share the batch's texts."""
     return getattr(plan_of(interaction), "counts", None) is not None
 
 
 def _plan_of_all(model: Any, interaction: Interaction) -> EncodingPlan:
-    """Plan for the titles chosen by all processes."""
     bodies, titles = (
         np.unique(gather_array(interaction[field].cpu().numpy().ravel()))
         for field in (HISTORY, CANDIDATES)

@@ -61,11 +61,9 @@ class ImpressionEvaluation(Trainer):
         return score, result
 
     def _add_validation(self, result: Mapping[str, Any]) -> None:
-        """Record and log validation metrics at this step."""
         self._tell(VALID, self.step, self.curve.add_validation(self.step, result))
 
     def _tell(self, kind: str, step: int, values: Mapping[str, float]) -> None:
-        """Log values of a step to TensorBoard and W&B."""
         for name, value in values.items():
             self.tensorboard.add_scalar(f"{kind}/{name}", value, step)
         if values:
@@ -80,7 +78,6 @@ class ImpressionEvaluation(Trainer):
     def _add_train_loss_to_tensorboard(
         self, epoch_idx: int, losses: Any, tag: str = "Loss/Train"
     ) -> None:
-        """Log the epoch's mean losses at its last step, also to W&B."""
         self._tell(EPOCH, self.step, loss_columns(losses))
 
     def _neg_sample_batch_eval(self, batched_data: tuple) -> tuple:

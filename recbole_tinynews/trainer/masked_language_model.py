@@ -28,7 +28,6 @@ class MaskedLanguageModelTrainer(NewsTrainer):
 
     @torch.no_grad()
     def _valid_epoch(self, valid_data: Any, show_progress: bool = False) -> tuple[float, dict]:
-        """Loss and accuracy on the held-out texts."""
         self.model.eval()
         own = shard_slice(len(valid_data), self.group)
         batches = itertools.islice(valid_data, own.start, own.stop)

@@ -130,7 +130,6 @@ class NewsTrainer(ImpressionEvaluation):
         return result
 
     def _check_together(self, train_data: Any) -> None:
-        """Refuse processes with different data or states."""
         every = all_gather_object([self.step, len(train_data), train_data.sample_size])
         if any(each != every[0] for each in every):
             raise ValueError(
@@ -145,7 +144,6 @@ class NewsTrainer(ImpressionEvaluation):
         loss_func: LossFunction | None = None,
         show_progress: bool = False,
     ) -> Losses:
-        """Train one round; returns the mean of each loss over its batches."""
         self.model.train()
         self.optimizer.zero_grad()
         loss_func = loss_func or self.model.calculate_loss
@@ -167,7 +165,6 @@ class NewsTrainer(ImpressionEvaluation):
         return means
 
     def _train_pass(self, train_data: Any, end: int, loss_func: LossFunction, bar: tqdm) -> None:
-        """Train on the rest of this epoch, up to step ``end``."""
         number, steps = divmod(self.step, self.steps_per_pass)
         trained = steps * self.accumulation_steps
         train_data.set_epoch(number, trained)
@@ -217,7 +214,6 @@ class NewsTrainer(ImpressionEvaluation):
         return min(size, samples - (batch - 1) * size) / min(together, samples - first)
 
     def _backward(self, interaction: Interaction, loss_func: LossFunction, share: float) -> Losses:
-        """Add the gradient of one batch; returns its losses."""
         with self._autocast():
             batch = self.prepare(interaction.to(self.device))
             losses = parts_of_means(as_terms(loss_func(batch)), batch, self.model.counted_by)
@@ -232,7 +228,6 @@ class NewsTrainer(ImpressionEvaluation):
         return torch.autocast(self.device.type, dtype=self.dtype, enabled=self.dtype is not None)
 
     def _update(self) -> None:
-        """Take one optimizer step."""
         if not self.group.alone:
             sum_gradients(self.learners.parameters())
         self.scaler.unscale_(self.optimizer)
@@ -278,7 +273,6 @@ class NewsTrainer(ImpressionEvaluation):
             self._state = None
 
     def _saved_so_far(self, state: TrainingState) -> list[Path]:
-        """Files of weights that a resumed training keeps."""
         path = Path(self.saved_model_file)
         validated = state.progress["best_valid_result"] is not None
         return [path] if validated or path.is_file() else []

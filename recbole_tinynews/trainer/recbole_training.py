@@ -33,7 +33,6 @@ class RecBoleTraining(ImpressionEvaluation):
         loss_func: Callable[[Any], Any] | None = None,
         show_progress: bool = False,
     ) -> Any:
-        """Train one epoch as the RecBole trainer does, and add its mean losses to the curve."""
         batches, compute = len(train_data), loss_func or self.model.calculate_loss
         self.progress.begin(self.step, self.step + (self.epochs - epoch_idx) * batches)
         with progress_bar(

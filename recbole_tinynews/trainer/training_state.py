@@ -132,7 +132,6 @@ def _states(folder: Path) -> dict[int, Path]:
 
 
 def _check(progress: Any) -> None:
-    """Raise ``ValueError`` for a progress file of another format, incomplete or changed."""
     if not isinstance(progress, dict) or progress.get("format") != STATE_FORMAT:
         found = progress.get("format") if isinstance(progress, dict) else progress
         raise ValueError(f"its format is {found!r:.50}, not {STATE_FORMAT}")
@@ -148,7 +147,6 @@ def _checksum(progress: dict[str, Any]) -> str:
 
 
 def _caches(model: nn.Module) -> Iterator[tuple[str, CachedEncoder]]:
-    """News encoders that may reuse vectors of earlier steps, by name."""
     for name, module in model.named_modules():
         if isinstance(module, CachedEncoder):
             yield name, module

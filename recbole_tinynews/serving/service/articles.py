@@ -46,7 +46,6 @@ def open_newsroom(
 
 
 def _bring(store: Store, news: Path, fields: Collection[str]) -> None:
-    """Commit the articles of a file that are new, or differ."""
     table = read_news_file(news)
     known, published = {each.id: each for each in store.articles()[1]}, published_in(table)
     given = []

@@ -58,7 +58,6 @@ def _invalid(request: Request, problem: Exception) -> AsciiResponse:
 
 
 def _message(mistake: Mapping[str, Any]) -> str:
-    """The error message, extended by the parser's for broken JSON."""
     detail = f": {mistake['ctx']['error']}" if mistake["type"] == "json_invalid" else ""
     return f"{mistake['msg']}{detail}"
 

@@ -37,8 +37,6 @@ class Answer(NamedTuple):
 
 
 class _Asked(NamedTuple):
-    """A request in terms of ``Ranker``: ids and (id, fields) pairs."""
-
     user: User
     moment: Moment | None
     k: int
@@ -46,7 +44,6 @@ class _Asked(NamedTuple):
     contributions: bool
 
     def unknown(self, ranker: Ranker) -> RefusedError | None:
-        """The refusal of the first unknown id, if any."""
         for field, articles in self.user._asdict().items():
             for place, article in enumerate(articles):
                 if isinstance(article, str) and article not in ranker:

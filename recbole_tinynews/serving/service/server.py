@@ -97,8 +97,6 @@ class _Protocol(H11Protocol):
 
 
 class _Server(uvicorn.Server):
-    """Prints its address once it answers."""
-
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started and sockets:
