@@ -23,18 +23,6 @@ from recbole_tinynews.serving.loading import load_export
 pytestmark = needs_onnx
 
 
-@pytest.fixture(scope="session")
-def recommender(finished_folder: Callable[..., Path]) -> Path:
-    """A recommender of one layer: each takes the exporter seconds."""
-    return finished_folder(num_hidden_layers=1)
-
-
-@pytest.fixture(scope="session")
-def graphs(recommender: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Exported once: writing a graph takes seconds."""
-    return export(recommender, "onnx", tmp_path_factory.mktemp("graphs") / "out").folder
-
-
 def test_scores_of_the_graphs_are_those_of_rank(graphs: Path, recommender: Path) -> None:
     """A site would rank otherwise than what was evaluated, and nobody would see it."""
     got = exported_scores(load_export(graphs))
@@ -127,6 +115,9 @@ def test_readers_of_any_history_get_their_own_vectors_from_the_graph(
         return graph.run(None, {"history": history.numpy(), "clicked": mask.numpy()})[0]
 
     np.testing.assert_allclose(vectors(clicks, clicked), expected, atol=1e-5)
+    behind = clicked.long().argsort(dim=1, descending=True, stable=True)  # padding at the end
+    moved = clicks.gather(1, behind[..., None].expand_as(clicks))
+    np.testing.assert_allclose(vectors(moved, clicked.gather(1, behind)), expected, atol=1e-5)
     for row, length in enumerate(lengths):  # alone, without padding
         own = slice(2 * width - length, None)
         alone = vectors(clicks[row : row + 1, own], clicked[row : row + 1, own])
