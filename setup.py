@@ -32,7 +32,7 @@ RECBOLE = [
 SEARCH = ["optuna>=5", "hyperopt>=0.2.7", "plotly>=5"]  # the last two: RecBole's HyperTuning
 DOWNLOAD = ["pooch>=1.8", "requests>=2.31", "urllib3>=2"]  # urllib3 1 takes a cut-off file as whole
 BOOSTING = ["lightgbm>=4.3"]  # TimeBoosted: its lambdarank is the field's strong baseline
-SERVE = ["fastapi>=0.115", "uvicorn>=0.30", "fastapi-offline>=1.7"]
+SERVE = ["fastapi>=0.115", "uvicorn>=0.30", "fastapi-offline>=1.7", "prometheus-client>=0.20"]
 
 setup(
     name="recbole-tinynews",

@@ -60,7 +60,8 @@ def service(folder: Path, news: Path) -> Iterator[str]:
         str(folder),
         f"--news={news}",
     ]
-    process = subprocess.Popen([*command, "--port=0"], stdout=subprocess.PIPE, text=True)
+    command += ["--port=0", "--no-access-log"]  # nobody reads its output
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     alarm = threading.Timer(STARTS_WITHIN, process.kill)
     alarm.start()

@@ -128,6 +128,11 @@ class LiveCounters:
         """Count ages of these articles from their publication, UTC seconds."""
         self._published = {**self._published, **times}
 
+    @property
+    def newest(self) -> int:
+        """Time of the newest event, UTC seconds; 0 without events."""
+        return max(int(part.tallies.rows[2].max(initial=0)) for part in self._parts)
+
     def earliest(self, counting: Counting) -> int:
         """The earliest moment whose counters are known, UTC seconds."""
         return self._store.summed_up + counting.span

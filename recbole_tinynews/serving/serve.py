@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
     from recbole_tinynews.serving.ranking import Ranker
 
 EXTRA = 'pip install "recbole-tinynews[serve]"'
+PARTS = ("fastapi", "uvicorn", "fastapi_offline", "starlette", "pydantic", "prometheus_client")
 PORT = 8000
+TOKEN = "RECBOLE_TINYNEWS_TOKEN"  # in the environment
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -34,12 +37,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         )
     if not 0 <= given.port < 2**16:  # the system would use it modulo 65,536
         parser.error(f"--port expects 0 to 65535, got {given.port}.")
-    if given.max_body < 1:
-        parser.error(f"--max-body expects at least 1 byte, got {given.max_body}.")
+    for name in ("max_body", "max_connections", "request_seconds"):
+        if not getattr(given, name) > 0:
+            flag = f"--{name.replace('_', '-')}"
+            parser.error(f"{flag} expects a number above 0, got {getattr(given, name)}.")
     try:
         _serve(given)
     except ModuleNotFoundError as missing:
-        if missing.name not in ("fastapi", "uvicorn", "fastapi_offline", "starlette", "pydantic"):
+        if missing.name not in PARTS:
             parser.exit(1, f"{parser.prog}: {missing}\n")
         parser.exit(1, f"{parser.prog}: {missing.name} is not installed: {EXTRA}\n")
     except (ValueError, TypeError, OSError, LockHeldError) as mistake:
@@ -51,8 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description="Serve finished recommenders over HTTP, with a page to explore them.",
-        epilog="Docs: docs/serving.md. It has no authentication and no TLS: keep it behind a proxy "
-        "that has both.",
+        epilog="Docs: docs/serving.md. It has no TLS: keep it behind a proxy that has. SIGTERM and "
+        "Ctrl-C finish running requests.",
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=VERSION)
@@ -102,12 +107,37 @@ def _parser() -> argparse.ArgumentParser:
         choices=["faiss", "usearch"],
         help="search the best articles by a graph: worth it from hundreds of thousands on",
     )
-    parser.add_argument("--access-log", action="store_true", help="print a line for each request")
+    parser.add_argument(
+        "--max-connections",
+        type=int,
+        default=500,
+        metavar="N",
+        help="more are closed with a 503 (default: 500)",
+    )
+    parser.add_argument(
+        "--request-seconds",
+        type=float,
+        default=8,
+        metavar="S",
+        help="in which a request has to arrive, headers and body (default: 8)",
+    )
+    parser.add_argument(
+        "--token-file",
+        type=Path,
+        metavar="FILE",
+        help=f"with the bearer token that requests have to name (default: that in {TOKEN}, if set)",
+    )
+    parser.add_argument(
+        "--access-log",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="print a line for each request (default: yes)",
+    )
     return parser
 
 
 def _serve(given: argparse.Namespace) -> None:
-    from recbole_tinynews.serving.service.server import bound, run
+    from recbole_tinynews.serving.service.server import Limits, bound, run
 
     with bound(given.host, given.port) as place, ExitStack() as stack:  # fail before encoding
         from recbole_tinynews.serving.service.app import make_app
@@ -121,7 +151,19 @@ def _serve(given: argparse.Namespace) -> None:
         if given.approximate:
             for each in rankers.values():
                 each.approximate(given.approximate)
-        run(make_app(rankers, titles, given.max_body), place, given.access_log)
+        app = make_app(rankers, titles, given.max_body, _token(given.token_file))
+        limits = Limits(given.max_connections, given.request_seconds)
+        run(app, place, limits, given.access_log)
+
+
+def _token(file: Path | None) -> str | None:
+    """The bearer token; ``ValueError`` if there is none in its file."""
+    if file is None:
+        return os.environ.get(TOKEN) or None
+    token = file.read_text(encoding="utf-8").strip()
+    if not token.isascii() or len(token.split()) != 1:
+        raise ValueError(f"{file} expects a token in one word of ASCII, and has something else.")
+    return token
 
 
 def _count(

@@ -20,9 +20,11 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pandas as pd
 from documents import ROOT, Command, blocks, commands
+from forked_python import serving, write_program
 from transformers import AutoConfig, AutoModel, AutoTokenizer
 
 from recbole_tinynews.convert.synthetic.generate import Settings, generate
@@ -67,15 +69,19 @@ def run_page(
     port = _free_port()
     lines = [_small(each, port) for each in commands(page) if not each.inline]
     script = "\n".join(["set -e -o pipefail", *filter(None, lines), ""])
-    done = subprocess.run(
-        ["bash", "-c", script],
-        cwd=folder,
-        env=_environment(folder),
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        timeout=1200,
-    )
+    with TemporaryDirectory() as short:  # the path of a socket has at most 107 characters
+        place = Path(short) / "python"
+        _programs(folder, place)
+        with serving(place, _environment(folder)):
+            done = subprocess.run(
+                ["bash", "-c", script],
+                cwd=folder,
+                env=_environment(folder),
+                text=True,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                timeout=1200,
+            )
     assert done.returncode == 0, f"{script}\n...\n{done.stdout[-4000:]}"
     return done.stdout
 
@@ -98,12 +104,13 @@ def _checkout(folder: Path) -> None:
     _small_language_model(folder / SMALL)
     pooled = folder / "properties/dataset/mind-pooled.yaml"  # its settings are used for MIND-small
     pooled.write_text(pooled.read_text(encoding="utf-8").replace(MINILM, SMALL), encoding="utf-8")
-    programs = {"python": '"$@"', "recbole-tinynews": '-m recbole_tinynews "$@"'}
+
+
+def _programs(folder: Path, place: Path) -> None:
+    """Commands of a session; a service has a process of its own, which ends by a signal."""
     (folder / "bin").mkdir()
-    for name, arguments in programs.items():
-        program = folder / "bin" / name
-        program.write_text(f"#!/bin/sh\nexec {sys.executable} {arguments}\n", encoding="utf-8")
-        program.chmod(0o755)
+    for name, arguments in {"python": "", "recbole-tinynews": "-m recbole_tinynews"}.items():
+        write_program(folder / "bin" / name, place, arguments)
 
 
 def _small_mind_mini(folder: Path) -> None:
@@ -167,6 +174,7 @@ def _small(command: Command, port: int) -> str:
 def _beside(service: str, port: int) -> str:
     """A service that runs until the session ends; the next command waits until it answers."""
     asks = f"curl -s -o answer -m 2 127.0.0.1:{port}/health"
+    service = service.replace("recbole-tinynews", f"{sys.executable} -m recbole_tinynews", 1)
     return (
         f"{service} > service.log 2>&1 &\ntrap 'kill %1' EXIT\n"
         f"for n in $(seq 120); do {asks} && break; sleep 1; done\ncat answer"

@@ -7,14 +7,17 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, FastAPI, Query, Request
-from fastapi.responses import FileResponse, Response
+from fastapi.responses import FileResponse, PlainTextResponse, Response
 from fastapi_offline import FastAPIOffline
+from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.convertors import PathConvertor, register_url_convertor
 
 from recbole_tinynews import __version__
 from recbole_tinynews.serving.ranking import Ranker
 from recbole_tinynews.serving.service import MAX_BODY
 from recbole_tinynews.serving.service.body_limit import BodyLimit
+from recbole_tinynews.serving.service.gate import Gate
+from recbole_tinynews.serving.service.metrics import Metrics
 from recbole_tinynews.serving.service.mistakes import AsciiResponse, add_handlers
 from recbole_tinynews.serving.service.newsroom import Newsroom
 from recbole_tinynews.serving.service.recommender import Answer
@@ -32,6 +35,7 @@ from recbole_tinynews.serving.service.schema import (
     Problem,
     RankAnswer,
     RankQuestion,
+    Status,
     TopAnswer,
     TopQuestion,
 )
@@ -69,11 +73,15 @@ UNKNOWN: dict[int | str, dict[str, Any]] = {
 
 
 def make_app(
-    rankers: Mapping[str, Ranker], titles: Mapping[str, str], max_body: int = MAX_BODY
+    rankers: Mapping[str, Ranker],
+    titles: Mapping[str, str],
+    max_body: int = MAX_BODY,
+    token: str | None = None,
 ) -> FastAPI:
     """The service as an ASGI application; ``Newsroom`` describes ``rankers`` and ``titles``.
 
-    ``max_body`` is the maximum size of a request body in bytes.
+    ``max_body`` is the maximum size of a request body in bytes; ``token``: expected of all requests
+    but ``/livez`` and ``/readyz``.
     """
     app = FastAPIOffline(  # serves Swagger UI itself instead of linking to a CDN
         title="recbole_tinynews",
@@ -82,8 +90,10 @@ def make_app(
         redoc_url=None,
     )
     app.state.newsroom = Newsroom(rankers, titles)
+    app.state.metrics = Metrics(app.state.newsroom)
     app.include_router(router)
     app.add_middleware(BodyLimit, most=max_body)
+    app.add_middleware(Gate, metrics=app.state.metrics, token=token)
     add_handlers(app)
     return app
 
@@ -131,9 +141,12 @@ def _answer(name: str, ranked: list[dict[str, Any]], answer: Answer) -> Response
 
 
 @router.post("/events", response_model=EventsAdded, responses=FAILURES, tags=["events"])
-async def post_events(events: Events, newsroom: Room) -> Response:
+async def post_events(events: Events, newsroom: Room, request: Request) -> Response:
     """Count exposures and clicks. The answer means that they are committed."""
     added = await newsroom.count(events.events)
+    outcomes = {**added._asdict(), "refused": len(added.refused)}
+    for outcome, number in outcomes.items():
+        request.app.state.metrics.events.labels(outcome).inc(number)
     refused = [each._asdict() for each in added.refused]
     return AsciiResponse({**added._asdict(), "refused": refused})
 
@@ -173,6 +186,19 @@ async def health(newsroom: Room) -> Health:
         version=__version__,
         recommenders=[each.health() for each in newsroom.recommenders.values()],
     )
+
+
+@router.get("/livez", tags=["health"])
+@router.get("/readyz", tags=["health"])
+async def alive() -> Status:
+    """Whether the process answers (`livez`), and whether it can be sent requests (`readyz`)."""
+    return Status(status="ok")
+
+
+@router.get("/metrics", tags=["health"], response_class=PlainTextResponse)
+def metrics(request: Request) -> Response:
+    """Metrics for Prometheus."""
+    return Response(request.app.state.metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
 
 @router.get("/", include_in_schema=False)

@@ -254,10 +254,15 @@ class RecommenderHealth(BaseModel):
     popularity: bool = Field(description="Whether clicks and exposures add to its scores.")
 
 
-class Health(BaseModel):
-    """Service status and recommenders."""
+class Status(BaseModel):
+    """Service status."""
 
     status: str
+
+
+class Health(Status):
+    """Service status and recommenders."""
+
     version: str
     recommenders: list[RecommenderHealth] = Field(description="The first is the default.")
 

@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
+import signal
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
+from typing import Any, NamedTuple
 
+import h11
 import uvicorn
 from fastapi import FastAPI
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 SECONDS_TO_FINISH = 10  # for open requests when it is stopped
+
+
+class Limits(NamedTuple):
+    """Number of open connections, and seconds in which a whole request has to arrive."""
+
+    connections: int
+    seconds: float
 
 
 @contextmanager
@@ -41,6 +54,47 @@ def address_of(place: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
+class _Protocol(H11Protocol):
+    """HTTP/1.1 within ``Limits``; uvicorn itself waits for ever for the rest of a request."""
+
+    def __init__(self, limits: Limits, **given: Any) -> None:
+        super().__init__(**given)
+        self._limits = limits
+        self._deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        if len(self.connections) > self._limits.connections:
+            self._end(b"503 Service Unavailable")
+        else:
+            self._expect(True)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._expect(False)
+        super().connection_lost(exc)
+
+    def handle_events(self) -> None:
+        super().handle_events()
+        state = self.conn.their_state
+        has_begun = state is h11.IDLE and bool(self.conn.trailing_data[0])
+        self._expect(has_begun or state is h11.SEND_BODY)
+
+    def _expect(self, more: bool) -> None:
+        """Limit the time until the rest of a request arrives, if more of it is expected."""
+        if more and self._deadline is None:
+            wait = self._limits.seconds
+            self._deadline = self.loop.call_later(wait, self._end, b"408 Request Timeout")
+        elif not more and self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _end(self, status: bytes) -> None:
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):  # no response has begun
+            head = b"\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+            self.transport.write(b"HTTP/1.1 " + status + head)
+        self.transport.close()
+
+
 class _Server(uvicorn.Server):
     """Prints its address once it answers."""
 
@@ -50,18 +104,26 @@ class _Server(uvicorn.Server):
             print(f"serving   {address_of(sockets[0])}  (/docs: the API; Ctrl-C stops)", flush=True)
 
 
-def run(app: FastAPI, place: socket.socket, access_log: bool) -> None:
-    """Serve until Ctrl-C or SIGTERM, then finish open requests."""
+def server_of(app: FastAPI, limits: Limits, access_log: bool = False) -> uvicorn.Server:
+    """A server whose ``run`` takes bound sockets."""
     config = uvicorn.Config(
         app,
+        http=partial(_Protocol, limits),  # type: ignore[arg-type]  # called like a class
         log_level="info" if access_log else "warning",
         access_log=access_log,
         server_header=False,
         timeout_graceful_shutdown=SECONDS_TO_FINISH,
     )
+    return _Server(config)
+
+
+def run(app: FastAPI, place: socket.socket, limits: Limits, access_log: bool) -> None:
+    """Serve until Ctrl-C or SIGTERM, then finish open requests."""
     # Requests create many small objects; without a freeze, each garbage collection would scan
     # everything that is loaded, which took longer than ranking.
     gc.collect()
     gc.freeze()
-    with suppress(KeyboardInterrupt):  # uvicorn raises it again after its shutdown
-        _Server(config).run(sockets=[place])
+    # uvicorn raises a signal again after its shutdown: SIGTERM then ends with status 0 too
+    signal.signal(signal.SIGTERM, lambda *_: None)
+    with suppress(KeyboardInterrupt):
+        server_of(app, limits, access_log).run(sockets=[place])

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from recbole_tinynews.serving.ranking import Ranker
 
-EXTRA = ("fastapi", "uvicorn", "fastapi_offline")
+EXTRA = ("fastapi", "uvicorn", "fastapi_offline", "prometheus_client")
 
 
 @pytest.fixture(scope="session")

@@ -501,7 +501,8 @@ def test_health_says_what_is_served(client: TestClient) -> None:
 
 def test_every_path_is_in_the_api_and_its_page_needs_no_other_server(client: TestClient) -> None:
     paths = client.get("/openapi.json").json()["paths"]
-    assert set(paths) == {"/rank", "/top", "/events", "/news", "/news/{news_id}", "/health"}
+    ranking = {"/rank", "/top", "/events", "/news", "/news/{news_id}"}
+    assert set(paths) == ranking | {"/health", "/livez", "/readyz", "/metrics"}
     assert set(paths["/news"]) == {"get", "put"}
     page = client.get("/docs").text
     assert "swagger" in page
