@@ -26,6 +26,7 @@ from recbole_tinynews.model.title_body import (
 )
 from recbole_tinynews.model.zeroshotstudent import ZeroShotTeacher
 from recbole_tinynews.pipeline.handover import (
+    put_aligned,
     put_all_but_user_encoder,
     put_copies,
     put_first_layers,
@@ -33,7 +34,6 @@ from recbole_tinynews.pipeline.handover import (
     put_language_model,
     put_news_encoder,
     put_pooling_and_dense,
-    put_recommender,
     put_user_encoder,
 )
 from recbole_tinynews.pipeline.stage import Copy, Stage, Start, in_order, last_copies
@@ -231,6 +231,12 @@ def aligned_newsrec(config: NewsConfig) -> Stage:
     Then align the student's news vectors with theirs on every article, and train it on clicks under
     them, starting with the first teacher's user encoder.
     """
+    sizes = [bool(each["matryoshka_dims"]) for each in (config, config.for_stage("align_student"))]
+    if sizes[0] != sizes[1]:
+        raise ValueError(
+            f"{config['model']} expects matryoshka_dims in both of its stages or in none, since "
+            "they choose the axes of vectors. Set align_student_matryoshka_dims too."
+        )
     teachers = tuple(
         Stage("finetune_teacher", PLMNR, number=number) for number in range(config["num_teachers"])
     )
@@ -240,7 +246,7 @@ def aligned_newsrec(config: NewsConfig) -> Stage:
         start=Start(put_user_encoder, teachers[:1]),
         teachers=teachers,
     )
-    return _last(config, start=Start(put_recommender, (aligned,)), teachers=teachers)
+    return _last(config, start=Start(put_aligned, (aligned,)), teachers=teachers)
 
 
 def zero_shot_student(config: NewsConfig) -> Stage:

@@ -255,6 +255,8 @@ OURS: tuple[Setting, ...] = (
     Setting("context_codes", SIZE, _NEWS),
     Setting("code_dim", SIZE, _NEWS),
     Setting("plm", PLACE, _NEWS),
+    Setting("matryoshka_layers", or_(list_of(LAYERS, may_be_empty=True), None), _NEWS),
+    Setting("matryoshka_dims", or_(list_of(SIZE, may_be_empty=True), None), _NEWS),
     Setting("vocabulary_min_articles", or_(POSITIVE, None), _NEWS),
     Setting("num_hidden_layers", or_(LAYERS_OR_NONE, None), _NEWS),
     Setting("finetune_layers", or_(COUNT, "all"), _NEWS),

@@ -17,7 +17,6 @@ from recbole_tinynews.pipeline.systems import system
 from recbole_tinynews.serving.export.exporting import export
 from recbole_tinynews.serving.export.formats import onnx
 from recbole_tinynews.serving.export.formats.onnx_int8 import RowScaledLinear
-from recbole_tinynews.serving.export.source import Source
 from recbole_tinynews.serving.loading import load_export
 
 pytestmark = needs_onnx
@@ -67,30 +66,6 @@ def test_padding_changes_no_vector(graphs: Path) -> None:
     together = engine.encode({"title": texts()})
     alone = np.concatenate([engine.encode({"title": [text]}) for text in texts()])
     np.testing.assert_allclose(together, alone, rtol=0, atol=1e-6)
-
-
-def test_onnxruntime_and_the_tokenizer_are_all_that_the_graphs_need(
-    graphs: Path, recommender: Path
-) -> None:
-    """The card shows this to a site without torch: the tokens must be ours."""
-    import onnxruntime
-    from tokenizers import Tokenizer
-
-    tokenizer = Tokenizer.from_file(str(graphs / "tokenizer.json"))
-    longest = json.loads((graphs / "recommender.json").read_text())["settings"]["news_tokens"]
-    tokenizer.enable_truncation(longest)
-    tokenizer.enable_padding()
-    encoded = tokenizer.encode_batch(texts())
-    session = onnxruntime.InferenceSession(str(graphs / "news_encoder.onnx"))
-    vectors = session.run(
-        ["vectors"],
-        {
-            "input_ids": np.array([each.ids for each in encoded]),
-            "attention_mask": np.array([each.attention_mask for each in encoded]),
-        },
-    )[0]
-    want = Source(recommender).engine.encode({"title": texts()})
-    np.testing.assert_allclose(vectors, want, rtol=0, atol=1e-5)
 
 
 @pytest.mark.whole
