@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -67,6 +68,36 @@ def _no_figure_of_training(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         "recbole_tinynews.pipeline.artifact.as_svg", lambda figure: f"<svg>{figure}</svg>"
     )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _language_models_read_once() -> Iterator[None]:
+    """Reading a tiny language model takes transformers longer than a copy of it.
+
+    A folder whose files have changed is read again, and so is what fails.
+    """
+    from transformers import AutoModel
+
+    from recbole_tinynews.encoder import language_model
+
+    plain, kept = language_model.read_pretrained, {}
+
+    def read(auto: Any, source: str, part: str, **options: Any) -> Any:
+        if auto is not AutoModel or not Path(source).is_dir():
+            return plain(auto, source, part, **options)
+        files = sorted(Path(source).iterdir())
+        key = (
+            str(options.get("config")),
+            *((f, f.stat().st_mtime_ns, f.stat().st_size) for f in files),
+        )
+        if key not in kept:
+            kept.clear()
+            kept[key] = plain(auto, source, part, **options)
+        return copy.deepcopy(kept[key])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(language_model, "read_pretrained", read)
+        yield
 
 
 @pytest.fixture(scope="session")

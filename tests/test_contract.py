@@ -127,8 +127,8 @@ ENCODING = [name for name in model_names() if has_language_model(find_model(name
 @pytest.fixture(params=[*ENCODING, Outsider, *SETTINGS, *VARIANTS], ids=str)
 def world(request: pytest.FixtureRequest, tiny: Tiny) -> World:
     if isinstance(request.param, tuple):
-        return tiny.world(request.param[0], **request.param[1])
-    return tiny.world(request.param, **SETTINGS.get(request.param, {}))
+        return tiny.same_world(request.param[0], **request.param[1])
+    return tiny.same_world(request.param, **SETTINGS.get(request.param, {}))
 
 
 @pytest.fixture

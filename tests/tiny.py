@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -275,6 +276,9 @@ def write_dataset(folder: Path, labelled_test: bool = True) -> Path:
 # ------------------------------------------------------------------------- what tests put together
 
 
+_WORLDS: dict[tuple[Any, ...], tuple[World, torch.Tensor]] = {}
+
+
 class Tiny(NamedTuple):
     """The folders of the tiny language model and data set, and helpers that build on them."""
 
@@ -315,6 +319,16 @@ class Tiny(NamedTuple):
             if getattr(model.reads, "trains_on_clicks", False):
                 model.start_time(config, train)
         return World(config, train, valid, test, model)
+
+    def same_world(self, model: str | type = "PLMNR", **settings: Any) -> World:
+        """A copy of a world that is made once, for tests that leave its data as they are."""
+        key = (*self, model, repr(sorted(settings.items())))
+        if key not in _WORLDS:
+            _WORLDS[key] = self.world(model, **settings), torch.get_rng_state()
+        world, random = _WORLDS[key]
+        torch.set_rng_state(random)
+        data = {id(part): part for part in (world.train, world.valid, world.test)}
+        return copy.deepcopy(world, data)
 
 
 class World(NamedTuple):

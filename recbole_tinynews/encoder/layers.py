@@ -24,15 +24,21 @@ WAYS: tuple[Callable[[PreTrainedModel], Layers | None], ...] = (
 )
 
 
+_FOUND: dict[str, Callable[[PreTrainedModel], Layers | None]] = {}  # by configuration
+
+
 def layers_of(plm: PreTrainedModel) -> Layers:
     """The fastest way to run this language model that equals its own code on a few texts.
 
     Models like BERT use ``bert_layers``. Others run their own code: on one row of texts if their
-    attention can be replaced, else on texts of equal length, else as a whole. Raises ``ValueError``
-    if no way equals its own code.
+    attention can be replaced, else on texts of equal length, else as a whole. Each configuration
+    is tested once. Raises ``ValueError`` if no way equals its own code.
     """
     if plm.device.type == "meta":  # shapes only: cannot be run
         return BertLayers(plm)
+    configuration = f"{type(plm)} {plm.config.to_json_string(use_diff=False)}"
+    if configuration in _FOUND and (known := _FOUND[configuration](plm)) is not None:
+        return known
     own_attention, training = plm.config._attn_implementation, plm.training
     problem: Exception | None = None
     plm.eval()
@@ -47,6 +53,7 @@ def layers_of(plm: PreTrainedModel) -> Layers:
                 problem = mistake
                 continue
             if made is not None and probe.agrees(made):
+                _FOUND[configuration] = make
                 return made
     except FAILURES as mistake:  # its own code fails on these texts
         problem = mistake

@@ -16,22 +16,22 @@ pytest.importorskip("pyarrow")
 pytestmark = pytest.mark.whole
 
 NEWS = [f"N{number}" for number in range(1, 31)]
-USERS = 20_000
+USERS = 2_000
 
 
 @pytest.fixture
 def place(student: Served, tmp_path: Path) -> Path:
-    """Twenty thousand users in parquet, and the index that every worker maps."""
+    """Two thousand users in parquet, and the index that every worker maps."""
     ranker = student.load()
     ranker.add_news(dict(zip(NEWS, words_of(NEWS), strict=True)))
     ranker.save_index(tmp_path / "news.safetensors")
     draws = np.random.default_rng(8)
     histories = np.split(
-        draws.choice(NEWS, USERS * 3), np.sort(draws.integers(0, 60_000, USERS - 1))
+        draws.choice(NEWS, USERS * 3), np.sort(draws.integers(0, USERS * 3, USERS - 1))
     )
     users = pd.DataFrame({"user_id": [f"U{n}" for n in range(USERS)]})
     users["history"] = [each.tolist() for each in histories]
-    users.to_parquet(tmp_path / "users.parquet", row_group_size=6000)
+    users.to_parquet(tmp_path / "users.parquet", row_group_size=600)
     return tmp_path
 
 
@@ -62,7 +62,7 @@ def test_ray_scores_as_one_process_does(student: Served, place: Path) -> None:
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
     try:
         scored = ray.data.read_parquet(str(place / "users.parquet")).map_batches(
-            Best, batch_format="pandas", batch_size=4096, concurrency=1
+            Best, batch_format="pandas", batch_size=512, concurrency=1
         )
         scored.write_parquet(str(place / "out"))
     finally:

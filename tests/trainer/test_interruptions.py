@@ -119,9 +119,9 @@ def stopped(killed_at_8: Path, tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("hook", "step"),
     [
-        *(("_after_step", step) for step in (1, 3, 4, 8, 13)),
-        *(("_valid_epoch", step) for step in (1, 5, 12)),
-        *(("_save_checkpoint", step) for step in (1, 5)),
+        *(("_after_step", step) for step in (1, 4, 13)),
+        *(("_valid_epoch", step) for step in (1, 12)),
+        ("_save_checkpoint", 5),
     ],
 )
 def test_a_killed_training_ends_as_an_undisturbed_one(
@@ -181,8 +181,15 @@ def test_without_saved_states_a_training_starts_again(
     assert_same(run_stage(tiny, tmp_path, save_steps=0), undisturbed)
 
 
-@pytest.mark.parametrize("name", ["progress.json", "state.safetensors"])
-@pytest.mark.parametrize("content", [b"", b"{", b'{"format": 99}', b"\x80\x04cos\nsystem\n"])
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("progress.json", b"{"),
+        ("progress.json", b'{"format": 99}'),
+        ("state.safetensors", b""),
+        ("state.safetensors", b"\x80\x04cos\nsystem\n"),
+    ],
+)
 def test_a_damaged_state_is_named_and_left_out(
     tiny: Tiny, stopped: Path, undisturbed, name: str, content: bytes, caplog
 ) -> None:
@@ -260,7 +267,7 @@ def post_train(tiny: Tiny, folder: Path, kind: str, stages: int = 2) -> list[Art
     return finished(run)
 
 
-@pytest.mark.parametrize("kind", ["random", "category", "in_batch", "hard"])
+@pytest.mark.parametrize("kind", ["category", "hard"])  # drawn, and by weights
 def test_resumed_post_training_has_the_same_titles(tiny: Tiny, tmp_path: Path, kind: str) -> None:
     """If titles depended on more than seed, epoch, sample and weights, they would differ."""
     expected = post_train(tiny, tmp_path / "undisturbed", kind)
@@ -282,11 +289,11 @@ def train_jointly(tiny: Tiny, folder: Path, model: str, **settings: Any) -> Outc
 
 
 @pytest.mark.whole
-@pytest.mark.parametrize("model", ["NewsBERT", "NewsBERTMT"])
 def test_a_student_and_its_teachers_are_resumed_together(
-    tiny: Tiny, tmp_path: Path, model: str, caplog
+    tiny: Tiny, tmp_path: Path, caplog
 ) -> None:
     """If teachers started again while the student is resumed, no log would show it."""
+    model = "NewsBERTMT"
     caplog.set_level("INFO")
     expected = train_jointly(tiny, tmp_path / "undisturbed", model)
     folder = tmp_path / "killed"
@@ -297,7 +304,7 @@ def test_a_student_and_its_teachers_are_resumed_together(
         (state,) = folder.rglob("state.safetensors")
         names = {name.removeprefix("model.") for name in load_weights(state)}
         rooms = {".".join(name.split(".")[:3]) for name in names if name.startswith("teachers")}
-        assert rooms == {f"teachers.members.{n}" for n in range(2 if model[-2:] == "MT" else 1)}
+        assert rooms == {f"teachers.members.{n}" for n in range(2)}
         assert "student.user_encoder.pooling.query.weight" in names
     found = train_jointly(tiny, folder, model)
     assert re.findall(r"Resuming from step (\d+)", caplog.text) == ["3", "9"]
@@ -383,7 +390,7 @@ def test_all_four_stages_are_resumed_after_kill_9(tiny: Tiny, tmp_path: Path) ->
     expected = run_of(config)
     expected.make(system(config))
 
-    steps = np.random.default_rng(0).integers(2, 7, size=15)
+    steps = np.random.default_rng(0).integers(4, 13, size=8)
     folder = tmp_path / "killed"
     codes = run_again_and_again(settings, folder, steps[:2])
     codes += run_again_and_again(settings, folder, steps[2:])  # sets are ordered differently there
