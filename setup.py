@@ -32,7 +32,14 @@ RECBOLE = [
 SEARCH = ["optuna>=5", "hyperopt>=0.2.7", "plotly>=5"]  # the last two: RecBole's HyperTuning
 DOWNLOAD = ["pooch>=1.8", "requests>=2.31", "urllib3>=2"]  # urllib3 1 takes a cut-off file as whole
 BOOSTING = ["lightgbm>=4.3"]  # TimeBoosted: its lambdarank is the field's strong baseline
-SERVE = ["fastapi>=0.115", "uvicorn>=0.30", "fastapi-offline>=1.7", "prometheus-client>=0.20"]
+SERVE = [
+    "fastapi>=0.115",
+    "uvicorn>=0.30",
+    "fastapi-offline>=1.7",
+    "prometheus-client>=0.20",
+    "sqlalchemy>=2",  # the store
+]
+POSTGRES = ["sqlalchemy>=2", "psycopg[binary]>=3.1.8"]
 
 setup(
     name="recbole-tinynews",
@@ -81,6 +88,7 @@ setup(
             "pyarrow>=14",
             *SEARCH,
             *SERVE,
+            *POSTGRES,
             *DOWNLOAD,
             *BOOSTING,
             "httpx2>=2; python_version >= '3.11'",  # of FastAPI's test client
@@ -89,6 +97,7 @@ setup(
             "pillow>=10",  # docs/screenshot.py
         ],
         "serve": SERVE,
+        "postgres": POSTGRES,  # serve --store=postgresql://...
         "search": SEARCH,
         "boosting": BOOSTING,
         "lora": ["peft>=0.17"],

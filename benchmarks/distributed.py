@@ -39,8 +39,15 @@ from recbole_tinynews.data.dataloader import ClickDataLoader
 from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.data.fields import CANDIDATES, HISTORY
 from recbole_tinynews.encoder.packing import shortest_first
-from recbole_tinynews.processes.group import Group, all_gather_object, join, leave, process_group
-from recbole_tinynews.processes.sharding import shard, shard_slice
+from recbole_tinynews.processes.group import (
+    Group,
+    all_gather_object,
+    join,
+    leave,
+    process_group,
+    shard,
+    shard_slice,
+)
 from recbole_tinynews.trainer import NewsTrainer
 
 BATCH_SIZES, PROCESSES = (128, 512, 2_048), (1, 2, 4, 8, 16)

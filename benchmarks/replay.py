@@ -31,7 +31,7 @@ from recbole_tinynews.serving.live_counters import LiveCounters, Moment
 from recbole_tinynews.serving.loading import load
 from recbole_tinynews.serving.news_table import read_news_file
 from recbole_tinynews.serving.ranking import Ranker
-from recbole_tinynews.serving.sqlite_store import SQLiteStore
+from recbole_tinynews.serving.store import Store
 
 Score = Callable[[list[str], list[str], Moment], Sequence[float]]
 """Of candidates, from clicks, candidates and moment."""
@@ -124,7 +124,7 @@ def main() -> None:
             started = time.perf_counter()
             if model == "PopularNow":
                 counting = Counting((24,))
-                counters = LiveCounters(SQLiteStore(folder / model), [counting])
+                counters = LiveCounters(Store(folder / model), [counting])
                 scores = replay(log, test, counters, by_clicks(counters, counting))
             else:
                 ranker = load(made, data_path=given.data_path, store=folder / model)

@@ -4,30 +4,22 @@ from __future__ import annotations
 
 import runpy
 import sys
-from typing import NamedTuple
 
-from recbole_tinynews.settings.nearest import suggest
+from recbole_tinynews.settings.values import suggest
 from recbole_tinynews.version import VERSION
 
-
-class Command(NamedTuple):
-    """The module to run as a program, and its meaning."""
-
-    module: str
-    meaning: str
-
-
+# the module to run as a program, and its meaning
 COMMANDS = {
-    "run": Command("command", "train and evaluate a news recommender"),
-    "benchmark": Command("benchmark.command", "train and measure systems side by side"),
-    "search": Command("search.command", "search for settings with the best validation metric"),
-    "student": Command("student", "a small recommender from a language model and articles alone"),
-    "convert": Command("convert", "convert MIND folders into atomic data sets"),
-    "score": Command("serving.score", "rank articles for every user of a file"),
-    "export": Command("serving.export", "a finished recommender as a Hugging Face or ONNX model"),
-    "trim": Command("serving.export.trim", "give a finished recommender a smaller vocabulary"),
-    "serve": Command("serving.serve", "serve finished recommenders over HTTP, with a page"),
-    "submission": Command("evaluation.submission", "check a submission to a leaderboard"),
+    "run": ("command", "train and evaluate a news recommender"),
+    "benchmark": ("benchmark.command", "train and measure systems side by side"),
+    "search": ("search.command", "search for settings with the best validation metric"),
+    "student": ("student", "a small recommender from a language model and articles alone"),
+    "convert": ("convert", "convert MIND folders into atomic data sets"),
+    "score": ("serving.score", "rank articles for every user of a file"),
+    "export": ("serving.export", "a finished recommender as a Hugging Face or ONNX model"),
+    "trim": ("serving.export.trim", "give a finished recommender a smaller vocabulary"),
+    "serve": ("serving.serve", "serve finished recommenders over HTTP, with a page"),
+    "submission": ("evaluation.submission", "check a submission to a leaderboard"),
 }
 
 
@@ -43,12 +35,12 @@ def main() -> None:
         sys.exit(2)
     else:
         sys.argv = [f"recbole-tinynews {name}", *arguments]
-        module = f"{__package__ or 'recbole_tinynews'}.{COMMANDS[name].module}"
+        module = f"{__package__ or 'recbole_tinynews'}.{COMMANDS[name][0]}"
         runpy.run_module(module, run_name="__main__")
 
 
 def _usage() -> str:
-    lines = [f"  {name:<12}{command.meaning}" for name, command in COMMANDS.items()]
+    lines = [f"  {name:<12}{meaning}" for name, (_, meaning) in COMMANDS.items()]
     head = "usage: recbole-tinynews COMMAND ...  (COMMAND --help: its arguments)"
     return "\n".join([head, *lines])
 

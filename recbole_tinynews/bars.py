@@ -40,10 +40,7 @@ class ProgressLines(tqdm):
 def progress_bar(
     iterable: Iterable[Any] | None = None, *, desc: str, shown: bool = True, **of_tqdm: Any
 ) -> tqdm:
-    """Progress on stderr: a bar of at most 80 columns in a terminal, otherwise lines.
-
-    It counts ``iterable``, or without one calls of ``update``.
-    """
+    """Progress of ``iterable`` or ``update`` calls: a bar in a terminal, otherwise lines."""
     if sys.stderr.isatty():
         width = min(WIDTH, shutil.get_terminal_size().columns)
         return tqdm(iterable, desc=desc, ncols=width, disable=not shown, **of_tqdm)

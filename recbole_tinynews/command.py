@@ -10,7 +10,6 @@ import sys
 import time
 from collections.abc import Sequence
 from functools import partial
-from types import FrameType
 from typing import Any
 
 from recbole_tinynews.processes.launch import Machines, ProcessFailedError, launch, process_label
@@ -25,10 +24,7 @@ LOST_FIRST = 1.0  # seconds for the launcher to notice and name a lost process
 
 
 def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
-    """RecBole's command line: its flags, and ``--key=value`` for any setting.
-
-    Wrong settings and write errors end the program with a message, without a traceback.
-    """
+    """RecBole's command line: its flags, and ``--key=value``; errors have no traceback."""
     spin_briefly()
     parser = _parser()
     given, settings = parser.parse_known_args(sys.argv[1:] if arguments is None else arguments)
@@ -38,27 +34,24 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     files = given.config_files.split() if given.config_files else None
     name = parser.prog + process_label()
     if process_label():  # the launcher reports interruptions
-        signal.signal(signal.SIGINT, _end_at_once)
+        # a second interrupt, from torchrun, would break off the clean-up; saved files are complete
+        signal.signal(signal.SIGINT, lambda *_: os._exit(130))
     try:
         from recbole_tinynews.reference.check import check_command  # needs RecBole's files
 
         check_command(given.model, files, settings)
-        machines = Machines.from_flags(
-            given.nproc, given.world_size, given.group_offset, given.ip, given.port
-        )
+        machines = Machines.from_flags(vars(given))
         if machines.everywhere > 1:
             return _start(machines, given, settings)
         from recbole_tinynews import run  # takes seconds
 
         result = run(given.model, given.dataset, files, command_line=settings)
     except KeyboardInterrupt as stop:
-        again = shlex.join(each for each in (arguments or sys.argv[1:]) if not _starts_anew(each))
+        anew = [e for e in arguments or sys.argv[1:] if e.partition("=")[0] != "--fresh"]
         kept = str(stop) or "nothing is kept"
-        parser.exit(130, f"\nStopped; {kept}. To resume: {program()} {again}\n")
-    except (ValueError, FileNotFoundError, ModuleNotFoundError) as mistake:
+        parser.exit(130, f"\nStopped; {kept}. To resume: {program()} {shlex.join(anew)}\n")
+    except (ValueError, FileNotFoundError, ModuleNotFoundError, ProcessFailedError) as mistake:
         parser.exit(1, f"{name}: {mistake}\n")
-    except ProcessFailedError as problem:
-        parser.exit(1, f"{name}: {problem}\n")
     except OSError as problem:
         parser.exit(1, f"{name}: {problem}\n{ONCE_CORRECTED}\n")
     except RuntimeError as problem:
@@ -81,10 +74,11 @@ def _parser() -> argparse.ArgumentParser:
         epilog="Any setting: --key=value, e.g. --epochs=2 or --finetune_teacher_epochs=1.",
         allow_abbrev=False,
     )
-    parser.add_argument("--version", action="version", version=VERSION)
-    parser.add_argument("--model", "-m", help="name of a model (default: TinyNewsRec)")
-    parser.add_argument("--dataset", "-d", help="name of a data set (default: mind-mini)")
-    parser.add_argument("--config_files", help="yaml files, separated by spaces")
+    add = parser.add_argument
+    add("--version", action="version", version=VERSION)
+    add("--model", "-m", help="name of a model (default: TinyNewsRec)")
+    add("--dataset", "-d", help="name of a data set (default: mind-mini)")
+    add("--config_files", help="yaml files, separated by spaces")
     for flag, meaning in (
         ("--nproc", "processes on this machine (default: 1)"),
         ("--world_size", "processes on all machines (default: nproc)"),
@@ -92,7 +86,7 @@ def _parser() -> argparse.ArgumentParser:
         ("--ip", "address of the first machine (default: localhost)"),
         ("--port", "port of the first machine (default: 5678)"),
     ):
-        parser.add_argument(flag, help=meaning)
+        add(flag, help=meaning)
     lookup = parser.add_argument_group("lookup, without data")
     lookup.add_argument("--list-models", action="store_true", help="every model, one line each")
     lookup.add_argument(
@@ -107,7 +101,6 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _tell(parser: argparse.ArgumentParser, given: argparse.Namespace) -> None:
-    """Print a list or an explanation, without data or torch."""
     from recbole_tinynews.reference import explain, pages
 
     try:
@@ -145,16 +138,6 @@ def _check(model: str, dataset: str, files: list[str] | None, settings: list[str
     config = NewsConfig(model, dataset, files, command_line=settings)
     if not has_language_model(config.model_class):
         raise ValueError(one_process_alone(config["model"]))
-
-
-def _end_at_once(number: int, frame: FrameType | None) -> None:
-    """Exit at Ctrl-C: a second interrupt, from torchrun, would break off the clean-up."""
-    os._exit(130)  # saved files are complete
-
-
-def _starts_anew(argument: str) -> bool:
-    """Whether the flag retrains finished stages."""
-    return argument.partition("=")[0] == "--fresh"
 
 
 if __name__ == "__main__":

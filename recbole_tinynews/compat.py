@@ -13,11 +13,7 @@ _NUMPY_NAMES = {"bool": np.bool_, "float": np.float64, "long": np.int_, "str": n
 
 
 def apply() -> None:
-    """Add numpy names that RecBole needs, and pickle torch's generators by value.
-
-    Torch would share them with spawned workers in memory that is gone by then ("unable to resize
-    file").
-    """
+    """Add numpy names that RecBole needs; pickle generators by value, not in shared memory."""
     for name, scalar in _NUMPY_NAMES.items():
         if name not in vars(np):  # with hasattr, numpy would warn about these names
             setattr(np, name, scalar)

@@ -14,10 +14,9 @@ from recbole.config import Config
 from recbole_tinynews import compat
 from recbole_tinynews.data import fields
 from recbole_tinynews.encoder.plm_files import is_same_plm
-from recbole_tinynews.evaluation.metric_settings import map_metrics
-from recbole_tinynews.evaluation.recbole_metrics import bigger_is_better
+from recbole_tinynews.evaluation.recbole_metrics import bigger_is_better, map_metrics
 from recbole_tinynews.files.columns import BODY, ITEM, LABELS
-from recbole_tinynews.paths import data_set_folder
+from recbole_tinynews.paths import packaged_folder
 from recbole_tinynews.processes.device import choose_device, gpu_numbers
 from recbole_tinynews.processes.group import launched_group
 from recbole_tinynews.recbole_models.fitting import fit_settings, has_impressions
@@ -31,23 +30,16 @@ from recbole_tinynews.registry import (
 )
 from recbole_tinynews.settings import mistakes
 from recbole_tinynews.settings.declared import unread_by
-from recbole_tinynews.settings.foreign import settings_of_others
 from recbole_tinynews.settings.given import Files, read_given
-from recbole_tinynews.settings.implied import set_implied
-from recbole_tinynews.settings.layering import (
-    DEFAULT_DATASET,
-    DEFAULT_MODEL,
-    ChangedSetting,
-)
+from recbole_tinynews.settings.layering import DEFAULT_DATASET, DEFAULT_MODEL
+from recbole_tinynews.settings.layers import settings_of_others
 from recbole_tinynews.settings.literals import LiteralLoader, read_yaml
 from recbole_tinynews.settings.names import Key, keyed
-from recbole_tinynews.settings.unread import EVALUATION, drop_unread, keep_mode_alone
 from recbole_tinynews.trainer.optimization import default_precision
 
 _RECBOLES_DATASET = "ml-100k"  # part of RecBole, for any data_path
-_TAKEN = frozenset(
-    (*(getattr(fields, name) for name in fields.__all__), *ITEM[1:], BODY, LABELS)
-)  # names of fields that no setting has
+# names of fields that no setting has
+_TAKEN = frozenset((*(getattr(fields, name) for name in fields.__all__), *ITEM[1:], BODY, LABELS))
 
 
 class NewsConfig(Config):
@@ -55,11 +47,9 @@ class NewsConfig(Config):
 
     In ascending precedence: RecBole's yaml; ours (``overall``, stages, model, data set, data set
     for the model); ``properties/`` of the working folder; the user's files, ``config_dict`` and
-    ``command_line``, a list of ``--key=value``. ``sys.argv`` is never read, since flags of a host
-    program are not settings. Text is read as yaml and never evaluated.
-
-    All errors that show before data or weights are read are listed in one ``ValueError``: unknown
-    names, wrong values, unreadable files.
+    ``command_line``, a list of ``--key=value``. ``sys.argv`` is never read. Text is read as yaml
+    and never evaluated. One ``ValueError`` lists all errors that show before data or weights are
+    read.
 
     Attributes:
         on_impressions: whether the model runs on impressions, with MIND's metrics.
@@ -127,8 +117,8 @@ class NewsConfig(Config):
         of_stage, stages = files_of(model_class), self._settings.stages
         return settings_of_others(stage, stages, of_stage, files, is_last, is_student)
 
-    def changed_settings(self) -> list[ChangedSetting]:
-        """Settings that differ from their defaults, highest precedence first."""
+    def changed_settings(self) -> list[tuple[Key, Any, Any, str]]:
+        """Key, value, default and source of non-default settings, highest precedence first."""
         return self._settings.changed(self.by_key())
 
     def __str__(self) -> str:
@@ -163,9 +153,9 @@ class NewsConfig(Config):
         model = model or self.external_config_dict.get("model") or DEFAULT_MODEL
         dataset = dataset or self.external_config_dict.get("dataset") or DEFAULT_DATASET
         self._system = find_model(model)
-        composed = compose(self._system, self.external_config_dict)
-        self._mistakes += composed.mistakes
-        return super()._get_model_and_dataset(composed.model_class, str(dataset))
+        model_class, part_mistakes = compose(self._system, self.external_config_dict)
+        self._mistakes += part_mistakes
+        return super()._get_model_and_dataset(model_class, str(dataset))
 
     def _load_internal_config_dict(self, model: str, model_class: type, dataset: str) -> None:
         self._is_news = is_news_model(model_class)
@@ -186,7 +176,7 @@ class NewsConfig(Config):
         )
         self._settings.finish(self._given.layers(self._settings.stages))
         unread = unread_by(self._settings.kind) - {"config_files", "config_file"}
-        self.warnings += drop_unread(self._settings, unread)
+        self.warnings += mistakes.drop_unread(self._settings, unread)
 
     def _get_final_config_dict(self) -> dict[str, Any]:
         final: dict[str, Any] = {}
@@ -196,20 +186,28 @@ class NewsConfig(Config):
 
     def _set_default_parameters(self) -> None:
         final = self.final_config_dict
-        found = self._all_mistakes()
-        if found:
+        if found := self._all_mistakes():
             raise ValueError("\n- ".join([f"The settings of {self.model} don't fit:", *found]))
         if self.on_impressions:
-            default = self._settings.before_user[Key(None, EVALUATION)]
-            self.warnings += keep_mode_alone(final, default)
+            default = self._settings.before_user[Key(None, mistakes.EVALUATION)]
+            self.warnings += mistakes.keep_mode_alone(final, default)
         if not self._is_news and isinstance(final["clip_grad_norm"], (int, float)):
             final["clip_grad_norm"] = {"max_norm": final["clip_grad_norm"]}  # as RecBole reads it
         if self._is_news:
-            pretrains_itself = getattr(self.model_class, "pretrains_itself", False)
-            set_implied(final, self.external_config_dict, pretrains_itself)
+            self._set_implied(final)
         super()._set_default_parameters()
         if self.on_impressions:
             final["valid_metric_bigger"] = bigger_is_better(final["valid_metric"])
+
+    def _set_implied(self, final: dict[str, Any]) -> None:
+        """Settings that follow from others unless given."""
+        given = "precision" in self.external_config_dict or final.get("precision") is not None
+        if final["enable_amp"] and not given:
+            final["precision"] = "auto"  # RecBole's switch turns on mixed precision
+        # an earlier stage pretrains the model, with its number of layers
+        pretrained = getattr(self.model_class, "pretrains_itself", False)
+        if pretrained and final["teacher_num_hidden_layers"] is None:
+            final["teacher_num_hidden_layers"] = final["num_hidden_layers"]
 
     def _init_device(self) -> None:
         final = self.final_config_dict
@@ -247,5 +245,7 @@ class NewsConfig(Config):
 
     def _data_folder(self, default: str) -> Path:
         given = self._given.values
-        path, is_given = given.get("data_path", default), "data_path" in given
-        return data_set_folder(self.dataset, str(path), is_given)
+        folder = Path(str(given.get("data_path", default)), self.dataset)
+        packaged = packaged_folder("dataset") / self.dataset
+        elsewhere = "data_path" in given or folder.is_dir() or not packaged.is_dir()
+        return folder if elsewhere else packaged

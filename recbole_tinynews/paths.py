@@ -26,11 +26,7 @@ def recbole_folder() -> Path:
 
 
 def packaged_folder(name: str) -> Path:
-    """``properties`` or ``dataset``: in a wheel inside the package, in a checkout beside it.
-
-    Raises:
-        FileNotFoundError: the installation is incomplete.
-    """
+    """``properties`` or ``dataset``: in a wheel inside the package, in a checkout beside it."""
     for parent in (_PACKAGE, _PACKAGE.parent):
         if (parent / name).is_dir():
             return parent / name
@@ -38,9 +34,3 @@ def packaged_folder(name: str) -> Path:
         f"recbole_tinynews expects its folder '{name}' in {_PACKAGE} (installed from a wheel) or "
         f"{_PACKAGE.parent} (a checkout), and found neither. Install the package again."
     )
-
-
-def data_set_folder(dataset: str, data_path: str, is_given: bool) -> Path:
-    """Folder of a data set: the packaged one if no path is given and none exists there."""
-    folder, packaged = Path(data_path, dataset), packaged_folder("dataset") / dataset
-    return folder if is_given or folder.is_dir() or not packaged.is_dir() else packaged

@@ -6,7 +6,7 @@ import json
 import math
 import platform
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from functools import reduce
 from logging import ERROR, getLogger
 from pathlib import Path
@@ -27,21 +27,17 @@ from recbole_tinynews.evaluation.own_metrics import is_own
 from recbole_tinynews.evaluation.slices import cold_impressions, hours_of, slices_of
 from recbole_tinynews.evaluation.submission.write import write_submission
 from recbole_tinynews.files.whole import check_writable, write_text
-from recbole_tinynews.logs.log_file import LOG, LateFile, run_log
-from recbole_tinynews.logs.wandb_run import add_to_summary, wandb_run
+from recbole_tinynews.logs.log_file import LOG, LateFile, add_to_summary, run_log, wandb_run
 from recbole_tinynews.model.recommender import NewsRecommender
-from recbole_tinynews.pipeline.artifact import Artifact, as_written
+from recbole_tinynews.pipeline.artifact import Artifact, as_written, remove_leftovers
 from recbole_tinynews.pipeline.factory import ImpressionFactory, NewsFactory
-from recbole_tinynews.pipeline.leftovers import remove_leftovers
+from recbole_tinynews.pipeline.log_tables import in_one_line, oracle_of, shown_settings, summary
 from recbole_tinynews.pipeline.plan import REUSED, plan, plan_table
 from recbole_tinynews.pipeline.recbole_factory import RecBoleFactory
-from recbole_tinynews.pipeline.rehearsal import rehearse
+from recbole_tinynews.pipeline.rehearsal import rehearse, schedule
 from recbole_tinynews.pipeline.run import Run
-from recbole_tinynews.pipeline.schedule import schedule
-from recbole_tinynews.pipeline.shown_settings import shown_settings
 from recbole_tinynews.pipeline.speed import news_per_second
 from recbole_tinynews.pipeline.stage import Stage, lineage, up_to
-from recbole_tinynews.pipeline.summary import in_one_line, oracle_of, summary
 from recbole_tinynews.pipeline.systems import system
 from recbole_tinynews.processes.group import broadcast, join, launched_group, process_group
 from recbole_tinynews.registry import has_language_model, is_news_model, is_stock_model
@@ -88,11 +84,9 @@ def run(
 def prepared(config: NewsConfig) -> Iterator[tuple[Run, list[Stage]]]:
     """A run and its stages in order, after checks of settings, data and models.
 
-    The block is logged; an interruption reports the stages that are kept.
-
     Raises:
         ValueError: the stages cannot be trained with these settings and data.
-        InterruptedRunError: Ctrl-C inside the block.
+        InterruptedRunError: Ctrl-C inside the block; names the stages that are kept.
     """
     if not config.on_impressions:
         raise ValueError(_interactions_only(config))
@@ -100,11 +94,24 @@ def prepared(config: NewsConfig) -> Iterator[tuple[Run, list[Stage]]]:
     join(config["device"], config["process_timeout"] if not launched_group().alone else 0)
     if not process_group().first:
         getLogger().setLevel(ERROR)
-    log_file = run_log(config, log_folder(config)) if process_group().first else nullcontext()
-    with log_file as log, _wandb(config):
+    beside_stages = Path(config["checkpoint_dir"], str(config["dataset"]), LOG)
+    log_folder = Path(config["log_dir"] or beside_stages)
+    log_file = run_log(config, log_folder) if process_group().first else nullcontext()
+    name = f"{config['model']}-{config['dataset']}-{config['seed']}"
+    shown = as_written(config.final_config_dict) if config["log_wandb"] else {}
+    wandb = (
+        wandb_run(config["wandb_project"], name, shown) if config["log_wandb"] else nullcontext()
+    )
+    with log_file as log, wandb:
         this_run, stages = _prepare(config, log)
-        with _naming_kept_stages(this_run, stages):
+        try:
             yield this_run, stages
+        except KeyboardInterrupt as stop:
+            kept = this_run.kept(stages)
+            folder = this_run.recipes.of(stages[-1]).folder.parent
+            raise InterruptedRunError(
+                f"kept in {folder}: {', '.join(kept)}" if kept else "nothing is kept"
+            ) from stop
 
 
 def _interactions_only(config: NewsConfig) -> str:
@@ -122,14 +129,6 @@ def _interactions_only(config: NewsConfig) -> str:
         f"run_recbole; run_recbole(model='{model}', dataset='{dataset}'{place})\". For metrics per "
         f"impression, {convert}"
     )
-
-
-def _wandb(config: NewsConfig) -> AbstractContextManager[Any]:
-    """The W&B run of all stages, if enabled."""
-    if not config["log_wandb"]:
-        return nullcontext()
-    name = f"{config['model']}-{config['dataset']}-{config['seed']}"
-    return wandb_run(config["wandb_project"], name, as_written(config.final_config_dict))
 
 
 def _prepare(config: NewsConfig, log: LateFile | None) -> tuple[Run, list[Stage]]:
@@ -185,8 +184,7 @@ def _result(this_run: Run, stages: Sequence[Stage]) -> dict[str, Any]:
         "budget": _budgets(this_run.artifacts, stages[-1]),
         "environment": environment(config),
     }
-    teachers = evaluate_teachers(this_run, stages[-1])
-    if teachers:
+    if teachers := evaluate_teachers(this_run, stages[-1]):
         result["teachers"] = teachers
     if not process_group().first:
         return broadcast(None, patient=True)
@@ -201,7 +199,7 @@ def _budgets(artifacts: Mapping[Stage, Artifact], last: Stage) -> dict[str, Any]
     """Budgets of the model's own stages and of its teachers'; None if not counted."""
     own = lineage(last)
     others = [stage for stage in artifacts if stage not in own]
-    found = {}
+    found: dict[str, Any] = {}
     for name, stages in (("own", own), ("teachers", others)):
         budgets = [artifacts[stage].budget for stage in stages]
         counted = [each for each in budgets if each is not None]
@@ -222,27 +220,7 @@ class InterruptedRunError(KeyboardInterrupt):
     """Ctrl-C during training; the message names the stages kept."""
 
 
-@contextmanager
-def _naming_kept_stages(this_run: Run, stages: Sequence[Stage]) -> Iterator[None]:
-    try:
-        yield
-    except KeyboardInterrupt as stop:
-        kept = this_run.kept(stages)
-        folder = this_run.recipes.of(stages[-1]).folder.parent
-        raise InterruptedRunError(
-            f"kept in {folder}: {', '.join(kept)}" if kept else "nothing is kept"
-        ) from stop
-
-
-def log_folder(config: NewsConfig) -> Path:
-    """Folder of log files: ``log_dir``, or one beside the data set's stages."""
-    if config["log_dir"]:
-        return Path(config["log_dir"])
-    return Path(config["checkpoint_dir"]) / str(config["dataset"]) / LOG
-
-
 def _check_output_paths(config: NewsConfig) -> None:
-    """Refuse unwritable output files before training."""
     mistakes = []
     for name in ("checkpoint_dir", "result_file", "eval_dump", "submission"):
         if not config[name]:
@@ -276,10 +254,7 @@ def _check_submission(factory: ImpressionFactory, last: Stage) -> None:
 
 
 class TestMetrics(NamedTuple):
-    """Test metrics: on all impressions, on those with only cold clicks, and on slices.
-
-    NaN without labels, empty without test impressions.
-    """
+    """Test metrics: of all impressions, of those with cold clicks alone, and of slices."""
 
     test: Mapping[str, Any] = {}
     test_cold: Mapping[str, Any] = {}
@@ -308,12 +283,8 @@ def evaluate_teachers(run: Run, student: Stage) -> dict[str, Any]:
         return {}
     one = run.model(teachers[0])
     speed = speed_of(one)
-    labelled = _has_labels(run.factory)
-    return {
-        "test": [_tested(run, teacher) for teacher in teachers] if labelled else [],
-        "parameters": one.parameter_count,
-        "news_per_second": speed,
-    }
+    tested = [_tested(run, each) for each in teachers] if _has_labels(run.factory) else []
+    return {"test": tested, "parameters": one.parameter_count, "news_per_second": speed}
 
 
 def _tested(run: Run, teacher: Stage) -> dict[str, Any]:
@@ -328,10 +299,7 @@ def _tested(run: Run, teacher: Stage) -> dict[str, Any]:
 
 
 def _valid(artifact: Artifact, config: NewsConfig) -> dict[str, float]:
-    """Validation metrics, for a reused stage without a user's own, which may have changed since.
-
-    ``valid_metric`` stays, since it is in the fingerprint.
-    """
+    """Validation metrics, without those of a user's function, which may have changed since."""
     if not artifact.reused:
         return artifact.valid
     decides = str(config["valid_metric"]).lower()
@@ -385,17 +353,10 @@ def _evaluate(
         write_eval_dump(dump, collector.ids, collector.ranked, config["topk"], others)
     if submission:
         assert np.array_equal(collector.rows, np.arange(len(test))), "in the files' order"
-        write_submission(
-            submission,
-            collector.ids,
-            collector.scores,
-            collector.offsets,
-            show_progress,
-            config["leaderboard"],
-        )
-        getLogger().info(
-            set_color("submission", "yellow") + f": {submission} ({len(test):,} impressions)"
-        )
+        scored = collector.ids, collector.scores, collector.offsets
+        write_submission(submission, *scored, show_progress, config["leaderboard"])
+        of = f"{submission} ({len(test):,} impressions)"
+        getLogger().info(f"{set_color('submission', 'yellow')}: {of}")
     return TestMetrics(dict(result), *_of_parts(test, trainer))
 
 
@@ -407,12 +368,8 @@ def _of_parts(test: NewsDataset, trainer: ImpressionEvaluation) -> tuple[dict, d
     def of(part: NDArray[np.bool_]) -> dict[str, Any]:
         return dict(trainer.evaluator.evaluate(trainer.eval_collector.struct_of(part)))
 
-    cold = cold_impressions(
-        shown.candidates.values,
-        shown.labels,
-        shown.candidates.offsets,
-        clicked_before=np.flatnonzero(facts.clicks),
-    )
+    news, offsets = shown.candidates.values, shown.candidates.offsets
+    cold = cold_impressions(news, shown.labels, offsets, np.flatnonzero(facts.clicks))
     slices = slices_of(shown.history.lengths, hours_of(shown.timestamp))
     return of(cold), {
         kind: {name: of(part) for name, part in of_kind.items()} for kind, of_kind in slices.items()

@@ -17,18 +17,11 @@ from recbole_tinynews.recbole_models.unfit import UNFIT
 from recbole_tinynews.settings.declared import Models
 from recbole_tinynews.settings.layering import PARTS, USUAL, Composition, Layering
 from recbole_tinynews.settings.layers import ModelFiles, read_news_yaml, recbole_declared
-from recbole_tinynews.settings.nearest import suggest
-from recbole_tinynews.settings.values import TEXT
+from recbole_tinynews.settings.values import TEXT, suggest
 
 
 class Model(NamedTuple):
-    """A recommender of this package.
-
-    Attributes:
-        module: its file in ``model/``.
-        bases: recommenders whose settings it inherits, nearest first.
-        reads_text: whether it has a text encoder; others train nothing.
-    """
+    """A recommender in a ``module`` of ``model/``, and those whose settings it inherits."""
 
     module: str
     bases: tuple[str, ...] = ()
@@ -72,19 +65,6 @@ MODELS = {
 }
 
 
-# by name, without imports
-
-
-def model_names() -> list[str]:
-    """Names of our models."""
-    return [*MODELS]
-
-
-def recbole_model_names() -> list[str]:
-    """Names of RecBole's own models, as in its ``get_model``."""
-    return [*recbole_models()]
-
-
 @cache
 def recbole_models() -> dict[str, Path]:
     """Files of RecBole's own models, by the names of its ``get_model``."""
@@ -96,7 +76,7 @@ def recbole_models() -> dict[str, Path]:
 
 def check_name(name: str) -> None:
     """Raise ``ValueError`` with the nearest names for an unknown name."""
-    known = [*model_names(), *recbole_model_names()]
+    known = [*MODELS, *recbole_models()]
     if name not in known:
         raise ValueError(
             f"No model is named {name!r:.100}.{suggest(name, known)} Models of recbole_tinynews: "
@@ -126,15 +106,8 @@ def recbole_yaml_folder() -> Path:
     return recbole_folder() / "properties" / "model"
 
 
-# by class
-
-
 def find_model(model: str | type) -> type:
-    """The class of a model; a class is returned as it is.
-
-    Raises:
-        ValueError: no model has this name, or the class is no recommender of RecBole.
-    """
+    """The class of a model, which may be given; ``ValueError`` if it is no recommender."""
     if isinstance(model, type):
         from recbole.model.abstract_recommender import AbstractRecommender
 
@@ -184,17 +157,12 @@ def find_part(name: str) -> type:
     return found
 
 
-class Composed(NamedTuple):
-    """A system with its selected student and teachers, and errors in their names."""
+def compose(system: type, given: Mapping[str, Any]) -> tuple[type, list[str]]:
+    """The class of a system with the student and teachers of the settings, and their errors."""
+    from recbole_tinynews.model.student import composed
 
-    model_class: type
-    mistakes: list[str]
-
-
-def compose(system: type, given: Mapping[str, Any]) -> Composed:
-    """The class of a system, with the student and teachers that settings select."""
     if not getattr(system, "has_parts", False):
-        return Composed(system, [])
+        return system, []
     found, mistakes = dict.fromkeys(PARTS, find_part(USUAL)), []
     for part in PARTS:
         name = given.get(part)
@@ -203,14 +171,7 @@ def compose(system: type, given: Mapping[str, Any]) -> Composed:
                 found[part] = find_part(str(name))
             except ValueError as problem:
                 mistakes.append(f"{part} {problem}")
-    return Composed(with_parts(system, **found), mistakes)
-
-
-def with_parts(model_class: type, student: type, teacher: type) -> type:
-    """A system with this student and these teachers instead of PLM-NRs."""
-    from recbole_tinynews.model.student import composed
-
-    return composed(model_class, student, teacher)
+    return composed(system, **found), mistakes
 
 
 def is_news_model(model_class: type) -> bool:
@@ -236,7 +197,10 @@ def find_trainer(model_class: type) -> type:
     """The model's ``trainer_class`` (``ValueError`` if unknown), or RecBole's trainer."""
     named = getattr(model_class, "trainer_class", None)
     if named is None:
-        return _recbole_trainer(model_class)
+        from recbole.utils import get_trainer
+
+        stock = next(cls for cls in model_class.__mro__ if is_stock_model(cls))
+        return get_trainer(getattr(model_class, "type", None), stock.__name__)
     if isinstance(named, type):
         return named
     from recbole_tinynews import trainer
@@ -266,8 +230,8 @@ def layering_of(
 ) -> Layering:
     """The yaml files of a model and its data set, layered over RecBole's values (``base``).
 
-    ``system`` is the class without another student or other teachers; ``given`` are the user's
-    settings, some of which select files; ``same_plm`` says whether two ``plm`` are the same model.
+    ``system`` is the class without another student or other teachers; some of the user's settings,
+    ``given``, select files; ``same_plm`` says whether two ``plm`` are the same model.
     """
     files = files_of(model_class)
     if not is_news_model(model_class):
@@ -314,20 +278,12 @@ def model_yaml_files(model_class: type) -> list[Path]:
 
 
 def stage_yaml_files(model_class: type) -> dict[str, Path]:
-    """Yaml files of a news recommender's possible stages, by stage name.
-
-    The package's come first; a user's are in a folder ``stage`` beside the module of the class.
-
-    Raises:
-        ValueError: two stages have the same name.
-    """
+    """Yaml files of possible stages, the package's first; ``ValueError`` for equal names."""
     if not is_news_model(model_class) or not has_language_model(model_class):
         return {}
-    folders = [_packaged_stages()]
-    for cls in reversed(model_class.__mro__):
-        if not _is_from(cls, "recbole_tinynews"):
-            folders += [folder / "stage" for folder in _module_folder(cls)]
-    return _stages_in(folders)
+    users = (cls for cls in reversed(model_class.__mro__) if not _is_from(cls, "recbole_tinynews"))
+    of_users = [folder / "stage" for cls in users for folder in _module_folder(cls)]
+    return _stages_in([_packaged_stages(), *of_users])
 
 
 def _stages_in(folders: Iterable[Path]) -> dict[str, Path]:
@@ -364,13 +320,6 @@ def _module_folder(cls: type) -> list[Path]:
     """Folder of a class's module; none for a class from a notebook."""
     file = getattr(sys.modules.get(cls.__module__), "__file__", None)
     return [Path(file).resolve().parent] if file else []
-
-
-def _recbole_trainer(model_class: type) -> type:
-    from recbole.utils import get_trainer
-
-    stock = next(cls for cls in model_class.__mro__ if is_stock_model(cls))
-    return get_trainer(getattr(model_class, "type", None), stock.__name__)
 
 
 def _is_from(cls: type, package: str) -> bool:

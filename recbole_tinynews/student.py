@@ -22,10 +22,9 @@ def student(
 ) -> Path:
     """Align a small student with a language model on articles, without clicks.
 
-    ``texts`` is a table as for ``read_news_file``: ``title``, and ``abstract`` or ``body`` for
-    ``news_text: title_abstract``. ``layers`` are the student's, 0 for token vectors alone;
-    ``settings`` are others of ``ZeroShotStudent``, as ``--key=value``. ``output``, a new or empty
-    folder, is one for ``load``, ``serve`` and exports.
+    ``texts`` is a table as for ``read_news_file``; ``layers`` are the student's, 0 for token
+    vectors alone; ``settings`` are others of ``ZeroShotStudent``, as ``--key=value``. ``output``, a
+    new or empty folder, is one for ``load``, ``serve`` and exports.
 
     Raises:
         ValueError: wrong settings, or no titles.

@@ -18,7 +18,7 @@ from recbole_tinynews import compat, paths
 from recbole_tinynews import config as config_module
 from recbole_tinynews.config import NewsConfig
 from recbole_tinynews.model.plmnr import PLMNR
-from recbole_tinynews.registry import declared_settings, has_language_model, model_names
+from recbole_tinynews.registry import MODELS, declared_settings, has_language_model
 from recbole_tinynews.trainer import optimization
 
 OVERALL = """
@@ -226,8 +226,8 @@ def test_the_working_folders_yaml_is_read_after_the_packages(
     own.write_text(f"epochs: {epochs}\nnegatives: 7\n")
     config = config_of("--negatives=2")
     assert (config["epochs"], config["negatives"]) == (epochs, 2)
-    (changed,) = (each for each in config.changed_settings() if each.key.name == "epochs")
-    assert changed.source == f"file properties/{place}"
+    (source,) = (source for key, *_, source in config.changed_settings() if key.name == "epochs")
+    assert source == f"file properties/{place}"
     own.write_text("epoch: 3\n")
     assert f"epoch (file properties/{place}) is no setting. Did you mean epochs?" in mistakes_of()
 
@@ -686,7 +686,7 @@ def test_the_config_can_be_logged() -> None:
 # What is shipped
 
 
-@pytest.mark.parametrize("model", model_names())
+@pytest.mark.parametrize("model", MODELS)
 def test_every_shipped_yaml_is_valid_for_its_model(
     model: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

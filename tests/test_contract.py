@@ -27,7 +27,7 @@ from recbole_tinynews.distillation.outputs import Encoded, Outputs
 from recbole_tinynews.files.tensors import load_into, load_weights, save_weights
 from recbole_tinynews.model.plmnr import PLMNR
 from recbole_tinynews.model.recommender import NewsRecommender
-from recbole_tinynews.registry import find_model, has_language_model, model_names
+from recbole_tinynews.registry import MODELS, find_model, has_language_model
 
 FITTED = {"TimeAndTitle", "TimeBoosted"}  # on features of whole impressions
 TRAIN_NOTHING = {"EnsembleTeacher", "ZeroShotPLM", "ZeroShotWords", *FITTED}
@@ -121,7 +121,7 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("PLMNR", {"popularity": "added"}),
     ("MINER", {"popularity": "gated"}),
 ]
-ENCODING = [name for name in model_names() if has_language_model(find_model(name))]
+ENCODING = [name for name in MODELS if has_language_model(find_model(name))]
 
 
 @pytest.fixture(params=[*ENCODING, Outsider, *SETTINGS, *VARIANTS], ids=str)

@@ -22,11 +22,10 @@ from recbole_tinynews.registry import (
     find_model,
     find_trainer,
     has_language_model,
-    model_names,
     model_yaml_files,
     model_yaml_folder,
     named_files,
-    recbole_model_names,
+    recbole_models,
     stage_yaml_files,
 )
 from recbole_tinynews.settings.layers import recbole_declared
@@ -55,10 +54,10 @@ def module_of_a_user(path: Path, text: str, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_the_table_of_models_has_a_row_for_every_yaml() -> None:
     """A new model is a module, a yaml and a row; without its row it could not be named."""
-    assert sorted(model_names()) == sorted(file.stem for file in model_yaml_folder().glob("*.yaml"))
+    assert sorted(MODELS) == sorted(file.stem for file in model_yaml_folder().glob("*.yaml"))
 
 
-@pytest.mark.parametrize("name", model_names())
+@pytest.mark.parametrize("name", MODELS)
 def test_the_files_by_name_are_those_of_the_class(name: str) -> None:
     """A base that the table lacks would lose its settings in lists, and before torch is there."""
     model_class = find_model(name)
@@ -83,7 +82,7 @@ def test_a_name_that_both_have_is_ours() -> None:
 def test_recboles_own_names_are_those_that_its_get_model_takes() -> None:
     """File names are lower case, class names are not: a suggestion must be usable as it stands."""
     external = {"lightgbm", "xgboost"}
-    names = recbole_model_names()
+    names = recbole_models()
     assert external < set(names)
     assert len(names) > 80
     assert all(find_model(name).__name__ == name for name in names if name not in external)
@@ -145,7 +144,7 @@ def test_a_misspelt_trainer_is_refused() -> None:
 
 
 def test_every_model_of_the_package_has_a_trainer() -> None:
-    for name in model_names():
+    for name in MODELS:
         assert issubclass(find_trainer(find_model(name)), ImpressionEvaluation)
 
 
@@ -214,8 +213,8 @@ def test_a_class_of_a_notebook_has_no_yaml_and_is_no_error(properties: Path) -> 
 def test_looking_names_up_imports_neither_models_nor_optional_packages() -> None:
     """`--help` and a misspelt name must answer at once, and where lightgbm is missing."""
     code = (
-        "import sys; from recbole_tinynews import registry as r; r.model_names();"
-        "r.recbole_model_names();"
+        "import sys; from recbole_tinynews import registry as r; r.MODELS;"
+        "r.recbole_models();"
         "print([m for m in sys.modules if m in ('transformers', 'ray', 'lightgbm', 'xgboost')"
         " or 'exlib' in m or m.startswith('recbole_tinynews.model.')])"
     )

@@ -1,3 +1,1 @@
 """Benchmarks: suites of systems, their runs, size and speed, tables and figures."""
-
-from __future__ import annotations

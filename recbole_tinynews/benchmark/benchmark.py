@@ -78,16 +78,11 @@ class Benchmark:
         self.unmeasured: dict[str, str] = {}
 
     def run(self, out: TextIO | None = None) -> bool:
-        """Run what is missing and write the report; True if every requested system has results.
-
-        A row whose model does not exist is reported, and does not count as a failure.
-        """
+        """Run what is missing and write the report; True if every row with a model has results."""
         remove_old_partials(self.output)
         runnable = [planned for planned in self.asked if not planned.why_not]
         # seed by seed: every system gets its first result before any gets a second
-        jobs = [
-            job for seed in self.seeds for each in runnable for job in self._missing(each, seed)
-        ]
+        jobs = [job for seed in self.seeds for row in runnable for job in self._missing(row, seed)]
         there = len(runnable) * len(self.seeds) - sum(job.action == TRAIN for job in jobs)
         board = Board(len(runnable) * len(self.seeds), there, self.jobs, out)
         for planned in self.asked:
@@ -108,7 +103,14 @@ class Benchmark:
 
     def report(self) -> list[str]:
         """Write tables, significance and figures of existing results; returns the file names."""
-        write_text(self.output / NOT_RUN, as_csv(["system", "seed", "reason"], self._not_run()))
+        not_run = [
+            {"system": planned.row.label, "seed": "", "reason": planned.why_not}
+            for planned in self.asked
+            if planned.why_not
+        ]
+        for (label, seed), reason in self.errors.items():
+            not_run.append({"system": label, "seed": str(seed), "reason": reason})
+        write_text(self.output / NOT_RUN, as_csv(["system", "seed", "reason"], not_run))
         systems = list(self._shown())
         rows = [cells for each in systems for cells in each.cells.values()]
         notes = [
@@ -140,16 +142,13 @@ class Benchmark:
 
     def _missing(self, planned: PlannedRow, seed: int) -> list[Job]:
         row = self._row(planned, seed)
-        if row is None or not self._has_metrics(planned, seed):
+        if row is not None and planned.further:  # metrics, which fingerprints don't cover
+            file = self._impressions(planned, seed)
+            known = read_impression_metrics(file).further if file.is_file() else {}
+            row = row if known.keys() >= {*planned.further} else None
+        if row is None:
             return [self._job(TRAIN, planned, seed)]
         return [] if row["device"] else [self._job(MEASURE, planned, seed)]
-
-    def _has_metrics(self, planned: PlannedRow, seed: int) -> bool:
-        """Whether all further metrics exist, which fingerprints don't cover."""
-        file = self._impressions(planned, seed)
-        if not planned.further:
-            return True
-        return file.is_file() and read_impression_metrics(file).further.keys() >= {*planned.further}
 
     def _job(self, action: str, planned: PlannedRow, seed: int) -> Job:
         threads = torch.get_num_threads()
@@ -200,13 +199,6 @@ class Benchmark:
                 files = {seed: self._impressions(planned, seed) for seed in rows}
                 why_not = planned.why_not or next(iter(errors), "")
                 yield summarise(planned.row, rows, files, why_not)
-
-    def _not_run(self) -> Iterator[dict[str, Any]]:
-        for planned in self.asked:
-            if planned.why_not:
-                yield {"system": planned.row.label, "seed": "", "reason": planned.why_not}
-        for (label, seed), reason in self.errors.items():
-            yield {"system": label, "seed": seed, "reason": reason}
 
 
 def _in_words(cells: Mapping[str, Any]) -> str:

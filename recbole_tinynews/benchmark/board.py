@@ -12,17 +12,14 @@ from typing import TextIO
 from recbole_tinynews.benchmark.runner import Outcome, Progress
 from recbole_tinynews.benchmark.worker import MEASURE, TRAIN, Job
 from recbole_tinynews.logs.progress import duration
-from recbole_tinynews.pipeline.text_table import text_table
+from recbole_tinynews.pipeline.log_tables import text_table
 
 NEXT = 5  # waiting jobs listed; others are only counted
 _DOING = {TRAIN: "training", MEASURE: "measuring"}
 
 
 class Board:
-    """Shows progress as a live table in a terminal, and as plain lines elsewhere.
-
-    ``rows`` counts results, ``finished`` existing ones, ``side_by_side`` parallel trainings.
-    """
+    """Shows progress as a live table in a terminal, and as plain lines elsewhere."""
 
     def __init__(
         self,

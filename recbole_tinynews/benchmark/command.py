@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -23,26 +23,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
         epilog="Any setting for all systems that have it: --key=value, e.g. --plm=FOLDER.",
         allow_abbrev=False,
     )
-    parser.add_argument("--version", action="version", version=VERSION)
-    parser.add_argument("--suite", default="paper", help="name or yaml file (default: paper)")
-    parser.add_argument("--dataset", "-d", default="mind-mini", help="name (default: mind-mini)")
-    parser.add_argument("--seeds", help="such as 1,2,3 (default: those of the suite)")
-    parser.add_argument(
+    add = parser.add_argument
+    add("--version", action="version", version=VERSION)
+    add("--suite", default="paper", help="name or yaml file (default: paper)")
+    add("--dataset", "-d", default="mind-mini", help="name (default: mind-mini)")
+    add("--seeds", help="such as 1,2,3 (default: those of the suite)")
+    add(
         "--systems",
         help="labels, models or groups of the suite's rows, separated by commas (default: all); "
         "+path/to/file.py:Class adds a recommender of your own",
     )
-    parser.add_argument(
+    add(
         "--folds",
         type=int,
         help="cross-validation: run on DATASET-fold1 to -foldN, and pool their impressions",
     )
-    parser.add_argument("--jobs", type=int, default=1, help="trainings in parallel (default: 1)")
-    parser.add_argument(
-        "--nproc", type=int, default=1, help="processes of each training (default: 1)"
-    )
-    parser.add_argument("--output", help="folder (default: benchmarks/results/DATASET)")
-    parser.add_argument(
+    add("--jobs", type=int, default=1, help="trainings in parallel (default: 1)")
+    add("--nproc", type=int, default=1, help="processes of each training (default: 1)")
+    add("--output", help="folder (default: benchmarks/results/DATASET)")
+    add(
         "--report-only",
         nargs="?",
         const=OF_SETTINGS,
@@ -77,9 +76,7 @@ def _benchmark(given: argparse.Namespace, settings: Mapping[str, Any]) -> Any:
     from recbole_tinynews import Benchmark  # slow to import; reports a missing RecBole
     from recbole_tinynews.benchmark.cross_validation import CrossValidation
 
-    kind: Callable[..., Any] = (
-        Benchmark if given.folds is None else partial(CrossValidation, given.folds)
-    )
+    kind: Any = Benchmark if given.folds is None else partial(CrossValidation, given.folds)
     return kind(
         suite=given.suite,
         dataset=given.dataset,
@@ -96,8 +93,7 @@ def _found(given: argparse.Namespace, settings: Mapping[str, Any]) -> Any:
     """A report of all existing results; refuses options that select some."""
     from recbole_tinynews.benchmark.found_results import FoundResults
 
-    without = [*settings, *(name for name in ("systems", "folds") if getattr(given, name))]
-    if without:
+    if without := [*settings, *(name for name in ("systems", "folds") if getattr(given, name))]:
         raise ValueError(
             f"--report-only={FOUND} expects --suite, --dataset, --seeds and --output alone, got "
             f"{', '.join(without)}. It shows every row that has results."

@@ -29,11 +29,7 @@ from recbole_tinynews.files.whole import write_text
 
 
 class CrossValidation:
-    """The same benchmark on ``<dataset>-fold1`` to ``<dataset>-fold<folds>``, with pooled results.
-
-    A pooled result is the mean over the impressions of all folds, each tested once. Other arguments
-    are as for ``Benchmark``; ``output`` holds ``fold1``, ``fold2``, ... too.
-    """
+    """The same benchmark on ``<dataset>-fold1`` and so on; results pool all impressions."""
 
     def __init__(
         self, folds: int, dataset: str, output: str | Path | None = None, **arguments: Any
@@ -65,14 +61,10 @@ class CrossValidation:
                 there = [each for each in found if each is not None]
                 if len(there) == len(self.parts):
                     rows[seed], files[seed] = self._pooled(label, seed, there, results)
-                missing += [
-                    {
-                        **{"system": label, "seed": seed, "fold": number},
-                        "reason": self.parts[number - 1].why_not(label, seed),
-                    }
-                    for number, each in enumerate(found, start=1)
-                    if each is None and planned in first.asked
-                ]
+                for fold, (part, each) in enumerate(zip(self.parts, found, strict=True), start=1):
+                    if each is None and planned in first.asked:
+                        row = {"system": label, "seed": seed, "fold": fold}
+                        missing.append({**row, "reason": part.why_not(label, seed)})
             if rows:
                 systems.append(summarise(planned.row, rows, files))
         write_text(self.output / NOT_RUN, as_csv(["system", "seed", "fold", "reason"], missing))
@@ -91,7 +83,6 @@ class CrossValidation:
         parts: Sequence[tuple[Mapping[str, str], Path]],
         results: ResultsFile,
     ) -> tuple[Mapping[str, str], Path]:
-        """Write a system's pooled row and per-impression metrics."""
         pooled = pool([read_impression_metrics(file) for _, file in parts])
         mark = content_key([row["settings"] for row, _ in parts])[:12]
         place = impressions_file(self.output, label, seed, mark)

@@ -6,6 +6,8 @@ import io
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+
 from recbole_tinynews.pipeline.training_figure import COLOURS, DASHES, MARKERS
 
 if TYPE_CHECKING:
@@ -113,7 +115,7 @@ def _label_points(axes: Axes, series: Sequence[Series], names: Sequence[str]) ->
             (box.x0 - place[0], box.y0 - place[1]),
             textcoords="offset points",
             fontsize=_LABEL,
-            color=_of(COLOURS, names.index(name)),
+            color=COLOURS[names.index(name) % len(COLOURS)],
             path_effects=[withStroke(linewidth=1.2, foreground="white")],  # over lines
         )
         text.set_in_layout(False)  # label positions depend on the finished layout
@@ -135,10 +137,6 @@ def _beside(x: float, y: float, width: float) -> Iterator[tuple[float, float, fl
             yield left, bottom, width, _DIGIT_HEIGHT
 
 
-def _of(styles: Sequence[Any], place: int) -> Any:
-    return styles[place % len(styles)]
-
-
 def _draw_plot(axes: Axes, plot: Plot, names: Sequence[str]) -> None:
     for series in plot.series:
         place = names.index(series.name)
@@ -147,14 +145,11 @@ def _draw_plot(axes: Axes, plot: Plot, names: Sequence[str]) -> None:
         axes.errorbar(
             [each.x + aside for each in points],
             [each.y for each in points],
-            yerr=[
-                [each.y - each.low for each in points],
-                [each.high - each.y for each in points],
-            ],
+            yerr=np.transpose([(each.y - each.low, each.high - each.y) for each in points]),
             label=series.name,
-            color=_of(COLOURS, place),
-            linestyle=_of(DASHES, place) if series.line else "none",
-            marker=_of(MARKERS, place),
+            color=COLOURS[place % len(COLOURS)],
+            linestyle=DASHES[place % len(DASHES)] if series.line else "none",
+            marker=MARKERS[place % len(MARKERS)],
             markersize=5,
             markeredgecolor="white",
             markeredgewidth=0.5,
@@ -220,20 +215,12 @@ def tidy(axes: Axes, x_label: str, y_label: str) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def as_png(figure: Figure) -> bytes:
-    """The figure as PNG, at 300 dpi."""
-    return _saved(figure, "png", {"Software": None})
-
-
-def as_pdf(figure: Figure) -> bytes:
-    """The figure as PDF, byte-identical for equal figures."""
-    return _saved(figure, "pdf", {"CreationDate": None})
-
-
-def _saved(figure: Figure, kind: str, metadata: dict[str, Any]) -> bytes:
+def saved(figure: Figure, kind: str) -> bytes:
+    """The figure as ``png``, at 300 dpi, or ``pdf``; byte-identical for equal figures."""
     import matplotlib
 
     content = io.BytesIO()
+    metadata = {"png": {"Software": None}, "pdf": {"CreationDate": None}}[kind]
     with matplotlib.rc_context(SMALL):
         figure.savefig(content, format=kind, dpi=300, metadata=metadata)
     return content.getvalue()

@@ -14,11 +14,7 @@ from recbole_tinynews.benchmark.suite import Suite, read_suite
 
 
 class FoundResults:
-    """Results from any machine, version or settings; arguments as for ``Benchmark``.
-
-    Of each system and seed, the last row with per-impression metrics counts, otherwise the last
-    row.
-    """
+    """Results of any machine or settings, the last row of each; arguments as for ``Benchmark``."""
 
     def __init__(
         self,
@@ -52,7 +48,6 @@ class FoundResults:
         return write_report(self.output, report)
 
     def _rows(self, label: str) -> dict[int, Mapping[str, str]]:
-        """The row of each seed that has one."""
         rows: dict[int, Mapping[str, str]] = {}
         for (system, seed, _), cells in self.results.rows.items():
             if system == label and seed in self.seeds:

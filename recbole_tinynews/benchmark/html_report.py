@@ -1,7 +1,4 @@
-"""``report.html``: all results of a benchmark on one offline page.
-
-Text is escaped; the content security policy allows only the page's own style and script.
-"""
+"""``report.html``: all results on one offline page, without foreign styles or scripts."""
 
 from __future__ import annotations
 
@@ -15,8 +12,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader
 
-from recbole_tinynews.benchmark.intervals import Intervals
-from recbole_tinynews.benchmark.pair_tests import PairTests, long_significance_table
+from recbole_tinynews.benchmark.pair_tests import Intervals, PairTests, long_significance_table
 from recbole_tinynews.benchmark.plots import CAPTIONS
 from recbole_tinynews.benchmark.result_table import HEADS, budget_table, cold_table, speed_table
 from recbole_tinynews.benchmark.results import METRICS, Report, SystemResult
@@ -51,7 +47,7 @@ def as_html(
         "Clicked news cold": [cold_table(systems)],
         "History and hour": slices,
         "Further metrics": [further],
-        "Settings": [_settings_table(systems), _shared_table(report)],
+        "Settings": [_settings_table(systems), _settings_of_all(report)],
         "Environment": [_environment_table(rows)],
     }
     sections: dict[str, Any] = {
@@ -59,17 +55,13 @@ def as_html(
         for name, of_section in tables.items()
     }
     sections["Figures"] = {CAPTIONS[name]: svg for name, svg in figures.items()}
-    page = Environment(
-        loader=FileSystemLoader(_PAGE),
-        autoescape=True,
-        trim_blocks=True,
-        keep_trailing_newline=True,
-    )
+    loader = FileSystemLoader(_PAGE)
+    page = Environment(loader=loader, autoescape=True, trim_blocks=True, keep_trailing_newline=True)
     page.filters |= {
-        "base64": lambda svg: base64.b64encode(svg.encode()).decode(),
+        "base64": lambda svg: _base64(svg.encode()),
         "columns_of_words": _columns_of_words,
         "number": _number,
-        "sha256": _sha256,
+        "sha256": lambda text: f"sha256-{_base64(hashlib.sha256(text.encode()).digest())}",
         "slug": lambda name: re.sub("[^a-z0-9]+", "-", name.lower()).strip("-"),
     }
     return page.get_template("report.html.jinja").render(
@@ -103,8 +95,8 @@ def _columns_of_words(table: Table) -> set[int]:
     }
 
 
-def _sha256(text: str) -> str:
-    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
+def _base64(content: bytes) -> str:
+    return base64.b64encode(content).decode()
 
 
 def _with_intervals(table: Table, systems: Sequence[SystemResult], intervals: Intervals) -> Table:
@@ -136,7 +128,6 @@ def _interval(system: SystemResult, intervals: Intervals) -> Cell:
 
 
 def _settings_table(systems: Sequence[SystemResult]) -> Table:
-    """Each row's definition and the fingerprints of its results."""
     rows = []
     for row, means, cells in ((each.row, each.means, each.cells) for each in systems if each.means):
         marks = ", ".join(each["settings"] for each in cells.values())
@@ -150,7 +141,7 @@ def _settings_table(systems: Sequence[SystemResult]) -> Table:
     return Table(head, [rows], [note])
 
 
-def _shared_table(report: Report) -> Table:
+def _settings_of_all(report: Report) -> Table:
     rows = [
         [Cell(name), Cell(str(value)), Cell(source)]
         for source, values in (("suite", report.suite.settings), ("command line", report.settings))
@@ -160,7 +151,6 @@ def _shared_table(report: Report) -> Table:
 
 
 def _environment_table(rows: Sequence[Mapping[str, str]]) -> Table:
-    """Environments of training and of speed measurements, with the number of results."""
     training = Counter(cells["environment"] or "not recorded" for cells in rows)
     speed = Counter(
         f"{cells['device']}, threads {cells['threads']}, {cells['precision']}"

@@ -26,16 +26,13 @@ def slice_tables(systems: Sequence[str], read: ReadFiles) -> list[Table]:
     tables = []
     for kind, slices in slices_of(known[0].history_lengths, known[0].hours).items():
         parts = {name: part & ranked for name, part in slices.items() if (part & ranked).any()}
-        rows = [
-            [
-                Cell(label),
-                *(
-                    percent(mean_of(float(e.values[part, 0].mean(dtype=float)) for e in of_system))
-                    for part in parts.values()
-                ),
-            ]
-            for label, of_system in seeds.items()
-        ]
+        rows = []
+        for label, of_system in seeds.items():
+            means = (
+                mean_of(float(each.values[part, 0].mean(dtype=float)) for each in of_system)
+                for part in parts.values()
+            )
+            rows.append([Cell(label), *map(percent, means)])
         note = (
             f"{HEADS[_METRIC]} in percent, by {_KINDS[kind]}; in brackets, how many test "
             "impressions a slice has. Nothing is tested here, and so nothing marked as the best. "

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from recbole_tinynews.benchmark.results import METRICS
@@ -44,21 +44,6 @@ class ImpressionMetrics(NamedTuple):
 ReadFiles = Mapping[str, Mapping[int, ImpressionMetrics]]  # by system and seed
 
 
-class ImpressionSet(NamedTuple):
-    """Metrics of several systems and seeds on the same impressions.
-
-    Shapes:
-        values: ``[impressions, metrics]`` by system and seed, without skipped impressions.
-        clusters: ``[impressions]``, numbers from 0 without gaps: users or, without several known
-            users, impressions.
-        users: number of users; None where impressions are the clusters.
-    """
-
-    values: Mapping[str, Mapping[int, NDArray[np.float32]]]
-    clusters: NDArray[np.integer]
-    users: int | None
-
-
 def impressions_file(output: Path, system: str, seed: object, settings: str) -> Path:
     """The file of a run's per-impression metrics; no two runs share one."""
     name = re.sub("[^A-Za-z0-9.-]+", "_", system)
@@ -67,21 +52,18 @@ def impressions_file(output: Path, system: str, seed: object, settings: str) -> 
 
 def keep_eval_dump(dump: Path, impressions: Path, place: Path) -> None:
     """Convert the csv ``dump`` into arrays at ``place``; ``impressions`` is ``NAME.test.inter``."""
-    with dump.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    ids = [row[IMPRESSION_ID] for row in rows]
-    columns = {
-        name: np.array([float(row[name] or "nan") for row in rows], np.float32)
-        for name in (rows[0] if rows else METRICS)
-        if name != IMPRESSION_ID
-    }
+    # ids are text, even NA or 007; only empty cells are missing
+    as_text = {"dtype": {IMPRESSION_ID: str}, "keep_default_na": False, "na_values": [""]}
+    table = pd.read_csv(dump, float_precision="round_trip", **as_text)
+    ids = table.pop(IMPRESSION_ID).tolist()
+    columns = {name: table[name].to_numpy(np.float32) for name in table}
     read = read_impressions(impressions, TokenIndex(), TokenIndex())
     row_of = {name: row for row, name in enumerate(read.impression_id.tolist())}
     places = np.array([row_of[name] for name in ids], np.int64)
     kept = ImpressionMetrics(
         np.stack([columns.pop(name) for name in METRICS], axis=1),
         content_key([name + "\n" for name in ids]),
-        _anonymous(read.user[places]),
+        pd.factorize(read.user[places])[0],
         read.history.lengths[places],
         hours_of(read.timestamp[places]),
         columns,
@@ -93,8 +75,7 @@ def write_impression_metrics(metrics: ImpressionMetrics, place: Path) -> None:
     """Write a file of arrays atomically."""
     arrays: dict[str, Any] = {"values": metrics.values, "ids": np.array(metrics.of)}
     for name in _WHOLE_NUMBERS:
-        numbers = getattr(metrics, name)
-        if numbers is not None:
+        if (numbers := getattr(metrics, name)) is not None:
             arrays[name] = numbers.astype(np.min_scalar_type(numbers.max(initial=0)))
     if metrics.further:
         arrays["further_names"] = np.array([*metrics.further])
@@ -142,8 +123,15 @@ def pool(parts: Sequence[ImpressionMetrics]) -> ImpressionMetrics:
     )
 
 
-def impression_set(read: ReadFiles) -> ImpressionSet:
-    """Combine the metrics of several systems.
+def impression_set(
+    read: ReadFiles,
+) -> tuple[Mapping[str, Mapping[int, NDArray[np.float32]]], NDArray[np.integer], int | None]:
+    """Values, clusters and number of users of several systems on the same impressions.
+
+    Shapes:
+        values: ``[impressions, metrics]`` by system and seed, without skipped impressions.
+        clusters: ``[impressions]``, numbers from 0 without gaps: users or, without several known
+            users (None), impressions.
 
     Raises:
         ValueError: they cover different impressions.
@@ -154,14 +142,11 @@ def impression_set(read: ReadFiles) -> ImpressionSet:
     known = np.zeros(int(ranked.sum())) if users is None else users[ranked]
     names, clusters = np.unique(known, return_inverse=True)
     several = len(names) > 1
-    return ImpressionSet(
-        {
-            system: {seed: metrics.values[ranked] for seed, metrics in of_system.items()}
-            for system, of_system in read.items()
-        },
-        clusters if several else np.arange(len(known)),
-        len(names) if several else None,
-    )
+    values = {
+        system: {seed: metrics.values[ranked] for seed, metrics in of_system.items()}
+        for system, of_system in read.items()
+    }
+    return (values, clusters, len(names)) if several else (values, np.arange(len(known)), None)
 
 
 def _common_users(metrics: Sequence[ImpressionMetrics]) -> NDArray[np.integer] | None:
@@ -179,8 +164,3 @@ def _common_users(metrics: Sequence[ImpressionMetrics]) -> NDArray[np.integer] |
 def _joined(parts: Sequence[NDArray[np.integer] | None]) -> NDArray[np.integer] | None:
     known = [part for part in parts if part is not None]
     return np.concatenate(known) if len(known) == len(parts) else None
-
-
-def _anonymous(users: NDArray[np.integer]) -> NDArray[np.int32]:
-    """Users as numbers from 0 by first occurrence."""
-    return TokenIndex().ids(list(map(str, users.tolist()))) - 1  # 0 of an index is padding

@@ -25,17 +25,16 @@ def measure(model_class: type, dataset: str, settings: Mapping[str, Any]) -> dic
         "news_per_second": news_per_second(model.news_encoder),
         "news_per_second_batch_1": news_per_second(model.news_encoder, batch=1),
     }
-    shown = factory.test or factory.valid
-    if shown is not None:
-        ranked = impressions_per_second(model, factory.impressions(config, shown))
-        speed["impressions_per_second"] = ranked.encoded
-        speed["impressions_per_second_cached"] = ranked.cached
+    if (shown := factory.test or factory.valid) is not None:
+        encoded, cached = impressions_per_second(model, factory.impressions(config, shown))
+        speed |= {"impressions_per_second": encoded, "impressions_per_second_cached": cached}
+    device = model.device
     return {
         **{name: float(f"{value:.4g}") for name, value in speed.items()},
-        "peak_memory_mb": peak_memory_mb(model.device),
+        "peak_memory_mb": peak_memory_mb(device),
         "threads": torch.get_num_threads(),
         "precision": str(next(model.parameters()).dtype).removeprefix("torch."),
-        "device": device_name(model.device),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
     }
 
 
@@ -49,8 +48,3 @@ def peak_memory_mb(device: torch.device) -> int | None:
         return None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return round(peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6)
-
-
-def device_name(device: torch.device) -> str:
-    """``cpu``, or the name of the GPU."""
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type

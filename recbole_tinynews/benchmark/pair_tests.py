@@ -1,8 +1,9 @@
-"""Significance tests of the pairs of systems that a suite declares."""
+"""Significance tests of the pairs that a suite declares, and each system's interval."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import product
 from logging import getLogger
 from typing import NamedTuple
 
@@ -18,11 +19,49 @@ from recbole_tinynews.benchmark.significance import (
     SEED,
     Comparison,
     compare,
+    users_random,
 )
 from recbole_tinynews.benchmark.suite import Pair
 from recbole_tinynews.benchmark.table import Cell, Table
 
 SIGNIFICANT = 0.05
+
+
+class Reach(NamedTuple):
+    """Distances from a mean to the ends of its 95 % interval, both >= 0."""
+
+    below: float
+    above: float
+
+
+class Intervals(NamedTuple):
+    """Reaches by system and metric; ``over`` names the resampled units."""
+
+    reaches: Mapping[str, Mapping[str, Reach]] = {}
+    over: str = "users"
+
+    def of(self, system: str, metric: str) -> Reach | None:
+        """The reach around a mean; None without per-impression metrics."""
+        return self.reaches.get(system, {}).get(metric)
+
+
+def bootstrap_intervals(read: ReadFiles) -> Intervals:
+    """Intervals of means over seeds, by resampling users: they hold for other users, not seeds."""
+    there = {system: of_system for system, of_system in read.items() if of_system}
+    if not there:
+        return Intervals()
+    values, clusters, users = impression_set(there)
+    if len(clusters) < 2:
+        return Intervals()
+    means = np.stack([np.mean([*values[e].values()], axis=0, dtype=np.float64) for e in there])
+    # a row for each system and metric: [systems * metrics, impressions]
+    rows = means.transpose(0, 2, 1).reshape(-1, len(clusters))
+    found = iter(
+        Reach(max(0.0, mean - each.low), max(0.0, each.high - mean))
+        for mean, each in zip(rows.mean(axis=1), users_random(rows, clusters), strict=True)
+    )
+    reaches = {system: {metric: next(found) for metric in METRICS} for system in there}
+    return Intervals(reaches, "impressions" if users is None else "users")
 
 
 class PairTests(NamedTuple):
@@ -35,10 +74,7 @@ class PairTests(NamedTuple):
 
 
 def compare_pairs(pairs: Sequence[Pair], read: ReadFiles) -> PairTests | None:
-    """Compare each pair over their common seeds; None if no pair can be tested.
-
-    Skipped impressions are left out. Without several known users, each impression is a cluster.
-    """
+    """Compare each pair over common seeds, without skipped impressions; None without pairs."""
     named = {name for pair in pairs for name in pair}
     values, clusters, users = impression_set(
         {name: of_system for name, of_system in read.items() if name in named}
@@ -104,22 +140,15 @@ def significance_table(tests: PairTests) -> Table:
 def long_significance_table(tests: PairTests) -> Table:
     """One row per pair and metric."""
     rows = []
-    for (system, other), metric, each in (
-        (pair, metric, tests.found[metric][pair])
-        for pair in tests.found[METRICS[0]]
-        for metric in METRICS
-    ):
-        interval = ""
-        if each.low is not None and each.high is not None:
-            interval = f"{100 * each.low:+.2f} to {100 * each.high:+.2f}"
+    for pair, metric in product(tests.found[METRICS[0]], METRICS):
+        each = tests.found[metric][pair]
         sure = each.p_holm is not None and each.p_holm < SIGNIFICANT
-        p = "" if each.p_holm is None else p_value(each.p_holm)
         rows.append(
             [
-                *map(Cell, (system, other, HEADS[metric], str(each.seeds))),
+                *map(Cell, (*pair, HEADS[metric], str(each.seeds))),
                 Cell(f"{100 * each.difference:+.2f}", sure),
-                Cell(interval),
-                Cell(p, sure),
+                Cell(_interval(each, " to ")),
+                Cell("" if each.p_holm is None else p_value(each.p_holm), sure),
                 Cell(p_value(each.fixed_p_holm)),
             ]
         )
@@ -130,12 +159,16 @@ def long_significance_table(tests: PairTests) -> Table:
 def _cells(comparison: Comparison) -> tuple[Cell, Cell]:
     """The tests with random seeds, if there is one, and with fixed seeds."""
     text, sure = f"{100 * comparison.difference:+.2f}", False
-    if comparison.low is not None and comparison.high is not None:
-        text += f" [{100 * comparison.low:+.2f}, {100 * comparison.high:+.2f}]"
     if comparison.p_holm is not None:
-        text += f" {p_value(comparison.p_holm)}"
+        text += f" [{_interval(comparison, ', ')}] {p_value(comparison.p_holm)}"
         sure = comparison.p_holm < SIGNIFICANT
     return Cell(text, sure), Cell(p_value(comparison.fixed_p_holm))
+
+
+def _interval(comparison: Comparison, between: str) -> str:
+    if comparison.low is None or comparison.high is None:
+        return ""
+    return f"{100 * comparison.low:+.2f}{between}{100 * comparison.high:+.2f}"
 
 
 def p_value(value: float) -> str:

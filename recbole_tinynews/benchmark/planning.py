@@ -12,21 +12,21 @@ from recbole_tinynews.benchmark.results import METRICS
 from recbole_tinynews.benchmark.suite import CLICKS_NOW, TITLE, USER_IDS, Row, Suite
 from recbole_tinynews.config import NewsConfig
 from recbole_tinynews.data.popularity import ranks_by_popularity
-from recbole_tinynews.encoder.plm_files import locate_plm, plm_size
+from recbole_tinynews.encoder.plm_files import plm_size
 from recbole_tinynews.evaluation.own_metrics import is_own
 from recbole_tinynews.evaluation.recbole_metrics import of_each_impression
 from recbole_tinynews.files.array_cache import content_key
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.model.text_encoders import views_of
-from recbole_tinynews.pipeline.factory import content_of_language_model, source_of_texts
+from recbole_tinynews.pipeline.factory import content_of_language_model, plm_source, source_of_texts
 from recbole_tinynews.pipeline.fingerprints import Recipes
 from recbole_tinynews.pipeline.stage import Stage
 from recbole_tinynews.pipeline.systems import system
 from recbole_tinynews.registry import (
+    MODELS,
     declared_settings,
     has_language_model,
-    model_names,
-    recbole_model_names,
+    recbole_models,
     stage_yaml_files,
 )
 from recbole_tinynews.settings.declared import setting
@@ -50,25 +50,20 @@ class PlannedRow(NamedTuple):
 def plan_rows(
     suite: Suite, rows: Sequence[Row], dataset: str, seeds: Sequence[int], given: Mapping[str, Any]
 ) -> list[PlannedRow]:
-    """Plan every row before the first one runs; ``given`` is for rows whose model has them.
-
-    Raises:
-        ValueError: a setting that no model has, a class that can't be loaded, or mistakes in all
-            rows.
-    """
-    existing = {*model_names(), *recbole_model_names()}
+    """Plan every row before the first runs; ``ValueError`` if a setting fits none, or all fail."""
+    existing = {*MODELS, *recbole_models()}
     classes = {
         row.model: model_class_of(row.model)
         for row in rows
         if is_file_spec(row.model) or row.model in existing
     }
     refuse_unknown({**suite.settings, **given}, classes.values())
-    planned = []
-    for row in rows:
-        if row.model in classes:
-            planned.append(_plan(suite, row, classes[row.model], dataset, seeds, given))
-        else:
-            planned.append(PlannedRow(row, why_not=f"{NO_MODEL} ({row.model})"))
+    planned = [
+        _plan(suite, row, classes[row.model], dataset, seeds, given)
+        if row.model in classes
+        else PlannedRow(row, why_not=f"{NO_MODEL} ({row.model})")
+        for row in rows
+    ]
     mistakes = [each.why_not for each in planned if each.row.model in classes]
     if mistakes and all(mistakes):  # such as a data set that isn't there
         raise ValueError(mistakes[0])
@@ -77,18 +72,18 @@ def plan_rows(
 
 def language_model_layers(suite: Suite, dataset: str, given: Mapping[str, Any]) -> int | None:
     """Depth of the language model under these settings; None if unknown."""
-    for row in suite.rows:
-        if row.model in model_names() and has_language_model(model_class_of(row.model)):
-            model_class = model_class_of(row.model)
-            settings = row_settings(row._replace(settings={}), model_class, suite, given)
-            try:
-                config = NewsConfig(model_class, dataset, config_dict=settings)
-                source = locate_plm(config["plm"], [Path(config["data_path"])])
-                layers = config["num_hidden_layers"]
-                return plm_size(source).layers if layers is None else layers
-            except (ValueError, OSError):  # each row reports this itself
-                return None
-    return None
+    ours = ((row, model_class_of(row.model)) for row in suite.rows if row.model in MODELS)
+    found = next(((row, each) for row, each in ours if has_language_model(each)), None)
+    if found is None:
+        return None
+    row, model_class = found
+    settings = row_settings(row._replace(settings={}), model_class, suite, given)
+    try:
+        config = NewsConfig(model_class, dataset, config_dict=settings)
+        layers = config["num_hidden_layers"]
+        return plm_size(plm_source(config)).layers if layers is None else layers
+    except (ValueError, OSError):  # each row reports this itself
+        return None
 
 
 def _plan(
@@ -175,7 +170,6 @@ def _mistake(model_class: type, name: str) -> str | None:
 
 @cache
 def _known(model_class: type) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """The settings of a model, and the stages that may override them."""
     return declared_settings(model_class), tuple(stage_yaml_files(model_class))
 
 

@@ -7,7 +7,7 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from recbole_tinynews.benchmark.figures import Plot, Point, Series, column_figure, dot_figure
-from recbole_tinynews.benchmark.intervals import Intervals, Reach
+from recbole_tinynews.benchmark.pair_tests import Intervals, Reach
 from recbole_tinynews.benchmark.result_table import HEADS
 from recbole_tinynews.benchmark.results import SystemResult
 from recbole_tinynews.benchmark.suite import ADDED, Suite
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 _QUALITY = "auc"
 _SIZE, _SPEED = "parameters", "news_per_second"
-_NO_REACH = Reach(0.0, 0.0)
 Architecture = tuple[int | None, float | None]  # layers, parameters
 
 
@@ -36,19 +35,14 @@ def suite_figures(
 
 
 def _quality_against_size(systems: Sequence[SystemResult], intervals: Intervals) -> Figure | None:
-    sizes = {
-        each.row.label: 1e-6 * each.means[_SIZE].value for each in systems if _SIZE in each.means
-    }
+    sizes = {e.row.label: 1e-6 * e.means[_SIZE].value for e in systems if _SIZE in e.means}
     return _against(systems, sizes, intervals, "parameters (millions)", log=False)
 
 
 def _quality_against_speed(systems: Sequence[SystemResult], intervals: Intervals) -> Figure | None:
     speeds = speed_of_architectures(systems)
-    of_systems = {
-        each.row.label: speeds[_architecture(each)]
-        for each in systems
-        if _architecture(each) in speeds
-    }
+    kinds = {each.row.label: _architecture(each) for each in systems}
+    of_systems = {label: speeds[kind] for label, kind in kinds.items() if kind in speeds}
     return _against(systems, of_systems, intervals, "news encoded per second", log=True)
 
 
@@ -117,19 +111,16 @@ def _effect_of_losses(systems: Sequence[SystemResult], intervals: Intervals) -> 
 
 
 def _effect_of_teachers(systems: Sequence[SystemResult], intervals: Intervals) -> Figure | None:
-    """AUC and nDCG@10 over the number of teachers."""
     members = sorted(systems, key=_teachers)
+
+    def points(metric: str) -> list[Point]:
+        return [_point(_teachers(each), each, intervals, metric) for each in members]
+
     plots = [
         Plot(
             "teachers M" if metric == _QUALITY else f"teachers M{_bars(intervals)}",
             _label(metric),
-            [
-                Series(
-                    "Tiny-NewsRec",
-                    [_point(_teachers(each), each, intervals, metric) for each in members],
-                    _of_several_runs(members),
-                )
-            ],
+            [Series("Tiny-NewsRec", points(metric), _of_several_runs(members))],
             whole_x=True,
         )
         for metric in (_QUALITY, "ndcg@10")
@@ -163,7 +154,7 @@ def _families(systems: Sequence[SystemResult]) -> list[tuple[str, list[SystemRes
 
 def _point(x: float, system: SystemResult, intervals: Intervals, metric: str = _QUALITY) -> Point:
     """Mean over seeds in percent, with its interval, if any."""
-    below, above = intervals.of(system.row.label, metric) or _NO_REACH
+    below, above = intervals.of(system.row.label, metric) or Reach(0.0, 0.0)
     value = system.means[metric].value
     return Point(x, 100 * value, 100 * (value - below), 100 * (value + above))
 
@@ -174,7 +165,6 @@ def _of_several_runs(systems: Sequence[SystemResult]) -> bool:
 
 
 def _size_of(system: SystemResult) -> str:
-    """Layers of the served encoder; if unknown, its parameters."""
     size = system.means.get(_SIZE)
     return str(system.row.layers or (f"{size.value / 1e6:.0f}M" if size else ""))
 
@@ -184,7 +174,6 @@ def _teachers(system: SystemResult) -> int:
 
 
 def _bars(intervals: Intervals) -> str:
-    """An explanation of the error bars, if there are any."""
     return f"\nbars: 95 % bootstrap over {intervals.over}" if intervals.reaches else ""
 
 

@@ -34,8 +34,7 @@ def model_class_of(model: str) -> type:
 def _module_of(path: Path) -> object:
     """Import a file under its own name, by which the registry finds the yaml beside it."""
     name = path.stem
-    known = sys.modules.get(name)
-    if known is not None:
+    if (known := sys.modules.get(name)) is not None:
         if getattr(known, "__file__", None) == str(path):
             return known
         raise ValueError(f"{path} has the name of another module, {known}. Rename the file.")

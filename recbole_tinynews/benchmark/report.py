@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
-from recbole_tinynews.benchmark.figures import as_pdf, as_png
+from recbole_tinynews.benchmark.figures import saved
 from recbole_tinynews.benchmark.html_report import as_html
 from recbole_tinynews.benchmark.impression_tables import further_table, slice_tables
 from recbole_tinynews.benchmark.impressions import read_files
-from recbole_tinynews.benchmark.intervals import bootstrap_intervals
 from recbole_tinynews.benchmark.pair_tests import (
+    bootstrap_intervals,
     compare_pairs,
     significance_csv,
     significance_table,
@@ -27,6 +26,8 @@ from recbole_tinynews.benchmark.suite import compared
 from recbole_tinynews.benchmark.table import as_latex, as_markdown, as_narrow_latex
 from recbole_tinynews.files.whole import whole_file, write_text
 from recbole_tinynews.pipeline.training_figure import as_svg
+
+_FIGURES = ("svg", "png", "pdf")
 
 
 def write_report(output: Path, report: Report) -> list[str]:
@@ -54,21 +55,14 @@ def write_report(output: Path, report: Report) -> list[str]:
     svgs = {}
     for name, figure in suite_figures(suite, systems, intervals):
         svgs[name] = as_svg(figure)
-        content = {"svg": svgs[name].encode(), "png": as_png(figure), "pdf": as_pdf(figure)}
-        for kind, as_bytes in content.items():
+        for kind in _FIGURES:
             with whole_file(output / f"{name}.{kind}") as place:
-                place.write_bytes(as_bytes)
+                place.write_bytes(svgs[name].encode() if kind == "svg" else saved(figure, kind))
     texts["report.html"] = as_html(report, table, intervals, tests, slices, further, svgs)
-    written = write_texts(output, texts)
-    figures = [f"{name}.{kind}" for name in svgs for kind in ("svg", "png", "pdf")]
-    return [*written[:-1], *figures, written[-1]]
-
-
-def write_texts(folder: Path, texts: Mapping[str, str]) -> list[str]:
-    """Write texts by file name, and delete files whose text is empty; returns the names written."""
     for name, text in texts.items():
         if text:
-            write_text(folder / name, text)
-        else:
-            (folder / name).unlink(missing_ok=True)
-    return [name for name, text in texts.items() if text]
+            write_text(output / name, text)
+        else:  # of an earlier report
+            (output / name).unlink(missing_ok=True)
+    *written, page = [name for name, text in texts.items() if text]
+    return [*written, *(f"{name}.{kind}" for name in svgs for kind in _FIGURES), page]

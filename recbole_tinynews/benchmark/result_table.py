@@ -60,7 +60,7 @@ def make_table(
         return [
             name,
             *(percent(each.means.get(metric), best[metric]) for metric in METRICS),
-            *(_size(each.means.get(size), size) for size in sizes),
+            *(_amount(each.means.get(size), size) for size in sizes),
             *(_printed((here or there).get(metric), mark) for metric in beside),
         ]
 
@@ -79,7 +79,7 @@ def speed_table(systems: Sequence[SystemResult]) -> Table:
     """Speed, memory and training time of each system."""
     columns = [name for name in SPEED_HEADS if any(name in each.means for each in systems)]
     rows = [
-        [Cell(each.row.label), *(_size(each.means.get(name), name) for name in columns)]
+        [Cell(each.row.label), *(_amount(each.means.get(name), name) for name in columns)]
         for each in systems
         if each.means
     ]
@@ -105,8 +105,7 @@ def cold_table(systems: Sequence[SystemResult]) -> Table:
         "Percent, of those test impressions alone whose clicked news were never clicked in "
         f"training impressions: {' or '.join(f'{count:,.0f}' for count in counts) or 'none'}."
     )
-    without = [each.row.label for each in systems if each.means and each not in known]
-    if without:
+    if without := [each.row.label for each in systems if each.means and each not in known]:
         note += f" Not known of {', '.join(without)}."
     return Table(["System, clicked news cold", *HEADS.values()], [rows], [note])
 
@@ -129,8 +128,7 @@ def budget_table(systems: Sequence[SystemResult], ceilings: Ceilings | None = No
     ]
     if note := _note_of_ceilings(known, ceilings):
         notes.append(note)
-    without = [each.row.label for each in systems if each.means and each not in known]
-    if without:
+    if without := [each.row.label for each in systems if each.means and each not in known]:
         notes.append(f"Not counted: {', '.join(without)}.")
     return Table(["System", *heads], [rows], notes)
 
@@ -158,9 +156,9 @@ def _note_of_ceilings(systems: Sequence[SystemResult], ceilings: Ceilings | None
 def _amount(mean: Mean | None, name: str) -> Cell:
     if mean is None:
         return Cell("")
-    if name.endswith("flops"):
-        return Cell(f"{mean.value / 1e12:,.3g}")
-    return Cell(f"{mean.value:,.0f}")
+    if name == "parameters":
+        return Cell(f"{mean.value / 1e6:.2f}")
+    return Cell(f"{mean.value / 1e12:,.3g}" if name.endswith("flops") else f"{mean.value:,.0f}")
 
 
 def notes_of_data(dataset: str, rows: Sequence[Mapping[str, str]]) -> Iterator[str]:
@@ -192,14 +190,7 @@ def _best(systems: Sequence[SystemResult], metric: str) -> float | None:
     return round(100 * max(values), 2) if len(values) > 1 else None
 
 
-def _size(mean: Mean | None, name: str) -> Cell:
-    if mean is None:
-        return Cell("")
-    return Cell(f"{mean.value / 1e6:.2f}" if name == "parameters" else f"{mean.value:,.0f}")
-
-
 def _printed(figures: Sequence[float] | None, mark: str) -> Cell:
-    """A published value, with its deviation if known."""
     return Cell(" ± ".join(f"{each:.2f}" for each in figures) + mark if figures else "")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean, stdev
@@ -41,10 +42,7 @@ Key = tuple[str, int, str]
 
 
 class ResultsFile:
-    """Rows by system, seed and fingerprint of the settings.
-
-    Changes are written at once. Rows of other settings and of concurrent benchmarks are kept.
-    """
+    """Rows by system, seed and fingerprint, written at once; other benchmarks' rows are kept."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -106,7 +104,6 @@ def _no_formula(cell: Any) -> Any:
 
 
 def _as_given(cell: str) -> str:
-    """Undo ``_no_formula``."""
     return cell[1:] if cell[:1] == "'" and cell[1:].startswith(_FORMULA) else cell
 
 
@@ -145,10 +142,13 @@ def summarise(
     why_not: str = "",
 ) -> SystemResult:
     """Means over the seeds that have results; keeps those of ``files`` that exist."""
-    means = {name: mean_of(map(float, _known(cells, name))) for name in AVERAGED}
+    means = {}
+    for name in AVERAGED:
+        known = [float(of_seed[name]) for of_seed in cells.values() if of_seed[name]]
+        if mean := mean_of(value for value in known if not math.isnan(value)):
+            means[name] = mean
     impressions = {seed: file for seed, file in (files or {}).items() if file.is_file()}
-    known = {name: mean for name, mean in means.items() if mean is not None}
-    return SystemResult(row, known, cells, impressions, why_not)
+    return SystemResult(row, means, cells, impressions, why_not)
 
 
 def mean_of(values: Iterable[float]) -> Mean | None:
@@ -157,10 +157,6 @@ def mean_of(values: Iterable[float]) -> Mean | None:
     if not known:
         return None
     return Mean(fmean(known), stdev(known) if len(known) > 1 else None)
-
-
-def _known(cells: Mapping[int, Mapping[str, str]], name: str) -> list[str]:
-    return [row[name] for row in cells.values() if row[name] not in ("", "nan")]
 
 
 def _cell(value: Any) -> str:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import multiprocessing
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from typing import Any, NamedTuple
 
 from recbole_tinynews.benchmark.worker import MEASURE, TRAIN, Job, work
-from recbole_tinynews.processes.launch import start_method
+from recbole_tinynews.processes.launch import how_it_ended, start_method
 
 TICK = 1.0  # seconds between calls of `watch`
 
@@ -39,15 +38,14 @@ def run_jobs(
     after: Callable[[Outcome], Sequence[Job]],
     watch: Callable[[Progress], None],
 ) -> None:
-    """Run each job in its own process until none is left.
+    """Run each job in its own process until none is left; ``after`` returns follow-up jobs.
 
-    Trainings run in parallel (``side_by_side``), preferring seeds that are not running: systems of
-    one seed share stages and would wait for each other. A measurement runs alone: after its
-    training if ``side_by_side`` is 1, else after all. ``after`` returns follow-up jobs.
+    Trainings run in parallel, preferring seeds that are not running: systems of one seed share
+    stages. A measurement runs alone: after its training if ``side_by_side`` is 1, else after all.
     """
     waiting = list(jobs)
     running: dict[BaseProcess, tuple[Job, float]] = {}
-    with _terminating(running):
+    try:
         while waiting or running:
             while job := _next(waiting, [job for job, _ in running.values()], side_by_side):
                 waiting.remove(job)
@@ -58,6 +56,11 @@ def run_jobs(
                 job, since = running.pop(process)
                 waiting += after(_outcome(job, process, time.monotonic() - since))
         watch(Progress([], []))
+    finally:  # the next benchmark resumes their work
+        for process in running:
+            process.terminate()
+        for process in running:
+            process.join()
 
 
 def _next(waiting: Sequence[Job], running: Sequence[Job], side_by_side: int) -> Job | None:
@@ -85,21 +88,6 @@ def _outcome(job: Job, process: BaseProcess, seconds: float) -> Outcome:
     try:
         answer = json.loads(job.answer.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        code = process.exitcode or 0
-        how = f"was killed by signal {-code}" if code < 0 else f"ended with status {code}"
-        answer = {"error": f"its process {how}"}
+        answer = {"error": f"its process {how_it_ended(process.exitcode or 0)}"}
     job.answer.unlink(missing_ok=True)
-    error = answer.get("error")
-    return Outcome(job, answer.get("cells", {}), error, seconds)
-
-
-@contextmanager
-def _terminating(running: dict[BaseProcess, tuple[Job, float]]) -> Iterator[None]:
-    """Terminate processes that are still running; the next benchmark resumes their work."""
-    try:
-        yield
-    finally:
-        for process in running:
-            process.terminate()
-        for process in running:
-            process.join()
+    return Outcome(job, answer.get("cells", {}), answer.get("error"), seconds)

@@ -23,10 +23,10 @@ class Estimate(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """A system's mean minus another's over ``seeds`` seeds and all impressions.
+    """A system's mean minus another's over seeds and all impressions, with a 95 % interval.
 
-    ``low``, ``high`` (95 %) and ``p`` are from ``seeds_and_users_random``, None with too few seeds;
-    ``fixed_`` ones from ``users_random``. ``p_holm`` is corrected for all pairs.
+    Without prefix: ``seeds_and_users_random``, None with too few seeds; ``fixed_``:
+    ``users_random``; ``holm``: corrected for all pairs.
     """
 
     difference: float
@@ -62,19 +62,12 @@ def compare(
     ]
     tested = iter(holm([each.p for each in both if each]).tolist())
     corrected = holm([each.p for each in fixed]).tolist()
-    return [
-        Comparison(
-            float(values.mean()),
-            len(values),
-            of_both.low if of_both else None,
-            of_both.high if of_both else None,
-            of_both.p if of_both else None,
-            next(tested) if of_both else None,
-            *of_fixed,
-            p_holm,
-        )
-        for values, of_both, of_fixed, p_holm in zip(exact, both, fixed, corrected, strict=True)
-    ]
+    found = []
+    for values, of_both, of_fixed, p_holm in zip(exact, both, fixed, corrected, strict=True):
+        low, high, p = of_both or (None, None, None)
+        random = low, high, p, next(tested) if of_both else None
+        found.append(Comparison(float(values.mean()), len(values), *random, *of_fixed, p_holm))
+    return found
 
 
 def holm(p: Sequence[float] | NDArray[np.floating]) -> NDArray[np.float64]:
@@ -96,22 +89,19 @@ def seeds_and_users_random(
 ) -> Estimate:
     """A t test that generalises to other seeds and other users.
 
-    The squared standard error of the mean is its variance over users, as clusters (Cameron, Gelbach
-    and Miller 2008), plus that over seeds; degrees of freedom are Satterthwaite's (1946). With one
-    impression per user this is min F' of Clark (1973). The variance of the interaction is in both
-    terms and, unlike in Cameron, Gelbach and Miller (2011), not subtracted, so the test is
-    conservative where it is large.
-
-    A percentile bootstrap over three seeds would miss the truth in a quarter of cases where seeds
-    dominate; ``docs/benchmark.md`` compares both under the null hypothesis.
+    The squared standard error is the variance over users, as clusters (Cameron, Gelbach and Miller
+    2008), plus that over seeds; degrees of freedom are Satterthwaite's (1946). With one impression
+    per user this is min F' of Clark (1973). The interaction is in both terms and not subtracted:
+    the test is conservative where it is large. A percentile bootstrap over three seeds would miss
+    the truth in a quarter of cases where seeds dominate (``docs/benchmark.md``).
 
     Shapes:
         differences: ``[seeds, impressions]``, of two systems with the same seed.
         users: ``[impressions]``, numbers from 0 without gaps.
 
     Raises:
-        ValueError: fewer than 2 users, or fewer than 3 seeds: with 2, the test errs up to 13 % of
-            the time.
+        ValueError: fewer than 2 users, or fewer than 3 seeds: with 2, it errs up to 13 % of the
+            time.
     """
     seeds, impressions = differences.shape
     if seeds < FEWEST_SEEDS:

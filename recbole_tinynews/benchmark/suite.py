@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
@@ -12,6 +11,7 @@ from typing import Any, NamedTuple
 from recbole_tinynews.benchmark.recommender_file import is_file_spec
 from recbole_tinynews.paths import packaged_folder
 from recbole_tinynews.settings.literals import read_yaml
+from recbole_tinynews.settings.values import suggest
 
 Pair = tuple[str, str]  # labels of a system and of its comparison
 ADDED = "added"  # group of rows added on the command line
@@ -74,11 +74,7 @@ def suite_names() -> list[str]:
 
 
 def read_suite(name: str, dataset: str, all_layers: int | None = None) -> Suite:
-    """Read a suite, sized for a data set; raises ``ValueError`` for mistakes in its yaml.
-
-    ``name`` may be a yaml file. ``all_layers`` is the depth of the language model; None: as in the
-    suite.
-    """
+    """Read a suite, named or a yaml file, for a data set; ``ValueError`` for mistakes in it."""
     declared = _read(_file_of(name))
     own = _of_dataset(declared, dataset)
     layers = {**declared.get("layers", {}), **own.get("layers", {})}
@@ -116,23 +112,24 @@ def read_suite(name: str, dataset: str, all_layers: int | None = None) -> Suite:
 
 
 def choose(suite: Suite, systems: Sequence[str]) -> tuple[list[Row], list[Row]]:
-    """All rows of the table, and the requested ones; raises ``ValueError`` for an unknown name.
+    """All rows of the table, and those requested by label, model or group (none: all).
 
-    ``systems`` are labels, models or groups; ``+file.py:Class`` adds a row. Without names, all rows
-    of the suite are requested.
+    ``+file.py:Class`` adds a row; raises ``ValueError`` for an unknown name.
     """
-    added = [_added(each) for each in systems if is_file_spec(each)]
+    added = []
+    for spec in filter(is_file_spec, systems):
+        label = spec.rpartition(":")[2]
+        added.append(Row(label, label, spec))
     named = [each for each in systems if not is_file_spec(each)]
     asked = list(suite.rows) if not named else []
     for name in named:
         found = [row for row in suite.rows if name.casefold() in _names(row)]
         if not found:
             known = sorted({known for row in suite.rows for known in (row.label, row.model)})
-            nearest = difflib.get_close_matches(name, known, n=2)
-            hint = f" Did you mean {' or '.join(nearest)}?" if nearest else ""
             raise ValueError(
-                f"Suite {suite.name} has no system {name!r}.{hint} Name labels, models or groups "
-                f"of its rows: {', '.join(row.label for row in suite.rows)}."
+                f"Suite {suite.name} has no system {name!r}.{suggest(name, known)} Name labels, "
+                "models or groups of its rows: "
+                f"{', '.join(row.label for row in suite.rows)}."
             )
         asked += [row for row in found if row not in asked]
     asked = [row for row in suite.rows if row in asked]  # in the suite's order
@@ -153,7 +150,6 @@ def compared(suite: Suite, rows: Sequence[Row]) -> list[Pair]:
 
 
 def _duplicates(rows: Sequence[Row]) -> list[str]:
-    """Labels shared by several rows."""
     return sorted(label for label, times in Counter(row.label for row in rows).items() if times > 1)
 
 
@@ -195,11 +191,6 @@ def _comparisons(
 
 def _names(row: Row) -> set[str]:
     return {row.label.casefold(), row.family.casefold(), row.model.casefold(), row.group.casefold()}
-
-
-def _added(spec: str) -> Row:
-    label = spec.rpartition(":")[2]
-    return Row(label, label, spec)
 
 
 def _folder() -> Path:
@@ -254,14 +245,12 @@ def _ceilings(suite: str, declared: Mapping[str, Any]) -> Mapping[str, Mapping[s
 
 
 def _published(declared: Mapping[str, Any] | None, dataset: str) -> Published:
-    """The published results, if this data set has any."""
     if not declared or not any(fnmatchcase(dataset, each) for each in declared["datasets"]):
         return Published()
     return Published(**read_yaml(_folder() / "published" / f"{declared['file']}.yaml"))
 
 
 def _rows(declared: Mapping[str, Any], layers: Mapping[str, int]) -> Iterator[Row]:
-    """One row per size."""
     _refuse_unknown(f"row {declared.get('label')}", declared, _ROW_KEYS)
     sizes = declared.get("layers", _ALL)
     for size in sizes if isinstance(sizes, list) else [sizes]:
@@ -284,6 +273,5 @@ def _rows(declared: Mapping[str, Any], layers: Mapping[str, int]) -> Iterator[Ro
 
 
 def _refuse_unknown(where: str, given: Mapping[str, Any], known: set[str]) -> None:
-    unknown = sorted(set(given) - known)
-    if unknown:
+    if unknown := sorted(set(given) - known):
         raise ValueError(f"{where} expects some of {', '.join(sorted(known))}, got {unknown}.")

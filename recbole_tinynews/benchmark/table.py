@@ -101,7 +101,6 @@ def _rows(
 
 
 def _latex_rows(table: Table, escape: Callable[[str], str]) -> str:
-    """Head and groups between rules."""
     width = len(table.head)
 
     def write(cells: Sequence[Cell]) -> list[str]:

@@ -41,6 +41,9 @@ def work(job: Job) -> None:
             stream.flush()
             os.dup2(log.fileno(), stream.fileno())
         try:
+            import torch
+
+            torch.set_num_threads(job.threads)
             answer: dict[str, Any] = {"cells": _ACTIONS[job.action](job)}
         except Exception as problem:
             traceback.print_exc()
@@ -57,7 +60,6 @@ def train(job: Job) -> dict[str, Any]:
     from recbole_tinynews.quick_start import run
     from recbole_tinynews.registry import has_language_model
 
-    _use(job.threads)
     with partial_place(job.impressions) as dump:
         settings = {**job.settings, "seed": job.seed, "eval_dump": str(dump)}
         model_class = model_class_of(job.model)
@@ -77,9 +79,7 @@ def train(job: Job) -> dict[str, Any]:
         "parameters": result.get("parameters"),
         # of all its stages, including those trained by another system
         "seconds": round(sum(stage["seconds"] for stage in stages), 1) if stages else None,
-        "environment": ", ".join(
-            f"{name} {value}" for name, value in result.get("environment", {}).items()
-        ),
+        "environment": ", ".join(f"{n} {v}" for n, v in result.get("environment", {}).items()),
         **dict(zip(OWN_BUDGET, (budget.get("own") or {}).values(), strict=False)),
         **dict(zip(TEACHERS_BUDGET, (budget.get("teachers") or {}).values(), strict=False)),
     }
@@ -97,12 +97,14 @@ def _run_in_processes(job: Job, settings: Mapping[str, Any]) -> dict[str, Any]:
 
 def run_as_one_of_several(order: Path) -> None:
     """Execute ``run`` in one of the processes of ``_run_in_processes``."""
+    import torch
+
     from recbole_tinynews.benchmark.recommender_file import model_class_of
     from recbole_tinynews.processes.group import leave, process_group
     from recbole_tinynews.quick_start import run
 
     asked = json.loads(order.read_text(encoding="utf-8"))
-    _use(asked["threads"])
+    torch.set_num_threads(asked["threads"])
     model_class = model_class_of(asked["model"])
     result = run(model_class, asked["dataset"], config_dict=asked["settings"])
     if process_group().first:
@@ -116,17 +118,10 @@ def measure_speed(job: Job) -> dict[str, Any]:
     from recbole_tinynews.benchmark.recommender_file import model_class_of
     from recbole_tinynews.registry import has_language_model
 
-    _use(job.threads)
     model_class = model_class_of(job.model)
     if not has_language_model(model_class):
         return {}
     return measure(model_class, job.dataset, {**job.settings, "seed": job.seed})
-
-
-def _use(threads: int) -> None:
-    import torch
-
-    torch.set_num_threads(threads)
 
 
 _ACTIONS: dict[str, Callable[[Job], dict[str, Any]]] = {TRAIN: train, MEASURE: measure_speed}

@@ -32,15 +32,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ConversionError as error:
         status, message = 1, f"Not converted, nothing written: {error}"
         if isinstance(error, LineError):
-            message += (
-                "\nCorrect the line, or have bad lines dropped and counted with --on-error=skip."
-            )
+            hint = "Correct the line, or have bad lines dropped and counted with --on-error=skip."
+            message += f"\n{hint}"
     except KeyboardInterrupt:
         status = 130
         message = "Interrupted: no incomplete file has its final name; a download will be resumed."
     else:
         print(readable(reports))
-        print(f"wrote {', '.join(_written(reports))} in {time.perf_counter() - begin:.1f} s")
+        flat = [report["flat"] for report in reports if report["flat"] is not None]
+        output = reports[0]["settings"]["output"]
+        written = ", ".join(f"{output}/{each['dataset']}/" for each in (*reports, *flat))
+        print(f"wrote {written} in {time.perf_counter() - begin:.1f} s")
         return 0
     print(message, file=sys.stderr)  # after the progress bars are closed
     return status
@@ -68,7 +70,6 @@ def _flags(arguments: Sequence[str] | None) -> dict[str, Any]:
 def _convert(
     folds: int | None, train: Folders, test: Folders | None, **flags: Any
 ) -> list[dict[str, Any]]:
-    """Convert and return the report of each data set."""
     if folds is None:
         return [convert_news(train, test=test, **flags)]
     tested = () if test is None else paths_of(test)
@@ -82,118 +83,107 @@ def _with_download(
     defaults: dict[str, Any] = {"valid": LAST_DAY}
     if download is not None:
         folder = DEFAULT_FOLDER if download_dir is None else Path(download_dir)
-        defaults = release.download(download, folder, download_url)._asdict()
-        defaults["dataset"] = f"mind-{download}"
+        splits = release.download(download, folder, download_url)
+        defaults = {**splits, "dataset": f"mind-{download}"}
     return flags | {name: value for name, value in defaults.items() if flags[name] is None}
-
-
-def _written(reports: Sequence[dict[str, Any]]) -> list[str]:
-    flat = [report["flat"] for report in reports if report["flat"] is not None]
-    output = reports[0]["settings"]["output"]
-    return [f"{output}/{each['dataset']}/" for each in (*reports, *flat)]
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m recbole_tinynews.convert", description=__doc__, allow_abbrev=False
     )
-    parser.add_argument("--version", action="version", version=VERSION)
+    add = parser.add_argument
+    add("--version", action="version", version=VERSION)
     _add_source(parser)
-    parser.add_argument(
+    add(
         "--train",
         metavar="PLACE",
         action="append",
         help="folder or file in the format; repeat the flag to pool several",
     )
-    parser.add_argument(
+    add(
         "--valid",
         metavar="PLACE|last-day|FRACTION",
         help="another one; or the last calendar day (UTC) or the latest fraction of the training "
         "impressions (default: last-day; with --download=large its dev folder)",
     )
-    parser.add_argument(
+    add(
         "--test",
         metavar="PLACE",
         action="append",
         help="another one, which may be unlabelled; repeat the flag to pool several",
     )
-    parser.add_argument(
+    add(
         "--folds",
         type=int,
         metavar="N",
         help="cross-validation by user over all impressions of --train and --test: writes "
         "NAME-fold1 to NAME-foldN, each tested on the impressions of one group of users",
     )
-    parser.add_argument(
+    add(
         "--dataset",
         metavar="NAME",
         help="name of the data set (default for a download: mind-demo, ...)",
     )
-    parser.add_argument(
-        "--bodies", metavar="FILE", help="tab-separated id, title, body, plain or gzip"
-    )
-    parser.add_argument(
-        "--output", default="dataset", metavar="DIR", help="where DIR/NAME/ goes (%(default)s)"
-    )
-    parser.add_argument(
+    add("--bodies", metavar="FILE", help="tab-separated id, title, body, plain or gzip")
+    add("--output", default="dataset", metavar="DIR", help="where DIR/NAME/ goes (%(default)s)")
+    add(
         "--on-error",
         choices=ON_ERROR,
         default="stop",
         help="on a bad line: stop, or skip and count it (default: %(default)s)",
     )
-    parser.add_argument(
+    add(
         "--layout",
         choices=LAYOUTS,
         default="impression",
         help="interaction: also write NAME-flat, a row per candidate, for stock RecBole",
     )
-    parser.add_argument(
+    add(
         "--check-leaks",
         action="store_true",
         help="also count clicks that the history gives away, and impressions shared by splits",
     )
-    parser.add_argument(
+    add(
         "--download",
         choices=RELEASES,
         help="download (if needed) and convert this release of MIND, with dev as the test set "
         "(large: dev for validation, and the unlabelled test set)",
     )
-    parser.add_argument(
-        "--download-dir", metavar="DIR", help=f"where downloads are kept ({DEFAULT_FOLDER})"
-    )
-    parser.add_argument("--download-url", metavar="URL", help="a mirror to download from")
+    add("--download-dir", metavar="DIR", help=f"where downloads are kept ({DEFAULT_FOLDER})")
+    add("--download-url", metavar="URL", help="a mirror to download from")
     return parser
 
 
 def _add_source(parser: argparse.ArgumentParser) -> None:
-    defaults = Source()
-    parser.add_argument(
+    add, defaults = parser.add_argument, Source()
+    add(
         "--format",
         default=defaults.format,
         choices=READERS,
         help="input format; " + "; ".join(f"{name}: {r.expects}" for name, r in READERS.items()),
     )
-    parser.add_argument(
+    add(
         "--columns",
         type=_columns,
         metavar="ROLE=NAME,...",
         help="table: columns by role, where the names differ",
     )
-    parser.add_argument(
+    add(
         "--news",
         metavar="FILE",
         action="append",
         default=[],
         help="table: file of articles; xmind: their translation; may be repeated",
     )
-    parser.add_argument(
+    add(
         "--sampled",
         type=int,
         default=defaults.sampled,
         metavar="N",
         help="candidates to sample for a click without any (default: %(default)s)",
     )
-    parser.add_argument(
+    add(
         "--seed",
         type=int,
         default=defaults.seed,

@@ -67,8 +67,7 @@ def _members(
                 f"{archive}: expected files of MIND, got {problem}: {quoted(member.filename)}. "
                 "Nothing was unpacked; don't use this archive."
             )
-    missing = [name for name in wanted if name not in members]
-    if missing:
+    if missing := [name for name in wanted if name not in members]:
         raise ConversionError(
             f"{archive}: expected {' and '.join(wanted)}, found no {' and no '.join(missing)}."
         )

@@ -50,10 +50,7 @@ def impression_row(impression: Impression) -> str:
 
 
 def write_items(path: Path, news: Sequence[News], bodies: Mapping[str, bytes] | None) -> int:
-    r"""Write an ``.item``; return how many texts had ``\t``, ``\n`` or ``\r`` replaced by spaces.
-
-    The columns of bodies and of publication times are written only where these are known.
-    """
+    r"""Write an ``.item``, with the known columns; return how many texts had tabs or line ends."""
     changed = 0
     timed = any(record.published for record in news)
     columns = (*ITEM, *([] if bodies is None else [BODY]), *([PUBLISHED] if timed else []))

@@ -1,29 +1,91 @@
-"""News articles merged by id across all inputs."""
+"""News articles, and their bodies, merged by id across all inputs."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from recbole_tinynews.convert.bodies import Bodies, Place
 from recbole_tinynews.convert.errors import (
     EXAMPLES,
+    Column,
     ConversionError,
     LineError,
     OnBadLine,
     quoted,
 )
+from recbole_tinynews.convert.readers.cells import id_of
 from recbole_tinynews.convert.readers.reader import Reader
-from recbole_tinynews.convert.readers.rows import parsed
+from recbole_tinynews.convert.readers.rows import parsed, read_rows
 from recbole_tinynews.convert.records import News, NewsRow
+
+BODY_COLUMNS = ("id", "title", "body")  # tab-separated, no header
+
+
+class Place(NamedTuple):
+    """The file and line of a record."""
+
+    path: Path
+    line: int
+
+
+class Bodies:
+    """Bodies by news id, as UTF-8: one curly quote doubles the memory of a ``str``."""
+
+    def __init__(self) -> None:
+        self.texts: dict[str, bytes] = {}
+        self.rows = 0
+        self.repeated = 0
+        self.without_news: set[str] = set()
+        self._places: dict[str, Place] = {}
+
+    def keep(self, news_id: str, body: str, place: Place) -> None:
+        """Add a body that passed ``expect_same``."""
+        self.repeated += news_id in self.texts
+        self.rows += 1
+        self._places.setdefault(news_id, place)
+        self.texts.setdefault(news_id, body.encode())
+
+    def of(self, news_id: str) -> str:
+        """The body of an article, '' if unknown."""
+        return self.texts.get(news_id, b"").decode()
+
+    def expect_same(self, news_id: str, body: str, place: Place, column: Column) -> None:
+        """Raise ``LineError`` if the article already has a different body."""
+        if self.texts.get(news_id, encoded := body.encode()) != encoded:
+            first = self._places[news_id]
+            same_file = first.path == place.path
+            where = f"line {first.line}" if same_file else f"{first.path}:{first.line}"
+            raise LineError(
+                "duplicate body with different text",
+                f"expected the body that {news_id} has in {where}, got {quoted(body)}.",
+                column,
+            )
+
+    def read(self, path: Path, wanted: Iterable[str], on_bad_line: OnBadLine) -> None:
+        """Read bodies of the wanted news from a file of ids, titles and bodies, maybe gzip."""
+        wanted = set(wanted)
+
+        def add(line: int, fields: list[str]) -> None:
+            news_id, _, body = id_of(fields[0], column=1), *fields[1:]
+            if news_id in wanted:
+                self.expect_same(news_id, body, Place(path, line), column=3)
+                self.keep(news_id, body, Place(path, line))
+            else:
+                self.without_news.add(news_id)
+                self.rows += 1
+
+        for _ in parsed(path, read_rows(path, BODY_COLUMNS, on_bad_line), add, on_bad_line):
+            pass
+        if not self.rows:
+            raise ConversionError(f"{path}: expected bodies, got no line that can be used.")
 
 
 class Catalogue:
     """News by id, in order of first occurrence; the first row of an id is kept.
 
-    Repeated rows are counted. They may differ in white space, and empty fields are filled from
-    them; any other difference is a :class:`LineError` that names both places. In formats with
-    articles in each click it counts as an edit instead.
+    Repeated rows may differ in white space, and fill empty fields; any other difference is a
+    :class:`LineError` or, in formats with articles in each click, counted as an edit.
     """
 
     def __init__(self, reader: Reader) -> None:
@@ -38,7 +100,7 @@ class Catalogue:
         self._reader = reader
         self._places: dict[str, Place] = {}
 
-    def read(self, path: Path, on_bad_line: OnBadLine) -> None:
+    def read(self, path: Path) -> None:
         """Add the articles of a file."""
 
         def add(line: int, content: Any) -> bool:
@@ -47,8 +109,8 @@ class Catalogue:
                 self._add(row, Place(path, line))
             return row is not None
 
-        rows = self._reader.news_rows(path, on_bad_line)
-        self.rows[path] = sum(parsed(path, rows, add, on_bad_line))
+        rows = self._reader.news_rows(path)
+        self.rows[path] = sum(parsed(path, rows, add, self._reader.on_bad_line))
         if not self.rows[path]:
             raise ConversionError(f"{path}: expected news, got no line that can be used.")
 
@@ -99,12 +161,8 @@ class Catalogue:
                     f"{quoted(old)}, got {quoted(new)}.",
                     self._reader.news_columns[column - 1],
                 )
-        if _filled(known) != _filled(news):
+        if [*map(bool, map(str.strip, known))] != [*map(bool, map(str.strip, news))]:
             self.repeated_with_empty_fields += 1
             self.news[news.news_id] = known.filled_from(news)
         else:
             self.repeated_with_other_white_space += 1
-
-
-def _filled(news: News) -> list[bool]:
-    return [bool(field.strip()) for field in news]

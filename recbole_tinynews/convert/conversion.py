@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from logging import getLogger
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,17 +16,15 @@ from recbole_tinynews.convert.atomic import (
     open_atomic,
     write_items,
 )
-from recbole_tinynews.convert.bodies import Bodies
-from recbole_tinynews.convert.catalogue import Catalogue
-from recbole_tinynews.convert.errors import ConversionError, OnBadLine, SkippedLines, stop
+from recbole_tinynews.convert.catalogue import Bodies, Catalogue
+from recbole_tinynews.convert.errors import EXAMPLES, ConversionError, SkippedLines
 from recbole_tinynews.convert.flat import SUFFIX, write_flat_interactions, write_flat_items
 from recbole_tinynews.convert.leaks import check_order, find_leaks, find_overlaps, overlap_notes
 from recbole_tinynews.convert.options import LAST_DAY, Options, checked
-from recbole_tinynews.convert.pooling import read_places
 from recbole_tinynews.convert.readers import READERS
-from recbole_tinynews.convert.readers.reader import Source
-from recbole_tinynews.convert.records import News
-from recbole_tinynews.convert.report import bodies_summary, news_summary, without_news_summary
+from recbole_tinynews.convert.readers.reader import Reader, Source
+from recbole_tinynews.convert.records import Impression, News
+from recbole_tinynews.convert.report import bodies_summary, news_summary
 from recbole_tinynews.convert.split import cut_rows, latest
 from recbole_tinynews.convert.staging import staged
 from recbole_tinynews.convert.tally import Part, Tally
@@ -103,22 +101,18 @@ class Conversion:
     """Steps of a conversion, in a staging folder; subclasses assign impressions to data sets."""
 
     def __init__(self, settings: Options, staging: Path) -> None:
-        self.settings = settings
-        self.staging = staging
+        self.settings, self.staging = settings, staging
         self.skipped = SkippedLines()
-        self.on_bad_line: OnBadLine = self.skipped if settings.on_error == "skip" else stop
         self.reader = READERS[settings.source.format](settings.source)
+        if settings.on_error == "skip":
+            self.reader.on_bad_line = self.skipped
         self.catalogue = Catalogue(self.reader)
         self.candidate_ids: set[str] = set()
         self.history_ids: set[str] = set()
 
     @classmethod
     def write(cls, options: Options) -> list[dict[str, Any]]:
-        """Validate the options, write all data sets or none, and return their reports.
-
-        Raises:
-            ConversionError: invalid settings or input, or a full disk.
-        """
+        """Validate the options, write all data sets or none, and return their reports."""
         settings = checked(options)
         try:
             with staged(settings.output, settings.written) as staging:
@@ -131,22 +125,17 @@ class Conversion:
     def write_impressions(self) -> list[Written]:
         """Write the ``.inter`` files of all data sets."""
         settings = self.settings
-        tallies = {
-            split: self.write_rows(
-                self.file(settings.dataset, f"{split}.inter"), places, split != "test"
-            )
+        files = {s: self.file(settings.dataset, f"{s}.inter") for s in ("train", "valid", "test")}
+        parts = {
+            split: Part(self.write_rows(files[split], places, split != "test"))
             for split, places in settings.places.items()
         }
-        parts = {split: Part(tally) for split, tally in tallies.items()}
         if not isinstance(settings.valid, Path):
-            tally = tallies["train"]
+            tally = parts["train"].tally
             into_valid = latest(tally.timestamps, settings.valid)
-            train, valid = (
-                self.file(settings.dataset, f"{split}.inter") for split in ("train", "valid")
-            )
-            cut_rows(train, valid, into_valid)
+            cut_rows(files["train"], files["valid"], into_valid)
             parts |= {"train": Part(tally, ~into_valid), "valid": Part(tally, into_valid)}
-        parts = {split: parts[split] for split in ("train", "valid", "test") if split in parts}
+        parts = {split: parts[split] for split in files if split in parts}
         check_order(parts)
         return [Written(settings.dataset, parts)]
 
@@ -155,7 +144,7 @@ class Conversion:
         tally = Tally()
         with open_atomic(inter) as file:
             file.write(f"{INTER_HEADER}\n")
-            for impression in read_places(self.reader, places, self.on_bad_line, labels_required):
+            for impression in read_places(self.reader, places, labels_required):
                 tally.add(impression)
                 file.write(impression_row(impression))
         self.candidate_ids |= tally.candidate_ids
@@ -170,39 +159,28 @@ class Conversion:
         places = [place for each in self.settings.places.values() for place in each]
         files = [file for place in places for file in self.reader.news_files(place)]
         for file in dict.fromkeys(files):  # splits may share files of articles
-            self.catalogue.read(file, self.on_bad_line)
-        self._check_bodies()
-        written = self.write_impressions()
-        known = self.catalogue.news
-        missing = sorted((self.candidate_ids | self.history_ids) - known.keys())
-        items = [*known.values(), *(News(news_id) for news_id in missing)]
-        bodies = self._read_bodies(items)
-        return [self._complete(each, items, missing, bodies) for each in written]
-
-    def _check_bodies(self) -> None:
-        """Check that bodies have one source, before the long reading of impressions."""
+            self.catalogue.read(file)
         if self.settings.bodies is not None and self.catalogue.bodies.rows:
             raise ConversionError(
                 f"--bodies={self.settings.bodies}: expected articles without bodies, and those of "
                 f"--format={self.settings.source.format} have them. Leave --bodies out."
             )
-
-    def _read_bodies(self, items: list[News]) -> Bodies | None:
-        if self.settings.bodies is None:
-            known = self.catalogue.bodies
-            return known if known.rows else None
-        bodies = Bodies()
-        bodies.read(self.settings.bodies, (item.news_id for item in items), self.on_bad_line)
-        return bodies
+        written = self.write_impressions()
+        known = self.catalogue.news
+        missing = sorted((self.candidate_ids | self.history_ids) - known.keys())
+        items = [*known.values(), *(News(news_id) for news_id in missing)]
+        bodies = self.catalogue.bodies
+        if self.settings.bodies is not None:
+            wanted = (item.news_id for item in items)
+            bodies.read(self.settings.bodies, wanted, self.reader.on_bad_line)
+        return [self._complete(each, items, missing, bodies) for each in written]
 
     def _complete(
-        self, written: Written, items: list[News], missing: list[str], bodies: Bodies | None
+        self, written: Written, items: list[News], missing: list[str], bodies: Bodies
     ) -> dict[str, Any]:
-        """Write everything but the impressions; return the report."""
         dataset = written.dataset
-        texts_changed = write_items(
-            self.file(dataset, "item"), items, None if bodies is None else bodies.texts
-        )
+        texts = bodies.texts if bodies.rows else None
+        texts_changed = write_items(self.file(dataset, "item"), items, texts)
         report = {
             "format": ATOMIC_FORMAT,
             "dataset": dataset,
@@ -213,10 +191,13 @@ class Conversion:
             "impressions": {split: part.summary() for split, part in written.parts.items()},
             "items": len(items),
             "news": news_summary(self.catalogue),
-            "ids_without_news_row": without_news_summary(
-                missing, self.candidate_ids, self.history_ids
-            ),
-            "bodies": None if bodies is None else bodies_summary(bodies, len(items)),
+            "ids_without_news_row": {
+                "ids": len(missing),
+                "among_candidates": len(self.candidate_ids.intersection(missing)),
+                "among_histories": len(self.history_ids.intersection(missing)),
+                "examples": missing[:EXAMPLES],
+            },
+            "bodies": bodies_summary(bodies, len(items)) if bodies.rows else None,
             "texts_changed": texts_changed,
             "skipped_lines": self.skipped.summary(),
             "flat": self._write_flat(written, items),
@@ -249,3 +230,31 @@ class Conversion:
                 if part.labelled  # flat rows need labels
             },
         }
+
+
+def read_places(
+    reader: Reader, places: Sequence[Path], labels_required: bool
+) -> Iterator[Impression]:
+    """Impressions of all places, with unique ids; ``ConversionError`` if places share one."""
+    shown: dict[str, tuple[str, int]] = {}  # id -> (user, time), if there are several places
+    for number, place in enumerate(places, 1):
+        path = reader.impressions_file(place)
+        found = False
+        for impression in reader.read_impressions(place, labels_required):
+            found = True
+            if len(places) == 1 or impression.impression_id == reader.shared_id:
+                yield impression
+                continue
+            given, user, timestamp, *_ = impression
+            if shown.get(given) == (user, timestamp):
+                raise ConversionError(
+                    f"{path}: expected impressions that no earlier folder has, got {given} of "
+                    f"{user} at the same time again. Give only one of two folders that overlap."
+                )
+            unique = given
+            while unique in shown:
+                unique += f"/{number}"
+            shown[unique] = user, timestamp
+            yield impression._replace(impression_id=unique)
+        if not found:
+            raise ConversionError(f"{path}: expected impressions, got no line that can be used.")

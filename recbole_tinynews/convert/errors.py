@@ -22,9 +22,7 @@ class LineError(ConversionError):
 
     def __init__(self, kind: str, message: str, column: Column | None = None) -> None:
         super().__init__(message)
-        self.kind = kind
-        self.message = message
-        self.column = column
+        self.kind, self.message, self.column = kind, message, column
         self.path: Path | None = None
         self.line: int | None = None
         self.lines = 1  # more for a run of equal lines

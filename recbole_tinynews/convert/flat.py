@@ -1,7 +1,6 @@
 """Flat interactions for stock RecBole: one row per candidate.
 
-Stock RecBole parses quotes, reads words such as ``NA`` as missing, and on pandas 3 corrupts missing
-tokens: empty categories become ``unknown``, and ids that it would misread are refused.
+Stock RecBole parses quotes, reads words such as ``NA`` as missing, and fails on missing tokens.
 """
 
 from __future__ import annotations
@@ -32,8 +31,8 @@ def write_flat_items(path: Path, news: Iterable[News]) -> None:
         file.write(f"{header(FLAT_ITEM)}\n")
         for record in news:
             _check(record.news_id)
-            cells = (record.news_id, _category(record.category), _category(record.subcategory))
-            file.write("\t".join(cells) + "\n")
+            categories = _category(record.category), _category(record.subcategory)
+            file.write("\t".join((record.news_id, *categories)) + "\n")
 
 
 def write_flat_interactions(inter: Path, path: Path) -> int:
@@ -44,13 +43,9 @@ def write_flat_interactions(inter: Path, path: Path) -> int:
         for _, user, timestamp, _, candidates, labels in read_inter(inter):
             _check(user)
             ids = candidates.split(" ")
-            file.write(
-                "".join(
-                    [
-                        f"{user}\t{item}\t{label}\t{timestamp}\n"
-                        for item, label in zip(ids, labels.split(" "), strict=True)
-                    ]
-                )
+            file.writelines(
+                f"{user}\t{item}\t{label}\t{timestamp}\n"
+                for item, label in zip(ids, labels.split(" "), strict=True)
             )
             rows += len(ids)
     return rows

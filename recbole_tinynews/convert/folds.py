@@ -41,10 +41,9 @@ def convert_folds(
     """Convert news and clicks into the folds of a cross-validation by user; return their reports.
 
     Writes ``output/<dataset>-fold1/`` to ``-fold<folds>/``, all or none. Each fold tests all
-    impressions of one group of users. Of the others' impressions, the last day or latest fraction
-    (``valid``) is for validation and the rest for training, which thus includes later impressions
-    than those tested. ``folders`` are pooled and must be fully labelled; other arguments are those
-    of ``convert_news``.
+    impressions of one group of users; of the others' impressions, the last day or latest fraction
+    (``valid``) is for validation and the rest, later ones too, for training. ``folders`` are pooled
+    and fully labelled; other arguments are those of ``convert_news``.
 
     Raises:
         ConversionError: invalid settings or input, or a full disk; nothing was written.
@@ -84,10 +83,8 @@ class _FoldedConversion(Conversion):
             valid = np.zeros(len(users), dtype=bool)
             valid[rest] = latest(tally.timestamps[rest], kept)
             masks = {"train": ~(test | valid), "valid": valid, "test": test}
-            copy_rows(
-                pooled,
-                {self.file(dataset, f"{split}.inter"): mask for split, mask in masks.items()},
-            )
+            copies = {self.file(dataset, f"{split}.inter"): m for split, m in masks.items()}
+            copy_rows(pooled, copies)
             tested = len({user for user, one in zip(users, test.tolist(), strict=True) if one})
             fold = {
                 "number": number + 1,
@@ -102,13 +99,7 @@ class _FoldedConversion(Conversion):
 
 
 def groups_of(users: Sequence[str], groups: int) -> NDArray[np.int64]:
-    """The group of each impression's user, from 0: ``[impressions]``.
-
-    Group sizes differ by at most one user, and do not depend on the order of impressions or a seed.
-
-    Raises:
-        ConversionError: there are fewer users than groups.
-    """
+    """The group of each impression's user, from 0, whatever their order: ``[impressions]``."""
     distinct = sorted(set(users), key=lambda user: sha256(user.encode()).digest())
     if len(distinct) < groups:
         raise ConversionError(

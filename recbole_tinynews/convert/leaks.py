@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from itertools import combinations, compress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -40,11 +40,7 @@ def check_order(parts: Mapping[str, Part]) -> None:
 def find_overlaps(
     parts: Mapping[str, Part], files: Mapping[str, Path], in_time: bool
 ) -> dict[str, dict[str, Any]]:
-    """Report section on impressions shared with an earlier split or, ``in_time``, before its end.
-
-    Impressions are equal if user, time and candidate set are: MIND shuffles candidates, and a test
-    set may be unlabelled. Zeros are omitted.
-    """
+    """Report section on impressions that an earlier split has or, ``in_time``, that precede it."""
     overlaps: dict[str, dict[str, Any]] = {}
     for early, late in combinations(parts, 2):
         ours, theirs = parts[late], parts[early]
@@ -124,11 +120,9 @@ def _read(path: Path) -> _Split:
 
 def _examples(path: Path, mask: NDArray[np.bool_]) -> list[str]:
     """The first impressions in a file that a mask, ``[impressions]``, selects."""
-    wanted: Iterable[int] = np.flatnonzero(mask)[:EXAMPLES].tolist()
-    found, rows = [], enumerate(read_inter(path))
-    for number in wanted:
-        found.append(next(_named(row) for place, row in rows if place == number))
-    return found
+    wanted = np.flatnonzero(mask)[:EXAMPLES].tolist()
+    rows = enumerate(read_inter(path))
+    return [next(_named(row) for place, row in rows if place == number) for number in wanted]
 
 
 def _named(row: InterRow) -> str:

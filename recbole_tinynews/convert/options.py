@@ -58,25 +58,17 @@ class Options(NamedTuple):
 
     def as_given(self) -> dict[str, Any]:
         """Report section on settings that affect the files."""
-        given = {
+        given: dict[str, Any] = {
             name: str(value) if isinstance(value, Path) else value
             for name, value in self._asdict().items()
             if name not in ("check_leaks", "source") and not (name == "folds" and value is None)
         }
-        return {
-            **given,
-            "train": _shown(self.train),
-            "test": _shown(self.test),
-            **self._of_source(),
-        }
-
-    def _of_source(self) -> dict[str, Any]:
-        """The source options that the format uses; none for MIND."""
+        given |= {"train": _shown(self.train), "test": _shown(self.test)}
         if self.source.format == "mind":
-            return {}
+            return given
+        of_source = self.source._asdict() | {"news": list(map(str, self.source.news))}
         used = {"format", *READERS[self.source.format].options}
-        given = {name: value for name, value in self.source._asdict().items() if name in used}
-        return given | ({"news": list(map(str, self.source.news))} if "news" in used else {})
+        return given | {name: value for name, value in of_source.items() if name in used}
 
 
 def _shown(places: tuple[Path, ...]) -> str | list[str] | None:
@@ -85,11 +77,7 @@ def _shown(places: tuple[Path, ...]) -> str | list[str] | None:
 
 
 def checked(settings: Options) -> Options:
-    """The options, validated, with ``valid`` parsed into a fraction or a path.
-
-    Raises:
-        ConversionError: one or more settings are invalid; all are listed.
-    """
+    """The options with ``valid`` parsed; ``ConversionError`` lists all that are invalid."""
     problems = [
         f"--{name}={quoted(str(value))}: expected a path, got a NUL byte in it."
         for name, given in settings._asdict().items()

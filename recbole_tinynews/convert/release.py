@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import yaml
 
@@ -27,20 +27,11 @@ _BLOCK = 1 << 16  # bytes; a broken connection loses the last block
 _TRANSIENT = (408, 416, 429)  # 4xx that may succeed later, or without Range
 
 
-class Splits(NamedTuple):
-    """Default inputs for converting a release."""
-
-    train: Path
-    valid: str | Path
-    test: Path
-
-
-def download(release: str, folder: Path, base_url: str | None = None) -> Splits:
-    """Download and unpack a release into ``folder``, unless it exists there.
+def download(release: str, folder: Path, base_url: str | None = None) -> dict[str, str | Path]:
+    """Download and unpack a release, unless it is there; its default splits.
 
     Raises:
-        ConversionError: pooch is missing, or an archive is unavailable, not the expected one,
-            damaged or malicious.
+        ConversionError: an archive is unavailable, another one, damaged or malicious.
     """
     known = _known()
     base_url = base_url or known["base_url"]
@@ -60,8 +51,8 @@ def download(release: str, folder: Path, base_url: str | None = None) -> Splits:
             f"--download-dir={folder}: expected a folder that can be written to, got: {error}."
         ) from error
     if "test" in parts:
-        return Splits(parts["train"], parts["dev"], parts["test"])
-    return Splits(parts["train"], LAST_DAY, parts["dev"])
+        return {"train": parts["train"], "valid": parts["dev"], "test": parts["test"]}
+    return {"train": parts["train"], "valid": LAST_DAY, "test": parts["dev"]}
 
 
 def _known() -> dict[str, Any]:
@@ -84,11 +75,7 @@ def _unpacked(entry: dict[str, Any], folder: Path, base_url: str) -> Path:
 
 
 def fetch(file: Path, base_url: str, size: int | None = None, sha256: str | None = None) -> str:
-    """Download ``base_url/NAME`` to ``file`` unless it is there intact; return its SHA-256.
-
-    Raises:
-        ConversionError: the download fails, size or SHA-256 differ, or pooch is missing.
-    """
+    """Download ``base_url/NAME`` to ``file`` unless it is there intact; return its SHA-256."""
     try:
         import pooch
     except ModuleNotFoundError as error:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from recbole_tinynews.convert.bodies import Bodies
-from recbole_tinynews.convert.catalogue import Catalogue
+from recbole_tinynews.convert.catalogue import Bodies, Catalogue
 from recbole_tinynews.convert.errors import EXAMPLES
 from recbole_tinynews.convert.leaks import leak_notes
 
@@ -34,18 +33,6 @@ def news_summary(catalogue: Catalogue) -> dict[str, Any]:
         "empty_abstracts": sum(not record.abstract.strip() for record in news),
         "empty_categories": sum(not record.category.strip() for record in news),
         "empty_subcategories": sum(not record.subcategory.strip() for record in news),
-    }
-
-
-def without_news_summary(
-    missing: Sequence[str], candidate_ids: set[str], history_ids: set[str]
-) -> dict[str, Any]:
-    """Report section on ids without an article."""
-    return {
-        "ids": len(missing),
-        "among_candidates": sum(news_id in candidate_ids for news_id in missing),
-        "among_histories": sum(news_id in history_ids for news_id in missing),
-        "examples": list(missing[:EXAMPLES]),
     }
 
 
@@ -87,19 +74,17 @@ def _of_one_data_set(report: dict[str, Any]) -> Iterator[str]:
 
 def _of_the_news(report: dict[str, Any]) -> Iterator[str]:
     yield f" news: {report['news']['distinct']:,}, {report['items']:,} items"
+    repeated = report["news"]["repeated_with_empty_fields_of_one_filled"]
     notes = {
-        "repeats with a field that is empty in one row, filled from the other": report["news"][
-            "repeated_with_empty_fields_of_one_filled"
-        ],
+        "repeats with a field that is empty in one row, filled from the other": repeated,
         "ids without a news row, kept with empty text": report["ids_without_news_row"]["ids"],
         "empty titles": report["news"]["empty_titles"],
         "texts with a tab or line end inside, now a space": report["texts_changed"],
         "bad lines dropped": report["skipped_lines"]["total"],
     }
     if drawn := report.get("sampled_candidates"):
-        notes["impressions with sampled candidates, which are not what was shown"] = drawn[
-            "impressions"
-        ]
+        what = "impressions with sampled candidates, which are not what was shown"
+        notes[what] = drawn["impressions"]
     if report["bodies"] is not None:
         notes["items without body"] = report["bodies"]["items_without_body"]
     for (section, name), what in _OF_FORMATS.items():

@@ -23,8 +23,8 @@ _KINDS = ("valid.inter", "test.inter", "item", "train.inter", "report.json")
 def staged(output: Path, datasets: Sequence[str]) -> Iterator[Path]:
     """A temporary folder with one subfolder per data set, published to ``output`` on success.
 
-    Publishing replaces all files of an earlier conversion. Leftovers of killed conversions of the
-    same data sets are removed with a warning.
+    Replaces all files of an earlier conversion, and removes leftovers of killed ones with a
+    warning.
 
     Raises:
         ConversionError: ``output`` is not writable, or another process writes the same data set.
@@ -41,7 +41,8 @@ def staged(output: Path, datasets: Sequence[str]) -> Iterator[Path]:
         yield staging
         with _signals_wait():
             for dataset in datasets:  # first, so that old and new files or folds never mix
-                _withdraw(output / dataset)
+                for kind in reversed(_KINDS):
+                    (output / dataset / f"{dataset}.{kind}").unlink(missing_ok=True)
             for dataset in datasets:
                 _publish(staging / dataset, output / dataset)
 
@@ -109,11 +110,6 @@ def _signals_wait() -> Iterator[None]:
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
         if arrived:
             signal.raise_signal(arrived[0])
-
-
-def _withdraw(target: Path) -> None:
-    for kind in reversed(_KINDS):
-        (target / f"{target.name}.{kind}").unlink(missing_ok=True)
 
 
 def _publish(staging: Path, target: Path) -> None:

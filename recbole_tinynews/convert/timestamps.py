@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from contextlib import suppress
 from datetime import date, datetime, timezone
 from functools import cache
 from typing import Any
@@ -67,10 +68,8 @@ def published_of(cell: Any, column: Column) -> str:
 
 def _parse(text: str) -> float | None:
     for parse in (_number, utc_seconds, _iso):
-        try:
+        with suppress(ValueError, OverflowError):
             return parse(text)
-        except (ValueError, OverflowError):
-            continue
     return None
 
 

@@ -24,8 +24,7 @@ from recbole_tinynews.data.fields import (
 )
 from recbole_tinynews.data.impressions import ArticleFacts, Impressions, clicks_of
 from recbole_tinynews.data.negatives import ImpressionNegatives, random_bits
-from recbole_tinynews.processes.group import ALONE, Group
-from recbole_tinynews.processes.sharding import shard_slice
+from recbole_tinynews.processes.group import ALONE, Group, shard_slice
 from recbole_tinynews.settings.protocol import Settings
 
 ORDER_DRAW = -1  # negatives use draws from 0

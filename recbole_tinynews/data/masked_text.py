@@ -19,7 +19,7 @@ from recbole_tinynews.data.news_text import tokenise
 from recbole_tinynews.data.training_data import TaskNews
 from recbole_tinynews.files.array_cache import content_key
 from recbole_tinynews.files.columns import ABSTRACT, TITLE
-from recbole_tinynews.processes.sharding import shard
+from recbole_tinynews.processes.group import shard
 from recbole_tinynews.settings.protocol import Settings
 
 if TYPE_CHECKING:

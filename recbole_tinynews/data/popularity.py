@@ -20,8 +20,8 @@ from recbole_tinynews.data.atomic_files import concatenate
 from recbole_tinynews.data.impressions import UNLABELLED, CandidateFeatures, Impressions
 from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.files.array_cache import Arrays, cached_arrays, content_key
+from recbole_tinynews.settings.names import FINETUNE_TEACHER
 from recbole_tinynews.settings.protocol import Settings
-from recbole_tinynews.settings.stage_names import FINETUNE_TEACHER
 
 CACHE_FORMAT = "popularity 1"  # raise it when the meaning of the cached arrays changes
 HOUR = 3600  # seconds

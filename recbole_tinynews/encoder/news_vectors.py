@@ -21,9 +21,8 @@ from recbole_tinynews.encoder.device import on_device
 from recbole_tinynews.encoder.packing import Pack, packs
 from recbole_tinynews.encoder.planning import EncodingPlan
 from recbole_tinynews.files.array_cache import content_key
-from recbole_tinynews.processes.gather import gather_rows
+from recbole_tinynews.processes.gather import gather_rows, shared_arrays
 from recbole_tinynews.processes.group import process_group
-from recbole_tinynews.processes.shared_arrays import shared_arrays
 
 # small packs encode few unneeded texts, and still keep a CPU busy
 LOOK_UP_TOKENS = 128

@@ -19,8 +19,7 @@ from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.encoder.device import on_device
 from recbole_tinynews.encoder.packing import Pack, PackedTexts, packs, shortest_first
 from recbole_tinynews.processes.gather import gather_rows
-from recbole_tinynews.processes.group import ALONE, Group
-from recbole_tinynews.processes.sharding import shard
+from recbole_tinynews.processes.group import ALONE, Group, shard
 
 
 class PlannedPack(NamedTuple):

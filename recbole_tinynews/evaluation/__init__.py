@@ -1,3 +1,1 @@
 """Per-impression metrics, and their adapters for RecBole."""
-
-from __future__ import annotations

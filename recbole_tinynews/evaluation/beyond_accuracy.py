@@ -1,7 +1,4 @@
-"""Metrics of the first k articles, clicked or not, one value per impression, NaN if undefined.
-
-Articles of an unknown category are left out of category metrics.
-"""
+"""Metrics of the first k articles, clicked or not, one value per impression, NaN if undefined."""
 
 from __future__ import annotations
 
@@ -73,10 +70,7 @@ def rank_articles(
 
 
 def diversity(articles: RankedArticles, k: int) -> NDArray[np.float64]:
-    """Share of pairs of different categories among the first k (Smyth and McClave 2001).
-
-    NaN where fewer than two of the first k have a known category.
-    """
+    """Share of pairs of different categories among the first k (Smyth and McClave 2001), or NaN."""
     counts = articles.category_counts(articles.first(k))
     known = _sums(counts)
     pairs = known * (known - 1)
@@ -92,13 +86,10 @@ def coverage(articles: RankedArticles, k: int) -> NDArray[np.float64]:
 def calibration(articles: RankedArticles, k: int) -> NDArray[np.float64]:
     """KL divergence of the first k's categories from the history's, in nats; smaller is better.
 
-    Steck (2018): KL(p || q~) of unweighted category shares p of the whole history and q of the
-    first k, q~ = (1 - alpha) q + alpha p with alpha = 0.01, so at most log(1 / alpha) = 4.61. NaN
-    where either has no article of a known category.
+    Steck (2018): KL(p || q~) of category shares p of the whole history and q of the first k, with
+    q~ = (1 - alpha) q + alpha p, alpha = 0.01. NaN where either has no known category.
     """
-    history, first = (
-        articles.category_counts(each) for each in (articles.history, articles.first(k))
-    )
+    history, first = map(articles.category_counts, (articles.history, articles.first(k)))
     p, q = _shares(history), _shares(first)
     # restricted to p > 0, where q~ > 0 too: both have the same sparsity pattern
     smoothed = csr_matrix((ALPHA * p + (1 - ALPHA) * q).multiply(p > 0))
@@ -141,6 +132,5 @@ def _sums(counts: csr_matrix) -> NDArray[np.float64]:
 
 
 def _quotient(above: NDArray, below: NDArray) -> NDArray[np.float64]:
-    """Quotient, NaN for 0 / 0."""
     with np.errstate(invalid="ignore"):
         return above / below

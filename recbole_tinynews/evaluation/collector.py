@@ -24,9 +24,8 @@ from recbole_tinynews.settings.protocol import Settings
 class ImpressionCollector(Collector):
     """Collects flat scores and labels with the bounds of their impressions.
 
-    Batches are concatenated once, unlike in RecBole's collector, which is used if no metric needs
-    impressions. ``ranked``, ``ids``, ``scores``, ``labels`` and ``offsets`` describe the last
-    evaluation.
+    ``ranked``, ``ids``, ``scores``, ``labels`` and ``offsets`` describe the last evaluation.
+    RecBole's own collector is used if no metric needs impressions.
     """
 
     def __init__(self, config: Settings) -> None:
@@ -42,11 +41,7 @@ class ImpressionCollector(Collector):
         facts: ArticleFacts | None = None,
         collected: Callable[[], object] | None = None,
     ) -> None:
-        """Begin an evaluation of a split; ``collected`` is called for each batch.
-
-        Without ``impressions``, each has its own user; without ``facts``, article metrics have no
-        result.
-        """
+        """Begin an evaluation of a split; without ``facts``, article metrics have no result."""
         self.clear()
         self.impressions, self.facts, self._collected = impressions, facts, collected
 
@@ -58,10 +53,8 @@ class ImpressionCollector(Collector):
         self.scores = np.empty(0, np.float32)  # [candidates in total], or float64
         self.labels = np.empty(0, np.int8)  # [candidates in total]
         self.offsets = np.zeros(1, np.int64)  # [impressions + 1], of the scores
-        self._scores: list[Tensor] = []
-        self._labels: list[Tensor] = []
-        self._sizes: list[Tensor] = []
-        self._rows: list[Tensor] = []
+        # scores, labels, sizes and rows of each batch
+        self._batches: tuple[list[Tensor], ...] = ([], [], [], [])
 
     @property
     def ids(self) -> NDArray[np.str_]:
@@ -102,16 +95,15 @@ class ImpressionCollector(Collector):
                 f"{len(rows)} impressions. Score all candidates of a batch, without padding."
             )
         # half precision is widened, which is exact: numpy has no bfloat16
-        self._scores.append(scores if scores.dtype == torch.float64 else scores.float())
-        self._labels.append(labels)
-        self._sizes.append(sizes)
-        self._rows.append(rows)
+        scores = scores if scores.dtype == torch.float64 else scores.float()
+        for parts, part in zip(self._batches, (scores, labels, sizes, rows), strict=True):
+            parts.append(part)
 
     def get_data_struct(self) -> DataStruct:
         """Concatenate and rank; the next evaluation starts empty, even after an error."""
         if not self.register.need(RANKED_KEY):
             return super().get_data_struct()
-        kept = (self._scores, self._labels, self._sizes, self._rows)
+        kept = self._batches
         self.clear()
         own = [_together(parts).numpy() for parts in kept]
         ranked = self._rank(*own)
@@ -128,21 +120,20 @@ class ImpressionCollector(Collector):
         return struct
 
     def struct_of(self, kept: NDArray[np.bool_] | None = None) -> DataStruct:
-        """Data for metrics from the last evaluation.
-
-        ``kept`` (``[rows]``) selects impressions by their row in the split.
-        """
+        """Data for metrics from the last evaluation; ``kept`` selects rows of the split."""
         assert self.ranked is not None, "an evaluation comes before its parts"
-        of_part = None if kept is None else kept[self.rows]
+
+        def part(of_all: Any) -> Any:
+            return of_all if kept is None else of_all.only(kept[self.rows])
+
         struct = DataStruct()
-        struct.set(RANKED_KEY, self.ranked if of_part is None else self.ranked.only(of_part))
+        struct.set(RANKED_KEY, part(self.ranked))
         if self.register.need(SCORED_KEY):  # avoids copies otherwise
             users = self.rows if self.impressions is None else self.impressions.user[self.rows]
             scored = ScoredImpressions(self.scores, self.labels, self.offsets, users)
-            struct.set(SCORED_KEY, scored if of_part is None else scored.only(of_part))
+            struct.set(SCORED_KEY, part(scored))
         if self.articles is not None:
-            part = self.articles if of_part is None else self.articles.only(of_part)
-            struct.set(ARTICLES_KEY, part)
+            struct.set(ARTICLES_KEY, part(self.articles))
         return struct
 
     def _rank_articles(self) -> RankedArticles | None:
@@ -150,9 +141,8 @@ class ImpressionCollector(Collector):
         if impressions is None or self.facts is None or not needed:
             return None
         candidates = impressions.candidates.take(self.rows)
-        return rank_articles(
-            self.scores, candidates, impressions.history.take(self.rows), self.facts
-        )
+        history = impressions.history.take(self.rows)
+        return rank_articles(self.scores, candidates, history, self.facts)
 
     def _rank(
         self, scores: NDArray, labels: NDArray, sizes: NDArray, rows: NDArray
@@ -171,11 +161,10 @@ class ImpressionCollector(Collector):
             raise ValueError(f"The model scored {name} with NaN. {error}") from error
 
     def _name(self, row: int) -> str:
+        where = f"row {row} of the evaluated split"
         if self.impressions is None:
-            return f"the impression in row {row} of the evaluated split"
-        return (
-            f"impression {self.impressions.impression_id[row]} (row {row} of the evaluated split)"
-        )
+            return f"the impression in {where}"
+        return f"impression {self.impressions.impression_id[row]} ({where})"
 
 
 def _offsets(sizes: NDArray) -> NDArray[np.int64]:

@@ -32,14 +32,9 @@ def write_eval_dump(
             f"write_eval_dump expects {len(ranked.evaluated)} ids, one for each ranked impression, "
             f"got {len(impression_ids)}. Pass the ids of the split that was evaluated."
         )
-    columns = {
-        "auc": auc(ranked),
-        "mrr": mrr(ranked),
-        **{f"ndcg@{k}": ndcg(ranked, k) for k in topk},
-    }
-    for name, values in columns.items():
-        columns[name] = np.full(len(ranked.evaluated), np.nan)
-        columns[name][ranked.evaluated] = values
+    gains = {f"ndcg@{k}": ndcg(ranked, k) for k in topk}
+    found = {"auc": auc(ranked), "mrr": mrr(ranked), **gains}
+    columns = {name: ranked.of_all(values) for name, values in found.items()}
     table = pd.DataFrame({**columns, **(others or {}), **columns})  # ours win
     table.insert(0, IMPRESSION_ID, impression_ids)
     with whole_file(Path(path)) as place:

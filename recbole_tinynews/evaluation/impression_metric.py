@@ -57,11 +57,7 @@ class ImpressionMetric(AbstractMetric):
     def of_each_impression(self, dataobject: Any) -> dict[str, NDArray[np.float64]]:
         """Values by key, ``[impressions]``, NaN where skipped; from RecBole's ``DataStruct``."""
         ranked = dataobject.get(RANKED_KEY)
-        found = {}
-        for key, values in self.by_key(ranked).items():
-            found[key] = np.full(len(ranked.evaluated), np.nan)
-            found[key][ranked.evaluated] = values
-        return found
+        return {key: ranked.of_all(values) for key, values in self.by_key(ranked).items()}
 
     def calculate_metric(self, dataobject: Any) -> dict[str, float]:
         """Averages by key, from RecBole's ``DataStruct``."""
@@ -70,17 +66,13 @@ class ImpressionMetric(AbstractMetric):
 
     def _average(self, values: NDArray[np.float64]) -> float:
         known = values[~np.isnan(values)]
-        return self._rounded(float(known.mean()) if len(known) else float("nan"))
-
-    def _rounded(self, value: float) -> float:
-        return round(value, self.decimal_place)
+        return round(float(known.mean()) if len(known) else float("nan"), self.decimal_place)
 
 
 class ArticleMetric(ImpressionMetric):
     """A metric of the first k articles, clicked or not, from ``RankedArticles``.
 
-    ``skipped_key@k`` counts impressions without a value. Post-training ranks no articles: no
-    result.
+    ``skipped_key@k`` counts impressions without a value. Post-training ranks no articles.
     """
 
     metric_need = (*ImpressionMetric.metric_need, ARTICLES_KEY)

@@ -46,6 +46,12 @@ class RankedImpressions(NamedTuple):
         """Sum ``values`` (``[clicks]``) over each impression, ``[evaluated impressions]``."""
         return np.add.reduceat(values, np.cumsum(self.clicked) - self.clicked)
 
+    def of_all(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """``[evaluated impressions]`` to ``[impressions]``, NaN where skipped."""
+        spread = np.full(len(self.evaluated), np.nan)
+        spread[self.evaluated] = values
+        return spread
+
     def only(self, kept: NDArray[np.bool_]) -> RankedImpressions:
         """Impressions where ``kept`` (``[impressions]``) holds, as if ranked alone."""
         evaluated = kept[self.evaluated]
@@ -137,7 +143,6 @@ def rank_impressions(scores: ArrayLike, labels: ArrayLike, offsets: ArrayLike) -
 def _rank_block(
     values: NDArray[Any], labels: NDArray[Any], bounds: NDArray[np.int64], first: int
 ) -> RankedImpressions:
-    """Rank a block of impressions, whose first has position ``first``."""
     clicked, unclicked = _count_labels(labels, bounds, first)
     evaluated = (clicked > 0) & (unclicked > 0)
 

@@ -75,11 +75,11 @@ def impression_metric(
     """Register a function as a metric, for ``metrics: [AUC, its_name]`` and ``valid_metric``.
 
     It receives the ``ScoredImpressions`` of an evaluation and returns a value for each impression,
-    averaged without NaN, or one overall number. It is first tried on three made-up impressions.
-    Redefining a function, as in a notebook, replaces it.
+    averaged without NaN, or one overall number; it is first tried on three made-up impressions.
 
     Args:
-        function: its lower-case name becomes the metric's.
+        function: its lower-case name becomes the metric's; redefining it, as in a notebook,
+            replaces it.
         at_k: call it with ``(impressions, k)`` for each k of ``topk``; results are ``name@k``.
         smaller_is_better: early stopping looks for the smallest value.
 
@@ -140,7 +140,6 @@ def _register(function: Function, at_k: bool, smaller_is_better: bool) -> Functi
 
 
 def _is_same(one: Callable[..., Any], other: Callable[..., Any]) -> bool:
-    """Whether two functions are from the same module or file."""
     return one.__module__ == other.__module__ or _file_of(one) == _file_of(other)
 
 

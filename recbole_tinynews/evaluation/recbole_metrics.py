@@ -1,8 +1,8 @@
-"""Per-impression metrics for RecBole's evaluator, and their registration."""
+"""Per-impression metrics for RecBole's evaluator: registration, and the setting ``metrics``."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from recbole.evaluator import register
@@ -16,6 +16,7 @@ from recbole_tinynews.evaluation.impression_metric import (
 )
 from recbole_tinynews.evaluation.metrics import accuracy, auc, mrr, ndcg
 from recbole_tinynews.evaluation.scored import gauc
+from recbole_tinynews.settings.values import brief
 
 
 class UserGAUC(ImpressionMetric):
@@ -30,7 +31,7 @@ class UserGAUC(ImpressionMetric):
 
     def calculate_metric(self, dataobject: Any) -> dict[str, float]:
         """The mean over users."""
-        return {self.key: self._rounded(gauc(dataobject.get(SCORED_KEY)))}
+        return {self.key: round(gauc(dataobject.get(SCORED_KEY)), self.decimal_place)}
 
 
 class ImpressionCount(ImpressionMetric):
@@ -99,10 +100,7 @@ def bigger_is_better(result: str) -> bool:
 
 
 def needs_clicks(result: str) -> bool:
-    """Whether a result measures the ranking of clicks, and so may choose the best epoch.
-
-    Diversity and the like may not: an untrained model is more diverse than any other.
-    """
+    """Whether a result may choose the best epoch: an untrained model is the most diverse."""
     metric = metric_of(result)
     return metric is not None and not issubclass(metric, ArticleMetric)
 
@@ -124,10 +122,9 @@ def results_of(names: Iterable[str], topk: Iterable[int]) -> list[str]:
 
 
 def register_metrics(metrics: Iterable[type[ImpressionMetric]] | None = None) -> None:
-    """Add metrics to RecBole's registry before a ``Config`` is built; a repeat changes nothing.
+    """Add metrics, by default all, to RecBole's registry before a ``Config`` is built.
 
-    By default, all of ``METRICS`` and the counts. The registry's objects are extended in place:
-    ``Config`` and ``Evaluator`` share them.
+    The registry's objects are extended in place: ``Config`` and ``Evaluator`` share them.
     """
     added = [*METRICS.values(), ImpressionCount] if metrics is None else metrics
     named: dict[str, Any] = {metric.__name__.lower(): metric for metric in added}
@@ -145,3 +142,45 @@ def register_metrics(metrics: Iterable[type[ImpressionMetric]] | None = None) ->
     register.smaller_metrics += [
         name for name, m in named.items() if m.smaller and name not in register.smaller_metrics
     ]
+
+
+def map_metrics(
+    final: dict[str, Any], of_stages: Mapping[str, dict[str, Any]], results: list[str]
+) -> Iterator[str]:
+    """Replace ``metrics`` by our classes; yield mistakes in it and in ``valid_metric``.
+
+    Changes ``final`` and ``of_stages``; appends names such as ``ndcg@5`` to ``results``.
+    """
+    named = {"": final["metrics"]} | {
+        f"{stage}_": own["metrics"] for stage, own in of_stages.items() if own.get("metrics")
+    }
+    for prefix, metrics in named.items():
+        if not set(_lower(metrics)) <= METRICS.keys() or not metrics:
+            choices = ", ".join(METRICS).upper()
+            yield (
+                f"{prefix}metrics expects some of {choices}, computed for each impression, "
+                f"got {brief(metrics)}"
+            )
+            return
+    register_metrics()
+    names = _lower(final["metrics"])
+    results += results_of(names, _as_list(final["topk"]))
+    final["metrics"] = [*(METRICS[name].__name__ for name in names), COUNT_METRIC]
+    for own in of_stages.values():
+        if own.get("metrics"):
+            further = [name for name in _lower(own["metrics"]) if name not in names]
+            own["metrics"] = [*(METRICS[name].__name__ for name in further), *final["metrics"]]
+    decisive = [result for result in results if needs_clicks(result)]
+    choices = ", ".join(decisive) or "the results of a metric of clicks, such as AUC"
+    for prefix, values in [("", final), *((f"{stage}_", own) for stage, own in of_stages.items())]:
+        value = values.get("valid_metric")
+        if "valid_metric" in values and str(value).lower() not in decisive:
+            yield f"{prefix}valid_metric expects one of {choices} (see metrics, topk), got {value}"
+
+
+def _as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def _lower(names: Any) -> list[str]:
+    return list(dict.fromkeys(str(name).lower() for name in _as_list(names)))

@@ -26,21 +26,15 @@ def content_key(parts: Iterable[str | bytes | Path]) -> str:
     """Digest of the inputs of a cached result; a path stands for the file's content."""
     digest = hashlib.sha256()
     for part in parts:
+        of_part = hashlib.sha256()
         if isinstance(part, Path):
-            part_digest = _file_digest(part)
+            with part.open("rb") as file:
+                while block := file.read(1 << 20):
+                    of_part.update(block)
         else:
-            data = part.encode() if isinstance(part, str) else part
-            part_digest = hashlib.sha256(data).digest()
-        digest.update(part_digest)  # fixed length: unambiguous boundaries between parts
+            of_part.update(part.encode() if isinstance(part, str) else part)
+        digest.update(of_part.digest())  # fixed length: unambiguous boundaries between parts
     return digest.hexdigest()[:24]
-
-
-def _file_digest(path: Path) -> bytes:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.digest()
 
 
 def cached_arrays(
@@ -48,8 +42,8 @@ def cached_arrays(
 ) -> Arrays:
     """The arrays of ``make``, memory-mapped from ``folder/name-key`` if cached there.
 
-    ``writable`` arrays are copy-on-write. ``folder=None`` disables the cache. If files cannot be
-    written or read, arrays are computed, with a warning. One process computes, others wait.
+    ``writable`` arrays are copy-on-write; ``folder=None`` disables the cache. Files that cannot be
+    read or written only cost a warning. One process computes, others wait.
     """
     if folder is None:
         return make()

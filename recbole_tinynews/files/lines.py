@@ -29,9 +29,8 @@ def read_lines(path: Path, progress: bool = False) -> Iterator[str]:
             try:
                 yield line.decode()
             except UnicodeDecodeError as problem:
-                raise ValueError(
-                    f"{path}, line {number}, expects UTF-8, got {problem}."
-                ) from problem
+                why = f"{path}, line {number}, expects UTF-8, got {problem}."
+                raise ValueError(why) from problem
 
 
 def read_line_batches(path: Path, progress: bool = False) -> Iterator[list[bytes]]:

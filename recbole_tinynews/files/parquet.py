@@ -18,11 +18,7 @@ if TYPE_CHECKING:
 ROWS_AT_ONCE = 16_384
 
 
-class Row(NamedTuple):
-    """Row number, from 1, and cells by column: times in UTC seconds, None if missing."""
-
-    number: int
-    cells: dict[str, Any]
+Row = tuple[int, dict[str, Any]]  # number, from 1, and cells: times in UTC seconds, None if missing
 
 
 class Kind(NamedTuple):
@@ -85,15 +81,13 @@ def read_rows(
         kinds = {**required, **(optional or {})}
         there = [name for name in kinds if name in file.schema_arrow.names]
         _check_columns(path, file.schema_arrow, required, {name: kinds[name] for name in there})
-        bar = progress_bar(
-            desc="/".join(path.parts[-2:]), total=file.metadata.num_rows, unit=" rows", leave=False
-        )
-        with bar:
+        name, count = "/".join(path.parts[-2:]), file.metadata.num_rows
+        with progress_bar(desc=name, total=count, unit=" rows", leave=False) as bar:
             before = 0
             for batch in file.iter_batches(rows_at_once, columns=there):
                 columns = [cells_of(batch.column(name)) for name in there]
                 for number, cells in enumerate(zip(*columns, strict=True), before + 1):
-                    yield Row(number, dict(zip(there, cells, strict=True)))
+                    yield number, dict(zip(there, cells, strict=True))
                 before += batch.num_rows
                 bar.update(batch.num_rows)
 
@@ -133,8 +127,7 @@ def cells_of(column: pa.Array) -> list[Any]:
 def _check_columns(
     path: Path, schema: pa.Schema, required: Iterable[str], kinds: Mapping[str, Kind]
 ) -> None:
-    missing = [name for name in required if name not in schema.names]
-    if missing:
+    if missing := [name for name in required if name not in schema.names]:
         raise ValueError(
             f"{path}: expected a column {' and a column '.join(missing)}, found "
             f"{', '.join(schema.names)}."
@@ -147,7 +140,6 @@ def _check_columns(
 
 @contextmanager
 def _opened(path: Path) -> Iterator[pq.ParquetFile]:
-    """Open a file; every read error names it."""
     try:
         import pyarrow as pa
         import pyarrow.parquet as pq

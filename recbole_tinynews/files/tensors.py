@@ -24,7 +24,12 @@ _MOST_SHARING = 20  # bytes under aliases per stored byte: the checksum reads al
 def save_weights(weights: dict[str, Tensor], path: Path) -> None:
     """Write tensors by name, atomically, shared ones once; ``OSError`` if that fails."""
     shared = _shared(weights)
-    distinct = {name: _on_cpu(value) for name, value in weights.items() if name not in shared}
+    # contiguous copies: safetensors refuses shared memory
+    distinct = {
+        name: value.detach().cpu().contiguous().clone()
+        for name, value in weights.items()
+        if name not in shared
+    }
     checksum = _checksum(_with_shared(distinct, shared))
     about = {_CHECKSUM: checksum}
     if shared:
@@ -72,11 +77,8 @@ def load_weights(path: Path) -> dict[str, Tensor]:
     try:
         if _SHARED in about:
             about = json.loads(about[_SHARED])
-            stored = path.stat().st_size
-            if (
-                sum(weights[name].nbytes for name in about["names"].values())
-                > stored * _MOST_SHARING
-            ):
+            aliased = sum(weights[name].nbytes for name in about["names"].values())
+            if aliased > path.stat().st_size * _MOST_SHARING:
                 raise ValueError
             weights = _with_shared(weights, about["names"])
         intact = about.get(_CHECKSUM) in (None, _checksum(weights))  # earlier versions wrote none
@@ -121,11 +123,8 @@ def load_into(
     module: nn.Module, weights: dict[str, Tensor], source: Path, prefix: str = ""
 ) -> None:
     """Strictly load the weights named ``prefix...``; ``ValueError`` on another name or shape."""
-    own = {
-        name.removeprefix(prefix): value
-        for name, value in weights.items()
-        if name.startswith(prefix)
-    }
+    named = {name: value for name, value in weights.items() if name.startswith(prefix)}
+    own = {name.removeprefix(prefix): value for name, value in named.items()}
     expected = module.state_dict()
     missing, unexpected = sorted(expected.keys() - own), sorted(own.keys() - expected)
     reshaped = [
@@ -155,13 +154,7 @@ def _shared(weights: dict[str, Tensor]) -> dict[str, str]:
 
 
 def _with_shared(weights: dict[str, Tensor], shared: dict[str, str]) -> dict[str, Tensor]:
-    """Weights with aliases added."""
     return {**weights, **{name: weights[known] for name, known in shared.items()}}
-
-
-def _on_cpu(value: Tensor) -> Tensor:
-    """Contiguous copy on the CPU: safetensors refuses shared memory."""
-    return value.detach().cpu().contiguous().clone()
 
 
 def _checksum(weights: dict[str, Tensor]) -> str:

@@ -1,7 +1,6 @@
 """Atomic writes: a file or folder appears under its name only when complete.
 
-It is written as ``.NAME.<8 characters>.partial`` in the same folder, then renamed. An error removes
-the partial file; a kill leaves it.
+It is written as ``.NAME.<8 characters>.partial`` beside it, which a kill leaves, then renamed.
 """
 
 from __future__ import annotations
@@ -44,8 +43,7 @@ def whole_file(path: Path) -> Iterator[Path]:
 def whole_folder(path: Path, first_wins: bool = False) -> Iterator[Path]:
     """An empty folder to fill, renamed to ``path`` on success.
 
-    A non-empty ``path`` is an error, unless ``first_wins``: then a folder that another process
-    created meanwhile, with the same content, is kept.
+    A non-empty ``path`` is an error; with ``first_wins``, another process's folder there is kept.
     """
     with partial_place(path) as place:
         place.mkdir()
@@ -109,7 +107,7 @@ def everything_under(folder: Path) -> list[Path]:
     """Files and folders at any depth, sorted; unlike ``rglob``, tolerates concurrent renames."""
     walked = os.walk(folder)
     return sorted(
-        Path(parent, name) for parent, *names in walked for each in names for name in each
+        Path(parent, name) for parent, *kinds in walked for kind in kinds for name in kind
     )
 
 
@@ -126,7 +124,6 @@ def _remove_old(places: Iterable[Path]) -> None:
 
 
 def _changed(place: Path) -> float:
-    """Last modification of the file, or of anything in the folder."""
     try:
         return max(each.stat().st_mtime for each in (place, *everything_under(place)))
     except OSError:  # renamed meanwhile

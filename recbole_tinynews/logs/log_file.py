@@ -1,7 +1,4 @@
-"""Logging to the terminal in RecBole's format, and to a file if anything is trained.
-
-RecBole's own logger writes into ``./log``, and keeps the file of a process's first run open.
-"""
+"""Logging in RecBole's format to the terminal and, once anything is trained, a file; W&B."""
 
 from __future__ import annotations
 
@@ -89,7 +86,6 @@ def run_log(config: Mapping[str, Any], folder: Path) -> Iterator[LateFile]:
 
 
 def _terminal() -> logging.StreamHandler:
-    """A handler for stderr, coloured on a terminal."""
     terminal = logging.StreamHandler()
     if terminal.stream.isatty():
         terminal.setFormatter(
@@ -99,3 +95,28 @@ def _terminal() -> logging.StreamHandler:
         terminal.setFormatter(logging.Formatter(_FORMAT, _SHORT_DATE))
         terminal.addFilter(RemoveColorFilter())
     return terminal
+
+
+@contextmanager
+def wandb_run(project: str, name: str, settings: Mapping[str, Any]) -> Iterator[Any]:
+    """A W&B run that ends with the block; one begun by the host program goes on."""
+    import wandb
+
+    if wandb.run is not None:
+        wandb.run.config.update(dict(settings), allow_val_change=True)
+        yield wandb.run
+        return
+    run = wandb.init(project=project, name=name, config=dict(settings))
+    try:
+        yield run
+    except BaseException:
+        run.finish(exit_code=1)  # marks it as failed
+        raise
+    run.finish()
+
+
+def add_to_summary(values: Mapping[str, float]) -> None:
+    """Set summary values of the current W&B run."""
+    import wandb
+
+    wandb.run.summary.update(dict(values))

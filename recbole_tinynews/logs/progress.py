@@ -9,14 +9,9 @@ from collections.abc import Callable, Sequence
 class StageProgress:
     """Progress of one stage, and the time left of its run.
 
-    A remaining step is estimated by the stage's mean time per step, including validations; before
-    its first step by that of stages of the same name (other teachers), or of the whole run.
-
-    Args:
-        name: name of the stage; stages trained alike share it.
-        tag: name of its events, unique in the run.
-        steps: optimizer steps to take; 0 if reused.
-        clock: a clock in seconds.
+    A step takes the stage's mean time, validations included; before the first one that of stages of
+    the same ``name`` (other teachers), or of the whole run. ``tag`` is unique in the run, ``steps``
+    are optimizer steps, 0 if reused.
     """
 
     def __init__(

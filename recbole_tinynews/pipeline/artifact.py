@@ -22,9 +22,16 @@ from torch import Tensor
 
 from recbole_tinynews.files.array_cache import content_key
 from recbole_tinynews.files.checksums import changed, checksums
+from recbole_tinynews.files.locks import LockHeldError, exclusive_lock
 from recbole_tinynews.files.tensors import check_weights, load_weights
 from recbole_tinynews.files.untrusted import read_json, untrusted
-from recbole_tinynews.files.whole import all_partials, remove, write_text
+from recbole_tinynews.files.whole import (
+    all_partials,
+    everything_under,
+    remove,
+    remove_old_partials,
+    write_text,
+)
 from recbole_tinynews.pipeline.training_figure import Panel, as_svg, step_figure
 from recbole_tinynews.settings.literals import read_yaml, write_yaml
 from recbole_tinynews.trainer.budget import Budget
@@ -61,15 +68,9 @@ class Weights(NamedTuple):
 
 
 class Artifact(NamedTuple):
-    """A finished stage.
+    """A finished stage: its best validation result, and the ``seconds`` and budget of its training.
 
-    Attributes:
-        fingerprint: digest of everything that decides its result.
-        seconds: duration of the training.
-        valid: its best validation result.
-        reused: whether an earlier run trained it.
-        damaged: missing or changed files that can be rewritten without training.
-        budget: text, clicks and FLOPs of the training; None if not counted.
+    ``damaged`` files are missing or changed, and can be rewritten without training.
     """
 
     name: str
@@ -91,8 +92,7 @@ class Artifact(NamedTuple):
             for copy in metrics.get(COPIES, ()):
                 check_weights(folder / COPIES / copy)
             damaged = changed(folder, metrics[FILES])
-            lost = [file for file in damaged if file.endswith(Path(WEIGHTS).suffix)]
-            if lost:
+            if lost := [file for file in damaged if file.endswith(Path(WEIGHTS).suffix)]:
                 raise ValueError(f"{', '.join(lost)} changed since the training")
         except FileNotFoundError as problem:
             if was_finished(folder):
@@ -112,8 +112,8 @@ class Artifact(NamedTuple):
     ) -> None:
         """Write all files except the trainer's, ``metrics.json`` last.
 
-        Without a curve, repair a finished artifact from its ``metrics.json``.
-        ``keep_language_model`` writes the contents of ``plm/``.
+        ``keep_language_model`` writes the contents of ``plm/``. Without a curve, repair the
+        artifact.
         """
         folder, earlier = self.folder, {} if curve else read_metrics(self.folder)
         shutil.rmtree(folder / PLM, ignore_errors=True)  # drop a damaged one
@@ -177,11 +177,7 @@ def too_few_copies(stage: str, wanted: int, copies: int, where: str = "") -> str
 
 
 def begin(folder: Path, content: str | None) -> None:
-    """Prepare a stage's folder and note its data set's digest; the caller holds the stage's lock.
-
-    A stage that reads texts alone has none (``content=None``): it is resumed even if other files of
-    the data set have changed.
-    """
+    """Prepare a locked stage's folder; note its data's digest, None for a stage of texts alone."""
     (folder / METRICS_FILE).unlink(missing_ok=True)
     for place in all_partials(folder):  # of a killed process
         remove(place)
@@ -203,6 +199,28 @@ def remove_state(folder: Path) -> None:
         (folder / BEGUN).unlink()
 
 
+def remove_leftovers(folder: Path, content: str) -> None:
+    """Remove unfinished stages of other contents of the data set, old partial files, and locks."""
+    for begun in sorted(folder.glob(f"*/{BEGUN}")):
+        stage = begun.parent
+        if was_finished(stage) or begun_on(stage) in (None, content):
+            continue
+        try:
+            with exclusive_lock(stage, "training it", wait=False) as locked:
+                if not locked:  # no locks on this disk: it may be in training
+                    continue
+                shutil.rmtree(stage, ignore_errors=True)
+        except (LockHeldError, OSError):  # being trained, or read-only
+            continue
+        getLogger().info(f"{stage}, unfinished and of other data, was removed.")
+    remove_old_partials(folder)
+    for lock in (place for place in everything_under(folder) if place.match(".*.lock")):
+        held = lock.with_name(lock.name.removeprefix(".").removesuffix(".lock"))
+        # releasing a lock removes its file
+        with suppress(LockHeldError, OSError), exclusive_lock(held, "removing it", wait=False):
+            pass
+
+
 def was_finished(folder: Path) -> bool:
     """Whether a run has finished this stage, even if files were lost since."""
     if (folder / METRICS_FILE).is_file():
@@ -222,12 +240,7 @@ def write_settings(folder: Path, settings: Mapping[str, Any]) -> None:
 
 
 def read_settings(folder: Path) -> dict[str, Any]:
-    """Contents of ``settings.yaml``; nothing in it is executed.
-
-    Raises:
-        FileNotFoundError: the file does not exist.
-        ValueError: it is not valid yaml, or contains no settings.
-    """
+    """Contents of ``settings.yaml``, never executed; ``ValueError`` if they are no settings."""
     with untrusted(folder / SETTINGS_FILE):
         settings = read_yaml(folder / SETTINGS_FILE)
     if not isinstance(settings.get("model_class"), str):

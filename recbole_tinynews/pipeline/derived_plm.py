@@ -6,20 +6,14 @@ import json
 from collections.abc import Callable, Iterable
 from logging import getLogger
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
 from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.data.news_text import TITLE_ABSTRACT
+from recbole_tinynews.encoder import trimming
 from recbole_tinynews.encoder.plm_files import load_tokenizer
 from recbole_tinynews.encoder.static_vectors import write_static_plm
-from recbole_tinynews.encoder.trimming import (
-    articles_using,
-    losing_tokens,
-    tokens_to_keep,
-    write_trimmed_plm,
-)
 from recbole_tinynews.files.array_cache import content_key
 from recbole_tinynews.files.columns import ABSTRACT, BODY, TITLE
 from recbole_tinynews.files.locks import exclusive_lock
@@ -29,21 +23,14 @@ READ = (TITLE, ABSTRACT, TITLE_ABSTRACT, BODY)  # texts whose tokens count
 ABOUT = "about.txt"  # in the folder: a line to log
 
 
-class Deriving(NamedTuple):
-    """Settings that decide how a language model is derived."""
-
-    prefix: str  # of each text
-    at_least: int | None  # articles that use a kept token; None: all tokens are kept
-    static: bool  # without layers
-
-
-def derived_plm(source: str, content: str, how: Deriving, news: NewsDataset) -> str:
+def derived_plm(
+    source: str, content: str, news: NewsDataset, prefix: str, at_least: int | None, static: bool
+) -> str:
     """Folder or hub name of the language model derived from ``source``, if it is to be derived.
 
-    A derived one lies in the data set's cache, under a digest of everything that decides it.
-    ``content`` is a digest of ``source``; ``news`` are the training impressions.
+    It is cached under a digest of all that decides it; ``content`` is that of ``source``. Kept are
+    tokens of ``at_least`` articles (None: all), read after ``prefix``; ``static``: without layers.
     """
-    prefix, at_least, static = how
     if at_least is None and not static:
         return source
     ids = news.training_news()
@@ -53,10 +40,12 @@ def derived_plm(source: str, content: str, how: Deriving, news: NewsDataset) -> 
     def trim(folder: Path) -> str:
         assert at_least is not None
         tokenizer = load_tokenizer(source)
-        kept = tokens_to_keep(tokenizer, articles_using(columns, tokenizer, prefix), at_least)
-        write_trimmed_plm(source, kept, folder)
+        kept = trimming.tokens_to_keep(
+            tokenizer, trimming.articles_using(columns, tokenizer, prefix), at_least
+        )
+        trimming.write_trimmed_plm(source, kept, folder)
         titles = filter(None, np.delete(np.array(news.texts(TITLE), dtype=object), ids))
-        losing = losing_tokens(list(titles), tokenizer, kept, prefix)
+        losing = trimming.losing_tokens(list(titles), tokenizer, kept, prefix)
         return (
             f"Vocabulary: {len(kept):,} of {len(tokenizer):,} tokens are kept, those of at least "
             f"{at_least} of {len(ids):,} training articles and single characters. "
@@ -64,7 +53,7 @@ def derived_plm(source: str, content: str, how: Deriving, news: NewsDataset) -> 
         )
 
     def make_static(folder: Path) -> str:
-        used = articles_using(columns, load_tokenizer(source), prefix)
+        used = trimming.articles_using(columns, load_tokenizer(source), prefix)
         write_static_plm(source, used, folder)
         return f"No layers: {len(used):,} static token vectors start as outputs of all layers."
 

@@ -28,7 +28,7 @@ from recbole_tinynews.model.text_encoders import (
     words_of_texts,
 )
 from recbole_tinynews.pipeline.artifact import CATEGORY_NAMES
-from recbole_tinynews.pipeline.derived_plm import Deriving, derived_plm
+from recbole_tinynews.pipeline.derived_plm import derived_plm
 from recbole_tinynews.pipeline.stage import Stage
 from recbole_tinynews.registry import find_trainer
 from recbole_tinynews.settings.protocol import Settings
@@ -37,10 +37,7 @@ PLM_FILES = frozenset((".json", ".safetensors", ".bin", ".txt", ".model"))  # we
 
 
 class ImpressionFactory:
-    """Factory of recommenders without a news encoder; base of the others.
-
-    ``train``, ``valid`` and ``test`` are the impressions of the splits; ``None`` without a file.
-    """
+    """Factory of recommenders without a news encoder; base of the others."""
 
     def __init__(self, config: NewsConfig, dataset: NewsDataset) -> None:
         self.config, self.dataset = config, dataset
@@ -115,9 +112,9 @@ class NewsFactory(ImpressionFactory):
     def _plm_source(self, config: NewsConfig) -> str:
         """Folder or hub name of the language model, derived if the settings say so."""
         source, layers = plm_source(config), config["num_hidden_layers"]
-        how = Deriving(config["text_prefix"], config["vocabulary_min_articles"], layers == 0)
+        how = config["text_prefix"], config["vocabulary_min_articles"], layers == 0
         if (source, how) not in self._derived:
-            made = derived_plm(source, self._content(source), how, self.train)
+            made = derived_plm(source, self._content(source), self.train, *how)
             self._derived[source, how] = made
         return self._derived[source, how]
 
@@ -167,20 +164,13 @@ class NewsFactory(ImpressionFactory):
         if reads_words(config):
             write_tokenizer(words_of_texts(config, self.train), folder)
         else:
-            self._keep_plm(model_class, config, folder)
+            # a class that overrides these may read any of the layers
+            parts = ("layers_kept", "make_news_encoder")
+            own = any(getattr(model_class, p) is not getattr(NewsRecommender, p) for p in parts)
+            layers = None if own else config["num_hidden_layers"]
+            write_bare_plm(self._plm_source(config), folder, layers)
         names = {field: self.train.field2id_token[field][1:].tolist() for field in CATEGORIES}
         write_text(folder / CATEGORY_NAMES, json.dumps(names, ensure_ascii=False, indent=1) + "\n")
-
-    def _keep_plm(
-        self, model_class: type[NewsRecommender], config: NewsConfig, folder: Path
-    ) -> None:
-        # a class that overrides these may read any of the layers
-        usual = all(
-            getattr(model_class, part) is getattr(NewsRecommender, part)
-            for part in ("layers_kept", "make_news_encoder")
-        )
-        layers = config["num_hidden_layers"] if usual else None
-        write_bare_plm(self._plm_source(config), folder, layers)
 
     def start(self, model: NewsRecommender, config: NewsConfig, data: TrainingData) -> None:
         """Initialise the heads that no earlier stage has."""

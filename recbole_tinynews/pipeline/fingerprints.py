@@ -35,12 +35,8 @@ class Contents(Protocol):
 class Recipe(NamedTuple):
     """Everything that decides a stage's result.
 
-    Attributes:
-        config: the settings as the stage sees them.
-        settings: those that affect the result.
-        made_from: digests of data, language model and a user's own code; fingerprints of earlier
-            stages; start and teachers as indices of these.
-        fingerprint: digest of all of these.
+    ``settings`` are those that affect it; ``made_from`` has digests of data, language model and a
+    user's own code, and fingerprints of earlier stages; ``fingerprint`` is the digest of all.
     """
 
     stage: Stage
@@ -65,12 +61,8 @@ class Recipe(NamedTuple):
         if self.stage.teachers:
             values = self.config.by_key()
             of_stages = _plain({str(key): value for key, value in values.items() if key.stage})
-        return {
-            FORMAT_KEY: ARTIFACT_FORMAT,
-            MADE_FROM: self.made_from,
-            **self.settings,
-            **of_stages,
-        }
+        head = {FORMAT_KEY: ARTIFACT_FORMAT, MADE_FROM: self.made_from}
+        return {**head, **self.settings, **of_stages}
 
 
 class Recipes:
@@ -106,24 +98,16 @@ class Recipes:
 
 
 def settings_that_matter(config: NewsConfig, stage: Stage) -> dict[str, Any]:
-    """The settings that decide a stage's result.
-
-    Systems share stages without teachers, so there settings of single systems are left out.
-    """
+    """The settings that decide a stage's result; without teachers, none of single systems."""
     model_class, has_teachers = stage.model, bool(stage.teachers)
     left_out = config.settings_of_others(stage.name, model_class, is_student=has_teachers)
     read_anyway: frozenset[str] = getattr(model_class, "also_reads", frozenset())
-    return {
-        "model_class": f"{model_class.__module__}.{model_class.__name__}",
-        **_plain(
-            {
-                name: value
-                for name, value in config.final_config_dict.items()
-                if name not in left_out
-                and affects_result(name, has_teachers or name in read_anyway)
-            }
-        ),
+    matter = {
+        name: value
+        for name, value in config.final_config_dict.items()
+        if name not in left_out and affects_result(name, has_teachers or name in read_anyway)
     }
+    return {"model_class": f"{model_class.__module__}.{model_class.__name__}", **_plain(matter)}
 
 
 def _plain(settings: dict[str, Any]) -> dict[str, Any]:

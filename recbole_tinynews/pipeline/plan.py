@@ -3,22 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence, Set
-from pathlib import Path
+from collections.abc import Iterator, Sequence, Set
 from typing import Any, NamedTuple
 
-from recbole_tinynews.pipeline.artifact import (
-    ARTIFACT_FORMAT,
-    FORMAT_KEY,
-    MADE_FROM,
-    Artifact,
-    as_written,
-    read_settings,
-    was_finished,
-)
+from recbole_tinynews.pipeline import artifact
 from recbole_tinynews.pipeline.fingerprints import Recipe, Recipes
+from recbole_tinynews.pipeline.log_tables import text_table
 from recbole_tinynews.pipeline.stage import Copy, Stage
-from recbole_tinynews.pipeline.text_table import text_table
 from recbole_tinynews.settings.names import parse_key
 from recbole_tinynews.trainer.training_state import STATE, saved_step
 
@@ -43,15 +34,12 @@ class Step(NamedTuple):
 
 
 def plan(recipes: Recipes, stages: Sequence[Stage], fresh: bool = False) -> list[Step]:
-    """One step per stage in topological order; nothing is trained or written.
-
-    Raises:
-        ValueError: a finished stage saved fewer copies than other stages need.
-    """
+    """One step per stage in topological order; ``ValueError`` if saved copies are too few."""
     finished = {stage: None if fresh else recipes.of(stage).finished() for stage in stages}
-    for stage in stages:
-        _check_copies(stage, finished)
-    reused = {recipes.of(s).folder.name for s, artifact in finished.items() if artifact}
+    for source in (source for stage in stages for source in stage.sources):
+        if isinstance(source, Copy) and (made := finished[source.stage]):
+            made.copy(source.back)
+    reused = {recipes.of(s).folder.name for s, made in finished.items() if made}
     return [
         Step(stage.name, REUSED, recipes.of(stage).folder.name)
         if finished[stage]
@@ -63,10 +51,8 @@ def plan(recipes: Recipes, stages: Sequence[Stage], fresh: bool = False) -> list
 def plan_table(steps: Sequence[Step]) -> str:
     """The plan, one line per stage."""
     names = numbered([step.stage for step in steps])
-    rows = [
-        [name, step.action, f"({step.reason})"] for name, step in zip(names, steps, strict=True)
-    ]
-    return text_table(rows)
+    pairs = zip(names, steps, strict=True)
+    return text_table([[name, step.action, f"({step.reason})"] for name, step in pairs])
 
 
 def numbered(names: Sequence[str]) -> list[str]:
@@ -83,21 +69,13 @@ def numbered(names: Sequence[str]) -> list[str]:
     return result
 
 
-def _check_copies(stage: Stage, finished: Mapping[Stage, Artifact | None]) -> None:
-    started = stage.start.sources if stage.start else ()
-    for source in (*started, *stage.teachers):
-        if isinstance(source, Copy) and (artifact := finished[source.stage]):
-            artifact.copy(source.back)
-
-
 def _step(recipe: Recipe, follows: bool, reused: Set[str], fresh: bool) -> Step:
     name = recipe.stage.name
     if fresh:
         return Step(name, "runs", "fresh")
-    step = saved_step(recipe.folder / STATE)
-    if step is not None:
+    if (step := saved_step(recipe.folder / STATE)) is not None:
         return Step(name, "resumes", f"from step {step}")
-    if was_finished(recipe.folder):
+    if artifact.was_finished(recipe.folder):
         return Step(name, "runs", f"{recipe.folder.name} is damaged")
     reasons = nearest_differences(recipe, follows, reused)
     if reasons is None:
@@ -115,47 +93,41 @@ def nearest_differences(
 ) -> list[str] | None:
     """Differences from the most similar finished stage of this name; None without one.
 
-    Earlier stages are not compared if one of them will be trained (``follows``). Folders of this
-    run's stages (``others``) are ignored: another teacher is not a changed version of the first.
+    Earlier stages are not compared if one will be trained (``follows``); ``others`` are this run's
+    folders, since another teacher is not a changed version of the first.
     """
-    found = [
-        (list(_differences(recipe, there, follows)), -folder.stat().st_mtime)
-        for folder, there in _finished_ones(recipe)
-        if folder.name not in others
-    ]
-    return min(found, key=lambda each: (len(each[0]), each[1]))[0] if found else None
-
-
-def _finished_ones(recipe: Recipe) -> Iterator[tuple[Path, dict[str, Any]]]:
+    found = []
     for folder in sorted(recipe.folder.parent.glob(f"{recipe.stage.name}-*")):
-        if not was_finished(folder):
+        if folder.name in others or not artifact.was_finished(folder):
             continue
         try:
-            yield folder, read_settings(folder)
+            there = artifact.read_settings(folder)
         except (OSError, ValueError):  # costs only an explanation
             continue
+        found.append((list(_differences(recipe, there, follows)), -folder.stat().st_mtime))
+    return min(found, key=lambda each: (len(each[0]), each[1]))[0] if found else None
 
 
 def _differences(recipe: Recipe, there: dict[str, Any], follows: bool) -> Iterator[str]:
     names: set[str] = set()
     stages = recipe.config.stage_names
     there_plain = {n: v for n, v in there.items() if parse_key(n, stages).stage is None}
-    for name, value, other in _other_settings(as_written(recipe.settings), there_plain):
+    for name, value, other in _other_settings(artifact.as_written(recipe.settings), there_plain):
         names.add(name)
         yield f"{name}: {_shown(name, value)}, there: {_shown(name, other)}"
-    if there.get(FORMAT_KEY) != ARTIFACT_FORMAT:
+    if there.get(artifact.FORMAT_KEY) != artifact.ARTIFACT_FORMAT:
         yield "made by another version"
     implied = _implied(recipe, names)
     if follows:
         implied |= {"after", "start", "teachers"}
-    there_from = there.get(MADE_FROM, {})
+    there_from = there.get(artifact.MADE_FROM, {})
     for part, value in recipe.made_from.items():
         if part not in implied and part in there_from and there_from[part] != value:
             yield _CHANGED[part]
 
 
 def _other_settings(here: dict[str, Any], there: dict[str, Any]) -> Iterator[tuple[str, Any, Any]]:
-    beside = {FORMAT_KEY, MADE_FROM}
+    beside = {artifact.FORMAT_KEY, artifact.MADE_FROM}
     there = {n: v for n, v in there.items() if n not in beside}
     same_model = here["model_class"] == there["model_class"]
     for name in {**here, **there}:

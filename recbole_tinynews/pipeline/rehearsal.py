@@ -1,41 +1,36 @@
-"""Rehearsal: find errors of later stages before the first is trained."""
+"""Before the first training: find errors of later stages, and count the steps of all."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Collection, Iterator, Sequence
 
+from recbole_tinynews.logs.progress import StageProgress, number_stages
 from recbole_tinynews.pipeline.artifact import too_few_copies
+from recbole_tinynews.pipeline.plan import numbered
 from recbole_tinynews.pipeline.run import Run
 from recbole_tinynews.pipeline.stage import Copy, Stage
 from recbole_tinynews.registry import find_trainer
+from recbole_tinynews.trainer.optimization import most_steps
 from recbole_tinynews.trainer.post_training import most_copies
+from recbole_tinynews.trainer.training_state import STATE, saved_step
 from recbole_tinynews.trainer.untrained import UntrainedTrainer
 
 
 def rehearse(run: Run, stages: Sequence[Stage]) -> None:
-    """Check data, copies and models of the stages to train; ``ValueError`` lists all errors.
-
-    Each model except the first, which is trained at once, is built and dropped. Seeds are set
-    before each training, so results don't change.
-    """
+    """Check data, copies and models of the stages to train; ``ValueError`` lists all errors."""
     mistakes = [mistake for stage in stages for mistake in _of_data(run, stage)]
     mistakes += _of_copies(run, stages)
     built = {(stages[0].name, stages[0].model)} if stages else set()
     for stage in stages:
         if (stage.name, stage.model) not in built:  # equal stages differ only in seeds
             built.add((stage.name, stage.model))
-            mistakes += _of_model(run, stage)
+            try:
+                run.factory.model(stage.model, run.recipes.of(stage).config)
+            except ValueError as mistake:
+                mistakes.append(f"Stage {stage.name}: {str(mistake).removesuffix('.')}")
     if mistakes:
-        name = run.factory.config["model"]
-        raise ValueError(
-            "\n- ".join(
-                [
-                    f"{name} cannot be trained with these settings and data:",
-                    *dict.fromkeys(mistakes),
-                ]
-            )
-        )
+        head = f"{run.factory.config['model']} cannot be trained with these settings and data:"
+        raise ValueError("\n- ".join([head, *dict.fromkeys(mistakes)]))
 
 
 def _of_data(run: Run, stage: Stage) -> Iterator[str]:
@@ -70,13 +65,8 @@ def _of_data(run: Run, stage: Stage) -> Iterator[str]:
 
 def _of_copies(run: Run, stages: Sequence[Stage]) -> Iterator[str]:
     """Stages that need more copies than will be saved."""
-    sources = [
-        source
-        for stage in stages
-        for source in (*(stage.start.sources if stage.start else ()), *stage.teachers)
-    ]
     wanted: dict[Stage, int] = {}
-    for source in sources:
+    for source in (source for stage in stages for source in stage.sources):
         if isinstance(source, Copy) and source.stage in stages:
             wanted[source.stage] = max(wanted.get(source.stage, 0), source.back)
     for stage, back in wanted.items():
@@ -87,11 +77,29 @@ def _of_copies(run: Run, stages: Sequence[Stage]) -> Iterator[str]:
             yield too_few_copies(stage.name, back + 1, copies)
 
 
-def _of_model(run: Run, stage: Stage) -> Iterator[str]:
-    """The error if a stage's model cannot be built."""
-    try:
-        model: Any = run.factory.model(stage.model, run.recipes.of(stage).config)
-    except ValueError as mistake:
-        yield f"Stage {stage.name}: {str(mistake).removesuffix('.')}"
-    else:
-        del model  # one at a time in memory
+def schedule(
+    run: Run, stages: Sequence[Stage], trained: Collection[Stage]
+) -> dict[Stage, StageProgress]:
+    """Progress of each stage, with the number of steps left."""
+    made: dict[Stage, StageProgress] = {}
+    steps: dict[tuple[str, type], int] = {}  # equal stages differ only in seeds
+    for stage, tag in zip(stages, numbered([stage.name for stage in stages]), strict=True):
+        kind, left = (stage.name, stage.model), 0
+        if stage in trained and len(trained) > 1:  # a single stage counts its own
+            if kind not in steps:
+                steps[kind] = steps_of(run, stage)
+            taken = saved_step(run.recipes.of(stage).folder / STATE) or 0
+            left = max(0, steps[kind] - taken)
+        made[stage] = StageProgress(stage.name, tag.replace(" ", "_"), left)
+    number_stages([*made.values()])
+    return made
+
+
+def steps_of(run: Run, stage: Stage) -> int:
+    """Steps of a stage without early stopping."""
+    if issubclass(find_trainer(stage.model), UntrainedTrainer):
+        return 0
+    config = run.recipes.of(stage).config
+    batches, _ = run.factory.loaders(config, run.factory.data(stage.model, config))
+    accumulated, limit = config["accumulation_steps"], config["max_steps"]
+    return most_steps(len(batches), config["epochs"], accumulated, limit)

@@ -34,12 +34,9 @@ class GivenUpError(Exception):
 class Run:
     """One run of a system.
 
-    Attributes:
-        recipes: the recipe of each stage.
-        artifacts: finished stages, in order of completion.
-        progress: progress of each stage; stages without an entry are logged by name.
-        callbacks: RecBole's ``callback_fn`` by stage, called with round and score after each
-            validation; it may raise ``GivenUpError``.
+    ``artifacts`` are finished stages, in order of completion. ``callbacks`` are RecBole's
+    ``callback_fn`` by stage, called with round and score after each validation; they may raise
+    ``GivenUpError``.
     """
 
     def __init__(self, factory: ImpressionFactory) -> None:
@@ -53,8 +50,7 @@ class Run:
     def make(self, *stages: Stage) -> Artifact:
         """Train or reuse these stages and their dependencies; returns the last one's artifact.
 
-        A stopped training resumes from its last saved state. If another process is training the
-        same stage, this one waits and reuses the result.
+        A stopped training resumes from its last saved state; one in another process is waited for.
         """
         for stage in in_order(*stages):
             if stage not in self.artifacts:
@@ -86,7 +82,13 @@ class Run:
         return kept
 
     def _make(self, recipe: Recipe) -> Artifact:
-        _check_fingerprints(recipe)
+        every = all_gather_object(recipe.fingerprint, patient=True)
+        if len(set(every)) > 1:
+            raise ValueError(
+                f"Stage {recipe.stage.name} expects the same settings, data and language model in "
+                f"all processes, got fingerprints {every}. Give all machines the same files and "
+                "command."
+            )
         if not process_group().first:
             return self._follow(recipe)
         artifact = None if self.fresh else recipe.finished()
@@ -132,7 +134,6 @@ class Run:
         return artifact
 
     def _train_first(self, recipe: Recipe) -> Artifact:
-        """Train the stage in the first process and write its artifact."""
         started = time.perf_counter()
         folder, content = recipe.folder, self.factory.dataset.content
         getLogger().info(self._line(recipe.stage, f" -> {folder}"))
@@ -156,7 +157,6 @@ class Run:
         artifact.write(recipe.as_settings(), curve, keep)
 
     def _train(self, recipe: Recipe) -> tuple[dict[str, Any], TrainingCurve, Budget | None]:
-        """Best validation result, curve and budget."""
         stage, config = recipe.stage, recipe.config
         data = self.factory.data(stage.model, config)
         init_seed(config["seed"], config["reproducibility"])
@@ -183,7 +183,6 @@ class Run:
         return self.progress.get(stage) or StageProgress(stage.name)
 
     def _line(self, stage: Stage, text: str) -> str:
-        """A log line about a stage, with its number and the time left."""
         progress = self._progress(stage)
         place = f"{progress.label.capitalize()}:" if progress.label else "Stage"
         left = progress.time_left()
@@ -191,7 +190,6 @@ class Run:
         return f"{line}, about {left} of the run" if left else line
 
     def _teachers(self, recipe: Recipe, model: Any) -> Teachers:
-        """Frozen teachers, or teachers trained jointly with the model."""
         stage, config = recipe.stage, recipe.config
         if not model.makes_teachers:
             finished = [self.model(source) for source in stage.teachers]
@@ -202,13 +200,3 @@ class Run:
         for teacher, source in zip(joint.members, stage.teachers, strict=True):
             put_language_model(teacher, self.weights(source))
         return joint.to(config["device"])
-
-
-def _check_fingerprints(recipe: Recipe) -> None:
-    """Refuse processes with different fingerprints."""
-    every = all_gather_object(recipe.fingerprint, patient=True)
-    if len(set(every)) > 1:
-        raise ValueError(
-            f"Stage {recipe.stage.name} expects the same settings, data and language model in all "
-            f"processes, got fingerprints {every}. Give all machines the same files and command."
-        )

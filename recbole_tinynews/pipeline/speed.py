@@ -6,7 +6,6 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -23,13 +22,6 @@ NEWS_ALONE = 64  # articles, when encoded one by one
 IMPRESSIONS = 64
 
 
-class RankingSpeed(NamedTuple):
-    """Impressions ranked per second: ``encoded`` from text, ``cached`` from stored news vectors."""
-
-    encoded: float
-    cached: float
-
-
 def news_per_second(news_encoder: EncodesNews, batch: int | None = None) -> float:
     """Articles encoded per second without caches, the median of a few runs over typical articles.
 
@@ -37,9 +29,8 @@ def news_per_second(news_encoder: EncodesNews, batch: int | None = None) -> floa
     """
     count = NEWS_ALONE if batch == 1 else NEWS
     ids = _spread(np.flatnonzero(news_encoder.tokens.lengths), count)
-    parts = [
-        ids[start : start + (batch or len(ids))] for start in range(0, len(ids), batch or NEWS)
-    ]
+    size = batch or NEWS  # there are at most as many
+    parts = [ids[start : start + size] for start in range(0, len(ids), size)]
 
     def encode() -> None:
         for part in parts:
@@ -49,8 +40,10 @@ def news_per_second(news_encoder: EncodesNews, batch: int | None = None) -> floa
         return len(ids) / _median_seconds(encode)
 
 
-def impressions_per_second(model: NewsRecommender, loader: ImpressionDataLoader) -> RankingSpeed:
-    """Medians of a few runs over impressions spread evenly over a split, without collating."""
+def impressions_per_second(
+    model: NewsRecommender, loader: ImpressionDataLoader
+) -> tuple[float, float]:
+    """Impressions ranked per second, from text and from cached vectors; medians of a few runs."""
     rows = _spread(np.arange(loader.impressions.rows), IMPRESSIONS)
     parts = [rows[start : start + loader.step] for start in range(0, len(rows), loader.step)]
     batches = [loader.collate_impressions(part).to(model.device) for part in parts]
@@ -70,7 +63,7 @@ def impressions_per_second(model: NewsRecommender, loader: ImpressionDataLoader)
 
     with _serving(model.news_encoder, model):
         encoded = _median_seconds(encode_and_rank)
-        return RankingSpeed(len(rows) / encoded, len(rows) / _median_seconds(rank))
+        return len(rows) / encoded, len(rows) / _median_seconds(rank)
 
 
 @contextmanager
@@ -87,7 +80,6 @@ def _serving(news_encoder: EncodesNews, model: nn.Module | None = None) -> Itera
 
 
 def _spread(choices: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-    """``count`` evenly spaced choices."""
     return choices[np.linspace(0, len(choices) - 1, min(count, len(choices))).astype(int)]
 
 

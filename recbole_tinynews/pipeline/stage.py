@@ -27,13 +27,9 @@ class Start(NamedTuple):
 class Stage(NamedTuple):
     """One training.
 
-    Attributes:
-        name: prefix of its folder and of its own settings.
-        model: class of the model.
-        after: stages to finish first, besides those of ``start`` and ``teachers``.
-        start: the initial weights; ``None``: the language model's.
-        teachers: finished recommenders, or copies, to learn from.
-        number: distinguishes otherwise equal stages; added to the seed.
+    ``name`` is the prefix of its folder and settings; without ``start``, its weights are the
+    language model's; ``teachers`` are finished recommenders, or copies; ``after`` are further
+    stages to finish first; ``number``, added to the seed, distinguishes otherwise equal stages.
     """
 
     name: str
@@ -44,10 +40,14 @@ class Stage(NamedTuple):
     number: int = 0
 
     @property
+    def sources(self) -> tuple[Stage | Copy, ...]:
+        """Stages and copies that it starts from or learns from."""
+        return (*(self.start.sources if self.start else ()), *self.teachers)
+
+    @property
     def needs(self) -> tuple[Stage, ...]:
         """Its direct dependencies, without repeats."""
-        started = self.start.sources if self.start else ()
-        return tuple(dict.fromkeys(stage_of(s) for s in (*self.after, *started, *self.teachers)))
+        return tuple(dict.fromkeys(map(stage_of, (*self.after, *self.sources))))
 
 
 def stage_of(source: Stage | Copy) -> Stage:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,17 +26,7 @@ from recbole_tinynews.model.title_body import (
     title_body_student,
 )
 from recbole_tinynews.model.zeroshotstudent import ZeroShotTeacher
-from recbole_tinynews.pipeline.handover import (
-    put_aligned,
-    put_all_but_user_encoder,
-    put_copies,
-    put_first_layers,
-    put_heads,
-    put_language_model,
-    put_news_encoder,
-    put_pooling_and_dense,
-    put_user_encoder,
-)
+from recbole_tinynews.pipeline import handover
 from recbole_tinynews.pipeline.stage import Copy, Stage, Start, in_order, last_copies
 from recbole_tinynews.registry import find_trainer
 from recbole_tinynews.trainer import DistillationTrainer
@@ -60,10 +51,8 @@ def system(config: NewsConfig) -> Stage:
         )
     ]
     if mistakes:
-        distinct = dict.fromkeys(mistakes)  # equal stages repeat them
-        raise ValueError(
-            "\n- ".join([f"The settings of {config['model']} don't fit together:", *distinct])
-        )
+        head = f"The settings of {config['model']} don't fit together:"
+        raise ValueError("\n- ".join([head, *dict.fromkeys(mistakes)]))  # equal stages repeat them
     return last
 
 
@@ -121,26 +110,17 @@ def _last_stage(config: NewsConfig) -> Stage:
     return Stage(model_class.__name__, model_class)
 
 
-def plmnr_dapt(config: NewsConfig) -> Stage:
-    """Masked-language-model training on the corpus, then finetuning."""
-    return _pretrained(config, MaskedLanguageModel)
-
-
-def plmnr_tapt(config: NewsConfig) -> Stage:
-    """Masked-language-model training on the data set's own articles, then finetuning."""
-    return _pretrained(config, TaskLanguageModel)
-
-
-def _pretrained(config: NewsConfig, pretraining: type[MaskedLanguageModel]) -> Stage:
+def pretrained(pretraining: type[MaskedLanguageModel], config: NewsConfig) -> Stage:
+    """Masked-language-model training, then finetuning."""
     before = Stage("pretrain_teacher", pretraining)
     _check_layers(config, before)
-    return _last(config, start=Start(put_language_model, (before,)))
+    return _last(config, start=Start(handover.put_language_model, (before,)))
 
 
 def plmnr_dp(config: NewsConfig) -> Stage:
     """Title-body matching, then finetuning of its last weights (Tiny-NewsRec, section 3)."""
     _check_layers(config, POST_TRAINED)
-    return _last(config, start=Start(put_news_encoder, (POST_TRAINED,)))
+    return _last(config, start=Start(handover.put_news_encoder, (POST_TRAINED,)))
 
 
 def tiny_newsrec(config: NewsConfig) -> Stage:
@@ -166,14 +146,14 @@ def tiny_newsrec(config: NewsConfig) -> Stage:
                 "titles, whose first layers a student can start with, got student or teachers "
                 "with news_encoder=words or other views. Set student_init=plm."
             )
-        start = Start(put_first_layers, (POST_TRAINED,))
+        start = Start(handover.put_first_layers, (POST_TRAINED,))
     matches_titles = reads_titles_alone(config) and not model_class.reads_for_users
     if config["stage_one"] and post_trained and matches_titles:
         matcher = title_body_student(model_class) if reads_words(config) else TitleBodyStudent
         student = Stage(
             "post_train_student", matcher, start=start, teachers=tuple(reversed(copies))
         )
-        start = Start(put_news_encoder, (student,))
+        start = Start(handover.put_news_encoder, (student,))
     if not config["stage_two"]:
         return _last(config, model_class.student_class, start=start)
     teacher = model_class.teacher_class
@@ -209,8 +189,10 @@ def mtbert(config: NewsConfig) -> Stage:
                 f"Set {shape} and finetune_teacher_{shape} alike."
             )
     copies = last_copies(POST_TRAINED, config.model_class.number_of_teachers(config))
-    together = Stage("finetune_teacher", CoFinetunedTeachers, start=Start(put_copies, copies))
-    return _last(config, start=Start(put_heads, (together,)), teachers=(together,))
+    together = Stage(
+        "finetune_teacher", CoFinetunedTeachers, start=Start(handover.put_copies, copies)
+    )
+    return _last(config, start=Start(handover.put_heads, (together,)), teachers=(together,))
 
 
 def newsbert(config: NewsConfig) -> Stage:
@@ -220,7 +202,7 @@ def newsbert(config: NewsConfig) -> Stage:
     student on clicks.
     """
     from_plm = config["student_init"] == "plm"
-    put = put_pooling_and_dense if from_plm else put_all_but_user_encoder
+    put = handover.put_pooling_and_dense if from_plm else handover.put_all_but_user_encoder
     copies = last_copies(POST_TRAINED, config.model_class.number_of_teachers(config))
     return _last(config, start=Start(put, (POST_TRAINED,)), teachers=tuple(reversed(copies)))
 
@@ -243,10 +225,10 @@ def aligned_newsrec(config: NewsConfig) -> Stage:
     aligned = Stage(
         "align_student",
         NewsAligner,
-        start=Start(put_user_encoder, teachers[:1]),
+        start=Start(handover.put_user_encoder, teachers[:1]),
         teachers=teachers,
     )
-    return _last(config, start=Start(put_aligned, (aligned,)), teachers=teachers)
+    return _last(config, start=Start(handover.put_aligned, (aligned,)), teachers=teachers)
 
 
 def zero_shot_student(config: NewsConfig) -> Stage:
@@ -261,7 +243,12 @@ def _under_finetuned(config: NewsConfig, teachers: int) -> Stage:
 def _finetuned(copies: tuple[Copy, ...], model: type[NewsRecommender] = PLMNR) -> tuple[Stage, ...]:
     """Finetuned copies; the last is number 0, so that runs of fewer teachers reuse it."""
     return tuple(
-        Stage("finetune_teacher", model, start=Start(put_news_encoder, (copy,)), number=copy.back)
+        Stage(
+            "finetune_teacher",
+            model,
+            start=Start(handover.put_news_encoder, (copy,)),
+            number=copy.back,
+        )
         for copy in copies
     )
 
@@ -291,8 +278,8 @@ def _check_layers(config: NewsConfig, before: Stage) -> None:
 
 
 SYSTEMS: dict[str, Callable[[Any], Stage]] = {
-    "PLMNRDAPT": plmnr_dapt,
-    "PLMNRTAPT": plmnr_tapt,
+    "PLMNRDAPT": partial(pretrained, MaskedLanguageModel),  # on the corpus
+    "PLMNRTAPT": partial(pretrained, TaskLanguageModel),  # on the data set's own articles
     "PLMNRDP": plmnr_dp,
     "TinyNewsRec": tiny_newsrec,
     "EnsembleTeacher": ensemble_teacher,

@@ -17,10 +17,7 @@ def gpu_numbers(gpu_id: Any) -> str:
 
 
 def choose_device(gpu_id: str, use_gpu: bool, is_given: bool) -> torch.device:
-    """The device of this process.
-
-    The host's ``CUDA_VISIBLE_DEVICES`` is respected unless the user gives ``gpu_id``; RecBole
-    overwrites it and ignores ``use_gpu``.
+    """The device of this process; unlike in RecBole, ``CUDA_VISIBLE_DEVICES`` may choose it.
 
     Raises:
         ValueError: a given GPU does not exist, or there are fewer than processes.
@@ -31,7 +28,9 @@ def choose_device(gpu_id: str, use_gpu: bool, is_given: bool) -> torch.device:
         before = os.environ.get("CUDA_VISIBLE_DEVICES")
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu_id
         if not torch.cuda.is_available():
-            _restore("CUDA_VISIBLE_DEVICES", before)
+            del os.environ["CUDA_VISIBLE_DEVICES"]
+            if before is not None:
+                os.environ["CUDA_VISIBLE_DEVICES"] = before
             raise ValueError(
                 f"gpu_id={gpu_id} expects a GPU of that number, and torch {torch.__version__} "
                 f"finds {torch.cuda.device_count()} GPUs. Leave gpu_id out, or set use_gpu=False"
@@ -42,7 +41,6 @@ def choose_device(gpu_id: str, use_gpu: bool, is_given: bool) -> torch.device:
 
 
 def _own_gpu(number: int) -> torch.device:
-    """The GPU of one of a machine's processes."""
     if number >= torch.cuda.device_count():
         raise ValueError(
             f"Training expects a GPU for each process of a machine, got process {number} and "
@@ -50,10 +48,3 @@ def _own_gpu(number: int) -> torch.device:
         )
     torch.cuda.set_device(number)
     return torch.device("cuda", number)
-
-
-def _restore(name: str, value: str | None) -> None:
-    if value is None:
-        del os.environ[name]
-    else:
-        os.environ[name] = value

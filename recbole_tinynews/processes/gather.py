@@ -1,15 +1,17 @@
-"""Collectives for tensors."""
+"""Collectives for tensors and for cached arrays."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from recbole_tinynews.processes.group import process_group
+from recbole_tinynews.files.array_cache import Arrays, cached_arrays, find_arrays
+from recbole_tinynews.processes.group import all_gather_object, local_rank, process_group
 
 
 def gather_rows(own: Tensor, counts: Sequence[int]) -> Tensor:
@@ -53,19 +55,17 @@ def sum_gradients(parameters: Iterable[nn.Parameter]) -> None:
     dist.all_reduce(present, dist.ReduceOp.MAX)  # on the host, without synchronising devices
     chosen = [each for each, there in zip(learning, present.tolist(), strict=True) if there]
     for kind in sorted({str(each.dtype) for each in chosen}):
-        gradients = [_gradient(each) for each in chosen if str(each.dtype) == kind]
+        gradients = []
+        for parameter in (each for each in chosen if str(each.dtype) == kind):
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+            gradients.append(parameter.grad)
         bucket = torch.cat([each.flatten() for each in gradients])
         dist.all_reduce(bucket)
         parts = bucket.split([each.numel() for each in gradients])
         torch._foreach_copy_(
             gradients, [part.view_as(each) for part, each in zip(parts, gradients, strict=True)]
         )
-
-
-def _gradient(parameter: nn.Parameter) -> Tensor:
-    if parameter.grad is None:
-        parameter.grad = torch.zeros_like(parameter)
-    return parameter.grad
 
 
 def all_reduce(values: Tensor) -> Tensor:
@@ -84,3 +84,20 @@ def broadcast_weights(module: nn.Module) -> None:
         dist.broadcast(sent, src=0)
         if not torch.equal(tensor, sent):
             tensor.copy_(sent)
+
+
+def shared_arrays(
+    folder: Path, name: str, key: str, make: Callable[[], Arrays], writable: bool = False
+) -> Arrays:
+    """``cached_arrays``, made by all processes and written by the first of each machine."""
+    if process_group().alone:
+        return cached_arrays(folder, name, key, make, writable)
+    found = find_arrays(folder, name, key, writable)
+    everywhere = all(all_gather_object(found is not None))
+    if found is not None and everywhere:
+        return found
+    arrays = make()
+    if local_rank() == 0:
+        cached_arrays(folder, name, key, lambda: arrays)
+    all_gather_object(None)
+    return find_arrays(folder, name, key, writable) or arrays  # where writing failed

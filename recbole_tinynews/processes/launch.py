@@ -1,8 +1,7 @@
 """Start several processes of a program by torchrun, from RecBole's flags.
 
-Beyond torchrun's own command: processes fork from one that has imported the package and share its
-memory (a second process takes 0.48 instead of 1.06 GiB); flags and settings are checked before any
-process starts; errors, Ctrl-C and lost processes end in one message.
+Unlike under torchrun's own command, processes fork from one that has imported the package (a second
+one takes 0.48 instead of 1.06 GiB), and errors, Ctrl-C and lost processes end in one message.
 """
 
 from __future__ import annotations
@@ -14,12 +13,12 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from recbole_tinynews.processes.threads import spin_briefly
 
@@ -36,13 +35,9 @@ class ProcessFailedError(RuntimeError):
 
 
 class Machines(NamedTuple):
-    """Where the processes run.
+    """Where the processes run: ``here`` and ``everywhere``, the same number on each machine.
 
-    Attributes:
-        here: processes on this machine.
-        everywhere: processes on all machines, the same number on each.
-        before: processes on earlier machines.
-        address, port: of the first machine; unused with a single machine.
+    ``before`` are on earlier machines; ``address`` and ``port`` are the first machine's.
     """
 
     here: int
@@ -52,27 +47,20 @@ class Machines(NamedTuple):
     port: int = 5678
 
     @classmethod
-    def from_flags(
-        cls,
-        nproc: str | None,
-        world_size: str | None,
-        group_offset: str | None,
-        ip: str | None,
-        port: str | None,
-    ) -> Machines:
+    def from_flags(cls, given: Mapping[str, Any]) -> Machines:
         """The machines of RecBole's flags; ``ValueError`` if malformed or of unequal machines."""
-        here = _number("nproc", nproc, 1, least=1)
-        everywhere = _number("world_size", world_size, -1, least=-1)
+        here = _number(given, "nproc", 1, least=1)
+        everywhere = _number(given, "world_size", -1, least=-1)
         everywhere = here if everywhere < 1 else everywhere  # RecBole's -1
-        before = _number("group_offset", group_offset, 0, least=0)
+        before = _number(given, "group_offset", 0, least=0)
         if everywhere % here or before % here or before + here > everywhere:
             raise ValueError(
                 f"--nproc={here} --world_size={everywhere} --group_offset={before} expect machines "
                 "with nproc processes each, of which group_offset are on the machines before this "
                 "one. Make world_size and group_offset multiples of nproc, or start torchrun."
             )
-        place = ip or cls._field_defaults["address"], _number("port", port, 5678, least=1)
-        return cls(here, everywhere, before, *place)
+        address = given["ip"] or cls._field_defaults["address"]
+        return cls(here, everywhere, before, address, _number(given, "port", 5678, least=1))
 
     def flags(self) -> list[str]:
         """Flags of torchrun."""
@@ -101,11 +89,10 @@ def launch(
 ) -> None:
     """Run a module as a program in several processes, and wait for them.
 
-    They share this machine's threads. If one fails or is killed, the others are ended. ``check``
-    runs first, in a separate process to save memory here.
+    They share this machine's threads; if one fails, the others are ended. ``check`` runs first, in
+    a separate process to save memory here; what it raises is raised.
 
     Raises:
-        Exception: raised by ``check``.
         ProcessFailedError: a process failed, or they cannot connect.
         KeyboardInterrupt: Ctrl-C.
     """
@@ -132,9 +119,8 @@ def launch(
             main([*machines.flags(), *program, *arguments])
     except ChildFailedError as problem:
         rank, failure = problem.get_first_failure()
-        raise ProcessFailedError(
-            f"process {rank} of {machines.everywhere} {_end(failure.exitcode)}"
-        ) from problem
+        how = how_it_ended(failure.exitcode)
+        raise ProcessFailedError(f"process {rank} of {machines.everywhere} {how}") from problem
     except DistError as problem:
         raise ProcessFailedError(
             f"the processes cannot connect at {machines.address}:{machines.port}: "
@@ -199,11 +185,13 @@ def _restored_signals() -> Iterator[None]:
             signal.signal(getattr(signal, name), signal.SIG_DFL if handler is None else handler)
 
 
-def _end(code: int) -> str:
+def how_it_ended(code: int) -> str:
+    """Describe an exit code."""
     return f"was killed by signal {-code}" if code < 0 else f"ended with status {code}"
 
 
-def _number(flag: str, text: str | None, default: int, least: int) -> int:
+def _number(given: Mapping[str, Any], flag: str, default: int, least: int) -> int:
+    text = given[flag]
     if text is None:
         return default
     try:

@@ -1,3 +1,1 @@
 """Help pages on models and settings, without importing torch."""
-
-from __future__ import annotations

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from recbole_tinynews.reference.defaults import defaults_of, is_ours, news_yaml
-from recbole_tinynews.registry import check_name, named_files
+from recbole_tinynews.reference.defaults import defaults_of, news_yaml
+from recbole_tinynews.registry import MODELS, check_name, named_files
 from recbole_tinynews.settings.declared import Models
 from recbole_tinynews.settings.given import Files, read_given
 from recbole_tinynews.settings.layering import DEFAULT_MODEL, PARTS, Layering
@@ -13,14 +13,11 @@ from recbole_tinynews.settings.mistakes import mistakes_by_key
 
 
 def check_command(model: str | None, files: Files, command_line: Sequence[str]) -> None:
-    """Raise ``ValueError`` listing all unknown models and settings, and invalid values.
-
-    ``NewsConfig`` also finds those that depend on data.
-    """
+    """Raise ``ValueError`` listing all unknown names and invalid values that no data decide."""
     given = read_given(files, None, command_line)
     name = str(model or given.values.get("model") or DEFAULT_MODEL)
     check_name(name)
-    ours, found = is_ours(name), list(given.mistakes)
+    ours, found = name in MODELS, list(given.mistakes)
     declared, stages = dict(defaults_of(name)), news_yaml(name).stages if ours else {}
     for part in PARTS if {*PARTS} <= declared.keys() else ():
         other = str(given.values.get(part) or declared[part])

@@ -10,15 +10,9 @@ from typing import Any, NamedTuple
 from recbole_tinynews.paths import packaged_folder
 from recbole_tinynews.reference.meanings import Meaning, meaning_of, meanings
 from recbole_tinynews.registry import MODELS, named_files, recbole_yaml_folder
-from recbole_tinynews.settings.declared import Models, unread_by
+from recbole_tinynews.settings import layers
+from recbole_tinynews.settings.declared import Models, recbole_lists, unread_by
 from recbole_tinynews.settings.layering import WITH_PLM
-from recbole_tinynews.settings.layers import (
-    AS_IN,
-    METRICS_SETTING,
-    NewsYaml,
-    read_news_yaml,
-    recbole_declared,
-)
 from recbole_tinynews.settings.literals import read_yaml
 from recbole_tinynews.settings.names import (
     parse_key,
@@ -26,7 +20,6 @@ from recbole_tinynews.settings.names import (
     recbole_overall_files,
     recbole_overall_settings,
 )
-from recbole_tinynews.settings.recbole_lists import recbole_lists
 
 _KINDS = {
     "overall": "All news recommenders",
@@ -50,16 +43,6 @@ class Section(NamedTuple):
     settings: list[Described]
 
 
-def is_ours(model: str) -> bool:
-    """Whether the model is one of this package."""
-    return model in MODELS
-
-
-def reads_text(model: str) -> bool:
-    """Whether one of our models encodes text; the others train nothing."""
-    return MODELS[model].reads_text
-
-
 @cache
 def stage_files() -> Mapping[str, Path]:
     """The yaml file of each stage, by name."""
@@ -67,21 +50,22 @@ def stage_files() -> Mapping[str, Path]:
 
 
 @cache
-def news_yaml(model: str) -> NewsYaml:
+def news_yaml(model: str) -> layers.NewsYaml:
     """Declarations in the yaml files of one of our models."""
-    return read_news_yaml(named_files(model))
+    return layers.read_news_yaml(named_files(model))
 
 
 @cache
 def defaults_of(model: str) -> dict[str, Any]:
     """Defaults of all settings of a model, on impressions."""
-    return news_yaml(model).declared if is_ours(model) else recbole_declared(named_files(model))
+    ours = model in MODELS
+    return news_yaml(model).declared if ours else layers.recbole_declared(named_files(model))
 
 
 def read_by(model: str) -> dict[str, Any]:
     """Defaults of the settings that the model reads."""
-    unread = {*unread_by(Models.NEWS if is_ours(model) else Models.RECBOLE_ON_IMPRESSIONS)}
-    if is_ours(model) and not reads_text(model):
+    unread = {*unread_by(Models.NEWS if model in MODELS else Models.RECBOLE_ON_IMPRESSIONS)}
+    if model in MODELS and not MODELS[model].reads_text:
         shared = read_yaml(named_files(model).overall)
         unread |= {*recbole_lists()["training_arguments"]} - shared.keys()
     return {name: value for name, value in defaults_of(model).items() if name not in unread}
@@ -103,14 +87,12 @@ def sections(model: str) -> Iterator[Section]:
     left, files = dict(read_by(model)), files_about(model)
 
     def taken(title: str, names: Iterator[str]) -> Section:
-        return Section(
-            title,
-            [Described(n, left.pop(n), meaning_of(n, files)) for n in names if n in left],
-        )
+        known = [name for name in names if name in left]
+        return Section(title, [Described(n, left.pop(n), meaning_of(n, files)) for n in known])
 
     yield taken(model, _plain_names(named_files(model).own))
     yield taken(_KINDS[named_files(model).overall.stem], _plain_names([named_files(model).overall]))
-    if is_ours(model) and reads_text(model):
+    if model in MODELS and MODELS[model].reads_text:
         yield from _of_stages(model, left)
     yield taken("RecBole's", iter(sorted(left)))
 
@@ -123,11 +105,11 @@ def sections_of_all() -> Iterator[Section]:
     further = {
         name: models
         for name, models in every_setting().items()
-        if name not in known and any(map(is_ours, models))
+        if name not in known and not MODELS.keys().isdisjoint(models)
     }
     described = []
     for name, models in further.items():
-        ours = [model for model in models if is_ours(model)]
+        ours = [model for model in models if model in MODELS]
         kind, text = meaning_of(name, files_about(ours[0]))
         meaning = Meaning(kind, f"{text} [{', '.join(ours)}]")
         described.append(Described(name, defaults_of(ours[0])[name], meaning))
@@ -139,10 +121,10 @@ def _of_stages(model: str, left: dict[str, Any]) -> Iterator[Section]:
     """Defaults of single stages, and settings that only one stage declares."""
     yaml = news_yaml(model)
     for stage, file in stage_files().items():
-        own = []
-        for (of_stage, name), value in yaml.values.items():
-            if of_stage == stage and name != METRICS_SETTING:
-                own.append(Described(name, value, meaning_of(name, [*files_about_all(), file])))
+        values = {key.name: value for key, value in yaml.values.items() if key.stage == stage}
+        values.pop(layers.METRICS_SETTING, None)
+        files = [*files_about_all(), file]
+        own = [Described(name, value, meaning_of(name, files)) for name, value in values.items()]
         declared = sorted(yaml.stages[stage].declares & left.keys())
         meant = [Described(name, left.pop(name), meanings(file)[name]) for name in declared]
         if own:
@@ -195,12 +177,8 @@ def stages_declaring(name: str) -> list[str]:
     models = {each for model in MODELS for each in _plain_names(named_files(model).own)}
     if not found or name in models:
         return []
-    like = [
-        stage
-        for stage, file in stage_files().items()
-        if set(read_yaml(file).get(AS_IN, ())) & set(found)
-    ]
-    return sorted({*found, *like})
+    shared = {stage: read_yaml(file).get(layers.AS_IN, ()) for stage, file in stage_files().items()}
+    return sorted({*found, *(stage for stage, of in shared.items() if {*of} & {*found})})
 
 
 def _plain_names(files: list[Path]) -> Iterator[str]:

@@ -4,33 +4,31 @@ from __future__ import annotations
 
 import shlex
 import textwrap
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from recbole_tinynews.reference.defaults import (
     defaults_of,
     every_setting,
     files_about,
-    is_ours,
     news_yaml,
     of_data_sets,
-    reads_text,
     recbole_values,
     stage_files,
     stages_declaring,
 )
-from recbole_tinynews.reference.example import as_yaml, example_value
-from recbole_tinynews.reference.meanings import Meaning, meaning_of
+from recbole_tinynews.reference.meanings import meaning_of
 from recbole_tinynews.reference.pages import columns, shown
 from recbole_tinynews.registry import MODELS
 from recbole_tinynews.settings.declared import Affects, Scope, setting
+from recbole_tinynews.settings.literals import write_yaml
 from recbole_tinynews.settings.names import (
     Key,
     parse_key,
     recbole_model_settings,
     recbole_overall_settings,
 )
-from recbole_tinynews.settings.nearest import suggest
-from recbole_tinynews.settings.values import rule_by_default
+from recbole_tinynews.settings.values import Rule, rule_by_default, suggest
 
 _MARGIN = 12  # width of the labels
 _RETRAINED = {
@@ -53,7 +51,11 @@ class Asked(NamedTuple):
 def explanation(name: str) -> str:
     """The help page of a setting; ``ValueError`` with the nearest names if it is unknown."""
     asked = _asked(name)
-    meaning = _meaning(asked)
+    # BPR's files describe RecBole's settings
+    known_as = ["BPR" if model == _RECBOLE else model for model in reversed(asked.models)]
+    of_stage = [stage_files()[asked.stage]] if asked.stage else []
+    files = [file for model in known_as for file in files_about(model)]
+    meaning = meaning_of(asked.name, [*files, *of_stage])
     default = _default(asked)
     rule = setting(asked.name).rule or rule_by_default(default)
     kind = f" ({meaning.kind})" if meaning.kind else ""
@@ -66,7 +68,10 @@ def explanation(name: str) -> str:
     lines += _part("data sets", [f"{shown(v)}: {where}" for where, v in of_data_sets(name)])
     lines += _part("read by", [_readers(asked)])
     lines += _part("retrains", [_RETRAINED[setting(asked.name).affects]])
-    preferred = [*_values_of_stages(asked), *(value for _, value in of_data_sets(name))]
+    of_models = [news_yaml(model).values for model in asked.models if model in MODELS]
+    keys = [Key(stage, asked.name) for stage in stage_files()]
+    preferred = [values[key] for values in of_models for key in keys if key in values]
+    preferred += [value for _, value in of_data_sets(name)]
     lines += _part("example", [_example(name, asked, example_value(default, rule, preferred))])
     return "\n".join(lines)
 
@@ -87,29 +92,18 @@ def _asked(name: str) -> Asked:
     return Asked(stage, plain, known[plain])
 
 
-def _meaning(asked: Asked) -> Meaning:
-    files = [file for model in reversed(asked.models) for file in files_about(_known_as(model))]
-    of_stage = [stage_files()[asked.stage]] if asked.stage else []
-    return meaning_of(asked.name, [*files, *of_stage])
-
-
-def _known_as(model: str) -> str:
-    """A model whose files describe RecBole's settings."""
-    return "BPR" if model == _RECBOLE else model
-
-
 def _default(asked: Asked) -> Any:
     if asked.models == [_RECBOLE]:
         values = [v for v in recbole_values(asked.name).values() if v is not None]
         return values[0] if values else defaults_of("BPR").get(asked.name)
-    values = [defaults_of(model)[asked.name] for model in asked.models if is_ours(model)]
+    values = [defaults_of(model)[asked.name] for model in asked.models if model in MODELS]
     return next((value for value in values if value is not None), None)
 
 
 def _defaults(asked: Asked) -> list[str]:
     by_value: dict[str, list[str]] = {}
     for model in asked.models:
-        if is_ours(model):
+        if model in MODELS:
             by_value.setdefault(shown(defaults_of(model)[asked.name]), []).append(model)
     for model, value in recbole_values(asked.name).items():
         by_value.setdefault(shown(value), []).append(model)
@@ -117,7 +111,7 @@ def _defaults(asked: Asked) -> list[str]:
     if _RECBOLE in asked.models and asked.name in general | defaults_of("BPR"):
         value = defaults_of("BPR").get(asked.name, general.get(asked.name))
         by_value.setdefault(shown(value), []).append("RecBole's other models")
-    ours = [model for model in asked.models if is_ours(model)]
+    ours = [model for model in asked.models if model in MODELS]
     return [f"{value}: {_names(models, ours)}" for value, models in by_value.items()]
 
 
@@ -127,7 +121,7 @@ def _names(models: list[str], ours: list[str]) -> str:
         others = [model for model in models if model not in ours]
         if len(ours) == len(MODELS):
             return ", ".join(["all of ours", *others])
-        if set(ours) == {name for name in MODELS if reads_text(name)}:
+        if set(ours) == {name for name in MODELS if MODELS[name].reads_text}:
             return ", ".join(["all of ours with a language model", *others])
     return ", ".join(models)
 
@@ -135,7 +129,7 @@ def _names(models: list[str], ours: list[str]) -> str:
 def _of_stages(asked: Asked) -> list[str]:
     """Defaults of single stages, grouped by value."""
     by_value: dict[tuple[str, str], list[str]] = {}
-    for model in filter(is_ours, asked.models):
+    for model in (model for model in asked.models if model in MODELS):
         for stage in news_yaml(model).stages:
             if asked.stage not in (None, stage):
                 continue
@@ -146,37 +140,32 @@ def _of_stages(asked: Asked) -> list[str]:
             if asked.name in of_words:
                 who = f"{stage} by word vectors"
                 by_value.setdefault((shown(of_words[asked.name]), who), []).append(model)
-    of_all = sum(map(reads_text, MODELS))
+    of_all = sum(MODELS[each].reads_text for each in MODELS)
     return [
         f"{value}: {stage}" + ("" if len(models) == of_all else f" of {', '.join(models)}")
         for (value, stage), models in by_value.items()
     ]
 
 
-def _values_of_stages(asked: Asked) -> list[Any]:
-    found = [news_yaml(model).values for model in asked.models if is_ours(model)]
-    keys = [Key(stage, asked.name) for stage in stage_files()]
-    return [values[key] for values in found for key in keys if key in values]
-
-
 def _readers(asked: Asked) -> str:
     own = setting(asked.name)
     if asked.stage:
         return f"{asked.stage} alone, in place of {asked.name}"
-    ours = [model for model in asked.models if is_ours(model)]
-    if own.scope is Scope.RUN or not any(map(reads_text, ours)):
+    ours = [model for model in asked.models if model in MODELS]
+    if own.scope is Scope.RUN or not any(MODELS[each].reads_text for each in ours):
         return "the run as a whole: no stage has a value of its own"
-    stages = stages_declaring(asked.name)
-    if stages:
+    if stages := stages_declaring(asked.name):
         return f"{' and '.join(stages)}; for one of them: --{stages[0]}_{asked.name}=..."
-    every = sum(map(reads_text, ours)) == sum(map(reads_text, MODELS))
+    every = sum(MODELS[each].reads_text for each in ours) == sum(
+        MODELS[each].reads_text for each in MODELS
+    )
     which = "every stage that uses it" if every else "the stages of these models that use it"
     other = "finetune_teacher" if every else "post_train_student"
     return f"{which}; for one alone: --{other}_{asked.name}=..."
 
 
 def _example(name: str, asked: Asked, value: Any) -> str:
-    ours = [model for model in asked.models if is_ours(model)]
+    ours = [model for model in asked.models if model in MODELS]
     usual = "TinyNewsRec" if "TinyNewsRec" in ours or not ours else ours[0]
     model = next(iter(recbole_values(asked.name)), "BPR") if not ours else usual
     return f"python run_recbole.py --model={model} {shlex.quote(f'--{name}={as_yaml(value)}')}"
@@ -184,11 +173,36 @@ def _example(name: str, asked: Asked, value: Any) -> str:
 
 def _part(title: str, texts: list[str]) -> list[str]:
     """A label, and texts beside it, each on lines of its own."""
-    lines = [
-        line
-        for text in texts
-        for line in textwrap.wrap(
-            text, columns() - _MARGIN, subsequent_indent="  ", break_on_hyphens=False
-        )
-    ]
+    wrapper = textwrap.TextWrapper(
+        columns() - _MARGIN, subsequent_indent="  ", break_on_hyphens=False
+    )
+    lines = [line for text in texts for line in wrapper.wrap(text)]
     return [f"{title if number == 0 else '':<{_MARGIN}}{line}" for number, line in enumerate(lines)]
+
+
+def as_yaml(value: Any) -> str:
+    """A value as written on the command line."""
+    text = write_yaml(value, default_flow_style=True, width=1000)
+    return text.removesuffix("\n").removesuffix("\n...")
+
+
+def example_value(default: Any, rule: Rule | None, preferred: Iterable[Any] = ()) -> Any:
+    """A value that the rule (None: any) allows, if possible ``preferred`` and not the default."""
+    if rule is None:
+        return default
+    candidates = (*preferred, *_candidates(default, rule.choices))
+    allowed = [value for value in candidates if rule.holds(value)]
+    other = [value for value in allowed if value != default or type(value) is not type(default)]
+    return next(iter([*other, *allowed]), default)
+
+
+def _candidates(default: Any, choices: Iterable[Any]) -> Iterator[Any]:
+    yield from (choice for choice in choices if choice is not None)
+    if isinstance(default, bool):
+        yield not default
+    elif isinstance(default, (int, float)):
+        yield from (default * 2, default + 1, default / 2)
+    elif isinstance(default, list):
+        yield default[:1]
+    yield from (2, 0.5, True, "name", "folder/file", "file.zip", {"max_norm": 1.0})
+    yield from (default, [5], {"mode": "labeled"})

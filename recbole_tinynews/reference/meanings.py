@@ -80,7 +80,6 @@ def _parse(file: Path) -> ast.Module:
 
 
 def _first_sentence(docstring: str) -> str:
-    """First sentence of the first paragraph, on one line."""
     paragraph = " ".join(docstring.partition("\n\n")[0].split())
     sentence, stop, _ = paragraph.partition(". ")
     return sentence + stop.strip()

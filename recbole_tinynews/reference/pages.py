@@ -57,11 +57,7 @@ def model_list() -> str:
 
 
 def setting_list(model: str = "") -> str:
-    """Settings of a model, or of all of ours, with default and meaning.
-
-    Raises:
-        ValueError: there is no such model.
-    """
+    """Settings of a model (``ValueError`` if unknown) or of all of ours, with meanings."""
     if model:
         check_name(model)
     of = f"{model}; about one: --explain SETTING" if model else "news recommenders"
@@ -80,7 +76,6 @@ def _line(name: str, meaning: str, width: int) -> str:
 
 
 def _rows(settings: Sequence[Described]) -> Iterator[str]:
-    """Wrapped lines for each setting."""
     names = min(_NAME, max(len(each.name) for each in settings))
     defaults = min(_DEFAULT, max(len(shown(each.default)) for each in settings))
     indent = names + defaults + 6

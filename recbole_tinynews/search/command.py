@@ -42,22 +42,15 @@ def _search(given: argparse.Namespace, settings: list[str]) -> bool:
     """Search and print the best trial; False: no trial was complete."""
     from recbole_tinynews import Search  # takes seconds
 
-    search = Search(
-        model=given.model,
-        dataset=given.dataset,
-        space=given.space,
-        trials=given.trials,
-        config_file_list=given.config_files.split() if given.config_files else None,
-        command_line=settings,
-        pruner=given.pruner,
-        startup_trials=given.startup_trials,
-        storage=given.storage,
-    )
+    options = vars(given)
+    test_best, files = options.pop("test_best"), options.pop("config_files")
+    files = files.split() if files else None
+    search = Search(**options, config_file_list=files, command_line=settings)
     best = search.run()
     if best is None:
         return False
     print(f"best      trial {best.number}, {search.metric} {best.value:.6f} on validation")
-    if given.test_best:
+    if test_best:
         print(f"test      {search.test(best)['test']}")
     return True
 
@@ -68,31 +61,26 @@ def _parser() -> argparse.ArgumentParser:
         epilog="Any setting for all trials: --key=value, e.g. --epochs=2.",
         allow_abbrev=False,
     )
-    parser.add_argument("--version", action="version", version=VERSION)
-    parser.add_argument("--model", "-m", help="name of a model (default: TinyNewsRec)")
-    parser.add_argument("--dataset", "-d", help="name of a data set (default: mind-mini)")
-    parser.add_argument("--config_files", help="yaml files, separated by spaces")
-    parser.add_argument("--space", default="space.yaml", help="yaml file (default: space.yaml)")
-    parser.add_argument(
-        "--trials", type=int, default=50, help="in all, with those that are there (default: 50)"
-    )
-    parser.add_argument(
-        "--pruner", default="median", help="median, halving or none (default: median)"
-    )
-    parser.add_argument(
+    add = parser.add_argument
+    add("--version", action="version", version=VERSION)
+    add("--model", "-m", help="name of a model (default: TinyNewsRec)")
+    add("--dataset", "-d", help="name of a data set (default: mind-mini)")
+    add("--config_files", help="yaml files, separated by spaces")
+    add("--space", default="space.yaml", help="yaml file (default: space.yaml)")
+    add("--trials", type=int, default=50, help="in all, with those that are there (default: 50)")
+    add("--pruner", default="median", help="median, halving or none (default: median)")
+    add(
         "--startup_trials",
         type=int,
         default=5,
         help="complete trials before the median prunes any (default: 5)",
     )
-    parser.add_argument(
+    add(
         "--storage",
         help="an address that optuna knows, such as postgresql://..., or a journal file "
         "(default: sqlite beside the stages)",
     )
-    parser.add_argument(
-        "--test-best", action="store_true", help="test the best trial at the end, and no other one"
-    )
+    add("--test-best", action="store_true", help="test the best trial at the end, and no other one")
     return parser
 
 

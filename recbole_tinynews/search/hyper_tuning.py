@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -23,19 +22,20 @@ class HyperTuning(recbole.trainer.HyperTuning):
     def run(self) -> None:
         """Try all settings; plot them if ``display_file`` is set."""
         compat.apply()
-        with _todays_generator():
+        # RecBole passes a RandomState; hyperopt from 0.2.7 on expects a Generator
+        random = SimpleNamespace(RandomState=np.random.default_rng)
+        recboles.np = SimpleNamespace(**{**vars(np), "random": random})
+        try:
             super().run()
+        finally:
+            recboles.np = np
 
 
 def objective_function(
     config_dict: Mapping[str, Any] | None = None,
     config_file_list: Sequence[str | Path] | None = None,
 ) -> dict[str, Any]:
-    """Train, validate and test one choice of settings, as RecBole's function of this name.
-
-    ``config_dict`` has the searched settings, ``config_file_list`` all others, including ``model``
-    and ``dataset``. Returns the five entries that ``HyperTuning`` reads.
-    """
+    """Train, validate and test one choice of settings, as RecBole's function of this name."""
     config = NewsConfig(config_file_list=config_file_list, config_dict=config_dict)
     result = run(config_file_list=config_file_list, config_dict=config_dict)
     return {
@@ -45,14 +45,3 @@ def objective_function(
         "best_valid_result": result["valid"],
         "test_result": result["test"],
     }
-
-
-@contextmanager
-def _todays_generator() -> Iterator[None]:
-    """RecBole passes a ``RandomState``; hyperopt from 0.2.7 on expects a ``Generator``."""
-    random = SimpleNamespace(RandomState=np.random.default_rng)
-    recboles.np = SimpleNamespace(**{**vars(np), "random": random})
-    try:
-        yield
-    finally:
-        recboles.np = np

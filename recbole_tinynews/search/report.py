@@ -7,21 +7,27 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from optuna import Study
 from optuna.importance import get_param_importances
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from recbole_tinynews.benchmark.figures import COLUMN, tidy
 from recbole_tinynews.benchmark.results import as_csv
 from recbole_tinynews.config import NewsConfig
 from recbole_tinynews.files.whole import whole_file, write_text
-from recbole_tinynews.pipeline.text_table import text_table
-from recbole_tinynews.registry import find_model, model_names, recbole_model_names
-from recbole_tinynews.search.figures import Point, history_figure, importance_figure
+from recbole_tinynews.pipeline.log_tables import text_table
+from recbole_tinynews.pipeline.training_figure import COLOURS
+from recbole_tinynews.registry import MODELS, find_model, recbole_models
 from recbole_tinynews.search.trial import REASON, REUSED, SECONDS, TRAINED
 from recbole_tinynews.settings.literals import write_yaml
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 TABLE, BEST, IMPORTANCE = "trials.csv", "best.yaml", "importance"
 ENOUGH = 10  # complete trials needed to estimate importances
@@ -63,19 +69,12 @@ def trials_table(study: Study, ended: Sequence[FrozenTrial], metric: str) -> str
 def write_report(
     folder: Path, study: Study, ended: Sequence[FrozenTrial], metric: str
 ) -> list[str]:
-    """Write table and figures into the folder; returns the file names.
-
-    With few complete trials, importances would be noise and are left out.
-    """
+    """Write table and figures, without importances of few trials; returns the file names."""
     rows = [_cells(each, metric, exact=True) for each in ended]
     written = [TABLE]
     write_text(folder / TABLE, as_csv(rows[0] if rows else ["trial"], rows))
     complete, pruned = (
-        [
-            Point(each.number, each.value)
-            for each in ended
-            if each.state is state and each.value is not None
-        ]
+        {e.number: e.value for e in ended if e.state is state and e.value is not None}
         for state in (TrialState.COMPLETE, TrialState.PRUNED)
     )
     figures = {}
@@ -93,21 +92,14 @@ def write_report(
 
 
 def write_best(folder: Path, config: NewsConfig, best: FrozenTrial, metric: str) -> None:
-    """Write a trial's settings for ``run_recbole.py --config_files``, which reuses its stages.
-
-    The model is left out if it is a user's class, which a file can't name.
-    """
+    """Write a trial's settings for ``run_recbole.py --config_files``, which reuses its stages."""
     named = {"model": config["model"], "dataset": config["dataset"]}
-    if not _has_name(config):
+    known = config["model"] in {*MODELS, *recbole_models()}
+    if not known or find_model(config["model"]) is not config.model_class:
         del named["model"]
     given = {name: v for name, v in config.external_config_dict.items() if name != "show_progress"}
     head = f"# Trial {best.number} of a search: {metric} {best.value:.6f} on validation.\n"
     write_text(folder / BEST, head + write_yaml({**named, **given}))
-
-
-def _has_name(config: NewsConfig) -> bool:
-    known = config["model"] in (*model_names(), *recbole_model_names())
-    return known and find_model(config["model"]) is config.model_class
 
 
 def _rank(study: Study, trial: FrozenTrial) -> tuple[bool, float]:
@@ -118,17 +110,12 @@ def _rank(study: Study, trial: FrozenTrial) -> tuple[bool, float]:
     return trial.state is not TrialState.COMPLETE, value
 
 
-def _state(trial: FrozenTrial) -> str:
-    return "failed" if REASON in trial.user_attrs else trial.state.name.lower()
-
-
 def _cells(trial: FrozenTrial, metric: str, exact: bool = False) -> dict[str, str]:
-    """A trial's row by column; a pruned trial shows its last validation."""
     found = trial.user_attrs
     show = str if exact else _shown
     return {
         "trial": str(trial.number),
-        "state": _state(trial),
+        "state": "failed" if REASON in found else trial.state.name.lower(),
         metric: "" if trial.value is None else f"{trial.value:.6f}",
         **{name: show(value) for name, value in sorted(trial.params.items())},
         SECONDS: str(found.get(SECONDS, "")),
@@ -150,3 +137,42 @@ def _counted(names: Sequence[str]) -> str:
 
 def _shown(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def history_figure(
+    complete: Mapping[int, float], pruned: Mapping[int, float], metric: str, bigger: bool
+) -> Figure:
+    """Values by trial number and the best so far; pruned trials have their last validation's."""
+    from matplotlib.ticker import MaxNLocator
+
+    figure, axes = _figure(2.4)
+    numbers, values = [*complete], [*complete.values()]
+    axes.plot(numbers, values, "o", color=COLOURS[2], markersize=3.5, label="complete")
+    if pruned:
+        axes.plot(
+            [*pruned], [*pruned.values()], "x", color="#888888", markersize=3.5, label="pruned"
+        )
+    best = (np.maximum if bigger else np.minimum).accumulate(values)
+    axes.step(numbers, best, where="post", color=COLOURS[4], linewidth=1.2, label="best so far")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.legend(frameon=False, fontsize=7)
+    tidy(axes, "trial", f"{metric} on validation")
+    return figure
+
+
+def importance_figure(importances: Mapping[str, float], metric: str) -> Figure:
+    """One bar per setting, the most important on top; they sum to 1."""
+    figure, axes = _figure(0.7 + 0.25 * len(importances))
+    names = sorted(importances, key=lambda name: importances[name])
+    axes.barh(names, [importances[name] for name in names], color=COLOURS[2], height=0.6)
+    tidy(axes, f"importance for {metric}", "")
+    return figure
+
+
+def _figure(height: float) -> tuple[Figure, Axes]:
+    import matplotlib
+    from matplotlib.figure import Figure  # slow to import
+
+    with matplotlib.rc_context({"font.size": 8}):
+        figure = Figure(figsize=(COLUMN, height), layout="constrained")
+        return figure, figure.subplots()

@@ -22,17 +22,7 @@ from recbole_tinynews.pipeline.fingerprints import source_of
 from recbole_tinynews.pipeline.stage import Stage
 from recbole_tinynews.processes.group import launched_group
 from recbole_tinynews.quick_start import run
-from recbole_tinynews.search.report import (
-    BEST,
-    ENOUGH,
-    IMPORTANCE,
-    best_of,
-    how_it_ended,
-    in_words,
-    trials_table,
-    write_best,
-    write_report,
-)
+from recbole_tinynews.search import report
 from recbole_tinynews.search.space import Space, make_space, read_space
 from recbole_tinynews.search.study import Trials
 from recbole_tinynews.search.trial import REASON, run_trial
@@ -58,8 +48,8 @@ class SearchStoppedError(KeyboardInterrupt):
 class Search:
     """Searches a model's settings for the best ``valid_metric``.
 
-    Trials share a ``checkpoint_dir``, so stages that they have in common are trained once. A search
-    with the same settings, space and data resumes; several processes may share it.
+    Trials share a ``checkpoint_dir``, so common stages are trained once. A search with the same
+    settings, space and data resumes; several processes may share it.
 
     Args:
         model: name or class.
@@ -72,9 +62,6 @@ class Search:
         pruner: one of ``PRUNERS``.
         startup_trials: complete trials before the median pruner starts.
         storage: optuna storage URL, or a journal file; None: sqlite in ``folder``.
-
-    Attributes:
-        folder: study, table, figures and best settings.
 
     Raises:
         ValueError: invalid settings or space, or no validation.
@@ -127,8 +114,7 @@ class Search:
 
         Raises:
             ValueError: the first trials all failed.
-            SearchStoppedError: Ctrl-C; the running trial is put back.
-            OSError: such as a full disk; likewise.
+            SearchStoppedError: Ctrl-C; the running trial is put back, as after a full disk.
         """
         tell(f"{len(self.trials.ended())} of {self.wanted} trials are there, in {self.folder}")
         try:
@@ -144,15 +130,15 @@ class Search:
     def report(self, tell: Callable[[str], None] = print) -> FrozenTrial | None:
         """Write table, figures and best settings of the finished trials; returns the best one."""
         study, ended = self.trials.study, self.trials.ended()
-        tell(trials_table(study, ended, self.metric))
-        best = best_of(study, ended)
-        written = write_report(self.folder, study, ended, self.metric)
+        tell(report.trials_table(study, ended, self.metric))
+        best = report.best_of(study, ended)
+        written = report.write_report(self.folder, study, ended, self.metric)
         if best is not None:
-            write_best(self.folder, self.config(best.params), best, self.metric)
-            written.append(BEST)
+            report.write_best(self.folder, self.config(best.params), best, self.metric)
+            written.append(report.BEST)
         tell(f"written   {', '.join(written)} in {self.folder}")
-        if not any(name.startswith(IMPORTANCE) for name in written):
-            tell(f"          a figure of {IMPORTANCE} needs {ENOUGH} complete trials")
+        if not any(name.startswith(report.IMPORTANCE) for name in written):
+            tell(f"          a figure of {report.IMPORTANCE} needs {report.ENOUGH} complete trials")
         return best
 
     def test(self, trial: FrozenTrial) -> dict[str, Any]:
@@ -164,18 +150,17 @@ class Search:
         return self.model, self.dataset, self.files, values, self.command_line
 
     def _one(self, tell: Callable[[str], None]) -> bool:
-        """Run the next trial; False if none is left."""
         with self.trials.claim(self.wanted, tell) as trial:
             if trial is None:
                 return False
-            tell(f"trial {trial.number}: {in_words(trial.params)}")
+            tell(f"trial {trial.number}: {report.in_words(trial.params)}")
             try:
-                state, value, _ = run_trial(trial, partial(self.config, trial.params), self.metric)
+                state, value = run_trial(trial, partial(self.config, trial.params), self.metric)
             except BaseException:  # Ctrl-C, a full disk
                 self.trials.put_back(trial.number)
                 raise
             ended = self.trials.study.tell(trial, value, state)
-            tell(f"trial {trial.number}: {how_it_ended(ended, self.metric)}")
+            tell(f"trial {trial.number}: {report.how_it_ended(ended, self.metric)}")
         return True
 
     def _check_hope(self) -> None:

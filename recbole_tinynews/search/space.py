@@ -38,10 +38,7 @@ _SAME_FOR_ALL = frozenset(
 
 
 def read_space(file: str | Path, config: NewsConfig, fixed: Collection[str] = ()) -> Space:
-    """Distributions of settings from a yaml file; raises ``ValueError`` with all of its mistakes.
-
-    ``config`` knows names and valid values; ``fixed`` are names set on the command line.
-    """
+    """Distributions of settings from a yaml file; raises ``ValueError`` with all mistakes."""
     return make_space(read_yaml(file), config, fixed, str(file))
 
 
@@ -58,7 +55,9 @@ def make_space(
         try:
             _check_name(name, config, fixed)
             space[name] = _distribution(values)
-            _check_values(name, space[name], config)
+            for value in _samples(space[name]):
+                if mistake_of_value := config.mistake_of(name, value):
+                    raise ValueError(mistake_of_value)
         except ValueError as mistake:
             mistakes.append(f"{name} {mistake}")
     if mistakes:
@@ -132,13 +131,6 @@ def _range(kind: str, ends: Any, step: Any) -> BaseDistribution:
 def _is_number(value: Any, whole: bool) -> bool:
     kinds = int if whole else (int, float)
     return isinstance(value, kinds) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _check_values(name: str, distribution: BaseDistribution, config: NewsConfig) -> None:
-    for value in _samples(distribution):
-        mistake = config.mistake_of(name, value)
-        if mistake:
-            raise ValueError(mistake)
 
 
 def _samples(distribution: BaseDistribution) -> Iterator[Any]:

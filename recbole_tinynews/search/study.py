@@ -25,14 +25,10 @@ _TICK = 1.0  # seconds between checks of other processes' trials
 
 
 class Trials:
-    """The trials of one study.
+    """The trials of one study in a ``folder`` shared by all processes, on a disk with locks.
 
     A process locks its trial; if it is killed, another one repeats it with the same values.
-
-    Args:
-        folder: shared by all processes, on a disk with locks.
-        bigger: whether larger values are better.
-        storage: optuna storage URL, or a journal file; None: sqlite in ``folder``.
+    ``storage``: optuna storage URL, or a journal file; None: sqlite in ``folder``.
     """
 
     def __init__(
@@ -56,10 +52,7 @@ class Trials:
 
     @contextmanager
     def claim(self, wanted: int, tell: Callable[[str], None]) -> Iterator[Trial | None]:
-        """The next trial, locked against other processes; None once ``wanted`` have ended.
-
-        While other processes run the last trials, this one waits, since they may be killed.
-        """
+        """The next trial, locked, after waiting for others; None once ``wanted`` have ended."""
         with ExitStack() as held:
             yield self._next(wanted, tell, held)
 
@@ -101,8 +94,7 @@ class Trials:
         self.study.sampler = TPESampler(seed=int(seed))
         trial = self.study.ask(self.space)
         held.enter_context(exclusive_lock(self._place(trial.number), "running it"))
-        continued = trial.user_attrs.get(_CONTINUES)
-        if continued is not None:
+        if (continued := trial.user_attrs.get(_CONTINUES)) is not None:
             for step, value in before[continued].intermediate_values.items():
                 trial.report(value, step)
         return trial

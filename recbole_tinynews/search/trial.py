@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import errno
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
 from logging import getLogger
-from typing import NamedTuple
 
 from optuna.trial import Trial, TrialState
 
 from recbole_tinynews.config import NewsConfig
-from recbole_tinynews.pipeline.artifact import Artifact
 from recbole_tinynews.pipeline.run import GivenUpError
 from recbole_tinynews.quick_start import prepared
 
@@ -21,37 +19,33 @@ REASON, SECONDS, TRAINED, REUSED = "reason", "seconds", "trained", "reused"
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
-class Outcome(NamedTuple):
-    """How a trial ended: a complete one has a value, a failed one a reason."""
+def run_trial(
+    trial: Trial, make_config: Callable[[], NewsConfig], metric: str
+) -> tuple[TrialState, float | None]:
+    """Train and validate; stores time, stages and a failure in the trial.
 
-    state: TrialState
-    value: float | None = None
-    reason: str = ""
-
-
-def run_trial(trial: Trial, make_config: Callable[[], NewsConfig], metric: str) -> Outcome:
-    """Train and validate; stores time, stages and the reason of a failure in the trial.
-
-    Raises:
-        OSError: the disk is full, so other trials would fail too.
-        InterruptedRunError: Ctrl-C.
+    Returns its state and value; raises ``OSError`` on a full disk, where other trials would fail
+    too.
     """
     started = time.perf_counter()
+    state, reason = TrialState.PRUNED, ""
+    value: float | None = None
     try:
-        outcome = Outcome(TrialState.COMPLETE, _best_validation(trial, make_config(), metric))
+        value = _best_validation(trial, make_config(), metric)
+        state = TrialState.COMPLETE
     except GivenUpError:
-        outcome = Outcome(TrialState.PRUNED)
+        pass
     except ValueError as mistake:  # pruned, because optuna learns nothing from failures
-        outcome = Outcome(TrialState.PRUNED, reason=" ".join(str(mistake).split()))
+        reason = " ".join(str(mistake).split())
     except Exception as problem:
         if isinstance(problem, OSError) and problem.errno in _FULL:
             raise
         getLogger().exception(f"Trial {trial.number} failed")
-        outcome = Outcome(TrialState.FAIL, reason=" ".join(repr(problem).split()))
+        state, reason = TrialState.FAIL, " ".join(repr(problem).split())
     trial.set_user_attr(SECONDS, round(time.perf_counter() - started, 1))
-    if outcome.reason:
-        trial.set_user_attr(REASON, outcome.reason)
-    return outcome
+    if reason:
+        trial.set_user_attr(REASON, reason)
+    return state, value
 
 
 def _best_validation(trial: Trial, config: NewsConfig, metric: str) -> float:
@@ -60,7 +54,9 @@ def _best_validation(trial: Trial, config: NewsConfig, metric: str) -> float:
         try:
             valid = this_run.make(*stages).valid
         finally:
-            _note_stages(trial, this_run.artifacts.values())
+            for name, reused in ((TRAINED, False), (REUSED, True)):
+                stages_so = [e.name for e in this_run.artifacts.values() if e.reused is reused]
+                trial.set_user_attr(name, stages_so)
     if metric not in valid:
         raise ValueError(f"A trial expects a validation with {metric}, got none.")
     return float(valid[metric])
@@ -73,9 +69,3 @@ def _validated(trial: Trial, number: int, score: float) -> None:
         trial.report(score, number)
     if trial.should_prune():
         raise GivenUpError
-
-
-def _note_stages(trial: Trial, artifacts: Iterable[Artifact]) -> None:
-    stages = list(artifacts)
-    for name, reused in ((TRAINED, False), (REUSED, True)):
-        trial.set_user_attr(name, [each.name for each in stages if each.reused is reused])

@@ -1,9 +1,9 @@
-"""Events of a site, exposures and clicks of articles, and the interface of what keeps them."""
+"""Events of a site: exposures and clicks of articles."""
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Container, Mapping
+from typing import Any, NamedTuple
 
 CLICK, EXPOSURE = "click", "exposure"
 LONGEST = 200  # characters of an id
@@ -44,28 +44,6 @@ class Tally(NamedTuple):
     exposures: int
 
 
-class EventStore(Protocol):
-    """Keeps events, and sums of old ones. Used by one thread at a time.
-
-    Attributes:
-        summed_up: events before this time (UTC seconds) are kept as sums, without their ids.
-    """
-
-    summed_up: int
-
-    def add(self, events: Sequence[Event]) -> list[bool]:
-        """Commit events; whether each was new. Those with a known id are not kept again."""
-
-    def tallies(self) -> Iterable[Tally]:
-        """Everything that was committed."""
-
-    def sum_up(self, before: int) -> None:
-        """Replace events before a time by one tally for each article and user."""
-
-    def close(self) -> None:
-        """Release the store."""
-
-
 def event_of(given: Any, known: Container[str] | None, earliest: float, latest: float) -> Event:
     """The event in a mapping of its fields; ``ValueError`` with the reason if it is refused.
 
@@ -104,4 +82,5 @@ def id_of(given: Any) -> str | None:
 def _is_id(text: Any, may_be_empty: bool = False) -> bool:
     if not isinstance(text, str) or len(text) > LONGEST or not (text or may_be_empty):
         return False
-    return not any("\ud800" <= letter <= "\udfff" for letter in text)  # not text in any encoding
+    # no database keeps a zero, and a lone surrogate is not text in any encoding
+    return "\0" not in text and not any("\ud800" <= letter <= "\udfff" for letter in text)

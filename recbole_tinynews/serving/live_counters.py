@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
+import threading
 import time
 from collections.abc import Container, Iterable, Mapping, Sequence
-from itertools import islice
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,16 +17,10 @@ from recbole_tinynews.data.popularity import (
     age_hours,
     window_counts,
 )
-from recbole_tinynews.serving.events import (
-    CLICK,
-    Event,
-    EventStore,
-    Refused,
-    Tally,
-    event_of,
-    id_of,
-)
-from recbole_tinynews.serving.news_index import Lock
+from recbole_tinynews.serving.events import Event, Refused, Tally, event_of, id_of
+
+if TYPE_CHECKING:
+    from recbole_tinynews.serving.store import Store
 
 TIME_BITS = 34  # of a key: UTC seconds up to the year 2514
 LATEST = (1 << TIME_BITS) - 1
@@ -63,24 +57,24 @@ class Added(NamedTuple):
 class LiveCounters:
     """Counts what a store keeps; thread-safe, and lookups never wait for a commit.
 
-    They equal those of ``data.popularity.count_events`` on the same events. The store is read once,
-    so no other process may add to it.
+    They equal those of ``data.popularity.count_events`` on the same events. ``catch_up`` counts
+    what other processes added.
 
     Args:
         store: of the events.
         counting: of each recommender; the longest of their windows decides what is summed up.
     """
 
-    def __init__(self, store: EventStore, counting: Iterable[Counting] = ()) -> None:
+    def __init__(self, store: Store, counting: Iterable[Counting] = ()) -> None:
         self._store = store
         self._span = max((each.span for each in counting), default=Counting().span)
         self._articles: dict[str, int] = {}
         self._users: dict[str, int] = {}
         self._published: Mapping[str, float] = {}
-        self._changing = Lock()
-        rows = _summed_up(self._rows(store.tallies()), store.summed_up)
-        self._parts = _Part.of(rows), _Part.of(rows[:, :0])  # all but the recent, and those
+        self._changing = threading.Lock()
         self._everyone: dict[Counting, _Everyone] = {}
+        self._seen = -1  # sequence number of the newest event that is counted
+        self.catch_up()
 
     def add(
         self,
@@ -99,30 +93,30 @@ class LiveCounters:
         good: list[Event] = []
         refused: list[Refused] = []
         with self._changing:
-            earliest = max(now - self._span, self._store.summed_up)
+            earliest = max(now - self._span, self._summed_up)
             for place, given in enumerate(events):
                 try:
                     good.append(event_of(given, known, earliest, now + AHEAD))
                 except ValueError as mistake:
                     refused.append(Refused(place, id_of(given), str(mistake)))
-            counted = self._commit(good, now)
+            counted = self._store.add(good, self._span + HOUR, now)
+            self._count_new()
         return Added(counted, len(good) - counted, refused)
 
-    def add_past(self, events: Iterable[Event]) -> int:
-        """Commit and count a log of any length, in order of time; the number of new events."""
-        counted, rest = 0, iter(events)
-        while some := [*islice(rest, RECENT)]:
-            with self._changing:
-                counted += self._commit(some, some[-1].time)
+    def add_past(self, events: Iterable[Event], if_empty: bool = False) -> int:
+        """Commit and count a log of any length, in order of time; the number of new events.
+
+        ``if_empty``: add none if the store has events.
+        """
+        with self._changing:
+            counted = self._store.add(events, self._span + HOUR, if_empty=if_empty)
+            self._count_new()
         return counted
 
-    def _commit(self, events: Sequence[Event], now: float) -> int:
-        is_new = self._store.add(events)
-        self._count([event for event, new in zip(events, is_new, strict=True) if new])
-        before = int(now - self._span - HOUR)  # the hour is for requests of the past
-        if before >= self._store.summed_up + HOUR:
-            self._store.sum_up(before)
-        return sum(is_new)
+    def catch_up(self) -> None:
+        """Count what was committed since, by other processes too."""
+        with self._changing:
+            self._count_new()
 
     def publish(self, times: Mapping[str, float]) -> None:
         """Count ages of these articles from their publication, UTC seconds."""
@@ -135,7 +129,7 @@ class LiveCounters:
 
     def earliest(self, counting: Counting) -> int:
         """The earliest moment whose counters are known, UTC seconds."""
-        return self._store.summed_up + counting.span
+        return self._summed_up + counting.span
 
     def features(
         self,
@@ -186,20 +180,20 @@ class LiveCounters:
             counts[here] -= own.counts(article[here], moment.at, counting)
         return first, counts
 
-    def _count(self, events: Sequence[Event]) -> None:
-        if not events:
-            return
-        tallies = (
-            Tally(e.article, e.user, e.time, e.kind == CLICK, e.kind != CLICK) for e in events
-        )
-        old, recent = self._parts
-        rows = np.concatenate([recent.tallies.rows, self._rows(tallies)], axis=1)
-        if rows.shape[1] > RECENT:
-            rows = _summed_up(
-                np.concatenate([old.tallies.rows, rows], axis=1), self._store.summed_up
-            )
-            old, rows = _Part.of(rows), rows[:, :0]
-        self._parts = old, _Part.of(rows)
+    def _count_new(self) -> None:
+        with self._store.tallies(self._seen) as new:
+            rows = self._rows(new.tallies)
+        if new.everything:
+            rows = _summed_up(rows, new.summed_up)
+            self._parts = _Part.of(rows), _Part.of(rows[:, :0])  # all but the recent, and those
+        elif rows.size:
+            old, recent = self._parts
+            rows = np.concatenate([recent.tallies.rows, rows], axis=1)
+            if rows.shape[1] > RECENT:
+                every = np.concatenate([old.tallies.rows, rows], axis=1)
+                old, rows = _Part.of(_summed_up(every, new.summed_up)), rows[:, :0]
+            self._parts = old, _Part.of(rows)
+        self._seen, self._summed_up = new.sequence, new.summed_up
 
     def _rows(self, tallies: Iterable[Tally]) -> Rows:
         articles, users = self._articles, self._users

@@ -25,6 +25,7 @@ from recbole_tinynews.files.untrusted import read_json, untrusted
 from recbole_tinynews.model.alignednewsrec import AlignedNewsRec
 from recbole_tinynews.model.matryoshka import Sizes
 from recbole_tinynews.model.recommender import NewsRecommender
+from recbole_tinynews.model.student import composed
 from recbole_tinynews.model.text_encoders import reads_words
 from recbole_tinynews.pipeline.artifact import (
     ARTIFACT_FORMAT,
@@ -41,22 +42,20 @@ from recbole_tinynews.pipeline.artifact import (
     read_settings,
 )
 from recbole_tinynews.registry import (
+    MODELS,
     declared_settings,
     find_model,
     find_part,
     has_language_model,
     is_news_model,
-    model_names,
-    recbole_model_names,
+    recbole_models,
     stage_yaml_files,
-    with_parts,
 )
 from recbole_tinynews.serving.engine import Engine, ModelEngine
 from recbole_tinynews.serving.export.description import FILE, is_export, read_description
 from recbole_tinynews.serving.export.formats import find_format, format_names
 from recbole_tinynews.serving.live_counters import LiveCounters
 from recbole_tinynews.serving.ranking import Ranker
-from recbole_tinynews.serving.sqlite_store import SQLiteStore
 from recbole_tinynews.settings.declared import Models, rules_for
 from recbole_tinynews.settings.layering import PARTS, USUAL
 from recbole_tinynews.settings.names import parse_key, seen_by_stage
@@ -105,8 +104,8 @@ def load(
             embedded data sets).
         device: device to compute on.
         index: file of ``Ranker.save_index`` to load.
-        store: file of events to count (``SQLiteStore``), which is made if it is missing, for
-            recommenders trained with ``popularity``; no other process may write to it.
+        store: file or ``postgresql://`` URL of events to count, for recommenders trained with
+            ``popularity``; made if it is missing. ``counters.catch_up()`` counts other processes'.
         layers: number of layers, of those that it was trained for by ``matryoshka_layers``.
         dim: size of its vectors, of those of ``matryoshka_dims``: the first entries, normalised.
 
@@ -137,7 +136,9 @@ def load(
     if store is not None:
         if engine.counting is None:
             raise ValueError(f"{folder} was trained without popularity, and counts no events.")
-        ranker.counters = LiveCounters(SQLiteStore(store), [engine.counting])
+        from recbole_tinynews.serving.store import Store  # of an extra
+
+        ranker.counters = LiveCounters(Store(store), [engine.counting])
     return ranker
 
 
@@ -183,7 +184,7 @@ def _check_format(settings: _Settings, folder: Path) -> None:
 def _recbole_class(named: str, given: type | None) -> type | None:
     """The class of one of RecBole's own models, or a given subclass of one."""
     module, _, name = named.rpartition(".")
-    if given is None and module.startswith("recbole.model.") and name in recbole_model_names():
+    if given is None and module.startswith("recbole.model.") and name in recbole_models():
         given = find_model(name)
     if not isinstance(given, type) or given.__name__ != name or is_news_model(given):
         return None
@@ -366,7 +367,8 @@ def _with_parts(
     """The class with the student that was trained; earlier versions did not record its parts."""
     if not getattr(model_class, "has_parts", False):
         return model_class
-    return with_parts(model_class, *(find_part(settings[part] or USUAL) for part in PARTS))
+    system: type = model_class
+    return composed(system, *(find_part(settings[part] or USUAL) for part in PARTS))
 
 
 def _too_many_layers(settings: Mapping[str, Any], folder: Path) -> list[str]:
@@ -394,7 +396,7 @@ def _model_class(named: str, given: type | None, folder: Path) -> type[NewsRecom
     """The class that an untrusted folder names: ours, the given one, or one already imported."""
     module, _, name = named.rpartition(".")
     is_ours = module.startswith("recbole_tinynews.model.")
-    if given is None and is_ours and name in model_names():
+    if given is None and is_ours and name in MODELS:
         given = find_model(name)
     if given is None and is_ours:
         raise _without_plm(folder)  # of post-training

@@ -154,7 +154,7 @@ class Ranker:
         self, users: Sequence[User], ids: bool | None, moments: Sequence[Moment] | None = None
     ) -> list[list[Ranked]]:
         """``rank`` for users from ``users_of``, at ``moments_of`` them."""
-        shelf = self._index.shelf
+        shelf = self.shelf
         keys = self._lookup.keys([part for user in users for part in user], ids, shelf)
         ranked: list[list[Ranked]] = []
         for start in range(0, len(users), USERS_AT_ONCE):
@@ -220,7 +220,7 @@ class Ranker:
     ) -> Iterator[TopOfUser]:
         """``top`` for many users as arrays, user by user; ``exact`` overrides ``approximate``."""
         nearest = None if exact else self._nearest
-        shelf = self._index.shelf
+        shelf = self.shelf
         if not shelf.ids:
             raise ValueError("top expects articles to choose from, got none. Add them: add_news.")
         if k < 1:
@@ -249,7 +249,7 @@ class Ranker:
         histories, one = histories_of(history)
         if not one:
             raise TypeError("click_weights expects the clicks of one user, got those of several.")
-        shelf = self._index.shelf
+        shelf = self.shelf
         (clicks,) = self._lookup.keys(histories, ids, shelf)
         return self._scorer.click_weights(clicks, shelf) if clicks else []
 
@@ -269,7 +269,7 @@ class Ranker:
         ``of_top``: explain scores of ``top``, which chooses among all articles.
         """
         ((history, candidates),), _ = users_of(history, candidates)
-        shelf = self._index.shelf
+        shelf = self.shelf
         clicks, shown = self._lookup.keys([history, candidates], ids, shelf)
         names = [id_of(each) if ids is False else name_of(each) for each in candidates]
         among = shelf.ids if of_top else names
@@ -356,11 +356,19 @@ class Ranker:
     def add_articles(
         self, ids: Sequence[str], contents: Iterable[Content], show_progress: bool = False
     ) -> None:
-        """``add_news`` for articles from ``articles_of``."""
-        articles = [*map(self.reading.read, contents)]
-        vectors = [self._encode(some) for some in _chunks(articles, show_progress)]
-        if vectors:
-            self._index.add(ids, articles, torch.cat(vectors))
+        """``add_news`` for those of ``articles_of``; known ones with equal texts keep vectors."""
+        shelf, articles = self.shelf, [*map(self.reading.read, contents)]
+        rows = [shelf.rows.get(name, -1) for name in ids]
+        pairs = zip(rows, articles, strict=True)
+        same = np.array([row >= 0 and shelf.read[row] == read for row, read in pairs], bool)
+        if same.all() and rows == [*range(len(shelf.ids) - len(rows), len(shelf.ids))]:
+            return  # they are the last ones already, in this order
+        new = [read for read, known in zip(articles, same.tolist(), strict=True) if not known]
+        vectors = [self._encode(some) for some in _chunks(new, show_progress)]
+        if same.any():
+            order = np.argsort(np.argsort(~same, kind="stable"))  # back from known ones first
+            vectors = [torch.cat([shelf.vectors[np.array(rows)[same]], *vectors])[order]]
+        self._index.add(ids, articles, torch.cat(vectors))
 
     def forget(self, ids: Sequence[str]) -> None:
         """Remove added articles; ``ValueError`` for an unknown id."""
@@ -373,17 +381,22 @@ class Ranker:
         self._index.forget(ids)
 
     @property
+    def shelf(self) -> Shelf:
+        """Snapshot of the added articles and their vectors."""
+        return self._index.shelf
+
+    @property
     def news_ids(self) -> tuple[str, ...]:
         """Ids of the added articles, in order."""
-        return self._index.shelf.ids
+        return self.shelf.ids
 
     def __contains__(self, news_id: object) -> bool:
         """Whether an article with this id was added."""
-        return news_id in self._index.shelf.rows
+        return news_id in self.shelf.rows
 
     def save_index(self, path: str | Path) -> None:
         """Write the added articles and their vectors to one file."""
-        save_shelf(self._index.shelf, self.engine.identity, Path(path))
+        save_shelf(self.shelf, self.engine.identity, Path(path))
 
     def load_index(self, path: str | Path) -> None:
         """Add the articles in a file of ``save_index``, without encoding them.
@@ -402,7 +415,7 @@ class Ranker:
             FileNotFoundError: the data set is not found.
             ValueError: an id is unknown.
         """
-        return [*map(self.reading.content, self._lookup.read(ids, self._index.shelf))]
+        return [*map(self.reading.content, self._lookup.read(ids, self.shelf))]
 
     def _read(self, contents: Iterable[Content]) -> list[Read]:
         given = list(contents)

@@ -7,7 +7,7 @@ from typing import Any
 
 from recbole_tinynews.data.news_text import TITLE_ABSTRACT, with_abstract
 from recbole_tinynews.files.columns import ABSTRACT, BODY, CATEGORY, SUBCATEGORY, TITLE
-from recbole_tinynews.settings.nearest import suggest
+from recbole_tinynews.settings.values import suggest
 
 Content = str | Mapping[str, str]
 """A title, or an article's fields by their names."""

@@ -5,22 +5,27 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from recbole_tinynews.files.locks import LockHeldError, exclusive_lock
-from recbole_tinynews.files.whole import whole_file
 from recbole_tinynews.processes.threads import spin_briefly
 from recbole_tinynews.serving.service import MAX_BODY
 from recbole_tinynews.version import VERSION
 
 if TYPE_CHECKING:
     from recbole_tinynews.serving.ranking import Ranker
+    from recbole_tinynews.serving.service.newsroom import Newsroom
+    from recbole_tinynews.serving.store import Store
 
-EXTRA = 'pip install "recbole-tinynews[serve]"'
-PARTS = ("fastapi", "uvicorn", "fastapi_offline", "starlette", "pydantic", "prometheus_client")
+EXTRA = 'pip install "recbole-tinynews[{}]"'
+MEMORY = ":memory:"
+PARTS = (
+    *("fastapi", "uvicorn", "fastapi_offline", "starlette", "pydantic", "prometheus_client"),
+    *("sqlalchemy", "psycopg"),
+)
 PORT = 8000
 TOKEN = "RECBOLE_TINYNEWS_TOKEN"  # in the environment
 
@@ -46,8 +51,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except ModuleNotFoundError as missing:
         if missing.name not in PARTS:
             parser.exit(1, f"{parser.prog}: {missing}\n")
-        parser.exit(1, f"{parser.prog}: {missing.name} is not installed: {EXTRA}\n")
-    except (ValueError, TypeError, OSError, LockHeldError) as mistake:
+        extra = EXTRA.format("postgres" if missing.name == "psycopg" else "serve")
+        parser.exit(1, f"{parser.prog}: {missing.name} is not installed: {extra}\n")
+    except (ValueError, TypeError, OSError) as mistake:
         parser.exit(1, f"{parser.prog}: {mistake}\n")
     except KeyboardInterrupt:  # during startup; later, uvicorn handles it
         parser.exit(130, f"{parser.prog}: stopped\n")
@@ -57,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description="Serve finished recommenders over HTTP, with a page to explore them.",
         epilog="Docs: docs/serving.md. It has no TLS: keep it behind a proxy that has. SIGTERM and "
-        "Ctrl-C finish running requests.",
+        "Ctrl-C finish running requests, SIGHUP reads everything again.",
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=VERSION)
@@ -81,10 +87,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--store",
-        type=Path,
-        metavar="FILE",
-        help="keeps exposures and clicks (POST /events), for recommenders with popularity; made if "
-        "it is missing (default: in memory, lost when the service ends)",
+        default=MEMORY,
+        metavar="FILE|URL",
+        help="keeps articles and events, for the next start and for other processes: a file or "
+        "postgresql://USER@HOST/DATABASE (default: in memory, lost when the service ends)",
     )
     parser.add_argument(
         "--log",
@@ -137,23 +143,47 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _serve(given: argparse.Namespace) -> None:
-    from recbole_tinynews.serving.service.server import Limits, bound, run
+    from recbole_tinynews.serving.service.server import Limits, bound, freeze, run
 
     with bound(given.host, given.port) as place, ExitStack() as stack:  # fail before encoding
         from recbole_tinynews.serving.service.app import make_app
-        from recbole_tinynews.serving.service.articles import add_articles
+        from recbole_tinynews.serving.store import Store
 
-        rankers, indexes = _rankers(given.folders, given.index, given.device)
-        _count(rankers, given.store, given.log, stack)
-        titles = add_articles(rankers, given.news, indexes)
-        if not titles:
-            print("no articles yet: name a file with --news=FILE, or send them with PUT /news")
-        if given.approximate:
-            for each in rankers.values():
-                each.approximate(given.approximate)
-        app = make_app(rankers, titles, given.max_body, _token(given.token_file))
+        store = stack.enter_context(closing(Store(given.store)))
+        app = make_app(_newsroom(given, store), given.max_body, _token(given.token_file))
+        reloading = threading.Lock()
+
+        def reload() -> None:
+            """Replace the newsroom while requests are answered; after an error, nothing changes."""
+            with reloading:
+                try:
+                    room = _newsroom(given, store, skip_broken=False)
+                except Exception as problem:
+                    print(f"not reloaded: {problem}", file=sys.stderr, flush=True)
+                    return
+                app.state.newsroom = room
+                room.follow_articles()  # what changed while it was made
+                room.follow_events()
+                freeze()
+                print("reloaded", flush=True)
+
         limits = Limits(given.max_connections, given.request_seconds)
-        run(app, place, limits, given.access_log)
+        run(app, place, limits, given.access_log, reload)
+
+
+def _newsroom(given: argparse.Namespace, store: Store, skip_broken: bool = True) -> Newsroom:
+    """Recommenders, counters and articles, as the options name them."""
+    from recbole_tinynews.serving.service.articles import open_newsroom
+
+    rankers, indexes = _rankers(given.folders, given.index, given.device, skip_broken)
+    _count(rankers, store, given.log)
+    room = open_newsroom(rankers, store, given.news, indexes)
+    if not room.titles:
+        print("no articles yet: name a file with --news=FILE, or send them with PUT /news")
+    if given.approximate:
+        for each in rankers.values():
+            each.approximate(given.approximate)
+    return room
 
 
 def _token(file: Path | None) -> str | None:
@@ -166,42 +196,29 @@ def _token(file: Path | None) -> str | None:
     return token
 
 
-def _count(
-    rankers: Mapping[str, Ranker], store: Path | None, log: Path | None, stack: ExitStack
-) -> None:
+def _count(rankers: Mapping[str, Ranker], store: Store, log: Path | None) -> None:
     """Give counters to the recommenders that use them."""
     from recbole_tinynews.serving.data_set_events import data_set_events
     from recbole_tinynews.serving.live_counters import LiveCounters
-    from recbole_tinynews.serving.sqlite_store import SQLiteStore
 
     counting = [each.engine.counting for each in rankers.values() if each.engine.counting]
     if not counting:
-        if store or log:
+        if log:
             raise ValueError(
-                "--store and --log expect a recommender that counts events: train one with "
-                "--popularity=added."
+                "--log expects a recommender that counts events: train one with --popularity=added."
             )
         return
-    if store is None:
+    if store.is_temporary:
         print("events are kept in memory, until the service ends: keep them with --store=FILE")
-    else:
-        stack.enter_context(exclusive_lock(store, "counting in it", wait=False))
-    past = data_set_events(log) if log and not (store and store.exists()) else None
-    if past and store:
-        # all of the log, or nothing
-        with whole_file(store) as place, closing(SQLiteStore(place)) as new:
-            LiveCounters(new, counting).add_past(past)
-    counters = LiveCounters(
-        stack.enter_context(closing(SQLiteStore(store or ":memory:"))), counting
-    )
-    if past and not store:
-        counters.add_past(past)
+    counters = LiveCounters(store, counting)
+    if log:
+        counters.add_past(data_set_events(log), if_empty=True)
     for each in rankers.values():
         each.counters = counters
 
 
 def _rankers(
-    folders: Sequence[Path], indexes: Sequence[Path], device: str
+    folders: Sequence[Path], indexes: Sequence[Path], device: str, skip_broken: bool = True
 ) -> tuple[dict[str, Ranker], list[Path]]:
     """Recommenders by folder name, and their indexes; those that cannot be loaded are skipped."""
     from recbole_tinynews.serving.loading import load_reader
@@ -217,8 +234,8 @@ def _rankers(
         try:
             rankers[name] = load_reader(folder, device=device)
         except (ValueError, FileNotFoundError) as problem:
-            if not rankers and place == len(folders) - 1:  # none is left to serve
-                raise
+            if not skip_broken or (not rankers and place == len(folders) - 1):
+                raise  # none is left to serve
             print(f"not served: {problem}", file=sys.stderr, flush=True)
         else:
             kept += indexes[place : place + 1]

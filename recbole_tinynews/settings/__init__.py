@@ -1,3 +1,1 @@
 """Settings: their syntax, declarations, layers and valid values."""
-
-from __future__ import annotations

@@ -2,49 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 from enum import Enum, Flag, auto
+from functools import cache
 from typing import Any, NamedTuple
 
-from recbole_tinynews.settings.recbole_lists import recbole_lists
-from recbole_tinynews.settings.values import (
-    ABOVE_ZERO,
-    ACCUMULATED,
-    ANY_TEXT,
-    CLIPPING,
-    COUNT,
-    CUTOFFS,
-    DECIMAL_PLACES,
-    DEVICES,
-    EVALUATION,
-    FIELD,
-    HISTORY_LENGTH,
-    LAYERS,
-    LAYERS_OR_NONE,
-    LEARNER,
-    LEVEL,
-    NEGATIVES,
-    NOT_NEGATIVE,
-    PLACE,
-    POSITIVE,
-    PROBABILITY,
-    SAMPLES,
-    SEED,
-    SHARE,
-    SIZE,
-    SWITCH,
-    TEACHERS,
-    TEXT,
-    TEXT_LENGTH,
-    VIEWS,
-    WINDOWS,
-    WORKERS,
-    ZIP_FILE,
-    Rule,
-    an_int,
-    list_of,
-    one_of,
-    or_,
-)
+from recbole_tinynews.paths import recbole_folder
+from recbole_tinynews.settings import values
+from recbole_tinynews.settings.values import Rule, an_int, list_of, one_of, or_
 
 
 class Models(Flag):
@@ -78,12 +43,9 @@ class Affects(Enum):
 class Setting(NamedTuple):
     """One row of the table; a user's own setting has the default row.
 
-    Attributes:
-        rule: accepted values; None: those of the default's type.
-        checked_for: models whose values the rule checks.
-        known_to: models that accept it although no yaml declares it.
-        unread_by: models that ignore it: a value draws a warning, fingerprints leave it out.
-        in_benchmarks: for settings that a benchmark sets itself: what to do instead.
+    ``rule`` None: values of the default's type; ``checked_for``: models whose values it checks;
+    ``known_to``: models that accept the setting although no yaml declares it; ``unread_by``: models
+    that ignore it, so fingerprints leave it out; ``in_benchmarks``: what to do instead.
     """
 
     name: str
@@ -97,16 +59,34 @@ class Setting(NamedTuple):
 
 
 _RUN, _NOTHING, _EVERY = Scope.RUN, Affects.NOTHING, Models.EVERY
-_NEWS, _RECBOLE_ON_IMPRESSIONS, _IMPRESSIONS = (
-    Models.NEWS,
-    Models.RECBOLE_ON_IMPRESSIONS,
-    Models.ON_IMPRESSIONS,
-)
+_NEWS, _IMPRESSIONS = Models.NEWS, Models.ON_IMPRESSIONS
+_RECBOLE_ON_IMPRESSIONS = Models.RECBOLE_ON_IMPRESSIONS
+
+
+def _of_run(
+    name: str, rule: Rule | None = None, checked_for: Models = Models.EVERY, **row: Any
+) -> Setting:
+    """A setting of the whole run that changes no result."""
+    return Setting(name, rule, checked_for, scope=_RUN, affects=_NOTHING, **row)
+
+
+def _news(rule: Rule, *names: str) -> list[Setting]:
+    """Settings of news recommenders that accept the same values."""
+    return [Setting(name, rule, Models.NEWS) for name in names]
 
 
 def _rows(*names: str, **row: Any) -> list[Setting]:
     """Rows that differ only in their names."""
     return [Setting(name, **row) for name in names]
+
+
+@cache
+def recbole_lists() -> dict[str, tuple[str, ...]]:
+    """RecBole's lists of setting names, parsed from source: importing them would load torch."""
+    file = recbole_folder() / "utils" / "argument_list.py"
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    lists = [node for node in tree.body if isinstance(node, ast.Assign)]
+    return {ast.unparse(each.targets[0]): tuple(ast.literal_eval(each.value)) for each in lists}
 
 
 # settings of RecBole's data sets
@@ -127,249 +107,214 @@ _SAVED_DATA = ("save_dataset", "dataset_save_path", "save_dataloaders", "dataloa
 
 RECBOLES: tuple[Setting, ...] = (
     # the data set, which is read once
-    *_rows(*_FIELDS, rule=FIELD, checked_for=_IMPRESSIONS, scope=_RUN),
+    *_rows(*_FIELDS, rule=values.FIELD, checked_for=_IMPRESSIONS, scope=_RUN),
     Setting("TIME_FIELD", one_of("timestamp"), _IMPRESSIONS, scope=_RUN),  # a column of the files
-    *_rows(*_SEQUENCE_FIELDS, rule=FIELD, scope=_RUN, unread_by=_NEWS, checked_for=_IMPRESSIONS),
-    Setting("MAX_ITEM_LIST_LENGTH", HISTORY_LENGTH, _IMPRESSIONS, scope=_RUN, unread_by=_NEWS),
+    *_rows(
+        *_SEQUENCE_FIELDS, rule=values.FIELD, scope=_RUN, unread_by=_NEWS, checked_for=_IMPRESSIONS
+    ),
+    Setting(
+        "MAX_ITEM_LIST_LENGTH", values.HISTORY_LENGTH, _IMPRESSIONS, scope=_RUN, unread_by=_NEWS
+    ),
     *_rows(*_OF_TABLES, scope=_RUN, unread_by=_IMPRESSIONS),
-    Setting("dataset", PLACE, scope=_RUN, known_to=_EVERY),
-    Setting("data_path", PLACE, scope=_RUN, affects=_NOTHING),
+    Setting("dataset", values.PLACE, scope=_RUN, known_to=_EVERY),
+    _of_run("data_path", values.PLACE),
     *_rows(*_SAVED_DATA, scope=_RUN, affects=_NOTHING, unread_by=_IMPRESSIONS),
     Setting("transform", one_of(None, *_TRANSFORMS), scope=_RUN, unread_by=_NEWS),
-    Setting("train_neg_sample_args", SAMPLES, _RECBOLE_ON_IMPRESSIONS, scope=_RUN, unread_by=_NEWS),
+    Setting(
+        "train_neg_sample_args",
+        values.SAMPLES,
+        _RECBOLE_ON_IMPRESSIONS,
+        scope=_RUN,
+        unread_by=_NEWS,
+    ),
     *_rows("encoding", "tail_ratio", known_to=_EVERY, unread_by=_IMPRESSIONS),
     # RecBole's old names
     *_rows("neg_sampling", "training_neg_sample_num", known_to=_EVERY, unread_by=_IMPRESSIONS),
     # the run
-    Setting(
-        "model",  # systems share teachers; fingerprints include each stage's class
-        TEXT,
-        scope=_RUN,
-        affects=_NOTHING,
-        known_to=_EVERY,
-        in_benchmarks="Name systems with --systems",
-    ),
-    Setting("seed", SEED, in_benchmarks="Name seeds with --seeds"),
-    Setting("reproducibility", SWITCH),
-    Setting("config_files", scope=_RUN, affects=_NOTHING, known_to=_EVERY, unread_by=_EVERY),
-    Setting("config_file", scope=_RUN, affects=_NOTHING, unread_by=_EVERY),
-    Setting("checkpoint_dir", PLACE, scope=_RUN, affects=_NOTHING),
-    Setting("state", LEVEL, scope=_RUN, affects=_NOTHING),
-    Setting("log_wandb", SWITCH, scope=_RUN, affects=_NOTHING),
-    Setting("wandb_project", TEXT, scope=_RUN, affects=_NOTHING),
-    Setting("show_progress", SWITCH, affects=_NOTHING),
-    Setting("loss_decimal_place", DECIMAL_PLACES, affects=_NOTHING),
+    # systems share teachers; fingerprints include each stage's class
+    _of_run("model", values.TEXT, known_to=_EVERY, in_benchmarks="Name systems with --systems"),
+    Setting("seed", values.SEED, in_benchmarks="Name seeds with --seeds"),
+    Setting("reproducibility", values.SWITCH),
+    _of_run("config_files", known_to=_EVERY, unread_by=_EVERY),
+    _of_run("config_file", unread_by=_EVERY),
+    _of_run("checkpoint_dir", values.PLACE),
+    _of_run("state", values.LEVEL),
+    _of_run("log_wandb", values.SWITCH),
+    _of_run("wandb_project", values.TEXT),
+    Setting("show_progress", values.SWITCH, affects=_NOTHING),
+    Setting("loss_decimal_place", values.DECIMAL_PLACES, affects=_NOTHING),
     # the device
-    Setting("gpu_id", DEVICES, scope=_RUN, affects=_NOTHING),
-    Setting("use_gpu", SWITCH, scope=_RUN, affects=_NOTHING),
+    _of_run("gpu_id", values.DEVICES),
+    _of_run("use_gpu", values.SWITCH),
     # `process_mistakes` refuses more than one process
-    Setting("local_rank", scope=_RUN, affects=_NOTHING, known_to=_EVERY),
+    _of_run("local_rank", known_to=_EVERY),
     *_rows("nproc", "world_size", "ip", "port", scope=_RUN, affects=_NOTHING, known_to=_EVERY),
     *_rows("offset", "group_offset", scope=_RUN, affects=_NOTHING, known_to=_EVERY),
-    Setting("enable_amp", SWITCH, scope=_RUN),  # a stage has `precision` instead
-    Setting("enable_scaler", SWITCH, scope=_RUN, unread_by=_NEWS),
+    Setting("enable_amp", values.SWITCH, scope=_RUN),  # a stage has `precision` instead
+    Setting("enable_scaler", values.SWITCH, scope=_RUN, unread_by=_NEWS),
     # training
-    Setting("learner", LEARNER),
-    Setting("learning_rate", ABOVE_ZERO),
-    Setting("weight_decay", NOT_NEGATIVE),
-    Setting("clip_grad_norm", CLIPPING),
-    Setting("require_pow", SWITCH, unread_by=_NEWS),
-    Setting("shuffle", SWITCH),
-    Setting("train_batch_size", POSITIVE),
-    Setting("epochs", COUNT),
-    Setting("eval_step", COUNT),
-    Setting("stopping_step", COUNT),
-    Setting("worker", WORKERS, affects=_NOTHING),
+    Setting("learner", values.LEARNER),
+    Setting("learning_rate", values.ABOVE_ZERO),
+    Setting("weight_decay", values.NOT_NEGATIVE),
+    Setting("clip_grad_norm", values.CLIPPING),
+    Setting("require_pow", values.SWITCH, unread_by=_NEWS),
+    Setting("shuffle", values.SWITCH),
+    Setting("train_batch_size", values.POSITIVE),
+    *_rows("epochs", "eval_step", "stopping_step", rule=values.COUNT),
+    Setting("worker", values.WORKERS, affects=_NOTHING),
     # evaluation, with the same metrics for all stages
-    Setting("eval_batch_size", POSITIVE, affects=_NOTHING),
-    Setting(
-        "topk", CUTOFFS, _IMPRESSIONS, scope=_RUN, affects=_NOTHING
-    ),  # `valid_metric` chooses the weights
-    Setting("valid_metric", TEXT, _IMPRESSIONS),
-    Setting("metrics", scope=_RUN, affects=_NOTHING),  # checked by `map_metrics`
+    Setting("eval_batch_size", values.POSITIVE, affects=_NOTHING),
+    _of_run("topk", values.CUTOFFS, _IMPRESSIONS),  # `valid_metric` chooses the weights
+    Setting("valid_metric", values.TEXT, _IMPRESSIONS),
+    _of_run("metrics"),  # checked by `map_metrics`
     Setting("valid_metric_bigger", one_of(True), _IMPRESSIONS, scope=_RUN),  # for all metrics
-    Setting("eval_args", EVALUATION, _IMPRESSIONS, scope=_RUN),
-    Setting("repeatable", SWITCH, scope=_RUN, unread_by=_NEWS),
-    Setting("metric_decimal_place", DECIMAL_PLACES, scope=_RUN),
+    Setting("eval_args", values.EVALUATION, _IMPRESSIONS, scope=_RUN),
+    Setting("repeatable", values.SWITCH, scope=_RUN, unread_by=_NEWS),
+    Setting("metric_decimal_place", values.DECIMAL_PLACES, scope=_RUN),
     # settings that RecBole's models read, but RecBole declares for none or only some of them
-    Setting("loss_type", TEXT, known_to=Models.OF_RECBOLE),
-    Setting("embedding_size", SIZE, known_to=Models.OF_RECBOLE),
+    Setting("loss_type", values.TEXT, known_to=Models.OF_RECBOLE),
+    Setting("embedding_size", values.SIZE, known_to=Models.OF_RECBOLE),
     *_rows(
         "double_tower",
         "has_residual",
         "contrast",
         "use_filter",
         "convert_token_to_onehot",
-        rule=SWITCH,
+        rule=values.SWITCH,
         known_to=Models.OF_RECBOLE,
     ),
-    Setting("reg_weight", NOT_NEGATIVE, known_to=Models.OF_RECBOLE),
+    Setting("reg_weight", values.NOT_NEGATIVE, known_to=Models.OF_RECBOLE),
     *_rows("norm", "sim", "tau", "cin", known_to=Models.OF_RECBOLE),
-    *_rows(
-        "token_num_threshold",
-        "xgb_early_stopping_rounds",
-        rule=COUNT,
-        known_to=Models.OF_RECBOLE,
-    ),
-    Setting("selected_features", list_of(FIELD, may_be_empty=True), _RECBOLE_ON_IMPRESSIONS),
+    Setting("token_num_threshold", values.COUNT, known_to=Models.OF_RECBOLE),
+    Setting("xgb_early_stopping_rounds", values.COUNT, known_to=Models.OF_RECBOLE),
+    Setting("selected_features", list_of(values.FIELD, may_be_empty=True), _RECBOLE_ON_IMPRESSIONS),
     # values that RecBole computes and stores among the settings
     *_rows("device", "single_spec", "eval_type", affects=_NOTHING),
 )
 
 OURS: tuple[Setting, ...] = (
     # the data
-    Setting("history_length", HISTORY_LENGTH, _IMPRESSIONS),
-    Setting("negatives", NEGATIVES, _NEWS),
+    Setting("history_length", values.HISTORY_LENGTH, _IMPRESSIONS),
+    Setting("negatives", values.NEGATIVES, _NEWS),
     Setting("news_text", one_of("title", "title_abstract"), _NEWS),
-    Setting("max_title_length", TEXT_LENGTH, _NEWS),
-    Setting("max_abstract_length", TEXT_LENGTH, _NEWS),
-    Setting("max_body_length", TEXT_LENGTH, _NEWS),
-    Setting("category_weight", NOT_NEGATIVE, _NEWS),
-    Setting("subcategory_weight", NOT_NEGATIVE, _NEWS),
+    *_news(values.TEXT_LENGTH, "max_title_length", "max_abstract_length", "max_body_length"),
+    *_news(values.NOT_NEGATIVE, "category_weight", "subcategory_weight"),
     Setting("popularity", one_of("none", "added", "gated", "offset"), _NEWS),
-    Setting("popularity_windows", WINDOWS, _NEWS),
-    Setting("popularity_hidden", COUNT, _NEWS),
-    Setting("popularity_delay", COUNT, _NEWS),
+    Setting("popularity_windows", values.WINDOWS, _NEWS),
+    *_news(values.COUNT, "popularity_hidden", "popularity_delay"),
     Setting("popularity_from", one_of("stream", "train"), _NEWS),
-    Setting("popularity_dim", SIZE, _NEWS),
-    Setting("popularity_of_clicks", SWITCH, _NEWS),
-    Setting("boosting_rounds", POSITIVE, _NEWS),
-    Setting("boosting_rate", ABOVE_ZERO, _NEWS),
+    Setting("popularity_dim", values.SIZE, _NEWS),
+    Setting("popularity_of_clicks", values.SWITCH, _NEWS),
+    Setting("boosting_rounds", values.POSITIVE, _NEWS),
+    Setting("boosting_rate", values.ABOVE_ZERO, _NEWS),
     Setting("impression_negatives", one_of(None, True, False), _RECBOLE_ON_IMPRESSIONS),
     # the model
-    Setting("views", VIEWS, _NEWS),
+    Setting("views", values.VIEWS, _NEWS),
     Setting("news_encoder", one_of("plm", "words"), _NEWS),
     Setting("word_encoder", one_of("cnn", "self_attention"), _NEWS),
     # the language model's digest covers its content
-    Setting("word_vectors", or_(PLACE, None), _NEWS, affects=_NOTHING),
-    Setting("word_dim", SIZE, _NEWS),
-    Setting("word_dropout", PROBABILITY, _NEWS),
-    Setting("category_dim", SIZE, _NEWS),
+    Setting("word_vectors", or_(values.PLACE, None), _NEWS, affects=_NOTHING),
+    Setting("word_dim", values.SIZE, _NEWS),
+    Setting("word_dropout", values.PROBABILITY, _NEWS),
+    Setting("category_dim", values.SIZE, _NEWS),
     # specific to single recommenders
     Setting("user_combination", one_of("ini", "con"), _NEWS),
-    Setting("user_mask", PROBABILITY, _NEWS),
-    Setting("user_dim", SIZE, _NEWS),
-    Setting("head_dim", SIZE, _NEWS),
-    Setting("recent_clicks", POSITIVE, _NEWS),
-    Setting("user_layers", POSITIVE, _NEWS),
-    Setting("context_codes", SIZE, _NEWS),
-    Setting("code_dim", SIZE, _NEWS),
-    Setting("plm", PLACE, _NEWS),
-    Setting("matryoshka_layers", or_(list_of(LAYERS, may_be_empty=True), None), _NEWS),
-    Setting("matryoshka_dims", or_(list_of(SIZE, may_be_empty=True), None), _NEWS),
-    Setting("vocabulary_min_articles", or_(POSITIVE, None), _NEWS),
-    Setting("num_hidden_layers", or_(LAYERS_OR_NONE, None), _NEWS),
-    Setting("finetune_layers", or_(COUNT, "all"), _NEWS),
+    Setting("user_mask", values.PROBABILITY, _NEWS),
+    *_news(values.SIZE, "user_dim", "head_dim", "context_codes", "code_dim"),
+    *_news(values.POSITIVE, "recent_clicks", "user_layers"),
+    Setting("plm", values.PLACE, _NEWS),
+    Setting("matryoshka_layers", or_(list_of(values.LAYERS, may_be_empty=True), None), _NEWS),
+    Setting("matryoshka_dims", or_(list_of(values.SIZE, may_be_empty=True), None), _NEWS),
+    Setting("vocabulary_min_articles", or_(values.POSITIVE, None), _NEWS),
+    Setting("num_hidden_layers", or_(values.LAYERS_OR_NONE, None), _NEWS),
+    Setting("finetune_layers", or_(values.COUNT, "all"), _NEWS),
     Setting("lora_rank", an_int(0, 65_536), _NEWS),
-    Setting("text_prefix", ANY_TEXT, _NEWS),
+    Setting("text_prefix", values.ANY_TEXT, _NEWS),
     Setting("head_init", one_of("pretrained", "random"), _NEWS),
-    Setting("centred", SWITCH, _NEWS),
+    Setting("centred", values.SWITCH, _NEWS),
     Setting("news_pooling", one_of("attention", "mean", "cls"), _NEWS),
     Setting("user_encoder", one_of("attention", "self_attention"), _NEWS),
-    Setting("news_dim", SIZE, _NEWS),
-    Setting("query_dim", SIZE, _NEWS),
-    Setting("plm_dropout", PROBABILITY, _NEWS),
-    Setting("mask_padding_in_news_pooling", SWITCH, _NEWS),
+    *_news(values.SIZE, "news_dim", "query_dim"),
+    Setting("plm_dropout", values.PROBABILITY, _NEWS),
+    Setting("mask_padding_in_news_pooling", values.SWITCH, _NEWS),
     Setting("history_padding", one_of("masked", "learned"), _NEWS),
     Setting("use_cache", one_of("auto", True, False), _NEWS, affects=_NOTHING),
-    Setting("history_cache_steps", COUNT, _NEWS),
+    Setting("history_cache_steps", values.COUNT, _NEWS),
     Setting("cache_precision", one_of("fp32", "fp16", "bf16"), _NEWS),
-    Setting("cache_budget", or_(NOT_NEGATIVE, None), _NEWS, affects=_NOTHING),
+    Setting("cache_budget", or_(values.NOT_NEGATIVE, None), _NEWS, affects=_NOTHING),
     # training
-    Setting("plm_learning_rate", or_(NOT_NEGATIVE, None), _NEWS),
-    Setting("amsgrad", SWITCH, _NEWS),
-    Setting("max_steps", or_(POSITIVE, None), _NEWS),
-    Setting("accumulation_steps", ACCUMULATED, _NEWS),
-    Setting("warmup_steps", or_(COUNT, None), _NEWS),
+    Setting("plm_learning_rate", or_(values.NOT_NEGATIVE, None), _NEWS),
+    Setting("amsgrad", values.SWITCH, _NEWS),
+    Setting("max_steps", or_(values.POSITIVE, None), _NEWS),
+    Setting("accumulation_steps", values.ACCUMULATED, _NEWS),
+    Setting("warmup_steps", or_(values.COUNT, None), _NEWS),
     Setting("precision", one_of(None, "fp32", "bf16", "fp16", "auto"), _NEWS),
-    Setting("eval_steps", or_(POSITIVE, None), _NEWS),
-    Setting("save_steps", or_(COUNT, None), _NEWS, affects=_NOTHING),
-    Setting("process_timeout", ABOVE_ZERO, _NEWS, scope=_RUN, affects=_NOTHING),
+    Setting("eval_steps", or_(values.POSITIVE, None), _NEWS),
+    Setting("save_steps", or_(values.COUNT, None), _NEWS, affects=_NOTHING),
+    _of_run("process_timeout", values.ABOVE_ZERO, _NEWS),
     # stages
-    Setting(
+    _of_run(
         "fresh",
-        SWITCH,
+        values.SWITCH,
         _IMPRESSIONS,
-        scope=_RUN,
-        affects=_NOTHING,
-        in_benchmarks=(
-            "Systems share their stages: name another --checkpoint_dir, or delete that folder"
-        ),
+        in_benchmarks="Systems share their stages: name another --checkpoint_dir, or delete that "
+        "folder",
     ),
-    Setting(
-        "stage",
-        or_(TEXT, None),
-        _NEWS,
-        scope=_RUN,
-        affects=_NOTHING,
-        in_benchmarks="Every system is run to its end",
-    ),
-    Setting("stage_one", SWITCH, _NEWS, scope=_RUN, affects=Affects.STAGES),
-    Setting("stage_two", SWITCH, _NEWS, scope=_RUN, affects=Affects.STAGES),
+    _of_run("stage", or_(values.TEXT, None), _NEWS, in_benchmarks="Every system is run to its end"),
+    Setting("stage_one", values.SWITCH, _NEWS, scope=_RUN, affects=Affects.STAGES),
+    Setting("stage_two", values.SWITCH, _NEWS, scope=_RUN, affects=Affects.STAGES),
     # post-training
-    Setting(
-        "post_train_corpus", or_(PLACE, None), _NEWS, affects=_NOTHING
-    ),  # the digest of the data covers its content
+    # the digest of the data covers its content
+    Setting("post_train_corpus", or_(values.PLACE, None), _NEWS, affects=_NOTHING),
     Setting("post_train_news", one_of("train", "all"), _NEWS),
     Setting("negative_titles", one_of("random", "category", "in_batch", "hard"), _NEWS),
-    Setting("teacher_checkpoint_interval", POSITIVE, _NEWS, scope=_RUN),
+    Setting("teacher_checkpoint_interval", values.POSITIVE, _NEWS, scope=_RUN),
     # teachers and distillation
-    Setting("student", TEXT, _NEWS, scope=_RUN, affects=Affects.STUDENTS),
-    Setting("teacher", TEXT, _NEWS, scope=_RUN, affects=Affects.STUDENTS),
-    Setting("num_teachers", TEACHERS, _NEWS, scope=_RUN, affects=Affects.STUDENTS),
+    Setting("student", values.TEXT, _NEWS, scope=_RUN, affects=Affects.STUDENTS),
+    Setting("teacher", values.TEXT, _NEWS, scope=_RUN, affects=Affects.STUDENTS),
+    Setting("num_teachers", values.TEACHERS, _NEWS, scope=_RUN, affects=Affects.STUDENTS),
     Setting(
         "teacher_num_hidden_layers",
-        or_(LAYERS, None),
+        or_(values.LAYERS, None),
         _NEWS,
         scope=_RUN,
         affects=Affects.STUDENTS,
     ),
     Setting("student_init", one_of("plm", "teacher"), _NEWS),
     Setting("layer_mapping", one_of("uniform", "last"), _NEWS),
-    Setting("temperature", ABOVE_ZERO, _NEWS),
+    Setting("temperature", values.ABOVE_ZERO, _NEWS),
     Setting("teacher_weighting", one_of("softmax", "equal", "best", "inverse_error"), _NEWS),
-    Setting("distillation_loss_weight", NOT_NEGATIVE, _NEWS),
-    Setting("embedding_loss_weight", NOT_NEGATIVE, _NEWS),
-    Setting("hidden_loss_weight", NOT_NEGATIVE, _NEWS),
-    Setting("attention_loss_weight", NOT_NEGATIVE, _NEWS),
-    Setting("news_vector_loss_weight", NOT_NEGATIVE, _NEWS),
-    Setting("user_loss_weight", NOT_NEGATIVE, _NEWS),
-    Setting("target_loss_weight", NOT_NEGATIVE, _NEWS),
-    Setting("topic_loss_weight", NOT_NEGATIVE, _NEWS),
-    Setting("disagreement_loss_weight", NOT_NEGATIVE, _NEWS),
-    Setting("teacher_target_loss_weight", NOT_NEGATIVE, _NEWS),
-    Setting("gradient_momentum", SHARE, _NEWS),
+    *_news(values.NOT_NEGATIVE, "distillation_loss_weight", "embedding_loss_weight"),
+    *_news(values.NOT_NEGATIVE, "hidden_loss_weight", "attention_loss_weight"),
+    *_news(values.NOT_NEGATIVE, "news_vector_loss_weight", "user_loss_weight"),
+    *_news(values.NOT_NEGATIVE, "target_loss_weight", "teacher_target_loss_weight"),
+    *_news(values.NOT_NEGATIVE, "topic_loss_weight", "disagreement_loss_weight"),
+    Setting("gradient_momentum", values.SHARE, _NEWS),
     Setting("embedding_loss", or_(one_of("mse", "balanced"), None), _NEWS),
-    Setting("shared_projection", SWITCH, _NEWS),
-    Setting("mask_padding_in_embedding_loss", SWITCH, _NEWS),
+    Setting("shared_projection", values.SWITCH, _NEWS),
+    Setting("mask_padding_in_embedding_loss", values.SWITCH, _NEWS),
     # results
-    Setting("show_settings", one_of("changed", "all"), _IMPRESSIONS, scope=_RUN, affects=_NOTHING),
-    Setting("log_dir", or_(PLACE, None), _IMPRESSIONS, scope=_RUN, affects=_NOTHING),
-    Setting(
+    _of_run("show_settings", one_of("changed", "all"), _IMPRESSIONS),
+    _of_run("log_dir", or_(values.PLACE, None), _IMPRESSIONS),
+    _of_run(
         "result_file",
-        or_(PLACE, None),
-        scope=_RUN,
-        affects=_NOTHING,
+        or_(values.PLACE, None),
         known_to=_EVERY,
         in_benchmarks="Results go into --output",
     ),
-    Setting(
+    _of_run(
         "eval_dump",
-        or_(PLACE, None),
-        scope=_RUN,
-        affects=_NOTHING,
+        or_(values.PLACE, None),
         in_benchmarks="Metrics of each impression go into --output",
     ),
-    Setting(
+    _of_run(
         "submission",
-        or_(ZIP_FILE, None),
+        or_(values.ZIP_FILE, None),
         _IMPRESSIONS,
-        scope=_RUN,
-        affects=_NOTHING,
         known_to=_EVERY,
         in_benchmarks="Submit a system by run_recbole.py, which finds its stages finished",
     ),
-    Setting("leaderboard", one_of("mind", "ebnerd"), scope=_RUN, affects=_NOTHING),
+    _of_run("leaderboard", one_of("mind", "ebnerd")),
 )
 
 _BY_NAME = {each.name: each for each in (*RECBOLES, *OURS)}

@@ -11,9 +11,15 @@ from recbole_tinynews.paths import packaged_folder
 from recbole_tinynews.settings.declared import Models
 from recbole_tinynews.settings.layers import Layer, ModelFiles, NewsYaml, StageYaml, read_news_yaml
 from recbole_tinynews.settings.literals import read_yaml
-from recbole_tinynews.settings.names import Key, parse_key, parse_keys, unknown_setting
+from recbole_tinynews.settings.names import (
+    FINETUNE_TEACHER,
+    OF_TEACHERS,
+    Key,
+    parse_key,
+    parse_keys,
+    unknown_setting,
+)
 from recbole_tinynews.settings.recbole_models import rules_of
-from recbole_tinynews.settings.stage_names import FINETUNE_TEACHER, OF_TEACHERS
 from recbole_tinynews.settings.values import unfit_value
 
 DEFAULT_MODEL, DEFAULT_DATASET = "TinyNewsRec", "mind-mini"
@@ -29,15 +35,6 @@ _SHAPE = ("news_dim", "query_dim", "news_pooling", "head_init")
 _FOLD = re.compile(r"-fold\d+(?=\.|$)")  # in the names of data sets and their yaml files
 
 
-class ChangedSetting(NamedTuple):
-    """A setting that differs from its default, and where it was set."""
-
-    key: Key
-    value: Any
-    default: Any
-    source: str
-
-
 class Composition(NamedTuple):
     """Yaml files of a system with another student or teacher class, and of its teachers' class."""
 
@@ -46,14 +43,11 @@ class Composition(NamedTuple):
 
 
 class Layering:
-    """Settings in layers, each overriding the ones before.
+    """Settings in layers, weakest first, each overriding the ones before.
 
-    Attributes:
-        declared: default of every existing setting.
-        defaults: defaults of the run and of stages, before data set and user.
-        layers: weakest first.
-        before_user: merged values without the user's.
-        values: merged values.
+    ``declared`` has the default of every existing setting, ``defaults`` those of the run and of
+    stages before data set and user; ``before_user`` are merged values without the user's,
+    ``values`` all.
     """
 
     def __init__(
@@ -76,12 +70,14 @@ class Layering:
         self.before_user: dict[Key, Any] = {Key(None, name): v for name, v in base.items()}
         self.values: dict[Key, Any] = {}
         self._given = parse_keys(given, self.stages)
+        self._dataset, self._classes = "", list[str]()  # names of the class and its bases
+        self._same_plm: Callable[[Any, Any], bool] | None = None
         self._of_teachers: dict[str, Any] = {}  # defaults that differ from the student's
         self._of_finetuned: dict[str, Any] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         """Drop the rules: lambdas can't be pickled, and data loader workers check no values."""
-        return {**self.__dict__, "rules": {}}
+        return {**self.__dict__, "rules": {}, "_same_plm": None}
 
     def add(self, source: str, values: Mapping[Key, Any]) -> None:
         """Add a layer of values from the package or a class."""
@@ -110,25 +106,21 @@ class Layering:
         found = [layer.source for layer in self.layers if key in layer.values]
         return found[-1] if found else "default"
 
-    def changed(self, values: Mapping[Key, Any]) -> list[ChangedSetting]:
-        """Settings that differ from their defaults, most recently set first."""
+    def changed(self, values: Mapping[Key, Any]) -> list[tuple[Key, Any, Any, str]]:
+        """Key, value, default and source of non-default settings, most recently set first."""
         sources: dict[Key, str] = {}  # ordered by when they were last set
         for source, of_layer in self.layers:
             for key in of_layer:
                 sources.pop(key, None)
                 sources[key] = source
         return [
-            ChangedSetting(key, values[key], self.defaults.get(key), source)
+            (key, values[key], self.defaults.get(key), source)
             for key, source in reversed(sources.items())
             if key in values and values[key] != self.defaults.get(key)
         ]
 
     def overrides(self, stage: str, values: Mapping[Key, Any]) -> dict[str, Any]:
-        """Values of a stage that override those of the run, of which ``values`` has all.
-
-        Teachers have ``teacher_num_hidden_layers`` layers, if their stage has no
-        ``num_hidden_layers``.
-        """
+        """Values of a stage that override those of the run, of which ``values`` has all."""
         seen = dict(self._of_teachers) if stage.endswith(OF_TEACHERS) else {}
         seen |= self._of_finetuned if stage == FINETUNE_TEACHER else {}
         if stage not in self.stages:
@@ -166,26 +158,20 @@ class Layering:
     ) -> None:
         """Add the yaml of a news recommender and of its data set.
 
-        Args:
-            classes: names of the class and its bases, weakest first.
-            same_plm: whether two values of ``plm`` name one model; None: no text is encoded.
-            parts: for a system with another student or other teachers.
+        ``classes`` are names of the class and its bases, weakest first; ``same_plm`` says whether
+        two values of ``plm`` name one model, None: no text is encoded; ``parts``: for another
+        student or teachers.
         """
         self.layers += yaml.layers
         self.defaults = {Key(None, name): v for name, v in yaml.declared.items()} | yaml.values
         self.before_user.update(yaml.values)
-        without_words = self._add_data_set(packaged_folder(PROPERTIES), dataset, classes, same_plm)
+        self._dataset, self._classes, self._same_plm = dataset, [*classes], same_plm
+        without_words = self._add_data_set(packaged_folder(PROPERTIES))
         if parts is not None:
-            self._separate_teachers(yaml, parts, dataset, without_words)
-        self._add_working_folder(dataset, classes, same_plm)
+            self._separate_teachers(yaml, parts, without_words)
+        self._add_working_folder()
 
-    def _add_data_set(
-        self,
-        folder: Path,
-        dataset: str,
-        classes: Sequence[str],
-        same_plm: Callable[[Any, Any], bool] | None,
-    ) -> dict[Key, Any]:
+    def _add_data_set(self, folder: Path) -> dict[Key, Any]:
         """Add a data set's yaml files; return the values that its words yaml replaced."""
 
         def add(*names: str) -> None:
@@ -193,44 +179,36 @@ class Layering:
                 values = read_yaml(file)
                 of_plm = values.pop(WITH_PLM, {})
                 self.add_file(file, values)
-                if same_plm is not None:
-                    for plm, suited in of_plm.items():
-                        self.add(f"file {file}", self._suited_to(plm, suited, same_plm))
+                for plm, suited in of_plm.items() if self._same_plm else ():
+                    self.add(f"file {file}", self._suited_to(plm, suited, self._same_plm))
 
-        if same_plm:
-            add(dataset)
+        if self._same_plm:
+            add(self._dataset)
         before = dict(self.before_user)
-        if same_plm and self._news_encoder == WORDS:
-            add(f"{dataset}.{WORDS}")
+        if self._same_plm and self._news_encoder == WORDS:
+            add(f"{self._dataset}.{WORDS}")
         after = self.before_user
         without_words = {key: v for key, v in before.items() if after[key] != v}
-        add(*(f"{dataset}.{name}" for name in classes))
+        add(*(f"{self._dataset}.{name}" for name in self._classes))
         return without_words
 
-    def _add_working_folder(
-        self,
-        dataset: str,
-        classes: Sequence[str],
-        same_plm: Callable[[Any, Any], bool] | None,
-    ) -> None:
+    def _add_working_folder(self) -> None:
         """Add ``properties/`` of the working directory over the package's; it declares nothing."""
         folder = Path(PROPERTIES)
         if folder.resolve() == packaged_folder(PROPERTIES).resolve():
             return
-        places = [self.files.overall.name, *(f"model/{name}.yaml" for name in classes)]
+        places = [self.files.overall.name, *(f"model/{name}.yaml" for name in self._classes)]
         for place in places:
             if (folder / place).is_file():
                 self.add_file(folder / place)
-        self._add_data_set(folder, dataset, classes, same_plm)
+        self._add_data_set(folder)
 
     @property
     def _news_encoder(self) -> Any:
         key = Key(None, "news_encoder")
         return self._given.get(key, self.before_user.get(key))
 
-    def _suited_to(
-        self, plm: str, suited: Mapping[str, Any], same_plm: Callable[[Any, Any], bool]
-    ) -> dict[Key, Any]:
+    def _suited_to(self, plm: str, suited: Mapping[str, Any], same_plm: Any) -> dict[Key, Any]:
         """Values that apply to this run's language models; stages with another one keep theirs."""
         given, before = self._given, self.before_user
         values = parse_keys(suited, self.stages)
@@ -248,7 +226,7 @@ class Layering:
         return {key: v for key, v in values.items() if key.stage not in others} | kept
 
     def _separate_teachers(
-        self, yaml: NewsYaml, parts: Composition, dataset: str, without_words: Mapping[Key, Any]
+        self, yaml: NewsYaml, parts: Composition, without_words: Mapping[Key, Any]
     ) -> None:
         """Give teachers their class's defaults; data set and user values apply to all stages."""
         of_teacher: dict[str, Any] = {}
@@ -269,7 +247,7 @@ class Layering:
         self._of_finetuned = own
         encoder = of_teacher.get("news_encoder", usual[Key(None, "news_encoder")])
         if encoder == WORDS:
-            for file in _of_data_set(packaged_folder(PROPERTIES), f"{dataset}.{WORDS}"):
+            for file in _of_data_set(packaged_folder(PROPERTIES), f"{self._dataset}.{WORDS}"):
                 values = parse_keys(read_yaml(file), self.stages)
                 plain = {Key(FINETUNE_TEACHER, k.name): v for k, v in values.items() if not k.stage}
                 self.add(f"file {file}", plain)
@@ -285,17 +263,18 @@ class Layering:
     def add_recbole_yaml(self, dataset: str, model: str) -> None:
         """Add our yaml for impressions and the yaml of users' classes over RecBole's."""
         files, own = self.files, self.files.of_users
+        self._dataset, self._classes = dataset, [model]
         on_impressions = self.kind is Models.RECBOLE_ON_IMPRESSIONS
         for file in files.own:  # RecBole itself has loaded the yaml of `model`
             if file not in own and file.stem != model:
                 self.before_user.update(parse_keys(read_yaml(file), ()))
         if on_impressions:
             self.before_user.update(parse_keys(read_yaml(files.overall), ()))
-            self._add_data_set(packaged_folder(PROPERTIES), dataset, [model], None)
+            self._add_data_set(packaged_folder(PROPERTIES))
         for file in own:
             self.add_file(file)
         if on_impressions:
-            self._add_working_folder(dataset, [model], None)
+            self._add_working_folder()
 
 
 def _of_data_set(folder: Path, *names: str) -> Iterator[Path]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -71,10 +71,7 @@ def recbole_declared(files: ModelFiles, on_impressions: bool = True) -> dict[str
 
 
 def read_news_yaml(files: ModelFiles) -> NewsYaml:
-    """Read the files of a news recommender in order: overall, stages, its own.
-
-    A key in a stage's yaml is the stage's default, and declares the setting if no other yaml does.
-    A user's files don't change what the package's stages declare.
+    """Read a recommender's files: overall, stages, its own; a stage's may declare settings.
 
     Raises:
         ValueError: an invalid file, stage name, or ``as_in``.
@@ -144,3 +141,36 @@ def _check_stage_names(stages: Mapping[str, Path]) -> None:
                 f"The stage {stage} ({file}) expects a name that begins no other one, and {taken} "
                 "begins with it: a setting would be taken for the stage's own. Rename the file."
             )
+
+
+def settings_of_others(
+    stage: str,
+    stages: Mapping[str, StageYaml],
+    of_stage: ModelFiles,
+    of_system: ModelFiles,
+    is_last: bool,
+    is_student: bool,
+) -> set[str]:
+    """Settings declared only by the yaml of the system or of another stage.
+
+    A student ignores only settings declared outside the package: another weight of a user's own
+    loss does not retrain Stage I. A user's own stage may read every setting.
+    """
+    packaged = packaged_folder("properties")
+    ours = {name for name, each in stages.items() if packaged in each.file.parents}
+    if stage not in ours and not is_last:
+        return set()
+    others = _names_in(of_system.own)
+    shared = _names_in([of_stage.overall, *of_stage.own])
+    for other, yaml in stages.items():
+        if other == stage or (is_student and other in ours):
+            shared |= yaml.declares
+        elif other in ours or stage in ours:
+            others |= yaml.declares
+    if is_student:
+        shared |= _names_in(file for file in of_system.own if packaged in file.parents)
+    return others - shared - recbole_overall_settings().keys()
+
+
+def _names_in(files: Iterable[Path]) -> set[str]:
+    return {name for file in files for name in read_yaml(file)}

@@ -30,9 +30,8 @@ MOST_NODES = 5_000  # values, with aliases expanded
 class LiteralLoader(yaml.SafeLoader):
     """Yaml in which ``1e-5`` is a float, as in RecBole, and a repeated key is an error.
 
-    Unlike RecBole, it leaves ``yaml.FullLoader`` unchanged. Scalars like ``2019-11-15`` or ``007``
-    stay text. Depth and size are limited while parsing: nested aliases grow exponentially,
-    deep nesting overflows the stack.
+    Scalars like ``2019-11-15`` or ``007`` stay text. Depth and size are limited while parsing:
+    nested aliases grow exponentially, deep nesting overflows the stack.
     """
 
     def __init__(self, stream: Any) -> None:
@@ -120,12 +119,7 @@ def parse_value(text: str) -> Any:
 
 
 def parse_yaml(text: str) -> Any:
-    """Parse yaml of limited size and depth.
-
-    Raises:
-        YAMLError: invalid yaml, or a limit is exceeded.
-        ValueError: a number of thousands of digits.
-    """
+    """Parse yaml of limited size and depth; ``YAMLError``, or ``ValueError`` for a huge number."""
     if len(text) > LARGEST:
         raise yaml.YAMLError(f"more than {LARGEST:,} characters")
     return yaml.load(text, Loader=LiteralLoader)
@@ -136,11 +130,7 @@ _parsed = lru_cache(maxsize=256)(parse_yaml)
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:
-    """Read the settings in a yaml file; an empty file has none.
-
-    Raises:
-        ValueError: the file is unreadable, not yaml, or no mapping.
-    """
+    """Read the settings in a yaml file; ``ValueError`` if it is unreadable or no mapping."""
     try:
         with open(path, encoding="utf-8-sig") as file:
             content = copy.deepcopy(_parsed(file.read(LARGEST + 1)))

@@ -1,4 +1,4 @@
-"""Finds all mistakes in a run's settings, to report them at once."""
+"""Finds all mistakes in a run's settings, to report them at once, and settings without effect."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from recbole_tinynews.settings.layering import PARTS, USUAL, Layering
-from recbole_tinynews.settings.layers import Layer
 from recbole_tinynews.settings.names import Key, parse_key, unknown_setting
-from recbole_tinynews.settings.values import FIELD, Rule, unfit_value
+from recbole_tinynews.settings.values import FIELD, brief, unfit_value
 
 # Entries that RecBole reads; it silently ignores misspelt ones.
 _FIELDS = ("USER_ID_FIELD", "ITEM_ID_FIELD", "TIME_FIELD", "LABEL_FIELD", "ITEM_LIST_LENGTH_FIELD")
+EVALUATION = "eval_args"  # on impressions, only its mode is read
 _ENTRIES = {
-    "eval_args": ("split", "group_by", "order", "mode"),
+    EVALUATION: ("split", "group_by", "order", "mode"),
     "train_neg_sample_args": ("distribution", "sample_num", "alpha", "dynamic", "candidate_num"),
 }
 
@@ -24,9 +24,12 @@ def mistakes_by_key(
     switches: Iterable[str], settings: Layering, values: Mapping[Key, Any]
 ) -> Iterator[str]:
     """Unknown names, then flags without a value (``switches``), then invalid values."""
-    yield from _name_mistakes(settings.layers, settings.declared, settings.stages)
-    yield from _switch_mistakes(switches, settings.declared, settings.stages)
-    yield from _value_mistakes(values, settings.layers, settings.typed_defaults, settings.rules)
+    yield from _name_mistakes(settings)
+    for name in switches:
+        plain = parse_key(name, settings.stages).name
+        if plain in settings.declared and not isinstance(settings.declared[plain], bool):
+            yield f"--{name} (command line) needs a value: write --{name}=value"
+    yield from _value_mistakes(settings, values)
 
 
 def data_mistakes(folder: Path) -> Iterator[str]:
@@ -49,14 +52,10 @@ def part_mistakes(final: Mapping[str, Any], given: Mapping[str, Any]) -> Iterato
             )
 
 
-def _name_mistakes(
-    layers: Iterable[Layer], declared: Mapping[str, Any], stages: Collection[str]
-) -> Iterator[str]:
-    """Undeclared settings, with the nearest declared names."""
-    for source, values in layers:
+def _name_mistakes(settings: Layering) -> Iterator[str]:
+    for source, values in settings.layers:
         for key, value in values.items():
-            mistake = unknown_setting(key, declared, stages)
-            if mistake:
+            if mistake := unknown_setting(key, settings.declared, settings.stages):
                 yield f"{key!s:.100} ({source}) {mistake}"
             known = _ENTRIES.get(str(key), ())
             for entry in value if known and isinstance(value, Mapping) else ():
@@ -65,30 +64,14 @@ def _name_mistakes(
                     yield f"{key} ({source}) has no entry {entry!r}: write some of {choices}"
 
 
-def _switch_mistakes(
-    switches: Iterable[str], declared: Mapping[str, Any], stages: Collection[str]
-) -> Iterator[str]:
-    """Flags without a value whose settings are not boolean."""
-    for name in switches:
-        plain = parse_key(name, stages).name
-        if plain in declared and not isinstance(declared[plain], bool):
-            yield f"--{name} (command line) needs a value: write --{name}=value"
-
-
-def _value_mistakes(
-    values: Mapping[Key, Any],
-    layers: Iterable[Layer],
-    defaults: Mapping[str, Any],
-    rules: Mapping[str, Rule],
-) -> Iterator[str]:
-    """Invalid values and their sources."""
-    sources = {key: layer.source for layer in layers for key in layer.values}
+def _value_mistakes(settings: Layering, values: Mapping[Key, Any]) -> Iterator[str]:
+    defaults, rules = settings.typed_defaults, settings.rules
+    sources = {key: layer.source for layer in settings.layers for key in layer.values}
     for key, value in values.items():
         if isinstance(value, str) and value == "None" and key in sources:
             yield f"{key} ({sources[key]}) got the text 'None': write ~ or null for no value"
             continue
-        mistake = unfit_value(key.name, value, rules, defaults.get(key.name))
-        if mistake:
+        if mistake := unfit_value(key.name, value, rules, defaults.get(key.name)):
             yield f"{key} ({sources.get(key, 'default')}) {mistake}"
 
 
@@ -97,8 +80,7 @@ def process_mistakes(
 ) -> Iterator[str]:
     """Requests for several processes that can't be met; ``processes`` were started by torchrun."""
     one = {"nproc": (None, 1), "world_size": (None, -1, 0, 1), "local_rank": (None, 0)}
-    several = [f"{name}={final[name]}" for name in one if final.get(name) not in one[name]]
-    if several:
+    if several := [f"{name}={final[name]}" for name in one if final.get(name) not in one[name]]:
         yield (
             f"{', '.join(several)}: settings start no process. Start several by run_recbole.py "
             "--nproc=N, or by torchrun --nproc_per_node=N run_recbole.py"
@@ -131,3 +113,23 @@ def package_mistakes(final: Mapping[str, Any]) -> Iterator[str]:
     """Settings that need a missing package."""
     if final.get("log_wandb") is True and importlib.util.find_spec("wandb") is None:
         yield "log_wandb expects the package wandb. Run: pip install wandb"
+
+
+def drop_unread(settings: Layering, unread: Collection[str]) -> Iterator[str]:
+    """Reset unread settings, which would change fingerprints; yield a warning for each."""
+    values, defaults = settings.values, settings.before_user
+    for key in [key for key in values if key.name in unread]:
+        if values[key] != defaults.get(key):
+            yield f"{key} ({settings.source_of(key)}) has no effect, got {brief(values[key])}"
+        if key in defaults:
+            values[key] = defaults[key]
+        else:
+            del values[key]
+
+
+def keep_mode_alone(final: dict[str, Any], default: Mapping[str, Any]) -> Iterator[str]:
+    """Reset the entries of ``eval_args`` other than its mode, with a warning."""
+    unread = [k for k, v in final[EVALUATION].items() if k != "mode" and v != default.get(k)]
+    if unread:
+        yield f"{EVALUATION} has no effect but by its mode, got {', '.join(map(str, unread))} too"
+    final[EVALUATION] = dict(default)

@@ -8,11 +8,17 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from recbole_tinynews.paths import recbole_folder
-from recbole_tinynews.settings.declared import Models, Scope, known_without_yaml, setting
+from recbole_tinynews.settings.declared import (
+    Models,
+    Scope,
+    known_without_yaml,
+    recbole_lists,
+    setting,
+)
 from recbole_tinynews.settings.literals import read_yaml
-from recbole_tinynews.settings.recbole_lists import recbole_lists
-from recbole_tinynews.settings.stage_names import OF_TEACHERS
 
+FINETUNE_TEACHER = "finetune_teacher"
+OF_TEACHERS = "_teacher"  # suffix of the stages that train teachers
 _LONGEST_NAME = 100  # characters that are compared to find similar names
 
 
@@ -100,8 +106,7 @@ def unknown_setting(
     per_stage = [each for each in declared if setting(each).scope is Scope.STAGE]
     candidates = [*declared, *(f"{stage}_{name}" for stage in stages for name in per_stage)]
     written = str(key)[:_LONGEST_NAME]
-    nearest = difflib.get_close_matches(written, candidates, n=1)
-    if nearest:
+    if nearest := difflib.get_close_matches(written, candidates, n=1):
         return f"is no setting. Did you mean {nearest[0]}?"
     similar = difflib.get_close_matches(written, candidates, n=3, cutoff=0.4)
     hint = f" The nearest are {', '.join(similar)}." if similar else ""

@@ -5,22 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from recbole_tinynews.settings import values
 from recbole_tinynews.settings.declared import Models, known_without_yaml, rules_for
 from recbole_tinynews.settings.layers import ModelFiles
 from recbole_tinynews.settings.literals import read_yaml
-from recbole_tinynews.settings.values import (
-    ANY_TEXT,
-    COUNT,
-    MAPPING,
-    NOT_NEGATIVE,
-    NUMBER,
-    POSITIVE,
-    PROBABILITY,
-    SIZE,
-    SWITCH,
-    Rule,
-    list_of,
-)
+from recbole_tinynews.settings.values import Rule, list_of
 
 _PROBABILITIES = ("dropout", "drop_ratio", "drop_prob")  # parts of names
 _SIZES = ("size", "dim", "dimension", "rank", "heads", "channels", "kernels")  # last words of names
@@ -35,7 +24,7 @@ def rules_of(kind: Models, files: ModelFiles) -> dict[str, Rule]:
     rules = rules_for(kind)
     if kind is Models.RECBOLE_ON_IMPRESSIONS:
         stock = [read_yaml(file) for file in files.own if file not in files.of_users]
-        own = rules_by_default({name: v for values in stock for name, v in values.items()})
+        own = rules_by_default({name: v for of_file in stock for name, v in of_file.items()})
         general = rules.keys() - known_without_yaml(Models.OF_RECBOLE)
         rules |= {name: rule for name, rule in own.items() if name not in general}
     return rules
@@ -49,19 +38,19 @@ def rules_by_default(defaults: Mapping[str, Any]) -> dict[str, Rule]:
     """
     found = {name: _rule(name, default) for name, default in defaults.items()}
     if "n_heads" in defaults and "n_layers" in defaults:  # a transformer needs a layer
-        found["n_layers"] = POSITIVE
+        found["n_layers"] = values.POSITIVE
     return {name: rule for name, rule in found.items() if rule is not None}
 
 
 def _rule(name: str, default: Any) -> Rule | None:
     if isinstance(default, bool):
-        return SWITCH
+        return values.SWITCH
     if isinstance(default, (int, float)):
         return _number(name, default)
     if isinstance(default, str):
-        return ANY_TEXT
+        return values.ANY_TEXT
     if isinstance(default, Mapping):
-        return MAPPING
+        return values.MAPPING
     if isinstance(default, list):
         each = _rule(name, default[0]) if default else None
         return each and list_of(each)
@@ -70,11 +59,11 @@ def _rule(name: str, default: Any) -> Rule | None:
 
 def _number(name: str, default: float) -> Rule:
     if any(part in name for part in _PROBABILITIES):
-        return PROBABILITY
+        return values.PROBABILITY
     if default < 0 or name == "margin":
-        return NUMBER
+        return values.NUMBER
     if isinstance(default, float) or name in _NUMBERS:
-        return NOT_NEGATIVE
+        return values.NOT_NEGATIVE
     if default == 0 or name in _FROM_ZERO:
-        return COUNT
-    return SIZE if name.rpartition("_")[2] in _SIZES else POSITIVE
+        return values.COUNT
+    return values.SIZE if name.rpartition("_")[2] in _SIZES else values.POSITIVE

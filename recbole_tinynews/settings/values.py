@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import reprlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 MOST = 2**31 - 1
@@ -37,6 +37,15 @@ def one_of(*choices: Any) -> Rule:
     return Rule(
         f"one of {', '.join(_show(choice) for choice in choices)}",
         lambda value: any(value == each and type(value) is type(each) for each in choices),
+        choices,
+    )
+
+
+def _word_of(*choices: str) -> Rule:
+    """One of the listed words, in upper or lower case."""
+    return Rule(
+        f"one of {', '.join(choices)}",
+        lambda value: isinstance(value, str) and value.lower() in choices,
         choices,
     )
 
@@ -129,8 +138,7 @@ def _is_place(value: Any) -> bool:
 _LONGEST_NAME, _LONGEST_PATH = 255, 4_096  # limits of Linux and most file systems
 PLACE = Rule("the name of a file or folder", _is_place)
 ZIP_FILE = Rule(
-    "a file name that ends in .zip",
-    lambda value: PLACE.holds(value) and value.endswith(".zip"),
+    "a file name that ends in .zip", lambda value: PLACE.holds(value) and value.endswith(".zip")
 )
 _CUTOFF = an_int(1, 1_000)  # beyond an impression's candidates, all are equal
 
@@ -143,16 +151,10 @@ def _are_cutoffs(value: Any) -> bool:
 CUTOFFS = Rule(f"{_CUTOFF.expected} or a list of them, each once", _are_cutoffs)
 WINDOWS = list_of(or_(ABOVE_ZERO, None))  # hours; None: from the beginning
 FIELD = Rule(
-    "a name without white space",
-    lambda value: isinstance(value, str) and value.split() == [value],
+    "a name without white space", lambda value: isinstance(value, str) and value.split() == [value]
 )
 MAPPING = Rule("a mapping {name: value}", lambda value: isinstance(value, Mapping))
-_LEVELS = ("debug", "info", "warning", "error", "critical")
-LEVEL = Rule(
-    f"one of {', '.join(_LEVELS)}",
-    lambda value: isinstance(value, str) and value.lower() in _LEVELS,
-    _LEVELS,
-)
+LEVEL = _word_of("debug", "info", "warning", "error", "critical")
 
 
 def _are_devices(value: Any) -> bool:
@@ -182,12 +184,8 @@ def _is_labeled(value: Any) -> bool:
 
 
 EVALUATION = Rule("{mode: labeled}, as impressions are ranked by their own labels", _is_labeled)
-_LEARNERS = ("adam", "adamw", "sgd", "adagrad", "rmsprop", "sparse_adam")
-LEARNER = Rule(
-    f"one of {', '.join(_LEARNERS)}",  # RecBole silently uses Adam for any other name
-    lambda value: isinstance(value, str) and value.lower() in _LEARNERS,
-    _LEARNERS,
-)
+# RecBole silently uses Adam for any other name
+LEARNER = _word_of("adam", "adamw", "sgd", "adagrad", "rmsprop", "sparse_adam")
 SWITCH = Rule("true or false", lambda value: isinstance(value, bool))
 
 
@@ -207,17 +205,26 @@ SAMPLES = Rule(
 )
 
 # By the default's type, for settings without their own rule. A default of 1 also allows 0.5.
-_NUMBER = Rule("a number", lambda value: isinstance(value, float) or _is_int(value))
-_KINDS: Mapping[type, Rule] = {
-    bool: or_(SWITCH, None),
-    int: or_(_NUMBER, None),
-    float: or_(_NUMBER, None),
-}
+_NUMBER = or_(Rule("a number", lambda value: isinstance(value, float) or _is_int(value)), None)
+_KINDS: Mapping[type, Rule] = {bool: or_(SWITCH, None), int: _NUMBER, float: _NUMBER}
 
 
 def rule_by_default(default: Any) -> Rule | None:
     """Rule of a setting that has none of its own; None: any value is valid."""
     return _KINDS.get(type(default))
+
+
+def suggest(name: str, known: Iterable[str]) -> str:
+    """A suggestion of the nearest names, with a leading space, or an empty string.
+
+    >>> suggest("plmnr", ["PLMNR", "TinyBERT"]), suggest("zzz", ["PLMNR"])
+    (' Did you mean PLMNR?', '')
+    """
+    by_lower = {each.lower(): each for each in known}
+    nearest = [name.lower()]
+    if nearest[0] not in by_lower:
+        nearest = difflib.get_close_matches(nearest[0], by_lower, n=2)
+    return f" Did you mean {' or '.join(by_lower[each] for each in nearest)}?" if nearest else ""
 
 
 def unfit_value(name: str, value: Any, rules: Mapping[str, Rule], default: Any) -> str | None:

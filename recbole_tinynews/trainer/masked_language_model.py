@@ -11,8 +11,7 @@ import torch
 from torch.nn import functional as F
 
 from recbole_tinynews.bars import progress_bar
-from recbole_tinynews.processes.group import all_gather_object
-from recbole_tinynews.processes.sharding import shard_slice
+from recbole_tinynews.processes.group import all_gather_object, shard_slice
 from recbole_tinynews.settings.protocol import Settings
 from recbole_tinynews.trainer.news_trainer import NewsTrainer
 

@@ -23,7 +23,7 @@ from recbole_tinynews.benchmark.results import METRICS, OWN_BUDGET, SPEEDS, TEAC
 from recbole_tinynews.benchmark.suite import read_suite
 from recbole_tinynews.benchmark.worker import MEASURE, TRAIN, Job
 from recbole_tinynews.quick_start import run
-from recbole_tinynews.registry import model_names
+from recbole_tinynews.registry import MODELS
 
 pytestmark = pytest.mark.whole
 
@@ -298,7 +298,7 @@ def test_every_kind_of_row_of_the_paper_runs(make_benchmark, tmp_path: Path, mon
     succeeded, words = run_with_output(make_benchmark("tiny", settings=own, systems=chosen))
     assert succeeded, words
     there = [row["system"] for row in rows_of(tmp_path / "out" / "results.csv")]
-    assert sorted(there) == sorted(row.label for row in rows if row.model in model_names())
+    assert sorted(there) == sorted(row.label for row in rows if row.model in MODELS)
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert {"table.md", "table.tex", "significance.csv", "significance.md"} <= names
     assert "speed.md" in names
@@ -306,7 +306,7 @@ def test_every_kind_of_row_of_the_paper_runs(make_benchmark, tmp_path: Path, mon
         assert {f"{figure}.png", f"{figure}.svg"} <= names
     table = squeeze((tmp_path / "out" / "table.md").read_text(encoding="utf-8"))
     for row in rows:
-        if row.model not in model_names():
+        if row.model not in MODELS:
             assert f"| {row.label} | not run: no such model ({row.model}) |" in table
 
 

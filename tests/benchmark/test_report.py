@@ -8,8 +8,8 @@ import pytest
 from benchmark_rows import keep, squeeze, system
 from matplotlib.figure import Figure
 
-from recbole_tinynews.benchmark.figures import as_pdf, as_png
-from recbole_tinynews.benchmark.intervals import Intervals, Reach
+from recbole_tinynews.benchmark.figures import saved
+from recbole_tinynews.benchmark.pair_tests import Intervals, Reach
 from recbole_tinynews.benchmark.plots import CAPTIONS, suite_figures
 from recbole_tinynews.benchmark.report import write_report
 from recbole_tinynews.benchmark.results import METRICS, Report, SystemResult
@@ -179,8 +179,8 @@ def test_declared_pairs_alone_are_tested_and_an_added_system(
 def test_the_same_figure_is_the_same_file(suite, systems, figures, intervals) -> None:
     """Committed figures would change with every report."""
     one, other = figures["size"], next(suite_figures(suite, systems, intervals))[1]
-    assert as_png(one) == as_png(other)
-    assert as_pdf(one) == as_pdf(other)
+    assert saved(one, "png") == saved(other, "png")
+    assert saved(one, "pdf") == saved(other, "pdf")
 
 
 def test_each_file_of_impressions_is_read_once(suite, systems, tmp_path: Path, monkeypatch) -> None:

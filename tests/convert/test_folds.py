@@ -19,7 +19,6 @@ from recbole_tinynews.convert import __main__ as command
 from recbole_tinynews.convert.atomic import InterRow, read_inter
 from recbole_tinynews.convert.folds import groups_of
 from recbole_tinynews.convert.options import LAST_DAY
-from recbole_tinynews.convert.release import Splits
 
 USERS, DAYS = 11, 3
 Rows = dict[str, list[InterRow]]
@@ -172,8 +171,8 @@ def test_a_downloaded_release_is_dealt_out_as_a_whole(
     two_folders: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its dev folder is a test set otherwise, and would be left out of the folds silently."""
-    first, last = two_folders
-    monkeypatch.setattr(release, "download", lambda *_: Splits(first, LAST_DAY, last))
+    splits = {"train": two_folders[0], "valid": LAST_DAY, "test": two_folders[1]}
+    monkeypatch.setattr(release, "download", lambda *_: splits)
     assert command.main(["--download=demo", "--folds=3", f"--output={tmp_path / 'out'}"]) == 0
     tested = [
         read_inter(tmp_path / "out" / name / f"{name}.test.inter")

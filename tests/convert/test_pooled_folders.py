@@ -8,8 +8,7 @@ from mind_folder import IMPRESSIONS, WriteMind
 
 from recbole_tinynews.convert import ConversionError, convert_mind
 from recbole_tinynews.convert.__main__ import main
-from recbole_tinynews.convert.errors import stop
-from recbole_tinynews.convert.pooling import read_places
+from recbole_tinynews.convert.conversion import read_places
 from recbole_tinynews.convert.readers.mind import MindReader
 from recbole_tinynews.convert.readers.reader import Source
 
@@ -21,10 +20,10 @@ def test_ids_that_two_folders_share_become_unique(write_mind: WriteMind) -> None
         write_mind([f"{id_}\tU{n}\t11/15/2019 1:00:00 AM\t\tN1-1" for id_ in ids], name=str(n))
         for n, ids in enumerate(given)
     ]
-    ids = [each.impression_id for each in read_places(MindReader(Source()), folders, stop, True)]
+    ids = [each.impression_id for each in read_places(MindReader(Source()), folders, True)]
     assert ids == ["1", "1/2", "1/2/2", "1/2/2/2", "1/3", "8"]
     assert [
-        each.impression_id for each in read_places(MindReader(Source()), folders[1:2], stop, True)
+        each.impression_id for each in read_places(MindReader(Source()), folders[1:2], True)
     ] == ["1", "1/2"]
 
 

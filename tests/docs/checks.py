@@ -24,7 +24,7 @@ from recbole_tinynews import student
 from recbole_tinynews.__main__ import COMMANDS
 from recbole_tinynews.config import NewsConfig
 
-MODULES = {name: f"recbole_tinynews.{each.module}" for name, each in COMMANDS.items()}
+MODULES = {name: f"recbole_tinynews.{module}" for name, (module, _) in COMMANDS.items()}
 OF_SHELL = ("export", "mkdir", "cp", "printf", "source")  # a session runs them, bash reads them
 
 

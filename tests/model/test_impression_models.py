@@ -26,10 +26,10 @@ from tiny import DATASET, EMPTY_TITLE, LONG_TITLE, Tiny, World, impressions_of
 import recbole_tinynews
 from recbole_tinynews.data.negatives import random_bits
 from recbole_tinynews.quick_start import run
-from recbole_tinynews.registry import find_trainer, model_names
+from recbole_tinynews.registry import MODELS, find_trainer
 from recbole_tinynews.trainer import UntrainedTrainer
 
-UNTRAINED = [name for name in model_names() if name not in ENCODING]
+UNTRAINED = [name for name in MODELS if name not in ENCODING]
 HISTORY_LENGTH = 6  # of the tiny settings; some histories are longer
 
 

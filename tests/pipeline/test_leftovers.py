@@ -14,9 +14,8 @@ from tiny import DATASET, Tiny
 from recbole_tinynews.files.locks import exclusive_lock
 from recbole_tinynews.files.whole import OLD, partial_place, resumable_file
 from recbole_tinynews.model.plmnr import PLMNR
-from recbole_tinynews.pipeline import leftovers
-from recbole_tinynews.pipeline.artifact import BEGUN, begin
-from recbole_tinynews.pipeline.leftovers import remove_leftovers
+from recbole_tinynews.pipeline import artifact
+from recbole_tinynews.pipeline.artifact import BEGUN, begin, remove_leftovers
 from recbole_tinynews.pipeline.run import Run
 from recbole_tinynews.pipeline.stage import Stage, in_order
 from recbole_tinynews.pipeline.systems import system
@@ -63,7 +62,7 @@ def test_where_nothing_can_be_locked_no_unfinished_stage_is_removed(
 ) -> None:
     """Another process may be training it, and nobody can tell."""
     stage = unfinished(tmp_path / "PLMNR-1", "then")
-    monkeypatch.setattr(leftovers, "exclusive_lock", lambda *_, **__: nullcontext(False))
+    monkeypatch.setattr(artifact, "exclusive_lock", lambda *_, **__: nullcontext(False))
     remove_leftovers(tmp_path, "now")
     assert stage.exists()
 

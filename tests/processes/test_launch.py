@@ -12,7 +12,8 @@ from recbole_tinynews.processes.launch import Machines, ProcessFailedError, laun
 
 
 def flags_of(*given: str | None) -> list[str]:
-    return Machines.from_flags(*given).flags()
+    names = ("nproc", "world_size", "group_offset", "ip", "port")
+    return Machines.from_flags(dict(zip(names, given, strict=True))).flags()
 
 
 def test_recboles_flags_for_one_machine_take_a_port_that_is_free() -> None:

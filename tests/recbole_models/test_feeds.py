@@ -12,17 +12,17 @@ from recbole_tinynews.recbole_models.feeds import (
     feed_of,
     why_unfit,
 )
-from recbole_tinynews.registry import find_model, model_names, recbole_model_names
+from recbole_tinynews.registry import MODELS, find_model, recbole_models
 
 LIBRARIES = {"lightgbm", "xgboost"}  # not installed
 
 
 def test_every_model_of_recbole_is_fed_or_named_with_the_reason() -> None:
     """A model without either would fail inside RecBole, or learn from noise."""
-    names = recbole_model_names()
+    names = recbole_models()
     assert UNFIT.keys() | EXCEPTIONS.keys() <= set(names)
     fed = 0
-    for name in set(names) - LIBRARIES - set(model_names()):  # Random is ours
+    for name in set(names) - LIBRARIES - set(MODELS):  # Random is ours
         model = find_model(name)
         if why_unfit(model) is None:
             feed = feed_of(model, getattr(model, "input_type", InputType.POINTWISE))

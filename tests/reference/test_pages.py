@@ -8,16 +8,15 @@ import pytest
 
 from recbole_tinynews.reference import pages
 from recbole_tinynews.reference.defaults import every_setting
-from recbole_tinynews.reference.example import as_yaml, example_value
-from recbole_tinynews.reference.explain import explanation
+from recbole_tinynews.reference.explain import as_yaml, example_value, explanation
 from recbole_tinynews.reference.meanings import meanings
-from recbole_tinynews.registry import model_names, recbole_model_names
+from recbole_tinynews.registry import MODELS, recbole_models
 from recbole_tinynews.settings.command_line import parse_command_line
 from recbole_tinynews.settings.declared import OURS, setting
 from recbole_tinynews.settings.values import POSITIVE, one_of
 
 NAMES = sorted(every_setting())
-LISTED = ["", *model_names(), "BPR", "SASRec", "DeepFM"]
+LISTED = ["", *MODELS, "BPR", "SASRec", "DeepFM"]
 
 
 @pytest.fixture(params=[80, 100])
@@ -34,7 +33,7 @@ def test_all_models_are_listed_once_and_fit(width: int) -> None:
     page = pages.model_list()
     assert widest(page) <= width
     words = page.replace(",", " ").split()
-    for name in {*model_names(), *recbole_model_names()}:
+    for name in {*MODELS, *recbole_models()}:
         assert name in words
 
 
@@ -46,7 +45,7 @@ def test_a_list_of_settings_fits_and_has_its_models_settings(width: int, model: 
         line.split()[0] for line in page.splitlines() if line.startswith("  ") and line[2:3] != " "
     }
     expected = {n for n, models in every_setting().items() if model in models or not model}
-    if model in model_names():
+    if model in MODELS:
         assert expected <= named
     assert {"seed", "checkpoint_dir"} <= named
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
+    from postgres import Cluster
     from served import Served
     from tiny import Tiny
 
@@ -29,3 +31,24 @@ def student(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Served:
 @pytest.fixture
 def folder(student: Served, tmp_path: Path) -> Path:
     return Path(shutil.copytree(student.artifact.folder, tmp_path / "copied"))
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    pytest.importorskip("psycopg", reason="the extra 'postgres' is not installed")
+    from postgres import Cluster, programs
+
+    folder = programs()
+    if folder is None:
+        pytest.skip("PostgreSQL is not installed (Debian: apt-get install postgresql)")
+    cluster = Cluster(folder)
+    yield cluster
+    cluster.remove()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Of a new store, in each of the two databases."""
+    if request.param == "sqlite":
+        return str(tmp_path / "store.db")
+    return request.getfixturevalue("cluster").new_database()

@@ -10,7 +10,7 @@ from tiny import DATASET, NEWS, Tiny
 from recbole_tinynews.serving.data_set_events import data_set_events
 from recbole_tinynews.serving.live_counters import LiveCounters
 from recbole_tinynews.serving.ranking import Ranker
-from recbole_tinynews.serving.sqlite_store import SQLiteStore
+from recbole_tinynews.serving.store import Store
 
 AT = 1573000030  # within the tiny data set's time
 
@@ -101,7 +101,7 @@ def test_a_recommender_of_texts_alone_refuses_times_and_events(student: Served) 
     with pytest.raises(ValueError, match="without popularity"):
         student.load(store=":memory:")
     ranker = student.load()
-    ranker.counters = LiveCounters(SQLiteStore())
+    ranker.counters = LiveCounters(Store())
     with pytest.raises(ValueError, match="trained with popularity"):
         ranker.rank(["word1"], ["word2"], at=AT)
     with pytest.raises(ValueError, match="trained with popularity"):

@@ -6,7 +6,7 @@ import pytest
 from recbole.utils import argument_list
 
 from recbole_tinynews.paths import packaged_folder
-from recbole_tinynews.registry import model_names, stage_yaml_files
+from recbole_tinynews.registry import MODELS, stage_yaml_files
 from recbole_tinynews.settings.declared import (
     NAMES,
     OURS,
@@ -70,7 +70,7 @@ def test_stages_and_models_are_read_from_where_they_lie() -> None:
     """Tests this test: with a wrong folder, it would find nothing and pass."""
     from recbole_tinynews.model.plmnr import PLMNR
 
-    assert len(DECLARING) == 3 + len(model_names()) + len(stage_yaml_files(PLMNR))
+    assert len(DECLARING) == 3 + len(MODELS) + len(stage_yaml_files(PLMNR))
     assert len(STAGES) >= 4
 
 

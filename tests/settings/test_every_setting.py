@@ -21,7 +21,8 @@ from tiny import DATASET, Tiny
 from recbole_tinynews.config import NewsConfig
 from recbole_tinynews.pipeline.systems import system
 from recbole_tinynews.quick_start import run
-from recbole_tinynews.reference.defaults import defaults_of, is_ours, news_yaml
+from recbole_tinynews.reference.defaults import defaults_of, news_yaml
+from recbole_tinynews.registry import MODELS as OURS
 from recbole_tinynews.registry import named_files
 from recbole_tinynews.settings.declared import Models, unread_by
 from recbole_tinynews.settings.layering import Layering
@@ -121,8 +122,8 @@ def is_of(kinds: set[str], value: Any) -> bool:
 @cache
 def layering_of(model: str) -> Layering:
     """The rules of a model's settings, without any values."""
-    kind = Models.NEWS if is_ours(model) else Models.RECBOLE_ON_IMPRESSIONS
-    stages = news_yaml(model).stages if is_ours(model) else {}
+    kind = Models.NEWS if model in OURS else Models.RECBOLE_ON_IMPRESSIONS
+    stages = news_yaml(model).stages if model in OURS else {}
     return Layering(kind, named_files(model), dict(defaults_of(model)), {}, {}, stages)
 
 
@@ -200,7 +201,7 @@ def refused_or(finish: Any, usual: dict[str, Any], model: str, values: dict[str,
 @pytest.mark.parametrize("model", ["TinyNewsRec", "DeepFM"])
 def test_accepted_values_come_to_a_plan_or_a_line(tiny: Tiny, model: str) -> None:
     """All values that rules accept get as far as the stages of the run, or to a message."""
-    usual = tiny.settings(model) if is_ours(model) else tiny.stock_settings()
+    usual = tiny.settings(model) if model in OURS else tiny.stock_settings()
     for values in accepted(model):
         refused_or(
             lambda *given, **named: system(NewsConfig(*given, **named)), usual, model, values
@@ -212,7 +213,7 @@ def test_a_run_with_accepted_values_ends_with_a_result_or_a_line(
     tiny: Tiny, tmp_path: Path, model: str
 ) -> None:
     """Values that are refused only where they are used are refused in a line too."""
-    usual = tiny.settings(model, max_steps=2) if is_ours(model) else tiny.stock_settings()
+    usual = tiny.settings(model, max_steps=2) if model in OURS else tiny.stock_settings()
     usual.pop("max_steps", None) if model == "TfIdf" else None
     for number, values in enumerate(accepted(model)):
         place = {"checkpoint_dir": str(tmp_path / str(number)), "fresh": True}
@@ -253,7 +254,7 @@ def test_a_run_with_accepted_values_ends_with_a_result_or_a_line(
 )
 def test_nonsense_is_refused_by_its_name(tiny: Tiny, model: str, name: str, value: Any) -> None:
     """Each of them was trained with, or ended in a traceback."""
-    config_dict = {**(tiny.settings(model) if is_ours(model) else tiny.stock_settings())}
+    config_dict = {**(tiny.settings(model) if model in OURS else tiny.stock_settings())}
     with pytest.raises(ValueError, match=rf"\n- {name} .*(expects|got)"):
         system(NewsConfig(model, DATASET, config_dict={**config_dict, name: value}))
 

@@ -11,20 +11,13 @@ from recbole_tinynews.settings.names import (
     recbole_overall_settings,
     unknown_setting,
 )
-from recbole_tinynews.settings.stage_names import (
-    ALIGN_STUDENT,
-    FINETUNE_TEACHER,
-    POST_TRAIN_STUDENT,
-    POST_TRAIN_TEACHER,
-    PRETRAIN_TEACHER,
-)
 
 STAGES = [
-    ALIGN_STUDENT,
-    FINETUNE_TEACHER,
-    POST_TRAIN_STUDENT,
-    POST_TRAIN_TEACHER,
-    PRETRAIN_TEACHER,
+    "align_student",
+    "finetune_teacher",
+    "post_train_student",
+    "post_train_teacher",
+    "pretrain_teacher",
 ]
 DECLARED = {"learning_rate": 1e-3, "epochs": 1, "topk": [5], "post_train_corpus": None}
 

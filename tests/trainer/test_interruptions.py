@@ -390,7 +390,7 @@ def test_all_four_stages_are_resumed_after_kill_9(tiny: Tiny, tmp_path: Path) ->
     expected = run_of(config)
     expected.make(system(config))
 
-    steps = np.random.default_rng(0).integers(4, 13, size=8)
+    steps = np.random.default_rng(0).integers(4, 8, size=10)
     folder = tmp_path / "killed"
     codes = run_again_and_again(settings, folder, steps[:2])
     codes += run_again_and_again(settings, folder, steps[2:])  # sets are ordered differently there

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from recbole_tinynews.convert.errors import LineError, OnBadLine, quoted
+from recbole_tinynews.convert.errors import LineError, quoted
 from recbole_tinynews.convert.readers.cells import id_of, text_of
 from recbole_tinynews.convert.readers.click_log import ClickLog, Row
 from recbole_tinynews.convert.readers.reader import Reader, Source
@@ -22,8 +22,7 @@ CATEGORIES, PROFILE = "category1", "profile"
 class AdressaReader(Reader):
     """Reads a file of one day's events, or a folder of such files.
 
-    An event with an ``id`` is a click on that article; others, such as front page visits, are
-    counted. Unclicked candidates are not logged, so they are sampled (see ``ClickLog``).
+    An event with an ``id`` is a click on that article; others are counted. Candidates are sampled.
     """
 
     expects = "a file of events, a JSON object in each line, or a folder of such files"
@@ -44,10 +43,6 @@ class AdressaReader(Reader):
             return f"expected {self.expects}, found an empty folder."
         return None
 
-    def impressions_file(self, place: Path) -> Path:
-        """The file or folder itself."""
-        return place
-
     def news_files(self, place: Path) -> Sequence[Path]:
         """The event files, which contain the articles."""
         if not place.is_dir():
@@ -55,7 +50,7 @@ class AdressaReader(Reader):
         files = (path for path in place.iterdir() if path.is_file())
         return sorted(path for path in files if not path.name.startswith("."))
 
-    def news_rows(self, path: Path, on_bad_line: OnBadLine) -> Iterable[tuple[int, bytes]]:
+    def news_rows(self, path: Path) -> Iterable[tuple[int, bytes]]:
         """The events of a file."""
         return read_raw_lines(path)
 
@@ -70,9 +65,7 @@ class AdressaReader(Reader):
         self._log.add(path, Row(None, user, time, [news.news_id], None, None))
         return NewsRow(news)
 
-    def read_impressions(
-        self, place: Path, on_bad_line: OnBadLine, labels_required: bool
-    ) -> Iterator[Impression]:
+    def read_impressions(self, place: Path, labels_required: bool) -> Iterator[Impression]:
         """Clicks in time order."""
         return self._log.impressions(self.news_files(place))
 
@@ -83,14 +76,13 @@ class AdressaReader(Reader):
 
 def _event(line: bytes) -> dict[str, Any]:
     text = decoded(line)
+    event, why = None, ""
     try:
         event = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise LineError(
-            "no JSON", f"expected a JSON object, got {quoted(text)} ({error})."
-        ) from None
+        why = f" ({error})"
     if not isinstance(event, dict):
-        raise LineError("no JSON", f"expected a JSON object, got {quoted(text)}.")
+        raise LineError("no JSON", f"expected a JSON object, got {quoted(text)}{why}.")
     return event
 
 

@@ -1,7 +1,4 @@
-"""Parse and validate ids, candidates and texts of any format; bad cells raise ``LineError``.
-
-A cell is text, or a Python value in typed files (JSON, parquet).
-"""
+"""Parse and validate cells, text or Python values of typed files; bad ones raise ``LineError``."""
 
 from __future__ import annotations
 
@@ -123,8 +120,7 @@ def shown_in(cell: Any, column: Column) -> list[str]:
 def clicked_in(cell: Any, column: Column, shown: Sequence[str]) -> list[str]:
     """Clicked ids, all among those shown."""
     clicked = ids_of(cell, column)
-    strange = set(clicked).difference(shown)
-    if strange:
+    if strange := set(clicked).difference(shown):
         raise LineError(
             "clicked but not shown",
             f"expected clicks on what was shown, got {quoted(min(strange))}, which was not.",

@@ -30,8 +30,6 @@ class Row(NamedTuple):
 
 
 class _Past:
-    """A user's clicks so far."""
-
     def __init__(self) -> None:
         self._times, self._articles = array("q"), array("i")
 
@@ -135,10 +133,7 @@ class _File:
 
 
 class CurrentArticles:
-    """Distinct articles that anyone clicked in the last ``HOURS``, added in time order.
-
-    There is no look-ahead: few articles are current at the start of a log.
-    """
+    """Distinct articles clicked in the last ``HOURS``, added in time order: no look-ahead."""
 
     def __init__(self, seed: int) -> None:
         self._random = random.Random(seed)

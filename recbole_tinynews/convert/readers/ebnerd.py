@@ -24,17 +24,7 @@ from recbole_tinynews.convert.readers.reader import Reader, Source, missing_file
 from recbole_tinynews.convert.readers.rows import parsed
 from recbole_tinynews.convert.records import Impression, News, NewsRow
 from recbole_tinynews.convert.timestamps import published_of, seconds_of
-from recbole_tinynews.files.parquet import (
-    FLAG,
-    ID,
-    IDS,
-    TEXT,
-    TIME,
-    TIMES,
-    Row,
-    column_names,
-    read_rows,
-)
+from recbole_tinynews.files import parquet
 
 BEHAVIORS, HISTORY, ARTICLES = "behaviors.parquet", "history.parquet", "articles.parquet"
 
@@ -54,8 +44,7 @@ USERS_AT_ONCE = 1_024  # some hundred clicks each
 class EbnerdReader(Reader):
     """Reads a folder per split (``train``, ``validation``, ``test``), beside the articles.
 
-    The test set is unlabelled. Its beyond-accuracy impressions all have id 0; they are kept, since
-    a submission needs a line for each.
+    The beyond-accuracy impressions of the unlabelled test set all have id 0, and are kept.
     """
 
     expects = f"a folder with {BEHAVIORS} and {HISTORY}, and {ARTICLES} in it or beside it"
@@ -83,11 +72,11 @@ class EbnerdReader(Reader):
         """The folder's own articles, or those beside it, shared by all splits."""
         return [_articles(place)]
 
-    def news_rows(self, path: Path, on_bad_line: OnBadLine) -> Iterator[Row]:
+    def news_rows(self, path: Path) -> Iterator[parquet.Row]:
         """The rows of ``articles.parquet``."""
-        optional = {name: TEXT for name in (ABSTRACT, BODY, CATEGORY)}
-        optional |= {CATEGORY_NUMBER: ID, SUBCATEGORY: IDS, PUBLISHED: TIME}
-        required = {ARTICLE_ID: ID, TITLE: TEXT}
+        optional = {name: parquet.TEXT for name in (ABSTRACT, BODY, CATEGORY)}
+        optional |= {CATEGORY_NUMBER: parquet.ID, SUBCATEGORY: parquet.IDS, PUBLISHED: parquet.TIME}
+        required = {ARTICLE_ID: parquet.ID, TITLE: parquet.TEXT}
         return _rows(path, required, optional, ARTICLES_AT_ONCE)
 
     def article(self, path: Path, content: Mapping[str, Any]) -> NewsRow:
@@ -104,16 +93,14 @@ class EbnerdReader(Reader):
         )
         return NewsRow(news, text_of(content.get(BODY), BODY))
 
-    def read_impressions(
-        self, place: Path, on_bad_line: OnBadLine, labels_required: bool
-    ) -> Iterator[Impression]:
+    def read_impressions(self, place: Path, labels_required: bool) -> Iterator[Impression]:
         """Rows of ``behaviors.parquet``, with histories from ``history.parquet``."""
         path = place / BEHAVIORS
         with readable(path):
-            names = column_names(path)
+            names = parquet.column_names(path)
         if labels_required and CLICKED not in names:
             raise unlabelled(path, CLICKED, names)
-        histories = _histories(place / HISTORY, on_bad_line)
+        histories = _histories(place / HISTORY, self.on_bad_line)
         seen = SeenIds()
 
         def parse(_: int, cells: Mapping[str, Any]) -> Impression:
@@ -127,9 +114,10 @@ class EbnerdReader(Reader):
                 self._without_history[str(path)] += 1
             return impression
 
-        required = {IMPRESSION_ID: ID, USER_ID: ID, TIME_SHOWN: TIME, SHOWN: IDS}
-        rows = _rows(path, required, {CLICKED: IDS, BEYOND_ACCURACY: FLAG})
-        yield from parsed(path, rows, parse, on_bad_line)
+        required = {IMPRESSION_ID: parquet.ID, USER_ID: parquet.ID}
+        required |= {TIME_SHOWN: parquet.TIME, SHOWN: parquet.IDS}
+        rows = _rows(path, required, {CLICKED: parquet.IDS, BEYOND_ACCURACY: parquet.FLAG})
+        yield from parsed(path, rows, parse, self.on_bad_line)
 
     def about(self) -> dict[str, Any]:
         """Report section on impressions without a history and beyond accuracy."""
@@ -141,9 +129,9 @@ class EbnerdReader(Reader):
         }
 
 
-def _rows(path: Path, *columns: Any) -> Iterator[Row]:
+def _rows(path: Path, *columns: Any) -> Iterator[parquet.Row]:
     with readable(path):
-        yield from read_rows(path, *columns)
+        yield from parquet.read_rows(path, *columns)
 
 
 def _articles(place: Path) -> Path:
@@ -162,7 +150,8 @@ def _histories(path: Path, on_bad_line: OnBadLine) -> Histories:
             )
         return user, _by_time(clicks, cells[CLICK_TIMES]) if CLICK_TIMES in cells else clicks
 
-    rows = _rows(path, {USER_ID: ID, CLICKS: IDS}, {CLICK_TIMES: TIMES}, USERS_AT_ONCE)
+    required, optional = {USER_ID: parquet.ID, CLICKS: parquet.IDS}, {CLICK_TIMES: parquet.TIMES}
+    rows = _rows(path, required, optional, USERS_AT_ONCE)
     for user, clicks in parsed(path, rows, parse, on_bad_line):
         histories.add(user, clicks)
     return histories

@@ -45,31 +45,23 @@ class MindReader(Reader):
         """The folder's ``news.tsv``."""
         return [place / NEWS_FILE]
 
-    def news_rows(self, path: Path, on_bad_line: OnBadLine) -> Iterable[tuple[int, Sequence[str]]]:
+    def news_rows(self, path: Path) -> Iterable[tuple[int, Sequence[str]]]:
         """The rows of a ``news.tsv``."""
-        return read_rows(path, NEWS_COLUMNS, on_bad_line)
+        return read_rows(path, NEWS_COLUMNS, self.on_bad_line)
 
     def article(self, path: Path, content: Sequence[str]) -> NewsRow:
         """An article, without urls and entities."""
         return NewsRow(News(id_of(content[0], column=1), *content[1:5]))
 
-    def read_impressions(
-        self, place: Path, on_bad_line: OnBadLine, labels_required: bool
-    ) -> Iterator[Impression]:
+    def read_impressions(self, place: Path, labels_required: bool) -> Iterator[Impression]:
         """The impressions of a ``behaviors.tsv``."""
-        return read_behaviors(place / IMPRESSIONS_FILE, on_bad_line, labels_required)
+        return read_behaviors(place / IMPRESSIONS_FILE, self.on_bad_line, labels_required)
 
 
 def read_behaviors(
     path: Path, on_bad_line: OnBadLine, labels_required: bool
 ) -> Iterator[Impression]:
-    """Impressions of a ``behaviors.tsv``, all labelled or none.
-
-    The first good line decides which, unless ``labels_required``.
-
-    Raises:
-        ConversionError: more lines are of the other kind, and dropped, than kept.
-    """
+    """Impressions, all labelled or none; ``ConversionError`` if most are of the other kind."""
     labelled = True if labels_required else None
     of_the_other_kind = 0
     lines: dict[str, int] = {}  # by impression id; 2.2 million fit in memory
@@ -121,14 +113,10 @@ def parse_time(text: str, column: int) -> int:
 
 
 def _other_kind(candidates: str, labelled: bool, labels_required: bool) -> LineError:
-    if not labelled:
-        expected = "candidates without labels, as in the lines before (a file has all or none)"
-    elif labels_required:
-        expected = (
-            "-0 or -1 after each candidate (only --test may go without labels, and not "
-            "with --folds)"
-        )
-    else:
-        expected = "-0 or -1 after each candidate, as in the lines before (a file has all or none)"
-    kind = "candidate without label" if labelled else "labelled among unlabelled"
+    before = ", as in the lines before (a file has all or none)"
+    only_test = " (only --test may go without labels, and not with --folds)"
+    expected, kind = f"candidates without labels{before}", "labelled among unlabelled"
+    if labelled:
+        expected = f"-0 or -1 after each candidate{only_test if labels_required else before}"
+        kind = "candidate without label"
     return LineError(kind, f"expected {expected}, got {quoted(candidates)}.", column=5)

@@ -6,7 +6,7 @@ import random
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from recbole_tinynews.convert.errors import LineError, OnBadLine
+from recbole_tinynews.convert.errors import LineError
 from recbole_tinynews.convert.readers.cells import id_of, ids_of
 from recbole_tinynews.convert.readers.mind import parse_time
 from recbole_tinynews.convert.readers.reader import Reader, not_a_file
@@ -40,10 +40,9 @@ USER, HISTORY, CLICKED, UNCLICKED, START = (
 
 
 class PensReader(Reader):
-    """Reads ``train.tsv`` or ``valid.tsv``, with ``news.tsv`` beside it.
+    """Reads ``train.tsv`` or ``valid.tsv``, with ``news.tsv`` beside it; ids are line numbers.
 
-    Line numbers serve as impression ids. Clicked and unclicked candidates are listed separately, so
-    they are shuffled with the seed: position must not reveal clicks.
+    Clicked and unclicked candidates are listed separately, so they are shuffled with the seed.
     """
 
     expects = f"train.tsv or valid.tsv with {NEWS_FILE} beside it"
@@ -58,29 +57,23 @@ class PensReader(Reader):
             return f"expected {self.expects}, found no {NEWS_FILE}."
         return problem
 
-    def impressions_file(self, place: Path) -> Path:
-        """The file itself."""
-        return place
-
     def news_files(self, place: Path) -> Sequence[Path]:
         """The ``news.tsv`` beside it."""
         return [place.parent / NEWS_FILE]
 
-    def news_rows(self, path: Path, on_bad_line: OnBadLine) -> Iterable[tuple[int, Sequence[str]]]:
+    def news_rows(self, path: Path) -> Iterable[tuple[int, Sequence[str]]]:
         """The rows of a ``news.tsv``."""
-        return read_rows(path, NEWS_COLUMNS, on_bad_line, header=True)
+        return read_rows(path, NEWS_COLUMNS, self.on_bad_line, header=True)
 
     def article(self, path: Path, content: Sequence[str]) -> NewsRow:
         """An article with its body; PENS has no abstracts."""
         news_id, category, topic, headline, body, *_ = content
         return NewsRow(News(id_of(news_id, 1), category, topic, headline), body)
 
-    def read_impressions(
-        self, place: Path, on_bad_line: OnBadLine, labels_required: bool
-    ) -> Iterator[Impression]:
+    def read_impressions(self, place: Path, labels_required: bool) -> Iterator[Impression]:
         """Impressions, timed by their start."""
-        rows = read_rows(place, IMPRESSION_COLUMNS, on_bad_line, header=True)
-        return parsed(place, rows, self._impression, on_bad_line)
+        rows = read_rows(place, IMPRESSION_COLUMNS, self.on_bad_line, header=True)
+        return parsed(place, rows, self._impression, self.on_bad_line)
 
     def _impression(self, number: int, fields: Sequence[str]) -> Impression:
         shown = [(each, "1") for each in ids_of(fields[CLICKED], CLICKED + 1)]

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from recbole_tinynews.convert.errors import Column, ConversionError, OnBadLine
+from recbole_tinynews.convert.errors import Column, ConversionError, OnBadLine, stop
 from recbole_tinynews.convert.records import Impression, NewsRow
 
 
@@ -15,7 +15,7 @@ class Source(NamedTuple):
     """The input format and its options.
 
     ``columns`` maps roles to column names (``table`` only); ``news`` are separate files of
-    articles. ``sampled`` candidates are drawn with ``seed`` for each click without any.
+    articles; ``sampled`` candidates are drawn with ``seed`` for each click without any.
     """
 
     format: str = "mind"
@@ -26,47 +26,33 @@ class Source(NamedTuple):
 
 
 class Reader(ABC):
-    """Reads one format from places: the folders or files of ``--train``.
-
-    Rows are validated by themselves and against earlier rows of the place; bad ones go to
-    ``on_bad_line``, with path, line and column.
-    """
+    """Reads one format from places, the folders or files of ``--train``; reports bad rows."""
 
     expects = ""  # description of a place
     options: frozenset[str] = frozenset()  # fields of Source in use, besides the format
     shared_id: str | None = None  # an impression id that may repeat
     articles_in_clicks = False  # texts may differ between rows; the first is kept
-    news_columns: Sequence[Column] = (
-        1,
-        2,
-        3,
-        4,
-        5,
-        "published",
-    )  # for the fields of News, in errors
+    news_columns: Sequence[Column] = (1, 2, 3, 4, 5, "published")  # for errors, in News' order
     body_column: Column = "body"
 
     def __init__(self, source: Source) -> None:
         self.source = source
+        self.on_bad_line: OnBadLine = stop
 
     @abstractmethod
     def problem(self, place: Path) -> str | None:
-        """Describe in a sentence why a place can't be read, or return None.
+        """Describe in a sentence why a place can't be read, or return None; or ``OSError``."""
 
-        Raises:
-            OSError, ConversionError: the place can't be inspected.
-        """
-
-    @abstractmethod
     def impressions_file(self, place: Path) -> Path:
-        """The file to name in errors about all impressions of a place."""
+        """The file to name in errors about all impressions of a place; by default itself."""
+        return place
 
     @abstractmethod
     def news_files(self, place: Path) -> Sequence[Path]:
         """The files of articles; places may share them."""
 
     @abstractmethod
-    def news_rows(self, path: Path, on_bad_line: OnBadLine) -> Iterable[tuple[int, Any]]:
+    def news_rows(self, path: Path) -> Iterable[tuple[int, Any]]:
         """Row numbers and contents of a file of articles; ``ConversionError`` if unreadable."""
 
     @abstractmethod
@@ -74,14 +60,8 @@ class Reader(ABC):
         """The article in a row of ``news_rows``, or None; ``LineError`` if the row is bad."""
 
     @abstractmethod
-    def read_impressions(
-        self, place: Path, on_bad_line: OnBadLine, labels_required: bool
-    ) -> Iterator[Impression]:
-        """Impressions of a place, all labelled or none; called after the articles are read.
-
-        Raises:
-            ConversionError: the file is unreadable, or lacks labels that are required.
-        """
+    def read_impressions(self, place: Path, labels_required: bool) -> Iterator[Impression]:
+        """Impressions of a place, all labelled or none; called after the articles are read."""
 
     def about(self) -> dict[str, Any]:
         """Report sections specific to the format, after reading."""

@@ -26,10 +26,7 @@ def parsed(
     parse: Callable[[int, Content], Record],
     on_bad_line: OnBadLine,
 ) -> Iterator[Record]:
-    """Apply ``parse`` to each number and row; its ``LineError`` goes to ``on_bad_line``.
-
-    Rows are parsed in order, one at a time, so ``parse`` may compare a row with earlier ones.
-    """
+    """Apply ``parse`` to numbers and rows, in order; its ``LineError`` goes to ``on_bad_line``."""
     for number, content in rows:
         try:
             record = parse(number, content)
@@ -42,10 +39,7 @@ def parsed(
 def read_rows(
     path: Path, columns: Sequence[str], on_bad_line: OnBadLine, header: bool = False
 ) -> Iterator[tuple[int, list[str]]]:
-    """Line numbers, from 1, and fields of a tab-separated file without quoting, plain or gzip.
-
-    ``columns`` are names for errors; with ``header``, a first line of exactly these is skipped.
-    """
+    """Line numbers, from 1, and fields of a tab-separated file without quoting, plain or gzip."""
 
     def split(number: int, line: bytes) -> tuple[int, list[str]]:
         return number, _split(line, columns)
@@ -53,7 +47,10 @@ def read_rows(
     number = 0
     for lines in _read_batches(path):
         if len(lines) > EXAMPLES and not any(lines):
-            number += _skip_empty(len(lines) - EXAMPLES, columns, path, number, on_bad_line)
+            empty = _wrong_number([""], columns)  # many empty lines are one error
+            empty.lines = len(lines) - EXAMPLES
+            on_bad_line(empty.at(path, number + 1))
+            number += empty.lines
             lines = lines[:EXAMPLES]
         for row in parsed(path, enumerate(lines, number + 1), split, on_bad_line):
             if not header or row != (1, [*columns]):
@@ -89,27 +86,19 @@ def decoded(line: bytes) -> str:
 
 
 def _split(line: bytes, columns: Sequence[str]) -> list[str]:
-    text = decoded(line)
-    fields = text.split("\t")
+    fields = decoded(line).split("\t")
     if len(fields) != len(columns):
-        raise LineError(
-            "wrong number of columns",
-            f"expected {len(columns)} tab-separated columns ({', '.join(columns)}), got "
-            f"{len(fields)} in {quoted(text)}.",
-        )
+        raise _wrong_number(fields, columns)
     return fields
 
 
-def _skip_empty(
-    count: int, columns: Sequence[str], path: Path, before: int, on_bad_line: OnBadLine
-) -> int:
-    """Report ``count`` empty lines as one error; return ``count``."""
-    try:
-        _split(b"", columns)
-    except LineError as error:
-        error.lines = count
-        on_bad_line(error.at(path, before + 1))
-    return count
+def _wrong_number(fields: Sequence[str], columns: Sequence[str]) -> LineError:
+    text = "\t".join(fields)
+    return LineError(
+        "wrong number of columns",
+        f"expected {len(columns)} tab-separated columns ({', '.join(columns)}), got "
+        f"{len(fields)} in {quoted(text)}.",
+    )
 
 
 def _read_batches(path: Path) -> Iterator[list[bytes]]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from recbole_tinynews.convert.errors import ConversionError, OnBadLine
+from recbole_tinynews.convert.errors import ConversionError
 from recbole_tinynews.convert.readers.cells import (
     clicked_in,
     duplicate,
@@ -31,9 +31,8 @@ ROLES = (*IMPRESSION_ROLES, *NEWS_ROLES)
 class TableReader(Reader):
     """Reads tables whose rows are impressions (``shown``, ``clicked`` among it) or single clicks.
 
-    Articles are in ``--news`` files or, for single clicks, in the same row. A missing ``history``
-    is built from the user's earlier clicks; missing ``shown`` candidates are sampled (see
-    ``ClickLog``).
+    Articles are in ``--news`` files or, for single clicks, in the same row; ``ClickLog`` adds
+    missing histories and candidates.
     """
 
     expects = KINDS
@@ -50,8 +49,7 @@ class TableReader(Reader):
 
     def problem(self, place: Path) -> str | None:
         """Describe a wrong file type, or missing columns."""
-        unknown = sorted(self.source.columns.keys() - {*ROLES})
-        if unknown:
+        if unknown := sorted(self.source.columns.keys() - {*ROLES}):
             return f"expected roles of {', '.join(ROLES)} in --columns, got {', '.join(unknown)}."
         if problem := not_a_file(place, KINDS):
             return problem
@@ -62,26 +60,20 @@ class TableReader(Reader):
         wanted = dict.fromkeys(["user", "time", *(role for role in named if role != "clicked")])
         return self._missing(place, wanted) or self._problem_of_roles(place)
 
-    def impressions_file(self, place: Path) -> Path:
-        """The table itself."""
-        return place
-
     def news_files(self, place: Path) -> Sequence[Path]:
         """The files of ``--news``, or the table itself."""
         return self.source.news or [place]
 
-    def news_rows(
-        self, path: Path, on_bad_line: OnBadLine
-    ) -> Iterable[tuple[int, Mapping[str, Any]]]:
+    def news_rows(self, path: Path) -> Iterable[tuple[int, Mapping[str, Any]]]:
         """Rows of a file of articles, or of a click log that contains them."""
         if not self.source.news:
-            return self._read(path, ROLES, on_bad_line)
+            return self._read(path, ROLES)
         if not is_table(path):
             raise ConversionError(f"--news={path}: expected {KINDS}, by the end of its name.")
         named = [role for role in NEWS_ROLES if role in self.source.columns]
         if problem := self._missing(path, dict.fromkeys(["id", "title", *named])):
             raise ConversionError(f"{path}: {problem}")
-        return self._read(path, NEWS_ROLES, on_bad_line)
+        return self._read(path, NEWS_ROLES)
 
     def article(self, path: Path, content: Mapping[str, Any]) -> NewsRow:
         """An article; a click in the same row is stored for ``read_impressions``."""
@@ -93,15 +85,13 @@ class TableReader(Reader):
         self._log.add(path, row)
         return article
 
-    def read_impressions(
-        self, place: Path, on_bad_line: OnBadLine, labels_required: bool
-    ) -> Iterator[Impression]:
+    def read_impressions(self, place: Path, labels_required: bool) -> Iterator[Impression]:
         """Rows in time order."""
         if labels_required and not self._roles(place, ["clicked"]):
             raise unlabelled(place, self._column("clicked"), names_of(place))
         if place not in self._seen:  # with --news; otherwise already read with the articles
-            rows = self._read(place, IMPRESSION_ROLES, on_bad_line)
-            for row in parsed(place, rows, lambda _, of: self._row(place, of), on_bad_line):
+            rows = self._read(place, IMPRESSION_ROLES)
+            for row in parsed(place, rows, lambda _, of: self._row(place, of), self.on_bad_line):
                 self._log.add(place, row)
         yield from self._log.impressions([place])
 
@@ -113,7 +103,6 @@ class TableReader(Reader):
         return self.source.columns.get(role, role)
 
     def _roles(self, path: Path, roles: Iterable[str]) -> list[str]:
-        """The roles that the table has columns for."""
         names = names_of(path)
         return [role for role in roles if self._column(role) in names]
 
@@ -139,12 +128,9 @@ class TableReader(Reader):
             return f"expected --news=FILE with the articles, or a column of titles, {found}"
         return None
 
-    def _read(
-        self, path: Path, roles: Iterable[str], on_bad_line: OnBadLine
-    ) -> Iterator[tuple[int, dict[str, Any]]]:
-        """Row numbers and cells by role."""
+    def _read(self, path: Path, roles: Iterable[str]) -> Iterator[tuple[int, dict[str, Any]]]:
         columns = {role: self._column(role) for role in self._roles(path, roles)}
-        for number, cells in read_table(path, columns.values(), on_bad_line):
+        for number, cells in read_table(path, columns.values(), self.on_bad_line):
             yield number, {role: cells[name] for role, name in columns.items()}
 
     def _row(self, path: Path, cells: Mapping[str, Any]) -> Row:

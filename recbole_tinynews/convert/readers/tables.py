@@ -36,11 +36,7 @@ def names_of(path: Path) -> list[str]:
 def read_table(
     path: Path, columns: Collection[str], on_bad_line: OnBadLine
 ) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Row numbers (csv and tsv: of the first line), from 1, and cells by column.
-
-    Raises:
-        ConversionError: the table can't be read.
-    """
+    """Row numbers (csv and tsv: of the first line), from 1, and cells by column."""
     with readable(path):
         if path.suffix == PARQUET:
             yield from read_rows(path, dict.fromkeys(columns, ANY))
@@ -57,9 +53,8 @@ def _delimiter(path: Path) -> str | None:
 
 
 def _header(path: Path) -> list[str]:
-    with_lines = _Lines(path)
     try:
-        names = next(_reader(path, with_lines), [])
+        names: list[str] = next(_reader(path), [])
     except csv.Error as error:
         raise ConversionError(f"{path}:1: expected names of columns, got: {error}.") from error
     if not names:
@@ -72,11 +67,10 @@ def _header(path: Path) -> list[str]:
 
 def _records(path: Path, on_bad_line: OnBadLine) -> Iterator[tuple[int, dict[str, str]]]:
     names = _header(path)
-    lines = _Lines(path, progress=True)
-    reader = _reader(path, lines)
+    reader = _reader(path, progress=True)
     next(reader)
     while True:
-        before = lines.number
+        before = reader.line_num
         try:
             fields = next(reader)
             _check(fields, names)
@@ -84,28 +78,20 @@ def _records(path: Path, on_bad_line: OnBadLine) -> Iterator[tuple[int, dict[str
             return
         except (csv.Error, LineError) as error:
             bad = error if isinstance(error, LineError) else _of_csv(error)
-            bad.lines = lines.number - before
+            bad.lines = reader.line_num - before
             on_bad_line(bad.at(path, before + 1))
         else:
             yield before + 1, dict(zip(names, fields, strict=True))
 
 
-class _Lines:
-    """Lines for the csv module, counted."""
-
-    def __init__(self, path: Path, progress: bool = False) -> None:
-        self.number = 0
-        self._path, self._progress = path, progress
-
-    def __iter__(self) -> Iterator[str]:
-        for batch in read_line_batches(self._path, self._progress):
-            for line in batch:
-                self.number += 1
-                # invalid bytes become surrogates, detected once the record is complete
-                yield line.decode("utf-8", "surrogateescape").replace("\0", "\udc00") + "\n"
-
-
-def _reader(path: Path, lines: _Lines) -> Iterator[list[str]]:
+def _reader(path: Path, progress: bool = False) -> Any:
+    """A csv reader, which counts lines in ``line_num``."""
+    # invalid bytes become surrogates, detected once the record is complete
+    lines = (
+        line.decode("utf-8", "surrogateescape").replace("\0", "\udc00") + "\n"
+        for batch in read_line_batches(path, progress)
+        for line in batch
+    )
     csv.field_size_limit(LONGEST_LINE)  # process-wide; some bodies exceed the default
     delimiter = _delimiter(path)
     assert delimiter is not None, "refused with the options"

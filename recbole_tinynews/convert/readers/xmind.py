@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from recbole_tinynews.convert.errors import ConversionError, OnBadLine
+from recbole_tinynews.convert.errors import ConversionError
 from recbole_tinynews.convert.readers.cells import id_of
 from recbole_tinynews.convert.readers.mind import NEWS_FILE, MindReader
 from recbole_tinynews.convert.readers.reader import Source
@@ -45,11 +45,11 @@ class XmindReader(MindReader):
                 return f"expected {self.expects}, found no {path}."
         return super().problem(place)
 
-    def news_rows(self, path: Path, on_bad_line: OnBadLine) -> Iterable[tuple[int, Sequence[str]]]:
+    def news_rows(self, path: Path) -> Iterable[tuple[int, Sequence[str]]]:
         """Rows of MIND's ``news.tsv``, after reading the translations."""
         if not self._translations:
-            self._translations = self._read_translations(on_bad_line)
-        return super().news_rows(path, on_bad_line)
+            self._translations = self._read_translations()
+        return super().news_rows(path)
 
     def article(self, path: Path, content: Sequence[str]) -> NewsRow:
         """An article with its translated texts."""
@@ -70,12 +70,12 @@ class XmindReader(MindReader):
             }
         }
 
-    def _read_translations(self, on_bad_line: OnBadLine) -> dict[str, _Text]:
+    def _read_translations(self) -> dict[str, _Text]:
         texts: dict[str, _Text] = {}
         for path in map(_file, self.source.news):
-            rows = read_rows(path, COLUMNS, on_bad_line, header=True)
+            rows = read_rows(path, COLUMNS, self.on_bad_line, header=True)
             found = False
-            for news_id, text in parsed(path, rows, _translation, on_bad_line):
+            for news_id, text in parsed(path, rows, _translation, self.on_bad_line):
                 found = True
                 self._translated_again += texts.setdefault(news_id, text) != text
             if not found:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
+from functools import reduce
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
@@ -14,18 +15,12 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from recbole_tinynews.bars import progress_bar
+from recbole_tinynews.convert.synthetic import world
 from recbole_tinynews.convert.synthetic.impressions import MOVING, ClickLog, Impressions, Law
 from recbole_tinynews.convert.synthetic.oracle import Ceiling, ceiling
-from recbole_tinynews.convert.synthetic.text import Article, Writer, make_names
+from recbole_tinynews.convert.synthetic.text import Writer, make_names
 from recbole_tinynews.convert.synthetic.users import Readers
-from recbole_tinynews.convert.synthetic.world import (
-    CLOCK_START,
-    SPLIT_HOURS,
-    GeneratedNews,
-    Topics,
-    make_news,
-    make_topics,
-)
+from recbole_tinynews.convert.synthetic.world import GeneratedNews, Topics, make_news, make_topics
 
 
 class Settings(NamedTuple):
@@ -43,9 +38,9 @@ class Settings(NamedTuple):
         """Return self; ``ValueError`` lists all values that are too small."""
         least = {"seed": 0, "news": 500, "corpus": 0}
         wrong = [
-            f"{name}={getattr(self, name)} (at least {least.get(name, 1)})"
-            for name in self._fields
-            if getattr(self, name) < least.get(name, 1)
+            f"{name}={value} (at least {least.get(name, 1)})"
+            for name, value in self._asdict().items()
+            if value < least.get(name, 1)
         ]
         if wrong:
             raise ValueError(f"The generator expects larger values than {', '.join(wrong)}.")
@@ -64,11 +59,9 @@ def generate(
 
     If ``moving``, the popularity of articles rises and falls within hours, and impressions and
     histories are shorter, so that clicks can be counted. Names are invented for ``names_for``
-    articles (``None``: all); two data sets with the same number share their names.
-
-    With ``settings.corpus``, ``corpus.tsv`` has that many further articles, in the format of
-    ``bodies.tsv`` but with the headline also before each body. At most ``chunk`` impressions are in
-    memory; the output does not depend on it.
+    articles (``None``: all). With ``settings.corpus``, ``corpus.tsv`` has that many further
+    articles, in the format of ``bodies.tsv`` but with the headline also before each body. At most
+    ``chunk`` impressions are in memory; the output does not depend on it.
     """
     settings.check()
     topics, law = make_topics(settings.seed), MOVING if moving else Law()
@@ -85,10 +78,8 @@ def generate(
         desc="Impressions", shown=progress, total=sum(sizes.values()), unit=" impressions"
     ) as bar:
         for split, size in sizes.items():
-            runs = (
-                log.impressions(split, start, min(start + chunk, size))
-                for start in range(0, size, chunk)
-            )
+            starts = range(0, size, chunk)
+            runs = (log.impressions(split, start, min(start + chunk, size)) for start in starts)
             (output / split).mkdir(parents=True, exist_ok=True)
             path = output / split / "behaviors.tsv"
             seen[split], ceilings[split] = _write_behaviors(path, runs, news, bar)
@@ -104,19 +95,15 @@ def generate(
     return oracle
 
 
-class _Ceilings(NamedTuple):
-    """Ceilings of ranking by true click odds, by their estimate from text, and without text."""
-
-    probabilities: Ceiling
-    text: Ceiling
-    now: Ceiling
-
-
-def _oracle(settings: Settings, law: Law, ceilings: dict[str, _Ceilings]) -> dict[str, Any]:
+def _oracle(settings: Settings, law: Law, ceilings: dict[str, list[Ceiling]]) -> dict[str, Any]:
+    """The ceilings of ranking by true click odds, by their estimate from text, and without text."""
+    true, of_text, of_now = (
+        {split: ceilings[split][kind].report() for split in ("valid", "test")} for kind in range(3)
+    )
     now: dict[str, Any] = {}
     if law.popularity:
         now["about_now"] = "'from_now' ranks by true appeal, age and popularity at the moment."
-        now["from_now"] = {split: ceilings[split].now.report() for split in ("valid", "test")}
+        now["from_now"] = of_now
     return {
         "synthetic": True,
         "about": (
@@ -124,9 +111,8 @@ def _oracle(settings: Settings, law: Law, ceilings: dict[str, _Ceilings]) -> dic
             "'from_text' estimates the best that titles and histories tell: the liking expected "
             "after the clicks on each theme and subtopic, and the hot words; no appeal, no age."
         ),
-        "valid": ceilings["valid"].probabilities.report(),
-        "test": ceilings["test"].probabilities.report(),
-        "from_text": {split: ceilings[split].text.report() for split in ("valid", "test")},
+        **true,
+        "from_text": of_text,
         **now,
         "settings": settings._asdict(),
         "log_odds_weights": law.weights(),
@@ -135,12 +121,12 @@ def _oracle(settings: Settings, law: Law, ceilings: dict[str, _Ceilings]) -> dic
 
 def _write_behaviors(
     path: Path, runs: Iterable[Impressions], news: GeneratedNews, bar: tqdm
-) -> tuple[NDArray[np.bool_], _Ceilings]:
-    """Write the impressions; return the mask of the articles in them, and the ceilings."""
+) -> tuple[NDArray[np.bool_], list[Ceiling]]:
+    """Write the impressions; return the mask of the articles in them, and three ceilings."""
     ids = [f"N{label}" for label in news.label.tolist()]
     shown = [id_ + suffix for id_ in ids for suffix in ("-0", "-1")]
     seen = np.zeros(len(ids), dtype=bool)
-    sums = _Ceilings(*[Ceiling.of_nothing()] * len(_Ceilings._fields))
+    found: list[list[Ceiling]] = []
     number = 1
     with path.open("w", encoding="utf-8", newline="\n") as file:
         for run in runs:
@@ -150,10 +136,9 @@ def _write_behaviors(
                 file.write(f"{number}\t{line}\n")
                 number += 1
             odds = run.log_odds, run.text_log_odds, run.now_log_odds
-            further = (ceiling(each, run.clicked, run.offsets) for each in odds)
-            sums = _Ceilings(*map(Ceiling.plus, sums, further))
+            found.append([ceiling(each, run.clicked, run.offsets) for each in odds])
             bar.update(len(run.readers))
-    return seen, sums
+    return seen, [reduce(Ceiling.plus, of_kind) for of_kind in zip(*found, strict=True)]
 
 
 def _behavior_lines(run: Impressions, ids: list[str], shown: list[str]) -> Iterator[str]:
@@ -169,7 +154,7 @@ def _behavior_lines(run: Impressions, ids: list[str], shown: list[str]) -> Itera
 
 def _clock(hour: float) -> str:
     """Format a time as in MIND: 11/13/2019 8:36:57 AM."""
-    time = (CLOCK_START + np.timedelta64(int(hour * 3600), "s")).item()
+    time = (world.CLOCK_START + np.timedelta64(int(hour * 3600), "s")).item()
     half = "AM" if time.hour < 12 else "PM"  # %p depends on the locale
     return f"{time.month}/{time.day}/{time.year} {time.hour % 12 or 12}:{time:%M:%S} {half}"
 
@@ -189,14 +174,17 @@ def _write_texts(
             return stack.enter_context(path.open("w", encoding="utf-8", newline="\n"))
 
         bodies = opened(output / "bodies.tsv")
-        files = {split: opened(output / split / "news.tsv") for split in SPLIT_HOURS}
+        files = {split: opened(output / split / "news.tsv") for split in world.SPLIT_HOURS}
         bar = stack.enter_context(
             progress_bar(desc="News", shown=progress, total=len(indices), unit=" news")
         )
         for index, article in zip(indices.tolist(), writer.articles(indices), strict=True):
             id_ = f"N{writer.news.label[index]}"
             bodies.write(f"{id_}\t{article.title}\t{article.body}\n")
-            row = _news_row(id_, topics, int(writer.news.subtopic[index]), article)
+            topic = topics.subtopics[writer.news.subtopic[index]]
+            url = f"https://synthetic.invalid/{id_}"
+            texts = article.title, article.abstract, url, "[]", "[]"
+            row = "\t".join((id_, topic.category, topic.name, *texts)) + "\n"
             for split, file in files.items():
                 if seen[split][index]:
                     file.write(row)
@@ -207,10 +195,3 @@ def _write_corpus(path: Path, writer: Writer) -> None:
     with path.open("w", encoding="utf-8", newline="\n") as file:
         for number, article in enumerate(writer.articles(np.arange(len(writer.news.label))), 1):
             file.write(f"C{number}\t{article.title}\t{article.title}. {article.body}\n")
-
-
-def _news_row(id_: str, topics: Topics, subtopic: int, article: Article) -> str:
-    topic = topics.subtopics[subtopic]
-    url = f"https://synthetic.invalid/{id_}"
-    columns = (id_, topic.category, topic.name, article.title, article.abstract, url, "[]", "[]")
-    return "\t".join(columns) + "\n"

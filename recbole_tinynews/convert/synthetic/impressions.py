@@ -7,16 +7,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from recbole_tinynews.convert.synthetic.draws import uniforms
+from recbole_tinynews.convert.synthetic import world
 from recbole_tinynews.convert.synthetic.users import Histories, Liking, Readers
-from recbole_tinynews.convert.synthetic.world import (
-    LIFETIME,
-    SPLIT_HOURS,
-    Floats,
-    GeneratedNews,
-    Ints,
-    Shelf,
-)
+from recbole_tinynews.convert.synthetic.world import Floats, GeneratedNews, Ints, Shelf, uniforms
 
 _CANDIDATES_SHAPE, _MOST_CANDIDATES = 0.92, 300  # of a Weibull distribution
 _NO_CLICK = 0.004  # share of impressions
@@ -79,10 +72,8 @@ class ClickLog:
         number_of_readers: int,
         law: Law = Law(),  # noqa: B008 (immutable)
     ) -> None:
-        self.seed, self.law = seed, law
-        self.news = news
-        self.readers = readers
-        self.number_of_readers = number_of_readers
+        self.seed, self.law, self.news = seed, law, news
+        self.readers, self.number_of_readers = readers, number_of_readers
         self.shelf = Shelf(news.published, news.exposure)
 
     def impressions(self, split: str, start: int, stop: int) -> Impressions:
@@ -90,7 +81,7 @@ class ClickLog:
         index = np.arange(start, stop)
         activity = uniforms(self.seed, f"{split} reader", index) ** _ACTIVITY_TAIL
         readers = (activity * self.number_of_readers).astype(np.int64)
-        begin, end = SPLIT_HOURS[split]
+        begin, end = world.SPLIT_HOURS[split]
         hours = begin + (end - begin) * uniforms(self.seed, f"{split} hour", index)
         distinct, history_of = np.unique(readers, return_inverse=True)
         candidates, offsets = self._candidates(split, index, hours)
@@ -101,18 +92,9 @@ class ClickLog:
         odds = self._text_log_odds(liking, row, candidates) + now
         apparent = self.readers.apparent_liking(histories)
         text_odds = self._text_log_odds(apparent, history_of[row], candidates)
-        return Impressions(
-            readers,
-            hours,
-            histories,
-            history_of,
-            candidates,
-            self._clicks(split, index, odds, offsets),
-            odds,
-            text_odds,
-            now,
-            offsets,
-        )
+        clicked = self._clicks(split, index, odds, offsets)
+        shown = candidates, clicked, odds, text_odds, now, offsets
+        return Impressions(readers, hours, histories, history_of, *shown)
 
     def _candidates(self, split: str, index: Ints, hours: Floats) -> tuple[Ints, Ints]:
         """Distinct articles of the last lifetime, drawn by exposure; fewer if too few exist."""
@@ -124,7 +106,7 @@ class ClickLog:
         turn = _turn(draws)
         number = uniforms(self.seed, f"{split} candidate", index[row], turn)
         hour = hours[row]
-        drawn = self.shelf.draw(number, hour - LIFETIME, hour)
+        drawn = self.shelf.draw(number, hour - world.LIFETIME, hour)
         _, first = np.unique(row * len(self.news.label) + drawn, return_index=True)
         first.sort()
         kept = _turn(np.bincount(row[first], minlength=len(index))) < wanted[row[first]]
@@ -140,7 +122,9 @@ class ClickLog:
     def _now_log_odds(self, candidates: Ints, hours: Floats) -> Floats:
         """Log odds that titles do not tell: hidden appeal, age, and popularity at the moment."""
         age = hours - self.news.published[candidates]
-        odds = self.law.appeal * self.news.appeal[candidates] + self.law.age * (age / LIFETIME)
+        odds = self.law.appeal * self.news.appeal[candidates] + self.law.age * (
+            age / world.LIFETIME
+        )
         if not self.law.popularity:
             return odds
         spread = uniforms(self.seed, "peak", candidates)

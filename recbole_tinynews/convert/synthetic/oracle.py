@@ -19,18 +19,10 @@ class Ceiling(NamedTuple):
     impressions: int
     skipped: int
 
-    @classmethod
-    def of_nothing(cls) -> Ceiling:
-        """Zero sums."""
-        return cls(np.zeros(len(_METRICS)), 0, 0)
-
     def plus(self, other: Ceiling) -> Ceiling:
         """The elementwise sum."""
-        return Ceiling(
-            self.sums + other.sums,
-            self.impressions + other.impressions,
-            self.skipped + other.skipped,
-        )
+        counts = self.impressions + other.impressions, self.skipped + other.skipped
+        return Ceiling(self.sums + other.sums, *counts)
 
     def report(self) -> dict[str, float]:
         """Means, by metric name."""
@@ -45,10 +37,7 @@ class Ceiling(NamedTuple):
 
 
 def ceiling(scores: Floats, clicked: NDArray[np.bool_], offsets: Ints) -> Ceiling:
-    """Sums of AUC, MRR and nDCG over ragged impressions, as defined by MIND.
-
-    A tie counts one half in AUC; otherwise the later candidate ranks first.
-    """
+    """Sums of AUC, MRR and nDCG over ragged impressions, by MIND's definitions, ties included."""
     lengths = np.diff(offsets)
     row = np.repeat(np.arange(len(lengths)), lengths)
     order = np.lexsort((-np.arange(len(row)), -scores, row))

@@ -9,9 +9,8 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 
 from recbole_tinynews.convert.synthetic import lexicon
-from recbole_tinynews.convert.synthetic.draws import uniforms
 from recbole_tinynews.convert.synthetic.lexicon import Concept, Subtopic, Theme
-from recbole_tinynews.convert.synthetic.world import GeneratedNews, Ints, Topics
+from recbole_tinynews.convert.synthetic.world import GeneratedNews, Ints, Topics, uniforms
 
 # {w}: headline word of the subtopic, {h}: of the theme, {e}: named entity of the theme; {v}: verb,
 # {a}: adjective, {t}: time, {p}: place.
@@ -72,23 +71,19 @@ def make_names(seed: int, topics: Topics, news: int) -> Names:
     """Names for ``news`` articles."""
     per_theme = max(6, news // (_NAMED_NEWS * len(topics.themes)))
     names = _invented_names(seed, _PLACES + 3 * per_theme * len(topics.themes))
-    return Names(
-        [next(names) for _ in range(_PLACES)],
-        [
-            [Concept([next(names)], [next(names), next(names)]) for _ in range(per_theme)]
-            for _ in topics.themes
-        ],
-    )
+    places = [next(names) for _ in range(_PLACES)]
+    things = [
+        [Concept([next(names)], [next(names), next(names)]) for _ in range(per_theme)]
+        for _ in topics.themes
+    ]
+    return Names(places, things)
 
 
 class Writer:
     """Deterministic writer of article texts."""
 
     def __init__(self, seed: int, topics: Topics, names: Names, news: GeneratedNews) -> None:
-        self.seed = seed
-        self.topics = topics
-        self.names = names
-        self.news = news
+        self.seed, self.topics, self.names, self.news = seed, topics, names, news
 
     def articles(self, indices: Ints) -> Iterator[Article]:
         """Texts of the articles, in order."""
@@ -119,8 +114,6 @@ class Writer:
 
 
 class _Story(NamedTuple):
-    """Content of an article: concepts and named entities."""
-
     concepts: list[Concept]
     motifs: list[Concept]
     names: list[Concept]
@@ -158,9 +151,7 @@ class _Words:
     """Fills templates with a story's words, cycling through each list."""
 
     def __init__(self, story: _Story, places: list[str], picker: _Picker) -> None:
-        self.story = story
-        self.places = places
-        self.picker = picker
+        self.story, self.places, self.picker = story, places, picker
         self.lists = {
             **dict.fromkeys("wb", story.concepts),
             **dict.fromkeys("hm", story.motifs),
@@ -215,7 +206,6 @@ def _sentence(text: str) -> str:
 
 
 def _invented_names(seed: int, number: int) -> Iterator[str]:
-    """Distinct, pronounceable names outside the lexicon."""
     first, last = lexicon.SYLLABLES, lexicon.LAST_SYLLABLES
     places = uniforms(seed, "names", np.arange(2 * number + 100))
     seen: set[str] = set()

@@ -7,22 +7,21 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from recbole_tinynews.convert.synthetic.draws import normals, uniforms
+from recbole_tinynews.convert.synthetic import world
 from recbole_tinynews.convert.synthetic.world import (
-    HISTORY_HOURS,
-    LIFETIME,
-    SPLIT_HOURS,
     Floats,
     GeneratedNews,
     Ints,
     Shelf,
     Topics,
+    normals,
+    uniforms,
 )
 
 # Strengths of a reader's interests: in a few themes, and in a few subtopics.
 _OF_THEMES, _OF_SUBTOPICS = np.array([1.0, 0.8]), np.array([0.7, 0.5])
 _STRENGTHS = np.concatenate([_OF_THEMES, _OF_SUBTOPICS])
-_SWITCH_HOURS = 6 * HISTORY_HOURS  # each interest changes once in this period
+_SWITCH_HOURS = 6 * world.HISTORY_HOURS  # each interest changes once in this period
 _STRAY_CLICKS = 0.08  # share of clicks independent of interests
 _CLICKS_TAIL, _MOST_CLICKS = 1.12, 400  # in four weeks
 _NEW_READERS = 0.012
@@ -99,25 +98,24 @@ class Readers:
 
         topics = self.topics
         themes, subtopics = len(topics.themes), len(topics.subtopics)
-        share = np.diff(topics.cumulative_share, prepend=0.0)
+        of_themes = clicks(self.news.theme, themes)
         of_subtopics = clicks(self.news.subtopic, subtopics)
+        share = np.diff(topics.cumulative_share, prepend=0.0)
         return Liking(
-            _expected(
-                clicks(self.news.theme, themes), total, np.full(themes, 1 / themes), _OF_THEMES
-            ),
+            _expected(of_themes, total, np.full(themes, 1 / themes), _OF_THEMES),
             _expected(of_subtopics, total, share, _OF_SUBTOPICS) @ topics.similarity,
         )
 
     def histories(self, readers: Ints, split: str) -> Histories:
         """Clicks of the four weeks that end one news lifetime before the split."""
-        end = SPLIT_HOURS[split][0] - LIFETIME
-        last = SPLIT_HOURS["test"][0] - LIFETIME
+        end = world.SPLIT_HOURS[split][0] - world.LIFETIME
+        last = world.SPLIT_HOURS["test"][0] - world.LIFETIME
         clicks = self._clicks_until(readers, last)
         row = np.repeat(np.arange(len(readers)), clicks)
         turn = np.arange(len(row)) - np.repeat(np.cumsum(clicks) - clicks, clicks)
         who = readers[row]
         hour = (turn + uniforms(self.seed, "click hour", who, turn)) / clicks[row] * last
-        seen = (hour >= end - HISTORY_HOURS) & (hour < end)
+        seen = (hour >= end - world.HISTORY_HOURS) & (hour < end)
         row, turn, who, hour = row[seen], turn[seen], who[seen], hour[seen]
         news = self._clicked(who, turn, hour)
         known = news >= 0
@@ -126,9 +124,8 @@ class Readers:
 
     def _clicks_until(self, readers: Ints, last: float) -> Ints:
         spread = _CLICKS_TAIL * normals(self.seed, "clicks", readers)
-        clicks = (
-            np.minimum(self.median_clicks * np.exp(spread), _MOST_CLICKS) * last / HISTORY_HOURS
-        )
+        in_history = np.minimum(self.median_clicks * np.exp(spread), _MOST_CLICKS)
+        clicks = in_history * last / world.HISTORY_HOURS
         new = uniforms(self.seed, "new reader", readers) < _NEW_READERS
         return np.where(new, 0, np.maximum(np.rint(clicks), 1)).astype(np.int64)
 
@@ -140,9 +137,9 @@ class Readers:
         subjects = [interests.themes, len(self.topics.themes) + interests.subtopics]
         subject = np.concatenate(subjects, axis=1)[np.arange(len(who)), slot]
         number = uniforms(self.seed, "click", who, turn)
-        fresh = self.by_subject.draw(number, hour - LIFETIME, hour, subject)
-        older = self.by_subject.draw(number, hour - 5 * LIFETIME, hour, subject)
-        stray = self.by_time.draw(number, hour - LIFETIME, hour)
+        fresh = self.by_subject.draw(number, hour - world.LIFETIME, hour, subject)
+        older = self.by_subject.draw(number, hour - 5 * world.LIFETIME, hour, subject)
+        stray = self.by_time.draw(number, hour - world.LIFETIME, hour)
         news = np.where(fresh >= 0, fresh, older)
         strays = uniforms(self.seed, "stray", who, turn) < _STRAY_CLICKS
         return np.where(strays | (news < 0), stray, news % len(self.news.label))

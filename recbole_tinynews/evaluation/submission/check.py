@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 from recbole_tinynews.bars import progress_bar
+from recbole_tinynews.convert.errors import quoted
 from recbole_tinynews.convert.readers.ebnerd import IMPRESSION_ID, SHOWN
 from recbole_tinynews.evaluation.submission import EBNERD, MEMBERS, MIND, SubmissionError
 from recbole_tinynews.files.lines import read_lines
@@ -20,7 +21,6 @@ from recbole_tinynews.files.parquet import ID, IDS, read_rows
 BEHAVIORS_COLUMNS = 5  # impression id, user id, time, history, candidates
 _ZIP_MAGIC = b"PK"
 _LONGEST_LINE = 1 << 24  # bytes; bounds memory for files without line ends
-_LONGEST_QUOTE = 60
 _DAMAGED_ZIP = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError)  # the last: encrypted
 
 
@@ -31,20 +31,12 @@ class Counts(NamedTuple):
     candidates: int
 
 
-class Expected(NamedTuple):
-    """An impression of the test set with its number of candidates."""
-
-    impression_id: str
-    candidates: int
-
-
 def check_submission(
     file: str | Path, behaviors: str | Path, show_progress: bool = False
 ) -> Counts:
     """Compare a submission (zip or text file) line by line with the impressions that it must rank.
 
-    ``behaviors`` is MIND's ``behaviors.tsv`` or EB-NeRD's ``behaviors.parquet``. Ids are compared
-    as text.
+    ``behaviors`` is MIND's ``behaviors.tsv`` or EB-NeRD's ``behaviors.parquet``.
 
     Raises:
         SubmissionError: the first wrong line, or why the zip can't be read.
@@ -56,21 +48,21 @@ def check_submission(
     with ExitStack() as stack:
         try:
             prediction, size = _opened(file, MEMBERS[_leaderboard(Path(behaviors))], stack)
-            bar = stack.enter_context(
-                progress_bar(
-                    desc=f"Check {file.name}",
-                    shown=show_progress,
-                    total=size,
-                    unit="B",
-                    unit_scale=True,
-                )
+            bar = progress_bar(
+                desc=f"Check {file.name}",
+                shown=show_progress,
+                total=size,
+                unit="B",
+                unit_scale=True,
             )
-            pairs = zip_longest(_lines(prediction), _expected(Path(behaviors)))
+            stack.enter_context(bar)
+            lines = iter(lambda: prediction.readline(_LONGEST_LINE), b"")
+            pairs = zip_longest(lines, _expected(Path(behaviors)))
             for number, (line, expected) in enumerate(pairs, start=1):
                 problem = _problem(line, expected)
                 if problem:
                     raise SubmissionError(f"{file}, line {number}, {problem}.")
-                candidates += expected.candidates
+                candidates += expected[1]
                 bar.update(len(line))
         except _DAMAGED_ZIP as problem:
             raise SubmissionError(
@@ -97,19 +89,15 @@ def _opened(file: Path, member: str, stack: ExitStack) -> tuple[IO[bytes], int]:
     return stack.enter_context(archive.open(member)), archive.getinfo(member).file_size
 
 
-def _lines(prediction: IO[bytes]) -> Iterator[bytes]:
-    while line := prediction.readline(_LONGEST_LINE):
-        yield line
-
-
 def _leaderboard(behaviors: Path) -> str:
     return EBNERD if behaviors.suffix == ".parquet" else MIND
 
 
-def _expected(behaviors: Path) -> Iterator[Expected]:
+def _expected(behaviors: Path) -> Iterator[tuple[str, int]]:
+    """Each impression of the test set, with its number of candidates."""
     if _leaderboard(behaviors) == EBNERD:
         for _, cells in read_rows(behaviors, {IMPRESSION_ID: ID, SHOWN: IDS}):
-            yield Expected(str(cells[IMPRESSION_ID]), len(cells[SHOWN] or ()))
+            yield str(cells[IMPRESSION_ID]), len(cells[SHOWN] or ())
         return
     for number, line in enumerate(read_lines(behaviors), start=1):
         fields = line.split("\t")
@@ -118,41 +106,41 @@ def _expected(behaviors: Path) -> Iterator[Expected]:
                 f"{behaviors}, line {number}, expects {BEHAVIORS_COLUMNS} tab-separated columns, "
                 f"got {len(fields)}. Pass MIND's behaviors.tsv of the test set."
             )
-        yield Expected(fields[0], len(fields[4].split()))
+        yield fields[0], len(fields[4].split())
 
 
-def _problem(line: bytes | None, expected: Expected | None) -> str | None:
-    """Error message for a line; None if it is correct."""
+def _problem(line: bytes | None, expected: tuple[str, int] | None) -> str | None:
     if expected is None:
-        return f"expects the end of the file, as in the behaviors, got {_quoted(line or b'')}"
+        text = (line or b"").decode(errors="backslashreplace")
+        return f"expects the end of the file, as in the behaviors, got {quoted(text)}"
+    impression_id, candidates = expected
     if line is None:
-        return f"expects impression {expected.impression_id!r}, got the end of the file"
+        return f"expects impression {impression_id!r}, got the end of the file"
     try:
         text = line.decode().removesuffix("\n")
     except UnicodeDecodeError as problem:
         return f"expects UTF-8, got {problem}"
     name, _, ranks = text.partition(" ")
-    if name != expected.impression_id:
-        return f"expects impression {expected.impression_id!r} and a space, got {_quoted(text)}"
-    words = _words(ranks)
-    right = _numbers(expected.candidates)
+    if name != impression_id:
+        return f"expects impression {impression_id!r} and a space, got {quoted(text)}"
+    words, right = _words(ranks), _numbers(candidates)
     if ranks[:1] == "[" and ranks[-1:] == "]" and len(words) == len(right) == len(right & {*words}):
         return None
-    return _problem_of_ranks(ranks, expected.candidates)
+    return _problem_of_ranks(ranks, candidates)
 
 
 def _problem_of_ranks(ranks: str, candidates: int) -> str:
     if ranks.endswith("\r"):
         return r"expects \n alone at its end, got \r\n. Write it with Unix line ends"
     if ranks.split() != [ranks] or ranks[0] != "[" or ranks[-1] != "]":
-        return f"expects a list [r1,r2,...] without spaces, got {_quoted(ranks)}"
+        return f"expects a list [r1,r2,...] without spaces, got {quoted(ranks)}"
     words, right = _words(ranks), _numbers(candidates)
     if len(words) != candidates:
         return f"expects {candidates} ranks, one for each candidate, got {len(words)}"
     for place, word in enumerate(words, start=1):
         if word not in right:
             rank = f"a whole number of 1..{candidates}"
-            return f"expects {rank} as the rank of candidate {place}, got {_quoted(word)}"
+            return f"expects {rank} as the rank of candidate {place}, got {quoted(word)}"
     first = next(place for place, word in enumerate(words) if word in words[:place])
     earlier = words.index(words[first]) + 1
     return (
@@ -168,10 +156,4 @@ def _words(ranks: str) -> list[str]:
 
 @lru_cache(maxsize=1024)
 def _numbers(candidates: int) -> frozenset[str]:
-    """The ranks 1..candidates as text."""
     return frozenset(map(str, range(1, candidates + 1)))
-
-
-def _quoted(text: str | bytes) -> str:
-    text = text.decode(errors="backslashreplace") if isinstance(text, bytes) else text
-    return repr(text[:_LONGEST_QUOTE]) + ("..." if len(text) > _LONGEST_QUOTE else "")

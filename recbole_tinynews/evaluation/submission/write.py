@@ -55,7 +55,7 @@ def write_submission(
             progress_bar(
                 desc="Write submission",
                 shown=show_progress,
-                total=len(impression_ids),
+                total=len(offsets) - 1,
                 unit=" impressions",
             ) as progress,
         ):

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, FastAPI, Query, Request
+from fastapi import APIRouter, Depends, FastAPI, HTTPException, Query, Request
 from fastapi.responses import FileResponse, PlainTextResponse, Response
 from fastapi_offline import FastAPIOffline
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.convertors import PathConvertor, register_url_convertor
 
 from recbole_tinynews import __version__
-from recbole_tinynews.serving.ranking import Ranker
 from recbole_tinynews.serving.service import MAX_BODY
 from recbole_tinynews.serving.service.body_limit import BodyLimit
 from recbole_tinynews.serving.service.gate import Gate
@@ -40,6 +43,9 @@ from recbole_tinynews.serving.service.schema import (
     TopQuestion,
 )
 
+LOG = logging.getLogger("uvicorn.error")
+POLL = 0.25  # seconds between two looks at the store
+STALE = 5  # seconds without the store, after which a service is not ready
 PAGE = Path(__file__).parent / "page"
 PAGE_FILES = {"page.css": "text/css", "page.js": "text/javascript"}
 PAGE_HEADERS = {
@@ -65,20 +71,15 @@ router = APIRouter()
 FAILURES: dict[int | str, dict[str, Any]] = {
     413: {"description": "The body is too large."},
     422: {"description": "A field is wrong.", "model": Mistakes},
-    503: {"description": "Too many requests wait.", "model": Problem},
+    503: {"description": "Too many wait, or the store does not answer.", "model": Problem},
 }
 UNKNOWN: dict[int | str, dict[str, Any]] = {
     404: {"description": "No such article.", "model": Problem}
 }
 
 
-def make_app(
-    rankers: Mapping[str, Ranker],
-    titles: Mapping[str, str],
-    max_body: int = MAX_BODY,
-    token: str | None = None,
-) -> FastAPI:
-    """The service as an ASGI application; ``Newsroom`` describes ``rankers`` and ``titles``.
+def make_app(newsroom: Newsroom, max_body: int = MAX_BODY, token: str | None = None) -> FastAPI:
+    """The service as an ASGI application, whose ``state.newsroom`` may be replaced.
 
     ``max_body`` is the maximum size of a request body in bytes; ``token``: expected of all requests
     but ``/livez`` and ``/readyz``.
@@ -88,14 +89,41 @@ def make_app(
         version=__version__,
         description=DESCRIPTION,
         redoc_url=None,
+        lifespan=_following,
     )
-    app.state.newsroom = Newsroom(rankers, titles)
-    app.state.metrics = Metrics(app.state.newsroom)
+    app.state.newsroom = newsroom
+    app.state.metrics = Metrics(app.state)
     app.include_router(router)
     app.add_middleware(BodyLimit, most=max_body)
     app.add_middleware(Gate, metrics=app.state.metrics, token=token)
     add_handlers(app)
     return app
+
+
+@asynccontextmanager
+async def _following(app: FastAPI) -> AsyncIterator[None]:
+    """Takes over what other processes change in the store, while the service runs."""
+    tasks = [
+        asyncio.create_task(_repeat(app, follow))
+        for follow in (Newsroom.follow_events, Newsroom.follow_articles)
+    ]
+    yield
+    for task in tasks:
+        task.cancel()
+
+
+async def _repeat(app: FastAPI, follow: Callable[[Newsroom], None]) -> None:
+    last = None
+    while True:
+        await asyncio.sleep(POLL)
+        try:
+            await asyncio.to_thread(follow, app.state.newsroom)
+        except Exception as problem:  # the service ranks with what it has
+            if str(problem) != last:
+                LOG.exception("The store is not read; trying again.")
+            last = str(problem)
+        else:
+            last = None
 
 
 def _newsroom(request: Request) -> Newsroom:
@@ -151,9 +179,9 @@ async def post_events(events: Events, newsroom: Room, request: Request) -> Respo
     return AsciiResponse({**added._asdict(), "refused": refused})
 
 
-@router.put("/news", responses={status: FAILURES[status] for status in (413, 422)}, tags=["news"])
+@router.put("/news", responses=FAILURES, tags=["news"])
 async def put_news(news: News, newsroom: Room) -> NewsChanged:
-    """Add articles, or update those with known ids. They are kept in memory until a restart."""
+    """Add articles, or update those with known ids. The answer means that they are committed."""
     return await newsroom.put(news.news)
 
 
@@ -189,9 +217,16 @@ async def health(newsroom: Room) -> Health:
 
 
 @router.get("/livez", tags=["health"])
-@router.get("/readyz", tags=["health"])
-async def alive() -> Status:
-    """Whether the process answers (`livez`), and whether it can be sent requests (`readyz`)."""
+async def live() -> Status:
+    """Whether the process answers."""
+    return Status(status="ok")
+
+
+@router.get("/readyz", responses={503: FAILURES[503]}, tags=["health"])
+async def ready(newsroom: Room) -> Status:
+    """Whether the process answers with what is in its store."""
+    if time.monotonic() - newsroom.read_at > STALE:
+        raise HTTPException(503, "The store does not answer.")
     return Status(status="ok")
 
 

@@ -1,79 +1,83 @@
-"""Articles of a service at startup, from a file or from saved vectors."""
+"""Opens a newsroom at startup: articles of its store, from a file or from saved vectors."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from recbole_tinynews.serving.news_index import OtherRecommenderError
 from recbole_tinynews.serving.news_table import articles_of, published_in, read_news_file
 from recbole_tinynews.serving.ranking import Ranker
-from recbole_tinynews.serving.reading import title_of
+from recbole_tinynews.serving.reading import FIELDS, title_of
+from recbole_tinynews.serving.service.newsroom import Newsroom
+from recbole_tinynews.serving.store import Article, Store
 
-if TYPE_CHECKING:
-    import pandas as pd
 
+def open_newsroom(
+    rankers: Mapping[str, Ranker], store: Store, news: Path | None, indexes: Sequence[Path]
+) -> Newsroom:
+    """A newsroom with the articles of its store, to which those of a file are added first.
 
-def add_articles(
-    rankers: Mapping[str, Ranker], news: Path | None, indexes: Sequence[Path]
-) -> dict[str, str]:
-    """Add the same articles to all rankers, and return their titles by id.
-
-    They come from the file ``news`` or, if it is ``None``, from ``indexes`` (a file for each
-    ranker), with texts as titles. If both are given, the indexes are brought up to date.
+    ``indexes`` (a file for each ranker, or none) keep vectors, and are brought up to date; without
+    other articles, theirs are served, with texts as titles.
 
     Raises:
         FileNotFoundError: a file is missing.
         ValueError: a file cannot be read, or the indexes have different articles.
     """
-    table = None if news is None else read_news_file(news)
+    if news is not None:
+        read = {name for each in rankers.values() for name in each.reading.fields}
+        _bring(store, news, read if store.is_temporary else FIELDS)
+    kept = {each.id for each in store.articles()[1] if each.fields is not None}
     files: Sequence[Path | None] = indexes or [None] * len(rankers)
-    for (name, ranker), index in zip(rankers.items(), files, strict=True):
-        if table is not None:
-            add_table(ranker, table, index)
-            print(f"{name}: {len(ranker.news_ids):,} articles", flush=True)
-        elif index is not None:
-            ranker.load_index(index)
-    if table is not None:
-        for ranker in rankers.values():
-            if ranker.counters is not None:
-                ranker.counters.publish(published_in(table))
-        ids, contents = articles_of(table, fields=())
-        return dict(zip(ids, map(title_of, contents), strict=True))
-    return _titles_of_indexes(rankers)
+    for ranker, index in zip(rankers.values(), files, strict=True):
+        if index is not None and (not kept or index.exists()):
+            _load_index(ranker, index, can_encode=bool(kept))
+    titles = _common_titles(rankers, may_differ=bool(kept)) if news is None else {}
+    before = []
+    for ranker in rankers.values():
+        before.append(ranker.shelf)
+        ranker.forget([each for each in ranker.news_ids if each not in kept and each not in titles])
+    room = Newsroom(rankers, titles, store)
+    if kept:
+        print(f"{len(kept):,} articles, encoding those without vectors", flush=True)
+    room.follow_articles(show_progress=True)
+    for (name, ranker), index, old in zip(rankers.items(), files, before, strict=True):
+        print(f"{name}: {len(ranker.news_ids):,} articles", flush=True)
+        if index is not None and ranker.shelf is not old:
+            ranker.save_index(index)
+    return room
 
 
-def add_table(ranker: Ranker, table: pd.DataFrame, index: Path | None) -> None:
-    """Make the articles of a table a ranker's only ones, reusing an index where texts are equal.
-
-    The index of another recommender is replaced; a file that is not an index is an error.
-    """
-    if index is not None and index.exists():
-        try:
-            ranker.load_index(index)
-        except OtherRecommenderError:
-            print(f"{index} has the vectors of another recommender: it is made anew")
-    known, reading = ranker.news_ids, ranker.reading
-    before = {n: reading.read(c) for n, c in zip(known, ranker.titles(known), strict=True)}
-    ids, contents = articles_of(table, reading.fields)
-    wanted = dict(zip(ids, contents, strict=True))
-    gone = [each for each in known if each not in wanted]
-    new = {n: content for n, content in wanted.items() if before.get(n) != reading.read(content)}
-    ranker.forget(gone)
-    if new:
-        print(f"encoding {len(new):,} articles", flush=True)
-    ranker.add_articles([*new], new.values(), show_progress=True)
-    if index is not None and (new or gone):
-        ranker.save_index(index)
+def _bring(store: Store, news: Path, fields: Collection[str]) -> None:
+    """Commit the articles of a file that are new, or differ."""
+    table = read_news_file(news)
+    known, published = {each.id: each for each in store.articles()[1]}, published_in(table)
+    given = []
+    for name, content in zip(*articles_of(table, fields), strict=True):
+        old = known.get(name, Article(name, None))
+        new = Article.of(name, content, published.get(name, old.published))
+        given += [new] if new != old else []
+    store.put(given)
 
 
-def _titles_of_indexes(rankers: Mapping[str, Ranker]) -> dict[str, str]:
+def _load_index(ranker: Ranker, index: Path, can_encode: bool) -> None:
+    try:
+        ranker.load_index(index)
+    except OtherRecommenderError:
+        if not can_encode:
+            raise
+        print(f"{index} has the vectors of another recommender: it is made anew")
+
+
+def _common_titles(rankers: Mapping[str, Ranker], may_differ: bool) -> dict[str, str]:
+    """Titles of the articles that all rankers have, which ``ValueError`` expects to be the same."""
     first, *others = rankers.values()
-    if any(set(other.news_ids) != set(first.news_ids) for other in others):
+    common = set(first.news_ids).intersection(*(other.news_ids for other in others))
+    if not may_differ and any(len(each.news_ids) > len(common) for each in rankers.values()):
         raise ValueError(
             "The indexes of several recommenders expect the same articles, and have different "
             "ones. Name the articles that all shall know: --news=FILE."
         )
-    titles = map(title_of, first.titles(first.news_ids))
-    return dict(zip(first.news_ids, titles, strict=True))
+    ids = [each for each in first.news_ids if each in common]
+    return dict(zip(ids, map(title_of, first.titles(ids)), strict=True))

@@ -13,18 +13,23 @@ from prometheus_client import (
     generate_latest,
 )
 from prometheus_client.core import GaugeMetricFamily, Metric
+from starlette.datastructures import State
 
 from recbole_tinynews import __version__
 from recbole_tinynews.serving.service.newsroom import Newsroom
 
 NAME = "recbole_tinynews_"
+AGES = {
+    "store": "Seconds since the store was last read.",
+    "counters": "Seconds since the newest event that counts.",
+}
 
 
 class Metrics:
-    """Requests and events, counted as they arrive, and the state of a newsroom when it is read."""
+    """Requests and events, counted as they arrive, and the present state of ``app.newsroom``."""
 
-    def __init__(self, newsroom: Newsroom) -> None:
-        self.newsroom = newsroom
+    def __init__(self, app: State) -> None:
+        self._app = app
         self._registry = CollectorRegistry()
         ProcessCollector(registry=self._registry)
         self.requests = Histogram(
@@ -36,7 +41,7 @@ class Metrics:
         self.events = Counter(
             f"{NAME}events", "Events that were posted.", ["outcome"], registry=self._registry
         )
-        self._registry.register(self)  # type: ignore[arg-type]  # a collector by its method
+        self._registry.register(self)
 
     def text(self) -> bytes:
         """All metrics in Prometheus's text format."""
@@ -44,24 +49,22 @@ class Metrics:
 
     def collect(self) -> Iterator[Metric]:
         """Gauges of the newsroom's present state."""
-        recommenders = self.newsroom.recommenders.values()
+        newsroom: Newsroom = self._app.newsroom
         articles = GaugeMetricFamily(
             f"{NAME}articles", "Articles in the index.", labels=["recommender"]
         )
         models = GaugeMetricFamily(
             f"{NAME}model", "Recommenders, always 1.", labels=["recommender", "model", "version"]
         )
-        for each in recommenders:
+        for each in newsroom.recommenders.values():
             articles.add_metric([each.name], len(each.ranker.news_ids))
             model = [each.name, each.health().model, each.ranker.engine.identity]
             models.add_metric(model, 1)
         about = GaugeMetricFamily(f"{NAME}package", "Always 1.", labels=["version"])
         about.add_metric([__version__], 1)
         yield from (articles, models, about)
-        counters = self.newsroom.counters
-        if counters is not None and counters.newest:
-            yield GaugeMetricFamily(
-                f"{NAME}counters_age_seconds",
-                "Seconds since the newest event that counts.",
-                value=time.time() - counters.newest,
-            )
+        ages = {"store": time.monotonic() - newsroom.read_at}
+        if newsroom.counters is not None and newsroom.counters.newest:
+            ages["counters"] = time.time() - newsroom.counters.newest
+        for name, seconds in ages.items():
+            yield GaugeMetricFamily(f"{NAME}{name}_age_seconds", AGES[name], value=seconds)

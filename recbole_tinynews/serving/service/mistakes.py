@@ -9,6 +9,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from sqlalchemy.exc import DBAPIError
 from starlette.exceptions import HTTPException
 
 from recbole_tinynews.serving.service.batches import BusyError
@@ -31,6 +32,7 @@ def add_handlers(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(RefusedError, _refused)
     app.add_exception_handler(BusyError, _busy)
+    app.add_exception_handler(DBAPIError, _without_store)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(Exception, _failed)
 
@@ -74,6 +76,11 @@ def _refused(request: Request, problem: Exception) -> AsciiResponse:
 
 def _busy(request: Request, problem: Exception) -> AsciiResponse:
     detail = "Too many requests wait already. Try again in a second."
+    return AsciiResponse({"detail": detail}, 503, {"Retry-After": "1"})
+
+
+def _without_store(request: Request, problem: Exception) -> AsciiResponse:
+    detail = "The store does not answer: nothing is known to be committed. Send it again."
     return AsciiResponse({"detail": detail}, 503, {"Retry-After": "1"})
 
 

@@ -1,35 +1,51 @@
-"""State of a service: recommenders by name, and the articles that they share."""
+"""State of a service: recommenders by name, and the articles and events that they share."""
 
 from __future__ import annotations
 
 import asyncio
+import threading
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from recbole_tinynews.serving.live_counters import Added
 from recbole_tinynews.serving.ranking import Ranker
+from recbole_tinynews.serving.reading import TITLE
 from recbole_tinynews.serving.service.batches import Batches
 from recbole_tinynews.serving.service.recommender import Recommender, RefusedError
 from recbole_tinynews.serving.service.schema import NewsArticle, NewsChanged
 from recbole_tinynews.serving.service.titles import TitleSearch
+from recbole_tinynews.serving.store import Article, Store
 
 
 class Newsroom:
-    """Recommenders and their articles.
+    """Recommenders, and what a store keeps for them; other processes may change it.
 
     Args:
         rankers: by name, the default first; all have the same articles, and the same counters.
-        titles: of these articles, by id.
+        titles: of articles that they have without a store, by id.
+        store: of articles and events; ``None``: in memory.
+
+    Attributes:
+        read_at: when events were last read from the store, in seconds of ``time.monotonic``.
     """
 
-    def __init__(self, rankers: Mapping[str, Ranker], titles: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        rankers: Mapping[str, Ranker],
+        titles: Mapping[str, str],
+        store: Store | None = None,
+    ) -> None:
         self.recommenders = {name: Recommender(name, each) for name, each in rankers.items()}
         self.titles = TitleSearch()
         self.titles.add(titles)
-        self._changing = asyncio.Lock()  # serialises changes: all know the same articles
+        self._store = Store() if store is None else store
+        self._seen = 0  # sequence number of the newest change of an article
+        self._following = threading.Lock()
         counters = (each.counters for each in rankers.values() if each.knows_time)
         self.counters = next(counters, None)
         self._events = Batches(self._add_events)
+        self.read_at = time.monotonic()
 
     def recommender(self, name: str | None) -> Recommender:
         """The recommender with this name (default: the first); ``RefusedError`` if unknown."""
@@ -42,8 +58,32 @@ class Newsroom:
             )
         return self.recommenders[name]
 
+    def follow_articles(self, show_progress: bool = False) -> None:
+        """Take over changes of articles, of this process or another, while ranking continues."""
+        with self._following:
+            seen, changed = self._store.articles(self._seen)
+            news = {each.id: each.fields for each in changed if each.fields is not None}
+            gone = {each.id for each in changed if each.fields is None}
+            for each in self.recommenders.values():
+                each.ranker.forget([name for name in gone if name in each.ranker])
+                each.ranker.add_articles([*news], news.values(), show_progress)
+            self.titles.remove(gone)
+            self.titles.add({name: fields[TITLE] for name, fields in news.items()})
+            if self.counters is not None:
+                times = {each.id: each.published for each in changed}
+                self.counters.publish({n: time for n, time in times.items() if time is not None})
+            self._seen = seen
+
+    def follow_events(self) -> None:
+        """Count events that other processes committed."""
+        if self.counters is not None:
+            self.counters.catch_up()
+        else:
+            self._store.sequence()  # whether it answers
+        self.read_at = time.monotonic()
+
     async def put(self, news: Sequence[NewsArticle]) -> NewsChanged:
-        """Add or update articles while ranking continues; ``RefusedError`` for a repeated id."""
+        """Commit articles, new or changed; ``RefusedError`` for a repeated id."""
         places: dict[str, int] = {}
         for place, article in enumerate(news):
             if article.id in places:
@@ -52,16 +92,20 @@ class Newsroom:
                     f"{article.id!r} occurs twice; article {places[article.id]} has it too.",
                 )
             places[article.id] = place
-        async with self._changing:
-            changed = sum(article.id in self.titles for article in news)
-            contents = [article.fields() for article in news]
-            for each in self.recommenders.values():
-                await asyncio.to_thread(each.ranker.add_articles, [*places], contents)
-            self.titles.add({article.id: article.title for article in news})
-            if self.counters is not None:
-                times = {each.id: each.published for each in news if each.published is not None}
-                self.counters.publish(times)
-            return NewsChanged(added=len(news) - changed, changed=changed, total=len(self.titles))
+        changed = sum(article.id in self.titles for article in news)
+        await self._commit([Article.of(a.id, a.fields(), a.published) for a in news])
+        return NewsChanged(added=len(news) - changed, changed=changed, total=len(self.titles))
+
+    async def forget(self, news_id: str) -> bool:
+        """Remove an article; False if the id is unknown."""
+        known = news_id in self.titles
+        if known:
+            await self._commit([Article(news_id, None)])
+        return known
+
+    async def _commit(self, articles: Sequence[Article]) -> None:
+        await asyncio.to_thread(self._store.put, articles)
+        await asyncio.to_thread(self.follow_articles)
 
     async def count(self, events: Sequence[Any]) -> Added:
         """Commit and count events; ``RefusedError`` if no recommender uses them."""
@@ -74,14 +118,3 @@ class Newsroom:
     def _add_events(self, asked: Sequence[Sequence[Any]]) -> list[Added]:
         assert self.counters is not None
         return [self.counters.add(events, self.titles) for events in asked]
-
-    async def forget(self, news_id: str) -> bool:
-        """Remove an article; False if the id is unknown."""
-        async with self._changing:
-            if news_id not in self.titles:
-                return False
-            for each in self.recommenders.values():
-                if news_id in each.ranker:
-                    await asyncio.to_thread(each.ranker.forget, [news_id])
-            self.titles.remove([news_id])
-            return True

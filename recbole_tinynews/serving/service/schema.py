@@ -30,7 +30,9 @@ LONGEST_BODY = 100_000
 LONGEST_CATEGORY = 200
 LONGEST_QUERY = 200
 
-NewsId = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_ID)]
+NewsId = Annotated[
+    str, StringConstraints(min_length=1, max_length=LONGEST_ID, pattern="^[^\\x00]*$")
+]  # no database keeps a zero
 Title = Annotated[str, StringConstraints(max_length=LONGEST_TITLE)]
 Abstract = Annotated[str, StringConstraints(max_length=LONGEST_ABSTRACT)]
 Body = Annotated[str, StringConstraints(max_length=LONGEST_BODY)]

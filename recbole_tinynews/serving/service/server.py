@@ -6,7 +6,8 @@ import asyncio
 import gc
 import signal
 import socket
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any, NamedTuple
@@ -117,12 +118,30 @@ def server_of(app: FastAPI, limits: Limits, access_log: bool = False) -> uvicorn
     return _Server(config)
 
 
-def run(app: FastAPI, place: socket.socket, limits: Limits, access_log: bool) -> None:
-    """Serve until Ctrl-C or SIGTERM, then finish open requests."""
-    # Requests create many small objects; without a freeze, each garbage collection would scan
-    # everything that is loaded, which took longer than ranking.
+def freeze() -> None:
+    """Exclude everything that is loaded now from garbage collection.
+
+    Requests create many small objects, and each collection would scan the rest again, which took
+    longer than ranking.
+    """
+    gc.unfreeze()  # what an earlier call excluded may be garbage now
     gc.collect()
     gc.freeze()
+
+
+def run(
+    app: FastAPI,
+    place: socket.socket,
+    limits: Limits,
+    access_log: bool,
+    reload: Callable[[], None],
+) -> None:
+    """Serve until Ctrl-C or SIGTERM, then finish open requests; SIGHUP reloads in a thread."""
+    freeze()
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(
+            signal.SIGHUP, lambda *_: threading.Thread(target=reload, daemon=True).start()
+        )
     # uvicorn raises a signal again after its shutdown: SIGTERM then ends with status 0 too
     signal.signal(signal.SIGTERM, lambda *_: None)
     with suppress(KeyboardInterrupt):

@@ -41,7 +41,8 @@ class TitleSearch:
     def add(self, titles: Mapping[str, str]) -> None:
         """Add articles, or change their titles."""
         made = {name: Titled(title, folded(title)) for name, title in titles.items()}
-        self._titles = {**self._titles, **made}
+        kept = {name: each for name, each in self._titles.items() if name not in made}
+        self._titles = {**kept, **made}  # in order of their last change, as in the store
 
     def remove(self, ids: Iterable[str]) -> None:
         """Remove articles."""

@@ -48,10 +48,11 @@ def client(rankers: dict[str, Ranker]) -> Iterator[TestClient]:
     """A client of the service; one event loop answers all its requests."""
     testclient = pytest.importorskip("fastapi.testclient", reason="httpx2 is not installed")
     from recbole_tinynews.serving.service.app import make_app
+    from recbole_tinynews.serving.service.newsroom import Newsroom
 
     ranker = next(iter(rankers.values()))
     titles = dict(zip(ranker.news_ids, ranker.titles(ranker.news_ids), strict=True))
     with testclient.TestClient(
-        make_app(rankers, titles, max_body=20_000), raise_server_exceptions=False
+        make_app(Newsroom(rankers, titles), max_body=20_000), raise_server_exceptions=False
     ) as client:
         yield client

@@ -27,10 +27,11 @@ MOST = 60  # connections
 def address(_extra: None) -> Iterator[tuple[str, int]]:
     """A service without recommenders on a real socket, with short limits."""
     from recbole_tinynews.serving.service.app import make_app
+    from recbole_tinynews.serving.service.newsroom import Newsroom
     from recbole_tinynews.serving.service.server import Limits, bound, server_of
 
     with bound("127.0.0.1", 0) as place:
-        server = server_of(make_app({}, {}), Limits(MOST, LIMIT))
+        server = server_of(make_app(Newsroom({}, {})), Limits(MOST, LIMIT))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [place]})
         host, port = place.getsockname()
         thread.start()
@@ -153,6 +154,7 @@ def test_a_token_is_expected_everywhere_but_for_probes(tmp_path: Path, monkeypat
     from fastapi.testclient import TestClient
 
     from recbole_tinynews.serving.service.app import make_app
+    from recbole_tinynews.serving.service.newsroom import Newsroom
 
     file = tmp_path / "token"
     file.write_text("secret\n")
@@ -161,7 +163,7 @@ def test_a_token_is_expected_everywhere_but_for_probes(tmp_path: Path, monkeypat
     file.write_text("two words")
     with pytest.raises(ValueError, match="one word"):
         serve._token(file)
-    with TestClient(make_app({}, {}, token="secret")) as client:
+    with TestClient(make_app(Newsroom({}, {}), token="secret")) as client:
         for path in ("/livez", "/readyz"):
             assert client.get(path).status_code == 200
         for path in ("/", "/health", "/metrics", "/docs", "/openapi.json", "/livez/", "/nothing"):

@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import http.client
 import json
-import signal
-import subprocess
-import sys
 import threading
 import time
 from itertools import count
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
+from forked import SECONDS, served_in_a_fork
 from served import Served, serve, words_of
 from tiny import DATASET, Tiny
 
 from recbole_tinynews.data.popularity import Counting
 from recbole_tinynews.serving import serve as command
 from recbole_tinynews.serving.live_counters import LiveCounters, Moment
-from recbole_tinynews.serving.sqlite_store import SQLiteStore
+from recbole_tinynews.serving.store import Store
 
 if TYPE_CHECKING:
     from fastapi.testclient import TestClient
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
 
 NEWS = [f"N{number}" for number in range(1, 31)]
 CLICKS, CANDIDATES = ["N3", "N7"], ["N20", "N5", "N9"]
-SECONDS = 120
 
 
 @pytest.fixture(scope="module")
@@ -122,8 +120,9 @@ def test_a_service_without_counters_says_why_it_takes_no_events(student: Served)
     from fastapi.testclient import TestClient
 
     from recbole_tinynews.serving.service.app import make_app
+    from recbole_tinynews.serving.service.newsroom import Newsroom
 
-    with TestClient(make_app({"student": student.load()}, {})) as client:
+    with TestClient(make_app(Newsroom({"student": student.load()}, {}))) as client:
         answer = client.post("/events", json={"events": [event("a", "N5")]})
     assert answer.status_code == 422
     assert "trained with popularity" in answer.json()["detail"][0]["msg"]
@@ -142,19 +141,11 @@ def test_ages_count_from_publication_if_it_is_known(client: TestClient) -> None:
     assert freshness["N20"] != pytest.approx(freshness["new"], abs=1e-3)
 
 
-def started(folder: Path, *arguments: str | Path) -> tuple[subprocess.Popen[str], str]:
-    """A service in a process of its own, and its address."""
+def started(folder: Path, *arguments: str | Path) -> tuple[BaseProcess, str]:
+    """A service with articles in a process of its own, and its address."""
     news = folder / "news.csv"
     news.write_text("id,title\n" + "".join(f"A{n},word{n}\n" for n in range(5)), encoding="utf-8")
-    words = [sys.executable, "-m", "recbole_tinynews.serving.serve", *map(str, arguments)]
-    process = subprocess.Popen(
-        [*words, f"--news={news}", "--port=0"], stdout=subprocess.PIPE, text=True
-    )
-    alarm = threading.Timer(SECONDS, process.kill)
-    alarm.daemon = True  # pytest does not wait for it
-    alarm.start()
-    assert process.stdout is not None
-    return process, next(line.split()[1] for line in process.stdout if "serving" in line)
+    return served_in_a_fork(*arguments, f"--news={news}")
 
 
 def post(address: str, events: list[dict[str, Any]]) -> dict[str, Any]:
@@ -185,11 +176,11 @@ def test_a_kill_loses_no_event_that_was_answered(popular: Served, tmp_path: Path
         thread.start()
     while len(answered) < 300:
         time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.wait(SECONDS)
+    process.kill()
+    process.join(SECONDS)
     for thread in threads:
         thread.join(SECONDS)
-    again = LiveCounters(SQLiteStore(store))
+    again = LiveCounters(Store(store))
     repeated = again.add([event(name, "A0") for name in answered])
     assert (repeated.counted, repeated.repeated) == (0, len(answered))
     articles = [[f"A{n}" for n in range(5)]]
@@ -198,10 +189,8 @@ def test_a_kill_loses_no_event_that_was_answered(popular: Served, tmp_path: Path
 
 
 @pytest.mark.usefixtures("_extra")
-def test_a_store_begins_with_a_log_and_is_used_by_one_service(
-    popular: Served, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch
-) -> None:
-    """Two would count half of the events each; a log that is read again would count twice."""
+def test_a_store_begins_with_a_log_once(popular: Served, tmp_path: Path, monkeypatch) -> None:
+    """A log that is read again would count twice."""
     from recbole_tinynews.serving.service import server
 
     store, log = tmp_path / "store", popular.data / DATASET
@@ -217,17 +206,12 @@ def test_a_store_begins_with_a_log_and_is_used_by_one_service(
     assert totals[0].sum() > 100
     assert totals[0].tolist() == totals[1].tolist()
 
-    monkeypatch.setattr(server, "run", lambda *given: command.main(asked))
-    with pytest.raises(SystemExit):
-        command.main(asked)
-    assert "is already counting in it" in capsys.readouterr().err
-
 
 @pytest.mark.usefixtures("_extra")
-def test_a_store_of_recommenders_of_texts_alone_is_refused(
+def test_a_log_for_recommenders_of_texts_alone_is_refused(
     student: Served, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     """Its events would be kept and change nothing."""
     with pytest.raises(SystemExit):
-        command.main([str(student.artifact.folder), f"--store={tmp_path / 'store'}", "--port=0"])
+        command.main([str(student.artifact.folder), f"--log={tmp_path}", "--port=0"])
     assert "--popularity=added" in capsys.readouterr().err

@@ -10,6 +10,9 @@ import socket
 import subprocess
 import sys
 import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -82,6 +85,9 @@ def test_it_serves_until_it_is_told_to_stop(
         assert status == 200
         expected = student.load().rank(["word1"], ["word0", "word2", "word9"], ids=False)
         assert [each["place"] for each in answer["ranked"]] == [each.place for each in expected]
+        process.send_signal(signal.SIGHUP)
+        assert any("reloaded" in line for line in process.stdout)
+        assert ask(address, "POST", "/rank", body) == (status, answer)
         process.send_signal(stop)
         assert process.wait(SECONDS) == 0
         alarm.cancel()
@@ -111,6 +117,48 @@ def test_ctrl_c_while_it_encodes_ends_it_and_leaves_no_index(
     assert process.returncode == 130
     assert "Traceback" not in said, said
     assert sorted(path.name for path in tmp_path.iterdir()) == ["news.csv"]
+
+
+@pytest.mark.usefixtures("_extra")
+def test_recommenders_are_exchanged_without_a_failed_request(
+    student: Served, teacher: Served, tmp_path: Path, monkeypatch, capsys
+) -> None:
+    """An update would end all requests that run, and lose the articles that were put."""
+    from fastapi.testclient import TestClient
+
+    from recbole_tinynews.serving.service import server
+
+    folder, statuses, names = tmp_path / "current", [], []
+    folder.symlink_to(student.artifact.folder)
+
+    def run(app: Any, place: Any, limits: Any, log: bool, reload: Callable[[], None]) -> None:
+        with TestClient(app) as client, ThreadPoolExecutor() as pool:
+            news = [{"id": "put", "title": "word7"}]
+            assert client.put("/news", json={"news": news}).is_success
+            going = threading.Event()
+
+            def ask_on() -> None:
+                while not going.is_set():
+                    body = {"history": ["put"], "candidates": ["A0", "A1"]}
+                    statuses.append(client.post("/rank", json=body).status_code)
+
+            asking = [pool.submit(ask_on) for _ in range(3)]
+            for target in (tmp_path / "broken", teacher.artifact.folder):
+                folder.unlink()
+                folder.symlink_to(target)
+                reload()
+                names.append(client.get("/health").json()["recommenders"][0]["name"])
+            number = len(statuses)
+            while len(statuses) < number + 9:
+                time.sleep(0.01)
+            going.set()
+            assert [each.result(SECONDS) for each in asking] == [None] * 3
+
+    monkeypatch.setattr(server, "run", run)
+    serve.main([str(folder), f"--news={news_file(tmp_path)}", "--port=0"])
+    assert set(statuses) == {200}
+    assert names == [student.artifact.folder.name, teacher.artifact.folder.name]
+    assert capsys.readouterr().err.startswith("not reloaded: ")
 
 
 @pytest.mark.usefixtures("_extra")

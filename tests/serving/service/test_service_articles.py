@@ -24,6 +24,15 @@ def counted(ranker) -> list[list[str]]:
     return calls
 
 
+def opened(rankers, news: Path | None, indexes: list[Path], store=None):
+    """The titles of a newsroom."""
+    from recbole_tinynews.serving.service.articles import open_newsroom
+    from recbole_tinynews.serving.store import Store
+
+    room = open_newsroom(rankers, store or Store(), news, indexes)
+    return {name: each.title for name, each in room.titles._titles.items()}
+
+
 def write(path: Path, table: pd.DataFrame) -> Path:
     table.to_csv(path, index=False)
     return path
@@ -32,15 +41,13 @@ def write(path: Path, table: pd.DataFrame) -> Path:
 def test_saved_vectors_are_used_and_only_new_texts_encoded(
     student: Served, teacher: Served, tmp_path: Path
 ) -> None:
-    from recbole_tinynews.serving.service.articles import add_articles
-
     indexes = [tmp_path / "student.index", tmp_path / "teacher.index"]
     news = write(tmp_path / "news.csv", TABLE)
 
     def started() -> tuple:
         rankers = {"student": student.load(), "teacher": teacher.load()}
         calls = [counted(each) for each in rankers.values()]
-        return rankers, calls, add_articles(rankers, news, indexes)
+        return rankers, calls, opened(rankers, news, indexes)
 
     _, calls, titles = started()
     assert titles == {"a": "word1", "b": "word2 word3", "c": ""}
@@ -65,11 +72,9 @@ def test_saved_vectors_are_used_and_only_new_texts_encoded(
 def test_vectors_of_another_recommender_are_made_anew(
     student: Served, teacher: Served, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from recbole_tinynews.serving.service.articles import add_articles
-
     news, index = write(tmp_path / "news.csv", TABLE), tmp_path / "index"
-    add_articles({"teacher": teacher.load()}, news, [index])
-    add_articles({"student": student.load()}, news, [index])
+    opened({"teacher": teacher.load()}, news, [index])
+    opened({"student": student.load()}, news, [index])
     assert "another recommender" in capsys.readouterr().out
     ranker = student.load()
     ranker.load_index(index)
@@ -78,32 +83,26 @@ def test_vectors_of_another_recommender_are_made_anew(
 
 def test_a_file_that_is_no_index_is_not_overwritten(student: Served, tmp_path: Path) -> None:
     """--index=articles.csv would lose the articles."""
-    from recbole_tinynews.serving.service.articles import add_articles
-
     news = write(tmp_path / "news.csv", TABLE)
     before = news.read_bytes()
     with pytest.raises(ValueError, match=r"news\.csv"):
-        add_articles({"student": student.load()}, news, [news])
+        opened({"student": student.load()}, news, [news])
     assert news.read_bytes() == before
 
 
 def test_an_index_alone_has_the_articles(student: Served, teacher: Served, tmp_path: Path) -> None:
-    from recbole_tinynews.serving.service.articles import add_articles
-
     news = write(tmp_path / "news.csv", TABLE)
     indexes = [tmp_path / "1", tmp_path / "2"]
     rankers = {"student": student.load(), "teacher": teacher.load()}
-    add_articles(rankers, news, indexes)
+    opened(rankers, news, indexes)
     again = {"student": student.load(), "teacher": teacher.load()}
-    assert add_articles(again, None, indexes) == {"a": "word1", "b": "word2 word3", "c": ""}
+    assert opened(again, None, indexes) == {"a": "word1", "b": "word2 word3", "c": ""}
     rankers["teacher"].forget(["b"])
     rankers["teacher"].save_index(indexes[1])
     again = {"student": student.load(), "teacher": teacher.load()}
     with pytest.raises(ValueError, match="same articles"):
-        add_articles(again, None, indexes)
+        opened(again, None, indexes)
 
 
 def test_without_a_file_there_are_no_articles(student: Served) -> None:
-    from recbole_tinynews.serving.service.articles import add_articles
-
-    assert add_articles({"student": student.load()}, None, []) == {}
+    assert opened({"student": student.load()}, None, []) == {}

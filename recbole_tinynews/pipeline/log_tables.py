@@ -1,17 +1,63 @@
-"""Final table of a run: the model, its teachers and an oracle."""
+"""Tables in the log of a run: its settings at the start, its results at the end."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from logging import getLogger
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from recbole.utils import set_color
+from tabulate import tabulate
+
+from recbole_tinynews.config import NewsConfig
 from recbole_tinynews.evaluation.impression_metric import is_count
 from recbole_tinynews.evaluation.recbole_metrics import bigger_is_better
-from recbole_tinynews.pipeline.text_table import text_table
+from recbole_tinynews.paths import packaged_folder
+
+ALL = "all"  # a value of show_settings
+_LONGEST = 34  # characters per cell, for lines of a hundred
+_IN_HEAD = ("model", "dataset", "show_settings")
+
+
+def text_table(rows: Sequence[Sequence[str]], right: bool = False) -> str:
+    """Aligned columns, one line per row; all but the first are right-aligned if ``right``.
+
+    >>> print(text_table([["", "auc"], ["student", "0.7"]], right=True))
+             auc
+    student  0.7
+    """
+    aligned = ["left", *["right" if right else "left"] * (len(rows[0]) - 1)]
+    text = tabulate(rows, tablefmt="plain", colalign=aligned, disable_numparse=True)
+    return "\n".join(map(str.rstrip, text.splitlines()))
+
+
+def shown_settings(config: NewsConfig, stages: Collection[str]) -> str:
+    """Non-default settings of these stages with sources, strongest first; then all if requested."""
+    head = f"{config['model']} on {config['dataset']}, seed {config['seed']}, {config['device']}"
+    rows = []
+    for key, value, default, source in config.changed_settings():
+        if key.name not in _IN_HEAD and key.stage in (None, *stages):
+            usual = f"as {key.name}" if key.stage and default is None else _cell(default)
+            rows.append([str(key), _cell(value), usual, _short(source)])
+    text = "All settings have their defaults"
+    if rows:
+        table = text_table([["setting", "value", "default", "set by"], *rows])
+        text = f"Settings that differ from their defaults; all: --show_settings=all\n{table}"
+    shown = f"{set_color(head, 'pink')}\n{text}"
+    return f"{shown}\n{config}" if config["show_settings"] == ALL else shown
+
+
+def _cell(value: Any) -> str:
+    text = "~" if value is None else str(value)
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
+
+
+def _short(source: str) -> str:
+    file = Path(source.removeprefix("file "))
+    return file.name if packaged_folder("properties") in file.parents else str(file)
 
 
 def summary(result: Mapping[str, Any], oracle: Mapping[str, float]) -> str:

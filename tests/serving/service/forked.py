@@ -1,0 +1,44 @@
+"""Services in processes of their own, forked from this one: imports would take too long."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import sys
+import threading
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+SECONDS = 120
+
+
+def _serve(arguments: list[str], output: int) -> None:
+    import torch
+
+    from recbole_tinynews.serving import serve
+
+    torch.set_num_threads(1)  # OpenMP does not survive a fork
+    for stream in (1, 2):
+        os.dup2(output, stream)
+    sys.stdout, sys.stderr = os.fdopen(1, "w", buffering=1), os.fdopen(2, "w", buffering=1)
+    serve.main(arguments)
+
+
+def served_in_a_fork(*arguments: str | Path) -> tuple[BaseProcess, str]:
+    """A service, killed after ``SECONDS``, and its address."""
+    output, end = os.pipe()
+    words = [*map(str, arguments), "--port=0"]
+    process = multiprocessing.get_context("fork").Process(target=_serve, args=(words, end))
+    process.start()
+    os.close(end)
+    alarm = threading.Timer(SECONDS, process.kill)
+    alarm.daemon = True  # pytest does not wait for it
+    alarm.start()
+    said = ""
+    for line in (lines := os.fdopen(output)):
+        said += line
+        if line.startswith("serving"):
+            # nobody may let it wait for a reader
+            threading.Thread(target=lines.read, daemon=True).start()
+            return process, line.split()[1]
+    raise AssertionError(said)

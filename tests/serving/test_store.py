@@ -1,0 +1,171 @@
+"""What is committed is there for every process, in both databases, whichever version made them."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from pathlib import Path
+
+import pytest
+from sqlalchemy import make_url
+
+from recbole_tinynews.data.popularity import Counting
+from recbole_tinynews.serving.events import CLICK, EXPOSURE, Event
+from recbole_tinynews.serving.live_counters import LiveCounters, Moment
+from recbole_tinynews.serving.store import SCRIPTS, Article, Store
+
+HOUR = 3600
+NOW = 1_700_000_000
+COUNTING = Counting((2, None))
+
+# The schema of the first version, as it was released, with rows.
+FIRST = """
+CREATE TABLE events (
+    id TEXT PRIMARY KEY, article TEXT NOT NULL, user TEXT NOT NULL, time INTEGER NOT NULL,
+    clicks INTEGER NOT NULL, exposures INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX events_by_time ON events (time);
+CREATE TABLE sums (
+    article TEXT NOT NULL, user TEXT NOT NULL, time INTEGER NOT NULL, clicks INTEGER NOT NULL,
+    exposures INTEGER NOT NULL, PRIMARY KEY (article, user)
+) WITHOUT ROWID;
+CREATE TABLE about (version INTEGER NOT NULL, summed_up INTEGER NOT NULL);
+INSERT INTO about VALUES (1, 1699990000);
+INSERT INTO events VALUES ('e', 'A1', 'U1', 1700000000, 0, 1);
+INSERT INTO sums VALUES ('A1', 'U2', 1600000000, 2, 30);
+"""
+
+
+def event(name: str, time: int = NOW, article: str = "A1") -> Event:
+    return Event(name, EXPOSURE, article, "U1", time)
+
+
+def totals(counters: LiveCounters, at: int = NOW + 1) -> list[list[float]]:
+    return counters.features(COUNTING, [["A1", "A2"]], [Moment(at)])[:, 1:].tolist()
+
+
+def test_each_process_counts_what_another_one_commits(place: str) -> None:
+    """Replicas would answer differently, for ever."""
+    one, other = (LiveCounters(Store(place), [COUNTING]) for _ in range(2))
+    assert one.add([event("a")], now=NOW).counted == 1
+    assert other.add([event("a"), event("b", article="A2")], now=NOW) == (1, 1, [])
+    one.catch_up()
+    assert totals(one) == totals(other) == [[0, 0, 1, 1], [0, 0, 1, 1]]
+    # one sums up what the other has counted as events, and what a third one has not seen
+    late = NOW + 40 * HOUR
+    asleep = LiveCounters(Store(place), [COUNTING])
+    assert other.add([event("c", NOW + 10)], now=NOW + 10).counted == 1
+    assert one.add([event("d", late)], now=late).counted == 1
+    for each in (other, asleep, LiveCounters(Store(place), [COUNTING])):
+        each.catch_up()
+        assert totals(each, late + 1) == totals(one, late + 1) == [[0, 0, 1, 3], [0, 0, 0, 1]]
+        assert each.earliest(COUNTING) == one.earliest(COUNTING) > NOW
+
+
+def test_no_commit_is_missed_by_a_reader_while_several_write(place: str) -> None:
+    """A number that is drawn before its commit is passed over by who reads in between."""
+    seen, going = LiveCounters(Store(place), [COUNTING]), 4
+
+    def write(number: int) -> None:
+        nonlocal going
+        store = Store(place)
+        for turn in range(20):
+            store.add([event(f"{number}-{turn}-{n}") for n in range(3)], 0, NOW - 99 * HOUR)
+            store.put([Article.of(f"{number}-{turn}", "x", None)])
+        going -= 1
+
+    threads = [threading.Thread(target=write, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    reader, sequence, found = Store(place), 0, []
+    while going:
+        seen.catch_up()
+        sequence, new = reader.articles(sequence)
+        found += new
+    for thread in threads:
+        thread.join()
+    seen.catch_up()
+    found += reader.articles(sequence)[1]
+    assert totals(seen)[0][-1] == 4 * 20 * 3
+    assert len(found) == len({each.id for each in found}) == 4 * 20
+    assert found == reader.articles()[1]
+
+
+def test_articles_come_in_the_order_of_their_last_change(place: str) -> None:
+    """Equal scores are ranked in this order, by every replica."""
+    store = Store(place)
+    store.put(
+        [Article.of("b", {"title": "t\0\ud800", "body": ""}, 1.5), Article.of("a", "x", None)]
+    )
+    store.put([Article("c", None)])
+    first, changed = store.articles()
+    assert changed == [
+        ("b", {"title": "t\0\ud800"}, 1.5),
+        ("a", {"title": "x"}, None),
+        ("c", None, None),
+    ]
+    store.put([Article.of("b", "new", None)])
+    assert Store(place).articles(first)[1] == [("b", {"title": "new"}, 1.5)]
+    assert [each.id for each in Store(place).articles()[1]] == ["a", "c", "b"]
+
+
+def test_a_store_of_the_first_version_keeps_its_events(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "store") as connection:
+        connection.executescript(FIRST)
+    for _ in range(2):
+        counters = LiveCounters(Store(tmp_path / "store"), [COUNTING])
+        assert totals(counters)[0] == [0, 2, 1, 31]
+        assert counters.add([event("e")], now=NOW).repeated == 1
+    fresh, migrated = sqlite3.connect(tmp_path / "new"), sqlite3.connect(tmp_path / "store")
+    Store(tmp_path / "new").close()
+    columns = """SELECT m.name, c.name, c.pk FROM sqlite_master m, pragma_table_info(m.name) c
+        WHERE m.type = 'table' ORDER BY 1, 2"""
+    assert fresh.execute(columns).fetchall() == migrated.execute(columns).fetchall()
+
+
+def test_every_version_on_the_way_is_migrated(place: str) -> None:
+    """Whoever skips a version of the package skips none of the schema."""
+    for version in range(1, len(SCRIPTS) + 1):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("recbole_tinynews.serving.store.SCRIPTS", SCRIPTS[:version])
+            Store(place).close()
+    assert LiveCounters(Store(place)).add([event("e")], now=NOW).counted == 1
+
+
+def test_processes_that_start_together_make_one_schema(place: str) -> None:
+    made: list[Store] = []
+    threads = [threading.Thread(target=lambda: made.append(Store(place))) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [each.sequence() for each in made] == [0] * 6
+
+
+def test_a_log_is_added_as_a_whole_or_not_at_all(place: str, monkeypatch) -> None:
+    """A second start would take half of a log for all of it."""
+    monkeypatch.setattr("recbole_tinynews.serving.store.AT_ONCE", 2)
+    log = [event(str(n), NOW + n * 10 * HOUR) for n in range(9)]
+    counters = LiveCounters(Store(place), [COUNTING])
+
+    def broken() -> object:
+        yield from log[:-1]
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        counters.add_past(broken(), if_empty=True)  # type: ignore[arg-type]
+    assert counters.add_past(log, if_empty=True) == 9
+    assert counters.add_past([event("x")], if_empty=True) == 0
+    assert totals(counters, NOW + 99 * HOUR)[0] == [0, 0, 0, 9]
+    clicks = [Event(f"{n}", CLICK, "A2", "", NOW + 99 * HOUR) for n in "xyz"]
+    assert counters.add_past(clicks) == 3
+    assert totals(counters, NOW + 99 * HOUR + 1)[1] == [3, 3, 0, 0]
+
+
+def test_a_database_that_is_not_there_is_named_without_its_password(cluster) -> None:
+    url = make_url(cluster.url("nothing")).set(username="tests", password="secret")
+    with pytest.raises(ValueError, match="expects a store of events") as refused:
+        Store(url.render_as_string(hide_password=False))
+    assert "secret" not in str(refused.value)
+    with pytest.raises(ValueError, match="expects a file or postgresql"):
+        Store("postgresql://:::")
