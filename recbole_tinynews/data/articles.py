@@ -43,11 +43,8 @@ def news_to_read(config: Settings, news: TaskNews) -> NDArray[np.int64]:
 def read_corpus(path: Path) -> list[Article]:
     """Articles of a tab-separated file without header: id, title, body; plain or gzip.
 
-    Articles without title or body are dropped and counted in the log.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: a line is malformed, or there are fewer than ``FEWEST_ARTICLES`` articles.
+    Those without title or body are dropped. Raises ``FileNotFoundError``, or ``ValueError`` for a
+    malformed line or fewer than ``FEWEST_ARTICLES`` articles.
     """
     articles: list[Article] = []
     dropped = 0

@@ -83,11 +83,7 @@ class FileRows(NamedTuple):
 
 
 def read_news(path: Path) -> ItemColumns:
-    """Read ``NAME.item``; missing optional columns (abstract, body, published) are empty.
-
-    Raises:
-        ValueError: a column is missing, a row is malformed, or an id is empty, padding or repeated.
-    """
+    """Read ``NAME.item``, optional columns empty if missing; ``ValueError`` for bad rows or ids."""
     columns: dict[str, list[str]] = {field: [] for field in ItemColumns._fields}
     for rows in _read(path, REQUIRED_OF_ITEMS):
         empty = [""] * len(rows.columns[ITEM_ID])
@@ -119,11 +115,7 @@ def publication_times(path: Path, news: ItemColumns) -> NDArray[np.float64] | No
 
 
 def read_impressions(path: Path, news: TokenIndex, users: TokenIndex) -> Impressions:
-    """Read one ``NAME.<split>.inter``; unknown news and users get new ids.
-
-    Raises:
-        ValueError: a column is missing, or a row or field is malformed.
-    """
+    """Read ``NAME.<split>.inter``; unknown ids get new numbers; ``ValueError`` if malformed."""
     parts: list[Impressions] = []
     for rows in _read(path, INTER, progress=True):
         history, candidates = _token_rows(rows, (HISTORY, CANDIDATES), news)

@@ -23,12 +23,9 @@ class Plan(Protocol):
 
 
 class NewsBatch(Interaction):
-    """RecBole's batch with a plan; it moves to a device asynchronously.
+    """RecBole's batch, which moves to a device asynchronously, with a ``plan`` for encoding.
 
-    Attributes:
-        plan: encoding plan; ``None``: planned on encoding.
-        shares: share of this process in the batch by unit (``samples``, ``articles``); ``None``:
-            all.
+    ``shares``: this process's share by unit (``samples``, ``articles``); ``None``: all.
     """
 
     def __init__(

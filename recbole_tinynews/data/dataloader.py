@@ -46,11 +46,8 @@ class ImpressionSource(Protocol):
 class TrainDataLoader(AbstractDataLoader):
     """Batches of training samples; order and negatives depend only on (seed, epoch).
 
-    Call ``set_epoch`` before iterating. A subclass defines ``collate_samples``.
-
-    Attributes:
-        planner: plans each batch, in the workers if there are any; ``None``: no plans.
-        group: processes that train together on each batch; this loader yields one's shard.
+    Call ``set_epoch`` before iterating. A subclass defines ``collate_samples``. ``planner`` plans
+    each batch, in workers if any; of the processes in ``group``, each loads its share.
     """
 
     planner: Callable[[Interaction], Plan | None] | None = None
@@ -169,16 +166,12 @@ class ClickDataLoader(TrainDataLoader):
 class ImpressionDataLoader(AbstractDataLoader):
     """One sample is one impression with all its candidates, even without history.
 
-    Fields of a batch (ragged parts are concatenated, so a batch is never indexed by row):
-        user_id, timestamp: ``[batch]``.
+    Ragged parts are concatenated, so a batch is never indexed by row. Each process of ``group``
+    loads a slice of the batches. Fields:
+        user_id, timestamp, history, click_counters: as in ``ClickDataLoader``.
         impression, impression_size: ``[batch]``, row in the split and number of candidates.
-        history: ``[batch, history_length]``, newest clicks, padded in front with 0.
         candidates, label: ``[sum of impression_size]``; label -1 if unknown.
         candidate_features: ``[sum of impression_size, features + context]``, if any.
-        click_counters: ``[batch, history_length, 2]``, if read.
-
-    Attributes:
-        group: processes that evaluate together; this loader yields one's slice of the batches.
     """
 
     group: Group = ALONE
@@ -241,10 +234,7 @@ class ImpressionDataLoader(AbstractDataLoader):
 def _features_at(
     impressions: Impressions, positions: NDArray[np.int64], rows: NDArray[np.int64], width: int
 ) -> dict[str, Tensor]:
-    """Features of candidates at ``positions``, and counters of the clicks of ``rows``, if any.
-
-    Positions are those of all candidates of ``rows``, or ``[rows, some candidates]``.
-    """
+    """Features of candidates at ``positions`` (all, or ``[rows, some]``), and click counters."""
     fields = {}
     if (features := impressions.features) is not None:
         values = np.ascontiguousarray(features.values[positions], dtype=np.float32)

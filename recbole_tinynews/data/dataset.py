@@ -67,9 +67,8 @@ class NewsDataset(Dataset):
     Articles missing from ``NAME.item`` have empty texts. Text is raw and not indexed.
 
     Attributes:
-        inter_feat: impressions of all splits in the order of ``splits``; of one split in the parts
-            that ``build`` returns. Features added before (``inter_feat.with_features``) reach the
-            batches of all splits.
+        inter_feat: impressions of all splits in the order of ``splits``, of one after ``build``;
+            features added before (``with_features``) reach the batches of all splits.
         log: impressions of all splits.
         published: UTC seconds by news id, NaN if unknown; ``None`` if all are.
         item_feat: ``category`` and ``subcategory`` indices by news id.
@@ -83,8 +82,6 @@ class NewsDataset(Dataset):
     validates_on_impressions: ClassVar[bool] = True
     inter_feat: Impressions
     facts: ArticleFacts | None = None
-
-    # ---------------------------------------------------------------- RecBole's loading hooks
 
     def _load_data(self, token: str, dataset_path: str) -> None:
         folder = Path(dataset_path)
@@ -200,8 +197,6 @@ class NewsDataset(Dataset):
         ends = np.cumsum(self.file_size_list).tolist()
         return dict(zip(self.splits, zip([0, *ends], ends, strict=False), strict=True))
 
-    # --------------------------------------------------------- for stages that train on clicks
-
     @classmethod
     def read(
         cls, config: Settings, news: NewsDataset, tokenizer: PreTrainedTokenizerBase
@@ -215,14 +210,8 @@ class NewsDataset(Dataset):
         """Clicks to train on, and validation impressions."""
         return ClickDataLoader(config, self), ImpressionDataLoader(config, valid) if valid else None
 
-    # ------------------------------------------------------- for models, loaders and messages
-
     def impressions(self, config: Settings) -> Impressions:
-        """These impressions, with counters (computed once for all) if ``popularity`` is set.
-
-        Raises:
-            ValueError: the times of a split are unknown, or teachers use other counters.
-        """
+        """Impressions, with counters if ``popularity`` is set; ``ValueError`` for unknown times."""
         counting, of_clicks = wanted_counters(config)
         if counting is None:
             return self.inter_feat

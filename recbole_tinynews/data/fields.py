@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-# news ids, named after their columns
 from recbole_tinynews.files.columns import CANDIDATES, HISTORY
 
 __all__ = [
@@ -19,17 +18,10 @@ __all__ = [
     "TRUTH",
 ]
 
-# features of each candidate, if any
-CANDIDATE_FEATURES = "candidate_features"
-
-# clicks and exposures of each article of the history, if read
-CLICK_COUNTERS = "click_counters"
-
+CANDIDATE_FEATURES = "candidate_features"  # of each candidate, if any
+CLICK_COUNTERS = "click_counters"  # clicks and exposures of each article of the history, if read
 # in evaluation: row of each impression in its split, and number of its candidates
 IMPRESSION, IMPRESSION_SIZE = "impression", "impression_size"
-
 # masked texts: tokens, lengths of the texts, positions of the hidden tokens, hidden tokens
 TOKENS, LENGTHS, PLACES, TRUTH = "tokens", "lengths", "places", "truth"
-
-# a student's training batch: `Outputs` of each teacher
-TEACHERS = "teachers"
+TEACHERS = "teachers"  # `Outputs` of each teacher, in a student's training

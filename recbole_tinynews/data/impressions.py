@@ -13,9 +13,9 @@ UNLABELLED = -1
 
 
 class CandidateFeatures(NamedTuple):
-    """Features of candidates, by ``names``: float32 ``values [candidates.values, features]``.
+    """Features by ``names``, float32 ``values [candidates.values, features]``; perhaps a context.
 
-    ``context [impressions, size]``, if any, follows the values of each candidate in a batch.
+    ``context [impressions, size]`` follows the values of each candidate in a batch.
     """
 
     names: tuple[str, ...]
@@ -108,10 +108,8 @@ class Impressions(NamedTuple):
 class Clicks(NamedTuple):
     """Training clicks: those of impressions with an unclicked candidate.
 
-    Shapes:
-        impression: ``[clicks]``, row of the click's impression.
-        position: ``[clicks]``, position in ``candidates.values``.
-        without_negatives: number of clicks left out.
+    ``impression``, ``[clicks]``, are rows, ``position``, ``[clicks]``, places in
+    ``candidates.values``; ``without_negatives`` is the number of clicks left out.
     """
 
     impression: NDArray[np.int64]

@@ -106,11 +106,8 @@ class MaskedNews(MaskedTextDataset):
 class MaskedTextDataLoader(TrainDataLoader):
     """One sample is one text, masked differently in each epoch.
 
-    Fields of a batch (concatenated texts, never indexed by row):
-        tokens: ``[tokens of the batch]``, after masking.
-        lengths: ``[batch]``, tokens of each text.
-        places: ``[chosen]``, positions of the tokens to predict.
-        truth: ``[chosen]``, the original tokens there.
+    Texts are concatenated: ``tokens`` after masking; ``lengths``, ``[batch]``; ``places`` and
+    original tokens (``truth``) of the tokens to predict, ``[chosen]``.
     """
 
     def __init__(

@@ -29,10 +29,7 @@ class Masking:
     """BERT's masking (Devlin et al., NAACL 2019, section 3.1).
 
     Ordinary tokens are chosen with probability 0.15; of these 80 % become the mask token, 10 % a
-    random ordinary token, 10 % stay. Special tokens, including unknown words, take no part.
-
-    Raises:
-        ValueError: the tokenizer has no mask token.
+    random ordinary token. Raises ``ValueError`` if the tokenizer has no mask token.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, seed: int) -> None:

@@ -9,10 +9,7 @@ from recbole_tinynews.data.impressions import Impressions
 
 
 def random_bits(seed: int, epoch: int, sample: NDArray, draw: NDArray) -> NDArray[np.uint64]:
-    """Independent 64-bit numbers for each (sample, draw), broadcast against each other.
-
-    Counter-based: SplitMix64's mixing function (Steele, Lea and Flood 2014) over the four numbers.
-    """
+    """64-bit numbers for each broadcast (sample, draw); SplitMix64 (Steele, Lea and Flood 2014)."""
     state = _mix(np.full((), seed, dtype=np.int64).astype(np.uint64))
     for part in (np.asarray(epoch), np.asarray(sample), np.asarray(draw)):
         state = _mix(state ^ part.astype(np.int64).astype(np.uint64))
@@ -28,10 +25,7 @@ def _mix(state: NDArray[np.uint64]) -> NDArray[np.uint64]:
 
 
 class ImpressionNegatives:
-    """Negatives of a click: unclicked candidates of its impression, without replacement.
-
-    If too few, they repeat in the same order: ``a, b`` give ``b, a, b, a`` for four negatives.
-    """
+    """Unclicked candidates of the click's impression, repeated in the same order if too few."""
 
     def __init__(self, impressions: Impressions, count: int, seed: int) -> None:
         self.impressions, self.count, self.seed = impressions, count, seed

@@ -54,14 +54,10 @@ def tokenise(
     cache_dir: Path | None = None,
     prefix: str = "",
 ) -> Ragged:
-    """Token ids of every text, ragged ``[texts, *]``, int32.
+    """Token ids of every text, ragged ``[texts, *]``, int32, with special tokens and ``prefix``.
 
-    At most ``max_length`` each, with [CLS], [SEP] and ``prefix``. Row 0 is padding without tokens;
-    any other empty text has the special tokens.
-
-    Raises:
-        ValueError: the tokenizer is not a fast one, ``max_length`` leaves no room for a word, or
-            ``check_texts`` refuses a text.
+    At most ``max_length`` each. Row 0 is padding without tokens. Raises ``ValueError`` if the
+    tokenizer is not fast, ``max_length`` leaves no room for a word, or a text is refused.
     """
     if not tokenizer.is_fast:
         raise ValueError(
@@ -107,7 +103,6 @@ def _token_arrays(texts: list[str], tokenizer: PreTrainedTokenizerBase, max_leng
     with progress_bar(desc="Tokenise", shown=shown, total=len(texts) - 1, unit=" texts") as bar:
         for start in range(1, len(texts), TEXTS_AT_ONCE):
             chunk = texts[start : start + TEXTS_AT_ONCE]
-            # without character positions, which nobody reads
             rows = [each.ids for each in backend.encode_batch_fast(chunk)]
             parts.append(Ragged.from_rows(rows, np.int32))
             bar.update(len(chunk))

@@ -1,7 +1,4 @@
-"""Wrong titles for title-body matching: of any article, the same category, or the batch.
-
-Draws depend on (seed, epoch, sample) and the batch; equal titles count as one.
-"""
+"""Wrong titles for title-body matching; draws depend on (seed, epoch, sample) and the batch."""
 
 from __future__ import annotations
 
@@ -26,13 +23,8 @@ class WrongTitles(Protocol):
 class OtherTitles:
     """Titles of other articles, uniform among those that differ from the sample's title.
 
-    Sample ``i`` is article ``i``. A sample's titles may repeat, rarely in a large corpus.
-
-    Args:
-        titles: ``[articles]``, equal numbers for equal titles.
-        count: titles per sample.
-        seed: seed of the draws.
-        groups: ``[articles]``; only articles of the sample's group are drawn. ``None``: any.
+    ``titles``, ``[articles]``, have equal numbers if equal; ``groups``, ``[articles]``, limits the
+    draws to the sample's group. Sample ``i`` is article ``i``; its ``count`` titles may repeat.
     """
 
     def __init__(
@@ -44,7 +36,6 @@ class OtherTitles:
     ) -> None:
         self.count, self.seed = count, seed
         groups = np.zeros_like(titles) if groups is None else groups
-        # sorted by group, then title
         self.order = np.lexsort((titles, groups))
         self.group_start, size = _runs(self.order, groups)
         self.own_start, self.own_size = _runs(self.order, groups, titles)

@@ -2,8 +2,7 @@
 
 An event is a candidate of an impression, at its time. For an impression of user u at t, with delay
 d, counters of a window W are the clicks and exposures of an article by other users in
-``[t - d - W, t - d)``. Nothing at or after ``t - d`` changes them, so impressions of one second
-never see each other. Public data sets are samples of a site's users, so counters are too.
+``[t - d - W, t - d)``, so impressions of one second never see each other.
 """
 
 from __future__ import annotations
@@ -40,12 +39,9 @@ def ranks_by_popularity(config: Settings) -> bool:
 
 
 class Counting(NamedTuple):
-    """Windows, delay and source of the counters.
+    """Windows (hours; ``None``: since the beginning), delay (seconds) and source of the counters.
 
-    Attributes:
-        windows: lengths in hours; None: since the beginning of the log.
-        delay: seconds until an event is known.
-        stream: whether validation and test events count as they happen, as in a live service.
+    ``stream``: validation and test events count as they happen, as in a live service.
     """
 
     windows: tuple[float | None, ...] = (3, 24, None)
@@ -72,11 +68,7 @@ class Counting(NamedTuple):
 
 
 def wanted_counters(config: Settings) -> tuple[Counting | None, bool]:
-    """The counters that a stage or its teachers use, if any, and whether of clicks too.
-
-    Raises:
-        ValueError: the teachers use others than the stage.
-    """
+    """Counters of a stage or its teachers, and whether of clicks; ``ValueError`` if they differ."""
     of_both = config, config.for_stage(FINETUNE_TEACHER)
     used = [each for each in of_both if uses_popularity(each)]
     countings = [Counting.of(each) for each in used]
@@ -97,11 +89,9 @@ def popularity_features(
     published: NDArray[np.floating] | None = None,
     cache: tuple[Path, str] | None = None,
 ) -> CandidateFeatures:
-    """Age and counters of every candidate of a log, memory-mapped if there is a cache.
+    """Age and counters of every candidate of a log, and contexts; memory-mapped from a cache.
 
-    With the context of each impression (``context_of``). The first ``training`` impressions are
-    those of training; ``cache`` is a folder and a digest of the log; ``published`` as in
-    ``count_events``.
+    The first ``training`` impressions are those of training; ``cache`` is a folder and a digest.
     """
     counted = log.rows if counting.stream else training
     features = _features(log, counting, counted, published, cache)
@@ -129,10 +119,7 @@ def click_counters(
     width: int,
     cache: tuple[Path, str] | None = None,
 ) -> Ragged:
-    """Clicks and exposures of the newest ``width`` clicks of each history, ``[clicks, 2]`` by row.
-
-    Over the whole log up to the impression less the delay; other arguments as above.
-    """
+    """Counters ``[clicks, 2]`` of each history's newest ``width`` clicks, over the log so far."""
     clicks = log.history.last(width)
     unlabelled = np.full(len(clicks.values), UNLABELLED, np.int8)
     both = concatenate([log, log._replace(candidates=clicks, labels=unlabelled)])
@@ -190,7 +177,7 @@ def count_events(
         counted: number of leading impressions that are events; None: all.
         published: ``[articles]``, UTC seconds by news id. Where NaN, and by default, age counts
             from the first exposure, anyone's and without the delay.
-        out: zeros to fill, ``[candidates, features]``, for instance a memory-mapped file.
+        out: zeros to fill, ``[candidates, features]``.
         block: candidates to process at once.
     """
     articles = log.candidates.values
@@ -251,16 +238,11 @@ def window_counts(
     known: NDArray[np.int64],
     windows: tuple[float | None, ...],
 ) -> NDArray[np.integer]:
-    """Clicks, then exposures of a group in each window, ``[2 * windows, queries]``.
+    """Clicks, then exposures of a group in each window, ``[2 * windows, queries]``; live too.
 
-    Used offline and live.
-
-    Shapes:
-        keys: ``[events]``, ascending: ``begin`` of the event's group plus its time, from 0.
-        running: ``[2, 1 + events]``, sums of clicks and exposures in this order.
-        begin: ``[queries]``, key of time 0 in the group.
-        known: ``[queries]``, windows end before this time.
-        windows: hours; None: since time 0.
+    ``keys``, ``[events]``, ascend: ``begin`` of the event's group plus its time, from 0;
+    ``running``, ``[2, 1 + events]``, sums clicks and exposures. ``begin``, ``[queries]``, is time 0
+    of the group; windows end before ``known``, ``[queries]``.
     """
     until = running.take(_places(keys, begin + np.maximum(known, 0)), axis=1)
     counts = np.empty((2, len(windows), len(known)), running.dtype)
@@ -284,11 +266,7 @@ def _places(keys: NDArray[np.int64], queries: NDArray[np.int64]) -> NDArray[np.i
 
 
 def context_of(features: NDArray[np.float32], sizes: NDArray[np.integer]) -> NDArray[np.float32]:
-    """What an impression's candidates have in common, ``[impressions, features + 1]``.
-
-    The means of log(1 + feature) over its candidates, and the log of their number. ``features`` are
-    those of whole impressions, ``[sum of sizes, features]``.
-    """
+    """Means of log(1 + feature), and log of their number, ``[impressions, features + 1]``."""
     sizes = np.asarray(sizes)
     context = np.zeros((len(sizes), features.shape[1] + 1), np.float32)
     some = np.flatnonzero(sizes)
@@ -320,13 +298,7 @@ def refuse_without_times(impressions: Impressions, split: str) -> None:
 
 
 class _Sorted(NamedTuple):
-    """Events of groups by time, ``[events]`` each.
-
-    Attributes:
-        order: places of the events.
-        keys: ``begin`` plus time.
-        begin: key of time 0 in the event's group.
-    """
+    """Events by group and time: places, keys (``begin`` plus time), keys of the group's time 0."""
 
     order: NDArray[np.int64]
     keys: NDArray[np.int64]
@@ -341,10 +313,7 @@ class _Sorted(NamedTuple):
     def counts(
         self, events: Sequence[NDArray[np.bool_]], counting: Counting
     ) -> NDArray[np.integer]:
-        """Clicks, then exposures of an event's group in each window, ``[2 * windows, events]``.
-
-        ``events``: which ones are clicks and exposures, by place.
-        """
+        """As ``window_counts`` at each event; ``events``: which are clicks and exposures."""
         running = np.zeros((2, len(self.order) + 1), np.int32)
         for each, sums in zip(events, running, strict=True):
             np.cumsum(each[self.order], out=sums[1:])
@@ -379,10 +348,7 @@ def _first(group: NDArray[np.int64], time: NDArray[np.int64]) -> NDArray[np.int6
 
 
 def _ordered(keys: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Stable argsort of non-negative keys, and the sorted keys.
-
-    About eight times as fast as ``np.argsort`` if keys and places fit in 63 bits.
-    """
+    """Stable argsort of keys >= 0, and the sorted keys; packed in 63 bits, eight times as fast."""
     if (keys[1:] >= keys[:-1]).all():
         return np.arange(len(keys)), keys
     bits = len(keys).bit_length()

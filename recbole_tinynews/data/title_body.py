@@ -41,8 +41,8 @@ HARD_POOL = 4  # titles drawn per title that `negative_titles: hard` keeps
 class TitleBodyDataset:
     """Articles as impressions: the history is one body, the candidates are titles.
 
-    Text ids: 0 is padding, ``1 .. articles`` titles, ``articles + 1 .. 2 articles`` bodies, all in
-    one token table. Titles with equal tokens share the first one's id.
+    Ids in one table: 0 is padding, ``1 .. articles`` titles, ``articles + 1 .. 2 articles`` bodies.
+    Titles with equal tokens share the first one's id.
     """
 
     settings: ClassVar[tuple[str, ...]] = (
@@ -150,14 +150,12 @@ class TitleBodyDataset:
 class TitleBodyDataLoader(TrainDataLoader):
     """One sample is one article: its body, its title and titles of other articles.
 
-    Titles of held-out articles are never negatives: a model trained to reject them would rank them
-    lower in the validation.
+    Held-out titles are never negatives: training would lower their ranks in the validation.
 
     Fields of a batch:
         history: ``[batch, 1]``, text id of the body.
-        candidates: ``[batch, 1 + negatives]``, text ids of titles, the body's own **first**; under
-            ``negative_titles: in_batch`` as many as a full batch, under ``hard`` with ``HARD_POOL``
-            times the negatives, of which the trainer keeps the hardest.
+        candidates: ``[batch, 1 + negatives]``, titles, its own **first**; a full batch under
+            ``negative_titles: in_batch``, ``HARD_POOL`` times the negatives under ``hard``.
         label: ``[batch]``, index of the own title: 0.
     """
 

@@ -31,10 +31,8 @@ class TaskNews(Protocol):
 class TrainingData(Protocol):
     """Impressions, articles or masked texts; a model's ``reads`` names the class.
 
-    Attributes:
-        settings: names of the settings that, with the tokenizer, decide what is read.
-        content: digest of what is read, whatever the files' path.
-        cache_dir: folder of cached arrays; ``None``: no cache.
+    ``settings`` (names) and the tokenizer decide what is read, ``content`` is its digest, and
+    ``cache_dir`` the folder of cached arrays (``None``: no cache).
     """
 
     settings: ClassVar[tuple[str, ...]]

@@ -14,11 +14,9 @@ from recbole_tinynews.files.lines import read_lines
 
 
 def vectors_of(words: Sequence[str], file: Path, dim: int) -> Arrays:
-    """Ascending ``rows`` of the words found, and their ``vectors [found, dim]``, float32.
+    """Ascending ``rows`` of the words found, and ``vectors [found, dim]``, float32.
 
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: a vector has another size or is not numeric, or no word is found.
+    Raises ``FileNotFoundError``, or ``ValueError`` for vectors that do not fit or match no word.
     """
     found = np.zeros((len(words), dim), dtype=np.float32)
     missing = {word: row for row, word in enumerate(words)}
@@ -45,12 +43,7 @@ def vectors_of(words: Sequence[str], file: Path, dim: int) -> Arrays:
 
 
 def size_of_vectors(file: Path) -> int:
-    """Size of a file's vectors, from its first lines.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: the first line is no vector.
-    """
+    """Size of a file's vectors; ``FileNotFoundError``, or ``ValueError`` if it has none."""
     for number, line in enumerate(islice(read_lines(file), 2), start=1):
         numbers = line.rstrip().split(" ")[1:]
         if number == 1 and _is_header(numbers):

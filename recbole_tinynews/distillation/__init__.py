@@ -1,3 +1,1 @@
 """Distillation: losses between a student and its teachers, and teachers that label batches."""
-
-from __future__ import annotations

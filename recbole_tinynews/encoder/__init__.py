@@ -1,3 +1,1 @@
 """Encoders of news and users: language models or words, packing, frozen states, pooling."""
-
-from __future__ import annotations

@@ -1,3 +1,1 @@
 """News recommenders that a user can name, and the models of stages."""
-
-from __future__ import annotations

@@ -1,7 +1,4 @@
-"""AlignedNewsRec: a small recommender that is first aligned with its teachers' vector space.
-
-Our own system; docs/method.md, section 12, has its equations and docs/results.md its evidence.
-"""
+"""AlignedNewsRec, our own system (docs/method.md, section 12; evidence in docs/results.md)."""
 
 from __future__ import annotations
 
@@ -29,9 +26,8 @@ from recbole_tinynews.settings.protocol import Settings
 class AlignedNewsRec(Student):
     """A student on clicks that starts with its finetuned teachers' user encoder.
 
-    Pretrained heads (``head_init``) share the language model's space, so it imitates the direction
-    of the teachers' mean vector without projections: ``NewsAligner`` on all articles first, then
-    this on clicks, with soft labels over (nearly) whole impressions.
+    Pretrained heads (``head_init``) share the language model's space, so no projections are needed:
+    ``NewsAligner`` on all articles first, then soft labels over (nearly) whole impressions.
 
     ``matryoshka_layers`` and ``matryoshka_dims`` train further, smaller sizes: the losses are sums
     over all of them. The first entries of a vector then are its teachers' first principal axes.

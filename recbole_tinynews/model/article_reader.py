@@ -53,8 +53,8 @@ class ArticleReader(ImpressionRecommender):
 
     Attributes:
         needs_language_model: whether word vectors cannot replace its language model.
-        pretrains_itself: whether earlier stages train the layers that it finetunes; these stages
-            keep as many layers unless ``teacher_num_hidden_layers`` is set.
+        pretrains_itself: whether earlier stages train the layers that it finetunes, and keep as
+            many unless ``teacher_num_hidden_layers`` is set.
         plm_source: folder of its language model; empty for word vectors.
     """
 

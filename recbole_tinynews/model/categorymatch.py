@@ -15,10 +15,7 @@ from recbole_tinynews.settings.protocol import Settings
 
 
 class CategoryMatch(ImpressionRecommender):
-    """Weighted shares of the newest clicks in the candidate's category and subcategory.
-
-    Unknown categories match nothing, but count in the denominator; without clicks all scores are 0.
-    """
+    """Weighted shares of clicks in the candidate's category and subcategory; unknown: no match."""
 
     def __init__(self, config: Settings, dataset: Any) -> None:
         super().__init__(config, dataset)

@@ -1,8 +1,4 @@
-"""CenNewsRec: attention over all clicks beside a GRU over the newest.
-
-Qi et al., "Privacy-Preserving News Recommendation Model Learning", Findings of EMNLP 2020: its
-model, trained without federated learning.
-"""
+"""CenNewsRec (Qi et al., Findings of EMNLP 2020): all clicks beside a GRU over the newest."""
 
 from __future__ import annotations
 

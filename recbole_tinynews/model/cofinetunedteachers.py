@@ -1,8 +1,4 @@
-"""Several teachers finetuned together, so that their outputs lie in one space.
-
-Wu et al., "One Teacher is Enough? Pre-trained Language Model Distillation from Multiple Teachers",
-Findings of ACL 2021 (MT-BERT).
-"""
+"""Teachers finetuned together, with outputs in one space (MT-BERT, Findings of ACL 2021)."""
 
 from __future__ import annotations
 
@@ -21,13 +17,12 @@ from recbole_tinynews.settings.protocol import Settings
 class CoFinetunedTeachers(PLMNR):
     """PLM-NRs with shared pooling, dense layer and user encoder; the loss sums their ``L_FT``.
 
-    MT-BERT's co-finetuning, transferred to news (our definition). The model itself is the first
-    teacher, starts from the last post-trained copy, and is evaluated; ``others`` are the rest.
+    MT-BERT's co-finetuning, transferred to news (our definition). The model is the first teacher,
+    starts from the last post-trained copy, and is evaluated; ``others`` are the rest.
     """
 
     news_encoder: NewsEncoder
     needs_language_model = True
-    # otherwise read by students only
     also_reads: ClassVar[frozenset[str]] = frozenset(("num_teachers",))
 
     def __init__(self, config: Settings, dataset: Any) -> None:

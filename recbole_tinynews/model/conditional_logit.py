@@ -15,19 +15,12 @@ def fit_conditional_logit(
     offsets: NDArray[np.int64],
     penalty: float = 1e-4,
 ) -> NDArray[np.float64]:
-    """Weights that maximise the likelihood of the clicks, ``[features]``.
+    """Weights that maximise the likelihood of the clicks, ``[features]``, by L-BFGS.
 
-    Each impression's target is spread evenly over its clicks; impressions without both a clicked
-    and an unclicked candidate are skipped. The loss is the mean over impressions plus ``penalty``
-    times the squared norm of the weights, minimised by L-BFGS.
-
-    Shapes:
-        features: ``[candidates, features]``; standardise them, since all are penalised alike.
-        labels: ``[candidates]``, 1 where clicked.
-        offsets: ``[impressions + 1]``, bounds of the impressions among the candidates.
-
-    Raises:
-        ValueError: no impression has both a clicked and an unclicked candidate.
+    The loss is the mean over impressions plus ``penalty`` times the squared norm of the weights.
+    An impression's target is spread over its clicks; ``ValueError`` if none has clicks and others.
+    ``features`` are ``[candidates, features]``, to be standardised; ``labels`` ``[candidates]``, 1
+    where clicked; ``offsets`` ``[impressions + 1]``, bounds of the impressions.
     """
     clicked = (labels == 1).astype(np.float64)
     every = Ragged(clicked, offsets)

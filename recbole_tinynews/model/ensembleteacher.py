@@ -1,7 +1,4 @@
-"""An ensemble of finetuned teachers: the mean of their scores, before any distillation.
-
-A baseline of "Tiny-NewsRec", EMNLP 2022. How it averages is our definition.
-"""
+"""An ensemble of finetuned teachers, a baseline of Tiny-NewsRec (EMNLP 2022)."""
 
 from __future__ import annotations
 
@@ -100,8 +97,8 @@ class UserEncoders(nn.Module):
 class EnsembleTeacher(NewsRecommender):
     """Mean of the raw scores of finetuned teachers (our definition); nothing is trained.
 
-    Vectors are concatenated and the user's divided by the number of teachers, so that the dot
-    product is the mean score. Size and encoding time are those of all teachers together.
+    Vectors are concatenated and the user's divided by the number of teachers. Size and encoding
+    time are those of all teachers together.
     """
 
     trainer_class = "EnsembleTeacherTrainer"

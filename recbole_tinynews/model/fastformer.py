@@ -1,7 +1,4 @@
-"""Fastformer: attention among clicks in linear time.
-
-Wu et al., "Fastformer: Additive Attention Can Be All You Need", 2021.
-"""
+"""Fastformer (Wu et al., 2021): attention among clicks in linear time."""
 
 from __future__ import annotations
 

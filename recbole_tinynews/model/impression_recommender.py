@@ -17,14 +17,8 @@ class ImpressionRecommender(AbstractRecommender):
     """Scores the candidates of an impression for the user who saw it.
 
     Direct subclasses are untrained, with settings from ``properties/impressions.yaml`` and their
-    own yaml. Those that encode texts derive from ``NewsRecommender``.
-
-    Args:
-        config: the settings.
-        dataset: the training impressions, and category, subcategory and text by news id.
-
-    Attributes:
-        trainer_class: a class, or the name of one in ``recbole_tinynews.trainer``.
+    own yaml; ``trainer_class`` may be the name of one in ``recbole_tinynews.trainer``. Those that
+    encode texts derive from ``NewsRecommender``.
     """
 
     trainer_class: ClassVar[str | builtins.type] = "UntrainedTrainer"

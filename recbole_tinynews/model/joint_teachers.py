@@ -30,11 +30,10 @@ class JointTeacher(NewsRecommender):
 
 
 class JointTeachers(nn.Module):
-    """One or more teachers with the pooling, dense layer and user encoder of their student.
+    """Teachers with their student's pooling, dense layer and user encoder (NewsBERT, NewsBERT-MT).
 
-    NewsBERT (Wu et al., Findings of EMNLP 2021); several are NewsBERT-MT. Only the student is saved
-    and served. ``mapping`` pairs layers (``layer_pairs``); ``beta`` is the weight of the teachers'
-    gradients (``add_momentum``), 0: no momentum.
+    Only the student is saved and served. ``mapping`` pairs layers (``layer_pairs``); ``beta``
+    weights the teachers' gradients (``add_momentum``), 0: no momentum.
     """
 
     def __init__(

@@ -1,8 +1,4 @@
-"""LateFusion: a user is the mean of the clicked articles, without a user encoder.
-
-Iana, Glavaš, Paulheim, "Simplifying Content-Based Neural News Recommendation: On User Modeling and
-Training Objectives", SIGIR 2023.
-"""
+"""LateFusion (Iana, Glavaš, Paulheim, SIGIR 2023): a user is the mean of the clicked articles."""
 
 from __future__ import annotations
 
@@ -14,10 +10,7 @@ from recbole_tinynews.settings.protocol import Settings
 
 
 class LateFusion(PLMNR):
-    """``y = 1/n sum_i r_i . r_c``: the mean of each click's score for the candidate.
-
-    News are encoded as in ``NRMS``; a learned vector is a user without clicks (our definition).
-    """
+    """``y = 1/n sum_i r_i . r_c``, news as in ``NRMS``; a learned vector without clicks (ours)."""
 
     def make_user_encoder(self, config: Settings) -> nn.Module:
         """The mean of the clicks."""

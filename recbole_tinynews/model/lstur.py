@@ -1,7 +1,4 @@
-"""LSTUR: long-term interests by user id, short-term ones by a GRU.
-
-An et al., "Neural News Recommendation with Long- and Short-term User Representations", ACL 2019.
-"""
+"""LSTUR (An et al., ACL 2019): long-term interests by user id, short-term ones by a GRU."""
 
 from __future__ import annotations
 
@@ -18,11 +15,10 @@ from recbole_tinynews.settings.protocol import Settings
 
 
 class LSTUR(PLMNR):
-    """A GRU over the clicks, combined with a vector of the user's id.
+    """A GRU over the clicks, combined with a vector of the user's id (``LongShortTermUser``).
 
     ``e = [e_t, e_v, e_sv]`` (section 3.1): the title by CNN and attention, as in NAML, beside
-    vectors of topic and subtopic. ``LongShortTermUser`` has section 3.2. ``news_dim`` sets the size
-    of ``e_t``.
+    vectors of topic and subtopic. ``news_dim`` sets the size of ``e_t``.
     """
 
     reads_user_ids = True

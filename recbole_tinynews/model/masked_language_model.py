@@ -1,7 +1,6 @@
-"""Masked-language-model training of a news encoder's language model, before it sees any clicks.
+"""Masked-language-model training of a news encoder's language model, before any clicks.
 
-Devlin et al., "BERT", NAACL 2019; DAPT and TAPT: Gururangan et al., "Don't Stop Pretraining", ACL
-2020. Values are those of the reference code's further pre-training (docs/method.md).
+BERT (Devlin et al., NAACL 2019); DAPT and TAPT (Gururangan et al., ACL 2020); docs/method.md.
 """
 
 from __future__ import annotations
@@ -43,8 +42,8 @@ class Guess(NamedTuple):
 class MaskedLanguageModel(NewsRecommender):
     """Cross entropy of the masked tokens of the corpus's bodies (DAPT; our definition).
 
-    The head's decoder is tied to the word embeddings and frozen with them. Only the language model
-    is handed on: pooling and dense layer don't train, and the head is dropped.
+    The head's decoder is tied to the word embeddings and frozen with them, and dropped at the end;
+    pooling and dense layer don't train.
     """
 
     trainer_class = "MaskedLanguageModelTrainer"

@@ -1,7 +1,4 @@
-"""MINER: several interests per user, each matched with each candidate.
-
-Li et al., "MINER: Multi-Interest Matching Network for News Recommendation", Findings of ACL 2022.
-"""
+"""MINER (Li et al., Findings of ACL 2022): several interests per user for each candidate."""
 
 from __future__ import annotations
 
@@ -23,10 +20,9 @@ from recbole_tinynews.settings.protocol import Settings
 
 
 class MINER(PLMNR):
-    """Poly attention with category-aware weights, and a loss that keeps interests apart.
+    """Category-aware poly attention (``MultiInterestUser``), and a loss that parts interests.
 
-    ``MultiInterestUser`` has the equations. Section 3.5: ``L = L_rec + beta L_D``; ``L_D`` is the
-    mean ``disagreement`` over candidates.
+    Section 3.5: ``L = L_rec + beta L_D``; ``L_D`` is the mean ``disagreement`` over candidates.
     """
 
     two_towers = False

@@ -1,8 +1,4 @@
-"""MT-BERT on news: several teachers finetuned together, and a student that learns from all.
-
-Wu et al., "One Teacher is Enough? Pre-trained Language Model Distillation from Multiple Teachers",
-Findings of ACL 2021.
-"""
+"""MT-BERT (Wu et al., Findings of ACL 2021) on news: teachers finetuned together."""
 
 from __future__ import annotations
 
@@ -12,11 +8,9 @@ from recbole_tinynews.settings.protocol import Settings
 
 
 class MTBERT(InnerStateStudent):
-    """``sum_i [mean(CE(y_i/T, y_s/T) / (1 + CE(y_i, y))) + MSE(H_s, W_i H_ti)] + CE(y_s, y)``.
+    """A student of ``CoFinetunedTeachers``, with their pooling, dense layer and user encoder.
 
-    MT-BERT's multi-teacher hidden and distillation losses, after a public re-implementation. The
-    student starts with the pooling, dense layer and user encoder of its ``CoFinetunedTeachers``.
-    Our definition: that start, the layer pairs of ``TinyBERT``, and one ``W`` per teacher and pair.
+    ``MTBERTDistillation`` has the loss. Our definition: that start, and ``TinyBERT``'s layer pairs.
     """
 
     weights = MTBERTWeights

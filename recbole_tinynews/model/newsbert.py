@@ -1,8 +1,4 @@
-"""NewsBERT: a teacher and a small student, trained jointly on clicks and on each other.
-
-Wu et al., "NewsBERT: Distilling Pre-trained Language Model for Intelligent News Application",
-Findings of EMNLP 2021.
-"""
+"""NewsBERT (Wu et al., Findings of EMNLP 2021): teacher and small student, trained jointly."""
 
 from __future__ import annotations
 
@@ -24,10 +20,7 @@ class NewsBERT(InnerStateStudent):
 
     Our definition: the factor ``T ** 2``; layer pairs for teachers of any depth, and which of their
     layers lend momentum; a shared user encoder that learns from both losses; hidden states and
-    pooled vectors count each distinct article of a batch once. Terms of frozen layers alone are
-    skipped.
-
-    The trainer holds and trains the teacher; only the student is saved, counted and served.
+    pooled vectors count each distinct article of a batch once. The trainer holds the teacher.
     """
 
     trainer_class = "JointTrainer"

@@ -1,8 +1,4 @@
-"""NewsBERT-MT: NewsBERT with several teachers, as in the Tiny-NewsRec paper's comparison.
-
-Yu et al., "Tiny-NewsRec: Effective and Efficient PLM-based News Recommendation", EMNLP 2022, which
-publishes no formula of it.
-"""
+"""NewsBERT-MT: NewsBERT with several teachers (Tiny-NewsRec, EMNLP 2022; without a formula)."""
 
 from __future__ import annotations
 
@@ -13,9 +9,9 @@ from recbole_tinynews.settings.protocol import Settings
 class NewsBERTMT(NewsBERT):
     """The last copies of the post-trained teacher train together with one student.
 
-    Our definition: the student's losses are averaged over the teachers, each teacher's language
-    model learns from its own ``L^t``, momentum takes the mean of their gradients, and all share
-    pooling, dense layer and user encoder, which start from the last copy.
+    Our definition: the student's losses are averaged over the teachers, which each learn from their
+    own ``L^t``; momentum takes the mean of their gradients; all share pooling, dense layer and user
+    encoder, which start from the last copy.
     """
 
     @staticmethod

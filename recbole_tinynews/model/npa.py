@@ -1,7 +1,4 @@
-"""NPA: word and click attention personalised by the user's id.
-
-Wu et al., "NPA: Neural News Recommendation with Personalized Attention", KDD 2019.
-"""
+"""NPA (Wu et al., KDD 2019): word and click attention personalised by the user's id."""
 
 from __future__ import annotations
 
@@ -25,12 +22,10 @@ HEADS = {"head_init": "random", "news_pooling": "mean", "mask_padding_in_news_po
 
 
 class NPA(PLMNR):
-    """CNN over words; attention over words and clicks, with queries from the user's id.
+    """Attention over words and clicks, with queries from the user's id (``PersonalisedAttention``).
 
-    ``PersonalisedAttention`` has the equations. An article's vector depends on its reader, so the
-    news encoder returns words in context (``PaddedWords``; with ``news_encoder: plm`` tokens,
-    ``TokenEncoder``), and ``match`` attends to them. The evaluation table is larger by the number
-    of words in a title.
+    An article's vector depends on its reader, so the news encoder returns words in context
+    (``PaddedWords``, ``TokenEncoder``), and ``match`` attends to them; tables are larger.
     """
 
     two_towers = False

@@ -1,7 +1,4 @@
-"""NRMS: self-attention among the words of a title, and among the clicks of a user.
-
-Wu et al., "Neural News Recommendation with Multi-Head Self-Attention", EMNLP 2019.
-"""
+"""NRMS (Wu et al., EMNLP 2019): self-attention among words, and among clicks."""
 
 from __future__ import annotations
 
@@ -20,8 +17,7 @@ class NRMS(PLMNR):
     """Multi-head self-attention and additive attention, over words and then over clicks.
 
     ``h_i = [h_i1; ...; h_iK]`` with ``h_ik = V_k sum_j softmax_j(e_i Q_k e_j) e_j``, and
-    ``r = sum_i softmax_i(q . tanh(V h_i + v)) h_i``: for a title ``e`` are word vectors, for a user
-    the vectors ``r`` of titles. With ``news_encoder: plm`` a language model encodes the titles.
+    ``r = sum_i softmax_i(q . tanh(V h_i + v)) h_i``, for ``e`` of words, and then of titles.
     """
 
     @classmethod

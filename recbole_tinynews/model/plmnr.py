@@ -1,7 +1,4 @@
-"""PLM-NR: a language model as news encoder, trained on clicks.
-
-Wu et al., "Empowering News Recommendation with Pre-trained Language Models", SIGIR 2021.
-"""
+"""PLM-NR (Wu et al., SIGIR 2021): a language model as news encoder, trained on clicks."""
 
 from __future__ import annotations
 
@@ -22,10 +19,7 @@ class PLMNRLoss(NamedTuple):
 
 
 class PLMNR(NewsRecommender):
-    """Cross entropy of the clicked article among 1 + ``negatives`` candidates of its impression.
-
-    ``L_FT`` of Tiny-NewsRec (EMNLP 2022), where PLM-NR is teacher, baseline and start.
-    """
+    """Cross entropy of the click among 1 + ``negatives`` candidates (Tiny-NewsRec's ``L_FT``)."""
 
     def losses(self, outputs: Outputs, interaction: Interaction) -> tuple[Tensor, ...]:
         """Mean cross entropy over the batch."""

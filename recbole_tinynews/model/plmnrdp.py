@@ -1,7 +1,4 @@
-"""PLM-NR after domain-specific post-training by title-body matching.
-
-Yu et al., "Tiny-NewsRec", EMNLP 2022, section 3; the strongest of its single-teacher baselines.
-"""
+"""PLM-NR after domain-specific post-training by title-body matching (Tiny-NewsRec, section 3)."""
 
 from __future__ import annotations
 

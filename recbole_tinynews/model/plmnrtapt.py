@@ -1,7 +1,4 @@
-"""PLM-NR after task-adaptive pretraining of its language model.
-
-Gururangan et al., "Don't Stop Pretraining", ACL 2020; a baseline of Tiny-NewsRec (EMNLP 2022).
-"""
+"""PLM-NR after task-adaptive pretraining (Gururangan et al., ACL 2020)."""
 
 from __future__ import annotations
 
@@ -9,9 +6,6 @@ from recbole_tinynews.model.plmnr import PLMNR
 
 
 class PLMNRTAPT(PLMNR):
-    """``PLMNRDAPT`` on the data set's own titles and abstracts, with more epochs (TAPT).
-
-    The poster gives no details: the recipe is our definition.
-    """
+    """``PLMNRDAPT`` on the data set's own texts, with more epochs (TAPT; our definition)."""
 
     pretrains_itself = True

@@ -1,8 +1,4 @@
-"""PP-Rec: a user's interests and the popularity of news at the moment.
-
-Qi et al., "PP-Rec: News Recommendation with Personalized User Interest and Time-aware News
-Popularity", ACL 2021.
-"""
+"""PP-Rec (Qi et al., ACL 2021): a user's interests and the popularity of news at the moment."""
 
 from __future__ import annotations
 
@@ -30,10 +26,8 @@ class PPRec(PLMNR):
 
     Sections 3.5 and 3.6: ``s = (1 - eta) s_m + eta s_p``, ``eta = sigmoid(dense(u))``, and the BPR
     loss ``-log sigmoid(s_click - s_negative)``, the mean over pairs. ``PopularityAwareUser`` has
-    section 3.4. Without counters it ranks by ``s_m``.
-
-    Deviations from the paper: no entities; one news encoder for interest and popularity; click
-    rates are causal counters of other users, smoothed (docs/method.md, section 13), those of
+    section 3.4. Without counters it ranks by ``s_m``. Deviations: no entities; one news encoder;
+    click rates are causal counters of other users, smoothed (docs/method.md, section 13), those of
     clicked articles over the log up to the impression, since data sets lack the times of clicks.
     """
 

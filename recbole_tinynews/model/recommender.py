@@ -54,10 +54,9 @@ class NewsRecommender(ArticleReader):
         reads_for_users: whether an article's vector depends on its reader.
         ranks_news: whether it ranks news, and is evaluated.
         ranks_given_articles: whether a loaded artifact ranks articles outside its data set.
-        makes_teachers: whether ``make_teachers`` returns teachers that train jointly with it;
-            otherwise its teachers are frozen.
-        adds_time: whether scores include the term of ``popularity``; not with ``offset``, unless
-            set, to rank with the frozen term that it was trained beside.
+        makes_teachers: whether ``make_teachers`` returns teachers that train jointly with it.
+        adds_time: whether scores include the term of ``popularity``; not with ``offset`` by
+            default: set it to rank with the frozen term.
     """
 
     trainer_class = "NewsTrainer"
@@ -80,8 +79,6 @@ class NewsRecommender(ArticleReader):
         self.user_encoder = self.make_user_encoder(config)
         self.time = self.make_time_score(config)
         self.adds_time = self.time is not None and ranks_by_popularity(config)
-
-    # ------------------------------------------------------------------------------- its parts
 
     def make_user_encoder(self, config: Settings) -> nn.Module:
         """``(history vectors [batch, history, dim], clicked [batch, history]) -> [batch, dim]``."""
@@ -144,8 +141,6 @@ class NewsRecommender(ArticleReader):
         served = [p for part in parts for n, p in part.named_parameters() if not is_adapter(n)]
         return sum(p.numel() for p in served)
 
-    # ------------------------------------------------------------------------ vectors and scores
-
     def encode_news(self, news_ids: Tensor) -> Tensor:
         """News vectors, ``[*news_ids.shape, news_dim]``; zeros for padding."""
         return self.news_encoder(news_ids)
@@ -157,8 +152,7 @@ class NewsRecommender(ArticleReader):
     def encode(self, interaction: Interaction, taps: Taps = NO_TAPS) -> Encoded:
         """Vectors of a training batch's articles, with the inner states of the same pass."""
         about = self._about(interaction)
-        # one call, so that an article in both history and candidates is encoded once
-        ids, states = torch.cat([about.history, about.candidates], dim=1), None
+        ids, states = torch.cat([about.history, about.candidates], dim=1), None  # each article once
         with self._following(interaction):
             if any(taps):  # encode all articles: vectors of earlier steps have no states
                 with self.news_encoder.tapped(taps) as tap:
@@ -189,9 +183,8 @@ class NewsRecommender(ArticleReader):
     def counted_by(self) -> Mapping[str, str]:
         """The unit that each loss is averaged over, by loss name; ``samples`` by default.
 
-        Others: ``articles`` of histories and candidates with repeats; distinct ``texts``, their
-        ``tokens``, and ``pairs`` of tokens of one text. Several processes weight their means by
-        these counts.
+        Several processes weight their means by it: ``articles`` of histories and candidates with
+        repeats; distinct ``texts``, their ``tokens``, or ``pairs`` of tokens of one text.
         """
         return {}
 
@@ -216,13 +209,9 @@ class NewsRecommender(ArticleReader):
     ) -> Tensor:
         """Text scores plus any other term: with ``popularity``, text + time.
 
-        The only place to add a term: training, teachers and ``predict`` all use it.
-
-        Shapes:
-            text: as ``about.candidates``: ``[batch, candidates]`` in training and for teachers,
-                ``[sum of impression_size]`` in ``predict``; returned too.
-            user: ``[batch, dim]``; in ``predict`` one for each candidate.
-            news: vectors of the candidates, ``[*text.shape, dim]``.
+        The only place to add a term: training, teachers and ``predict`` all use it. ``text`` is
+        ``[batch, candidates]``, in ``predict`` ``[sum of impression_size]``; ``user`` is ``[batch,
+        dim]``, in ``predict`` one for each candidate; ``news`` is ``[*text.shape, dim]``.
         """
         if not self.adds_time or about is None or about.counters is None:
             return text
@@ -258,8 +247,6 @@ class NewsRecommender(ArticleReader):
             text, candidates = outputs.scores[there], outputs.candidates[there]
             users = outputs.user.repeat_interleave(sizes, 0)
         return self.total_scores(text, about, users, candidates)
-
-    # --------------------------------------------------------------------------------- losses
 
     def calculate_loss(self, interaction: Interaction) -> tuple[Tensor, ...]:
         """Score a training batch once, and compute all losses from it."""

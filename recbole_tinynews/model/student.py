@@ -25,10 +25,8 @@ class Student(NewsRecommender):
     The trainer puts the teachers' outputs into the batch; the student holds no teacher. A subclass
     implements ``make_distillation``. All are PLM-NRs unless ``composed`` of others.
 
-    Attributes:
-        weights: a NamedTuple class with the names of its losses.
-        teacher_stage: stage that makes its teachers.
-        has_parts: whether the settings ``student`` and ``teacher`` select other recommenders.
+    ``weights`` is a NamedTuple class with the names of its losses, ``teacher_stage`` the stage
+    that makes its teachers, ``has_parts`` whether ``student`` and ``teacher`` are settings.
     """
 
     trainer_class = "DistillationTrainer"
@@ -71,10 +69,7 @@ class Student(NewsRecommender):
         return config["num_teachers"]
 
     def make_distillation(self, config: Settings) -> nn.Module:
-        """The losses: a module with ``student_taps`` and ``teacher_taps``.
-
-        It maps ``Outputs`` of student and teachers and the label to a NamedTuple of weighted terms.
-        """
+        """Maps ``Outputs`` and label to a NamedTuple; has ``student_taps`` and ``teacher_taps``."""
         raise NotImplementedError(
             f"{type(self).__name__} must implement make_distillation(config)."
         )
@@ -83,10 +78,7 @@ class Student(NewsRecommender):
         """Hook before training, for losses that start from vectors of student and teachers."""
 
     def teacher_weighting(self, config: Settings) -> TeacherWeighting:
-        """The function that weights the teachers of each sample; override it for your own.
-
-        ``(scores [batch, teachers, candidates], label [batch]) -> [batch, teachers]``.
-        """
+        """Maps scores ``[batch, teachers, candidates]`` and label to ``[batch, teachers]``."""
         return WEIGHTINGS[config["teacher_weighting"]]
 
     @property

@@ -1,7 +1,4 @@
-"""TANR: a news encoder that also predicts each article's topic.
-
-Wu et al., "Neural News Recommendation with Topic-Aware News Representation", ACL 2019.
-"""
+"""TANR (Wu et al., ACL 2019): a news encoder that also predicts each article's topic."""
 
 from __future__ import annotations
 
@@ -23,14 +20,12 @@ from recbole_tinynews.settings.protocol import Settings
 class TANR(PLMNR):
     """Attention over words and over clicks, and topic classification as an auxiliary task.
 
-    Section 2.1: CNN and attention over the words of a title (as in NAML). Section 2.2: attention
-    pooling of the clicked articles. Section 2.4::
+    Words and clicks (sections 2.1 and 2.2) as in NAML, of titles alone. Section 2.4::
 
         t = softmax(W_t r + b_t)      L_topic = -mean log t[category]
         L = L_rec + lambda L_topic
 
-    The mean is over articles of histories and candidates with a known category. Ranking reads
-    titles alone.
+    The mean is over articles of histories and candidates with a known category.
     """
 
     def __init__(self, config: Settings, dataset: Any) -> None:

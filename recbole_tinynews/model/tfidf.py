@@ -18,8 +18,7 @@ from recbole_tinynews.settings.protocol import Settings
 class TfIdf(ImpressionRecommender):
     """The highest TF-IDF cosine between the candidate's title and a clicked one; 0 without clicks.
 
-    scikit-learn's ``TfidfVectorizer`` with its defaults, fitted on the titles of the training
-    impressions' candidates and newest clicks. ``news_text: title_abstract`` adds the abstract.
+    Fitted with scikit-learn's defaults on the titles of the training impressions.
     """
 
     def __init__(self, config: Settings, dataset: Any) -> None:

@@ -65,9 +65,9 @@ class TimeFeatures(nn.Module):
 class TimeScore(nn.Module):
     """A term of a score, ``text + time``: linear in ``TimeFeatures``, plus one hidden layer.
 
-    Text scores get one common weight, so that an index, or ranking without counters, keeps its
-    order. With a gate on the user vector u (if ``user_dim``) it is ``2 g text + 2 (1 - g) time``, g
-    = sigmoid(w u + b), which starts at 1/2. ``hidden=0`` leaves out the hidden layer.
+    Text scores get one common weight, so that ranking by text keeps its order. With a gate on the
+    user vector u (if ``user_dim``) it is ``2 g text + 2 (1 - g) time``, g = sigmoid(w u + b), which
+    starts at 1/2. ``hidden=0`` leaves out the hidden layer.
     """
 
     def __init__(self, windows: int, hidden: int, user_dim: int | None = None) -> None:
@@ -82,14 +82,10 @@ class TimeScore(nn.Module):
             nn.init.zeros_(self.gate.bias)
 
     def start(self, text: Tensor, counters: Tensor, labels: Tensor, offsets: Tensor) -> None:
-        """Fit initial weights: the conditional logit of text scores and time features.
+        """Fit initial weights: the conditional logit, then the hidden layer on the same likelihood.
 
-        Then the hidden layer, which starts at 0, trains with them on the same likelihood.
-
-        Shapes:
-            text, labels: ``[candidates]``.
-            counters: ``[candidates, 3 + 4 windows]``.
-            offsets: ``[impressions + 1]``, bounds of the impressions among the candidates.
+        ``text`` and ``labels`` are ``[candidates]``, ``counters`` ``[candidates, 3 + 4 windows]``,
+        ``offsets`` ``[impressions + 1]``, bounds of the impressions among the candidates.
         """
         self.features.fit(counters, labels)
         features = self.features(counters)
@@ -146,12 +142,10 @@ class TimeScore(nn.Module):
         return linear if self.layer is None else linear + self.layer(features).squeeze(-1)
 
     def forward(self, text: Tensor, counters: Tensor, user: Tensor, news: Tensor) -> Tensor:
-        """Scores, of the shape of ``text``; ``news`` as in ``total_scores``, not read here.
+        """Scores, of the shape of ``text``: ``[batch, candidates]`` or ``[candidates]``.
 
-        Shapes:
-            text: ``[batch, candidates]`` or ``[candidates]``.
-            counters: the same with a last dimension ``3 + 4 windows``.
-            user: ``[batch, dim]``, or ``[candidates, dim]`` beside ``[candidates]``.
+        ``counters`` has a last dimension ``3 + 4 windows`` more; ``user`` is ``[batch, dim]``, or
+        ``[candidates, dim]``; ``news`` is not read.
         """
         text, time = self.text_weight * text, self.term(self.features(counters))
         if self.gate is None:
@@ -160,10 +154,7 @@ class TimeScore(nn.Module):
         return 2 * share * text + 2 * (1 - share) * time
 
     def parts(self, text: Tensor, counters: Tensor, user: Tensor) -> Tensor:
-        """Parts of a score: text, popularity and freshness (age), ``[..., 3]``; as ``forward``.
-
-        Popularity is the term at an average age; freshness is what the article's age adds.
-        """
+        """Parts of scores, ``[..., 3]``: text, popularity (at an average age) and freshness."""
         features = self.features(counters)
         at_mean_age = torch.cat([torch.zeros_like(features[..., :1]), features[..., 1:]], dim=-1)
         popularity = self.term(at_mean_age)

@@ -26,9 +26,8 @@ CONTENT = ("category", "subcategory", "titles", "nearest title")
 class TimeAndTitle(ZeroShotPLM):
     """Conditional logit of content and time features (docs/method.md, section 13).
 
-    Standardised on the training candidates: shares of the clicks in the candidate's category and
-    subcategory, mean and maximum cosine of its untrained title vector with those of the clicks, and
-    ``TimeFeatures``. The weights are fitted on the training impressions and logged.
+    Shares of the clicks in the candidate's category and subcategory, mean and maximum cosine of its
+    untrained title vector with the clicks', and ``TimeFeatures``, standardised on training data.
     """
 
     extended: ClassVar[bool] = False  # its features of time

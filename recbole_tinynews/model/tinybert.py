@@ -1,7 +1,4 @@
-"""TinyBERT on news: a small recommender that imitates one large one, layer by layer.
-
-Jiao et al., "TinyBERT: Distilling BERT for Natural Language Understanding", Findings of EMNLP 2020.
-"""
+"""TinyBERT (Jiao et al., Findings of EMNLP 2020) on news: a student of one teacher's layers."""
 
 from __future__ import annotations
 
@@ -13,9 +10,8 @@ from recbole_tinynews.settings.protocol import Settings
 class TinyBERT(InnerStateStudent):
     """``L_pred + L_hidn + L_attn + L_embd + CE(z_s, y)`` under one finetuned teacher.
 
-    Soft labels, hidden states, attention scores and embedding outputs in one joint loss on clicks,
-    as Tiny-NewsRec's authors train it, under a post-trained and finetuned PLM-NR. Our definition:
-    the target's weight of 1, layer pairs ``(m, ceil(m N / d))``, and means over distinct articles.
+    One joint loss on clicks, as Tiny-NewsRec's authors train it. Our definition: the target has
+    weight 1, layer pairs ``(m, ceil(m N / d))``, and means over distinct articles.
     """
 
     weights = TinyBERTWeights

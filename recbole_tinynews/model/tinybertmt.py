@@ -7,10 +7,7 @@ from recbole_tinynews.settings.protocol import Settings
 
 
 class TinyBERTMT(TinyBERT):
-    """``(1/M) sum_i L_distillation(student, t_i) + CE(z_s, y)`` under Tiny-NewsRec's M teachers.
-
-    ``L_distillation`` is ``TinyBERT`` without the target loss; the uniform mean is our definition.
-    """
+    """``(1/M) sum_i L_distillation(student, t_i) + CE(z_s, y)``; the mean is our definition."""
 
     @staticmethod
     def number_of_teachers(config: Settings) -> int:

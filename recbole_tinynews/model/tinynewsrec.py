@@ -1,7 +1,4 @@
-"""Tiny-NewsRec: a small news recommender that learns from several large ones, in two stages.
-
-Yu et al., "Tiny-NewsRec: Effective and Efficient PLM-based News Recommendation", EMNLP 2022.
-"""
+"""Tiny-NewsRec (Yu et al., EMNLP 2022): a small recommender of several teachers, in two stages."""
 
 from __future__ import annotations
 
@@ -20,10 +17,7 @@ from recbole_tinynews.settings.protocol import Settings
 
 
 class TinyNewsRec(MultiTeacherStudent):
-    """The student in Stage II: ``L_2 = L_FT_distill + L_FT_emb + L_FT`` under finetuned teachers.
-
-    The settings ``student`` and ``teacher`` replace the paper's PLM-NRs with other recommenders.
-    """
+    """The student in Stage II: ``L_2 = L_FT_distill + L_FT_emb + L_FT``; finetuned teachers."""
 
     losses_of_stage = StageTwoDistillation
     has_parts = True

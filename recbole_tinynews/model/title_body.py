@@ -1,7 +1,6 @@
 """Domain-specific post-training: a body finds its own title (Tiny-NewsRec, EMNLP 2022).
 
-The body takes the role of the history and user, and titles those of candidates, so encoder, losses,
-trainer and metrics are those of recommendation.
+The body takes the role of history and user, titles those of candidates.
 """
 
 from __future__ import annotations
@@ -41,7 +40,6 @@ READING_WORDS = (
     "query_dim",
     "head_dim",
 )
-# Settings on which the numbering of articles depends
 ARTICLES = ("post_train_corpus", "post_train_news")
 
 
@@ -118,8 +116,8 @@ class TitleBodyMatcher(PLMNR):
 class TitleBodyStudent(MultiTeacherStudent, TitleBodyMatcher):
     """The student in Stage I, under post-trained teachers: ``L_DP_distill + L_DP_emb + L_DP``.
 
-    Stage II takes over its news encoder but not its projections. With word vectors it has the
-    vocabulary of that stage's recommender (``reading_as``); other words are the unknown word.
+    Stage II takes over its news encoder but not its projections. Word vectors are those of that
+    stage's vocabulary (``reading_as``).
     """
 
     trainer_class = "StageOneTrainer"

@@ -14,10 +14,9 @@ from recbole_tinynews.settings.protocol import Settings
 class ZeroShotPLM(PLMNR):
     """Cosine of a candidate with the mean of the clicked articles; nothing is trained.
 
-    An article's vector is the mean of the last layer's states over the title's tokens, [CLS] and
-    [SEP] included, minus the mean vector of the training news if ``centred``, normalised. It equals
-    a ``PLMNR`` with pretrained heads before its first step (our definition; docs/method.md, section
-    1). Users without clicks get equal scores.
+    An article's vector is the mean of the last states of the title's tokens, [CLS] and [SEP]
+    included, minus the training news' mean if ``centred``, normalised: a ``PLMNR`` with pretrained
+    heads before its first step (our definition; docs/method.md, section 1).
     """
 
     trainer_class = "UntrainedNewsTrainer"

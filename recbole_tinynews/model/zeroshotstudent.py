@@ -19,8 +19,7 @@ class ZeroShotTeacher(ZeroShotPLM):
 class ZeroShotStudent(NewsAligner):
     """Vectors in the direction of ``ZeroShotPLM``'s; a user is the mean of the clicks.
 
-    AlignedNewsRec's alignment alone (docs/method.md, section 12), under the language model itself:
-    for a publisher who has articles and no clicks yet.
+    AlignedNewsRec's alignment alone (docs/method.md, section 12), for publishers without clicks.
     """
 
     teacher_stage = "zero_shot_teacher"

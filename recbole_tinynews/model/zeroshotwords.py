@@ -15,12 +15,9 @@ from recbole_tinynews.settings.protocol import Settings
 
 
 class ZeroShotWords(LateFusion):
-    """Cosine of a candidate with the mean of the clicked articles; nothing is trained.
+    """``ZeroShotPLM`` with word vectors, the start of recommenders with pretrained heads.
 
-    An article's vector is the mean of its title's word vectors, minus the mean vector of the
-    training news if ``centred``, normalised: the start of any recommender with word vectors and
-    pretrained heads (our definition; docs/method.md, section 1). Random vectors match equal words
-    only. Users without clicks get equal scores.
+    Random vectors match equal words only (our definition; docs/method.md, section 1).
     """
 
     trainer_class = "UntrainedNewsTrainer"

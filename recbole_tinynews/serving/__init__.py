@@ -1,3 +1,1 @@
 """Finished recommenders in use: ranking, scoring in bulk, an HTTP service and exports."""
-
-from __future__ import annotations

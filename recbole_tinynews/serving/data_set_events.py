@@ -12,12 +12,7 @@ from recbole_tinynews.serving.events import CLICK, EXPOSURE, Event
 
 
 def data_set_events(folder: Path) -> Iterator[Event]:
-    """Exposures and clicks of all splits in ``folder``, a data set's, in order of time.
-
-    Raises:
-        FileNotFoundError: the folder has no impressions.
-        ValueError: a file is damaged.
-    """
+    """Exposures and clicks of all splits in order of time; ``ValueError`` for a damaged file."""
     name, news, users = folder.resolve().name, TokenIndex(), TokenIndex()
     files = sorted(folder.glob(f"{name}.*.inter"))
     if not files:

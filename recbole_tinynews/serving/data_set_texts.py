@@ -18,10 +18,7 @@ def read_of(news: ItemColumns, reading: Reading) -> list[Read]:
 
 
 def find_item_file(name: str, data_path: Path | None) -> Path | None:
-    """The ``.item`` file of a data set, or ``None``.
-
-    ``data_path`` contains the data set's folder (default: ``dataset``, then embedded data sets).
-    """
+    """A data set's ``.item`` file, or ``None``, by ``data_path`` as for ``load``."""
     return next((file for file in _places(name, data_path) if file.is_file()), None)
 
 
@@ -36,12 +33,7 @@ class DataSetTexts:
         return news_id in self._by_id
 
     def read(self, ids: Sequence[str]) -> list[Read]:
-        """The fields read of the articles with these ids.
-
-        Raises:
-            FileNotFoundError: the data set is not found.
-            ValueError: an id is unknown.
-        """
+        """The fields read of these articles; ``ValueError`` for an unknown id."""
         known = self._by_id if ids else {}
         unknown = [each for each in ids if each not in known]
         if unknown:

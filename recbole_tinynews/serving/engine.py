@@ -29,10 +29,7 @@ NO_IDS = torch.empty(0, dtype=torch.long)
 
 
 class Engine(ABC):
-    """Computes vectors and scores of a finished recommender; thread-safe.
-
-    ``identity`` is a digest of everything that affects a vector.
-    """
+    """Vectors and scores; thread-safe. ``identity``: digest of everything that affects a vector."""
 
     two_towers: bool = True  # a text score is the dot product of a user vector and a news vector
     counting: Counting | None = None  # counters that scores may use
@@ -50,16 +47,12 @@ class Engine(ABC):
     def user_vectors(self, vectors: Tensor, histories: Tensor) -> Tensor:
         """User vectors, ``[users, dim]``.
 
-        Shapes:
-            vectors: ``[1 + articles, dim]``; row 0 is padding, zeros.
-            histories: ``[users, history_length]``, rows of ``vectors``, newest last, 0 in front.
+        ``vectors`` is ``[1 + articles, dim]``, with zeros in row 0; ``histories`` has rows of it,
+        ``[users, history_length]``, newest last, 0 in front.
         """
 
     def click_weights(self, vectors: Tensor, histories: Tensor) -> Tensor | None:
-        """Attention weights of the clicks, ``[users, history_length]``; ``None`` if unavailable.
-
-        They sum to 1 for each user with clicks. Shapes as for ``user_vectors``.
-        """
+        """Attention weights, ``[users, history_length]``; each user's sum is 1. ``None``: none."""
         return None
 
     def total_scores(
@@ -80,13 +73,10 @@ class Engine(ABC):
         sizes: Tensor,
         counters: Tensor | None = None,
     ) -> Tensor:
-        """Scores of all users' candidates, ``[candidates]``.
+        """Scores of all users' candidates, ``[candidates]``; shapes as for ``user_vectors``.
 
-        Shapes:
-            vectors, histories: as for ``user_vectors``.
-            candidates: ``[candidates]``, rows of ``vectors``, user by user.
-            sizes: ``[users]``, number of candidates of each.
-            counters: ``[candidates, features]`` by ``counting``; None: text scores.
+        ``candidates`` are rows of ``vectors``, user by user; ``sizes``, ``[users]``, their numbers;
+        ``counters`` ``[candidates, features]`` by ``counting`` (``None``: text scores).
         """
         users = self.user_vectors(vectors, histories).repeat_interleave(sizes, 0)
         news = vectors[candidates]

@@ -10,13 +10,9 @@ LONGEST = 200  # characters of an id
 
 
 class Event(NamedTuple):
-    """An exposure or a click of an article.
+    """An exposure or a click of an article, at a time in UTC seconds.
 
-    Attributes:
-        id: unique; an event that is sent again counts once.
-        kind: ``exposure`` or ``click``.
-        article, user: ids; an empty user is unknown.
-        time: UTC seconds, of a click too.
+    ``id`` is unique: an event that is sent again counts once. An empty ``user`` is unknown.
     """
 
     id: str
@@ -45,10 +41,7 @@ class Tally(NamedTuple):
 
 
 def event_of(given: Any, known: Container[str] | None, earliest: float, latest: float) -> Event:
-    """The event in a mapping of its fields; ``ValueError`` with the reason if it is refused.
-
-    ``known`` are ids of articles, ``None`` for any; the time lies in ``[earliest, latest]``.
-    """
+    """The event in a mapping; ``ValueError`` with the reason if refused. ``known``: ids, or any."""
     if isinstance(given, Event):
         given = given._asdict()
     if not isinstance(given, Mapping) or given.keys() != set(Event._fields):

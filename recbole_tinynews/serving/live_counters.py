@@ -55,14 +55,10 @@ class Added(NamedTuple):
 
 
 class LiveCounters:
-    """Counts what a store keeps; thread-safe, and lookups never wait for a commit.
+    """Counts a store's events; thread-safe, and lookups never wait for a commit.
 
-    They equal those of ``data.popularity.count_events`` on the same events. ``catch_up`` counts
-    what other processes added.
-
-    Args:
-        store: of the events.
-        counting: of each recommender; the longest of their windows decides what is summed up.
+    Counts equal those of ``data.popularity.count_events``. ``catch_up`` adds other processes'
+    events; what is older than the longest window of ``counting`` is summed up.
     """
 
     def __init__(self, store: Store, counting: Iterable[Counting] = ()) -> None:
@@ -84,10 +80,7 @@ class LiveCounters:
     ) -> Added:
         """Commit and count events, or mappings of their fields; bad ones are refused alone.
 
-        Args:
-            events: with times from the beginning of the longest window until now.
-            known: ids of articles; ``None``: any.
-            now: UTC seconds; ``None``: the time of this machine.
+        Times lie between the beginning of the longest window and ``now`` (default: the clock).
         """
         now = time.time() if now is None else now
         good: list[Event] = []
@@ -104,10 +97,7 @@ class LiveCounters:
         return Added(counted, len(good) - counted, refused)
 
     def add_past(self, events: Iterable[Event], if_empty: bool = False) -> int:
-        """Commit and count a log of any length, in order of time; the number of new events.
-
-        ``if_empty``: add none if the store has events.
-        """
+        """Add a log, in order of time (``if_empty``: or nothing); the number of new events."""
         with self._changing:
             counted = self._store.add(events, self._span + HOUR, if_empty=if_empty)
             self._count_new()
@@ -137,12 +127,9 @@ class LiveCounters:
         candidates: Sequence[Sequence[str]],
         moments: Sequence[Moment],
     ) -> NDArray[np.float32]:
-        """Age and counters by ``counting.names``, ``[candidates of all impressions, features]``.
+        """Features by ``counting.names``, ``[candidates of all impressions, features]``.
 
-        Candidates without events have the age 0 and no clicks.
-
-        Raises:
-            ValueError: counters of a moment are forgotten.
+        Zeros without events. Raises ``ValueError`` if counters of a moment are forgotten.
         """
         sizes = np.cumsum([0, *map(len, candidates)]).tolist()
         features = np.empty((sizes[-1], len(counting.names)), np.float32)
@@ -260,10 +247,7 @@ class _Part(NamedTuple):
 
 
 class _Everyone(NamedTuple):
-    """First events and counts of all users at a time, which requests of one second share.
-
-    ``table`` has a row for each article, -1 until it is asked for, and a last one for others.
-    """
+    """Counts of all users at a time; ``table``: each article's row, -1 unknown, last for others."""
 
     parts: tuple[_Part, _Part]
     at: int

@@ -1,8 +1,4 @@
-"""Loads a finished recommender from its folder.
-
-Weights are safetensors, the rest is yaml and json, and modules named in a folder are never
-imported, so loading an untrusted model runs none of its code.
-"""
+"""Loads a finished recommender from an untrusted folder, without running or importing its code."""
 
 from __future__ import annotations
 
@@ -65,8 +61,7 @@ NEEDED = ("dataset", "ITEM_ID_FIELD", "USER_ID_FIELD")  # required settings
 LONGEST = 100_000  # history in clicks, or text in tokens
 USUAL_DIM = 1_000  # always allowed, since unused parts have settings but no weights
 
-# adapters are merged into the saved weights, which include word vectors
-AS_SAVED = {"lora_rank": 0, "word_vectors": None}
+AS_SAVED = {"lora_rank": 0, "word_vectors": None}  # merged into, or part of, the saved weights
 
 
 class _Settings(dict[str, Any]):
@@ -76,8 +71,7 @@ class _Settings(dict[str, Any]):
         return None
 
     def for_stage(self, stage: str) -> _Settings:
-        # unset settings are not saved, and this one means "all layers" if unset
-        own = seen_by_stage(stage, {"teacher_num_hidden_layers": None, **self})
+        own = seen_by_stage(stage, {"teacher_num_hidden_layers": None, **self})  # None: all
         return _Settings({**own, **AS_SAVED})
 
 
@@ -96,24 +90,21 @@ def load(
     One of RecBole's own models ranks only news ids of its data set (``RecBoleRanker``).
 
     Args:
-        folder: ``<checkpoint_dir>/<dataset>/<Model>-<fingerprint>``, which may have been moved, or
-            an export (``serving.export``), which runs on the CPU. The data set is needed only to
-            look up ids.
+        folder: ``<checkpoint_dir>/<dataset>/<Model>-<fingerprint>``, or an export
+            (``serving.export``), which runs on the CPU. Only ids need the data set.
         model: the recommender's class, if it is your own and not imported yet.
-        data_path: folder that contains the data set's folder (default: ``dataset``, then the
-            embedded data sets).
+        data_path: contains the data set's folder (default: ``dataset``, then embedded data sets).
         device: device to compute on.
         index: file of ``Ranker.save_index`` to load.
-        store: file or ``postgresql://`` URL of events to count, for recommenders trained with
-            ``popularity``; made if it is missing. ``counters.catch_up()`` counts other processes'.
+        store: file or ``postgresql://`` URL of events to count, made if missing, for recommenders
+            trained with ``popularity``. ``counters.catch_up()`` counts other processes'.
         layers: number of layers, of those that it was trained for by ``matryoshka_layers``.
         dim: size of its vectors, of those of ``matryoshka_dims``: the first entries, normalised.
 
     Raises:
-        FileNotFoundError: no such folder, no artifact in it, or no such index.
-        ValueError: unfinished, damaged or of another format, not a news ranker, or of a class that
-            is not imported; not a store, or not trained with ``popularity``; or not trained for
-            this size.
+        FileNotFoundError: no such folder or index, or no artifact in the folder.
+        ValueError: unfinished, damaged, of another format or an unimported class, or no news
+            ranker; not a store, or not trained with ``popularity`` or for this size.
     """
     folder, place = Path(folder), None if data_path is None else Path(data_path)
     if is_export(folder):
@@ -154,13 +145,7 @@ def load_reader(folder: Path, **how: Any) -> Ranker:
 
 
 def load_export(folder: str | Path) -> Engine:
-    """The engine of the export in ``folder``; runs none of its code.
-
-    Raises:
-        FileNotFoundError: no export in the folder.
-        ValueError: damaged, or an unknown format.
-        ModuleNotFoundError: onnxruntime is needed and not installed.
-    """
+    """The engine of an export; ``FileNotFoundError``: none; ``ValueError``: damaged or unknown."""
     folder = Path(folder)
     description = read_description(folder)
     if description.to not in format_names():

@@ -104,9 +104,7 @@ class NewsIndex:
 def best_rows(scores: NDArray[np.float32], k: int, left_out: Sequence[Sequence[int]]) -> list[Best]:
     """Rows and scores of each user's ``k`` best articles; ties go to the first row.
 
-    Shapes:
-        scores: ``[users, articles]``, without NaN; overwritten.
-        left_out: excluded rows of each user.
+    ``scores``, ``[users, articles]``, have no NaN and are overwritten; ``left_out`` are rows.
     """
     found = []
     for user, rows in zip(scores, left_out, strict=True):

@@ -17,10 +17,7 @@ ID_COLUMNS = ("id", "item_id", "news_id")
 
 
 def articles_of(news: Any, fields: Collection[str]) -> tuple[list[str], list[Content]]:
-    """Ids and contents of articles; ``Ranker.add_news`` describes ``news`` and the errors.
-
-    Of a table, the title and the columns in ``fields`` are read.
-    """
+    """Ids and contents of ``Ranker.add_news``'s argument; of a table, columns in ``fields``."""
     ids, contents = _columns(news, fields)
     for what, values in (("id", ids), *_fields_of(contents)):
         for row, value in enumerate(values):
@@ -49,12 +46,7 @@ def _fields_of(contents: list[Any]) -> Iterator[tuple[str, list[Any]]]:
 
 
 def read_news_file(path: Path) -> pd.DataFrame:
-    """Read articles from parquet, csv or tsv with a header, or a data set's ``.item`` file.
-
-    Raises:
-        FileNotFoundError: the file does not exist.
-        ValueError: another kind of file, or an unreadable one.
-    """
+    """Articles of parquet, csv, tsv (with header) or ``.item``; ``ValueError`` if unreadable."""
     import pandas as pd
 
     if not path.is_file():
@@ -77,11 +69,7 @@ def read_news_file(path: Path) -> pd.DataFrame:
 
 
 def published_in(news: Any) -> dict[str, float]:
-    """Publication times of a table's articles by id, UTC seconds, where they are known.
-
-    Raises:
-        ValueError: the column ``published`` has something else.
-    """
+    """Publication times of a table by id, UTC seconds, where known; ``ValueError`` for others."""
     if PUBLISHED not in getattr(news, "columns", ()):
         return {}
     import pandas as pd

@@ -67,18 +67,14 @@ class Contributions(NamedTuple):
 class Ranker:
     """Ranks candidates for users by their clicks; ``recbole_tinynews.load`` creates it.
 
-    Scores equal those of evaluation in fp32. The vectors of added articles and of the
-    ``KEPT_VECTORS`` most recently used others stay in memory. Thread-safe.
+    Scores equal those of evaluation in fp32. Vectors of added articles and the last
+    ``KEPT_VECTORS`` others stay in memory. Thread-safe.
 
-    An article is a title, an id (of an added article, or of the data set), a mapping of fields
-    (``title``, ``abstract``, ``body``, ``category``, ``subcategory``, optionally ``id``), or a
-    tuple ``(id, title or fields)``. Fields that the recommender does not read are ignored, missing
-    fields are empty, and unknown categories count as none.
+    An article is a title, an id (added, or of the data set), a mapping of fields (``title``,
+    ``abstract``, ``body``, ``category``, ``subcategory``, optionally ``id``), or a tuple ``(id,
+    title or fields)``. Unread fields are ignored, missing ones empty; unknown categories are none.
 
-    Attributes:
-        settings: of the training, as in ``settings.yaml``.
-        reading: the article fields that it reads.
-        counters: clicks and exposures up to now, for ``at``; None: it ranks by text alone.
+    ``counters``: clicks and exposures up to now, for ``at``; ``None``: it ranks by text alone.
     """
 
     counters: LiveCounters | None = None
@@ -127,18 +123,14 @@ class Ranker:
         """Candidates from best to worst; equal scores keep the given order.
 
         Args:
-            history: the user's clicks, oldest first, of which the newest ``history_length`` count;
-                empty for a new user. For many users, a list of such lists.
-            candidates: the articles to rank; for many users, a list of lists.
-            ids: whether all texts are news ids (True) or titles (False). By default they are ids if
-                every one is known as an id; pass it if a title may look like an id.
-            at: UTC seconds, for recommenders trained with ``popularity``: what others than the
-                user did before then counts, besides the text. ``None``: text alone.
-            user: whose own clicks and exposures are left out; ``None``: unknown. For many users,
-                a list, as ``at`` may be.
-
-        Returns:
-            ``Ranked`` for each candidate; for many users, a list of such lists.
+            history: the user's clicks, oldest first; the newest ``history_length`` count, if any.
+                For many users, lists of lists here and in ``candidates``, and in the result.
+            candidates: the articles to rank.
+            ids: whether all texts are news ids (True) or titles (False); by default ids if all are
+                known as ids. Pass it if a title may look like an id.
+            at: UTC seconds, for recommenders trained with ``popularity``: what others did before
+                then counts too. ``None``: text alone.
+            user: whose own clicks and exposures are left out; for many users a list, like ``at``.
 
         Raises:
             ValueError: no candidates, an unknown id, different numbers of users, or ``at`` without
@@ -179,21 +171,15 @@ class Ranker:
         at: Any = None,
         user: Any = None,
     ) -> Any:
-        """The best of all added articles, best first.
+        """The ``k`` best of all added articles (or fewer), best first, with their positions.
+
+        Arguments, result and errors as for ``rank``; search is exact with ``at``. Raises
+        ``ValueError`` if no articles were added or ``k`` is below 1.
 
         Args:
-            history: as for ``rank``.
-            k: number of articles; fewer if there are not as many.
-            ids: as for ``rank``.
+            history, ids, at, user: as for ``rank``.
+            k: number of articles.
             leave_out_clicked: exclude articles in the history, by id or equal text.
-            at, user: as for ``rank``; the search is exact then.
-
-        Returns:
-            ``Ranked`` for each, with its position among the added articles; for many users, a list
-            of such lists.
-
-        Raises:
-            ValueError: no articles were added, ``k`` is below 1, or as for ``rank``.
         """
         histories, one = histories_of(history)
         found = [
@@ -242,10 +228,7 @@ class Ranker:
                 yield TopOfUser([shelf.ids[row] for row in places], scores, places)
 
     def click_weights(self, history: Any, *, ids: bool | None = None) -> list[float] | None:
-        """Attention weights of one user's clicks; ``None`` if the recommender provides none.
-
-        They sum to 1; clicks before the newest ``history_length`` get 0.
-        """
+        """Attention weights of one user's clicks, of sum 1; ``None`` if there are none."""
         histories, one = histories_of(history)
         if not one:
             raise TypeError("click_weights expects the clicks of one user, got those of several.")
@@ -263,10 +246,9 @@ class Ranker:
         user: str | None = None,
         of_top: bool = False,
     ) -> list[Contributions] | None:
-        """What adds up to each candidate's score for one user, in the given order.
+        """Parts of each candidate's score, in the given order; ``None`` if it has no parts.
 
-        ``None`` if the recommender's scores have no such parts. Arguments as for ``rank``;
-        ``of_top``: explain scores of ``top``, which chooses among all articles.
+        Arguments as for ``rank``; ``of_top``: explain scores of ``top``.
         """
         ((history, candidates),), _ = users_of(history, candidates)
         shelf = self.shelf
@@ -328,10 +310,7 @@ class Ranker:
         return self._known(distinct)[[number[each] for each in articles]].cpu().numpy()
 
     def warm_up(self, titles: Iterable[Content], show_progress: bool = True) -> None:
-        """Encode titles or fields in advance, and cache the last ``KEPT_VECTORS``.
-
-        Use ``add_news`` for articles with ids.
-        """
+        """Encode titles or fields without ids in advance; the last ``KEPT_VECTORS`` are kept."""
         distinct = list(dict.fromkeys(self._read(titles)))
         for some in _chunks(distinct[-self._known.capacity :], show_progress):
             self._known(some)
@@ -339,11 +318,8 @@ class Ranker:
     def add_news(self, news: Any, show_progress: bool = True) -> None:
         """Encode articles and keep them by id, for ``top`` and ``rank``; a known id is replaced.
 
-        Args:
-            news: a DataFrame with ``id`` (or ``item_id``, ``news_id``), ``title``, other fields
-                that the recommender reads, and perhaps ``published`` (UTC seconds, for ages); a
-                mapping from ids to titles or fields; or such pairs.
-            show_progress: show a progress bar for many articles.
+        ``news`` is a DataFrame with ``id`` (or ``item_id``, ``news_id``), ``title``, other fields
+        and perhaps ``published`` (UTC seconds); a mapping from ids to titles or fields; or pairs.
 
         Raises:
             ValueError: missing column, empty or repeated id, or unknown field.
@@ -399,22 +375,12 @@ class Ranker:
         save_shelf(self.shelf, self.engine.identity, Path(path))
 
     def load_index(self, path: str | Path) -> None:
-        """Add the articles in a file of ``save_index``, without encoding them.
-
-        Raises:
-            FileNotFoundError: the file does not exist.
-            ValueError: it is not an index, damaged, or of another recommender.
-        """
+        """Add articles of ``save_index``; ``ValueError`` if damaged or another recommender's."""
         ids, articles, vectors = read_shelf(Path(path), self.engine.identity)
         self._index.add(ids, articles, vectors.to(self.engine.device))
 
     def titles(self, ids: Sequence[str]) -> list[Any]:
-        """Text of each article, or its fields if the recommender has several views.
-
-        Raises:
-            FileNotFoundError: the data set is not found.
-            ValueError: an id is unknown.
-        """
+        """Texts of articles, or fields if it reads several views; ``ValueError``: an unknown id."""
         return [*map(self.reading.content, self._lookup.read(ids, self.shelf))]
 
     def _read(self, contents: Iterable[Content]) -> list[Read]:
@@ -427,14 +393,10 @@ class Ranker:
         return self.engine.encode(self.reading.columns(articles))
 
     def approximate(self, library: str | None) -> None:
-        """Use ``faiss`` or ``usearch`` in ``top``; ``None``: exact search.
+        """Use ``faiss`` or ``usearch`` in ``top``, rebuilt after changes; ``None``: exact search.
 
-        Worthwhile from hundreds of thousands of articles. The first ``top`` after a change of the
-        articles builds the graph.
-
-        Raises:
-            ValueError: unknown library, or a score that is not a dot product.
-            ModuleNotFoundError: the library is not installed.
+        Worthwhile from hundreds of thousands of articles. Raises ``ValueError`` if the library is
+        unknown or scores are not dot products, ``ModuleNotFoundError`` if it is not installed.
         """
         if library is not None and not self.engine.two_towers:
             raise ValueError(
@@ -444,11 +406,7 @@ class Ranker:
         self._nearest = None if library is None else Nearest(library)
 
     def recall(self, histories: Sequence[Sequence[Given]], k: int = 50) -> float:
-        """Share of the exact best ``k`` articles that approximate search finds.
-
-        Raises:
-            ValueError: search is exact.
-        """
+        """Share of the exact best ``k`` that approximate search finds; ``ValueError`` if exact."""
         if self._nearest is None:
             raise ValueError("recall expects an approximate search. Choose one: approximate.")
         exact, found = self.top_rows(histories, k, exact=True), self.top_rows(histories, k)

@@ -20,11 +20,7 @@ FIELDS = (TITLE, ABSTRACT, BODY, CATEGORY, SUBCATEGORY)
 
 
 class Reading:
-    """Selects the article fields (``fields``) that a recommender with these settings reads.
-
-    A single view is one text: the title, followed by the abstract if the recommender reads it.
-    Missing fields are empty.
-    """
+    """The article fields read; a single view is one text: the title, then any abstract read."""
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
         views = settings.get("views") or [TITLE]  # an export has none: it reads titles
@@ -52,12 +48,7 @@ class Reading:
 
 
 def check_content(content: Any) -> None:
-    """Check an article: a title, or a mapping of known fields with a title.
-
-    Raises:
-        ValueError: unknown field or missing title.
-        TypeError: a field is not a string.
-    """
+    """Check a title or mapping; ``ValueError``: fields or no title; ``TypeError``: not strings."""
     if isinstance(content, str):
         return
     for name, value in content.items():

@@ -35,17 +35,10 @@ class RecBoleRanker:
     def rank(
         self, history: Any, candidates: Any, *, ids: bool | None = None, user: Any = None
     ) -> Any:
-        """Candidates from best to worst; equal scores keep the given order.
+        """Candidates from best to worst, as ``Ranker.rank``, of news ids only.
 
-        Args:
-            history: news ids, as for ``Ranker.rank``.
-            candidates: news ids, as for ``Ranker.rank``.
-            ids: must not be False, since the model reads no titles.
-            user: the user's id in the data set, for models with user vectors (for many users, a
-                list); ``None``: a user unseen in training.
-
-        Raises:
-            ValueError: titles, an unknown id, or as for ``Ranker.rank``.
+        ``user`` is an id in the data set, for models with user vectors (a list for many users;
+        ``None``: unseen in training). Raises ``ValueError`` for titles too, or if ``ids`` is False.
         """
         users, one = users_of(history, candidates)
         given = [each for some in users for part in some for each in part]
@@ -101,11 +94,7 @@ def load_recbole(
     data_path: Path | None,
     device: str | torch.device,
 ) -> RecBoleRanker:
-    """The finished RecBole model in ``folder``.
-
-    Raises:
-        ValueError: the data set is not that of the training, or the folder is damaged.
-    """
+    """The finished RecBole model; ``ValueError``: another data set than in training, or damaged."""
     name = settings["dataset"]
     places = [data_path] if data_path else [Path("dataset"), packaged_folder("dataset")]
     place = next((each for each in places if (each / name).is_dir()), places[0])

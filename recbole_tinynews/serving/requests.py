@@ -90,7 +90,6 @@ def _article(given: Any, what: str) -> Given:
         return given
     if not _is_article(given):
         raise TypeError(f"rank expects {what} as a list of texts, got {given!r:.100} in it.")
-    # no article has the empty id
     name, content = given if isinstance(given, tuple) else (given.get(ID, ""), given)
     check_content(content)
     return name, content

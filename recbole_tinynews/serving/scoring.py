@@ -69,7 +69,7 @@ def score(
 ) -> Scored:
     """Rank for every user in a file; ``output`` gets ``part-00000.parquet`` and so on.
 
-    Parts are written atomically, so the same call resumes, and shards may run in parallel on any
+    Parts are written atomically, so the same call resumes, and shards may run in parallel on
     machines that share the folder. Articles are encoded once, into ``news.safetensors`` there.
     Parts are csv if the users are.
 
@@ -78,17 +78,16 @@ def score(
         news: file of articles, as for ``read_news_file``.
         users: files as for ``UserFile``, columns as for ``rank_table``.
         output: a folder.
-        candidates: ``all`` articles; a file with ``user_id`` and ``candidate``, which is read
-            through for every ``USERS_AT_ONCE`` users; ``None``: the column in ``users``.
+        candidates: ``all`` articles; a file with ``user_id`` and ``candidate``, read through for
+            every ``USERS_AT_ONCE`` users; ``None``: the column in ``users``.
         top: number of candidates to keep; ``None``: all.
         shard: the parts to write.
         device: device to compute on.
         users_of_a_part: rows of a part.
         skip_unknown: drop clicks and candidates with unknown ids instead of failing.
 
-    Raises:
-        FileNotFoundError: an input is missing.
-        ValueError: an input is damaged or lacks a column, or ``output`` belongs to another job.
+    Raises ``FileNotFoundError`` for missing inputs; ``ValueError`` if one is damaged or lacks a
+    column, or ``output`` belongs to another job.
     """
     output = Path(output)
     work = UserFile(Path(users), users_of_a_part)

@@ -121,19 +121,11 @@ class _About(NamedTuple):
 
 
 class Store:
-    """Articles and events; several processes may share one, and threads share this object.
+    """Articles and events; processes and threads may share it.
 
-    Changes have sequence numbers in the order of their commits, so that each process reads what is
-    new to it.
-
-    Args:
-        place: a file of SQLite, ``:memory:`` or ``postgresql://USER@HOST/DATABASE``.
-
-    Attributes:
-        is_temporary: whether it is in memory.
-
-    Raises:
-        ValueError: it cannot be opened, is no store, or is of a later version.
+    Changes are numbered in the order of their commits, so each process reads what is new to it.
+    ``place``: an SQLite file, ``:memory:`` (temporary) or ``postgresql://USER@HOST/DATABASE``.
+    Raises ``ValueError`` if it cannot be opened, is no store, or is of a later version.
     """
 
     def __init__(self, place: Path | str = MEMORY) -> None:
@@ -179,13 +171,10 @@ class Store:
         now: float | None = None,
         if_empty: bool = False,
     ) -> int:
-        """Commit events, all or none; the number of those whose id was new.
+        """Commit events, all or none (``if_empty``: of an empty store); the number of new ids.
 
-        Args:
-            events: any number of them; in order of time, without ``now``.
-            keep: seconds; what is older by more (and an hour) is summed up, without its ids.
-            now: UTC seconds; ``None``: the time of the last event.
-            if_empty: add none if there are events.
+        Events older by more than ``keep`` seconds (and an hour) than ``now`` are summed up, without
+        their ids; ``now=None`` is the last event's time, and events come in order of time.
         """
         counted, rest = 0, iter(events)
         with self._transaction(write=True) as connection:

@@ -25,17 +25,12 @@ def rank_table(
         ranker: the recommender.
         users: columns ``user_id`` and ``history``: a list of news ids, oldest first, or a string
             of ids separated by spaces. Missing: no clicks.
-        candidates: a DataFrame with columns ``user_id`` and ``candidate``; ``all``: every article
-            of ``Ranker.add_news`` except those clicked; ``None``: a column ``candidates`` of
-            ``users``.
+        candidates: a DataFrame with columns ``user_id`` and ``candidate``; ``all``: every added
+            article except those clicked; ``None``: a column ``candidates`` of ``users``.
         top: number of candidates to keep; ``None``: all.
 
-    Returns:
-        Columns ``user_id``, ``candidate``, ``score`` and ``rank`` (from 1); users in the given
-        order, best candidate first. A user without candidates has no row.
-
-    Raises:
-        ValueError: missing column, unknown id, or ``top`` below 1.
+    Returns columns ``user_id``, ``candidate``, ``score`` and ``rank`` (from 1), best first; a user
+    without candidates has no row. Raises ``ValueError``: missing column, unknown id, ``top`` < 1.
     """
     _expect_columns(users, "users", [USER, HISTORY, *([CANDIDATES] if candidates is None else [])])
     if top is not None and top < 1:

@@ -25,10 +25,7 @@ class Part(NamedTuple):
 
 
 class UserFile:
-    """Users in parts of ``rows`` each; the last part of each file may be shorter.
-
-    ``path`` is a parquet file, a folder of parquet files, or a csv file (plain or gzip).
-    """
+    """Users in parts of ``rows`` from parquet (file or folder) or csv; each file ends a part."""
 
     def __init__(self, path: Path, rows: int) -> None:
         if not path.exists():

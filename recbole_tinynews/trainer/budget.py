@@ -15,11 +15,9 @@ from recbole_tinynews.processes.group import all_gather_object, process_group
 class Budget(NamedTuple):
     """Budget used by a training.
 
-    Attributes:
-        articles: samples of stages without clicks, such as a body with its titles.
-        tokens: tokens encoded in stages without clicks; repeats in a batch count once.
-        clicks_x_candidates: candidates of all clicks trained on, including the clicked ones.
-        flops: forward and backward operations of the text encoders' trained layers.
+    ``articles`` and ``tokens`` are those of stages without clicks (tokens repeated in a batch count
+    once), ``clicks_x_candidates`` all candidates of trained clicks, and ``flops`` the forward and
+    backward operations of the text encoders' trained layers.
     """
 
     articles: int = 0
@@ -75,8 +73,7 @@ def flops_per_token(encoder: TextEncoder | WordEncoder) -> int:
     """FLOPs of a training step per token: 6 per trained weight of a matrix, 4 per frozen one.
 
     2 each for forward, activations' and weights' gradients (Kaplan et al. 2020, section 2.1), from
-    the first layer that trains; frozen weights there are under adapters. Embeddings, attention
-    products, pooling and user encoders are small and left out.
+    the first layer that trains. Embeddings, attention products, pooling and users are left out.
     """
     if isinstance(encoder, WordEncoder):
         parts = [encoder.context, encoder.pooling]

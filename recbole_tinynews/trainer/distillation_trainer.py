@@ -15,11 +15,7 @@ from recbole_tinynews.trainer.news_trainer import NewsTrainer
 
 
 class DistillationTrainer(NewsTrainer):
-    """``NewsTrainer`` that adds the outputs of teachers, needed only for training, to each batch.
-
-    Raises:
-        ValueError: inner states are compared, and a teacher's tokens differ from the student's.
-    """
+    """Adds teachers' outputs to each batch; ``ValueError`` if compared tokens differ."""
 
     def __init__(
         self,

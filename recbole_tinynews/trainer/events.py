@@ -1,10 +1,7 @@
-"""Events of a stage for TensorBoard and W&B, by stage name and optimizer step.
+"""Events for TensorBoard and W&B: ``STAGE/train/LOSS``, ``/epoch/LOSS`` and ``/valid/METRIC``.
 
-    STAGE/train/LOSS    mean since the last point, at most 200 points per stage
-    STAGE/epoch/LOSS    mean of an epoch, or of a round of ``eval_steps``
-    STAGE/valid/METRIC  a validation
-
-RecBole itself logs every training under the same names and by epoch.
+Training losses are means since the last of at most 200 points. RecBole itself logs every
+training under the same names and by epoch.
 """
 
 from __future__ import annotations
@@ -33,12 +30,9 @@ _replacing = threading.Lock()
 class LateWriter:
     """A ``SummaryWriter`` opened by its first event, which warns once if it cannot write.
 
-    RecBole opens one, with two threads and a file, per trainer, even for evaluation.
-
-    Args:
-        place: returns the folder.
-        silent: whether another process writes all events.
-        purged: returns the first step to hide, after the state that a killed process saved.
+    RecBole opens one, with two threads and a file, per trainer, even for evaluation. ``place``
+    returns the folder, ``purged`` the first step to hide: the one after the last saved state.
+    ``silent``: another process writes.
     """
 
     def __init__(

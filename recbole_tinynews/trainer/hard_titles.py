@@ -43,17 +43,14 @@ def _plan_of_all(model: Any, interaction: Interaction) -> EncodingPlan:
 
 
 def hardest(scores: Tensor, titles: Tensor, count: int) -> Tensor:
-    """Indices of a body's own title and the ``count`` highest-scored wrong ones.
+    """Indices ``[batch, 1 + count]`` of the own title and the highest-scored wrong ones.
 
-    Repeated titles are chosen only if there are too few others.
+    ``scores`` and ``titles`` (ids) are ``[batch, candidates]``, the own title first. Repeated
+    titles are chosen only if there are too few others.
 
     >>> scores = torch.tensor([[0.0, 3.0, 5.0, 3.0, 4.0]])
     >>> hardest(scores, torch.tensor([[7, 1, 2, 1, 3]]), count=3)
     tensor([[0, 2, 4, 1]])
-
-    Shapes:
-        scores, titles (ids): ``[batch, candidates]``, the own title first.
-        returned: ``[batch, 1 + count]``.
     """
     equal = titles.unsqueeze(2) == titles.unsqueeze(1)  # [batch, candidates, candidates]
     repeats = equal.tril(diagonal=-1).any(dim=2)

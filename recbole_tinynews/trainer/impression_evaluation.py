@@ -27,17 +27,8 @@ WEIGHTS = "model.safetensors"  # in the folder of a training
 class ImpressionEvaluation(Trainer):
     """A mixin to put before a RecBole trainer among a class's bases.
 
-    Args:
-        config: the settings.
-        model: the model to train and evaluate.
-        folder: folder of the best weights; ``None``: RecBole's checkpoint folder.
-
-    Attributes:
-        saved_model_file: the file of the best weights.
-        step: optimizer steps taken so far.
-        curve: losses and validation metrics by step.
-        budget: counts text and computation; ``None``: not counted.
-        progress: the stage that it trains.
+    ``folder`` is that of the best weights (``None``: RecBole's), ``saved_model_file`` their file;
+    ``step`` counts optimizer steps, and ``budget`` (``None``: not) text and computation.
     """
 
     saved_model_file: str

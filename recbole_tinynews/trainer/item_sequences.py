@@ -19,10 +19,7 @@ def reads_sequence_alone(model: Any) -> bool:
 
 
 def scores_by_sequence(model: Any, interaction: Interaction) -> Tensor:
-    """Score of each row, ``[rows]``, with one pass per distinct history.
-
-    Scores equal ``predict``'s, except for CORE and SHAN, whose ``predict`` has another formula.
-    """
+    """As ``predict`` (not for CORE and SHAN), ``[rows]``, with one pass per distinct history."""
     items = interaction[model.ITEM_ID]
     read = (model.USER_ID, model.ITEM_SEQ_LEN, model.ITEM_SEQ)
     rows = torch.column_stack([interaction[field] for field in read])

@@ -1,8 +1,4 @@
-"""State of a trained model as tensors by name: its weights, and attributes beyond them.
-
-RecBole's models list these in ``other_parameter_name`` (Pop's counts, ItemKNN's matrices): tensors,
-arrays, sparse matrices, or modules, which the weights cover.
-"""
+"""State of a model as tensors by name: weights and ``other_parameter_name``'s attributes."""
 
 from __future__ import annotations
 

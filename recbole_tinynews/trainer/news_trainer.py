@@ -53,17 +53,16 @@ from recbole_tinynews.trainer.training_state import (
 # optimizer steps between readings of losses, which wait for a GPU
 READ_STEPS = {"cpu": 1, "cuda": 10}
 
-# no time left of the epoch: the postfix has that of the run
-BAR = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt}{postfix}"
+BAR = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt}{postfix}"  # the time left: of the run
 
 LossFunction = Callable[[Interaction], "Tensor | tuple[Tensor, ...]"]
 
 
 class NewsTrainer(ImpressionEvaluation):
-    """RecBole's ``Trainer``, with its epochs, early stopping, evaluation and logging.
+    """RecBole's ``Trainer`` with its epochs, early stopping, evaluation and logging.
 
-    Adds two learning rates, gradient accumulation, warm-up, mixed precision with clipping of
-    unscaled gradients, losses by name and step, and ``ImpressionEvaluation``.
+    Adds two learning rates, gradient accumulation, warm-up, mixed precision, clipping and losses
+    by name and step.
     """
 
     budget: BudgetCounter
@@ -100,14 +99,11 @@ class NewsTrainer(ImpressionEvaluation):
         """Modules that the optimizer updates and a saved state holds."""
         return self.model
 
-    # ------------------------------------------------------------------------------- training
-
     def fit(self, train_data: Any, valid_data: Any = None, **kwargs: Any) -> tuple:
         """Train as RecBole does, in rounds of ``eval_steps`` optimizer steps or one epoch.
 
-        At most ``max_steps`` steps. After ``resume_checkpoint`` it continues from the saved state,
-        and ends with the weights of an uninterrupted training. Returns best validation score and
-        result.
+        After ``resume_checkpoint``, a training ends with the weights of an uninterrupted one.
+        Returns best validation score and result.
         """
         self.steps_per_pass = math.ceil(len(train_data) / self.accumulation_steps)
         self.last_step = most_steps(
@@ -264,18 +260,13 @@ class NewsTrainer(ImpressionEvaluation):
         with self._autocast():
             self.model.news_encoder.encode_ahead(eval_data.news_ids(), show_progress)
 
-    # ------------------------------------------------------------------- checkpoints and logs
-
     @property
     def state_folder(self) -> Path:
         """Folder of an unfinished training's state."""
         return self.folder / STATE
 
     def resume_checkpoint(self, resume_file: str | None = None) -> None:
-        """Resume in ``fit`` from the last state, if any, in ``resume_file`` (a ``state`` folder).
-
-        Warns and starts over if state, best weights or copies are unreadable.
-        """
+        """Resume in ``fit`` from a ``state`` folder; warns and starts over if it is unreadable."""
         self._state = newest_state(Path(resume_file) if resume_file else self.state_folder)
         if self._state is None:
             return

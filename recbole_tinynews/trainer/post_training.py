@@ -26,10 +26,7 @@ def most_copies(config: Settings, batches: int) -> int:
 
 
 class PostTrainingTrainer(NewsTrainer):
-    """Saves a copy of the teacher every ``teacher_checkpoint_interval`` steps, and at the end.
-
-    Each copy becomes a teacher. It has only trained weights; the rest is in ``model.safetensors``.
-    """
+    """Saves trained weights every ``teacher_checkpoint_interval`` steps and at the end."""
 
     @property
     def copies_folder(self) -> Path:

@@ -1,9 +1,6 @@
-"""Saved state of a training, from which it resumes as if never stopped.
+"""Saved state of a training, ``state/step-N/``, from which it resumes as if never stopped.
 
-    state/step-N/   state.safetensors  progress.json
-
-Neither file runs code when read. A state is written under a temporary name and renamed before the
-previous one is deleted.
+Reading it runs no code. It is renamed when complete, before the previous one is deleted.
 """
 
 from __future__ import annotations

@@ -81,8 +81,7 @@ UNKNOWN: dict[int | str, dict[str, Any]] = {
 def make_app(newsroom: Newsroom, max_body: int = MAX_BODY, token: str | None = None) -> FastAPI:
     """The service as an ASGI application, whose ``state.newsroom`` may be replaced.
 
-    ``max_body`` is the maximum size of a request body in bytes; ``token``: expected of all requests
-    but ``/livez`` and ``/readyz``.
+    ``max_body``: bytes; ``token``: expected of all requests but ``/livez`` and ``/readyz``.
     """
     app = FastAPIOffline(  # serves Swagger UI itself instead of linking to a CDN
         title="recbole_tinynews",

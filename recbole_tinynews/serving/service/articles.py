@@ -18,12 +18,8 @@ def open_newsroom(
 ) -> Newsroom:
     """A newsroom with the articles of its store, to which those of a file are added first.
 
-    ``indexes`` (a file for each ranker, or none) keep vectors, and are brought up to date; without
-    other articles, theirs are served, with texts as titles.
-
-    Raises:
-        FileNotFoundError: a file is missing.
-        ValueError: a file cannot be read, or the indexes have different articles.
+    ``indexes`` (one for each ranker, or none) keep vectors, and are brought up to date; without
+    other articles, theirs are served. Raises ``ValueError`` if they differ, or a file is damaged.
     """
     if news is not None:
         read = {name for each in rankers.values() for name in each.reading.fields}

@@ -16,14 +16,10 @@ class BusyError(Exception):
 
 
 class Batches(Generic[Q, A]):
-    """Answers waiting questions together, in one call in a worker thread.
+    """Answers waiting questions together, in one call in a worker thread, for one event loop.
 
-    No batch waits to be filled: an idle service answers at once. For use in one event loop.
-
-    Args:
-        answer: maps questions to an answer or an exception for each.
-        most: maximum number of questions in a call.
-        most_waiting: maximum number of waiting questions; more are refused.
+    No batch waits to be filled: an idle service answers at once. ``answer`` returns an answer or
+    an exception for each question; beyond ``most_waiting``, questions are refused.
     """
 
     def __init__(

@@ -21,13 +21,8 @@ from recbole_tinynews.serving.store import Article, Store
 class Newsroom:
     """Recommenders, and what a store keeps for them; other processes may change it.
 
-    Args:
-        rankers: by name, the default first; all have the same articles, and the same counters.
-        titles: of articles that they have without a store, by id.
-        store: of articles and events; ``None``: in memory.
-
-    Attributes:
-        read_at: when events were last read from the store, in seconds of ``time.monotonic``.
+    ``rankers`` by name, the default first, have the same articles and counters; ``titles`` are
+    for a newsroom without ``store``; ``read_at`` is when events were last read (monotonic).
     """
 
     def __init__(

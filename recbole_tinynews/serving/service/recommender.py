@@ -63,10 +63,7 @@ _Lanes = tuple[Batches[_Asked, Answer], Batches[_Asked, Answer]]
 
 
 class Recommender:
-    """A named ``Ranker`` that answers waiting requests together.
-
-    Requests with ids alone have their own queue: they never wait for others' texts to be encoded.
-    """
+    """Answers waiting requests together; those of ids alone never wait for texts to be encoded."""
 
     def __init__(self, name: str, ranker: Ranker) -> None:
         self.name, self.ranker = name, ranker
@@ -116,10 +113,8 @@ class Recommender:
             popularity=self.ranker.knows_time,
         )
 
-    # The methods below run in a worker thread.
-
     def _answers(self, answer: _AnswerAll, asked: Sequence[_Asked]) -> Sequence[Answer | Exception]:
-        """An answer or an error for each request; one request's error affects no other."""
+        """In a worker thread: an answer or an error for each request, which affects no other."""
         answers: dict[int, Answer | Exception] = {}
         for place, each in enumerate(asked):
             if refused := each.unknown(self.ranker):

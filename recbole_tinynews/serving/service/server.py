@@ -119,11 +119,7 @@ def server_of(app: FastAPI, limits: Limits, access_log: bool = False) -> uvicorn
 
 
 def freeze() -> None:
-    """Exclude everything that is loaded now from garbage collection.
-
-    Requests create many small objects, and each collection would scan the rest again, which took
-    longer than ranking.
-    """
+    """Exempt what is loaded from garbage collection: scanning it took longer than ranking."""
     gc.unfreeze()  # what an earlier call excluded may be garbage now
     gc.collect()
     gc.freeze()

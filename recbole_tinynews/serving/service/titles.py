@@ -52,8 +52,7 @@ class TitleSearch:
     def find(self, query: str, offset: int, limit: int) -> Found:
         """Articles whose title has every word of the query, ignoring case and accents.
 
-        First the article with the query as its id, then titles where words begin with the words of
-        the query, then the others.
+        The article with this id comes first, then titles whose words begin with the query's.
         """
         titles, words = self._titles, folded(query).split()
         exact = [query] if query in titles else []
