@@ -29,13 +29,18 @@ class AlignedDistillation(nn.Module):
     ``T^2 CE(mean_i y^(t_i) / T, y^(s) / T) + mean over news of 1 - cos(n^(s), sum_i n^(t_i)) +
     CE(y^(s), y)``, our definition (docs/method.md, section 12). All vectors lie in the language
     model's space, so there are no projections. ``temperature`` is T.
+
+    With ``rotated``, the size of a teacher's vector, students of smaller vectors imitate the first
+    entries of the teachers' in the basis ``axes [rotated, rotated]``, which is NaN until it is set.
     """
 
     counted_by: ClassVar[Mapping[str, str]] = {"embedding": "articles"}
     student_taps: ClassVar[Taps] = NO_TAPS
     teacher_taps: ClassVar[Taps] = NO_TAPS
 
-    def __init__(self, temperature: float, weights: AlignedWeights) -> None:
+    def __init__(
+        self, temperature: float, weights: AlignedWeights, rotated: int | None = None
+    ) -> None:
         super().__init__()
         check_weights(
             type(self).__name__,
@@ -43,6 +48,13 @@ class AlignedDistillation(nn.Module):
             "Raise distillation_loss_weight, embedding_loss_weight or target_loss_weight.",
         )
         self.weights, self.soft_label = weights, SoftLabelLoss(temperature)
+        axes = None if rotated is None else torch.full((rotated, rotated), float("nan"))
+        self.register_buffer("axes", axes)
+
+    @property
+    def has_axes(self) -> bool:
+        """Whether ``axes`` are set."""
+        return self.axes is not None and not bool(self.axes.isnan().any())
 
     def forward(
         self, student: Outputs, teachers: Sequence[Outputs], label: Tensor, real: Tensor
@@ -55,11 +67,16 @@ class AlignedDistillation(nn.Module):
                     student.scores, stacked_scores(teachers).mean(dim=1)
                 ),
                 "embedding": lambda: cosine_distance(
-                    _news(student), torch.stack(list(map(_news, teachers))).sum(0).detach(), real
+                    _news(student), self._target(teachers, student.candidates.shape[-1]), real
                 ),
                 "target": lambda: F.cross_entropy(student.click_scores, label),
             },
         )
+
+    def _target(self, teachers: Sequence[Outputs], dim: int) -> Tensor:
+        """Sum of the teachers' vectors, ``[batch, history + candidates, dim]``."""
+        vectors = torch.stack(list(map(_news, teachers))).sum(0).detach()
+        return vectors if self.axes is None else vectors @ self.axes[:dim].T
 
 
 def cosine_distance(vectors: Tensor, others: Tensor, real: Tensor) -> Tensor:

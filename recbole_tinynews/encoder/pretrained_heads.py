@@ -56,7 +56,7 @@ class UnitDense(nn.Linear):
         self.centre.copy_(centre)
         if smaller:
             covariance = products - texts * centre.outer(centre)
-            self.weight.copy_(_principal_axes(covariance, self.out_features))
+            self.weight.copy_(principal_axes(covariance, self.out_features))
 
     def forward(self, inputs: Tensor) -> Tensor:
         """``[..., in_features]`` -> ``[..., out_features]``, of unit length."""
@@ -64,7 +64,7 @@ class UnitDense(nn.Linear):
         return F.normalize(super().forward(inputs.to(self.centre.dtype) - self.centre), dim=-1)
 
 
-def _principal_axes(covariance: Tensor, count: int) -> Tensor:
+def principal_axes(covariance: Tensor, count: int) -> Tensor:
     """First principal axes, ``[count, dim]``; the entry of largest magnitude is positive."""
     _, axes = torch.linalg.eigh(covariance)  # ascending
     chosen = axes.T.flip(0)[:count]

@@ -69,6 +69,8 @@ class TextEncoder(nn.Module):
         super().__init__()
         self.plm, self._layers = plm, layers_of(plm)
         self.trained_tokens = 0  # encoded with gradients so far
+        # numbers of layers, ascending: in training, vectors after each lie side by side
+        self.exits: tuple[int, ...] = (self.depth,)
         self._bag: tuple[tuple[int, ...], TokenBag] | None = None  # with the weights' versions
         self.pooling_kind, self.mask_padding = pooling, mask_padding
         self.hidden_size = plm.config.hidden_size
@@ -176,8 +178,11 @@ class TextEncoder(nn.Module):
             hidden = frozen
             if tap is not None:
                 self._tap_frozen(texts, hidden, tap)
-        hidden = self._encode_trained(hidden, texts, tap)
-        return self._texts(hidden, texts)
+        exits = self.exits if self.training else self.exits[-1:]
+        each = [self._texts(s, texts) for s in self._trained_states(hidden, texts, tap, exits)]
+        if len(each) == 1:
+            return each[0]
+        return EncodedTexts(each[-1].pooled, torch.cat([one.vectors for one in each], dim=-1))
 
     def _texts(self, hidden: Tensor, texts: PackedTexts) -> EncodedTexts:
         """Encodings from last hidden states, ``[tokens, hidden]``."""
@@ -224,13 +229,20 @@ class TextEncoder(nn.Module):
                 tap.keep_hidden(0, hidden, texts.real)
             return self._layers.through(range(1, last + 1), hidden, texts, tap)
 
-    def _encode_trained(self, hidden: Tensor, texts: PackedTexts, tap: Tap | None) -> Tensor:
-        """Last hidden states, ``[tokens, hidden]``, from the output of the frozen layers."""
+    def _trained_states(
+        self, hidden: Tensor, texts: PackedTexts, tap: Tap | None, exits: tuple[int, ...]
+    ) -> Iterator[Tensor]:
+        """Last hidden states, ``[tokens, hidden]``, with so many layers; ``hidden``: of frozen."""
         if torch.is_grad_enabled():
             self.trained_tokens += len(hidden)
         hidden = hidden.to(self.compute_dtype())  # cast once, not in each operation
-        numbers = range(self.first_trained + 1, self.depth + 1)
-        return self._layers.through(numbers, hidden, texts, tap)
+        before = self.first_trained
+        for last in exits:
+            hidden = self._layers.through(range(before + 1, last + 1), hidden, texts, tap)
+            before, state = last, hidden
+            for module in self._layers.after if last < self.depth else ():
+                state = module(state)
+            yield state
 
     def _pool(self, hidden: Tensor, texts: PackedTexts) -> Tensor:
         """One vector for each text, ``[texts, hidden]``."""
@@ -239,12 +251,17 @@ class TextEncoder(nn.Module):
         return pool_texts(self.pooling, hidden, texts, self.mask_padding)
 
     def zeros(self, texts: int) -> Tensor:
-        """Vectors of empty texts, ``[texts, news_dim]``."""
-        return self.dense.weight.new_zeros(texts, self.dense.out_features)
+        """Vectors of empty texts, ``[texts, news_dim]``; in training for each of ``exits``."""
+        exits = len(self.exits) if self.training else 1
+        return self.dense.weight.new_zeros(texts, exits * self.dense.out_features)
 
     def hidden_states(self, plan: TextsPlan) -> Tensor:
         """Last hidden states, ``[tokens, hidden]``, with every layer computed."""
-        parts = [self._encode_trained(self.encode_frozen(each), each, None) for each in plan.packs]
+        parts = [
+            state
+            for each in plan.packs
+            for state in self._trained_states(self.encode_frozen(each), each, None, (self.depth,))
+        ]
         states = torch.cat(parts)
         return torch.empty_like(states).index_copy(0, plan.places, states)
 

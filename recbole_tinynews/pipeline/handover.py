@@ -48,10 +48,10 @@ def put_user_encoder(model: NewsRecommender, weights: Weights) -> None:
     _put_part(model, "user_encoder", weights)
 
 
-def put_recommender(model: NewsRecommender, weights: Weights) -> None:
-    """Load news and user encoder of the student's earlier stage."""
-    put_news_encoder(model, weights)
-    put_user_encoder(model, weights)
+def put_aligned(model: NewsRecommender, weights: Weights) -> None:
+    """Load news and user encoder of the student's alignment, and the axes of its vectors."""
+    for name in (NEWS_ENCODER, "user_encoder", "distillation"):
+        _put_part(model, name, weights)
 
 
 def put_all_but_user_encoder(model: NewsRecommender, weights: Weights) -> None:

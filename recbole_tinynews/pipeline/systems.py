@@ -213,6 +213,12 @@ def aligned_newsrec(config: NewsConfig) -> Stage:
     Then align the student's news vectors with theirs on every article, and train it on clicks under
     them, starting with the first teacher's user encoder.
     """
+    sizes = [bool(each["matryoshka_dims"]) for each in (config, config.for_stage("align_student"))]
+    if sizes[0] != sizes[1]:
+        raise ValueError(
+            f"{config['model']} expects matryoshka_dims in both of its stages or in none, since "
+            "they choose the axes of vectors. Set align_student_matryoshka_dims too."
+        )
     teachers = tuple(
         Stage("finetune_teacher", PLMNR, number=number) for number in range(config["num_teachers"])
     )
@@ -222,7 +228,7 @@ def aligned_newsrec(config: NewsConfig) -> Stage:
         start=Start(handover.put_user_encoder, teachers[:1]),
         teachers=teachers,
     )
-    return _last(config, start=Start(handover.put_recommender, (aligned,)), teachers=teachers)
+    return _last(config, start=Start(handover.put_aligned, (aligned,)), teachers=teachers)
 
 
 def zero_shot_student(config: NewsConfig) -> Stage:

@@ -18,6 +18,8 @@ from recbole_tinynews.files.checksums import checksums
 from recbole_tinynews.files.columns import CATEGORIES
 from recbole_tinynews.files.tensors import load_into, load_weights, shapes_of
 from recbole_tinynews.files.untrusted import read_json, untrusted
+from recbole_tinynews.model.alignednewsrec import AlignedNewsRec
+from recbole_tinynews.model.matryoshka import Sizes
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.model.student import composed
 from recbole_tinynews.model.text_encoders import reads_words
@@ -80,6 +82,8 @@ def load(
     device: str | torch.device = "cpu",
     index: str | Path | None = None,
     store: str | Path | None = None,
+    layers: int | None = None,
+    dim: int | None = None,
 ) -> Ranker:
     """Load the finished recommender in ``folder``.
 
@@ -94,25 +98,29 @@ def load(
         index: file of ``Ranker.save_index`` to load.
         store: file or ``postgresql://`` URL of events to count, made if missing, for recommenders
             trained with ``popularity``. ``counters.catch_up()`` counts other processes'.
+        layers: number of layers, of those that it was trained for by ``matryoshka_layers``.
+        dim: size of its vectors, of those of ``matryoshka_dims``: the first entries, normalised.
 
     Raises:
         FileNotFoundError: no such folder or index, or no artifact in the folder.
         ValueError: unfinished, damaged, of another format or an unimported class, or no news
-            ranker; not a store, or not trained with ``popularity``.
+            ranker; not a store, or not trained with ``popularity`` or for this size.
     """
     folder, place = Path(folder), None if data_path is None else Path(data_path)
     if is_export(folder):
+        if layers is not None or dim is not None:
+            raise ValueError(f"{folder} is an export, which has one size. Export another size.")
         engine = load_export(folder)
     else:
         _check_folder(folder)
         settings = _Settings(read_settings(folder))
         _check_format(settings, folder)
         own = _recbole_class(settings["model_class"], model)
-        if own is not None:
+        if own is not None and layers is None and dim is None:
             from recbole_tinynews.serving.recbole_ranker import load_recbole
 
             return load_recbole(folder, own, settings, place, device)  # type: ignore[return-value]
-        engine = _trained(folder, settings, model, device)
+        engine = _trained(folder, settings, model, device, layers, dim)
     ranker = Ranker(engine, place)
     if index is not None:
         ranker.load_index(index)
@@ -172,6 +180,8 @@ def _trained(
     settings: _Settings,
     model: type[NewsRecommender] | None,
     device: str | torch.device,
+    layers: int | None,
+    dim: int | None,
 ) -> ModelEngine:
     identity = content_key([json.dumps(checksums(folder, files_of(folder)), sort_keys=True)])
     with untrusted(folder / SETTINGS_FILE):
@@ -186,17 +196,50 @@ def _trained(
         device=torch.device(device),
         **AS_SAVED,
     )
+    cut = layers is not None or dim is not None
+    if cut:
+        layers, dim = _chosen_size(settings, model_class, layers, dim)
+        identity = content_key([identity, f"{layers} layers, {dim} entries"])
+        settings.update(num_hidden_layers=layers, matryoshka_layers=None, matryoshka_dims=None)
     no_articles = NoArticles(
         settings["ITEM_ID_FIELD"], _categories(folder), lambda: load_word_tokenizer(folder / PLM)
     )
     with untrusted(folder / PLM):  # its files may contradict each other
         recommender = model_class(settings, no_articles)
     with untrusted(folder / WEIGHTS):
-        load_into(recommender, load_weights(folder / WEIGHTS), folder / WEIGHTS)
+        weights = load_weights(folder / WEIGHTS)
+        if cut:
+            weights = {name: weights[name] for name in recommender.state_dict()}
+        load_into(recommender, weights, folder / WEIGHTS)
+    if isinstance(recommender, AlignedNewsRec) and dim is not None:
+        recommender.cut_vectors(dim)
     engine = ModelEngine(recommender.to(settings["device"]), settings, identity)
     with untrusted(folder / PLM):
         engine.encode(engine.reading.columns([]))  # fails if it reads its own texts
     return engine
+
+
+def _chosen_size(
+    settings: _Settings, model_class: type[NewsRecommender], layers: int | None, dim: int | None
+) -> tuple[int, int]:
+    """Layers and size of the vectors; ``ValueError`` if it was not trained for them."""
+    if not issubclass(model_class, AlignedNewsRec):
+        raise ValueError(
+            f"load expects a recommender of several sizes for layers={layers} and dim={dim}, got a "
+            f"{model_class.__name__}. Train an AlignedNewsRec with matryoshka_layers or "
+            "matryoshka_dims."
+        )
+    whole = plm_size(settings["plm"]).layers, model_class.news_dim(settings)
+    trained = Sizes.of(settings, *whole)
+    chosen = tuple(w if c is None else c for w, c in zip(whole, (layers, dim), strict=True))
+    for name, number, numbers in zip(("layers", "dim"), chosen, trained, strict=True):
+        if number not in numbers:
+            raise ValueError(
+                f"load expects {name} in {', '.join(map(str, numbers))}, for which "
+                f"{model_class.__name__} was trained, got {number}. Choose one of these, or train "
+                "it with other matryoshka_layers and matryoshka_dims."
+            )
+    return chosen[0], chosen[1]
 
 
 def _check_folder(folder: Path) -> None:

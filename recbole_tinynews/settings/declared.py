@@ -223,6 +223,8 @@ OURS: tuple[Setting, ...] = (
     *_news(values.SIZE, "user_dim", "head_dim", "context_codes", "code_dim"),
     *_news(values.POSITIVE, "recent_clicks", "user_layers"),
     Setting("plm", values.PLACE, _NEWS),
+    Setting("matryoshka_layers", or_(list_of(values.LAYERS, may_be_empty=True), None), _NEWS),
+    Setting("matryoshka_dims", or_(list_of(values.SIZE, may_be_empty=True), None), _NEWS),
     Setting("vocabulary_min_articles", or_(values.POSITIVE, None), _NEWS),
     Setting("num_hidden_layers", or_(values.LAYERS_OR_NONE, None), _NEWS),
     Setting("finetune_layers", or_(values.COUNT, "all"), _NEWS),

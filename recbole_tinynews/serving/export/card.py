@@ -9,11 +9,12 @@ from typing import Any, NamedTuple
 import yaml
 
 from recbole_tinynews import __version__
+from recbole_tinynews.files.columns import TITLE
 from recbole_tinynews.pipeline.artifact import saved_test_result
-from recbole_tinynews.serving.export.description import NEWS_TOKENS
 from recbole_tinynews.serving.export.formats import Format, find_format
 from recbole_tinynews.serving.export.origins import UNKNOWN
 from recbole_tinynews.serving.export.source import Source
+from recbole_tinynews.serving.export.usage import GIVEN, formula
 
 METRICS = {"auc": "AUC", "mrr": "MRR", "ndcg@5": "nDCG@5", "ndcg@10": "nDCG@10"}
 
@@ -102,13 +103,15 @@ def _what(source: Source) -> Iterator[str]:
 
 
 def _use(source: Source, wanted: Format) -> Iterator[str]:
-    yield "\n## Use\n\n```python"
-    yield 'FOLDER = "..."  # of this file'
-    if wanted.example:
-        yield wanted.example.replace("MAX_LENGTH", str(source.settings[NEWS_TOKENS])) + "\n"
-    yield "import recbole_tinynews  # clicks to scores\n"
-    yield "recommender = recbole_tinynews.load(FOLDER)"
+    yield f"\n## Use\n\n```text\n{formula(source.settings)}\n```"
+    if wanted.example is not None:
+        yield f"\nWithout this package:\n\n```python\n{GIVEN}"
+        yield f"{wanted.example(source.settings)}\n```"
+    yield "\nWith `pip install recbole-tinynews`:\n\n```python\nimport recbole_tinynews\n"
+    yield 'recommender = recbole_tinynews.load("...")  # the folder of this file'
     yield 'recommender.rank(["Striker signs for rivals"], ["Champions win the cup"])\n```'
+    if source.settings["news_text"] != TITLE:
+        yield "\nA text is the title, `. ` and the abstract."
     if source.settings["text_prefix"]:
         yield f"\nEach text begins with `{source.settings['text_prefix']}`."
 

@@ -60,6 +60,8 @@ def export(
     push_to: str | None = None,
     data_license: str | None = None,
     plm_license: str | None = None,
+    layers: int | None = None,
+    dim: int | None = None,
 ) -> Exported:
     """Write the finished recommender in ``folder`` to ``output``, in the format ``to``.
 
@@ -76,6 +78,7 @@ def export(
         push_to: ``ORG/NAME`` to upload to on the model hub.
         data_license: for the card (default: ours for an embedded data set).
         plm_license: for the card (default: from its package or card).
+        layers, dim: a size that it was trained for, as for ``load``.
 
     Raises:
         ValueError: a format that is unknown or cannot express the recommender, an export that
@@ -87,7 +90,7 @@ def export(
     folder, output = Path(folder), Path(output)
     wanted = find_format(to)
     _check_place(output, overwrite)
-    source = Source(folder, model)
+    source = Source(folder, model, layers=layers, dim=dim)
     data = find_data_set(source.settings, None if data_path is None else Path(data_path))
     beside = [] if data is None else [data.folder, data.folder.parent]
     origins = Origins(

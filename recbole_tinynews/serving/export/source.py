@@ -42,15 +42,18 @@ class Source:
     """A finished recommender, read from its folder.
 
     ``settings`` are those that affect vectors and scores, ``made_from`` has fingerprints of its
-    origins, and every export is compared with ``engine``.
+    origins, and every export is compared with ``engine``. ``size``: ``layers`` and ``dim`` of
+    ``load``.
 
     Raises:
         ValueError: it is not one language model with this package's pooling, dense layer and user
             encoder, or ``load`` refuses its folder.
     """
 
-    def __init__(self, folder: Path, model: type[NewsRecommender] | None = None) -> None:
-        engine = load_reader(folder, model=model).engine
+    def __init__(
+        self, folder: Path, model: type[NewsRecommender] | None = None, **size: int | None
+    ) -> None:
+        engine = load_reader(folder, model=model, **size).engine
         if not isinstance(engine, ModelEngine):
             raise ValueError(
                 f"export expects the folder of a finished recommender, and {folder} is an export "

@@ -62,3 +62,33 @@ def _sharpen(folder: Path) -> None:
     save_weights(weights, folder / WEIGHTS)
     metrics = read_metrics(folder)
     write_metrics(folder, {**metrics, FILES: checksums(folder, files_of(folder))})
+
+
+@pytest.fixture(scope="session")
+def recommender(finished_folder: Callable[..., Path]) -> Path:
+    """A recommender of one layer: each takes the exporter of graphs seconds."""
+    return finished_folder(num_hidden_layers=1)
+
+
+@pytest.fixture(scope="session")
+def exported(
+    finished_folder: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., Path]:
+    """The folder of an export, made when first used."""
+    made: dict[tuple[str, Path], Path] = {}
+
+    def make(to: str, **settings: Any) -> Path:
+        from recbole_tinynews.serving.export.exporting import export
+
+        key = to, finished_folder(**settings)
+        if key not in made:
+            made[key] = export(key[1], to, tmp_path_factory.mktemp("exported") / "out").folder
+        return made[key]
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def graphs(exported: Callable[..., Path]) -> Path:
+    """Exported once: writing a graph takes seconds."""
+    return exported("onnx", num_hidden_layers=1)

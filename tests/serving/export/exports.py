@@ -22,6 +22,26 @@ needs_sentence_transformers = pytest.mark.skipif(
     reason="sentence-transformers is not installed (extra: export)",
 )
 
+HF_KINDS = {
+    "as in the paper": {},
+    "heads that start pretrained": {"head_init": "pretrained", "news_dim": 24},
+    "first token, self-attention": {"news_pooling": "cls", "user_encoder": "self_attention"},
+    "pretrained, self-attention, a learned vector": {
+        "head_init": "pretrained",
+        "news_pooling": "mean",
+        "user_encoder": "self_attention",
+        "history_padding": "learned",
+    },
+    "pad tokens in pooling": {"mask_padding_in_news_pooling": False},
+    "a prefix": {"text_prefix": "word5 "},
+    "title and abstract": {"news_text": "title_abstract"},
+}
+SENTENCE_KINDS = {
+    "attention": {"head_init": "pretrained", "news_dim": 24},
+    "mean, a prefix": {"head_init": "pretrained", "news_pooling": "mean", "text_prefix": "word5 "},
+    "first token": {"head_init": "pretrained", "news_pooling": "cls", "news_dim": 32},
+    "mean, random heads": {"head_init": "random", "news_pooling": "mean"},
+}
 UNSEEN = ["", "word7", "word3 word9 word9", " ".join(["word1 word2"] * 20), "Words never seen!"]
 
 

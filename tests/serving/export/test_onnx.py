@@ -17,22 +17,9 @@ from recbole_tinynews.pipeline.systems import system
 from recbole_tinynews.serving.export.exporting import export
 from recbole_tinynews.serving.export.formats import onnx
 from recbole_tinynews.serving.export.formats.onnx_int8 import RowScaledLinear
-from recbole_tinynews.serving.export.source import Source
 from recbole_tinynews.serving.loading import load_export
 
 pytestmark = needs_onnx
-
-
-@pytest.fixture(scope="session")
-def recommender(finished_folder: Callable[..., Path]) -> Path:
-    """A recommender of one layer: each takes the exporter seconds."""
-    return finished_folder(num_hidden_layers=1)
-
-
-@pytest.fixture(scope="session")
-def graphs(recommender: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Exported once: writing a graph takes seconds."""
-    return export(recommender, "onnx", tmp_path_factory.mktemp("graphs") / "out").folder
 
 
 def test_scores_of_the_graphs_are_those_of_rank(graphs: Path, recommender: Path) -> None:
@@ -81,30 +68,6 @@ def test_padding_changes_no_vector(graphs: Path) -> None:
     np.testing.assert_allclose(together, alone, rtol=0, atol=1e-6)
 
 
-def test_onnxruntime_and_the_tokenizer_are_all_that_the_graphs_need(
-    graphs: Path, recommender: Path
-) -> None:
-    """The card shows this to a site without torch: the tokens must be ours."""
-    import onnxruntime
-    from tokenizers import Tokenizer
-
-    tokenizer = Tokenizer.from_file(str(graphs / "tokenizer.json"))
-    longest = json.loads((graphs / "recommender.json").read_text())["settings"]["news_tokens"]
-    tokenizer.enable_truncation(longest)
-    tokenizer.enable_padding()
-    encoded = tokenizer.encode_batch(texts())
-    session = onnxruntime.InferenceSession(str(graphs / "news_encoder.onnx"))
-    vectors = session.run(
-        ["vectors"],
-        {
-            "input_ids": np.array([each.ids for each in encoded]),
-            "attention_mask": np.array([each.attention_mask for each in encoded]),
-        },
-    )[0]
-    want = Source(recommender).engine.encode({"title": texts()})
-    np.testing.assert_allclose(vectors, want, rtol=0, atol=1e-5)
-
-
 @pytest.mark.whole
 @pytest.mark.parametrize(
     ("padding", "kind"), [("masked", "self_attention"), ("learned", "attention")]
@@ -127,6 +90,9 @@ def test_readers_of_any_history_get_their_own_vectors_from_the_graph(
         return graph.run(None, {"history": history.numpy(), "clicked": mask.numpy()})[0]
 
     np.testing.assert_allclose(vectors(clicks, clicked), expected, atol=1e-5)
+    behind = clicked.long().argsort(dim=1, descending=True, stable=True)  # padding at the end
+    moved = clicks.gather(1, behind[..., None].expand_as(clicks))
+    np.testing.assert_allclose(vectors(moved, clicked.gather(1, behind)), expected, atol=1e-5)
     for row, length in enumerate(lengths):  # alone, without padding
         own = slice(2 * width - length, None)
         alone = vectors(clicks[row : row + 1, own], clicked[row : row + 1, own])

@@ -5,7 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from exports import exported_scores, needs_sentence_transformers, ranked_scores, texts
+from exports import (
+    SENTENCE_KINDS,
+    exported_scores,
+    needs_sentence_transformers,
+    ranked_scores,
+    texts,
+)
 
 from recbole_tinynews.serving.export.exporting import export
 from recbole_tinynews.serving.export.source import Source
@@ -13,24 +19,17 @@ from recbole_tinynews.serving.loading import load_export
 
 pytestmark = needs_sentence_transformers
 
-KINDS = {
-    "attention": {"head_init": "pretrained", "news_dim": 24},
-    "mean, a prefix": {"head_init": "pretrained", "news_pooling": "mean", "text_prefix": "word5 "},
-    "first token": {"head_init": "pretrained", "news_pooling": "cls", "news_dim": 32},
-    "mean, random heads": {"head_init": "random", "news_pooling": "mean"},
-}
 
-
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", SENTENCE_KINDS)
 def test_encode_gives_our_news_vectors(
-    kind: str, finished_folder: Callable[..., Path], tmp_path: Path
+    kind: str, finished_folder: Callable[..., Path], exported: Callable[..., Path]
 ) -> None:
     """Prefix, cut, special tokens, padding, centring and unit length must all be the same."""
     from sentence_transformers import SentenceTransformer
 
-    folder = finished_folder(**KINDS[kind])
-    export(folder, "sentence-transformers", tmp_path / "out")
-    loaded = SentenceTransformer(str(tmp_path / "out"), device="cpu")
+    folder = finished_folder(**SENTENCE_KINDS[kind])
+    place = exported("sentence-transformers", **SENTENCE_KINDS[kind])
+    loaded = SentenceTransformer(str(place), device="cpu")
     ours = {type(module).__module__.partition(".")[0] for module in loaded}
     assert ours == {"sentence_transformers"}
     want = Source(folder).engine.encode({"title": texts()})
@@ -38,7 +37,7 @@ def test_encode_gives_our_news_vectors(
     for text in ("", "word7"):
         alone = loaded.encode([text])[0]
         np.testing.assert_allclose(alone, want[texts().index(text)], rtol=0, atol=1e-5)
-    got = exported_scores(load_export(tmp_path / "out"))
+    got = exported_scores(load_export(place))
     np.testing.assert_allclose(got, ranked_scores(folder), rtol=0, atol=1e-4)
 
 
@@ -46,7 +45,7 @@ def test_the_attention_that_is_tested_is_far_from_a_mean(
     finished_folder: Callable[..., Path],
 ) -> None:
     """Tests these tests: a mean in its place would pass, if all its weights were equal."""
-    source = Source(finished_folder(**KINDS["attention"]))
+    source = Source(finished_folder(**SENTENCE_KINDS["attention"]))
     pooling = source.heads.pooling
     before = source.engine.encode({"title": texts()})
     pooling.query.weight.data.zero_()

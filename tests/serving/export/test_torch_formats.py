@@ -1,68 +1,35 @@
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from exports import exported_scores, ranked_scores, texts
+from exports import HF_KINDS, exported_scores, ranked_scores, texts
 from safetensors.torch import load_file
 from tiny import Tiny
 from torch import nn
-from transformers import AutoModel, AutoTokenizer
+from transformers import AutoModel
 
 from recbole_tinynews.serving.export.exporting import export
 from recbole_tinynews.serving.export.formats.torch_int8 import Int8Linear
-from recbole_tinynews.serving.export.source import Source
 from recbole_tinynews.serving.loading import load_export
 
-KINDS = {
-    "as in the paper": {},
-    "heads that start pretrained": {"head_init": "pretrained", "news_dim": 24},
-    "first token, self-attention": {"news_pooling": "cls", "user_encoder": "self_attention"},
-    "mean, a learned vector": {"news_pooling": "mean", "history_padding": "learned"},
-    "pad tokens in pooling": {"mask_padding_in_news_pooling": False},
-    "a prefix": {"text_prefix": "word5 "},
-    "title and abstract": {"news_text": "title_abstract"},
-}
 
-
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", HF_KINDS)
 def test_scores_of_hf_are_those_of_rank(
-    kind: str, finished_folder: Callable[..., Path], tmp_path: Path
+    kind: str, finished_folder: Callable[..., Path], exported: Callable[..., Path]
 ) -> None:
     """A setting that the export forgot would rank otherwise than what was evaluated."""
-    folder = finished_folder(**KINDS[kind])
-    export(folder, "hf", tmp_path / "out")
-    got = exported_scores(load_export(tmp_path / "out"))
-    np.testing.assert_allclose(got, ranked_scores(folder), rtol=0, atol=1e-4)
+    got = exported_scores(load_export(exported("hf", **HF_KINDS[kind])))
+    expected = ranked_scores(finished_folder(**HF_KINDS[kind]))
+    np.testing.assert_allclose(got, expected, rtol=0, atol=1e-4)
 
 
-def test_hf_needs_none_of_our_code(finished_folder: Callable[..., Path], tmp_path: Path) -> None:
-    """The formula of the paper on what ``AutoModel`` and the files beside it give."""
-    folder = finished_folder()
-    place = export(folder, "hf", tmp_path / "out").folder
-    plm = AutoModel.from_pretrained(place, trust_remote_code=False).eval()
-    tokenizer = AutoTokenizer.from_pretrained(place)
+def test_hf_has_the_layers_that_were_kept(exported: Callable[..., Path]) -> None:
+    plm = AutoModel.from_pretrained(exported("hf"), trust_remote_code=False)
     assert len(plm.encoder.layer) == plm.config.num_hidden_layers == 2  # of 3
-    settings = json.loads((place / "recommender.json").read_text())["settings"]
-    heads = load_file(place / "news_encoder.safetensors")
-    made = []
-    for text in texts():
-        tokens = tokenizer(
-            text, truncation=True, max_length=settings["news_tokens"], return_tensors="pt"
-        )
-        with torch.no_grad():
-            states = plm(**tokens).last_hidden_state[0]
-        inner = torch.tanh(
-            states @ heads["pooling.projection.weight"].T + heads["pooling.projection.bias"]
-        )
-        weights = torch.softmax(inner @ heads["pooling.query.weight"][0], dim=0)
-        made.append(heads["dense.weight"] @ (weights @ states) + heads["dense.bias"])
-    want = Source(folder).engine.encode({"title": texts()})
-    np.testing.assert_allclose(torch.stack(made).numpy(), want, rtol=0, atol=1e-5)
 
 
 def test_no_weight_is_a_pickle(finished_folder: Callable[..., Path], tmp_path: Path) -> None:

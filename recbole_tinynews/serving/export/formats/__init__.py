@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pkgutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from recbole_tinynews.serving.engine import Engine
@@ -20,7 +20,8 @@ class Format(NamedTuple):
     write: Callable[[Source, Path], None]  # writes the recommender's files into a folder
     load: Callable[[Path, Description], Engine]  # reads the folder back
     library: str  # `library_name` of the model card
-    example: str = ""  # code for the card that encodes a title; FOLDER is set, MAX_LENGTH replaced
+    # code for the card that ranks without this package, by settings; None: there is none
+    example: Callable[[Mapping[str, Any]], str] | None = None
     exact: bool = True  # vectors and scores equal the recommender's; else both are evaluated
     task: str = "feature-extraction"  # `pipeline_tag` of the card
     note: str = ""  # sentence for the card about differences

@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from recbole_tinynews.encoder.plm_files import load_config, load_tokenizer
 from recbole_tinynews.encoder.users.attentive import UserEncoder
@@ -30,17 +31,33 @@ from recbole_tinynews.serving.export.formats import Format
 from recbole_tinynews.serving.export.libraries import library
 from recbole_tinynews.serving.export.padded import PaddedNewsEncoder, PaddedTexts
 from recbole_tinynews.serving.export.source import Source
+from recbole_tinynews.serving.export.usage import tokens_of, with_prefix
 
 NEWS_GRAPH, USER_GRAPH = "news_encoder.onnx", "user_encoder.onnx"
-EXAMPLE = """import onnxruntime
+EXAMPLE = """import numpy as np
+import onnxruntime
 from transformers import AutoTokenizer
 
-graph = onnxruntime.InferenceSession(FOLDER + "/news_encoder.onnx")
-tokens = AutoTokenizer.from_pretrained(FOLDER)(
-    ["Champions win the cup"], padding=True, truncation=True, max_length=MAX_LENGTH,
-    return_tensors="np", return_token_type_ids=False,
+tokenizer = AutoTokenizer.from_pretrained(FOLDER)
+news, user = (
+    onnxruntime.InferenceSession(f"{FOLDER}/{name}_encoder.onnx") for name in ("news", "user")
 )
-(news_vectors,) = graph.run(None, dict(tokens))"""
+
+tokens = TOKENS
+(vectors,) = news.run(None, dict(tokens))
+clicks, candidates = vectors[None, : len(CLICKS)], vectors[len(CLICKS) :]
+clicked = np.ones(clicks.shape[:2], bool)  # False for padding of shorter histories
+(readers,) = user.run(None, {"history": clicks, "clicked": clicked})
+scores = dict(zip(CANDIDATES, (candidates @ readers[0]).tolist()))"""
+
+
+def example(settings: Mapping[str, Any]) -> str:
+    """Code that ranks with onnxruntime and the tokenizer."""
+    texts = "CLICKS + CANDIDATES"
+    if settings["text_prefix"]:
+        texts = f"[{with_prefix('text', settings)} for text in {texts}]"
+    options = {"return_tensors": '"np"', "return_token_type_ids": "False"}
+    return EXAMPLE.replace("TOKENS", tokens_of(texts, settings, **options))
 
 
 class OnnxEngine(Engine):
@@ -102,10 +119,13 @@ class NewestClicks(nn.Module):
 
     def forward(self, history: Tensor, clicked: Tensor) -> Tensor:
         """User vectors, ``[users, dim]``; inputs as for ``user_encoder.onnx``, newest last."""
-        users, slots, dim = history.shape
-        history = torch.cat([history.new_zeros(users, self.width, dim), history], 1)
-        clicked = torch.cat([clicked.new_zeros(users, self.width), clicked], 1)
-        return self.user_encoder(history[:, slots:], clicked[:, slots:])
+        history = F.pad(history, (0, 0, self.width, 0))
+        clicked = F.pad(clicked.long(), (self.width, 0))
+        # clicks last, in their order: a longer history may be padded in front or at the end
+        places = torch.arange(clicked.shape[1]) + clicked * clicked.shape[1]
+        newest = places.topk(self.width).indices.flip(1)
+        history = history.gather(1, newest[..., None].expand(-1, -1, history.shape[2]))
+        return self.user_encoder(history, clicked.gather(1, newest) > 0)
 
 
 def write_graphs(source: Source, news_encoder: PaddedNewsEncoder, folder: Path) -> None:
@@ -184,4 +204,4 @@ def _write(source: Source, folder: Path) -> None:
     write_graphs(source, source.padded("eager"), folder)
 
 
-FORMAT = Format(_write, OnnxEngine, "onnx", EXAMPLE)
+FORMAT = Format(_write, OnnxEngine, "onnx", example)

@@ -16,9 +16,9 @@ from torch.nn import functional as F
 
 from recbole_tinynews.serving.export.formats import Format
 from recbole_tinynews.serving.export.formats.onnx import (
-    EXAMPLE,
     NEWS_GRAPH,
     OnnxEngine,
+    example,
     write_graphs,
 )
 from recbole_tinynews.serving.export.formats.torch_int8 import replace_linears
@@ -79,7 +79,7 @@ FORMAT = Format(
     _write,
     OnnxEngine,
     "onnx",
-    EXAMPLE,
+    example,
     exact=False,
     note="onnxruntime uses one scale for all inputs of a layer, so a vector depends slightly on "
     "the texts encoded with it.",

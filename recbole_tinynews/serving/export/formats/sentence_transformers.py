@@ -24,11 +24,18 @@ from recbole_tinynews.serving.export.heads import write_heads
 from recbole_tinynews.serving.export.libraries import library
 from recbole_tinynews.serving.export.source import Source
 from recbole_tinynews.serving.export.torch_engine import TorchEngine
+from recbole_tinynews.serving.export.usage import POOL, ranking_by_torch
 
 TO = "sentence-transformers"
-EXAMPLE = """from sentence_transformers import SentenceTransformer
+EXAMPLE = """import torch
+from safetensors.torch import load_file
+from sentence_transformers import SentenceTransformer
 
-news_vectors = SentenceTransformer(FOLDER).encode(["Champions win the cup"])"""
+user = load_file(FOLDER + "/user_encoder.safetensors")
+"""
+ENCODE = """
+vectors = torch.from_numpy(SentenceTransformer(FOLDER).encode(CLICKS + CANDIDATES))
+"""
 TOLERANCE = 1e-5
 PROMPT = "news"
 STEEPEST = 30.0  # sum of the query's absolute weights up to which fp32 holds all weights
@@ -163,7 +170,7 @@ FORMAT = Format(
     _write,
     TorchEngine,
     "sentence-transformers",
-    EXAMPLE,
+    lambda settings: EXAMPLE + POOL + ENCODE + ranking_by_torch(settings),
     task="sentence-similarity",
     check=_check,
 )
