@@ -18,9 +18,8 @@ def attention_loss(
 ) -> Tensor:
     """Sum over layer pairs of the mean over heads of ``MSE(A_s, A_t)``, shape ``[]``.
 
-    ``L_attn`` of TinyBERT (Jiao et al., Findings of EMNLP 2020). ``A`` are scores before the
-    softmax at unmasked positions, by layer ``[pairs of tokens, heads]``. The mean is over all token
-    pairs of each of the batch's distinct texts (our definition).
+    ``L_attn`` of TinyBERT (Jiao et al., Findings of EMNLP 2020). ``A`` are scores before softmax by
+    layer, ``[pairs of tokens, heads]``, of each distinct text of a batch (our definition).
     """
     losses = [
         mean_squared_error("attention_loss", student[pair.student], teacher[pair.teacher], HEADS)

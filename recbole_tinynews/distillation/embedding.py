@@ -17,14 +17,8 @@ class ProjectedEmbeddingLoss(nn.Module):
     Half of ``L_DP_emb`` and ``L_FT_emb`` of Tiny-NewsRec: titles or bodies, news or users.
     Balanced, an item's error is ``2 |p - v|^2 / (|p|^2 + |v|^2)`` with projected vector ``p`` and
     no gradient through the denominator, so vectors of any length weigh the same (our definition);
-    for equal lengths it is ``2 (1 - cos)``.
-
-    Args:
-        teachers: number of teachers.
-        teacher_dim: size of a teacher's vectors.
-        student_dim: size of the student's vectors.
-        start_as_identity: for vectors that start in one space; otherwise Xavier-uniform, zero bias.
-        balanced: whether errors are relative to the lengths of the vectors.
+    for equal lengths it is ``2 (1 - cos)``. With ``start_as_identity``, vectors start in one space;
+    otherwise weights are Xavier-uniform and biases zero.
     """
 
     def __init__(
@@ -51,11 +45,8 @@ class ProjectedEmbeddingLoss(nn.Module):
     ) -> Tensor:
         """Mean over items, weighted sum over teachers, mean over the batch.
 
-        Shapes:
-            student: ``[batch, items, student_dim]``.
-            teachers: one tensor per teacher, ``[batch, items, teacher_dim]``, without gradient.
-            weights: ``[batch, teachers]``.
-            mask: ``[batch, items]``, True where an item counts; ``None``: all.
+        ``student`` is ``[batch, items, student_dim]``, each teacher ``[batch, items, teacher_dim]``
+        without gradient, ``weights`` ``[batch, teachers]``, ``mask`` ``[batch, items]``.
         """
         self._check_shapes(student, teachers, weights, mask)
         projected = torch.stack(
@@ -65,7 +56,6 @@ class ProjectedEmbeddingLoss(nn.Module):
             ],
             dim=1,
         )
-        # [batch, teachers, items]
         errors = self._errors(projected, student.unsqueeze(1).expand_as(projected))
         if mask is None:
             per_teacher = errors.mean(dim=-1)
@@ -113,11 +103,9 @@ class ProjectedEmbeddingLoss(nn.Module):
 
 
 def fitted_projection(pairs: Iterable[tuple[Tensor, Tensor]]) -> Tensor:
-    """The matrix ``W`` that minimises ``sum |W t - s|^2`` with a small ridge.
+    """``W`` ``[student_dim, teacher_dim]`` that minimises ``sum |W t - s|^2`` with a small ridge.
 
-    Shapes:
-        pairs: chunks of student and teacher vectors of the same items, ``[items, dim]`` each.
-        returned: ``[student_dim, teacher_dim]``.
+    ``pairs`` are chunks of student and teacher vectors of the same items, ``[items, dim]`` each.
     """
     products: list[Tensor] = []
     for student, teacher in pairs:

@@ -19,10 +19,7 @@ MEMORY_SHARE = 0.25  # of free memory, for the inner states of all teachers
 
 
 class FrozenTeachers(nn.Module):
-    """Recommenders in evaluation mode, whose outputs are labels.
-
-    Each article is encoded once; inner states in each step, unless ``tap_ahead`` stored them.
-    """
+    """Recommenders in evaluation mode; each article is encoded once, but inner states each step."""
 
     def __init__(self, teachers: Sequence[Teacher]) -> None:
         super().__init__()
@@ -66,7 +63,6 @@ class FrozenTeachers(nn.Module):
 
 
 def _close_table(teacher: Teacher) -> None:
-    """Free the teacher's table for the rest of the training."""
     close = getattr(teacher.news_encoder, "close_table", None)
     if close is not None:
         close()

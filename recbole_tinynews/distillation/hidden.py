@@ -15,8 +15,7 @@ class HiddenStateLoss(nn.Module):
     """Sum over layer pairs of ``MSE(H_s W_h, H_t)``; for the pair (0, 0) ``MSE(E_s W_e, E_t)``.
 
     ``L_hidn`` and ``L_embd`` of TinyBERT (Jiao et al., Findings of EMNLP 2020). If widths differ,
-    all pairs share one Xavier-uniform ``W`` without bias. The mean is over the tokens of a batch's
-    distinct texts, without pad tokens (our definition).
+    all pairs share one ``W``. Means are over tokens of distinct texts without padding (ours).
     """
 
     def __init__(self, pairs: Sequence[LayerPair], student_dim: int, teacher_dim: int) -> None:
@@ -37,10 +36,9 @@ class HiddenStateLoss(nn.Module):
 
 
 class ProjectedHiddenStateLoss(nn.Module):
-    """Sum over layer pairs of ``MSE(H_s, W_t H_t)``, with one Xavier-uniform ``W_t`` per pair.
+    """MT-BERT's sum over layer pairs of ``MSE(H_s, W_t H_t)`` (Wu et al., Findings of ACL 2021).
 
-    The hidden loss of MT-BERT (Wu et al., Findings of ACL 2021), which always projects the
-    teacher's states. A ``W`` per pair, and means as in ``HiddenStateLoss``, are our definition.
+    A ``W`` per pair, and means as in ``HiddenStateLoss``, are our definition.
     """
 
     def __init__(self, pairs: Sequence[LayerPair], student_dim: int, teacher_dim: int) -> None:

@@ -23,12 +23,9 @@ TRAIN_MORE = (
 class InnerStateDistillation(nn.Module):
     """Base of losses that compare scores and inner states with those of teachers.
 
-    Args:
-        teachers: number of teachers.
-        pairs: the layers compared, without frozen student layers, whose terms are constant.
-        temperature: T of the soft labels, whose loss has the factor ``T ** 2`` (our definition).
-        weights: a NamedTuple of loss weights, 0 for those that compare nothing.
-        learned: the weights that must not all be 0; ``None``: all of ``weights``.
+    ``pairs`` lack frozen student layers, whose terms are constant. Soft labels have the factor
+    ``T ** 2`` (our definition). Losses that compare nothing have weight 0; ``learned`` weights
+    (``None``: all) must not all be 0.
     """
 
     counted_by: ClassVar[Mapping[str, str]] = {

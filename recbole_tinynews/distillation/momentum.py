@@ -21,13 +21,7 @@ def add_momentum(
 
     NewsBERT (Wu et al., Findings of EMNLP 2021). ``g^t_i`` is the mean over layers
     ``g(i-1) + 1 .. g(i)`` of all teachers that have gradients; without any, or without one of the
-    student's, nothing changes (our definition, like the mean over teachers).
-
-    Args:
-        student: its layers, first to last.
-        teachers: layers of each teacher, built like the student's.
-        pairs: one for each student layer, in order (``layer_pairs``).
-        beta: share of the teachers' gradient.
+    student's, nothing changes (our definition). Layers are built alike, ``pairs`` in order.
     """
     before = 0
     for layer, pair in zip(student, pairs, strict=True):

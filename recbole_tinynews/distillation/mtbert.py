@@ -30,13 +30,8 @@ class MTBERTDistillation(InnerStateDistillation):
 
     MT-BERT (Wu et al., Findings of ACL 2021), after a public re-implementation. The mean is over
     samples; the sum over teachers is not normalised. The factor ``T ** 2``, the layer pairs, and
-    one ``W`` for each teacher and pair are our definition.
-
-    Args:
-        teachers: as in the base class, like ``pairs``, ``temperature`` and ``weights``.
-        student_dim: width of the student's hidden states.
-        teacher_dim: width of a teacher's hidden states.
-        weighting: weights the teachers' soft labels; the paper's is ``inverse_error``.
+    one ``W`` for each teacher and pair are our definition. ``student_dim`` and ``teacher_dim`` are
+    widths of hidden states; ``weighting`` of soft labels is ``inverse_error`` in the paper.
     """
 
     def __init__(

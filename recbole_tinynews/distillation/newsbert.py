@@ -32,14 +32,9 @@ class NewsBERTDistillation(InnerStateDistillation):
     """``L^s`` and ``L^t`` of NewsBERT (Wu et al., Findings of EMNLP 2021).
 
     The student's losses are averaged over the teachers and pass them no gradient. Each teacher
-    learns from its own ``teacher_target`` alone; these are summed, so that it learns as if alone
-    (both our definition, for NewsBERT-MT). There are no projections: pooling and dense layer are
-    shared, and hidden states have one width.
-
-    Args:
-        teachers: as in the base class, like ``pairs``, ``temperature`` and ``weights``.
-        embeddings_train: whether embedding outputs are compared; otherwise they are constant.
-        dim: width of the hidden states.
+    learns from its own ``teacher_target`` alone (both our definition, for NewsBERT-MT). Hidden
+    states have one width, ``dim``, and nothing is projected. Without ``embeddings_train`` embedding
+    outputs are constant and not compared.
     """
 
     def __init__(
@@ -94,5 +89,4 @@ class NewsBERTDistillation(InnerStateDistillation):
 
 
 def _error(loss: str, student: Tensor, teacher: Tensor) -> Tensor:
-    """Mean squared error without gradient to the teacher."""
     return mean_squared_error(f"NewsBERT's {loss} loss", student, teacher.detach())

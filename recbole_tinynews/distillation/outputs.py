@@ -39,8 +39,7 @@ class Encoded(NamedTuple):
         candidates: ``[batch, candidates, dim]``.
         history: ``[batch, history, dim]``; zeros in empty slots.
         clicked: ``[batch, history]``, True for clicks.
-        states: inner states of the same pass; None unless requested.
-        ids: of users and news, set by every recommender's ``encode``.
+        states, ids: inner states if requested, ids of users and news.
     """
 
     candidates: Tensor
@@ -55,10 +54,9 @@ class Outputs(NamedTuple):
 
     Shapes:
         scores: ``[batch, candidates]``, raw.
-        candidates: ``[batch, candidates, dim]``.
-        history: ``[batch, history, dim]``; zeros in empty slots.
+        candidates, history: ``[batch, candidates, dim]`` and ``[batch, history, dim]``.
         user: ``[batch, dim]``.
-        states: of the batch's distinct news; None unless requested.
+        states: of the batch's distinct news, if requested.
         interests: ``[batch, candidates, interests, dim]``, for multi-interest users.
         offset_scores: ``[batch, candidates]``, with popularity as an offset; None: as ``scores``.
     """

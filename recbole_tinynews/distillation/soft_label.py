@@ -14,10 +14,9 @@ def mix_scores(scores: Tensor, weights: Tensor) -> Tensor:
 
 
 class SoftLabelLoss(nn.Module):
-    """Cross entropy between the softened candidate distributions of teacher and student.
+    """Cross entropy of softened candidate distributions: ``L_DP_distill`` and ``L_FT_distill``.
 
-    ``L_DP_distill`` and ``L_FT_distill`` of Tiny-NewsRec. The factor ``temperature ** 2`` keeps
-    gradients the same size (Hinton et al. 2015, section 2); teacher scores get none.
+    ``temperature ** 2`` keeps gradients the same size (Hinton et al. 2015, section 2).
     """
 
     def __init__(self, temperature: float = 1.0) -> None:

@@ -1,7 +1,6 @@
 """Teacher weightings, chosen by the setting ``teacher_weighting``.
 
-Functions of the teachers' raw scores ``[batch, teachers, candidates]`` and the label ``[batch]``
-(index of the target candidate) that return weights ``[batch, teachers]`` without gradient.
+From raw scores ``[batch, teachers, candidates]`` and label ``[batch]`` to ``[batch, teachers]``.
 """
 
 from __future__ import annotations
@@ -16,10 +15,7 @@ TeacherWeighting = Callable[[Tensor, Tensor], Tensor]
 
 
 def softmax(scores: Tensor, label: Tensor) -> Tensor:
-    """Softmax over teachers of negative cross entropy, without temperature.
-
-    ``alpha`` and ``beta`` of Tiny-NewsRec (EMNLP 2022): the better teacher of a sample counts more.
-    """
+    """``alpha`` and ``beta`` of Tiny-NewsRec (EMNLP 2022): softmax of negative cross entropy."""
     return _log_likelihood(scores, label).softmax(dim=-1)
 
 

@@ -34,13 +34,8 @@ class TinyBERTDistillation(InnerStateDistillation):
     """``(1/M) sum_i [L_pred + L_hidn + L_attn + L_embd](student, t_i) + CE(z_s, y)``.
 
     The joint loss of TinyBERT's terms (Jiao et al., Findings of EMNLP 2020); the uniform mean over
-    M teachers is our definition.
-
-    Args:
-        teachers: as in the base class, like ``pairs``, ``temperature`` and ``weights``.
-        embeddings_train: whether embedding outputs are compared; otherwise they are constant.
-        student_dim: width of the student's hidden states.
-        teacher_dim: width of a teacher's hidden states; if different, a projection is learned.
+    M teachers is our definition. Without ``embeddings_train`` embedding outputs are not compared.
+    Hidden states of different width are projected.
     """
 
     def __init__(

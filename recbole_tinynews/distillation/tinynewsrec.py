@@ -26,21 +26,12 @@ class TinyNewsRecWeights(NamedTuple):
 
 
 class TinyNewsRecDistillation(nn.Module):
-    """Base of the losses of both stages of Tiny-NewsRec (EMNLP 2022).
+    """Base of the losses of both stages of Tiny-NewsRec (EMNLP 2022); a subclass chooses the items.
 
     Soft labels of mixed scores, projected embeddings of items and user, and the target, with
-    teachers weighted for each sample. A subclass chooses the items.
-
-    Args:
-        teachers: number of teachers.
-        teacher_dim: size of a teacher's vectors.
-        student_dim: size of the student's vectors.
-        temperature: T of the soft labels.
-        weights: loss weights.
-        weighting: weights the teachers; the paper's is ``softmax``.
-        shared_projection: one projection for items and users of a teacher (method.md, section 3).
-        aligned: whether all start in one space, and projections as identities.
-        balanced: whether vector errors are relative to their lengths.
+    teachers weighted for each sample (in the paper by ``softmax``). With ``shared_projection``, a
+    teacher has one for items and users (docs/method.md, section 3); with ``aligned``, all start in
+    one space and projections as identities; ``balanced`` errors are relative to vector lengths.
     """
 
     student_taps: ClassVar[Taps] = NO_TAPS
@@ -86,9 +77,7 @@ class TinyNewsRecDistillation(nn.Module):
     ) -> tuple[Tensor, ...]:
         """Loss terms of nonzero weight by name, each the mean over the batch.
 
-        Shapes:
-            label: ``[batch]``, index of the target candidate.
-            items_mask: ``[batch, items]``, True where an item's embedding counts; ``None``: all.
+        ``items_mask``, ``[batch, items]``, is True where an item's embedding counts.
         """
         scores = stacked_scores(teachers)
         weights = self.weighting(scores, label)

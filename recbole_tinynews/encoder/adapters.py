@@ -1,8 +1,4 @@
-"""Low-rank adapters (LoRA, Hu et al., ICLR 2022) in the layers that train, by peft.
-
-State dicts hold merged weights under the plain model's names, so other code works with or without
-adapters. Only the state of an unfinished training keeps them apart.
-"""
+"""Low-rank adapters (LoRA, Hu et al., ICLR 2022) by peft; state dicts hold merged weights."""
 
 from __future__ import annotations
 
@@ -17,10 +13,7 @@ SCALE = 2.0  # of adapters: peft's alpha / rank
 
 
 def add_adapters(plm: nn.Module, layers: Sequence[nn.Module], rank: int) -> None:
-    """Add an adapter to every linear layer in ``layers``; nothing else of ``plm`` trains then.
-
-    Raises ``ValueError`` if peft is not installed or there is no linear layer.
-    """
+    """Add an adapter to every linear layer in ``layers``; nothing else of ``plm`` trains then."""
     try:
         from peft import LoraConfig, inject_adapter_in_model
         from peft.tuners.lora import LoraLayer
@@ -50,7 +43,6 @@ def is_adapter(name: str) -> bool:
 
 
 def _merge(part: Any, state: dict[str, Tensor], prefix: str, _: Any) -> None:
-    """Merge the adapter into the weight, under its plain name."""
     of_part = [name for name in state if name.startswith(prefix)]
     values = {name: state.pop(name) for name in of_part}
     with torch.no_grad():

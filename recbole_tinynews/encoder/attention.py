@@ -1,7 +1,4 @@
-"""Attention within each text of a packed row, registered as an implementation with transformers.
-
-All architectures that use transformers' attention interface thus run without padding.
-"""
+"""Attention within each text of a packed row, registered with transformers."""
 
 from __future__ import annotations
 
@@ -74,9 +71,8 @@ def attend_within_texts(
 ) -> Tensor:
     """Attention output ``[tokens, heads, size]``; each token attends to its own text.
 
-    ``queries`` have the same shape; the heads of ``keys`` and ``values`` may be fewer, a divisor of
-    that number (grouped-query attention). ``scores`` collects those of each block before mask and
-    softmax.
+    Heads of ``keys`` and ``values`` may be fewer, a divisor (grouped-query attention). ``scores``
+    collects those of each block before mask and softmax.
     """
     kernel = _one_kernel(queries, texts, rules, scores)
     if kernel is not None:
@@ -158,7 +154,6 @@ def _variable_lengths(
 def _nested(
     queries: Tensor, keys: Tensor, values: Tensor, texts: PackedTexts, rules: Rules
 ) -> Tensor:
-    """Attention of torch's nested tensors."""
     starts, shortest = texts.starts.long(), texts.pack.blocks[0].length
 
     def nested(row: Tensor) -> Tensor:  # given bounds avoid a synchronisation
@@ -175,7 +170,6 @@ def _nested(
 
 
 def _for_each_head(keys: Tensor, values: Tensor, heads: int) -> tuple[Tensor, Tensor]:
-    """Repeat shared keys and values for each head."""
     repeats = heads // keys.shape[1]
     if repeats == 1:
         return keys, values
@@ -193,8 +187,8 @@ def attend(
 ) -> Tensor:
     """Attention output, ``[texts, heads, length, size]``, the shape of queries, keys and values.
 
-    ``seen``, which may broadcast to ``[texts, heads, length, length]``, is True where a query
-    (third axis) may attend to a key. ``scores`` collects the scores before mask and softmax.
+    ``seen`` broadcasts to ``[texts, heads, length, length]``: whether a query (third axis) sees a
+    key. ``scores`` collects the scores before mask and softmax.
     """
     fused = queries.is_cuda or (queries.dtype == torch.float32 and not dropout)
     if fused and scores is None:

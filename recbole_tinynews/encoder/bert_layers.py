@@ -1,7 +1,4 @@
-"""BERT's layers on packed texts, equal to transformers' code but faster.
-
-Only these layers are written by hand: one product for queries, keys and values.
-"""
+"""BERT's layers on packed texts, equal to transformers' code but with one product for q, k, v."""
 
 from __future__ import annotations
 
@@ -20,10 +17,7 @@ from recbole_tinynews.encoder.states import Tap
 
 
 class BertLayers:
-    """Implements ``protocol.Layers`` for models with ``embeddings`` and ``encoder.layer``.
-
-    Raises ``AttributeError`` for other parts than BERT's.
-    """
+    """``protocol.Layers`` of BERT; ``AttributeError`` for other parts."""
 
     def __init__(self, plm: PreTrainedModel) -> None:
         self.shown = Shown(states=True, attention=True)
@@ -64,11 +58,7 @@ class BertLayers:
 def apply_layer(
     layer: nn.Module, hidden: Tensor, texts: PackedTexts, scores: Scores | None = None
 ) -> Tensor:
-    """Output of a BERT layer, ``[tokens, hidden]`` -> ``[tokens, hidden]``.
-
-    ``scores`` collects each block's attention scores before mask and softmax,
-    ``[texts, heads, length, length]``. Raises ``AttributeError`` for other parts than BERT's.
-    """
+    """Output of a BERT layer, ``[tokens, hidden]``; ``scores`` collects those before softmax."""
     attention: Any = layer.get_submodule("attention")
     heads: Any = attention.self
     projections = heads.query, heads.key, heads.value

@@ -29,12 +29,8 @@ class CachedEncoder(nn.Module):
     """Base class of news encoders, implementing ``protocol.EncodesNews``.
 
     Repeats in a batch are encoded once, so they share a dropout mask; in evaluation each article is
-    encoded once.
-
-    Args:
-        tokens: token ids of each article, by id; row 0 is empty.
-        history_cache_steps: number of training steps for which a clicked article's vector may be
-            reused without a gradient (SpeedyFeed, Xiao et al., KDD 2022); 0 is exact.
+    encoded once. For ``history_cache_steps`` training steps, a clicked article's vector may be
+    reused without a gradient (SpeedyFeed, Xiao et al., KDD 2022); 0 is exact.
     """
 
     def __init__(self, tokens: Ragged, history_cache_steps: int = 0) -> None:
@@ -68,11 +64,7 @@ class CachedEncoder(nn.Module):
         raise NotImplementedError
 
     def start_heads(self, ids: NDArray[np.int64], centred: bool) -> None:
-        """Initialise untrained heads that start from pretrained vectors.
-
-        ``ids`` are the distinct training texts. With ``centred``, the mean of their vectors is
-        subtracted from now on.
-        """
+        """Initialise heads that start from the vectors of distinct training texts, ``ids``."""
         raise NotImplementedError
 
     @property
@@ -134,7 +126,6 @@ class CachedEncoder(nn.Module):
             self._plan = None
 
     def _plan_of(self, news_ids: Tensor) -> EncodingPlan:
-        """The batch's plan, or a new one."""
         if self._plan is not None and self._plan.encoder == self._number:
             return self._plan
         ids = np.unique(news_ids.cpu().numpy()) if self._plan is None else self._plan.host_ids
@@ -145,7 +136,6 @@ class CachedEncoder(nn.Module):
 
     @property
     def _is_shared(self) -> bool:
-        """Whether several processes share the batch."""
         return self._plan is not None and self._plan.counts is not None
 
     def reusing_all_but(self, news_ids: Tensor) -> AbstractContextManager[None]:
@@ -177,11 +167,7 @@ class CachedEncoder(nn.Module):
 
 
 class OneTextEncoder(CachedEncoder):
-    """Encodes articles with one text each.
-
-    ``text_encoder`` encodes packed texts, like ``WordEncoder``. Without a ``tokenizer``, articles
-    outside the data set cannot be encoded.
-    """
+    """Encodes articles with one text each; without a tokenizer, none outside the data set."""
 
     def __init__(
         self,

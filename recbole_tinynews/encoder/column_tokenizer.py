@@ -21,13 +21,8 @@ if TYPE_CHECKING:
 class ColumnTokenizer:
     """Token ids of one text of articles, from columns of texts; threads may share it.
 
-    Args:
-        field: column; ``title_abstract``: the title, then the abstract where there is one.
-        tokenizer: of the language model, or by words.
-        max_length: maximum number of tokens, including special ones.
-        prefix: prepended to each text.
-        pad_to: number of tokens to which shorter texts are padded; 0: no padding.
-        pad_token_id: the token that pads them.
+    ``field`` is a column, or ``title_abstract``: the title, then any abstract. ``max_length``
+    includes special tokens; ``prefix`` is prepended; shorter texts are padded to ``pad_to``.
     """
 
     def __init__(
@@ -44,10 +39,7 @@ class ColumnTokenizer:
         self._shared_tokenizer = tokenizer
 
     def __call__(self, columns: Mapping[str, Sequence[str]]) -> Ragged:
-        """Token ids of each article, from row 1; row 0 is padding and empty.
-
-        Raises ``ValueError`` for a missing column or an invalid text (``check_texts``).
-        """
+        """Token ids of each article, from row 1; ``ValueError`` for missing or invalid texts."""
         texts = ["", *self._texts(columns)]
         tokens = tokenise(texts, self._tokenizer, self.max_length, prefix=self.prefix)
         if not self.pad_to:

@@ -18,10 +18,7 @@ class Dropout(nn.Dropout):
 
 
 def drop_out(inputs: Tensor, probability: float) -> Tensor:
-    """Dropout in training mode.
-
-    A CPU draws one number for four inputs and rounds the probability to a multiple of ``2**-16``.
-    """
+    """Dropout; a CPU draws once for four inputs and rounds to multiples of ``2**-16``."""
     if inputs.device.type != "cpu" or not 0 < probability < 1:
         return F.dropout(inputs, probability)
     bits = torch.empty(-(-inputs.numel() // 4), dtype=torch.int64).random_(-(1 << 63), None)

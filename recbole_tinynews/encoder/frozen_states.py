@@ -51,10 +51,7 @@ class Storage(NamedTuple):
 
 
 class FrozenStates:
-    """Hidden states of the stored texts, one row per token, on the device if there is room.
-
-    ``stored`` marks the stored texts, ``[texts]``; ``layout`` maps a text to its rows.
-    """
+    """Hidden states of the ``stored`` texts, one row per token; ``layout`` maps a text to rows."""
 
     def __init__(
         self, table: Tensor, tokens: Ragged, stored: NDArray[np.bool_], device: torch.device
@@ -68,8 +65,6 @@ class FrozenStates:
 
 
 class _Plan(NamedTuple):
-    """A table to be written."""
-
     place: Path
     precision: str
     shape: tuple[int, int]
@@ -91,9 +86,9 @@ def open_frozen_states(
 ) -> FrozenStates | None:
     """Open the table with this key; build it if it is missing, or resume an interrupted build.
 
-    ``key`` is a digest of the frozen weights and the tokens. ``compute`` maps the text ids of a
-    pack, in pack order, and the pack to ``[tokens, hidden]``. Returns ``None`` if there is nothing
-    to store or ``ample_room`` is lacking. Raises ``ValueError`` if the disk cannot hold the table.
+    ``key`` is a digest of frozen weights and tokens. ``compute`` maps text ids and pack to
+    ``[tokens, hidden]``. Returns ``None`` if nothing is to be stored or ``ample_room`` is lacking;
+    raises ``ValueError`` if the disk cannot hold the table.
     """
     row_bytes = hidden_size * STORED_AS[storage.precision].itemsize
     longest = _longest_stored(storage, tokens.lengths, row_bytes)

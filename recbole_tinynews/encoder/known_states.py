@@ -44,10 +44,7 @@ class TappedEncoder(Protocol):
 
 
 class KnownStates:
-    """Tables of inner states by text id, which a teacher looks up instead of running its layers.
-
-    ``compute`` makes one. ``lengths``: tokens of each stored text, ``[texts]``; 0 for others.
-    """
+    """Tables of inner states by text id, looked up instead of running a teacher's layers."""
 
     def __init__(self, taps: Taps, lengths: NDArray[np.int64]) -> None:
         self.taps, self._lengths = taps, lengths
@@ -104,7 +101,6 @@ class KnownStates:
         return torch.from_numpy(self._layouts[name[0]].positions(ids))
 
     def _make_room(self, parts: dict[_Name, Tensor], share: float) -> bool:
-        """Allocate the tables for such rows, if there is memory."""
         shapes = {
             name: (int(self._layouts[name[0]].offsets[-1]), *part.shape[1:])
             for name, part in parts.items()

@@ -27,9 +27,8 @@ from recbole_tinynews.files.tensors import check_weights
 def load_plm(source: str, num_hidden_layers: int | None = None) -> PreTrainedModel:
     """A language model, or an encoder-decoder's encoder, with its first layers (``None``: all).
 
-    An unused pooler stays, because published sizes count it (docs/method.md, 6). Raises
-    ``ValueError`` if there is no such model, it has fewer layers, or weights are missing, damaged
-    or of the wrong size.
+    An unused pooler stays, because published sizes count it. Raises ``ValueError`` if there is no
+    such model, it has fewer layers, or weights are missing, damaged or of the wrong size.
     """
     plm = encoder_of(load_whole_plm(source))
     path, layers = find_layers(plm)
@@ -82,10 +81,9 @@ def load_language_model_head(
 ) -> nn.Module:
     """The head for masked tokens: ``[..., hidden]`` -> scores ``[..., vocabulary]``.
 
-    It is the language model's own if there is one. Otherwise it is random, and its bias is the log
-    frequency of each token in the texts (``counts``, ``[vocabulary]``), which the layers below
-    would have to learn first. ``word_embeddings``, ``[vocabulary, hidden]``, are tied to its
-    decoder. Raises ``ValueError`` for an architecture that has no such head.
+    The language model's own, if any; otherwise random, with log frequencies of tokens (``counts``,
+    ``[vocabulary]``) as bias. Its decoder is tied to ``word_embeddings``, ``[vocabulary, hidden]``.
+    Raises ``ValueError`` for an architecture that has no such head.
     """
     try:
         whole, loading = read_pretrained(

@@ -30,9 +30,8 @@ _FOUND: dict[str, Callable[[PreTrainedModel], Layers | None]] = {}  # by configu
 def layers_of(plm: PreTrainedModel) -> Layers:
     """The fastest way to run this language model that equals its own code on a few texts.
 
-    Models like BERT use ``bert_layers``. Others run their own code: on one row of texts if their
-    attention can be replaced, else on texts of equal length, else as a whole. Each configuration
-    is tested once. Raises ``ValueError`` if no way equals its own code.
+    ``bert_layers``, or its own code: on one row of texts, on texts of equal length, or as a whole.
+    Each configuration is tested once. Raises ``ValueError`` if no way equals its own code.
     """
     if plm.device.type == "meta":  # shapes only: cannot be run
         return BertLayers(plm)
@@ -102,10 +101,7 @@ class Probe:
 
     @torch.no_grad()
     def agrees(self, layers: Layers) -> bool:
-        """Whether these layers give the expected output, at once and split in two.
-
-        They may not if the model projects its embeddings (ELECTRA) or mixes neighbouring tokens.
-        """
+        """Whether these layers give the expected output, at once and split in two."""
         try:
             depth = len(layers.layers)
             parts = [

@@ -30,9 +30,8 @@ STATES_FORMAT = "frozen states 1"  # bump when the meaning of stored states chan
 class NewsEncoder(OneTextEncoder):
     """Encodes one text per article with a language model, giving access to its layers and states.
 
-    ``tokens`` has the token ids of each text by id; row 0 is empty, and attention ignores pad
-    tokens, which occur only with ``mask_padding=False``. Without ``storage``, frozen layers are
-    computed each time.
+    Row 0 of ``tokens`` is empty; pad tokens, which occur only with ``mask_padding=False``, are not
+    attended to. Without ``storage``, frozen layers are computed each time.
     """
 
     def __init__(
@@ -91,11 +90,7 @@ class NewsEncoder(OneTextEncoder):
 
     @contextmanager
     def tapped(self, taps: Taps) -> Iterator[Tap]:
-        """Collect the inner states of everything that is encoded, with gradients.
-
-        Frozen layers are computed only as deep as ``taps`` needs, and read otherwise. Each call of
-        the encoder adds its distinct texts.
-        """
+        """Collect inner states, with gradients, of the distinct texts of each call."""
         self._tap = tap = Tap(taps)
         try:
             yield tap
@@ -111,10 +106,7 @@ class NewsEncoder(OneTextEncoder):
     def tap_ahead(
         self, ids: NDArray[np.int64], taps: Taps, share: float, show_progress: bool = False
     ) -> None:
-        """Compute inner states of distinct ids now, if they fit this share of the free memory.
-
-        They are read in evaluation mode, without gradients, until the weights change.
-        """
+        """Compute inner states of these ids for evaluation, if they fit this share of memory."""
         if (self.tokens.values != self.pad_token_id).all():  # states exclude pad tokens
             known = KnownStates.compute(self, ids, taps, share, show_progress)
             self._known_states = None if known is None else (known, versions(self.parameters()))
@@ -135,7 +127,6 @@ class NewsEncoder(OneTextEncoder):
             self._tap = tap
 
     def _states_of_texts(self, news_ids: Tensor, taps: Taps) -> States | None:
-        """Inner states of these ids, if all are known."""
         if self._known_states is None:
             return None
         known, weights = self._known_states
@@ -166,7 +157,6 @@ class NewsEncoder(OneTextEncoder):
         return on_device(states.rows(pack.rows), self.device)
 
     def _stored_states(self) -> FrozenStates | None:
-        """The table for the current frozen weights, if any."""
         if self.storage is None or self.text_encoder.first_trained == 0:
             return None
         frozen = [p for part in self.text_encoder.frozen_modules for p in part.parameters()]

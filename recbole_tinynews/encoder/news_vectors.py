@@ -75,11 +75,7 @@ class NewsVectors:
         show_progress: bool,
         folder: Path | None,
     ) -> None:
-        """Encode distinct ids in large packs and cache them.
-
-        Packs depend on ``ids`` alone, so a resumed run gets the same bits. With ``folder``, vectors
-        are in a memory-mapped table, which is read if it exists.
-        """
+        """Encode distinct ids in large packs and cache them; in ``folder``, a table on disk."""
         vectors, encoded = self._current(encoder)
         if encoded[ids].all():
             return
@@ -107,9 +103,8 @@ class NewsVectors:
     ) -> Tensor:
         """Vectors by id, in any shape; missing or outdated ones are encoded now.
 
-        Packs are fixed: a vector's bits do not depend on earlier look-ups, so a resumed run gets
-        the same. ``host_ids`` are the same ids on the host (``None``: copied from the device); with
-        ``shared``, all processes pass the same and encode them together.
+        Packs are fixed: a vector's bits do not depend on other look-ups. ``host_ids`` are the same
+        ids on the host; with ``shared``, all processes pass the same and encode them together.
         """
         vectors, encoded = self._current(encoder)
         ids = news_ids.cpu().numpy() if host_ids is None else host_ids
@@ -141,7 +136,6 @@ class NewsVectors:
     def _packs(
         self, encoder: RememberedEncoder, device: torch.device
     ) -> tuple[list[Pack], NDArray[np.int64]]:
-        """Packs of all texts, and the pack of each id."""
         if self._look_up_packs is None:
             at_once = LOOK_UP_TOKENS if device.type == "cpu" else encoder.tokens_at_once()
             packed = packs(encoder.tokens.lengths, at_once)
@@ -220,8 +214,7 @@ def in_shares(
 ) -> Iterator[Tensor]:
     """Vectors of each pack, ``[texts, dim]``, without gradients; processes share the work.
 
-    Each process passes the same packs and must exhaust the iterator. ``encode`` returns a pack's
-    rows in pack order; ``none`` is an empty ``[0, dim]`` of their type and device.
+    Each process passes the same packs and must exhaust the iterator; ``none`` is ``[0, dim]``.
     """
     group = process_group()
     if group.alone:

@@ -1,7 +1,6 @@
 """Language models of any architecture, run by their own code from any layer to any other.
 
-For one call, layers outside the range are replaced: earlier ones return known states, and the first
-later one ends the call.
+For one call, earlier layers return known states, and the first later one ends the call.
 """
 
 from __future__ import annotations
@@ -26,9 +25,8 @@ UNUSED = "pooler"
 class OwnLayers:
     """Implements ``protocol.Layers`` for a language model of any architecture.
 
-    ``plm`` is in evaluation mode with its own attention. With ``in_one_row``, texts are
-    concatenated in one row, which needs ``PACKED`` attention; otherwise texts of equal length form
-    a batch. With ``as_one``, all layers count as one.
+    ``in_one_row`` needs ``PACKED`` attention; otherwise texts of equal length form a batch. With
+    ``as_one``, all layers count as one.
     """
 
     def __init__(self, plm: PreTrainedModel, in_one_row: bool, as_one: bool = False) -> None:
@@ -69,10 +67,9 @@ class OwnLayers:
     def through(
         self, numbers: range, hidden: Tensor, texts: PackedTexts, tap: Tap | None
     ) -> Tensor:
-        """Output of the last of these layers; after the last layer of all, output of ``after``.
+        """Output of the last of these layers; after the last of all, output of ``after``.
 
-        The tap gets the layer's output before ``after``. Raises ``ValueError`` if the tap wants
-        states that this model cannot show.
+        The tap gets the layer's output before ``after``; ``ValueError`` if states cannot be shown.
         """
         refusal = None if tap is None else self.shown.refusal(tap.taps, type(self.plm).__name__)
         if refusal is not None:
@@ -96,7 +93,6 @@ class OwnLayers:
     def _call(
         self, numbers: range, hidden: Tensor | None, texts: PackedTexts, tap: Tap | None
     ) -> Tensor:
-        """``_run`` in a single call of the model."""
         shape = (1, len(texts.token_ids)) if self.in_one_row else tuple(texts.pack.blocks[0])
         given: dict[str, Any] = {"input_ids": texts.token_ids.view(shape)}
         if self.in_one_row:
@@ -174,8 +170,6 @@ class _StandIn(nn.Module):
 
 
 class _Known(_StandIn):
-    """Returns known states."""
-
     def __init__(self, layer: nn.Module, known: Any) -> None:
         super().__init__(layer, known=known)
 
@@ -214,10 +208,9 @@ class _End(_StandIn):
 
 
 def find_layers(plm: nn.Module) -> tuple[str, list[nn.Module]]:
-    """Path to the list of layers, and the layers; the list's length must match the configuration.
+    """Path to the list of layers, and the layers, as many as in the configuration.
 
-    A model without such a list, whose layers share weights (ALBERT), has one layer: its encoder.
-    Raises ``ValueError`` if it has neither.
+    If layers share weights (ALBERT), the encoder is one layer. ``ValueError`` without either.
     """
     depth = getattr(plm.config, "num_hidden_layers", None)
     lists = [
@@ -237,7 +230,6 @@ def find_layers(plm: nn.Module) -> tuple[str, list[nn.Module]]:
 
 
 def _with_layers(plm: PreTrainedModel, path: str, layers: list[nn.Module]) -> PreTrainedModel:
-    """A shallow copy of the model with these layers."""
     top = node = _shallow_copy(plm)
     *names, last = path.split(".")
     for name in names:
@@ -256,11 +248,7 @@ def _shallow_copy(module: nn.Module) -> nn.Module:
 
 
 def first_position(plm: PreTrainedModel) -> int:
-    """The first position id of a text, which in models like RoBERTa is not 0.
-
-    Found by watching the table of positions; a table that is not a plain ``Embedding`` (BART, OPT)
-    adds its offset itself.
-    """
+    """The first position id of a text, from the table of positions (in RoBERTa it is not 0)."""
     tables = [
         part
         for name, part in plm.named_modules()

@@ -1,8 +1,4 @@
-"""Packs: texts concatenated without padding, ordered by length.
-
-Most of a layer processes tokens independently. Only attention and pooling need to know where a text
-ends; they process texts of one length at a time, without padding or masks.
-"""
+"""Packs: texts concatenated without padding, ordered by length; only attention knows texts."""
 
 from __future__ import annotations
 

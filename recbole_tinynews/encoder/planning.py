@@ -1,7 +1,4 @@
-"""Encoding plans for batches, made on the host by the data loader's workers.
-
-Finding distinct articles and texts of equal length on the device would synchronise it each step.
-"""
+"""Encoding plans, made by the data loader's workers: a device would synchronise in each step."""
 
 from __future__ import annotations
 
@@ -43,10 +40,7 @@ class PlannedPack(NamedTuple):
 
 
 class EncodingPlan(NamedTuple):
-    """How distinct articles are encoded; tensors are on the device that encodes them.
-
-    Processes share the articles: ``packs`` are this process's, and all vectors are gathered.
-    """
+    """How distinct articles are encoded; ``packs`` are this process's share."""
 
     encoder: int  # number of the encoder it was made for; others make their own plan
     host_ids: NDArray[np.int64]  # [ids], distinct, ascending
@@ -91,10 +85,7 @@ class EncodingPlan(NamedTuple):
         return places
 
     def joined(self, vectors: list[Tensor], zeros: Callable[[int], Tensor]) -> Tensor:
-        """Vectors of the plan's ids, ``[ids, dim]``, from those of each pack, ``[texts, dim]``.
-
-        ``zeros(n)`` returns the vectors of ``n`` empty texts.
-        """
+        """Vectors of the plan's ids, ``[ids, dim]``; ``zeros(n)`` encodes ``n`` empty texts."""
         if not vectors:
             return zeros(len(self.host_ids))
         encoded = torch.cat(vectors)
@@ -115,11 +106,9 @@ class ArticlePlanner(Protocol):
 
 
 class Planner:
-    """Makes plans for one encoder; may run in another process.
+    """Makes plans for the encoder of this number; may run in another process.
 
-    ``encoder`` is its number, and ``tokens_at_once`` the size of a pack. ``stored`` marks the texts
-    in the table of frozen states, ``[texts]``, and gives their rows (``None``: no table). ``group``
-    is the processes that share the texts of a plan.
+    ``stored`` marks the texts in the table of frozen states, ``[texts]``, and gives their rows.
     """
 
     def __init__(
@@ -162,7 +151,6 @@ class Planner:
         )
 
     def _shared(self, plan: EncodingPlan) -> EncodingPlan:
-        """Plan with this process's share of the texts."""
         order = shortest_first(self.tokens.lengths_of(plan.host_ids))
         parts = [shard(order, self.group._replace(rank=n)) for n in range(self.group.size)]
         own = parts[self.group.rank]

@@ -37,9 +37,8 @@ MOST_GROWTH = 64  # times that a tokenizer's replacements may lengthen a text
 def locate_plm(plm: str, folders: Sequence[Path] = ()) -> str:
     """The argument of ``from_pretrained`` for ``plm``: a folder, or else a hub name.
 
-    ``package:NAME`` is the subfolder with a ``config.json`` of an installed package, which is not
-    imported. Folders are relative to the working directory or to one of ``folders``. Raises
-    ``ValueError`` if the package is not installed or does not hold exactly one model.
+    ``package:NAME`` is the only model folder of an installed package, which is not imported; else
+    ``ValueError``. Folders are relative to the working directory or to one of ``folders``.
     """
     if plm.startswith(PACKAGE_PREFIX):
         return str(_package_folder(plm.removeprefix(PACKAGE_PREFIX)))
@@ -74,10 +73,7 @@ def _package_folder(name: str) -> Path:
 
 
 def read_pretrained(auto: Any, source: str, part: str, **options: Any) -> Any:
-    """``auto.from_pretrained(source)``, turning any failure into a one-line ``ValueError``.
-
-    ``part`` names what is read in the error. A hub that does not answer is not asked again.
-    """
+    """``auto.from_pretrained(source)``; any failure is a one-line ``ValueError`` about ``part``."""
     if not Path(source).is_dir() and not _hub_answers():
         options["local_files_only"] = True  # earlier downloads
     try:
@@ -161,10 +157,7 @@ def _growth(normaliser: dict[str, Any]) -> int:
 
 
 def load_config(source: str) -> PretrainedConfig:
-    """The configuration, without its attention implementation: that may name code on the hub.
-
-    Raises ``ValueError`` if there is none or its number of layers is absurd.
-    """
+    """The configuration without its attention, which may be code; ``ValueError`` if missing."""
     config = read_pretrained(AutoConfig, source, "configuration")
     config._attn_implementation = None
     layers = getattr(config, "num_hidden_layers", 1)
@@ -199,11 +192,7 @@ def cut_config(config: PretrainedConfig, layers: int) -> None:
 
 
 def write_bare_plm(source: str, folder: Path, num_hidden_layers: int | None = None) -> None:
-    """Save configuration and fast tokenizer in ``folder``, all or nothing.
-
-    They accompany a recommender, whose weights include the language model's. An existing folder is
-    kept: it was written for the same weights.
-    """
+    """Save configuration and fast tokenizer in ``folder``, all or nothing, unless it exists."""
     if folder.is_dir():
         return
     with whole_folder(folder, first_wins=True) as unfinished:
@@ -215,11 +204,7 @@ def write_bare_plm(source: str, folder: Path, num_hidden_layers: int | None = No
 
 
 def bare_plm(source: str, num_hidden_layers: int | None = None) -> PreTrainedModel:
-    """A language model with random weights, into which a recommender's are loaded.
-
-    Use ``load_plm`` for the weights of ``source``. Raises ``ValueError`` if the configuration is
-    missing or invalid.
-    """
+    """A language model with random weights, to load a recommender's; ``ValueError`` if invalid."""
     config = load_config(source)
     if num_hidden_layers is not None:
         cut_config(config, num_hidden_layers)
@@ -236,11 +221,7 @@ def encoder_of(plm: PreTrainedModel) -> PreTrainedModel:
 
 
 def check_sizes(source: str, weights: Path) -> None:
-    """Refuse a configuration that does not fit a recommender's weights, before allocating memory.
-
-    ``source`` is the folder of the configuration, ``weights`` a safetensors file; layers that it
-    lacks are not compared. Raises ``ValueError`` if sizes differ or a file cannot be read.
-    """
+    """Raise ``ValueError``, before allocating memory, if a configuration does not fit weights."""
     check_weights(weights)
     with safe_open(weights, framework="pt") as file:
         names = list(file.keys())

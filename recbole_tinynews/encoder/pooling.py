@@ -35,11 +35,7 @@ class AttentionPooling(nn.Module):
     def forward(
         self, inputs: Tensor, mask: Tensor | None = None, energy: Tensor | None = None
     ) -> Tensor:
-        """Pool ``[batch, length, dim]`` to ``[batch, dim]``.
-
-        ``mask``, ``[batch, length]``, is True for inputs attended to (``None``: all); ``energy``,
-        ``[batch, length]``, is computed if ``None``.
-        """
+        """Pool ``[batch, length, dim]`` to ``[batch, dim]``; True in ``mask`` is attended to."""
         energy = self.energy(inputs) if energy is None else energy
         return (masked_softmax(energy, mask).unsqueeze(-2) @ inputs).squeeze(-2)
 
@@ -48,10 +44,7 @@ class AttentionPooling(nn.Module):
         return masked_softmax(self.energy(inputs), mask)
 
     def rows(self, inputs: Tensor, starts: Tensor) -> Tensor:
-        """Pool consecutive parts of one row: ``[inputs, dim]`` -> ``[parts, dim]``.
-
-        ``starts``, ``[parts + 1]``: the start of each part and the end of the last.
-        """
+        """``[inputs, dim]`` -> ``[parts, dim]``; ``starts``, ``[parts + 1]``, ends with the end."""
         weights = softmax_of_parts(self.energy(inputs).float(), starts)
         part = _part_of_each(starts, len(inputs))
         return _sum_parts(inputs.float() * weights[:, None], part, starts).to(inputs.dtype)

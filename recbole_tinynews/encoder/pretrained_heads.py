@@ -1,7 +1,4 @@
-"""Heads that start at the zero-shot solution, so that an untrained recommender already ranks.
-
-Random heads would discard the geometry of a pretrained model (docs/method.md, section 1).
-"""
+"""Heads that start at the zero-shot solution, so that an untrained recommender already ranks."""
 
 from __future__ import annotations
 
@@ -18,9 +15,8 @@ class UnitDense(nn.Linear):
     """A dense layer on centred vectors, with output of unit length.
 
     It starts as the identity, padded with zeros, or as the principal axes of the texts' vectors if
-    its output is smaller: a dot product of news vectors starts as their cosine. ``centre`` is
-    subtracted first, and NaN until ``start`` or loaded weights set it, so that a missing start is
-    noticed.
+    its output is smaller: dot products start as cosines. ``centre`` is subtracted first, and NaN
+    until ``start`` or loaded weights set it, so that a missing start is noticed.
     """
 
     centre: Tensor
@@ -38,11 +34,7 @@ class UnitDense(nn.Linear):
 
     @torch.no_grad()
     def start(self, vectors: Iterable[Tensor], centred: bool) -> None:
-        """Set mean and principal axes of the training texts' vectors.
-
-        ``vectors`` are batches, ``[texts, in_features]``; their mean is subtracted only if
-        ``centred``.
-        """
+        """Set principal axes (and ``centred``: the mean) from batches ``[texts, in_features]``."""
         smaller = self.out_features < self.in_features
         texts, total = 0, self.centre.new_zeros(self.in_features, dtype=torch.double)
         products = torch.zeros_like(total.outer(total))

@@ -17,10 +17,7 @@ from recbole_tinynews.encoder.states import Tap, Taps
 
 
 class EncodesNews(Protocol):
-    """News ids in, news vectors out: for recommenders, teachers, ranking and measurement.
-
-    Recommenders that need more, such as access to layers, declare ``news_encoder: NewsEncoder``.
-    """
+    """News ids in, vectors out; ``news_encoder: NewsEncoder`` also gives access to layers."""
 
     training: bool
 
@@ -116,7 +113,4 @@ class Layers(Protocol):
     def through(
         self, numbers: range, hidden: Tensor, texts: PackedTexts, tap: Tap | None
     ) -> Tensor:
-        """Output of the last of these layers (from 1); after the last layer of all, of ``after``.
-
-        ``hidden`` is the input of the first of them, ``[tokens, hidden]``.
-        """
+        """Output of these layers, ``[tokens, hidden]``; after the model's last, of ``after``."""

@@ -35,11 +35,7 @@ class SelfAttention(nn.Module):
         return attend_stacked(stacked, texts, Rules(), None).flatten(1)
 
     def forward(self, inputs: Tensor, mask: Tensor) -> Tensor:
-        """``[batch, length, in_dim]`` -> ``[batch, length, dim]``.
-
-        ``mask``, ``[batch, length]``, is True for inputs attended to; the output of a fully masked
-        row is finite but arbitrary.
-        """
+        """``[batch, length, in_dim]`` -> ``[batch, length, dim]``; arbitrary if fully masked."""
         # the softmax of a fully masked row would be NaN
         seen = (mask | ~mask.any(dim=-1, keepdim=True))[:, None, None, :]
         split = self.projections(inputs).unflatten(-1, self.split)

@@ -16,8 +16,7 @@ from recbole_tinynews.encoder.packing import PackedTexts
 class Taps(NamedTuple):
     """Layers whose states are wanted, counted from 1; hidden state 0 is the embedding output.
 
-    A layer's attention is computed from its input; its hidden state is its output. ``pooled``
-    requests the pooled texts, which come with any other state anyway.
+    A layer's attention is computed from its input. ``pooled`` comes with any other state anyway.
     """
 
     hidden: frozenset[int] = frozenset()
@@ -29,10 +28,7 @@ NO_TAPS = Taps()
 
 
 class States(NamedTuple):
-    """Inner states of texts, concatenated, shortest text first, without pad tokens.
-
-    Encoders that read the same texts with the same tokens have the same rows.
-    """
+    """Inner states of texts, concatenated, shortest text first, without pad tokens."""
 
     ids: NDArray[np.int64]  # [texts], in order, without empty texts
     hidden: dict[int, Tensor]  # by layer, [tokens, hidden]

@@ -29,9 +29,8 @@ NORM_EPS, NORM_WEIGHT = 2.0**20, 2.0**10
 def write_static_plm(source: str, articles: NDArray[np.int64], folder: Path) -> None:
     """Save a BERT without layers, whose states are static vectors of the tokens of ``source``.
 
-    It is stock BERT, so that all exports and libraries read it. Position and type vectors are
-    zeros, and its layer norm only subtracts the mean over a vector's entries. ``articles``: number
-    of articles that use each token, ``[vocabulary]``.
+    All libraries read it: position and type vectors are zeros, and layer norm only subtracts the
+    mean. ``articles``, ``[vocabulary]``, counts the articles that use each token.
     """
     plm, tokenizer = load_plm(source).eval(), load_tokenizer(source)
     vectors = _weighted(_outputs(plm, tokenizer, len(articles)), torch.from_numpy(articles))

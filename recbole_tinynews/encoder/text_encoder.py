@@ -41,13 +41,12 @@ class TextEncoder(nn.Module):
     never changes.
 
     Args:
-        plm: an encoder or decoder of transformers, cut to its first layers; ``ValueError`` if it
-            cannot be run layer by layer.
+        plm: a model of transformers; ``ValueError`` if it cannot be run layer by layer.
         news_dim: size of a vector.
         query_dim: size of the query of attention pooling.
         pooling: over tokens: ``attention``, ``mean``, or the first token (``cls``).
-        finetune_layers: the last n layers train; ``all``: all of them and the embeddings. Without
-            layers, the vectors of tokens train instead, unless 0.
+        finetune_layers: the last n layers train; ``all``: and the embeddings. Without layers, the
+            vectors of tokens train instead, unless 0.
         dropout: of the layers that train.
         mask_padding: whether pooling ignores pad tokens (docs/method.md, section 3).
         pretrained_heads: whether pooling and dense layer start as mean and ``UnitDense``.
@@ -164,11 +163,7 @@ class TextEncoder(nn.Module):
     def encode(
         self, texts: PackedTexts, frozen: Tensor | None = None, tap: Tap | None = None
     ) -> EncodedTexts:
-        """Encodings of a row of texts, in its order.
-
-        ``frozen`` is ``encode_frozen``'s output, ``[tokens, hidden]``, computed if ``None``;
-        ``tap`` collects hidden states and attention.
-        """
+        """Encodings of a row of texts, in its order; ``frozen`` is ``encode_frozen``'s output."""
         if tap is None and self._is_bag(texts):
             pooled = self._token_bag().pool(texts)
             return EncodedTexts(pooled, self.dense(pooled))
@@ -190,7 +185,6 @@ class TextEncoder(nn.Module):
         return EncodedTexts(pooled, self.dense(pooled))
 
     def _is_bag(self, texts: PackedTexts) -> bool:
-        """Whether the texts can be pooled by the ids of their tokens alone."""
         return (
             not self.depth
             and self.pooling_kind != "cls"
@@ -245,7 +239,6 @@ class TextEncoder(nn.Module):
             yield state
 
     def _pool(self, hidden: Tensor, texts: PackedTexts) -> Tensor:
-        """One vector for each text, ``[texts, hidden]``."""
         if self.pooling_kind == "cls":
             return hidden[texts.starts[:-1]]
         return pool_texts(self.pooling, hidden, texts, self.mask_padding)

@@ -16,11 +16,8 @@ from recbole_tinynews.encoder.words.padded import PaddedWords
 class TokenEncoder(TextEncoder):
     """A language model and a dense layer; a text is its tokens' vectors (``PaddedWords``).
 
-    ``[CLS]`` and ``[SEP]`` count as tokens, as in attention pooling; pad tokens do not. Attention
-    over these vectors with weights ``a`` equals a ``TextEncoder`` that pools with ``a``:
+    Attention over them with weights ``a`` equals a ``TextEncoder`` that pools with ``a``:
     ``W sum_j a_j h_j + b = sum_j a_j (W h_j + b)``. The pooled text is the mean hidden state.
-    ``news_dim`` is the size of a token's vector, ``length`` the number of tokens of the longest
-    text.
     """
 
     def __init__(

@@ -1,8 +1,7 @@
 """Vocabulary trimming: a language model with only the tokens that given articles use.
 
-A text whose tokens are all kept has the same tokens as before, so the same vector to the last bit.
-(WordPiece may split a word differently that it does not know.) Others are split into shorter
-tokens, at worst into characters or bytes, which are always kept.
+A text whose tokens are all kept has the same vector to the last bit (in WordPiece, if it knows
+the words). Others have shorter tokens, at worst characters or bytes.
 """
 
 from __future__ import annotations
@@ -38,10 +37,7 @@ FIRST_IDS = 10  # kept: positions of RoBERTa and MPNet start after the id of pad
 def articles_using(
     texts: Iterable[Sequence[str]], tokenizer: PreTrainedTokenizerBase, prefix: str = ""
 ) -> NDArray[np.int64]:
-    """Number of articles that use each token, ``[vocabulary]``.
-
-    ``texts`` are columns with one text of each article, such as titles and abstracts.
-    """
+    """Number of articles that use each token, ``[vocabulary]``, from columns of texts."""
     size = 1 + max(tokenizer.get_vocab().values())
     pairs = [np.zeros(0, np.int64)]  # of article and token
     for column in texts:
@@ -65,17 +61,16 @@ def losing_tokens(
 
 
 def _tokens(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, prefix: str) -> Ragged:
-    """Untruncated token ids of the texts, from row 1."""
     return tokenise(["", *texts], tokenizer, LONGEST_TEXT, prefix=prefix)
 
 
 def tokens_to_keep(
     tokenizer: PreTrainedTokenizerBase, articles: NDArray[np.int64], at_least: int
 ) -> NDArray[np.int64]:
-    """Ids, ascending, of the tokens that ``at_least`` articles use and of those always needed.
+    """Ascending ids of tokens that ``at_least`` articles use, and of those always needed.
 
-    These are special and added tokens, single characters and bytes, the parts from which BPE merges
-    a kept token, and the piece that decides how Unigram scores an unknown character.
+    These are special and added tokens, single characters and bytes, parts that BPE merges, and the
+    piece that decides how Unigram scores an unknown character.
     """
     rules, ids = _rules(tokenizer), tokenizer.get_vocab()
     model = rules["model"]

@@ -57,10 +57,9 @@ class StartsAsText(nn.Module):
 
 
 class ViewConcatenation(nn.Module):
-    """``r = [r_v; ...]``, the vectors of all views concatenated (LSTUR, An et al., ACL 2019).
+    """Vectors of all views concatenated (LSTUR, An et al., ACL 2019).
 
-    At the start the view ``starts_as``, if any, dominates: the weight of the others trains from a
-    small number (from 0, nothing would get a gradient).
+    The view ``starts_as``, if any, dominates at the start; others' weight is small but not 0.
     """
 
     def __init__(self, sizes: Mapping[str, int], starts_as: str | None = None) -> None:

@@ -20,11 +20,7 @@ Kind = TypeVar("Kind", bound=nn.Module)
 
 
 class CategoryView(nn.Module):
-    """A trainable vector for each category; zeros for articles without one.
-
-    ``categories``, ``[news]``, has the category id of each article (0: none), and ``names`` the
-    name of each id.
-    """
+    """A trainable vector for each category, by article ``[news]``; zeros for category 0."""
 
     categories: Tensor
 
@@ -47,9 +43,8 @@ class CategoryView(nn.Module):
 class ViewsEncoder(CachedEncoder):
     """Encodes each view of an article and combines the vectors; zeros without any view.
 
-    ``views`` are encoders in the order of ``composition``: at least one ``OneTextEncoder``, and
-    ``CategoryView``. ``composition`` maps ``{view: [articles, size]}`` to ``[articles, dim]``.
-    ``tokens`` has lengths without values.
+    ``views`` are in the order of ``composition``, from ``{view: [articles, size]}`` to ``[articles,
+    dim]``: ``OneTextEncoder`` and ``CategoryView``. ``tokens`` has lengths without values.
     """
 
     written: Tensor
@@ -174,5 +169,4 @@ def _what_is_in(views: Mapping[str, nn.Module]) -> Ragged:
 
 
 def _is_written(tokens: Ragged) -> Tensor:
-    """Mask of the articles that are not empty."""
     return torch.from_numpy(tokens.lengths > 0)

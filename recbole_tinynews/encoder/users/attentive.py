@@ -63,8 +63,7 @@ class UserEncoder(nn.Module):
     def forward(self, history: Tensor, clicked: Tensor, energy: Tensor | None = None) -> Tensor:
         """User vectors ``[batch, dim]`` from clicks ``[batch, history, dim]``.
 
-        ``energy``: ``pooling.energy`` of the clicks, ``[batch, history]``, computed if ``None``;
-        only if ``weighs_clicks_alone``.
+        ``energy`` of the clicks, ``[batch, history]``, only if ``weighs_clicks_alone``.
         """
         history, mask = self._slots(history, clicked)
         user = self.pooling(history, mask, energy)
@@ -78,7 +77,6 @@ class UserEncoder(nn.Module):
         return weights / weights.sum(dim=-1, keepdim=True).clamp(min=1e-30)
 
     def _slots(self, history: Tensor, clicked: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Inputs of the pooling, and their mask."""
         mask: Tensor | None = clicked
         if self.history_padding == "learned":
             empty_slot = ~clicked.unsqueeze(-1)

@@ -1,7 +1,4 @@
-"""Fastformer: self-attention of linear cost, and a user encoder with it.
-
-Wu et al., "Fastformer: Additive Attention Can Be All You Need", 2021.
-"""
+"""Fastformer (Wu et al., 2021): self-attention of linear cost, and a user encoder with it."""
 
 from __future__ import annotations
 
@@ -57,10 +54,9 @@ def _summary(inputs: Tensor, weight: Tensor, mask: Tensor) -> Tensor:
 
 
 class FastformerUser(nn.Module):
-    """Fastformer over the clicks, then attention pooling (section 4.1).
+    """Fastformer over the clicks, then attention pooling (section 4.1); ``layers`` share weights.
 
-    As in the paper's news recommendation, ``layers`` share their weights, and layer norm, positions
-    and feed-forward layers are omitted.
+    As in the paper, layer norm, positions and feed-forward layers are omitted.
     """
 
     def __init__(self, news_dim: int, query_dim: int, heads: int = 16, layers: int = 1) -> None:

@@ -67,8 +67,7 @@ def last_state(
 ) -> Tensor:
     """GRU state after the last click, ``[batch, hidden]``; finite but arbitrary without clicks.
 
-    Empty slots are skipped. ``first`` is the state before the first click, ``[batch, hidden]``
-    (``None``: zeros); only the ``newest`` clicks are read (``None``: all).
+    ``first``, ``[batch, hidden]``, precedes the clicks; ``newest``: how many are read (or all).
     """
     if newest is not None:
         age = clicked.flip(1).cumsum(1).flip(1)  # the newest click has 1

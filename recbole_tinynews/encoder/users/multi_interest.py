@@ -1,7 +1,4 @@
-"""MINER's user encoder: several interests, matched with each candidate.
-
-Li et al., "MINER: Multi-Interest Matching Network for News Recommendation", Findings of ACL 2022.
-"""
+"""MINER's user encoder (Li et al., Findings of ACL 2022): interests, matched with candidates."""
 
 from __future__ import annotations
 
@@ -39,11 +36,8 @@ class PolyAttention(nn.Module):
     ) -> Tensor:
         """One vector for each code and candidate, ``[batch, candidates, codes, dim]``.
 
-        Shapes:
-            inputs: ``[batch, length, dim]``.
-            mask: ``[batch, length]``, True for inputs attended to.
-            similarity: ``[batch, candidates, length]``, added to the energy of every code.
-            energy: ``energy(inputs)``; ``None``: computed.
+        ``inputs`` are ``[batch, length, dim]``, ``mask`` ``[batch, length]``; ``similarity``, of
+        ``[batch, candidates, length]``, is added to the energy of every code.
         """
         energy = self.energy(inputs) if energy is None else energy
         weights = masked_softmax(
@@ -65,10 +59,7 @@ class InterestMatching(nn.Module):
         self.target = nn.Linear(dim, dim)
 
     def forward(self, interests: Tensor, candidates: Tensor) -> Tensor:
-        """Scores ``[batch, candidates]`` of candidates ``[batch, candidates, dim]``.
-
-        ``interests`` is ``[batch, candidates, interests, dim]``.
-        """
+        """Scores ``[batch, candidates]``; interests are ``[batch, candidates, interests, dim]``."""
         target = F.gelu(self.target(candidates))
         weights = (interests @ target.unsqueeze(-1)).squeeze(-1).softmax(dim=-1)
         matches = (interests @ candidates.unsqueeze(-1)).squeeze(-1)
@@ -76,10 +67,9 @@ class InterestMatching(nn.Module):
 
 
 class CategorySimilarity(nn.Module):
-    """``lambda cos(category of a candidate, category of a click)``; 0 where one is unknown.
+    """``lambda cos(category of a candidate, of a click)``; 0 where one is unknown (section 3.4).
 
-    Section 3.4. Category vectors start at random (in the paper, as GloVe's), ``lambda`` at 1. There
-    are ``categories`` ids, including the unknown one.
+    Category vectors start at random (in the paper, as GloVe's), ``lambda`` at 1.
     """
 
     def __init__(self, categories: int, dim: int) -> None:
@@ -102,11 +92,9 @@ class Interests(NamedTuple):
 
 
 class MultiInterestUser(nn.Module):
-    """Interests of a user for each candidate, and the candidate's score.
+    """Interests of a user for each candidate (a learned vector without clicks), and its score.
 
-    Without clicks, every interest is one learned vector. With ``starts_as_mean``, a score starts as
-    that of the mean of the clicks (``StartsAsMean``); the interests' score is added with a weight
-    that trains from 0.
+    With ``starts_as_mean``, scores start as those of ``StartsAsMean``, plus a weight from 0.
     """
 
     def __init__(
@@ -152,8 +140,5 @@ class MultiInterestUser(nn.Module):
 
 
 def disagreement(interests: Tensor) -> Tensor:
-    """Similarity of a user's interests, in 0..1: ``1/K^2 sum_i sum_j cos(e_i, e_j)`` (section 3.2).
-
-    ``interests`` is ``[..., K, dim]``, the result ``[...]``.
-    """
+    """Mean similarity of interests ``[..., K, dim]``: ``1/K^2 sum_i sum_j cos(e_i, e_j)``."""
     return F.normalize(interests, dim=-1).mean(dim=-2).square().sum(dim=-1)

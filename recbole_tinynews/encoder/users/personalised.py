@@ -1,7 +1,4 @@
-"""NPA's user encoder: attention over words and over clicks, with a query made from the user's id.
-
-Wu et al., "NPA: Neural News Recommendation with Personalized Attention", KDD 2019.
-"""
+"""NPA's user encoder (Wu et al., KDD 2019): attention with a query from the user's id."""
 
 from __future__ import annotations
 
@@ -13,11 +10,7 @@ from recbole_tinynews.encoder.words.padded import words_of
 
 
 class PersonalisedUser(nn.Module):
-    """Personalised attention over the words of an article and over the clicks of a user.
-
-    User vectors start as zeros; that of unknown users stays zero. ``news_dim`` is also the size of
-    a word's state; ``users`` is the number of user ids, including padding.
-    """
+    """Attention over an article's words and a user's clicks; unknown users' vectors stay zero."""
 
     def __init__(self, news_dim: int, users: int, user_dim: int, query_dim: int) -> None:
         super().__init__()
@@ -31,8 +24,7 @@ class PersonalisedUser(nn.Module):
     def read(self, articles: Tensor, users: Tensor) -> Tensor:
         """Vectors of articles for their user, ``[batch, articles, news_dim]``.
 
-        ``articles`` is ``PaddedWords``' output, ``[batch, articles, length * (news_dim + 1)]``;
-        ``users`` has ids, ``[batch]``; 0 is an unknown user.
+        ``articles`` are ``PaddedWords``', ``[batch, articles, length * (news_dim + 1)]``.
         """
         queries = self.word_attention.queries(self.users(users)).unsqueeze(1)
         return self.word_attention(*words_of(articles, self.news_dim), queries)
@@ -61,9 +53,6 @@ class PersonalisedAttention(nn.Module):
         return self.projection(self.preference(users).relu()).tanh()
 
     def forward(self, inputs: Tensor, mask: Tensor, queries: Tensor) -> Tensor:
-        """Pool ``[..., length, dim]`` to ``[..., dim]``; zeros where everything is masked.
-
-        ``mask``, ``[..., length]``, is True for inputs attended to; ``queries`` are ``[..., dim]``.
-        """
+        """Pool ``[..., length, dim]`` by ``queries [..., dim]``; zeros where all is masked."""
         energy = (inputs @ queries.to(inputs.dtype).unsqueeze(-1)).squeeze(-1)
         return (masked_softmax(energy, mask).unsqueeze(-2) @ inputs).squeeze(-2)

@@ -31,11 +31,7 @@ class PopularityAwareUser(nn.Module):
         self.no_clicks = NoClicks(news_dim)
 
     def forward(self, history: Tensor, clicked: Tensor, rates: Tensor | None = None) -> Tensor:
-        """User vectors ``[batch, dim]`` from clicks ``[batch, history, dim]``.
-
-        ``rates``: click rates of the clicked articles, ``[batch, history]``, negative if unknown;
-        ``None``: all unknown.
-        """
+        """User vectors ``[batch, dim]``; click rates ``[batch, history]``, negative if unknown."""
         if rates is None:
             rates = -torch.ones_like(clicked, dtype=torch.float32)
         attended = self.self_attention(history, clicked)

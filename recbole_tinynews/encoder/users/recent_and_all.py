@@ -12,12 +12,10 @@ from recbole_tinynews.encoder.users.no_clicks import NoClicks
 
 
 class RecentAndAllUser(nn.Module):
-    """Long-term interests of all clicks and short-term interests of the ``recent`` ones, pooled.
+    """CenNewsRec's long-term interests of all clicks and short-term ones of ``recent``, pooled.
 
-    Qi et al., "Privacy-Preserving News Recommendation Model Learning", Findings of EMNLP 2020,
-    section 3.1, whose model without federated training is called CenNewsRec. The long-term vector
-    is multi-head self-attention with attention pooling, the short-term one the GRU's last state;
-    attention pooling over both gives ``u``.
+    Qi et al., Findings of EMNLP 2020, section 3.1: attention pooling over multi-head self-attention
+    with attention pooling, and a GRU's last state.
     """
 
     def __init__(self, news_dim: int, query_dim: int, head_dim: int, recent: int) -> None:

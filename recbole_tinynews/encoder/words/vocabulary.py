@@ -85,9 +85,8 @@ def word_embedding(
 ) -> nn.Embedding:
     """Trainable vectors of a tokenizer's words, ``[words, dim]``; zero for the unknown word.
 
-    Words that ``file`` (in GloVe's text format, see ``vectors_of``) lacks start at random, with the
-    mean and spread of the others. Raises ``FileNotFoundError`` without such a file and
-    ``ValueError`` if its vectors have another size or match no word.
+    Words missing from ``file`` (GloVe's format, see ``vectors_of``) start at random, with the mean
+    and spread of the others. Raises ``FileNotFoundError``, or ``ValueError`` if it does not fit.
     """
     words = vocabulary_of(tokenizer)
     embedding = nn.Embedding(len(words), dim, padding_idx=0)

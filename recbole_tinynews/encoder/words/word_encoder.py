@@ -18,13 +18,9 @@ from recbole_tinynews.encoder.text_encoder import weights_content
 class WordEncoder(nn.Module):
     """The text encoder of NRMS, NAML and others before language models, fully trained.
 
-    Args:
-        words: word vectors, by token id; 0 is padding.
-        context: ``(hidden [tokens, word_dim], texts) -> [tokens, dim]``, with an attribute ``dim``.
-        pooling: ``(hidden [tokens, dim], texts) -> [texts, size]``; its ``dim`` is ``size``.
-        dropout: of word vectors and of the output of ``context``.
-        pretrained_heads: whether a text starts as the mean of its word vectors, by ``UnitDense``;
-            the pooled text is added with a weight that trains from 0.
+    ``context`` maps ``(hidden [tokens, word_dim], texts)`` to ``[tokens, dim]``, and ``pooling``
+    these to ``[texts, size]``. With ``pretrained_heads``, a text starts as the mean of its word
+    vectors (``UnitDense``), to which the pooled text is added with a weight from 0.
     """
 
     pad_token_id = 0
