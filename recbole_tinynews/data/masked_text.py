@@ -106,8 +106,8 @@ class MaskedNews(MaskedTextDataset):
 class MaskedTextDataLoader(TrainDataLoader):
     """One sample is one text, masked differently in each epoch.
 
-    Texts are concatenated: ``tokens`` after masking; ``lengths``, ``[batch]``; ``places`` and
-    original tokens (``truth``) of the tokens to predict, ``[chosen]``.
+    A batch has concatenated texts, never indexed by row: ``tokens`` after masking, their
+    ``lengths [batch]``, and ``places`` and original tokens (``truth``) to predict, ``[chosen]``.
     """
 
     def __init__(

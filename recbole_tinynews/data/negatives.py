@@ -25,7 +25,7 @@ def _mix(state: NDArray[np.uint64]) -> NDArray[np.uint64]:
 
 
 class ImpressionNegatives:
-    """Unclicked candidates of the click's impression, repeated in the same order if too few."""
+    """Unclicked candidates of the click's impression, without replacement; repeated if too few."""
 
     def __init__(self, impressions: Impressions, count: int, seed: int) -> None:
         self.impressions, self.count, self.seed = impressions, count, seed

@@ -266,7 +266,10 @@ def _places(keys: NDArray[np.int64], queries: NDArray[np.int64]) -> NDArray[np.i
 
 
 def context_of(features: NDArray[np.float32], sizes: NDArray[np.integer]) -> NDArray[np.float32]:
-    """Means of log(1 + feature), and log of their number, ``[impressions, features + 1]``."""
+    """What an impression's candidates have in common, ``[impressions, features + 1]``.
+
+    Means of log(1 + feature), ``[sum of sizes, features]``, and the log of their number.
+    """
     sizes = np.asarray(sizes)
     context = np.zeros((len(sizes), features.shape[1] + 1), np.float32)
     some = np.flatnonzero(sizes)
@@ -313,7 +316,7 @@ class _Sorted(NamedTuple):
     def counts(
         self, events: Sequence[NDArray[np.bool_]], counting: Counting
     ) -> NDArray[np.integer]:
-        """As ``window_counts`` at each event; ``events``: which are clicks and exposures."""
+        """As ``window_counts``, at each event; ``events``: which are clicks and which exposures."""
         running = np.zeros((2, len(self.order) + 1), np.int32)
         for each, sums in zip(events, running, strict=True):
             np.cumsum(each[self.order], out=sums[1:])

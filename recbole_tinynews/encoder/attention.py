@@ -71,8 +71,8 @@ def attend_within_texts(
 ) -> Tensor:
     """Attention output ``[tokens, heads, size]``; each token attends to its own text.
 
-    Heads of ``keys`` and ``values`` may be fewer, a divisor (grouped-query attention). ``scores``
-    collects those of each block before mask and softmax.
+    ``keys`` and ``values`` may have fewer heads, a divisor of their number (grouped-query
+    attention). ``scores`` collects those of each block before mask and softmax.
     """
     kernel = _one_kernel(queries, texts, rules, scores)
     if kernel is not None:

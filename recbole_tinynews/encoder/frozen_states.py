@@ -51,7 +51,10 @@ class Storage(NamedTuple):
 
 
 class FrozenStates:
-    """Hidden states of the ``stored`` texts, one row per token; ``layout`` maps a text to rows."""
+    """Hidden states of the ``stored`` texts, one row per token, on the device if there is room.
+
+    ``layout`` maps a text to its rows.
+    """
 
     def __init__(
         self, table: Tensor, tokens: Ragged, stored: NDArray[np.bool_], device: torch.device

@@ -75,7 +75,10 @@ class NewsVectors:
         show_progress: bool,
         folder: Path | None,
     ) -> None:
-        """Encode distinct ids in large packs and cache them; in ``folder``, a table on disk."""
+        """Encode distinct ids in large packs, which depend on them alone, and cache the vectors.
+
+        With ``folder``, they are in a memory-mapped table, which is read if it exists.
+        """
         vectors, encoded = self._current(encoder)
         if encoded[ids].all():
             return

@@ -44,7 +44,7 @@ class AttentionPooling(nn.Module):
         return masked_softmax(self.energy(inputs), mask)
 
     def rows(self, inputs: Tensor, starts: Tensor) -> Tensor:
-        """``[inputs, dim]`` -> ``[parts, dim]``; ``starts``, ``[parts + 1]``, ends with the end."""
+        """``[inputs, dim]`` -> ``[parts, dim]``; ``starts``: of each part, then the end."""
         weights = softmax_of_parts(self.energy(inputs).float(), starts)
         part = _part_of_each(starts, len(inputs))
         return _sum_parts(inputs.float() * weights[:, None], part, starts).to(inputs.dtype)

@@ -69,7 +69,7 @@ def read_news_file(path: Path) -> pd.DataFrame:
 
 
 def published_in(news: Any) -> dict[str, float]:
-    """Publication times of a table by id, UTC seconds, where known; ``ValueError`` for others."""
+    """Publication times of a table's articles by id, UTC seconds; ``ValueError`` if no numbers."""
     if PUBLISHED not in getattr(news, "columns", ()):
         return {}
     import pandas as pd
