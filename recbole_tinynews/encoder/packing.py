@@ -1,4 +1,4 @@
-"""Packs: texts concatenated without padding, ordered by length; only attention knows texts."""
+"""Packs: texts concatenated without padding, by length; only attention and pooling split them."""
 
 from __future__ import annotations
 

@@ -157,7 +157,7 @@ def _growth(normaliser: dict[str, Any]) -> int:
 
 
 def load_config(source: str) -> PretrainedConfig:
-    """The configuration without its attention, which may be code; ``ValueError`` if missing."""
+    """The configuration without its attention, which may name code; ``ValueError`` if none."""
     config = read_pretrained(AutoConfig, source, "configuration")
     config._attn_implementation = None
     layers = getattr(config, "num_hidden_layers", 1)

@@ -17,7 +17,7 @@ from recbole_tinynews.encoder.states import Tap, Taps
 
 
 class EncodesNews(Protocol):
-    """News ids in, vectors out; ``news_encoder: NewsEncoder`` also gives access to layers."""
+    """News ids in, vectors out; declare ``NewsEncoder`` for more, such as access to layers."""
 
     training: bool
 
