@@ -37,6 +37,7 @@ class AlignedDistillation(nn.Module):
     counted_by: ClassVar[Mapping[str, str]] = {"embedding": "articles"}
     student_taps: ClassVar[Taps] = NO_TAPS
     teacher_taps: ClassVar[Taps] = NO_TAPS
+    axes: Tensor | None
 
     def __init__(
         self, temperature: float, weights: AlignedWeights, rotated: int | None = None

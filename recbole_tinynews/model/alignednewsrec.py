@@ -71,8 +71,9 @@ class AlignedNewsRec(Student):
         vectors = sum(each.encode_news(news) for each in teachers).double()
         axes = principal_axes(vectors.T @ vectors, self.sizes.dims[-1])
         self.distillation.axes.copy_(axes)
-        dense, user = self.news_encoder.text_encoder.dense, self.user_encoder
-        projection = user.pooling.projection
+        dense: nn.Linear = self.news_encoder.text_encoder.dense
+        user: Any = self.user_encoder
+        projection: nn.Linear = user.pooling.projection
         for weight, rotated in (
             (dense.weight, axes @ dense.weight.double()),
             (dense.bias, axes @ dense.bias.double()),
@@ -86,7 +87,7 @@ class AlignedNewsRec(Student):
         if self.sizes == Sizes(self.sizes.layers[-1:], self.sizes.dims[-1:]):
             return super().calculate_loss(interaction)
         news, whole = self.encode(interaction), self.sizes.dims[-1]
-        every = []
+        every: list[Any] = []
         for parts in zip(
             news.candidates.split(whole, -1), news.history.split(whole, -1), strict=True
         ):
@@ -107,7 +108,8 @@ class AlignedNewsRec(Student):
 
     def cut_vectors(self, dim: int) -> None:
         """Keep the first ``dim`` entries of news vectors, as their losses saw them."""
-        dense, user = self.news_encoder.text_encoder.dense, self.user_encoder
+        dense: nn.Linear = self.news_encoder.text_encoder.dense
+        user: Any = self.user_encoder
         dense.weight, dense.bias = (
             nn.Parameter(each[:dim].detach().clone()) for each in (dense.weight, dense.bias)
         )

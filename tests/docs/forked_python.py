@@ -74,6 +74,8 @@ def _run(command: dict, streams: list[int]) -> None:
 
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
+    sys.stdin, sys.stdout = os.fdopen(0), os.fdopen(1, "w")
+    sys.stderr = os.fdopen(2, "w", buffering=1, errors="backslashreplace")
     os.chdir(command["folder"])
     os.environ.clear()
     os.environ.update(command["environment"])
