@@ -306,14 +306,15 @@ def run(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Comm
 
 class TestRelease:
     def test_a_release_is_downloaded_and_converted_by_one_flag(
-        self, run: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+        self, run: Command, server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         assert run("--download=small") == 0
         printed = capsys.readouterr()
         assert "Microsoft Research License" in printed.err
         assert "research" in printed.err
-        digest = hashlib.sha256(mind_zip()).hexdigest()
-        assert f"MINDsmall_train.zip: {len(mind_zip())} bytes, SHA-256 {digest}" in printed.err
+        archive = server.files["MINDsmall_train.zip"]
+        digest = hashlib.sha256(archive).hexdigest()
+        assert f"MINDsmall_train.zip: {len(archive)} bytes, SHA-256 {digest}" in printed.err
         assert "test: 1 impressions" in printed.out
         assert "valid: 2 impressions" in printed.out
         assert (tmp_path / "out" / "mind-small" / "mind-small.report.json").exists()
