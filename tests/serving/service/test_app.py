@@ -345,8 +345,9 @@ def test_without_articles_top_says_how_to_add_them(student) -> None:
     from fastapi.testclient import TestClient
 
     from recbole_tinynews.serving.service.app import make_app
+    from recbole_tinynews.serving.service.newsroom import Newsroom
 
-    with TestClient(make_app({"student": student.load()}, {})) as client:
+    with TestClient(make_app(Newsroom({"student": student.load()}, {}))) as client:
         answer = client.post("/top", json={"history": []})
         assert answer.status_code == 422
         assert "PUT /news" in answer.json()["detail"][0]["msg"]

@@ -37,13 +37,14 @@ class Site:
         import uvicorn
 
         from recbole_tinynews.serving.service.app import make_app
+        from recbole_tinynews.serving.service.newsroom import Newsroom
         from recbole_tinynews.serving.service.server import address_of, bound
 
         self.rankers = rankers
         self._bound = bound("127.0.0.1", 0)
         place = self._bound.__enter__()
         self.address = address_of(place)
-        config = uvicorn.Config(make_app(rankers, titles), log_level="warning")
+        config = uvicorn.Config(make_app(Newsroom(rankers, titles)), log_level="warning")
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [place]})
         self._thread.start()
