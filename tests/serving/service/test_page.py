@@ -387,6 +387,6 @@ def test_the_page_of_the_api_is_drawn_without_another_server(
     complaints.watch(page, site.address)
     page.goto(f"{site.address}/docs")
     page.wait_for_selector("#operations-ranking-rank_rank_post, .opblock-post", timeout=30_000)
-    assert page.locator(".opblock").count() == 7
+    assert page.locator(".opblock").count() == 10
     context.close()
     assert complaints == []
