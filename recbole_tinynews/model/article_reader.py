@@ -24,8 +24,7 @@ from recbole_tinynews.encoder.pooling import WordPooling
 from recbole_tinynews.encoder.protocol import EncodesNews
 from recbole_tinynews.encoder.self_attention import HEAD_DIM
 from recbole_tinynews.encoder.text_encoder import TextEncoder
-from recbole_tinynews.encoder.view_composition import StartsAsText, ViewAttention
-from recbole_tinynews.encoder.views import CategoryView, ViewsEncoder
+from recbole_tinynews.encoder.views import CategoryView, StartsAsText, ViewAttention, ViewsEncoder
 from recbole_tinynews.encoder.words.word_encoder import WordEncoder
 from recbole_tinynews.files.columns import CATEGORIES, TITLE
 from recbole_tinynews.model.impression_recommender import ImpressionRecommender

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from recbole_tinynews.encoder.pooling import masked_softmax
 from recbole_tinynews.encoder.users.no_clicks import NoClicks
-from recbole_tinynews.encoder.words.padded import words_of
+from recbole_tinynews.encoder.words.context import words_of
 
 
 class PersonalisedUser(nn.Module):
