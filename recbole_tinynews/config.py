@@ -47,15 +47,12 @@ class NewsConfig(Config):
 
     In ascending precedence: RecBole's yaml; ours (``overall``, stages, model, data set, data set
     for the model); ``properties/`` of the working folder; the user's files, ``config_dict`` and
-    ``command_line``, a list of ``--key=value``. ``sys.argv`` is never read. Text is read as yaml
-    and never evaluated. One ``ValueError`` lists all errors that show before data or weights are
-    read.
+    ``command_line``, a list of ``--key=value``; ``sys.argv`` is never read. One ``ValueError``
+    lists all errors that show before data or weights are read.
 
-    Attributes:
-        on_impressions: whether the model runs on impressions, with MIND's metrics.
-        of_stages: values of single stages, by stage and name.
-        metric_results: result names of the run's metrics.
-        warnings: given settings without effect.
+    ``on_impressions``: whether the model runs on impressions, with MIND's metrics; ``of_stages``:
+    values by stage and name; ``metric_results``: names of the results of the run's metrics;
+    ``warnings``: given settings without effect.
     """
 
     def __init__(

@@ -59,10 +59,7 @@ def convert_news(
     ``last-day`` or latest fraction of the training impressions. ``columns``, ``news``, ``sampled``
     and ``seed``: see ``Source``. ``on_error="skip"`` drops and reports bad lines;
     ``layout="interaction"`` adds ``<dataset>-flat`` for stock RecBole; ``check_leaks`` reports
-    leaked labels (see ``leaks``).
-
-    Raises:
-        ConversionError: invalid settings or input, or a full disk; nothing was written.
+    leaked labels. After a ``ConversionError``, such as for a full disk, nothing is written.
     """
     [report] = Conversion.write(
         Options(

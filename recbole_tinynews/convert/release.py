@@ -39,11 +39,7 @@ _DAMAGED = (
 
 
 def unpack(archive: Path, folder: Path, wanted: Sequence[str]) -> None:
-    """Extract the wanted files of a zip, at most one folder deep, into ``folder``: all or none.
-
-    Raises:
-        ConversionError: the zip is malicious or damaged, or a file is missing or occurs twice.
-    """
+    """Extract all wanted files, at most one folder deep, or none, with a ``ConversionError``."""
     try:
         with whole_folder(folder) as unfinished, zipfile.ZipFile(archive) as content:
             for name, member in _members(archive, content, wanted).items():
@@ -118,11 +114,7 @@ _TRANSIENT = (408, 416, 429)  # 4xx that may succeed later, or without Range
 
 
 def download(release: str, folder: Path, base_url: str | None = None) -> dict[str, str | Path]:
-    """Download and unpack a release, unless it is there; its default splits.
-
-    Raises:
-        ConversionError: an archive is unavailable, another one, damaged or malicious.
-    """
+    """Download and unpack a release, unless it is there; default splits, or ``ConversionError``."""
     known = _known()
     base_url = base_url or known["base_url"]
     folder = folder.expanduser()

@@ -45,7 +45,7 @@ class Masking:
     """BERT's masking (Devlin et al., NAACL 2019, section 3.1).
 
     Ordinary tokens are chosen with probability 0.15; of these 80 % become the mask token, 10 % a
-    random ordinary token. Raises ``ValueError`` if the tokenizer has no mask token.
+    random ordinary token. ``ValueError`` for a tokenizer without mask token.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, seed: int) -> None:

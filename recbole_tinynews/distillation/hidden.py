@@ -80,10 +80,7 @@ class HiddenStateLoss(nn.Module):
 
 
 class ProjectedHiddenStateLoss(nn.Module):
-    """MT-BERT's sum over layer pairs of ``MSE(H_s, W_t H_t)`` (Wu et al., Findings of ACL 2021).
-
-    A ``W`` per pair, and means as in ``HiddenStateLoss``, are our definition.
-    """
+    """MT-BERT's ``MSE(H_s, W_t H_t)`` (Wu et al., ACL Findings 2021); a ``W`` per pair is ours."""
 
     def __init__(self, pairs: Sequence[LayerPair], student_dim: int, teacher_dim: int) -> None:
         super().__init__()

@@ -218,10 +218,7 @@ class StartsAsText(nn.Module):
 
 
 class ViewConcatenation(nn.Module):
-    """Vectors of all views concatenated (LSTUR, An et al., ACL 2019).
-
-    The view ``starts_as``, if any, dominates at the start; others' weight is small but not 0.
-    """
+    """Vectors of all views concatenated (LSTUR, ACL 2019); ``starts_as`` dominates at the start."""
 
     def __init__(self, sizes: Mapping[str, int], starts_as: str | None = None) -> None:
         super().__init__()

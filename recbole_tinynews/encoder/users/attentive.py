@@ -62,10 +62,7 @@ class UserEncoder(nn.Module):
         return self.self_attention is None and self.ignores_empty_slots
 
     def forward(self, history: Tensor, clicked: Tensor, energy: Tensor | None = None) -> Tensor:
-        """User vectors ``[batch, dim]`` from clicks ``[batch, history, dim]``.
-
-        ``energy`` of the clicks, ``[batch, history]``, only if ``weighs_clicks_alone``.
-        """
+        """User vectors ``[batch, dim]``; ``energy`` only if ``weighs_clicks_alone``."""
         history, mask = self._slots(history, clicked)
         user = self.pooling(history, mask, energy)
         if mask is not None:

@@ -67,10 +67,7 @@ def last_state(
     first: Tensor | None = None,
     newest: int | None = None,
 ) -> Tensor:
-    """GRU state after the last click, ``[batch, hidden]``; finite but arbitrary without clicks.
-
-    ``first``, ``[batch, hidden]``, precedes the clicks; ``newest``: how many are read (or all).
-    """
+    """GRU state after the newest clicks, from ``first [batch, hidden]``; arbitrary if none."""
     if newest is not None:
         age = clicked.flip(1).cumsum(1).flip(1)  # the newest click has 1
         clicked = clicked & (age <= newest)
