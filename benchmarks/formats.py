@@ -23,9 +23,8 @@ from recbole_tinynews.encoder.users.attentive import UserEncoder
 from recbole_tinynews.serving.export.formats.onnx import session, write_news_graph
 from recbole_tinynews.serving.export.formats.onnx_int8 import RowScaledLinear, quantize
 from recbole_tinynews.serving.export.formats.torch_int8 import Int8Linear, replace_linears
-from recbole_tinynews.serving.export.heads import Heads
-from recbole_tinynews.serving.export.padded import Encode as EncodePadded
-from recbole_tinynews.serving.export.padded import PaddedNewsEncoder, encode_padded
+from recbole_tinynews.serving.export.torch_engine import Encode as EncodePadded
+from recbole_tinynews.serving.export.torch_engine import Heads, PaddedNewsEncoder, encode_padded
 
 SETTINGS = {"news_pooling": "attention", "mask_padding_in_news_pooling": True}
 INPUTS = ("input_ids", "attention_mask")

@@ -26,7 +26,7 @@ from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.data.popularity import Counting
 from recbole_tinynews.evaluation import metrics
 from recbole_tinynews.quick_start import prepared
-from recbole_tinynews.serving.data_set_events import data_set_events
+from recbole_tinynews.serving.data_set_files import data_set_events
 from recbole_tinynews.serving.live_counters import LiveCounters, Moment
 from recbole_tinynews.serving.loading import load
 from recbole_tinynews.serving.news_table import read_news_file

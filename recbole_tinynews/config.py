@@ -19,7 +19,7 @@ from recbole_tinynews.files.columns import BODY, ITEM, LABELS
 from recbole_tinynews.paths import packaged_folder
 from recbole_tinynews.processes.device import choose_device, gpu_numbers
 from recbole_tinynews.processes.group import launched_group
-from recbole_tinynews.recbole_models.fitting import fit_settings, has_impressions
+from recbole_tinynews.recbole_models.feeds import fit_settings, has_impressions
 from recbole_tinynews.registry import (
     compose,
     files_of,

@@ -8,7 +8,6 @@ from typing import Any, TextIO
 
 import torch
 
-from recbole_tinynews.benchmark.board import Board
 from recbole_tinynews.benchmark.impressions import impressions_file, read_impression_metrics
 from recbole_tinynews.benchmark.planning import (
     NO_MODEL,
@@ -27,7 +26,7 @@ from recbole_tinynews.benchmark.results import (
     as_csv,
     summarise,
 )
-from recbole_tinynews.benchmark.runner import Outcome, run_jobs
+from recbole_tinynews.benchmark.runner import Board, Outcome, run_jobs
 from recbole_tinynews.benchmark.suite import choose, read_suite
 from recbole_tinynews.benchmark.worker import MEASURE, TRAIN, Job
 from recbole_tinynews.files.whole import remove_old_partials, write_text

@@ -36,6 +36,12 @@ _DAMAGED = (
     ValueError,
     OverflowError,
 )
+DEFAULT_FOLDER = Path("~", ".cache", "recbole_tinynews", "mind")
+TIMEOUT = 60  # seconds without data
+RETRIES = 2  # after 1 and 2 seconds; rerunning the command resumes too
+_FILES = (IMPRESSIONS_FILE, NEWS_FILE)
+_BLOCK = 1 << 16  # bytes; a broken connection loses the last block
+_TRANSIENT = (408, 416, 429)  # 4xx that may succeed later, or without Range
 
 
 def unpack(archive: Path, folder: Path, wanted: Sequence[str]) -> None:
@@ -104,13 +110,6 @@ def _extract(content: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path) ->
 
 
 RELEASES = ("demo", "small", "large")  # keys in downloads.yaml
-DEFAULT_FOLDER = Path("~", ".cache", "recbole_tinynews", "mind")
-TIMEOUT = 60  # seconds without data
-RETRIES = 2  # after 1 and 2 seconds; rerunning the command resumes too
-
-_FILES = (IMPRESSIONS_FILE, NEWS_FILE)
-_BLOCK = 1 << 16  # bytes; a broken connection loses the last block
-_TRANSIENT = (408, 416, 429)  # 4xx that may succeed later, or without Range
 
 
 def download(release: str, folder: Path, base_url: str | None = None) -> dict[str, str | Path]:

@@ -2,12 +2,36 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from recbole_tinynews.encoder.attention import ONE_KERNEL
 from recbole_tinynews.encoder.packing import PackedTexts
+
+
+class TokenBag(NamedTuple):
+    """States of a vocabulary, and their attention scores, which depend on the token alone."""
+
+    states: Tensor  # [vocabulary, hidden]
+    energy: Tensor | None  # [vocabulary]; None: the mean is pooled
+
+    @classmethod
+    def of(cls, states: Tensor, pooling: AttentionPooling | None) -> TokenBag:
+        """The bag of these states."""
+        return cls(states, None if pooling is None else pooling.energy(states))
+
+    def pool(self, texts: PackedTexts) -> Tensor:
+        """Each text as ``pool_texts`` gives it without a mask, ``[texts, hidden]``."""
+        ids, starts = texts.token_ids, texts.starts.long()
+        if self.energy is None:
+            return F.embedding_bag(ids, self.states, starts[:-1], mode="mean")
+        weights = softmax_of_parts(self.energy[ids], starts)
+        return F.embedding_bag(
+            ids, self.states, starts[:-1], mode="sum", per_sample_weights=weights
+        )
 
 
 class AttentionPooling(nn.Module):

@@ -18,10 +18,9 @@ from recbole_tinynews.encoder.layers import layers_of
 from recbole_tinynews.encoder.news_vectors import versions
 from recbole_tinynews.encoder.packing import PackedTexts, packs, tokens_at_once
 from recbole_tinynews.encoder.planning import TextsPlan
-from recbole_tinynews.encoder.pooling import AttentionPooling, pool_texts
+from recbole_tinynews.encoder.pooling import AttentionPooling, TokenBag, pool_texts
 from recbole_tinynews.encoder.pretrained_heads import UnitDense
 from recbole_tinynews.encoder.states import Tap
-from recbole_tinynews.encoder.token_bag import TokenBag
 
 Pooling = Literal["attention", "mean", "cls"]
 NOT_OF_A_STATE = {"num_hidden_layers", "_name_or_path", "transformers_version", "architectures"}

@@ -13,10 +13,10 @@ from torch import Tensor
 
 from recbole_tinynews.data.fields import IMPRESSION, IMPRESSION_SIZE
 from recbole_tinynews.data.impressions import ArticleFacts, Impressions
-from recbole_tinynews.evaluation.beyond_accuracy import RankedArticles, rank_articles
 from recbole_tinynews.evaluation.impression_metric import ARTICLES_KEY, RANKED_KEY, SCORED_KEY
 from recbole_tinynews.evaluation.metrics import NaNScoreError, RankedImpressions, rank_impressions
 from recbole_tinynews.evaluation.scored import ScoredImpressions
+from recbole_tinynews.evaluation.top_k import RankedArticles, rank_articles
 from recbole_tinynews.processes.group import gather_array
 from recbole_tinynews.settings.protocol import Settings
 

@@ -11,8 +11,7 @@ from torch import Tensor
 from recbole_tinynews.data.fields import CANDIDATES, HISTORY
 from recbole_tinynews.distillation.outputs import Outputs
 from recbole_tinynews.distillation.tinynewsrec import StageTwoDistillation
-from recbole_tinynews.model.multi_teacher_student import MultiTeacherStudent
-from recbole_tinynews.model.student import teachers_of
+from recbole_tinynews.model.student import MultiTeacherStudent, teachers_of
 from recbole_tinynews.settings.protocol import Settings
 
 

@@ -22,7 +22,7 @@ from recbole_tinynews.pipeline.handover import put_language_model
 from recbole_tinynews.pipeline.stage import Copy, Stage, in_order, stage_of
 from recbole_tinynews.processes.group import all_gather_object, broadcast, process_group
 from recbole_tinynews.trainer.budget import Budget
-from recbole_tinynews.trainer.curve import TrainingCurve
+from recbole_tinynews.trainer.losses import TrainingCurve
 from recbole_tinynews.trainer.model_state import put_model_state
 from recbole_tinynews.trainer.training_state import STATE, saved_step
 

@@ -22,7 +22,7 @@ from recbole_tinynews.files.whole import whole_file, write_text
 from recbole_tinynews.pipeline.log_tables import text_table
 from recbole_tinynews.pipeline.training_figure import COLOURS
 from recbole_tinynews.registry import MODELS, find_model, recbole_models
-from recbole_tinynews.search.trial import REASON, REUSED, SECONDS, TRAINED
+from recbole_tinynews.search.study import REASON, REUSED, SECONDS, TRAINED
 from recbole_tinynews.settings.literals import write_yaml
 
 if TYPE_CHECKING:

@@ -24,8 +24,7 @@ from recbole_tinynews.processes.group import launched_group
 from recbole_tinynews.quick_start import run
 from recbole_tinynews.search import report
 from recbole_tinynews.search.space import Space, make_space, read_space
-from recbole_tinynews.search.study import Trials
-from recbole_tinynews.search.trial import REASON, run_trial
+from recbole_tinynews.search.study import REASON, Trials, run_trial
 from recbole_tinynews.settings.command_line import parse_command_line
 from recbole_tinynews.settings.declared import Affects, setting
 

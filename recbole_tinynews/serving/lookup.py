@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from recbole_tinynews.serving.data_set_texts import DataSetTexts
+from recbole_tinynews.serving.data_set_files import DataSetTexts
 from recbole_tinynews.serving.news_index import Lock, Shelf
 from recbole_tinynews.serving.reading import Read, Reading
 from recbole_tinynews.serving.requests import Given

@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 
 from recbole_tinynews.bars import progress_bar
 from recbole_tinynews.data.popularity import with_context
-from recbole_tinynews.serving.approximate import Nearest
-from recbole_tinynews.serving.data_set_texts import DataSetTexts
+from recbole_tinynews.serving.data_set_files import DataSetTexts
 from recbole_tinynews.serving.engine import Engine
 from recbole_tinynews.serving.live_counters import Added, LiveCounters, Moment
 from recbole_tinynews.serving.lookup import Key, KnownVectors, Lookup
@@ -35,7 +34,7 @@ from recbole_tinynews.serving.requests import (
     name_of,
     users_of,
 )
-from recbole_tinynews.serving.scores import NOT_A_NUMBER, Scorer
+from recbole_tinynews.serving.scores import NOT_A_NUMBER, Nearest, Scorer
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -195,7 +195,7 @@ def _token(file: Path | None) -> str | None:
 
 
 def _count(rankers: Mapping[str, Ranker], store: Store, log: Path | None) -> None:
-    from recbole_tinynews.serving.data_set_events import data_set_events
+    from recbole_tinynews.serving.data_set_files import data_set_events
     from recbole_tinynews.serving.live_counters import LiveCounters
 
     counting = [each.engine.counting for each in rankers.values() if each.engine.counting]

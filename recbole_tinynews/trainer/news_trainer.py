@@ -24,13 +24,13 @@ from recbole_tinynews.processes.gather import broadcast_weights, sum_gradients
 from recbole_tinynews.processes.group import ALONE, all_gather_object, process_group
 from recbole_tinynews.settings.protocol import Settings
 from recbole_tinynews.trainer.budget import Budget, BudgetCounter
-from recbole_tinynews.trainer.curve import TrainingCurve
 from recbole_tinynews.trainer.events import TRAIN
 from recbole_tinynews.trainer.impression_evaluation import ImpressionEvaluation
 from recbole_tinynews.trainer.losses import (
     Losses,
     LossMeans,
     PendingLosses,
+    TrainingCurve,
     as_terms,
     named_losses,
     parts_of_means,

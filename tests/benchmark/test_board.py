@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from recbole_tinynews.benchmark.board import NEXT, Board
-from recbole_tinynews.benchmark.runner import Outcome, Progress
+from recbole_tinynews.benchmark.runner import NEXT, Board, Outcome, Progress
 from recbole_tinynews.benchmark.worker import MEASURE, TRAIN, Job
 
 

@@ -15,9 +15,9 @@ import pytest
 
 from recbole_tinynews.convert.synthetic import Settings, generate
 from recbole_tinynews.convert.synthetic.__main__ import main
+from recbole_tinynews.convert.synthetic.generate import Ceiling, ceiling
 from recbole_tinynews.convert.synthetic.impressions import MOVING, ClickLog, Impressions
 from recbole_tinynews.convert.synthetic.lexicon import subtopics, themes
-from recbole_tinynews.convert.synthetic.oracle import Ceiling, ceiling
 from recbole_tinynews.convert.synthetic.users import Histories, Readers
 from recbole_tinynews.convert.synthetic.world import make_news, make_topics, normals, uniforms
 from recbole_tinynews.evaluation.metrics import auc, mrr, ndcg, rank_impressions

@@ -24,10 +24,10 @@ from recbole_tinynews.command import main as run_recbole
 from recbole_tinynews.model.plmnr import PLMNR
 from recbole_tinynews.pipeline import artifact
 from recbole_tinynews.search import search as searches
-from recbole_tinynews.search import trial as trials_of_searches
+from recbole_tinynews.search import study as trials_of_searches
 from recbole_tinynews.search.command import main
 from recbole_tinynews.search.search import Search
-from recbole_tinynews.search.trial import REASON, REUSED, TRAINED
+from recbole_tinynews.search.study import REASON, REUSED, TRAINED
 from recbole_tinynews.trainer import DistillationTrainer
 
 pytestmark = pytest.mark.whole

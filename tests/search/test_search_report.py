@@ -16,7 +16,7 @@ from recbole_tinynews.search.report import (
     trials_table,
     write_report,
 )
-from recbole_tinynews.search.trial import REASON, REUSED, SECONDS, TRAINED
+from recbole_tinynews.search.study import REASON, REUSED, SECONDS, TRAINED
 
 SPACE = {
     "temperature": FloatDistribution(0.5, 4.0),

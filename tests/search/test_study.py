@@ -14,8 +14,7 @@ from optuna.pruners import NopPruner
 from optuna.trial import TrialState
 
 from recbole_tinynews.search import study
-from recbole_tinynews.search.study import Trials
-from recbole_tinynews.search.trial import REASON
+from recbole_tinynews.search.study import REASON, Trials
 
 SPACE = {"temperature": FloatDistribution(0.5, 4.0)}
 

@@ -7,7 +7,7 @@ import pytest
 from served import Served, in_order_given, serve, words_of
 from tiny import DATASET, NEWS, Tiny
 
-from recbole_tinynews.serving.data_set_events import data_set_events
+from recbole_tinynews.serving.data_set_files import data_set_events
 from recbole_tinynews.serving.live_counters import LiveCounters
 from recbole_tinynews.serving.ranking import Ranker
 from recbole_tinynews.serving.store import Store

@@ -16,11 +16,11 @@ from tiny import Tiny, titles
 
 from recbole_tinynews.model.plmnr import PLMNR
 from recbole_tinynews.serving import ranking
-from recbole_tinynews.serving.approximate import Nearest
 from recbole_tinynews.serving.engine import ModelEngine
 from recbole_tinynews.serving.loading import load
 from recbole_tinynews.serving.ranking import Ranker
 from recbole_tinynews.serving.reading import Reading
+from recbole_tinynews.serving.scores import Nearest
 
 NEWS = [f"N{number}" for number in range(1, 31)]
 CLICKS = ["N3", "N7", "N12"]

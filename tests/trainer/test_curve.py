@@ -10,9 +10,8 @@ import pytest
 import torch
 from tiny import Tiny
 
-from recbole_tinynews.trainer import curve
-from recbole_tinynews.trainer.curve import TrainingCurve
-from recbole_tinynews.trainer.losses import PendingLosses, as_terms
+from recbole_tinynews.trainer import losses as curves
+from recbole_tinynews.trainer.losses import PendingLosses, TrainingCurve, as_terms
 
 Pair = namedtuple("Pair", ["target", "embedding"])
 
@@ -28,7 +27,7 @@ def train(made: TrainingCurve, first: int, last: int) -> TrainingCurve:
 
 def test_no_batch_is_left_out_of_the_curve(monkeypatch: pytest.MonkeyPatch) -> None:
     """A point that shows one batch only would hide a spike in the next."""
-    monkeypatch.setattr(curve, "POINTS", 3)
+    monkeypatch.setattr(curves, "POINTS", 3)
     made = train(TrainingCurve(7), 1, 7)
     assert [row["step"] for row in made.losses] == [3, 6]
     made.close(7)
@@ -51,7 +50,7 @@ def test_a_curve_neither_grows_with_the_training_nor_ends_before_it(steps: int) 
 
 def test_a_curve_resumes_within_a_point(monkeypatch: pytest.MonkeyPatch) -> None:
     """A state saved between two points must not lose the batches since the last one."""
-    monkeypatch.setattr(curve, "POINTS", 2)
+    monkeypatch.setattr(curves, "POINTS", 2)
     whole = train(TrainingCurve(9), 1, 9)
     for saved_at in range(1, 9):
         saved = train(TrainingCurve(9), 1, saved_at).as_dict()
@@ -70,7 +69,7 @@ def test_losses_that_come_and_go_do_not_end_a_training() -> None:
 
 def test_the_table_is_one_that_pandas_reads_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     """It must not have two lines for a step, counts among metrics, or 0 for no measurement."""
-    monkeypatch.setattr(curve, "POINTS", 2)
+    monkeypatch.setattr(curves, "POINTS", 2)
     made = train(TrainingCurve(4), 1, 2)
     made.add_validation(2, {"auc": np.float64(0.1) * 3, "impressions": 12, "skipped": 2})
     train(made, 3, 3)
@@ -107,7 +106,7 @@ def test_a_training_is_recorded_as_it_was(tiny: Tiny) -> None:
 
 def test_the_last_steps_of_a_training_are_shown_too(tiny: Tiny, monkeypatch) -> None:
     """A training may end between two points, at any step with early stopping."""
-    monkeypatch.setattr(curve, "POINTS", 2)
+    monkeypatch.setattr(curves, "POINTS", 2)
     world = tiny.world(max_steps=5)
     trainer = world.trainer()
     trainer.fit(world.clicks())
@@ -116,7 +115,7 @@ def test_the_last_steps_of_a_training_are_shown_too(tiny: Tiny, monkeypatch) -> 
 
 def test_a_finished_curve_is_read_back_from_its_csv(monkeypatch: pytest.MonkeyPatch) -> None:
     """A lost figure is drawn from it: a loss must not become a metric, nor a step a number."""
-    monkeypatch.setattr(curve, "POINTS", 3)
+    monkeypatch.setattr(curves, "POINTS", 3)
     made = train(TrainingCurve(7), 1, 7)
     made.close(7)
     for step in (2, 6):

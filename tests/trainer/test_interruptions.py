@@ -26,7 +26,8 @@ from recbole_tinynews.paths import packaged_folder
 from recbole_tinynews.pipeline.artifact import Artifact
 from recbole_tinynews.pipeline.stage import Stage, last_copies
 from recbole_tinynews.pipeline.systems import system
-from recbole_tinynews.trainer import MaskedLanguageModelTrainer, NewsTrainer, curve
+from recbole_tinynews.trainer import MaskedLanguageModelTrainer, NewsTrainer
+from recbole_tinynews.trainer import losses as curves
 
 # Exercises all that a saved state must hold: a smaller last group, rates that change by step,
 # dropout, validations within a pass, and early stopping that counts them.
@@ -54,7 +55,7 @@ def run_stage(tiny: Tiny, folder: Path, **settings: Any) -> Outcome:
     """Train one stage; returns the outcome that its folder holds."""
     config = tiny.config(checkpoint_dir=str(folder), **{**BUSY, **settings})
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(curve, "POINTS", 5)  # several steps a point: states fall between them
+        patch.setattr(curves, "POINTS", 5)  # several steps a point: states fall between them
         artifact = run_of(config).make(Stage("PLMNR", PLMNR))
     assert not (artifact.folder / "state").exists()
     return outcome(artifact)

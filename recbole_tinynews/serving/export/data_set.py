@@ -16,7 +16,7 @@ from recbole_tinynews.data.dataloader import id_tensor
 from recbole_tinynews.data.impressions import Impressions
 from recbole_tinynews.evaluation.metrics import auc, mrr, ndcg, rank_impressions
 from recbole_tinynews.files.columns import TITLE
-from recbole_tinynews.serving.data_set_texts import find_item_file, read_of
+from recbole_tinynews.serving.data_set_files import find_item_file, read_of
 from recbole_tinynews.serving.engine import Engine
 from recbole_tinynews.serving.reading import Reading
 

@@ -14,7 +14,14 @@ from recbole_tinynews.encoder.plm_files import quiet
 from recbole_tinynews.files.whole import is_new_or_empty, partial_place, write_text
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.serving.engine import Engine
-from recbole_tinynews.serving.export.card import Origins, model_card, size_of
+from recbole_tinynews.serving.export.card import (
+    Origins,
+    hub_name,
+    licence_of_data,
+    licence_of_plm,
+    model_card,
+    size_of,
+)
 from recbole_tinynews.serving.export.checks import (
     TOLERANCE,
     differences,
@@ -30,7 +37,6 @@ from recbole_tinynews.serving.export.description import (
 )
 from recbole_tinynews.serving.export.formats import Format, find_format
 from recbole_tinynews.serving.export.libraries import push
-from recbole_tinynews.serving.export.origins import hub_name, licence_of_data, licence_of_plm
 from recbole_tinynews.serving.export.source import Source
 from recbole_tinynews.serving.loading import load_export
 

@@ -14,8 +14,7 @@ from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.pipeline.artifact import PLM, read_metrics, read_settings
 from recbole_tinynews.serving.engine import ModelEngine
 from recbole_tinynews.serving.export.description import NEWS_TOKENS, SETTINGS
-from recbole_tinynews.serving.export.heads import Heads
-from recbole_tinynews.serving.export.padded import PaddedNewsEncoder
+from recbole_tinynews.serving.export.torch_engine import Heads, PaddedNewsEncoder
 from recbole_tinynews.serving.loading import load_reader
 from recbole_tinynews.settings.protocol import Settings
 

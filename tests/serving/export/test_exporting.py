@@ -16,10 +16,10 @@ from recbole_tinynews.__main__ import main as commands
 from recbole_tinynews.pipeline.artifact import TEST_DATA, read_metrics, write_metrics
 from recbole_tinynews.quick_start import run
 from recbole_tinynews.serving.export.__main__ import main
+from recbole_tinynews.serving.export.card import hub_name, licence_of_plm
 from recbole_tinynews.serving.export.data_set import find_data_set, metrics_of
 from recbole_tinynews.serving.export.exporting import export
 from recbole_tinynews.serving.export.formats import find_format, hf
-from recbole_tinynews.serving.export.origins import hub_name, licence_of_plm
 from recbole_tinynews.serving.export.source import Source
 from recbole_tinynews.serving.loading import load, load_export
 

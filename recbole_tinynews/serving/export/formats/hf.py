@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from recbole_tinynews.serving.export.formats import Format
-from recbole_tinynews.serving.export.heads import write_heads
 from recbole_tinynews.serving.export.source import Source
-from recbole_tinynews.serving.export.torch_engine import TorchEngine
+from recbole_tinynews.serving.export.torch_engine import TorchEngine, write_heads
 from recbole_tinynews.serving.export.usage import POOL, ranking_by_torch, tokens_of, with_prefix
 
 EXAMPLE = """import torch

@@ -29,8 +29,8 @@ from recbole_tinynews.serving.engine import Engine
 from recbole_tinynews.serving.export.description import Description
 from recbole_tinynews.serving.export.formats import Format
 from recbole_tinynews.serving.export.libraries import library
-from recbole_tinynews.serving.export.padded import PaddedNewsEncoder, PaddedTexts
 from recbole_tinynews.serving.export.source import Source
+from recbole_tinynews.serving.export.torch_engine import PaddedNewsEncoder, PaddedTexts
 from recbole_tinynews.serving.export.usage import tokens_of, with_prefix
 
 NEWS_GRAPH, USER_GRAPH = "news_encoder.onnx", "user_encoder.onnx"

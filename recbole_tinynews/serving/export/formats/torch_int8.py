@@ -12,9 +12,8 @@ from recbole_tinynews.encoder.plm_files import bare_plm
 from recbole_tinynews.files.tensors import load_into, load_weights, save_weights
 from recbole_tinynews.serving.export.description import Description
 from recbole_tinynews.serving.export.formats import Format
-from recbole_tinynews.serving.export.heads import write_heads
 from recbole_tinynews.serving.export.source import Source
-from recbole_tinynews.serving.export.torch_engine import TorchEngine
+from recbole_tinynews.serving.export.torch_engine import TorchEngine, write_heads
 
 WEIGHTS = "model_int8.safetensors"
 LARGEST = 127
