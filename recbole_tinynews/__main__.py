@@ -46,7 +46,6 @@ def _usage() -> str:
 
 
 def _unknown(arguments: list[str]) -> str:
-    """The message for an unknown command; a flag probably belongs to ``run``."""
     name = arguments[0]
     hint = suggest(name, COMMANDS)
     if name.startswith("-"):

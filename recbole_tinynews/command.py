@@ -12,8 +12,13 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from recbole_tinynews.processes.launch import Machines, ProcessFailedError, launch, process_label
-from recbole_tinynews.processes.threads import spin_briefly
+from recbole_tinynews.processes.launch import (
+    Machines,
+    ProcessFailedError,
+    launch,
+    process_label,
+    spin_briefly,
+)
 from recbole_tinynews.settings.command_line import program
 from recbole_tinynews.version import VERSION
 
@@ -118,7 +123,6 @@ def _tell(parser: argparse.ArgumentParser, given: argparse.Namespace) -> None:
 
 
 def _start(machines: Machines, given: argparse.Namespace, settings: list[str]) -> dict[str, Any]:
-    """Check the settings, then run the command in several processes."""
     files = given.config_files.split() if given.config_files else None
     check = partial(_check, given.model, given.dataset, files, settings)
     named = ("model", "dataset", "config_files")

@@ -197,7 +197,6 @@ class NewsConfig(Config):
             final["valid_metric_bigger"] = bigger_is_better(final["valid_metric"])
 
     def _set_implied(self, final: dict[str, Any]) -> None:
-        """Settings that follow from others unless given."""
         given = "precision" in self.external_config_dict or final.get("precision") is not None
         if final["enable_amp"] and not given:
             final["precision"] = "auto"  # RecBole's switch turns on mixed precision

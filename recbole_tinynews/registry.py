@@ -317,7 +317,6 @@ def _yaml_folders(cls: type) -> list[Path]:
 
 
 def _module_folder(cls: type) -> list[Path]:
-    """Folder of a class's module; none for a class from a notebook."""
     file = getattr(sys.modules.get(cls.__module__), "__file__", None)
     return [Path(file).resolve().parent] if file else []
 

@@ -13,7 +13,7 @@ from recbole_tinynews.convert.atomic import INTER_HEADER, impression_row, open_a
 from recbole_tinynews.convert.records import Impression, News
 from recbole_tinynews.files.columns import ABSTRACT, BODY, TITLE
 from recbole_tinynews.files.whole import check_new_or_empty
-from recbole_tinynews.processes.threads import spin_briefly
+from recbole_tinynews.processes.launch import spin_briefly
 from recbole_tinynews.version import VERSION
 
 
@@ -49,7 +49,6 @@ def student(
 
 
 def _write_data_set(texts: Path, folder: Path) -> None:
-    """Write the articles as a data set, with one impression that shows them all."""
     from recbole_tinynews.serving.news_table import read_news_file  # imports torch
 
     table = read_news_file(texts).fillna("").astype(str)

@@ -14,8 +14,7 @@ from typing import Any, NamedTuple
 from mkdocs.structure.pages import Page
 
 from recbole_tinynews.paths import packaged_folder
-from recbole_tinynews.reference.defaults import WITH_PLM, stage_files
-from recbole_tinynews.reference.meanings import meanings
+from recbole_tinynews.reference.defaults import WITH_PLM, meanings, stage_files
 from recbole_tinynews.reference.pages import shown
 from recbole_tinynews.settings.declared import (
     OURS,

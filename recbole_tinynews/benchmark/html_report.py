@@ -100,7 +100,6 @@ def _base64(content: bytes) -> str:
 
 
 def _with_intervals(table: Table, systems: Sequence[SystemResult], intervals: Intervals) -> Table:
-    """The table with the interval of the first metric as last column, if known."""
     if not intervals.reaches:
         return table
     column = iter(_interval(each, intervals) for each in systems)

@@ -96,7 +96,6 @@ def _effect_of_stages(systems: Sequence[SystemResult], intervals: Intervals) -> 
 
 
 def _effect_of_losses(systems: Sequence[SystemResult], intervals: Intervals) -> Figure | None:
-    """The student with all losses and without each, grouped by size."""
     sizes = sorted({each.row.layers or 0 for each in systems})
     series = [
         Series(
@@ -153,7 +152,6 @@ def _families(systems: Sequence[SystemResult]) -> list[tuple[str, list[SystemRes
 
 
 def _point(x: float, system: SystemResult, intervals: Intervals, metric: str = _QUALITY) -> Point:
-    """Mean over seeds in percent, with its interval, if any."""
     below, above = intervals.of(system.row.label, metric) or Reach(0.0, 0.0)
     value = system.means[metric].value
     return Point(x, 100 * value, 100 * (value - below), 100 * (value + above))

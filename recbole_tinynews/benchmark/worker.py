@@ -86,7 +86,6 @@ def train(job: Job) -> dict[str, Any]:
 
 
 def _run_in_processes(job: Job, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The result of ``run`` in several processes, which read their arguments from a file."""
     with partial_place(job.answer) as order, partial_place(job.answer) as answer:
         one = {"model": job.model, "dataset": job.dataset, "threads": job.threads}
         text = json.dumps({**one, "settings": settings, "answer": answer}, default=str)

@@ -14,8 +14,6 @@ __all__ = ["ConversionError", "convert_folds", "convert_mind", "convert_news"]
 
 
 class _CallablePackage(ModuleType):
-    """A module that can be called."""
-
     def __call__(self, *arguments: Any, **keywords: Any) -> dict[str, Any]:
         return convert_news(*arguments, **keywords)
 

@@ -21,15 +21,20 @@ from recbole_tinynews.convert.atomic import (
 )
 from recbole_tinynews.convert.catalogue import Bodies, Catalogue
 from recbole_tinynews.convert.errors import EXAMPLES, ConversionError, SkippedLines
-from recbole_tinynews.convert.leaks import check_order, find_leaks, find_overlaps, overlap_notes
 from recbole_tinynews.convert.options import LAST_DAY, Options, checked
 from recbole_tinynews.convert.readers import READERS
 from recbole_tinynews.convert.readers.reader import Reader, Source
 from recbole_tinynews.convert.records import Impression, News
-from recbole_tinynews.convert.report import bodies_summary, news_summary
-from recbole_tinynews.convert.split import cut_rows, latest
+from recbole_tinynews.convert.report import (
+    bodies_summary,
+    check_order,
+    find_leaks,
+    find_overlaps,
+    news_summary,
+    overlap_notes,
+)
 from recbole_tinynews.convert.staging import staged
-from recbole_tinynews.convert.tally import Part, Tally
+from recbole_tinynews.convert.tally import Part, Tally, cut_rows, latest
 
 PathLike = str | os.PathLike[str]
 Folders = PathLike | Sequence[PathLike]

@@ -15,8 +15,7 @@ from recbole_tinynews.convert.conversion import Conversion, Folders, PathLike, W
 from recbole_tinynews.convert.errors import ConversionError
 from recbole_tinynews.convert.options import LAST_DAY, Options
 from recbole_tinynews.convert.readers.reader import Source
-from recbole_tinynews.convert.split import copy_rows, latest
-from recbole_tinynews.convert.tally import Part
+from recbole_tinynews.convert.tally import Part, copy_rows, latest
 
 GROUPING = "users in the order of the SHA-256 of their ids, dealt out in turn"
 
@@ -66,7 +65,6 @@ class _FoldedConversion(Conversion):
     """A conversion that reads impressions once and distributes them to all folds."""
 
     def write_impressions(self) -> list[Written]:
-        """Write the three splits of each fold."""
         pooled = self.staging / "pooled.inter"  # outside the data sets' folders, so never published
         tally = self.write_rows(pooled, self.settings.train, labels_required=True)
         datasets, kept = self.settings.datasets, self.settings.valid

@@ -37,5 +37,4 @@ def check_weights(name: str, weights: Iterable[float], remedy: str) -> None:
 
 @cache
 def _named(names: tuple[str, ...]) -> Any:
-    """A cached NamedTuple class."""
     return namedtuple("Losses", names)

@@ -33,8 +33,6 @@ Scores = list[Tensor]  # one per block, ``[texts, heads, length, length]``
 
 
 class _Row(NamedTuple):
-    """The row that passes through the language model."""
-
     texts: PackedTexts
     scores: Mapping[nn.Module, Scores]  # lists that collect scores, by attention module
 

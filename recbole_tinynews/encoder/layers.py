@@ -85,7 +85,9 @@ class Probe:
     """Expected output for a few texts, by the model's own code in evaluation mode."""
 
     def __init__(self, plm: PreTrainedModel) -> None:
-        lengths = np.array([*LENGTHS, *_beyond_its_window(plm)])
+        windows = [getattr(plm.config, name, None) for name in WINDOWS]
+        beyond = [width + 3 for width in windows if width is not None and width <= LONGEST_WINDOW]
+        lengths = np.array([*LENGTHS, *beyond[:1]])
         (pack,) = packs(lengths, int(lengths.sum()))
         ids = torch.arange(int(lengths.sum())) * 7 % (plm.config.vocab_size - FIRST_ID) + FIRST_ID
         # shortest first, as in the pack
@@ -122,11 +124,6 @@ class Probe:
 def _states(plm: PreTrainedModel, text: Tensor, real: Tensor | None = None) -> Tensor:
     mask = torch.ones_like(text) if real is None else real.long()
     return plm(input_ids=text[None], attention_mask=mask[None]).last_hidden_state[0]
-
-
-def _beyond_its_window(plm: PreTrainedModel) -> list[int]:
-    windows = [getattr(plm.config, name, None) for name in WINDOWS]
-    return [width + 3 for width in windows if width is not None and width <= LONGEST_WINDOW][:1]
 
 
 def _close(one: Tensor, other: Tensor) -> bool:

@@ -13,7 +13,6 @@ from torch import Tensor
 from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.encoder.cached_encoder import OneTextEncoder
 from recbole_tinynews.encoder.column_tokenizer import ColumnTokenizer
-from recbole_tinynews.encoder.device import on_device
 from recbole_tinynews.encoder.frozen_states import FrozenStates, Storage, open_frozen_states
 from recbole_tinynews.encoder.known_states import KnownStates
 from recbole_tinynews.encoder.news_vectors import versions
@@ -22,6 +21,7 @@ from recbole_tinynews.encoder.planning import PlannedPack, Planner
 from recbole_tinynews.encoder.states import States, Tap, Taps
 from recbole_tinynews.encoder.text_encoder import EncodedTexts, TextEncoder
 from recbole_tinynews.files.array_cache import content_key
+from recbole_tinynews.processes.device import on_device
 from recbole_tinynews.processes.group import ALONE, process_group
 
 NEWS_ENCODER = "news_encoder"

@@ -17,10 +17,10 @@ from torch.nn import functional as F
 
 from recbole_tinynews.bars import progress_bar
 from recbole_tinynews.data.ragged import Ragged
-from recbole_tinynews.encoder.device import on_device
 from recbole_tinynews.encoder.packing import Pack, packs
 from recbole_tinynews.encoder.planning import EncodingPlan
 from recbole_tinynews.files.array_cache import content_key
+from recbole_tinynews.processes.device import on_device
 from recbole_tinynews.processes.gather import gather_rows, shared_arrays
 from recbole_tinynews.processes.group import process_group
 
@@ -125,7 +125,6 @@ class NewsVectors:
         return F.embedding(news_ids.to(vectors.device), vectors)
 
     def _current(self, encoder: RememberedEncoder) -> tuple[Tensor, NDArray[np.bool_]]:
-        """Vectors of all ids, and which are valid."""
         weights = versions(encoder.parameters())
         if self._vectors is None or self._weights != weights:
             self._vectors = encoder.zeros(encoder.tokens.rows)

@@ -125,7 +125,6 @@ class OwnLayers:
         states: Tensor | None,
         watch: _Watch | None,
     ) -> nn.Module:
-        """The replacement for a layer when ``numbers`` are run."""
         if number >= numbers.stop:
             return _End(layer)
         if number < numbers.start:
@@ -138,8 +137,6 @@ class OwnLayers:
 
 
 class _Watch:
-    """Passes layers' states to the tap."""
-
     def __init__(self, tap: Tap, texts: PackedTexts) -> None:
         self.tap, self.texts = tap, texts
         self.scores: dict[nn.Module, Scores] = {}
@@ -201,8 +198,6 @@ class _Reached(Exception):  # noqa: N818 -- not an error: ends the call
 
 
 class _End(_StandIn):
-    """Ends the call, returning its input."""
-
     def forward(self, hidden: Tensor, *_: Any, **__: Any) -> NoReturn:
         raise _Reached(hidden)
 

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from recbole_tinynews.data.fields import CANDIDATES, HISTORY, LENGTHS, TOKENS
 from recbole_tinynews.data.ragged import Ragged
-from recbole_tinynews.encoder.device import on_device
 from recbole_tinynews.encoder.packing import Pack, PackedTexts, packs, shortest_first
+from recbole_tinynews.processes.device import on_device
 from recbole_tinynews.processes.gather import gather_rows
 from recbole_tinynews.processes.group import ALONE, Group, shard
 

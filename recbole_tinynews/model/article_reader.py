@@ -184,7 +184,6 @@ class ArticleReader(ImpressionRecommender):
         return WordPooling(dim, config["query_dim"])
 
     def _by_words(self, config: Settings, dataset: Any) -> dict[str, Any]:
-        """An encoder for each text, with shared word vectors."""
         words = vectors_of_words(config, self.tokenizer, dataset.cache_dir)
         steps, made = config["history_cache_steps"], {}
         tables = self._token_tables(config, dataset, WordEncoder.pad_token_id)
@@ -197,7 +196,6 @@ class ArticleReader(ImpressionRecommender):
         return made
 
     def _by_language_model(self, config: Settings, dataset: Any) -> dict[str, Any]:
-        """An encoder for each text, with shared language model, pooling and dense layer."""
         plm = language_model(dataset, self.plm_source, self.layers_kept(config))
         most = longest_text(plm)  # before the encoder changes the model
         encoder, storage = self.make_text_encoder(config, plm), self.storage(config, dataset)

@@ -42,7 +42,7 @@ class InnerStateStudent(Student):
         yield from super().conflicting_settings(config, prefix)
         teacher = config.for_stage(cls.teacher_stage)
         try:
-            _paired_layers(config, teacher)
+            layer_pairs(_depth(config), _depth(teacher), config["layer_mapping"])
         except ValueError as mistake:
             yield str(mistake)
         yield from _hidden_from(cls, config, teacher)
@@ -89,10 +89,6 @@ def _hidden_from(
         refusal = shown_by(locate_plm(plm, [Path(config["data_path"])])).refusal(taps, plm)
         if refusal is not None:
             yield refusal.removesuffix(".")
-
-
-def _paired_layers(config: Settings, teacher: Settings) -> list[LayerPair]:
-    return layer_pairs(_depth(config), _depth(teacher), config["layer_mapping"])
 
 
 def _depth(config: Settings) -> int:

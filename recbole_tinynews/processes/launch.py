@@ -20,7 +20,15 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from recbole_tinynews.processes.threads import spin_briefly
+# for GNU's OpenMP, which torch's CPU builds use; see benchmarks/thread_waiting.py
+SPINS = "10000"
+
+
+def spin_briefly() -> None:
+    """Let idle threads sleep, as spinning slows busy processes; call it before importing torch."""
+    if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
+        os.environ["GOMP_SPINCOUNT"] = SPINS
+
 
 PARENT_CHECK = 0.5  # seconds
 # torchrun's logger of ended processes: prints a traceback even after a process's own message

@@ -140,12 +140,10 @@ class InteractionDataset(Dataset):
             batch[self.sequence_field] = id_tensor(padded)
             batch[self.length_field] = id_tensor(np.maximum(lengths, 1))
         if self.feed.negative_sequence:
-            batch[self.negative_field] = self._negatives_of(batch[self.sequence_field])
+            sequence = batch[self.sequence_field]
+            drawn = torch.randint(1, self.item_num, sequence.shape)
+            batch[self.negative_field] = drawn.masked_fill(sequence == 0, 0)
         return self.join(batch)
-
-    def _negatives_of(self, sequence: torch.Tensor) -> torch.Tensor:
-        drawn = torch.randint(1, self.item_num, sequence.shape)
-        return drawn.masked_fill(sequence == 0, 0)
 
     def join(self, df: Interaction) -> Interaction:
         """Add the items' category and subcategory, without the Python lists of RecBole's method."""

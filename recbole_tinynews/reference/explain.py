@@ -11,13 +11,13 @@ from recbole_tinynews.reference.defaults import (
     defaults_of,
     every_setting,
     files_about,
+    meaning_of,
     news_yaml,
     of_data_sets,
     recbole_values,
     stage_files,
     stages_declaring,
 )
-from recbole_tinynews.reference.meanings import meaning_of
 from recbole_tinynews.reference.pages import columns, shown
 from recbole_tinynews.registry import MODELS
 from recbole_tinynews.settings.declared import Affects, Scope, setting
@@ -116,7 +116,6 @@ def _defaults(asked: Asked) -> list[str]:
 
 
 def _names(models: list[str], ours: list[str]) -> str:
-    """Model names, abbreviated if all of ours are among them."""
     if len(ours) > 1 and set(ours) <= set(models):
         others = [model for model in models if model not in ours]
         if len(ours) == len(MODELS):
@@ -127,7 +126,6 @@ def _names(models: list[str], ours: list[str]) -> str:
 
 
 def _of_stages(asked: Asked) -> list[str]:
-    """Defaults of single stages, grouped by value."""
     by_value: dict[tuple[str, str], list[str]] = {}
     for model in (model for model in asked.models if model in MODELS):
         for stage in news_yaml(model).stages:
@@ -172,7 +170,6 @@ def _example(name: str, asked: Asked, value: Any) -> str:
 
 
 def _part(title: str, texts: list[str]) -> list[str]:
-    """A label, and texts beside it, each on lines of its own."""
     wrapper = textwrap.TextWrapper(
         columns() - _MARGIN, subsequent_indent="  ", break_on_hyphens=False
     )

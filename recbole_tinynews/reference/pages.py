@@ -8,8 +8,13 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from recbole_tinynews.recbole_models.unfit import UNFIT
-from recbole_tinynews.reference.defaults import Described, sections, sections_of_all
-from recbole_tinynews.reference.meanings import meaning_of_model, meaning_of_recbole_model
+from recbole_tinynews.reference.defaults import (
+    Described,
+    meaning_of_model,
+    meaning_of_recbole_model,
+    sections,
+    sections_of_all,
+)
 from recbole_tinynews.registry import MODELS, check_name, recbole_models
 
 NARROWEST, WIDEST = 80, 100  # columns

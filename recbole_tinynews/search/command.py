@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from recbole_tinynews.processes.threads import spin_briefly
+from recbole_tinynews.processes.launch import spin_briefly
 from recbole_tinynews.settings.command_line import program
 from recbole_tinynews.version import VERSION
 

@@ -65,8 +65,6 @@ AS_SAVED = {"lora_rank": 0, "word_vectors": None}  # merged into, or part of, th
 
 
 class _Settings(dict[str, Any]):
-    """Settings of a finished stage, read like a ``NewsConfig``."""
-
     def __missing__(self, name: str) -> None:
         return None
 

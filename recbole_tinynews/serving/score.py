@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from recbole_tinynews.processes.threads import spin_briefly
+from recbole_tinynews.processes.launch import spin_briefly
 from recbole_tinynews.version import VERSION
 
 

@@ -11,7 +11,7 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from recbole_tinynews.processes.threads import spin_briefly
+from recbole_tinynews.processes.launch import spin_briefly
 from recbole_tinynews.serving.service import MAX_BODY
 from recbole_tinynews.version import VERSION
 

@@ -68,13 +68,9 @@ def _flat(
             USER: users.repeat(lengths).reset_index(drop=True),
             CANDIDATE: [each for of_user in candidates for each in of_user],
             SCORE: np.concatenate([np.empty(0, np.float32), *scores]),
-            RANK: np.concatenate([np.empty(0, np.int64), *map(_ranks, lengths)]),
+            RANK: np.concatenate([np.empty(0, np.int64), *(np.arange(1, 1 + n) for n in lengths)]),
         }
     )
-
-
-def _ranks(length: int) -> NDArray[np.int64]:
-    return np.arange(1, length + 1)
 
 
 def _own_candidates(users: list[Any], table: pd.DataFrame) -> list[list[str]]:

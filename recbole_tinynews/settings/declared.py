@@ -76,7 +76,6 @@ def _news(rule: Rule, *names: str) -> list[Setting]:
 
 
 def _rows(*names: str, **row: Any) -> list[Setting]:
-    """Rows that differ only in their names."""
     return [Setting(name, **row) for name in names]
 
 

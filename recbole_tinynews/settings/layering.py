@@ -9,7 +9,14 @@ from typing import Any, NamedTuple
 
 from recbole_tinynews.paths import packaged_folder
 from recbole_tinynews.settings.declared import Models
-from recbole_tinynews.settings.layers import Layer, ModelFiles, NewsYaml, StageYaml, read_news_yaml
+from recbole_tinynews.settings.layers import (
+    Layer,
+    ModelFiles,
+    NewsYaml,
+    StageYaml,
+    read_news_yaml,
+    rules_of,
+)
 from recbole_tinynews.settings.literals import read_yaml
 from recbole_tinynews.settings.names import (
     FINETUNE_TEACHER,
@@ -19,7 +26,6 @@ from recbole_tinynews.settings.names import (
     parse_keys,
     unknown_setting,
 )
-from recbole_tinynews.settings.recbole_models import rules_of
 from recbole_tinynews.settings.values import unfit_value
 
 DEFAULT_MODEL, DEFAULT_DATASET = "TinyNewsRec", "mind-mini"

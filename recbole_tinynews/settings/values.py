@@ -42,7 +42,6 @@ def one_of(*choices: Any) -> Rule:
 
 
 def _word_of(*choices: str) -> Rule:
-    """One of the listed words, in upper or lower case."""
     return Rule(
         f"one of {', '.join(choices)}",
         lambda value: isinstance(value, str) and value.lower() in choices,

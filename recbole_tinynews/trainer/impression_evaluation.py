@@ -81,7 +81,6 @@ class ImpressionEvaluation(Trainer):
         self._tell(EPOCH, self.step, loss_columns(losses))
 
     def _neg_sample_batch_eval(self, batched_data: tuple) -> tuple:
-        """Score whole impressions, which are never split."""
         interaction = batched_data[0].to(self.device)
         return interaction, self.model.predict(interaction), None, None
 

@@ -7,7 +7,7 @@ import pytest
 
 from recbole_tinynews.convert.atomic import INTER_HEADER
 from recbole_tinynews.convert.errors import ConversionError
-from recbole_tinynews.convert.split import cut_rows, last_day, latest_fraction
+from recbole_tinynews.convert.tally import cut_rows, last_day, latest_fraction
 
 DAY = 86_400
 
@@ -41,7 +41,7 @@ def test_neither_side_of_a_cut_is_empty(fraction: float) -> None:
 def test_cutting_loses_no_row_and_keeps_the_order(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("recbole_tinynews.convert.split._BATCH", 64)  # many batches
+    monkeypatch.setattr("recbole_tinynews.convert.tally._BATCH", 64)  # many batches
     train, valid = tmp_path / "train", tmp_path / "valid"
     rows = [f"{number}\ttext\u2028\n" for number in range(500)]
     train.write_text(f"{INTER_HEADER}\n" + "".join(rows), encoding="utf-8")

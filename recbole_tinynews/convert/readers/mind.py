@@ -179,20 +179,19 @@ class XmindReader(MindReader):
         }
 
     def _read_translations(self) -> dict[str, _Text]:
+        def translation(_: int, fields: list[str]) -> tuple[str, _Text]:
+            return id_of(fields[0], column=1), _Text(*fields[1:])
+
         texts: dict[str, _Text] = {}
         for path in map(_file, self.source.news):
             rows = read_rows(path, TRANSLATION_COLUMNS, self.on_bad_line, header=True)
             found = False
-            for news_id, text in parsed(path, rows, _translation, self.on_bad_line):
+            for news_id, text in parsed(path, rows, translation, self.on_bad_line):
                 found = True
                 self._translated_again += texts.setdefault(news_id, text) != text
             if not found:
                 raise ConversionError(f"{path}: expected news, got no line that can be used.")
         return texts
-
-
-def _translation(_: int, fields: list[str]) -> tuple[str, _Text]:
-    return id_of(fields[0], column=1), _Text(*fields[1:])
 
 
 def _file(path: Path) -> Path:

@@ -62,7 +62,6 @@ def read_table(
 
 
 def _delimiter(path: Path) -> str | None:
-    """The delimiter implied by the file name; None if neither csv nor tsv."""
     suffixes = [suffix.lower() for suffix in path.suffixes]
     if suffixes and suffixes[-1] == ".gz":
         suffixes.pop()
@@ -102,7 +101,6 @@ def _records(path: Path, on_bad_line: OnBadLine) -> Iterator[tuple[int, dict[str
 
 
 def _reader(path: Path, progress: bool = False) -> Any:
-    """A csv reader, which counts lines in ``line_num``."""
     # invalid bytes become surrogates, detected once the record is complete
     lines = (
         line.decode("utf-8", "surrogateescape").replace("\0", "\udc00") + "\n"

@@ -231,7 +231,6 @@ def _write_texts(
     seen: dict[str, NDArray[np.bool_]],
     progress: bool,
 ) -> None:
-    """Write ``news.tsv`` for each split, and ``bodies.tsv`` for all articles."""
     indices = np.flatnonzero(np.logical_or.reduce(list(seen.values())))
     with ExitStack() as stack:
 

@@ -150,5 +150,4 @@ class ClickLog:
 
 
 def _turn(lengths: Ints) -> Ints:
-    """Concatenated ``arange(length)``."""
     return np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)

@@ -122,8 +122,6 @@ class _Story(NamedTuple):
 
 
 class _Picker:
-    """Choices from a row of random numbers."""
-
     def __init__(self, numbers: list[float]) -> None:
         self.numbers = iter(numbers)
 
@@ -168,7 +166,8 @@ class _Words:
             filled.append(word + part[2:])
         if hot:
             filled.insert(0, self.picker.choice(lexicon.HOT_WORDS) + ": ")
-        return _sentence("".join(filled))
+        text = re.sub(r"\b([Aa]) (?=[aeio])", r"\1n ", "".join(filled))  # "an" before a vowel
+        return text[0].upper() + text[1:]
 
     def _word(self, kind: str, hot: bool) -> str:
         picker = self.picker
@@ -197,12 +196,6 @@ _SHARED = {
     "g": lexicon.BODY_PEOPLE,
     "r": lexicon.BODY_REMARKS,
 }
-
-
-def _sentence(text: str) -> str:
-    """Capitalise, and write "an" before a vowel."""
-    text = re.sub(r"\b([Aa]) (?=[aeio])", r"\1n ", text)
-    return text[0].upper() + text[1:]
 
 
 def _invented_names(seed: int, number: int) -> Iterator[str]:

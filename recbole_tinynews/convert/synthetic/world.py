@@ -48,14 +48,11 @@ def uniforms(seed: int, purpose: str, *counters: ArrayLike) -> NDArray[np.float6
     with np.errstate(over="ignore"):  # wraps modulo 2**64 by design
         for counter in counters:
             steps = np.asarray(counter).astype(np.uint64) + np.uint64(1)
-            state = _mixed(state + steps * _GOLDEN)
+            state = state + steps * _GOLDEN
+            state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+            state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+            state = state ^ (state >> np.uint64(31))
     return ((state >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
-
-
-def _mixed(state: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return state ^ (state >> np.uint64(31))
 
 
 def normals(seed: int, purpose: str, *counters: ArrayLike) -> NDArray[np.float64]:

@@ -120,7 +120,6 @@ def _head(source: Source, to: str, checked: Mapping[str, Any], origins: Origins)
 
 
 def _licence(origins: Origins) -> str:
-    """Licence of the export, known only if those of data and language model are."""
     both = {origins.data_license, origins.plm_license}
     if UNKNOWN in both:
         return UNKNOWN

@@ -112,7 +112,6 @@ def export(
 
 
 def _check(wanted: Format, source: Source, place: Path, data: DataSet | None) -> dict[str, Any]:
-    """Compare the written files with the recommender."""
     titles = [] if data is None else data.texts[1:]
     engine = load_export(place)
     found = differences(source, engine, titles)
@@ -147,7 +146,6 @@ def _check_place(output: Path, overwrite: bool) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Silence transformers' messages and progress bars."""
     shown = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:

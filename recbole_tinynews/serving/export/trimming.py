@@ -121,7 +121,6 @@ def _articles(settings: Mapping[str, Any], data_path: Path | None) -> tuple[NDAr
 
 
 def _write(folder: Path, output: Path, kept: NDArray[np.int64], settings: dict[str, Any]) -> None:
-    """Write everything but the weights."""
     (output / PLM).mkdir()
     config = load_config(str(folder / PLM))
     trim_config(config, kept)

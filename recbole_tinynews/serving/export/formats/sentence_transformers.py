@@ -106,7 +106,6 @@ def _check_expressible(source: Source) -> None:
 
 
 def _heads(modules: Any, source: Source) -> list[nn.Module]:
-    """Pooling, dense layer and, for pretrained heads, normalisation."""
     pooling, dense, _ = source.heads
     size = source.text_encoder.hidden_size
     weight, bias = _projection(dense)
