@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -354,7 +355,8 @@ def kill_again_and_again(settings: Path, folder: Path, steps: Sequence[int]) -> 
             os.kill(os.getpid(), signal.SIGKILL)
 
     folder.mkdir(exist_ok=True)
-    for left in steps:
+    for number in steps:
+        left = number
         process = os.fork()
         if process == 0:
             status = 1
@@ -364,6 +366,8 @@ def kill_again_and_again(settings: Path, folder: Path, steps: Sequence[int]) -> 
                 NewsTrainer._update = update_until_killed
                 run("TinyNewsRec", "tiny", [str(settings)])
                 status = 0
+            except Exception:
+                traceback.print_exc()
             finally:
                 os._exit(status)
         codes.append(os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]))
