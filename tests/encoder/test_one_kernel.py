@@ -88,7 +88,8 @@ def test_one_kernel_gives_what_each_length_by_itself_gives(
         assert (kernel is not None) == bool(devices and takes_all)
         context = attend_within_texts(*given, texts, Rules(0.0, scale, causal, window))
         made.append((context, *torch.autograd.grad((context * weights).sum(), given)))
-    tolerance = {"rtol": 2e-2, "atol": 2e-2} if body == "varlen" else {"rtol": 1e-5, "atol": 1e-5}
+    # sums of up to seven terms, of which bfloat16 keeps eight bits
+    tolerance = {"rtol": 5e-2, "atol": 5e-2} if body == "varlen" else {"rtol": 1e-5, "atol": 1e-5}
     torch.testing.assert_close(made[0], made[1], **tolerance)
 
 
