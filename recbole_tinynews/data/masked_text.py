@@ -2,32 +2,29 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
-
-from recbole_tinynews.data.negatives import random_bits
-from recbole_tinynews.data.ragged import Ragged
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
-from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
-
 import torch
+from numpy.typing import NDArray
 from recbole.data.interaction import Interaction
 
 from recbole_tinynews.data.articles import articles_for, hold_out, news_to_read
 from recbole_tinynews.data.batch import NewsBatch
 from recbole_tinynews.data.dataloader import ImpressionSource, TrainDataLoader, id_tensor
 from recbole_tinynews.data.fields import LENGTHS, PLACES, TOKENS, TRUTH
+from recbole_tinynews.data.negatives import random_bits
 from recbole_tinynews.data.news_text import tokenise
+from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.data.training_data import TaskNews
 from recbole_tinynews.files.array_cache import content_key
 from recbole_tinynews.files.columns import ABSTRACT, TITLE
 from recbole_tinynews.processes.group import shard
 from recbole_tinynews.settings.protocol import Settings
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 CHOSEN, MASKED, REPLACED = 0.15, 0.8, 0.1  # of ordinary tokens; of chosen; of chosen
 OTHER_TOKEN = 1 << 32  # draws below choose places, from here on replacement tokens
