@@ -1,7 +1,4 @@
-"""Models by name or class: ours, RecBole's own, and those outside the package.
-
-Looking up names imports neither torch nor RecBole, which take seconds.
-"""
+"""Models by name or class: ours, RecBole's and users'; names are looked up without torch."""
 
 from __future__ import annotations
 

@@ -23,10 +23,7 @@ class Plan(Protocol):
 
 
 class NewsBatch(Interaction):
-    """RecBole's batch, which moves to a device asynchronously, with a ``plan`` for encoding.
-
-    ``shares``: this process's share by unit (``samples``, ``articles``); ``None``: all.
-    """
+    """RecBole's batch, moved asynchronously, with a ``plan`` and a process's ``shares``."""
 
     def __init__(
         self,

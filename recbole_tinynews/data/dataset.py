@@ -26,11 +26,7 @@ from recbole_tinynews.data.atomic_files import (
 from recbole_tinynews.data.dataloader import ClickDataLoader, ImpressionDataLoader, ImpressionSource
 from recbole_tinynews.data.impressions import ArticleFacts, Impressions
 from recbole_tinynews.data.news_text import TITLE_ABSTRACT, tokenise, with_abstract
-from recbole_tinynews.data.plausibility import (
-    check_articles,
-    check_candidates,
-    check_report,
-)
+from recbole_tinynews.data.plausibility import check_articles, check_candidates, check_report
 from recbole_tinynews.data.popularity import (
     click_counters,
     popularity_features,

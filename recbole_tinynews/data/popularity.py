@@ -257,10 +257,7 @@ def _places(keys: NDArray[np.int64], queries: NDArray[np.int64]) -> NDArray[np.i
 
 
 def context_of(features: NDArray[np.float32], sizes: NDArray[np.integer]) -> NDArray[np.float32]:
-    """What an impression's candidates have in common, ``[impressions, features + 1]``.
-
-    Means of log(1 + feature), ``[sum of sizes, features]``, and the log of their number.
-    """
+    """Means of log(1 + feature) over an impression's candidates, and the log of their number."""
     sizes = np.asarray(sizes)
     context = np.zeros((len(sizes), features.shape[1] + 1), np.float32)
     some = np.flatnonzero(sizes)

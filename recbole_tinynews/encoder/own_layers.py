@@ -1,7 +1,4 @@
-"""Language models of any architecture, run by their own code from any layer to any other.
-
-For one call, earlier layers return known states, and the first later one ends the call.
-"""
+"""Language models run by their own code from any layer to any other, with stand-ins for layers."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Atomic writes: a file or folder appears under its name only when complete.
-
-It is written as ``.NAME.<8 characters>.partial`` beside it, which a kill leaves, then renamed.
-"""
+"""Atomic writes: ``.NAME.<8 characters>.partial``, left by a kill, is renamed when complete."""
 
 from __future__ import annotations
 
@@ -41,10 +38,7 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def whole_folder(path: Path, first_wins: bool = False) -> Iterator[Path]:
-    """An empty folder to fill, renamed to ``path`` on success.
-
-    A non-empty ``path`` is an error; with ``first_wins``, another process's folder there is kept.
-    """
+    """An empty folder to fill, renamed to ``path`` on success; ``first_wins`` keeps another's."""
     with partial_place(path) as place:
         place.mkdir()
         yield place

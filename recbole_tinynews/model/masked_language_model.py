@@ -37,11 +37,7 @@ class Guess(NamedTuple):
 
 
 class MaskedLanguageModel(NewsRecommender):
-    """Cross entropy of the masked tokens of the corpus's bodies (DAPT; our definition).
-
-    The head's decoder is tied to the word embeddings and frozen with them, and dropped at the end;
-    pooling and dense layer don't train.
-    """
+    """Cross entropy of masked tokens (DAPT); its decoder is tied to the embeddings, and dropped."""
 
     trainer_class = "MaskedLanguageModelTrainer"
     needs_language_model = True

@@ -20,11 +20,7 @@ from recbole_tinynews.model.text_encoders import (
     reads_titles_by_plm,
     reads_words,
 )
-from recbole_tinynews.model.title_body import (
-    TitleBodyMatcher,
-    TitleBodyStudent,
-    title_body_student,
-)
+from recbole_tinynews.model.title_body import TitleBodyMatcher, TitleBodyStudent, title_body_student
 from recbole_tinynews.model.zeroshotstudent import ZeroShotTeacher
 from recbole_tinynews.pipeline import handover
 from recbole_tinynews.pipeline.stage import Copy, Stage, Start, in_order, last_copies

@@ -55,11 +55,7 @@ def _sampler(config: Settings, dataset: InteractionDataset) -> Any:
 
 
 class ImpressionPairDataLoader(TrainDataLoader):
-    """Pairs of a click and unclicked candidates of its impression.
-
-    Negatives are drawn from (seed, epoch, click), as for news recommenders. Of
-    ``train_neg_sample_args`` only ``sample_num`` is used.
-    """
+    """Clicks, each with unclicked candidates of its impression by (seed, epoch, click)."""
 
     def __init__(self, config: Settings, dataset: InteractionDataset) -> None:
         super().__init__(config, dataset, None, shuffle=config["shuffle"])

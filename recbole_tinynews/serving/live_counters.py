@@ -11,12 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from recbole_tinynews.data.popularity import (
-    HOUR,
-    Counting,
-    age_hours,
-    window_counts,
-)
+from recbole_tinynews.data.popularity import HOUR, Counting, age_hours, window_counts
 from recbole_tinynews.serving.events import Event, Refused, Tally, event_of, id_of
 
 if TYPE_CHECKING:

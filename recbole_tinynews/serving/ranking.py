@@ -16,22 +16,17 @@ from recbole_tinynews.serving.data_set_files import DataSetTexts
 from recbole_tinynews.serving.engine import Engine
 from recbole_tinynews.serving.live_counters import Added, LiveCounters, Moment
 from recbole_tinynews.serving.lookup import Key, KnownVectors, Lookup
-from recbole_tinynews.serving.news_index import (
-    NewsIndex,
-    Shelf,
-    TopOfUser,
-    read_shelf,
-    save_shelf,
-)
-from recbole_tinynews.serving.news_table import articles_of, published_in
+from recbole_tinynews.serving.news_index import NewsIndex, Shelf, TopOfUser, read_shelf, save_shelf
 from recbole_tinynews.serving.reading import Content, Read, check_content
 from recbole_tinynews.serving.requests import (
     Given,
     User,
+    articles_of,
     histories_of,
     id_of,
     moments_of,
     name_of,
+    published_in,
     users_of,
 )
 from recbole_tinynews.serving.scores import NOT_A_NUMBER, Nearest, Scorer
@@ -244,10 +239,7 @@ class Ranker:
         user: str | None = None,
         of_top: bool = False,
     ) -> list[Contributions] | None:
-        """Parts of each candidate's score, in the given order; ``None`` if it has no parts.
-
-        Arguments as for ``rank``; ``of_top``: explain scores of ``top``.
-        """
+        """Parts of each score, in the given order, if any; arguments as for ``rank`` or ``top``."""
         ((history, candidates),), _ = users_of(history, candidates)
         shelf = self.shelf
         clicks, shown = self._lookup.keys([history, candidates], ids, shelf)

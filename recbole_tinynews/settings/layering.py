@@ -164,9 +164,8 @@ class Layering:
     ) -> None:
         """Add the yaml of a news recommender and of its data set.
 
-        ``classes`` are names of the class and its bases, weakest first; ``same_plm`` says whether
-        two values of ``plm`` name one model, None: no text is encoded; ``parts``: for another
-        student or teachers.
+        ``classes`` are names of the class and its bases, weakest first; ``same_plm`` compares
+        values of ``plm`` (None: no text is encoded); ``parts``: for another student or teachers.
         """
         self.layers += yaml.layers
         self.defaults = {Key(None, name): v for name, v in yaml.declared.items()} | yaml.values

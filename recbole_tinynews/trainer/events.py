@@ -30,9 +30,8 @@ _replacing = threading.Lock()
 class LateWriter:
     """A ``SummaryWriter`` opened by its first event, which warns once if it cannot write.
 
-    RecBole opens one, with two threads and a file, per trainer, even for evaluation. ``place``
-    returns the folder, ``purged`` the first step to hide: the one after the last saved state.
-    ``silent``: another process writes.
+    RecBole opens one per trainer, even for evaluation. ``place`` returns the folder, ``purged`` the
+    first step to hide, after the last saved state; ``silent``: another process writes.
     """
 
     def __init__(

@@ -42,10 +42,7 @@ USERS_AT_ONCE = 1_024  # some hundred clicks each
 
 
 class EbnerdReader(Reader):
-    """Reads a folder per split (``train``, ``validation``, ``test``), beside the articles.
-
-    The beyond-accuracy impressions of the unlabelled test set all have id 0, and are kept.
-    """
+    """Reads a folder per split beside the articles; the test set's impressions of id 0 are kept."""
 
     expects = f"a folder with {BEHAVIORS} and {HISTORY}, and {ARTICLES} in it or beside it"
     shared_id = "0"

@@ -130,10 +130,7 @@ class _Text(NamedTuple):
 
 
 class XmindReader(MindReader):
-    """Reads MIND's folders, with texts from an xMIND ``news.tsv`` of one language (``--news``).
-
-    Articles without a translated title keep their English texts, and are counted.
-    """
+    """Reads MIND with texts of an xMIND ``news.tsv`` (``--news``); others stay English, counted."""
 
     expects = f"{MindReader.expects} of MIND, with xMIND's {NEWS_FILE} as --news"
     options = frozenset({"news"})

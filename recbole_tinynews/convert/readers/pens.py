@@ -40,10 +40,7 @@ USER, HISTORY, CLICKED, UNCLICKED, START = (
 
 
 class PensReader(Reader):
-    """Reads ``train.tsv`` or ``valid.tsv``, with ``news.tsv`` beside it; ids are line numbers.
-
-    Clicked and unclicked candidates are listed separately, so they are shuffled with the seed.
-    """
+    """Reads a split and ``news.tsv`` beside it; ids are line numbers, candidates are shuffled."""
 
     expects = f"train.tsv or valid.tsv with {NEWS_FILE} beside it"
     options = frozenset({"seed"})

@@ -7,13 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from recbole_tinynews.convert.errors import (
-    ConversionError,
-    LineError,
-    OnBadLine,
-    quoted,
-    readable,
-)
+from recbole_tinynews.convert.errors import ConversionError, LineError, OnBadLine, quoted, readable
 from recbole_tinynews.convert.readers.cells import (
     clicked_in,
     duplicate,

@@ -89,10 +89,7 @@ class Interests(NamedTuple):
 
 
 class MultiInterestUser(nn.Module):
-    """Interests of a user for each candidate (a learned vector without clicks), and its score.
-
-    With ``starts_as_mean``, scores start as those of ``StartsAsMean``, plus a weight from 0.
-    """
+    """Interests of a user for each candidate, and a score that may start as the mean's."""
 
     def __init__(
         self, news_dim: int, codes: int, code_dim: int, starts_as_mean: bool = False

@@ -127,10 +127,7 @@ class PaddedTexts:
 def encode_padded(
     tokens: Ragged, rows: NDArray[np.int64], pad_token_id: int, encode: Encode, width: int = 0
 ) -> NDArray[np.float32]:
-    """Vectors of rows (at least one) of tokens, ``[rows, dim]``.
-
-    Rows of similar length share a batch, padded to at least ``width``.
-    """
+    """Vectors of rows of tokens, ``[rows, dim]``, padded in batches of similar length."""
     order = np.argsort(tokens.lengths_of(rows), kind="stable")
     encoded = []
     for start in range(0, len(order), TEXTS_AT_ONCE):
