@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
+from typing import Any
 
 import numpy as np
 import psutil
@@ -31,18 +31,6 @@ _ROWS: dict[str, Callable[[NDArray[np.int64]], NDArray[np.int64]]] = {
 }
 
 
-class TappedEncoder(Protocol):
-    """An encoder with inner states."""
-
-    tokens: Ragged
-
-    def tokens_at_once(self) -> int:
-        """Number of tokens that it encodes together."""
-
-    def tap(self, ids: NDArray[np.int64], taps: Taps) -> States:
-        """Inner states of these texts, shortest first."""
-
-
 class KnownStates:
     """Tables of inner states by text id, looked up instead of running a teacher's layers."""
 
@@ -55,13 +43,13 @@ class KnownStates:
     @torch.no_grad()
     def compute(
         cls,
-        encoder: TappedEncoder,
+        encoder: Any,
         ids: NDArray[np.int64],
         taps: Taps,
         share: float,
         show_progress: bool,
     ) -> KnownStates | None:
-        """States of distinct ids; ``None`` if they need more than this share of free memory."""
+        """A ``NewsEncoder``'s states of distinct ids; ``None`` if they exceed this share of memory."""
         lengths = np.zeros_like(encoder.tokens.lengths)
         lengths[ids] = encoder.tokens.lengths[ids]
         made = cls(taps, lengths)
