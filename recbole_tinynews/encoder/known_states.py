@@ -49,7 +49,7 @@ class KnownStates:
         share: float,
         show_progress: bool,
     ) -> KnownStates | None:
-        """A ``NewsEncoder``'s states of distinct ids; ``None`` if they exceed this share of memory."""
+        """A ``NewsEncoder``'s states of distinct ids; ``None`` if over this share of memory."""
         lengths = np.zeros_like(encoder.tokens.lengths)
         lengths[ids] = encoder.tokens.lengths[ids]
         made = cls(taps, lengths)
