@@ -18,11 +18,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from forked import SECONDS, in_a_fork, served_in_a_fork
 from served import Served
 
 from recbole_tinynews.serving import serve
-
-SECONDS = 120
 
 
 def command(*arguments: str | Path) -> list[str]:
@@ -59,9 +58,8 @@ def ask(address: str, method: str, path: str, body: Any = None) -> tuple[int, An
 
 @pytest.mark.whole
 @pytest.mark.usefixtures("_extra")
-@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
 def test_it_serves_until_it_is_told_to_stop(
-    student: Served, teacher: Served, tmp_path: Path, stop: signal.Signals
+    student: Served, teacher: Served, tmp_path: Path
 ) -> None:
     """Ctrl-C ends it without a traceback, after the requests that came have their answers."""
     news = news_file(tmp_path)
@@ -88,7 +86,7 @@ def test_it_serves_until_it_is_told_to_stop(
         process.send_signal(signal.SIGHUP)
         assert any("reloaded" in line for line in process.stdout)
         assert ask(address, "POST", "/rank", body) == (status, answer)
-        process.send_signal(stop)
+        process.send_signal(signal.SIGINT)
         assert process.wait(SECONDS) == 0
         alarm.cancel()
         process.stdout.close()
@@ -99,22 +97,27 @@ def test_it_serves_until_it_is_told_to_stop(
 
 @pytest.mark.whole
 @pytest.mark.usefixtures("_extra")
+def test_a_signal_to_end_is_no_failure(student: Served, tmp_path: Path) -> None:
+    """Whoever supervises it would start it again, or report a crash."""
+    process, _ = served_in_a_fork(student.artifact.folder, f"--news={news_file(tmp_path)}")
+    process.terminate()
+    process.join(SECONDS)
+    assert process.exitcode == 0
+
+
+@pytest.mark.whole
+@pytest.mark.usefixtures("_extra")
 def test_ctrl_c_while_it_encodes_ends_it_and_leaves_no_index(
     student: Served, tmp_path: Path
 ) -> None:
     news, index = news_file(tmp_path, 100_000), tmp_path / "index"
-    process = subprocess.Popen(
-        command(student.artifact.folder, f"--news={news}", f"--index={index}", "--port=0"),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONUNBUFFERED": "1"},
-    )
-    assert process.stdout is not None
-    assert "encoding" in process.stdout.readline()
-    process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=SECONDS)
-    assert process.returncode == 130
+    process, lines = in_a_fork(student.artifact.folder, f"--news={news}", f"--index={index}")
+    with lines:
+        assert "encoding" in lines.readline()
+        os.kill(process.pid or 0, signal.SIGINT)
+        said = lines.read()
+    process.join(SECONDS)
+    assert process.exitcode == 130
     assert "Traceback" not in said, said
     assert sorted(path.name for path in tmp_path.iterdir()) == ["news.csv"]
 
