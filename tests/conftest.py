@@ -72,27 +72,33 @@ def _language_models_read_once() -> Iterator[None]:
 
     A folder whose files have changed is read again, and so is what fails.
     """
-    from transformers import AutoModel
+    from torch import nn
 
-    from recbole_tinynews.encoder import language_model
+    from recbole_tinynews.encoder import language_model, plm_files
 
-    plain, kept = language_model.read_pretrained, {}
+    plain = plm_files.read_pretrained
+    kept: dict[Any, tuple[Any, Any]] = {}
 
     def read(auto: Any, source: str, part: str, **options: Any) -> Any:
-        if auto is not AutoModel or not Path(source).is_dir():
+        if not Path(source).is_dir():
             return plain(auto, source, part, **options)
-        files = sorted(Path(source).iterdir())
-        key = (
-            str(options.get("config")),
-            *((f, f.stat().st_mtime_ns, f.stat().st_size) for f in files),
-        )
-        if key not in kept:
-            kept.clear()
-            kept[key] = plain(auto, source, part, **options)
-        return copy.deepcopy(kept[key])
+        files = [(file, file.stat()) for file in sorted(Path(source).iterdir())]
+        config = vars(options["config"]) if "config" in options else None
+        state = [(file, stat.st_mtime_ns, stat.st_size) for file, stat in files]
+        key = repr((config, sorted(options), state))
+        if kept.get(auto, ("",))[0] != key:
+            kept.pop(auto, None)
+            kept[auto] = key, plain(auto, source, part, **options)
+        made = kept[auto][1]
+        model = made[0] if isinstance(made, tuple) else made
+        weights = model.parameters() if isinstance(model, nn.Module) else ()
+        # half of the time of a copy are its parameters
+        copies = {id(p): nn.Parameter(p.detach().clone(), p.requires_grad) for p in weights}
+        return copy.deepcopy(made, copies)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(language_model, "read_pretrained", read)
+        for module in (language_model, plm_files):
+            patch.setattr(module, "read_pretrained", read)
         yield
 
 
