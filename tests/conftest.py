@@ -102,6 +102,18 @@ def _language_models_read_once() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _processes_without_figures() -> Iterator[None]:
+    """Nor are they drawn in processes of the fork server, which imports ``tiny`` once for all."""
+    from recbole_tinynews.processes import launch
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(launch, "PRELOADED", "preloaded_in_tests")
+        places = [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
+        patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, places)))  # what the server has
+        yield
+
+
 @pytest.fixture(scope="session")
 def bert_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tiny import write_bert

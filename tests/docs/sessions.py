@@ -8,7 +8,7 @@ into seconds and need no network:
 - installations and Docker are left out, and downloads (`LEFT_OUT`);
 - real data become synthetic folders of the same names, MiniLM a random model of as many layers;
 - mind-mini has fewer impressions and shorter histories, and so fewer articles to encode;
-- trainings get few steps, benchmarks one seed and fewer rows (`SHORTER`);
+- trainings get few steps and no figure, benchmarks one seed and fewer rows (`SHORTER`);
 - a service takes a free port and runs beside the commands that follow it;
 - processes of a benchmark are forked from it (tests of benchmarks start them as it does).
 """
