@@ -18,9 +18,10 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import MappingProxyType
 
 import pandas as pd
 from documents import ROOT, Command, blocks, commands
@@ -29,7 +30,13 @@ from transformers import AutoConfig, AutoModel, AutoTokenizer
 
 from recbole_tinynews.convert.synthetic.generate import Settings, generate
 
-LEFT_OUT = ("pip ", "docker ", "python -m pytest", "python -m recbole_tinynews.convert --download")
+LEFT_OUT = (
+    "pip ",
+    "docker ",
+    "createdb ",
+    "python -m pytest",
+    "python -m recbole_tinynews.convert --download",
+)
 FEW = "--max_steps=2 --eval_steps=2 --plm_dropout=0 --use_gpu=False --show_progress=False"
 FEW_BEFORE = "--post_train_teacher_max_steps=4 --teacher_checkpoint_interval=2"
 UNTRAINED = ("ZeroShotPLM", "ZeroShotWords", "CategoryMatch", "Random", "TfIdf", "PopularNow")
@@ -53,9 +60,12 @@ SIZES = Settings(
 
 
 def run_page(
-    page: Path, folder: Path, prepare: Callable[[Path], None] = lambda folder: None
+    page: Path,
+    folder: Path,
+    prepare: Callable[[Path], None] = lambda folder: None,
+    instead: Mapping[str, str] = MappingProxyType({}),
 ) -> str:
-    """Run the commands of a page; returns what they printed.
+    """Run the commands of a page, after further substitutions; returns what they printed.
 
     Raises:
         AssertionError: a command has failed; the message has the end of the output.
@@ -66,8 +76,9 @@ def run_page(
         if block.file:
             text = block.text.replace(MINILM, SMALL)
             (folder / block.file).write_text(text, encoding="utf-8")
-    port = _free_port()
-    lines = [_small(each, port) for each in commands(page) if not each.inline]
+    ports = {str(number): str(_free_port()) for number in (8000, 8001, 8002)}
+    given = {**SHORTER, **ports, **instead}
+    lines = [_small(each, given) for each in commands(page) if not each.inline]
     script = "\n".join(["set -e -o pipefail", *filter(None, lines), ""])
     with TemporaryDirectory() as short:  # the path of a socket has at most 107 characters
         place = Path(short) / "python"
@@ -151,15 +162,18 @@ def _free_port() -> int:
         return taken.getsockname()[1]
 
 
-def _small(command: Command, port: int) -> str:
+def _small(command: Command, given: Mapping[str, str]) -> str:
     """The command as it is run, or nothing where it is left out."""
     text = command.text.split("  # ")[0].rstrip()
     if text.startswith(LEFT_OUT):
         return ""
-    for long, short in {**SHORTER, ":8000": f":{port}", "=8000": f"={port}"}.items():
+    port = given[next((number for number in ("8001", "8002") if number in text), "8000")]
+    for long, short in given.items():
         text = text.replace(long, short)
     if text.startswith("recbole-tinynews serve"):
         return _beside(text, port)
+    if text.startswith("recbole-tinynews update"):
+        return text.replace(" ||", f" {FEW} ||")
     if "run_benchmark.py" in text:
         return f"{text} {FEW} {FEW_BEFORE}".replace("--show_progress=False", "")
     model = next((w.partition("=")[2] for w in command.words if w.startswith("--model=")), "")
@@ -171,11 +185,11 @@ def _small(command: Command, port: int) -> str:
     return f"{text} {FEW} {few.get(model, '')} {FEW_BEFORE if staged else ''}"
 
 
-def _beside(service: str, port: int) -> str:
+def _beside(service: str, port: str) -> str:
     """A service that runs until the session ends; the next command waits until it answers."""
     asks = f"curl -s -o answer -m 2 127.0.0.1:{port}/health"
     service = service.replace("recbole-tinynews", f"{sys.executable} -m recbole_tinynews", 1)
     return (
-        f"{service} > service.log 2>&1 &\ntrap 'kill %1' EXIT\n"
+        f"{service} > service-{port}.log 2>&1 &\ntrap 'kill $(jobs -p)' EXIT\n"
         f"for n in $(seq 120); do {asks} && break; sleep 1; done\ncat answer"
     )

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from documents import ROOT
+from postgres import Cluster, programs
 from sessions import run_page, synthetic_mind
 
 pytestmark = [
@@ -121,14 +124,35 @@ def write_tables(folder: Path) -> None:
     rows["clicked"] = rows.shown.where(rows.clicked, "")
     impressions = rows.groupby(["impression", "user", "time"])[["shown", "clicked"]]
     table = impressions.agg(lambda ids: " ".join(filter(None, ids))).reset_index()
-    table.to_csv(folder / "shown.csv", index=False)
+    table.to_csv(folder / "until_today.csv", index=False)
+    table[:64].to_csv(folder / "shown.csv", index=False)
+
+
+@pytest.fixture
+def shared_store() -> Iterator[str]:
+    """A database of PostgreSQL where its programs are installed; else a file."""
+    found = programs()
+    if found is None:
+        yield "replicas.db"
+        return
+    cluster = Cluster(found)
+    yield cluster.new_database()
+    cluster.remove()
 
 
 @needs_curl
-def test_a_click_log_becomes_a_service_with_live_counters(tmp_path: Path) -> None:
+def test_a_click_log_becomes_two_services_with_live_counters_and_updates(
+    tmp_path: Path, shared_store: str
+) -> None:
     """An event of the page that the service refuses would teach every reader to send it so."""
     pytest.importorskip("fastapi")
-    said = run_page(DOCS / "tutorials" / "live_counters.md", tmp_path, write_tables)
+    page, instead = DOCS / "tutorials" / "live_counters.md", {"postgresql:///news": shared_store}
+    said = run_page(page, tmp_path, write_tables, instead)
+    assert re.search(r"updated: auc [01]", said)
+    assert len([*tmp_path.glob("saved/today/PLMNR-*")]) == 1
+    ranked = [line for line in said.splitlines() if line.startswith('{"recommender')]
+    assert len(ranked) == 2
+    assert '"contributions": null' in ranked[1]
     assert '"counted": 2, "repeated": 0, "refused": [{"place": 2, "id": "e3"' in said
     assert '"contributions": [{"text": ' in said
     assert (tmp_path / "events.db").is_file()
