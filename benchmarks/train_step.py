@@ -34,8 +34,8 @@ from recbole_tinynews.config import NewsConfig
 from recbole_tinynews.data.dataloader import ClickDataLoader
 from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.data.fields import CANDIDATES, HISTORY
+from recbole_tinynews.encoder.news_encoder import LANGUAGE_MODEL, NEWS_ENCODER
 from recbole_tinynews.encoder.plm_files import load_tokenizer, locate_plm
-from recbole_tinynews.encoder.weight_names import LANGUAGE_MODEL, NEWS_ENCODER
 from recbole_tinynews.trainer import NewsTrainer
 from recbole_tinynews.trainer.optimization import has_bf16_products
 

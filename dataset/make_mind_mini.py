@@ -41,7 +41,7 @@ sys.path.insert(0, str(ROOT))  # also works without an installation
 from recbole_tinynews import run  # noqa: E402
 from recbole_tinynews.convert import convert_mind  # noqa: E402
 from recbole_tinynews.convert.synthetic import Settings, generate  # noqa: E402
-from recbole_tinynews.encoder.weight_names import LANGUAGE_MODEL  # noqa: E402
+from recbole_tinynews.encoder.news_encoder import LANGUAGE_MODEL  # noqa: E402
 from recbole_tinynews.files.tensors import load_weights  # noqa: E402
 
 NAME, RAW = "mind-mini", Path("raw")

@@ -29,8 +29,8 @@ from recbole_tinynews.registry import (
     layering_of,
 )
 from recbole_tinynews.settings import mistakes
+from recbole_tinynews.settings.command_line import Files, read_given
 from recbole_tinynews.settings.declared import unread_by
-from recbole_tinynews.settings.given import Files, read_given
 from recbole_tinynews.settings.layering import DEFAULT_DATASET, DEFAULT_MODEL
 from recbole_tinynews.settings.layers import settings_of_others
 from recbole_tinynews.settings.literals import LiteralLoader, read_yaml
@@ -47,15 +47,12 @@ class NewsConfig(Config):
 
     In ascending precedence: RecBole's yaml; ours (``overall``, stages, model, data set, data set
     for the model); ``properties/`` of the working folder; the user's files, ``config_dict`` and
-    ``command_line``, a list of ``--key=value``. ``sys.argv`` is never read. Text is read as yaml
-    and never evaluated. One ``ValueError`` lists all errors that show before data or weights are
-    read.
+    ``command_line``, a list of ``--key=value``; ``sys.argv`` is never read. One ``ValueError``
+    lists all errors that show before data or weights are read.
 
-    Attributes:
-        on_impressions: whether the model runs on impressions, with MIND's metrics.
-        of_stages: values of single stages, by stage and name.
-        metric_results: result names of the run's metrics.
-        warnings: given settings without effect.
+    ``on_impressions``: whether the model runs on impressions, with MIND's metrics; ``of_stages``:
+    values by stage and name; ``metric_results``: names of the results of the run's metrics;
+    ``warnings``: given settings without effect.
     """
 
     def __init__(

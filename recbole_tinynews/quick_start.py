@@ -82,11 +82,9 @@ def run(
 
 @contextmanager
 def prepared(config: NewsConfig) -> Iterator[tuple[Run, list[Stage]]]:
-    """A run and its stages in order, after checks of settings, data and models.
+    """A run and its stages in order, after checks of settings, data and models (``ValueError``).
 
-    Raises:
-        ValueError: the stages cannot be trained with these settings and data.
-        InterruptedRunError: Ctrl-C inside the block; names the stages that are kept.
+    Ctrl-C inside the block raises ``InterruptedRunError``, which names the stages that are kept.
     """
     if not config.on_impressions:
         raise ValueError(_interactions_only(config))

@@ -24,12 +24,8 @@ def student(
 
     ``texts`` is a table as for ``read_news_file``; ``layers`` are the student's, 0 for token
     vectors alone; ``settings`` are others of ``ZeroShotStudent``, as ``--key=value``. ``output``, a
-    new or empty folder, is one for ``load``, ``serve`` and exports.
-
-    Raises:
-        ValueError: wrong settings, or no titles.
-        FileNotFoundError: no such table.
-        FileExistsError: ``output`` is not empty.
+    new or empty folder (``FileExistsError``), is one for ``load``, ``serve`` and exports. Raises
+    ``ValueError`` for wrong settings or no titles.
     """
     from recbole_tinynews.config import NewsConfig  # slow imports
     from recbole_tinynews.quick_start import prepared

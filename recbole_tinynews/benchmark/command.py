@@ -91,7 +91,7 @@ def _benchmark(given: argparse.Namespace, settings: Mapping[str, Any]) -> Any:
 
 def _found(given: argparse.Namespace, settings: Mapping[str, Any]) -> Any:
     """A report of all existing results; refuses options that select some."""
-    from recbole_tinynews.benchmark.found_results import FoundResults
+    from recbole_tinynews.benchmark.report import FoundResults
 
     if without := [*settings, *(name for name in ("systems", "folds") if getattr(given, name))]:
         raise ValueError(

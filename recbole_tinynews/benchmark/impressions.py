@@ -126,15 +126,11 @@ def pool(parts: Sequence[ImpressionMetrics]) -> ImpressionMetrics:
 def impression_set(
     read: ReadFiles,
 ) -> tuple[Mapping[str, Mapping[int, NDArray[np.float32]]], NDArray[np.integer], int | None]:
-    """Values, clusters and number of users of several systems on the same impressions.
+    """Values, clusters and number of users (None: unknown) of systems on the same impressions.
 
-    Shapes:
-        values: ``[impressions, metrics]`` by system and seed, without skipped impressions.
-        clusters: ``[impressions]``, numbers from 0 without gaps: users or, without several known
-            users (None), impressions.
-
-    Raises:
-        ValueError: they cover different impressions.
+    ``values`` are ``[impressions, metrics]`` by system and seed, without skipped impressions;
+    ``clusters``, ``[impressions]``, numbers from 0 without gaps: users or, without several known
+    ones, impressions. Raises ``ValueError`` if systems cover different impressions.
     """
     every = [each for of_system in read.values() for each in of_system.values()]
     users = _common_users(every)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+import numpy as np
 
 from recbole_tinynews.benchmark.figures import saved
 from recbole_tinynews.benchmark.html_report import as_html
-from recbole_tinynews.benchmark.impression_tables import further_table, slice_tables
-from recbole_tinynews.benchmark.impressions import read_files
+from recbole_tinynews.benchmark.impressions import ReadFiles, impressions_file, read_files
 from recbole_tinynews.benchmark.pair_tests import (
     bootstrap_intervals,
     compare_pairs,
@@ -16,18 +19,98 @@ from recbole_tinynews.benchmark.pair_tests import (
 )
 from recbole_tinynews.benchmark.plots import suite_figures
 from recbole_tinynews.benchmark.result_table import (
+    HEADS,
     budget_table,
     cold_table,
     make_table,
+    notes_of_data,
+    percent,
     speed_table,
 )
-from recbole_tinynews.benchmark.results import Report
-from recbole_tinynews.benchmark.suite import compared
-from recbole_tinynews.benchmark.table import as_latex, as_markdown, as_narrow_latex
+from recbole_tinynews.benchmark.results import (
+    METRICS,
+    RESULTS,
+    Report,
+    ResultsFile,
+    mean_of,
+    summarise,
+)
+from recbole_tinynews.benchmark.suite import Suite, compared, read_suite
+from recbole_tinynews.benchmark.table import Cell, Table, as_latex, as_markdown, as_narrow_latex
+from recbole_tinynews.evaluation.slices import HISTORY, HOUR, slices_of
 from recbole_tinynews.files.whole import whole_file, write_text
 from recbole_tinynews.pipeline.training_figure import as_svg
 
+_METRIC = METRICS[0]
+_KINDS = {HISTORY: "clicks in the history", HOUR: "hour (UTC)"}
 _FIGURES = ("svg", "png", "pdf")
+
+
+def slice_tables(systems: Sequence[str], read: ReadFiles) -> list[Table]:
+    """The first metric by history length and by hour; empty if either is unknown."""
+    seeds = {name: [*read[name].values()] for name in systems if read.get(name)}
+    known = [each for of_system in seeds.values() for each in of_system if each.hours is not None]
+    if not known or known[0].history_lengths is None or known[0].hours is None:
+        return []
+    ranked = ~np.isnan(known[0].values[:, 0])
+    tables = []
+    for kind, slices in slices_of(known[0].history_lengths, known[0].hours).items():
+        parts = {name: part & ranked for name, part in slices.items() if (part & ranked).any()}
+        rows = []
+        for label, of_system in seeds.items():
+            means = (
+                mean_of(float(each.values[part, 0].mean(dtype=float)) for each in of_system)
+                for part in parts.values()
+            )
+            rows.append([Cell(label), *map(percent, means)])
+        note = (
+            f"{HEADS[_METRIC]} in percent, by {_KINDS[kind]}; in brackets, how many test "
+            "impressions a slice has. Nothing is tested here, and so nothing marked as the best. "
+            "All metrics of each slice are in test_slices of a run's result_file."
+        )
+        head = [f"System, by {_KINDS[kind]}"]
+        head += [f"{name} ({int(part.sum()):,})" for name, part in parts.items()]
+        tables.append(Table(head, [rows], [note]))
+    return tables
+
+
+def further_table(systems: Sequence[str], read: ReadFiles) -> Table:
+    """Means of further metrics over impressions and seeds, each in its own unit."""
+    values = {label: [each.further for each in read.get(label, {}).values()] for label in systems}
+    every = [columns for of_system in values.values() for columns in of_system]
+    names = list(dict.fromkeys(name for columns in every for name in columns))
+    rows = [
+        [Cell(label), *(_mean_cell(name, of_system) for name in names)]
+        for label, of_system in values.items()
+        if any(of_system)
+    ]
+    left_out = [text for name in names if (text := _left_out(name, every))]
+    notes = [
+        "Means of fractions, not percent; novelty in bits, calibration in nats, of which less is "
+        "better. What more diverse is worth is not said: no value is marked as the best."
+    ]
+    if left_out:
+        notes.append(f"Impressions without a value are left out: {'; '.join(left_out)}.")
+    return Table(["System", *names], [rows] if rows else [], notes)
+
+
+def _mean_cell(name: str, seeds: Sequence[Mapping[str, np.ndarray]]) -> Cell:
+    known = [columns[name][~np.isnan(columns[name])] for columns in seeds if name in columns]
+    mean = mean_of(float(values.mean(dtype=float)) for values in known if len(values))
+    if mean is None:
+        return Cell("")
+    spread = "" if mean.deviation is None else f" ± {mean.deviation:.4f}"
+    return Cell(f"{mean.value:.4f}{spread}")
+
+
+def _left_out(name: str, every: Sequence[Mapping[str, np.ndarray]]) -> str:
+    """The number of impressions without a value, which may differ between systems."""
+    values = [columns[name] for columns in every if name in columns]
+    counts = sorted({int(np.isnan(each).sum()) for each in values})
+    if counts == [0]:
+        return ""
+    some = f"{counts[0]:,}" if len(counts) == 1 else f"{counts[0]:,} to {counts[-1]:,}"
+    return f"{name} {some} of {len(values[0]):,}"
 
 
 def write_report(output: Path, report: Report) -> list[str]:
@@ -66,3 +149,63 @@ def write_report(output: Path, report: Report) -> list[str]:
             (output / name).unlink(missing_ok=True)
     *written, page = [name for name, text in texts.items() if text]
     return [*written, *(f"{name}.{kind}" for name in svgs for kind in _FIGURES), page]
+
+
+class FoundResults:
+    """Results of any machine or settings, the last row of each; arguments as for ``Benchmark``."""
+
+    def __init__(
+        self,
+        suite: str = "paper",
+        dataset: str = "mind-mini",
+        seeds: Sequence[int] | None = None,
+        output: str | Path | None = None,
+    ) -> None:
+        declared = read_suite(suite, dataset)
+        self.output = Path(output or Path("benchmarks", "results", declared.folder)).resolve()
+        self.results = ResultsFile(self.output / RESULTS)
+        self.suite = _suite_of(suite, dataset, {system for system, *_ in self.results.rows})
+        self.dataset, self.seeds = dataset, list(seeds or self.suite.seeds)
+        if not any(self._rows(row.label) for row in self.suite.rows):
+            raise ValueError(
+                f"A report of found results expects rows of suite {self.suite.name} with seeds "
+                f"{', '.join(map(str, self.seeds))}, and {self.results.path} has none. Name "
+                "--suite, --dataset, --seeds and --output of the benchmark."
+            )
+
+    def report(self) -> list[str]:
+        """Write tables, significance and figures; returns the file names."""
+        systems = []
+        for row in self.suite.rows:
+            if rows := self._rows(row.label):
+                files = {seed: self._impressions(cells) for seed, cells in rows.items()}
+                systems.append(summarise(row, rows, files))
+        shown = [cells for each in systems for cells in each.cells.values()]
+        notes = list(notes_of_data(self.dataset, shown))
+        report = Report(self.suite, self.dataset, self.seeds, systems, notes)
+        return write_report(self.output, report)
+
+    def _rows(self, label: str) -> dict[int, Mapping[str, str]]:
+        rows: dict[int, Mapping[str, str]] = {}
+        for (system, seed, _), cells in self.results.rows.items():
+            if system == label and seed in self.seeds:
+                before = rows.get(seed)
+                kept = before is not None and self._impressions(before).is_file()
+                if not kept or self._impressions(cells).is_file():
+                    rows[seed] = cells
+        return {seed: rows[seed] for seed in self.seeds if seed in rows}
+
+    def _impressions(self, cells: Mapping[str, str]) -> Path:
+        return impressions_file(self.output, cells["system"], cells["seed"], cells["settings"])
+
+
+def _suite_of(suite: str, dataset: str, systems: set[str]) -> Suite:
+    """The suite, for the depth of language model that matches most systems."""
+    numbers = {int(each) for name in systems for each in re.findall(r"_(\d+)(?!\d)", name)}
+    suites = [read_suite(suite, dataset)]
+    for layers in sorted(numbers):
+        try:
+            suites.append(read_suite(suite, dataset, layers))
+        except ValueError:  # duplicate labels
+            continue
+    return max(suites, key=lambda each: sum(row.label in systems for row in each.rows))

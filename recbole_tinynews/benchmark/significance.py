@@ -47,12 +47,7 @@ def compare(
     resamples: int = RESAMPLES,
     seed: int = SEED,
 ) -> list[Comparison]:
-    """Test each pair of systems.
-
-    Shapes:
-        differences: of each pair ``[its seeds, impressions]``, both systems with the same seed.
-        users: ``[impressions]``, numbers from 0 without gaps.
-    """
+    """Test each pair; ``differences`` and ``users`` as for ``seeds_and_users_random``."""
     if not differences:
         return []
     exact = [each.astype(np.float64) for each in differences]
@@ -95,13 +90,9 @@ def seeds_and_users_random(
     the test is conservative where it is large. A percentile bootstrap over three seeds would miss
     the truth in a quarter of cases where seeds dominate (``docs/benchmark.md``).
 
-    Shapes:
-        differences: ``[seeds, impressions]``, of two systems with the same seed.
-        users: ``[impressions]``, numbers from 0 without gaps.
-
-    Raises:
-        ValueError: fewer than 2 users, or fewer than 3 seeds: with 2, it errs up to 13 % of the
-            time.
+    ``differences`` are ``[seeds, impressions]``, of two systems with the same seed; ``users``,
+    ``[impressions]``, numbers from 0 without gaps. ``ValueError`` for fewer than 2 users, or fewer
+    than 3 seeds: with 2, it errs up to 13 % of the time.
     """
     seeds, impressions = differences.shape
     if seeds < FEWEST_SEEDS:
@@ -130,17 +121,12 @@ def users_random(
     resamples: int = RESAMPLES,
     seed: int = SEED,
 ) -> list[Estimate]:
-    """A bootstrap that generalises to other users, for these trained models.
+    """A bootstrap that generalises to other users, for these trained models; a result per pair.
 
     Users are resampled with all their impressions (Davison and Hinkley 1997, section 3.8), with the
     same draws for every pair, for percentile intervals. p is the share of resamples at least as far
     from the measured mean as it is from 0 (Efron and Tibshirani 1993, chapter 16), including the
-    measured sample, so never 0.
-
-    Shapes:
-        differences: ``[pairs, impressions]``, of the means over seeds of two systems.
-        users: ``[impressions]``, numbers from 0 without gaps.
-        returned: ``[pairs]``.
+    measured sample, so never 0. ``differences``, ``[pairs, impressions]``, are of means over seeds.
     """
     exact = differences.astype(np.float64)
     totals = _totals(exact, users)  # [pairs, users]

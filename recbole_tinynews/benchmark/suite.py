@@ -112,10 +112,7 @@ def read_suite(name: str, dataset: str, all_layers: int | None = None) -> Suite:
 
 
 def choose(suite: Suite, systems: Sequence[str]) -> tuple[list[Row], list[Row]]:
-    """All rows of the table, and those requested by label, model or group (none: all).
-
-    ``+file.py:Class`` adds a row; raises ``ValueError`` for an unknown name.
-    """
+    """All rows of the table, and those requested by label, model, group or ``+file.py:Class``."""
     added = []
     for spec in filter(is_file_spec, systems):
         label = spec.rpartition(":")[2]

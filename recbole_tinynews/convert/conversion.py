@@ -12,13 +12,15 @@ from typing import Any, NamedTuple
 from recbole_tinynews.convert.atomic import (
     ATOMIC_FORMAT,
     INTER_HEADER,
+    SUFFIX,
     impression_row,
     open_atomic,
+    write_flat_interactions,
+    write_flat_items,
     write_items,
 )
 from recbole_tinynews.convert.catalogue import Bodies, Catalogue
 from recbole_tinynews.convert.errors import EXAMPLES, ConversionError, SkippedLines
-from recbole_tinynews.convert.flat import SUFFIX, write_flat_interactions, write_flat_items
 from recbole_tinynews.convert.leaks import check_order, find_leaks, find_overlaps, overlap_notes
 from recbole_tinynews.convert.options import LAST_DAY, Options, checked
 from recbole_tinynews.convert.readers import READERS
@@ -57,10 +59,7 @@ def convert_news(
     ``last-day`` or latest fraction of the training impressions. ``columns``, ``news``, ``sampled``
     and ``seed``: see ``Source``. ``on_error="skip"`` drops and reports bad lines;
     ``layout="interaction"`` adds ``<dataset>-flat`` for stock RecBole; ``check_leaks`` reports
-    leaked labels (see ``leaks``).
-
-    Raises:
-        ConversionError: invalid settings or input, or a full disk; nothing was written.
+    leaked labels. After a ``ConversionError``, such as for a full disk, nothing is written.
     """
     [report] = Conversion.write(
         Options(

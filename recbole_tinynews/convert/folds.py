@@ -43,10 +43,7 @@ def convert_folds(
     Writes ``output/<dataset>-fold1/`` to ``-fold<folds>/``, all or none. Each fold tests all
     impressions of one group of users; of the others' impressions, the last day or latest fraction
     (``valid``) is for validation and the rest, later ones too, for training. ``folders`` are pooled
-    and fully labelled; other arguments are those of ``convert_news``.
-
-    Raises:
-        ConversionError: invalid settings or input, or a full disk; nothing was written.
+    and fully labelled; other arguments and errors are those of ``convert_news``.
     """
     return _FoldedConversion.write(
         Options(

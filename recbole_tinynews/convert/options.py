@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from recbole_tinynews.convert.atomic import SUFFIX
 from recbole_tinynews.convert.errors import ConversionError, quoted
-from recbole_tinynews.convert.flat import SUFFIX
 from recbole_tinynews.convert.readers import READERS
 from recbole_tinynews.convert.readers.reader import Reader, Source
 

@@ -2,20 +2,106 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
+import struct
 import sys
-from collections.abc import Callable
-from pathlib import Path
+import zipfile
+import zlib
+from collections.abc import Callable, Sequence
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import yaml
 
 from recbole_tinynews.bars import progress_bar
-from recbole_tinynews.convert.archive import unpack
-from recbole_tinynews.convert.errors import ConversionError
+from recbole_tinynews.convert.errors import ConversionError, quoted
 from recbole_tinynews.convert.options import LAST_DAY
 from recbole_tinynews.convert.readers.mind import IMPRESSIONS_FILE, NEWS_FILE
 from recbole_tinynews.files.locks import LockHeldError, exclusive_lock
+from recbole_tinynews.files.whole import whole_folder
+
+LARGEST = 16 << 30  # bytes per unpacked file; the largest of MIND-large has 1.4 billion
+
+_READ_AT_ONCE = 1 << 20
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+# What zipfile raises for damaged files, besides OSError.
+_DAMAGED = (
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    EOFError,
+    RuntimeError,
+    ValueError,
+    OverflowError,
+)
+
+
+def unpack(archive: Path, folder: Path, wanted: Sequence[str]) -> None:
+    """Extract all wanted files, at most one folder deep, or none, with a ``ConversionError``."""
+    try:
+        with whole_folder(folder) as unfinished, zipfile.ZipFile(archive) as content:
+            for name, member in _members(archive, content, wanted).items():
+                _extract(content, member, unfinished / name)
+    except ConversionError:
+        raise
+    except (*_DAMAGED, OSError) as error:
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:  # a full disk, say
+            raise
+        raise ConversionError(
+            f"{archive}: expected a whole zip, got a damaged one ({error}). Remove it and download "
+            "it again."
+        ) from error
+
+
+def _members(
+    archive: Path, content: zipfile.ZipFile, wanted: Sequence[str]
+) -> dict[str, zipfile.ZipInfo]:
+    members: dict[str, zipfile.ZipInfo] = {}
+    for member in content.infolist():
+        path = PurePosixPath(member.filename)
+        problem = _harm(member, path)
+        if problem is None and path.name in wanted and len(path.parts) <= 2 and not member.is_dir():
+            if path.name in members:
+                problem = f"a second {path.name}"
+            members[path.name] = member
+        if problem is not None:
+            raise ConversionError(
+                f"{archive}: expected files of MIND, got {problem}: {quoted(member.filename)}. "
+                "Nothing was unpacked; don't use this archive."
+            )
+    if missing := [name for name in wanted if name not in members]:
+        raise ConversionError(
+            f"{archive}: expected {' and '.join(wanted)}, found no {' and no '.join(missing)}."
+        )
+    return members
+
+
+def _harm(member: zipfile.ZipInfo, path: PurePosixPath) -> str | None:
+    name = member.filename
+    if path.is_absolute() or ".." in path.parts or "\\" in member.orig_filename or ":" in name:
+        return "a path that leaves the folder"
+    mode = member.external_attr >> 16
+    if stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR):
+        return "a link or device"
+    if member.file_size > LARGEST:
+        return f"a file of {member.file_size:,} bytes"
+    if member.flag_bits & 0x1:
+        return "an encrypted file"
+    if member.compress_type not in _METHODS:
+        return f"a file packed by method {member.compress_type}"
+    return None
+
+
+def _extract(content: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path) -> None:
+    bar = progress_bar(desc=target.name, total=member.file_size, unit="B", unit_scale=True)
+    # zipfile reads at most the declared size, then checks the CRC.
+    with bar, content.open(member) as packed, target.open("xb") as file:
+        while block := packed.read(_READ_AT_ONCE):
+            file.write(block)
+            bar.update(len(block))
+
 
 RELEASES = ("demo", "small", "large")  # keys in downloads.yaml
 DEFAULT_FOLDER = Path("~", ".cache", "recbole_tinynews", "mind")
@@ -28,11 +114,7 @@ _TRANSIENT = (408, 416, 429)  # 4xx that may succeed later, or without Range
 
 
 def download(release: str, folder: Path, base_url: str | None = None) -> dict[str, str | Path]:
-    """Download and unpack a release, unless it is there; its default splits.
-
-    Raises:
-        ConversionError: an archive is unavailable, another one, damaged or malicious.
-    """
+    """Download and unpack a release, unless it is there; default splits, or ``ConversionError``."""
     known = _known()
     base_url = base_url or known["base_url"]
     folder = folder.expanduser()

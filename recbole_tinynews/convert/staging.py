@@ -23,11 +23,8 @@ _KINDS = ("valid.inter", "test.inter", "item", "train.inter", "report.json")
 def staged(output: Path, datasets: Sequence[str]) -> Iterator[Path]:
     """A temporary folder with one subfolder per data set, published to ``output`` on success.
 
-    Replaces all files of an earlier conversion, and removes leftovers of killed ones with a
-    warning.
-
-    Raises:
-        ConversionError: ``output`` is not writable, or another process writes the same data set.
+    Replaces all files of earlier conversions, and removes leftovers of killed ones with a warning.
+    Raises ``ConversionError`` if ``output`` is not writable or another process writes a data set.
     """
     with ExitStack() as stack:  # cleans up on Ctrl-C too
         try:

@@ -43,9 +43,6 @@ def seconds_of(cell: Any, column: Column) -> int:
 
     >>> seconds_of("1970-01-02T00:00:00+01:00", "time"), seconds_of("1/2/1970 12:05:00 AM", "time")
     (82800, 86700)
-
-    Raises:
-        LineError: the cell is not a time.
     """
     number = cell if isinstance(cell, int | float) else _parse(str(cell))
     unreadable = isinstance(number, float) and not math.isfinite(number)

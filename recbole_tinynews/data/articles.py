@@ -43,8 +43,7 @@ def news_to_read(config: Settings, news: TaskNews) -> NDArray[np.int64]:
 def read_corpus(path: Path) -> list[Article]:
     """Articles of a tab-separated file without header: id, title, body; plain or gzip.
 
-    Those without title or body are dropped. Raises ``FileNotFoundError``, or ``ValueError`` for a
-    malformed line or fewer than ``FEWEST_ARTICLES`` articles.
+    Those without title or body are dropped; ``ValueError`` for fewer than ``FEWEST_ARTICLES``.
     """
     articles: list[Article] = []
     dropped = 0

@@ -114,13 +114,11 @@ class TrainDataLoader(AbstractDataLoader):
 class ClickDataLoader(TrainDataLoader):
     """One sample is one click: its impression's history, the clicked article and its negatives.
 
-    Fields of a batch:
-        user_id, timestamp: ``[batch]``.
-        history: ``[batch, history_length]``, newest clicks, padded in front with 0.
-        candidates: ``[batch, 1 + negatives]``, the clicked article **first**.
-        candidate_features: ``[batch, 1 + negatives, features + context]``, if any.
-        click_counters: ``[batch, history_length, 2]``, if read.
-        label: ``[batch]``, index of the clicked article: 0.
+    Fields of a batch: ``user_id``, ``timestamp`` ``[batch]``; ``history`` ``[batch,
+    history_length]``, newest clicks, padded in front with 0; ``candidates`` ``[batch, 1 +
+    negatives]``, the clicked one **first**, so ``label`` ``[batch]`` is 0; if any,
+    ``candidate_features`` ``[*candidates, features + context]``; if read, ``click_counters``
+    ``[batch, history_length, 2]``.
     """
 
     def __init__(self, config: Settings, dataset: ImpressionSource) -> None:
@@ -173,12 +171,10 @@ class ClickDataLoader(TrainDataLoader):
 class ImpressionDataLoader(AbstractDataLoader):
     """One sample is one impression with all its candidates, even without history.
 
-    Ragged parts are concatenated, so a batch is never indexed by row. Each process of ``group``
-    loads a slice of the batches. Fields:
-        user_id, timestamp, history, click_counters: as in ``ClickDataLoader``.
-        impression, impression_size: ``[batch]``, row in the split and number of candidates.
-        candidates, label: ``[sum of impression_size]``; label -1 if unknown.
-        candidate_features: ``[sum of impression_size, features + context]``, if any.
+    Ragged parts are concatenated, so a batch is never indexed by row: ``candidates`` and ``label``
+    (-1 if unknown) are ``[sum of impression_size]``; ``impression``, the row in the split, and
+    ``impression_size`` ``[batch]``; others as in ``ClickDataLoader``. Each process of ``group``
+    loads a slice of the batches.
     """
 
     group: Group = ALONE

@@ -13,10 +13,7 @@ UNLABELLED = -1
 
 
 class CandidateFeatures(NamedTuple):
-    """Features by ``names``, float32 ``values [candidates.values, features]``; perhaps a context.
-
-    ``context [impressions, size]`` follows the values of each candidate in a batch.
-    """
+    """Float32 ``values [candidates.values, features]``, and ``context [impressions, size]``."""
 
     names: tuple[str, ...]
     values: NDArray[np.float32]

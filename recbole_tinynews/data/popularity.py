@@ -39,10 +39,7 @@ def ranks_by_popularity(config: Settings) -> bool:
 
 
 class Counting(NamedTuple):
-    """Windows (hours; ``None``: since the beginning), delay (seconds) and source of the counters.
-
-    ``stream``: validation and test events count as they happen, as in a live service.
-    """
+    """Windows (hours; None: all), delay (seconds); ``stream``: test events count too, if live."""
 
     windows: tuple[float | None, ...] = (3, 24, None)
     delay: int = 0
@@ -169,16 +166,10 @@ def count_events(
     """Features (``Counting.names``) of every candidate in the order of ``candidates.values``.
 
     Blocks of articles are independent: sort events by article and time, look up running sums at
-    both ends of each window, subtract what the same user saw.
-
-    Args:
-        log: impressions of all splits, in any order.
-        counting: windows and delay.
-        counted: number of leading impressions that are events; None: all.
-        published: ``[articles]``, UTC seconds by news id. Where NaN, and by default, age counts
-            from the first exposure, anyone's and without the delay.
-        out: zeros to fill, ``[candidates, features]``.
-        block: candidates to process at once.
+    both ends of each window, subtract what the same user saw. The first ``counted`` impressions are
+    events (None: all). ``published``, ``[articles]``, are UTC seconds; where NaN, and by default,
+    age counts from the first exposure, anyone's and without the delay. ``out``, ``[candidates,
+    features]``, are zeros to fill; ``block`` is the number of candidates processed at once.
     """
     articles = log.candidates.values
     if out is None:

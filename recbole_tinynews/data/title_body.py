@@ -150,13 +150,10 @@ class TitleBodyDataset:
 class TitleBodyDataLoader(TrainDataLoader):
     """One sample is one article: its body, its title and titles of other articles.
 
-    Held-out titles are never negatives: training would lower their ranks in the validation.
-
-    Fields of a batch:
-        history: ``[batch, 1]``, text id of the body.
-        candidates: ``[batch, 1 + negatives]``, titles, its own **first**; a full batch under
-            ``negative_titles: in_batch``, ``HARD_POOL`` times the negatives under ``hard``.
-        label: ``[batch]``, index of the own title: 0.
+    Held-out titles are never negatives: training would lower their ranks in the validation. Batches
+    have ``history`` ``[batch, 1]``, ids of the bodies, ``candidates`` ``[batch, 1 + negatives]``,
+    the own title **first**, so ``label`` is 0. With ``negative_titles: in_batch`` candidates are a
+    full batch, with ``hard`` they are ``HARD_POOL`` times the negatives.
     """
 
     def __init__(self, config: Settings, dataset: TitleBodyDataset) -> None:

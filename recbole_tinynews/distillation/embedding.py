@@ -103,10 +103,7 @@ class ProjectedEmbeddingLoss(nn.Module):
 
 
 def fitted_projection(pairs: Iterable[tuple[Tensor, Tensor]]) -> Tensor:
-    """``W`` ``[student_dim, teacher_dim]`` that minimises ``sum |W t - s|^2`` with a small ridge.
-
-    ``pairs`` are chunks of student and teacher vectors of the same items, ``[items, dim]`` each.
-    """
+    """Ridge regression ``[student_dim, teacher_dim]`` from chunks of student, teacher vectors."""
     products: list[Tensor] = []
     for student, teacher in pairs:
         exact = teacher.double()

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 from torch import Tensor, nn
 
-from recbole_tinynews.distillation.layer_mapping import LayerPair
+from recbole_tinynews.distillation.hidden import LayerPair
 from recbole_tinynews.distillation.loss_terms import check_weights
 from recbole_tinynews.distillation.outputs import Outputs
 from recbole_tinynews.distillation.soft_label import SoftLabelLoss

@@ -9,9 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from recbole_tinynews.distillation.hidden import ProjectedHiddenStateLoss
+from recbole_tinynews.distillation.hidden import LayerPair, ProjectedHiddenStateLoss
 from recbole_tinynews.distillation.inner_states import InnerStateDistillation, compare_hidden
-from recbole_tinynews.distillation.layer_mapping import LayerPair
 from recbole_tinynews.distillation.loss_terms import weighted
 from recbole_tinynews.distillation.outputs import Outputs, stacked_scores
 from recbole_tinynews.distillation.teacher_weighting import TeacherWeighting, inverse_error

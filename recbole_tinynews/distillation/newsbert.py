@@ -9,9 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from recbole_tinynews.distillation.hidden import HiddenStateLoss, mean_squared_error
+from recbole_tinynews.distillation.hidden import HiddenStateLoss, LayerPair, mean_squared_error
 from recbole_tinynews.distillation.inner_states import InnerStateDistillation, states_of
-from recbole_tinynews.distillation.layer_mapping import LayerPair
 from recbole_tinynews.distillation.loss_terms import mean_of, weighted
 from recbole_tinynews.distillation.outputs import Outputs
 

@@ -17,12 +17,10 @@ from recbole_tinynews.encoder.states import NO_TAPS, States, Taps
 class BatchIds(NamedTuple):
     """Ids of a batch, for recommenders that read more than vectors.
 
-    Shapes:
-        history: ``[batch, history]``, news ids; 0 in empty slots.
-        candidates: ``[batch, candidates]``, news ids; 0 pads.
-        users: ``[batch]``, if read; 0 for users unseen in training.
-        counters: ``[batch, candidates, counters]``, if any (``data.popularity``).
-        click_counters: ``[batch, history, 2]``, clicks and exposures, if read.
+    News ids ``history`` ``[batch, history]`` and ``candidates`` ``[batch, candidates]``, 0 where
+    empty; if read, ``users`` ``[batch]``, 0 if unseen in training, ``counters`` ``[*candidates,
+    counters]`` (``data.popularity``) and ``click_counters`` ``[*history, 2]``, clicks and
+    exposures.
     """
 
     history: Tensor
@@ -35,11 +33,8 @@ class BatchIds(NamedTuple):
 class Encoded(NamedTuple):
     """News vectors of a batch, before users are modelled.
 
-    Shapes:
-        candidates: ``[batch, candidates, dim]``.
-        history: ``[batch, history, dim]``; zeros in empty slots.
-        clicked: ``[batch, history]``, True for clicks.
-        states, ids: inner states if requested, ids of users and news.
+    ``candidates`` ``[batch, candidates, dim]``; ``history`` ``[batch, history, dim]``, zeros where
+    not ``clicked`` ``[batch, history]``; inner ``states`` if requested; ``ids`` of users and news.
     """
 
     candidates: Tensor

@@ -1,7 +1,4 @@
-"""Teacher weightings, chosen by the setting ``teacher_weighting``.
-
-From raw scores ``[batch, teachers, candidates]`` and label ``[batch]`` to ``[batch, teachers]``.
-"""
+"""Weightings of teachers from raw scores ``[batch, teachers, candidates]`` and the click."""
 
 from __future__ import annotations
 

@@ -75,10 +75,7 @@ class TinyNewsRecDistillation(nn.Module):
         label: Tensor,
         items_mask: Tensor | None = None,
     ) -> tuple[Tensor, ...]:
-        """Loss terms of nonzero weight by name, each the mean over the batch.
-
-        ``items_mask``, ``[batch, items]``, is True where an item's embedding counts.
-        """
+        """Loss terms of nonzero weight, means over the batch; ``items_mask [batch, items]``."""
         scores = stacked_scores(teachers)
         weights = self.weighting(scores, label)
 

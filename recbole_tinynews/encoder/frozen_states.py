@@ -51,10 +51,7 @@ class Storage(NamedTuple):
 
 
 class FrozenStates:
-    """Hidden states of the ``stored`` texts, one row per token, on the device if there is room.
-
-    ``layout`` maps a text to its rows.
-    """
+    """Hidden states of ``stored`` texts, a row per token, on the device if there is room."""
 
     def __init__(
         self, table: Tensor, tokens: Ragged, stored: NDArray[np.bool_], device: torch.device

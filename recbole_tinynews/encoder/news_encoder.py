@@ -24,6 +24,12 @@ from recbole_tinynews.encoder.text_encoder import EncodedTexts, TextEncoder
 from recbole_tinynews.files.array_cache import content_key
 from recbole_tinynews.processes.group import ALONE, process_group
 
+NEWS_ENCODER = "news_encoder"
+LANGUAGE_MODEL = f"{NEWS_ENCODER}.text_encoder.plm"
+POOLING = f"{NEWS_ENCODER}.text_encoder.pooling"
+DENSE = f"{NEWS_ENCODER}.text_encoder.dense"
+
+
 STATES_FORMAT = "frozen states 1"  # bump when the meaning of stored states changes
 
 

@@ -75,10 +75,7 @@ class NewsVectors:
         show_progress: bool,
         folder: Path | None,
     ) -> None:
-        """Encode distinct ids in large packs, which depend on them alone, and cache the vectors.
-
-        With ``folder``, they are in a memory-mapped table, which is read if it exists.
-        """
+        """Encode distinct ids in large, fixed packs and cache them, in ``folder`` if given."""
         vectors, encoded = self._current(encoder)
         if encoded[ids].all():
             return
@@ -215,10 +212,7 @@ def versions(parameters: Iterable[nn.Parameter]) -> tuple[int, ...]:
 def in_shares(
     packed: Sequence[Pack], encode: Callable[[Pack], Tensor], none: Tensor
 ) -> Iterator[Tensor]:
-    """Vectors of each pack, ``[texts, dim]``, without gradients; processes share the work.
-
-    Each process passes the same packs and must exhaust the iterator; ``none`` is ``[0, dim]``.
-    """
+    """Vectors of each pack, ``[texts, dim]``; all processes share the work and must exhaust it."""
     group = process_group()
     if group.alone:
         yield from map(encode, packed)

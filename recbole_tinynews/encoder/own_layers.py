@@ -208,10 +208,7 @@ class _End(_StandIn):
 
 
 def find_layers(plm: nn.Module) -> tuple[str, list[nn.Module]]:
-    """Path to the list of layers, and the layers, as many as in the configuration.
-
-    If layers share weights (ALBERT), the encoder is one layer. ``ValueError`` without either.
-    """
+    """Path to the list of layers, and the layers; ALBERT's are one. ``ValueError`` without any."""
     depth = getattr(plm.config, "num_hidden_layers", None)
     lists = [
         (name, list(part))

@@ -106,10 +106,7 @@ class ArticlePlanner(Protocol):
 
 
 class Planner:
-    """Makes plans for the encoder of this number; may run in another process.
-
-    ``stored`` marks the texts in the table of frozen states, ``[texts]``, and gives their rows.
-    """
+    """Makes an encoder's plans, in any process; ``stored`` marks and places texts in the table."""
 
     def __init__(
         self,

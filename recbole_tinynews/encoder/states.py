@@ -14,10 +14,7 @@ from recbole_tinynews.encoder.packing import PackedTexts
 
 
 class Taps(NamedTuple):
-    """Layers whose states are wanted, counted from 1; hidden state 0 is the embedding output.
-
-    A layer's attention is computed from its input. ``pooled`` comes with any other state anyway.
-    """
+    """Layers whose states are wanted, from 1; hidden state 0 is the embedding output."""
 
     hidden: frozenset[int] = frozenset()
     attention: frozenset[int] = frozenset()

@@ -10,7 +10,7 @@ from transformers import PreTrainedModel
 
 from recbole_tinynews.encoder.packing import PackedTexts
 from recbole_tinynews.encoder.text_encoder import EncodedTexts, TextEncoder
-from recbole_tinynews.encoder.words.padded import PaddedWords
+from recbole_tinynews.encoder.words.context import PaddedWords
 
 
 class TokenEncoder(TextEncoder):

@@ -51,12 +51,7 @@ class RankedArticles(NamedTuple):
 def rank_articles(
     scores: NDArray[np.floating], candidates: Ragged, history: Ragged, facts: ArticleFacts
 ) -> RankedArticles:
-    """Order the candidates of each impression by score.
-
-    Shapes:
-        scores: ``[candidates in total]``.
-        candidates, history: ragged ``[impressions, *]``, news ids.
-    """
+    """Order ragged ``candidates [impressions, *]`` by ``scores [candidates in total]``."""
     if len(scores) != len(candidates.values) or candidates.rows != history.rows:
         raise ValueError(
             f"rank_articles expects a score for each of {len(candidates.values)} candidates and a "

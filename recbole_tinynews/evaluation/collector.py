@@ -70,14 +70,7 @@ class ImpressionCollector(Collector):
         positive_u: Tensor | None,
         positive_i: Tensor | None,
     ) -> None:
-        """Keep a batch.
-
-        Shapes:
-            scores_tensor: ``[candidates of the batch]``, on any device.
-            interaction: label ``[candidates of the batch]``; impression_size and impression (row in
-                the split) ``[batch]``.
-            positive_u, positive_i: for RecBole's own metrics.
-        """
+        """Keep a batch: scores and labels ``[candidates of the batch]``, on any device."""
         if self._collected is not None:
             self._collected()
         if not self.register.need(RANKED_KEY):

@@ -23,9 +23,7 @@ def write_eval_dump(
 ) -> None:
     """Write ``impression_id,auc,mrr,ndcg@k...``, unrounded; cells of skipped impressions are empty.
 
-    Shapes:
-        impression_ids: ``[impressions]``, in ranked order.
-        others: ``[impressions]`` by column name, NaN where an impression has no value.
+    ``impression_ids`` and, by column name, ``others`` are ``[impressions]``, in ranked order.
     """
     if len(impression_ids) != len(ranked.evaluated):
         raise ValueError(

@@ -30,12 +30,9 @@ def is_count(result: str) -> bool:
 class ImpressionMetric(AbstractMetric):
     """Unweighted mean over the evaluated impressions; NaN without any.
 
-    As a ``VALUE`` metric, it permits RecBole's ``eval_args: {mode: labeled}``.
-
-    Attributes:
-        key: name of the result, in lower case.
-        measure: computes values of evaluated impressions from ``RankedImpressions``.
-        at_k: whether ``measure`` also takes a k, with a result ``key@k`` for each of ``topk``.
+    As a ``VALUE`` metric, it permits RecBole's ``eval_args: {mode: labeled}``. ``key`` is the name
+    of the result; ``measure`` maps ``RankedImpressions`` to values and, if ``at_k``, takes each k
+    of ``topk`` for a result ``key@k``.
     """
 
     metric_type = EvaluatorType.VALUE
@@ -70,10 +67,7 @@ class ImpressionMetric(AbstractMetric):
 
 
 class ArticleMetric(ImpressionMetric):
-    """A metric of the first k articles, clicked or not, from ``RankedArticles``.
-
-    ``skipped_key@k`` counts impressions without a value. Post-training ranks no articles.
-    """
+    """A metric of the first k ``RankedArticles``; ``skipped_key@k`` counts undefined values."""
 
     metric_need = (*ImpressionMetric.metric_need, ARTICLES_KEY)
     at_k = True

@@ -31,10 +31,7 @@ class NaNScoreError(ValueError):
 
 
 class RankedImpressions(NamedTuple):
-    """Ranks of the clicks of evaluated impressions, from which all metrics are computed.
-
-    An impression's lowest ranked click comes first.
-    """
+    """Ranks of the clicks of evaluated impressions, each one's lowest ranked click first."""
 
     evaluated: NDArray[np.bool_]  # [impressions]
     clicked: NDArray[np.int64]  # [evaluated impressions], candidates that were clicked
@@ -120,11 +117,8 @@ def rank_impressions(scores: ArrayLike, labels: ArrayLike, offsets: ArrayLike) -
     """Rank the candidates of each impression once, for all metrics.
 
     Labels are 1 (clicked), 0 (unclicked) or, for a whole impression, -1 (unlabelled). Scores are
-    compared as float64, unrounded; infinite ones are valid.
-
-    Raises:
-        NaNScoreError: a score is NaN, even in a skipped impression.
-        ValueError: mismatched arrays, or other labels.
+    compared as float64, unrounded; infinite ones are valid. Raises ``NaNScoreError`` for a NaN,
+    even in a skipped impression, ``ValueError`` for mismatched arrays or other labels.
     """
     values, bounds = _checked(scores, offsets)
     known = np.asarray(labels)

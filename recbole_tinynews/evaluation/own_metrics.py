@@ -75,16 +75,11 @@ def impression_metric(
     """Register a function as a metric, for ``metrics: [AUC, its_name]`` and ``valid_metric``.
 
     It receives the ``ScoredImpressions`` of an evaluation and returns a value for each impression,
-    averaged without NaN, or one overall number; it is first tried on three made-up impressions.
-
-    Args:
-        function: its lower-case name becomes the metric's; redefining it, as in a notebook,
-            replaces it.
-        at_k: call it with ``(impressions, k)`` for each k of ``topk``; results are ``name@k``.
-        smaller_is_better: early stopping looks for the smallest value.
-
-    Raises:
-        ValueError: the name is taken, or the function returns another shape.
+    averaged without NaN, or one overall number; it is first tried on three made-up impressions. Its
+    lower-case name becomes the metric's; redefining it, as in a notebook, replaces it. With
+    ``at_k`` it is called with ``(impressions, k)`` for each k of ``topk``, for ``name@k``. Early
+    stopping looks for the largest value unless ``smaller_is_better``. Raises ``ValueError`` if the
+    name is taken, or the function returns another shape.
     """
     if function is None:
         return lambda given: _register(given, at_k, smaller_is_better)

@@ -122,10 +122,7 @@ def results_of(names: Iterable[str], topk: Iterable[int]) -> list[str]:
 
 
 def register_metrics(metrics: Iterable[type[ImpressionMetric]] | None = None) -> None:
-    """Add metrics, by default all, to RecBole's registry before a ``Config`` is built.
-
-    The registry's objects are extended in place: ``Config`` and ``Evaluator`` share them.
-    """
+    """Add metrics, by default all, to RecBole's registry before a ``Config`` is built."""
     added = [*METRICS.values(), ImpressionCount] if metrics is None else metrics
     named: dict[str, Any] = {metric.__name__.lower(): metric for metric in added}
     for name, metric in named.items():
@@ -147,10 +144,7 @@ def register_metrics(metrics: Iterable[type[ImpressionMetric]] | None = None) ->
 def map_metrics(
     final: dict[str, Any], of_stages: Mapping[str, dict[str, Any]], results: list[str]
 ) -> Iterator[str]:
-    """Replace ``metrics`` by our classes; yield mistakes in it and in ``valid_metric``.
-
-    Changes ``final`` and ``of_stages``; appends names such as ``ndcg@5`` to ``results``.
-    """
+    """Replace ``metrics`` by our classes, append to ``results``; yield mistakes in the settings."""
     named = {"": final["metrics"]} | {
         f"{stage}_": own["metrics"] for stage, own in of_stages.items() if own.get("metrics")
     }

@@ -17,11 +17,7 @@ LONGEST_LINE = 1 << 26  # bytes; bounds memory for files without line ends
 
 
 def read_lines(path: Path, progress: bool = False) -> Iterator[str]:
-    """Lines of a UTF-8 file, split as in ``read_line_batches``.
-
-    Raises:
-        ValueError: a line is not UTF-8 or too long, or the gzip stream is damaged.
-    """
+    """Lines of a UTF-8 file, split as in ``read_line_batches``; ``ValueError`` if it is damaged."""
     number = 0
     for lines in read_line_batches(path, progress):
         for line in lines:
@@ -37,9 +33,7 @@ def read_line_batches(path: Path, progress: bool = False) -> Iterator[list[bytes
     r"""Batches of lines, without line ends and byte-order mark; gzip is recognised by content.
 
     Lines end only at ``\n`` or ``\r\n``: Python also splits titles at U+2028, U+0085 or ``\r``.
-
-    Raises:
-        ValueError: a line exceeds ``LONGEST_LINE``, or the gzip stream is damaged.
+    Raises ``ValueError`` for a line over ``LONGEST_LINE`` or a damaged gzip stream.
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path} is to be read, and there is no such file.")

@@ -28,11 +28,8 @@ def exclusive_lock(place: Path, work: str, wait: bool = True) -> Iterator[bool]:
     """Hold the exclusive lock of ``place`` while ``work`` is done, such as "writing it".
 
     With ``wait``, wait for another holder and log that; check afterwards if the work is done.
-    Yields False, with a warning, on a file system without locks.
-
-    Raises:
-        LockHeldError: another process, named in the message, holds it and ``wait`` is false.
-        OSError: the lock file can't be created.
+    Otherwise raises ``LockHeldError``, which names it. Yields False, with a warning, on a file
+    system without locks; raises ``OSError`` if the lock file can't be created.
     """
     place.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(place.with_name(f".{place.name}.lock"))

@@ -72,11 +72,7 @@ def read_rows(
     optional: Mapping[str, Kind] | None = None,
     rows_at_once: int = ROWS_AT_ONCE,
 ) -> Iterator[Row]:
-    """Rows of a file; missing ``optional`` columns are left out of the cells.
-
-    Raises:
-        ValueError: the file is unreadable, or a column is missing, duplicate or of another type.
-    """
+    """Rows without missing ``optional`` columns; ``ValueError`` for an unfit file or column."""
     with _opened(path) as file:
         kinds = {**required, **(optional or {})}
         there = [name for name in kinds if name in file.schema_arrow.names]

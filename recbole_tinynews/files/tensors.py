@@ -53,12 +53,7 @@ def write_tensors(tensors: dict[str, Tensor], path: Path, about: dict[str, str])
 
 
 def load_weights(path: Path) -> dict[str, Tensor]:
-    """Tensors by name.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: not safetensors, truncated, or changed since ``save_weights``.
-    """
+    """Tensors by name; ``ValueError`` if damaged, or changed since ``save_weights``."""
     if not path.is_file():
         raise FileNotFoundError(
             f"Weights are expected in {path}, and there is no such file. "

@@ -27,10 +27,9 @@ class AlignedNewsRec(Student):
     """A student on clicks that starts with its finetuned teachers' user encoder.
 
     Pretrained heads (``head_init``) share the language model's space, so no projections are needed:
-    ``NewsAligner`` on all articles first, then soft labels over (nearly) whole impressions.
-
-    ``matryoshka_layers`` and ``matryoshka_dims`` train further, smaller sizes: the losses are sums
-    over all of them. The first entries of a vector then are its teachers' first principal axes.
+    ``NewsAligner`` on all articles first, then soft labels over (nearly) whole impressions. The
+    losses are sums over all sizes, also those of ``matryoshka_layers`` and ``matryoshka_dims``: the
+    first entries of a vector then are its teachers' first principal axes.
     """
 
     weights = AlignedWeights

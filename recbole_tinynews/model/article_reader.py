@@ -24,8 +24,7 @@ from recbole_tinynews.encoder.pooling import WordPooling
 from recbole_tinynews.encoder.protocol import EncodesNews
 from recbole_tinynews.encoder.self_attention import HEAD_DIM
 from recbole_tinynews.encoder.text_encoder import TextEncoder
-from recbole_tinynews.encoder.view_composition import StartsAsText, ViewAttention
-from recbole_tinynews.encoder.views import CategoryView, ViewsEncoder
+from recbole_tinynews.encoder.views import CategoryView, StartsAsText, ViewAttention, ViewsEncoder
 from recbole_tinynews.encoder.words.word_encoder import WordEncoder
 from recbole_tinynews.files.columns import CATEGORIES, TITLE
 from recbole_tinynews.model.impression_recommender import ImpressionRecommender
@@ -49,13 +48,10 @@ class ArticleReader(ImpressionRecommender):
     """Builds a recommender's news encoder from its settings.
 
     ``views`` are texts (title, abstract, body) and categories (category, subcategory), each with
-    its encoder; ``make_composition`` combines them into one vector.
-
-    Attributes:
-        needs_language_model: whether word vectors cannot replace its language model.
-        pretrains_itself: whether earlier stages train the layers that it finetunes, and keep as
-            many unless ``teacher_num_hidden_layers`` is set.
-        plm_source: folder of its language model; empty for word vectors.
+    its encoder; ``make_composition`` combines them into one vector. ``needs_language_model``: word
+    vectors cannot replace it; ``pretrains_itself``: earlier stages train the layers that it
+    finetunes, and keep as many unless ``teacher_num_hidden_layers`` is set; ``plm_source``: folder
+    of its language model, empty for word vectors.
     """
 
     needs_language_model: ClassVar[bool] = False

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from torch import nn
 
-from recbole_tinynews.encoder.users.recent_and_all import RecentAndAllUser
+from recbole_tinynews.encoder.users.long_short_term import RecentAndAllUser
 from recbole_tinynews.encoder.words.context import CNNSelfAttention
 from recbole_tinynews.model.plmnr import PLMNR
 from recbole_tinynews.model.text_encoders import reads_words, unfit_heads

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from recbole.data.interaction import Interaction
 from torch import Tensor
 
-from recbole_tinynews.distillation.layer_mapping import LayerPair, layer_pairs
+from recbole_tinynews.distillation.hidden import LayerPair, layer_pairs
 from recbole_tinynews.encoder.layers import shown_by
 from recbole_tinynews.encoder.news_encoder import NewsEncoder
 from recbole_tinynews.encoder.plm_files import locate_plm, plm_size

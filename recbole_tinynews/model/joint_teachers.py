@@ -7,18 +7,42 @@ from pathlib import Path
 from typing import cast
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from recbole.data.interaction import Interaction
 from torch import nn
 
-from recbole_tinynews.distillation.layer_mapping import layer_pairs
-from recbole_tinynews.distillation.momentum import add_momentum
+from recbole_tinynews.distillation.hidden import LayerPair, layer_pairs
 from recbole_tinynews.distillation.outputs import Outputs
 from recbole_tinynews.encoder.news_encoder import NewsEncoder
 from recbole_tinynews.encoder.states import NO_TAPS, Taps
 from recbole_tinynews.encoder.text_encoder import TextEncoder
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.settings.protocol import Settings
+
+
+@torch.no_grad()
+def add_momentum(
+    student: Sequence[nn.Module],
+    teachers: Sequence[Sequence[nn.Module]],
+    pairs: Sequence[LayerPair],
+    beta: float,
+) -> None:
+    """``g^s_i <- beta g^t_i + (1 - beta) g^s_i`` in place, for the gradients of each layer.
+
+    NewsBERT (Wu et al., Findings of EMNLP 2021). ``g^t_i`` is the mean over layers
+    ``g(i-1) + 1 .. g(i)`` of all teachers that have gradients; without any, or without one of the
+    student's, nothing changes (our definition). Layers are built alike, ``pairs`` in order.
+    """
+    before = 0
+    for layer, pair in zip(student, pairs, strict=True):
+        belonging = [each for layers in teachers for each in layers[before : pair.teacher]]
+        before = pair.teacher
+        for name, parameter in layer.named_parameters():
+            found = [each.get_parameter(name).grad for each in belonging]
+            gradients = [gradient for gradient in found if gradient is not None]
+            if parameter.grad is not None and gradients:
+                parameter.grad.lerp_(torch.stack(gradients).mean(dim=0), beta)
 
 
 class JointTeacher(NewsRecommender):

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from torch import nn
 
 from recbole_tinynews.encoder.users.long_short_term import LongShortTermUser
-from recbole_tinynews.encoder.view_composition import ViewConcatenation
+from recbole_tinynews.encoder.views import ViewConcatenation
 from recbole_tinynews.files.columns import CATEGORIES
 from recbole_tinynews.model.plmnr import PLMNR
 from recbole_tinynews.model.text_encoders import starts_as, views_of

@@ -1,7 +1,4 @@
-"""Masked-language-model training of a news encoder's language model, before any clicks.
-
-BERT (Devlin et al., NAACL 2019); DAPT and TAPT (Gururangan et al., ACL 2020); docs/method.md.
-"""
+"""Masked-language-model training of a news encoder's language model (Devlin et al., NAACL 2019)."""
 
 from __future__ import annotations
 

@@ -20,10 +20,7 @@ from recbole_tinynews.settings.protocol import Settings
 
 
 class MINER(PLMNR):
-    """Category-aware poly attention (``MultiInterestUser``), and a loss that parts interests.
-
-    Section 3.5: ``L = L_rec + beta L_D``; ``L_D`` is the mean ``disagreement`` over candidates.
-    """
+    """Category-aware poly attention; the loss adds the ``disagreement`` of interests (3.5)."""
 
     two_towers = False
     ranks_given_articles = False

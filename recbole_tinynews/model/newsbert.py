@@ -16,11 +16,9 @@ class NewsBERT(InnerStateStudent):
     ``L^s = L_distill + L_hidden_layers + L_hidden_pooled + CE``: soft labels; embedding output and
     hidden states of paired layers; pooled news vectors; the target. ``L^t`` is the teacher's
     ``CE``. Gradients of paired layers are mixed: ``g^s_i <- beta g^t_i + (1 - beta) g^s_i``
-    (docs/method.md, section 8).
-
-    Our definition: the factor ``T ** 2``; layer pairs for teachers of any depth, and which of their
-    layers lend momentum; a shared user encoder that learns from both losses; hidden states and
-    pooled vectors count each distinct article of a batch once. The trainer holds the teacher.
+    (docs/method.md, section 8). Our definition: ``T ** 2``; layer pairs for any depth, and which
+    layers lend momentum; a shared user encoder that learns from both losses; each distinct article
+    of a batch counts once.
     """
 
     trainer_class = "JointTrainer"

@@ -10,7 +10,7 @@ from transformers import PreTrainedModel
 from recbole_tinynews.distillation.outputs import Encoded, Outputs
 from recbole_tinynews.encoder.text_encoder import TextEncoder
 from recbole_tinynews.encoder.users.personalised import PersonalisedUser
-from recbole_tinynews.encoder.words.padded import PaddedWords
+from recbole_tinynews.encoder.words.context import PaddedWords
 from recbole_tinynews.files.columns import TITLE
 from recbole_tinynews.model.article_reader import longest_news_text
 from recbole_tinynews.model.plmnr import PLMNR

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from torch import nn
 
 from recbole_tinynews.encoder.self_attention import HEAD_DIM
-from recbole_tinynews.encoder.users.self_attentive import SelfAttentiveUser
+from recbole_tinynews.encoder.users.attentive import SelfAttentiveUser
 from recbole_tinynews.model.plmnr import PLMNR
 from recbole_tinynews.model.text_encoders import unfit_heads
 from recbole_tinynews.settings.protocol import Settings

@@ -23,10 +23,9 @@ class Student(NewsRecommender):
     """A recommender whose loss compares its outputs with those of teachers.
 
     The trainer puts the teachers' outputs into the batch; the student holds no teacher. A subclass
-    implements ``make_distillation``. All are PLM-NRs unless ``composed`` of others.
-
-    ``weights`` is a NamedTuple class with the names of its losses, ``teacher_stage`` the stage
-    that makes its teachers, ``has_parts`` whether ``student`` and ``teacher`` are settings.
+    implements ``make_distillation``; all are PLM-NRs unless ``composed`` of others. ``weights`` is
+    a NamedTuple class with the names of its losses, ``teacher_stage`` the stage that makes its
+    teachers, ``has_parts`` whether ``student`` and ``teacher`` are settings.
     """
 
     trainer_class = "DistillationTrainer"

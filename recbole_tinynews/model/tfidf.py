@@ -16,10 +16,7 @@ from recbole_tinynews.settings.protocol import Settings
 
 
 class TfIdf(ImpressionRecommender):
-    """The highest TF-IDF cosine between the candidate's title and a clicked one; 0 without clicks.
-
-    Fitted with scikit-learn's defaults on the titles of the training impressions.
-    """
+    """The highest TF-IDF cosine of a candidate's title and a clicked one; 0 without clicks."""
 
     def __init__(self, config: Settings, dataset: Any) -> None:
         super().__init__(config, dataset)

@@ -15,8 +15,7 @@ from recbole_tinynews.data.dataloader import ImpressionDataLoader
 from recbole_tinynews.data.fields import CANDIDATE_FEATURES, CANDIDATES, HISTORY, IMPRESSION_SIZE
 from recbole_tinynews.data.popularity import Counting
 from recbole_tinynews.files.columns import CATEGORIES
-from recbole_tinynews.model.conditional_logit import fit_conditional_logit
-from recbole_tinynews.model.time_features import TimeFeatures
+from recbole_tinynews.model.time_features import TimeFeatures, fit_conditional_logit
 from recbole_tinynews.model.zeroshotplm import ZeroShotPLM
 from recbole_tinynews.settings.protocol import Settings
 

@@ -1,7 +1,4 @@
-"""Domain-specific post-training: a body finds its own title (Tiny-NewsRec, EMNLP 2022).
-
-The body takes the role of history and user, titles those of candidates.
-"""
+"""Domain-specific post-training: a body, as user, finds its title (Tiny-NewsRec, EMNLP 2022)."""
 
 from __future__ import annotations
 

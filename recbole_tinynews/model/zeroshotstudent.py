@@ -17,10 +17,7 @@ class ZeroShotTeacher(ZeroShotPLM):
 
 
 class ZeroShotStudent(NewsAligner):
-    """Vectors in the direction of ``ZeroShotPLM``'s; a user is the mean of the clicks.
-
-    AlignedNewsRec's alignment alone (docs/method.md, section 12), for publishers without clicks.
-    """
+    """``AlignedNewsRec``'s alignment alone, without clicks; a user is the mean of the clicks."""
 
     teacher_stage = "zero_shot_teacher"
 

@@ -15,10 +15,7 @@ from recbole_tinynews.settings.protocol import Settings
 
 
 class ZeroShotWords(LateFusion):
-    """``ZeroShotPLM`` with word vectors, the start of recommenders with pretrained heads.
-
-    Random vectors match equal words only (our definition; docs/method.md, section 1).
-    """
+    """``ZeroShotPLM`` with word vectors, the start of recommenders with pretrained heads."""
 
     trainer_class = "UntrainedNewsTrainer"
 

@@ -6,7 +6,7 @@ import operator
 
 from torch import nn
 
-from recbole_tinynews.encoder.weight_names import DENSE, LANGUAGE_MODEL, NEWS_ENCODER, POOLING
+from recbole_tinynews.encoder.news_encoder import DENSE, LANGUAGE_MODEL, NEWS_ENCODER, POOLING
 from recbole_tinynews.files.tensors import load_into
 from recbole_tinynews.model.cofinetunedteachers import CoFinetunedTeachers
 from recbole_tinynews.model.recommender import NewsRecommender

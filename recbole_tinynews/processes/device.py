@@ -19,8 +19,7 @@ def gpu_numbers(gpu_id: Any) -> str:
 def choose_device(gpu_id: str, use_gpu: bool, is_given: bool) -> torch.device:
     """The device of this process; unlike in RecBole, ``CUDA_VISIBLE_DEVICES`` may choose it.
 
-    Raises:
-        ValueError: a given GPU does not exist, or there are fewer than processes.
+    Raises ``ValueError`` for a given GPU that does not exist, or fewer GPUs than processes.
     """
     if not (use_gpu and gpu_id):
         return torch.device("cpu")

@@ -17,12 +17,8 @@ from recbole_tinynews.processes.group import all_gather_object, local_rank, proc
 def gather_rows(own: Tensor, counts: Sequence[int]) -> Tensor:
     """Concatenate the rows of all processes by rank; every process must call it.
 
-    The backward pass sums each row's gradient over all processes (reduce-scatter).
-
-    Shapes:
-        own: ``[rows, ...]``; rows after the first ``counts[rank]`` are ignored.
-        counts: ``[processes]``, number of rows of each process.
-        returned: ``[sum of counts, ...]``.
+    The backward pass sums each row's gradient over all processes (reduce-scatter). Of ``own``,
+    ``[rows, ...]``, the first ``counts[rank]`` are read; returns ``[sum of counts, ...]``.
     """
     return _Gather.apply(own[: counts[process_group().rank]], tuple(counts))
 

@@ -35,10 +35,7 @@ class ProcessFailedError(RuntimeError):
 
 
 class Machines(NamedTuple):
-    """Where the processes run: ``here`` and ``everywhere``, the same number on each machine.
-
-    ``before`` are on earlier machines; ``address`` and ``port`` are the first machine's.
-    """
+    """Processes ``here``, ``everywhere``, on machines ``before``; the first one's address."""
 
     here: int
     everywhere: int
@@ -90,11 +87,8 @@ def launch(
     """Run a module as a program in several processes, and wait for them.
 
     They share this machine's threads; if one fails, the others are ended. ``check`` runs first, in
-    a separate process to save memory here; what it raises is raised.
-
-    Raises:
-        ProcessFailedError: a process failed, or they cannot connect.
-        KeyboardInterrupt: Ctrl-C.
+    a separate process to save memory here; what it raises is raised. Raises ``ProcessFailedError``
+    if a process failed or they cannot connect, ``KeyboardInterrupt`` for Ctrl-C.
     """
     spin_briefly()
     from torch.distributed import DistError

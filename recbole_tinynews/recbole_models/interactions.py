@@ -23,12 +23,9 @@ class InteractionDataset(Dataset):
     """RecBole data set over the ragged impressions of one split.
 
     ``inter_feat`` holds only the clicks, from which models build matrices and graphs, and samplers
-    take positives. ``dataset[index]`` builds rows on demand, never a table of all candidates.
-
-    Attributes:
-        facts: category and training clicks of articles.
-        features: candidate features, float fields of context-aware models.
-        places: positions among the candidates of the rows of ``dataset[index]``.
+    take positives. ``dataset[index]`` builds rows on demand, never a table of all candidates, at
+    ``places`` among them. ``facts`` are categories and training clicks of articles, ``features``
+    those of candidates: float fields of context-aware models.
     """
 
     def __init__(self, news: NewsDataset, config: Any, feed: Feed) -> None:
@@ -116,13 +113,11 @@ class InteractionDataset(Dataset):
         return self.rows(self.places[np.asarray(index)], training=True)
 
     def rows(self, places: NDArray[np.int64], training: bool = False) -> Interaction:
-        """Rows for the candidates at ``places``, with the fields that the model reads.
+        """Rows for the candidates at ``places``, with the fields that the model reads, ``[rows]``.
 
-        Shapes:
-            user_id, item_id, label, category, subcategory: ``[rows]``.
-            item_id_list: ``[rows, MAX_ITEM_LIST_LENGTH]``, zero-padded **at the end**.
-            item_length: ``[rows]``, at least 1: RecBole's models fail on empty histories.
-            each feature: ``[rows, 2]``, value and bucket 0.
+        ``item_id_list`` is ``[rows, MAX_ITEM_LIST_LENGTH]``, zero-padded **at the end**;
+        ``item_length`` at least 1: RecBole's models fail on empty histories; features are ``[rows,
+        2]``, value and bucket 0.
         """
         impressions = self.impressions
         rows = impressions.candidates.rows_of(places)

@@ -49,22 +49,18 @@ class Search:
     """Searches a model's settings for the best ``valid_metric``.
 
     Trials share a ``checkpoint_dir``, so common stages are trained once. A search with the same
-    settings, space and data resumes; several processes may share it.
+    settings, space and data resumes; several processes may share it. Raises ``ValueError`` for
+    invalid settings or space, or without validation.
 
     Args:
         model: name or class.
         dataset: name of the data set.
         space: yaml file, or its contents (see ``make_space``).
         trials: total number, including earlier calls and other processes.
-        config_file_list: yaml files, overridden by ``config_dict``.
-        config_dict: settings, overridden by the space.
-        command_line: ``--key=value`` strings for all trials.
+        config_file_list, config_dict, command_line: as for ``run``; the space overrides the dict.
         pruner: one of ``PRUNERS``.
         startup_trials: complete trials before the median pruner starts.
         storage: optuna storage URL, or a journal file; None: sqlite in ``folder``.
-
-    Raises:
-        ValueError: invalid settings or space, or no validation.
     """
 
     def __init__(
@@ -112,9 +108,8 @@ class Search:
     def run(self, tell: Callable[[str], None] = print) -> FrozenTrial | None:
         """Run the missing trials and write the report; returns the best one, if any.
 
-        Raises:
-            ValueError: the first trials all failed.
-            SearchStoppedError: Ctrl-C; the running trial is put back, as after a full disk.
+        Raises ``ValueError`` if the first trials all failed; ``SearchStoppedError`` for Ctrl-C,
+        after which the running trial is put back, as after a full disk.
         """
         tell(f"{len(self.trials.ended())} of {self.wanted} trials are there, in {self.folder}")
         try:

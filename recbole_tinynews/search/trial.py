@@ -22,11 +22,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 def run_trial(
     trial: Trial, make_config: Callable[[], NewsConfig], metric: str
 ) -> tuple[TrialState, float | None]:
-    """Train and validate; stores time, stages and a failure in the trial.
-
-    Returns its state and value; raises ``OSError`` on a full disk, where other trials would fail
-    too.
-    """
+    """Train and validate, noting time, stages and failure; ``OSError`` for a full disk."""
     started = time.perf_counter()
     state, reason = TrialState.PRUNED, ""
     value: float | None = None

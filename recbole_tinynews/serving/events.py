@@ -10,10 +10,7 @@ LONGEST = 200  # characters of an id
 
 
 class Event(NamedTuple):
-    """An exposure or a click of an article, at a time in UTC seconds.
-
-    ``id`` is unique: an event that is sent again counts once. An empty ``user`` is unknown.
-    """
+    """An exposure or a click, once by its ``id``, at a UTC second; an empty ``user`` is unknown."""
 
     id: str
     kind: str

@@ -78,10 +78,7 @@ class LiveCounters:
         known: Container[str] | None = None,
         now: float | None = None,
     ) -> Added:
-        """Commit and count events, or mappings of their fields; bad ones are refused alone.
-
-        Times lie between the beginning of the longest window and ``now`` (default: the clock).
-        """
+        """Commit and count events; bad, future and too old ones are refused one by one."""
         now = time.time() if now is None else now
         good: list[Event] = []
         refused: list[Refused] = []
@@ -127,10 +124,7 @@ class LiveCounters:
         candidates: Sequence[Sequence[str]],
         moments: Sequence[Moment],
     ) -> NDArray[np.float32]:
-        """Features by ``counting.names``, ``[candidates of all impressions, features]``.
-
-        Zeros without events. Raises ``ValueError`` if counters of a moment are forgotten.
-        """
+        """Features ``[candidates, features]``; ``ValueError`` for a moment that is forgotten."""
         sizes = np.cumsum([0, *map(len, candidates)]).tolist()
         features = np.empty((sizes[-1], len(counting.names)), np.float32)
         for names, moment, start, stop in zip(

@@ -102,10 +102,7 @@ class NewsIndex:
 
 
 def best_rows(scores: NDArray[np.float32], k: int, left_out: Sequence[Sequence[int]]) -> list[Best]:
-    """Rows and scores of each user's ``k`` best articles; ties go to the first row.
-
-    ``scores``, ``[users, articles]``, have no NaN and are overwritten; ``left_out`` are rows.
-    """
+    """Each user's best articles, the first of equal ones; overwrites ``scores``."""
     found = []
     for user, rows in zip(scores, left_out, strict=True):
         user[list(rows)] = -np.inf

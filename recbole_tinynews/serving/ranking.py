@@ -15,9 +15,8 @@ from recbole_tinynews.data.popularity import with_context
 from recbole_tinynews.serving.approximate import Nearest
 from recbole_tinynews.serving.data_set_texts import DataSetTexts
 from recbole_tinynews.serving.engine import Engine
-from recbole_tinynews.serving.known_vectors import KnownVectors
 from recbole_tinynews.serving.live_counters import Added, LiveCounters, Moment
-from recbole_tinynews.serving.lookup import Key, Lookup
+from recbole_tinynews.serving.lookup import Key, KnownVectors, Lookup
 from recbole_tinynews.serving.news_index import (
     NewsIndex,
     Shelf,

@@ -21,7 +21,7 @@ from recbole_tinynews.pipeline.artifact import MADE_FROM, SETTINGS_FILE, WEIGHTS
 from recbole_tinynews.pipeline.recbole_factory import RecBoleFactory
 from recbole_tinynews.serving.ranking import Ranked, best_first
 from recbole_tinynews.serving.requests import users_of
-from recbole_tinynews.trainer.item_sequences import reads_sequence_alone, scores_by_sequence
+from recbole_tinynews.trainer.recbole_training import reads_sequence_alone, scores_by_sequence
 
 OF_THE_CLASS = ("MODEL_TYPE", "MODEL_INPUT_TYPE")  # settings determined by the model class
 

@@ -11,8 +11,7 @@ from recbole_tinynews.data.dataloader import id_tensor
 from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.serving.approximate import Nearest
 from recbole_tinynews.serving.engine import Engine
-from recbole_tinynews.serving.known_vectors import KnownVectors
-from recbole_tinynews.serving.lookup import Key
+from recbole_tinynews.serving.lookup import Key, KnownVectors
 from recbole_tinynews.serving.news_index import Best, Shelf, best_rows
 
 NOT_A_NUMBER = "The model scores {!r} with NaN. Its weights are damaged: train it again."

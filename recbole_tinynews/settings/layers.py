@@ -71,11 +71,7 @@ def recbole_declared(files: ModelFiles, on_impressions: bool = True) -> dict[str
 
 
 def read_news_yaml(files: ModelFiles) -> NewsYaml:
-    """Read a recommender's files: overall, stages, its own; a stage's may declare settings.
-
-    Raises:
-        ValueError: an invalid file, stage name, or ``as_in``.
-    """
+    """Read a recommender's files, of which a stage's may declare settings; else ``ValueError``."""
     overall, stages, own = files
     _check_stage_names(stages)
     yaml = NewsYaml(recbole_overall_settings(), {}, {}, [])

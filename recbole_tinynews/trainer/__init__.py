@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from recbole_tinynews.trainer.distillation_trainer import DistillationTrainer
-from recbole_tinynews.trainer.ensemble_teacher import EnsembleTeacherTrainer
-from recbole_tinynews.trainer.joint_trainer import JointTrainer
+from recbole_tinynews.trainer.distillation_trainer import (
+    DistillationTrainer,
+    EnsembleTeacherTrainer,
+    JointTrainer,
+)
 from recbole_tinynews.trainer.masked_language_model import MaskedLanguageModelTrainer
 from recbole_tinynews.trainer.news_trainer import NewsTrainer
 from recbole_tinynews.trainer.post_training import PostTrainingTrainer, StageOneTrainer

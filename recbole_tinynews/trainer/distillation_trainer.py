@@ -1,17 +1,20 @@
-"""Trains a student with the outputs of its teachers in each batch."""
+"""Trainers of students: with frozen teachers, with jointly trained ones, and of an ensemble."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from recbole.data.interaction import Interaction
+from torch import nn
 
 from recbole_tinynews.data.fields import TEACHERS
 from recbole_tinynews.distillation.outputs import Teachers
+from recbole_tinynews.model.joint_teachers import JointTeachers
 from recbole_tinynews.settings.protocol import Settings
 from recbole_tinynews.trainer.news_trainer import NewsTrainer
+from recbole_tinynews.trainer.untrained import UntrainedTrainer
 
 
 class DistillationTrainer(NewsTrainer):
@@ -68,3 +71,40 @@ def _check_tokens(model: Any, teachers: Teachers) -> None:
                 "plm vocabulary, news_text, max_title_length, max_abstract_length and "
                 "mask_padding_in_news_pooling."
             )
+
+
+class EnsembleTeacherTrainer(UntrainedTrainer, DistillationTrainer):
+    """Copies the teachers' weights into the ensemble and trains nothing."""
+
+    def fit(self, train_data: Any, valid_data: Any = None, **kwargs: Any) -> tuple:
+        """Copy the teachers' weights by name, then save and validate; returns score and result."""
+        members, model = self.teachers.members, self.model
+        encoders = model.news_encoder.encoders, model.user_encoder.encoders
+        teacher: Any
+        for teacher, news_encoder, user_encoder in zip(members, *encoders, strict=True):
+            news_encoder.load_state_dict(teacher.news_encoder.state_dict())
+            user_encoder.load_state_dict(teacher.user_encoder.state_dict())
+        return super().fit(train_data, valid_data, **kwargs)
+
+
+class JointTrainer(DistillationTrainer):
+    """``DistillationTrainer`` that also trains the teachers; validates and saves the student."""
+
+    @property
+    def teachers(self) -> JointTeachers:
+        """The given teachers."""
+        return cast("JointTeachers", super().teachers)
+
+    @property
+    def learners(self) -> nn.Module:
+        """Student and teachers; shared weights occur once."""
+        if self._teachers is None:
+            return self.model
+        return nn.ModuleDict({"student": self.model, "teachers": self.teachers})
+
+    def _train_epoch(self, *arguments: Any, **keywords: Any) -> Any:
+        self.teachers.train()
+        return super()._train_epoch(*arguments, **keywords)
+
+    def _before_step(self) -> None:
+        self.teachers.lend_momentum(self.model)

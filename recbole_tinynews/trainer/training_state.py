@@ -1,7 +1,4 @@
-"""Saved state of a training, ``state/step-N/``, from which it resumes as if never stopped.
-
-Reading it runs no code. It is renamed when complete, before the previous one is deleted.
-"""
+"""State ``state/step-N/`` of a training, to resume as if never stopped; reading it runs no code."""
 
 from __future__ import annotations
 

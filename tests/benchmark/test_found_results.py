@@ -8,7 +8,7 @@ import pytest
 from benchmark_rows import keep, squeeze, write_suite
 
 from recbole_tinynews.benchmark.command import main
-from recbole_tinynews.benchmark.found_results import FoundResults
+from recbole_tinynews.benchmark.report import FoundResults
 from recbole_tinynews.benchmark.results import METRICS, ResultsFile
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from benchmark_rows import keep, squeeze
 
-from recbole_tinynews.benchmark.impression_tables import further_table, slice_tables
 from recbole_tinynews.benchmark.impressions import read_files
+from recbole_tinynews.benchmark.report import further_table, slice_tables
 from recbole_tinynews.benchmark.table import as_markdown
 
 ABOUT = {"histories": [0, 3, 5, 60, 2], "hours": [23, 0, 0, 9, 9]}

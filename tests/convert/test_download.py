@@ -19,10 +19,9 @@ import yaml
 from mind_folder import IMPRESSIONS, NEWS
 from tqdm import tqdm
 
-from recbole_tinynews.convert import ConversionError, archive, release
+from recbole_tinynews.convert import ConversionError, release
 from recbole_tinynews.convert import __main__ as command
-from recbole_tinynews.convert.archive import unpack
-from recbole_tinynews.convert.release import fetch
+from recbole_tinynews.convert.release import fetch, unpack
 
 CONTENT = bytes(range(256)) * 4_000
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
@@ -241,7 +240,7 @@ class TestUnpack:
         assert [path.name for path in tmp_path.rglob("*")] == ["in", "deep", "a.zip"]
 
     def test_a_bomb_is_refused_by_its_declared_size(self, tmp_path, monkeypatch) -> None:
-        monkeypatch.setattr(archive, "LARGEST", 1_000)
+        monkeypatch.setattr(release, "LARGEST", 1_000)
         file = tmp_path / "a.zip"
         file.write_bytes(packed([GOOD[0], ("news.tsv", bytes(1_001))]))
         with pytest.raises(ConversionError, match="a file of 1,001 bytes"):

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from recbole_tinynews.distillation.layer_mapping import layer_pairs
-from recbole_tinynews.distillation.momentum import add_momentum
+from recbole_tinynews.distillation.hidden import layer_pairs
+from recbole_tinynews.model.joint_teachers import add_momentum
 
 Layers = list[nn.Module]
 

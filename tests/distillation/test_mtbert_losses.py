@@ -8,7 +8,7 @@ import torch
 from batches import LABEL, MASK, Padded, padded
 from torch import Tensor
 
-from recbole_tinynews.distillation.layer_mapping import layer_pairs
+from recbole_tinynews.distillation.hidden import layer_pairs
 from recbole_tinynews.distillation.mtbert import MTBERTDistillation, MTBERTWeights
 from recbole_tinynews.encoder.states import Taps
 

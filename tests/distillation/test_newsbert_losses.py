@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from recbole_tinynews.distillation.layer_mapping import LayerPair
+from recbole_tinynews.distillation.hidden import LayerPair
 from recbole_tinynews.distillation.newsbert import NewsBERTDistillation, NewsBERTWeights
 from recbole_tinynews.distillation.outputs import Outputs
 from recbole_tinynews.encoder.states import States, Taps

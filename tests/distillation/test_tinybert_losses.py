@@ -9,8 +9,7 @@ from batches import LABEL, MASK, Padded, padded
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from recbole_tinynews.distillation.hidden import HiddenStateLoss
-from recbole_tinynews.distillation.layer_mapping import LayerPair, layer_pairs
+from recbole_tinynews.distillation.hidden import HiddenStateLoss, LayerPair, layer_pairs
 from recbole_tinynews.distillation.tinybert import TinyBERTDistillation, TinyBERTWeights
 from recbole_tinynews.encoder.states import Taps
 

@@ -204,12 +204,12 @@ def _only_settings(
 
 def _without_trainings(patch: pytest.MonkeyPatch, script: str) -> None:
     """Benchmarks and searches are planned, which reads all their settings, and end there."""
-    from recbole_tinynews.benchmark import benchmark, cross_validation, found_results
+    from recbole_tinynews.benchmark import benchmark, cross_validation, report
 
     for kind in (benchmark.Benchmark, cross_validation.CrossValidation):
         patch.setattr(kind, "run", lambda self, out=None: True)
         patch.setattr(kind, "report", lambda self: [])
-    patch.setattr(found_results.FoundResults, "report", lambda self: [])
+    patch.setattr(report.FoundResults, "report", lambda self: [])
     if script == "run_search.py":
         pytest.importorskip("optuna")
         from recbole_tinynews.search.search import Search

@@ -11,14 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from recbole_tinynews.encoder.users.fastformer import FastformerAttention, FastformerUser
-from recbole_tinynews.encoder.users.long_short_term import LongShortTermUser
+from recbole_tinynews.encoder.users.long_short_term import LongShortTermUser, RecentAndAllUser
 from recbole_tinynews.encoder.users.multi_interest import (
     InterestMatching,
     PolyAttention,
     disagreement,
 )
 from recbole_tinynews.encoder.users.personalised import PersonalisedAttention
-from recbole_tinynews.encoder.users.recent_and_all import RecentAndAllUser
 
 DIM, USERS = 12, 5
 PERSONS = torch.tensor([3, 0, 4, 1, 2])  # one row each of the histories below

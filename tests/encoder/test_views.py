@@ -13,8 +13,7 @@ from torch import Tensor
 
 from recbole_tinynews.data.fields import CANDIDATES, HISTORY
 from recbole_tinynews.encoder.states import Taps
-from recbole_tinynews.encoder.view_composition import ViewAttention, ViewConcatenation
-from recbole_tinynews.encoder.views import ViewsEncoder
+from recbole_tinynews.encoder.views import ViewAttention, ViewConcatenation, ViewsEncoder
 from recbole_tinynews.model.plmnr import PLMNR
 
 VIEWS = ["title", "category", "abstract", "subcategory"]

@@ -15,8 +15,8 @@ from recbole_tinynews.data.fields import CANDIDATES, HISTORY
 from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.encoder.cached_encoder import OneTextEncoder
 from recbole_tinynews.encoder.pooling import WordPooling
+from recbole_tinynews.encoder.users.attentive import SelfAttentiveUser
 from recbole_tinynews.encoder.users.mean import MeanUser
-from recbole_tinynews.encoder.users.self_attentive import SelfAttentiveUser
 from recbole_tinynews.encoder.words.context import WordSelfAttention
 from recbole_tinynews.encoder.words.word_encoder import WordEncoder
 

@@ -16,8 +16,7 @@ from tiny import Tiny, World
 from torch.nn import functional as F
 
 from recbole_tinynews.data.fields import CANDIDATE_FEATURES, IMPRESSION_SIZE
-from recbole_tinynews.model.conditional_logit import fit_conditional_logit
-from recbole_tinynews.model.time_features import TimeFeatures, TimeScore
+from recbole_tinynews.model.time_features import TimeFeatures, TimeScore, fit_conditional_logit
 from recbole_tinynews.paths import packaged_folder
 from recbole_tinynews.quick_start import run
 from recbole_tinynews.serving.engine import ModelEngine

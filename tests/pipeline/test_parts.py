@@ -16,7 +16,7 @@ from tiny import DATASET, OWN_SETTINGS, STAGE_SETTINGS, Tiny, run_of
 from recbole_tinynews.config import NewsConfig
 from recbole_tinynews.encoder.cached_encoder import OneTextEncoder
 from recbole_tinynews.encoder.news_encoder import NewsEncoder
-from recbole_tinynews.encoder.users.self_attentive import SelfAttentiveUser
+from recbole_tinynews.encoder.users.attentive import SelfAttentiveUser
 from recbole_tinynews.encoder.words.context import CNNSelfAttention
 from recbole_tinynews.files.tensors import load_weights
 from recbole_tinynews.model.nrms import NRMS

@@ -12,7 +12,7 @@ from recbole_tinynews.distillation.frozen_teachers import FrozenTeachers
 from recbole_tinynews.model.title_body import TitleBodyMatcher, TitleBodyStudent
 from recbole_tinynews.registry import find_trainer
 from recbole_tinynews.trainer import DistillationTrainer
-from recbole_tinynews.trainer.hard_titles import hardest
+from recbole_tinynews.trainer.post_training import hardest
 
 
 @pytest.fixture

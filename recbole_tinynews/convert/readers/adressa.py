@@ -20,10 +20,7 @@ CATEGORIES, PROFILE = "category1", "profile"
 
 
 class AdressaReader(Reader):
-    """Reads a file of one day's events, or a folder of such files.
-
-    An event with an ``id`` is a click on that article; others are counted. Candidates are sampled.
-    """
+    """Reads files of one day's events; those with an ``id`` are clicks. Samples candidates."""
 
     expects = "a file of events, a JSON object in each line, or a folder of such files"
     options = frozenset({"sampled", "seed"})

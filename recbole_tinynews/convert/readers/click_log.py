@@ -44,7 +44,7 @@ class _Past:
 
 
 class ClickLog:
-    """Rows of one or several log files, stored in a few bytes per id.
+    """Rows of log files, in a few bytes per id.
 
     A missing history is the user's clicks in earlier seconds of the files read so far; missing
     candidates are sampled from the articles current at the time.

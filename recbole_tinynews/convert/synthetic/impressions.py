@@ -21,12 +21,9 @@ _FIRST_PEAK, _LAST_PEAK = 1.5, 12.0  # hours from publication to the most popula
 class Law(NamedTuple):
     """Weights in the log odds of a click, and sizes: by default those of MIND.
 
-    Attributes:
-        match, hot, appeal: weights of interests, hot words and hidden appeal.
-        age: weight of the age in lifetimes.
-        popularity: weight of a popularity that rises and falls within hours.
-        candidates: scale of their number, a Weibull distribution.
-        clicks: median clicks of a reader in four weeks.
+    ``match``, ``hot``, ``appeal`` weight interests, hot words and hidden appeal; ``age`` the age in
+    lifetimes; ``popularity`` one that rises and falls within hours. ``candidates`` scales their
+    number, a Weibull distribution; ``clicks`` is the median of a reader in four weeks.
     """
 
     match: float = 3.1

@@ -85,10 +85,7 @@ class Readers:
         )
 
     def apparent_liking(self, histories: Histories) -> Liking:
-        """Expected liking given the clicks on each subject in the histories.
-
-        An approximation: independent themes and subtopics, Poisson counts, no click times.
-        """
+        """Expected liking given clicks per subject: independent themes, Poisson counts, untimed."""
         total = np.diff(histories.offsets)
         reader = np.repeat(np.arange(len(total)), total)
 

@@ -1,4 +1,4 @@
-"""PLM-NR's user encoder, optionally with self-attention."""
+"""PLM-NR's and NRMS's user encoders: attention over the clicks."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from torch import Tensor, nn
 
 from recbole_tinynews.encoder.pooling import AttentionPooling
 from recbole_tinynews.encoder.pretrained_heads import SCORE_SCALE
-from recbole_tinynews.encoder.self_attention import HEAD_DIM
+from recbole_tinynews.encoder.self_attention import HEAD_DIM, SelfAttention
+from recbole_tinynews.encoder.users.no_clicks import NoClicks
 
 
 class UserEncoder(nn.Module):
@@ -61,10 +62,7 @@ class UserEncoder(nn.Module):
         return self.self_attention is None and self.ignores_empty_slots
 
     def forward(self, history: Tensor, clicked: Tensor, energy: Tensor | None = None) -> Tensor:
-        """User vectors ``[batch, dim]`` from clicks ``[batch, history, dim]``.
-
-        ``energy`` of the clicks, ``[batch, history]``, only if ``weighs_clicks_alone``.
-        """
+        """User vectors ``[batch, dim]``; ``energy`` only if ``weighs_clicks_alone``."""
         history, mask = self._slots(history, clicked)
         user = self.pooling(history, mask, energy)
         if mask is not None:
@@ -94,3 +92,18 @@ class UserEncoder(nn.Module):
             history, history, history, key_padding_mask=ignored, need_weights=False
         )[0]
         return attended if self.scale is None else history + attended
+
+
+class SelfAttentiveUser(nn.Module):
+    """Self-attention over the clicks, then attention pooling."""
+
+    def __init__(self, news_dim: int, query_dim: int) -> None:
+        super().__init__()
+        self.self_attention = SelfAttention(news_dim, news_dim)
+        self.pooling = AttentionPooling(news_dim, query_dim)
+        self.no_clicks = NoClicks(news_dim)
+
+    def forward(self, history: Tensor, clicked: Tensor) -> Tensor:
+        """User vectors ``[batch, dim]`` from clicks ``[batch, history, dim]``."""
+        attended = self.self_attention(history, clicked)
+        return self.no_clicks(self.pooling(attended, clicked), clicked)

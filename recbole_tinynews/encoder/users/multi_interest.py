@@ -67,10 +67,7 @@ class InterestMatching(nn.Module):
 
 
 class CategorySimilarity(nn.Module):
-    """``lambda cos(category of a candidate, of a click)``; 0 where one is unknown (section 3.4).
-
-    Category vectors start at random (in the paper, as GloVe's), ``lambda`` at 1.
-    """
+    """``lambda cos(category of a candidate, of a click)``, 0 if unknown (section 3.4)."""
 
     def __init__(self, categories: int, dim: int) -> None:
         super().__init__()

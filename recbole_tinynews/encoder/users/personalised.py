@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from recbole_tinynews.encoder.pooling import masked_softmax
 from recbole_tinynews.encoder.users.no_clicks import NoClicks
-from recbole_tinynews.encoder.words.padded import words_of
+from recbole_tinynews.encoder.words.context import words_of
 
 
 class PersonalisedUser(nn.Module):
@@ -22,10 +22,7 @@ class PersonalisedUser(nn.Module):
         self.no_clicks = NoClicks(news_dim)
 
     def read(self, articles: Tensor, users: Tensor) -> Tensor:
-        """Vectors of articles for their user, ``[batch, articles, news_dim]``.
-
-        ``articles`` are ``PaddedWords``', ``[batch, articles, length * (news_dim + 1)]``.
-        """
+        """Vectors of ``PaddedWords``' articles for their user, ``[batch, articles, news_dim]``."""
         queries = self.word_attention.queries(self.users(users)).unsqueeze(1)
         return self.word_attention(*words_of(articles, self.news_dim), queries)
 

@@ -36,12 +36,9 @@ def check_submission(
 ) -> Counts:
     """Compare a submission (zip or text file) line by line with the impressions that it must rank.
 
-    ``behaviors`` is MIND's ``behaviors.tsv`` or EB-NeRD's ``behaviors.parquet``.
-
-    Raises:
-        SubmissionError: the first wrong line, or why the zip can't be read.
-        FileNotFoundError: one of the files is missing.
-        ValueError: ``behaviors`` can't be read.
+    ``behaviors`` is MIND's ``behaviors.tsv`` or EB-NeRD's ``behaviors.parquet``. Raises
+    ``SubmissionError`` for the first wrong line or a bad zip, ``FileNotFoundError`` or
+    ``ValueError`` if a file is missing or ``behaviors`` can't be read.
     """
     file = Path(file)
     number = candidates = 0

@@ -27,17 +27,11 @@ def write_submission(
 ) -> None:
     """Rank the candidates of each impression, as the metrics do, and write the ranks.
 
-    Equal scores make byte-identical files. ``leaderboard`` is a key of ``MEMBERS``.
-
-    Shapes:
-        impression_ids: ``[impressions]``, in the order of the test set.
-        scores: ``[candidates in total]``.
-        offsets: ``[impressions + 1]``; impression i owns ``scores[offsets[i]:offsets[i + 1]]``.
-
-    Raises:
-        SubmissionError: a score is NaN, or an id contains white space.
-        ValueError: mismatched arrays.
-        OSError: the file can't be written.
+    Equal scores make byte-identical files. ``leaderboard`` is a key of ``MEMBERS``;
+    ``impression_ids`` ``[impressions]`` are in the order of the test set; ``scores`` ``[candidates
+    in total]`` of impression i are ``offsets[i]:offsets[i + 1]``. Raises ``SubmissionError`` for a
+    NaN, or white space in an id, ``ValueError`` for mismatched arrays, ``OSError`` if the file
+    can't be written.
     """
     if len(impression_ids) != len(offsets) - 1 or offsets[-1] != len(scores):
         raise ValueError(

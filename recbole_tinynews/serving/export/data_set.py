@@ -33,11 +33,7 @@ class DataSet(NamedTuple):
 
 
 def find_data_set(settings: Mapping[str, Any], data_path: Path | None) -> DataSet | None:
-    """The recommender's data set, or ``None``; ``data_path`` as for ``load``.
-
-    Raises:
-        FileNotFoundError: ``data_path`` is given and lacks the data set.
-    """
+    """The data set, or ``None``; ``FileNotFoundError`` if it is not in the given ``data_path``."""
     item_file = find_item_file(settings["dataset"], data_path)
     if item_file is not None:
         return _read(item_file, settings)

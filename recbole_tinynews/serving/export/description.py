@@ -72,12 +72,7 @@ def is_export(folder: Path) -> bool:
 
 
 def read_description(folder: Path) -> Description:
-    """Read ``recommender.json``, and check all files.
-
-    Raises:
-        FileNotFoundError: no export in the folder.
-        ValueError: invalid description, another version, or a damaged export.
-    """
+    """Read ``recommender.json``, check all files; ``ValueError`` for damage or another version."""
     if not is_export(folder):
         raise FileNotFoundError(
             f"{folder} expects an export, with a {FILE}, and has none. Write one with "

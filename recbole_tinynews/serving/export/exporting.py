@@ -38,10 +38,10 @@ from recbole_tinynews.serving.loading import load_export
 class Exported(NamedTuple):
     """A finished export.
 
-    ``checked`` holds the largest differences in ``vectors`` and ``scores``, the number of
-    ``texts`` compared, and ``metrics`` on test impressions if available: of the export
-    (``exported``) and, for int8, of the recommender (``fp32``). ``repository`` is its address on
-    the model hub, if uploaded.
+    ``checked`` holds the largest differences in ``vectors`` and ``scores``, the number of ``texts``
+    compared, and ``metrics`` on test impressions, if any: of the export (``exported``) and, for
+    int8, of the recommender (``fp32``). ``repository`` is its address on the model hub, if
+    uploaded.
     """
 
     folder: Path
@@ -66,26 +66,19 @@ def export(
     """Write the finished recommender in ``folder`` to ``output``, in the format ``to``.
 
     The export is read back and compared with the original before ``output`` appears; a failure
-    leaves nothing behind.
+    leaves nothing behind. Raises ``ValueError`` for a format that is unknown or cannot express the
+    recommender, an export that differs from it, a failed upload, or as for ``load``;
+    ``FileExistsError`` if ``output`` is not empty; ``FileNotFoundError`` for no such folder or data
+    set; ``ModuleNotFoundError`` for a library that is not installed.
 
     Args:
         folder: of a finished stage that ranks news.
         to: one of ``format_names()``.
         output: a new or empty folder.
-        model: the recommender's class, if it is your own.
-        data_path: as for ``load``; titles are compared, and test impressions ranked.
+        model, data_path, layers, dim: as for ``load``; with a data set, metrics are compared too.
         overwrite: replace an earlier export in ``output``.
         push_to: ``ORG/NAME`` to upload to on the model hub.
-        data_license: for the card (default: ours for an embedded data set).
-        plm_license: for the card (default: from its package or card).
-        layers, dim: a size that it was trained for, as for ``load``.
-
-    Raises:
-        ValueError: a format that is unknown or cannot express the recommender, an export that
-            differs from it, a failed upload, or as for ``load``.
-        FileExistsError: ``output`` is not empty.
-        FileNotFoundError: no such folder, or no such data set in ``data_path``.
-        ModuleNotFoundError: a required library is not installed.
+        data_license, plm_license: for the card (default: if known from package or card).
     """
     folder, output = Path(folder), Path(output)
     wanted = find_format(to)

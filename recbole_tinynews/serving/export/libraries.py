@@ -8,11 +8,7 @@ from typing import Any
 
 
 def library(name: str, what: str) -> Any:
-    """Import a module that ``what`` (such as ``--to=onnx``) needs.
-
-    Raises:
-        ModuleNotFoundError: it is not installed; the message names the extra.
-    """
+    """Import a module that ``what`` needs; the ``ModuleNotFoundError`` names the extra."""
     try:
         return import_module(name)
     except ModuleNotFoundError as missing:
@@ -26,12 +22,9 @@ def library(name: str, what: str) -> Any:
 
 
 def push(folder: Path, repository: str) -> str:
-    """Upload an export to ``ORG/NAME`` and return the repository's address.
+    """Upload an export to ``ORG/NAME``; the repository's address, or ``ValueError`` if refused.
 
     A new repository is private. The token is the user's own, from ``hf auth login``.
-
-    Raises:
-        ValueError: the hub refuses; the folder stays.
     """
     hub = library("huggingface_hub", "--push-to")
     api = hub.HfApi()

@@ -19,10 +19,7 @@ def licence_of_data(folder: Path | None) -> str:
 
 
 def licence_of_plm(plm: str, places: list[Path]) -> str:
-    """The licence of a language model, from its package or model card.
-
-    ``plm`` is the setting, which may be relative to one of the folders ``places``.
-    """
+    """Licence of the language model ``plm``, perhaps in ``places``, by its package or card."""
     if plm.startswith(PACKAGE_PREFIX):
         return _of_package(plm.removeprefix(PACKAGE_PREFIX))
     for folder in (place / plm for place in places):

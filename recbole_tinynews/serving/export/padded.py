@@ -39,12 +39,7 @@ class PaddedNewsEncoder(nn.Module):
         self._options = {"use_cache": False} if "use_cache" in accepted else {}
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """News vectors, ``[texts, news_dim]``.
-
-        Shapes:
-            input_ids: ``[texts, tokens]``, int64, padded at the end.
-            attention_mask: ``[texts, tokens]``, int64: 1 for tokens, 0 for padding.
-        """
+        """``[texts, news_dim]`` from ids and mask, ``[texts, tokens]``, padded at the end."""
         states = self.plm(
             input_ids=input_ids, attention_mask=attention_mask, **self._options
         ).last_hidden_state

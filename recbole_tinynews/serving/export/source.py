@@ -41,13 +41,10 @@ TRAINING = (
 class Source:
     """A finished recommender, read from its folder.
 
-    ``settings`` are those that affect vectors and scores, ``made_from`` has fingerprints of its
-    origins, and every export is compared with ``engine``. ``size``: ``layers`` and ``dim`` of
-    ``load``.
-
-    Raises:
-        ValueError: it is not one language model with this package's pooling, dense layer and user
-            encoder, or ``load`` refuses its folder.
+    ``settings`` affect vectors and scores, ``made_from`` has fingerprints of its origins, and every
+    export is compared with ``engine``; ``size``: ``layers`` and ``dim`` of ``load``. Raises
+    ``ValueError`` if it is not one language model with this package's pooling, dense layer and user
+    encoder, or ``load`` refuses its folder.
     """
 
     def __init__(

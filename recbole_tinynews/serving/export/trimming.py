@@ -65,16 +65,12 @@ def trim(
     data_path: str | Path | None = None,
     model: type[NewsRecommender] | None = None,
 ) -> Trimmed:
-    """Write the finished recommender in ``folder`` with fewer tokens to ``output``.
+    """Write the finished recommender in ``folder`` with fewer tokens to ``output``, a new folder.
 
     A token stays if ``min_articles`` articles of the training impressions use it
-    (``tokens_to_keep``). Other arguments and errors are those of ``load``; validation metrics stay
-    those of the training.
-
-    Raises:
-        FileNotFoundError: also without the data set.
-        ValueError: also for an export, or without a language model.
-        FileExistsError: ``output`` is not empty.
+    (``tokens_to_keep``); validation metrics stay those of the training. Arguments and errors are
+    those of ``load``; an export, or a recommender without language model or data set, is an error
+    too.
     """
     folder, output = Path(folder), Path(output)
     check_new_or_empty(output)

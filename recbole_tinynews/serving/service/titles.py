@@ -50,10 +50,7 @@ class TitleSearch:
         self._titles = {name: each for name, each in self._titles.items() if name not in gone}
 
     def find(self, query: str, offset: int, limit: int) -> Found:
-        """Articles whose title has every word of the query, ignoring case and accents.
-
-        The article with this id comes first, then titles whose words begin with the query's.
-        """
+        """The article with this id, then titles with every word, whatever case or accents."""
         titles, words = self._titles, folded(query).split()
         exact = [query] if query in titles else []
         begin: list[str] = []

@@ -87,12 +87,7 @@ class OnnxEngine(Engine):
 
 
 def session(graph: Path) -> Any:
-    """An onnxruntime session on the CPU, with as many threads as torch has now.
-
-    Raises:
-        ModuleNotFoundError: onnxruntime is not installed.
-        ValueError: the graph cannot be read.
-    """
+    """An onnxruntime session on the CPU with torch's threads; ``ValueError`` for a bad graph."""
     onnxruntime = library("onnxruntime", "An export to ONNX")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()

@@ -1,7 +1,4 @@
-"""``--to=sentence-transformers``: news vectors by ``SentenceTransformer(DIR).encode(titles)``.
-
-Only modules of that library are used; the heads are added for ranking.
-"""
+"""``--to=sentence-transformers``: ``SentenceTransformer(DIR).encode(titles)``, and the heads."""
 
 from __future__ import annotations
 
