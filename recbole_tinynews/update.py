@@ -14,7 +14,8 @@ from recbole_tinynews.processes.threads import spin_briefly
 from recbole_tinynews.version import VERSION
 
 # Settings of an update unless others are given; all others are those of the first training
-DEFAULTS: dict[str, Any] = {"epochs": 2, "max_steps": None, "warmup_steps": None}
+DEFAULTS = {"epochs": 1, "max_steps": None, "eval_steps": None, "warmup_steps": None}
+SLOWER = 3  # times, chosen on validation impressions (docs/report/choices.md)
 AS_TRAINED = {"vocabulary_min_articles": None, "lora_rank": 0}
 
 
@@ -53,7 +54,7 @@ def update(
 
     link, data = Path(folder), Path(data)
     folder = link.resolve()
-    model_class, given = _settings_of(folder, data, model)
+    model_class, given = settings_of(folder, model)
     newest = since if since is not None else _newest(folder)
     given |= {"data_path": str(data.absolute().parent), "train_since": newest}
     config = NewsConfig(model_class, data.name, config_dict=given, command_line=settings)
@@ -72,7 +73,7 @@ def update(
     return done
 
 
-def _settings_of(folder: Path, data: Path, model: type | None) -> tuple[type, dict[str, Any]]:
+def settings_of(folder: Path, model: type | None) -> tuple[type, dict[str, Any]]:
     """Class and settings of the recommender; ``ValueError`` if it cannot be updated."""
     from recbole_tinynews.model.text_encoders import reads_words
     from recbole_tinynews.pipeline.artifact import PLM, read_settings
@@ -111,6 +112,8 @@ def _settings_of(folder: Path, data: Path, model: type | None) -> tuple[type, di
         of_run |= key.stage is not None and setting(key.name).scope is Scope.RUN
         if key.name in defaults and not of_run:
             given[text] = json.dumps(value) if isinstance(value, str) else value
+    rates = ("learning_rate", "plm_learning_rate")
+    given |= {name: given[name] / SLOWER for name in rates if given.get(name)}
     own = {**DEFAULTS, **AS_TRAINED, "plm": str(folder / PLM), "update_from": str(folder)}
     return model_class, given | {name: value for name, value in own.items() if name in defaults}
 
