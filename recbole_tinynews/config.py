@@ -69,6 +69,7 @@ class NewsConfig(Config):
         self.of_stages: dict[str, dict[str, Any]] = {}
         self.metric_results: list[str] = []
         self.warnings: list[str] = []
+        self._of_others: dict[tuple[str, type, bool], set[str]] = {}
         super().__init__(model, dataset)
 
     @property
@@ -110,9 +111,13 @@ class NewsConfig(Config):
         self, stage: str, model_class: type, is_student: bool = False
     ) -> set[str]:
         """Settings that only concern other stages or models."""
-        files, is_last = files_of(self.model_class), stage == self.model_class.__name__
-        of_stage, stages = files_of(model_class), self._settings.stages
-        return settings_of_others(stage, stages, of_stage, files, is_last, is_student)
+        key = stage, model_class, is_student
+        if key not in self._of_others:  # a benchmark asks for each seed
+            is_last, of_stage = stage == self.model_class.__name__, files_of(model_class)
+            stages, files = self._settings.stages, self._settings.files
+            found = settings_of_others(stage, stages, of_stage, files, is_last, is_student)
+            self._of_others[key] = found
+        return self._of_others[key]
 
     def changed_settings(self) -> list[tuple[Key, Any, Any, str]]:
         """Key, value, default and source of non-default settings, highest precedence first."""

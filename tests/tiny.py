@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -38,6 +39,7 @@ from recbole_tinynews.model.newsbert import NewsBERT
 from recbole_tinynews.model.plmnr import PLMNR
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.model.student import Student
+from recbole_tinynews.pipeline import artifact
 from recbole_tinynews.pipeline.artifact import Artifact
 from recbole_tinynews.pipeline.factory import NewsFactory
 from recbole_tinynews.pipeline.run import Run
@@ -274,6 +276,12 @@ def write_dataset(folder: Path, labelled_test: bool = True) -> Path:
 
 
 # ------------------------------------------------------------------------- what tests put together
+
+
+def draw_no_training(patch: Callable[[object, str, object], object] = setattr) -> None:
+    """Drawing takes matplotlib longer than a few steps of training take a tiny model."""
+    patch(artifact, "step_figure", lambda title, panels: title)
+    patch(artifact, "as_svg", lambda figure: f"<svg>{figure}</svg>")
 
 
 _WORLDS: dict[tuple[Any, ...], tuple[World, torch.Tensor]] = {}

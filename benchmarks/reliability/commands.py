@@ -16,15 +16,19 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import matplotlib.figure  # noqa: F401  (imported once: a fork has it at once)
 import numpy as np
 import psutil
+import transformers.models.bert.modeling_bert  # noqa: F401
 import yaml
-from tiny import DATASET, Tiny, write_bert, write_dataset
+from tiny import DATASET, Tiny, draw_no_training, write_bert, write_dataset
 
-import recbole_tinynews.quick_start  # noqa: F401  (imported once: a fork has it at once)
+import recbole_tinynews.preloaded  # noqa: F401
 from recbole_tinynews.command import main
 from recbole_tinynews.files.whole import OLD, all_partials
 from recbole_tinynews.registry import find_model, is_news_model
+
+draw_no_training()
 
 OUTPUT = "output.txt"  # of the last command, in its folder
 NOT_COMPARED = ("log", "tensorboard", OUTPUT)
@@ -144,7 +148,7 @@ def watch(process: int, most: float = math.inf, with_children: bool = False) -> 
         found, status = os.waitpid(process, os.WNOHANG)
         if found:
             return Watched(os.waitstatus_to_exitcode(status), seconds)
-        time.sleep(0.01)
+        time.sleep(0.05 if with_children else 0.01)  # looking for children takes milliseconds
     return Watched(None, seconds)
 
 

@@ -41,7 +41,7 @@ def measure(folder: Path, scale: float, seed: int, jobs: int) -> Outcome:
     rng = random.Random(seed)
     cases = list(_cases(files, rng))
     if scale < 1:
-        cases = rng.sample(cases, max(1, round(scale * len(cases))))
+        cases = rng.sample(cases, max(2, round(scale * len(cases))))
     tasks = [(case, whole, folder / f"damaged-{n}", expected) for n, case in enumerate(cases)]
     failures: list[str] = []
     damaged: Counter[str] = Counter()

@@ -6,7 +6,6 @@ import csv
 import os
 import random
 import signal
-import sys
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
@@ -19,6 +18,8 @@ from outcome import Outcome
 from tiny import DATASET, SETTINGS, Tiny
 from tqdm import tqdm
 
+from recbole_tinynews.benchmark import runner
+from recbole_tinynews.benchmark.command import main
 from recbole_tinynews.benchmark.results import COLD, METRICS
 from recbole_tinynews.pipeline.systems import SYSTEMS
 
@@ -39,7 +40,6 @@ LONGER = {
     for name, value in (("epochs", 4), ("max_steps", STEPS))
 }
 RESUMED = "Resuming from step"
-ROOT = Path(__file__).resolve().parent.parent.parent
 ROWS = "PLM-NR_1,Tiny-NewsRec_2"
 
 
@@ -145,7 +145,7 @@ def _of(model: str) -> dict[str, Any]:
 
 
 def _benchmark(tiny: Tiny) -> Command:
-    """``run_benchmark.py`` on two systems, in a process that imports everything itself."""
+    """``run_benchmark.py`` on two systems."""
     of_rows = ("num_hidden_layers", "show_progress")
     settings = {
         **SETTINGS,
@@ -163,13 +163,14 @@ def _benchmark(tiny: Tiny) -> Command:
 
     def start(place: Path) -> int:
         asked = [f"--suite={place / 'few.yaml'}", f"--dataset={DATASET}", f"--systems={ROWS}"]
-        command = [sys.executable, str(ROOT / "run_benchmark.py"), *asked, "--output=out", *flags]
 
-        def become() -> None:
+        def work() -> None:
             os.setsid()
-            os.execve(sys.executable, command, {**os.environ, "PYTHONPATH": str(ROOT)})
+            # half of the kills would meet a fork server that imports
+            runner.start_method = lambda: "fork"
+            main([*asked, "--output=out", *flags])
 
-        return commands.forked(become, place)
+        return commands.forked(work, place)
 
     return Command(prepare, start, _results, whole_groups=True)
 

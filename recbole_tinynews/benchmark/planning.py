@@ -163,6 +163,7 @@ def knows(model_class: type, name: str) -> bool:
     return _mistake(model_class, name) is None
 
 
+@cache
 def _mistake(model_class: type, name: str) -> str | None:
     declared, stages = _known(model_class)
     return unknown_setting(parse_key(name, stages), declared, stages)

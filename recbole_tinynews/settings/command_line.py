@@ -6,11 +6,13 @@ import shlex
 import sys
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from recbole_tinynews.settings.layers import Layer
 from recbole_tinynews.settings.literals import parse_value, read_yaml
 from recbole_tinynews.settings.names import parse_keys
+
+if TYPE_CHECKING:
+    from recbole_tinynews.settings.layers import Layer
 
 # Values of these settings stay text even if they look like numbers.
 TEXT_SETTINGS = ("model", "dataset")
@@ -80,6 +82,8 @@ class Given(NamedTuple):
 
     def layers(self, stages: Collection[str]) -> list[Layer]:
         """Layers for a model with these stages."""
+        from recbole_tinynews.settings.layers import Layer  # needs RecBole's files
+
         return [Layer(source, parse_keys(values, stages)) for source, values in self.sources]
 
 

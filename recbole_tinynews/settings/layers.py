@@ -11,7 +11,6 @@ from recbole_tinynews.settings.declared import NAMES
 from recbole_tinynews.settings.literals import read_yaml
 from recbole_tinynews.settings.names import (
     Key,
-    parse_key,
     parse_keys,
     recbole_model_settings,
     recbole_overall_settings,
@@ -131,7 +130,7 @@ def _check_stage_names(stages: Mapping[str, Path]) -> None:
     """Refuse names like ``finetune``, with which ``finetune_layers`` would set ``layers``."""
     names = [*recbole_overall_settings(), *sorted(NAMES), *stages]
     for stage, file in stages.items():
-        taken = next((name for name in names if parse_key(name, [stage]).stage), None)
+        taken = next((name for name in names if name.startswith(f"{stage}_")), None)
         if taken is not None:
             raise ValueError(
                 f"The stage {stage} ({file}) expects a name that begins no other one, and {taken} "

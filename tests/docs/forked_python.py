@@ -2,13 +2,16 @@
 
 Importing takes a command four seconds of processor, often more than its work. As a program,
 ``forked_python.py SOCKET ARGUMENT...`` runs ``python ARGUMENT...`` in a fork of the server on that
-socket: in the caller's folder and environment, with its standard streams and exit status.
+socket: in the caller's folder and environment, with its standard streams and exit status. When the
+caller ends before its fork, as a service does, the fork gets SIGTERM.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import select
+import signal
 import socket
 import sys
 from collections.abc import Iterator
@@ -44,8 +47,12 @@ def serving(place: Path, environment: dict[str, str]) -> Iterator[None]:
 
 
 def _serve(place: str) -> None:
-    import signal
+    import matplotlib.figure  # noqa: F401
+    import transformers.models.bert.modeling_bert  # noqa: F401
 
+    from recbole_tinynews.processes import launch
+
+    launch.start_method = lambda: "fork"  # a fork server would import everything again
     import recbole_tinynews.preloaded  # noqa: F401
 
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for those who answer
@@ -63,6 +70,10 @@ def _serve(place: str) -> None:
                 worker = os.fork()
                 if not worker:
                     return _run(json.loads(content), streams)
+                end = os.pidfd_open(worker)
+                if end not in select.select([connection, end], [], [])[0]:
+                    os.kill(worker, signal.SIGTERM)
+                    os._exit(0)
                 status = os.waitstatus_to_exitcode(os.waitpid(worker, 0)[1])
                 connection.send(str(status).encode())
                 os._exit(0)

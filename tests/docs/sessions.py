@@ -1,14 +1,16 @@
 """The pages that a reader follows from top to bottom, run as such, in a small checkout.
 
-A session copies the package into a folder, saves the files that a page shows, and runs its commands
-in the page's order in one shell. They are the page's own but for these substitutions, which make
-hours into seconds and need no network:
+A session has a copy of the package in a folder, saves the files that a page shows, and runs its
+commands in the page's order in one shell. One Python imports that copy for all sessions, which take
+turns in the folder. The commands are the page's own but for these substitutions, which make hours
+into seconds and need no network:
 
 - installations and Docker are left out, and downloads (`LEFT_OUT`);
 - real data become synthetic folders of the same names, MiniLM a random model of as many layers;
 - mind-mini has fewer impressions and shorter histories, and so fewer articles to encode;
 - trainings get few steps, benchmarks one seed and fewer rows (`SHORTER`);
-- a service takes a free port and runs beside the commands that follow it.
+- a service takes a free port and runs beside the commands that follow it;
+- processes of a benchmark are forked from it (tests of benchmarks start them as it does).
 """
 
 from __future__ import annotations
@@ -17,11 +19,10 @@ import os
 import shutil
 import socket
 import subprocess
-import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from types import MappingProxyType
 
 import pandas as pd
 from documents import ROOT, Command, blocks, commands
@@ -30,13 +31,8 @@ from transformers import AutoConfig, AutoModel, AutoTokenizer
 
 from recbole_tinynews.convert.synthetic.generate import Settings, generate
 
-LEFT_OUT = (
-    "pip ",
-    "docker ",
-    "createdb ",
-    "python -m pytest",
-    "python -m recbole_tinynews.convert --download",
-)
+PORTS = "8000", "8001", "8002"
+LEFT_OUT = ("pip ", "docker ", "createdb ", "python -m pytest", "python -m recbole_tinynews.convert --download")
 FEW = "--max_steps=2 --eval_steps=2 --plm_dropout=0 --use_gpu=False --show_progress=False"
 FEW_BEFORE = "--post_train_teacher_max_steps=4 --teacher_checkpoint_interval=2"
 UNTRAINED = ("ZeroShotPLM", "ZeroShotWords", "CategoryMatch", "Random", "TfIdf", "PopularNow")
@@ -59,40 +55,64 @@ SIZES = Settings(
 )
 
 
-def run_page(
-    page: Path,
-    folder: Path,
-    prepare: Callable[[Path], None] = lambda folder: None,
-    instead: Mapping[str, str] = MappingProxyType({}),
-) -> str:
-    """Run the commands of a page, after further substitutions; returns what they printed.
+class Checkout:
+    """What a reader has after cloning; as new for each session, but for what Python imported."""
+
+    def __init__(self, folder: Path, python: Path) -> None:
+        self.folder = folder
+        self._new = folder.with_name("new")
+        _checkout(self._new)
+        _programs(self._new, python)
+        shutil.copytree(self._new, folder)
+
+    def reset(self) -> None:
+        """Remove what a session has left."""
+        for each in self.folder.iterdir():
+            if each.name == "recbole_tinynews":
+                continue
+            if each.is_dir():
+                shutil.rmtree(each)
+            else:
+                each.unlink()
+        unneeded = shutil.ignore_patterns("recbole_tinynews")
+        shutil.copytree(self._new, self.folder, ignore=unneeded, dirs_exist_ok=True)
+
+
+@contextmanager
+def checkout(folder: Path) -> Iterator[Checkout]:
+    """A checkout in this folder, and the Python of its sessions."""
+    with TemporaryDirectory() as short:  # the path of a socket has at most 107 characters
+        python = Path(short) / "python"
+        made = Checkout(folder, python)
+        with serving(python, _environment(folder)):
+            yield made
+
+
+def run_page(page: Path, folder: Path, **instead: str) -> str:
+    """Run the commands of a page in a checkout; returns what they printed.
+
+    Values of ``instead`` stand for the words that are their names.
 
     Raises:
         AssertionError: a command has failed; the message has the end of the output.
     """
-    _checkout(folder)
-    prepare(folder)
     for block in blocks(page, "python", "yaml"):
         if block.file:
             text = block.text.replace(MINILM, SMALL)
             (folder / block.file).write_text(text, encoding="utf-8")
-    ports = {str(number): str(_free_port()) for number in (8000, 8001, 8002)}
+    ports = {number: str(_free_port()) for number in PORTS}
     given = {**SHORTER, **ports, **instead}
     lines = [_small(each, given) for each in commands(page) if not each.inline]
     script = "\n".join(["set -e -o pipefail", *filter(None, lines), ""])
-    with TemporaryDirectory() as short:  # the path of a socket has at most 107 characters
-        place = Path(short) / "python"
-        _programs(folder, place)
-        with serving(place, _environment(folder)):
-            done = subprocess.run(
-                ["bash", "-c", script],
-                cwd=folder,
-                env=_environment(folder),
-                text=True,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                timeout=1200,
-            )
+    done = subprocess.run(
+        ["bash", "-c", script],
+        cwd=folder,
+        env=_environment(folder),
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=1200,
+    )
     assert done.returncode == 0, f"{script}\n...\n{done.stdout[-4000:]}"
     return done.stdout
 
@@ -105,7 +125,7 @@ def synthetic_mind(folder: Path, *names: str) -> None:
 
 
 def _checkout(folder: Path) -> None:
-    """What a reader has after cloning: the package, its settings, its data, its scripts."""
+    """The package, its settings, its data, its scripts."""
     for name in ("recbole_tinynews", "properties", "dataset"):
         unneeded = shutil.ignore_patterns("__pycache__")
         shutil.copytree(ROOT / name, folder / name, ignore=unneeded)
@@ -118,7 +138,6 @@ def _checkout(folder: Path) -> None:
 
 
 def _programs(folder: Path, place: Path) -> None:
-    """Commands of a session; a service has a process of its own, which ends by a signal."""
     (folder / "bin").mkdir()
     for name, arguments in {"python": "", "recbole-tinynews": "-m recbole_tinynews"}.items():
         write_program(folder / "bin" / name, place, arguments)
@@ -167,7 +186,7 @@ def _small(command: Command, given: Mapping[str, str]) -> str:
     text = command.text.split("  # ")[0].rstrip()
     if text.startswith(LEFT_OUT):
         return ""
-    port = given[next((number for number in ("8001", "8002") if number in text), "8000")]
+    port = given[next((number for number in PORTS if number in text), PORTS[0])]
     for long, short in given.items():
         text = text.replace(long, short)
     if text.startswith("recbole-tinynews serve"):
@@ -188,7 +207,6 @@ def _small(command: Command, given: Mapping[str, str]) -> str:
 def _beside(service: str, port: str) -> str:
     """A service that runs until the session ends; the next command waits until it answers."""
     asks = f"curl -s -o answer -m 2 127.0.0.1:{port}/health"
-    service = service.replace("recbole-tinynews", f"{sys.executable} -m recbole_tinynews", 1)
     return (
         f"{service} > service-{port}.log 2>&1 &\ntrap 'kill $(jobs -p)' EXIT\n"
         f"for n in $(seq 120); do {asks} && break; sleep 1; done\ncat answer"

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from documents import ROOT
 from postgres import Cluster, programs
-from sessions import run_page, synthetic_mind
+from sessions import Checkout, checkout, run_page, synthetic_mind
 
 pytestmark = [
     pytest.mark.whole,
@@ -22,33 +22,43 @@ DOCS = ROOT / "docs"
 needs_curl = pytest.mark.skipif(shutil.which("curl") is None, reason="asks with curl")
 
 
-def test_the_main_job_of_the_readme_runs(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def cloned(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
+    with checkout(tmp_path_factory.mktemp("sessions") / "checkout") as made:
+        yield made
+
+
+@pytest.fixture
+def reader(cloned: Checkout) -> Path:
+    """The folder of a new checkout."""
+    cloned.reset()
+    return cloned.folder
+
+
+def test_the_main_job_of_the_readme_runs(reader: Path) -> None:
     """It is the first command that anybody types."""
-    said = run_page(ROOT / "README.md", tmp_path)
-    assert next(tmp_path.glob("saved/mind-mini/TinyNewsRec-*/model.safetensors")).is_file()
+    said = run_page(ROOT / "README.md", reader)
+    assert next(reader.glob("saved/mind-mini/TinyNewsRec-*/model.safetensors")).is_file()
     assert "ndcg@10" in said
     assert "Champions win the cup" in said  # ranked in Python
 
 
 @needs_curl
-def test_mind_becomes_a_served_student(tmp_path: Path) -> None:
+def test_mind_becomes_a_served_student(reader: Path) -> None:
     """A step that no longer fits the one before it would end the tutorial there."""
     pytest.importorskip("fastapi")
     pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
 
-    said = run_page(
-        DOCS / "tutorials" / "mind.md",
-        tmp_path,
-        lambda folder: synthetic_mind(folder, "MINDsmall_train", "MINDsmall_dev"),
-    )
-    result = json.loads((tmp_path / "result.json").read_text())
+    synthetic_mind(reader, "MINDsmall_train", "MINDsmall_dev")
+    said = run_page(DOCS / "tutorials" / "mind.md", reader)
+    result = json.loads((reader / "result.json").read_text())
     assert [stage["name"] for stage in result["stages"]] == [
         *("finetune_teacher", "align_student", "AlignedNewsRec"),
     ]
     assert "Champions win the cup" in said  # ranked in Python
     assert '"id":"a"' in said.replace(" ", "")  # ranked by the service
-    assert (tmp_path / "student-int8" / "news_encoder.onnx").is_file()
+    assert (reader / "student-int8" / "news_encoder.onnx").is_file()
 
 
 def write_a_log(folder: Path) -> None:
@@ -73,44 +83,45 @@ def write_a_log(folder: Path) -> None:
     pd.DataFrame(rows).to_csv(folder / "shown.csv", index=False)
 
 
-def test_a_log_of_your_own_becomes_a_table_of_results(tmp_path: Path) -> None:
+def test_a_log_of_your_own_becomes_a_table_of_results(reader: Path) -> None:
     """The script of the page is copied as it is, so its splits and histories must be right."""
-    run_page(DOCS / "tutorials" / "own_data.md", tmp_path, write_a_log)
-    train = pd.read_csv(tmp_path / "dataset/mine/mine.train.inter", sep="\t")
-    test = pd.read_csv(tmp_path / "dataset/mine/mine.test.inter", sep="\t")
+    write_a_log(reader)
+    run_page(DOCS / "tutorials" / "own_data.md", reader)
+    train = pd.read_csv(reader / "dataset/mine/mine.train.inter", sep="\t")
+    test = pd.read_csv(reader / "dataset/mine/mine.test.inter", sep="\t")
     assert train["timestamp:float"].max() < test["timestamp:float"].min()
-    report = json.loads((tmp_path / "dataset/mine/mine.report.json").read_text())
+    report = json.loads((reader / "dataset/mine/mine.report.json").read_text())
     assert sum(split["impressions"] for split in report["impressions"].values()) == 96
-    shown = pd.read_csv(tmp_path / "shown.csv")
+    shown = pd.read_csv(reader / "shown.csv")
     clicks = shown[shown.clicked & (shown.user == "U5")].article.tolist()
     histories = test[test["user_id:token"] == "U5"]["history:token_seq"].str.split()
     assert all(history == clicks[: len(history)] for history in histories)
-    assert "CategoryMatch" in (tmp_path / "benchmarks/results/mine/table.md").read_text()
+    assert "CategoryMatch" in (reader / "benchmarks/results/mine/table.md").read_text()
 
 
-def test_a_recommender_of_your_own_is_trained_and_compared(tmp_path: Path) -> None:
-    said = run_page(DOCS / "tutorials" / "own_recommender.md", tmp_path)
+def test_a_recommender_of_your_own_is_trained_and_compared(reader: Path) -> None:
+    said = run_page(DOCS / "tutorials" / "own_recommender.md", reader)
     assert "'auc': " in said
-    table = (tmp_path / "benchmarks/results/mind-mini/table.md").read_text()
+    table = (reader / "benchmarks/results/mind-mini/table.md").read_text()
     assert "| MyRecommender | " in table
 
 
-def test_the_benchmark_that_is_read_can_be_run(tmp_path: Path) -> None:
-    run_page(DOCS / "tutorials" / "read_a_benchmark.md", tmp_path)
-    folder = tmp_path / "benchmarks/results/mind-mini"
+def test_the_benchmark_that_is_read_can_be_run(reader: Path) -> None:
+    run_page(DOCS / "tutorials" / "read_a_benchmark.md", reader)
+    folder = reader / "benchmarks/results/mind-mini"
     names = {file.name for file in folder.iterdir()}
     assert {"table.md", "significance.md", "cold.md", "not_run.csv"} <= names
 
 
-def test_the_commands_about_training_run(tmp_path: Path) -> None:
-    run_page(DOCS / "how_to_train.md", tmp_path)
-    assert len([*tmp_path.glob("saved/mind-mini/TinyNewsRec-*")]) == 2  # other epochs, another one
+def test_the_commands_about_training_run(reader: Path) -> None:
+    run_page(DOCS / "how_to_train.md", reader)
+    assert len([*reader.glob("saved/mind-mini/TinyNewsRec-*")]) == 2  # other epochs, another one
 
 
-def test_a_search_of_the_docs_finds_settings(tmp_path: Path) -> None:
+def test_a_search_of_the_docs_finds_settings(reader: Path) -> None:
     pytest.importorskip("optuna")
-    said = run_page(DOCS / "search.md", tmp_path)
-    assert len([*tmp_path.glob("saved/mind-mini/search/TinyNewsRec-*/best.yaml")]) == 2
+    said = run_page(DOCS / "search.md", reader)
+    assert len([*reader.glob("saved/mind-mini/search/TinyNewsRec-*/best.yaml")]) == 2
     assert "test      {'auc': " in said
 
 
@@ -142,32 +153,31 @@ def shared_store() -> Iterator[str]:
 
 @needs_curl
 def test_a_click_log_becomes_two_services_with_live_counters_and_updates(
-    tmp_path: Path, shared_store: str
+    reader: Path, shared_store: str
 ) -> None:
     """An event of the page that the service refuses would teach every reader to send it so."""
     pytest.importorskip("fastapi")
-    page, instead = DOCS / "tutorials" / "live_counters.md", {"postgresql:///news": shared_store}
-    said = run_page(page, tmp_path, write_tables, instead)
+    write_tables(reader)
+    page = DOCS / "tutorials" / "live_counters.md"
+    said = run_page(page, reader, **{"postgresql:///news": shared_store})
     assert re.search(r"updated: auc [01]", said)
-    assert len([*tmp_path.glob("saved/today/PLMNR-*")]) == 1
+    assert len([*reader.glob("saved/today/PLMNR-*")]) == 1
     ranked = [line for line in said.splitlines() if line.startswith('{"recommender')]
     assert len(ranked) == 2
     assert '"contributions": null' in ranked[1]
     assert '"counted": 2, "repeated": 0, "refused": [{"place": 2, "id": "e3"' in said
     assert '"contributions": [{"text": ' in said
-    assert (tmp_path / "events.db").is_file()
+    assert (reader / "events.db").is_file()
 
 
 @needs_curl
-def test_the_service_of_the_docs_answers(tmp_path: Path) -> None:
+def test_the_service_of_the_docs_answers(reader: Path) -> None:
     pytest.importorskip("fastapi")
     pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
 
-    def articles(folder: Path) -> None:
-        (folder / "news.csv").write_text("id,title\nA1,Rain again\n", encoding="utf-8")
-
-    said = run_page(DOCS / "serving.md", tmp_path, articles)
+    (reader / "news.csv").write_text("id,title\nA1,Rain again\n", encoding="utf-8")
+    said = run_page(DOCS / "serving.md", reader)
     assert '"click_weights":[' in said.replace(" ", "")
-    assert (tmp_path / "served/recommender/model.safetensors").is_file()
-    assert (tmp_path / "out/news_encoder.onnx").is_file()
+    assert (reader / "served/recommender/model.safetensors").is_file()
+    assert (reader / "out/news_encoder.onnx").is_file()

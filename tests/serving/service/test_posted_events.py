@@ -52,8 +52,12 @@ def event(name: str, article: str, kind: str = "exposure", **more: Any) -> dict[
     return {"id": name, "kind": kind, "article": article, "user": "U1", "time": now, **more}
 
 
-def test_what_was_posted_counts_in_the_next_ranking(client: TestClient, rankers) -> None:
+def test_what_was_posted_counts_in_the_next_ranking(
+    client: TestClient, rankers, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """For other users; and it says what it was that counted."""
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now)
     asked = {"history": CLICKS, "candidates": CANDIDATES, "contributions": True, "user": "U2"}
     before = client.post("/rank", json=asked).json()
     events = [event("a", "N5"), event("b", "N5", "click"), event("c", "N20")]
