@@ -32,7 +32,13 @@ from transformers import AutoConfig, AutoModel, AutoTokenizer
 from recbole_tinynews.convert.synthetic.generate import Settings, generate
 
 PORTS = "8000", "8001", "8002"
-LEFT_OUT = ("pip ", "docker ", "createdb ", "python -m pytest", "python -m recbole_tinynews.convert --download")
+LEFT_OUT = (
+    "pip ",
+    "docker ",
+    "createdb ",
+    "python -m pytest",
+    "python -m recbole_tinynews.convert --download",
+)
 FEW = "--max_steps=2 --eval_steps=2 --plm_dropout=0 --use_gpu=False --show_progress=False"
 FEW_BEFORE = "--post_train_teacher_max_steps=4 --teacher_checkpoint_interval=2"
 UNTRAINED = ("ZeroShotPLM", "ZeroShotWords", "CategoryMatch", "Random", "TfIdf", "PopularNow")
