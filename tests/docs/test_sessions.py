@@ -162,9 +162,7 @@ def test_a_click_log_becomes_two_services_with_live_counters_and_updates(
     said = run_page(page, reader, **{"postgresql:///news": shared_store})
     assert re.search(r"updated: auc [01]", said)
     assert len([*reader.glob("saved/today/PLMNR-*")]) == 1
-    ranked = [line for line in said.splitlines() if line.startswith('{"recommender')]
-    assert len(ranked) == 2
-    assert '"contributions": null' in ranked[1]
+    assert said.count('"ranked": [') == 2
     assert '"counted": 2, "repeated": 0, "refused": [{"place": 2, "id": "e3"' in said
     assert '"contributions": [{"text": ' in said
     assert (reader / "events.db").is_file()
