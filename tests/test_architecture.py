@@ -17,7 +17,7 @@ FLOORS: list[set[str]] = [
     {"__main__"},
     {"command"},
     {"__init__"},
-    {"search", "preloaded", "student"},
+    {"search", "preloaded", "student", "update"},
     {"benchmark"},
     {"quick_start", "serving"},
     {"pipeline"},

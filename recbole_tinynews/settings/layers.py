@@ -1,14 +1,15 @@
-"""Reads the yaml files that declare a model's settings: overall, of its stages, its own."""
+"""Reads the yaml files that declare a model's settings, and the settings that a user gives."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from recbole_tinynews.paths import packaged_folder, recbole_folder
+from recbole_tinynews.settings.command_line import TEXT_SETTINGS, parse_command_line
 from recbole_tinynews.settings.declared import NAMES
-from recbole_tinynews.settings.literals import read_yaml
+from recbole_tinynews.settings.literals import parse_value, read_yaml
 from recbole_tinynews.settings.names import (
     Key,
     parse_keys,
@@ -16,6 +17,7 @@ from recbole_tinynews.settings.names import (
     recbole_overall_settings,
 )
 
+Files = Sequence[str | Path] | str | Path | None
 AS_IN = "as_in"  # in a stage's yaml: {another stage: [settings whose values it shares]}
 WITH_WORDS = "with_words"  # in a stage's yaml: {setting: its value for models with word vectors}
 METRICS_SETTING = "metrics"  # in a stage's yaml: reported in addition to the run's
@@ -169,3 +171,40 @@ def settings_of_others(
 
 def _names_in(files: Iterable[Path]) -> set[str]:
     return {name for file in files for name in read_yaml(file)}
+
+
+class Given(NamedTuple):
+    """User settings."""
+
+    sources: list[tuple[str, dict[str, Any]]]  # weakest first
+    switches: list[str]  # flags without a value, which mean true
+    mistakes: list[str]  # unreadable files and arguments
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """All values; later sources override."""
+        return {name: value for _, values in self.sources for name, value in values.items()}
+
+    def layers(self, stages: Collection[str]) -> list[Layer]:
+        """Layers for a model with these stages."""
+        return [Layer(source, parse_keys(values, stages)) for source, values in self.sources]
+
+
+def read_given(
+    files: Files, config_dict: Mapping[str, Any] | None, command_line: Sequence[str]
+) -> Given:
+    """Read yaml files, then a dict, then ``--key=value`` arguments."""
+    sources: list[tuple[str, dict[str, Any]]] = []
+    mistakes: list[str] = []
+    for file in [files] if isinstance(files, (str, Path)) else files or ():
+        try:
+            sources.append((f"file {file}", read_yaml(file)))
+        except ValueError as error:
+            mistakes.append(str(error))
+    of_dict = {
+        name: parse_value(value) if isinstance(value, str) and name not in TEXT_SETTINGS else value
+        for name, value in (config_dict or {}).items()
+    }
+    arguments = parse_command_line(command_line)
+    sources += [("config_dict", of_dict), ("command line", arguments.values)]
+    return Given(sources, arguments.switches, [*mistakes, *arguments.problems])

@@ -104,6 +104,7 @@ class Recommender:
         return RecommenderHealth(
             name=self.name,
             model=settings["model_class"].rpartition(".")[2],
+            version=self.ranker.engine.identity,
             layers=settings["num_hidden_layers"],
             history_length=settings["history_length"],
             news=len(self.ranker.news_ids),

@@ -250,6 +250,7 @@ class RecommenderHealth(BaseModel):
 
     name: str
     model: str
+    version: str = Field(description="Digest of its files, which an update changes.")
     layers: int | None = Field(description="Of its language model; null: all.")
     history_length: int = Field(description="How many of the newest clicks count.")
     news: int = Field(description="Articles it knows by id.")
