@@ -20,6 +20,12 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # no test downloads anything
 os.environ["OMP_NUM_THREADS"] = "1"  # the tensors of unit tests are too small for threads
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long tests first: of two workers, none waits at the end for one of the other's."""
+    items.sort(key=lambda item: not {"whole", "real"} & {mark.name for mark in item.iter_markers()})
+
+
 @pytest.fixture(autouse=True)
 def _own_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """RecBole writes logs and weights into the working directory."""
@@ -56,14 +62,6 @@ def _closed_tensorboard(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
     for writer in writers:
         writer.close()
-
-
-@pytest.fixture(autouse=True)
-def _no_figure_of_training(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fixtures of a module run before this one, so figures of their trainings are drawn."""
-    from tiny import draw_no_training
-
-    draw_no_training(monkeypatch.setattr)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -103,11 +101,17 @@ def _language_models_read_once() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _processes_without_figures() -> Iterator[None]:
-    """Nor are they drawn in processes of the fork server, which imports ``tiny`` once for all."""
+def _no_figure_of_training() -> Iterator[None]:
+    """Figures are drawn once, in ``test_stages.py``; nor do processes of the fork server draw any.
+
+    It imports what tests share, once for all.
+    """
+    from tiny import draw_no_training
+
     from recbole_tinynews.processes import launch
 
     with pytest.MonkeyPatch.context() as patch:
+        draw_no_training(patch.setattr)
         patch.setattr(launch, "PRELOADED", "preloaded_in_tests")
         places = [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
         patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, places)))  # what the server has
