@@ -27,7 +27,7 @@ FLOORS: list[set[str]] = [
     {"model", "evaluation"},
     {"distillation"},
     {"encoder", "recbole_models"},
-    {"data"},
+    {"data", "rerank"},
     {"settings", "compat", "convert", "processes", "logs"},
     {"files", "paths"},
     {"bars", "version"},

@@ -13,6 +13,7 @@ from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.evaluation.metrics import candidate_ranks, check_cut_off
 
 ALPHA = 0.01  # of Steck's smoothing
+_BLOCK = 16_384  # impressions with vectors at a time, to bound memory
 
 
 class RankedArticles(NamedTuple):
@@ -93,6 +94,28 @@ def calibration(articles: RankedArticles, k: int) -> NDArray[np.float64]:
     p.data *= np.log(p.data / smoothed.data)
     defined = (_sums(history) > 0) & (_sums(first) > 0)
     return np.where(defined, _sums(p).clip(min=0), np.nan)  # below 0 only by rounding
+
+
+def distance(articles: RankedArticles, k: int, vectors: NDArray) -> NDArray[np.float64]:
+    """Mean 1 - cosine of the pairs among the first k (Zhang and Hurley 2008); NaN without a pair.
+
+    ``vectors`` by news id, ``[news, dim]``, have length 1, or 0 if unknown. The cosines of all
+    pairs sum to s . s - sum of v . v, with the sum s of the vectors v.
+    """
+    first = articles.first(k)
+    ones = np.ones(len(first.values), vectors.dtype)
+    rows = csr_matrix((ones, first.values, first.offsets), shape=(first.rows, len(vectors)))
+    lengths = np.concatenate(
+        [((rows[b : b + _BLOCK] @ vectors) ** 2).sum(1) for b in range(0, first.rows, _BLOCK)]
+    )
+    pairs = first.lengths * (first.lengths - 1)
+    cosines = (lengths - rows @ (vectors**2).sum(1)) * (pairs > 0)
+    return 1 - _quotient(cosines, pairs)
+
+
+def catalogue_coverage(articles: RankedArticles, k: int, candidates: Ragged) -> float:
+    """Share of all articles among ``candidates`` that are among some first k (Ge et al. 2010)."""
+    return len(np.unique(articles.first(k).values)) / max(1, len(np.unique(candidates.values)))
 
 
 def novelty(articles: RankedArticles, k: int) -> NDArray[np.float64]:

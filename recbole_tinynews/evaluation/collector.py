@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -128,6 +129,13 @@ class ImpressionCollector(Collector):
         if self.articles is not None:
             struct.set(ARTICLES_KEY, part(self.articles))
         return struct
+
+    def rescored(self, scores: NDArray, articles: RankedArticles) -> DataStruct:
+        """Data for metrics as if the last evaluation had had these scores and articles."""
+        other = copy.copy(self)
+        other.scores, other.ranked = scores, rank_impressions(scores, self.labels, self.offsets)
+        other.articles = self.articles and articles
+        return other.struct_of()
 
     def _rank_articles(self) -> RankedArticles | None:
         impressions, needed = self.impressions, self.register.need(ARTICLES_KEY)

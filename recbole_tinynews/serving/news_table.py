@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recbole_tinynews.files.columns import PUBLISHED, TITLE
+from recbole_tinynews.files.columns import GROUPS, PUBLISHED, TITLE
 from recbole_tinynews.serving.live_counters import LATEST
 from recbole_tinynews.serving.reading import FIELDS, ID, Content, check_content
 
@@ -17,7 +17,7 @@ ID_COLUMNS = ("id", "item_id", "news_id")
 
 
 def articles_of(news: Any, fields: Collection[str]) -> tuple[list[str], list[Content]]:
-    """Ids and contents of ``Ranker.add_news``'s argument; of a table, columns in ``fields``."""
+    """Ids and contents of ``Ranker.add_news``'s argument; of a table, ``fields`` and groups."""
     ids, contents = _columns(news, fields)
     for what, values in (("id", ids), *_fields_of(contents)):
         for row, value in enumerate(values):
@@ -103,6 +103,10 @@ def _columns_of_table(table: pd.DataFrame, fields: Collection[str]) -> tuple[lis
             f"A table of articles expects the columns {' or '.join(ID_COLUMNS)}, and "
             f"{TITLE}, got {', '.join(map(str, table.columns)) or 'none'}. Rename them."
         )
-    read = [name for name in FIELDS if name in table.columns and name in {TITLE, *fields}]
-    rows = zip(*(table[name].tolist() for name in read), strict=True)
+    read = [name for name in FIELDS if name in table.columns and name in {TITLE, *fields, *GROUPS}]
+    columns = [table[name].tolist() for name in read]
+    for place, name in enumerate(read):
+        if name not in {TITLE, *fields}:  # for re-rankers alone: what is no text is unknown
+            columns[place] = [v if isinstance(v, str) else "" for v in columns[place]]
+    rows = zip(*columns, strict=True)
     return table[named[0]].tolist(), [dict(zip(read, row, strict=True)) for row in rows]

@@ -96,6 +96,26 @@ def test_they_agree_with_their_definitions_written_plainly(shown, name: str, k: 
     assert 0 < undefined < len(values) or (name, k) == ("diversity", 1)
 
 
+@pytest.mark.parametrize("k", CUTOFFS)
+def test_distance_and_coverage_of_the_catalogue_are_those_of_loops(shown, k: int) -> None:
+    """Both are computed for all impressions at once, in blocks."""
+    vectors = np.random.default_rng(1).normal(size=(NEWS + 1, 5))
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    vectors[7] = 0
+    expected, seen, possible = [], set(), set()
+    for row in range(shown.ranked.rows):
+        articles = shown.ranked.row(row).tolist()
+        pairs = [1 - vectors[a] @ vectors[b] for a, b in combinations(articles[:k], 2)]
+        expected.append(sum(pairs) / len(pairs) if pairs else NAN)
+        seen, possible = seen | {*articles[:k]}, possible | {*articles}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(beyond_accuracy, "_BLOCK", 77)
+        far = beyond_accuracy.distance(shown, k, vectors)
+    np.testing.assert_allclose(far, expected, rtol=0, atol=1e-12)
+    covered = beyond_accuracy.catalogue_coverage(shown, k, shown.ranked)
+    assert covered == len(seen) / len(possible)
+
+
 def of(ranked: list[int], history: list[int], category: list[int], clicks: list[int] | None = None):
     facts = ArticleFacts(np.array([0, *category]), np.array([0, *(clicks or [0] * len(category))]))
     return RankedArticles(Ragged.from_rows([ranked], int), Ragged.from_rows([history], int), facts)
