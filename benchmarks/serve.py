@@ -29,8 +29,8 @@ import torch
 from measure import finish, seconds_of
 
 from recbole_tinynews.serving.loading import load
+from recbole_tinynews.serving.news_table import read_news_file
 from recbole_tinynews.serving.ranking import Ranker
-from recbole_tinynews.serving.requests import read_news_file
 
 ROOT = Path(__file__).parents[1]
 CLIENTS = (1, 8, 32)

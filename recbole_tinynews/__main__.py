@@ -13,6 +13,7 @@ COMMANDS = {
     "run": ("command", "train and evaluate a news recommender"),
     "benchmark": ("benchmark.command", "train and measure systems side by side"),
     "search": ("search.command", "search for settings with the best validation metric"),
+    "update": ("update", "train a finished recommender further on newer clicks"),
     "student": ("student", "a small recommender from a language model and articles alone"),
     "convert": ("convert", "convert MIND folders into atomic data sets"),
     "score": ("serving.score", "rank articles for every user of a file"),

@@ -29,10 +29,9 @@ from recbole_tinynews.registry import (
     layering_of,
 )
 from recbole_tinynews.settings import mistakes
-from recbole_tinynews.settings.command_line import Files, read_given
 from recbole_tinynews.settings.declared import unread_by
 from recbole_tinynews.settings.layering import DEFAULT_DATASET, DEFAULT_MODEL
-from recbole_tinynews.settings.layers import settings_of_others
+from recbole_tinynews.settings.layers import Files, read_given, settings_of_others
 from recbole_tinynews.settings.literals import LiteralLoader, read_yaml
 from recbole_tinynews.settings.names import Key, keyed
 from recbole_tinynews.trainer.optimization import default_precision

@@ -18,12 +18,14 @@ import transformers
 from numpy.typing import NDArray
 from recbole.model.abstract_recommender import AbstractRecommender
 from recbole.utils import init_seed, set_color
+from tabulate import tabulate
 
 import recbole_tinynews
 from recbole_tinynews.config import NewsConfig
 from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.evaluation.dump import write_eval_dump
 from recbole_tinynews.evaluation.own_metrics import is_own
+from recbole_tinynews.evaluation.reranked import IDS, Articles, reranked_results
 from recbole_tinynews.evaluation.slices import cold_impressions, hours_of, slices_of
 from recbole_tinynews.evaluation.submission.write import write_submission
 from recbole_tinynews.files.whole import check_writable, write_text
@@ -41,6 +43,7 @@ from recbole_tinynews.pipeline.stage import Stage, lineage, up_to
 from recbole_tinynews.pipeline.systems import system
 from recbole_tinynews.processes.group import broadcast, join, launched_group, process_group
 from recbole_tinynews.registry import has_language_model, is_news_model, is_stock_model
+from recbole_tinynews.rerank import VECTORS, ReRanking, unit_vectors
 from recbole_tinynews.trainer.budget import Budget
 from recbole_tinynews.trainer.impression_evaluation import ImpressionEvaluation
 
@@ -132,7 +135,7 @@ def _interactions_only(config: NewsConfig) -> str:
 def _prepare(config: NewsConfig, log: LateFile | None) -> tuple[Run, list[Stage]]:
     transformers.utils.logging.disable_progress_bar()  # one per loaded model
     logger = getLogger()
-    stages = up_to(system(config), config["stage"])
+    stages, rerankers = up_to(system(config), config["stage"]), ReRanking.parse(config["rerank"])
     logger.info(shown_settings(config, {stage.name for stage in stages}))
     for warning in config.warnings:
         logger.warning(f"{warning}: {config['model']} does not read it on impressions.")
@@ -140,7 +143,7 @@ def _prepare(config: NewsConfig, log: LateFile | None) -> tuple[Run, list[Stage]
     data = NewsDataset(config)
     logger.info(data)
     factory = factory_of(config, data)
-    _check_submission(factory, stages[-1])
+    _check_test_outputs(factory, stages[-1], rerankers)
     this_run = Run(factory)
     steps = plan(this_run.recipes, stages, config["fresh"])
     logger.info(set_color(f"Stages of {config['model']}", "pink") + f":\n{plan_table(steps)}")
@@ -182,6 +185,8 @@ def _result(this_run: Run, stages: Sequence[Stage]) -> dict[str, Any]:
         "budget": _budgets(this_run.artifacts, stages[-1]),
         "environment": environment(config),
     }
+    if not config["rerank"]:
+        del result["test_reranked"]
     if teachers := evaluate_teachers(this_run, stages[-1]):
         result["teachers"] = teachers
     if not process_group().first:
@@ -235,28 +240,37 @@ def _check_output_paths(config: NewsConfig) -> None:
         raise ValueError("\n- ".join(["Results could not be saved:", *mistakes]))
 
 
-def _check_submission(factory: ImpressionFactory, last: Stage) -> None:
-    """Refuse ``submission`` before training if there is nothing to submit."""
-    submission = factory.config["submission"]
-    if submission and not getattr(last.model, "ranks_news", True):
+def _check_test_outputs(factory: ImpressionFactory, last: Stage, rerankers: ReRanking) -> None:
+    """Refuse ``submission`` and ``rerank`` before training if there is nothing to rank."""
+    config, name = factory.config, factory.dataset.dataset_name
+    for setting in (each for each in ("submission", "rerank") if config[each]):
+        if not getattr(last.model, "ranks_news", True):
+            raise ValueError(
+                f"{setting}={config[setting]} expects a stage that ranks news, and {last.name} "
+                f"reads texts alone. Set stage=~, or leave {setting} out."
+            )
+        if factory.test is None:
+            raise ValueError(
+                f"{setting}={config[setting]} expects test impressions, and data set '{name}' has "
+                f"no {name}.test.inter. Convert it with --test=DIR, labelled or not."
+            )
+    known = {column for column, each in factory.dataset.groups.items() if (each != "").any()}
+    known |= {VECTORS} if _has_vectors(last.model) else set()
+    if missing := rerankers.needs - known:
         raise ValueError(
-            f"submission={submission} expects a stage that ranks news, and {last.name} reads texts "
-            "alone. Set stage=~ or submission=~."
-        )
-    if submission and factory.test is None:
-        name = factory.dataset.dataset_name
-        raise ValueError(
-            f"submission={submission} expects test impressions, and data set '{name}' has no "
-            f"{name}.test.inter. Convert it with --test=DIR, labelled or not."
+            f"rerank={config['rerank']} expects {', '.join(sorted(missing))} of articles, and "
+            f"{config['model']} on '{name}' has {', '.join(sorted(known)) or 'none'}. Leave it out"
+            f", or add the column NAME:token to {name}.item."
         )
 
 
 class TestMetrics(NamedTuple):
-    """Test metrics: of all impressions, of those with cold clicks alone, and of slices."""
+    """Test metrics: of all impressions, of those with cold clicks alone, of slices, re-ranked."""
 
     test: Mapping[str, Any] = {}
     test_cold: Mapping[str, Any] = {}
     test_slices: Mapping[str, Mapping[str, Mapping[str, Any]]] = {}
+    test_reranked: Sequence[Mapping[str, Any]] = ()
 
 
 def evaluate_test(factory: ImpressionFactory, model: AbstractRecommender) -> TestMetrics:
@@ -269,7 +283,8 @@ def evaluate_test(factory: ImpressionFactory, model: AbstractRecommender) -> Tes
         )
     if factory.test is None:
         return TestMetrics()
-    return _evaluate(factory, config, model, config["eval_dump"], config["submission"])
+    outputs = config["eval_dump"], config["submission"], config["rerank"]
+    return _evaluate(factory, config, model, *outputs)
 
 
 def evaluate_teachers(run: Run, student: Stage) -> dict[str, Any]:
@@ -331,6 +346,7 @@ def _evaluate(
     model: AbstractRecommender,
     dump: str | None = None,
     submission: str | None = None,
+    rerank: Sequence[Any] = (),
 ) -> TestMetrics:
     test = factory.test
     assert test is not None, "callers check"
@@ -342,7 +358,7 @@ def _evaluate(
     assert result is not None
     assert collector.ranked is not None, "evaluate has just ranked them"
     if not process_group().first:
-        dump = submission = None
+        dump, submission, rerank = None, None, ()
     if dump:
         struct = collector.struct_of()
         others: dict[str, Any] = {}
@@ -355,7 +371,28 @@ def _evaluate(
         write_submission(submission, *scored, show_progress, config["leaderboard"])
         of = f"{submission} ({len(test):,} impressions)"
         getLogger().info(f"{set_color('submission', 'yellow')}: {of}")
-    return TestMetrics(dict(result), *_of_parts(test, trainer))
+    reranked = []
+    if rerank:
+        articles = _articles(model, test)
+        reranked = reranked_results(rerank, collector, trainer.evaluator, articles)
+    return TestMetrics(dict(result), *_of_parts(test, trainer), reranked)
+
+
+def _has_vectors(model_class: type) -> bool:
+    return issubclass(model_class, NewsRecommender) and not model_class.reads_for_users
+
+
+@torch.no_grad()
+def _articles(model: AbstractRecommender, test: NewsDataset) -> Articles:
+    """Ids and groups of articles, and vectors of the test's candidates; others are zeros."""
+    articles = {IDS: test.field2id_token[test.iid_field], **test.groups}
+    if _has_vectors(type(model)):
+        ids = np.unique(test.inter_feat.candidates.values).astype(np.int64)
+        every = torch.from_numpy(ids).to(model.device)
+        made = model.news_encoder(every).float().cpu().numpy()
+        articles[VECTORS] = np.zeros((test.item_num, made.shape[1]), np.float32)
+        articles[VECTORS][ids] = unit_vectors(made)
+    return articles
 
 
 def _of_parts(test: NewsDataset, trainer: ImpressionEvaluation) -> tuple[dict, dict]:
@@ -398,6 +435,9 @@ def report(result: dict[str, Any], artifact: Artifact, oracle: dict[str, float])
     logger.info(set_color("test result, clicked news cold", "yellow") + f": {result['test_cold']}")
     for kind, of_kind in result["test_slices"].items():
         logger.info(set_color(f"test result, {kind}", "yellow") + f": {in_one_line(of_kind)}")
+    if reranked := result.get("test_reranked"):
+        table = tabulate(reranked, headers="keys", tablefmt="plain", floatfmt=".4f")
+        logger.info(set_color("test result, re-ranked", "yellow") + f":\n{table}")
     logger.info(set_color("test, size and speed", "yellow") + f":\n{summary(result, oracle)}")
     logger.info(set_color("saved in", "yellow") + f": {artifact.folder}")
 

@@ -20,6 +20,12 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # no test downloads anything
 os.environ["OMP_NUM_THREADS"] = "1"  # the tensors of unit tests are too small for threads
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long tests first: of two workers, none waits at the end for one of the other's."""
+    items.sort(key=lambda item: not {"whole", "real"} & {mark.name for mark in item.iter_markers()})
+
+
 @pytest.fixture(autouse=True)
 def _own_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """RecBole writes logs and weights into the working directory."""
@@ -58,41 +64,57 @@ def _closed_tensorboard(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         writer.close()
 
 
-@pytest.fixture(autouse=True)
-def _no_figure_of_training(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fixtures of a module run before this one, so figures of their trainings are drawn."""
-    from tiny import draw_no_training
-
-    draw_no_training(monkeypatch.setattr)
-
-
 @pytest.fixture(scope="session", autouse=True)
 def _language_models_read_once() -> Iterator[None]:
     """Reading a tiny language model takes transformers longer than a copy of it.
 
     A folder whose files have changed is read again, and so is what fails.
     """
-    from transformers import AutoModel
+    from torch import nn
 
-    from recbole_tinynews.encoder import language_model
+    from recbole_tinynews.encoder import language_model, plm_files
 
-    plain, kept = language_model.read_pretrained, {}
+    plain = plm_files.read_pretrained
+    kept: dict[Any, tuple[Any, Any]] = {}
 
     def read(auto: Any, source: str, part: str, **options: Any) -> Any:
-        if auto is not AutoModel or not Path(source).is_dir():
+        if not Path(source).is_dir():
             return plain(auto, source, part, **options)
-        files = sorted(Path(source).iterdir())
-        key = (
-            str(options.get("config")),
-            *((f, f.stat().st_mtime_ns, f.stat().st_size) for f in files),
-        )
-        if key not in kept:
-            kept.clear()
-            kept[key] = plain(auto, source, part, **options)
-        return copy.deepcopy(kept[key])
+        files = [(file, file.stat()) for file in sorted(Path(source).iterdir())]
+        config = vars(options["config"]) if "config" in options else None
+        state = [(file, stat.st_mtime_ns, stat.st_size) for file, stat in files]
+        key = repr((config, sorted(options), state))
+        if kept.get(auto, ("",))[0] != key:
+            kept.pop(auto, None)
+            kept[auto] = key, plain(auto, source, part, **options)
+        made = kept[auto][1]
+        model = made[0] if isinstance(made, tuple) else made
+        weights = model.parameters() if isinstance(model, nn.Module) else ()
+        # half of the time of a copy are its parameters
+        copies = {id(p): nn.Parameter(p.detach().clone(), p.requires_grad) for p in weights}
+        return copy.deepcopy(made, copies)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(language_model, "read_pretrained", read)
+        for module in (language_model, plm_files):
+            patch.setattr(module, "read_pretrained", read)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_figure_of_training() -> Iterator[None]:
+    """Figures are drawn once, in ``test_stages.py``; nor do processes of the fork server draw any.
+
+    It imports what tests share, once for all.
+    """
+    from tiny import draw_no_training
+
+    from recbole_tinynews.processes import launch
+
+    with pytest.MonkeyPatch.context() as patch:
+        draw_no_training(patch.setattr)
+        patch.setattr(launch, "PRELOADED", "preloaded_in_tests")
+        places = [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
+        patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, places)))  # what the server has
         yield
 
 

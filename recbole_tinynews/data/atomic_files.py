@@ -65,6 +65,7 @@ class ItemColumns(NamedTuple):
     abstract: list[str]
     body: list[str]
     published: list[str]
+    source: list[str]
 
 
 class FileRows(NamedTuple):

@@ -123,11 +123,13 @@ class ClickDataLoader(TrainDataLoader):
 
     def __init__(self, config: Settings, dataset: ImpressionSource) -> None:
         self.impressions = dataset.impressions(config)
-        self.clicks = clicks_of(self.impressions)
+        self.since = config["train_since"] or 0
+        self.clicks = clicks_of(self.impressions, self.since)
         if len(self.clicks.position) == 0:
+            new = f" since UTC second {self.since:.0f}" if self.since else ""
             raise ValueError(
                 f"ClickDataLoader expects training impressions of '{config['dataset']}' with "
-                "clicked and unclicked candidates, got none. Check NAME.report.json."
+                f"clicked and unclicked candidates, got none{new}. Check NAME.report.json."
             )
         if self.clicks.without_negatives:
             getLogger().info(
@@ -142,7 +144,12 @@ class ClickDataLoader(TrainDataLoader):
 
     def news_ids(self) -> NDArray[np.int64]:
         """Ids of all articles that batches may contain."""
-        return self.impressions.news_ids(self.history_width)
+        if not self.since:
+            return self.impressions.news_ids(self.history_width)
+        rows = np.unique(self.clicks.impression)
+        clicked = self.impressions.history.newest(rows, self.history_width)
+        seen = np.union1d(clicked, self.impressions.candidates.take(rows).values)
+        return seen[seen != 0].astype(np.int64)
 
     def collate_samples(self, samples: NDArray[np.int64]) -> Interaction:
         """The batch of these clicks."""

@@ -40,6 +40,7 @@ from recbole_tinynews.files.columns import (
     BODY,
     CANDIDATES,
     CATEGORY,
+    GROUPS,
     HISTORY,
     LABELS,
     PADDING,
@@ -68,6 +69,7 @@ class NewsDataset(Dataset):
         log: impressions of all splits.
         published: UTC seconds by news id, NaN if unknown; ``None`` if all are.
         item_feat: ``category`` and ``subcategory`` indices by news id.
+        groups: texts of ``category``, ``subcategory`` and ``source`` by news id; empty: unknown.
         news_text: ``title``, ``abstract`` and ``body`` by news id; padding is empty.
         facts: category and training clicks by news id; ``None`` before ``build``.
         content: digest of the atomic files, whatever their path.
@@ -130,6 +132,9 @@ class NewsDataset(Dataset):
             columns[field] = torch.from_numpy(ids).long()
             self._set_index(field, index.tokens())
         self.item_feat = Interaction(columns)
+        self.groups = {
+            name: np.array(["", *getattr(news, name), *[""] * unseen]) for name in GROUPS
+        }
         self._made_of_texts: dict[Hashable, Any] = {}
         times = publication_times(news_file, news)
         unknown = np.full(unseen, np.nan)

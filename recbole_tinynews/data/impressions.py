@@ -114,10 +114,13 @@ class Clicks(NamedTuple):
     without_negatives: int
 
 
-def clicks_of(impressions: Impressions) -> Clicks:
-    """Training samples of a split, one per click."""
+def clicks_of(impressions: Impressions, since: float = 0) -> Clicks:
+    """Training samples of a split, one per click, of impressions from UTC second ``since`` on."""
     clicked = np.flatnonzero(impressions.labels == 1)
     rows = impressions.candidates.rows_of(clicked)
+    if since:
+        new = impressions.timestamp[rows] >= since
+        clicked, rows = clicked[new], rows[new]
     clicks = np.bincount(rows, minlength=impressions.rows)
     usable = (clicks < impressions.candidates.lengths)[rows]
     return Clicks(rows[usable], clicked[usable], int((~usable).sum()))

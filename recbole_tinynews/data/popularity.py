@@ -23,6 +23,7 @@ from recbole_tinynews.settings.names import FINETUNE_TEACHER
 from recbole_tinynews.settings.protocol import Settings
 
 CACHE_FORMAT = "popularity 1"  # raise it when the meaning of the cached arrays changes
+LONGER = 1 << 40  # seconds than any log
 HOUR = 3600  # seconds
 CONTEXTS_AT_ONCE = 50_000  # impressions
 BLOCK = 2_000_000  # candidates sorted at once: about 0.4 GB
@@ -235,19 +236,21 @@ def window_counts(
     ``running``, ``[2, 1 + events]``, sums clicks and exposures. ``begin``, ``[queries]``, is time 0
     of the group; windows end before ``known``, ``[queries]``.
     """
+    lengths = [LONGER if hours is None else int(hours * HOUR) for hours in windows]
+    if len(known) < len(keys):  # of a few articles, live: all windows at once
+        edges = np.maximum(known - np.array([[0], *([each] for each in lengths)]), 0) + begin
+        sums = running.take(np.searchsorted(keys, edges), axis=1)
+        return (sums[:, :1] - sums[:, 1:]).reshape(2 * len(windows), len(known))
     until = running.take(_places(keys, begin + np.maximum(known, 0)), axis=1)
     counts = np.empty((2, len(windows), len(known)), running.dtype)
-    for number, hours in enumerate(windows):
-        start = 0 if hours is None else np.maximum(known - int(hours * HOUR), 0)
-        before = running.take(_places(keys, begin + start), axis=1)
+    for number, length in enumerate(lengths):
+        before = running.take(_places(keys, begin + np.maximum(known - length, 0)), axis=1)
         np.subtract(until, before, out=counts[:, number])
     return counts.reshape(2 * len(windows), len(known))
 
 
 def _places(keys: NDArray[np.int64], queries: NDArray[np.int64]) -> NDArray[np.int64]:
     """``np.searchsorted``, faster where queries are the keys or repeat the one before."""
-    if len(queries) < len(keys):  # of a few articles, live
-        return np.searchsorted(keys, queries)
     new = np.append([True], queries[1:] != queries[:-1])[: len(queries)]
     if len(queries) == len(keys) and (queries == keys).all():
         return np.maximum.accumulate(np.where(new, np.arange(len(keys)), 0))

@@ -110,8 +110,8 @@ class Ragged(NamedTuple):
         matrix[filled] = self.values[self.positions(rows)]
         return matrix
 
-    def first(self, width: int) -> Ragged:
-        """The first ``width`` values of each row.
+    def first(self, width: int | NDArray[np.int64]) -> Ragged:
+        """The first ``width`` values of each row; one number, or one for each row.
 
         >>> Ragged.from_rows([[1, 2, 3], [], [4]], int).first(2).values.tolist()
         [1, 2, 4]

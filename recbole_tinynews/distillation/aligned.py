@@ -77,7 +77,7 @@ class AlignedDistillation(nn.Module):
     def _target(self, teachers: Sequence[Outputs], dim: int) -> Tensor:
         """Sum of the teachers' vectors, ``[batch, history + candidates, dim]``."""
         vectors = torch.stack(list(map(_news, teachers))).sum(0).detach()
-        return vectors if self.axes is None else vectors @ self.axes[:dim].T
+        return vectors[..., :dim] if self.axes is None else vectors @ self.axes[:dim].T
 
 
 def cosine_distance(vectors: Tensor, others: Tensor, real: Tensor) -> Tensor:

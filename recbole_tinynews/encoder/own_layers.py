@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+from contextlib import suppress
 from typing import Any, NoReturn, cast
 
 import torch
@@ -245,17 +246,25 @@ def first_position(plm: PreTrainedModel) -> int:
     ]
     if plm.device.type == "meta" or not tables:
         return 0
-    asked: list[int] = []
-    hooks = [
-        table.register_forward_pre_hook(lambda _, given: asked.append(int(given[0].min())))
-        for table in tables
-    ]
+    asked: dict[nn.Module, int] = {}
+
+    def note(table: nn.Module, given: tuple[Tensor]) -> None:
+        asked[table] = int(given[0].min())
+        if len(asked) == len(tables):
+            raise _AllKnownError
+
+    hooks = [table.register_forward_pre_hook(note) for table in tables]
     try:
-        run_once(plm)
+        with suppress(_AllKnownError):  # the layers have nothing to say
+            run_once(plm)
     finally:
         for hook in hooks:
             hook.remove()
-    return min(asked, default=0)
+    return min(asked.values(), default=0)
+
+
+class _AllKnownError(Exception):
+    pass
 
 
 @torch.no_grad()

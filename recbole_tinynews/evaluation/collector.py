@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -13,10 +14,10 @@ from torch import Tensor
 
 from recbole_tinynews.data.fields import IMPRESSION, IMPRESSION_SIZE
 from recbole_tinynews.data.impressions import ArticleFacts, Impressions
+from recbole_tinynews.evaluation.beyond_accuracy import RankedArticles, rank_articles
 from recbole_tinynews.evaluation.impression_metric import ARTICLES_KEY, RANKED_KEY, SCORED_KEY
 from recbole_tinynews.evaluation.metrics import NaNScoreError, RankedImpressions, rank_impressions
 from recbole_tinynews.evaluation.scored import ScoredImpressions
-from recbole_tinynews.evaluation.top_k import RankedArticles, rank_articles
 from recbole_tinynews.processes.group import gather_array
 from recbole_tinynews.settings.protocol import Settings
 
@@ -128,6 +129,13 @@ class ImpressionCollector(Collector):
         if self.articles is not None:
             struct.set(ARTICLES_KEY, part(self.articles))
         return struct
+
+    def rescored(self, scores: NDArray, articles: RankedArticles) -> DataStruct:
+        """Data for metrics as if the last evaluation had had these scores and articles."""
+        other = copy.copy(self)
+        other.scores, other.ranked = scores, rank_impressions(scores, self.labels, self.offsets)
+        other.articles = self.articles and articles
+        return other.struct_of()
 
     def _rank_articles(self) -> RankedArticles | None:
         impressions, needed = self.impressions, self.register.need(ARTICLES_KEY)

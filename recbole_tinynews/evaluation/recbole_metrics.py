@@ -7,7 +7,7 @@ from typing import Any
 
 from recbole.evaluator import register
 
-from recbole_tinynews.evaluation import top_k
+from recbole_tinynews.evaluation import beyond_accuracy, top_k
 from recbole_tinynews.evaluation.impression_metric import (
     RANKED_KEY,
     SCORED_KEY,
@@ -71,17 +71,17 @@ METRICS: dict[str, type[ImpressionMetric]] = {
         _metric("ImpressionPrecision", "precision", top_k.precision, at_k=True),
         _metric("ImpressionMAP", "map", top_k.average_precision, at_k=True),
         UserGAUC,
-        _metric("CategoryDiversity", "diversity", top_k.diversity, ArticleMetric),
-        _metric("CategoryCoverage", "coverage", top_k.coverage, ArticleMetric),
+        _metric("CategoryDiversity", "diversity", beyond_accuracy.diversity, ArticleMetric),
+        _metric("CategoryCoverage", "coverage", beyond_accuracy.coverage, ArticleMetric),
         _metric(
             "CategoryCalibration",
             "calibration",
-            top_k.calibration,
+            beyond_accuracy.calibration,
             ArticleMetric,
             smaller=True,
         ),
-        _metric("ClickNovelty", "novelty", top_k.novelty, ArticleMetric),
-        _metric("ColdShare", "cold_share", top_k.cold_share, ArticleMetric),
+        _metric("ClickNovelty", "novelty", beyond_accuracy.novelty, ArticleMetric),
+        _metric("ColdShare", "cold_share", beyond_accuracy.cold_share, ArticleMetric),
         _metric("ImpressionAccuracy", "accuracy", accuracy),
     )
 }

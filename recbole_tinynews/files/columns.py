@@ -8,13 +8,16 @@ PADDING = "[PAD]"  # RecBole's token for id 0
 
 ITEM_ID, CATEGORY, SUBCATEGORY = "item_id", "category", "subcategory"
 CATEGORIES = (CATEGORY, SUBCATEGORY)
+SOURCE = "source"  # publisher
+GROUPS = (*CATEGORIES, SOURCE)  # columns that re-rankers may limit
 TITLE, ABSTRACT, BODY = "title", "abstract", "body"
 PUBLISHED = "published"
 IMPRESSION_ID, USER_ID, TIMESTAMP = "impression_id", "user_id", "timestamp"
 HISTORY, CANDIDATES, LABELS = "history", "candidates", "labels"
 LABEL = "label"  # of one candidate, in flat data sets
 
-ITEM = (ITEM_ID, CATEGORY, SUBCATEGORY, TITLE, ABSTRACT)  # of NAME.item; BODY, PUBLISHED may follow
+# of NAME.item; BODY, PUBLISHED, SOURCE may follow
+ITEM = (ITEM_ID, CATEGORY, SUBCATEGORY, TITLE, ABSTRACT)
 INTER = (IMPRESSION_ID, USER_ID, TIMESTAMP, HISTORY, CANDIDATES, LABELS)  # of NAME.<split>.inter
 FLAT_ITEM = (ITEM_ID, CATEGORY, SUBCATEGORY)
 FLAT_INTER = (USER_ID, ITEM_ID, LABEL, TIMESTAMP)

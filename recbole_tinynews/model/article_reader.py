@@ -196,7 +196,7 @@ class ArticleReader(ImpressionRecommender):
         return made
 
     def _by_language_model(self, config: Settings, dataset: Any) -> dict[str, Any]:
-        plm = language_model(dataset, self.plm_source, self.layers_kept(config))
+        plm = language_model(config, dataset, self.plm_source, self.layers_kept(config))
         most = longest_text(plm)  # before the encoder changes the model
         encoder, storage = self.make_text_encoder(config, plm), self.storage(config, dataset)
         steps, made = config["history_cache_steps"], {}

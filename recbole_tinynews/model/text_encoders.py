@@ -54,10 +54,12 @@ def reads_titles_by_plm(config: Settings) -> bool:
     return not reads_words(config) and reads_titles_alone(config)
 
 
-def language_model(dataset: Any, source: str, layers: int | None) -> PreTrainedModel:
+def language_model(
+    config: Settings, dataset: Any, source: str, layers: int | None
+) -> PreTrainedModel:
     """The first ``layers`` of ``source`` (``None``: all); random if saved weights replace them."""
-    load = bare_plm if isinstance(dataset, NoArticles) else load_plm
-    return load(source, layers)
+    is_bare = isinstance(dataset, NoArticles) or config["update_from"]
+    return (bare_plm if is_bare else load_plm)(source, layers)
 
 
 def encoder_by(plm: PreTrainedModel, config: Settings, dim: int) -> TextEncoder:

@@ -46,6 +46,7 @@ FORMAT_KEY, MADE_FROM = "format", "made_from"  # keys of settings.yaml besides t
 # keys of metrics.json: checksums of the other files and its own, test metrics and their data's
 # digest, and the text of training.csv
 FILES, CHECKSUM, TEST, TEST_DATA, CURVE_TEXT = "files", "checksum", "test", "test_data", "curve"
+NEWEST = "newest"  # key of metrics.json
 BEGUN = "begun.json"  # digest of an unfinished stage's data set
 CURVE, FIGURE = "training.csv", "training.svg"  # by step, for people
 PLM = "plm"  # configuration and tokenizer of the language model, and category names
@@ -70,7 +71,8 @@ class Weights(NamedTuple):
 class Artifact(NamedTuple):
     """A finished stage: its best validation result, and the ``seconds`` and budget of its training.
 
-    ``damaged`` files are missing or changed, and can be rewritten without training.
+    ``damaged`` files are missing or changed, and can be rewritten without training; ``newest`` is
+    the UTC second of the newest training impression, 0 if unknown.
     """
 
     name: str
@@ -81,6 +83,7 @@ class Artifact(NamedTuple):
     reused: bool = False
     damaged: tuple[str, ...] = ()
     budget: Budget | None = None
+    newest: int = 0
 
     @classmethod
     def read(cls, name: str, fingerprint: str, folder: Path) -> Artifact | None:
@@ -102,7 +105,7 @@ class Artifact(NamedTuple):
             getLogger().warning(f"{folder} is damaged and is trained again: {problem}")
             return None
         budget = Budget(**metrics["budget"]) if metrics.get("budget") else None
-        return found._replace(damaged=tuple(damaged), budget=budget)
+        return found._replace(damaged=tuple(damaged), budget=budget, newest=metrics.get(NEWEST, 0))
 
     def write(
         self,
@@ -120,7 +123,7 @@ class Artifact(NamedTuple):
         keep_language_model(folder / PLM)
         write_settings(folder, settings)
         self._write_curve(curve or TrainingCurve.from_csv(earlier[CURVE_TEXT], self.valid))
-        metrics: dict[str, Any] = {"valid": self.valid, "seconds": self.seconds}
+        metrics = {"valid": self.valid, "seconds": self.seconds, NEWEST: self.newest}
         if self.budget is not None:
             metrics["budget"] = self.budget._asdict()
         copies = sorted(path.name for path in (folder / COPIES).glob("step-*.safetensors"))

@@ -112,6 +112,8 @@ class NewsFactory(ImpressionFactory):
     def _plm_source(self, config: NewsConfig) -> str:
         """Folder or hub name of the language model, derived if the settings say so."""
         source, layers = plm_source(config), config["num_hidden_layers"]
+        if config["update_from"]:  # derived when it was first trained
+            return source
         how = config["text_prefix"], config["vocabulary_min_articles"], layers == 0
         if (source, how) not in self._derived:
             made = derived_plm(source, self._content(source), self.train, *how)

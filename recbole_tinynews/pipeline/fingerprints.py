@@ -11,7 +11,14 @@ from typing import Any, NamedTuple, Protocol
 from recbole_tinynews.config import NewsConfig
 from recbole_tinynews.evaluation.own_metrics import files_of_metric
 from recbole_tinynews.files.array_cache import content_key
-from recbole_tinynews.pipeline.artifact import ARTIFACT_FORMAT, FORMAT_KEY, MADE_FROM, Artifact
+from recbole_tinynews.files.checksums import checksums
+from recbole_tinynews.pipeline.artifact import (
+    ARTIFACT_FORMAT,
+    FORMAT_KEY,
+    MADE_FROM,
+    Artifact,
+    files_of,
+)
 from recbole_tinynews.pipeline.stage import Copy, Stage, stage_of
 from recbole_tinynews.registry import find_trainer
 from recbole_tinynews.settings.declared import affects_result
@@ -48,6 +55,8 @@ class Recipe(NamedTuple):
     @property
     def folder(self) -> Path:
         """Folder of the stage's artifact."""
+        if self.stage.folder is not None:
+            return self.stage.folder
         data_set = Path(self.config["checkpoint_dir"]) / str(self.config["dataset"])
         return data_set / f"{self.stage.name}-{self.fingerprint}"
 
@@ -80,6 +89,8 @@ class Recipes:
 
     def _make(self, stage: Stage) -> Recipe:
         config = self.contents.settings(stage)
+        if stage.folder is not None:
+            return Recipe(stage, config, {}, {}, identity_of(stage.folder))
         settings = settings_that_matter(config, stage)
         code = [*source_of(stage), *files_of_metric(config["valid_metric"])]
         start = ""
@@ -121,6 +132,11 @@ def _plain(settings: dict[str, Any]) -> dict[str, Any]:
 def fingerprint(described: dict[str, Any]) -> str:
     """A short digest of a stage's description."""
     return content_key([json.dumps(described, sort_keys=True, default=str)])[:12]
+
+
+def identity_of(folder: Path) -> str:
+    """Digest of all that decides how a finished recommender ranks: its weights, settings, names."""
+    return content_key([json.dumps(checksums(folder, files_of(folder)), sort_keys=True)])
 
 
 def source_of(stage: Stage) -> list[Path]:

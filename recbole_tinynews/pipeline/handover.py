@@ -18,6 +18,11 @@ def put_news_encoder(model: NewsRecommender, weights: Weights) -> None:
     _put_part(model, NEWS_ENCODER, weights)
 
 
+def put_all(model: nn.Module, weights: Weights) -> None:
+    """Load a whole recommender; no weight may be missing."""
+    load_into(model, weights.load(), weights.source)
+
+
 def put_language_model(model: nn.Module, weights: Weights) -> None:
     """Load an earlier stage's language model; no weight may be missing."""
     _put_part(model, LANGUAGE_MODEL, weights)

@@ -82,6 +82,8 @@ class Run:
         return kept
 
     def _make(self, recipe: Recipe) -> Artifact:
+        if recipe.stage.folder is not None:
+            return self._given(recipe)
         every = all_gather_object(recipe.fingerprint, patient=True)
         if len(set(every)) > 1:
             raise ValueError(
@@ -102,6 +104,16 @@ class Run:
             broadcast(False, patient=True)  # skip training in _follow
         remove_state(recipe.folder)
         broadcast(True, patient=True)  # files are complete
+        return artifact
+
+    def _given(self, recipe: Recipe) -> Artifact:
+        artifact = recipe.finished()
+        if artifact is None or artifact.damaged:
+            raise ValueError(
+                f"{recipe.folder} expects a finished recommender with its files as they were "
+                "written. Run the command that made it again, or copy the folder anew."
+            )
+        self._progress(recipe.stage).finish()
         return artifact
 
     def _follow(self, recipe: Recipe) -> Artifact:
@@ -146,7 +158,13 @@ class Run:
             raise
         seconds = time.perf_counter() - started
         artifact = Artifact(
-            recipe.stage.name, recipe.fingerprint, folder, seconds, valid, budget=budget
+            recipe.stage.name,
+            recipe.fingerprint,
+            folder,
+            seconds,
+            valid,
+            budget=budget,
+            newest=int(self.factory.train.inter_feat.timestamp.max()),
         )
         self._write(recipe, artifact, curve)
         return artifact
@@ -163,7 +181,8 @@ class Run:
         model = self.factory.model(stage.model, config)
         if stage.start is not None:
             stage.start.put(model, *map(self.weights, stage.start.sources))
-        self.factory.start(model, config, data)
+        if stage.start is None or not stage.start.complete:
+            self.factory.start(model, config, data)
         teachers = self._teachers(recipe, model) if stage.teachers else None
         trainer = self.factory.trainer(config, model, recipe.folder, teachers)
         trainer.progress = self._progress(stage)

@@ -7,6 +7,7 @@ can be reached. Equal values are one stage, trained once.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 
@@ -18,10 +19,14 @@ class Copy(NamedTuple):
 
 
 class Start(NamedTuple):
-    """Sources of initial weights; ``put(model, *weights)`` gets one ``Weights`` per source."""
+    """Sources of initial weights; ``put(model, *weights)`` gets one ``Weights`` per source.
+
+    ``complete``: they are all weights, and nothing else is initialised.
+    """
 
     put: Callable[..., None]
     sources: tuple[Stage | Copy, ...]
+    complete: bool = False
 
 
 class Stage(NamedTuple):
@@ -29,7 +34,8 @@ class Stage(NamedTuple):
 
     ``name`` is the prefix of its folder and settings; without ``start``, its weights are the
     language model's; ``teachers`` are finished recommenders, or copies; ``after`` are further
-    stages to finish first; ``number``, added to the seed, distinguishes otherwise equal stages.
+    stages to finish first; ``number``, added to the seed, distinguishes otherwise equal stages;
+    ``folder`` is that of a recommender finished by another run, which is never trained.
     """
 
     name: str
@@ -38,6 +44,7 @@ class Stage(NamedTuple):
     start: Start | None = None
     teachers: tuple[Stage | Copy, ...] = ()
     number: int = 0
+    folder: Path | None = None
 
     @property
     def sources(self) -> tuple[Stage | Copy, ...]:

@@ -21,6 +21,7 @@ from recbole_tinynews.model.text_encoders import (
     reads_words,
 )
 from recbole_tinynews.model.title_body import TitleBodyMatcher, TitleBodyStudent, title_body_student
+from recbole_tinynews.model.updated import updated
 from recbole_tinynews.model.zeroshotstudent import ZeroShotTeacher
 from recbole_tinynews.pipeline import handover
 from recbole_tinynews.pipeline.stage import Copy, Stage, Start, in_order, last_copies
@@ -41,7 +42,7 @@ def system(config: NewsConfig) -> Stage:
     mistakes = [
         mistake
         for stage in in_order(last)
-        if issubclass(stage.model, NewsRecommender)
+        if issubclass(stage.model, NewsRecommender) and stage.folder is None
         for mistake in _mistakes(
             stage, config.for_stage(stage.name), "" if stage is last else f"{stage.name}_"
         )
@@ -98,12 +99,22 @@ def _too_many_layers(config: NewsConfig, prefix: str) -> Iterator[str]:
 
 def _last_stage(config: NewsConfig) -> Stage:
     model_class = config.model_class
+    if config["update_from"]:
+        return update_of(config)
     for base in model_class.__mro__:
         if "stages" in vars(base):
             return model_class.stages(config)
         if base.__name__ in SYSTEMS and base.__module__.partition(".")[0] == PACKAGE:
             return SYSTEMS[base.__name__](config)
     return Stage(model_class.__name__, model_class)
+
+
+def update_of(config: NewsConfig) -> Stage:
+    """A finished recommender, trained further on newer clicks under its old self."""
+    model_class = config.model_class
+    in_use = Stage("in_use", model_class, folder=Path(config["update_from"]))
+    start = Start(handover.put_all, (in_use,), complete=True)
+    return _last(config, updated(model_class), start=start, teachers=(in_use,))
 
 
 def pretrained(pretraining: type[MaskedLanguageModel], config: NewsConfig) -> Stage:

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from recbole_tinynews.reference.defaults import defaults_of, news_yaml
 from recbole_tinynews.registry import MODELS, check_name, named_files
-from recbole_tinynews.settings.command_line import Files, read_given
 from recbole_tinynews.settings.declared import Models
 from recbole_tinynews.settings.layering import DEFAULT_MODEL, PARTS, Layering
+from recbole_tinynews.settings.layers import Files, read_given
 from recbole_tinynews.settings.mistakes import mistakes_by_key
 
 

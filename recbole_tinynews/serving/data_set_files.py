@@ -15,6 +15,7 @@ from recbole_tinynews.data.atomic_files import (
     read_impressions,
     read_news,
 )
+from recbole_tinynews.files.columns import GROUPS
 from recbole_tinynews.paths import packaged_folder
 from recbole_tinynews.serving.events import CLICK, EXPOSURE, Event
 from recbole_tinynews.serving.reading import FIELDS, Read, Reading
@@ -53,10 +54,15 @@ class DataSetTexts:
                 "Pass titles with ids=False, add the article with add_news, or leave out what has "
                 "no text."
             )
-        return [known[each] for each in ids]
+        return [known[each][0] for each in ids]
+
+    def groups(self, news_id: str) -> dict[str, str]:
+        """Groups of an article by column; empty if the data set or the id is unknown."""
+        known = self._by_id.get(news_id) if find_item_file(self.name, self._data_path) else None
+        return {} if known is None else dict(zip(GROUPS, known[1], strict=True))
 
     @cached_property
-    def _by_id(self) -> dict[str, Read]:
+    def _by_id(self) -> dict[str, tuple[Read, tuple[str, ...]]]:
         file = find_item_file(self.name, self._data_path)
         if file is None:
             places = " or ".join(str(f.absolute()) for f in _places(self.name, self._data_path))
@@ -66,7 +72,9 @@ class DataSetTexts:
                 "the articles with add_news, or pass titles with ids=False."
             )
         news = read_news(file)
-        return dict(zip(news.item_id, read_of(news, self._reading), strict=True))
+        groups = zip(*(getattr(news, column) for column in GROUPS), strict=True)
+        about = zip(read_of(news, self._reading), groups, strict=True)
+        return dict(zip(news.item_id, about, strict=True))
 
 
 def _places(name: str, data_path: Path | None) -> list[Path]:

@@ -243,9 +243,10 @@ class _Everyone(NamedTuple):
         article = np.minimum(article, len(self.table) - 1)
         found = self.table[article]
         if found.min(initial=0) < 0:
-            missing = np.unique(article[found[:, 0] < 0])
-            counts = sum(part.tallies.counts(missing, self.at, counting) for part in self.parts)
-            first = np.minimum(*(part.first(missing) for part in self.parts))
+            missing = article[found[:, 0] < 0]
+            parts = [part for part in self.parts if part.users.size] or self.parts[:1]
+            counts = sum(part.tallies.counts(missing, self.at, counting) for part in parts)
+            first = np.min([part.first(missing) for part in parts], axis=0)
             self.table[missing] = np.column_stack([first, counts])
             found = self.table[article]
         return found

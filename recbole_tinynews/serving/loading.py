@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -14,7 +13,6 @@ from recbole_tinynews.data.no_articles import NoArticles
 from recbole_tinynews.encoder.plm_files import check_sizes, plm_size
 from recbole_tinynews.encoder.words.vocabulary import load_word_tokenizer
 from recbole_tinynews.files.array_cache import content_key
-from recbole_tinynews.files.checksums import checksums
 from recbole_tinynews.files.columns import CATEGORIES
 from recbole_tinynews.files.tensors import load_into, load_weights, shapes_of
 from recbole_tinynews.files.untrusted import read_json, untrusted
@@ -34,9 +32,9 @@ from recbole_tinynews.pipeline.artifact import (
     SETTINGS_FILE,
     WEIGHTS,
     broken_files,
-    files_of,
     read_settings,
 )
+from recbole_tinynews.pipeline.fingerprints import identity_of
 from recbole_tinynews.registry import (
     MODELS,
     declared_settings,
@@ -181,7 +179,7 @@ def _trained(
     layers: int | None,
     dim: int | None,
 ) -> ModelEngine:
-    identity = content_key([json.dumps(checksums(folder, files_of(folder)), sort_keys=True)])
+    identity = identity_of(folder)
     with untrusted(folder / SETTINGS_FILE):
         model_class = _with_parts(_model_class(settings["model_class"], model, folder), settings)
         _check_ranks_given(model_class, folder)

@@ -12,21 +12,22 @@ from numpy.typing import NDArray
 
 from recbole_tinynews.bars import progress_bar
 from recbole_tinynews.data.popularity import with_context
+from recbole_tinynews.files.columns import GROUPS
+from recbole_tinynews.rerank import VECTORS, Candidates, RerankError, ReRanking
 from recbole_tinynews.serving.data_set_files import DataSetTexts
 from recbole_tinynews.serving.engine import Engine
 from recbole_tinynews.serving.live_counters import Added, LiveCounters, Moment
 from recbole_tinynews.serving.lookup import Key, KnownVectors, Lookup
 from recbole_tinynews.serving.news_index import NewsIndex, Shelf, TopOfUser, read_shelf, save_shelf
+from recbole_tinynews.serving.news_table import articles_of, published_in
 from recbole_tinynews.serving.reading import Content, Read, check_content
 from recbole_tinynews.serving.requests import (
     Given,
     User,
-    articles_of,
     histories_of,
     id_of,
     moments_of,
     name_of,
-    published_in,
     users_of,
 )
 from recbole_tinynews.serving.scores import NOT_A_NUMBER, Nearest, Scorer
@@ -64,8 +65,9 @@ class Ranker:
     ``KEPT_VECTORS`` others stay in memory. Thread-safe.
 
     An article is a title, an id (added, or of the data set), a mapping of fields (``title``,
-    ``abstract``, ``body``, ``category``, ``subcategory``, optionally ``id``), or a tuple ``(id,
-    title or fields)``. Unread fields are ignored, missing ones empty; unknown categories are none.
+    ``abstract``, ``body``, ``category``, ``subcategory``, ``source``, optionally ``id``), or a
+    tuple ``(id, title or fields)``. Unread fields are ignored, missing ones empty; unknown
+    categories are none.
 
     ``counters``: clicks and exposures up to now, for ``at``; ``None``: it ranks by text alone.
     """
@@ -78,7 +80,8 @@ class Ranker:
         self._index = NewsIndex()
         self._nearest: Nearest | None = None
         data_set = DataSetTexts(engine.settings["dataset"], engine.reading, data_path)
-        self._lookup = Lookup(engine.reading, data_set)
+        self._data_set, self._lookup = data_set, Lookup(engine.reading, data_set)
+        self._groups: dict[str, Mapping[str, str]] = {}  # by column, by id of added articles
         self._known = KnownVectors(self._encode, KEPT_VECTORS)
         self._scorer = Scorer(engine, self._known)
 
@@ -91,6 +94,7 @@ class Ranker:
         ids: bool | None = None,
         at: float | None = None,
         user: str | None = None,
+        rerank: Sequence[Any] = (),
     ) -> list[Ranked]: ...
 
     @overload
@@ -102,6 +106,7 @@ class Ranker:
         ids: bool | None = None,
         at: float | Sequence[float] | None = None,
         user: Sequence[str | None] | None = None,
+        rerank: Sequence[Any] = (),
     ) -> list[list[Ranked]]: ...
 
     def rank(
@@ -112,6 +117,7 @@ class Ranker:
         ids: bool | None = None,
         at: Any = None,
         user: Any = None,
+        rerank: Sequence[Any] = (),
     ) -> Any:
         """Candidates from best to worst; equal scores keep the given order.
 
@@ -124,21 +130,27 @@ class Ranker:
             at: UTC seconds, for recommenders trained with ``popularity``: what others did before
                 then counts too. ``None``: text alone.
             user: whose own clicks and exposures are left out; for many users a list, like ``at``.
+            rerank: as the setting; applied in this order to each user's candidates.
 
         Raises:
-            ValueError: no candidates, an unknown id, different numbers of users, or ``at`` without
-                counters.
+            ValueError: no candidates, an unknown id, different numbers of users, ``at`` without
+                counters, or a wrong ``rerank``.
             TypeError: an argument is not a list of articles.
             FileNotFoundError: ids of a data set that is not found.
         """
         users, one = users_of(history, candidates)
-        ranked = self.rank_users(users, ids, moments_of(at, user, len(users), one))
+        moments, rerankers = moments_of(at, user, len(users), one), ReRanking.parse(rerank)
+        ranked = self.rank_users(users, ids, moments, [rerankers] * len(users))
         return ranked[0] if one else ranked
 
     def rank_users(
-        self, users: Sequence[User], ids: bool | None, moments: Sequence[Moment] | None = None
+        self,
+        users: Sequence[User],
+        ids: bool | None,
+        moments: Sequence[Moment] | None = None,
+        rerank: Sequence[ReRanking] = (),
     ) -> list[list[Ranked]]:
-        """``rank`` for users from ``users_of``, at ``moments_of`` them."""
+        """``rank`` for users from ``users_of``, at ``moments_of`` them; ``rerank`` of each user."""
         shelf = self.shelf
         keys = self._lookup.keys([part for user in users for part in user], ids, shelf)
         ranked: list[list[Ranked]] = []
@@ -152,7 +164,45 @@ class Ranker:
                 counters = self._features(shown, moments[start : start + len(some)])
             scores = self._scorer.scores(parts[0::2], parts[1::2], shelf, counters)
             ranked += [best_first(*each) for each in zip(names, scores, strict=True)]
+        for number, own in enumerate(rerank):
+            if own:
+                about = users[number], keys[2 * number + 1], ids is False, shelf
+                ranked[number] = self._reranked(own, ranked[number], *about)
         return ranked
+
+    def _reranked(
+        self,
+        rerankers: ReRanking,
+        ranked: list[Ranked],
+        user: User,
+        keys: list[Key],
+        are_titles: bool,
+        shelf: Shelf,
+    ) -> list[Ranked]:
+        given = sorted(ranked, key=lambda each: each.place)
+        groups = [self._groups_of(each, are_titles, shelf) for each in user.candidates]
+        columns: dict[str, Any] = {}
+        for name in rerankers.needs:
+            if name == VECTORS:
+                columns[name] = self._scorer.vectors(keys, shelf)
+                continue
+            columns[name] = [each.get(name, "") for each in groups]
+            if not any(columns[name]) and not any(name in e for e in [*self._groups.values()]):
+                raise RerankError(
+                    f"rerank: at_most expects the {name} of articles, and none is known. Add it to "
+                    "their fields, or leave the limit out."
+                )
+        scores, clicked = [each.score for each in given], {*map(name_of, user.history)}
+        of = Candidates([each.candidate for each in given], np.array(scores), clicked, columns)
+        *_, order = rerankers.orders([each.place for each in ranked], of)
+        return [given[place] for place in order]
+
+    def _groups_of(self, article: Given, are_titles: bool, shelf: Shelf) -> Mapping[str, str]:
+        if not isinstance(article, str):
+            return {} if isinstance(article[1], str) else article[1]
+        if article in shelf.rows:
+            return self._groups.get(article, {})
+        return {} if are_titles else self._data_set.groups(article)
 
     def top(
         self,
@@ -323,6 +373,10 @@ class Ranker:
         self, ids: Sequence[str], contents: Iterable[Content], show_progress: bool = False
     ) -> None:
         """``add_news`` for those of ``articles_of``; known ones with equal texts keep vectors."""
+        contents = [*contents]
+        for name, content in zip(ids, contents, strict=True):
+            fields: Mapping[str, str] = {} if isinstance(content, str) else content
+            self._groups[name] = {c: fields[c] for c in GROUPS if fields.get(c)}
         shelf, articles = self.shelf, [*map(self.reading.read, contents)]
         rows = [shelf.rows.get(name, -1) for name in ids]
         pairs = zip(rows, articles, strict=True)
@@ -345,6 +399,8 @@ class Ranker:
                 f"{f' and {len(unknown) - 1} more unknown ones' if len(unknown) > 1 else ''}."
             )
         self._index.forget(ids)
+        for each in ids:
+            self._groups.pop(each, None)
 
     @property
     def shelf(self) -> Shelf:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from recbole_tinynews.data.news_text import TITLE_ABSTRACT, with_abstract
-from recbole_tinynews.files.columns import ABSTRACT, BODY, CATEGORY, SUBCATEGORY, TITLE
+from recbole_tinynews.files.columns import ABSTRACT, BODY, GROUPS, TITLE
 from recbole_tinynews.settings.values import suggest
 
 Content = str | Mapping[str, str]
@@ -16,7 +16,7 @@ Read = tuple[str, ...]
 """The fields that a recommender reads of an article: equal ones have equal vectors."""
 
 ID = "id"  # of an article, beside its fields
-FIELDS = (TITLE, ABSTRACT, BODY, CATEGORY, SUBCATEGORY)
+FIELDS = (TITLE, ABSTRACT, BODY, *GROUPS)
 
 
 class Reading:

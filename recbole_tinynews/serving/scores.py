@@ -134,6 +134,11 @@ class Scorer:
         scores = self.engine.scores(vectors, clicked, shown, sizes, known)
         return np.split(scores.cpu().numpy(), rows.offsets[1:-1])
 
+    def vectors(self, articles: list[Key], shelf: Shelf) -> NDArray[np.float32]:
+        """Vectors of articles, ``[articles, dim]``."""
+        vectors, _, rows, _ = self._batch([], [articles], shelf)
+        return vectors[rows].float().cpu().numpy()
+
     def contributions(
         self,
         history: list[Key],

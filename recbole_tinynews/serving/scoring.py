@@ -15,8 +15,8 @@ from recbole_tinynews.files.locks import exclusive_lock
 from recbole_tinynews.files.untrusted import read_json
 from recbole_tinynews.files.whole import leftovers, remove, whole_file, write_text
 from recbole_tinynews.serving.loading import load_reader
+from recbole_tinynews.serving.news_table import read_news_file
 from recbole_tinynews.serving.ranking import Ranker
-from recbole_tinynews.serving.requests import read_news_file
 from recbole_tinynews.serving.table import ALL, CANDIDATE, CANDIDATES, HISTORY, USER, ids_of
 from recbole_tinynews.serving.user_file import Part, UserFile, arrow, content_of, read_rows_of
 

@@ -6,7 +6,8 @@ import argparse
 import os
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,6 +28,7 @@ PARTS = (
     *("sqlalchemy", "psycopg"),
 )
 PORT = 8000
+FOLLOW_SECONDS = 1  # between looks at links to recommenders
 TOKEN = "RECBOLE_TINYNEWS_TOKEN"  # in the environment
 
 
@@ -72,7 +74,8 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FOLDER",
         nargs="+",
         type=Path,
-        help="of a finished recommender; the page compares several, and the first is the default",
+        help="of a finished recommender, or a link that is followed to new versions; the page "
+        "compares several, and the first is the default",
     )
     parser.add_argument(
         "--news", type=Path, metavar="FILE", help="articles: .parquet, .csv, .tsv, .item"
@@ -167,8 +170,21 @@ def _serve(given: argparse.Namespace) -> None:
                 freeze()
                 print("reloaded", flush=True)
 
+        if any(folder.is_symlink() for folder in given.folders):
+            threading.Thread(target=_follow, args=(given.folders, reload), daemon=True).start()
         limits = Limits(given.max_connections, given.request_seconds)
         run(app, place, limits, given.access_log, reload)
+
+
+def _follow(links: Sequence[Path], reload: Callable[[], None]) -> None:
+    """Reload whenever a symbolic link points to another recommender."""
+    before = [link.resolve() for link in links]
+    while True:
+        time.sleep(FOLLOW_SECONDS)
+        now = [link.resolve() for link in links]
+        if now != before:
+            before = now
+            reload()
 
 
 def _newsroom(given: argparse.Namespace, store: Store, skip_broken: bool = True) -> Newsroom:
@@ -222,7 +238,8 @@ def _rankers(
     rankers: dict[str, Ranker] = {}
     kept: list[Path] = []
     for place, folder in enumerate(folders):
-        name = plain = folder.resolve().name
+        # a link keeps its name when it points to another version
+        name = plain = folder.name if folder.is_symlink() else folder.resolve().name
         number = 1
         while name in rankers:
             number += 1

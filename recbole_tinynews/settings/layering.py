@@ -15,7 +15,6 @@ from recbole_tinynews.settings.layers import (
     NewsYaml,
     StageYaml,
     read_news_yaml,
-    rules_of,
 )
 from recbole_tinynews.settings.literals import read_yaml
 from recbole_tinynews.settings.names import (
@@ -26,6 +25,7 @@ from recbole_tinynews.settings.names import (
     parse_keys,
     unknown_setting,
 )
+from recbole_tinynews.settings.recbole_models import rules_of
 from recbole_tinynews.settings.values import unfit_value
 
 DEFAULT_MODEL, DEFAULT_DATASET = "TinyNewsRec", "mind-mini"

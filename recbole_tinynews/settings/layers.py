@@ -1,34 +1,23 @@
-"""Yaml files that declare a model's settings, and rules from the defaults in RecBole's."""
+"""Reads the yaml files that declare a model's settings, and the settings that a user gives."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from recbole_tinynews.paths import packaged_folder, recbole_folder
-from recbole_tinynews.settings.declared import NAMES, Models, known_without_yaml, rules_for
-from recbole_tinynews.settings.literals import read_yaml
+from recbole_tinynews.settings.command_line import TEXT_SETTINGS, parse_command_line
+from recbole_tinynews.settings.declared import NAMES
+from recbole_tinynews.settings.literals import parse_value, read_yaml
 from recbole_tinynews.settings.names import (
     Key,
     parse_keys,
     recbole_model_settings,
     recbole_overall_settings,
 )
-from recbole_tinynews.settings.values import (
-    ANY_TEXT,
-    COUNT,
-    MAPPING,
-    NOT_NEGATIVE,
-    NUMBER,
-    POSITIVE,
-    PROBABILITY,
-    SIZE,
-    SWITCH,
-    Rule,
-    list_of,
-)
 
+Files = Sequence[str | Path] | str | Path | None
 AS_IN = "as_in"  # in a stage's yaml: {another stage: [settings whose values it shares]}
 WITH_WORDS = "with_words"  # in a stage's yaml: {setting: its value for models with word vectors}
 METRICS_SETTING = "metrics"  # in a stage's yaml: reported in addition to the run's
@@ -184,59 +173,38 @@ def _names_in(files: Iterable[Path]) -> set[str]:
     return {name for file in files for name in read_yaml(file)}
 
 
-_PROBABILITIES = ("dropout", "drop_ratio", "drop_prob")  # parts of names
-_SIZES = ("size", "dim", "dimension", "rank", "heads", "channels", "kernels")  # last words of names
-# ints that may be 0: a graph model without layers is matrix factorisation
-_FROM_ZERO = ("n_layers", "context_norm", "use_proj_bias", "warm_up_step", "anneal_steps")
-# floats whose defaults are written as ints
-_NUMBERS = ("global_ratio", "spatial_ratio", "resolution", "negative_weight", "w_max")
+class Given(NamedTuple):
+    """User settings."""
+
+    sources: list[tuple[str, dict[str, Any]]]  # weakest first
+    switches: list[str]  # flags without a value, which mean true
+    mistakes: list[str]  # unreadable files and arguments
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """All values; later sources override."""
+        return {name: value for _, values in self.sources for name, value in values.items()}
+
+    def layers(self, stages: Collection[str]) -> list[Layer]:
+        """Layers for a model with these stages."""
+        return [Layer(source, parse_keys(values, stages)) for source, values in self.sources]
 
 
-def rules_of(kind: Models, files: ModelFiles) -> dict[str, Rule]:
-    """Rules for all settings of a model, by name."""
-    rules = rules_for(kind)
-    if kind is Models.RECBOLE_ON_IMPRESSIONS:
-        stock = [read_yaml(file) for file in files.own if file not in files.of_users]
-        own = rules_by_default({name: v for of_file in stock for name, v in of_file.items()})
-        general = rules.keys() - known_without_yaml(Models.OF_RECBOLE)
-        rules |= {name: rule for name, rule in own.items() if name not in general}
-    return rules
-
-
-def rules_by_default(defaults: Mapping[str, Any]) -> dict[str, Rule]:
-    """Rules by the type and name of each default; none for ~.
-
-    >>> rules_by_default({"hidden_size": 64, "dropout_prob": 0, "fields": None}).keys()
-    dict_keys(['hidden_size', 'dropout_prob'])
-    """
-    found = {name: _rule(name, default) for name, default in defaults.items()}
-    if "n_heads" in defaults and "n_layers" in defaults:  # a transformer needs a layer
-        found["n_layers"] = POSITIVE
-    return {name: rule for name, rule in found.items() if rule is not None}
-
-
-def _rule(name: str, default: Any) -> Rule | None:
-    if isinstance(default, bool):
-        return SWITCH
-    if isinstance(default, (int, float)):
-        return _number(name, default)
-    if isinstance(default, str):
-        return ANY_TEXT
-    if isinstance(default, Mapping):
-        return MAPPING
-    if isinstance(default, list):
-        each = _rule(name, default[0]) if default else None
-        return each and list_of(each)
-    return None
-
-
-def _number(name: str, default: float) -> Rule:
-    if any(part in name for part in _PROBABILITIES):
-        return PROBABILITY
-    if default < 0 or name == "margin":
-        return NUMBER
-    if isinstance(default, float) or name in _NUMBERS:
-        return NOT_NEGATIVE
-    if default == 0 or name in _FROM_ZERO:
-        return COUNT
-    return SIZE if name.rpartition("_")[2] in _SIZES else POSITIVE
+def read_given(
+    files: Files, config_dict: Mapping[str, Any] | None, command_line: Sequence[str]
+) -> Given:
+    """Read yaml files, then a dict, then ``--key=value`` arguments."""
+    sources: list[tuple[str, dict[str, Any]]] = []
+    mistakes: list[str] = []
+    for file in [files] if isinstance(files, (str, Path)) else files or ():
+        try:
+            sources.append((f"file {file}", read_yaml(file)))
+        except ValueError as error:
+            mistakes.append(str(error))
+    of_dict = {
+        name: parse_value(value) if isinstance(value, str) and name not in TEXT_SETTINGS else value
+        for name, value in (config_dict or {}).items()
+    }
+    arguments = parse_command_line(command_line)
+    sources += [("config_dict", of_dict), ("command line", arguments.values)]
+    return Given(sources, arguments.switches, [*mistakes, *arguments.problems])

@@ -15,17 +15,27 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from documents import ROOT, Command, blocks, pages
 from tiny import write_bert
 
-from recbole_tinynews import student
+from recbole_tinynews import student, update
 from recbole_tinynews.__main__ import COMMANDS
 from recbole_tinynews.config import NewsConfig
 
 MODULES = {name: f"recbole_tinynews.{module}" for name, (module, _) in COMMANDS.items()}
-OF_SHELL = ("export", "mkdir", "cp", "printf", "source")  # a session runs them, bash reads them
+OF_SHELL = (
+    "export",
+    "mkdir",
+    "cp",
+    "ln",
+    "sleep",
+    "createdb",
+    "printf",
+    "source",
+)  # a session runs them, bash reads them
 
 
 class ParsedError(Exception):
@@ -126,6 +136,8 @@ def _module(name: str, words: list[str], folder: Path, patch: pytest.MonkeyPatch
         _with_settings(["run_recbole.py", *words], folder, patch)
     elif name == MODULES["student"]:
         _makes_student(words, patch)
+    elif name == MODULES["update"]:
+        _updates(words, patch)
     elif words:
         _parse(lambda: runpy.run_module(name, run_name="__main__"), words, patch)
     else:
@@ -143,6 +155,19 @@ def _makes_student(words: list[str], patch: pytest.MonkeyPatch) -> None:
     with patch.context() as here:
         here.setattr(student, "student", check_settings)
         assert student.main(words) == 0
+
+
+def _updates(words: list[str], patch: pytest.MonkeyPatch) -> None:
+    """Its flags, and settings of a recommender."""
+
+    def check_settings(folder: str, data: str, settings: list[str], since: float | None) -> Any:
+        NewsConfig("PLMNR", "mind-mini", command_line=settings)
+        return update.Update(Path(data), {}, {}, True)
+
+    with patch.context() as here:
+        here.setattr(update, "update", check_settings)
+        here.setattr(update, "rollback", Path)
+        assert update.main(words[: words.index("||")] if "||" in words else words) == 0
 
 
 def _tests(words: list[str]) -> None:

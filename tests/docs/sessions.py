@@ -8,7 +8,7 @@ into seconds and need no network:
 - installations and Docker are left out, and downloads (`LEFT_OUT`);
 - real data become synthetic folders of the same names, MiniLM a random model of as many layers;
 - mind-mini has fewer impressions and shorter histories, and so fewer articles to encode;
-- trainings get few steps, benchmarks one seed and fewer rows (`SHORTER`);
+- trainings get few steps and no figure, benchmarks one seed and fewer rows (`SHORTER`);
 - a service takes a free port and runs beside the commands that follow it;
 - processes of a benchmark are forked from it (tests of benchmarks start them as it does).
 """
@@ -19,7 +19,7 @@ import os
 import shutil
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -31,7 +31,14 @@ from transformers import AutoConfig, AutoModel, AutoTokenizer
 
 from recbole_tinynews.convert.synthetic.generate import Settings, generate
 
-LEFT_OUT = ("pip ", "docker ", "python -m pytest", "python -m recbole_tinynews.convert --download")
+PORTS = "8000", "8001", "8002"
+LEFT_OUT = (
+    "pip ",
+    "docker ",
+    "createdb ",
+    "python -m pytest",
+    "python -m recbole_tinynews.convert --download",
+)
 FEW = "--max_steps=2 --eval_steps=2 --plm_dropout=0 --use_gpu=False --show_progress=False"
 FEW_BEFORE = "--post_train_teacher_max_steps=4 --teacher_checkpoint_interval=2"
 UNTRAINED = ("ZeroShotPLM", "ZeroShotWords", "CategoryMatch", "Random", "TfIdf", "PopularNow")
@@ -87,8 +94,10 @@ def checkout(folder: Path) -> Iterator[Checkout]:
             yield made
 
 
-def run_page(page: Path, folder: Path) -> str:
+def run_page(page: Path, folder: Path, **instead: str) -> str:
     """Run the commands of a page in a checkout; returns what they printed.
+
+    Values of ``instead`` stand for the words that are their names.
 
     Raises:
         AssertionError: a command has failed; the message has the end of the output.
@@ -97,8 +106,9 @@ def run_page(page: Path, folder: Path) -> str:
         if block.file:
             text = block.text.replace(MINILM, SMALL)
             (folder / block.file).write_text(text, encoding="utf-8")
-    port = _free_port()
-    lines = [_small(each, port) for each in commands(page) if not each.inline]
+    ports = {number: str(_free_port()) for number in PORTS}
+    given = {**SHORTER, **ports, **instead}
+    lines = [_small(each, given) for each in commands(page) if not each.inline]
     script = "\n".join(["set -e -o pipefail", *filter(None, lines), ""])
     done = subprocess.run(
         ["bash", "-c", script],
@@ -177,15 +187,18 @@ def _free_port() -> int:
         return taken.getsockname()[1]
 
 
-def _small(command: Command, port: int) -> str:
+def _small(command: Command, given: Mapping[str, str]) -> str:
     """The command as it is run, or nothing where it is left out."""
     text = command.text.split("  # ")[0].rstrip()
     if text.startswith(LEFT_OUT):
         return ""
-    for long, short in {**SHORTER, ":8000": f":{port}", "=8000": f"={port}"}.items():
+    port = given[next((number for number in PORTS if number in text), PORTS[0])]
+    for long, short in given.items():
         text = text.replace(long, short)
     if text.startswith("recbole-tinynews serve"):
         return _beside(text, port)
+    if text.startswith("recbole-tinynews update"):
+        return text.replace(" ||", f" {FEW} ||")
     if "run_benchmark.py" in text:
         return f"{text} {FEW} {FEW_BEFORE}".replace("--show_progress=False", "")
     model = next((w.partition("=")[2] for w in command.words if w.startswith("--model=")), "")
@@ -197,10 +210,10 @@ def _small(command: Command, port: int) -> str:
     return f"{text} {FEW} {few.get(model, '')} {FEW_BEFORE if staged else ''}"
 
 
-def _beside(service: str, port: int) -> str:
+def _beside(service: str, port: str) -> str:
     """A service that runs until the session ends; the next command waits until it answers."""
     asks = f"curl -s -o answer -m 2 127.0.0.1:{port}/health"
     return (
-        f"{service} > service.log 2>&1 &\ntrap 'kill %1' EXIT\n"
+        f"{service} > service-{port}.log 2>&1 &\ntrap 'kill $(jobs -p)' EXIT\n"
         f"for n in $(seq 120); do {asks} && break; sleep 1; done\ncat answer"
     )

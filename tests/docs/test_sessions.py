@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from documents import ROOT
+from postgres import Cluster, programs
 from sessions import Checkout, checkout, run_page, synthetic_mind
 
 pytestmark = [
@@ -133,15 +135,34 @@ def write_tables(folder: Path) -> None:
     rows["clicked"] = rows.shown.where(rows.clicked, "")
     impressions = rows.groupby(["impression", "user", "time"])[["shown", "clicked"]]
     table = impressions.agg(lambda ids: " ".join(filter(None, ids))).reset_index()
-    table.to_csv(folder / "shown.csv", index=False)
+    table.to_csv(folder / "until_today.csv", index=False)
+    table[:64].to_csv(folder / "shown.csv", index=False)
+
+
+@pytest.fixture
+def shared_store() -> Iterator[str]:
+    """A database of PostgreSQL where its programs are installed; else a file."""
+    found = programs()
+    if found is None:
+        yield "replicas.db"
+        return
+    cluster = Cluster(found)
+    yield cluster.new_database()
+    cluster.remove()
 
 
 @needs_curl
-def test_a_click_log_becomes_a_service_with_live_counters(reader: Path) -> None:
+def test_a_click_log_becomes_two_services_with_live_counters_and_updates(
+    reader: Path, shared_store: str
+) -> None:
     """An event of the page that the service refuses would teach every reader to send it so."""
     pytest.importorskip("fastapi")
     write_tables(reader)
-    said = run_page(DOCS / "tutorials" / "live_counters.md", reader)
+    page = DOCS / "tutorials" / "live_counters.md"
+    said = run_page(page, reader, **{"postgresql:///news": shared_store})
+    assert re.search(r"updated: auc [01]", said)
+    assert len([*reader.glob("saved/today/PLMNR-*")]) == 1
+    assert said.count('"ranked": [') == 2
     assert '"counted": 2, "repeated": 0, "refused": [{"place": 2, "id": "e3"' in said
     assert '"contributions": [{"text": ' in said
     assert (reader / "events.db").is_file()

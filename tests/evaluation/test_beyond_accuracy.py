@@ -11,9 +11,9 @@ import pytest
 
 from recbole_tinynews.data.impressions import ArticleFacts
 from recbole_tinynews.data.ragged import Ragged
-from recbole_tinynews.evaluation import top_k
+from recbole_tinynews.evaluation import beyond_accuracy
+from recbole_tinynews.evaluation.beyond_accuracy import RankedArticles, rank_articles
 from recbole_tinynews.evaluation.metrics import candidate_ranks
-from recbole_tinynews.evaluation.top_k import RankedArticles, rank_articles
 
 NEWS, CATEGORIES = 90, 7
 METRICS = ("diversity", "coverage", "calibration", "novelty", "cold_share")
@@ -90,10 +90,30 @@ def test_they_agree_with_their_definitions_written_plainly(shown, name: str, k: 
                 clicks=clicks,
             )
         )
-    values = getattr(top_k, name)(shown, k)
+    values = getattr(beyond_accuracy, name)(shown, k)
     np.testing.assert_allclose(values, expected, rtol=0, atol=1e-12)
     undefined = np.isnan(values).sum()
     assert 0 < undefined < len(values) or (name, k) == ("diversity", 1)
+
+
+@pytest.mark.parametrize("k", CUTOFFS)
+def test_distance_and_coverage_of_the_catalogue_are_those_of_loops(shown, k: int) -> None:
+    """Both are computed for all impressions at once, in blocks."""
+    vectors = np.random.default_rng(1).normal(size=(NEWS + 1, 5))
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    vectors[7] = 0
+    expected, seen, possible = [], set(), set()
+    for row in range(shown.ranked.rows):
+        articles = shown.ranked.row(row).tolist()
+        pairs = [1 - vectors[a] @ vectors[b] for a, b in combinations(articles[:k], 2)]
+        expected.append(sum(pairs) / len(pairs) if pairs else NAN)
+        seen, possible = seen | {*articles[:k]}, possible | {*articles}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(beyond_accuracy, "_BLOCK", 77)
+        far = beyond_accuracy.distance(shown, k, vectors)
+    np.testing.assert_allclose(far, expected, rtol=0, atol=1e-12)
+    covered = beyond_accuracy.catalogue_coverage(shown, k, shown.ranked)
+    assert covered == len(seen) / len(possible)
 
 
 def of(ranked: list[int], history: list[int], category: list[int], clicks: list[int] | None = None):
@@ -104,37 +124,37 @@ def of(ranked: list[int], history: list[int], category: list[int], clicks: list[
 def test_values_by_hand() -> None:
     """A second reading of the definitions: the loops above may share their author's mistakes."""
     shown = of([1, 2, 3, 4], [1, 1, 3, 3], category=[1, 1, 2, 3], clicks=[3, 0, 1, 0])
-    assert top_k.diversity(shown, 3).tolist() == [pytest.approx(2 / 3)]
-    assert top_k.coverage(shown, 3).tolist() == [pytest.approx(2 / 3)]
-    assert top_k.cold_share(shown, 4).tolist() == [0.5]
+    assert beyond_accuracy.diversity(shown, 3).tolist() == [pytest.approx(2 / 3)]
+    assert beyond_accuracy.coverage(shown, 3).tolist() == [pytest.approx(2 / 3)]
+    assert beyond_accuracy.cold_share(shown, 4).tolist() == [0.5]
     # shares (3 + 1) / 8 and (0 + 1) / 8: 1 bit and 3 bits
-    assert top_k.novelty(shown, 2).tolist() == [2.0]
+    assert beyond_accuracy.novelty(shown, 2).tolist() == [2.0]
     by_hand = 0.5 * math.log(0.5 / (0.99 + 0.01 * 0.5)) + 0.5 * math.log(0.5 / (0.01 * 0.5))
-    assert top_k.calibration(shown, 2).tolist() == [pytest.approx(by_hand)]
+    assert beyond_accuracy.calibration(shown, 2).tolist() == [pytest.approx(by_hand)]
 
 
 def test_calibration_goes_from_the_first_k_to_the_history_and_not_the_other_way() -> None:
     """KL is not symmetric: a category that the user never read must cost less than a lost one."""
     category = [1, 2]
-    lost = top_k.calibration(of([1], [1, 2], category), 1)
-    added = top_k.calibration(of([1, 2], [1], category), 2)
+    lost = beyond_accuracy.calibration(of([1], [1, 2], category), 1)
+    added = beyond_accuracy.calibration(of([1, 2], [1], category), 2)
     assert lost[0] > 1.5 > added[0] > 0
 
 
 def test_calibration_is_zero_for_equal_shares_and_bounded_for_disjoint_ones() -> None:
     """Without the smoothing it would be infinite, and with it every mean."""
     category = [1, 2, 3]
-    equal = top_k.calibration(of([1, 2, 3], [3, 2, 1, 1, 2, 3], category), 3)
+    equal = beyond_accuracy.calibration(of([1, 2, 3], [3, 2, 1, 1, 2, 3], category), 3)
     assert equal[0] == pytest.approx(0, abs=1e-12)
     assert str(equal[0])[0] != "-"
-    disjoint = top_k.calibration(of([3], [1, 2, 2], category), 1)
+    disjoint = beyond_accuracy.calibration(of([3], [1, 2, 2], category), 1)
     assert disjoint[0] == pytest.approx(math.log(100))
 
 
 def test_a_new_user_has_no_calibration_and_everything_else() -> None:
     """A 0 would call it perfectly calibrated, the bound perfectly wrong."""
     shown = of([1, 2], [], category=[1, 2])
-    values = {name: getattr(top_k, name)(shown, 2)[0] for name in METRICS}
+    values = {name: getattr(beyond_accuracy, name)(shown, 2)[0] for name in METRICS}
     assert [name for name, value in values.items() if math.isnan(value)] == ["calibration"]
 
 
@@ -155,7 +175,7 @@ def test_a_part_is_what_its_impressions_are_alone(shown) -> None:
     kept = np.random.default_rng(1).random(shown.ranked.rows) < 0.4
     part = shown.only(kept)
     for name in METRICS:
-        metric = getattr(top_k, name)
+        metric = getattr(beyond_accuracy, name)
         np.testing.assert_array_equal(metric(part, 5), metric(shown, 5)[kept])
         assert metric(shown.only(kept & False), 5).shape == (0,)
 
@@ -176,4 +196,4 @@ def test_scores_of_other_candidates_are_refused(shown) -> None:
 @pytest.mark.parametrize("name", METRICS)
 def test_a_cut_off_below_one_is_refused(shown, name: str) -> None:
     with pytest.raises(ValueError, match="at least 1, got 0"):
-        getattr(top_k, name)(shown, 0)
+        getattr(beyond_accuracy, name)(shown, 0)

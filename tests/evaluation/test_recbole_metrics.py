@@ -15,6 +15,7 @@ from recbole.utils import EvaluatorType
 
 from recbole_tinynews.data.impressions import ArticleFacts
 from recbole_tinynews.data.ragged import Ragged
+from recbole_tinynews.evaluation.beyond_accuracy import RankedArticles, rank_articles
 from recbole_tinynews.evaluation.impression_metric import (
     ArticleMetric,
     ImpressionMetric,
@@ -29,7 +30,6 @@ from recbole_tinynews.evaluation.recbole_metrics import (
     results_of,
 )
 from recbole_tinynews.evaluation.scored import ScoredImpressions
-from recbole_tinynews.evaluation.top_k import RankedArticles, rank_articles
 
 CONFIG = {
     "metrics": [*(metric.__name__ for metric in METRICS.values()), COUNT_METRIC],

@@ -10,6 +10,7 @@ from recbole_tinynews.files.columns import (
     INTER,
     ITEM,
     PUBLISHED,
+    SOURCE,
     header,
 )
 
@@ -31,4 +32,4 @@ def test_headers_are_those_that_data_sets_out_there_have() -> None:
 def test_records_name_their_fields_as_the_files_name_their_columns() -> None:
     """A record in another order would be written, or read, into the wrong columns."""
     assert InterRow._fields == Impression._fields == INTER
-    assert ItemColumns._fields == (*ITEM, BODY, PUBLISHED)
+    assert ItemColumns._fields == (*ITEM, BODY, PUBLISHED, SOURCE)

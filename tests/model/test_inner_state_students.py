@@ -77,16 +77,18 @@ def by_the_formulas(
 
 
 @pytest.mark.parametrize(
-    ("settings", "pairs"),
+    ("name", "settings", "pairs"),
     [
-        ({"finetune_layers": "all"}, [(1, 2), (2, 3)]),
-        ({"finetune_layers": 2, "layer_mapping": "last"}, [(1, 2), (2, 3)]),
-        ({"finetune_layers": 1, "mask_padding_in_news_pooling": False}, [(2, 3)]),
-        ({"num_hidden_layers": 1}, [(1, 3)]),
+        *((name, {"finetune_layers": "all"}, [(1, 2), (2, 3)]) for name in STUDENTS),
+        ("TinyBERT", {"finetune_layers": 2, "layer_mapping": "last"}, [(1, 2), (2, 3)]),
+        ("TinyBERTMT", {"num_hidden_layers": 1}, [(1, 3)]),
+        *(
+            (name, {"finetune_layers": 1, "mask_padding_in_news_pooling": False}, [(2, 3)])
+            for name in ("TinyBERTMT", "MTBERT")
+        ),
     ],
     ids=str,
 )
-@pytest.mark.parametrize("name", STUDENTS)
 def test_losses_equal_those_of_padded_texts_in_transformers_own_code(
     tiny: Tiny, name: str, settings, pairs
 ) -> None:

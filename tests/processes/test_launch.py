@@ -48,6 +48,7 @@ def test_processes_that_fit_no_machines_are_refused(given: tuple, message: str) 
         flags_of(*given)
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("status", [0, 3])
 def test_ctrl_c_is_what_it_was_once_the_processes_have_ended(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int
@@ -62,9 +63,9 @@ def test_ctrl_c_is_what_it_was_once_the_processes_have_ended(
     before = [signal.getsignal(number) for number in numbers]
     if status:
         with pytest.raises(ProcessFailedError, match="ended with status 3"):
-            launch(Machines(2, 2), "ends", [])
+            launch(Machines(1, 1), "ends", [])
     else:
-        launch(Machines(2, 2), "ends", [])
+        launch(Machines(1, 1), "ends", [])
     assert [signal.getsignal(number) for number in numbers] == before
     assert not list(tmp_path.glob("torchelastic_*"))  # each run left a folder there
 

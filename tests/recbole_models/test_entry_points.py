@@ -38,7 +38,7 @@ def objective(config_dict, config_file_list):
     given = {**few, "model": "BPR", "dataset": "ml-100k", **config_dict}
     return objective_function(given, None, False)
 
-tuning = HyperTuning(objective, space=SPACE, algo="bayes", max_evals=2)
+tuning = HyperTuning(objective, space=SPACE, algo="bayes", max_evals=1)
 tuning.run()
 assert tuning.best_params["embedding_size"] in (8, 16)
 """

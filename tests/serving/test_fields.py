@@ -16,8 +16,8 @@ from tiny import DATASET, Tiny
 from recbole_tinynews.data.atomic_files import read_news
 from recbole_tinynews.serving.export.source import Source
 from recbole_tinynews.serving.loading import load
+from recbole_tinynews.serving.news_table import read_news_file
 from recbole_tinynews.serving.reading import FIELDS, Reading
-from recbole_tinynews.serving.requests import read_news_file
 
 CASES: list[tuple[str, dict[str, Any]]] = [
     ("NAML", {}),

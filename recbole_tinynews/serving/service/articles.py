@@ -6,9 +6,9 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from recbole_tinynews.serving.news_index import OtherRecommenderError
+from recbole_tinynews.serving.news_table import articles_of, published_in, read_news_file
 from recbole_tinynews.serving.ranking import Ranker
 from recbole_tinynews.serving.reading import FIELDS, title_of
-from recbole_tinynews.serving.requests import articles_of, published_in, read_news_file
 from recbole_tinynews.serving.service.newsroom import Newsroom
 from recbole_tinynews.serving.store import Article, Store
 

@@ -12,6 +12,7 @@ from fastapi.responses import JSONResponse
 from sqlalchemy.exc import DBAPIError
 from starlette.exceptions import HTTPException
 
+from recbole_tinynews.rerank import RerankError
 from recbole_tinynews.serving.service.batches import BusyError
 from recbole_tinynews.serving.service.recommender import RefusedError
 
@@ -31,6 +32,7 @@ def add_handlers(app: FastAPI) -> None:
     """Register JSON responses for errors."""
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(RefusedError, _refused)
+    app.add_exception_handler(RerankError, _not_reranked)
     app.add_exception_handler(BusyError, _busy)
     app.add_exception_handler(DBAPIError, _without_store)
     app.add_exception_handler(HTTPException, _http)
@@ -71,6 +73,10 @@ def _without_kind(where: Sequence[str | int]) -> Sequence[str | int]:
 def _refused(request: Request, problem: Exception) -> AsciiResponse:
     assert isinstance(problem, RefusedError)
     return _mistakes([(problem.where, problem.why, "refused")])
+
+
+def _not_reranked(request: Request, problem: Exception) -> AsciiResponse:
+    return _mistakes([(("body", "rerank"), str(problem), "refused")])
 
 
 def _busy(request: Request, problem: Exception) -> AsciiResponse:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
 
+from recbole_tinynews.rerank import ReRanking
 from recbole_tinynews.serving.live_counters import EARLIER, Moment
 from recbole_tinynews.serving.ranking import Contributions, Ranked, Ranker
 from recbole_tinynews.serving.requests import Given, User
@@ -42,6 +43,7 @@ class _Asked(NamedTuple):
     k: int
     click_weights: bool
     contributions: bool
+    rerank: ReRanking
 
     def unknown(self, ranker: Ranker) -> RefusedError | None:
         for field, articles in self.user._asdict().items():
@@ -71,7 +73,7 @@ class Recommender:
         return Batches(each), Batches(each)
 
     async def rank(self, question: RankQuestion) -> Answer:
-        """The candidates, best first; raises ``RefusedError`` or ``BusyError``."""
+        """The candidates, best first; ``RefusedError``, ``RerankError`` or ``BusyError``."""
         return await self._ask(self._rank, question, question.candidates, 0)
 
     async def top(self, question: TopQuestion) -> Answer:
@@ -83,7 +85,8 @@ class Recommender:
     ) -> Answer:
         user = User(_given(question.history), _given(candidates))
         has_text = not all(isinstance(each, str) for part in user for each in part)
-        of_answer = k, question.click_weights, question.contributions
+        rerank = ReRanking.parse(question.rerank if isinstance(question, RankQuestion) else [])
+        of_answer = k, question.click_weights, question.contributions, rerank
         return await lanes[has_text].ask(_Asked(user, self._moment(question), *of_answer))
 
     def _moment(self, question: Question) -> Moment | None:
@@ -104,6 +107,7 @@ class Recommender:
         return RecommenderHealth(
             name=self.name,
             model=settings["model_class"].rpartition(".")[2],
+            version=self.ranker.engine.identity,
             layers=settings["num_hidden_layers"],
             history_length=settings["history_length"],
             news=len(self.ranker.news_ids),
@@ -128,7 +132,8 @@ class Recommender:
 
     def _rank_all(self, asked: Sequence[_Asked]) -> list[Answer]:
         users = [each.user for each in asked]
-        ranked = self.ranker.rank_users(users, ids=True, moments=_moments(asked))
+        rerank = [each.rerank for each in asked]
+        ranked = self.ranker.rank_users(users, ids=True, moments=_moments(asked), rerank=rerank)
         return self._explained(asked, ranked)
 
     def _top_all(self, asked: Sequence[_Asked]) -> list[Answer]:
@@ -149,7 +154,7 @@ class Recommender:
 
     def _explained(self, asked: Sequence[_Asked], ranked: Sequence[list[Ranked]]) -> list[Answer]:
         answers = []
-        for (user, moment, _, click_weights, contributions), best in zip(
+        for (user, moment, _, click_weights, contributions, _), best in zip(
             asked, ranked, strict=True
         ):
             weights = parts = None

@@ -14,6 +14,7 @@ from pydantic import (
     Tag,
 )
 
+from recbole_tinynews.rerank import EXAMPLE
 from recbole_tinynews.serving.live_counters import LATEST
 
 MOST_CLICKS = 1_000
@@ -23,6 +24,7 @@ MOST_EVENTS = 10_000  # of one POST
 MOST_FOUND = 100  # of one search
 FARTHEST = 10**9  # largest offset of a search
 HIGHEST_K = 1_000
+MOST_RERANKERS = 20
 LONGEST_ID = 200  # in characters, like those below
 LONGEST_TITLE = 1_000
 LONGEST_ABSTRACT = 10_000
@@ -58,6 +60,7 @@ class Fields(Asked):
         "", description="Counts if the recommender reads categories, and training has seen it."
     )
     subcategory: Category = Field("", description="Likewise.")
+    source: Category = Field("", description="The publisher, for `rerank`.")
 
     def fields(self) -> dict[str, str]:
         """The fields by name."""
@@ -119,6 +122,12 @@ class RankQuestion(Question):
     """Rank candidates."""
 
     candidates: list[Article] = Field(min_length=1, max_length=MOST_CANDIDATES)
+    rerank: list[str | dict[str, Any]] = Field(
+        [],
+        max_length=MOST_RERANKERS,
+        description=f"Applied in this order, some of {EXAMPLE}, in JSON. Removed candidates are "
+        "not returned.",
+    )
 
 
 class TopQuestion(Question):
@@ -250,6 +259,7 @@ class RecommenderHealth(BaseModel):
 
     name: str
     model: str
+    version: str = Field(description="Digest of its files, which an update changes.")
     layers: int | None = Field(description="Of its language model; null: all.")
     history_length: int = Field(description="How many of the newest clicks count.")
     news: int = Field(description="Articles it knows by id.")

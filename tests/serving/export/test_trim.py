@@ -19,7 +19,8 @@ from recbole_tinynews.serving.export.trimming import trim
 from recbole_tinynews.serving.loading import load, load_export
 
 FLOOR = 14  # articles
-HEADS = {"head_init": "pretrained", "news_dim": 24}  # which sentence-transformers can express
+# which sentence-transformers can express, and of one layer, as writing a graph takes seconds
+HEADS = {"head_init": "pretrained", "news_dim": 24, "num_hidden_layers": 1}
 
 
 @pytest.fixture(scope="module")

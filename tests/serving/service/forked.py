@@ -8,6 +8,7 @@ import sys
 import threading
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import TextIO
 
 SECONDS = 120
 
@@ -24,8 +25,8 @@ def _serve(arguments: list[str], output: int) -> None:
     serve.main(arguments)
 
 
-def served_in_a_fork(*arguments: str | Path) -> tuple[BaseProcess, str]:
-    """A service, killed after ``SECONDS``, and its address."""
+def in_a_fork(*arguments: str | Path) -> tuple[BaseProcess, TextIO]:
+    """The command in a process, killed after ``SECONDS``, and what it says."""
     output, end = os.pipe()
     words = [*map(str, arguments), "--port=0"]
     process = multiprocessing.get_context("fork").Process(target=_serve, args=(words, end))
@@ -34,8 +35,14 @@ def served_in_a_fork(*arguments: str | Path) -> tuple[BaseProcess, str]:
     alarm = threading.Timer(SECONDS, process.kill)
     alarm.daemon = True  # pytest does not wait for it
     alarm.start()
+    return process, os.fdopen(output)
+
+
+def served_in_a_fork(*arguments: str | Path) -> tuple[BaseProcess, str]:
+    """A service, and its address."""
+    process, lines = in_a_fork(*arguments)
     said = ""
-    for line in (lines := os.fdopen(output)):
+    for line in lines:
         said += line
         if line.startswith("serving"):
             # nobody may let it wait for a reader

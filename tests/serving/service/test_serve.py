@@ -11,18 +11,17 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from forked import SECONDS, in_a_fork, served_in_a_fork
 from served import Served
 
 from recbole_tinynews.serving import serve
-
-SECONDS = 120
+from recbole_tinynews.update import switch
 
 
 def command(*arguments: str | Path) -> list[str]:
@@ -59,9 +58,8 @@ def ask(address: str, method: str, path: str, body: Any = None) -> tuple[int, An
 
 @pytest.mark.whole
 @pytest.mark.usefixtures("_extra")
-@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
 def test_it_serves_until_it_is_told_to_stop(
-    student: Served, teacher: Served, tmp_path: Path, stop: signal.Signals
+    student: Served, teacher: Served, tmp_path: Path
 ) -> None:
     """Ctrl-C ends it without a traceback, after the requests that came have their answers."""
     news = news_file(tmp_path)
@@ -88,7 +86,7 @@ def test_it_serves_until_it_is_told_to_stop(
         process.send_signal(signal.SIGHUP)
         assert any("reloaded" in line for line in process.stdout)
         assert ask(address, "POST", "/rank", body) == (status, answer)
-        process.send_signal(stop)
+        process.send_signal(signal.SIGINT)
         assert process.wait(SECONDS) == 0
         alarm.cancel()
         process.stdout.close()
@@ -99,22 +97,27 @@ def test_it_serves_until_it_is_told_to_stop(
 
 @pytest.mark.whole
 @pytest.mark.usefixtures("_extra")
+def test_a_signal_to_end_is_no_failure(student: Served, tmp_path: Path) -> None:
+    """Whoever supervises it would start it again, or report a crash."""
+    process, _ = served_in_a_fork(student.artifact.folder, f"--news={news_file(tmp_path)}")
+    process.terminate()
+    process.join(SECONDS)
+    assert process.exitcode == 0
+
+
+@pytest.mark.whole
+@pytest.mark.usefixtures("_extra")
 def test_ctrl_c_while_it_encodes_ends_it_and_leaves_no_index(
     student: Served, tmp_path: Path
 ) -> None:
     news, index = news_file(tmp_path, 100_000), tmp_path / "index"
-    process = subprocess.Popen(
-        command(student.artifact.folder, f"--news={news}", f"--index={index}", "--port=0"),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONUNBUFFERED": "1"},
-    )
-    assert process.stdout is not None
-    assert "encoding" in process.stdout.readline()
-    process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=SECONDS)
-    assert process.returncode == 130
+    process, lines = in_a_fork(student.artifact.folder, f"--news={news}", f"--index={index}")
+    with lines:
+        assert "encoding" in lines.readline()
+        os.kill(process.pid or 0, signal.SIGINT)
+        said = lines.read()
+    process.join(SECONDS)
+    assert process.exitcode == 130
     assert "Traceback" not in said, said
     assert sorted(path.name for path in tmp_path.iterdir()) == ["news.csv"]
 
@@ -128,10 +131,13 @@ def test_recommenders_are_exchanged_without_a_failed_request(
 
     from recbole_tinynews.serving.service import server
 
-    folder, statuses, names = tmp_path / "current", [], []
+    folder = tmp_path / "current"
+    statuses: list[int] = []
+    errors: list[str] = []
+    versions: set[str] = set()
     folder.symlink_to(student.artifact.folder)
 
-    def run(app: Any, place: Any, limits: Any, log: bool, reload: Callable[[], None]) -> None:
+    def run(app: Any, *_: Any) -> None:
         with TestClient(app) as client, ThreadPoolExecutor() as pool:
             news = [{"id": "put", "title": "word7"}]
             assert client.put("/news", json={"news": news}).is_success
@@ -144,10 +150,11 @@ def test_recommenders_are_exchanged_without_a_failed_request(
 
             asking = [pool.submit(ask_on) for _ in range(3)]
             for target in (tmp_path / "broken", teacher.artifact.folder):
-                folder.unlink()
-                folder.symlink_to(target)
-                reload()
-                names.append(client.get("/health").json()["recommenders"][0]["name"])
+                switch(folder, target)
+                before = len(errors)
+                while len(errors) == before and len(versions) < 2:
+                    errors.extend(capsys.readouterr().err.splitlines())
+                    versions.add(client.get("/health").json()["recommenders"][0]["version"])
             number = len(statuses)
             while len(statuses) < number + 9:
                 time.sleep(0.01)
@@ -155,10 +162,12 @@ def test_recommenders_are_exchanged_without_a_failed_request(
             assert [each.result(SECONDS) for each in asking] == [None] * 3
 
     monkeypatch.setattr(server, "run", run)
+    monkeypatch.setattr(serve, "FOLLOW_SECONDS", 0.01)
     serve.main([str(folder), f"--news={news_file(tmp_path)}", "--port=0"])
     assert set(statuses) == {200}
-    assert names == [student.artifact.folder.name, teacher.artifact.folder.name]
-    assert capsys.readouterr().err.startswith("not reloaded: ")
+    assert versions == {each.load().engine.identity for each in (student, teacher)}
+    assert len(errors) == 1
+    assert errors[0].startswith("not reloaded: ")
 
 
 @pytest.mark.usefixtures("_extra")

@@ -1,0 +1,61 @@
+"""Finished recommenders that continue on newer clicks, under their old selves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+import torch
+from recbole.data.interaction import Interaction
+from torch import Tensor
+
+from recbole_tinynews.data.fields import CANDIDATES, HISTORY
+from recbole_tinynews.distillation.aligned import AlignedDistillation, AlignedWeights
+from recbole_tinynews.distillation.outputs import Outputs
+from recbole_tinynews.encoder.states import NO_TAPS, Taps
+from recbole_tinynews.model.alignednewsrec import AlignedNewsRec
+from recbole_tinynews.model.recommender import NewsRecommender
+from recbole_tinynews.model.student import teachers_of
+from recbole_tinynews.settings.protocol import Settings
+
+
+class Updated(NewsRecommender):
+    """Mixin with the losses of AlignedNewsRec, under the recommender's old self.
+
+    They replace those of its first training: soft labels and directions of news vectors, both
+    weighted by ``memory_weight``, keep it from forgetting, and the clicks are its target.
+    """
+
+    trainer_class = "DistillationTrainer"
+    makes_teachers = False
+
+    def __init__(self, config: Settings, dataset: Any) -> None:
+        super().__init__(config, dataset)
+        memory = config["memory_weight"]
+        self.memory = AlignedDistillation(1.0, AlignedWeights(memory, memory, 1.0))
+
+    @property
+    def teacher_taps(self) -> Taps:
+        """None: outputs alone are compared."""
+        return NO_TAPS
+
+    def start_distillation(self, teachers: Sequence[Any], dataset: Any) -> None:
+        """Nothing: both share one vector space."""
+
+    def calculate_loss(self, interaction: Interaction) -> tuple[Tensor, ...]:
+        """Of each size, if it was trained for several."""
+        kind = AlignedNewsRec if isinstance(self, AlignedNewsRec) else NewsRecommender
+        return kind.calculate_loss(self, interaction)
+
+    def losses(self, outputs: Outputs, interaction: Interaction) -> tuple[Tensor, ...]:
+        """Weighted loss terms by name, each the mean over the batch."""
+        real = torch.cat([interaction[HISTORY], interaction[CANDIDATES]], dim=1) != 0
+        return self.memory(outputs, teachers_of(interaction), interaction[self.label_field], real)
+
+
+@cache
+def updated(model_class: type[NewsRecommender]) -> type[NewsRecommender]:
+    """The class of a recommender's update; its weights and settings load as ``model_class``."""
+    described = {"__module__": model_class.__module__, "__doc__": model_class.__doc__}
+    return type(model_class.__name__, (Updated, model_class), described)

@@ -1,0 +1,163 @@
+"""Re-ranking of a reader's candidates: a list of small values, the same for a test set and live."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recbole_tinynews.files.columns import GROUPS
+from recbole_tinynews.settings.values import ANY_TEXT, POSITIVE, SHARE, Rule, brief, list_of, one_of
+
+TOP, VECTORS = "top", "vectors"
+EXAMPLE = (
+    "[{mmr: 0.7}, {at_most: {category: 2, top: 10}}, already_read, {pinned: [ID]}, "
+    "{excluded: [ID]}]"
+)
+
+
+class RerankError(ValueError):
+    """A list of re-rankers that is wrong, or that these articles don't fit."""
+
+
+class Candidates(NamedTuple):
+    """One reader's candidates; ``clicked`` are ids of the history.
+
+    ``columns`` has what ``needs`` names: ``vectors [candidates, dim]`` and texts, empty if unknown.
+    """
+
+    ids: Sequence[str]
+    scores: NDArray[np.floating]
+    clicked: Container[str]
+    columns: Mapping[str, Any] = {}
+
+
+@dataclass(frozen=True)
+class ReRanker:
+    """Moves or removes candidates; ``RerankError`` for a value of another kind."""
+
+    name: str
+    value: Any
+
+    def __post_init__(self) -> None:
+        rule = KINDS[self.name][0]
+        if not rule.holds(self.value):
+            raise RerankError(
+                f"rerank: {self.name} expects {rule.expected}, got {brief(self.value)}"
+            )
+
+    def __call__(self, order: list[int], of: Candidates) -> list[int]:
+        """The new order: positions of candidates, best first, without those removed."""
+        return KINDS[self.name][1](self.value, order, of)
+
+
+def _mmr(weight: float, order: list[int], of: Candidates) -> list[int]:
+    """Maximal marginal relevance (Carbonell and Goldstein 1998), greedy.
+
+    Next comes the candidate with the largest ``weight * relevance - (1 - weight) * similarity``:
+    its score, scaled to 0..1 over the list, and its largest cosine with one before it (first: 0).
+    Ties keep the order.
+    """
+    vectors = unit_vectors(of.columns[VECTORS][order])
+    scores = np.nan_to_num(of.scores[order].astype(np.float32)).astype(np.float64)
+    low, high = scores.min(initial=np.inf), scores.max(initial=-np.inf)
+    relevance = weight * (scores - low) / (high - low if high > low else 1)
+    similarity = (1 - weight) * (vectors @ vectors.T)
+    value, closest = relevance.copy(), np.full(len(order), -np.inf)
+    picked = []
+    for _ in order:
+        best = int(value.argmax())
+        picked.append(order[best])
+        relevance[best] = -np.inf
+        np.maximum(closest, similarity[best], out=closest)
+        np.subtract(relevance, closest, out=value)
+    return picked
+
+
+def _at_most(limits: Mapping[str, int], order: list[int], of: Candidates) -> list[int]:
+    """At most so many articles of each group among the first ``top``, by default in all the list.
+
+    The others come after, even if candidates of other groups don't fill the top. Unknown groups
+    have no limit.
+    """
+    counts: Counter[tuple[str, str]] = Counter()
+    first: list[int] = []
+    later = []
+    for place in order:
+        groups = [(name, of.columns[name][place]) for name in limits if name != TOP]
+        known = [each for each in groups if each[1]]
+        if len(first) == limits.get(TOP) or any(counts[e] >= limits[e[0]] for e in known):
+            later.append(place)
+        else:
+            first.append(place)
+            counts.update(known)
+    return first + later
+
+
+def _pinned(ids: Sequence[str], order: list[int], of: Candidates) -> list[int]:
+    rank = {name: number for number, name in enumerate(ids)}
+    return sorted(order, key=lambda place: rank.get(of.ids[place], len(rank)))
+
+
+def _without(ids: Container[str], order: list[int], of: Candidates) -> list[int]:
+    return [place for place in order if of.ids[place] not in ids]
+
+
+def _are_limits(value: Any) -> bool:
+    named = isinstance(value, Mapping) and {*value} <= {*GROUPS, TOP} and {*value} - {TOP}
+    return bool(named) and all(map(POSITIVE.holds, value.values()))
+
+
+_IDS = list_of(ANY_TEXT, may_be_empty=True)
+KINDS: Mapping[str, tuple[Rule, Callable[[Any, list[int], Candidates], list[int]]]] = {
+    "mmr": (SHARE, _mmr),
+    "at_most": (Rule(f"ints >= 1 by {', '.join(GROUPS)}, and perhaps top", _are_limits), _at_most),
+    "already_read": (one_of(None), lambda _, order, of: _without(of.clicked, order, of)),
+    "pinned": (_IDS, _pinned),
+    "excluded": (_IDS, lambda ids, order, of: _without({*ids}, order, of)),
+}
+
+
+class ReRanking(tuple[ReRanker, ...]):
+    """Re-rankers, applied in order."""
+
+    @classmethod
+    def parse(cls, given: Any) -> ReRanking:
+        """From plain values, as in a yaml or a request; ``RerankError`` for others."""
+        if not isinstance(given, (list, tuple)):
+            raise RerankError(f"rerank expects a list such as {EXAMPLE}, got {brief(given)}")
+        rerankers = []
+        for each in given:
+            named = {each: None} if isinstance(each, str) else each
+            if not isinstance(named, Mapping) or len(named) != 1 or not {*named} <= KINDS.keys():
+                raise RerankError(f"rerank expects values as in {EXAMPLE}, got {brief(each)}")
+            rerankers += [ReRanker(*pair) for pair in named.items()]
+        movers = [each.name for each in rerankers if each.name in ("mmr", "at_most", "pinned")]
+        if "mmr" in movers[1:]:
+            raise RerankError(
+                "rerank expects mmr once, before at_most and pinned: it goes by scores, and would "
+                "undo them"
+            )
+        return cls(rerankers)
+
+    @property
+    def needs(self) -> set[str]:
+        """The columns of ``Candidates`` that these read."""
+        limited = {name for each in self if each.name == "at_most" for name in each.value}
+        return (limited - {TOP}) | {VECTORS for each in self if each.name == "mmr"}
+
+    def orders(self, order: list[int], of: Candidates) -> Iterator[list[int]]:
+        """The order after each re-ranker, from ``order``: positions of candidates, best first."""
+        for each in self:
+            order = each(order, of)
+            yield order
+
+
+def unit_vectors(vectors: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Vectors of length 1, ``[n, dim]``; zeros stay zeros."""
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return vectors / np.where(lengths > 0, lengths, 1)

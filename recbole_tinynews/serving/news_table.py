@@ -1,0 +1,112 @@
+"""Articles given by a caller: a table, a mapping, pairs or a file."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from recbole_tinynews.files.columns import GROUPS, PUBLISHED, TITLE
+from recbole_tinynews.serving.live_counters import LATEST
+from recbole_tinynews.serving.reading import FIELDS, ID, Content, check_content
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+ID_COLUMNS = ("id", "item_id", "news_id")
+
+
+def articles_of(news: Any, fields: Collection[str]) -> tuple[list[str], list[Content]]:
+    """Ids and contents of ``Ranker.add_news``'s argument; of a table, ``fields`` and groups."""
+    ids, contents = _columns(news, fields)
+    for what, values in (("id", ids), *_fields_of(contents)):
+        for row, value in enumerate(values):
+            if not isinstance(value, str):
+                raise TypeError(
+                    f"Articles expect texts, got {value!r:.100} as {what} of article {row} (from "
+                    f"0). Leave it out, or give it an empty {what}."
+                )
+    for content in contents:
+        check_content(content)
+    seen: set[str] = set()
+    for row, name in enumerate(ids):
+        if not name or name in seen:
+            raise ValueError(
+                f"Articles expect unique ids, got {name!r} "
+                f"{'twice' if name else 'without a letter'} (article {row}, from 0)."
+            )
+        seen.add(name)
+    return ids, contents
+
+
+def _fields_of(contents: list[Any]) -> Iterator[tuple[str, list[Any]]]:
+    rows = [each if isinstance(each, Mapping) else {TITLE: each} for each in contents]
+    for name in FIELDS:
+        yield name, [row.get(name, "") for row in rows]
+
+
+def read_news_file(path: Path) -> pd.DataFrame:
+    """Articles of parquet, csv, tsv (with header) or ``.item``; ``ValueError`` if unreadable."""
+    import pandas as pd
+
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"Articles are expected in {path.absolute()}: there is no such file."
+        )
+    name = path.name.removesuffix(".gz")
+    if name.endswith(".item"):
+        from recbole_tinynews.data.atomic_files import read_news
+
+        news = read_news(path)
+        names = (*FIELDS, PUBLISHED)
+        return pd.DataFrame({ID: news.item_id, **{name: getattr(news, name) for name in names}})
+    if name.endswith(".parquet"):
+        return pd.read_parquet(path)
+    if name.endswith((".csv", ".tsv")):
+        separator = "," if name.endswith(".csv") else "\t"
+        return pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False)
+    raise ValueError(f"{path} expects .parquet, .csv, .tsv (with a header) or .item, got its name.")
+
+
+def published_in(news: Any) -> dict[str, float]:
+    """Publication times of a table's articles by id, UTC seconds; ``ValueError`` if no numbers."""
+    if PUBLISHED not in getattr(news, "columns", ()):
+        return {}
+    import pandas as pd
+
+    ids = next(news[name] for name in ID_COLUMNS if name in news.columns)
+    times = pd.to_numeric(news[PUBLISHED], errors="coerce")
+    given = news[PUBLISHED].notna() & (news[PUBLISHED] != "")
+    if not times[given].between(0, LATEST).all():
+        wrong = news[PUBLISHED][given & ~times.between(0, LATEST)].iloc[0]
+        raise ValueError(f"{PUBLISHED} of articles expects UTC seconds, got {wrong!r:.100}.")
+    return dict(zip(ids[given], times[given].astype(float), strict=True))
+
+
+def _columns(news: Any, fields: Collection[str]) -> tuple[list[Any], list[Any]]:
+    if hasattr(news, "columns") and hasattr(news, "iloc"):
+        return _columns_of_table(news, fields)
+    pairs = news.items() if isinstance(news, Mapping) else news
+    if isinstance(pairs, (str, bytes)) or not isinstance(pairs, Iterable):
+        raise TypeError(f"Articles expect a table, ids to titles, or pairs, got {news!r:.100}.")
+    both = list(pairs)
+    for each in both:
+        if not isinstance(each, tuple) or len(each) != 2:
+            raise TypeError(f"Articles expect (id, title) pairs, got {each!r:.100}.")
+    return [name for name, _ in both], [content for _, content in both]
+
+
+def _columns_of_table(table: pd.DataFrame, fields: Collection[str]) -> tuple[list[Any], list[Any]]:
+    named = [name for name in ID_COLUMNS if name in table.columns]
+    if not named or TITLE not in table.columns:
+        raise ValueError(
+            f"A table of articles expects the columns {' or '.join(ID_COLUMNS)}, and "
+            f"{TITLE}, got {', '.join(map(str, table.columns)) or 'none'}. Rename them."
+        )
+    read = [name for name in FIELDS if name in table.columns and name in {TITLE, *fields, *GROUPS}]
+    columns = [table[name].tolist() for name in read]
+    for place, name in enumerate(read):
+        if name not in {TITLE, *fields}:  # for re-rankers alone: what is no text is unknown
+            columns[place] = [v if isinstance(v, str) else "" for v in columns[place]]
+    rows = zip(*columns, strict=True)
+    return table[named[0]].tolist(), [dict(zip(read, row, strict=True)) for row in rows]

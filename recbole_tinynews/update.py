@@ -1,0 +1,225 @@
+"""``recbole-tinynews update``: train a finished recommender further on newer clicks."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from recbole_tinynews.processes.launch import spin_briefly
+from recbole_tinynews.version import VERSION
+
+# Settings of an update unless others are given; all others are those of the first training
+DEFAULTS = {"epochs": 1, "max_steps": None, "eval_steps": None, "warmup_steps": None}
+SLOWER = 3  # times, chosen on validation impressions (docs/report/choices.md)
+AS_TRAINED = {"vocabulary_min_articles": None, "lora_rank": 0}
+
+
+class Update(NamedTuple):
+    """An update: its folder, and metrics on the newest impressions before and after."""
+
+    folder: Path
+    before: dict[str, float]
+    after: dict[str, float]
+    is_better: bool  # at least as good, by ``valid_metric``
+
+
+def update(
+    folder: str | Path,
+    data: str | Path,
+    settings: Sequence[str] = (),
+    model: type | None = None,
+    since: float | None = None,
+) -> Update:
+    """Train the finished recommender in ``folder`` on newer clicks, with its old self as teacher.
+
+    ``data`` is the folder of a data set with the impressions since its training, at least, and
+    validation impressions, the newest; earlier impressions count for counters of ``popularity``.
+    ``settings`` are ``--key=value``; ``model`` is its class if it is your own; clicks are learned
+    from since that UTC second (default: since the newest click that it was trained on).
+
+    If ``folder`` is a symbolic link, and the update ranks the validation impressions no worse, the
+    link points to the update afterwards, and ``folder.1``, ``folder.2`` ... to earlier versions.
+
+    Raises:
+        ValueError: wrong settings, nothing to learn from, or no recommender that can be updated.
+        FileNotFoundError: no such folder or data set.
+    """
+    from recbole_tinynews.config import NewsConfig  # slow imports
+    from recbole_tinynews.quick_start import prepared
+
+    link, data = Path(folder), Path(data)
+    folder = link.resolve()
+    model_class, given = settings_of(folder, model)
+    newest = since if since is not None else _newest(folder)
+    given |= {"data_path": str(data.absolute().parent), "train_since": newest}
+    config = NewsConfig(model_class, data.name, config_dict=given, command_line=settings)
+    with prepared(config) as (run, stages):
+        if run.factory.valid is None:
+            raise ValueError(
+                f"update expects validation impressions in {data}, to compare both versions by. "
+                "Convert the data set with --valid=0.1, its newest tenth."
+            )
+        made = run.make(*stages).folder
+        before, after = (_metrics(run, stage) for stage in stages)
+    decides = config["valid_metric"].lower()
+    done = Update(made, before, after, after[decides] >= before[decides])
+    if done.is_better and link.is_symlink():
+        switch(link, made)
+    return done
+
+
+def settings_of(folder: Path, model: type | None) -> tuple[type, dict[str, Any]]:
+    """Class and settings of the recommender; ``ValueError`` if it cannot be updated."""
+    from recbole_tinynews.model.text_encoders import reads_words
+    from recbole_tinynews.pipeline.artifact import PLM, read_settings
+    from recbole_tinynews.registry import declared_settings, find_trainer, stage_yaml_files
+    from recbole_tinynews.serving.engine import ModelEngine
+    from recbole_tinynews.serving.loading import load_reader
+    from recbole_tinynews.settings.declared import Scope, affects_result, setting
+    from recbole_tinynews.settings.names import parse_key
+    from recbole_tinynews.trainer.untrained import UntrainedTrainer
+
+    engine = load_reader(folder, model=model).engine
+    if not isinstance(engine, ModelEngine):
+        raise ValueError(
+            f"update expects a finished recommender, and {folder} is an export. Update the one "
+            "that it was made of, and export that."
+        )
+    model_class, settings = type(engine.model), read_settings(folder)
+    name = model_class.__name__
+    if issubclass(find_trainer(model_class), UntrainedTrainer):
+        raise ValueError(f"update expects a recommender that trains, and {name} does not.")
+    if reads_words(settings) or {"category", "subcategory"} & {*(settings.get("views") or ())}:
+        raise ValueError(
+            f"update expects a recommender that reads texts by a language model alone, and this "
+            f"{name} has vectors of the words or categories of its data set, which another data "
+            "set numbers otherwise. Train it anew."
+        )
+    defaults, stages = declared_settings(model_class), stage_yaml_files(model_class)
+    given: dict[str, Any] = {}
+    for name in defaults:  # those that are not saved were None
+        rule = setting(name).rule
+        if affects_result(name, True) and rule is not None and rule.holds(None):
+            given[name] = None
+    for text, value in settings.items():
+        key = parse_key(text, stages)
+        of_run = isinstance(value, dict)  # RecBole's way to split and to sample
+        of_run |= key.stage is not None and setting(key.name).scope is Scope.RUN
+        if key.name in defaults and not of_run:
+            given[text] = json.dumps(value) if isinstance(value, str) else value
+    rates = ("learning_rate", "plm_learning_rate")
+    given |= {name: given[name] / SLOWER for name in rates if given.get(name)}
+    own = {**DEFAULTS, **AS_TRAINED, "plm": str(folder / PLM), "update_from": str(folder)}
+    return model_class, given | {name: value for name, value in own.items() if name in defaults}
+
+
+def _newest(folder: Path) -> float:
+    from recbole_tinynews.pipeline.artifact import NEWEST, read_metrics
+
+    newest = read_metrics(folder).get(NEWEST)
+    if not newest:
+        raise ValueError(
+            f"{folder} does not say until when it has seen clicks. Name the first UTC second to "
+            "learn from: --since=SECONDS."
+        )
+    return newest + 1
+
+
+def _metrics(run: Any, stage: Any) -> dict[str, float]:
+    """Metrics on the validation impressions."""
+    config = run.recipes.of(stage).config
+    trainer = run.factory.trainer(config, run.model(stage))
+    shown = run.factory.impressions(config, run.factory.valid)
+    return dict(trainer.evaluate(shown, load_best_model=False, show_progress=False))
+
+
+def switch(link: Path, folder: Path) -> None:
+    """Point ``link`` to another folder at once, and the next free ``link.N`` to the earlier one."""
+    earlier = _earlier(link)
+    if link.resolve() == folder.resolve():
+        return
+    if not earlier or earlier[-1].resolve() != link.resolve():  # else: a killed switch
+        number = int(earlier[-1].suffix[1:]) + 1 if earlier else 1
+        _link(link.with_name(f"{link.name}.{number}"), link.resolve())
+    _link(link, folder)
+
+
+def rollback(link: str | Path) -> Path:
+    """Point ``link`` back to the version before, which is returned; ``ValueError`` without one."""
+    link = Path(link)
+    if not link.is_symlink():
+        raise ValueError(f"rollback expects a symbolic link to a recommender, got {link}.")
+    for version in reversed(_earlier(link)):
+        if version.resolve() == link.resolve():  # of a killed switch
+            version.unlink()
+            continue
+        os.replace(version, link)
+        return link.resolve()
+    raise ValueError(f"{link} has no earlier version: there is no {link.name}.1 beside it.")
+
+
+def _earlier(link: Path) -> list[Path]:
+    """Earlier versions of a link, oldest first."""
+    found = [p for p in link.parent.glob(f"{link.name}.*") if p.is_symlink()]
+    return sorted((p for p in found if p.suffix[1:].isdigit()), key=lambda p: int(p.suffix[1:]))
+
+
+def _link(place: Path, target: Path) -> None:
+    """A relative link, which replaces another one at once."""
+    unfinished = place.with_name(f".{place.name}.partial")
+    unfinished.unlink(missing_ok=True)
+    unfinished.symlink_to(os.path.relpath(target.resolve(), place.parent.resolve()))
+    os.replace(unfinished, place)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; status 0, 1 after an error, or 3 if the update is worse."""
+    spin_briefly()
+    parser = argparse.ArgumentParser(
+        prog="recbole-tinynews update",
+        description="Train a finished recommender further on newer clicks.",
+        epilog="Further settings: --key=value, e.g. --epochs=1. Docs: docs/updates.md.",
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("--version", action="version", version=VERSION)
+    add(
+        "--from",
+        dest="folder",
+        required=True,
+        metavar="FOLDER",
+        help="of the recommender in use, or a symbolic link to it, which then follows the update",
+    )
+    add("--data", metavar="FOLDER", help="of a data set with newer impressions")
+    add("--since", type=float, metavar="SECONDS", help="UTC; learn from clicks from then on")
+    add("--rollback", action="store_true", help="point the link back to the version before")
+    flags, settings = parser.parse_known_args(arguments)
+    try:
+        if flags.rollback:
+            print(f"{flags.folder} is {rollback(flags.folder)} again.")
+            return 0
+        if flags.data is None:
+            parser.error("--data expects the folder of a data set with newer impressions.")
+        done = update(flags.folder, flags.data, settings, since=flags.since)
+    except KeyboardInterrupt as stop:
+        print(f"\nStopped; {stop}. The same command resumes.", file=sys.stderr)
+        return 130
+    except (ValueError, OSError, ModuleNotFoundError) as mistake:
+        print(f"{parser.prog}: {mistake}", file=sys.stderr)
+        return 1
+    for name, metrics in (("in use", done.before), ("updated", done.after)):
+        print(f"{name:>8}: " + ", ".join(f"{key} {value:.4f}" for key, value in metrics.items()))
+    if not done.is_better:
+        print(f"Not in use: {done.folder} is worse.", file=sys.stderr)
+        return 3
+    print(f"{flags.folder} -> {done.folder}" if Path(flags.folder).is_symlink() else done.folder)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,70 @@
+"""Re-ranking in use: as over a test set, and by what articles were given."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from served import Served, words_of
+
+from recbole_tinynews.evaluation.beyond_accuracy import rank_articles
+from recbole_tinynews.evaluation.reranked import rerank_impressions
+from recbole_tinynews.rerank import ReRanking, unit_vectors
+
+LISTS: list[list[Any]] = [
+    [{"mmr": 0.6}],
+    [{"at_most": {"category": 1, "top": 3}}, "already_read"],
+    [{"excluded": ["N3", "N9"]}, {"mmr": 0.3}, {"at_most": {"subcategory": 1}}, {"pinned": ["N7"]}],
+]
+
+
+@pytest.mark.parametrize("rerank", LISTS, ids=str)
+def test_a_list_orders_candidates_as_it_does_over_a_test_set(student: Served, rerank: Any) -> None:
+    """Otherwise its table tells nothing about what readers get."""
+    histories, candidates, scores = student.impressions()
+    ranked = student.load().rank(histories, candidates, rerank=rerank)
+    test = student.run.factory.test
+    stage = next(s for s, made in student.run.artifacts.items() if made == student.artifact)
+    model, shown = student.run.model(stage).eval(), test.inter_feat
+    with torch.no_grad():
+        vectors = unit_vectors(model.news_encoder(torch.arange(test.item_num)).numpy())
+    plain = rank_articles(np.concatenate(scores), shown.candidates, shown.history, test.facts)
+    names = test.field2id_token[test.iid_field]
+    articles = {"ids": names, "vectors": vectors, **test.groups}
+    about = np.concatenate(scores), shown.candidates, plain, articles
+    *_, (own, left) = rerank_impressions(ReRanking.parse(rerank), *about)
+    moved = 0
+    for row, live in enumerate(ranked):
+        assert [each.candidate for each in live] == names[left.ranked.row(row)].tolist()
+        whole = np.argsort(-own[slice(*shown.candidates.offsets[[row, row + 1]])])
+        assert [each.place for each in live] == whole[: len(live)].tolist()
+        rest = scores[row][whole[len(live) :]]
+        assert rest.tolist() == sorted(rest, reverse=True), "removed ones keep their order, behind"
+        moved += [each.place for each in live] != np.argsort(-scores[row]).tolist()
+    assert moved
+
+
+def test_groups_are_those_of_the_articles_as_they_were_given(student: Served) -> None:
+    """Of a table, a replaced article, a text: an old or a missing group would count wrongly."""
+    import pandas as pd
+
+    ranker, limit = student.load(), [{"at_most": {"category": 1}}]
+    with pytest.raises(ValueError, match="at_most expects the category of articles, and none is"):
+        ranker.rank([], ["word1 word2", "word3"], ids=False, rerank=limit)
+    ids = ["a", "b", "c"]
+    table = pd.DataFrame({"id": ids, "title": words_of(["N4", "N5", "N6"])})
+    ranker.add_news(table.assign(category=["sport", "sport", None]))
+    best, *_ = (each.candidate for each in ranker.rank([], ["a", "b"]))
+    other = "b" if best == "a" else "a"
+    assert ranker.rank([], ids, rerank=limit)[-1].candidate == other
+    ranker.add_news([(other, {"title": "word1 word9", "category": "world", "source": "one"})])
+    ranked = [each.candidate for each in ranker.rank([], ids)]
+    assert [each.candidate for each in ranker.rank([], ids, rerank=limit)] == ranked
+    given = {"id": "new", "title": "word2 word3", "category": "sport"}
+    names = [each.candidate for each in ranker.rank([], [best, "c", given], rerank=limit)]
+    assert {names[-1]} < {best, "new"}
+    ranker.forget(ids)
+    with pytest.raises(ValueError, match="at_most"):
+        ranker.rank([], ["word1 word2"], ids=False, rerank=limit)

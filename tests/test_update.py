@@ -1,0 +1,225 @@
+"""``recbole-tinynews update``: a finished recommender on newer clicks, and its versions."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tiny import DATASET, Tiny, run_of
+
+from recbole_tinynews.data.dataloader import ClickDataLoader
+from recbole_tinynews.data.fields import TEACHERS
+from recbole_tinynews.distillation.frozen_teachers import FrozenTeachers
+from recbole_tinynews.files.tensors import load_weights
+from recbole_tinynews.model.updated import updated
+from recbole_tinynews.pipeline.artifact import WEIGHTS, read_metrics, read_settings
+from recbole_tinynews.pipeline.systems import system
+from recbole_tinynews.serving.loading import load
+from recbole_tinynews.trainer.news_trainer import NewsTrainer
+from recbole_tinynews.update import main, rollback, switch, update
+
+NEWER = 1573000020  # half of the training impressions
+QUIET = ("--use_gpu=False", "--show_progress=False", "--use_cache=False")
+COUNTING = {"popularity": "added", "finetune_teacher_popularity": "none"}
+
+
+@pytest.fixture(scope="module")
+def finished(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a finished student with popularity; copy it before writing to it."""
+    folder = tmp_path_factory.mktemp("finished")
+    config = tiny.config("AlignedNewsRec", checkpoint_dir=str(folder), num_teachers=1, **COUNTING)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        return run_of(config).make(system(config)).folder
+
+
+@pytest.fixture
+def link(finished: Path, tmp_path: Path) -> Path:
+    (tmp_path / "current").symlink_to(finished)
+    return tmp_path / "current"
+
+
+@pytest.mark.parametrize(
+    ("name", "chosen"),
+    [
+        ("PLMNR", {}),
+        ("TinyNewsRec", {}),
+        ("TinyBERT", {}),
+        ("MTBERT", {}),
+        ("NewsBERT", {}),
+        ("PPRec", {"news_encoder": "plm"}),
+        ("AlignedNewsRec", COUNTING),
+        ("AlignedNewsRec", {"matryoshka_dims": [4, 8], "matryoshka_layers": [1]}),
+    ],
+)
+def test_a_recommender_that_has_not_moved_is_pulled_nowhere(
+    tiny: Tiny, name: str, chosen: dict[str, Any]
+) -> None:
+    """Losses of another space, size or layer would make it forget at the first step."""
+    if "matryoshka_dims" in chosen:
+        chosen = {**chosen, "align_student_matryoshka_dims": chosen["matryoshka_dims"]}
+    world = tiny.world(name, **chosen)
+    model = updated(type(world.model))(world.config, world.train)
+    weights = world.model.state_dict()
+    if name == "AlignedNewsRec" and world.config["matryoshka_dims"]:
+        weights["distillation.axes"] = torch.eye(world.config["news_dim"])
+    model.load_state_dict(weights)
+    old = FrozenTeachers([world.model])
+    batch = world.clicks().collate_fn([*range(8)])
+    batch[TEACHERS] = old.outputs(batch)
+    model.eval()
+    losses: Any = model.calculate_loss(batch)
+    sizes = 1 if not world.config["matryoshka_dims"] else 3 * 2
+    assert set(losses._fields) == {"distillation", "embedding", "target"}
+    learnt = [each for each in model.parameters() if each.requires_grad]
+    memory, target = (
+        torch.autograd.grad(loss, learnt, retain_graph=True, allow_unused=True)
+        for loss in (losses.distillation + losses.embedding, losses.target)
+    )
+    pull, push = (sum(float(g.norm()) for g in each if g is not None) for each in (memory, target))
+    assert push > 1e-2
+    if sizes == 1:  # fewer layers still come nearer to all
+        assert losses.embedding.item() == pytest.approx(0, abs=1e-5)
+        assert pull < 1e-3 * push
+
+
+def test_an_update_learns_from_newer_clicks_alone_and_counts_all(tiny: Tiny) -> None:
+    """It would learn again what it knows, or its counters would begin at zero each night."""
+    whole, newer = (
+        ClickDataLoader(world.config, world.train)
+        for world in (
+            tiny.world(popularity="added"),
+            tiny.world(popularity="added", train_since=NEWER),
+        )
+    )
+    stamps = whole.impressions.timestamp[whole.clicks.impression]
+    np.testing.assert_array_equal(newer.clicks.position, whole.clicks.position[stamps >= NEWER])
+    batch = newer.collate_samples(np.arange(newer.sample_size))
+    assert batch["timestamp"].min() == NEWER
+    of_whole = whole.impressions.features, newer.impressions.features
+    np.testing.assert_array_equal(*(each.values for each in of_whole))
+    shown = {*batch["candidates"].flatten().tolist(), *batch["history"].flatten().tolist()}
+    assert shown - {0} <= {*newer.news_ids().tolist()} < {*whole.news_ids().tolist()}
+
+
+def test_an_update_goes_from_link_to_link_and_back(
+    tiny: Tiny, link: Path, finished: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The command, as a night would run it: update, serve, update again, and roll back."""
+    place = f"--data={tiny.data / DATASET}"
+    base = ["--from", str(link), place, *QUIET]
+    assert main([*base, "--since", str(NEWER), "--epochs=1"]) in (0, 3)
+    said = capsys.readouterr().out
+    assert "in use: auc" in said
+    assert "updated: auc" in said
+    (made,) = Path("saved", DATASET).glob("AlignedNewsRec-*")
+    kept = load_weights(finished / WEIGHTS), load_weights(made / WEIGHTS)
+    assert kept[0].keys() <= kept[1].keys()
+    assert any(not torch.equal(kept[0][name], kept[1][name]) for name in kept[0])
+    assert read_settings(made)["memory_weight"] == 1
+    assert read_metrics(made)["newest"] == 1573000039
+    ranked = load(made).rank(["word1"], ["word2", "word3"], ids=False)
+    assert len(ranked) == 2
+    link.unlink()
+    link.symlink_to(made)
+    assert main(base) == 1  # no newer clicks
+    assert "since UTC second 1573000040" in capsys.readouterr().err
+    switch(link, finished)
+    assert main(["--from", str(link), "--rollback"]) == 0
+    assert link.resolve() == made.resolve()
+
+
+def test_a_worse_update_is_refused_with_figures(
+    tiny: Tiny, link: Path, finished: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A night of broken logs would replace a good recommender."""
+    from recbole_tinynews import update as module
+
+    figures = iter([{"auc": 0.7}, {"auc": 0.6}])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_metrics", lambda *_: next(figures))
+        given = ["--from", str(link), f"--data={tiny.data / DATASET}", f"--since={NEWER}"]
+        assert main([*given, *QUIET, "--max_steps=1"]) == 3
+    said = capsys.readouterr()
+    assert "auc 0.7000" in said.out
+    assert "is worse" in said.err
+    assert link.resolve() == finished.resolve()
+
+
+def test_a_stopped_update_is_resumed_with_equal_weights(
+    tiny: Tiny, finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It runs at night, and a machine that is restarted would leave yesterday's model."""
+    given = finished, tiny.data / DATASET
+    how = (*QUIET, "--save_steps=1", "--train_batch_size=4")
+    whole = update(*given, [*how, "--checkpoint_dir=whole"], since=NEWER)
+    saved, plain = [], NewsTrainer._save_state
+
+    def stopped(trainer: NewsTrainer) -> None:
+        plain(trainer)
+        saved.append(trainer)
+        if len(saved) == 3:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(NewsTrainer, "_save_state", stopped)
+        with pytest.raises(KeyboardInterrupt, match="up to step"):
+            update(*given, [*how, "--checkpoint_dir=resumed"], since=NEWER)
+    resumed = update(*given, [*how, "--checkpoint_dir=resumed"], since=NEWER)
+    assert whole.folder.name == resumed.folder.name
+    weights = [load_weights(each.folder / WEIGHTS) for each in (whole, resumed)]
+    torch.testing.assert_close(*weights, rtol=0, atol=0)
+
+
+def test_what_cannot_be_updated_is_one_line(
+    tiny: Tiny, finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = f"--data={tiny.data / DATASET}"
+    assert main(["--from", str(tmp_path), data]) == 1
+    assert "finished stage" in capsys.readouterr().err
+    assert main(["--from", str(finished), f"--data={tmp_path / 'none'}", *QUIET]) == 1
+    assert "none" in capsys.readouterr().err
+    assert main(["--from", str(finished), "--rollback"]) == 1
+    assert "symbolic link" in capsys.readouterr().err
+
+
+def replace_but(last: Path, source: Path, place: Path) -> None:
+    if place == last:
+        raise KeyboardInterrupt
+    os.rename(source, place)
+
+
+@settings(deadline=None, max_examples=30)
+@given(kills=st.lists(st.integers(0, 2), max_size=5), steps=st.integers(1, 5))
+def test_versions_survive_kills(
+    kills: list[int], steps: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """A switch that is killed between its two links loses no version and repeats none."""
+    folder = tmp_path_factory.mktemp("versions")
+    link, expected = folder / "current", []
+    for number in range(steps + 1):
+        (folder / f"v{number}").mkdir()
+    link.symlink_to("v0")
+    for number in range(1, steps + 1):
+        target = folder / f"v{number}"
+        if kills[number - 1 : number] == [1]:  # before the second link
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(os, "replace", partial(replace_but, link))
+                with pytest.raises(KeyboardInterrupt):
+                    switch(link, target)
+        expected.append(link.resolve())
+        switch(link, target)
+        assert link.resolve() == target
+    for version in reversed(expected):
+        assert rollback(link) == version
+    with pytest.raises(ValueError, match="no earlier version"):
+        rollback(link)
+    shutil.rmtree(folder)
