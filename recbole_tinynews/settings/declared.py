@@ -319,7 +319,7 @@ OURS: tuple[Setting, ...] = (
         in_benchmarks="Submit a system by run_recbole.py, which finds its stages finished",
     ),
     _of_run("leaderboard", one_of("mind", "ebnerd")),
-    _of_run("rerank", in_benchmarks="Re-rank a system by run_recbole.py"),
+    _of_run("rerank", values.RERANKERS, in_benchmarks="Re-rank a system by run_recbole.py"),
 )
 
 _BY_NAME = {each.name: each for each in (*RECBOLES, *OURS)}
