@@ -263,7 +263,7 @@ OURS: tuple[Setting, ...] = (
     _of_run("stage", or_(values.TEXT, None), _NEWS, in_benchmarks="Every system is run to its end"),
     # the fingerprint of the stage in use covers it
     Setting("update_from", or_(values.PLACE, None), _NEWS, _RUN, Affects.STAGES),
-    Setting("memory_weight", values.NOT_NEGATIVE, _NEWS),
+    Setting("memory_weight", or_(values.NOT_NEGATIVE, None), _NEWS),
     Setting("train_since", or_(values.NOT_NEGATIVE, None), _NEWS, scope=_RUN),
     Setting("stage_one", values.SWITCH, _NEWS, scope=_RUN, affects=Affects.STAGES),
     Setting("stage_two", values.SWITCH, _NEWS, scope=_RUN, affects=Affects.STAGES),
