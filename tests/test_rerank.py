@@ -169,7 +169,8 @@ def test_a_run_says_what_each_re_ranker_changes(tiny: Tiny) -> None:
         ("CategoryMatch", "[{mmr: 0.5}]", "expects vectors of articles, and CategoryMatch on"),
         ("BPR", "[{mmr: 0.5}]", "expects vectors of articles, and BPR on 'tiny' has category, sub"),
         ("ZeroShotPLM", "[{at_most: {source: 1}}]", "expects source of articles"),
-        ("ZeroShotPLM", "mmr", "rerank expects a list such as"),
+        ("ZeroShotPLM", "mmr", "rerank (command line) expects a list of already_read or {name: va"),
+        ("ZeroShotPLM", "[mrr]", "rerank expects values as in [{mmr: 0.7}"),
     ],
 )
 def test_what_cannot_be_re_ranked_is_refused_before_the_training(

@@ -124,7 +124,7 @@ def test_an_update_goes_from_link_to_link_and_back(
     kept = load_weights(finished / WEIGHTS), load_weights(made / WEIGHTS)
     assert kept[0].keys() <= kept[1].keys()
     assert any(not torch.equal(kept[0][name], kept[1][name]) for name in kept[0])
-    assert read_settings(made)["memory_weight"] == 1
+    assert read_settings(made)["train_since"] == NEWER
     assert read_metrics(made)["newest"] == 1573000039
     ranked = load(made).rank(["word1"], ["word2", "word3"], ids=False)
     assert len(ranked) == 2

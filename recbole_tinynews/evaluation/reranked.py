@@ -73,8 +73,9 @@ def reranked_results(
     candidates, history = (e.take(collector.rows) for e in (shown.candidates, shown.history))
     plain = rank_articles(scores, candidates, history, collector.facts)
     found = rerank_impressions(ReRanking.parse(rerank), scores, candidates, plain, articles)
+    rows: list[tuple[NDArray, RankedArticles]] = [(scores, plain), *found]
     results = []
-    for name, (own, ranked) in zip(["plain", *rerank], [(scores, plain), *found], strict=True):
+    for name, (own, ranked) in zip(["plain", *rerank], rows, strict=True):
         of_run = evaluator.evaluate(collector.rescored(own, ranked))
         result = {key: value for key, value in of_run.items() if not is_count(key)}
         for k in evaluator.config["topk"]:

@@ -32,7 +32,7 @@ class Updated(NewsRecommender):
 
     def __init__(self, config: Settings, dataset: Any) -> None:
         super().__init__(config, dataset)
-        memory = config["memory_weight"]
+        memory = 1.0 if config["memory_weight"] is None else config["memory_weight"]
         self.memory = AlignedDistillation(1.0, AlignedWeights(memory, memory, 1.0))
 
     @property

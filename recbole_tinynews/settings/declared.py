@@ -262,7 +262,7 @@ OURS: tuple[Setting, ...] = (
     _of_run("stage", or_(values.TEXT, None), _NEWS, in_benchmarks="Every system is run to its end"),
     # the fingerprint of the stage in use covers it
     Setting("update_from", or_(values.PLACE, None), _NEWS, _RUN, Affects.STAGES),
-    Setting("memory_weight", values.NOT_NEGATIVE, _NEWS),
+    Setting("memory_weight", or_(values.NOT_NEGATIVE, None), _NEWS),
     Setting("train_since", or_(values.NOT_NEGATIVE, None), _NEWS, scope=_RUN),
     Setting("stage_one", values.SWITCH, _NEWS, scope=_RUN, affects=Affects.STAGES),
     Setting("stage_two", values.SWITCH, _NEWS, scope=_RUN, affects=Affects.STAGES),
@@ -318,7 +318,7 @@ OURS: tuple[Setting, ...] = (
         in_benchmarks="Submit a system by run_recbole.py, which finds its stages finished",
     ),
     _of_run("leaderboard", one_of("mind", "ebnerd")),
-    _of_run("rerank", in_benchmarks="Re-rank a system by run_recbole.py"),
+    _of_run("rerank", values.RERANKERS, in_benchmarks="Re-rank a system by run_recbole.py"),
 )
 
 _BY_NAME = {each.name: each for each in (*RECBOLES, *OURS)}

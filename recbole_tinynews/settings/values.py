@@ -153,6 +153,9 @@ FIELD = Rule(
     "a name without white space", lambda value: isinstance(value, str) and value.split() == [value]
 )
 MAPPING = Rule("a mapping {name: value}", lambda value: isinstance(value, Mapping))
+RERANKERS = list_of(  # `ReRanking` checks the rest
+    Rule("already_read or {name: value}", lambda each: isinstance(each, (str, Mapping))), True
+)
 LEVEL = _word_of("debug", "info", "warning", "error", "critical")
 
 
