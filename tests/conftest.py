@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import settings
 
 if TYPE_CHECKING:
     from tiny import Tiny
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
 # Read when transformers and torch are imported, here and in processes that a test starts.
 os.environ["HF_HUB_OFFLINE"] = "1"  # no test downloads anything
 os.environ["OMP_NUM_THREADS"] = "1"  # the tensors of unit tests are too small for threads
+
+
+settings.register_profile("tests", deadline=None)  # a busy machine is no mistake
+settings.load_profile("tests")
 
 
 @pytest.hookimpl(trylast=True)
