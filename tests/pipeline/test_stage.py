@@ -62,7 +62,7 @@ def test_stages_know_nothing_of_the_package() -> None:
     """Otherwise the definition of a stage would depend on how it is run."""
     tree = ast.parse(Path(stage_module.__file__).read_text(encoding="utf-8"))
     imported = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
-    assert imported == {"__future__", "collections.abc", "typing"}
+    assert imported == {"__future__", "collections.abc", "pathlib", "typing"}
 
 
 @pytest.mark.parametrize("model", SYSTEMS)
