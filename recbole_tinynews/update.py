@@ -16,7 +16,6 @@ from recbole_tinynews.version import VERSION
 # Settings of an update unless others are given; all others are those of the first training
 DEFAULTS = {"epochs": 1, "max_steps": None, "eval_steps": None, "warmup_steps": None}
 SLOWER = 3  # times, chosen on validation impressions (docs/report/choices.md)
-AS_TRAINED = {"vocabulary_min_articles": None, "lora_rank": 0}
 
 
 class Update(NamedTuple):
@@ -79,7 +78,7 @@ def settings_of(folder: Path, model: type | None) -> tuple[type, dict[str, Any]]
     from recbole_tinynews.pipeline.artifact import PLM, read_settings
     from recbole_tinynews.registry import declared_settings, find_trainer, stage_yaml_files
     from recbole_tinynews.serving.engine import ModelEngine
-    from recbole_tinynews.serving.loading import load_reader
+    from recbole_tinynews.serving.loading import AS_SAVED, load_reader
     from recbole_tinynews.settings.declared import Scope, affects_result, setting
     from recbole_tinynews.settings.names import parse_key
     from recbole_tinynews.trainer.untrained import UntrainedTrainer
@@ -114,7 +113,8 @@ def settings_of(folder: Path, model: type | None) -> tuple[type, dict[str, Any]]
             given[text] = json.dumps(value) if isinstance(value, str) else value
     rates = ("learning_rate", "plm_learning_rate")
     given |= {name: given[name] / SLOWER for name in rates if given.get(name)}
-    own = {**DEFAULTS, **AS_TRAINED, "plm": str(folder / PLM), "update_from": str(folder)}
+    own: dict[str, Any] = {**DEFAULTS, **AS_SAVED, "vocabulary_min_articles": None}
+    own |= {"plm": str(folder / PLM), "update_from": str(folder)}
     return model_class, given | {name: value for name, value in own.items() if name in defaults}
 
 

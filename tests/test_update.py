@@ -110,6 +110,15 @@ def test_an_update_learns_from_newer_clicks_alone_and_counts_all(tiny: Tiny) -> 
     assert shown - {0} <= {*newer.news_ids().tolist()} < {*whole.news_ids().tolist()}
 
 
+def test_an_update_begins_with_all_that_was_learnt(tiny: Tiny, finished: Path) -> None:
+    """Heads or popularity that are initialised again would forget before the first click."""
+    how = (*QUIET, "--epochs=0", "--checkpoint_dir=untrained")
+    done = update(finished, tiny.data / DATASET, how, since=NEWER)
+    weights = [load_weights(folder / WEIGHTS) for folder in (finished, done.folder)]
+    torch.testing.assert_close(*weights, rtol=0, atol=0)
+    assert done.before == done.after
+
+
 def test_an_update_goes_from_link_to_link_and_back(
     tiny: Tiny, link: Path, finished: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

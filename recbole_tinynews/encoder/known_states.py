@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
 import numpy as np
 import psutil
@@ -31,6 +31,18 @@ _ROWS: dict[str, Callable[[NDArray[np.int64]], NDArray[np.int64]]] = {
 }
 
 
+class TappedEncoder(Protocol):
+    """An encoder with inner states."""
+
+    tokens: Ragged
+
+    def tokens_at_once(self) -> int:
+        """Number of tokens that it encodes together."""
+
+    def tap(self, ids: NDArray[np.int64], taps: Taps) -> States:
+        """Inner states of these texts, shortest first."""
+
+
 class KnownStates:
     """Tables of inner states by text id, looked up instead of running a teacher's layers."""
 
@@ -43,7 +55,7 @@ class KnownStates:
     @torch.no_grad()
     def compute(
         cls,
-        encoder: Any,
+        encoder: TappedEncoder,
         ids: NDArray[np.int64],
         taps: Taps,
         share: float,

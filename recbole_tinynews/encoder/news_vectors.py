@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from itertools import chain
 from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from recbole_tinynews.bars import progress_bar
+from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.encoder.packing import Pack, packs
 from recbole_tinynews.encoder.planning import EncodingPlan
 from recbole_tinynews.files.array_cache import content_key
@@ -27,6 +28,30 @@ from recbole_tinynews.processes.group import process_group
 LOOK_UP_TOKENS = 128
 # number of texts that each process encodes before vectors are gathered
 TEXTS_IN_A_ROUND = 4_096
+
+
+class RememberedEncoder(Protocol):
+    """An encoder whose vectors are cached."""
+
+    tokens: Ragged
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """Its weights; a change invalidates all vectors."""
+
+    def content(self) -> Iterator[str | bytes]:
+        """Everything that determines a vector, for the key of a saved table of vectors."""
+
+    def tokens_at_once(self) -> int:
+        """Number of tokens that it encodes together."""
+
+    def zeros(self, texts: int) -> Tensor:
+        """Vectors of empty texts, ``[texts, news_dim]``."""
+
+    def encode_pack(self, ids: NDArray[np.int64], pack: Pack) -> Tensor:
+        """Vectors of the texts of a pack, in pack order, ``[texts, news_dim]``."""
+
+    def encode_distinct(self, ids: NDArray[np.int64]) -> Tensor:
+        """Vectors of distinct ids, ``[ids, news_dim]``."""
 
 
 class NewsVectors:
@@ -45,7 +70,7 @@ class NewsVectors:
     @torch.no_grad()
     def encode_ahead(
         self,
-        encoder: Any,
+        encoder: RememberedEncoder,
         ids: NDArray[np.int64],
         show_progress: bool,
         folder: Path | None,
@@ -71,7 +96,7 @@ class NewsVectors:
 
     def look_up(
         self,
-        encoder: Any,
+        encoder: RememberedEncoder,
         news_ids: Tensor,
         host_ids: NDArray[np.int64] | None = None,
         shared: bool = False,
@@ -99,7 +124,7 @@ class NewsVectors:
                 encoded[pack.members] = True
         return F.embedding(news_ids.to(vectors.device), vectors)
 
-    def _current(self, encoder: Any) -> tuple[Tensor, NDArray[np.bool_]]:
+    def _current(self, encoder: RememberedEncoder) -> tuple[Tensor, NDArray[np.bool_]]:
         weights = versions(encoder.parameters())
         if self._vectors is None or self._weights != weights:
             self._vectors = encoder.zeros(encoder.tokens.rows)
@@ -107,7 +132,9 @@ class NewsVectors:
             self._weights = weights
         return self._vectors, self._encoded
 
-    def _packs(self, encoder: Any, device: torch.device) -> tuple[list[Pack], NDArray[np.int64]]:
+    def _packs(
+        self, encoder: RememberedEncoder, device: torch.device
+    ) -> tuple[list[Pack], NDArray[np.int64]]:
         if self._look_up_packs is None:
             at_once = LOOK_UP_TOKENS if device.type == "cpu" else encoder.tokens_at_once()
             packed = packs(encoder.tokens.lengths, at_once)
@@ -139,7 +166,7 @@ class RecentVectors:
         finally:
             self.used = False
 
-    def encode(self, encoder: Any, ids: NDArray[np.int64]) -> Tensor:
+    def encode(self, encoder: RememberedEncoder, ids: NDArray[np.int64]) -> Tensor:
         """Vectors of distinct ids, ``[ids, news_dim]``; each call counts as a training step."""
         if self._vectors is None:
             self._vectors = encoder.zeros(encoder.tokens.rows)
@@ -167,7 +194,7 @@ class RecentVectors:
         ages = torch.from_numpy(self.step - self._made_in[ids])
         return {"ids": torch.from_numpy(ids), "ages": ages, "vectors": vectors}
 
-    def restore(self, encoder: Any, state: Mapping[str, Tensor]) -> None:
+    def restore(self, encoder: RememberedEncoder, state: Mapping[str, Tensor]) -> None:
         """Restore a ``state`` of an encoder of the same texts."""
         empty, ids = encoder.zeros(encoder.tokens.rows), state["ids"].numpy()
         self._vectors = empty.to(state["vectors"].dtype)
@@ -209,7 +236,9 @@ def _one_round(
     return [part for _, part in sorted(zip(order, made, strict=True), key=itemgetter(0))]
 
 
-def _encode_all(encoder: Any, ids: NDArray[np.int64], vectors: Tensor, show_progress: bool) -> None:
+def _encode_all(
+    encoder: RememberedEncoder, ids: NDArray[np.int64], vectors: Tensor, show_progress: bool
+) -> None:
     lengths = encoder.tokens.lengths_of(ids)
     packed = packs(lengths, encoder.tokens_at_once())
     own = sum(

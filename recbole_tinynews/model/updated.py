@@ -44,7 +44,7 @@ class Updated(NewsRecommender):
         """Nothing: both share one vector space."""
 
     def calculate_loss(self, interaction: Interaction) -> tuple[Tensor, ...]:
-        """Of each size, if it was trained for several."""
+        """Of each size, if it was trained for several; no other class's, which may read taps."""
         kind = AlignedNewsRec if isinstance(self, AlignedNewsRec) else NewsRecommender
         return kind.calculate_loss(self, interaction)
 

@@ -151,8 +151,9 @@ def test_recommenders_are_exchanged_without_a_failed_request(
             asking = [pool.submit(ask_on) for _ in range(3)]
             for target in (tmp_path / "broken", teacher.artifact.folder):
                 switch(folder, target)
-                before = len(errors)
+                before, until = len(errors), time.monotonic() + SECONDS
                 while len(errors) == before and len(versions) < 2:
+                    assert time.monotonic() < until, "the link was not followed"
                     errors.extend(capsys.readouterr().err.splitlines())
                     versions.add(client.get("/health").json()["recommenders"][0]["version"])
             number = len(statuses)
