@@ -140,13 +140,12 @@ def _metrics(run: Any, stage: Any) -> dict[str, float]:
 
 def switch(link: Path, folder: Path) -> None:
     """Point ``link`` to another folder at once, and the next free ``link.N`` to the earlier one."""
-    earlier = _earlier(link)
     if link.resolve() == folder.resolve():
         return
-    if not earlier or earlier[-1].resolve() != link.resolve():  # else: a killed switch
-        number = int(earlier[-1].suffix[1:]) + 1 if earlier else 1
-        _link(link.with_name(f"{link.name}.{number}"), link.resolve())
-    _link(link, folder)
+    earlier = _earlier(link)
+    number = int(earlier[-1].suffix[1:]) + 1 if earlier else 1
+    _link(link.with_name(f"{link.name}.{number}"), link.resolve())
+    _link(link, folder)  # if it is killed before, ``rollback`` leaves out the repeated version
 
 
 def rollback(link: str | Path) -> Path:
@@ -155,7 +154,7 @@ def rollback(link: str | Path) -> Path:
     if not link.is_symlink():
         raise ValueError(f"rollback expects a symbolic link to a recommender, got {link}.")
     for version in reversed(_earlier(link)):
-        if version.resolve() == link.resolve():  # of a killed switch
+        if version.resolve() == link.resolve():
             version.unlink()
             continue
         os.replace(version, link)

@@ -149,17 +149,19 @@ def test_recommenders_are_exchanged_without_a_failed_request(
                     statuses.append(client.post("/rank", json=body).status_code)
 
             asking = [pool.submit(ask_on) for _ in range(3)]
-            for target in (tmp_path / "broken", teacher.artifact.folder):
-                switch(folder, target)
-                before, until = len(errors), time.monotonic() + SECONDS
-                while len(errors) == before and len(versions) < 2:
-                    assert time.monotonic() < until, "the link was not followed"
-                    errors.extend(capsys.readouterr().err.splitlines())
-                    versions.add(client.get("/health").json()["recommenders"][0]["version"])
-            number = len(statuses)
-            while len(statuses) < number + 9:
-                time.sleep(0.01)
-            going.set()
+            try:
+                for target in (tmp_path / "broken", teacher.artifact.folder):
+                    switch(folder, target)
+                    before, until = len(errors), time.monotonic() + 30
+                    while len(errors) == before and len(versions) < 2:
+                        assert time.monotonic() < until, "the link was not followed"
+                        errors.extend(capsys.readouterr().err.splitlines())
+                        versions.add(client.get("/health").json()["recommenders"][0]["version"])
+                number = len(statuses)
+                while len(statuses) < number + 9:
+                    time.sleep(0.01)
+            finally:  # else the pool would wait for ever
+                going.set()
             assert [each.result(SECONDS) for each in asking] == [None] * 3
 
     monkeypatch.setattr(server, "run", run)
