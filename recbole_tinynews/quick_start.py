@@ -254,7 +254,10 @@ def _check_test_outputs(factory: ImpressionFactory, last: Stage, rerankers: ReRa
                 f"{setting}={config[setting]} expects test impressions, and data set '{name}' has "
                 f"no {name}.test.inter. Convert it with --test=DIR, labelled or not."
             )
-    known = {column for column, each in factory.dataset.groups.items() if (each != "").any()}
+    if not rerankers.needs:
+        return
+    groups = factory.dataset.groups()
+    known = {column for column, each in groups.items() if (each != "").any()}
     known |= {VECTORS} if _has_vectors(last.model) else set()
     if missing := rerankers.needs - known:
         raise ValueError(
@@ -385,7 +388,7 @@ def _has_vectors(model_class: type) -> bool:
 @torch.no_grad()
 def _articles(model: AbstractRecommender, test: NewsDataset) -> Articles:
     """Ids and groups of articles, and vectors of the test's candidates; others are zeros."""
-    articles = {IDS: test.field2id_token[test.iid_field], **test.groups}
+    articles = {IDS: test.field2id_token[test.iid_field], **test.groups()}
     if _has_vectors(type(model)):
         ids = np.unique(test.inter_feat.candidates.values).astype(np.int64)
         every = torch.from_numpy(ids).to(model.device)

@@ -39,11 +39,12 @@ from recbole_tinynews.files.columns import (
     ABSTRACT,
     BODY,
     CANDIDATES,
+    CATEGORIES,
     CATEGORY,
-    GROUPS,
     HISTORY,
     LABELS,
     PADDING,
+    SOURCE,
     SUBCATEGORY,
     TITLE,
 )
@@ -69,7 +70,6 @@ class NewsDataset(Dataset):
         log: impressions of all splits.
         published: UTC seconds by news id, NaN if unknown; ``None`` if all are.
         item_feat: ``category`` and ``subcategory`` indices by news id.
-        groups: texts of ``category``, ``subcategory`` and ``source`` by news id; empty: unknown.
         news_text: ``title``, ``abstract`` and ``body`` by news id; padding is empty.
         facts: category and training clicks by news id; ``None`` before ``build``.
         content: digest of the atomic files, whatever their path.
@@ -125,16 +125,14 @@ class NewsDataset(Dataset):
             field: ["", *getattr(news, field), *[""] * unseen] for field in TEXT_FIELDS
         }
         columns = {self.iid_field: torch.arange(known + unseen)}
-        for field in (CATEGORY, SUBCATEGORY):
+        for field in CATEGORIES:
             index = TokenIndex()
             tokens = [token or PADDING for token in getattr(news, field)]  # unknown: id 0
             ids = index.ids([PADDING, *tokens, *[PADDING] * unseen])
             columns[field] = torch.from_numpy(ids).long()
             self._set_index(field, index.tokens())
         self.item_feat = Interaction(columns)
-        self.groups = {
-            name: np.array(["", *getattr(news, name), *[""] * unseen]) for name in GROUPS
-        }
+        self._sources = ["", *news.source, *[""] * unseen]
         self._made_of_texts: dict[Hashable, Any] = {}
         times = publication_times(news_file, news)
         unknown = np.full(unseen, np.nan)
@@ -250,6 +248,14 @@ class NewsDataset(Dataset):
             return self.news_text[field]
         both = zip(self.news_text[TITLE], self.news_text[ABSTRACT], strict=True)
         return [with_abstract(*each) for each in both]
+
+    def groups(self) -> dict[str, NDArray[np.str_]]:
+        """Texts of ``category``, ``subcategory`` and ``source`` by news id; empty: unknown."""
+        made = {SOURCE: np.array(self._sources)}
+        for field in CATEGORIES:
+            names, ids = self.field2id_token[field], self.item_feat[field].numpy()
+            made[field] = np.where(ids == 0, "", names[ids])
+        return made
 
     def made_of_texts(self, fields: tuple[str, ...], make: Callable[[Iterable[str]], Any]) -> Any:
         """Cached result of ``make`` on these texts of all articles."""

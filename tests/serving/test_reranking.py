@@ -32,7 +32,7 @@ def test_a_list_orders_candidates_as_it_does_over_a_test_set(student: Served, re
         vectors = unit_vectors(model.news_encoder(torch.arange(test.item_num)).numpy())
     plain = rank_articles(np.concatenate(scores), shown.candidates, shown.history, test.facts)
     names = test.field2id_token[test.iid_field]
-    articles = {"ids": names, "vectors": vectors, **test.groups}
+    articles = {"ids": names, "vectors": vectors, **test.groups()}
     about = np.concatenate(scores), shown.candidates, plain, articles
     *_, (own, left) = rerank_impressions(ReRanking.parse(rerank), *about)
     moved = 0
