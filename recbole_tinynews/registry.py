@@ -27,6 +27,7 @@ class Model(NamedTuple):
 
 MODELS = {
     "AlignedNewsRec": Model("alignednewsrec"),
+    "CategoryAndTitle": Model("categoryandtitle", ("ZeroShotPLM", "PLMNR")),
     "CategoryMatch": Model("categorymatch", reads_text=False),
     "CenNewsRec": Model("cennewsrec", ("PLMNR",)),
     "ClickRateNow": Model("clickratenow", reads_text=False),
@@ -51,8 +52,10 @@ MODELS = {
     "Random": Model("random", reads_text=False),
     "TANR": Model("tanr", ("PLMNR",)),
     "TfIdf": Model("tfidf", reads_text=False),
-    "TimeAndTitle": Model("timeandtitle", ("ZeroShotPLM", "PLMNR")),
-    "TimeBoosted": Model("timeboosted", ("TimeAndTitle", "ZeroShotPLM", "PLMNR")),
+    "TimeAndTitle": Model("timeandtitle", ("CategoryAndTitle", "ZeroShotPLM", "PLMNR")),
+    "TimeBoosted": Model(
+        "timeboosted", ("TimeAndTitle", "CategoryAndTitle", "ZeroShotPLM", "PLMNR")
+    ),
     "TinyBERT": Model("tinybert"),
     "TinyBERTMT": Model("tinybertmt", ("TinyBERT",)),
     "TinyNewsRec": Model("tinynewsrec"),

@@ -38,11 +38,13 @@ class TimeBoosted(TimeAndTitle):
         )
         self._training = config, dataset
 
-    def _fit(self, features: NDArray, labels: NDArray, offsets: NDArray) -> None:
+    def fit(self, features: NDArray, labels: NDArray, offsets: NDArray) -> None:
+        """Grow the trees."""
         sizes = np.diff(offsets)
         self.trees.fit(features, labels == 1, group=sizes[sizes > 0])
 
-    def _score(self, features: Tensor) -> Tensor:
+    def score_features(self, features: Tensor) -> Tensor:
+        """Scores by the trees, grown first if they are not."""
         if not self.trees.__sklearn_is_fitted__():
             self.start_heads(*self._training)
         scores = self.trees.predict(features.cpu().numpy(), num_threads=torch.get_num_threads())
