@@ -58,6 +58,11 @@ class Counting(NamedTuple):
         return int(max((hours or 0 for hours in self.windows), default=0) * HOUR) + self.delay
 
     @property
+    def lengths(self) -> list[int]:
+        """Windows in seconds."""
+        return [LONGER if hours is None else int(hours * HOUR) for hours in self.windows]
+
+    @property
     def names(self) -> tuple[str, ...]:
         """Features of a candidate: hours of age, then clicks, then exposures by window."""
         spans = ["ever" if window is None else f"{window:g}h" for window in self.windows]
@@ -223,32 +228,6 @@ def age_hours(
     return age / HOUR
 
 
-def window_counts(
-    keys: NDArray[np.int64],
-    running: NDArray[np.integer],
-    begin: NDArray[np.int64],
-    known: NDArray[np.int64],
-    windows: tuple[float | None, ...],
-) -> NDArray[np.integer]:
-    """Clicks, then exposures of a group in each window, ``[2 * windows, queries]``; live too.
-
-    ``keys``, ``[events]``, ascend: ``begin`` of the event's group plus its time, from 0;
-    ``running``, ``[2, 1 + events]``, sums clicks and exposures. ``begin``, ``[queries]``, is time 0
-    of the group; windows end before ``known``, ``[queries]``.
-    """
-    lengths = [LONGER if hours is None else int(hours * HOUR) for hours in windows]
-    if len(known) < len(keys):  # of a few articles, live: all windows at once
-        edges = np.maximum(known - np.array([[0], *([each] for each in lengths)]), 0) + begin
-        sums = running.take(np.searchsorted(keys, edges), axis=1)
-        return (sums[:, :1] - sums[:, 1:]).reshape(2 * len(windows), len(known))
-    until = running.take(_places(keys, begin + np.maximum(known, 0)), axis=1)
-    counts = np.empty((2, len(windows), len(known)), running.dtype)
-    for number, length in enumerate(lengths):
-        before = running.take(_places(keys, begin + np.maximum(known - length, 0)), axis=1)
-        np.subtract(until, before, out=counts[:, number])
-    return counts.reshape(2 * len(windows), len(known))
-
-
 def _places(keys: NDArray[np.int64], queries: NDArray[np.int64]) -> NDArray[np.int64]:
     """``np.searchsorted``, faster where queries are the keys or repeat the one before."""
     new = np.append([True], queries[1:] != queries[:-1])[: len(queries)]
@@ -307,12 +286,21 @@ class _Sorted(NamedTuple):
     def counts(
         self, events: Sequence[NDArray[np.bool_]], counting: Counting
     ) -> NDArray[np.integer]:
-        """As ``window_counts``, at each event; ``events``: which are clicks and which exposures."""
+        """Clicks, then exposures in each window, at each event, ``[2 * windows, events]``.
+
+        ``events``: which are clicks and which exposures.
+        """
         running = np.zeros((2, len(self.order) + 1), np.int32)
         for each, sums in zip(events, running, strict=True):
             np.cumsum(each[self.order], out=sums[1:])
         known = self.keys - self.begin - counting.delay
-        return window_counts(self.keys, running, self.begin, known, counting.windows)
+        until = running.take(_places(self.keys, self.begin + np.maximum(known, 0)), axis=1)
+        counts = np.empty((2, len(counting.windows), len(known)), running.dtype)
+        for number, length in enumerate(counting.lengths):
+            edges = self.begin + np.maximum(known - length, 0)
+            before = running.take(_places(self.keys, edges), axis=1)
+            np.subtract(until, before, out=counts[:, number])
+        return counts.reshape(2 * len(counting.windows), len(known))
 
 
 def _blocks(events: NDArray[np.int64], block: int) -> Iterator[tuple[int, int]]:

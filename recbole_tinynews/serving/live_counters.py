@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from recbole_tinynews.data.popularity import HOUR, Counting, age_hours, window_counts
+from recbole_tinynews.data.popularity import HOUR, Counting, age_hours
 from recbole_tinynews.serving.events import Event, Refused, Tally, event_of, id_of
 
 if TYPE_CHECKING:
@@ -63,7 +63,6 @@ class LiveCounters:
         self._users: dict[str, int] = {}
         self._published: Mapping[str, float] = {}
         self._changing = threading.Lock()
-        self._everyone: dict[Counting, _Everyone] = {}
         self._seen = -1  # sequence number of the newest event that is counted
         self.catch_up()
 
@@ -137,23 +136,22 @@ class LiveCounters:
 
     def _counts(
         self, counting: Counting, names: Sequence[str], moment: Moment
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    ) -> tuple[NDArray[np.int64], NDArray[np.integer]]:
         """Time of each article's first event, and counters ``[names, 2 * windows]``."""
-        parts, known, everyone = self._parts, self._articles, self._everyone.get(counting)
+        known = self._articles
         article = np.fromiter([known.get(name, -1) for name in names], np.int64, len(names))
-        if everyone is None or everyone.parts is not parts or everyone.at != moment.at:
-            table = np.full((len(known) + 1, 1 + 2 * len(counting.windows)), -1, np.int64)
-            everyone = self._everyone[counting] = _Everyone(parts, moment.at, table)
-        found = everyone.of(article, counting)
-        first, counts = found[:, 0], found[:, 1:]
+        parts = [part for part in self._parts if part.users.size] or self._parts[:1]
+        first = np.min([part.first(article) for part in parts], axis=0)
+        counts = np.sum([part.counts(article, moment.at, counting) for part in parts], axis=0)
         user = self._users.get(moment.user, -1) if moment.user else -1
         rows = [part.of_user(user) for part in parts] if user >= 0 else []
         if any(each.size for each in rows):
             own = _Sorted.of(np.concatenate(rows, axis=1))
-            clicked = np.zeros(len(self._articles) + 1, bool)
+            clicked = np.zeros(len(known) + 1, bool)
             clicked[own.rows[0]] = True
             here = np.flatnonzero(clicked[article])
-            counts[here] -= own.counts(article[here], moment.at, counting)
+            edges = _edges(article[here], moment.at, counting)
+            counts[here] -= own.between(np.searchsorted(own.keys, edges))
         return first, counts
 
     def _count_new(self) -> None:
@@ -185,9 +183,16 @@ class LiveCounters:
         return np.ascontiguousarray(np.fromiter(values, np.int64).reshape(-1, 5).T)
 
 
+def _edges(article: NDArray[np.int64], at: int, counting: Counting) -> NDArray[np.int64]:
+    """Keys at which the windows end and begin, ``[1 + windows, articles]``."""
+    known = at - counting.delay
+    edges = [known, *(known - length for length in counting.lengths)]
+    return (article << TIME_BITS) + np.maximum(np.array(edges)[:, None], 0)
+
+
 class _Sorted(NamedTuple):
     rows: Rows
-    keys: NDArray[np.int64]
+    bounded: NDArray[np.int64]  # keys between the smallest and the largest number
     running: NDArray[np.int64]  # sums of clicks and exposures
 
     @classmethod
@@ -197,15 +202,17 @@ class _Sorted(NamedTuple):
         rows = rows[:, order]
         running = np.zeros((2, 1 + len(order)), np.int64)
         np.cumsum(rows[3:], axis=1, out=running[:, 1:])
-        return cls(rows, keys[order], running)
+        least, most = np.iinfo(np.int64).min, np.iinfo(np.int64).max
+        return cls(rows, np.concatenate([[least], keys[order], [most]]), running)
 
-    def counts(
-        self, article: NDArray[np.int64], at: int, counting: Counting
-    ) -> NDArray[np.integer]:
-        """Clicks, then exposures in each window, ``[articles, 2 * windows]``."""
-        known = np.full(len(article), at - counting.delay)
-        begin = article << TIME_BITS
-        return window_counts(self.keys, self.running, begin, known, counting.windows).T
+    @property
+    def keys(self) -> NDArray[np.int64]:
+        return self.bounded[1:-1]
+
+    def between(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Clicks, then exposures of each window, ``[1 + windows, n] -> [n, 2 * windows]``."""
+        sums = self.running.take(places, axis=1)
+        return (sums[:, :1] - sums[:, 1:]).reshape(2 * len(places) - 2, places.shape[1]).T
 
 
 class _Part(NamedTuple):
@@ -213,6 +220,7 @@ class _Part(NamedTuple):
     firsts: NDArray[np.int64]  # time of each article's first event; last: of one without events
     by_user: NDArray[np.int64]
     users: NDArray[np.int64]
+    places: dict[Counting, NDArray[np.int64]]  # where the edges were, ``[1 + windows, articles]``
 
     @classmethod
     def of(cls, rows: Rows) -> _Part:
@@ -221,7 +229,7 @@ class _Part(NamedTuple):
         firsts = np.full(int(article.max(initial=-1)) + 2, LATEST)
         firsts[article[::-1]] = time[::-1]
         by_user = np.argsort(user, kind="stable")
-        return cls(tallies, firsts, by_user, user[by_user])
+        return cls(tallies, firsts, by_user, user[by_user], {})
 
     def first(self, article: NDArray[np.int64]) -> NDArray[np.int64]:
         return self.firsts[np.minimum(article, len(self.firsts) - 1)]
@@ -230,26 +238,23 @@ class _Part(NamedTuple):
         start, stop = np.searchsorted(self.users, [user, user + 1])
         return self.tallies.rows[:, self.by_user[start:stop]]
 
+    def counts(self, article: NDArray[np.int64], at: int, counting: Counting) -> NDArray[np.int64]:
+        """Clicks, then exposures in each window, ``[articles, 2 * windows]``.
 
-class _Everyone(NamedTuple):
-    """Counts of all users at a time; ``table``: each article's row, -1 unknown, last for others."""
-
-    parts: tuple[_Part, _Part]
-    at: int
-    table: NDArray[np.int64]
-
-    def of(self, article: NDArray[np.int64], counting: Counting) -> NDArray[np.int64]:
-        """Time of the first event, clicks and exposures, ``[articles, 1 + 2 * windows]``."""
-        article = np.minimum(article, len(self.table) - 1)
-        found = self.table[article]
-        if found.min(initial=0) < 0:
-            missing = article[found[:, 0] < 0]
-            parts = [part for part in self.parts if part.users.size] or self.parts[:1]
-            counts = sum(part.tallies.counts(missing, self.at, counting) for part in parts)
-            first = np.min([part.first(missing) for part in parts], axis=0)
-            self.table[missing] = np.column_stack([first, counts])
-            found = self.table[article]
-        return found
+        Between two requests few edges pass an event: where the last one found them is tried first,
+        since a search misses the processor's caches.
+        """
+        edges = _edges(article, at, counting)
+        if (last := self.places.get(counting)) is None:
+            last = np.zeros((len(edges), len(self.firsts)), np.int64)
+            self.places[counting] = last
+        row, bounded = np.minimum(article, len(self.firsts) - 1), self.tallies.bounded
+        places = last[:, row]
+        moved = (bounded[places] >= edges) | (bounded[places + 1] < edges)
+        if moved.any():
+            places[moved] = np.searchsorted(self.tallies.keys, edges[moved])
+            last[:, row] = places
+        return self.tallies.between(places)
 
 
 def _summed_up(rows: Rows, before: int) -> Rows:

@@ -50,9 +50,10 @@ def events_of(log: Log) -> list[list[Event]]:
     recent=st.integers(0, 6),
     restart=st.booleans(),
     published=st.booleans(),
+    data=st.data(),
 )
 def test_replayed_counters_are_those_of_the_data_set(
-    log: Log, delay: int, windows: Any, recent: int, restart: bool, published: bool
+    log: Log, delay: int, windows: Any, recent: int, restart: bool, published: bool, data: Any
 ) -> None:
     """A model would be served with other numbers than it was trained with."""
     log.sort(key=lambda row: row[0])
@@ -82,6 +83,13 @@ def test_replayed_counters_are_those_of_the_data_set(
                 events = events_of(log)[row]
                 added = counters.add(events, now=START + log[row][0] * HOUR)
                 assert (added.counted, added.repeated, added.refused) == (len(events), 0, [])
+        again = data.draw(st.permutations([*rows, *rows]))  # later events change nothing
+        for row in again:
+            moment = Moment.of(START + log[row][0] * HOUR, f"U{log[row][1]}")
+            if moment.at >= counters.earliest(counting):
+                names = [[f"A{article}" for article, _ in log[row][2]]]
+                found = counters.features(counting, names, [moment])
+                assert found.tolist() == expected[row].tolist()
 
 
 def test_what_lies_beyond_the_longest_window_is_summed_up_and_its_ids_are_forgotten(
