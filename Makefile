@@ -1,6 +1,6 @@
 PYTHON ?= python
 
-.PHONY: help check test lowest docs bench mind-mini
+.PHONY: help check test long lowest docs bench mind-mini
 
 help:            ## Show the targets.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -11,8 +11,11 @@ check:           ## Check format, lint and types, and the Dockerfile, as CI does
 	$(PYTHON) -m mypy
 	$(dir $(shell command -v $(PYTHON)))hadolint Dockerfile
 
-test:            ## Run all tests; those on real data only if RECBOLE_TINYNEWS_DATA names its folder.
+test:            ## Run the tests; those on real data only if RECBOLE_TINYNEWS_DATA names its folder.
 	$(PYTHON) -m pytest
+
+long:            ## Run those that take tens of seconds: pages of the docs, the site, real exports.
+	$(PYTHON) -m pytest -m long
 
 lowest:          ## Run the unit tests on the lowest supported versions, in a separate environment.
 	$(PYTHON) -m venv --clear .lowest

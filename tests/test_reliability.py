@@ -14,6 +14,7 @@ SCRIPT = Path(__file__).parent.parent / "benchmarks" / "reliability"
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.long
 @pytest.mark.whole
 def test_the_long_measurement_of_reliability_finds_nothing_at_a_small_scale() -> None:
     """Whole, it takes most of an hour: nobody would run it after every change."""

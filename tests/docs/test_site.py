@@ -15,6 +15,7 @@ pytest.importorskip("mkdocs")
 pytest.importorskip("material")
 pytest.importorskip("mkdocstrings")
 pytestmark = [
+    pytest.mark.long,
     pytest.mark.whole,
     pytest.mark.skipif(not (ROOT / "mkdocs.yml").is_file(), reason="lies in a checkout only"),
 ]

@@ -186,6 +186,7 @@ def test_ctrl_c_ends_all_with_one_line(tiny: Tiny, tmp_path: Path) -> None:
     assert "--nproc=2" in last
 
 
+@pytest.mark.long
 def test_a_process_that_stalls_ends_all_with_a_message(tiny: Tiny, tmp_path: Path) -> None:
     """A hanging network file system must not hold eight GPUs for a weekend."""
     training = Training(tiny, tmp_path / "stalled")

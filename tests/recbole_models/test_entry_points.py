@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 pytestmark = [
+    pytest.mark.long,
     pytest.mark.whole,
     pytest.mark.skipif(
         importlib.util.find_spec("ray") is None,

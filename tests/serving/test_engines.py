@@ -48,6 +48,7 @@ def assert_as_local(scored: pd.DataFrame, student: Served, place: Path) -> None:
     )
 
 
+@pytest.mark.long
 def test_ray_scores_as_one_process_does(student: Served, place: Path) -> None:
     ray = _ray()
     folder, index = str(student.artifact.folder), str(place / "news.safetensors")

@@ -56,6 +56,7 @@ def assert_lines_rank(pairs: list[tuple[Path, Path]]) -> None:
             np.testing.assert_allclose(json.loads(next(got)), expected, rtol=0, atol=1e-4)
 
 
+@pytest.mark.long
 @pytest.mark.whole
 @needs_onnx
 @needs_sentence_transformers

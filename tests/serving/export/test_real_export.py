@@ -16,7 +16,7 @@ from recbole_tinynews.serving.export.exporting import export
 from recbole_tinynews.serving.export.source import Source
 from recbole_tinynews.serving.loading import load_export
 
-pytestmark = needs_both
+pytestmark = [pytest.mark.long, *needs_both]
 
 
 class Real(NamedTuple):
