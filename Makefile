@@ -1,6 +1,6 @@
 PYTHON ?= python
 
-.PHONY: help check test long lowest docs bench mind-mini
+.PHONY: help check test long lowest lowest-versions docs bench mind-mini
 
 help:            ## Show the targets.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -17,10 +17,13 @@ test:            ## Run the tests; those on real data only if RECBOLE_TINYNEWS_D
 long:            ## Run those that take tens of seconds: pages of the docs, the site, real exports.
 	$(PYTHON) -m pytest -m long
 
-lowest:          ## Run the unit tests on the lowest supported versions, in a separate environment.
+lowest-versions: ## Make an environment of the lowest supported versions.
 	$(PYTHON) -m venv --clear .lowest
 	.lowest/bin/pip install --quiet -e ".[test]" -r tests/lowest.txt
 	.lowest/bin/pip install --quiet --no-deps recbole==1.2.1
+
+lowest:          ## Run the unit tests in that environment, which is made if there is none, and remove it.
+	[ -x .lowest/bin/pytest ] || $(MAKE) lowest-versions
 	.lowest/bin/python -m pytest -m "not real and not whole" --ignore=tests/docs
 	rm -rf .lowest
 
