@@ -76,6 +76,7 @@ def test_ten_steps_on_real_impressions_give_a_finite_named_loss(data_path: Path,
     assert result["parameters"] > 10_000_000
 
 
+@pytest.mark.long
 def test_a_student_by_words_learns_from_a_real_teacher(data_path: Path, tmp_path, caplog) -> None:
     """All stages: MiniLM is post-trained and finetuned, NRMS with word vectors learns from it."""
     caplog.set_level(logging.INFO)

@@ -156,6 +156,7 @@ def test_a_killed_benchmark_resumes_where_it_stopped(
     assert len(rows_of(results)) == 3
 
 
+@pytest.mark.long
 def test_no_training_outlives_a_killed_benchmark(tiny: Tiny, tmp_path: Path) -> None:
     """It would take the machine, and the lock of a stage, from the next benchmark."""
     sign = tmp_path / "pid"
