@@ -11,18 +11,15 @@ difference in AUC with a 95 % interval over users (and seeds, from three on).
 from __future__ import annotations
 
 import argparse
-import re
 from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from recbole_tinynews.benchmark.impressions import read_impression_metrics
-from recbole_tinynews.benchmark.results import METRICS
+from recbole_tinynews.benchmark.impressions import impression_set, impressions_file, read_files
+from recbole_tinynews.benchmark.results import METRICS, RESULTS, ResultsFile
 from recbole_tinynews.benchmark.significance import compare
 
-FILE = re.compile(r"(?P<system>.+)-(?P<seed>\d+)-[0-9a-f]{12}\.npz")
 SHOWN = METRICS.index("auc"), METRICS.index("ndcg@10")
 
 
@@ -41,34 +38,34 @@ def main() -> None:
         some = listed.split(",")
         parts[" + ".join(some)] = np.isin(part_of, [names.index(each) for each in some])
 
-    values: dict[str, list[NDArray[np.float32]]] = defaultdict(list)
-    users = np.zeros(0, np.int64)
-    for file in sorted((options.results / "impressions").glob("*.npz")):
-        if not (found := FILE.fullmatch(file.name)):
-            continue
-        metrics = read_impression_metrics(file)
-        if len(metrics.values) != len(part_of) or metrics.users is None:
-            parser.error(f"{file} has {len(metrics.values)} impressions, --test {len(part_of)}.")
-        values[found["system"]].append(metrics.values)
-        users = metrics.users
+    files: dict[str, dict[int, Path]] = defaultdict(dict)
+    for (system, seed, _), cells in ResultsFile(options.results / RESULTS).rows.items():
+        file = impressions_file(options.results, system, seed, cells["settings"])
+        if file.is_file():  # of several settings, the last ones
+            files[system][seed] = file
+    read = read_files(files)
+    values, users, _ = impression_set(read)
+    ranked = ~np.isnan(next(iter(next(iter(read.values())).values())).values[:, 0])
+    if len(ranked) != len(part_of):
+        parser.error(f"{options.results} has {len(ranked)} impressions, --test {len(part_of)}.")
+    parts = {name: mask[ranked] for name, mask in parts.items()}
 
     print("| system | seeds | " + " | ".join(parts) + " |")
     print("| --- | ---: |" + " ---: |" * len(parts))
     for system, of_seeds in values.items():
-        mean = np.mean(of_seeds, axis=0)
+        mean = np.mean([*of_seeds.values()], axis=0)
         cells = [
-            " / ".join(f"{100 * np.nanmean(mean[mask, metric]):.1f}" for metric in SHOWN)
+            " / ".join(f"{100 * mean[mask, metric].mean():.1f}" for metric in SHOWN)
             for mask in parts.values()
         ]
         print(f"| {system} | {len(of_seeds)} | " + " | ".join(cells) + " |")
     pairs = [pair.split(",") for pair in options.pair]
     for name, mask in parts.items() if pairs else ():
-        ranked = mask & ~np.isnan(next(iter(values.values()))[0][:, 0])
-        differences = []
-        for ours, other in pairs:
-            both = zip(values[ours], values[other], strict=False)
-            differences.append(np.stack([(a - b)[ranked, 0] for a, b in both]))
-        _, of_users = np.unique(users[ranked], return_inverse=True)
+        differences = [
+            np.stack([(values[a][seed] - values[b][seed])[mask, 0] for seed in values[a]])
+            for a, b in pairs
+        ]
+        _, of_users = np.unique(users[mask], return_inverse=True)
         for pair, found in zip(pairs, compare(differences, of_users), strict=True):
             low, high, p = found.low, found.high, found.p
             if low is None or high is None or p is None:

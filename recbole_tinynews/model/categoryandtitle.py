@@ -66,16 +66,17 @@ class CategoryAndTitle(ZeroShotPLM):
         loader = ImpressionDataLoader(config, dataset)
         self.eval()
         batches = [batch.to(self.device) for batch, *_ in loader]
+        content = [self.content(batch) for batch in batches]
+        every = torch.cat(content).double()
+        self.content_mean.copy_(every.mean(0))
+        self.content_scale.copy_(every.std(0, correction=0).clamp(min=1e-9))
         labels = dataset.inter_feat.labels
-        self.standardise(batches, torch.from_numpy(np.array(labels)).to(self.device))
-        features = torch.cat([self.features(batch) for batch in batches]).cpu().numpy()
+        self.fit_further(batches, torch.from_numpy(np.array(labels)).to(self.device))
+        features = torch.cat([*map(self.standardised, content, batches)]).cpu().numpy()
         self.fit(features, labels, dataset.inter_feat.candidates.offsets)
 
-    def standardise(self, batches: list[Interaction], labels: Tensor) -> None:
-        """Set mean and scale of the features from the training candidates."""
-        content = torch.cat([self.content(batch) for batch in batches]).double()
-        self.content_mean.copy_(content.mean(0))
-        self.content_scale.copy_(content.std(0, correction=0).clamp(min=1e-9))
+    def fit_further(self, batches: list[Interaction], labels: Tensor) -> None:
+        """Fit the scale of further features to the training candidates."""
 
     def fit(self, features: NDArray, labels: NDArray, offsets: NDArray) -> None:
         """Fit the weights of standardised features; ``offsets`` are bounds of the impressions."""
@@ -96,7 +97,11 @@ class CategoryAndTitle(ZeroShotPLM):
 
     def features(self, interaction: Interaction) -> Tensor:
         """Standardised features of every candidate, ``[candidates, features]``."""
-        return (self.content(interaction) - self.content_mean) / self.content_scale
+        return self.standardised(self.content(interaction), interaction)
+
+    def standardised(self, content: Tensor, interaction: Interaction) -> Tensor:
+        """The features of these candidates, given those of content, ``[candidates, features]``."""
+        return (content - self.content_mean) / self.content_scale
 
     def content(self, interaction: Interaction) -> Tensor:
         """Content features of candidates, ``[candidates, 4]``; zeros without a click."""

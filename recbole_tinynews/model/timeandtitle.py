@@ -34,12 +34,11 @@ class TimeAndTitle(CategoryAndTitle):
     def make_time_score(self, config: Settings) -> None:
         """No separate term: time is among the features."""
 
-    def standardise(self, batches: list[Interaction], labels: Tensor) -> None:
-        """Set the scale of the time features too."""
-        super().standardise(batches, labels)
+    def fit_further(self, batches: list[Interaction], labels: Tensor) -> None:
+        """Fit click rate and scale of the time features."""
         self.time_features.fit(torch.cat([each[CANDIDATE_FEATURES] for each in batches]), labels)
 
-    def features(self, interaction: Interaction) -> Tensor:
-        """Standardised features of every candidate, ``[candidates, features]``."""
+    def standardised(self, content: Tensor, interaction: Interaction) -> Tensor:
+        """Content and time features, ``[candidates, features]``."""
         time = self.time_features(interaction[CANDIDATE_FEATURES])
-        return torch.cat([super().features(interaction), time], dim=1)
+        return torch.cat([super().standardised(content, interaction), time], dim=1)

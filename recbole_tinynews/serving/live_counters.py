@@ -138,9 +138,9 @@ class LiveCounters:
         self, counting: Counting, names: Sequence[str], moment: Moment
     ) -> tuple[NDArray[np.int64], NDArray[np.integer]]:
         """Time of each article's first event, and counters ``[names, 2 * windows]``."""
-        known = self._articles
+        snapshot, known = self._parts, self._articles
         article = np.fromiter([known.get(name, -1) for name in names], np.int64, len(names))
-        parts = [part for part in self._parts if part.users.size] or self._parts[:1]
+        parts = [part for part in snapshot if part.users.size] or snapshot[:1]
         first = np.min([part.first(article) for part in parts], axis=0)
         counts = np.sum([part.counts(article, moment.at, counting) for part in parts], axis=0)
         user = self._users.get(moment.user, -1) if moment.user else -1
