@@ -3,8 +3,8 @@
     python benchmarks/elsewhere.py FOLDER [FOLDER ...] --data=out/NAME [--without=out/OTHER ...]
 
 FOLDER is a finished recommender for ``load``, ranked are the test impressions of the converted data
-set NAME. Those whose history and candidates recur in a split of ``--without`` are dropped. Percent
-with 95 % intervals over users.
+set NAME. Those whose history and candidates, in any order, recur in a split of ``--without`` are
+dropped. Percent with 95 % intervals over users.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from recbole_tinynews.evaluation.metrics import auc, mrr, ndcg, rank_impressions
 from recbole_tinynews.serving.loading import load
 from recbole_tinynews.serving.news_table import read_news_file
 
+READ = "history", "candidates"
+
 
 def splits(folder: Path, names: tuple[str, ...]) -> pd.DataFrame:
     """Impressions of some splits of a data set, all columns as text."""
@@ -29,6 +31,12 @@ def splits(folder: Path, names: tuple[str, ...]) -> pd.DataFrame:
     plain = {"sep": "\t", "dtype": str, "keep_default_na": False, "quoting": csv.QUOTE_NONE}
     rows = pd.concat([pd.read_csv(each, **plain) for each in files if each.is_file()])
     return rows.rename(columns=lambda name: name.partition(":")[0])
+
+
+def pairs(rows: pd.DataFrame) -> list[tuple[tuple[str, ...], ...]]:
+    """History and candidates of each impression, in alphabetical order."""
+    columns = ([tuple(sorted(each.split())) for each in rows[name]] for name in READ)
+    return [*zip(*columns, strict=True)]
 
 
 def main() -> None:
@@ -39,14 +47,9 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     rows = splits(options.data, ("test",))
-    seen = {
-        pair
-        for folder in options.without
-        for pair in splits(folder, ("train", "valid", "test"))[
-            ["history", "candidates"]
-        ].itertuples(index=False, name=None)
-    }
-    recurs = [pair in seen for pair in zip(rows.history, rows.candidates, strict=True)]
+    others = [splits(folder, ("train", "valid", "test")) for folder in options.without]
+    seen = {pair for other in others for pair in pairs(other)}
+    recurs = [pair in seen for pair in pairs(rows)]
     rows = rows[~np.array(recurs)]
     print(f"{len(rows)} impressions, {sum(recurs)} that recur elsewhere are left out")
     histories = [each.split() for each in rows.history]
