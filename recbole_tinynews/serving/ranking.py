@@ -149,9 +149,13 @@ class Ranker:
         ids: bool | None,
         moments: Sequence[Moment] | None = None,
         rerank: Sequence[ReRanking] = (),
+        shelf: Shelf | None = None,
     ) -> list[list[Ranked]]:
-        """``rank`` for users from ``users_of``, at ``moments_of`` them; ``rerank`` of each user."""
-        shelf = self.shelf
+        """``rank`` for users from ``users_of``, at ``moments_of`` them; ``rerank`` of each user.
+
+        ``shelf``: added articles as they were at some moment; by default now.
+        """
+        shelf = shelf or self.shelf
         keys = self._lookup.keys([part for user in users for part in user], ids, shelf)
         ranked: list[list[Ranked]] = []
         for start in range(0, len(users), USERS_AT_ONCE):
@@ -246,10 +250,11 @@ class Ranker:
         leave_out_clicked: bool = True,
         exact: bool = False,
         moments: Sequence[Moment] | None = None,
+        shelf: Shelf | None = None,
     ) -> Iterator[TopOfUser]:
         """``top`` for many users as arrays, user by user; ``exact`` overrides ``approximate``."""
         nearest = None if exact else self._nearest
-        shelf = self.shelf
+        shelf = shelf or self.shelf
         if not shelf.ids:
             raise ValueError("top expects articles to choose from, got none. Add them: add_news.")
         if k < 1:
@@ -270,12 +275,14 @@ class Ranker:
                 places = rows.tolist()
                 yield TopOfUser([shelf.ids[row] for row in places], scores, places)
 
-    def click_weights(self, history: Any, *, ids: bool | None = None) -> list[float] | None:
+    def click_weights(
+        self, history: Any, *, ids: bool | None = None, shelf: Shelf | None = None
+    ) -> list[float] | None:
         """Attention weights of one user's clicks, of sum 1; ``None`` if there are none."""
         histories, one = histories_of(history)
         if not one:
             raise TypeError("click_weights expects the clicks of one user, got those of several.")
-        shelf = self.shelf
+        shelf = shelf or self.shelf
         (clicks,) = self._lookup.keys(histories, ids, shelf)
         return self._scorer.click_weights(clicks, shelf) if clicks else []
 
@@ -288,10 +295,11 @@ class Ranker:
         at: float,
         user: str | None = None,
         of_top: bool = False,
+        shelf: Shelf | None = None,
     ) -> list[Contributions] | None:
         """Parts of each score, in the given order, if any; arguments as for ``rank`` or ``top``."""
         ((history, candidates),), _ = users_of(history, candidates)
-        shelf = self.shelf
+        shelf = shelf or self.shelf
         clicks, shown = self._lookup.keys([history, candidates], ids, shelf)
         names = [id_of(each) if ids is False else name_of(each) for each in candidates]
         among = shelf.ids if of_top else names

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from recbole_tinynews.rerank import ReRanking
 from recbole_tinynews.serving.live_counters import EARLIER, Moment
+from recbole_tinynews.serving.news_index import Shelf
 from recbole_tinynews.serving.ranking import Contributions, Ranked, Ranker
 from recbole_tinynews.serving.requests import Given, User
 from recbole_tinynews.serving.service.batches import Batches
@@ -133,39 +134,43 @@ class Recommender:
     def _rank_all(self, asked: Sequence[_Asked]) -> list[Answer]:
         users = [each.user for each in asked]
         rerank = [each.rerank for each in asked]
-        ranked = self.ranker.rank_users(users, ids=True, moments=_moments(asked), rerank=rerank)
-        return self._explained(asked, ranked)
+        shelf, moments = self.ranker.shelf, _moments(asked)
+        ranked = self.ranker.rank_users(users, True, moments, rerank, shelf)
+        return self._explained(asked, ranked, shelf)
 
     def _top_all(self, asked: Sequence[_Asked]) -> list[Answer]:
-        if not self.ranker.news_ids:
+        shelf, moments = self.ranker.shelf, _moments(asked)
+        if not shelf.ids:
             raise RefusedError(
                 ("body",), "There are no articles to choose from. Add some with PUT /news."
             )
         histories = [each.user.history for each in asked]
         most = max(each.k for each in asked)
-        found = self.ranker.top_rows(histories, most, ids=True, moments=_moments(asked))
+        found = self.ranker.top_rows(histories, most, ids=True, moments=moments, shelf=shelf)
         ranked = [
             [Ranked(*row) for row in zip(best.ids, best.scores.tolist(), best.rows, strict=True)]
             for best in found
         ]
-        return self._explained(
-            asked, [best[: each.k] for each, best in zip(asked, ranked, strict=True)]
-        )
+        ranked = [best[: each.k] for each, best in zip(asked, ranked, strict=True)]
+        return self._explained(asked, ranked, shelf)
 
-    def _explained(self, asked: Sequence[_Asked], ranked: Sequence[list[Ranked]]) -> list[Answer]:
-        answers = []
+    def _explained(
+        self, asked: Sequence[_Asked], ranked: Sequence[list[Ranked]], shelf: Shelf
+    ) -> list[Answer]:
+        answers = []  # of the articles that were ranked: some may have been removed since
         for (user, moment, _, click_weights, contributions, _), best in zip(
             asked, ranked, strict=True
         ):
             weights = parts = None
             if click_weights:
-                weights = self.ranker.click_weights(user.history, ids=True)
+                weights = self.ranker.click_weights(user.history, ids=True, shelf=shelf)
             if contributions and moment is not None and best:
                 shown = user.candidates and [user.candidates[each.place] for each in best]
                 shown = shown or [each.candidate for each in best]
                 at, name = moment
+                of_top, about = not user.candidates, (user.history, shown)
                 parts = self.ranker.contributions(
-                    user.history, shown, ids=True, at=at, user=name, of_top=not user.candidates
+                    *about, ids=True, at=at, user=name, of_top=of_top, shelf=shelf
                 )
             answers.append(Answer(best, weights, parts))
         return answers

@@ -82,6 +82,28 @@ def test_what_was_posted_counts_in_the_next_ranking(
     np.testing.assert_allclose(parts, [each["score"] for each in top["ranked"]], atol=1e-3)
 
 
+def test_an_article_that_is_removed_while_it_is_ranked_is_still_explained(
+    client: TestClient, rankers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ranker = rankers["popular"]
+    asked = {"history": CLICKS, "contributions": True, "click_weights": True}
+    for path, method in {"/top": "top_rows", "/rank": "rank_users"}.items():
+        answer_first = getattr(ranker, method)
+
+        def and_remove(*arguments, _answer=answer_first, **named):
+            found = [*_answer(*arguments, **named)]
+            ranker.forget([each for each in ("N5", CLICKS[-1]) if each in ranker])
+            return found
+
+        monkeypatch.setattr(ranker, method, and_remove)
+        body = {**asked, "k": 40} if path == "/top" else {**asked, "candidates": CANDIDATES}
+        answer = client.post(path, json=body)
+        ranker.add_news(dict(zip(NEWS, words_of(NEWS), strict=True)))
+        assert answer.status_code == 200
+        assert "N5" in [each["id"] for each in answer.json()["ranked"]]
+        assert len(answer.json()["contributions"]) == len(answer.json()["ranked"])
+
+
 def test_bad_events_are_refused_alone_and_the_answer_says_which_and_why(client: TestClient) -> None:
     """A batch that fails as a whole would be sent again for ever."""
     bad = [event("x", "N99"), event("y", "N5", time="now"), 3, {}, event("z", "N5", time=1)]
