@@ -20,7 +20,7 @@ import pandas as pd
 
 from recbole_tinynews.benchmark.significance import compare
 from recbole_tinynews.config import NewsConfig
-from recbole_tinynews.data.atomic_files import TokenIndex, read_impressions
+from recbole_tinynews.data.atomic_files import TokenIndex, concatenate, read_impressions
 from recbole_tinynews.quick_start import evaluate_test, prepared
 from recbole_tinynews.update import settings_of, update
 
@@ -121,7 +121,7 @@ def table(output: Path, days: list[Path], seeds: int) -> str:
             ]
             for system in ("stale", "updated")
         }
-        shown = read_impressions(data / f"{data.name}.test.inter", TokenIndex(), index)
+        shown = concatenate(read_impressions(data / f"{data.name}.test.inter", TokenIndex(), index))
         stale, updated = (100 * np.stack(read[system]) for system in ("stale", "updated"))
         kept = ~np.isnan(stale[0])
         differences.append((updated - stale)[:, kept])

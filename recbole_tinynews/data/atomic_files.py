@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -115,27 +115,23 @@ def publication_times(path: Path, news: ItemColumns) -> NDArray[np.float64] | No
     return times
 
 
-def read_impressions(path: Path, news: TokenIndex, users: TokenIndex) -> Impressions:
-    """Read ``NAME.<split>.inter``; unknown ids get new numbers; ``ValueError`` if malformed."""
-    parts: list[Impressions] = []
+def read_impressions(path: Path, news: TokenIndex, users: TokenIndex) -> Iterator[Impressions]:
+    """Blocks of ``NAME.<split>.inter``; unknown ids get new numbers; ``ValueError`` if wrong."""
     for rows in _read(path, INTER, progress=True):
         history, candidates = _token_rows(rows, (HISTORY, CANDIDATES), news)
-        parts.append(
-            Impressions(
-                np.array(rows.columns[IMPRESSION_ID], dtype=str),
-                _users(rows, users),
-                _timestamps(rows),
-                history,
-                candidates,
-                _labels(rows, candidates.lengths),
-            )
+        yield Impressions(
+            np.array(rows.columns[IMPRESSION_ID], dtype=str),
+            _users(rows, users),
+            _timestamps(rows),
+            history,
+            candidates,
+            _labels(rows, candidates.lengths),
         )
-    return concatenate(parts)
 
 
-def concatenate(parts: list[Impressions]) -> Impressions:
-    """Impressions of all parts, in order."""
-    parts = [_NONE, *parts]
+def concatenate(blocks: Iterable[Impressions]) -> Impressions:
+    """Impressions of all blocks, in order."""
+    parts = [NO_IMPRESSIONS, *blocks]
     return Impressions(
         np.concatenate([part.impression_id for part in parts]),
         np.concatenate([part.user for part in parts]),
@@ -147,7 +143,7 @@ def concatenate(parts: list[Impressions]) -> Impressions:
 
 
 _NO_TOKENS = Ragged(np.zeros(0, np.int32), np.zeros(1, np.int64))
-_NONE = Impressions(
+NO_IMPRESSIONS = Impressions(
     np.zeros(0, dtype=str),
     np.zeros(0, np.int32),
     np.zeros(0, np.int64),

@@ -17,8 +17,8 @@ from recbole.data.interaction import Interaction
 from recbole.utils import FeatureSource, FeatureType, set_color
 
 from recbole_tinynews.data.atomic_files import (
+    NO_IMPRESSIONS,
     TokenIndex,
-    concatenate,
     publication_times,
     read_impressions,
     read_news,
@@ -48,6 +48,7 @@ from recbole_tinynews.files.columns import (
     SUBCATEGORY,
     TITLE,
 )
+from recbole_tinynews.files.growing_array import GrowingArray
 from recbole_tinynews.settings.protocol import Settings
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ class NewsDataset(Dataset):
         news = read_news(news_file)
         for warning in check_articles(news_file, news):
             getLogger().warning(warning)
-        make = partial(_index_impressions, news.item_id, present)
+        make = partial(_index_impressions, self.cache_dir, news.item_id, present)
         arrays = cached_arrays(self.cache_dir, "impressions", self.content, make)
         self.inter_feat = _impressions(arrays)
         self.splits, self.file_size_list = list(present), arrays["sizes"].tolist()
@@ -333,23 +334,35 @@ class NewsDataset(Dataset):
         return "\n".join([super().__str__(), *described])
 
 
-def _index_impressions(item_ids: list[str], files: dict[str, Path]) -> Arrays:
+def _index_impressions(folder: Path, item_ids: list[str], files: dict[str, Path]) -> Arrays:
+    """Arrays of all files, which may be larger than memory."""
     news, users = TokenIndex(), TokenIndex()
     news.ids(item_ids)
-    parts = [read_impressions(file, news, users) for file in files.values()]
-    every = concatenate(parts)
+    columns = {name: GrowingArray(folder, each) for name, each in _columns(NO_IMPRESSIONS).items()}
+    sizes = []
+    for file in files.values():
+        sizes.append(0)
+        for block in read_impressions(file, news, users):
+            sizes[-1] += block.rows
+            for name, values in _columns(block).items():
+                columns[name].append(values)
+    arrays = {name: column.array() for name, column in columns.items()}
+    for name in ("history", "candidates"):
+        offsets = Ragged.from_lengths(arrays[name], arrays.pop(f"{name}_lengths")).offsets
+        arrays[f"{name}_offsets"] = offsets
+    return {"sizes": np.array(sizes), "news": news.tokens(), "users": users.tokens(), **arrays}
+
+
+def _columns(block: Impressions) -> Arrays:
     return {
-        "sizes": np.array([part.rows for part in parts]),
-        "news": news.tokens(),
-        "users": users.tokens(),
-        "impression_id": every.impression_id,
-        "user": every.user,
-        "timestamp": every.timestamp,
-        "history": every.history.values,
-        "history_offsets": every.history.offsets,
-        "candidates": every.candidates.values,
-        "candidates_offsets": every.candidates.offsets,
-        "labels": every.labels,
+        "impression_id": block.impression_id,
+        "user": block.user,
+        "timestamp": block.timestamp,
+        "history": block.history.values,
+        "history_lengths": block.history.lengths,
+        "candidates": block.candidates.values,
+        "candidates_lengths": block.candidates.lengths,
+        "labels": block.labels,
     }
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from recbole_tinynews.data.ragged import Ragged
 
 UNLABELLED = -1
+IDS_AT_ONCE = 1 << 24  # as an index they take twice their size
 
 
 class CandidateFeatures(NamedTuple):
@@ -70,8 +71,9 @@ class Impressions(NamedTuple):
         clicks = self.history if history_length is None else self.history.last(history_length)
         seen = self.candidates.values, clicks.values
         marked = np.zeros(1 + max(int(ids.max(initial=0)) for ids in seen), dtype=bool)
-        for ids in seen:
-            marked[ids] = True  # sorting millions of ids takes seconds
+        for ids in seen:  # sorting millions of ids takes seconds
+            for start in range(0, len(ids), IDS_AT_ONCE):
+                marked[ids[start : start + IDS_AT_ONCE]] = True
         marked[0] = False  # padding
         return np.flatnonzero(marked)
 

@@ -60,6 +60,7 @@ def cached_arrays(
         arrays = make()
         try:
             _write(place, arrays)
+            return _mapped(place, arrays, writable)
         except OSError as problem:
             getLogger().warning(f"{place} cannot be written, so nothing is cached: {problem}")
     return arrays
@@ -71,22 +72,27 @@ def find_arrays(folder: Path, name: str, key: str, writable: bool = False) -> Ar
     if not place.is_dir():
         return None
     try:
-        return _read(place, "c" if writable else "r")
+        return _read(place, writable)
     except (OSError, ValueError, EOFError) as problem:  # EOFError: numpy, on an empty file
         getLogger().warning(f"{place} cannot be read and is computed again: {problem}")
         shutil.rmtree(place, ignore_errors=True)
         return None
 
 
-def _read(place: Path, mode: Literal["c", "r"]) -> Arrays:
+def _read(place: Path, writable: bool) -> Arrays:
     digests = json.loads((place / NAMES).read_text())
     if not isinstance(digests, dict):
         raise ValueError(f"{NAMES} of an earlier version has no digests")
     for name, digest in digests.items():
         if content_key([place / f"{name}.npy"]) != digest:
             raise ValueError(f"{name}.npy was changed after it was written")
+    return _mapped(place, digests, writable)
+
+
+def _mapped(place: Path, names: Iterable[str], writable: bool) -> Arrays:
+    mode: Literal["c", "r"] = "c" if writable else "r"
     return {
-        name: np.load(place / f"{name}.npy", mmap_mode=mode, allow_pickle=False) for name in digests
+        name: np.load(place / f"{name}.npy", mmap_mode=mode, allow_pickle=False) for name in names
     }
 
 

@@ -95,7 +95,7 @@ def data_set_events(folder: Path) -> Iterator[Event]:
     files = sorted(folder.glob(f"{name}.*.inter"))
     if not files:
         raise FileNotFoundError(f"{folder} expects impressions, {name}.train.inter, and has none.")
-    log = concatenate([read_impressions(file, news, users) for file in files])
+    log = concatenate(block for file in files for block in read_impressions(file, news, users))
     articles, people = list(news), list(users)
     for row in np.argsort(log.timestamp, kind="stable").tolist():
         user, time = people[log.user[row]], int(log.timestamp[row])

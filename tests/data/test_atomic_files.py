@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from recbole_tinynews.data import atomic_files
-from recbole_tinynews.data.atomic_files import TokenIndex, read_impressions, read_news
+from recbole_tinynews.data.atomic_files import TokenIndex, concatenate, read_impressions, read_news
 from recbole_tinynews.data.impressions import Impressions
 
 ROWS = (
@@ -20,7 +20,7 @@ ROWS = (
 
 
 def read(file: Path) -> Impressions:
-    return read_impressions(file, TokenIndex(), TokenIndex())
+    return concatenate(read_impressions(file, TokenIndex(), TokenIndex()))
 
 
 def with_field(number: int, column: int, text: str) -> list[list[str]]:

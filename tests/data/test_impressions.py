@@ -48,7 +48,9 @@ def test_clicks_without_an_unclicked_candidate_are_counted() -> None:
 
 
 def test_the_clicks_of_many_impressions_equal_a_plain_count(busy) -> None:
-    shown = read_impressions(busy.folder / "tiny.train.inter", TokenIndex(), TokenIndex())
+    shown = concatenate(
+        read_impressions(busy.folder / "tiny.train.inter", TokenIndex(), TokenIndex())
+    )
     clicks, alone = [], 0
     for row in range(shown.rows):
         start, stop = shown.candidates.offsets[row : row + 2]

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from recbole_tinynews.bars import progress_bar
-from recbole_tinynews.data.atomic_files import TokenIndex, read_impressions, read_news
+from recbole_tinynews.data.atomic_files import TokenIndex, concatenate, read_impressions, read_news
 from recbole_tinynews.data.dataloader import id_tensor
 from recbole_tinynews.data.impressions import Impressions
 from recbole_tinynews.evaluation.metrics import auc, mrr, ndcg, rank_impressions
@@ -53,7 +53,7 @@ def _read(item_file: Path, settings: Mapping[str, Any]) -> DataSet:
     index.ids(news.item_id)
     test_file, test = folder / f"{folder.name}.test.inter", None
     if test_file.is_file():
-        read = read_impressions(test_file, index, TokenIndex())
+        read = concatenate(read_impressions(test_file, index, TokenIndex()))
         test = read if read.labelled else None
     texts = [text for (text,) in read_of(news, Reading(settings))]  # exports have one view
     without_row = len(index) - 1 - len(texts)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from recbole_tinynews.data.atomic_files import TokenIndex, read_impressions, read_news
+from recbole_tinynews.data.atomic_files import TokenIndex, concatenate, read_impressions, read_news
 from recbole_tinynews.data.news_text import with_abstract
 from recbole_tinynews.encoder.plm_files import load_config, load_tokenizer
 from recbole_tinynews.encoder.text_encoder import TextEncoder
@@ -113,7 +113,8 @@ def _articles(settings: Mapping[str, Any], data_path: Path | None) -> tuple[NDAr
         )
     news, index = read_news(item_file), TokenIndex()
     ids = index.ids(news.item_id)
-    shown = read_impressions(item_file.with_name(f"{name}.train.inter"), index, TokenIndex())
+    train_file = item_file.with_name(f"{name}.train.inter")
+    shown = concatenate(read_impressions(train_file, index, TokenIndex()))
     joined = list(map(with_abstract, news.title, news.abstract))
     texts = np.array([news.title, news.abstract, joined, news.body], dtype=object).T
     is_trained = np.isin(ids, shown.news_ids())
