@@ -27,6 +27,9 @@ def test_the_long_measurement_of_reliability_finds_nothing_at_a_small_scale() ->
         ("formats", "mutated lines"),
         ("kills", "kills"),
         ("files", "runs"),
+        ("wrong", "wrong commands"),
+        ("folders", "hostile folders"),
+        ("requests", "requests"),
     ):
         assert figures[part]["failures"] == 0
         assert figures[part][figure] > 1

@@ -27,6 +27,7 @@ BENCHMARK = "benchmark"
 MODELS = (*SYSTEMS, "PLMNR", "LightGCN")
 # dropout, so that random states count; states, copies and tables that a kill can cut off
 CHOSEN = {"save_steps": 1, "plm_dropout": 0.2, "use_cache": True}
+SHIPPED = {"history_cache_steps": 10, "warmup_steps": 10}  # of ebnerd.yaml: more state to resume
 STEPS = 16  # of each stage, several passes: else few would be killed in the middle of a training
 LONGER = {
     f"{stage}{name}": value
@@ -141,7 +142,8 @@ def _of(model: str) -> dict[str, Any]:
     """RecBole's models start again, and have no states."""
     if model == "LightGCN":
         return {}
-    return {**CHOSEN, **LONGER} if model in SYSTEMS else {**CHOSEN, "epochs": 4}
+    chosen = {**CHOSEN, **SHIPPED}
+    return {**chosen, **LONGER} if model in SYSTEMS else {**chosen, "epochs": 4}
 
 
 def _benchmark(tiny: Tiny) -> Command:
@@ -151,6 +153,7 @@ def _benchmark(tiny: Tiny) -> Command:
         **SETTINGS,
         **FEW_STEPS,
         **CHOSEN,
+        **SHIPPED,
         **LONGER,
         "plm": tiny.plm,
         "data_path": tiny.data,

@@ -71,13 +71,12 @@ class LiteralLoader(yaml.SafeLoader):
         """Compose a mapping; refuse a repeated key, whose first value would be lost."""
         node = super().compose_mapping_node(anchor)
         seen: set[str] = set()
-        for key, _ in node.value:
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
             if key.value in seen:
                 raise ComposerError(
                     "in a mapping", node.start_mark, f"{key.value!r} is set twice", key.start_mark
                 )
-            if isinstance(key, yaml.ScalarNode):
-                seen.add(key.value)
+            seen.add(key.value)
         return node
 
 
