@@ -5,7 +5,12 @@ recommender that was trained for one step, which is as fast as a finished one. E
 connection and sends its next request when it has its answer. A request has 50 clicks and 300
 candidates by id, as the largest impressions of MIND. Every answer is compared with ``rank``.
 
-    python benchmarks/serve.py [--requests=2000] [--folder=FOLDER --news=FILE]
+``--replicas`` services on one store answer ``ROUNDS`` times in turns with one of them, 8 clients;
+there every ``CHECKED``-th answer is compared, since clients use the same processors. ``--soak``
+sends so many requests and tells the service's resident memory after each tenth.
+
+    python benchmarks/serve.py [--requests=2000] [--replicas=2] [--soak=1000000]
+        [--folder=FOLDER --news=FILE]
 """
 
 from __future__ import annotations
@@ -18,13 +23,14 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from itertools import count
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import numpy as np
+import psutil
 import torch
 from measure import finish, seconds_of
 
@@ -38,6 +44,7 @@ CLICKS, CANDIDATES = 50, 300
 DISTINCT = 64  # requests that are sent again and again
 TOLERANCE = 1e-4
 STARTS_WITHIN = 300  # seconds
+ROUNDS, CHECKED, CLIENTS_OF_REPLICAS = 5, 16, 8
 
 
 def finished_run(folder: Path, *more: str) -> tuple[Path, Path]:
@@ -51,14 +58,15 @@ def finished_run(folder: Path, *more: str) -> tuple[Path, Path]:
 
 
 @contextmanager
-def service(folder: Path, news: Path) -> Iterator[str]:
-    """The address of a service in a process of its own."""
+def service(folder: Path, news: Path, store: Path) -> Iterator[tuple[str, psutil.Process]]:
+    """The address of a service, and its process."""
     command = [
         sys.executable,
         "-m",
         "recbole_tinynews.serving.serve",
         str(folder),
         f"--news={news}",
+        f"--store={store}",
     ]
     command += ["--port=0", "--no-access-log"]  # nobody reads its output
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
@@ -70,7 +78,7 @@ def service(folder: Path, news: Path) -> Iterator[str]:
         alarm.cancel()
         if address is None:
             raise SystemExit(f"The service ended with status {process.wait()}.")
-        yield address
+        yield address, psutil.Process(process.pid)
     finally:
         alarm.cancel()
         process.terminate()
@@ -80,11 +88,13 @@ def service(folder: Path, news: Path) -> Iterator[str]:
 class Load:
     """Clients that send one request after the other until ``requests`` were sent."""
 
-    def __init__(self, address: str, bodies: list[bytes], expected: list[np.ndarray]) -> None:
-        self.address, self.bodies, self.expected = urlsplit(address), bodies, expected
+    def __init__(self, bodies: list[bytes], expected: list[np.ndarray]) -> None:
+        self.bodies, self.expected = bodies, expected
 
-    def run(self, clients: int, requests: int) -> dict[str, float]:
-        """Requests per second and latencies in milliseconds.
+    def run(
+        self, addresses: Sequence[str], clients: int, requests: int, checked: int = 1
+    ) -> dict[str, float]:
+        """Requests per second and latencies in milliseconds; one answer in ``checked`` is compared.
 
         Raises:
             SystemExit: an answer is missing or wrong.
@@ -92,18 +102,20 @@ class Load:
         numbers, seconds = count(), [0.0] * requests
         wrong: list[str] = []
 
-        def client() -> None:
+        def client(address: SplitResult) -> None:
             connection = http.client.HTTPConnection(
-                self.address.hostname or "", self.address.port, timeout=60
+                address.hostname or "", address.port, timeout=60
             )
             while (number := next(numbers)) < requests and not wrong:
+                compare = number % checked == 0
                 try:
-                    seconds[number] = self._ask(connection, number % len(self.bodies))
+                    seconds[number] = self._ask(connection, number % len(self.bodies), compare)
                 except (ValueError, OSError, http.client.HTTPException) as problem:
                     wrong.append(f"request {number}: {problem!r}")
             connection.close()
 
-        threads = [threading.Thread(target=client) for _ in range(clients)]
+        asked = [urlsplit(addresses[number % len(addresses)]) for number in range(clients)]
+        threads = [threading.Thread(target=client, args=(each,)) for each in asked]
         began = time.perf_counter()
         for thread in threads:
             thread.start()
@@ -115,7 +127,7 @@ class Load:
         p50, p99 = np.percentile(seconds, [50, 99]) * 1e3
         return {"requests_per_second": requests / wall, "p50_ms": p50, "p99_ms": p99}
 
-    def _ask(self, connection: http.client.HTTPConnection, place: int) -> float:
+    def _ask(self, connection: http.client.HTTPConnection, place: int, compare: bool) -> float:
         began = time.perf_counter()
         connection.request(
             "POST", "/rank", self.bodies[place], {"Content-Type": "application/json"}
@@ -125,6 +137,8 @@ class Load:
         seconds = time.perf_counter() - began
         if answer.status != 200:
             raise ValueError(f"status {answer.status}: {content[:200]!r}")
+        if not compare:
+            return seconds
         scores = np.empty(CANDIDATES, np.float32)
         for each in json.loads(content)["ranked"]:
             scores[each["place"]] = each["score"]
@@ -160,9 +174,46 @@ def in_place(ranker: Ranker, history: list[str], candidates: list[str]) -> np.nd
     return scores
 
 
+def replicas(load_of: Load, addresses: list[str], requests: int) -> dict[str, float]:
+    """Medians of all services and of one, in turns; empty if there is one."""
+    if len(addresses) == 1:
+        return {}
+    found: dict[int, list[dict[str, float]]] = {1: [], len(addresses): []}
+    for _ in range(ROUNDS):
+        for number, of_number in found.items():
+            asked = addresses[:number], CLIENTS_OF_REPLICAS, requests, CHECKED
+            of_number.append(load_of.run(*asked))
+    one, several = found.values()
+    rates = [
+        b["requests_per_second"] / a["requests_per_second"]
+        for a, b in zip(one, several, strict=True)
+    ]
+    figures = {"rate_of_one": float(np.median(rates))}
+    for number, of_number in found.items():
+        for name in of_number[0]:
+            figures[f"{name} of {number}"] = float(np.median([each[name] for each in of_number]))
+    for name, value in figures.items():
+        print(f"{name:<28}{value:10.2f}")
+    return figures
+
+
+def soak(
+    load_of: Load, address: str, process: psutil.Process, requests: int
+) -> dict[str, list[float]]:
+    """Resident memory of a service after each tenth of so many requests, in MB."""
+    resident = []
+    for _ in range(10 if requests else 0):
+        load_of.run([address], CLIENTS_OF_REPLICAS, requests // 10, CHECKED)
+        resident.append(process.memory_info().rss / 1e6)
+        print(f"resident after {len(resident)}/10 of {requests:,}: {resident[-1]:.1f} MB")
+    return {"resident_mb": resident}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--requests", type=int, default=2_000, help="for each number of clients")
+    parser.add_argument("--replicas", type=int, default=1)
+    parser.add_argument("--soak", type=int, default=0, metavar="REQUESTS")
     parser.add_argument("--folder", type=Path, help="a finished recommender (default: a new one)")
     parser.add_argument("--news", type=Path, help="its articles")
     options = parser.parse_args()
@@ -181,15 +232,24 @@ def main() -> None:
         expected = [in_place(ranker, *each) for each in asked]
         figures = {}
         print(f"\n{'clients':>7}{'requests/s':>12}{'p50, ms':>9}{'p99, ms':>9}")
-        with service(folder, news) as address:
-            load_of = Load(address, bodies, expected)
-            load_of.run(max(CLIENTS), 4 * max(CLIENTS))  # warms up
+        with ExitStack() as stack:
+            store, load_of = Path(temporary, "store.db"), Load(bodies, expected)
+            services = [
+                stack.enter_context(service(folder, news, store)) for _ in range(options.replicas)
+            ]
+            addresses = [address for address, _ in services]
+            # warms up
+            load_of.run(addresses, max(CLIENTS), 4 * max(CLIENTS) * len(addresses))
             for clients in CLIENTS:
-                measured = figures[str(clients)] = load_of.run(clients, options.requests)
+                measured = load_of.run(addresses[:1], clients, options.requests)
+                figures[str(clients)] = measured
                 print("{:7}{:12.0f}{:9.1f}{:9.1f}".format(clients, *measured.values()), flush=True)
+            more = {"replicas": replicas(load_of, addresses, options.requests)}
+            more["soak"] = soak(load_of, *services[0], options.soak)
         print(f"\nnothing lost; every score within {TOLERANCE:.0e} of rank\n")
         size = {"clicks": CLICKS, "candidates": CANDIDATES, "news": len(ranker.news_ids)}
-        finish("serve", {**size, "requests": options.requests, "rank": alone, "clients": figures})
+        more = {**size, **more, "requests": options.requests, "rank": alone}
+        finish("serve", {**more, "clients": figures})
 
 
 if __name__ == "__main__":
