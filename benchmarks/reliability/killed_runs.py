@@ -28,6 +28,7 @@ MODELS = (*SYSTEMS, "PLMNR", "LightGCN")
 # dropout, so that random states count; states, copies and tables that a kill can cut off
 CHOSEN = {"save_steps": 1, "plm_dropout": 0.2, "use_cache": True}
 SHIPPED = {"history_cache_steps": 10, "warmup_steps": 10}  # of ebnerd.yaml: more state to resume
+COMPARE_STATES = ("TinyBERT", "TinyBERTMT", "MTBERT")  # of all news of a batch, so none is kept
 STEPS = 16  # of each stage, several passes: else few would be killed in the middle of a training
 LONGER = {
     f"{stage}{name}": value
@@ -143,6 +144,8 @@ def _of(model: str) -> dict[str, Any]:
     if model == "LightGCN":
         return {}
     chosen = {**CHOSEN, **SHIPPED}
+    if model in COMPARE_STATES:
+        del chosen["history_cache_steps"]
     return {**chosen, **LONGER} if model in SYSTEMS else {**chosen, "epochs": 4}
 
 

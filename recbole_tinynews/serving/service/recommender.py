@@ -135,7 +135,9 @@ class Recommender:
         users = [each.user for each in asked]
         rerank = [each.rerank for each in asked]
         shelf, moments = self.ranker.shelf, _moments(asked)
-        ranked = self.ranker.rank_users(users, True, moments, rerank, shelf)
+        ranked = self.ranker.rank_users(
+            users, ids=True, moments=moments, rerank=rerank, shelf=shelf
+        )
         return self._explained(asked, ranked, shelf)
 
     def _top_all(self, asked: Sequence[_Asked]) -> list[Answer]:
