@@ -21,14 +21,15 @@ from tqdm import tqdm
 from recbole_tinynews.benchmark import runner
 from recbole_tinynews.benchmark.command import main
 from recbole_tinynews.benchmark.results import COLD, METRICS
+from recbole_tinynews.model.inner_state_student import InnerStateStudent
 from recbole_tinynews.pipeline.systems import SYSTEMS
+from recbole_tinynews.registry import find_model
 
 BENCHMARK = "benchmark"
 MODELS = (*SYSTEMS, "PLMNR", "LightGCN")
 # dropout, so that random states count; states, copies and tables that a kill can cut off
 CHOSEN = {"save_steps": 1, "plm_dropout": 0.2, "use_cache": True}
 SHIPPED = {"history_cache_steps": 10, "warmup_steps": 10}  # of ebnerd.yaml: more state to resume
-COMPARE_STATES = ("TinyBERT", "TinyBERTMT", "MTBERT")  # of all news of a batch, so none is kept
 STEPS = 16  # of each stage, several passes: else few would be killed in the middle of a training
 LONGER = {
     f"{stage}{name}": value
@@ -144,7 +145,7 @@ def _of(model: str) -> dict[str, Any]:
     if model == "LightGCN":
         return {}
     chosen = {**CHOSEN, **SHIPPED}
-    if model in COMPARE_STATES:
+    if issubclass(find_model(model), InnerStateStudent):  # it compares states, and keeps no vectors
         del chosen["history_cache_steps"]
     return {**chosen, **LONGER} if model in SYSTEMS else {**chosen, "epochs": 4}
 
