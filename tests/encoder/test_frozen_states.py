@@ -133,7 +133,7 @@ def test_where_all_layers_train_nothing_is_written(make, tmp_path) -> None:
 
 
 @pytest.mark.parametrize(
-    "damage", ["cut off", "another shape", "not an array", "flipped bit", "no checksum"]
+    "damage", ["cut off", "another shape", "not an array", "flipped bit", "no checksum", "deleted"]
 )
 def test_a_damaged_table_is_made_again(make, tmp_path, damage, caplog) -> None:
     """A full disk cuts a file off, and reading past its end kills the process silently."""
@@ -149,6 +149,8 @@ def test_a_damaged_table_is_made_again(make, tmp_path, damage, caplog) -> None:
         place.write_bytes(content)
     elif damage == "no checksum":
         place.with_suffix(".checksum").unlink()
+    elif damage == "deleted":
+        place.unlink()
     else:
         place.write_bytes(b"no array at all")
     encoder = make()
