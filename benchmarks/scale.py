@@ -8,7 +8,7 @@ the same. Each step runs in a process of one thread: conversion, loading without
 200 training steps (PLM-NR on one layer of MiniLM, frozen, whose states are computed first; 32
 clicks a step), and the test.
 Memory is the highest of anonymous memory, read ten times a second (RssAnon, which Linux alone
-tells); mapped files don't count. 22 million impressions take 50 GB of disk.
+tells); mapped files don't count. 22 million impressions take 30 GB of disk.
 """
 
 from __future__ import annotations

@@ -188,7 +188,7 @@ def replicas(load_of: Load, addresses: list[str], requests: int) -> dict[str, fl
         b["requests_per_second"] / a["requests_per_second"]
         for a, b in zip(one, several, strict=True)
     ]
-    figures = {"rate_of_one": float(np.median(rates))}
+    figures = {"rate_over_one": float(np.median(rates))}
     for number, of_number in found.items():
         for name in of_number[0]:
             figures[f"{name} of {number}"] = float(np.median([each[name] for each in of_number]))

@@ -11,7 +11,7 @@
     python benchmarks/reliability [PART ...] [--scale=1] [--seed=0] [--jobs=2] [--mind=DIR]
 
 Everything is drawn from the seed; a run is killed after it has computed for so long, to about a
-hundredth of a second. The language model and the data set of the last two parts are those of the
+hundredth of a second. All parts but the first two use the language model and the data set of the
 unit tests. Needs ``fork``.
 """
 
@@ -27,7 +27,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 TESTS = HERE.parent.parent / "tests"
 # `measure` of the benchmarks; data and plain readers of the tests
-ROOMS = ("convert", "benchmark", "serving/service")
+ROOMS = ("convert", "benchmark", "serving", "serving/service")
 sys.path += [str(HERE.parent), str(TESTS), *(str(TESTS / room) for room in ROOMS)]
 os.environ["OMP_NUM_THREADS"] = "1"  # read when torch is imported; a fork inherits no threads
 os.environ["HF_HUB_OFFLINE"] = "1"

@@ -9,22 +9,18 @@ import struct
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import commands
 import yaml
+from hostile import ALIASES, CONTENTS, checked_anew
 from outcome import Outcome
 from tqdm import tqdm
 
-from recbole_tinynews.files.checksums import checksums
-from recbole_tinynews.pipeline.artifact import FILES, files_of, read_metrics, write_metrics
 from recbole_tinynews.serving.loading import load
 
 LONGEST, LONGEST_LINE = 10, 2_000  # seconds, characters
-DEEP = b"[" * 100_000
-BOMB = "\n".join(
-    ["a0: &a0 [1, 1]", *(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]" for n in range(1, 27)), "x: *a26"]
-)
 ANYTHING = (None, True, -1, 2**70, 1e308, float("nan"), "", "x" * 10_000, [1, 2], {"a": None})
 
 
@@ -44,7 +40,8 @@ def measure(folder: Path, count: int, seed: int) -> Outcome:
         shutil.copytree(artifact, place)
         what = _spoil(place, files[number % len(files)], rng)
         if rng.random() < 0.7:  # as somebody who knows the format
-            _check_anew(place)
+            with suppress(OSError, ValueError):  # metrics.json itself is spoilt
+                checked_anew(place)
         began = time.perf_counter()
         status = commands.wait(commands.forked(_loading(place), place))
         seconds = time.perf_counter() - began
@@ -73,7 +70,7 @@ def _spoil(place: Path, name: Path, rng: random.Random) -> str:
     before = file.read_bytes()
     kind = rng.randrange(6)
     if kind == 0:
-        file.write_bytes(rng.choice([b"", b"[]", b"{}", b"3", b"null", b"caf\xe9: {\xff}", DEEP]))
+        file.write_bytes(rng.choice(CONTENTS))
     elif kind == 1:
         file.write_bytes(rng.randbytes(rng.randrange(1, 5_000)))
     elif kind == 2:
@@ -101,7 +98,7 @@ def _spoil_header(file: Path, before: bytes, rng: random.Random) -> None:
 def _spoil_values(file: Path, rng: random.Random) -> None:
     text = file.read_text(encoding="utf-8")
     if file.suffix == ".yaml" and rng.random() < 0.3:
-        file.write_text(f"{text}\n{BOMB}\n", encoding="utf-8")
+        file.write_text(f"{text}\n{ALIASES}\nx: *a26\n", encoding="utf-8")
         return
     content = yaml.safe_load(text) if file.suffix == ".yaml" else json.loads(text)
     part = content
@@ -114,10 +111,3 @@ def _spoil_values(file: Path, rng: random.Random) -> None:
         break
     write = yaml.safe_dump if file.suffix == ".yaml" else json.dumps
     file.write_text(write(content), encoding="utf-8")
-
-
-def _check_anew(place: Path) -> None:
-    try:
-        write_metrics(place, {**read_metrics(place), FILES: checksums(place, files_of(place))})
-    except (OSError, ValueError):
-        return  # metrics.json itself is spoilt

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from recbole_tinynews.data.ragged import Ragged
 
 UNLABELLED = -1
-IDS_AT_ONCE = 1 << 24  # as an index they take twice their size
+ROWS_AT_ONCE = 1 << 18  # places of all newest clicks would take many times their size
 
 
 class CandidateFeatures(NamedTuple):
@@ -68,12 +68,15 @@ class Impressions(NamedTuple):
 
     def news_ids(self, history_length: int | None = None) -> NDArray[np.int64]:
         """Ascending distinct ids of candidates and newest (``None``: all) clicks."""
-        clicks = self.history if history_length is None else self.history.last(history_length)
-        seen = self.candidates.values, clicks.values
-        marked = np.zeros(1 + max(int(ids.max(initial=0)) for ids in seen), dtype=bool)
-        for ids in seen:  # sorting millions of ids takes seconds
-            for start in range(0, len(ids), IDS_AT_ONCE):
-                marked[ids[start : start + IDS_AT_ONCE]] = True
+        known = max(int(of.values.max(initial=0)) for of in (self.candidates, self.history))
+        marked = np.zeros(1 + known, dtype=bool)  # sorting millions of ids takes seconds
+        for start in range(0, self.rows, ROWS_AT_ONCE):
+            rows = start, min(start + ROWS_AT_ONCE, self.rows)
+            clicks = self.history.between(*rows)
+            marked[self.candidates.between(*rows).values] = True
+            marked[(clicks if history_length is None else clicks.last(history_length)).values] = (
+                True
+            )
         marked[0] = False  # padding
         return np.flatnonzero(marked)
 

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
+from recbole_tinynews.data import impressions
 from recbole_tinynews.data.atomic_files import TokenIndex, concatenate, read_impressions
 from recbole_tinynews.data.impressions import Impressions, clicks_of
 from recbole_tinynews.data.ragged import Ragged
@@ -89,8 +91,12 @@ def test_a_leaderboards_test_set_is_not_taken_for_one_without_clicks() -> None:
     assert not impressions_of().labelled
 
 
-def test_exactly_the_articles_that_a_batch_may_hold_are_listed() -> None:
+@pytest.mark.parametrize("at_once", [1, 2, 1_000])
+def test_exactly_the_articles_that_a_batch_may_hold_are_listed(
+    monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
     """A missing one is encoded alone, slowly; clicks too old for the history are not needed."""
+    monkeypatch.setattr(impressions, "ROWS_AT_ONCE", at_once)
     shown = Impressions(
         np.array(["a", "b", "c"]),
         np.zeros(3, np.int32),
@@ -100,5 +106,6 @@ def test_exactly_the_articles_that_a_batch_may_hold_are_listed() -> None:
         np.zeros(3, np.int8),
     )
     assert shown.news_ids(2).tolist() == [1, 2, 3, 4, 7]
+    assert shown.news_ids().tolist() == [1, 2, 3, 4, 7, 9]
     assert shown.between(1, 2).news_ids(2).tolist() == [4, 7]
     assert shown.between(2, 2).news_ids(2).tolist() == []

@@ -9,18 +9,12 @@ from typing import Any
 
 import pytest
 import yaml
+from hostile import ALIASES, CONTENTS, checked_anew
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from recbole_tinynews.files.checksums import checksums
-from recbole_tinynews.pipeline.artifact import FILES, files_of, read_metrics, write_metrics
 from recbole_tinynews.serving.loading import load
 
-DEEP = "[" * 100_000 + "]" * 100_000
-CONTENTS = (
-    *(b"", b"[]", b"{}", b"3", b"null", b'"x"', b"caf\xe9: {\xff}"),
-    *(DEEP.encode(), b"{" * 9_999),
-)
 JUNK = st.one_of(
     *(st.none(), st.booleans(), st.floats(), st.text(max_size=5), st.integers(-(2**70), 2**70)),
     *(st.just([1, 2]), st.just({"a": None})),
@@ -41,11 +35,6 @@ def ranks_or_names(folder: Path, file: str) -> None:
     assert file in refusal
     assert len(refusal) < 2_000
     assert time.perf_counter() - started < 5  # a second by itself
-
-
-def checked_anew(folder: Path) -> None:
-    """As a stranger would: with checksums that fit."""
-    write_metrics(folder, {**read_metrics(folder), FILES: checksums(folder, files_of(folder))})
 
 
 @pytest.mark.parametrize("name", ["metrics.json", "settings.yaml", "plm/config.json"])
@@ -69,9 +58,8 @@ def test_names_of_categories_that_are_none_are_named(folder: Path, content: byte
 
 def test_aliases_that_multiply_are_refused_at_once(folder: Path) -> None:
     """440 bytes of yaml stood for 2**27 numbers, which were formatted for a message."""
-    levels = (f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]" for n in range(1, 27))
     with (folder / "settings.yaml").open("a") as file:
-        file.write("\n".join(["a0: &a0 [1, 1]", *levels, "history_length: *a26\n"]))
+        file.write(f"{ALIASES}\nhistory_length: *a26\n")
     ranks_or_names(folder, "settings.yaml")
 
 

@@ -170,9 +170,14 @@ class Recommender:
                 shown = user.candidates and [user.candidates[each.place] for each in best]
                 shown = shown or [each.candidate for each in best]
                 at, name = moment
-                of_top, about = not user.candidates, (user.history, shown)
                 parts = self.ranker.contributions(
-                    *about, ids=True, at=at, user=name, of_top=of_top, shelf=shelf
+                    user.history,
+                    shown,
+                    ids=True,
+                    at=at,
+                    user=name,
+                    of_top=not user.candidates,
+                    shelf=shelf,
                 )
             answers.append(Answer(best, weights, parts))
         return answers
