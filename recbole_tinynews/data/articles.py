@@ -35,9 +35,12 @@ def articles_for(config: Settings, news: TaskNews) -> list[Article]:
 
 def news_to_read(config: Settings, news: TaskNews) -> NDArray[np.int64]:
     """Ascending ids of articles for training without clicks, by ``post_train_news``."""
+    every, training = np.arange(1, len(news.news_text[TITLE])), news.inter_feat.news_ids()
     if config["post_train_news"] == "all":
-        return np.arange(1, len(news.news_text[TITLE]))
-    return news.inter_feat.news_ids()
+        return every
+    if config["post_train_news"] == "archive":
+        return np.union1d(training, np.setdiff1d(every, news.log.news_ids()))
+    return training
 
 
 def read_corpus(path: Path) -> list[Article]:

@@ -26,6 +26,7 @@ class TaskNews(Protocol):
     field2id_token: Mapping[str, NDArray]
     item_feat: Mapping[str, Tensor]
     inter_feat: Impressions
+    log: Impressions
 
 
 class TrainingData(Protocol):

@@ -1,4 +1,4 @@
-"""News of the training impressions as samples, for students that imitate vectors."""
+"""News as samples, for students that imitate vectors."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from recbole.data.interaction import Interaction
 
+from recbole_tinynews.data.articles import news_to_read
 from recbole_tinynews.data.dataloader import (
     ImpressionDataLoader,
     ImpressionSource,
@@ -25,22 +26,22 @@ if TYPE_CHECKING:
 
 
 class TrainingNews:
-    """Every article of the training impressions once per epoch; other attributes are theirs."""
+    """Every article of ``post_train_news`` once per epoch; other attributes are the data set's."""
 
-    settings: ClassVar[tuple[str, ...]] = ()
+    settings: ClassVar[tuple[str, ...]] = ("post_train_news",)
     validates_on_impressions: ClassVar[bool] = True
     content: str
     cache_dir: Path | None
 
-    def __init__(self, news: NewsDataset) -> None:
-        self.news = news
+    def __init__(self, news: NewsDataset, articles: NDArray[np.int64]) -> None:
+        self.news, self.articles = news, articles
 
     @classmethod
     def read(
         cls, config: Settings, news: NewsDataset, tokenizer: PreTrainedTokenizerBase
     ) -> TrainingNews:
-        """News of these training impressions."""
-        return cls(news)
+        """News for a stage with these settings."""
+        return cls(news, news_to_read(config, news))
 
     def loaders(
         self, config: Settings, valid: ImpressionSource | None
@@ -61,7 +62,7 @@ class TrainingNewsLoader(TrainDataLoader):
     """One sample is one article, as the only click and the only candidate (``[batch, 1]``)."""
 
     def __init__(self, config: Settings, dataset: TrainingNews) -> None:
-        self.articles = dataset.training_news()
+        self.articles = dataset.articles
         super().__init__(config, dataset, len(self.articles))
 
     def news_ids(self) -> NDArray[np.int64]:

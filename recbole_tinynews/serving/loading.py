@@ -55,7 +55,7 @@ from recbole_tinynews.settings.layering import PARTS, USUAL
 from recbole_tinynews.settings.names import parse_key, seen_by_stage
 from recbole_tinynews.settings.values import unfit_value
 
-NEEDED = ("dataset", "ITEM_ID_FIELD", "USER_ID_FIELD")  # required settings
+NEEDED = {"dataset": str, "ITEM_ID_FIELD": str, "USER_ID_FIELD": str, "history_length": int}
 LONGEST = 100_000  # history in clicks, or text in tokens
 USUAL_DIM = 1_000  # always allowed, since unused parts have settings but no weights
 
@@ -328,7 +328,7 @@ def _check_settings(
         if (plain := parse_key(name, stages).name) in defaults
         and (mistake := unfit_value(plain, value, rules, defaults[plain]))
     ]
-    wrong += [f"{name} is missing" for name in NEEDED if not isinstance(settings[name], str)]
+    wrong += [f"{n} is missing" for n, kind in NEEDED.items() if not isinstance(settings[n], kind)]
     if not wrong:
         wrong = [*_too_many_layers(settings, folder), *_too_large(settings, folder)]
     if wrong:

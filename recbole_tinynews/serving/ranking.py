@@ -39,6 +39,7 @@ USERS_AT_ONCE = 256
 SCORES_AT_ONCE = 32_000_000  # users times articles: 128 MB
 COUNTERS_OF_A_SCORE = 20  # or nearly: age and two of each window, and as many of the context
 ARTICLES_AT_ONCE = 1_000  # per step of the progress bar
+POOL, LEAST_POOL = 10, 100  # best articles of `top` that are re-ranked: for each one asked for, and all
 KEPT_VECTORS = 100_000  # of the most recently used articles; 150 MB at news_dim 384
 
 
@@ -217,6 +218,7 @@ class Ranker:
         leave_out_clicked: bool = True,
         at: Any = None,
         user: Any = None,
+        rerank: Sequence[Any] = (),
     ) -> Any:
         """The ``k`` best of all added articles (or fewer), best first, with their positions.
 
@@ -227,19 +229,51 @@ class Ranker:
             history, ids, at, user: as for ``rank``.
             k: number of articles.
             leave_out_clicked: exclude articles in the history, by id or equal text.
+            rerank: as for ``rank``, of the ``POOL * k`` best, at least ``LEAST_POOL``, and all that
+                are pinned.
         """
         histories, one = histories_of(history)
-        found = [
-            [Ranked(*each) for each in zip(best.ids, best.scores.tolist(), best.rows, strict=True)]
-            for best in self.top_rows(
-                histories,
-                k,
-                ids=ids,
-                leave_out_clicked=leave_out_clicked,
-                moments=moments_of(at, user, len(histories), one),
-            )
-        ]
+        found = self.top_users(
+            histories,
+            [k] * len(histories),
+            ids=ids,
+            leave_out_clicked=leave_out_clicked,
+            moments=moments_of(at, user, len(histories), one),
+            rerank=[ReRanking.parse(rerank)] * len(histories),
+        )
         return found[0] if one else found
+
+    def top_users(
+        self,
+        histories: Sequence[Sequence[Given]],
+        k: Sequence[int],
+        *,
+        rerank: Sequence[ReRanking],
+        shelf: Shelf | None = None,
+        **how: Any,
+    ) -> list[list[Ranked]]:
+        """``top`` for many users, each with its own ``k`` and ``rerank``; ``how``: ``top_rows``."""
+        shelf, least = shelf or self.shelf, min(k, default=1)
+        pinned = [own.pinned & shelf.rows.keys() for own in rerank]
+        pools = [max(POOL * n, LEAST_POOL) if own else n for n, own in zip(k, rerank, strict=True)]
+        most = least if least < 1 else len(shelf.ids) if any(pinned) else max(pools, default=1)
+        found = []
+        for user, best in enumerate(self.top_rows(histories, most, shelf=shelf, **how)):
+            every = zip(best.ids, best.scores.tolist(), best.rows, strict=True)
+            pool = [
+                Ranked(*each)
+                for place, each in enumerate(every)
+                if place < pools[user] or each[0] in pinned[user]
+            ]
+            if rerank[user]:
+                names: list[Given] = [each.candidate for each in pool]
+                rows: list[Key] = [each.place for each in pool]
+                given = [each._replace(place=place) for place, each in enumerate(pool)]
+                about = User([*histories[user]], names), rows, False, shelf
+                ranked = self._reranked(rerank[user], given, *about)
+                pool = [pool[each.place] for each in ranked]
+            found.append(pool[: k[user]])
+        return found
 
     def top_rows(
         self,

@@ -269,7 +269,7 @@ OURS: tuple[Setting, ...] = (
     # post-training
     # the digest of the data covers its content
     Setting("post_train_corpus", or_(values.PLACE, None), _NEWS, affects=_NOTHING),
-    Setting("post_train_news", one_of("train", "all"), _NEWS),
+    Setting("post_train_news", one_of("train", "archive", "all"), _NEWS),
     Setting("negative_titles", one_of("random", "category", "in_batch", "hard"), _NEWS),
     Setting("teacher_checkpoint_interval", values.POSITIVE, _NEWS, scope=_RUN),
     # teachers and distillation

@@ -22,6 +22,7 @@ _FLOAT = r"""(?:
     |\.(?:nan|NaN|NAN))"""
 
 
+RARE_LINE_ENDS = "\x85\u2028\u2029"
 LARGEST = 200_000  # characters of a yaml file
 DEEPEST = 20  # levels of nesting
 MOST_NODES = 5_000  # values, with aliases expanded
@@ -83,7 +84,13 @@ class LiteralLoader(yaml.SafeLoader):
 class LiteralDumper(yaml.SafeDumper):
     """Quotes text that ``LiteralLoader`` would read as a number, such as ``8080447e6509``."""
 
+    def represent_text(self, text: str) -> yaml.ScalarNode:
+        """Text, with double quotes around the rarer line ends, which others turn into spaces."""
+        style = '"' if {*text} & {*RARE_LINE_ENDS} else None
+        return self.represent_scalar("tag:yaml.org,2002:str", text, style)
 
+
+LiteralDumper.add_representer(str, LiteralDumper.represent_text)
 for _kind, _pattern in (("int", _INT), ("float", _FLOAT)):
     for _class in (LiteralLoader, LiteralDumper):
         _class.add_implicit_resolver(

@@ -139,6 +139,9 @@ def test_post_training_does_not_read_the_news_of_later_days(empty, busy) -> None
     train = empty.dataset(history_length=5).build()[0]
     config = busy.config("TinyNewsRec", post_train_news="train")
     assert [each.title for each in articles_for(config, train)] == [f"title {n[1:]}" for n in shown]
+    config = busy.config("TinyNewsRec", post_train_news="archive")
+    unread = [0, 9, *range(10, 40)]  # no impression has N0, N9 and N31 to N39
+    assert [each.title for each in articles_for(config, train)] == [f"title {n}" for n in unread]
     config = busy.config("TinyNewsRec", post_train_news="all")
     assert [each.title for each in articles_for(config, train)] == [f"title {i}" for i in range(40)]
 

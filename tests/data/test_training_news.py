@@ -1,20 +1,25 @@
-"""The articles of the training impressions as samples."""
+"""Articles as samples."""
 
 from __future__ import annotations
 
 import copy
 
 import numpy as np
-from tiny import Tiny
+from tiny import Tiny, World
 
 from recbole_tinynews.data.fields import CANDIDATES, HISTORY
 from recbole_tinynews.data.training_news import TrainingNews
 
 
+def news_of(world: World, which: str = "train") -> TrainingNews:
+    world.config["post_train_news"] = which
+    return TrainingNews.read(world.config, world.train, None)
+
+
 def test_every_article_of_training_and_no_other_is_read_once_in_a_pass(tiny: Tiny) -> None:
     """News of the validation and test days must not be trained on."""
     world = tiny.world()
-    train, _ = TrainingNews(world.train).loaders(world.config, world.valid)
+    train, _ = news_of(world).loaders(world.config, world.valid)
     for epoch in (0, 1):
         train.set_epoch(epoch)
         ids = np.concatenate([batch[CANDIDATES].flatten().numpy() for batch in train])
@@ -23,15 +28,25 @@ def test_every_article_of_training_and_no_other_is_read_once_in_a_pass(tiny: Tin
         assert sorted(ids.tolist()) == sorted(expected)
 
 
+def test_an_archive_is_read_but_starts_no_head(tiny: Tiny) -> None:
+    """The student's heads would start in other axes than its teachers'."""
+    world = tiny.world()
+    news = news_of(world, "archive")
+    later = {*world.train.log.news_ids().tolist()} - {*world.train.training_news().tolist()}
+    every = range(1, world.train.item_num)
+    assert news.articles.tolist() == [each for each in every if each not in later]
+    assert news.training_news().tolist() == world.train.training_news().tolist()
+
+
 def test_a_batch_is_an_article_as_click_and_candidate(tiny: Tiny) -> None:
     world = tiny.world()
-    batch = TrainingNews(world.train).loaders(world.config, None)[0].collate_samples(np.arange(3))
+    batch = news_of(world).loaders(world.config, None)[0].collate_samples(np.arange(3))
     assert batch[HISTORY].shape == batch[CANDIDATES].shape == (3, 1)
     assert (batch[HISTORY] == batch[CANDIDATES]).all()
 
 
 def test_it_answers_for_the_data_set_and_can_be_copied(tiny: Tiny) -> None:
     """A __getattr__ that asks for what is not there yet would never return."""
-    news = TrainingNews(tiny.world().train)
+    news = news_of(tiny.world())
     assert copy.copy(news).content == news.news.content
     assert news.num("item_id") == news.news.num("item_id")

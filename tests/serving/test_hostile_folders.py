@@ -63,6 +63,15 @@ def test_aliases_that_multiply_are_refused_at_once(folder: Path) -> None:
     ranks_or_names(folder, "settings.yaml")
 
 
+def test_a_missing_length_of_histories_is_named(folder: Path) -> None:
+    """It was loaded, and every request failed."""
+    kept = yaml.safe_load((folder / "settings.yaml").read_text())
+    del kept["history_length"]
+    (folder / "settings.yaml").write_text(yaml.safe_dump(kept))
+    with pytest.raises(ValueError, match=r"settings\.yaml .*history_length is missing"):
+        load(folder)
+
+
 @SOME
 @given(data=st.data())
 def test_no_setting_of_a_stranger_ends_in_another_error(folder: Path, data: Any) -> None:

@@ -12,6 +12,7 @@ from served import Served, words_of
 from recbole_tinynews.evaluation.beyond_accuracy import rank_articles
 from recbole_tinynews.evaluation.reranked import rerank_impressions
 from recbole_tinynews.rerank import ReRanking, unit_vectors
+from recbole_tinynews.serving import ranking
 
 LISTS: list[list[Any]] = [
     [{"mmr": 0.6}],
@@ -68,3 +69,25 @@ def test_groups_are_those_of_the_articles_as_they_were_given(student: Served) ->
     ranker.forget(ids)
     with pytest.raises(ValueError, match="at_most"):
         ranker.rank([], ["word1 word2"], ids=False, rerank=limit)
+
+
+def test_top_is_reranked_like_a_request_for_the_same_articles(
+    student: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Diversity of the first page; an article that an editor pins may be the last by score."""
+    ranker, ids = student.load(), [f"N{number}" for number in range(1, 13)]
+    ranker.add_news([*zip(ids, words_of(ids), strict=True)])
+    plain = [each.candidate for each in ranker.top([], k=len(ids), ids=True)]
+    last, second = plain[-1], plain[1]
+    rerank: list[Any] = [{"mmr": 0.3}, {"excluded": [second]}, {"pinned": [last, "elsewhere"]}]
+    expected = [each.candidate for each in ranker.rank([], ids, rerank=rerank)]
+    top = ranker.top([], k=4, ids=True, rerank=rerank)
+    assert [each.candidate for each in top] == expected[:4]
+    assert [ids[each.place] for each in top] == expected[:4]
+    assert expected[0] == last and expected != [last, *(e for e in plain[:-1] if e != second)]
+    monkeypatch.setattr(ranking, "LEAST_POOL", 1)
+    monkeypatch.setattr(ranking, "POOL", 2)
+    some = ranker.rank([], [*plain[:4], last], rerank=rerank)
+    top = ranker.top([], k=2, ids=True, rerank=rerank)
+    assert [each.candidate for each in top] == [each.candidate for each in some][:2]
+    assert len(ranker.top([], k=2, ids=True)) == 2

@@ -78,7 +78,7 @@ class Recommender:
         return await self._ask(self._rank, question, question.candidates, 0)
 
     async def top(self, question: TopQuestion) -> Answer:
-        """The best of all articles; raises ``RefusedError`` or ``BusyError``."""
+        """The best of all articles; ``RefusedError``, ``RerankError`` or ``BusyError``."""
         return await self._ask(self._top, question, [], question.k)
 
     async def _ask(
@@ -86,7 +86,7 @@ class Recommender:
     ) -> Answer:
         user = User(_given(question.history), _given(candidates))
         has_text = not all(isinstance(each, str) for part in user for each in part)
-        rerank = ReRanking.parse(question.rerank if isinstance(question, RankQuestion) else [])
+        rerank = ReRanking.parse(question.rerank)
         of_answer = k, question.click_weights, question.contributions, rerank
         return await lanes[has_text].ask(_Asked(user, self._moment(question), *of_answer))
 
@@ -146,14 +146,14 @@ class Recommender:
             raise RefusedError(
                 ("body",), "There are no articles to choose from. Add some with PUT /news."
             )
-        histories = [each.user.history for each in asked]
-        most = max(each.k for each in asked)
-        found = self.ranker.top_rows(histories, most, ids=True, moments=moments, shelf=shelf)
-        ranked = [
-            [Ranked(*row) for row in zip(best.ids, best.scores.tolist(), best.rows, strict=True)]
-            for best in found
-        ]
-        ranked = [best[: each.k] for each, best in zip(asked, ranked, strict=True)]
+        ranked = self.ranker.top_users(
+            [each.user.history for each in asked],
+            [each.k for each in asked],
+            rerank=[each.rerank for each in asked],
+            ids=True,
+            moments=moments,
+            shelf=shelf,
+        )
         return self._explained(asked, ranked, shelf)
 
     def _explained(

@@ -116,18 +116,18 @@ class Question(Asked):
     contributions: bool = Field(
         False, description="Whether to say what text, popularity and freshness add to each score."
     )
-
-
-class RankQuestion(Question):
-    """Rank candidates."""
-
-    candidates: list[Article] = Field(min_length=1, max_length=MOST_CANDIDATES)
     rerank: list[str | dict[str, Any]] = Field(
         [],
         max_length=MOST_RERANKERS,
         description=f"Applied in this order, some of {EXAMPLE}, in JSON. Removed candidates are "
         "not returned.",
     )
+
+
+class RankQuestion(Question):
+    """Rank candidates."""
+
+    candidates: list[Article] = Field(min_length=1, max_length=MOST_CANDIDATES)
 
 
 class TopQuestion(Question):

@@ -39,6 +39,11 @@ def test_a_request_is_re_ranked_as_in_python(
     plain = client.post("/rank", json=BODY).json()["ranked"]
     assert [each["score"] for each in plain] == sorted((e["score"] for e in plain), reverse=True)
     assert answer[1]["id"] != plain[0]["id"] or answer[2]["id"] != plain[1]["id"]
+    question = {"history": BODY["history"], "k": 3}
+    top = client.post("/top", json={**question, "rerank": rerank}).json()["ranked"]
+    expected = rankers["student"].top(BODY["history"], 3, ids=True, rerank=rerank)
+    assert [each["id"] for each in top] == [each.candidate for each in expected]
+    assert top != client.post("/top", json=question).json()["ranked"]
 
 
 @pytest.mark.parametrize(
