@@ -105,6 +105,7 @@ for model, settings in eval(sys.stdin.read()).items():
 """
 
 
+@pytest.mark.long
 @pytest.mark.whole
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="the system does not tell")
 def test_repeated_runs_leave_no_handle_and_no_thread(tiny: Tiny) -> None:

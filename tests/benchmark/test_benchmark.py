@@ -278,6 +278,7 @@ def test_two_systems_in_parallel_train_a_shared_stage_once(make_benchmark, tmp_p
     assert len(rows_of(output / "results.csv")) == 2
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("here")
 def test_every_kind_of_row_of_the_paper_runs(make_benchmark, tmp_path: Path, monkeypatch) -> None:
     """The suite `tiny`: a row that can't run is found here, not after hours of `paper`.

@@ -15,6 +15,7 @@ from postgres import Cluster, programs
 from sessions import Checkout, checkout, run_page, synthetic_mind
 
 pytestmark = [
+    pytest.mark.long,
     pytest.mark.whole,
     pytest.mark.skipif(not (ROOT / "docs").is_dir(), reason="docs/ lies in a checkout only"),
 ]
@@ -43,7 +44,6 @@ def test_the_main_job_of_the_readme_runs(reader: Path) -> None:
     assert "Champions win the cup" in said  # ranked in Python
 
 
-@pytest.mark.long
 @needs_curl
 def test_mind_becomes_a_served_student(reader: Path) -> None:
     """A step that no longer fits the one before it would end the tutorial there."""
@@ -84,7 +84,6 @@ def write_a_log(folder: Path) -> None:
     pd.DataFrame(rows).to_csv(folder / "shown.csv", index=False)
 
 
-@pytest.mark.long
 def test_a_log_of_your_own_becomes_a_table_of_results(reader: Path) -> None:
     """The script of the page is copied as it is, so its splits and histories must be right."""
     write_a_log(reader)
@@ -101,7 +100,6 @@ def test_a_log_of_your_own_becomes_a_table_of_results(reader: Path) -> None:
     assert "CategoryMatch" in (reader / "benchmarks/results/mine/table.md").read_text()
 
 
-@pytest.mark.long
 def test_a_recommender_of_your_own_is_trained_and_compared(reader: Path) -> None:
     said = run_page(DOCS / "tutorials" / "own_recommender.md", reader)
     assert "'auc': " in said
@@ -109,7 +107,6 @@ def test_a_recommender_of_your_own_is_trained_and_compared(reader: Path) -> None
     assert "| MyRecommender | " in table
 
 
-@pytest.mark.long
 def test_the_benchmark_that_is_read_can_be_run(reader: Path) -> None:
     run_page(DOCS / "tutorials" / "read_a_benchmark.md", reader)
     folder = reader / "benchmarks/results/mind-mini"
@@ -117,13 +114,11 @@ def test_the_benchmark_that_is_read_can_be_run(reader: Path) -> None:
     assert {"table.md", "significance.md", "cold.md", "not_run.csv"} <= names
 
 
-@pytest.mark.long
 def test_the_commands_about_training_run(reader: Path) -> None:
     run_page(DOCS / "how_to_train.md", reader)
     assert len([*reader.glob("saved/mind-mini/TinyNewsRec-*")]) == 2  # other epochs, another one
 
 
-@pytest.mark.long
 def test_a_search_of_the_docs_finds_settings(reader: Path) -> None:
     pytest.importorskip("optuna")
     said = run_page(DOCS / "search.md", reader)
@@ -157,7 +152,6 @@ def shared_store() -> Iterator[str]:
     cluster.remove()
 
 
-@pytest.mark.long
 @needs_curl
 def test_a_click_log_becomes_two_services_with_live_counters_and_updates(
     reader: Path, shared_store: str
@@ -175,7 +169,6 @@ def test_a_click_log_becomes_two_services_with_live_counters_and_updates(
     assert (reader / "events.db").is_file()
 
 
-@pytest.mark.long
 @needs_curl
 def test_the_service_of_the_docs_answers(reader: Path) -> None:
     pytest.importorskip("fastapi")

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from documents import ROOT
 
+from recbole_tinynews.files.locks import exclusive_lock
+
 pytest.importorskip("mkdocs")
 pytest.importorskip("material")
 pytest.importorskip("mkdocstrings")
@@ -22,20 +24,28 @@ pytestmark = [
 DECLARATION = re.compile(r"^([a-z]\w*):.*# \((?:int|float|bool|str|list|dict|auto)", re.M)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Built with every warning an error, broken links among them."""
-    folder = tmp_path_factory.mktemp("site")
+    """Built with every warning an error, broken links among them; once, for all processes."""
+    alone = "PYTEST_XDIST_WORKER" not in os.environ
+    base = tmp_path_factory.getbasetemp()
+    folder = (base if alone else base.parent) / "site"
+    with exclusive_lock(folder, "building the site"):
+        return folder if folder.is_dir() else built(folder)
+
+
+def built(folder: Path) -> Path:
     build = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet"]
+    begun = folder.with_name("begun")
     done = subprocess.run(
-        [*build, "--site-dir", str(folder)],
+        [*build, "--site-dir", str(begun)],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT), "NO_MKDOCS_2_WARNING": "1"},
         capture_output=True,
         text=True,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    return folder
+    return begun.rename(folder)
 
 
 def test_nothing_is_fetched_from_elsewhere(site: Path) -> None:

@@ -17,6 +17,8 @@ from recbole_tinynews.pipeline import factory
 from recbole_tinynews.pipeline.run import Run
 from recbole_tinynews.pipeline.systems import system
 
+pytestmark = pytest.mark.whole
+
 Weights = dict[str, Tensor]
 MODELS = ["NewsBERT", "NewsBERTMT"]
 

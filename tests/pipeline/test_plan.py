@@ -17,6 +17,8 @@ from recbole_tinynews.pipeline.systems import system
 from recbole_tinynews.quick_start import run
 from recbole_tinynews.trainer import NewsTrainer
 
+pytestmark = pytest.mark.whole
+
 STAGES = ["post_train_teacher", "post_train_student", "finetune_teacher", "finetune_teacher"]
 ALL = [*STAGES, "TinyNewsRec"]
 

@@ -23,6 +23,8 @@ from recbole_tinynews.pipeline.run import Run
 from recbole_tinynews.pipeline.systems import system
 from recbole_tinynews.quick_start import run
 
+pytestmark = pytest.mark.whole
+
 PLM = "news_encoder.text_encoder.plm."
 
 

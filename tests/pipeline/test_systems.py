@@ -22,6 +22,8 @@ from recbole_tinynews.pipeline.systems import system
 from recbole_tinynews.serving.loading import load
 from recbole_tinynews.trainer import DistillationTrainer
 
+pytestmark = pytest.mark.whole
+
 HEADS = ("news_encoder.text_encoder.pooling.", "news_encoder.text_encoder.dense.", "user_encoder.")
 
 

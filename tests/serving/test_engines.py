@@ -13,7 +13,7 @@ from served import Served, words_of
 from recbole_tinynews import load
 
 pytest.importorskip("pyarrow")
-pytestmark = pytest.mark.whole
+pytestmark = [pytest.mark.long, pytest.mark.whole]
 
 NEWS = [f"N{number}" for number in range(1, 31)]
 USERS = 2_000
@@ -48,7 +48,6 @@ def assert_as_local(scored: pd.DataFrame, student: Served, place: Path) -> None:
     )
 
 
-@pytest.mark.long
 def test_ray_scores_as_one_process_does(student: Served, place: Path) -> None:
     ray = _ray()
     folder, index = str(student.artifact.folder), str(place / "news.safetensors")

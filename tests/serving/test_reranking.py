@@ -84,7 +84,8 @@ def test_top_is_reranked_like_a_request_for_the_same_articles(
     top = ranker.top([], k=4, ids=True, rerank=rerank)
     assert [each.candidate for each in top] == expected[:4]
     assert [ids[each.place] for each in top] == expected[:4]
-    assert expected[0] == last and expected != [last, *(e for e in plain[:-1] if e != second)]
+    assert expected[0] == last
+    assert expected != [last, *(each for each in plain[:-1] if each != second)]
     monkeypatch.setattr(ranking, "LEAST_POOL", 1)
     monkeypatch.setattr(ranking, "POOL", 2)
     some = ranker.rank([], [*plain[:4], last], rerank=rerank)

@@ -31,6 +31,8 @@ from recbole_tinynews.quick_start import run
 from recbole_tinynews.trainer import MaskedLanguageModelTrainer, NewsTrainer
 from recbole_tinynews.trainer import losses as curves
 
+pytestmark = pytest.mark.whole
+
 # Exercises all that a saved state must hold: a smaller last group, rates that change by step,
 # dropout, validations within a pass, and early stopping that counts them.
 BUSY: dict[str, Any] = {
@@ -291,7 +293,6 @@ def train_jointly(tiny: Tiny, folder: Path, model: str, **settings: Any) -> Outc
     return outcome(run.make(system(config)))
 
 
-@pytest.mark.whole
 def test_a_student_and_its_teachers_are_resumed_together(
     tiny: Tiny, tmp_path: Path, caplog
 ) -> None:
@@ -378,7 +379,6 @@ def kill_again_and_again(settings: Path, folder: Path, steps: Sequence[int]) -> 
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no kill -9")
-@pytest.mark.whole
 def test_all_four_stages_are_resumed_after_kill_9(tiny: Tiny, tmp_path: Path) -> None:
     """Uses a signal that can't be caught, at arbitrary steps, in a separate process."""
     chosen = {"plm_dropout": 0.2, "save_steps": 1, "negative_titles": "hard"}
