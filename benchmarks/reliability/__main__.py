@@ -23,6 +23,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from threading import RLock
 
 HERE = Path(__file__).resolve().parent
 TESTS = HERE.parent.parent / "tests"
@@ -85,6 +86,7 @@ def main() -> None:
     if unknown or not 0 < given.scale <= 1:
         parser.error(f"expects parts of {PARTS} and a scale of at most 1, got {given}")
     tqdm.monitor_interval = 0  # its thread would be forked
+    tqdm.set_lock(RLock())  # forks share tqdm's own: killed with it, one would stop all others
     figures, failures = {}, []
     with tempfile.TemporaryDirectory() as place:
         for part in given.parts or PARTS:
