@@ -104,7 +104,9 @@ def received(connection: socket.socket) -> bytes:
     size = re.search(rb"content-length: (\d+)", head.lower())
     if not head.startswith(b"HTTP/1.1 200") or size is None:
         raise ValueError(f"{head!r} {body[:200]!r}")
-    while len(body) < int(size[1]) and (more := connection.recv(1 << 16)):
+    while len(body) < int(size[1]):
+        if not (more := connection.recv(1 << 16)):
+            raise ValueError(f"an answer of {size[1]!r} bytes ends after {len(body)}")
         body += more
     return body
 
@@ -128,14 +130,14 @@ class Load:
         wrong: list[str] = []
 
         def client(address: SplitResult) -> None:
-            place = address.hostname or "", address.port or 80
-            with socket.create_connection(place, timeout=60) as connection:
-                while (number := next(numbers)) < requests and not wrong:
-                    compare = number % checked == 0
-                    try:
+            place, number = (address.hostname or "", address.port or 80), -1
+            try:
+                with socket.create_connection(place, timeout=60) as connection:
+                    while (number := next(numbers)) < requests and not wrong:
+                        compare = number % checked == 0
                         seconds[number] = self._ask(connection, number % len(self.bodies), compare)
-                    except (ValueError, OSError) as problem:
-                        wrong.append(f"request {number}: {problem!r}")
+            except (ValueError, OSError) as problem:
+                wrong.append(f"request {number}: {problem!r}")
 
         asked = [urlsplit(addresses[number % len(addresses)]) for number in range(clients)]
         threads = [threading.Thread(target=client, args=(each,)) for each in asked]

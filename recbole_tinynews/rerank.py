@@ -150,10 +150,9 @@ class ReRanking(tuple[ReRanker, ...]):
         limited = {name for each in self if each.name == "at_most" for name in each.value}
         return (limited - {TOP}) | {VECTORS for each in self if each.name == "mmr"}
 
-    @property
-    def pinned(self) -> set[str]:
-        """Ids of pinned articles."""
-        return {name for each in self if each.name == "pinned" for name in each.value}
+    def ids_of(self, kind: str) -> set[str]:
+        """Ids of the articles that are ``pinned`` or ``excluded``."""
+        return {name for each in self if each.name == kind for name in each.value}
 
     def orders(self, order: list[int], of: Candidates) -> Iterator[list[int]]:
         """The order after each re-ranker, from ``order``: positions of candidates, best first."""

@@ -12,6 +12,7 @@ from recbole_tinynews.benchmark.results import METRICS
 from recbole_tinynews.benchmark.suite import CLICKS_NOW, TITLE, USER_IDS, Row, Suite
 from recbole_tinynews.config import NewsConfig
 from recbole_tinynews.data.popularity import ranks_by_popularity
+from recbole_tinynews.data.training_news import TrainingNews
 from recbole_tinynews.encoder.plm_files import plm_size
 from recbole_tinynews.evaluation.own_metrics import is_own
 from recbole_tinynews.evaluation.recbole_metrics import of_each_impression
@@ -196,6 +197,8 @@ class FileContents:
         folder = Path(config["data_path"])
         reads = getattr(model_class, "reads", None)  # RecBole's own models have none
         news = [config[name] for name in getattr(reads, "settings", ()) if name == _NEWS_TO_READ]
+        if reads is TrainingNews and news == ["train"]:  # committed results don't name it
+            news = []
         return content_key([_content_of_data(folder, _stamp(folder)), *corpus, *news])
 
     def language_model_content(self, config: NewsConfig) -> str:

@@ -35,9 +35,10 @@ def articles_for(config: Settings, news: TaskNews) -> list[Article]:
 
 def news_to_read(config: Settings, news: TaskNews) -> NDArray[np.int64]:
     """Ascending ids of articles for training without clicks, by ``post_train_news``."""
-    every, training = np.arange(1, len(news.news_text[TITLE])), news.inter_feat.news_ids()
+    every = np.arange(1, len(news.news_text[TITLE]))
     if config["post_train_news"] == "all":
         return every
+    training = news.inter_feat.news_ids()
     if config["post_train_news"] == "archive":
         return np.union1d(training, np.setdiff1d(every, news.log.news_ids()))
     return training

@@ -19,6 +19,7 @@ from recbole_tinynews.data.dataloader import (
 )
 from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.data.fields import CANDIDATES, HISTORY
+from recbole_tinynews.files.array_cache import content_key
 from recbole_tinynews.settings.protocol import Settings
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ class TrainingNews:
 
     def __init__(self, news: NewsDataset, articles: NDArray[np.int64]) -> None:
         self.news, self.articles = news, articles
+        same = np.array_equal(articles, news.training_news())
+        self.content = news.content if same else content_key([news.content, articles.tobytes()])
 
     @classmethod
     def read(

@@ -127,6 +127,6 @@ class AlignedNewsRec(Student):
 
 
 class NewsAligner(AlignedNewsRec):
-    """The stage before: trained on all articles of the training impressions, without clicks."""
+    """The stage before: trained on all articles of ``post_train_news``, without clicks."""
 
     reads: ClassVar[Any] = TrainingNews

@@ -39,7 +39,7 @@ USERS_AT_ONCE = 256
 SCORES_AT_ONCE = 32_000_000  # users times articles: 128 MB
 COUNTERS_OF_A_SCORE = 20  # or nearly: age and two of each window, and as many of the context
 ARTICLES_AT_ONCE = 1_000  # per step of the progress bar
-POOL, LEAST_POOL = 10, 100  # best articles of `top` that are re-ranked: for each one asked for, and all
+POOL, LEAST_POOL, MOST_POOL = 10, 100, 1_000  # articles that `top` re-ranks: for each wanted; all
 KEPT_VECTORS = 100_000  # of the most recently used articles; 150 MB at news_dim 384
 
 
@@ -229,8 +229,8 @@ class Ranker:
             history, ids, at, user: as for ``rank``.
             k: number of articles.
             leave_out_clicked: exclude articles in the history, by id or equal text.
-            rerank: as for ``rank``, of the ``POOL * k`` best, at least ``LEAST_POOL``, and all that
-                are pinned.
+            rerank: as for ``rank``, of the best ``POOL * k``, from ``LEAST_POOL`` to ``MOST_POOL``
+                and at least ``k``, beside those that it removes, and all that are pinned.
         """
         histories, one = histories_of(history)
         found = self.top_users(
@@ -254,9 +254,10 @@ class Ranker:
     ) -> list[list[Ranked]]:
         """``top`` for many users, each with its own ``k`` and ``rerank``; ``how``: ``top_rows``."""
         shelf, least = shelf or self.shelf, min(k, default=1)
-        pinned = [own.pinned & shelf.rows.keys() for own in rerank]
-        pools = [max(POOL * n, LEAST_POOL) if own else n for n, own in zip(k, rerank, strict=True)]
+        pinned = [own.ids_of("pinned") & shelf.rows.keys() for own in rerank]
+        pools = [*map(_pool, k, histories, rerank)]
         most = least if least < 1 else len(shelf.ids) if any(pinned) else max(pools, default=1)
+        how["exact"] = any(pinned)  # a graph need not reach them
         found = []
         for user, best in enumerate(self.top_rows(histories, most, shelf=shelf, **how)):
             every = zip(best.ids, best.scores.tolist(), best.rows, strict=True)
@@ -499,6 +500,15 @@ class Ranker:
         exact, found = self.top_rows(histories, k, exact=True), self.top_rows(histories, k)
         pairs = [(set(a.rows), set(b.rows)) for a, b in zip(exact, found, strict=True)]
         return sum(len(a & b) for a, b in pairs) / sum(len(a) for a, _ in pairs)
+
+
+def _pool(k: int, history: Sequence[Given], rerank: ReRanking) -> int:
+    """Number of best articles of which ``k`` are left after re-ranking."""
+    if not rerank:
+        return k
+    read = len(history) if any(each.name == "already_read" for each in rerank) else 0
+    wanted = min(max(POOL * k, LEAST_POOL), MOST_POOL)
+    return max(wanted, k) + read + len(rerank.ids_of("excluded"))
 
 
 def _rows_of(given: Sequence[Given], keys: list[Key], shelf: Shelf) -> list[int]:

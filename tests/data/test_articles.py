@@ -22,6 +22,7 @@ from recbole_tinynews.data.title_body import (
     TitleBodyDataLoader,
     TitleBodyDataset,
 )
+from recbole_tinynews.data.training_news import TrainingNews
 from recbole_tinynews.settings.declared import setting
 
 AWKWARD = ["1", '"Quoted', "NA"], ["2", "Über\u2028東京", "null"], ["2", "again", "an id twice"]
@@ -142,6 +143,12 @@ def test_post_training_does_not_read_the_news_of_later_days(empty, busy) -> None
     config = busy.config("TinyNewsRec", post_train_news="archive")
     unread = [0, 9, *range(10, 40)]  # no impression has N0, N9 and N31 to N39
     assert [each.title for each in articles_for(config, train)] == [f"title {n}" for n in unread]
+    aligned = TrainingNews.read(config, train, None)
+    titles = np.array(train.news_text["title"])
+    assert titles[aligned.articles].tolist() == [f"title {n}" for n in unread]
+    # heads start as the teachers' do, and what was trained on fewer articles is not reused
+    assert titles[aligned.training_news()].tolist() == [f"title {n[1:]}" for n in shown]
+    assert aligned.content != train.content
     config = busy.config("TinyNewsRec", post_train_news="all")
     assert [each.title for each in articles_for(config, train)] == [f"title {i}" for i in range(40)]
 

@@ -11,8 +11,8 @@ from recbole_tinynews.data.fields import CANDIDATES, HISTORY
 from recbole_tinynews.data.training_news import TrainingNews
 
 
-def news_of(world: World, which: str = "train") -> TrainingNews:
-    world.config["post_train_news"] = which
+def news_of(world: World) -> TrainingNews:
+    world.config["post_train_news"] = "train"
     return TrainingNews.read(world.config, world.train, None)
 
 
@@ -26,16 +26,6 @@ def test_every_article_of_training_and_no_other_is_read_once_in_a_pass(tiny: Tin
         shown = world.train.inter_feat
         expected = {*shown.history.values.tolist(), *shown.candidates.values.tolist()}
         assert sorted(ids.tolist()) == sorted(expected)
-
-
-def test_an_archive_is_read_but_starts_no_head(tiny: Tiny) -> None:
-    """The student's heads would start in other axes than its teachers'."""
-    world = tiny.world()
-    news = news_of(world, "archive")
-    later = {*world.train.log.news_ids().tolist()} - {*world.train.training_news().tolist()}
-    every = range(1, world.train.item_num)
-    assert news.articles.tolist() == [each for each in every if each not in later]
-    assert news.training_news().tolist() == world.train.training_news().tolist()
 
 
 def test_a_batch_is_an_article_as_click_and_candidate(tiny: Tiny) -> None:

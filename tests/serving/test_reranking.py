@@ -88,7 +88,24 @@ def test_top_is_reranked_like_a_request_for_the_same_articles(
     assert expected != [last, *(each for each in plain[:-1] if each != second)]
     monkeypatch.setattr(ranking, "LEAST_POOL", 1)
     monkeypatch.setattr(ranking, "POOL", 2)
-    some = ranker.rank([], [*plain[:4], last], rerank=rerank)
-    top = ranker.top([], k=2, ids=True, rerank=rerank)
-    assert [each.candidate for each in top] == [each.candidate for each in some][:2]
-    assert len(ranker.top([], k=2, ids=True)) == 2
+    lists = [
+        ReRanking.parse(each) for each in ([{"mmr": 0.3}, {"pinned": [last]}], [], rerank[1:2])
+    ]
+    one, two, three = ranker.top_users([[], [], []], [2, 1, 3], rerank=lists, ids=True)
+    pool = [*plain[:4], last]
+    expected = [each.candidate for each in ranker.rank([], pool, rerank=rerank[:1])]
+    expected = [last, *(each for each in expected if each != last)]
+    assert [each.candidate for each in one] == expected[:2]
+    assert [each.candidate for each in two] == plain[:1]
+    assert [each.candidate for each in three] == [each for each in plain if each != second][:3]
+
+
+def test_what_is_removed_is_made_up_for(student: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page with ten places would show five articles."""
+    ranker, ids = student.load(), [f"N{number}" for number in range(1, 13)]
+    ranker.add_news([*zip(ids, words_of(ids), strict=True)])
+    monkeypatch.setattr(ranking, "LEAST_POOL", 1)
+    monkeypatch.setattr(ranking, "POOL", 1)
+    plain = [each.candidate for each in ranker.top([], k=len(ids), ids=True)]
+    top = ranker.top([], k=3, ids=True, rerank=[{"excluded": plain[:4]}])
+    assert [each.candidate for each in top] == plain[4:7]

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import example, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recbole_tinynews.settings.literals import (
@@ -74,12 +74,16 @@ def test_no_text_makes_parsing_fail(text: str) -> None:
 
 
 @settings(max_examples=200)
-@example("\x85")
-@example("a\u2028b c")
 @given(st.text(max_size=12) | st.from_regex(r"[0-9]{1,7}e[0-9]{1,7}", fullmatch=True))
 def test_text_that_looks_like_a_number_is_read_back_as_text(text: str) -> None:
     """One fingerprint in 280 is digits and an ``e``: what is made from it looked changed."""
     assert parse_yaml(write_yaml({"after": [text]})) == {"after": [text]}
+
+
+@pytest.mark.parametrize("text", ["\x85", "a\u2028b c", "\u2029"])
+def test_a_rare_line_end_is_read_back(text: str) -> None:
+    """It came back as a space."""
+    assert parse_yaml(write_yaml({"prefix": text})) == {"prefix": text}
 
 
 def test_the_loaders_of_other_libraries_stay_as_they_are(tmp_path: Path) -> None:

@@ -31,8 +31,6 @@ from recbole_tinynews.quick_start import run
 from recbole_tinynews.trainer import MaskedLanguageModelTrainer, NewsTrainer
 from recbole_tinynews.trainer import losses as curves
 
-pytestmark = pytest.mark.whole
-
 # Exercises all that a saved state must hold: a smaller last group, rates that change by step,
 # dropout, validations within a pass, and early stopping that counts them.
 BUSY: dict[str, Any] = {
@@ -138,6 +136,7 @@ def test_a_killed_training_ends_as_an_undisturbed_one(
     assert_same(run_stage(tiny, tmp_path), undisturbed)
 
 
+@pytest.mark.whole
 def test_a_training_killed_again_and_again_comes_to_its_end(
     tiny: Tiny, tmp_path: Path, undisturbed
 ) -> None:
@@ -147,6 +146,7 @@ def test_a_training_killed_again_and_again_comes_to_its_end(
     assert_same(run_stage(tiny, tmp_path), undisturbed)
 
 
+@pytest.mark.whole
 def test_reused_vectors_are_the_same_after_a_kill(tiny: Tiny, tmp_path: Path) -> None:
     """Vectors of clicked articles from earlier steps decide the next ones."""
     shipped = yaml.safe_load(
@@ -186,6 +186,7 @@ def test_without_saved_states_a_training_starts_again(
     assert_same(run_stage(tiny, tmp_path, save_steps=0), undisturbed)
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize(
     ("name", "content"),
     [
@@ -205,6 +206,7 @@ def test_a_damaged_state_is_named_and_left_out(
     assert "no state to resume from" in caplog.text
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("damage", ["flipped", "deleted"])
 def test_damaged_weights_beside_a_state_are_not_kept_as_the_best(
     tiny: Tiny, stopped: Path, undisturbed, damage: str, caplog
@@ -220,6 +222,7 @@ def test_damaged_weights_beside_a_state_are_not_kept_as_the_best(
     assert "no state to resume from" in caplog.text
 
 
+@pytest.mark.whole
 def test_a_state_of_another_model_is_named_and_left_out(tiny: Tiny, tmp_path: Path, caplog) -> None:
     """A state that was copied by hand would be loaded into layers of another model."""
     with killed(6):
@@ -272,6 +275,7 @@ def post_train(tiny: Tiny, folder: Path, kind: str, stages: int = 2) -> list[Art
     return finished(run)
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("kind", ["category", "hard"])  # drawn, and by weights
 def test_resumed_post_training_has_the_same_titles(tiny: Tiny, tmp_path: Path, kind: str) -> None:
     """If titles depended on more than seed, epoch, sample and weights, they would differ."""
@@ -293,6 +297,7 @@ def train_jointly(tiny: Tiny, folder: Path, model: str, **settings: Any) -> Outc
     return outcome(run.make(system(config)))
 
 
+@pytest.mark.whole
 def test_a_student_and_its_teachers_are_resumed_together(
     tiny: Tiny, tmp_path: Path, caplog
 ) -> None:
@@ -330,6 +335,7 @@ def pretrain(tiny: Tiny, folder: Path) -> Artifact:
     return run_of(config).make(Stage("pretrain_teacher", TaskLanguageModel))
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize(("hook", "step"), [("_update", 3), ("_update", 7), ("_valid_epoch", 8)])
 def test_resumed_masked_training_has_the_same_masks(
     tiny: Tiny, tmp_path: Path, hook: str, step: int
@@ -378,6 +384,7 @@ def kill_again_and_again(settings: Path, folder: Path, steps: Sequence[int]) -> 
     return codes
 
 
+@pytest.mark.whole
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no kill -9")
 def test_all_four_stages_are_resumed_after_kill_9(tiny: Tiny, tmp_path: Path) -> None:
     """Uses a signal that can't be caught, at arbitrary steps, in a separate process."""
