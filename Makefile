@@ -18,11 +18,9 @@ long:            ## Run those that take tens of seconds: pages of the docs, the 
 	$(PYTHON) -m pytest -m long
 
 lowest-versions: ## Make an environment of the lowest supported versions.
-	$(PYTHON) -m uv --version > /dev/null 2>&1 || $(PYTHON) -m pip install --quiet uv
-	rm -rf .lowest
-	$(PYTHON) -m uv venv --quiet --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" .lowest
-	VIRTUAL_ENV=.lowest $(PYTHON) -m uv pip install --quiet -e ".[test]" -r tests/lowest.txt
-	VIRTUAL_ENV=.lowest $(PYTHON) -m uv pip install --quiet --no-deps recbole==1.2.1
+	$(PYTHON) -m venv --clear .lowest
+	.lowest/bin/pip install --quiet -e ".[test]" -r tests/lowest.txt
+	.lowest/bin/pip install --quiet --no-deps recbole==1.2.1
 
 lowest:          ## Run the unit tests in that environment, which is made if there is none, and remove it.
 	[ -x .lowest/bin/pytest ] || $(MAKE) lowest-versions
