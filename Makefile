@@ -18,7 +18,7 @@ long:            ## Run those that take tens of seconds: pages of the docs, the 
 	$(PYTHON) -m pytest -m long
 
 lowest-versions: ## Make an environment of the lowest supported versions.
-	$(PYTHON) -m venv --clear .lowest
+	$(PYTHON) -m venv .lowest
 	.lowest/bin/pip install --quiet -e ".[test]" -r tests/lowest.txt
 	.lowest/bin/pip install --quiet --no-deps recbole==1.2.1
 
