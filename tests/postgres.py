@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import itertools
 import os
@@ -12,6 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import psutil
 import psycopg
 
 WAIT = 30  # seconds
@@ -65,8 +67,13 @@ class Cluster:
 
     def kill(self) -> None:
         """End it by SIGKILL, with all that it was doing."""
+        every = psutil.Process(self._server.pid).children(recursive=True)
         self._server.send_signal(signal.SIGKILL)
+        for each in every:  # they would commit what they have begun
+            with contextlib.suppress(psutil.NoSuchProcess):
+                each.kill()
         self._server.wait(WAIT)
+        psutil.wait_procs(every, WAIT)
 
     def url(self, database: str) -> str:
         return f"postgresql://tests@/{database}?host={self._folder}"
