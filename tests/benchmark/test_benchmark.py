@@ -79,6 +79,7 @@ class Killed(Benchmark):
         raise KeyboardInterrupt
 
 
+@pytest.mark.long
 def test_results_are_those_of_single_runs(make_benchmark, tmp_path: Path) -> None:
     """A row that lost a setting on the way would show results of another experiment."""
     benchmark = make_benchmark(systems=["PLM-NR_1", "Tiny-NewsRec_2"], seeds=[2])

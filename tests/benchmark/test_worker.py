@@ -11,6 +11,7 @@ from recbole_tinynews.benchmark.worker import TRAIN, Job
 
 
 @pytest.mark.whole
+@pytest.mark.long
 def test_a_training_in_two_processes_fills_the_cells_of_one(
     tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -37,6 +37,7 @@ def flags(tiny: Tiny, folder: Path) -> list[str]:
     return ["--model=PLMNR", f"-d{DATASET}", *(f"--{k}={v}" for k, v in settings.items())]
 
 
+@pytest.mark.long
 def test_two_machines_end_with_the_result_of_one(tiny: Tiny, tmp_path: Path) -> None:
     """Ranks that count from 0 on each machine would train two models into one folder.
 
