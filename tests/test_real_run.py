@@ -49,6 +49,7 @@ def test_real_titles_have_the_vectors_of_the_plain_language_model(data_path: Pat
     assert len(np.unique(tokens.lengths)) > 8
 
 
+@pytest.mark.long
 def test_ten_steps_on_real_impressions_give_a_finite_named_loss(data_path: Path, caplog) -> None:
     """Real histories reach 300 clicks and real titles hold every kind of quote."""
     caplog.set_level(logging.INFO)
