@@ -34,17 +34,18 @@ class TrainingNews:
     content: str
     cache_dir: Path | None
 
-    def __init__(self, news: NewsDataset, articles: NDArray[np.int64]) -> None:
-        self.news, self.articles = news, articles
-        same = np.array_equal(articles, news.training_news())
-        self.content = news.content if same else content_key([news.content, articles.tobytes()])
+    def __init__(self, news: NewsDataset, articles: NDArray[np.int64], content: str) -> None:
+        self.news, self.articles, self.content = news, articles, content
 
     @classmethod
     def read(
         cls, config: Settings, news: NewsDataset, tokenizer: PreTrainedTokenizerBase
     ) -> TrainingNews:
         """News for a stage with these settings."""
-        return cls(news, news_to_read(config, news))
+        articles, content = news_to_read(config, news), news.content
+        if config["post_train_news"] != "train":
+            content = content_key([content, articles.tobytes()])
+        return cls(news, articles, content)
 
     def loaders(
         self, config: Settings, valid: ImpressionSource | None

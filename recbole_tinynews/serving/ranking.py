@@ -255,11 +255,11 @@ class Ranker:
         """``top`` for many users, each with its own ``k`` and ``rerank``; ``how``: ``top_rows``."""
         shelf, least = shelf or self.shelf, min(k, default=1)
         pinned = [own.ids_of("pinned") & shelf.rows.keys() for own in rerank]
-        pools = [*map(_pool, k, histories, rerank)]
+        pools = [*map(_pool_size, k, histories, rerank)]
         most = least if least < 1 else len(shelf.ids) if any(pinned) else max(pools, default=1)
-        how["exact"] = any(pinned)  # a graph need not reach them
+        how |= {"exact": any(pinned), "shelf": shelf}  # a graph need not reach pinned ones
         found = []
-        for user, best in enumerate(self.top_rows(histories, most, shelf=shelf, **how)):
+        for user, best in enumerate(self.top_rows(histories, most, **how)):
             every = zip(best.ids, best.scores.tolist(), best.rows, strict=True)
             pool = [
                 Ranked(*each)
@@ -502,7 +502,7 @@ class Ranker:
         return sum(len(a & b) for a, b in pairs) / sum(len(a) for a, _ in pairs)
 
 
-def _pool(k: int, history: Sequence[Given], rerank: ReRanking) -> int:
+def _pool_size(k: int, history: Sequence[Given], rerank: ReRanking) -> int:
     """Number of best articles of which ``k`` are left after re-ranking."""
     if not rerank:
         return k

@@ -91,11 +91,11 @@ def test_top_is_reranked_like_a_request_for_the_same_articles(
     lists = [
         ReRanking.parse(each) for each in ([{"mmr": 0.3}, {"pinned": [last]}], [], rerank[1:2])
     ]
-    one, two, three = ranker.top_users([[], [], []], [2, 1, 3], rerank=lists, ids=True)
-    pool = [*plain[:4], last]
+    one, two, three = ranker.top_users([[], [], []], [3, 1, 3], rerank=lists, ids=True)
+    pool = [*plain[:6], last]
     expected = [each.candidate for each in ranker.rank([], pool, rerank=rerank[:1])]
     expected = [last, *(each for each in expected if each != last)]
-    assert [each.candidate for each in one] == expected[:2]
+    assert [each.candidate for each in one] == expected[:3]
     assert [each.candidate for each in two] == plain[:1]
     assert [each.candidate for each in three] == [each for each in plain if each != second][:3]
 
