@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import threading
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
@@ -76,10 +78,7 @@ BEGIN = {
 }
 WAIT = 30  # seconds for another process's transaction
 CONNECT = {
-    "sqlite": [
-        "PRAGMA journal_mode = WAL",  # readers don't block a commit
-        "PRAGMA synchronous = FULL",  # a commit survives a power cut
-    ],
+    "sqlite": ["PRAGMA synchronous = FULL"],  # a commit survives a power cut
     "postgresql": [
         f"SET lock_timeout = '{WAIT}s'",
         # a process that hangs or is cut off would keep others from writing
@@ -143,6 +142,7 @@ class Store:
     def _prepare(self, connection: Any, _: object) -> None:
         if self._kind == "sqlite":
             connection.isolation_level = None  # transactions begin in _transaction alone
+            _write_ahead(connection)
         for statement in CONNECT[self._kind]:
             connection.execute(statement)
         connection.commit()
@@ -231,6 +231,19 @@ class Store:
             connection.exec_driver_sql(BEGIN[self._kind][write])
             yield connection
             connection.commit()
+
+
+def _write_ahead(connection: Any) -> None:
+    """Readers don't block a commit. SQLite refuses at once while another process commits."""
+    end = time.monotonic() + WAIT
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as problem:
+            if "locked" not in str(problem) or time.monotonic() > end:
+                raise
+        time.sleep(0.01)
 
 
 def _url(place: str) -> URL:

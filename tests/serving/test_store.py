@@ -142,6 +142,16 @@ def test_processes_that_start_together_make_one_schema(place: str) -> None:
     assert [each.sequence() for each in made] == [0] * 6
 
 
+def test_a_process_waits_for_another_one_that_makes_the_schema(tmp_path: Path) -> None:
+    """SQLite refuses at once to change a journal that another process writes."""
+    first = sqlite3.connect(tmp_path / "store.db", isolation_level=None, check_same_thread=False)
+    first.execute("BEGIN IMMEDIATE")
+    end = threading.Timer(0.3, first.execute, ["ROLLBACK"])
+    end.start()
+    assert Store(tmp_path / "store.db").sequence() == 0
+    end.join()
+
+
 def test_a_log_is_added_as_a_whole_or_not_at_all(place: str, monkeypatch) -> None:
     """A second start would take half of a log for all of it."""
     monkeypatch.setattr("recbole_tinynews.serving.store.AT_ONCE", 2)
