@@ -257,7 +257,7 @@ class Ranker:
         pinned = [own.ids_of("pinned") & shelf.rows.keys() for own in rerank]
         pools = [*map(_pool_size, k, histories, rerank)]
         most = least if least < 1 else len(shelf.ids) if any(pinned) else max(pools, default=1)
-        how |= {"exact": any(pinned), "shelf": shelf}  # a graph need not reach pinned ones
+        how |= {"exact": any(pinned), "shelf": shelf}  # an approximate search may miss pinned ones
         found = []
         for user, best in enumerate(self.top_rows(histories, most, **how)):
             every = zip(best.ids, best.scores.tolist(), best.rows, strict=True)

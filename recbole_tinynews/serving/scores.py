@@ -22,12 +22,15 @@ Search = Callable[[NDArray[np.float32], int], NDArray[np.int64]]
 """``(user vectors [users, dim], k) -> rows [users, k]``, best first; -1 where it found fewer."""
 
 NOT_A_NUMBER = "The model scores {!r} with NaN. Its weights are damaged: train it again."
-NEIGHBOURS = 32  # per article in the graph (HNSW, Malkov & Yashunin 2018)
-EXPLORED = 400  # length of a search's candidate list (ef)
+NEIGHBOURS = 32  # per article in usearch's graph (HNSW, Malkov & Yashunin 2018)
+EXPLORED = 400  # length of its candidate list (ef)
+IN_A_LIST = 39  # articles at least in one of faiss's lists on average, as its k-means expects
+RECALL, FOUND = 0.98, 100  # share of the best articles that faiss is to find
+READERS, CLICKS = 100, 10  # on whom this is measured: means of articles drawn at random
 
 
 class Nearest:
-    """HNSW graph of the articles, rebuilt after they change; by ``faiss`` or ``usearch``."""
+    """Index of the articles, rebuilt after they change: ``faiss`` (IVF) or ``usearch`` (HNSW)."""
 
     def __init__(self, library: str) -> None:
         if library not in _BUILDERS:
@@ -68,13 +71,27 @@ class Nearest:
 
 
 def _faiss(faiss: ModuleType, vectors: NDArray[np.float32]) -> Search:
-    graph = faiss.IndexHNSWFlat(vectors.shape[1], NEIGHBOURS, faiss.METRIC_INNER_PRODUCT)
-    graph.hnsw.efConstruction = EXPLORED
-    graph.add(vectors)
+    """Inverted lists (IVF): built in minutes for a million articles, where a graph takes hours."""
+    count, dim = vectors.shape
+    lists = max(1, min(int(4 * count**0.5), count // IN_A_LIST))
+    index = faiss.IndexIVFFlat(faiss.IndexFlatIP(dim), dim, lists, faiss.METRIC_INNER_PRODUCT)
+    index.cp.max_points_per_centroid = 64  # a quarter of the default: as good, built twice as fast
+    index.train(vectors)
+    index.add(vectors)
+    draw = np.random.default_rng(0)
+    readers = vectors[draw.integers(count, size=(READERS, CLICKS))].mean(axis=1)
+    k = min(FOUND, count)
+    exact = [np.argpartition(-(vectors @ reader), k - 1)[:k] for reader in readers]
+    while index.nprobe < lists:  # the fewest lists that hold enough of the best articles
+        found = index.search(readers, k)[1]
+        if np.mean([np.isin(*both).mean() for both in zip(exact, found, strict=True)]) >= RECALL:
+            break
+        index.nprobe = min(2 * index.nprobe, lists)
 
     def search(users: NDArray[np.float32], k: int) -> NDArray[np.int64]:
-        graph.hnsw.efSearch = max(EXPLORED, 2 * k)
-        return graph.search(np.ascontiguousarray(users), k)[1]
+        probes = max(index.nprobe, min(lists, 4 * k * lists // count))  # or they may hold too few
+        chosen = faiss.SearchParametersIVF(nprobe=probes)
+        return index.search(np.ascontiguousarray(users), k, params=chosen)[1]
 
     return search
 

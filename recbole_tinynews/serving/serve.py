@@ -114,7 +114,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--approximate",
         choices=["faiss", "usearch"],
-        help="search the best articles by a graph: worth it from hundreds of thousands on",
+        help="approximate search of the best articles: worth it from hundreds of thousands on",
     )
     parser.add_argument(
         "--max-connections",

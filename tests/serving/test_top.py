@@ -18,6 +18,7 @@ from recbole_tinynews.model.plmnr import PLMNR
 from recbole_tinynews.serving import ranking
 from recbole_tinynews.serving.engine import ModelEngine
 from recbole_tinynews.serving.loading import load
+from recbole_tinynews.serving.news_index import Shelf, best_rows
 from recbole_tinynews.serving.ranking import Ranker
 from recbole_tinynews.serving.reading import Reading
 from recbole_tinynews.serving.scores import Nearest
@@ -212,6 +213,26 @@ def test_an_approximate_search_finds_what_the_exact_one_does(ranker: Ranker, lib
     ranker.approximate(None)
     with pytest.raises(ValueError, match="expects an approximate search"):
         ranker.recall(histories)
+
+
+@pytest.mark.parametrize(("spread", "k"), [(1, 100), (4, 4000)])
+def test_among_many_articles_nearly_all_of_the_best_are_found(spread: float, k: int) -> None:
+    """Few lists are searched: one may miss the best, and a long list must not end where they do."""
+    pytest.importorskip("faiss")
+    draw = np.random.default_rng(0)
+    topics = spread * draw.normal(size=(90, 1, 24)) + draw.normal(size=(90, 100, 24))
+    vectors = torch.nn.functional.normalize(torch.tensor(topics).float().view(-1, 24), dim=1)
+    shelf = Shelf(tuple(map(str, range(len(vectors)))), (), {}, vectors)
+    readers = vectors[draw.integers(len(vectors), size=(50, 10))].mean(1).numpy()
+    scores = readers @ vectors.numpy().T
+    out = [[row] for row in scores.argmax(1)]
+    found = Nearest("faiss").best(shelf, readers, k, out)
+    shares = []
+    for (rows, _), own, (best, _) in zip(found, out, best_rows(scores, k, out), strict=True):
+        assert len(rows) == k
+        assert own[0] not in rows
+        shares.append(np.isin(rows, best).mean())
+    assert np.mean(shares) > 0.97
 
 
 def test_a_library_that_is_missing_is_named(ranker: Ranker, monkeypatch) -> None:
