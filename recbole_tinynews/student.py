@@ -39,6 +39,7 @@ def student(
         given = {
             "plm": plm,
             "num_hidden_layers": layers,
+            "precision": "auto",  # the teacher's vectors take most of the time
             "data_path": f"{work}/dataset",
             "checkpoint_dir": f"{work}/saved",
         }
