@@ -204,7 +204,9 @@ def _made(source: Source, origins: Origins) -> Iterator[str]:
     yield "\n## How it was made\n"
     seed = source.settings["seed"]
     yield f"- by recbole_tinynews {__version__}, as `{source.folder.name}`, seed {seed}"
-    yield f"- language model: `{source.plm_name}`, licence {origins.plm_license}"
+    plm = Path(source.plm)  # of an absolute path, the card names only the folder
+    name = plm.name if plm.is_absolute() else source.plm
+    yield f"- language model: `{name}`, licence {origins.plm_license}"
     data, content = source.settings["dataset"], source.made_from.get("data", UNKNOWN)
     yield f"- data: `{data}` (content {content}), licence {origins.data_license}"
     teachers = source.teachers
@@ -212,7 +214,9 @@ def _made(source: Source, origins: Origins) -> Iterator[str]:
     for role, stages in (("teachers", teachers), ("after", before)):
         if stages:
             yield f"- {role}: {', '.join(f'`{source.stage_named(each)}`' for each in stages)}"
-    yield "- settings: " + ", ".join(f"`{name}: {value}`" for name, value in source.training)
+    yield "- settings: " + ", ".join(
+        f"`{name}: {value}`" for name, value in source.training.items()
+    )
 
 
 def _number(value: Any) -> str:
