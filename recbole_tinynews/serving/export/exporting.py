@@ -130,18 +130,14 @@ def _check(wanted: Format, source: Source, place: Path, data: DataSet | None) ->
 
 
 def _check_place(output: Path, overwrite: bool) -> None:
-    if is_new_or_empty(output):
+    if is_new_or_empty(output) or (overwrite and is_export(output)):
         return
-    if not is_export(output):
-        raise FileExistsError(
-            f"--output={output} expects a folder that is new or empty, and it holds something that "
-            "is no export. Choose another one."
-        )
-    if not overwrite:
-        raise FileExistsError(
-            f"--output={output} expects a folder that is new or empty, and it holds an export. "
-            "Replace it with --overwrite, or choose another one."
-        )
+    held = "something that is not an export. Choose"
+    if is_export(output):
+        held = "an export. Replace it with --overwrite, or choose"
+    raise FileExistsError(
+        f"--output={output} expects a folder that is new or empty, and it holds {held} another one."
+    )
 
 
 @contextmanager
