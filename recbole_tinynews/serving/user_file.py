@@ -34,19 +34,19 @@ class UserFile:
         if not self.files:
             raise FileNotFoundError(f"{path.absolute()} expects parquet files of users, has none.")
         self.lengths = [_rows_of(file) for file in self.files]
-        self.parts = [
-            Part(number, *each)
-            for number, each in enumerate(
-                (file, start, min(start + rows, length))
-                for file, length in zip(self.files, self.lengths, strict=True)
-                for start in range(0, length, rows)
-            )
-        ]
+        ranges = (
+            (file, start, min(start + rows, length))
+            for file, length in zip(self.files, self.lengths, strict=True)
+            for start in range(0, length, rows)
+        )
+        self.parts = [Part(number, *each) for number, each in enumerate(ranges)]
 
     def read(self, part: Part, rows: int) -> Iterator[pd.DataFrame]:
         """The rows of a part, at most ``rows`` at a time."""
         if _is_csv(part.file):
-            yield from _read_csv(part, rows)
+            skipped = range(1, 1 + part.start)  # after the header
+            length = part.stop - part.start
+            yield from _csv_chunks(part.file, rows, skiprows=skipped, nrows=length)
         else:
             yield from _read_parquet(part, rows)
 
@@ -76,8 +76,11 @@ def read_rows_of(path: Path, column: str, values: list[str]) -> pd.DataFrame:
     return pd.concat(found, ignore_index=True)
 
 
-def _csv_chunks(path: Path) -> Iterator[pd.DataFrame]:
-    with _csv(path, chunksize=CHUNK) as chunks:
+def _csv_chunks(path: Path, rows: int = CHUNK, **options: Any) -> Iterator[pd.DataFrame]:
+    import pandas as pd
+
+    as_text = {"dtype": str, "keep_default_na": False}
+    with pd.read_csv(path, chunksize=rows, **as_text, **options) as chunks:
         yield from chunks
 
 
@@ -97,19 +100,6 @@ def _rows_of(path: Path) -> int:
     if not _is_csv(path):
         return _parquet(path).metadata.num_rows
     return sum(len(chunk) for chunk in _csv_chunks(path))
-
-
-def _read_csv(part: Part, rows: int) -> Iterator[pd.DataFrame]:
-    skipped = range(1, 1 + part.start)  # after the header
-    length = part.stop - part.start
-    with _csv(part.file, skiprows=skipped, nrows=length, chunksize=rows) as chunks:
-        yield from chunks
-
-
-def _csv(path: Path, **options: Any) -> Any:
-    import pandas as pd
-
-    return pd.read_csv(path, dtype=str, keep_default_na=False, **options)
 
 
 def _read_parquet(part: Part, rows: int) -> Iterator[pd.DataFrame]:
