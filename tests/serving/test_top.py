@@ -86,8 +86,8 @@ def test_a_table_of_articles_reads_abstracts_if_the_recommender_does(student: Se
 @pytest.mark.parametrize(
     ("news", "error", "message"),
     [
-        ([("A1", "one"), ("A1", "two")], ValueError, "unique ids, got 'A1' twice"),
-        ([("", "one")], ValueError, "'' without a letter"),
+        ([("A1", "one"), ("A1", "two")], ValueError, "got 'A1' twice"),
+        ([("", "one")], ValueError, "not empty, got ''"),
         ([("A1", None)], TypeError, "got None as title of article 0"),
         ([(1, "one")], TypeError, "got 1 as id"),
         (["A1"], TypeError, r"\(id, title\) pairs, got 'A1'"),
