@@ -77,16 +77,13 @@ class DataSetTexts:
         return dict(zip(news.item_id, about, strict=True))
 
 
+def data_folders(data_path: Path | None) -> list[Path]:
+    """Folders that may contain a data set's folder, by ``data_path`` as for ``load``."""
+    return [Path("dataset"), packaged_folder("dataset")] if data_path is None else [data_path]
+
+
 def _places(name: str, data_path: Path | None) -> list[Path]:
-    folders = [data_path] if data_path is not None else [Path("dataset"), _packaged_data()]
-    return [folder / name / f"{name}.item" for folder in folders if folder]
-
-
-def _packaged_data() -> Path | None:
-    try:
-        return packaged_folder("dataset")
-    except FileNotFoundError:
-        return None
+    return [folder / name / f"{name}.item" for folder in data_folders(data_path)]
 
 
 def data_set_events(folder: Path) -> Iterator[Event]:

@@ -46,10 +46,7 @@ def hub_name(plm: str, places: list[Path]) -> str | None:
 
 
 def _embedded(folder: Path) -> bool:
-    try:
-        return folder.resolve().is_relative_to(packaged_folder("dataset").resolve())
-    except FileNotFoundError:
-        return False
+    return folder.resolve().is_relative_to(packaged_folder("dataset").resolve())
 
 
 def _of_package(name: str) -> str:
