@@ -53,7 +53,7 @@ from recbole_tinynews.serving.ranking import Ranker
 from recbole_tinynews.settings.declared import Models, rules_for
 from recbole_tinynews.settings.layering import PARTS, USUAL
 from recbole_tinynews.settings.names import parse_key, seen_by_stage
-from recbole_tinynews.settings.values import unfit_value
+from recbole_tinynews.settings.values import ANY_TEXT, list_of, unfit_value
 
 NEEDED = {"dataset": str, "ITEM_ID_FIELD": str, "USER_ID_FIELD": str, "history_length": int}
 LONGEST = 100_000  # history in clicks, or text in tokens
@@ -225,9 +225,9 @@ def _chosen_size(
             f"{model_class.__name__}. Train an AlignedNewsRec with matryoshka_layers or "
             "matryoshka_dims."
         )
-    whole = plm_size(settings["plm"]).layers, model_class.news_dim(settings)
-    trained = Sizes.of(settings, *whole)
-    chosen = tuple(w if c is None else c for w, c in zip(whole, (layers, dim), strict=True))
+    depth, width = plm_size(settings["plm"]).layers, model_class.news_dim(settings)
+    trained = Sizes.of(settings, depth, width)
+    chosen = depth if layers is None else layers, width if dim is None else dim
     for name, number, numbers in zip(("layers", "dim"), chosen, trained, strict=True):
         if number not in numbers:
             raise ValueError(
@@ -235,7 +235,7 @@ def _chosen_size(
                 f"{model_class.__name__} was trained, got {number}. Choose one of these, or train "
                 "it with other matryoshka_layers and matryoshka_dims."
             )
-    return chosen[0], chosen[1]
+    return chosen
 
 
 def _check_folder(folder: Path) -> None:
@@ -302,12 +302,8 @@ def _categories(folder: Path) -> dict[str, list[str]]:
     file = folder / PLM / CATEGORY_NAMES
     if not file.is_file():
         return {}
-    names = read_json(file)
-    expected = isinstance(names, dict) and all(
-        isinstance(names.get(field), list) and all(isinstance(each, str) for each in names[field])
-        for field in CATEGORIES
-    )
-    if not expected:
+    names, texts = read_json(file), list_of(ANY_TEXT, may_be_empty=True)
+    if not (isinstance(names, dict) and all(texts.holds(names.get(each)) for each in CATEGORIES)):
         raise ValueError(
             f"{file} expects the names of categories as they were written, and holds something "
             "else. Run the command that made the folder again with --fresh."
