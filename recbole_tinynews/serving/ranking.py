@@ -388,9 +388,8 @@ class Ranker:
         articles = self._read(titles)
         if not articles:
             return self._encode([]).cpu().numpy()
-        distinct = list(dict.fromkeys(articles))
-        number = {each: place for place, each in enumerate(distinct)}
-        return self._known(distinct)[[number[each] for each in articles]].cpu().numpy()
+        number = {each: place for place, each in enumerate(dict.fromkeys(articles))}
+        return self._known([*number])[[number[each] for each in articles]].cpu().numpy()
 
     def warm_up(self, titles: Iterable[Content], show_progress: bool = True) -> None:
         """Encode titles or fields without ids in advance; the last ``KEPT_VECTORS`` are kept."""

@@ -67,6 +67,9 @@ ON CONFLICT (article, "user") DO UPDATE SET
 COLUMNS = 'SELECT article, "user", time, clicks, exposures FROM'
 EVERYTHING = text(f"{COLUMNS} sums UNION ALL {COLUMNS} events")
 NEWER = text(f"{COLUMNS} events WHERE sequence > :since")
+CHANGED = text(
+    "SELECT id, fields, published FROM articles WHERE sequence > :since ORDER BY sequence"
+)
 
 # First statements of a transaction: of one that reads a snapshot, and of the only one that writes
 BEGIN = {
@@ -211,8 +214,7 @@ class Store:
     def articles(self, since: int = 0) -> tuple[int, list[Article]]:
         """The newest sequence number, and articles that changed after ``since``, in order."""
         with self._transaction() as connection:
-            columns = "SELECT id, fields, published FROM articles WHERE sequence > :since"
-            found = connection.execute(text(f"{columns} ORDER BY sequence"), {"since": since})
+            found = connection.execute(CHANGED, {"since": since})
             changed = [Article(i, fields and json.loads(fields), p) for i, fields, p in found]
             return _about(connection).sequence, changed
 
