@@ -68,8 +68,8 @@ class DataSetTexts:
             places = " or ".join(str(f.absolute()) for f in _places(self.name, self._data_path))
             raise FileNotFoundError(
                 f"News ids are looked up in data set '{self.name}', which is not found: {places} "
-                "is expected. Name the folder that holds it with load(folder, data_path=...), add "
-                "the articles with add_news, or pass titles with ids=False."
+                "is expected. Pass the folder that contains it: load(folder, data_path=...); or "
+                "add the articles with add_news, or pass titles with ids=False."
             )
         news = read_news(file)
         groups = zip(*(getattr(news, column) for column in GROUPS), strict=True)

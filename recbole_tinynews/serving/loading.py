@@ -94,8 +94,8 @@ def load(
         index: file of ``Ranker.save_index`` to load.
         store: file or ``postgresql://`` URL of events to count, made if missing, for recommenders
             trained with ``popularity``. ``counters.catch_up()`` counts other processes'.
-        layers: number of layers, of those that it was trained for by ``matryoshka_layers``.
-        dim: size of its vectors, of those of ``matryoshka_dims``: the first entries, normalised.
+        layers: number of layers, one of ``matryoshka_layers``, for which it was trained.
+        dim: size of its vectors, one of ``matryoshka_dims``: the first entries, normalised.
 
     Raises:
         FileNotFoundError: no such folder or index, or no artifact in the folder.
@@ -158,7 +158,7 @@ def _check_format(settings: _Settings, folder: Path) -> None:
         raise ValueError(
             f"{folder / SETTINGS_FILE} has format {str(settings[FORMAT_KEY])[:20]}, and this "
             f"version of recbole_tinynews reads format {ARTIFACT_FORMAT}: its scores would differ. "
-            "Run the command that made it again with --fresh, or install the version that made it."
+            "Rerun the command that made it with --fresh, or install the version that made it."
         )
 
 
@@ -265,8 +265,8 @@ def _check_folder(folder: Path) -> None:
     if broken:
         raise ValueError(
             f"{folder} expects its files as they were written, and {', '.join(broken)} "
-            f"{'are' if len(broken) > 1 else 'is'} missing or changed: it would rank wrongly. Run "
-            "the command that made it again, which repairs it, or copy the folder anew."
+            f"{'are' if len(broken) > 1 else 'is'} missing or changed: it would rank wrongly. "
+            "Rerun the command that made it, which repairs it, or copy the folder again."
         )
 
 
@@ -292,8 +292,8 @@ def _without_plm(folder: Path) -> ValueError:
     return ValueError(
         f"{folder} lacks {PLM}/, configuration and tokenizer of its language model. A stage of "
         "post-training has none, since it ranks no news: load the folder of the last stage. "
-        "Any other has lost it, or is of an earlier version: run the command that made it again "
-        "with --fresh."
+        "Any other has lost it, or is of an earlier version: rerun the command that made it with "
+        "--fresh."
     )
 
 
@@ -306,7 +306,7 @@ def _categories(folder: Path) -> dict[str, list[str]]:
     if not (isinstance(names, dict) and all(texts.holds(names.get(each)) for each in CATEGORIES)):
         raise ValueError(
             f"{file} expects the names of categories as they were written, and holds something "
-            "else. Run the command that made the folder again with --fresh."
+            "else. Rerun the command that made the folder with --fresh."
         )
     return {field: names[field] for field in CATEGORIES}
 
@@ -329,8 +329,8 @@ def _check_settings(
         wrong = [*_too_many_layers(settings, folder), *_too_large(settings, folder)]
     if wrong:
         raise ValueError(
-            f"{folder / SETTINGS_FILE} expects what was written there: {'; '.join(wrong)}. Run the "
-            "command that made it again, which repairs it, or copy the folder anew."
+            f"{folder / SETTINGS_FILE} expects what was written there: {'; '.join(wrong)}. Rerun "
+            "the command that made it, which repairs it, or copy the folder again."
         )
 
 
@@ -372,7 +372,7 @@ def _model_class(named: str, given: type | None, folder: Path) -> type[NewsRecom
     if given is None and is_ours and name in MODELS:
         given = find_model(name)
     if given is None and is_ours:
-        raise _without_plm(folder)  # of post-training
+        raise _without_plm(folder)  # a stage of post-training
     if given is None:
         given = getattr(sys.modules.get(module), name, None)
     if given is None:

@@ -65,7 +65,7 @@ class KnownVectors:
 
 
 Key = int | Read
-"""Of a vector: the row of an article in the shelf, or what is read of another one."""
+"""Identifies a vector: the row of an added article in the shelf, or what is read of any other."""
 
 
 class Lookup:
@@ -124,7 +124,7 @@ class Lookup:
             known = next(text for text in texts if text not in set(unknown))
             raise ValueError(
                 f"rank expects all ids or all titles, got the id {known!r} and {unknown[0]!r}, "
-                f"which is none of data set '{self._data_set.name}'. Say which with ids=True or "
+                f"which is not in data set '{self._data_set.name}'. Say which with ids=True or "
                 "ids=False, or turn ids into titles with titles(ids)."
             )
         return not unknown

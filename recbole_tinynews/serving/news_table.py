@@ -99,7 +99,7 @@ def _columns_of_table(table: pd.DataFrame, fields: Collection[str]) -> tuple[lis
     read = [name for name in FIELDS if name in table.columns and name in {TITLE, *fields, *GROUPS}]
     columns = [table[name].tolist() for name in read]
     for place, name in enumerate(read):
-        if name not in {TITLE, *fields}:  # for re-rankers alone: what is no text is unknown
+        if name not in {TITLE, *fields}:  # for re-rankers alone: anything but text is unknown
             columns[place] = [v if isinstance(v, str) else "" for v in columns[place]]
     rows = zip(*columns, strict=True)
     return table[named[0]].tolist(), [dict(zip(read, row, strict=True)) for row in rows]

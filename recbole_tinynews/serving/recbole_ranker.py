@@ -108,7 +108,8 @@ def load_recbole(
         if dataset.content != settings[MADE_FROM]["data"]:
             raise ValueError(
                 f"{folder} expects the data set '{name}' that it was trained on, and the files in "
-                f"{place / name} differ. Name its folder's folder: load(folder, data_path=...)."
+                f"{place / name} differ. Pass the folder that contains it: "
+                "load(folder, data_path=...)."
             )
         factory = RecBoleFactory(config, dataset)
         made = factory.model(model, config)

@@ -19,9 +19,9 @@ from recbole_tinynews.serving.lookup import Key, KnownVectors
 from recbole_tinynews.serving.news_index import Best, Shelf, best_rows
 
 Search = Callable[[NDArray[np.float32], int], NDArray[np.int64]]
-"""``(user vectors [users, dim], k) -> rows [users, k]``, best first; -1 where it found fewer."""
+"""``(user vectors [users, dim], k) -> rows [users, k]``, best first; -1 if it found fewer."""
 
-NOT_A_NUMBER = "The model scores {!r} with NaN. Its weights are damaged: train it again."
+NOT_A_NUMBER = "The model scores {!r} with NaN. Its weights are damaged: retrain it."
 NEIGHBOURS = 32  # per article in the graph (HNSW, Malkov & Yashunin 2018)
 EXPLORED = 400  # length of a search's candidate list (ef)
 

@@ -65,7 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description="Serve finished recommenders over HTTP, with a page to explore them.",
         epilog="Docs: docs/serving.md. It has no TLS: keep it behind a proxy that has. SIGTERM and "
-        "Ctrl-C finish running requests, SIGHUP reads everything again.",
+        "Ctrl-C finish running requests, SIGHUP reloads everything.",
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=VERSION)
@@ -114,27 +114,27 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--approximate",
         choices=["faiss", "usearch"],
-        help="search the best articles by a graph: worth it from hundreds of thousands on",
+        help="find the best articles by a graph: worth it from hundreds of thousands on",
     )
     parser.add_argument(
         "--max-connections",
         type=int,
         default=500,
         metavar="N",
-        help="more are closed with a 503 (default: 500)",
+        help="further ones are closed with a 503 (default: 500)",
     )
     parser.add_argument(
         "--request-seconds",
         type=float,
         default=8,
         metavar="S",
-        help="in which a request has to arrive, headers and body (default: 8)",
+        help="time in which a whole request has to arrive (default: 8)",
     )
     parser.add_argument(
         "--token-file",
         type=Path,
         metavar="FILE",
-        help=f"with the bearer token that requests have to name (default: that in {TOKEN}, if set)",
+        help=f"with the bearer token that requests must send (default: that in {TOKEN}, if set)",
     )
     parser.add_argument(
         "--access-log",

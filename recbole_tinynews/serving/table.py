@@ -99,5 +99,5 @@ def _expect_columns(table: pd.DataFrame, what: str, expected: list[str]) -> None
     if missing:
         raise ValueError(
             f"rank_table expects {what} with the columns {', '.join(expected)}, and "
-            f"{', '.join(missing)} is not there, but {', '.join(map(str, table.columns))}."
+            f"{', '.join(missing)} is not among {', '.join(map(str, table.columns))}."
         )

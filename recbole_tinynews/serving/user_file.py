@@ -126,7 +126,7 @@ def _parquet(path: Path) -> pq.ParquetFile:
     try:
         return pq.ParquetFile(path)
     except pa.ArrowInvalid as problem:
-        raise ValueError(f"{path} is no parquet file, or is cut off: {problem}") from problem
+        raise ValueError(f"{path} is not a parquet file, or is truncated: {problem}") from problem
 
 
 def arrow() -> pa:

@@ -51,7 +51,7 @@ def _parser() -> argparse.ArgumentParser:
         help="folder that holds the folder of its data set, for checks on real titles and the "
         "metrics of int8 (default: dataset, then the embedded ones)",
     )
-    parser.add_argument("--layers", type=int, help="fewer, if it was trained for so many")
+    parser.add_argument("--layers", type=int, help="number of layers, if it was trained for it")
     parser.add_argument("--dim", type=int, help="a prefix of its vectors, if it was trained for it")
     parser.add_argument(
         "--push-to", metavar="ORG/NAME", help="upload it to this repository of the model hub"

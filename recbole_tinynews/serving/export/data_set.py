@@ -41,7 +41,7 @@ def find_data_set(settings: Mapping[str, Any], data_path: Path | None) -> DataSe
         name = settings["dataset"]
         raise FileNotFoundError(
             f"Data set '{name}' is expected in {data_path / name}, and {name}.item is not there. "
-            "Name the folder that holds the folder of the data set."
+            "Pass the folder that contains the folder of the data set."
         )
     return None
 

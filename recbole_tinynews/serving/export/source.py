@@ -54,7 +54,7 @@ class Source:
         if not isinstance(engine, ModelEngine):
             raise ValueError(
                 f"export expects the folder of a finished recommender, and {folder} is an export "
-                "itself. Name the folder that it was made from."
+                "itself. Pass the folder that it was made from."
             )
         self.folder, written = folder, read_settings(folder)
         self.engine, self.model = engine, engine.model

@@ -54,7 +54,7 @@ class Trimmed(NamedTuple):
     tokens: int
     tokens_before: int
     others: int  # articles outside the training impressions
-    losing: int  # those of them that lose a token
+    losing: int  # others that lose a token
     metrics: dict[str, dict[str, float]]  # on test impressions, ``before`` and ``after``
 
 
@@ -79,7 +79,7 @@ def trim(
     if not isinstance(engine, ModelEngine) or reads_words(settings):
         raise ValueError(
             f"trim expects a finished recommender with a language model, and {folder} is an export "
-            "or reads by words. Name another folder; exports of a trimmed one stay trimmed."
+            "or reads by words. Use another folder; exports of a trimmed one stay trimmed."
         )
     place = None if data_path is None else Path(data_path)
     trained, others = _articles(settings, place)
@@ -109,7 +109,7 @@ def _articles(settings: Mapping[str, Any], data_path: Path | None) -> tuple[NDAr
     if item_file is None:
         raise FileNotFoundError(
             f"trim expects data set '{name}', whose training articles use the tokens to keep, and "
-            "did not find it. Name the folder that holds its folder with --data_path."
+            "did not find it. Pass the folder that contains its folder: --data_path."
         )
     news, index = read_news(item_file), TokenIndex()
     ids = index.ids(news.item_id)

@@ -34,7 +34,7 @@ LONGEST_QUERY = 200
 
 NewsId = Annotated[
     str, StringConstraints(min_length=1, max_length=LONGEST_ID, pattern="^[^\\x00]*$")
-]  # no database keeps a zero
+]  # PostgreSQL stores no NUL
 Title = Annotated[str, StringConstraints(max_length=LONGEST_TITLE)]
 Abstract = Annotated[str, StringConstraints(max_length=LONGEST_ABSTRACT)]
 Body = Annotated[str, StringConstraints(max_length=LONGEST_BODY)]
