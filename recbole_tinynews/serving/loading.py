@@ -271,18 +271,18 @@ def _check_folder(folder: Path) -> None:
 
 
 def _check_ranks_given(model_class: type[NewsRecommender], folder: Path) -> None:
-    name = model_class.__name__
+    why_not = ""
     if model_class.reads_user_ids:
-        raise ValueError(
-            f"{folder} is a {name}, which knows its users by their ids in its data set, and its "
-            "folder has no names of users. It is evaluated and distilled, and is not loaded: train "
-            "a student under it, or another recommender."
+        why_not = "knows users by their ids in its data set, and its folder has no names of users"
+    elif not model_class.ranks_given_articles:
+        why_not = (
+            "looks articles up by their ids in its data set, as MINER does to compare the "
+            "categories of clicks and candidates"
         )
-    if not model_class.ranks_given_articles:
+    if why_not:
         raise ValueError(
-            f"{folder} is a {name}, which looks articles up by their ids in its data set, as MINER "
-            "does to compare the categories of clicks and candidates. It is evaluated and "
-            "distilled, and is not loaded: train a student under it, or another recommender."
+            f"{folder} is a {model_class.__name__}, which {why_not}. It can be evaluated and "
+            "distilled, but not loaded: train a student under it, or another recommender."
         )
     if not any((folder / PLM / name).is_file() for name in ("config.json", "tokenizer.json")):
         raise _without_plm(folder)
@@ -384,7 +384,7 @@ def _model_class(named: str, given: type | None, folder: Path) -> type[NewsRecom
     if is_named and is_news_model(given) and not has_language_model(given):
         raise ValueError(
             f"{folder} is a {name}, which reads no text, and ranks nothing but its data set's "
-            "articles. It is evaluated, and is not loaded."
+            "articles. It can be evaluated, but not loaded."
         )
     if not (is_named and has_language_model(given)):
         raise ValueError(

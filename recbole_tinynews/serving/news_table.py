@@ -96,10 +96,10 @@ def _columns_of_table(table: pd.DataFrame, fields: Collection[str]) -> tuple[lis
             f"A table of articles expects the columns {' or '.join(ID_COLUMNS)}, and "
             f"{TITLE}, got {', '.join(map(str, table.columns)) or 'none'}. Rename them."
         )
-    read = [name for name in FIELDS if name in table.columns and name in {TITLE, *fields, *GROUPS}]
-    columns = [table[name].tolist() for name in read]
-    for place, name in enumerate(read):
-        if name not in {TITLE, *fields}:  # for re-rankers alone: anything but text is unknown
-            columns[place] = [v if isinstance(v, str) else "" for v in columns[place]]
-    rows = zip(*columns, strict=True)
-    return table[named[0]].tolist(), [dict(zip(read, row, strict=True)) for row in rows]
+    read = {TITLE, *fields}
+    wanted = [name for name in FIELDS if name in table.columns and name in read.union(GROUPS)]
+    columns = {name: table[name].tolist() for name in wanted}
+    for name in columns.keys() - read:  # for re-rankers alone: anything but text is unknown
+        columns[name] = [each if isinstance(each, str) else "" for each in columns[name]]
+    rows = zip(*columns.values(), strict=True)
+    return table[named[0]].tolist(), [dict(zip(columns, row, strict=True)) for row in rows]

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from recbole_tinynews.serving.libraries import library
+
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
@@ -131,11 +133,4 @@ def _parquet(path: Path) -> pq.ParquetFile:
 
 def arrow() -> pa:
     """Import pyarrow, or raise an error that says how to install it."""
-    try:
-        import pyarrow
-    except ModuleNotFoundError as missing:
-        raise ModuleNotFoundError(
-            "Parquet expects pyarrow, which is not installed: pip install pyarrow. Csv files need "
-            "nothing more."
-        ) from missing
-    return pyarrow
+    return library("pyarrow", "Parquet", "pyarrow. Csv files need nothing more.")

@@ -36,8 +36,8 @@ from recbole_tinynews.serving.export.description import (
     write_description,
 )
 from recbole_tinynews.serving.export.formats import Format, find_format
-from recbole_tinynews.serving.export.libraries import push
 from recbole_tinynews.serving.export.source import Source
+from recbole_tinynews.serving.libraries import library
 from recbole_tinynews.serving.loading import load_export
 
 
@@ -107,7 +107,7 @@ def export(
         write_description(place, described._replace(checked=checked))
         card = model_card(source, to, checked, origins, size_of(place))
         write_text(place / CARD, card)
-    repository = None if push_to is None else push(output, push_to)
+    repository = None if push_to is None else _push(output, push_to)
     return Exported(output, checked, repository)
 
 
@@ -170,3 +170,25 @@ def _share_files(folder: Path) -> None:
     for file in folder.rglob("*"):
         if file.is_file():
             file.chmod(usual)
+
+
+def _push(folder: Path, repository: str) -> str:
+    """Upload an export to ``ORG/NAME``; the repository's address, or ``ValueError`` if refused.
+
+    A new repository is private. The token is the user's own, from ``hf auth login``.
+    """
+    api = library("huggingface_hub", "--push-to").HfApi()
+    try:
+        made = api.create_repo(repo_id=repository, private=True, exist_ok=True)
+        api.upload_folder(
+            repo_id=repository,
+            folder_path=str(folder),
+            commit_message="Export of recbole_tinynews",
+        )
+    except Exception as problem:  # the hub's or its HTTP client's
+        raise ValueError(
+            f"--push-to={repository} expects a repository that you may write to, and the hub "
+            f"answered: {str(problem)[:300]} The export stays in {folder}. Log in with "
+            "`hf auth login`, or upload it with `hf upload`."
+        ) from problem
+    return str(made)

@@ -26,10 +26,10 @@ from recbole_tinynews.encoder.plm_files import load_config
 from recbole_tinynews.encoder.users.attentive import UserEncoder
 from recbole_tinynews.serving.export.description import Description
 from recbole_tinynews.serving.export.formats import Format
-from recbole_tinynews.serving.export.libraries import library
 from recbole_tinynews.serving.export.source import Source
 from recbole_tinynews.serving.export.torch_engine import PaddedEngine, PaddedNewsEncoder
 from recbole_tinynews.serving.export.usage import tokens_of, with_prefix
+from recbole_tinynews.serving.libraries import library
 
 NEWS_GRAPH, USER_GRAPH = "news_encoder.onnx", "user_encoder.onnx"
 EXAMPLE = """import numpy as np

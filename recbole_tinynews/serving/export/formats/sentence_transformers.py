@@ -17,10 +17,10 @@ from recbole_tinynews.files.columns import TITLE
 from recbole_tinynews.serving.export.checks import refuse_difference, sample_of
 from recbole_tinynews.serving.export.description import NEWS_TOKENS
 from recbole_tinynews.serving.export.formats import Format
-from recbole_tinynews.serving.export.libraries import library
 from recbole_tinynews.serving.export.source import Source
 from recbole_tinynews.serving.export.torch_engine import TorchEngine, write_heads
 from recbole_tinynews.serving.export.usage import POOL, ranking_by_torch
+from recbole_tinynews.serving.libraries import library
 
 TO = "sentence-transformers"
 EXAMPLE = """import torch
