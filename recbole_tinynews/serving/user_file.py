@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -106,14 +107,12 @@ def _rows_of(path: Path) -> int:
 
 def _read_parquet(part: Part, rows: int) -> Iterator[pd.DataFrame]:
     file = _parquet(part.file)
-    at, groups, first = 0, [], None  # row groups that overlap the part, and their first row
-    for group in range(file.num_row_groups):
-        length = file.metadata.row_group(group).num_rows
-        if at < part.stop and at + length > part.start:
-            groups.append(group)
-            first = at if first is None else first
-        at += length
-    at = first or 0
+    lengths = [file.metadata.row_group(each).num_rows for each in range(file.num_row_groups)]
+    bounds = [*pairwise(accumulate(lengths, initial=0))]  # start and stop row of each row group
+    groups = [
+        n for n, (start, stop) in enumerate(bounds) if start < part.stop and stop > part.start
+    ]
+    at = bounds[groups[0]][0]
     for batch in file.iter_batches(rows, row_groups=groups):
         start, stop = max(part.start - at, 0), min(part.stop - at, len(batch))
         at += len(batch)
