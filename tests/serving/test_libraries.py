@@ -30,4 +30,4 @@ def test_a_missing_library_is_answered_with_the_command_that_installs_it(
     monkeypatch.setitem(sys.modules, missing, None)
     with pytest.raises(ModuleNotFoundError, match=f"expects {missing}, .*{remedy}") as told:
         use()
-    assert told.value.name == missing  # `serve` looks at it
+    assert str(told.value.name).partition(".")[0] == missing  # `serve` looks at it
