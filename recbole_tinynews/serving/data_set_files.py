@@ -27,7 +27,7 @@ def read_of(news: ItemColumns, reading: Reading) -> list[Read]:
     return [reading.read(dict(zip(FIELDS, row, strict=True))) for row in rows]
 
 
-def find_item_file(name: str, data_path: Path | None) -> Path | None:
+def find_item_file(name: str, data_path: str | Path | None) -> Path | None:
     """A data set's ``.item`` file, or ``None``, by ``data_path`` as for ``load``."""
     return next((file for file in _places(name, data_path) if file.is_file()), None)
 
@@ -35,7 +35,7 @@ def find_item_file(name: str, data_path: Path | None) -> Path | None:
 class DataSetTexts:
     """Articles of a data set by id, read on first use; arguments as for ``find_item_file``."""
 
-    def __init__(self, name: str, reading: Reading, data_path: Path | None) -> None:
+    def __init__(self, name: str, reading: Reading, data_path: str | Path | None) -> None:
         self.name, self._reading, self._data_path = name, reading, data_path
 
     def __contains__(self, news_id: str) -> bool:
@@ -77,12 +77,14 @@ class DataSetTexts:
         return dict(zip(news.item_id, about, strict=True))
 
 
-def data_folders(data_path: Path | None) -> list[Path]:
+def data_folders(data_path: str | Path | None) -> list[Path]:
     """Folders that may contain a data set's folder, by ``data_path`` as for ``load``."""
-    return [Path("dataset"), packaged_folder("dataset")] if data_path is None else [data_path]
+    if data_path is None:
+        return [Path("dataset"), packaged_folder("dataset")]
+    return [Path(data_path)]
 
 
-def _places(name: str, data_path: Path | None) -> list[Path]:
+def _places(name: str, data_path: str | Path | None) -> list[Path]:
     return [folder / name / f"{name}.item" for folder in data_folders(data_path)]
 
 

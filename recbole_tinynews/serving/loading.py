@@ -102,7 +102,7 @@ def load(
         ValueError: unfinished, damaged, of another format or an unimported class, or no news
             ranker; not a store, or not trained with ``popularity`` or for this size.
     """
-    folder, place = Path(folder), None if data_path is None else Path(data_path)
+    folder = Path(folder)
     if is_export(folder):
         if layers is not None or dim is not None:
             raise ValueError(f"{folder} is an export, which has one size. Export another size.")
@@ -115,9 +115,9 @@ def load(
         if own is not None and layers is None and dim is None:
             from recbole_tinynews.serving.recbole_ranker import load_recbole
 
-            return load_recbole(folder, own, settings, place, device)  # type: ignore[return-value]
+            return load_recbole(folder, own, settings, data_path, device)  # type: ignore[return-value]
         engine = _trained(folder, settings, model, device, layers, dim)
-    ranker = Ranker(engine, place)
+    ranker = Ranker(engine, data_path)
     if index is not None:
         ranker.load_index(index)
     if store is not None:

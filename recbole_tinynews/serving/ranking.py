@@ -75,7 +75,7 @@ class Ranker:
 
     counters: LiveCounters | None = None
 
-    def __init__(self, engine: Engine, data_path: Path | None = None) -> None:
+    def __init__(self, engine: Engine, data_path: str | Path | None = None) -> None:
         self.settings: Mapping[str, Any] = engine.settings
         self.engine, self.reading = engine, engine.reading
         self._index = NewsIndex()

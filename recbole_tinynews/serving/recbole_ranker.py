@@ -91,7 +91,7 @@ def load_recbole(
     folder: Path,
     model: type,
     settings: Mapping[str, Any],
-    data_path: Path | None,
+    data_path: str | Path | None,
     device: str | torch.device,
 ) -> RecBoleRanker:
     """The finished RecBole model; ``ValueError``: another data set than in training, or damaged."""

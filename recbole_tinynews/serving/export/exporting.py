@@ -90,7 +90,7 @@ def export(
     wanted = find_format(to)
     _check_place(output, overwrite)
     source = Source(folder, model, layers=layers, dim=dim)
-    data = find_data_set(source.settings, None if data_path is None else Path(data_path))
+    data = find_data_set(source.settings, data_path)
     beside = [] if data is None else [data.folder, data.folder.parent]
     origins = Origins(
         data_license or licence_of_data(None if data is None else data.folder),
