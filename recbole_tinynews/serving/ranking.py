@@ -337,11 +337,9 @@ class Ranker:
         shelf = shelf or self.shelf
         clicks, shown = self._lookup.keys([history, candidates], ids, shelf)
         names = [id_of(each) if ids is False else name_of(each) for each in candidates]
-        among = shelf.ids if of_top else names
-        counters = self._features([among], [Moment.of(at, user)])
+        counters = self._features([shelf.ids if of_top else names], [Moment.of(at, user)])
         if of_top:
-            place = {name: row for row, name in enumerate(among)}
-            counters = counters[[place[name] for name in names]]
+            counters = counters[[shelf.rows[name] for name in names]]
         parts = self._scorer.contributions(clicks, shown, shelf, counters)
         return None if parts is None else [*map(Contributions._make, parts.tolist())]
 
