@@ -42,7 +42,7 @@ class Moment(NamedTuple):
 
 
 class Added(NamedTuple):
-    """What became of a batch of events; ``repeated`` ones had known ids."""
+    """Outcome of a batch of events; ``repeated`` ones had known ids."""
 
     counted: int
     repeated: int

@@ -182,7 +182,7 @@ def _trained(
     identity = identity_of(folder)
     with untrusted(folder / SETTINGS_FILE):
         model_class = _with_parts(_model_class(settings["model_class"], model, folder), settings)
-        _check_ranks_given(model_class, folder)
+        _check_loadable(model_class, folder)
         _check_settings(settings, model_class, folder)
     if not reads_words(settings):
         check_sizes(str(folder / PLM), folder / WEIGHTS)
@@ -270,7 +270,7 @@ def _check_folder(folder: Path) -> None:
         )
 
 
-def _check_ranks_given(model_class: type[NewsRecommender], folder: Path) -> None:
+def _check_loadable(model_class: type[NewsRecommender], folder: Path) -> None:
     why_not = ""
     if model_class.reads_user_ids:
         why_not = "knows users by their ids in its data set, and its folder has no names of users"

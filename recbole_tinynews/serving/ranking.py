@@ -52,7 +52,7 @@ class Ranked(NamedTuple):
 
 
 class Contributions(NamedTuple):
-    """What adds up to a score; freshness is that of the article's age."""
+    """The terms of a score; freshness depends on the article's age."""
 
     text: float
     popularity: float

@@ -25,7 +25,7 @@ METRICS = {"auc": "AUC", "mrr": "MRR", "ndcg@5": "nDCG@5", "ndcg@10": "nDCG@10"}
 
 
 def licence_of_data(folder: Path | None) -> str:
-    """The licence of a data set, known only for embedded ones."""
+    """The licence of a data set; only those of embedded ones are known."""
     return OURS if folder is not None and _embedded(folder) else UNKNOWN
 
 

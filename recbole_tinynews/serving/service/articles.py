@@ -23,7 +23,7 @@ def open_newsroom(
     """
     if news is not None:
         read = {name for each in rankers.values() for name in each.reading.fields}
-        _bring(store, news, read if store.is_temporary else FIELDS)
+        _store_news(store, news, read if store.is_temporary else FIELDS)
     kept = {each.id for each in store.articles()[1] if each.fields is not None}
     files: Sequence[Path | None] = indexes or [None] * len(rankers)
     for ranker, index in zip(rankers.values(), files, strict=True):
@@ -45,7 +45,7 @@ def open_newsroom(
     return room
 
 
-def _bring(store: Store, news: Path, fields: Collection[str]) -> None:
+def _store_news(store: Store, news: Path, fields: Collection[str]) -> None:
     table = read_news_file(news)
     known, published = {each.id: each for each in store.articles()[1]}, published_in(table)
     given = []

@@ -183,7 +183,7 @@ class EventsAdded(BaseModel):
 
 
 class Parts(BaseModel):
-    """What adds up to a score."""
+    """The terms of a score."""
 
     text: float
     popularity: float = Field(description="Of clicks and exposures.")
