@@ -94,7 +94,9 @@ def main() -> None:
     print("| ---: | ---: | ---: | ---: | ---: |")
     for (depth, dim), of_seeds in found.items():
         means = 100 * np.array([each.mean(axis=0) for each in of_seeds.values()])
-        cells = [f"{m:.2f} ± {s:.2f}" for m, s in zip(means.mean(0), means.std(0, ddof=1), strict=True)]
+        cells = [
+            f"{m:.2f} ± {s:.2f}" for m, s in zip(means.mean(0), means.std(0, ddof=1), strict=True)
+        ]
         pair = against.get((depth, dim))
         if pair is not None:
             low, high = (

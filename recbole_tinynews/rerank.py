@@ -21,13 +21,13 @@ EXAMPLE = (
 
 
 class RerankError(ValueError):
-    """A list of re-rankers that is wrong, or that these articles don't fit."""
+    """An invalid list of re-rankers, or one that needs fields that these articles lack."""
 
 
 class Candidates(NamedTuple):
     """One reader's candidates; ``clicked`` are ids of the history.
 
-    ``columns`` has what ``needs`` names: ``vectors [candidates, dim]`` and texts, empty if unknown.
+    ``columns`` by ``ReRanking.needs``: ``vectors [candidates, dim]``, and texts, empty if unknown.
     """
 
     ids: Sequence[str]
@@ -38,7 +38,7 @@ class Candidates(NamedTuple):
 
 @dataclass(frozen=True)
 class ReRanker:
-    """Moves or removes candidates; ``RerankError`` for a value of another kind."""
+    """Moves or removes candidates; ``RerankError`` for an invalid value."""
 
     name: str
     value: Any
@@ -59,8 +59,8 @@ def _mmr(weight: float, order: list[int], of: Candidates) -> list[int]:
     """Maximal marginal relevance (Carbonell and Goldstein 1998), greedy.
 
     Next comes the candidate with the largest ``weight * relevance - (1 - weight) * similarity``:
-    its score, scaled to 0..1 over the list, and its largest cosine with one before it (first: 0).
-    Ties keep the order.
+    relevance is its score, scaled to 0..1 over the list; similarity is its largest cosine with a
+    candidate already picked (0 for the first). Ties keep the order.
     """
     vectors = unit_vectors(of.columns[VECTORS][order])
     scores = np.nan_to_num(of.scores[order].astype(np.float32)).astype(np.float64)
@@ -79,10 +79,10 @@ def _mmr(weight: float, order: list[int], of: Candidates) -> list[int]:
 
 
 def _at_most(limits: Mapping[str, int], order: list[int], of: Candidates) -> list[int]:
-    """At most so many articles of each group among the first ``top``, by default in all the list.
+    """Cap the articles of each group among the first ``top`` (default: in the whole list).
 
-    The others come after, even if candidates of other groups don't fill the top. Unknown groups
-    have no limit.
+    The others follow, even if candidates of other groups don't fill the top. Unknown groups have
+    no limit.
     """
     counts: Counter[tuple[str, str]] = Counter()
     first: list[int] = []
@@ -115,7 +115,7 @@ def _are_limits(value: Any) -> bool:
 _IDS = list_of(ANY_TEXT, may_be_empty=True)
 KINDS: Mapping[str, tuple[Rule, Callable[[Any, list[int], Candidates], list[int]]]] = {
     "mmr": (SHARE, _mmr),
-    "at_most": (Rule(f"ints >= 1 by {', '.join(GROUPS)}, and perhaps top", _are_limits), _at_most),
+    "at_most": (Rule(f"ints >= 1 by {', '.join(GROUPS)}, optionally top", _are_limits), _at_most),
     "already_read": (one_of(None), lambda _, order, of: _without(of.clicked, order, of)),
     "pinned": (_IDS, _pinned),
     "excluded": (_IDS, lambda ids, order, of: _without({*ids}, order, of)),
@@ -139,7 +139,7 @@ class ReRanking(tuple[ReRanker, ...]):
         movers = [each.name for each in rerankers if each.name in ("mmr", "at_most", "pinned")]
         if "mmr" in movers[1:]:
             raise RerankError(
-                "rerank expects mmr once, before at_most and pinned: it goes by scores, and would "
+                "rerank expects mmr once, before at_most and pinned: it orders by score, and would "
                 "undo them"
             )
         return cls(rerankers)

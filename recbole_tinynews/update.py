@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 from recbole_tinynews.processes.launch import spin_briefly
 from recbole_tinynews.version import VERSION
 
-# Settings of an update unless others are given; all others are those of the first training
+# Default settings of an update; all others are those of the first training
 DEFAULTS = {"epochs": 1, "max_steps": None, "eval_steps": None, "warmup_steps": None}
-SLOWER = 3  # times, chosen on validation impressions (docs/report/choices.md)
+SLOWER = 3  # divisor of learning rates, chosen on validation impressions (docs/report/choices.md)
 
 
 class Update(NamedTuple):
@@ -34,15 +34,15 @@ def update(
     model: type | None = None,
     since: float | None = None,
 ) -> Update:
-    """Train the finished recommender in ``folder`` on newer clicks, with its old self as teacher.
+    """Train the finished recommender in ``folder`` on newer clicks, with itself as the teacher.
 
-    ``data`` is the folder of a data set with the impressions since its training, at least, and
-    validation impressions, the newest; earlier impressions count for counters of ``popularity``.
-    ``settings`` are ``--key=value``; ``model`` is its class if it is your own; clicks are learned
-    from since that UTC second (default: since the newest click that it was trained on).
+    ``data`` is the folder of a data set with at least the impressions since its training; the
+    newest are for validation, and earlier ones only feed the counters of ``popularity``.
+    ``settings`` are ``--key=value``; ``model`` is its class if it is your own; ``since`` is the
+    first UTC second to learn from (default: after the newest click that it was trained on).
 
     If ``folder`` is a symbolic link, and the update ranks the validation impressions no worse, the
-    link points to the update afterwards, and ``folder.1``, ``folder.2`` ... to earlier versions.
+    link then points to the update, and ``folder.1``, ``folder.2`` ... to earlier versions.
 
     Raises:
         ValueError: wrong settings, nothing to learn from, or no recommender that can be updated.
@@ -86,8 +86,8 @@ def settings_of(folder: Path, model: type | None) -> tuple[type, dict[str, Any]]
     engine = load_reader(folder, model=model).engine
     if not isinstance(engine, ModelEngine):
         raise ValueError(
-            f"update expects a finished recommender, and {folder} is an export. Update the one "
-            "that it was made of, and export that."
+            f"update expects a finished recommender, and {folder} is an export. Update the "
+            "recommender that it was made from, and export that."
         )
     model_class, settings = type(engine.model), read_settings(folder)
     name = model_class.__name__
@@ -97,11 +97,11 @@ def settings_of(folder: Path, model: type | None) -> tuple[type, dict[str, Any]]
         raise ValueError(
             f"update expects a recommender that reads texts by a language model alone, and this "
             f"{name} has vectors of the words or categories of its data set, which another data "
-            "set numbers otherwise. Train it anew."
+            "set numbers differently. Retrain it."
         )
     defaults, stages = declared_settings(model_class), stage_yaml_files(model_class)
     given: dict[str, Any] = {}
-    for name in defaults:  # those that are not saved were None
+    for name in defaults:  # settings that were None are not saved
         rule = setting(name).rule
         if affects_result(name, True) and rule is not None and rule.holds(None):
             given[name] = None
@@ -124,7 +124,7 @@ def _newest(folder: Path) -> float:
     newest = read_metrics(folder).get(NEWEST)
     if not newest:
         raise ValueError(
-            f"{folder} does not say until when it has seen clicks. Name the first UTC second to "
+            f"{folder} does not record its newest training click. Pass the first UTC second to "
             "learn from: --since=SECONDS."
         )
     return newest + 1
@@ -139,17 +139,17 @@ def _metrics(run: Any, stage: Any) -> dict[str, float]:
 
 
 def switch(link: Path, folder: Path) -> None:
-    """Point ``link`` to another folder at once, and the next free ``link.N`` to the earlier one."""
+    """Point ``link`` to another folder atomically, and the next free ``link.N`` to the old one."""
     if link.resolve() == folder.resolve():
         return
     earlier = _earlier(link)
     number = int(earlier[-1].suffix[1:]) + 1 if earlier else 1
     _link(link.with_name(f"{link.name}.{number}"), link.resolve())
-    _link(link, folder)  # if it is killed before, ``rollback`` leaves out the repeated version
+    _link(link, folder)  # if killed before this, ``rollback`` skips the duplicate version
 
 
 def rollback(link: str | Path) -> Path:
-    """Point ``link`` back to the version before, which is returned; ``ValueError`` without one."""
+    """Point ``link`` back to the previous version, and return it; ``ValueError`` without one."""
     link = Path(link)
     if not link.is_symlink():
         raise ValueError(f"rollback expects a symbolic link to a recommender, got {link}.")
@@ -169,7 +169,7 @@ def _earlier(link: Path) -> list[Path]:
 
 
 def _link(place: Path, target: Path) -> None:
-    """A relative link, which replaces another one at once."""
+    """Make a relative link; atomically replaces an existing one."""
     unfinished = place.with_name(f".{place.name}.partial")
     unfinished.unlink(missing_ok=True)
     unfinished.symlink_to(os.path.relpath(target.resolve(), place.parent.resolve()))
@@ -196,7 +196,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     add("--data", metavar="FOLDER", help="of a data set with newer impressions")
     add("--since", type=float, metavar="SECONDS", help="UTC; learn from clicks from then on")
-    add("--rollback", action="store_true", help="point the link back to the version before")
+    add("--rollback", action="store_true", help="point the link back to the previous version")
     flags, settings = parser.parse_known_args(arguments)
     try:
         if flags.rollback:

@@ -27,7 +27,7 @@ def read_of(news: ItemColumns, reading: Reading) -> list[Read]:
     return [reading.read(dict(zip(FIELDS, row, strict=True))) for row in rows]
 
 
-def find_item_file(name: str, data_path: Path | None) -> Path | None:
+def find_item_file(name: str, data_path: str | Path | None) -> Path | None:
     """A data set's ``.item`` file, or ``None``, by ``data_path`` as for ``load``."""
     return next((file for file in _places(name, data_path) if file.is_file()), None)
 
@@ -35,7 +35,7 @@ def find_item_file(name: str, data_path: Path | None) -> Path | None:
 class DataSetTexts:
     """Articles of a data set by id, read on first use; arguments as for ``find_item_file``."""
 
-    def __init__(self, name: str, reading: Reading, data_path: Path | None) -> None:
+    def __init__(self, name: str, reading: Reading, data_path: str | Path | None) -> None:
         self.name, self._reading, self._data_path = name, reading, data_path
 
     def __contains__(self, news_id: str) -> bool:
@@ -68,8 +68,8 @@ class DataSetTexts:
             places = " or ".join(str(f.absolute()) for f in _places(self.name, self._data_path))
             raise FileNotFoundError(
                 f"News ids are looked up in data set '{self.name}', which is not found: {places} "
-                "is expected. Name the folder that holds it with load(folder, data_path=...), add "
-                "the articles with add_news, or pass titles with ids=False."
+                "is expected. Pass the folder that contains it: load(folder, data_path=...); or "
+                "add the articles with add_news, or pass titles with ids=False."
             )
         news = read_news(file)
         groups = zip(*(getattr(news, column) for column in GROUPS), strict=True)
@@ -77,16 +77,15 @@ class DataSetTexts:
         return dict(zip(news.item_id, about, strict=True))
 
 
-def _places(name: str, data_path: Path | None) -> list[Path]:
-    folders = [data_path] if data_path is not None else [Path("dataset"), _packaged_data()]
-    return [folder / name / f"{name}.item" for folder in folders if folder]
+def data_folders(data_path: str | Path | None) -> list[Path]:
+    """Folders that may contain a data set's folder, by ``data_path`` as for ``load``."""
+    if data_path is None:
+        return [Path("dataset"), packaged_folder("dataset")]
+    return [Path(data_path)]
 
 
-def _packaged_data() -> Path | None:
-    try:
-        return packaged_folder("dataset")
-    except FileNotFoundError:
-        return None
+def _places(name: str, data_path: str | Path | None) -> list[Path]:
+    return [folder / name / f"{name}.item" for folder in data_folders(data_path)]
 
 
 def data_set_events(folder: Path) -> Iterator[Event]:

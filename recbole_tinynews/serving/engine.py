@@ -164,14 +164,6 @@ class ModelEngine(Engine):
     def _with_vectors(self, vectors: Tensor) -> NewsRecommender:
         """A copy of the model that looks up news vectors in a table; other modules are shared."""
         model = copy.copy(self.model)
-        model._modules = {**model._modules, "news_encoder": _Rows(vectors)}
+        table = nn.Embedding.from_pretrained(vectors)
+        model._modules = {**model._modules, "news_encoder": table}
         return model
-
-
-class _Rows(nn.Module):
-    def __init__(self, vectors: Tensor) -> None:
-        super().__init__()
-        self.vectors = vectors
-
-    def forward(self, news_ids: Tensor) -> Tensor:
-        return self.vectors[news_ids]

@@ -10,7 +10,7 @@ LONGEST = 200  # characters of an id
 
 
 class Event(NamedTuple):
-    """An exposure or a click, once by its ``id``, at a UTC second; an empty ``user`` is unknown."""
+    """An exposure or click, counted once per ``id``, at a UTC second; empty ``user``: unknown."""
 
     id: str
     kind: str
@@ -28,7 +28,7 @@ class Refused(NamedTuple):
 
 
 class Tally(NamedTuple):
-    """Clicks and exposures of an article by a user: of one event, or of several, by the first."""
+    """A user's clicks and exposures of an article: one event, or several at the first's time."""
 
     article: str
     user: str
@@ -38,7 +38,7 @@ class Tally(NamedTuple):
 
 
 def event_of(given: Any, known: Container[str] | None, earliest: float, latest: float) -> Event:
-    """The event in a mapping; ``ValueError`` with the reason if refused. ``known``: ids, or any."""
+    """The event in a mapping; ``ValueError`` says why not. ``known``: ids; ``None``: any."""
     if isinstance(given, Event):
         given = given._asdict()
     if not isinstance(given, Mapping) or given.keys() != set(Event._fields):
@@ -72,5 +72,5 @@ def id_of(given: Any) -> str | None:
 def _is_id(text: Any, may_be_empty: bool = False) -> bool:
     if not isinstance(text, str) or len(text) > LONGEST or not (text or may_be_empty):
         return False
-    # no database keeps a zero, and a lone surrogate is not text in any encoding
+    # PostgreSQL stores no NUL, and a lone surrogate cannot be encoded
     return "\0" not in text and not any("\ud800" <= letter <= "\udfff" for letter in text)

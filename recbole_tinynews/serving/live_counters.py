@@ -35,14 +35,14 @@ class Moment(NamedTuple):
 
     @classmethod
     def of(cls, at: float, user: str | None) -> Moment:
-        """Whole seconds; ``ValueError`` for no time of this kind."""
+        """The moment in whole seconds; ``ValueError`` if ``at`` is not UTC seconds."""
         if isinstance(at, bool) or not isinstance(at, (int, float)) or not 0 <= at <= LATEST:
             raise ValueError(f"at expects UTC seconds, got {at!r:.100}.")
         return cls(math.floor(at), user or "")
 
 
 class Added(NamedTuple):
-    """What became of a batch of events; ``repeated`` ones had known ids."""
+    """Outcome of a batch of events; ``repeated`` ones had known ids."""
 
     counted: int
     repeated: int
@@ -118,7 +118,7 @@ class LiveCounters:
         candidates: Sequence[Sequence[str]],
         moments: Sequence[Moment],
     ) -> NDArray[np.float32]:
-        """Features ``[candidates, features]``; ``ValueError`` for a moment that is forgotten."""
+        """Features ``[candidates, features]``; ``ValueError`` for a moment before ``earliest``."""
         sizes = np.cumsum([0, *map(len, candidates)]).tolist()
         features = np.empty((sizes[-1], len(counting.names)), np.float32)
         for names, moment, start, stop in zip(
@@ -159,7 +159,7 @@ class LiveCounters:
             rows = self._rows(new.tallies)
         if new.everything:
             rows = _summed_up(rows, new.summed_up)
-            self._parts = _Part.of(rows), _Part.of(rows[:, :0])  # all but the recent, and those
+            self._parts = _Part.of(rows), _Part.of(rows[:, :0])  # older ones, recent ones
         elif rows.size:
             old, recent = self._parts
             rows = np.concatenate([recent.tallies.rows, rows], axis=1)
@@ -217,10 +217,10 @@ class _Sorted(NamedTuple):
 
 class _Part(NamedTuple):
     tallies: _Sorted
-    firsts: NDArray[np.int64]  # time of each article's first event; last: of one without events
+    firsts: NDArray[np.int64]  # time of each article's first event; last: LATEST, for none
     by_user: NDArray[np.int64]
     users: NDArray[np.int64]
-    places: dict[Counting, NDArray[np.int64]]  # where the edges were, ``[1 + windows, articles]``
+    places: dict[Counting, NDArray[np.int64]]  # of the last edges, ``[1 + windows, articles]``
 
     @classmethod
     def of(cls, rows: Rows) -> _Part:
@@ -241,8 +241,8 @@ class _Part(NamedTuple):
     def counts(self, article: NDArray[np.int64], at: int, counting: Counting) -> NDArray[np.int64]:
         """Clicks, then exposures in each window, ``[articles, 2 * windows]``.
 
-        Between two requests few edges pass an event: where the last one found them is tried first,
-        since a search misses the processor's caches.
+        Between two requests few edges pass an event, so the places that the last request found are
+        tried first: a search misses the processor's caches.
         """
         edges = _edges(article, at, counting)
         if (last := self.places.get(counting)) is None:

@@ -53,7 +53,7 @@ from recbole_tinynews.serving.ranking import Ranker
 from recbole_tinynews.settings.declared import Models, rules_for
 from recbole_tinynews.settings.layering import PARTS, USUAL
 from recbole_tinynews.settings.names import parse_key, seen_by_stage
-from recbole_tinynews.settings.values import unfit_value
+from recbole_tinynews.settings.values import ANY_TEXT, list_of, unfit_value
 
 NEEDED = {"dataset": str, "ITEM_ID_FIELD": str, "USER_ID_FIELD": str, "history_length": int}
 LONGEST = 100_000  # history in clicks, or text in tokens
@@ -94,15 +94,15 @@ def load(
         index: file of ``Ranker.save_index`` to load.
         store: file or ``postgresql://`` URL of events to count, made if missing, for recommenders
             trained with ``popularity``. ``counters.catch_up()`` counts other processes'.
-        layers: number of layers, of those that it was trained for by ``matryoshka_layers``.
-        dim: size of its vectors, of those of ``matryoshka_dims``: the first entries, normalised.
+        layers: number of layers, one of ``matryoshka_layers``, for which it was trained.
+        dim: size of its vectors, one of ``matryoshka_dims``: the first entries, normalised.
 
     Raises:
         FileNotFoundError: no such folder or index, or no artifact in the folder.
         ValueError: unfinished, damaged, of another format or an unimported class, or no news
             ranker; not a store, or not trained with ``popularity`` or for this size.
     """
-    folder, place = Path(folder), None if data_path is None else Path(data_path)
+    folder = Path(folder)
     if is_export(folder):
         if layers is not None or dim is not None:
             raise ValueError(f"{folder} is an export, which has one size. Export another size.")
@@ -115,9 +115,9 @@ def load(
         if own is not None and layers is None and dim is None:
             from recbole_tinynews.serving.recbole_ranker import load_recbole
 
-            return load_recbole(folder, own, settings, place, device)  # type: ignore[return-value]
+            return load_recbole(folder, own, settings, data_path, device)  # type: ignore[return-value]
         engine = _trained(folder, settings, model, device, layers, dim)
-    ranker = Ranker(engine, place)
+    ranker = Ranker(engine, data_path)
     if index is not None:
         ranker.load_index(index)
     if store is not None:
@@ -158,7 +158,7 @@ def _check_format(settings: _Settings, folder: Path) -> None:
         raise ValueError(
             f"{folder / SETTINGS_FILE} has format {str(settings[FORMAT_KEY])[:20]}, and this "
             f"version of recbole_tinynews reads format {ARTIFACT_FORMAT}: its scores would differ. "
-            "Run the command that made it again with --fresh, or install the version that made it."
+            "Rerun the command that made it with --fresh, or install the version that made it."
         )
 
 
@@ -182,7 +182,7 @@ def _trained(
     identity = identity_of(folder)
     with untrusted(folder / SETTINGS_FILE):
         model_class = _with_parts(_model_class(settings["model_class"], model, folder), settings)
-        _check_ranks_given(model_class, folder)
+        _check_loadable(model_class, folder)
         _check_settings(settings, model_class, folder)
     if not reads_words(settings):
         check_sizes(str(folder / PLM), folder / WEIGHTS)
@@ -225,9 +225,9 @@ def _chosen_size(
             f"{model_class.__name__}. Train an AlignedNewsRec with matryoshka_layers or "
             "matryoshka_dims."
         )
-    whole = plm_size(settings["plm"]).layers, model_class.news_dim(settings)
-    trained = Sizes.of(settings, *whole)
-    chosen = tuple(w if c is None else c for w, c in zip(whole, (layers, dim), strict=True))
+    depth, width = plm_size(settings["plm"]).layers, model_class.news_dim(settings)
+    trained = Sizes.of(settings, depth, width)
+    chosen = depth if layers is None else layers, width if dim is None else dim
     for name, number, numbers in zip(("layers", "dim"), chosen, trained, strict=True):
         if number not in numbers:
             raise ValueError(
@@ -235,7 +235,7 @@ def _chosen_size(
                 f"{model_class.__name__} was trained, got {number}. Choose one of these, or train "
                 "it with other matryoshka_layers and matryoshka_dims."
             )
-    return chosen[0], chosen[1]
+    return chosen
 
 
 def _check_folder(folder: Path) -> None:
@@ -265,24 +265,24 @@ def _check_folder(folder: Path) -> None:
     if broken:
         raise ValueError(
             f"{folder} expects its files as they were written, and {', '.join(broken)} "
-            f"{'are' if len(broken) > 1 else 'is'} missing or changed: it would rank wrongly. Run "
-            "the command that made it again, which repairs it, or copy the folder anew."
+            f"{'are' if len(broken) > 1 else 'is'} missing or changed: it would rank wrongly. "
+            "Rerun the command that made it, which repairs it, or copy the folder again."
         )
 
 
-def _check_ranks_given(model_class: type[NewsRecommender], folder: Path) -> None:
-    name = model_class.__name__
+def _check_loadable(model_class: type[NewsRecommender], folder: Path) -> None:
+    why_not = ""
     if model_class.reads_user_ids:
-        raise ValueError(
-            f"{folder} is a {name}, which knows its users by their ids in its data set, and its "
-            "folder has no names of users. It is evaluated and distilled, and is not loaded: train "
-            "a student under it, or another recommender."
+        why_not = "knows users by their ids in its data set, and its folder has no names of users"
+    elif not model_class.ranks_given_articles:
+        why_not = (
+            "looks articles up by their ids in its data set, as MINER does to compare the "
+            "categories of clicks and candidates"
         )
-    if not model_class.ranks_given_articles:
+    if why_not:
         raise ValueError(
-            f"{folder} is a {name}, which looks articles up by their ids in its data set, as MINER "
-            "does to compare the categories of clicks and candidates. It is evaluated and "
-            "distilled, and is not loaded: train a student under it, or another recommender."
+            f"{folder} is a {model_class.__name__}, which {why_not}. It can be evaluated and "
+            "distilled, but not loaded: train a student under it, or another recommender."
         )
     if not any((folder / PLM / name).is_file() for name in ("config.json", "tokenizer.json")):
         raise _without_plm(folder)
@@ -292,8 +292,8 @@ def _without_plm(folder: Path) -> ValueError:
     return ValueError(
         f"{folder} lacks {PLM}/, configuration and tokenizer of its language model. A stage of "
         "post-training has none, since it ranks no news: load the folder of the last stage. "
-        "Any other has lost it, or is of an earlier version: run the command that made it again "
-        "with --fresh."
+        "Any other has lost it, or is of an earlier version: rerun the command that made it with "
+        "--fresh."
     )
 
 
@@ -302,15 +302,11 @@ def _categories(folder: Path) -> dict[str, list[str]]:
     file = folder / PLM / CATEGORY_NAMES
     if not file.is_file():
         return {}
-    names = read_json(file)
-    expected = isinstance(names, dict) and all(
-        isinstance(names.get(field), list) and all(isinstance(each, str) for each in names[field])
-        for field in CATEGORIES
-    )
-    if not expected:
+    names, texts = read_json(file), list_of(ANY_TEXT, may_be_empty=True)
+    if not (isinstance(names, dict) and all(texts.holds(names.get(each)) for each in CATEGORIES)):
         raise ValueError(
             f"{file} expects the names of categories as they were written, and holds something "
-            "else. Run the command that made the folder again with --fresh."
+            "else. Rerun the command that made the folder with --fresh."
         )
     return {field: names[field] for field in CATEGORIES}
 
@@ -333,8 +329,8 @@ def _check_settings(
         wrong = [*_too_many_layers(settings, folder), *_too_large(settings, folder)]
     if wrong:
         raise ValueError(
-            f"{folder / SETTINGS_FILE} expects what was written there: {'; '.join(wrong)}. Run the "
-            "command that made it again, which repairs it, or copy the folder anew."
+            f"{folder / SETTINGS_FILE} expects what was written there: {'; '.join(wrong)}. Rerun "
+            "the command that made it, which repairs it, or copy the folder again."
         )
 
 
@@ -376,7 +372,7 @@ def _model_class(named: str, given: type | None, folder: Path) -> type[NewsRecom
     if given is None and is_ours and name in MODELS:
         given = find_model(name)
     if given is None and is_ours:
-        raise _without_plm(folder)  # of post-training
+        raise _without_plm(folder)  # a stage of post-training
     if given is None:
         given = getattr(sys.modules.get(module), name, None)
     if given is None:
@@ -388,7 +384,7 @@ def _model_class(named: str, given: type | None, folder: Path) -> type[NewsRecom
     if is_named and is_news_model(given) and not has_language_model(given):
         raise ValueError(
             f"{folder} is a {name}, which reads no text, and ranks nothing but its data set's "
-            "articles. It is evaluated, and is not loaded."
+            "articles. It can be evaluated, but not loaded."
         )
     if not (is_named and has_language_model(given)):
         raise ValueError(

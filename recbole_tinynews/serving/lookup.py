@@ -20,7 +20,7 @@ class KnownVectors:
     def __init__(self, encode: Callable[[Sequence[Read]], Tensor], capacity: int) -> None:
         self._encode, self.capacity = encode, capacity
         self._slots: OrderedDict[Read, int] = OrderedDict()  # most recently used last
-        self._table: Tensor | None = None  # [slots, dim]
+        self._table = torch.zeros(0, 0)  # [slots, dim]
         self._reading = Lock()  # held briefly: guards slots and table
         self._encoding = Lock()  # held long: no article is encoded twice
 
@@ -43,32 +43,29 @@ class KnownVectors:
             return self._rows(articles) if all(each in self._slots for each in articles) else None
 
     def _rows(self, articles: Sequence[Read]) -> Tensor:
-        assert self._table is not None
         for each in articles:
             self._slots.move_to_end(each)
         return self._table[[self._slots[each] for each in articles]]
 
     def _keep(self, made: dict[Read, Tensor]) -> None:
         for article, vector in made.items():
-            if len(self._slots) < self.capacity:
-                slot = len(self._slots)
-            else:
-                slot = self._slots.popitem(last=False)[1]
+            is_full = len(self._slots) == self.capacity
+            slot = self._slots.popitem(last=False)[1] if is_full else len(self._slots)
+            if slot >= len(self._table):
+                self._grow(vector)
             self._slots[article] = slot
-            self._table_for(slot, vector)[slot] = vector
+            self._table[slot] = vector
 
-    def _table_for(self, slot: int, vector: Tensor) -> Tensor:
-        size = 0 if self._table is None else len(self._table)
-        if self._table is None or slot >= size:
-            grown = vector.new_zeros(min(max(2 * size, 1024), self.capacity), len(vector))
-            if self._table is not None:
-                grown[:size] = self._table
-            self._table = grown
-        return self._table
+    def _grow(self, vector: Tensor) -> None:
+        size = len(self._table)
+        grown = vector.new_zeros(min(max(2 * size, 1024), self.capacity), len(vector))
+        if size:
+            grown[:size] = self._table
+        self._table = grown
 
 
 Key = int | Read
-"""Of a vector: the row of an article in the shelf, or what is read of another one."""
+"""Identifies a vector: the row of an added article in the shelf, or what is read of any other."""
 
 
 class Lookup:
@@ -127,7 +124,7 @@ class Lookup:
             known = next(text for text in texts if text not in set(unknown))
             raise ValueError(
                 f"rank expects all ids or all titles, got the id {known!r} and {unknown[0]!r}, "
-                f"which is none of data set '{self._data_set.name}'. Say which with ids=True or "
+                f"which is not in data set '{self._data_set.name}'. Say which with ids=True or "
                 "ids=False, or turn ids into titles with titles(ids)."
             )
         return not unknown

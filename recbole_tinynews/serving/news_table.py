@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,30 +19,23 @@ ID_COLUMNS = ("id", "item_id", "news_id")
 def articles_of(news: Any, fields: Collection[str]) -> tuple[list[str], list[Content]]:
     """Ids and contents of ``Ranker.add_news``'s argument; of a table, ``fields`` and groups."""
     ids, contents = _columns(news, fields)
-    for what, values in (("id", ids), *_fields_of(contents)):
-        for row, value in enumerate(values):
+    seen: set[str] = set()
+    for row, (name, content) in enumerate(zip(ids, contents, strict=True)):
+        about = content if isinstance(content, Mapping) else {TITLE: content}
+        for what, value in ((ID, name), *((each, about.get(each, "")) for each in FIELDS)):
             if not isinstance(value, str):
                 raise TypeError(
                     f"Articles expect texts, got {value!r:.100} as {what} of article {row} (from "
                     f"0). Leave it out, or give it an empty {what}."
                 )
-    for content in contents:
         check_content(content)
-    seen: set[str] = set()
-    for row, name in enumerate(ids):
         if not name or name in seen:
             raise ValueError(
-                f"Articles expect unique ids, got {name!r} "
-                f"{'twice' if name else 'without a letter'} (article {row}, from 0)."
+                f"Articles expect unique ids that are not empty, got {name!r}"
+                f"{' twice' if name else ''} (article {row}, from 0)."
             )
         seen.add(name)
     return ids, contents
-
-
-def _fields_of(contents: list[Any]) -> Iterator[tuple[str, list[Any]]]:
-    rows = [each if isinstance(each, Mapping) else {TITLE: each} for each in contents]
-    for name in FIELDS:
-        yield name, [row.get(name, "") for row in rows]
 
 
 def read_news_file(path: Path) -> pd.DataFrame:
@@ -103,10 +96,10 @@ def _columns_of_table(table: pd.DataFrame, fields: Collection[str]) -> tuple[lis
             f"A table of articles expects the columns {' or '.join(ID_COLUMNS)}, and "
             f"{TITLE}, got {', '.join(map(str, table.columns)) or 'none'}. Rename them."
         )
-    read = [name for name in FIELDS if name in table.columns and name in {TITLE, *fields, *GROUPS}]
-    columns = [table[name].tolist() for name in read]
-    for place, name in enumerate(read):
-        if name not in {TITLE, *fields}:  # for re-rankers alone: what is no text is unknown
-            columns[place] = [v if isinstance(v, str) else "" for v in columns[place]]
-    rows = zip(*columns, strict=True)
-    return table[named[0]].tolist(), [dict(zip(read, row, strict=True)) for row in rows]
+    read = {TITLE, *fields}
+    wanted = [name for name in FIELDS if name in table.columns and name in read.union(GROUPS)]
+    columns = {name: table[name].tolist() for name in wanted}
+    for name in columns.keys() - read:  # for re-rankers alone: anything but text is unknown
+        columns[name] = [each if isinstance(each, str) else "" for each in columns[name]]
+    rows = zip(*columns.values(), strict=True)
+    return table[named[0]].tolist(), [dict(zip(columns, row, strict=True)) for row in rows]

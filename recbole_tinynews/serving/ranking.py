@@ -37,9 +37,9 @@ if TYPE_CHECKING:
 
 USERS_AT_ONCE = 256
 SCORES_AT_ONCE = 32_000_000  # users times articles: 128 MB
-COUNTERS_OF_A_SCORE = 20  # or nearly: age and two of each window, and as many of the context
+COUNTERS_OF_A_SCORE = 20  # about: age and two per window, and as many for the context
 ARTICLES_AT_ONCE = 1_000  # per step of the progress bar
-POOL, LEAST_POOL, MOST_POOL = 10, 100, 1_000  # articles that `top` re-ranks: for each wanted; all
+POOL, LEAST_POOL, MOST_POOL = 10, 100, 1_000  # articles that `top` re-ranks: per wanted; bounds
 KEPT_VECTORS = 100_000  # of the most recently used articles; 150 MB at news_dim 384
 
 
@@ -52,7 +52,7 @@ class Ranked(NamedTuple):
 
 
 class Contributions(NamedTuple):
-    """What adds up to a score; freshness is that of the article's age."""
+    """The terms of a score; freshness depends on the article's age."""
 
     text: float
     popularity: float
@@ -67,15 +67,15 @@ class Ranker:
 
     An article is a title, an id (added, or of the data set), a mapping of fields (``title``,
     ``abstract``, ``body``, ``category``, ``subcategory``, ``source``, optionally ``id``), or a
-    tuple ``(id, title or fields)``. Unread fields are ignored, missing ones empty; unknown
-    categories are none.
+    tuple ``(id, title or fields)``. Unread fields are ignored, missing ones are empty; an unknown
+    category counts as none.
 
     ``counters``: clicks and exposures up to now, for ``at``; ``None``: it ranks by text alone.
     """
 
     counters: LiveCounters | None = None
 
-    def __init__(self, engine: Engine, data_path: Path | None = None) -> None:
+    def __init__(self, engine: Engine, data_path: str | Path | None = None) -> None:
         self.settings: Mapping[str, Any] = engine.settings
         self.engine, self.reading = engine, engine.reading
         self._index = NewsIndex()
@@ -152,9 +152,9 @@ class Ranker:
         rerank: Sequence[ReRanking] = (),
         shelf: Shelf | None = None,
     ) -> list[list[Ranked]]:
-        """``rank`` for users from ``users_of``, at ``moments_of`` them; ``rerank`` of each user.
+        """``rank`` for users from ``users_of``; ``moments`` and ``rerank`` have one for each user.
 
-        ``shelf``: added articles as they were at some moment; by default now.
+        ``shelf``: an earlier snapshot of the added articles (default: the current one).
         """
         shelf = shelf or self.shelf
         keys = self._lookup.keys([part for user in users for part in user], ids, shelf)
@@ -230,7 +230,7 @@ class Ranker:
             k: number of articles.
             leave_out_clicked: exclude articles in the history, by id or equal text.
             rerank: as for ``rank``, of the best ``POOL * k``, from ``LEAST_POOL`` to ``MOST_POOL``
-                and at least ``k``, beside those that it removes, and all that are pinned.
+                and at least ``k``, not counting those that it removes, and all pinned ones.
         """
         histories, one = histories_of(history)
         found = self.top_users(
@@ -313,7 +313,7 @@ class Ranker:
     def click_weights(
         self, history: Any, *, ids: bool | None = None, shelf: Shelf | None = None
     ) -> list[float] | None:
-        """Attention weights of one user's clicks, of sum 1; ``None`` if there are none."""
+        """Attention weights of one user's clicks; they sum to 1. ``None``: the model has none."""
         histories, one = histories_of(history)
         if not one:
             raise TypeError("click_weights expects the clicks of one user, got those of several.")
@@ -337,11 +337,9 @@ class Ranker:
         shelf = shelf or self.shelf
         clicks, shown = self._lookup.keys([history, candidates], ids, shelf)
         names = [id_of(each) if ids is False else name_of(each) for each in candidates]
-        among = shelf.ids if of_top else names
-        counters = self._features([among], [Moment.of(at, user)])
+        counters = self._features([shelf.ids if of_top else names], [Moment.of(at, user)])
         if of_top:
-            place = {name: row for row, name in enumerate(among)}
-            counters = counters[[place[name] for name in names]]
+            counters = counters[[shelf.rows[name] for name in names]]
         parts = self._scorer.contributions(clicks, shown, shelf, counters)
         return None if parts is None else [*map(Contributions._make, parts.tolist())]
 
@@ -388,9 +386,8 @@ class Ranker:
         articles = self._read(titles)
         if not articles:
             return self._encode([]).cpu().numpy()
-        distinct = list(dict.fromkeys(articles))
-        number = {each: place for place, each in enumerate(distinct)}
-        return self._known(distinct)[[number[each] for each in articles]].cpu().numpy()
+        number = {each: place for place, each in enumerate(dict.fromkeys(articles))}
+        return self._known([*number])[[number[each] for each in articles]].cpu().numpy()
 
     def warm_up(self, titles: Iterable[Content], show_progress: bool = True) -> None:
         """Encode titles or fields without ids in advance; the last ``KEPT_VECTORS`` are kept."""
@@ -415,7 +412,7 @@ class Ranker:
     def add_articles(
         self, ids: Sequence[str], contents: Iterable[Content], show_progress: bool = False
     ) -> None:
-        """``add_news`` for those of ``articles_of``; known ones with equal texts keep vectors."""
+        """``add_news`` for ``articles_of``; known articles with equal texts keep their vectors."""
         contents = [*contents]
         for name, content in zip(ids, contents, strict=True):
             fields: Mapping[str, str] = {} if isinstance(content, str) else content
@@ -489,7 +486,7 @@ class Ranker:
         if library is not None and not self.engine.two_towers:
             raise ValueError(
                 "approximate expects a score that is a dot product, and this recommender scores in "
-                "a way of its own. Leave it exact."
+                "a way of its own. Keep the exact search."
             )
         self._nearest = None if library is None else Nearest(library)
 

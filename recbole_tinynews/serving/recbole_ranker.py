@@ -16,9 +16,9 @@ from recbole_tinynews.data.impressions import UNLABELLED, Impressions
 from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.files.tensors import load_into, load_weights
 from recbole_tinynews.files.untrusted import untrusted
-from recbole_tinynews.paths import packaged_folder
 from recbole_tinynews.pipeline.artifact import MADE_FROM, SETTINGS_FILE, WEIGHTS
 from recbole_tinynews.pipeline.recbole_factory import RecBoleFactory
+from recbole_tinynews.serving.data_set_files import data_folders
 from recbole_tinynews.serving.ranking import Ranked, best_first
 from recbole_tinynews.serving.requests import users_of
 from recbole_tinynews.trainer.recbole_training import reads_sequence_alone, scores_by_sequence
@@ -67,10 +67,10 @@ class RecBoleRanker:
     def _scores(self, shown: Impressions) -> NDArray[np.float32]:
         config = self._factory.config
         batches = self._factory.impressions(config, self._factory.train.copy(shown))
-        scores = []
+        scores, model = [], self._model
+        by_sequence = reads_sequence_alone(model)
         for batch, *_ in batches:
-            rows, model = batch.to(config["device"]), self._model
-            by_sequence = reads_sequence_alone(model)
+            rows = batch.to(config["device"])
             found = scores_by_sequence(model, rows) if by_sequence else model.predict(rows)
             scores.append(torch.atleast_1d(found).float().cpu().numpy())
         return np.concatenate(scores)
@@ -91,12 +91,12 @@ def load_recbole(
     folder: Path,
     model: type,
     settings: Mapping[str, Any],
-    data_path: Path | None,
+    data_path: str | Path | None,
     device: str | torch.device,
 ) -> RecBoleRanker:
     """The finished RecBole model; ``ValueError``: another data set than in training, or damaged."""
     name = settings["dataset"]
-    places = [data_path] if data_path else [Path("dataset"), packaged_folder("dataset")]
+    places = data_folders(data_path)
     place = next((each for each in places if (each / name).is_dir()), places[0])
     with untrusted(folder / SETTINGS_FILE):
         config = NewsConfig(model, name, config_dict={"data_path": str(place), "use_gpu": False})
@@ -108,7 +108,8 @@ def load_recbole(
         if dataset.content != settings[MADE_FROM]["data"]:
             raise ValueError(
                 f"{folder} expects the data set '{name}' that it was trained on, and the files in "
-                f"{place / name} differ. Name its folder's folder: load(folder, data_path=...)."
+                f"{place / name} differ. Pass the folder that contains it: "
+                "load(folder, data_path=...)."
             )
         factory = RecBoleFactory(config, dataset)
         made = factory.model(model, config)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Set
 from typing import Any, NamedTuple
 
 from recbole_tinynews.serving.live_counters import Moment
@@ -21,25 +21,31 @@ class User(NamedTuple):
 def users_of(history: Any, candidates: Any) -> tuple[list[User], bool]:
     """The users in the arguments of ``Ranker.rank``, and whether it is a single user."""
     candidates = _listed(candidates, "candidates")
-    one = not candidates or any(_is_article(each) for each in candidates)
-    if one:
-        users = [User(_articles(history, "history"), _articles(candidates, "candidates"))]
-    else:
-        users = _many(history, candidates)
-    for number, user in enumerate(users):
+    one = not candidates or any(map(_is_article, candidates))
+    histories = [history] if one else _listed(history, "history")
+    lists = [candidates] if one else candidates
+    if len(histories) != len(lists):
+        raise ValueError(
+            f"rank expects a history for each list of candidates, got {len(histories)} histories "
+            f"and {len(lists)} lists of candidates."
+        )
+    users = []
+    for number, (clicks, shown) in enumerate(zip(histories, lists, strict=True)):
+        whose = "" if one else f" for user {number}"
+        user = User(_articles(clicks, f"history{whose}"), _articles(shown, f"candidates{whose}"))
         if not user.candidates:
-            place = "" if one else f" for user {number}"
-            raise ValueError(f"rank expects at least 1 candidate, got none{place}.")
+            raise ValueError(f"rank expects at least 1 candidate, got none{whose}.")
+        users.append(user)
     return users, one
 
 
 def histories_of(history: Any) -> tuple[list[list[Given]], bool]:
     """``users_of`` for requests without candidates."""
     given = _listed(history, "history")
-    one = not given or any(_is_article(each) for each in given)
+    one = not given or any(map(_is_article, given))
     if one:
         return [_articles(given, "history")], one
-    return [_articles(each, f"history of user {n}") for n, each in enumerate(given)], one
+    return [_articles(each, f"history for user {n}") for n, each in enumerate(given)], one
 
 
 def moments_of(at: Any, user: Any, users: int, one: bool) -> list[Moment] | None:
@@ -66,19 +72,6 @@ def name_of(given: Given) -> str:
 def id_of(given: Given) -> str:
     """The id in a pair or among fields; empty for a title."""
     return "" if isinstance(given, str) else given[0]
-
-
-def _many(history: Any, candidates: Sequence[Any]) -> list[User]:
-    histories = _listed(history, "history")
-    if len(histories) != len(candidates):
-        raise ValueError(
-            f"rank expects a history for each list of candidates, got {len(histories)} histories "
-            f"and {len(candidates)} lists of candidates."
-        )
-    return [
-        User(_articles(clicks, f"history of user {n}"), _articles(own, f"candidates of user {n}"))
-        for n, (clicks, own) in enumerate(zip(histories, candidates, strict=True))
-    ]
 
 
 def _articles(values: Any, what: str) -> list[Given]:

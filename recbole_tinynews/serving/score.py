@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--unknown",
         default="stop",
         choices=("stop", "skip"),
-        help="what to do at an id that is not among the articles (default: stop)",
+        help="what to do about an id that is not among the articles (default: stop)",
     )
     add("--shard", default="1/1", metavar="i/n", help="write every n-th part, from the i-th on")
     add("--device", default="cpu", help="where it computes (default: cpu)")

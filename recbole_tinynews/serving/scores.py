@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from importlib import import_module
 from types import ModuleType
 
 import numpy as np
@@ -15,13 +14,14 @@ from torch import Tensor
 from recbole_tinynews.data.dataloader import id_tensor
 from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.serving.engine import Engine
+from recbole_tinynews.serving.libraries import library
 from recbole_tinynews.serving.lookup import Key, KnownVectors
 from recbole_tinynews.serving.news_index import Best, Shelf, best_rows
 
 Search = Callable[[NDArray[np.float32], int], NDArray[np.int64]]
-"""``(user vectors [users, dim], k) -> rows [users, k]``, best first; -1 where it found fewer."""
+"""``(user vectors [users, dim], k) -> rows [users, k]``, best first; -1 if it found fewer."""
 
-NOT_A_NUMBER = "The model scores {!r} with NaN. Its weights are damaged: train it again."
+NOT_A_NUMBER = "The model scores {!r} with NaN. Its weights are damaged: retrain it."
 NEIGHBOURS = 32  # per article in usearch's graph (HNSW, Malkov & Yashunin 2018)
 EXPLORED = 400  # length of its candidate list (ef)
 IN_A_LIST = 39  # articles at least in one of faiss's lists on average, as its k-means expects
@@ -32,11 +32,11 @@ READERS, CLICKS = 100, 10  # on whom this is measured: means of articles drawn a
 class Nearest:
     """Index of the articles, rebuilt after they change: ``faiss`` (IVF) or ``usearch`` (HNSW)."""
 
-    def __init__(self, library: str) -> None:
-        if library not in _BUILDERS:
-            raise ValueError(f"approximate expects {' or '.join(_BUILDERS)}, got {library!r}.")
-        _installed(library)
-        self.library = library
+    def __init__(self, name: str) -> None:
+        if name not in _BUILDERS:
+            raise ValueError(f"approximate expects {' or '.join(_BUILDERS)}, got {name!r}.")
+        self.library = name
+        self._import()
         self._made: tuple[Shelf, Search] | None = None
         self._making = threading.Lock()
 
@@ -61,12 +61,17 @@ class Nearest:
             found.append((rows[order], scores[order]))
         return found
 
+    def _import(self) -> ModuleType:
+        package = "faiss-cpu" if self.library == "faiss" else self.library
+        install = f"{package}. The exact search needs nothing."
+        return library(_BUILDERS[self.library][0], f"approximate={self.library!r}", install)
+
     def _search(self, shelf: Shelf) -> Search:
         with self._making:
             if self._made is None or self._made[0] is not shelf:
                 vectors = np.ascontiguousarray(shelf.vectors.cpu().numpy())
                 build = _BUILDERS[self.library][1]
-                self._made = shelf, build(_installed(self.library), vectors)
+                self._made = shelf, build(self._import(), vectors)
             return self._made[1]
 
 
@@ -118,17 +123,6 @@ def _usearch(usearch: ModuleType, vectors: NDArray[np.float32]) -> Search:
 
 
 _BUILDERS = {"faiss": ("faiss", _faiss), "usearch": ("usearch.index", _usearch)}
-
-
-def _installed(library: str) -> ModuleType:
-    try:
-        return import_module(_BUILDERS[library][0])
-    except ModuleNotFoundError as missing:
-        name = "faiss-cpu" if library == "faiss" else library
-        raise ModuleNotFoundError(
-            f"approximate={library!r} expects {library}, which is not installed: pip install "
-            f"{name}. The exact search needs nothing."
-        ) from missing
 
 
 class Scorer:

@@ -93,7 +93,7 @@ def score(
     work = UserFile(Path(users), users_of_a_part)
     ranker = load_reader(Path(recommender), device=device)
     output.mkdir(parents=True, exist_ok=True)
-    _know_news(ranker, Path(news), output)
+    _load_news(ranker, Path(news), output)
     job = {
         "recommender": ranker.engine.identity,
         "news": content_key([Path(news)]),
@@ -102,7 +102,7 @@ def score(
         "candidates": _content_of_candidates(candidates),
         "top": top,
     }
-    _same_job(job, output)
+    _check_same_job(job, output)
     mine = [part for part in work.parts if part.number % shard.n == shard.i - 1]
     missing = [part for part in mine if not _file_of(part, output).exists()]
     total = sum(part.stop - part.start for part in missing)
@@ -141,7 +141,7 @@ class Unknown:
         return known
 
 
-def _know_news(ranker: Ranker, news: Path, output: Path) -> None:
+def _load_news(ranker: Ranker, news: Path, output: Path) -> None:
     index = output / INDEX_FILE
     with exclusive_lock(index, "encoding the news"):
         _remove_leftovers(index)
@@ -164,7 +164,7 @@ def _content_of_candidates(candidates: str | Path | None) -> str:
     return ALL if candidates == ALL else content_key(content_of([Path(candidates)]))
 
 
-def _same_job(job: dict[str, Any], output: Path) -> None:
+def _check_same_job(job: dict[str, Any], output: Path) -> None:
     file = output / JOB_FILE
     with exclusive_lock(file, "starting the job"):
         _remove_leftovers(file)

@@ -65,11 +65,12 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description="Serve finished recommenders over HTTP, with a page to explore them.",
         epilog="Docs: docs/serving.md. It has no TLS: keep it behind a proxy that has. SIGTERM and "
-        "Ctrl-C finish running requests, SIGHUP reads everything again.",
+        "Ctrl-C finish running requests, SIGHUP reloads everything.",
         allow_abbrev=False,
     )
-    parser.add_argument("--version", action="version", version=VERSION)
-    parser.add_argument(
+    add = parser.add_argument
+    add("--version", action="version", version=VERSION)
+    add(
         "folders",
         metavar="FOLDER",
         nargs="+",
@@ -77,10 +78,8 @@ def _parser() -> argparse.ArgumentParser:
         help="of a finished recommender, or a link that is followed to new versions; the page "
         "compares several, and the first is the default",
     )
-    parser.add_argument(
-        "--news", type=Path, metavar="FILE", help="articles: .parquet, .csv, .tsv, .item"
-    )
-    parser.add_argument(
+    add("--news", type=Path, metavar="FILE", help="articles: .parquet, .csv, .tsv, .item")
+    add(
         "--index",
         type=Path,
         metavar="FILE",
@@ -88,55 +87,55 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         help="keeps the articles' vectors for the next start; one for each FOLDER, in their order",
     )
-    parser.add_argument(
+    add(
         "--store",
         default=MEMORY,
         metavar="FILE|URL",
         help="keeps articles and events, for the next start and for other processes: a file or "
         "postgresql://USER@HOST/DATABASE (default: in memory, lost when the service ends)",
     )
-    parser.add_argument(
+    add(
         "--log",
         type=Path,
         metavar="FOLDER",
         help="of a data set, whose impressions a new store begins with",
     )
-    parser.add_argument("--host", default="127.0.0.1", help="(default: 127.0.0.1, this machine)")
-    parser.add_argument("--port", type=int, default=PORT, help=f"(default: {PORT}; 0: a free one)")
-    parser.add_argument(
+    add("--host", default="127.0.0.1", help="(default: 127.0.0.1, this machine)")
+    add("--port", type=int, default=PORT, help=f"(default: {PORT}; 0: a free one)")
+    add(
         "--max-body",
         type=int,
         default=MAX_BODY,
         metavar="BYTES",
         help=f"largest request body (default: {MAX_BODY})",
     )
-    parser.add_argument("--device", default="cpu", help="(default: cpu)")
-    parser.add_argument(
+    add("--device", default="cpu", help="(default: cpu)")
+    add(
         "--approximate",
         choices=["faiss", "usearch"],
         help="approximate search of the best articles: worth it from hundreds of thousands on",
     )
-    parser.add_argument(
+    add(
         "--max-connections",
         type=int,
         default=500,
         metavar="N",
-        help="more are closed with a 503 (default: 500)",
+        help="further ones are closed with a 503 (default: 500)",
     )
-    parser.add_argument(
+    add(
         "--request-seconds",
         type=float,
         default=8,
         metavar="S",
-        help="in which a request has to arrive, headers and body (default: 8)",
+        help="time in which a whole request has to arrive (default: 8)",
     )
-    parser.add_argument(
+    add(
         "--token-file",
         type=Path,
         metavar="FILE",
-        help=f"with the bearer token that requests have to name (default: that in {TOKEN}, if set)",
+        help=f"with the bearer token that requests must send (default: that in {TOKEN}, if set)",
     )
-    parser.add_argument(
+    add(
         "--access-log",
         action=argparse.BooleanOptionalAction,
         default=True,

@@ -21,7 +21,7 @@ from recbole_tinynews.files.columns import TITLE
 from recbole_tinynews.serving.events import CLICK, Event, Tally
 from recbole_tinynews.serving.reading import Content
 
-# Script n makes version n of the schema from the one before; scripts that were released stay.
+# Script n migrates the schema to version n; released scripts never change.
 SCRIPTS = (
     """
 CREATE TABLE events (
@@ -67,8 +67,11 @@ ON CONFLICT (article, "user") DO UPDATE SET
 COLUMNS = 'SELECT article, "user", time, clicks, exposures FROM'
 EVERYTHING = text(f"{COLUMNS} sums UNION ALL {COLUMNS} events")
 NEWER = text(f"{COLUMNS} events WHERE sequence > :since")
+CHANGED = text(
+    "SELECT id, fields, published FROM articles WHERE sequence > :since ORDER BY sequence"
+)
 
-# First statements of a transaction: of one that reads a snapshot, and of the only one that writes
+# First statement of a transaction: one that reads a snapshot, or the only one that writes
 BEGIN = {
     "sqlite": ("BEGIN", "BEGIN IMMEDIATE"),
     "postgresql": (
@@ -105,7 +108,7 @@ class Article(NamedTuple):
 
 
 class Tallies(NamedTuple):
-    """Tallies up to a sequence number: those that were asked for, or ``everything``."""
+    """Tallies up to a sequence number: only the requested ones, or ``everything``."""
 
     summed_up: int
     sequence: int
@@ -124,7 +127,7 @@ class Store:
 
     Changes are numbered in the order of their commits, so each process reads what is new to it.
     ``place``: an SQLite file, ``:memory:`` (temporary) or ``postgresql://USER@HOST/DATABASE``.
-    Raises ``ValueError`` if it cannot be opened, is no store, or is of a later version.
+    Raises ``ValueError`` if it cannot be opened, is not a store, or is of a later version.
     """
 
     def __init__(self, place: Path | str = MEMORY) -> None:
@@ -155,7 +158,7 @@ class Store:
             if version > len(SCRIPTS):
                 raise ValueError(
                     f"{self._name} has schema version {version}, and this version of "
-                    f"recbole_tinynews reads {len(SCRIPTS)}. Name another one, or install the "
+                    f"recbole_tinynews reads {len(SCRIPTS)}. Use another one, or install the "
                     "version that wrote it."
                 )
             for script in SCRIPTS[version:]:
@@ -211,8 +214,7 @@ class Store:
     def articles(self, since: int = 0) -> tuple[int, list[Article]]:
         """The newest sequence number, and articles that changed after ``since``, in order."""
         with self._transaction() as connection:
-            columns = "SELECT id, fields, published FROM articles WHERE sequence > :since"
-            found = connection.execute(text(f"{columns} ORDER BY sequence"), {"since": since})
+            found = connection.execute(CHANGED, {"since": since})
             changed = [Article(i, fields and json.loads(fields), p) for i, fields, p in found]
             return _about(connection).sequence, changed
 
@@ -271,7 +273,7 @@ def _about(connection: Connection) -> _About:
 
 
 def _take(connection: Connection, number: int) -> int:
-    """Reserve sequence numbers; the last one before them."""
+    """Reserve sequence numbers, and return the last one before them."""
     last = _about(connection).sequence
     connection.execute(text("UPDATE about SET sequence = :last"), {"last": last + number})
     return last

@@ -98,6 +98,6 @@ def _expect_columns(table: pd.DataFrame, what: str, expected: list[str]) -> None
     missing = [name for name in expected if name not in table.columns]
     if missing:
         raise ValueError(
-            f"rank_table expects {what} with the columns {', '.join(expected)}, and "
-            f"{', '.join(missing)} is not there, but {', '.join(map(str, table.columns))}."
+            f"rank_table expects {what} with the columns {', '.join(expected)}, which lack "
+            f"{', '.join(missing)} and have {', '.join(map(str, table.columns))}."
         )

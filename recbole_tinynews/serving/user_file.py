@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+from recbole_tinynews.serving.libraries import library
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,19 +37,19 @@ class UserFile:
         if not self.files:
             raise FileNotFoundError(f"{path.absolute()} expects parquet files of users, has none.")
         self.lengths = [_rows_of(file) for file in self.files]
-        self.parts = [
-            Part(number, *each)
-            for number, each in enumerate(
-                (file, start, min(start + rows, length))
-                for file, length in zip(self.files, self.lengths, strict=True)
-                for start in range(0, length, rows)
-            )
-        ]
+        ranges = (
+            (file, start, min(start + rows, length))
+            for file, length in zip(self.files, self.lengths, strict=True)
+            for start in range(0, length, rows)
+        )
+        self.parts = [Part(number, *each) for number, each in enumerate(ranges)]
 
     def read(self, part: Part, rows: int) -> Iterator[pd.DataFrame]:
         """The rows of a part, at most ``rows`` at a time."""
         if _is_csv(part.file):
-            yield from _read_csv(part, rows)
+            skipped = range(1, 1 + part.start)  # after the header
+            length = part.stop - part.start
+            yield from _csv_chunks(part.file, rows, skiprows=skipped, nrows=length)
         else:
             yield from _read_parquet(part, rows)
 
@@ -76,8 +79,11 @@ def read_rows_of(path: Path, column: str, values: list[str]) -> pd.DataFrame:
     return pd.concat(found, ignore_index=True)
 
 
-def _csv_chunks(path: Path) -> Iterator[pd.DataFrame]:
-    with _csv(path, chunksize=CHUNK) as chunks:
+def _csv_chunks(path: Path, rows: int = CHUNK, **options: Any) -> Iterator[pd.DataFrame]:
+    import pandas as pd
+
+    as_text = {"dtype": str, "keep_default_na": False}
+    with pd.read_csv(path, chunksize=rows, **as_text, **options) as chunks:
         yield from chunks
 
 
@@ -99,29 +105,14 @@ def _rows_of(path: Path) -> int:
     return sum(len(chunk) for chunk in _csv_chunks(path))
 
 
-def _read_csv(part: Part, rows: int) -> Iterator[pd.DataFrame]:
-    skipped = range(1, 1 + part.start)  # after the header
-    length = part.stop - part.start
-    with _csv(part.file, skiprows=skipped, nrows=length, chunksize=rows) as chunks:
-        yield from chunks
-
-
-def _csv(path: Path, **options: Any) -> Any:
-    import pandas as pd
-
-    return pd.read_csv(path, dtype=str, keep_default_na=False, **options)
-
-
 def _read_parquet(part: Part, rows: int) -> Iterator[pd.DataFrame]:
     file = _parquet(part.file)
-    at, groups, first = 0, [], None  # row groups that overlap the part, and their first row
-    for group in range(file.num_row_groups):
-        length = file.metadata.row_group(group).num_rows
-        if at < part.stop and at + length > part.start:
-            groups.append(group)
-            first = at if first is None else first
-        at += length
-    at = first or 0
+    lengths = [file.metadata.row_group(each).num_rows for each in range(file.num_row_groups)]
+    bounds = [*pairwise(accumulate(lengths, initial=0))]  # start and stop row of each row group
+    groups = [
+        n for n, (start, stop) in enumerate(bounds) if start < part.stop and stop > part.start
+    ]
+    at = bounds[groups[0]][0]
     for batch in file.iter_batches(rows, row_groups=groups):
         start, stop = max(part.start - at, 0), min(part.stop - at, len(batch))
         at += len(batch)
@@ -136,16 +127,9 @@ def _parquet(path: Path) -> pq.ParquetFile:
     try:
         return pq.ParquetFile(path)
     except pa.ArrowInvalid as problem:
-        raise ValueError(f"{path} is no parquet file, or is cut off: {problem}") from problem
+        raise ValueError(f"{path} is not a parquet file, or is truncated: {problem}") from problem
 
 
 def arrow() -> pa:
     """Import pyarrow, or raise an error that says how to install it."""
-    try:
-        import pyarrow
-    except ModuleNotFoundError as missing:
-        raise ModuleNotFoundError(
-            "Parquet expects pyarrow, which is not installed: pip install pyarrow. Csv files need "
-            "nothing more."
-        ) from missing
-    return pyarrow
+    return library("pyarrow", "Parquet", "pyarrow. Csv files need nothing more.")

@@ -191,7 +191,7 @@ def test_without_the_data_set_ids_are_refused_and_titles_are_not(student: Served
         ([3], ["c d"], TypeError, "history as a list of texts, got 3"),
         (None, ["c d"], TypeError, "history as a list of texts, got None"),
         (["a b"], {"c d": 1}, TypeError, "candidates as a list of texts"),
-        (["a b"], [["c d"]], TypeError, "history of user 0 as a list"),
+        (["a b"], [["c d"]], TypeError, "history for user 0 as a list"),
         ([["a b"]], ["c d"], TypeError, r"history as a list of texts, got \['a b'\]"),
     ],
 )

@@ -161,8 +161,8 @@ def test_what_cannot_be_scored_is_named(student: Served, place: Path, capsys) ->
     for users, more, message in (
         (place / "none.parquet", [], "nothing is there"),
         (place / "bad.parquet", [], "bad.parquet, rows 0 to 1: .*'N77'"),
-        (place / "no.parquet", [], "no parquet file"),
-        (place / "news.parquet", [f"--output={place / 'out2'}"], "user_id, history is not there"),
+        (place / "no.parquet", [], "not a parquet file"),
+        (place / "news.parquet", [f"--output={place / 'out2'}"], "lack user_id, history and have"),
         (place / "users.parquet", ["--shard=3/2"], "i/n with 1 <= i <= n"),
         (place / "users.json", [], "nothing is there"),
         (place / "users.parquet", [f"--candidates={place / 'none.csv'}"], "nothing is there"),

@@ -87,8 +87,8 @@ def test_a_table_of_articles_reads_abstracts_if_the_recommender_does(student: Se
 @pytest.mark.parametrize(
     ("news", "error", "message"),
     [
-        ([("A1", "one"), ("A1", "two")], ValueError, "unique ids, got 'A1' twice"),
-        ([("", "one")], ValueError, "'' without a letter"),
+        ([("A1", "one"), ("A1", "two")], ValueError, "got 'A1' twice"),
+        ([("", "one")], ValueError, "not empty, got ''"),
         ([("A1", None)], TypeError, "got None as title of article 0"),
         ([(1, "one")], TypeError, "got 1 as id"),
         (["A1"], TypeError, r"\(id, title\) pairs, got 'A1'"),
@@ -407,12 +407,12 @@ def test_a_table_of_users_is_ranked_as_each_user_is(ranker: Ranker) -> None:
 @pytest.mark.parametrize(
     ("change", "candidates", "top", "message"),
     [
-        ({"history": None}, None, None, "history is not there"),
-        ({"candidates": None}, None, None, "candidates is not there"),
+        ({"history": None}, None, None, "lack history and have"),
+        ({"candidates": None}, None, None, "lack candidates and have"),
         ({}, "some", None, "a table or 'all' as candidates, got 'some'"),
         ({}, None, 0, "top of at least 1, got 0"),
         ({}, pd.DataFrame({"user_id": ["u9"], "candidate": ["N1"]}), None, "got 'u9'"),
-        ({}, pd.DataFrame({"user": ["u1"]}), None, "user_id, candidate is not there"),
+        ({}, pd.DataFrame({"user": ["u1"]}), None, "lack user_id, candidate and have"),
     ],
 )
 def test_a_table_that_cannot_be_ranked_is_refused(

@@ -40,24 +40,23 @@ def _parser() -> argparse.ArgumentParser:
         description="Export a finished recommender, and compare the export with it.",
         allow_abbrev=False,
     )
-    parser.add_argument("--version", action="version", version=VERSION)
-    parser.add_argument("folder", metavar="FOLDER", help="of the finished recommender")
-    parser.add_argument("--to", required=True, choices=format_names(), help="the format")
-    parser.add_argument("--output", required=True, metavar="DIR", help="a new or empty folder")
-    parser.add_argument("--overwrite", action="store_true", help="replace an earlier export in DIR")
-    parser.add_argument(
+    add = parser.add_argument
+    add("--version", action="version", version=VERSION)
+    add("folder", metavar="FOLDER", help="of the finished recommender")
+    add("--to", required=True, choices=format_names(), help="the format")
+    add("--output", required=True, metavar="DIR", help="a new or empty folder")
+    add("--overwrite", action="store_true", help="replace an earlier export in DIR")
+    add(
         "--data_path",
         metavar="DIR",
         help="folder that holds the folder of its data set, for checks on real titles and the "
         "metrics of int8 (default: dataset, then the embedded ones)",
     )
-    parser.add_argument("--layers", type=int, help="fewer, if it was trained for so many")
-    parser.add_argument("--dim", type=int, help="a prefix of its vectors, if it was trained for it")
-    parser.add_argument(
-        "--push-to", metavar="ORG/NAME", help="upload it to this repository of the model hub"
-    )
-    parser.add_argument("--data_license", help="of the data set, for the model card")
-    parser.add_argument("--plm_license", help="of the language model, for the model card")
+    add("--layers", type=int, help="number of layers, if it was trained for it")
+    add("--dim", type=int, help="a prefix of its vectors, if it was trained for it")
+    add("--push-to", metavar="ORG/NAME", help="upload it to this repository of the model hub")
+    add("--data_license", help="of the data set, for the model card")
+    add("--plm_license", help="of the language model, for the model card")
     return parser
 
 

@@ -25,7 +25,7 @@ METRICS = {"auc": "AUC", "mrr": "MRR", "ndcg@5": "nDCG@5", "ndcg@10": "nDCG@10"}
 
 
 def licence_of_data(folder: Path | None) -> str:
-    """The licence of a data set, known only for embedded ones."""
+    """The licence of a data set; only those of embedded ones are known."""
     return OURS if folder is not None and _embedded(folder) else UNKNOWN
 
 
@@ -46,10 +46,7 @@ def hub_name(plm: str, places: list[Path]) -> str | None:
 
 
 def _embedded(folder: Path) -> bool:
-    try:
-        return folder.resolve().is_relative_to(packaged_folder("dataset").resolve())
-    except FileNotFoundError:
-        return False
+    return folder.resolve().is_relative_to(packaged_folder("dataset").resolve())
 
 
 def _of_package(name: str) -> str:
@@ -204,7 +201,9 @@ def _made(source: Source, origins: Origins) -> Iterator[str]:
     yield "\n## How it was made\n"
     seed = source.settings["seed"]
     yield f"- by recbole_tinynews {__version__}, as `{source.folder.name}`, seed {seed}"
-    yield f"- language model: `{source.plm_name}`, licence {origins.plm_license}"
+    plm = Path(source.plm)  # of an absolute path, the card names only the folder
+    name = plm.name if plm.is_absolute() else source.plm
+    yield f"- language model: `{name}`, licence {origins.plm_license}"
     data, content = source.settings["dataset"], source.made_from.get("data", UNKNOWN)
     yield f"- data: `{data}` (content {content}), licence {origins.data_license}"
     teachers = source.teachers
@@ -212,7 +211,9 @@ def _made(source: Source, origins: Origins) -> Iterator[str]:
     for role, stages in (("teachers", teachers), ("after", before)):
         if stages:
             yield f"- {role}: {', '.join(f'`{source.stage_named(each)}`' for each in stages)}"
-    yield "- settings: " + ", ".join(f"`{name}: {value}`" for name, value in source.training)
+    yield "- settings: " + ", ".join(
+        f"`{name}: {value}`" for name, value in source.training.items()
+    )
 
 
 def _number(value: Any) -> str:

@@ -32,16 +32,16 @@ class DataSet(NamedTuple):
     test: Impressions | None  # with labels, if any
 
 
-def find_data_set(settings: Mapping[str, Any], data_path: Path | None) -> DataSet | None:
+def find_data_set(settings: Mapping[str, Any], data_path: str | Path | None) -> DataSet | None:
     """The data set, or ``None``; ``FileNotFoundError`` if it is not in the given ``data_path``."""
-    item_file = find_item_file(settings["dataset"], data_path)
+    name = settings["dataset"]
+    item_file = find_item_file(name, data_path)
     if item_file is not None:
         return _read(item_file, settings)
     if data_path is not None:
-        name = settings["dataset"]
         raise FileNotFoundError(
-            f"Data set '{name}' is expected in {data_path / name}, and {name}.item is not there. "
-            "Name the folder that holds the folder of the data set."
+            f"Data set '{name}' is expected in {Path(data_path) / name}, which has no {name}.item. "
+            "Pass the folder that contains the folder of the data set."
         )
     return None
 

@@ -44,7 +44,7 @@ class Description(NamedTuple):
     """Contents of ``recommender.json``."""
 
     to: str  # the format
-    settings: dict[str, Any]  # those that affect vectors and scores
+    settings: dict[str, Any]  # that affect vectors and scores
     made_from: dict[str, Any]  # the exported folder, and fingerprints of its origins
     checked: dict[str, Any]  # differences from the recommender, and metrics
     files: dict[str, str]  # checksums of all other files, by path
@@ -115,4 +115,4 @@ def _check_settings(settings: Mapping[str, Any]) -> None:
         else:
             fits = value is None or unfit_value(name, value, rules, value) is None
         if not fits:
-            raise ValueError(f"{name}={value!r:.100} is no recommender's.")
+            raise ValueError(f"{name}={value!r:.100} fits no recommender.")

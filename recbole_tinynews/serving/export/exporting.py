@@ -36,8 +36,8 @@ from recbole_tinynews.serving.export.description import (
     write_description,
 )
 from recbole_tinynews.serving.export.formats import Format, find_format
-from recbole_tinynews.serving.export.libraries import push
 from recbole_tinynews.serving.export.source import Source
+from recbole_tinynews.serving.libraries import library
 from recbole_tinynews.serving.loading import load_export
 
 
@@ -90,7 +90,7 @@ def export(
     wanted = find_format(to)
     _check_place(output, overwrite)
     source = Source(folder, model, layers=layers, dim=dim)
-    data = find_data_set(source.settings, None if data_path is None else Path(data_path))
+    data = find_data_set(source.settings, data_path)
     beside = [] if data is None else [data.folder, data.folder.parent]
     origins = Origins(
         data_license or licence_of_data(None if data is None else data.folder),
@@ -107,7 +107,7 @@ def export(
         write_description(place, described._replace(checked=checked))
         card = model_card(source, to, checked, origins, size_of(place))
         write_text(place / CARD, card)
-    repository = None if push_to is None else push(output, push_to)
+    repository = None if push_to is None else _push(output, push_to)
     return Exported(output, checked, repository)
 
 
@@ -130,18 +130,14 @@ def _check(wanted: Format, source: Source, place: Path, data: DataSet | None) ->
 
 
 def _check_place(output: Path, overwrite: bool) -> None:
-    if is_new_or_empty(output):
+    if is_new_or_empty(output) or (overwrite and is_export(output)):
         return
-    if not is_export(output):
-        raise FileExistsError(
-            f"--output={output} expects a folder that is new or empty, and it holds something that "
-            "is no export. Choose another one."
-        )
-    if not overwrite:
-        raise FileExistsError(
-            f"--output={output} expects a folder that is new or empty, and it holds an export. "
-            "Replace it with --overwrite, or choose another one."
-        )
+    held = "something that is not an export. Choose"
+    if is_export(output):
+        held = "an export. Replace it with --overwrite, or choose"
+    raise FileExistsError(
+        f"--output={output} expects a folder that is new or empty, and it holds {held} another one."
+    )
 
 
 @contextmanager
@@ -174,3 +170,25 @@ def _share_files(folder: Path) -> None:
     for file in folder.rglob("*"):
         if file.is_file():
             file.chmod(usual)
+
+
+def _push(folder: Path, repository: str) -> str:
+    """Upload an export to ``ORG/NAME``; the repository's address, or ``ValueError`` if refused.
+
+    A new repository is private. The token is the user's own, from ``hf auth login``.
+    """
+    api = library("huggingface_hub", "--push-to").HfApi()
+    try:
+        made = api.create_repo(repo_id=repository, private=True, exist_ok=True)
+        api.upload_folder(
+            repo_id=repository,
+            folder_path=str(folder),
+            commit_message="Export of recbole_tinynews",
+        )
+    except Exception as problem:  # the hub's or its HTTP client's
+        raise ValueError(
+            f"--push-to={repository} expects a repository that you may write to, and the hub "
+            f"answered: {str(problem)[:300]} The export stays in {folder}. Log in with "
+            "`hf auth login`, or upload it with `hf upload`."
+        ) from problem
+    return str(made)

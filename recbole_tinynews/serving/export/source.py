@@ -40,10 +40,11 @@ TRAINING = (
 class Source:
     """A finished recommender, read from its folder.
 
-    ``settings`` affect vectors and scores, ``made_from`` has fingerprints of its origins, and every
-    export is compared with ``engine``; ``size``: ``layers`` and ``dim`` of ``load``. Raises
-    ``ValueError`` if it is not one language model with this package's pooling, dense layer and user
-    encoder, or ``load`` refuses its folder.
+    ``settings`` affect vectors and scores, ``training`` ones go on the card, ``plm`` is as set for
+    the training; ``made_from`` has fingerprints of its origins; every export is compared with
+    ``engine``. ``size``: ``layers`` and ``dim`` of ``load``. Raises ``ValueError`` if it is not one
+    language model with this package's pooling, dense layer and user encoder, or ``load`` refuses
+    its folder.
     """
 
     def __init__(
@@ -53,20 +54,24 @@ class Source:
         if not isinstance(engine, ModelEngine):
             raise ValueError(
                 f"export expects the folder of a finished recommender, and {folder} is an export "
-                "itself. Name the folder that it was made from."
+                "itself. Pass the folder that it was made from."
             )
-        self.folder, self._written = folder, read_settings(folder)
+        self.folder, written = folder, read_settings(folder)
         self.engine, self.model = engine, engine.model
+        self.name = type(engine.model).__name__
         self.metrics = read_metrics(folder)
         self._all = cast("Settings", engine.settings)
         self.made_from: dict[str, Any] = self._all["made_from"] or {}
-        self.news_encoder = self._checked()
+        self.text_encoder: TextEncoder = self._checked_news_encoder().text_encoder
+        self.depth: int = self.text_encoder.plm.config.num_hidden_layers
         self.settings = {name: self._all[name] for name in SETTINGS}
         self.settings["news_dim"] = self.text_encoder.dense.out_features
         self.settings[NEWS_TOKENS] = longest_news_text(self._all)
+        self.plm: str = written["plm"]
+        self.training = {name: written[name] for name in TRAINING if name in written}
 
-    def _checked(self) -> NewsEncoder:
-        own, name = type(self.model), type(self.model).__name__
+    def _checked_news_encoder(self) -> NewsEncoder:
+        own = type(self.model)
         changed = [
             each
             for each in TEXTS_AND_SCORES
@@ -76,53 +81,23 @@ class Source:
         if changed or type(encoder) is not NewsEncoder:
             raise ValueError(
                 f"export expects one language model whose vectors are compared by their dot "
-                f"product, and {name} reads or scores in its own way "
+                f"product, and {self.name} reads or scores in its own way "
                 f"({', '.join(changed) or type(encoder).__name__}). Export a student, or one of "
                 "its teachers."
             )
         if type(self.model.user_encoder) is not UserEncoder:
             raise ValueError(
                 f"export expects the package's UserEncoder, got "
-                f"{type(self.model.user_encoder).__name__} in {name}. Serve its folder as it is: "
-                "recbole_tinynews.load."
+                f"{type(self.model.user_encoder).__name__} in {self.name}. Serve its folder as it "
+                "is: recbole_tinynews.load."
             )
         return encoder
-
-    @property
-    def text_encoder(self) -> TextEncoder:
-        """Its language model, pooling and dense layer."""
-        return self.news_encoder.text_encoder
 
     @property
     def heads(self) -> Heads:
         """The modules after the language model."""
         encoder = self.text_encoder
         return Heads(encoder.pooling, encoder.dense, cast("UserEncoder", self.model.user_encoder))
-
-    @property
-    def name(self) -> str:
-        """Class name of the recommender."""
-        return type(self.model).__name__
-
-    @property
-    def depth(self) -> int:
-        """Number of layers of the language model."""
-        return self.text_encoder.plm.config.num_hidden_layers
-
-    @property
-    def plm(self) -> str:
-        """The setting ``plm`` of the training."""
-        return self._written["plm"]
-
-    @property
-    def plm_name(self) -> str:
-        """``plm``, or the folder's name if it is an absolute path."""
-        return Path(self.plm).name if Path(self.plm).is_absolute() else self.plm
-
-    @property
-    def training(self) -> list[tuple[str, Any]]:
-        """Training settings for the card."""
-        return [(name, self._written[name]) for name in TRAINING if name in self._written]
 
     def stage_named(self, fingerprint: str) -> str:
         """Folder name of a stage, or its fingerprint if there is no such folder."""

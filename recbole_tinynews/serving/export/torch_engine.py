@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel
 
 from recbole_tinynews.data.news_text import tokenise
 from recbole_tinynews.data.ragged import Ragged
@@ -98,30 +99,30 @@ class PaddedNewsEncoder(nn.Module):
         return self.dense(pool(states, mask))
 
 
-class PaddedTexts:
+class PaddedEngine(Engine):
     """Encodes texts in padded batches; needs a fast tokenizer."""
 
-    def __init__(
-        self,
-        tokenizer: PreTrainedTokenizerBase,
-        settings: Mapping[str, Any],
-        pad_token_id: int,
-        encode: Encode,
-    ) -> None:
-        self.tokenizer, self.settings, self.pad_token_id = tokenizer, settings, pad_token_id
-        self._encode = encode
+    def __init__(self, folder: Path, description: Description, pad_token_id: int | None) -> None:
+        super().__init__(description.settings, description.identity)
+        self._tokenizer, self._pad_token_id = load_tokenizer(str(folder)), pad_token_id or 0
 
-    def __call__(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Vectors of texts, ``[texts, dim]``."""
-        settings, longest = self.settings, self.settings[NEWS_TOKENS]
+    @abstractmethod
+    def _encode_batch(
+        self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64]
+    ) -> NDArray[np.float32]: ...
+
+    def encode(self, columns: Mapping[str, Sequence[str]]) -> Tensor:
+        """Vectors of articles, ``[articles, dim]``, float32."""
+        texts, settings = columns[TITLE], self.settings
         if not texts:
-            return np.zeros((0, settings["news_dim"]), np.float32)
-        prefix = settings["text_prefix"] or ""
-        tokens = tokenise(["", *texts], self.tokenizer, longest, prefix=prefix)
+            return torch.zeros(0, settings["news_dim"])
+        longest, prefix = settings[NEWS_TOKENS], settings["text_prefix"] or ""
+        tokens = tokenise(["", *texts], self._tokenizer, longest, prefix=prefix)
         rows = np.arange(1, 1 + len(texts))
         # pooling over pad tokens needs as many as in training
         width = 0 if settings["mask_padding_in_news_pooling"] else longest
-        return encode_padded(tokens, rows, self.pad_token_id, self._encode, width)
+        vectors = encode_padded(tokens, rows, self._pad_token_id, self._encode_batch, width)
+        return torch.from_numpy(vectors)
 
 
 def encode_padded(
@@ -140,27 +141,17 @@ def encode_padded(
     return np.concatenate(encoded)[np.argsort(order)]
 
 
-class TorchEngine(Engine):
+class TorchEngine(PaddedEngine):
     """Ranks with a language model (default: the folder's, in fp32) and heads, on the CPU."""
 
     def __init__(
         self, folder: Path, description: Description, plm: PreTrainedModel | None = None
     ) -> None:
-        super().__init__(description.settings, description.identity)
         plm = load_plm(str(folder)) if plm is None else plm
+        super().__init__(folder, description, plm.config.pad_token_id)
         heads = read_heads(folder, self.settings, plm.config.hidden_size)
         self._news_encoder = PaddedNewsEncoder(plm, heads, self.settings).eval()
         self._user_encoder = heads.user_encoder.eval()
-        self._padded = PaddedTexts(
-            load_tokenizer(str(folder)),
-            self.settings,
-            plm.config.pad_token_id or 0,
-            self._encode_batch,
-        )
-
-    def encode(self, columns: Mapping[str, Sequence[str]]) -> Tensor:
-        """Vectors of articles, ``[articles, dim]``, float32."""
-        return torch.from_numpy(self._padded(columns[TITLE]))
 
     @torch.no_grad()
     def user_vectors(self, vectors: Tensor, histories: Tensor) -> Tensor:

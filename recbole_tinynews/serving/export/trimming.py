@@ -54,7 +54,7 @@ class Trimmed(NamedTuple):
     tokens: int
     tokens_before: int
     others: int  # articles outside the training impressions
-    losing: int  # those of them that lose a token
+    losing: int  # others that lose a token
     metrics: dict[str, dict[str, float]]  # on test impressions, ``before`` and ``after``
 
 
@@ -79,15 +79,14 @@ def trim(
     if not isinstance(engine, ModelEngine) or reads_words(settings):
         raise ValueError(
             f"trim expects a finished recommender with a language model, and {folder} is an export "
-            "or reads by words. Name another folder; exports of a trimmed one stay trimmed."
+            "or reads by words. Use another folder; exports of a trimmed one stay trimmed."
         )
-    place = None if data_path is None else Path(data_path)
-    trained, others = _articles(settings, place)
+    trained, others = _articles(settings, data_path)
     tokenizer, prefix = load_tokenizer(str(folder / PLM)), settings.get("text_prefix") or ""
     used = articles_using(trained.T.tolist(), tokenizer, prefix)
     kept = tokens_to_keep(tokenizer, used, min_articles)
     losing = losing_tokens(others[:, 0].tolist(), tokenizer, kept, prefix)
-    data, metrics = find_data_set(engine.settings, place), {}
+    data, metrics = find_data_set(engine.settings, data_path), {}
     if data is not None and data.test is not None:
         metrics["before"] = metrics_of(engine, data, "before")
     # several views may share one
@@ -102,14 +101,14 @@ def trim(
     return Trimmed(output, len(kept), len(tokenizer), len(losing), int(losing.sum()), metrics)
 
 
-def _articles(settings: Mapping[str, Any], data_path: Path | None) -> tuple[NDArray, NDArray]:
+def _articles(settings: Mapping[str, Any], data_path: str | Path | None) -> tuple[NDArray, NDArray]:
     """Texts of the training articles and of the others, title first, ``[articles, texts]``."""
     name = settings["dataset"]
     item_file = find_item_file(name, data_path)
     if item_file is None:
         raise FileNotFoundError(
             f"trim expects data set '{name}', whose training articles use the tokens to keep, and "
-            "did not find it. Name the folder that holds its folder with --data_path."
+            "did not find it. Pass the folder that contains its folder: --data_path."
         )
     news, index = read_news(item_file), TokenIndex()
     ids = index.ids(news.item_id)

@@ -138,8 +138,7 @@ async def rank(question: RankQuestion, newsroom: Room) -> Response:
     """Rank candidates for a reader."""
     recommender = newsroom.recommender(question.recommender)
     answer = await recommender.rank(question)
-    given = question.candidates
-    ids = [each if isinstance(each, str) else each.id for each in given]
+    ids = [each if isinstance(each, str) else each.id for each in question.candidates]
     ranked = [
         {"place": each.place, "id": ids[each.place], "score": each.score} for each in answer.ranked
     ]

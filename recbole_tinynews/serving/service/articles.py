@@ -18,12 +18,12 @@ def open_newsroom(
 ) -> Newsroom:
     """A newsroom with the articles of its store, to which those of a file are added first.
 
-    ``indexes`` (one for each ranker, or none) keep vectors, and are brought up to date; without
-    other articles, theirs are served. Raises ``ValueError`` if they differ, or a file is damaged.
+    ``indexes`` (one per ranker, or none) cache vectors, and are brought up to date; without other
+    articles, theirs are served. Raises ``ValueError`` if they differ, or a file is damaged.
     """
     if news is not None:
         read = {name for each in rankers.values() for name in each.reading.fields}
-        _bring(store, news, read if store.is_temporary else FIELDS)
+        _store_news(store, news, read if store.is_temporary else FIELDS)
     kept = {each.id for each in store.articles()[1] if each.fields is not None}
     files: Sequence[Path | None] = indexes or [None] * len(rankers)
     for ranker, index in zip(rankers.values(), files, strict=True):
@@ -45,7 +45,7 @@ def open_newsroom(
     return room
 
 
-def _bring(store: Store, news: Path, fields: Collection[str]) -> None:
+def _store_news(store: Store, news: Path, fields: Collection[str]) -> None:
     table = read_news_file(news)
     known, published = {each.id: each for each in store.articles()[1]}, published_in(table)
     given = []
@@ -62,17 +62,17 @@ def _load_index(ranker: Ranker, index: Path, can_encode: bool) -> None:
     except OtherRecommenderError:
         if not can_encode:
             raise
-        print(f"{index} has the vectors of another recommender: it is made anew")
+        print(f"{index} has the vectors of another recommender: it is rebuilt")
 
 
 def _common_titles(rankers: Mapping[str, Ranker], may_differ: bool) -> dict[str, str]:
-    """Titles of the articles that all rankers have, which ``ValueError`` expects to be the same."""
+    """Titles of the articles that all rankers have; ``ValueError`` if some have others too."""
     first, *others = rankers.values()
     common = set(first.news_ids).intersection(*(other.news_ids for other in others))
     if not may_differ and any(len(each.news_ids) > len(common) for each in rankers.values()):
         raise ValueError(
             "The indexes of several recommenders expect the same articles, and have different "
-            "ones. Name the articles that all shall know: --news=FILE."
+            "ones. Pass the articles that all of them should know: --news=FILE."
         )
     ids = [each for each in first.news_ids if each in common]
     return dict(zip(ids, map(title_of, first.titles(ids)), strict=True))

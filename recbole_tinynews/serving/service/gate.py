@@ -39,11 +39,9 @@ class Gate:
             await send(message)
 
         try:
-            app = (
-                self._app
-                if self._may_pass(scope)
-                else AsciiResponse({"detail": UNKNOWN}, 401, CHALLENGE)
-            )
+            app = self._app
+            if not self._may_pass(scope):
+                app = AsciiResponse({"detail": UNKNOWN}, 401, CHALLENGE)
             await app(scope, receive, sent)
         finally:
             seconds = time.perf_counter() - began

@@ -26,7 +26,7 @@ AGES = {
 
 
 class Metrics:
-    """Requests and events, counted as they arrive, and the present state of ``app.newsroom``."""
+    """Requests and events, counted as they arrive, and the current state of ``app.newsroom``."""
 
     def __init__(self, app: State) -> None:
         self._app = app
@@ -48,7 +48,7 @@ class Metrics:
         return generate_latest(self._registry)
 
     def collect(self) -> Iterator[Metric]:
-        """Gauges of the newsroom's present state."""
+        """Gauges of the newsroom's current state."""
         newsroom: Newsroom = self._app.newsroom
         articles = GaugeMetricFamily(
             f"{NAME}articles", "Articles in the index.", labels=["recommender"]

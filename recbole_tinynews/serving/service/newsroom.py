@@ -65,8 +65,8 @@ class Newsroom:
             self.titles.remove(gone)
             self.titles.add({name: fields[TITLE] for name, fields in news.items()})
             if self.counters is not None:
-                times = {each.id: each.published for each in changed}
-                self.counters.publish({n: time for n, time in times.items() if time is not None})
+                times = {e.id: e.published for e in changed if e.published is not None}
+                self.counters.publish(times)
             self._seen = seen
 
     def follow_events(self) -> None:
@@ -81,12 +81,11 @@ class Newsroom:
         """Commit articles, new or changed; ``RefusedError`` for a repeated id."""
         places: dict[str, int] = {}
         for place, article in enumerate(news):
-            if article.id in places:
+            if (first := places.setdefault(article.id, place)) != place:
                 raise RefusedError(
                     ("body", "news", place, "id"),
-                    f"{article.id!r} occurs twice; article {places[article.id]} has it too.",
+                    f"{article.id!r} occurs twice; article {first} has it too.",
                 )
-            places[article.id] = place
         changed = sum(article.id in self.titles for article in news)
         await self._commit([Article.of(a.id, a.fields(), a.published) for a in news])
         return NewsChanged(added=len(news) - changed, changed=changed, total=len(self.titles))

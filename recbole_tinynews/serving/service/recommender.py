@@ -132,16 +132,18 @@ class Recommender:
         return [answers[place] for place in range(len(asked))]
 
     def _rank_all(self, asked: Sequence[_Asked]) -> list[Answer]:
-        users = [each.user for each in asked]
-        rerank = [each.rerank for each in asked]
-        shelf, moments = self.ranker.shelf, _moments(asked)
+        shelf = self.ranker.shelf
         ranked = self.ranker.rank_users(
-            users, ids=True, moments=moments, rerank=rerank, shelf=shelf
+            [each.user for each in asked],
+            rerank=[each.rerank for each in asked],
+            ids=True,
+            moments=_moments(asked),
+            shelf=shelf,
         )
         return self._explained(asked, ranked, shelf)
 
     def _top_all(self, asked: Sequence[_Asked]) -> list[Answer]:
-        shelf, moments = self.ranker.shelf, _moments(asked)
+        shelf = self.ranker.shelf
         if not shelf.ids:
             raise RefusedError(
                 ("body",), "There are no articles to choose from. Add some with PUT /news."
@@ -151,7 +153,7 @@ class Recommender:
             [each.k for each in asked],
             rerank=[each.rerank for each in asked],
             ids=True,
-            moments=moments,
+            moments=_moments(asked),
             shelf=shelf,
         )
         return self._explained(asked, ranked, shelf)
@@ -167,15 +169,12 @@ class Recommender:
             if click_weights:
                 weights = self.ranker.click_weights(user.history, ids=True, shelf=shelf)
             if contributions and moment is not None and best:
-                shown = user.candidates and [user.candidates[each.place] for each in best]
-                shown = shown or [each.candidate for each in best]
-                at, name = moment
                 parts = self.ranker.contributions(
                     user.history,
-                    shown,
+                    [user.candidates[e.place] if user.candidates else e.candidate for e in best],
                     ids=True,
-                    at=at,
-                    user=name,
+                    at=moment.at,
+                    user=moment.user,
                     of_top=not user.candidates,
                     shelf=shelf,
                 )

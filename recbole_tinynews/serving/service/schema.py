@@ -34,13 +34,12 @@ LONGEST_QUERY = 200
 
 NewsId = Annotated[
     str, StringConstraints(min_length=1, max_length=LONGEST_ID, pattern="^[^\\x00]*$")
-]  # no database keeps a zero
+]  # PostgreSQL stores no NUL
 Title = Annotated[str, StringConstraints(max_length=LONGEST_TITLE)]
 Abstract = Annotated[str, StringConstraints(max_length=LONGEST_ABSTRACT)]
 Body = Annotated[str, StringConstraints(max_length=LONGEST_BODY)]
 Category = Annotated[str, StringConstraints(max_length=LONGEST_CATEGORY)]
-
-
+Name = Annotated[str, StringConstraints(max_length=LONGEST_ID)]  # may be empty
 Seconds = Annotated[float, Field(ge=0, le=LATEST, description="UTC seconds.")]
 
 
@@ -101,7 +100,7 @@ class Question(Asked):
         description="The reader's clicks, oldest first; the newest `history_length` (see "
         "`GET /health`) count. Empty for a new reader.",
     )
-    recommender: Annotated[str, StringConstraints(max_length=LONGEST_ID)] | None = Field(
+    recommender: Name | None = Field(
         None, description="Its name in `GET /health`. By default the first one there."
     )
     click_weights: bool = Field(False, description="Whether to say how much each click counts.")
@@ -110,7 +109,7 @@ class Question(Asked):
         description="For recommenders with popularity: clicks and exposures before then count. By "
         "default now.",
     )
-    user: Annotated[str, StringConstraints(max_length=LONGEST_ID)] = Field(
+    user: Name = Field(
         "", description="Whose own clicks and exposures are left out. Empty: unknown."
     )
     contributions: bool = Field(
@@ -157,9 +156,7 @@ class OneEvent(Asked):
     id: NewsId = Field(description="Unique; an event that is sent again counts once.")
     kind: Literal["exposure", "click"]
     article: NewsId = Field(description="A known article.")
-    user: Annotated[str, StringConstraints(max_length=LONGEST_ID)] = Field(
-        description="Empty: unknown."
-    )
+    user: Name = Field(description="Empty: unknown.")
     time: Seconds
 
 
@@ -186,7 +183,7 @@ class EventsAdded(BaseModel):
 
 
 class Parts(BaseModel):
-    """What adds up to a score."""
+    """The terms of a score."""
 
     text: float
     popularity: float = Field(description="Of clicks and exposures.")

@@ -36,7 +36,7 @@ def bound(host: str, port: int) -> Iterator[socket.socket]:
         )[0]
         place = socket.socket(family, kind, protocol)
     except OSError as problem:
-        raise OSError(f"--host={host} --port={port} is no address: {problem}") from problem
+        raise OSError(f"--host={host} --port={port} is not an address: {problem}") from problem
     with place:
         place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -56,7 +56,7 @@ def address_of(place: socket.socket) -> str:
 
 
 class _Protocol(H11Protocol):
-    """HTTP/1.1 within ``Limits``; uvicorn itself waits for ever for the rest of a request."""
+    """HTTP/1.1 within ``Limits``; uvicorn alone waits forever for the rest of a request."""
 
     def __init__(self, limits: Limits, **given: Any) -> None:
         super().__init__(**given)

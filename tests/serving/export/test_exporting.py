@@ -154,7 +154,7 @@ def test_what_a_folder_holds_is_never_lost(
 ) -> None:
     (tmp_path / "notes.txt").write_text("mine")
     for overwrite in (False, True):
-        with pytest.raises(FileExistsError, match="no export"):
+        with pytest.raises(FileExistsError, match="not an export"):
             export(finished_folder(), "hf", tmp_path, overwrite=overwrite)
     assert (tmp_path / "notes.txt").read_text() == "mine"
 

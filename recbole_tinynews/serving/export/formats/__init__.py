@@ -20,7 +20,7 @@ class Format(NamedTuple):
     write: Callable[[Source, Path], None]  # writes the recommender's files into a folder
     load: Callable[[Path, Description], Engine]  # reads the folder back
     library: str  # `library_name` of the model card
-    # code for the card that ranks without this package, by settings; None: there is none
+    # code for the card that ranks without this package, by settings, if any
     example: Callable[[Mapping[str, Any]], str] | None = None
     exact: bool = True  # vectors and scores equal the recommender's; else both are evaluated
     task: str = "feature-extraction"  # `pipeline_tag` of the card
@@ -35,7 +35,7 @@ def format_names() -> list[str]:
 
 
 def find_format(name: str) -> Format:
-    """The format with this name; ``ValueError`` if there is none."""
+    """The format with this name; ``ValueError`` if unknown."""
     if name not in format_names():
         raise ValueError(f"--to expects one of {', '.join(format_names())}, got {name!r}.")
     module = import_module(f"{__name__}.{name.replace('-', '_')}")

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,16 +22,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from recbole_tinynews.encoder.plm_files import load_config, load_tokenizer
+from recbole_tinynews.encoder.plm_files import load_config
 from recbole_tinynews.encoder.users.attentive import UserEncoder
-from recbole_tinynews.files.columns import TITLE
-from recbole_tinynews.serving.engine import Engine
 from recbole_tinynews.serving.export.description import Description
 from recbole_tinynews.serving.export.formats import Format
-from recbole_tinynews.serving.export.libraries import library
 from recbole_tinynews.serving.export.source import Source
-from recbole_tinynews.serving.export.torch_engine import PaddedNewsEncoder, PaddedTexts
+from recbole_tinynews.serving.export.torch_engine import PaddedEngine, PaddedNewsEncoder
 from recbole_tinynews.serving.export.usage import tokens_of, with_prefix
+from recbole_tinynews.serving.libraries import library
 
 NEWS_GRAPH, USER_GRAPH = "news_encoder.onnx", "user_encoder.onnx"
 EXAMPLE = """import numpy as np
@@ -60,20 +58,12 @@ def example(settings: Mapping[str, Any]) -> str:
     return EXAMPLE.replace("TOKENS", tokens_of(texts, settings, **options))
 
 
-class OnnxEngine(Engine):
+class OnnxEngine(PaddedEngine):
     """Ranks with the two graphs on the CPU; thread-safe. ``session`` lists the errors."""
 
     def __init__(self, folder: Path, description: Description) -> None:
-        super().__init__(description.settings, description.identity)
+        super().__init__(folder, description, load_config(str(folder)).pad_token_id)
         self._news, self._user = session(folder / NEWS_GRAPH), session(folder / USER_GRAPH)
-        pad = load_config(str(folder)).pad_token_id
-        self._padded = PaddedTexts(
-            load_tokenizer(str(folder)), self.settings, pad or 0, self._encode_batch
-        )
-
-    def encode(self, columns: Mapping[str, Sequence[str]]) -> Tensor:
-        """Vectors of articles, ``[articles, dim]``, float32."""
-        return torch.from_numpy(self._padded(columns[TITLE]))
 
     def user_vectors(self, vectors: Tensor, histories: Tensor) -> Tensor:
         """User vectors, ``[users, dim]``."""

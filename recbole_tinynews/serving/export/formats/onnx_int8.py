@@ -22,8 +22,8 @@ from recbole_tinynews.serving.export.formats.onnx import (
     write_graphs,
 )
 from recbole_tinynews.serving.export.formats.torch_int8 import replace_linears
-from recbole_tinynews.serving.export.libraries import library
 from recbole_tinynews.serving.export.source import Source
+from recbole_tinynews.serving.libraries import library
 
 TINY = 1e-20  # divisor for rows of zeros
 

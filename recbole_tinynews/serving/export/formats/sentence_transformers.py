@@ -17,10 +17,10 @@ from recbole_tinynews.files.columns import TITLE
 from recbole_tinynews.serving.export.checks import refuse_difference, sample_of
 from recbole_tinynews.serving.export.description import NEWS_TOKENS
 from recbole_tinynews.serving.export.formats import Format
-from recbole_tinynews.serving.export.libraries import library
 from recbole_tinynews.serving.export.source import Source
 from recbole_tinynews.serving.export.torch_engine import TorchEngine, write_heads
 from recbole_tinynews.serving.export.usage import POOL, ranking_by_torch
+from recbole_tinynews.serving.libraries import library
 
 TO = "sentence-transformers"
 EXAMPLE = """import torch
@@ -86,23 +86,19 @@ def _modules() -> Any:
 
 
 def _check_expressible(source: Source) -> None:
-    settings, problem = source.settings, None
+    settings = source.settings
     if not settings["mask_padding_in_news_pooling"]:
-        problem = (
-            "mask_padding_in_news_pooling=false pools over pad tokens",
-            "--mask_padding_in_news_pooling=true",
-        )
+        problem = "pooling over pad tokens (mask_padding_in_news_pooling=false)"
+        remedy = "--mask_padding_in_news_pooling=true"
     elif settings["news_pooling"] == "attention" and settings["head_init"] != "pretrained":
-        problem = (
-            "attention pooling under head_init=random, whose weights have to be divided by their "
-            "sum,",
-            "--head_init=pretrained, --news_pooling=mean or --news_pooling=cls",
-        )
-    if problem is not None:
-        raise ValueError(
-            f"--to={TO} expects a news encoder that the library's own modules can express, and "
-            f"{problem[0]} is beyond them. Train with {problem[1]}, or use --to=hf or --to=onnx."
-        )
+        problem = "attention pooling with weights that sum to 1 (head_init=random)"
+        remedy = "--head_init=pretrained, --news_pooling=mean or --news_pooling=cls"
+    else:
+        return
+    raise ValueError(
+        f"--to={TO} expects a news encoder that the library's own modules can express, and "
+        f"{problem} is beyond them. Train with {remedy}, or use --to=hf or --to=onnx."
+    )
 
 
 def _heads(modules: Any, source: Source) -> list[nn.Module]:

@@ -1,0 +1,33 @@
+"""Optional libraries that are not installed."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+import pytest
+
+from recbole_tinynews.serving.libraries import library
+from recbole_tinynews.serving.scores import Nearest
+from recbole_tinynews.serving.user_file import arrow
+
+
+@pytest.mark.parametrize(
+    ("missing", "use", "remedy"),
+    [
+        ("pyarrow", arrow, "pip install pyarrow. Csv files need nothing more."),
+        ("faiss", lambda: Nearest("faiss"), "pip install faiss-cpu. The exact search"),
+        ("usearch", lambda: Nearest("usearch"), "pip install usearch. The exact search"),
+        ("onnx", lambda: library("onnx", "--to=onnx"), r"'recbole-tinynews\[export\]'"),
+    ],
+)
+def test_a_missing_library_is_answered_with_the_command_that_installs_it(
+    monkeypatch: pytest.MonkeyPatch, missing: str, use: Callable[[], object], remedy: str
+) -> None:
+    """An import error of a package that was never named leaves a user searching for it."""
+    for name in [each for each in sys.modules if each.partition(".")[0] == missing]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, missing, None)
+    with pytest.raises(ModuleNotFoundError, match=f"expects {missing}, .*{remedy}") as told:
+        use()
+    assert str(told.value.name).partition(".")[0] == missing  # `serve` looks at it
