@@ -24,7 +24,7 @@ SOME_TITLES = (  # if there is no data set
 
 
 class Differences(NamedTuple):
-    """Largest absolute differences in vectors and scores."""
+    """Largest differences in vectors and in scores, divided by the largest value if above 1."""
 
     vectors: float
     scores: float
@@ -44,9 +44,11 @@ def differences(source: Source, exported: Engine, titles: list[str]) -> Differen
     (ours, our_scores), (theirs, their_scores) = (
         _encoded_and_scored(engine, texts, histories) for engine in (source.engine, exported)
     )
-    return Differences(
-        float((ours - theirs).abs().max()), float((our_scores - their_scores).abs().max())
-    )
+    return Differences(_largest(ours, theirs), _largest(our_scores, their_scores))
+
+
+def _largest(ours: Tensor, theirs: Tensor) -> float:
+    return float((ours - theirs).abs().max() / ours.abs().max().clamp(min=1))
 
 
 def _encoded_and_scored(
