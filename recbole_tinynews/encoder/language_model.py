@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
-from functools import partial
 from logging import getLogger
 from pathlib import Path
 from typing import Any
@@ -113,26 +112,20 @@ def load_language_model_head(
 @torch.no_grad()
 def _head_of(whole: PreTrainedModel) -> tuple[tuple[str, ...], nn.Module]:
     """Weight prefixes and modules of the head; ``ValueError`` if they do not reproduce it."""
-    ran: dict[str, nn.Module] = {}
+    names = {part: name for name, part in whole.named_children() if part is not whole.base_model}
+    ran: list[nn.Module] = []
     states: list[Any] = []
     hooks = [whole.base_model.register_forward_hook(lambda _, __, out: states.append(out[0]))]
-    for name, part in whole.named_children():
-        if part is not whole.base_model:
-            note = partial(_note, ran, name)
-            hooks.append(part.register_forward_pre_hook(note))
+    hooks += [part.register_forward_pre_hook(lambda part, _: ran.append(part)) for part in names]
     whole.eval()
     logits = whole(input_ids=torch.tensor([[5, 6, 7]])).logits
     for hook in hooks:
         hook.remove()
-    parts = list(ran.values())
+    parts = list(dict.fromkeys(ran))
     head = parts[0] if len(parts) == 1 else nn.Sequential(*parts)
     if not states or not torch.allclose(head(states[-1]), logits, rtol=1e-4, atol=1e-4):
-        raise ValueError(f"{type(whole).__name__} has another one")
-    return tuple(f"{name}." for name in ran), head
-
-
-def _note(ran: dict[str, nn.Module], name: str, part: nn.Module, _: Any) -> None:
-    ran[name] = part
+        raise ValueError(f"the head of {type(whole).__name__} is different.")
+    return tuple(f"{names[part]}." for part in parts), head
 
 
 def longest_text(plm: PreTrainedModel) -> int:

@@ -64,7 +64,7 @@ class NewsEncoder(OneTextEncoder):
             self.tokens,
             self.pad_token_id,
             self.tokens_at_once(),
-            None if states is None else (states.stored, states.layout),
+            None if states is None else states.layout,
             states is not None and states.table.device != self.device,
             process_group() if shared else ALONE,
         )

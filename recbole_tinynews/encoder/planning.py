@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -100,13 +100,18 @@ class ArticlePlanner(Protocol):
 
     def __call__(self, batch: Interaction) -> EncodingPlan | None:
         """Plan of a training batch; ``None`` if it has no history or no candidates."""
+        if HISTORY not in batch or CANDIDATES not in batch:
+            return None
+        history, candidates = batch[HISTORY].numpy(), batch[CANDIDATES].numpy()
+        fresh = np.unique(candidates)
+        return self.plan(np.union1d(history, fresh), fresh)
 
     def plan(self, ids: NDArray[np.int64], fresh: NDArray[np.int64] | None = None) -> EncodingPlan:
         """Plan of distinct ids; ``fresh`` are those of candidates (``None``: all)."""
 
 
-class Planner:
-    """Makes an encoder's plans, in any process; ``stored`` marks and places texts in the table."""
+class Planner(ArticlePlanner):
+    """Makes an encoder's plans, in any process; ``stored``: rows of each text in the table."""
 
     def __init__(
         self,
@@ -114,7 +119,7 @@ class Planner:
         tokens: Ragged,
         pad_token_id: int,
         tokens_at_once: int,
-        stored: tuple[NDArray[np.bool_], Ragged] | None = None,
+        stored: Ragged | None = None,
         table_on_host: bool = False,
         group: Group = ALONE,
     ) -> None:
@@ -124,10 +129,6 @@ class Planner:
         if not group.alone:
             real = np.append(0, np.cumsum(tokens.values != pad_token_id))
             self._real_tokens = np.diff(real[tokens.offsets])
-
-    def __call__(self, batch: Interaction) -> EncodingPlan | None:
-        """Plan of a training batch; ``None`` if it has no history or no candidates."""
-        return _plan_of_batch(self, batch)
 
     def plan(self, ids: NDArray[np.int64], fresh: NDArray[np.int64] | None = None) -> EncodingPlan:
         """Plan of distinct ids; ``fresh`` are those of candidates (``None``: all)."""
@@ -178,10 +179,8 @@ class Planner:
     def pack(self, ids: NDArray[np.int64], pack: Pack) -> PlannedPack:
         """Plan of one pack of these ids."""
         members, rows = ids[pack.members], None
-        if self.stored is not None:
-            present, layout = self.stored
-            if present[members].all():
-                rows = torch.from_numpy(layout.positions(members))
+        if self.stored is not None and self.stored.lengths_of(members).all():
+            rows = torch.from_numpy(self.stored.positions(members))
         return PlannedPack(members, self.texts(members, pack), rows, self.table_on_host)
 
     def texts(self, members: NDArray[np.int64], pack: Pack) -> PackedTexts:
@@ -195,28 +194,16 @@ class Planner:
         )
 
 
-class ViewsPlanner(NamedTuple):
-    """Makes plans for articles with several texts."""
+class ViewsPlanner(ArticlePlanner):
+    """Makes the plans of article encoder ``encoder``, with a planner for each text."""
 
-    encoder: int  # number of the article encoder
-    each: tuple[ArticlePlanner, ...]  # one per text
-
-    def __call__(self, batch: Interaction) -> EncodingPlan | None:
-        """Plan of a training batch; ``None`` if it has no history or no candidates."""
-        return _plan_of_batch(self, batch)
+    def __init__(self, encoder: int, each: Sequence[ArticlePlanner]) -> None:
+        self.encoder, self.each = encoder, each
 
     def plan(self, ids: NDArray[np.int64], fresh: NDArray[np.int64] | None = None) -> EncodingPlan:
         """Plan of distinct ids; ``fresh`` are those of candidates (``None``: all)."""
         first, *others = (planner.plan(ids, fresh) for planner in self.each)
         return first._replace(encoder=self.encoder, others=tuple(others))
-
-
-def _plan_of_batch(planner: ArticlePlanner, batch: Interaction) -> EncodingPlan | None:
-    if HISTORY not in batch or CANDIDATES not in batch:
-        return None
-    history, candidates = batch[HISTORY].numpy(), batch[CANDIDATES].numpy()
-    fresh = np.unique(candidates)
-    return planner.plan(np.union1d(history, fresh), fresh)
 
 
 class TextsPlan(NamedTuple):

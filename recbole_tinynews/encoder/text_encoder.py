@@ -199,7 +199,9 @@ class TextEncoder(nn.Module):
             (pack,) = packs(np.ones(len(self.word_embeddings), np.int64), sys.maxsize)
             ids = torch.arange(len(self.word_embeddings))
             every = PackedTexts.of(pack, ids).apply(lambda tensor: tensor.to(self.device))
-            self._bag = weights, TokenBag.of(self._layers.embed(every), self.pooling)
+            states = self._layers.embed(every)
+            energy = None if self.pooling is None else self.pooling.energy(states)
+            self._bag = weights, TokenBag(states, energy)
         return self._bag[1]
 
     def encode_frozen(self, texts: PackedTexts, tap: Tap | None = None) -> Tensor:
