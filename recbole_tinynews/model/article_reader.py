@@ -82,7 +82,7 @@ class ArticleReader(ImpressionRecommender):
             yield (
                 f"{cls.__name__} needs one language model that reads titles, and expects "
                 f"{prefix}news_encoder=plm and {prefix}views=[title], got {config['news_encoder']} "
-                f"and {views_of(config)}. Set both so, or choose another model"
+                f"and {views_of(config)}. Set both, or choose another model"
             )
 
     @classmethod
@@ -121,10 +121,9 @@ class ArticleReader(ImpressionRecommender):
     def text_table(self, config: Settings, dataset: Any, pad_token_id: int) -> Ragged:
         """``news_tokens``, padded if pooling includes pad tokens."""
         tokens = self.news_tokens(config, dataset)
-        if pads_texts(config):
-            widths = self.text_widths(config, dataset)
-            tokens = pad_rows(tokens, widths, pad_token_id)
-        return tokens
+        if not pads_texts(config):
+            return tokens
+        return pad_rows(tokens, self.text_widths(config, dataset), pad_token_id)
 
     def column_tokenizer(self, config: Settings, pad_token_id: int) -> ColumnTokenizer | None:
         """Tokenizer of given articles, as ``text_table``; ``None``: a subclass reads others."""

@@ -83,8 +83,8 @@ class CategoryAndTitle(ZeroShotPLM):
         weights = fit_conditional_logit(features, labels, offsets)
         self.weights.copy_(torch.from_numpy(weights))
         each = zip(self.names, weights, strict=True)
-        told = ", ".join(f"{name} {weight:+.2f}" for name, weight in each)
-        getLogger().info(f"{type(self).__name__}: weights of standardised features: {told}")
+        listed = ", ".join(f"{name} {weight:+.2f}" for name, weight in each)
+        getLogger().info(f"{type(self).__name__}: weights of standardised features: {listed}")
 
     @torch.no_grad()
     def predict(self, interaction: Interaction) -> Tensor:
@@ -111,8 +111,8 @@ class CategoryAndTitle(ZeroShotPLM):
         return torch.cat([self._of_impression(*part) for part in parts])
 
     def _of_impression(self, candidates: Tensor, history: Tensor, clicked: Tensor) -> Tensor:
-        there = history != 0
-        history, clicked = history[there], clicked[there]
+        real = history != 0
+        history, clicked = history[real], clicked[real]
         if not len(history):
             return torch.zeros(len(candidates), len(CONTENT), device=candidates.device)
         shares = []

@@ -70,7 +70,7 @@ def plm_training(config: Settings) -> dict[str, Any]:
 
 
 def words_of_texts(config: Settings, dataset: Any) -> PreTrainedTokenizerBase:
-    """Word tokenizer of the texts read; a finished recommender brings its own."""
+    """Word tokenizer of the texts read; a finished recommender has its own."""
     return dataset.made_of_texts(texts_read(config), word_tokenizer)
 
 
@@ -90,7 +90,7 @@ def word_vectors_file(config: Settings) -> Path | None:
 
 
 def unfit_heads(size: int, head: int, of: str, prefix: str) -> Iterator[str]:
-    """The error of heads that don't divide a news vector."""
+    """The error if heads of size ``head`` don't divide a news vector."""
     if size % head:
         yield f"{prefix}news_dim expects a multiple of {of}, got {size}. Change one of them"
 
