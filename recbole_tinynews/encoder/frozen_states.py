@@ -129,7 +129,7 @@ def _longest_stored(storage: Storage, lengths: NDArray[np.int64], row_bytes: int
 def _read(plan: _Plan) -> Tensor | None:
     if not plan.place.is_file():
         if _checksum_file(plan.place).is_file():
-            getLogger().warning(f"{plan.place} is missing beside its checksum, and is rebuilt.")
+            getLogger().warning(f"{plan.place} is missing, but has a checksum, and is rebuilt.")
         return None
     if not _as_written(plan.place):
         getLogger().warning(

@@ -52,16 +52,15 @@ def load_whole_plm(source: str) -> PreTrainedModel:
             check_weights(file)
     except ValueError as problem:
         raise unreadable(source, problem) from problem
-    plm, loading = read_pretrained(
-        AutoModel,
-        source,
-        "model",
-        config=load_config(source),
-        dtype="float32",
-        output_loading_info=True,
-    )
+    plm, loading = _load(AutoModel, source, "model")
     _check_weights(source, plm, loading["missing_keys"])
     return plm
+
+
+def _load(auto: Any, source: str, part: str) -> tuple[PreTrainedModel, dict[str, Any]]:
+    """A model in full precision, and transformers' report on its weights."""
+    options = {"dtype": "float32", "output_loading_info": True}
+    return read_pretrained(auto, source, part, config=load_config(source), **options)
 
 
 def _check_weights(source: str, plm: PreTrainedModel, missing: Iterable[str]) -> None:
@@ -85,14 +84,7 @@ def load_language_model_head(
     Raises ``ValueError`` for an architecture that has no such head.
     """
     try:
-        whole, loading = read_pretrained(
-            AutoModelForMaskedLM,
-            source,
-            "model for masked tokens",
-            config=load_config(source),
-            dtype="float32",
-            output_loading_info=True,
-        )
+        whole, loading = _load(AutoModelForMaskedLM, source, "model for masked tokens")
         decoder, (names, head) = whole.get_output_embeddings(), _head_of(whole)
     except (ValueError, RuntimeError, TypeError) as problem:
         raise ValueError(

@@ -270,7 +270,7 @@ def ancestors(plm: nn.Module, path: str) -> list[nn.Module]:
 def _watch(
     plm: PreTrainedModel, around: list[nn.Module], layers: list[nn.Module]
 ) -> tuple[list[nn.Module], list[nn.Module], int | None]:
-    """Modules that run before and after the layers; extra outputs of a layer that gives a tuple."""
+    """Modules that run before and after the layers; extra outputs if a layer returns a tuple."""
     beside = [
         part
         for module in around

@@ -165,16 +165,12 @@ class Planner(ArticlePlanner):
         )
 
     def _shares(self, own: NDArray[np.int64], every: NDArray[np.int64]) -> dict[str, float]:
-        sizes = (self._real_tokens[ids] for ids in (own, every))
-        (texts, tokens, pairs), of_all = (
-            (len(each), each.sum(), (each**2).sum()) for each in sizes
-        )
-        return {
-            name: float(part / whole) if whole else 0.0
-            for name, part, whole in zip(
-                ("texts", "tokens", "pairs"), (texts, tokens, pairs), of_all, strict=True
-            )
-        }
+        def counts(ids: NDArray[np.int64]) -> tuple[int, ...]:
+            tokens = self._real_tokens[ids]
+            return len(tokens), int(tokens.sum()), int((tokens**2).sum())
+
+        parts = zip(("texts", "tokens", "pairs"), counts(own), counts(every), strict=True)
+        return {name: part / whole if whole else 0.0 for name, part, whole in parts}
 
     def pack(self, ids: NDArray[np.int64], pack: Pack) -> PlannedPack:
         """Plan of one pack of these ids."""

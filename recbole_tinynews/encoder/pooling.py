@@ -19,7 +19,7 @@ class TokenBag(NamedTuple):
     energy: Tensor | None  # [vocabulary]; None: the mean is pooled
 
     def pool(self, texts: PackedTexts) -> Tensor:
-        """Each text as ``pool_texts`` gives it without a mask, ``[texts, hidden]``."""
+        """Pool each text like ``pool_texts`` without a mask, ``[texts, hidden]``."""
         ids, starts = texts.token_ids, texts.starts.long()
         if self.energy is None:
             return F.embedding_bag(ids, self.states, starts[:-1], mode="mean")

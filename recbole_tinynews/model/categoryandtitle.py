@@ -47,7 +47,7 @@ class CategoryAndTitle(ZeroShotPLM):
 
     @classmethod
     def conflicting_settings(cls, config: Settings, prefix: str) -> Iterator[str]:
-        """Refuse a term of time beside features that were fitted without it."""
+        """Refuse a time term with features that were fitted without it."""
         yield from super().conflicting_settings(config, prefix)
         if config["popularity"] != "none" and not cls.reads_time:
             yield (
@@ -56,7 +56,7 @@ class CategoryAndTitle(ZeroShotPLM):
             )
 
     def further_features(self, config: Settings) -> Sequence[str]:
-        """Names of the features beside ``CONTENT``."""
+        """Names of the features after ``CONTENT``."""
         return []
 
     @torch.no_grad()
@@ -100,7 +100,7 @@ class CategoryAndTitle(ZeroShotPLM):
         return self.standardised(self.content(interaction), interaction)
 
     def standardised(self, content: Tensor, interaction: Interaction) -> Tensor:
-        """The features of these candidates, given those of content, ``[candidates, features]``."""
+        """Standardised features of candidates, from their ``content`` features."""
         return (content - self.content_mean) / self.content_scale
 
     def content(self, interaction: Interaction) -> Tensor:

@@ -1,4 +1,4 @@
-"""User encoders of LSTUR and CenNewsRec: a GRU over the clicks beside a long-term vector."""
+"""User encoders of LSTUR and CenNewsRec: a GRU over the clicks and a long-term vector."""
 
 from __future__ import annotations
 
