@@ -184,7 +184,7 @@ class OneTextEncoder(CachedEncoder):
         """Planner for the encoder's current state."""
         group = process_group() if shared else ALONE
         at_once = self.tokens_at_once()
-        return Planner(self._number, self.tokens, self.pad_token_id, at_once, group=group)
+        return Planner(self._number, self.tokens, self.pad_token_id, at_once, group)
 
     def follow(self, plan: EncodingPlan) -> Tensor:
         """Vectors of a plan's ids, ``[ids, news_dim]``."""

@@ -111,7 +111,7 @@ class ArticlePlanner(Protocol):
 
 
 class Planner(ArticlePlanner):
-    """Makes an encoder's plans, in any process; ``stored``: rows of each text in the table."""
+    """Makes the plans of an encoder of one text, in any process."""
 
     def __init__(
         self,
@@ -119,13 +119,12 @@ class Planner(ArticlePlanner):
         tokens: Ragged,
         pad_token_id: int,
         tokens_at_once: int,
-        stored: Ragged | None = None,
-        table_on_host: bool = False,
         group: Group = ALONE,
     ) -> None:
         self.encoder, self.tokens, self.pad_token_id = encoder, tokens, pad_token_id
-        self.tokens_at_once, self.stored = tokens_at_once, stored
-        self.table_on_host, self.group = table_on_host, group
+        self.tokens_at_once, self.group = tokens_at_once, group
+        self.stored: Ragged | None = None  # rows of each text in the table of frozen states
+        self.table_on_host = False
         if not group.alone:
             real = np.append(0, np.cumsum(tokens.values != pad_token_id))
             self._real_tokens = np.diff(real[tokens.offsets])
