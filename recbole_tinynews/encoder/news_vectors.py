@@ -138,7 +138,7 @@ class NewsVectors:
 
 
 class RecentVectors:
-    """Vectors of the last training steps, without gradients (SpeedyFeed, KDD 2022); 0 is exact."""
+    """Vectors of the last training steps, without gradients (SpeedyFeed, KDD 2022); 0: none."""
 
     def __init__(self, steps: int) -> None:
         self.steps, self.step = steps, 0

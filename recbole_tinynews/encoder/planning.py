@@ -1,4 +1,4 @@
-"""Encoding plans, made by the data loader's workers: a device would synchronise in each step."""
+"""Encoding plans, made by the data loader's workers so that a device need not synchronise."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ class AlignedNewsRec(Student):
 
     Pretrained heads (``head_init``) share the language model's space, so no projections are needed:
     ``NewsAligner`` on all articles first, then soft labels over (nearly) whole impressions. The
-    losses are sums over all sizes, also those of ``matryoshka_layers`` and ``matryoshka_dims``: the
+    losses are sums over all sizes, including ``matryoshka_layers`` and ``matryoshka_dims``; the
     first entries of a vector then are its teachers' first principal axes.
     """
 

@@ -42,8 +42,7 @@ class NPA(PLMNR):
             if read and config[name] != expected:
                 yield (
                     f"{prefix}{name} expects {expected} in {cls.__name__}, whose users attend to "
-                    f"words where others pool them first, got {config[name]}. Leave "
-                    f"{prefix}{name} out"
+                    f"words, not to pooled titles, got {config[name]}. Leave {prefix}{name} out"
                 )
         if views_of(config) != [TITLE]:
             yield (

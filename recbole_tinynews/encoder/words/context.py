@@ -45,7 +45,7 @@ def words_of(vectors: Tensor, word_dim: int) -> Words:
 
 
 class NoContext(nn.Module):
-    """Words as they are."""
+    """Words without context."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
