@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from recbole_tinynews.distillation.loss_terms import check_weights, weighted
+from recbole_tinynews.distillation.loss_terms import RAISE_ONE, check_weights, weighted
 from recbole_tinynews.distillation.outputs import Outputs, stacked_scores
 from recbole_tinynews.distillation.soft_label import SoftLabelLoss
 from recbole_tinynews.encoder.states import NO_TAPS, Taps
@@ -30,8 +30,8 @@ class AlignedDistillation(nn.Module):
     CE(y^(s), y)``, our definition (docs/method.md, section 12). All vectors lie in the language
     model's space, so there are no projections. ``temperature`` is T.
 
-    With ``rotated``, the size of a teacher's vector, students of smaller vectors imitate the first
-    entries of the teachers' in the basis ``axes [rotated, rotated]``, which is NaN until it is set.
+    With ``rotated``, the size of a teacher's vector, students with smaller vectors imitate the
+    first entries of the teachers' in the basis ``axes [rotated, rotated]``, NaN until it is set.
     """
 
     counted_by: ClassVar[Mapping[str, str]] = {"embedding": "articles"}
@@ -43,11 +43,7 @@ class AlignedDistillation(nn.Module):
         self, temperature: float, weights: AlignedWeights, rotated: int | None = None
     ) -> None:
         super().__init__()
-        check_weights(
-            type(self).__name__,
-            weights,
-            "Raise distillation_loss_weight, embedding_loss_weight or target_loss_weight.",
-        )
+        check_weights(type(self).__name__, weights, RAISE_ONE)
         self.weights, self.soft_label = weights, SoftLabelLoss(temperature)
         axes = None if rotated is None else torch.full((rotated, rotated), float("nan"))
         self.register_buffer("axes", axes)

@@ -19,7 +19,7 @@ MEMORY_SHARE = 0.25  # of free memory, for the inner states of all teachers
 
 
 class FrozenTeachers(nn.Module):
-    """Recommenders in evaluation mode; each article is encoded once, but inner states each step."""
+    """Recommenders in evaluation mode; each article is encoded once, inner states in each step."""
 
     def __init__(self, teachers: Sequence[Teacher]) -> None:
         super().__init__()

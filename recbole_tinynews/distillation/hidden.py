@@ -27,7 +27,7 @@ def layer_pairs(student_layers: int, teacher_layers: int, mapping: str) -> list[
     """A pair for each student layer; the last layers are always paired.
 
     ``uniform`` is TinyBERT's ``g(m) = m * N / d``, rounded up (our definition); ``last`` pairs the
-    last layers one by one, as in older code of Tiny-NewsRec's authors.
+    last layers one by one, as in earlier code by Tiny-NewsRec's authors.
 
     >>> [tuple(pair) for pair in layer_pairs(4, 12, "uniform")]
     [(1, 3), (2, 6), (3, 9), (4, 12)]

@@ -23,7 +23,7 @@ TRAIN_MORE = (
 class InnerStateDistillation(nn.Module):
     """Base of losses that compare scores and inner states with those of teachers.
 
-    ``pairs`` lack frozen student layers, whose terms are constant. Soft labels have the factor
+    ``pairs`` omit frozen student layers, whose terms are constant. Soft labels have the factor
     ``T ** 2`` (our definition). Losses that compare nothing have weight 0; ``learned`` weights
     (``None``: all) must not all be 0.
     """

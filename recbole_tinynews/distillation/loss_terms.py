@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+RAISE_ONE = "Raise distillation_loss_weight, embedding_loss_weight or target_loss_weight."
+
 
 def loss_terms(losses: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
     """The losses as a NamedTuple, which RecBole sums."""

@@ -15,53 +15,35 @@ from recbole_tinynews.encoder.states import NO_TAPS, States, Taps
 
 
 class BatchIds(NamedTuple):
-    """Ids of a batch, for recommenders that read more than vectors.
+    """Ids of a batch, for recommenders that read more than vectors; ``None``: not read."""
 
-    News ids ``history`` ``[batch, history]`` and ``candidates`` ``[batch, candidates]``, 0 where
-    empty; if read, ``users`` ``[batch]``, 0 if unseen in training, ``counters`` ``[*candidates,
-    counters]`` (``data.popularity``) and ``click_counters`` ``[*history, 2]``, clicks and
-    exposures.
-    """
-
-    history: Tensor
-    candidates: Tensor
-    users: Tensor | None = None
-    counters: Tensor | None = None
-    click_counters: Tensor | None = None
+    history: Tensor  # [batch, history], news ids, 0 where empty
+    candidates: Tensor  # [batch, candidates], news ids, 0 where empty
+    users: Tensor | None = None  # [batch], 0 if unseen in training
+    counters: Tensor | None = None  # [*candidates, counters], of `data.popularity`
+    click_counters: Tensor | None = None  # [*history, 2], clicks and exposures
 
 
 class Encoded(NamedTuple):
-    """News vectors of a batch, before users are modelled.
+    """News vectors of a batch, before users are modelled."""
 
-    ``candidates`` ``[batch, candidates, dim]``; ``history`` ``[batch, history, dim]``, zeros where
-    not ``clicked`` ``[batch, history]``; inner ``states`` if requested; ``ids`` of users and news.
-    """
-
-    candidates: Tensor
-    history: Tensor
-    clicked: Tensor
-    states: States | None = None
+    candidates: Tensor  # [batch, candidates, dim]
+    history: Tensor  # [batch, history, dim], zeros where not clicked
+    clicked: Tensor  # [batch, history], False for empty slots
+    states: States | None = None  # if requested
     ids: BatchIds | None = None
 
 
 class Outputs(NamedTuple):
-    """Outputs of a student or teacher for a training batch.
+    """Outputs of a student or teacher for a training batch."""
 
-    Shapes:
-        scores: ``[batch, candidates]``, raw.
-        candidates, history: ``[batch, candidates, dim]`` and ``[batch, history, dim]``.
-        user: ``[batch, dim]``.
-        states: of the batch's distinct news, if requested.
-        interests: ``[batch, candidates, interests, dim]``, for multi-interest users.
-        offset_scores: ``[batch, candidates]``, with popularity as an offset; None: as ``scores``.
-    """
-
-    scores: Tensor
-    candidates: Tensor
-    history: Tensor
-    user: Tensor
-    states: States | None = None
-    interests: Tensor | None = None
+    scores: Tensor  # [batch, candidates], raw
+    candidates: Tensor  # [batch, candidates, dim]
+    history: Tensor  # [batch, history, dim]
+    user: Tensor  # [batch, dim]
+    states: States | None = None  # of the batch's distinct news, if requested
+    interests: Tensor | None = None  # [batch, candidates, interests, dim], of multi-interest users
+    # [batch, candidates], with popularity as an offset; None: equal to `scores`
     offset_scores: Tensor | None = None
 
     @property

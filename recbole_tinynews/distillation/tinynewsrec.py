@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from recbole_tinynews.distillation.embedding import ProjectedEmbeddingLoss
-from recbole_tinynews.distillation.loss_terms import check_weights, weighted
+from recbole_tinynews.distillation.loss_terms import RAISE_ONE, check_weights, weighted
 from recbole_tinynews.distillation.outputs import Outputs, stacked_scores
 from recbole_tinynews.distillation.soft_label import SoftLabelLoss, mix_scores
 from recbole_tinynews.distillation.teacher_weighting import TeacherWeighting, softmax
@@ -50,18 +50,14 @@ class TinyNewsRecDistillation(nn.Module):
         balanced: bool = False,
     ) -> None:
         super().__init__()
-        check_weights(
-            type(self).__name__,
-            weights,
-            "Raise distillation_loss_weight, embedding_loss_weight or target_loss_weight.",
-        )
+        check_weights(type(self).__name__, weights, RAISE_ONE)
         self.weights, self.weighting = weights, weighting
         self.soft_label = SoftLabelLoss(temperature)
         if weights.embedding:
-            how = teachers, teacher_dim, student_dim, aligned, balanced
-            self.item_embedding = ProjectedEmbeddingLoss(*how)
+            arguments = teachers, teacher_dim, student_dim, aligned, balanced
+            self.item_embedding = ProjectedEmbeddingLoss(*arguments)
             self.user_embedding = (
-                self.item_embedding if shared_projection else ProjectedEmbeddingLoss(*how)
+                self.item_embedding if shared_projection else ProjectedEmbeddingLoss(*arguments)
             )
 
     def items(self, outputs: Outputs) -> Tensor:

@@ -19,14 +19,14 @@ def add_adapters(plm: nn.Module, layers: Sequence[nn.Module], rank: int) -> None
         from peft.tuners.lora import LoraLayer
     except ModuleNotFoundError:
         raise ValueError(
-            f"lora_rank={rank} expects the package peft, and it is not installed. "
-            "pip install 'recbole-tinynews[lora]' brings it."
+            f"lora_rank={rank} expects the package peft, which is not installed. "
+            "Run pip install 'recbole-tinynews[lora]'."
         ) from None
     inside = {part for layer in layers for part in layer.modules()}
     names = [n for n, part in plm.named_modules() if part in inside and type(part) is nn.Linear]
     if not names:
         raise ValueError(
-            f"lora_rank={rank} expects linear maps in the layers that learn, and those of "
+            f"lora_rank={rank} expects linear maps in the layers that train, and those of "
             f"{type(plm).__name__} have none. Set lora_rank=0."
         )
     config = LoraConfig(r=rank, lora_alpha=int(SCALE * rank), target_modules=names)

@@ -218,7 +218,7 @@ def _packed_attention(
     more = [name for name in ("softcap", "position_bias", "s_aux") if others.get(name) is not None]
     if now is None or more:
         raise ValueError(
-            f"{PACKED} expects a call inside of packed_row and attention alone, got "
+            f"{PACKED} expects a call inside packed_row, of plain attention, got "
             f"{', '.join(more) or 'one outside'}."
         )
     causal = getattr(module, "is_causal", True) if is_causal is None else is_causal

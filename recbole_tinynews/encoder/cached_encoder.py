@@ -153,7 +153,7 @@ class CachedEncoder(nn.Module):
     def tapped(self, taps: Taps) -> AbstractContextManager[Tap]:
         """Raise ``ValueError``: only a language model has inner states."""
         raise ValueError(
-            f"A loss on inner states expects one language model whose layers can be seen, got "
+            f"A loss on inner states expects one language model whose layers can be observed, got "
             f"{type(self).__name__}. Set news_encoder=plm and views=[title], or the loss's weight "
             "to 0."
         )
@@ -184,7 +184,7 @@ class OneTextEncoder(CachedEncoder):
         """Planner for the encoder's current state."""
         group = process_group() if shared else ALONE
         at_once = self.tokens_at_once()
-        return Planner(self._number, self.tokens, self.pad_token_id, at_once, group=group)
+        return Planner(self._number, self.tokens, self.pad_token_id, at_once, group)
 
     def follow(self, plan: EncodingPlan) -> Tensor:
         """Vectors of a plan's ids, ``[ids, news_dim]``."""
@@ -201,7 +201,7 @@ class OneTextEncoder(CachedEncoder):
         if self._tokenizer is None:
             raise ValueError(
                 "encode_texts expects a recommender that reads columns of texts, got one that "
-                "reads texts of its own. Override its column_tokenizer beside news_tokens."
+                "reads texts of its own. Override its column_tokenizer along with news_tokens."
             )
         return self._tokenizer(columns)
 

@@ -51,13 +51,14 @@ class Storage(NamedTuple):
 
 
 class FrozenStates:
-    """Hidden states of ``stored`` texts, a row per token, on the device if there is room."""
+    """Hidden states of texts, a row per token, on the device if there is room.
 
-    def __init__(
-        self, table: Tensor, tokens: Ragged, stored: NDArray[np.bool_], device: torch.device
-    ) -> None:
+    ``layout`` places the rows; texts that are not stored have none.
+    """
+
+    def __init__(self, table: Tensor, layout: Ragged, device: torch.device) -> None:
         self.table = table.to(device) if has_room(device, table.nbytes) else table
-        self.stored, self.layout = stored, _layout(tokens, stored)
+        self.layout = layout
 
     def rows(self, places: Tensor) -> Tensor:
         """Hidden states at these rows, ``[tokens, hidden]``."""
@@ -68,8 +69,7 @@ class _Plan(NamedTuple):
     place: Path
     precision: str
     shape: tuple[int, int]
-    tokens: Ragged
-    stored: NDArray[np.bool_]
+    layout: Ragged  # rows of each text; none if it is not stored
 
     @property
     def bytes(self) -> int:
@@ -92,15 +92,15 @@ def open_frozen_states(
     """
     row_bytes = hidden_size * STORED_AS[storage.precision].itemsize
     longest = _longest_stored(storage, tokens.lengths, row_bytes)
-    stored = (tokens.lengths > 0) & (tokens.lengths <= longest)
-    if not stored.any():
+    layout = Ragged.layout(np.where(tokens.lengths <= longest, tokens.lengths, 0))
+    rows = int(layout.offsets[-1])
+    if not rows:
         return None
     plan = _Plan(
         storage.folder / f"frozen-states-{key}-{storage.precision}-{longest}.npy",
         storage.precision,
-        (int(tokens.lengths[stored].sum()), hidden_size),
-        tokens,
-        stored,
+        (rows, hidden_size),
+        layout,
     )
     found = _identity(plan.place)
     table = _read(plan)
@@ -111,11 +111,7 @@ def open_frozen_states(
         _make(plan, compute, refused=found)
         table = _read(plan)
         assert table is not None, "a table that was just written"
-    return FrozenStates(table, tokens, stored, device)
-
-
-def _layout(tokens: Ragged, stored: NDArray[np.bool_]) -> Ragged:
-    return Ragged.layout(np.where(stored, tokens.lengths, 0))
+    return FrozenStates(table, layout, device)
 
 
 def _longest_stored(storage: Storage, lengths: NDArray[np.int64], row_bytes: int) -> int:
@@ -133,7 +129,7 @@ def _longest_stored(storage: Storage, lengths: NDArray[np.int64], row_bytes: int
 def _read(plan: _Plan) -> Tensor | None:
     if not plan.place.is_file():
         if _checksum_file(plan.place).is_file():
-            getLogger().warning(f"{plan.place} is missing beside its checksum, and is rebuilt.")
+            getLogger().warning(f"{plan.place} is missing, but has a checksum, and is rebuilt.")
         return None
     if not _as_written(plan.place):
         getLogger().warning(
@@ -247,15 +243,12 @@ def _reserve(path: Path) -> None:
 
 
 def _fill(plan: _Plan, compute: Compute, table: np.memmap, done: int, progress: Path) -> None:
-    texts = np.flatnonzero(plan.stored)
-    layout = _layout(plan.tokens, plan.stored)
     unsaved = 0
     with progress_bar(desc="Frozen layers", total=plan.shape[0], unit=" tokens") as bar:
-        for number, pack in enumerate(packs(layout.lengths[texts], TOKENS_AT_ONCE)):
-            members = texts[pack.members]
-            positions = layout.positions(members)
+        for number, pack in enumerate(packs(plan.layout.lengths, TOKENS_AT_ONCE)):
+            positions = plan.layout.positions(pack.members)
             if number >= done:
-                states = compute(members, pack).to(PRECISIONS[plan.precision]).cpu()
+                states = compute(pack.members, pack).to(PRECISIONS[plan.precision]).cpu()
                 bits = states.view(torch.int16) if plan.precision == "bf16" else states
                 table[positions] = bits.numpy()
                 unsaved += len(positions)

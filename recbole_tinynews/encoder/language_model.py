@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
-from functools import partial
 from logging import getLogger
 from pathlib import Path
 from typing import Any
@@ -53,16 +52,15 @@ def load_whole_plm(source: str) -> PreTrainedModel:
             check_weights(file)
     except ValueError as problem:
         raise unreadable(source, problem) from problem
-    plm, loading = read_pretrained(
-        AutoModel,
-        source,
-        "model",
-        config=load_config(source),
-        dtype="float32",
-        output_loading_info=True,
-    )
+    plm, loading = _load(AutoModel, source, "model")
     _check_weights(source, plm, loading["missing_keys"])
     return plm
+
+
+def _load(auto: Any, source: str, part: str) -> tuple[PreTrainedModel, dict[str, Any]]:
+    """A model in full precision, and transformers' report on its weights."""
+    options = {"dtype": "float32", "output_loading_info": True}
+    return read_pretrained(auto, source, part, config=load_config(source), **options)
 
 
 def _check_weights(source: str, plm: PreTrainedModel, missing: Iterable[str]) -> None:
@@ -86,14 +84,7 @@ def load_language_model_head(
     Raises ``ValueError`` for an architecture that has no such head.
     """
     try:
-        whole, loading = read_pretrained(
-            AutoModelForMaskedLM,
-            source,
-            "model for masked tokens",
-            config=load_config(source),
-            dtype="float32",
-            output_loading_info=True,
-        )
+        whole, loading = _load(AutoModelForMaskedLM, source, "model for masked tokens")
         decoder, (names, head) = whole.get_output_embeddings(), _head_of(whole)
     except (ValueError, RuntimeError, TypeError) as problem:
         raise ValueError(
@@ -113,26 +104,20 @@ def load_language_model_head(
 @torch.no_grad()
 def _head_of(whole: PreTrainedModel) -> tuple[tuple[str, ...], nn.Module]:
     """Weight prefixes and modules of the head; ``ValueError`` if they do not reproduce it."""
-    ran: dict[str, nn.Module] = {}
+    names = {part: name for name, part in whole.named_children() if part is not whole.base_model}
+    ran: list[nn.Module] = []
     states: list[Any] = []
     hooks = [whole.base_model.register_forward_hook(lambda _, __, out: states.append(out[0]))]
-    for name, part in whole.named_children():
-        if part is not whole.base_model:
-            note = partial(_note, ran, name)
-            hooks.append(part.register_forward_pre_hook(note))
+    hooks += [part.register_forward_pre_hook(lambda part, _: ran.append(part)) for part in names]
     whole.eval()
     logits = whole(input_ids=torch.tensor([[5, 6, 7]])).logits
     for hook in hooks:
         hook.remove()
-    parts = list(ran.values())
+    parts = list(dict.fromkeys(ran))
     head = parts[0] if len(parts) == 1 else nn.Sequential(*parts)
     if not states or not torch.allclose(head(states[-1]), logits, rtol=1e-4, atol=1e-4):
-        raise ValueError(f"{type(whole).__name__} has another one")
-    return tuple(f"{name}." for name in ran), head
-
-
-def _note(ran: dict[str, nn.Module], name: str, part: nn.Module, _: Any) -> None:
-    ran[name] = part
+        raise ValueError(f"the head of {type(whole).__name__} is different.")
+    return tuple(f"{names[part]}." for part in parts), head
 
 
 def longest_text(plm: PreTrainedModel) -> int:

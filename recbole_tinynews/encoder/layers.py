@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 import torch
@@ -19,11 +19,9 @@ from recbole_tinynews.encoder.protocol import Layers, Shown
 WAYS: tuple[Callable[[PreTrainedModel], Layers | None], ...] = (
     BertLayers,
     OwnLayers.packed,
-    OwnLayers.side_by_side,
-    OwnLayers.as_one_layer,
+    partial(OwnLayers, in_one_row=False),
+    partial(OwnLayers, in_one_row=False, as_one=True),
 )
-
-
 _FOUND: dict[str, Callable[[PreTrainedModel], Layers | None]] = {}  # by configuration
 
 
@@ -59,8 +57,8 @@ def layers_of(plm: PreTrainedModel) -> Layers:
     finally:
         plm.train(training)
     raise ValueError(
-        f"{type(plm).__name__} expects to be run in another way than layer by layer on the tokens "
-        "of a text. Choose another plm."
+        f"{type(plm).__name__} expects more than the tokens of a text, or cannot be run layer by "
+        "layer. Choose another plm."
     ) from problem
 
 

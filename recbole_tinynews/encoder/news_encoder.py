@@ -22,7 +22,6 @@ from recbole_tinynews.encoder.states import States, Tap, Taps
 from recbole_tinynews.encoder.text_encoder import EncodedTexts, TextEncoder
 from recbole_tinynews.files.array_cache import content_key
 from recbole_tinynews.processes.device import on_device
-from recbole_tinynews.processes.group import ALONE, process_group
 
 NEWS_ENCODER = "news_encoder"
 LANGUAGE_MODEL = f"{NEWS_ENCODER}.text_encoder.plm"
@@ -58,16 +57,11 @@ class NewsEncoder(OneTextEncoder):
 
     def planner(self, shared: bool = False) -> Planner:
         """Planner for the encoder's current state, with rows of its table."""
-        states = self._stored_states()
-        return Planner(
-            self._number,
-            self.tokens,
-            self.pad_token_id,
-            self.tokens_at_once(),
-            None if states is None else (states.stored, states.layout),
-            states is not None and states.table.device != self.device,
-            process_group() if shared else ALONE,
-        )
+        planner, states = super().planner(shared), self._stored_states()
+        if states is not None:
+            planner.stored = states.layout
+            planner.table_on_host = states.table.device != self.device
+        return planner
 
     def _encode(self, texts: PackedTexts) -> Tensor:
         return self.text_encoder.encode(texts).vectors
@@ -186,7 +180,7 @@ class NewsEncoder(OneTextEncoder):
         yield self.tokens.offsets.tobytes()
 
     def _compute_states(self, members: NDArray[np.int64], pack: Pack) -> Tensor:
-        planner = Planner(self._number, self.tokens, self.pad_token_id, self.tokens_at_once())
+        planner = super().planner()  # without the table, which is being built
         texts = planner.texts(members, pack).apply(lambda tensor: on_device(tensor, self.device))
         with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
             return self.text_encoder.encode_frozen(texts)

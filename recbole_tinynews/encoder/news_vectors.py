@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from recbole_tinynews.bars import progress_bar
-from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.encoder.packing import Pack, packs
 from recbole_tinynews.encoder.planning import EncodingPlan
+from recbole_tinynews.encoder.protocol import EncodesNews
 from recbole_tinynews.files.array_cache import content_key
 from recbole_tinynews.processes.device import on_device
 from recbole_tinynews.processes.gather import gather_rows, shared_arrays
@@ -30,13 +30,8 @@ LOOK_UP_TOKENS = 128
 TEXTS_IN_A_ROUND = 4_096
 
 
-class RememberedEncoder(Protocol):
-    """An encoder whose vectors are cached."""
-
-    tokens: Ragged
-
-    def parameters(self) -> Iterator[nn.Parameter]:
-        """Its weights; a change invalidates all vectors."""
+class RememberedEncoder(EncodesNews, Protocol):
+    """An encoder whose vectors are cached; changed weights invalidate them."""
 
     def content(self) -> Iterator[str | bytes]:
         """Everything that determines a vector, for the key of a saved table of vectors."""
@@ -49,9 +44,6 @@ class RememberedEncoder(Protocol):
 
     def encode_pack(self, ids: NDArray[np.int64], pack: Pack) -> Tensor:
         """Vectors of the texts of a pack, in pack order, ``[texts, news_dim]``."""
-
-    def encode_distinct(self, ids: NDArray[np.int64]) -> Tensor:
-        """Vectors of distinct ids, ``[ids, news_dim]``."""
 
 
 class NewsVectors:
@@ -146,7 +138,7 @@ class NewsVectors:
 
 
 class RecentVectors:
-    """Vectors of the last training steps, without gradients (SpeedyFeed, KDD 2022); 0 is exact."""
+    """Vectors of the last training steps, without gradients (SpeedyFeed, KDD 2022); 0: none."""
 
     def __init__(self, steps: int) -> None:
         self.steps, self.step = steps, 0

@@ -23,8 +23,9 @@ UNUSED = "pooler"
 class OwnLayers:
     """Implements ``protocol.Layers`` for a language model of any architecture.
 
-    ``in_one_row`` needs ``PACKED`` attention; otherwise texts of equal length form a batch. With
-    ``as_one``, all layers count as one.
+    ``in_one_row`` needs ``PACKED`` attention; otherwise texts of equal length form a batch, with
+    the model's own attention. With ``as_one``, all layers count as one, for models whose layers
+    need more than the states of the one before (T5).
     """
 
     def __init__(self, plm: PreTrainedModel, in_one_row: bool, as_one: bool = False) -> None:
@@ -47,16 +48,6 @@ class OwnLayers:
             return None
         plm.set_attn_implementation(PACKED)
         return made if plm.config._attn_implementation == PACKED else None
-
-    @classmethod
-    def side_by_side(cls, plm: PreTrainedModel) -> OwnLayers:
-        """Run on batches of texts of equal length, with the model's own attention."""
-        return cls(plm, in_one_row=False)
-
-    @classmethod
-    def as_one_layer(cls, plm: PreTrainedModel) -> OwnLayers:
-        """Run as a whole: a layer needs more than the states of the one before (T5)."""
-        return cls(plm, in_one_row=False, as_one=True)
 
     def embed(self, texts: PackedTexts) -> Tensor:
         """Input of the first layer, ``[tokens, hidden]``."""
@@ -127,11 +118,11 @@ class OwnLayers:
             return _End(layer)
         if number < numbers.start:
             given = self.also_given
-            return _Known(layer, states if given is None else (states, *[None] * given))
+            return _Known(layer, known=states if given is None else (states, *[None] * given))
         first = states if number == 1 else None  # the embeddings are known
         if first is None and (watch is None or not watch.wants(number)):
             return layer
-        return _Around(layer, number, first, watch)
+        return _Around(layer, number=number, known=first, watch=watch)
 
 
 class _Watch:
@@ -154,31 +145,23 @@ class _Watch:
 
 
 class _StandIn(nn.Module):
-    """Replaces a layer for one call and delegates all other attributes to it."""
+    """Replaces a layer for one call and delegates all but its ``own`` attributes to it."""
 
-    def __init__(self, layer: nn.Module, **others: Any) -> None:
+    def __init__(self, layer: nn.Module, **own: Any) -> None:
         super().__init__()
-        vars(self).update(others, layer=layer)  # not as submodules
+        vars(self).update(own, layer=layer)  # not as submodules
 
     def __getattr__(self, name: str) -> Any:
         return getattr(vars(self)["layer"], name)
 
 
 class _Known(_StandIn):
-    def __init__(self, layer: nn.Module, known: Any) -> None:
-        super().__init__(layer, known=known)
-
     def forward(self, *_: Any, **__: Any) -> Any:
         return self.known
 
 
 class _Around(_StandIn):
     """Runs the layer on a known input, passes its states to the tap, or both."""
-
-    def __init__(
-        self, layer: nn.Module, number: int, known: Tensor | None, watch: _Watch | None
-    ) -> None:
-        super().__init__(layer, number=number, known=known, watch=watch)
 
     def forward(self, hidden: Tensor, *given: Any, **named: Any) -> Any:
         if self.watch is not None:
@@ -255,7 +238,7 @@ def first_position(plm: PreTrainedModel) -> int:
 
     hooks = [table.register_forward_pre_hook(note) for table in tables]
     try:
-        with suppress(_AllKnownError):  # the layers have nothing to say
+        with suppress(_AllKnownError):  # the layers need not run
             run_once(plm)
     finally:
         for hook in hooks:
@@ -287,7 +270,7 @@ def ancestors(plm: nn.Module, path: str) -> list[nn.Module]:
 def _watch(
     plm: PreTrainedModel, around: list[nn.Module], layers: list[nn.Module]
 ) -> tuple[list[nn.Module], list[nn.Module], int | None]:
-    """Modules that run before and after the layers; extra outputs of a layer that gives a tuple."""
+    """Modules that run before and after the layers; extra outputs if a layer returns a tuple."""
     beside = [
         part
         for module in around

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-# Largest activation of a pass. On a CPU, larger ones are mapped anew each time and cleared page by
+# Largest activation of a pass. On a CPU, larger ones are mapped again each time and zeroed page by
 # page; on a GPU torch caches them.
 ACTIVATION_BYTES = {"cpu": 24 << 20, "cuda": 512 << 20}
 

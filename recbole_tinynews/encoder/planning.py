@@ -1,8 +1,8 @@
-"""Encoding plans, made by the data loader's workers: a device would synchronise in each step."""
+"""Encoding plans, made by the data loader's workers so that a device need not synchronise."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -100,13 +100,18 @@ class ArticlePlanner(Protocol):
 
     def __call__(self, batch: Interaction) -> EncodingPlan | None:
         """Plan of a training batch; ``None`` if it has no history or no candidates."""
+        if HISTORY not in batch or CANDIDATES not in batch:
+            return None
+        history, candidates = batch[HISTORY].numpy(), batch[CANDIDATES].numpy()
+        fresh = np.unique(candidates)
+        return self.plan(np.union1d(history, fresh), fresh)
 
     def plan(self, ids: NDArray[np.int64], fresh: NDArray[np.int64] | None = None) -> EncodingPlan:
         """Plan of distinct ids; ``fresh`` are those of candidates (``None``: all)."""
 
 
-class Planner:
-    """Makes an encoder's plans, in any process; ``stored`` marks and places texts in the table."""
+class Planner(ArticlePlanner):
+    """Makes the plans of an encoder of one text, in any process."""
 
     def __init__(
         self,
@@ -114,20 +119,15 @@ class Planner:
         tokens: Ragged,
         pad_token_id: int,
         tokens_at_once: int,
-        stored: tuple[NDArray[np.bool_], Ragged] | None = None,
-        table_on_host: bool = False,
         group: Group = ALONE,
     ) -> None:
         self.encoder, self.tokens, self.pad_token_id = encoder, tokens, pad_token_id
-        self.tokens_at_once, self.stored = tokens_at_once, stored
-        self.table_on_host, self.group = table_on_host, group
+        self.tokens_at_once, self.group = tokens_at_once, group
+        self.stored: Ragged | None = None  # rows of each text in the table of frozen states
+        self.table_on_host = False
         if not group.alone:
             real = np.append(0, np.cumsum(tokens.values != pad_token_id))
             self._real_tokens = np.diff(real[tokens.offsets])
-
-    def __call__(self, batch: Interaction) -> EncodingPlan | None:
-        """Plan of a training batch; ``None`` if it has no history or no candidates."""
-        return _plan_of_batch(self, batch)
 
     def plan(self, ids: NDArray[np.int64], fresh: NDArray[np.int64] | None = None) -> EncodingPlan:
         """Plan of distinct ids; ``fresh`` are those of candidates (``None``: all)."""
@@ -164,24 +164,18 @@ class Planner:
         )
 
     def _shares(self, own: NDArray[np.int64], every: NDArray[np.int64]) -> dict[str, float]:
-        sizes = (self._real_tokens[ids] for ids in (own, every))
-        (texts, tokens, pairs), of_all = (
-            (len(each), each.sum(), (each**2).sum()) for each in sizes
-        )
-        return {
-            name: float(part / whole) if whole else 0.0
-            for name, part, whole in zip(
-                ("texts", "tokens", "pairs"), (texts, tokens, pairs), of_all, strict=True
-            )
-        }
+        def counts(ids: NDArray[np.int64]) -> tuple[int, ...]:
+            tokens = self._real_tokens[ids]
+            return len(tokens), int(tokens.sum()), int((tokens**2).sum())
+
+        parts = zip(("texts", "tokens", "pairs"), counts(own), counts(every), strict=True)
+        return {name: part / whole if whole else 0.0 for name, part, whole in parts}
 
     def pack(self, ids: NDArray[np.int64], pack: Pack) -> PlannedPack:
         """Plan of one pack of these ids."""
         members, rows = ids[pack.members], None
-        if self.stored is not None:
-            present, layout = self.stored
-            if present[members].all():
-                rows = torch.from_numpy(layout.positions(members))
+        if self.stored is not None and self.stored.lengths_of(members).all():
+            rows = torch.from_numpy(self.stored.positions(members))
         return PlannedPack(members, self.texts(members, pack), rows, self.table_on_host)
 
     def texts(self, members: NDArray[np.int64], pack: Pack) -> PackedTexts:
@@ -195,28 +189,16 @@ class Planner:
         )
 
 
-class ViewsPlanner(NamedTuple):
-    """Makes plans for articles with several texts."""
+class ViewsPlanner(ArticlePlanner):
+    """Makes the plans of article encoder ``encoder``, with a planner for each text."""
 
-    encoder: int  # number of the article encoder
-    each: tuple[ArticlePlanner, ...]  # one per text
-
-    def __call__(self, batch: Interaction) -> EncodingPlan | None:
-        """Plan of a training batch; ``None`` if it has no history or no candidates."""
-        return _plan_of_batch(self, batch)
+    def __init__(self, encoder: int, each: Sequence[ArticlePlanner]) -> None:
+        self.encoder, self.each = encoder, each
 
     def plan(self, ids: NDArray[np.int64], fresh: NDArray[np.int64] | None = None) -> EncodingPlan:
         """Plan of distinct ids; ``fresh`` are those of candidates (``None``: all)."""
         first, *others = (planner.plan(ids, fresh) for planner in self.each)
         return first._replace(encoder=self.encoder, others=tuple(others))
-
-
-def _plan_of_batch(planner: ArticlePlanner, batch: Interaction) -> EncodingPlan | None:
-    if HISTORY not in batch or CANDIDATES not in batch:
-        return None
-    history, candidates = batch[HISTORY].numpy(), batch[CANDIDATES].numpy()
-    fresh = np.unique(candidates)
-    return planner.plan(np.union1d(history, fresh), fresh)
 
 
 class TextsPlan(NamedTuple):

@@ -92,9 +92,8 @@ def read_pretrained(auto: Any, source: str, part: str, **options: Any) -> Any:
 def unreadable(source: str, problem: Exception) -> ValueError:
     """Error for a language model whose files are damaged or inconsistent."""
     return ValueError(
-        f"plm={source} expects a language model of transformers, whole and with the sizes of "
-        f"its config.json, and {type(problem).__name__}: {' '.join(str(problem).split())[:300]} "
-        "Choose another plm."
+        f"plm={source} expects a complete transformers model that fits its config.json, got "
+        f"{type(problem).__name__}: {' '.join(str(problem).split())[:300]} Choose another plm."
     )
 
 
@@ -233,7 +232,7 @@ def check_sizes(source: str, weights: Path) -> None:
     for name, shape in wanted.items():
         if of_plm.get(name, shape) != shape or shape not in known:
             raise ValueError(
-                f"{source}/config.json expects {name} of the size {shape}, and {weights.name} has "
-                f"{of_plm.get(name, 'none of this size')}. Copy the folder anew, or run the "
-                "command that made it again."
+                f"{source}/config.json expects {name} of shape {shape}, and {weights.name} has "
+                f"{of_plm.get(name, 'none of this shape')}. Copy the folder again, or rerun the "
+                "command that made it."
             )

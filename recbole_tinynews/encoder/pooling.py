@@ -18,13 +18,8 @@ class TokenBag(NamedTuple):
     states: Tensor  # [vocabulary, hidden]
     energy: Tensor | None  # [vocabulary]; None: the mean is pooled
 
-    @classmethod
-    def of(cls, states: Tensor, pooling: AttentionPooling | None) -> TokenBag:
-        """The bag of these states."""
-        return cls(states, None if pooling is None else pooling.energy(states))
-
     def pool(self, texts: PackedTexts) -> Tensor:
-        """Each text as ``pool_texts`` gives it without a mask, ``[texts, hidden]``."""
+        """Pool each text like ``pool_texts`` without a mask, ``[texts, hidden]``."""
         ids, starts = texts.token_ids, texts.starts.long()
         if self.energy is None:
             return F.embedding_bag(ids, self.states, starts[:-1], mode="mean")

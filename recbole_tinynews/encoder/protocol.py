@@ -86,13 +86,13 @@ class Shown(NamedTuple):
         # the embedding output and the pooled text are always available
         if (taps.hidden - {0} or taps.attention) and not self.states:
             return (
-                "A loss on inner states expects a language model whose layers can be seen one by "
-                f"one, got {name}. Set its weight to 0, or choose another plm."
+                "A loss on inner states expects a language model whose layers can be observed one "
+                f"by one, got {name}. Set its weight to 0, or choose another plm."
             )
         if taps.attention and not self.attention:
             return (
-                "A loss on attention expects a language model that gives its scores, got "
-                f"{name}, whose attention cannot be exchanged. Set attention_loss_weight=0, or "
+                "A loss on attention expects a language model that exposes its scores, got "
+                f"{name}, whose attention cannot be replaced. Set attention_loss_weight=0, or "
                 "choose another plm."
             )
         return None

@@ -21,7 +21,7 @@ class SelfAttention(nn.Module):
         super().__init__()
         if dim % head_dim:
             raise ValueError(
-                f"SelfAttention expects a size divisible by {head_dim}, that of a head, got {dim}. "
+                f"SelfAttention expects a size divisible by {head_dim}, the head size, got {dim}. "
                 f"Set news_dim to a multiple of {head_dim}."
             )
         self.dim, self.split = dim, (3, dim // head_dim, head_dim)

@@ -88,8 +88,8 @@ class Tap:
         """States collected so far; ``ValueError`` if there are none."""
         if not self._ids:
             raise ValueError(
-                "Tap expects at least one text with tokens to be encoded under it, got none. Call "
-                "the news encoder inside of its `tapped` block, with a text that is not empty."
+                "Tap expects at least one text with tokens, got none. Call the news encoder inside "
+                "its `tapped` block, with a text that is not empty."
             )
         return States(
             np.concatenate(self._ids),

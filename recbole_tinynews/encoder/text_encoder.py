@@ -44,8 +44,8 @@ class TextEncoder(nn.Module):
         news_dim: size of a vector.
         query_dim: size of the query of attention pooling.
         pooling: over tokens: ``attention``, ``mean``, or the first token (``cls``).
-        finetune_layers: the last n layers train; ``all``: and the embeddings. Without layers, the
-            vectors of tokens train instead, unless 0.
+        finetune_layers: the last n layers train; ``all``: the embeddings too. In a model without
+            layers the vectors of tokens train, unless 0.
         dropout: of the layers that train.
         mask_padding: whether pooling ignores pad tokens (docs/method.md, section 3).
         pretrained_heads: whether pooling and dense layer start as mean and ``UnitDense``.
@@ -67,7 +67,7 @@ class TextEncoder(nn.Module):
         super().__init__()
         self.plm, self._layers = plm, layers_of(plm)
         self.trained_tokens = 0  # encoded with gradients so far
-        # numbers of layers, ascending: in training, vectors after each lie side by side
+        # layer numbers, ascending: in training, the vectors at each are concatenated
         self.exits: tuple[int, ...] = (self.depth,)
         self._bag: tuple[tuple[int, ...], TokenBag] | None = None  # with the weights' versions
         self.pooling_kind, self.mask_padding = pooling, mask_padding
@@ -122,25 +122,25 @@ class TextEncoder(nn.Module):
         return self.dense.weight.device
 
     def _freeze(self, dropout: float, lora_rank: int) -> None:
-        learning = self.layers[self.first_trained :]
-        if learning:
-            learning += self._layers.after
+        trained = self.layers[self.first_trained :]
+        if trained:
+            trained += self._layers.after
         if self.embeddings_train and self.depth:
-            learning += self._layers.before
+            trained += self._layers.before
         elif self.embeddings_train:
-            learning.append(self.plm.get_input_embeddings())
+            trained.append(self.plm.get_input_embeddings())
         around = self._layers.around if self.embeddings_train else []  # may have their own dropout
-        for part in (*around, *(inner for module in learning for inner in module.modules())):
+        for part in (*around, *(inner for module in trained for inner in module.modules())):
             set_dropout(part, dropout)
         self.plm.requires_grad_(False)
-        if lora_rank and learning:
-            add_adapters(self.plm, learning, lora_rank)
+        if lora_rank and trained:
+            add_adapters(self.plm, trained, lora_rank)
         else:
-            for module in learning:
+            for module in trained:
                 module.requires_grad_(True)
-        self._learning = {part for module in learning for part in module.modules()}
-        self._learning.update(around)
-        self._learning.update(
+        self._trained = {part for module in trained for part in module.modules()}
+        self._trained.update(around)
+        self._trained.update(
             part for module in around for part in module.children() if isinstance(part, nn.Dropout)
         )
 
@@ -156,7 +156,7 @@ class TextEncoder(nn.Module):
         """Set the mode; frozen layers stay in evaluation mode."""
         super().train(mode)
         for module in self.plm.modules():
-            module.training = mode and module in self._learning
+            module.training = mode and module in self._trained
         return self
 
     def encode(
@@ -199,7 +199,9 @@ class TextEncoder(nn.Module):
             (pack,) = packs(np.ones(len(self.word_embeddings), np.int64), sys.maxsize)
             ids = torch.arange(len(self.word_embeddings))
             every = PackedTexts.of(pack, ids).apply(lambda tensor: tensor.to(self.device))
-            self._bag = weights, TokenBag.of(self._layers.embed(every), self.pooling)
+            states = self._layers.embed(every)
+            energy = None if self.pooling is None else self.pooling.energy(states)
+            self._bag = weights, TokenBag(states, energy)
         return self._bag[1]
 
     def encode_frozen(self, texts: PackedTexts, tap: Tap | None = None) -> Tensor:
@@ -225,7 +227,7 @@ class TextEncoder(nn.Module):
     def _trained_states(
         self, hidden: Tensor, texts: PackedTexts, tap: Tap | None, exits: tuple[int, ...]
     ) -> Iterator[Tensor]:
-        """Last hidden states, ``[tokens, hidden]``, with so many layers; ``hidden``: of frozen."""
+        """Last hidden states, ``[tokens, hidden]``, at each exit; ``hidden``: the frozen output."""
         if torch.is_grad_enabled():
             self.trained_tokens += len(hidden)
         hidden = hidden.to(self.compute_dtype())  # cast once, not in each operation

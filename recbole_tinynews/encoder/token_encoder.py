@@ -24,7 +24,7 @@ class TokenEncoder(TextEncoder):
         self, plm: PreTrainedModel, news_dim: int, query_dim: int, length: int, **settings: Any
     ) -> None:
         super().__init__(plm, news_dim, query_dim, pooling="mean", **settings)
-        self.side_by_side = PaddedWords(news_dim, length)
+        self.padded = PaddedWords(news_dim, length)
 
     def _is_bag(self, texts: PackedTexts) -> bool:
         """Never: a text is all of its tokens."""
@@ -32,13 +32,13 @@ class TokenEncoder(TextEncoder):
 
     def _texts(self, hidden: Tensor, texts: PackedTexts) -> EncodedTexts:
         tokens = self.dense(hidden)
-        return EncodedTexts(self._pool(hidden, texts), self.side_by_side(tokens, texts))
+        return EncodedTexts(self._pool(hidden, texts), self.padded(tokens, texts))
 
     def zeros(self, texts: int) -> Tensor:
         """Vectors of empty texts, ``[texts, length * (news_dim + 1)]``."""
-        return self.dense.weight.new_zeros(texts, self.side_by_side.dim)
+        return self.dense.weight.new_zeros(texts, self.padded.dim)
 
     def content(self) -> Iterator[str | bytes]:
         """All weights by name, and the number of tokens."""
         yield from super().content()
-        yield f"{self.side_by_side.length} tokens"
+        yield f"{self.padded.length} tokens"

@@ -1,7 +1,7 @@
 """Vocabulary trimming: a language model with only the tokens that given articles use.
 
 A text whose tokens are all kept has the same vector to the last bit (in WordPiece, if it knows
-the words). Others have shorter tokens, at worst characters or bytes.
+the words). Other texts are split into shorter tokens, at worst characters or bytes.
 """
 
 from __future__ import annotations

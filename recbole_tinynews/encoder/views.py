@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -18,7 +18,6 @@ from recbole_tinynews.encoder.pooling import AttentionPooling
 from recbole_tinynews.encoder.text_encoder import weights_content
 from recbole_tinynews.files.columns import CATEGORIES
 
-Kind = TypeVar("Kind", bound=nn.Module)
 SMALL_WEIGHT = 0.01  # for vectors with entries around 1, beside one of unit length
 
 
@@ -53,9 +52,12 @@ class ViewsEncoder(CachedEncoder):
     written: Tensor
 
     def __init__(
-        self, views: Mapping[str, nn.Module], composition: nn.Module, history_cache_steps: int = 0
+        self,
+        views: Mapping[str, OneTextEncoder | CategoryView],
+        composition: nn.Module,
+        history_cache_steps: int = 0,
     ) -> None:
-        tokens = _what_is_in(views)
+        tokens = _article_lengths(views)
         super().__init__(tokens, history_cache_steps)
         self.views = nn.ModuleDict(views)
         self.composition: Any = composition
@@ -64,16 +66,7 @@ class ViewsEncoder(CachedEncoder):
     @property
     def texts(self) -> dict[str, OneTextEncoder]:
         """Text encoders by view."""
-        return _of_kind(OneTextEncoder, self._by_name)
-
-    @property
-    def categories(self) -> dict[str, CategoryView]:
-        """Category encoders by view."""
-        return _of_kind(CategoryView, self._by_name)
-
-    @property
-    def _by_name(self) -> Mapping[str, nn.Module]:
-        return cast("Mapping[str, nn.Module]", self.views)
+        return {name: view for name, view in self.views.items() if isinstance(view, OneTextEncoder)}
 
     @property
     def _first(self) -> OneTextEncoder:
@@ -159,15 +152,14 @@ class ViewsEncoder(CachedEncoder):
             yield
 
 
-def _of_kind(kind: type[Kind], views: Mapping[str, nn.Module]) -> dict[str, Kind]:
-    return {name: view for name, view in views.items() if isinstance(view, kind)}
-
-
-def _what_is_in(views: Mapping[str, nn.Module]) -> Ragged:
+def _article_lengths(views: Mapping[str, OneTextEncoder | CategoryView]) -> Ragged:
     """Number of tokens and categories of each article, as lengths without values."""
-    lengths = [text.tokens.lengths for text in _of_kind(OneTextEncoder, views).values()]
-    for view in _of_kind(CategoryView, views).values():
-        lengths.append((view.categories != 0).cpu().numpy().astype(np.int64))
+    lengths = [
+        view.tokens.lengths
+        if isinstance(view, OneTextEncoder)
+        else (view.categories != 0).cpu().numpy().astype(np.int64)
+        for view in views.values()
+    ]
     return Ragged.layout(np.sum(lengths, axis=0))
 
 

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
-from recbole_tinynews.data.fields import CANDIDATES, HISTORY
 from recbole_tinynews.data.training_news import TrainingNews
 from recbole_tinynews.distillation.aligned import AlignedDistillation, AlignedWeights
 from recbole_tinynews.distillation.loss_terms import loss_terms
@@ -19,7 +18,7 @@ from recbole_tinynews.distillation.outputs import BatchIds, Outputs
 from recbole_tinynews.encoder.news_encoder import NewsEncoder
 from recbole_tinynews.encoder.pretrained_heads import principal_axes
 from recbole_tinynews.model.matryoshka import Sizes, of_prefix, unfit_sizes
-from recbole_tinynews.model.student import Student, teachers_of
+from recbole_tinynews.model.student import Student, is_article, teachers_of
 from recbole_tinynews.settings.protocol import Settings
 
 
@@ -28,7 +27,7 @@ class AlignedNewsRec(Student):
 
     Pretrained heads (``head_init``) share the language model's space, so no projections are needed:
     ``NewsAligner`` on all articles first, then soft labels over (nearly) whole impressions. The
-    losses are sums over all sizes, also those of ``matryoshka_layers`` and ``matryoshka_dims``: the
+    losses are sums over all sizes, including ``matryoshka_layers`` and ``matryoshka_dims``; the
     first entries of a vector then are its teachers' first principal axes.
     """
 
@@ -120,10 +119,8 @@ class AlignedNewsRec(Student):
 
     def losses(self, outputs: Outputs, interaction: Interaction) -> tuple[Tensor, ...]:
         """Weighted loss terms by name, each the mean over the batch."""
-        real = torch.cat([interaction[HISTORY], interaction[CANDIDATES]], dim=1) != 0
-        return self.distillation(
-            outputs, teachers_of(interaction), interaction[self.label_field], real
-        )
+        label, real = interaction[self.label_field], is_article(interaction)
+        return self.distillation(outputs, teachers_of(interaction), label, real)
 
 
 class NewsAligner(AlignedNewsRec):

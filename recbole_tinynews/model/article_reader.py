@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import cached_property
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,32 +12,35 @@ from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from recbole_tinynews.data.news_text import TITLE_ABSTRACT
+from recbole_tinynews.data.no_articles import NoArticles
 from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.encoder.cached_encoder import CachedEncoder, OneTextEncoder
 from recbole_tinynews.encoder.column_tokenizer import ColumnTokenizer, pad_rows
 from recbole_tinynews.encoder.frozen_states import Storage
-from recbole_tinynews.encoder.language_model import longest_text
+from recbole_tinynews.encoder.language_model import load_plm, longest_text
 from recbole_tinynews.encoder.news_encoder import NewsEncoder
-from recbole_tinynews.encoder.plm_files import load_tokenizer, locate_plm
+from recbole_tinynews.encoder.plm_files import bare_plm, load_tokenizer
 from recbole_tinynews.encoder.pooling import WordPooling
 from recbole_tinynews.encoder.protocol import EncodesNews
 from recbole_tinynews.encoder.self_attention import HEAD_DIM
 from recbole_tinynews.encoder.text_encoder import TextEncoder
 from recbole_tinynews.encoder.views import CategoryView, StartsAsText, ViewAttention, ViewsEncoder
+from recbole_tinynews.encoder.words.vocabulary import word_embedding
 from recbole_tinynews.encoder.words.word_encoder import WordEncoder
 from recbole_tinynews.files.columns import CATEGORIES, TITLE
 from recbole_tinynews.model.impression_recommender import ImpressionRecommender
 from recbole_tinynews.model.text_encoders import (
     CONTEXTS,
-    encoder_by,
-    language_model,
+    plm_source,
+    plm_training,
     reads_titles_by_plm,
     reads_words,
     starts_as,
+    starts_pretrained,
     unfit_heads,
     unfit_word_vectors,
-    vectors_of_words,
     views_of,
+    word_vectors_file,
     words_of_texts,
 )
 from recbole_tinynews.settings.protocol import Settings
@@ -63,7 +65,7 @@ class ArticleReader(ImpressionRecommender):
         if reads_words(config):
             self._words = self.word_tokenizer(config, dataset)
         else:
-            self.plm_source = locate_plm(config["plm"], [Path(config["data_path"])])
+            self.plm_source = plm_source(config)
         self.news_encoder: EncodesNews = self.make_news_encoder(config, dataset)
 
     @classmethod
@@ -80,7 +82,7 @@ class ArticleReader(ImpressionRecommender):
             yield (
                 f"{cls.__name__} needs one language model that reads titles, and expects "
                 f"{prefix}news_encoder=plm and {prefix}views=[title], got {config['news_encoder']} "
-                f"and {views_of(config)}. Set both so, or choose another model"
+                f"and {views_of(config)}. Set both, or choose another model"
             )
 
     @classmethod
@@ -119,10 +121,9 @@ class ArticleReader(ImpressionRecommender):
     def text_table(self, config: Settings, dataset: Any, pad_token_id: int) -> Ragged:
         """``news_tokens``, padded if pooling includes pad tokens."""
         tokens = self.news_tokens(config, dataset)
-        if pads_texts(config):
-            widths = self.text_widths(config, dataset)
-            tokens = pad_rows(tokens, widths, pad_token_id)
-        return tokens
+        if not pads_texts(config):
+            return tokens
+        return pad_rows(tokens, self.text_widths(config, dataset), pad_token_id)
 
     def column_tokenizer(self, config: Settings, pad_token_id: int) -> ColumnTokenizer | None:
         """Tokenizer of given articles, as ``text_table``; ``None``: a subclass reads others."""
@@ -173,7 +174,15 @@ class ArticleReader(ImpressionRecommender):
 
     def make_text_encoder(self, config: Settings, plm: PreTrainedModel) -> TextEncoder:
         """The language model with pooling and dense layer."""
-        return encoder_by(plm, config, self.text_dim(config))
+        return TextEncoder(
+            plm,
+            self.text_dim(config),
+            config["query_dim"],
+            pooling=config["news_pooling"],
+            mask_padding=config["mask_padding_in_news_pooling"],
+            pretrained_heads=starts_pretrained(config),
+            **plm_training(config),
+        )
 
     def make_word_context(self, config: Settings) -> nn.Module:
         """``(hidden [tokens, word_dim], texts) -> [tokens, dim]``, a module with ``dim``."""
@@ -184,7 +193,8 @@ class ArticleReader(ImpressionRecommender):
         return WordPooling(dim, config["query_dim"])
 
     def _by_words(self, config: Settings, dataset: Any) -> dict[str, Any]:
-        words = vectors_of_words(config, self.tokenizer, dataset.cache_dir)
+        file = word_vectors_file(config)
+        words = word_embedding(self.tokenizer, config["word_dim"], file, dataset.cache_dir)
         steps, made = config["history_cache_steps"], {}
         tables = self._token_tables(config, dataset, WordEncoder.pad_token_id)
         for view, tokens, tokenizer in tables:
@@ -196,7 +206,9 @@ class ArticleReader(ImpressionRecommender):
         return made
 
     def _by_language_model(self, config: Settings, dataset: Any) -> dict[str, Any]:
-        plm = language_model(config, dataset, self.plm_source, self.layers_kept(config))
+        # saved weights replace random ones
+        is_bare = isinstance(dataset, NoArticles) or config["update_from"]
+        plm = (bare_plm if is_bare else load_plm)(self.plm_source, self.layers_kept(config))
         most = longest_text(plm)  # before the encoder changes the model
         encoder, storage = self.make_text_encoder(config, plm), self.storage(config, dataset)
         steps, made = config["history_cache_steps"], {}

@@ -47,7 +47,7 @@ class CategoryAndTitle(ZeroShotPLM):
 
     @classmethod
     def conflicting_settings(cls, config: Settings, prefix: str) -> Iterator[str]:
-        """Refuse a term of time beside features that were fitted without it."""
+        """Refuse a time term with features that were fitted without it."""
         yield from super().conflicting_settings(config, prefix)
         if config["popularity"] != "none" and not cls.reads_time:
             yield (
@@ -56,7 +56,7 @@ class CategoryAndTitle(ZeroShotPLM):
             )
 
     def further_features(self, config: Settings) -> Sequence[str]:
-        """Names of the features beside ``CONTENT``."""
+        """Names of the features after ``CONTENT``."""
         return []
 
     @torch.no_grad()
@@ -83,8 +83,8 @@ class CategoryAndTitle(ZeroShotPLM):
         weights = fit_conditional_logit(features, labels, offsets)
         self.weights.copy_(torch.from_numpy(weights))
         each = zip(self.names, weights, strict=True)
-        told = ", ".join(f"{name} {weight:+.2f}" for name, weight in each)
-        getLogger().info(f"{type(self).__name__}: weights of standardised features: {told}")
+        listed = ", ".join(f"{name} {weight:+.2f}" for name, weight in each)
+        getLogger().info(f"{type(self).__name__}: weights of standardised features: {listed}")
 
     @torch.no_grad()
     def predict(self, interaction: Interaction) -> Tensor:
@@ -100,7 +100,7 @@ class CategoryAndTitle(ZeroShotPLM):
         return self.standardised(self.content(interaction), interaction)
 
     def standardised(self, content: Tensor, interaction: Interaction) -> Tensor:
-        """The features of these candidates, given those of content, ``[candidates, features]``."""
+        """Standardised features of candidates, from their ``content`` features."""
         return (content - self.content_mean) / self.content_scale
 
     def content(self, interaction: Interaction) -> Tensor:
@@ -111,8 +111,8 @@ class CategoryAndTitle(ZeroShotPLM):
         return torch.cat([self._of_impression(*part) for part in parts])
 
     def _of_impression(self, candidates: Tensor, history: Tensor, clicked: Tensor) -> Tensor:
-        there = history != 0
-        history, clicked = history[there], clicked[there]
+        real = history != 0
+        history, clicked = history[real], clicked[real]
         if not len(history):
             return torch.zeros(len(candidates), len(CONTENT), device=candidates.device)
         shares = []

@@ -1,4 +1,4 @@
-"""CenNewsRec (Qi et al., Findings of EMNLP 2020): all clicks beside a GRU over the newest."""
+"""CenNewsRec (Qi et al., Findings of EMNLP 2020): attention to all clicks, GRU over the newest."""
 
 from __future__ import annotations
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import NamedTuple
 
 from recbole.data.interaction import Interaction
@@ -12,9 +11,10 @@ from torch import Tensor
 from recbole_tinynews.distillation.hidden import LayerPair, layer_pairs
 from recbole_tinynews.encoder.layers import shown_by
 from recbole_tinynews.encoder.news_encoder import NewsEncoder
-from recbole_tinynews.encoder.plm_files import locate_plm, plm_size
+from recbole_tinynews.encoder.plm_files import plm_size
 from recbole_tinynews.encoder.states import Taps
 from recbole_tinynews.model.student import Student
+from recbole_tinynews.model.text_encoders import plm_depth, plm_source
 from recbole_tinynews.settings.protocol import Settings
 
 # Settings on which the tokens depend
@@ -42,15 +42,15 @@ class InnerStateStudent(Student):
         yield from super().conflicting_settings(config, prefix)
         teacher = config.for_stage(cls.teacher_stage)
         try:
-            layer_pairs(_depth(config), _depth(teacher), config["layer_mapping"])
+            layer_pairs(plm_depth(config), plm_depth(teacher), config["layer_mapping"])
         except ValueError as mistake:
             yield str(mistake)
-        yield from _hidden_from(cls, config, teacher)
+        yield from _unobservable(cls, config, teacher)
         for name in () if cls.makes_teachers else SHARED:
             if teacher[name] != config[name]:
                 yield (
                     f"{cls.teacher_stage}_{name} expects {config[name]}, as the student has, got "
-                    f"{teacher[name]}: their states are compared token by token. Set both alike"
+                    f"{teacher[name]}: their states are compared token by token. Set both equal"
                 )
         if config["history_cache_steps"]:
             yield (
@@ -63,35 +63,25 @@ class InnerStateStudent(Student):
         """The layers that the losses compare, and their widths."""
         teacher = config.for_stage(self.teacher_stage)
         encoder = self.news_encoder.text_encoder
-        size = plm_size(locate_plm(teacher["plm"], [Path(config["data_path"])]))
-        pairs = layer_pairs(
-            encoder.depth,
-            teacher["num_hidden_layers"] or size.layers,
-            config["layer_mapping"],
-        )
+        pairs = layer_pairs(encoder.depth, plm_depth(teacher), config["layer_mapping"])
         learning = [pair for pair in pairs if pair.student > encoder.first_trained]
-        return Compared(learning, encoder.embeddings_train, encoder.hidden_size, size.hidden)
+        width = plm_size(plm_source(teacher)).hidden
+        return Compared(learning, encoder.embeddings_train, encoder.hidden_size, width)
 
     def calculate_loss(self, interaction: Interaction) -> tuple[Tensor, ...]:
         """Weighted loss terms by name, each the mean over the batch."""
         return self.losses(self.score(interaction, self.distillation.student_taps), interaction)
 
 
-def _hidden_from(
+def _unobservable(
     student: type[InnerStateStudent], config: Settings, teacher: Settings
 ) -> Iterator[str]:
-    """Errors for language models that hide the states compared."""
+    """Errors for language models that do not expose the states compared."""
     compared = {name for name in student.learnt_losses() if config[f"{name}_loss_weight"]}
     if not config["finetune_layers"] or not compared & {"hidden", "attention"}:
         return
     taps = Taps(frozenset({1}), frozenset({1} if "attention" in compared else ()))
-    for plm in dict.fromkeys((config["plm"], teacher["plm"])):
-        refusal = shown_by(locate_plm(plm, [Path(config["data_path"])])).refusal(taps, plm)
+    for plm, source in {each["plm"]: plm_source(each) for each in (config, teacher)}.items():
+        refusal = shown_by(source).refusal(taps, plm)
         if refusal is not None:
             yield refusal.removesuffix(".")
-
-
-def _depth(config: Settings) -> int:
-    source = locate_plm(config["plm"], [Path(config["data_path"])])
-    layers = config["num_hidden_layers"]
-    return plm_size(source).layers if layers is None else layers

@@ -98,5 +98,5 @@ class JointTeachers(nn.Module):
 
 def _encoder(recommender: NewsRecommender) -> TextEncoder:
     encoder = recommender.news_encoder
-    assert isinstance(encoder, NewsEncoder), "joint training is of language models"
+    assert isinstance(encoder, NewsEncoder), "joint training needs language models"
     return encoder.text_encoder

@@ -7,14 +7,13 @@ Kusupati et al., "Matryoshka Representation Learning", NeurIPS 2022, for the pre
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import NamedTuple
 
 from torch import Tensor, nn
 
 from recbole_tinynews.encoder.layers import shown_by
-from recbole_tinynews.encoder.plm_files import locate_plm, plm_size
 from recbole_tinynews.encoder.states import Taps
+from recbole_tinynews.model.text_encoders import plm_depth, plm_source
 from recbole_tinynews.settings.protocol import Settings
 
 OF_USER = {"pooling.projection.weight": 1, "pad_doc": 0}  # axes along which they are cut
@@ -28,7 +27,7 @@ class Sizes(NamedTuple):
 
     @classmethod
     def of(cls, settings: Settings, layers: int, dim: int) -> Sizes:
-        """The sizes of a student with so many layers and vectors of this size, by its settings."""
+        """The sizes that the settings choose, and the student's own ``layers`` and ``dim``."""
         chosen = settings["matryoshka_layers"] or [], settings["matryoshka_dims"] or []
         whole = zip(chosen, (layers, dim), strict=True)
         return cls(*(tuple(sorted({*some, most})) for some, most in whole))
@@ -46,16 +45,14 @@ def unfit_sizes(config: Settings, dim: int, prefix: str) -> Iterator[str]:
     """Errors in ``matryoshka_layers`` and ``matryoshka_dims``; ``dim`` is the whole vector's."""
     layers, dims = config["matryoshka_layers"], config["matryoshka_dims"]
     if layers:
-        source = locate_plm(config["plm"], [Path(config["data_path"])])
-        depth, trained = config["num_hidden_layers"], config["finetune_layers"]
-        depth = plm_size(source).layers if depth is None else depth
+        depth, trained = plm_depth(config), config["finetune_layers"]
         first = 1 if trained == "all" else max(1, depth - trained)
         if not first <= min(layers) <= max(layers) <= depth:
             yield (
                 f"{prefix}matryoshka_layers expects {first} to {depth}, whose states train, got "
                 f"{layers}. Set {prefix}finetune_layers=all for fewer layers"
             )
-        refusal = shown_by(source).refusal(Taps(frozenset({1})), config["plm"])
+        refusal = shown_by(plm_source(config)).refusal(Taps(frozenset({1})), config["plm"])
         if refusal is not None:
             yield refusal.removesuffix(".")
     if not dims:
@@ -65,6 +62,6 @@ def unfit_sizes(config: Settings, dim: int, prefix: str) -> Iterator[str]:
     for name, refused in (("user_encoder", "self_attention"), ("popularity", "gated")):
         if config[name] == refused:
             yield (
-                f"{prefix}matryoshka_dims cuts no {prefix}{name}={refused}, which reads whole "
+                f"{prefix}matryoshka_dims cannot cut {prefix}{name}={refused}, which reads whole "
                 f"vectors. Set another {prefix}{name}, or {prefix}matryoshka_dims=~"
             )

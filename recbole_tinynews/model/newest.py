@@ -10,7 +10,7 @@ from recbole_tinynews.model.impression_recommender import ImpressionRecommender
 
 
 class Newest(ImpressionRecommender):
-    """Time since publication, or since the first exposure if unknown; the least ranks first."""
+    """Time since publication, or since the first exposure if unknown; the shortest ranks first."""
 
     def predict(self, interaction: Interaction) -> Tensor:
         """Scores of every candidate of whole impressions, ``[sum of impression_size]``."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from recbole_tinynews.model.newsbert import NewsBERT
-from recbole_tinynews.settings.protocol import Settings
+from recbole_tinynews.model.student import Student
 
 
 class NewsBERTMT(NewsBERT):
@@ -14,7 +14,4 @@ class NewsBERTMT(NewsBERT):
     encoder, which start from the last copy.
     """
 
-    @staticmethod
-    def number_of_teachers(config: Settings) -> int:
-        """Number of teachers."""
-        return config["num_teachers"]
+    number_of_teachers = staticmethod(Student.number_of_teachers)

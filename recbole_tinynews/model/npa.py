@@ -8,13 +8,13 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from recbole_tinynews.distillation.outputs import Encoded, Outputs
-from recbole_tinynews.encoder.text_encoder import TextEncoder
+from recbole_tinynews.encoder.token_encoder import TokenEncoder
 from recbole_tinynews.encoder.users.personalised import PersonalisedUser
 from recbole_tinynews.encoder.words.context import PaddedWords
 from recbole_tinynews.files.columns import TITLE
 from recbole_tinynews.model.article_reader import longest_news_text
 from recbole_tinynews.model.plmnr import PLMNR
-from recbole_tinynews.model.text_encoders import reads_words, token_encoder_by, views_of
+from recbole_tinynews.model.text_encoders import plm_training, reads_words, views_of
 from recbole_tinynews.settings.protocol import Settings
 
 # Fixed by its yaml: users attend to words; post-training, without users, pools by the mean
@@ -42,8 +42,7 @@ class NPA(PLMNR):
             if read and config[name] != expected:
                 yield (
                     f"{prefix}{name} expects {expected} in {cls.__name__}, whose users attend to "
-                    f"words where others pool them first, got {config[name]}. Leave "
-                    f"{prefix}{name} out"
+                    f"words, not to pooled titles, got {config[name]}. Leave {prefix}{name} out"
                 )
         if views_of(config) != [TITLE]:
             yield (
@@ -51,9 +50,10 @@ class NPA(PLMNR):
                 f"of titles, got {views_of(config)}. Leave {prefix}views out"
             )
 
-    def make_text_encoder(self, config: Settings, plm: PreTrainedModel) -> TextEncoder:
+    def make_text_encoder(self, config: Settings, plm: PreTrainedModel) -> TokenEncoder:
         """All token vectors of a title."""
-        return token_encoder_by(plm, config, self.text_dim(config), longest_news_text(config))
+        length, training = longest_news_text(config), plm_training(config)
+        return TokenEncoder(plm, self.text_dim(config), config["query_dim"], length, **training)
 
     def make_word_pooling(self, config: Settings, dim: int) -> nn.Module:
         """All word vectors of a title."""

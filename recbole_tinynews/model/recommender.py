@@ -91,7 +91,7 @@ class NewsRecommender(ArticleReader):
         )
 
     def make_time_score(self, config: Settings) -> Any:
-        """The term that ``popularity`` adds, a ``TimeScore`` or alike; ``None``: no term."""
+        """The term that ``popularity`` adds, like ``TimeScore``; ``None``: no term."""
         if not uses_popularity(config):
             return None
         gated, trained = config["popularity"] == "gated", config["popularity"] != "offset"
@@ -115,8 +115,7 @@ class NewsRecommender(ArticleReader):
             counters = batch.interaction.pop(CANDIDATE_FEATURES)  # leaves text scores
             parts.append((self.predict(batch).float(), counters, batch[self.label_field]))
         text, counters, labels = (torch.cat(each) for each in zip(*parts, strict=True))
-        sizes = torch.from_numpy(loader.impressions.candidates.lengths_of(rows))
-        offsets = torch.cat([torch.zeros(1, dtype=sizes.dtype), sizes.cumsum(0)])
+        offsets = torch.from_numpy(loader.impressions.candidates.take(rows).offsets)
         self.time.start(text, counters, labels, offsets)
         self.train(training)
 
@@ -242,8 +241,8 @@ class NewsRecommender(ArticleReader):
             rows = about._replace(candidates=pad_candidates(about.candidates, sizes))
             news = Encoded(self.encode_news(rows.candidates), history, clicked, ids=rows)
             outputs = self.match(news)
-            there = is_candidate(sizes)
-            text, candidates = outputs.scores[there], outputs.candidates[there]
+            real = is_candidate(sizes)
+            text, candidates = outputs.scores[real], outputs.candidates[real]
             users = outputs.user.repeat_interleave(sizes, 0)
         return self.total_scores(text, about, users, candidates)
 
@@ -275,8 +274,8 @@ def pad_candidates(candidates: Tensor, sizes: Tensor) -> Tensor:
     >>> pad_candidates(torch.tensor([4, 5, 6]), torch.tensor([1, 2])).tolist()
     [[4, 0], [5, 6]]
     """
-    there = is_candidate(sizes)
-    return torch.zeros_like(there, dtype=candidates.dtype).masked_scatter(there, candidates)
+    real = is_candidate(sizes)
+    return torch.zeros_like(real, dtype=candidates.dtype).masked_scatter(real, candidates)
 
 
 def is_candidate(sizes: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 from recbole.data.interaction import Interaction
 from torch import Tensor, nn
 
-from recbole_tinynews.data.fields import TEACHERS
+from recbole_tinynews.data.fields import CANDIDATES, HISTORY, TEACHERS
 from recbole_tinynews.data.popularity import wanted_counters
 from recbole_tinynews.distillation.embedding import fitted_projection
 from recbole_tinynews.distillation.outputs import Outputs
@@ -123,6 +123,11 @@ def teachers_of(interaction: Interaction) -> list[Outputs]:
             "there."
         )
     return interaction[TEACHERS]
+
+
+def is_article(interaction: Interaction) -> Tensor:
+    """Whether each slot of history, then candidates, has an article, ``[batch, articles]``."""
+    return torch.cat([interaction[HISTORY], interaction[CANDIDATES]], dim=1) != 0
 
 
 class MultiTeacherStudent(Student):

@@ -6,17 +6,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
-from recbole_tinynews.data.no_articles import NoArticles
 from recbole_tinynews.data.word_vectors import size_of_vectors
-from recbole_tinynews.encoder.language_model import load_plm
-from recbole_tinynews.encoder.plm_files import bare_plm
-from recbole_tinynews.encoder.text_encoder import TextEncoder
-from recbole_tinynews.encoder.token_encoder import TokenEncoder
+from recbole_tinynews.encoder.plm_files import locate_plm, plm_size
 from recbole_tinynews.encoder.words.context import WordCNN, WordSelfAttention
-from recbole_tinynews.encoder.words.vocabulary import word_embedding, word_tokenizer
+from recbole_tinynews.encoder.words.vocabulary import word_tokenizer
 from recbole_tinynews.files.columns import CATEGORIES, TITLE
 from recbole_tinynews.settings.protocol import Settings
 
@@ -54,33 +49,19 @@ def reads_titles_by_plm(config: Settings) -> bool:
     return not reads_words(config) and reads_titles_alone(config)
 
 
-def language_model(
-    config: Settings, dataset: Any, source: str, layers: int | None
-) -> PreTrainedModel:
-    """The first ``layers`` of ``source`` (``None``: all); random if saved weights replace them."""
-    is_bare = isinstance(dataset, NoArticles) or config["update_from"]
-    return (bare_plm if is_bare else load_plm)(source, layers)
+def plm_source(config: Settings) -> str:
+    """Folder or hub name of the language model."""
+    return locate_plm(config["plm"], [Path(config["data_path"])])
 
 
-def encoder_by(plm: PreTrainedModel, config: Settings, dim: int) -> TextEncoder:
-    """A language model with pooling and a dense layer of size ``dim``."""
-    return TextEncoder(
-        plm,
-        dim,
-        config["query_dim"],
-        pooling=config["news_pooling"],
-        mask_padding=config["mask_padding_in_news_pooling"],
-        pretrained_heads=starts_pretrained(config),
-        **_training_of(config),
-    )
+def plm_depth(config: Settings) -> int:
+    """Number of layers that are kept of the language model."""
+    layers = config["num_hidden_layers"]
+    return plm_size(plm_source(config)).layers if layers is None else layers
 
 
-def token_encoder_by(plm: PreTrainedModel, config: Settings, dim: int, length: int) -> TokenEncoder:
-    """A language model with a dense layer of size ``dim`` per token of up to ``length`` tokens."""
-    return TokenEncoder(plm, dim, config["query_dim"], length, **_training_of(config))
-
-
-def _training_of(config: Settings) -> dict[str, Any]:
+def plm_training(config: Settings) -> dict[str, Any]:
+    """How the language model trains, as arguments of ``TextEncoder``."""
     return {
         "finetune_layers": config["finetune_layers"],
         "dropout": config["plm_dropout"],
@@ -89,7 +70,7 @@ def _training_of(config: Settings) -> dict[str, Any]:
 
 
 def words_of_texts(config: Settings, dataset: Any) -> PreTrainedTokenizerBase:
-    """Word tokenizer of the texts read; a finished recommender brings its own."""
+    """Word tokenizer of the texts read; a finished recommender has its own."""
     return dataset.made_of_texts(texts_read(config), word_tokenizer)
 
 
@@ -97,13 +78,6 @@ def texts_read(config: Settings) -> tuple[str, ...]:
     """The texts read of an article; ``news_text`` replaces the view of the title."""
     fields = (config["news_text"] if view == TITLE else view for view in views_of(config))
     return tuple(field for field in fields if field not in CATEGORIES)
-
-
-def vectors_of_words(
-    config: Settings, tokenizer: PreTrainedTokenizerBase, cache_dir: Path | None
-) -> nn.Embedding:
-    """Vectors of the words, from ``word_vectors`` or random."""
-    return word_embedding(tokenizer, config["word_dim"], word_vectors_file(config), cache_dir)
 
 
 def word_vectors_file(config: Settings) -> Path | None:
@@ -116,7 +90,7 @@ def word_vectors_file(config: Settings) -> Path | None:
 
 
 def unfit_heads(size: int, head: int, of: str, prefix: str) -> Iterator[str]:
-    """The error of heads that don't divide a news vector."""
+    """The error if heads of size ``head`` don't divide a news vector."""
     if size % head:
         yield f"{prefix}news_dim expects a multiple of {of}, got {size}. Change one of them"
 

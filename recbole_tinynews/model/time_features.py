@@ -190,7 +190,7 @@ class TimeScore(nn.Module):
     def forward(self, text: Tensor, counters: Tensor, user: Tensor, news: Tensor) -> Tensor:
         """Scores, of the shape of ``text``: ``[batch, candidates]`` or ``[candidates]``.
 
-        ``counters`` has a last dimension ``3 + 4 windows`` more; ``user`` is ``[batch, dim]``, or
+        ``counters`` is ``[*text.shape, 3 + 4 windows]``; ``user`` is ``[batch, dim]``, or
         ``[candidates, dim]``; ``news`` is not read.
         """
         text, time = self.text_weight * text, self.term(self.features(counters))

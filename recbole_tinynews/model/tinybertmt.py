@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
+from recbole_tinynews.model.student import Student
 from recbole_tinynews.model.tinybert import TinyBERT
-from recbole_tinynews.settings.protocol import Settings
 
 
 class TinyBERTMT(TinyBERT):
     """``(1/M) sum_i L_distillation(student, t_i) + CE(z_s, y)``; the mean is our definition."""
 
-    @staticmethod
-    def number_of_teachers(config: Settings) -> int:
-        """Number of teachers."""
-        return config["num_teachers"]
+    number_of_teachers = staticmethod(Student.number_of_teachers)

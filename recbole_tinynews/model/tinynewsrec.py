@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from recbole.data.interaction import Interaction
 from torch import Tensor
 
-from recbole_tinynews.data.fields import CANDIDATES, HISTORY
 from recbole_tinynews.distillation.outputs import Outputs
 from recbole_tinynews.distillation.tinynewsrec import StageTwoDistillation
-from recbole_tinynews.model.student import MultiTeacherStudent, teachers_of
+from recbole_tinynews.model.student import MultiTeacherStudent, is_article, teachers_of
 from recbole_tinynews.settings.protocol import Settings
 
 
@@ -27,10 +25,6 @@ class TinyNewsRec(MultiTeacherStudent):
 
     def losses(self, outputs: Outputs, interaction: Interaction) -> tuple[Tensor, ...]:
         """Weighted loss terms by name, each the mean over the batch."""
-        real = torch.cat([interaction[HISTORY], interaction[CANDIDATES]], dim=1) != 0
-        return self.distillation(
-            outputs,
-            teachers_of(interaction),
-            interaction[self.label_field],
-            real if self.mask_padding_in_embedding_loss else None,
-        )
+        label = interaction[self.label_field]
+        real = is_article(interaction) if self.mask_padding_in_embedding_loss else None
+        return self.distillation(outputs, teachers_of(interaction), label, real)

@@ -76,7 +76,7 @@ class TitleBodyMatcher(PLMNR):
         if kind == "in_batch" and config["train_batch_size"] == 1:
             yield (
                 f"{prefix}negative_titles=in_batch expects a {prefix}train_batch_size of at least "
-                "2, got 1: an article has no other one in its batch"
+                "2, got 1: an article would be alone in its batch"
             )
 
     def word_tokenizer(self, config: Settings, dataset: Any) -> PreTrainedTokenizerBase:
@@ -133,7 +133,7 @@ class TitleBodyStudent(MultiTeacherStudent, TitleBodyMatcher):
             if config[name] != after[name]:
                 yield (
                     f"{prefix}{name} expects {after[name]}, as in {config['model']}, which takes "
-                    f"the news encoder over, got {config[name]}. Set {name} for both, or "
+                    f"over the news encoder, got {config[name]}. Set {name} for both, or "
                     "stage_one=False"
                 )
         for name in ARTICLES:

@@ -1,4 +1,4 @@
-"""Finished recommenders that continue on newer clicks, under their old selves."""
+"""Finished recommenders that train further on newer clicks, with their old selves as teachers."""
 
 from __future__ import annotations
 
@@ -6,22 +6,20 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
-import torch
 from recbole.data.interaction import Interaction
 from torch import Tensor
 
-from recbole_tinynews.data.fields import CANDIDATES, HISTORY
 from recbole_tinynews.distillation.aligned import AlignedDistillation, AlignedWeights
 from recbole_tinynews.distillation.outputs import Outputs
 from recbole_tinynews.encoder.states import NO_TAPS, Taps
 from recbole_tinynews.model.alignednewsrec import AlignedNewsRec
 from recbole_tinynews.model.recommender import NewsRecommender
-from recbole_tinynews.model.student import teachers_of
+from recbole_tinynews.model.student import is_article, teachers_of
 from recbole_tinynews.settings.protocol import Settings
 
 
 class Updated(NewsRecommender):
-    """Mixin with the losses of AlignedNewsRec, under the recommender's old self.
+    """Mixin with the losses of AlignedNewsRec, and the recommender's old self as teacher.
 
     They replace those of its first training: soft labels and directions of news vectors, both
     weighted by ``memory_weight``, keep it from forgetting, and the clicks are its target.
@@ -37,21 +35,21 @@ class Updated(NewsRecommender):
 
     @property
     def teacher_taps(self) -> Taps:
-        """None: outputs alone are compared."""
+        """No inner states: only outputs are compared."""
         return NO_TAPS
 
     def start_distillation(self, teachers: Sequence[Any], dataset: Any) -> None:
-        """Nothing: both share one vector space."""
+        """Does nothing: both share one vector space."""
 
     def calculate_loss(self, interaction: Interaction) -> tuple[Tensor, ...]:
-        """Of each size, if it was trained for several; no other class's, which may read taps."""
+        """For each size if it has several; never another class's loss, which may need taps."""
         kind = AlignedNewsRec if isinstance(self, AlignedNewsRec) else NewsRecommender
         return kind.calculate_loss(self, interaction)
 
     def losses(self, outputs: Outputs, interaction: Interaction) -> tuple[Tensor, ...]:
         """Weighted loss terms by name, each the mean over the batch."""
-        real = torch.cat([interaction[HISTORY], interaction[CANDIDATES]], dim=1) != 0
-        return self.memory(outputs, teachers_of(interaction), interaction[self.label_field], real)
+        label, real = interaction[self.label_field], is_article(interaction)
+        return self.memory(outputs, teachers_of(interaction), label, real)
 
 
 @cache

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-from recbole_tinynews.encoder.plm_files import locate_plm, plm_size
+from recbole_tinynews.encoder.plm_files import plm_size
 from recbole_tinynews.model.plmnr import PLMNR
+from recbole_tinynews.model.text_encoders import plm_source
 from recbole_tinynews.settings.protocol import Settings
 
 
@@ -39,4 +39,4 @@ class ZeroShotPLM(PLMNR):
     @classmethod
     def news_dim(cls, config: Settings) -> int:
         """Width of the language model."""
-        return plm_size(locate_plm(config["plm"], [Path(config["data_path"])])).hidden
+        return plm_size(plm_source(config)).hidden

@@ -273,7 +273,7 @@ def test_a_loss_on_states_is_refused_where_layers_count_as_one(kind: str) -> Non
     encoder = encoder_around(encoder_of(make(kind)))
     with (
         encoder.tapped(Taps(hidden=frozenset({1}))),
-        pytest.raises(ValueError, match="layers can be seen one by one"),
+        pytest.raises(ValueError, match="layers can be observed one by one"),
     ):
         encoder(torch.tensor([2]))
 
@@ -282,7 +282,7 @@ def test_a_loss_on_attention_is_refused_where_it_cannot_be_had() -> None:
     encoder = encoder_around(encoder_of(make("mpnet")))
     with (
         encoder.tapped(Taps(attention=frozenset({2}))),
-        pytest.raises(ValueError, match="MPNetModel, whose attention cannot be exchanged"),
+        pytest.raises(ValueError, match="MPNetModel, whose attention cannot be replaced"),
     ):
         encoder(torch.tensor([2]))
 
@@ -317,9 +317,9 @@ def test_a_pooled_text_can_be_seen_of_any_model() -> None:
 @pytest.mark.parametrize(
     ("kind", "system", "mistake"),
     [
-        ("albert", "TinyBERT", "layers can be seen one by one"),
-        ("t5", "NewsBERT", "layers can be seen one by one"),
-        ("mpnet", "TinyBERT", "whose attention cannot be exchanged"),
+        ("albert", "TinyBERT", "layers can be observed one by one"),
+        ("t5", "NewsBERT", "layers can be observed one by one"),
+        ("mpnet", "TinyBERT", "whose attention cannot be replaced"),
         ("mpnet", "NewsBERT", None),
         pytest.param("distilbert", "TinyBERT", None, marks=needs_transformers_5),
         ("bert", "TinyBERT", None),

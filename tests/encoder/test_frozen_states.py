@@ -315,7 +315,7 @@ def test_a_budget_is_kept_and_spent_on_the_shortest_texts(make, tokens, tmp_path
     torch.testing.assert_close(encoder(IDS), computed(encoder), rtol=1e-5, atol=1e-5)
     (table,) = tables(tmp_path)
     assert 0.2 * whole < table.stat().st_size <= 0.5 * whole + 200
-    stored = encoder._states.stored
+    stored = encoder._states.layout.lengths > 0
     assert tokens.lengths[stored].max() < tokens.lengths[~stored].max()
     assert make(budget=1e-9)(IDS).isfinite().all()
     assert len(tables(tmp_path)) == 1
@@ -325,4 +325,4 @@ def test_post_training_stores_titles_and_leaves_bodies(make, tokens, tmp_path) -
     """Bodies are read once: computing their table would take longer than it saves."""
     encoder = make(longest=8)
     torch.testing.assert_close(encoder(IDS), computed(encoder), rtol=1e-5, atol=1e-5)
-    assert tokens.lengths[encoder._states.stored].max() == 8
+    assert encoder._states.layout.lengths.max() == 8

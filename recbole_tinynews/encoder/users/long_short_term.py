@@ -1,4 +1,4 @@
-"""User encoders of LSTUR and CenNewsRec: a GRU over the clicks beside a long-term vector."""
+"""User encoders of LSTUR and CenNewsRec: a GRU over the clicks and a long-term vector."""
 
 from __future__ import annotations
 
@@ -71,9 +71,8 @@ def last_state(
     if newest is not None:
         age = clicked.flip(1).cumsum(1).flip(1)  # the newest click has 1
         clicked = clicked & (age <= newest)
-    longest = history.shape[1] if newest is None else min(newest, history.shape[1])
     # clicks first: later slots do not affect earlier states, so no lengths are needed
-    order = (~clicked).byte().argsort(dim=1, stable=True)[:, :longest]
+    order = (~clicked).byte().argsort(dim=1, stable=True)[:, :newest]
     clicks = history.gather(1, order.unsqueeze(-1).expand(-1, -1, history.shape[-1]))
     states, _ = gru(clicks, None if first is None else first.unsqueeze(0).contiguous())
     last = (clicked.sum(1) - 1).clamp(min=0)

@@ -89,7 +89,7 @@ class Interests(NamedTuple):
 
 
 class MultiInterestUser(nn.Module):
-    """Interests of a user for each candidate, and a score that may start as the mean's."""
+    """Interests of a user for each candidate; the score may start as that of the mean click."""
 
     def __init__(
         self, news_dim: int, codes: int, code_dim: int, starts_as_mean: bool = False

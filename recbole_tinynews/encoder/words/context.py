@@ -30,8 +30,8 @@ class PaddedWords(nn.Module):
 
     def forward(self, hidden: Tensor, texts: PackedTexts) -> Tensor:
         """``[tokens, word_dim]`` -> ``[texts, dim]``."""
-        there = hidden.new_ones(len(hidden)) if texts.real is None else texts.real.to(hidden)
-        marked = torch.cat([hidden, there[:, None]], dim=1)
+        real = hidden.new_ones(len(hidden)) if texts.real is None else texts.real.to(hidden)
+        marked = torch.cat([hidden, real[:, None]], dim=1)
         count = len(texts.starts) - 1
         text = torch.repeat_interleave(texts.starts.diff().long(), output_size=len(hidden))
         padded = marked.new_zeros(count * self.length, self.word_dim + 1)
@@ -45,7 +45,7 @@ def words_of(vectors: Tensor, word_dim: int) -> Words:
 
 
 class NoContext(nn.Module):
-    """Words as they are."""
+    """Words without context."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
