@@ -106,11 +106,8 @@ def publication_times(path: Path, news: ItemColumns) -> NDArray[np.float64] | No
     times = np.full(len(news.published), np.nan)
     for row, text in enumerate(news.published):
         if text:
-            try:
-                times[row] = float(text)
-            except ValueError:
-                times[row] = np.inf
-            if not abs(times[row]) < LATEST:
+            times[row] = _seconds(text)
+            if not abs(times[row]) < LATEST:  # includes NaN
                 raise FileRows(path, 2, {}).mistake(row, PUBLISHED, "UTC seconds", f"'{text}'")
     return times
 
@@ -228,6 +225,7 @@ def _timestamps(rows: FileRows) -> NDArray[np.int64]:
 
 
 def _seconds(text: str) -> float:
+    """The number in a text, NaN if it is none."""
     try:
         return float(text)
     except ValueError:
