@@ -108,9 +108,7 @@ def popularity_features(
         ]
         return {"context": np.concatenate(parts)}
 
-    if cache is None:
-        return features._replace(context=make()["context"])
-    folder, content = cache
+    folder, content = cache or (None, "")
     key = content_key([CACHE_FORMAT, content, repr(counting)])
     return features._replace(context=cached_arrays(folder, "context", key, make)["context"])
 
