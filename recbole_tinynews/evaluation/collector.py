@@ -117,8 +117,8 @@ class ImpressionCollector(Collector):
         """Data for metrics from the last evaluation; ``kept`` selects rows of the split."""
         assert self.ranked is not None, "an evaluation comes before its parts"
 
-        def part(of_all: Any) -> Any:
-            return of_all if kept is None else of_all.only(kept[self.rows])
+        def part(impressions: Any) -> Any:
+            return impressions if kept is None else impressions.only(kept[self.rows])
 
         struct = DataStruct()
         struct.set(RANKED_KEY, part(self.ranked))
