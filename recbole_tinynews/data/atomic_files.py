@@ -198,7 +198,7 @@ def _token_rows(rows: FileRows, columns: Sequence[str], index: TokenIndex) -> li
     if not ids.all():  # the id of an empty slot
         place = next(i for i, text in enumerate(texts) if PADDING in text.split(" "))
         row, column = divmod(place, len(columns))
-        raise rows.mistake(row, columns[column], f"no id {PADDING}, which means padding", "it")
+        raise rows.mistake(row, columns[column], f"no id {PADDING}, which means padding", "one")
     every = Ragged.from_lengths(ids, _counts(texts))
     return [every.take(np.arange(i, every.rows, len(columns))) for i in range(len(columns))]
 
@@ -210,7 +210,7 @@ def _users(rows: FileRows, index: TokenIndex) -> NDArray[np.int32]:
         raise rows.mistake(texts.index(""), USER_ID, "an id", "''")
     if not ids.all():
         row = texts.index(PADDING)
-        raise rows.mistake(row, USER_ID, f"no id {PADDING}, which means padding", "it")
+        raise rows.mistake(row, USER_ID, f"no id {PADDING}, which means padding", "one")
     return ids
 
 

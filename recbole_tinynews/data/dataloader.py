@@ -133,8 +133,8 @@ class ClickDataLoader(TrainDataLoader):
             )
         if self.clicks.without_negatives:
             getLogger().info(
-                f"{self.clicks.without_negatives} clicks stand in impressions without an unclicked "
-                "candidate and give no training sample."
+                f"{self.clicks.without_negatives} clicks are in impressions without an unclicked "
+                "candidate and give no training samples."
             )
         self.negatives = ImpressionNegatives(
             self.impressions, config["negatives"], int(config["seed"])

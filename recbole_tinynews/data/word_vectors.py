@@ -14,7 +14,7 @@ from recbole_tinynews.files.lines import read_lines
 
 
 def vectors_of(words: Sequence[str], file: Path, dim: int) -> Arrays:
-    """Ascending ``rows`` of words found, ``vectors [found, dim]``; ``ValueError`` if none fits."""
+    """Ascending ``rows`` of words found, ``vectors [found, dim]``; ``ValueError`` if none."""
     found = np.zeros((len(words), dim), dtype=np.float32)
     missing = {word: row for row, word in enumerate(words)}
     for number, line in enumerate(read_lines(file), start=1):
