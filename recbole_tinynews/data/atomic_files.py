@@ -225,7 +225,7 @@ def _timestamps(rows: FileRows) -> NDArray[np.int64]:
 
 
 def _seconds(text: str) -> float:
-    """The number in a text, NaN if it is none."""
+    """The text as a number, NaN if it is none."""
     try:
         return float(text)
     except ValueError:
