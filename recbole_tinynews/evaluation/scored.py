@@ -53,10 +53,15 @@ class ScoredImpressions(NamedTuple):
     def only(self, kept: NDArray[np.bool_]) -> ScoredImpressions:
         """Impressions where ``kept`` (``[impressions]``) holds."""
         candidates = self.spread(kept)
-        offsets = np.append(0, np.cumsum(self.sizes[kept]))
+        offsets = offsets_of(self.sizes[kept])
         return ScoredImpressions(
             self.scores[candidates], self.labels[candidates], offsets, self.users[kept]
         )
+
+
+def offsets_of(sizes: NDArray) -> NDArray[np.int64]:
+    """Bounds of consecutive impressions of these sizes, ``[impressions + 1]``."""
+    return np.append(0, np.cumsum(sizes)).astype(np.int64)
 
 
 def gauc(scored: ScoredImpressions) -> float:
@@ -75,7 +80,7 @@ def gauc(scored: ScoredImpressions) -> float:
     ranked = rank_impressions(
         scored.scores[labelled][order],
         scored.labels[labelled][order],
-        np.append(0, np.cumsum(np.bincount(user))).astype(np.int64),
+        offsets_of(np.bincount(user)),
     )
     if not len(ranked.clicked):
         return float("nan")
