@@ -59,9 +59,9 @@ def _flags(arguments: Sequence[str] | None) -> dict[str, Any]:
             if flags[name] is not None:
                 parser.error(f"--{name.replace('_', '-')} expects --download={'|'.join(RELEASES)}")
     elif flags["format"] != "mind":
-        parser.error("--download brings MIND: leave --format out")
+        parser.error("--download converts MIND: leave --format out")
     elif flags["train"] is not None:
-        parser.error("--download brings the training set: pass --download or --train")
+        parser.error("--download provides the training set: pass --download or --train")
     elif flags["folds"] is not None and flags["download"] == "large":
         parser.error("--folds tests all impressions, and those of large's test set have no labels")
     return flags
@@ -104,14 +104,14 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--valid",
         metavar="PLACE|last-day|FRACTION",
-        help="another one; or the last calendar day (UTC) or the latest fraction of the training "
-        "impressions (default: last-day; with --download=large its dev folder)",
+        help="another folder or file; or the last calendar day (UTC) or the latest fraction of the "
+        "training impressions (default: last-day; with --download=large its dev folder)",
     )
     add(
         "--test",
         metavar="PLACE",
         action="append",
-        help="another one, which may be unlabelled; repeat the flag to pool several",
+        help="another folder or file, which may be unlabelled; repeat the flag to pool several",
     )
     add(
         "--folds",

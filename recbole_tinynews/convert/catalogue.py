@@ -78,7 +78,7 @@ class Bodies:
         for _ in parsed(path, read_rows(path, BODY_COLUMNS, on_bad_line), add, on_bad_line):
             pass
         if not self.rows:
-            raise ConversionError(f"{path}: expected bodies, got no line that can be used.")
+            raise ConversionError(f"{path}: expected bodies, found no usable line.")
 
 
 class Catalogue:
@@ -112,7 +112,7 @@ class Catalogue:
         rows = self._reader.news_rows(path)
         self.rows[path] = sum(parsed(path, rows, add, self._reader.on_bad_line))
         if not self.rows[path]:
-            raise ConversionError(f"{path}: expected news, got no line that can be used.")
+            raise ConversionError(f"{path}: expected news, found no usable line.")
 
     def about(self) -> dict[str, Any]:
         """Report section on articles whose text changed; empty if none did."""

@@ -166,7 +166,7 @@ class Conversion:
             self.catalogue.read(file)
         if self.settings.bodies is not None and self.catalogue.bodies.rows:
             raise ConversionError(
-                f"--bodies={self.settings.bodies}: expected articles without bodies, and those of "
+                f"--bodies={self.settings.bodies}: expected articles without bodies, but those of "
                 f"--format={self.settings.source.format} have them. Leave --bodies out."
             )
         written = self.write_impressions()
@@ -240,7 +240,7 @@ def read_places(
     reader: Reader, places: Sequence[Path], labels_required: bool
 ) -> Iterator[Impression]:
     """Impressions of all places, with unique ids; ``ConversionError`` if places share one."""
-    shown: dict[str, tuple[str, int]] = {}  # id -> (user, time), if there are several places
+    seen: dict[str, tuple[str, int]] = {}  # id -> (user, time), if there are several places
     for number, place in enumerate(places, 1):
         path = reader.impressions_file(place)
         found = False
@@ -250,15 +250,15 @@ def read_places(
                 yield impression
                 continue
             given, user, timestamp, *_ = impression
-            if shown.get(given) == (user, timestamp):
+            if seen.get(given) == (user, timestamp):
                 raise ConversionError(
                     f"{path}: expected impressions that no earlier folder has, got {given} of "
-                    f"{user} at the same time again. Give only one of two folders that overlap."
+                    f"{user} at the same time again. Pass only one of two overlapping folders."
                 )
             unique = given
-            while unique in shown:
+            while unique in seen:
                 unique += f"/{number}"
-            shown[unique] = user, timestamp
+            seen[unique] = user, timestamp
             yield impression._replace(impression_id=unique)
         if not found:
-            raise ConversionError(f"{path}: expected impressions, got no line that can be used.")
+            raise ConversionError(f"{path}: expected impressions, found no usable line.")

@@ -121,33 +121,29 @@ def _parse_valid(valid: str | float | Path) -> str | float | Path:
         return Path(str(valid))
 
 
-def _name_problems(name: str) -> list[str]:
+def _name_problems(name: str) -> Iterator[str]:
     if re.fullmatch(r"[^\s/\\.\-][^\s/\\]*", name) is None or not name.isprintable():
-        return [
+        yield (
             f"--dataset={quoted(name)}: expected a name for a folder and its files, without white "
             "space and path separators, not beginning with a dot or a dash."
-        ]
-    if name.endswith(SUFFIX):
-        return [
+        )
+    elif name.endswith(SUFFIX):
+        yield (
             f"--dataset={name}: expected a name that does not end with {SUFFIX}, which "
             "--layout=interaction gives to its second data set."
-        ]
-    return []
-
-
-def _fold_problems(settings: Options) -> list[str]:
-    folds, valid, problems = settings.folds, settings.valid, []
-    if folds is not None and folds < 2:
-        problems.append(
-            f"--folds={folds}: expected at least 2, one of them to be tested at a time."
         )
+
+
+def _fold_problems(settings: Options) -> Iterator[str]:
+    folds, valid = settings.folds, settings.valid
+    if folds is not None and folds < 2:
+        yield f"--folds={folds}: expected at least 2, one of them to be tested at a time."
     if folds is not None and isinstance(valid, Path):
-        problems.append(
+        yield (
             f"--valid={valid}: expected {LAST_DAY} or a fraction with --folds, which cuts the "
             "validation impressions of each fold. Add the folder with --train to test its users "
             "too."
         )
-    return problems
 
 
 def _place_problems(settings: Options, reader: Reader) -> Iterator[str]:

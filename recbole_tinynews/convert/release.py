@@ -45,7 +45,7 @@ _TRANSIENT = (408, 416, 429)  # 4xx that may succeed later, or without Range
 
 
 def unpack(archive: Path, folder: Path, wanted: Sequence[str]) -> None:
-    """Extract all wanted files, at most one folder deep, or none, with a ``ConversionError``."""
+    """Extract all wanted files, at most one folder deep; a ``ConversionError`` leaves none."""
     try:
         with whole_folder(folder) as unfinished, zipfile.ZipFile(archive) as content:
             for name, member in _members(archive, content, wanted).items():
@@ -56,8 +56,8 @@ def unpack(archive: Path, folder: Path, wanted: Sequence[str]) -> None:
         if isinstance(error, OSError) and error.errno != errno.EINVAL:  # a full disk, say
             raise
         raise ConversionError(
-            f"{archive}: expected a whole zip, got a damaged one ({error}). Remove it and download "
-            "it again."
+            f"{archive}: expected a complete zip, got a damaged one ({error}). Remove it and "
+            "download it again."
         ) from error
 
 
@@ -113,7 +113,7 @@ RELEASES = ("demo", "small", "large")  # keys in downloads.yaml
 
 
 def download(release: str, folder: Path, base_url: str | None = None) -> dict[str, str | Path]:
-    """Download and unpack a release, unless it is there; default splits, or ``ConversionError``."""
+    """Download and unpack a release, unless present; return its splits, or ``ConversionError``."""
     known = _known()
     base_url = base_url or known["base_url"]
     folder = folder.expanduser()
@@ -156,7 +156,7 @@ def _unpacked(entry: dict[str, Any], folder: Path, base_url: str) -> Path:
 
 
 def fetch(file: Path, base_url: str, size: int | None = None, sha256: str | None = None) -> str:
-    """Download ``base_url/NAME`` to ``file`` unless it is there intact; return its SHA-256."""
+    """Download ``base_url/NAME`` to ``file`` unless it is already there; return its SHA-256."""
     try:
         import pooch
     except ModuleNotFoundError as error:

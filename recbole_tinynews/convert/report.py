@@ -23,8 +23,8 @@ NOTES = {
     "same_user_time_and_candidates": "impressions that occur in both splits",
     "same_id_user_and_time": "impressions whose id, user and time occur in both splits",
 }
-_OF_FORMATS = {
-    ("articles_whose_text_changed", "ids"): "articles whose text changed, kept as it was first",
+_FORMAT_NOTES = {
+    ("articles_whose_text_changed", "ids"): "articles whose text changed, the first one kept",
     ("adressa", "events_without_article"): "events without an article",
     ("ebnerd", "impressions_of_users_without_history"): "impressions of users without a history",
     ("ebnerd", "impressions_beyond_accuracy"): "impressions beyond accuracy",
@@ -169,11 +169,11 @@ def bodies_summary(bodies: Bodies, items: int) -> dict[str, Any]:
 
 def readable(reports: Sequence[dict[str, Any]]) -> str:
     """A text summary of a conversion's reports (one, or one per fold)."""
-    lines = [line for report in reports for line in _of_one_data_set(report)]
-    return "\n".join([*lines, *_of_the_news(reports[0])])
+    lines = [line for report in reports for line in _lines_of_data_set(report)]
+    return "\n".join([*lines, *_lines_of_news(reports[0])])
 
 
-def _of_one_data_set(report: dict[str, Any]) -> Iterator[str]:
+def _lines_of_data_set(report: dict[str, Any]) -> Iterator[str]:
     if "fold" in report:
         fold = report["fold"]
         yield (
@@ -191,7 +191,7 @@ def _of_one_data_set(report: dict[str, Any]) -> Iterator[str]:
             yield f" leak: {note}"
 
 
-def _of_the_news(report: dict[str, Any]) -> Iterator[str]:
+def _lines_of_news(report: dict[str, Any]) -> Iterator[str]:
     yield f" news: {report['news']['distinct']:,}, {report['items']:,} items"
     repeated = report["news"]["repeated_with_empty_fields_of_one_filled"]
     notes = {
@@ -202,11 +202,11 @@ def _of_the_news(report: dict[str, Any]) -> Iterator[str]:
         "bad lines dropped": report["skipped_lines"]["total"],
     }
     if drawn := report.get("sampled_candidates"):
-        what = "impressions with sampled candidates, which are not what was shown"
+        what = "impressions with sampled candidates, not those that were shown"
         notes[what] = drawn["impressions"]
     if report["bodies"] is not None:
         notes["items without body"] = report["bodies"]["items_without_body"]
-    for (section, name), what in _OF_FORMATS.items():
+    for (section, name), what in _FORMAT_NOTES.items():
         found = report.get(section, {}).get(name, 0)
         notes[what] = sum(found.values()) if isinstance(found, dict) else found
     yield from (f" note: {count:,} {what}" for what, count in notes.items() if count)

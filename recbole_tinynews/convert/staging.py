@@ -36,7 +36,7 @@ def staged(output: Path, datasets: Sequence[str]) -> Iterator[Path]:
                 f"--output={output}: expected a folder that can be written to, got: {error}."
             ) from error
         yield staging
-        with _signals_wait():
+        with _deferred_signals():
             for dataset in datasets:  # first, so that old and new files or folds never mix
                 for kind in reversed(_KINDS):
                     (output / dataset / f"{dataset}.{kind}").unlink(missing_ok=True)
@@ -84,13 +84,11 @@ def _remove_leftovers(place: Path) -> None:
     for folder in leftovers(place):
         remove(folder)
         what = "can't be removed" if folder.exists() else "were removed"
-        getLogger(__name__).warning(
-            f"{folder}: the leftovers of a conversion that was killed {what}."
-        )
+        getLogger(__name__).warning(f"{folder}: leftovers of a killed conversion {what}.")
 
 
 @contextmanager
-def _signals_wait() -> Iterator[None]:
+def _deferred_signals() -> Iterator[None]:
     """Defer SIGINT and SIGTERM until the renames are done (a signal mask is per thread)."""
     if threading.current_thread() is not threading.main_thread():  # signals don't reach it
         yield
@@ -113,7 +111,7 @@ def _publish(staging: Path, target: Path) -> None:
     if not target.exists():
         staging.replace(target)
         return
-    written = {file.name for file in staging.iterdir()}
-    last = [f"{target.name}.{kind}" for kind in _KINDS]
-    for name in [*sorted(written.difference(last)), *(name for name in last if name in written)]:
-        (staging / name).replace(target / name)
+    for kind in _KINDS:
+        file = staging / f"{target.name}.{kind}"
+        if file.exists():  # not all data sets have a validation or test set
+            file.replace(target / file.name)

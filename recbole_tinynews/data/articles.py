@@ -49,8 +49,7 @@ def read_corpus(path: Path) -> list[Article]:
 
     Those without title or body are dropped; ``ValueError`` for fewer than ``FEWEST_ARTICLES``.
     """
-    articles: list[Article] = []
-    dropped = 0
+    articles = []
     for number, line in enumerate(read_lines(path), start=1):
         columns = line.split("\t")
         if len(columns) != 3:
@@ -58,12 +57,8 @@ def read_corpus(path: Path) -> list[Article]:
                 f"{path}, line {number}, expects 3 tab-separated columns (id, title, body), "
                 f"got {len(columns)}."
             )
-        title, body = columns[1].strip(), columns[2].strip()
-        if title and body:
-            articles.append(Article(title, body))
-        else:
-            dropped += 1
-    return _enough(articles, dropped, str(path))
+        articles.append(Article(columns[1].strip(), columns[2].strip()))
+    return _complete(articles, str(path))
 
 
 def articles_of(news: TaskNews, ids: NDArray[np.int64]) -> list[Article]:
@@ -71,7 +66,7 @@ def articles_of(news: TaskNews, ids: NDArray[np.int64]) -> list[Article]:
     text = news.news_text
     _, *names = news.field2id_token[CATEGORY].tolist()
     categories = np.array([NO_CATEGORY, *names])[news.item_feat[CATEGORY].numpy()].tolist()
-    pairs = [
+    articles = [
         Article(
             text[TITLE][news_id].strip(),
             text[BODY][news_id].strip() or text[ABSTRACT][news_id].strip(),
@@ -79,21 +74,21 @@ def articles_of(news: TaskNews, ids: NDArray[np.int64]) -> list[Article]:
         )
         for news_id in ids.tolist()
     ]
-    articles = [pair for pair in pairs if pair.title and pair.body]
-    source = f"{len(ids)} news of data set '{news.dataset_name}'"
-    return _enough(articles, len(pairs) - len(articles), source)
+    return _complete(articles, f"{len(ids)} news of data set '{news.dataset_name}'")
 
 
-def _enough(articles: list[Article], dropped: int, source: str) -> list[Article]:
-    if dropped:
+def _complete(articles: list[Article], source: str) -> list[Article]:
+    """Articles with title and body; ``ValueError`` for too few."""
+    complete = [article for article in articles if article.title and article.body]
+    if dropped := len(articles) - len(complete):
         getLogger().info(f"{source}: {dropped} articles without a title or a body are left out.")
-    if len(articles) < FEWEST_ARTICLES:
+    if len(complete) < FEWEST_ARTICLES:
         raise ValueError(
             f"Post-training expects at least {FEWEST_ARTICLES} articles with title and body, "
-            f"got {len(articles)} from {source}. Name a corpus with --post_train_corpus=FILE, or "
+            f"got {len(complete)} from {source}. Name a corpus with --post_train_corpus=FILE, or "
             "read the news of all splits with --post_train_news=all."
         )
-    return articles
+    return complete
 
 
 def hold_out(texts: int, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -106,11 +106,8 @@ def publication_times(path: Path, news: ItemColumns) -> NDArray[np.float64] | No
     times = np.full(len(news.published), np.nan)
     for row, text in enumerate(news.published):
         if text:
-            try:
-                times[row] = float(text)
-            except ValueError:
-                times[row] = np.inf
-            if not abs(times[row]) < LATEST:
+            times[row] = _seconds(text)
+            if not abs(times[row]) < LATEST:  # includes NaN
                 raise FileRows(path, 2, {}).mistake(row, PUBLISHED, "UTC seconds", f"'{text}'")
     return times
 
@@ -201,7 +198,7 @@ def _token_rows(rows: FileRows, columns: Sequence[str], index: TokenIndex) -> li
     if not ids.all():  # the id of an empty slot
         place = next(i for i, text in enumerate(texts) if PADDING in text.split(" "))
         row, column = divmod(place, len(columns))
-        raise rows.mistake(row, columns[column], f"no id {PADDING}, which means padding", "it")
+        raise rows.mistake(row, columns[column], f"no id {PADDING}, which means padding", "one")
     every = Ragged.from_lengths(ids, _counts(texts))
     return [every.take(np.arange(i, every.rows, len(columns))) for i in range(len(columns))]
 
@@ -213,7 +210,7 @@ def _users(rows: FileRows, index: TokenIndex) -> NDArray[np.int32]:
         raise rows.mistake(texts.index(""), USER_ID, "an id", "''")
     if not ids.all():
         row = texts.index(PADDING)
-        raise rows.mistake(row, USER_ID, f"no id {PADDING}, which means padding", "it")
+        raise rows.mistake(row, USER_ID, f"no id {PADDING}, which means padding", "one")
     return ids
 
 
@@ -228,6 +225,7 @@ def _timestamps(rows: FileRows) -> NDArray[np.int64]:
 
 
 def _seconds(text: str) -> float:
+    """The text as a number, NaN if it is none."""
     try:
         return float(text)
     except ValueError:

@@ -133,8 +133,8 @@ class ClickDataLoader(TrainDataLoader):
             )
         if self.clicks.without_negatives:
             getLogger().info(
-                f"{self.clicks.without_negatives} clicks stand in impressions without an unclicked "
-                "candidate and give no training sample."
+                f"{self.clicks.without_negatives} clicks are in impressions without an unclicked "
+                "candidate and give no training samples."
             )
         self.negatives = ImpressionNegatives(
             self.impressions, config["negatives"], int(config["seed"])
@@ -153,17 +153,13 @@ class ClickDataLoader(TrainDataLoader):
 
     def collate_samples(self, samples: NDArray[np.int64]) -> Interaction:
         """The batch of these clicks."""
-        rows, impressions = self.clicks.impression[samples], self.impressions
+        rows = self.clicks.impression[samples]
         negatives = self.negatives.draw(self.epoch, samples, rows)
         positions = np.column_stack([self.clicks.position[samples], negatives])
         return Interaction(
             {
-                self.config["USER_ID_FIELD"]: id_tensor(impressions.user[rows]),
-                self.config["TIME_FIELD"]: id_tensor(impressions.timestamp[rows]),
-                HISTORY: id_tensor(impressions.history.newest(rows, self.history_width)),
-                CANDIDATES: id_tensor(impressions.candidates.values[positions]),
+                **_fields(self, positions, rows),
                 self.config["LABEL_FIELD"]: torch.zeros(len(samples), dtype=torch.long),
-                **_features_at(impressions, positions, rows, self.history_width),
             }
         )
 
@@ -222,23 +218,27 @@ class ImpressionDataLoader(AbstractDataLoader):
         labels = impressions.labels[positions].astype(np.float32)
         return Interaction(
             {
-                self.config["USER_ID_FIELD"]: id_tensor(impressions.user[rows]),
-                self.config["TIME_FIELD"]: id_tensor(impressions.timestamp[rows]),
+                **_fields(self, positions, rows),
                 IMPRESSION: id_tensor(rows),
                 IMPRESSION_SIZE: id_tensor(impressions.candidates.lengths_of(rows)),
-                HISTORY: id_tensor(impressions.history.newest(rows, self.history_width)),
-                CANDIDATES: id_tensor(impressions.candidates.values[positions]),
                 self.config["LABEL_FIELD"]: torch.from_numpy(labels),
-                **_features_at(impressions, positions, rows, self.history_width),
             }
         )
 
 
-def _features_at(
-    impressions: Impressions, positions: NDArray[np.int64], rows: NDArray[np.int64], width: int
+def _fields(
+    loader: ClickDataLoader | ImpressionDataLoader,
+    positions: NDArray[np.int64],
+    rows: NDArray[np.int64],
 ) -> dict[str, Tensor]:
-    """Features of candidates at ``positions`` (all, or ``[rows, some]``), and click counters."""
-    fields = {}
+    """Fields that both loaders have; ``positions`` of candidates are all, or ``[rows, some]``."""
+    config, impressions, width = loader.config, loader.impressions, loader.history_width
+    fields = {
+        config["USER_ID_FIELD"]: id_tensor(impressions.user[rows]),
+        config["TIME_FIELD"]: id_tensor(impressions.timestamp[rows]),
+        HISTORY: id_tensor(impressions.history.newest(rows, width)),
+        CANDIDATES: id_tensor(impressions.candidates.values[positions]),
+    }
     if (features := impressions.features) is not None:
         values = np.ascontiguousarray(features.values[positions], dtype=np.float32)
         if features.context is not None:

@@ -89,7 +89,7 @@ class NewsDataset(Dataset):
         present = {split: file for split, file in inter_files.items() if file.is_file()}
         if not news_file.is_file() or "train" not in present:
             raise FileNotFoundError(
-                f"NewsDataset expects {news_file} and {inter_files['train']}, and did not find "
+                f"NewsDataset expects {news_file} and {inter_files['train']}, but did not find "
                 "both. Convert MIND with python -m recbole_tinynews.convert."
             )
         self.cache_dir = Path(self.config["checkpoint_dir"]) / token / "cache"
@@ -216,7 +216,7 @@ class NewsDataset(Dataset):
         if counting is None:
             return self.inter_feat
         width = self.history_width(config)
-        cache = None if self.cache_dir is None else (self.cache_dir, self.content)
+        cache = self.cache_dir, self.content
         arguments = self.log, counting, self.file_size_list[0]
         if counting not in self._popularity:
             for split, (start, stop) in self._rows_of_splits().items():

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from recbole_tinynews.data.ragged import Ragged
 
 UNLABELLED = -1
-ROWS_AT_ONCE = 1 << 18  # places of all newest clicks would take many times their size
+ROWS_AT_ONCE = 1 << 18  # positions of all clicks at once would take many times their memory
 
 
 class CandidateFeatures(NamedTuple):
@@ -21,7 +21,7 @@ class CandidateFeatures(NamedTuple):
     context: NDArray[np.float32] | None = None
 
     def between(self, start: int, stop: int, places: slice) -> CandidateFeatures:
-        """Those of impressions ``start .. stop - 1``, whose candidates are at ``places``."""
+        """Features of impressions ``start .. stop - 1``, whose candidates are at ``places``."""
         context = None if self.context is None else self.context[start:stop]
         return CandidateFeatures(self.names, self.values[places], context)
 
@@ -68,8 +68,8 @@ class Impressions(NamedTuple):
 
     def news_ids(self, history_length: int | None = None) -> NDArray[np.int64]:
         """Ascending distinct ids of candidates and newest (``None``: all) clicks."""
-        known = max(int(of.values.max(initial=0)) for of in (self.candidates, self.history))
-        marked = np.zeros(1 + known, dtype=bool)  # sorting millions of ids takes seconds
+        largest = max(int(ids.values.max(initial=0)) for ids in (self.candidates, self.history))
+        marked = np.zeros(1 + largest, dtype=bool)  # sorting millions of ids takes seconds
         for start in range(0, self.rows, ROWS_AT_ONCE):
             rows = start, min(start + ROWS_AT_ONCE, self.rows)
             clicks = self.history.between(*rows)

@@ -42,7 +42,7 @@ def check_texts(texts: Iterable[str]) -> None:
             text.encode()
         except UnicodeEncodeError as problem:
             raise ValueError(
-                f"A text of an article expects Unicode, got half of a character at place "
+                f"A text of an article expects Unicode, got a lone surrogate at position "
                 f"{problem.start} of text {number}, {text[:40]!r}. Decode it as UTF-8 or UTF-16."
             ) from problem
 

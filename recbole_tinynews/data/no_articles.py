@@ -62,8 +62,7 @@ class NoArticles:
 
 def _not_saved(requested: str) -> str:
     return (
-        "A recommender that is loaded to rank articles has no data set but the names of its "
-        f"categories, and asks for {requested}. If an earlier version has trained it, run its "
-        "command again with --fresh; else build it with its data set: "
-        "pipeline.run.Run(factory).model(stage)."
+        "A recommender loaded for ranking has no data set but the names of its categories, yet "
+        f"asks for {requested}. If an earlier version trained it, rerun its command with --fresh; "
+        "otherwise build it with its data set: pipeline.run.Run(factory).model(stage)."
     )

@@ -38,7 +38,7 @@ def check_candidates(file: Path, candidates: NDArray[np.int32], known: int) -> I
     unknown = float((candidates >= known).mean()) if len(candidates) else 0.0
     if unknown == 1:
         raise ValueError(
-            f"{file} expects candidates of the .item file beside it, and it has none of the "
+            f"{file} expects candidates of the .item file beside it, but it has none of the "
             f"{len(candidates):,}. The two files are of different data sets: convert them together."
         )
     if unknown >= MANY_UNKNOWN:
@@ -55,6 +55,6 @@ def check_report(file: Path, rows: Mapping[str, int], articles: int) -> Iterator
         return  # the report is optional
     for split, count in rows.items():
         if count != written.get(split, count):
-            yield f"{file} says {written[split]} impressions of {split}, and {count} were read"
+            yield f"{file} says {written[split]} impressions of {split}, but {count} were read"
     if articles != items:
-        yield f"{file} says {items} articles, and {articles} were read"
+        yield f"{file} says {items} articles, but {articles} were read"

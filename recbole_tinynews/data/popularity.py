@@ -23,7 +23,7 @@ from recbole_tinynews.settings.names import FINETUNE_TEACHER
 from recbole_tinynews.settings.protocol import Settings
 
 CACHE_FORMAT = "popularity 1"  # raise it when the meaning of the cached arrays changes
-LONGER = 1 << 40  # seconds than any log
+FOREVER = 1 << 40  # seconds: longer than any log
 HOUR = 3600  # seconds
 CONTEXTS_AT_ONCE = 50_000  # impressions
 BLOCK = 2_000_000  # candidates sorted at once: about 0.4 GB
@@ -35,7 +35,7 @@ def uses_popularity(config: Settings) -> bool:
 
 
 def ranks_by_popularity(config: Settings) -> bool:
-    """Whether its scores use them."""
+    """Whether the scores of such a stage use them, not only its loss."""
     return uses_popularity(config) and config["popularity"] != "offset"
 
 
@@ -60,7 +60,7 @@ class Counting(NamedTuple):
     @property
     def lengths(self) -> list[int]:
         """Windows in seconds."""
-        return [LONGER if hours is None else int(hours * HOUR) for hours in self.windows]
+        return [FOREVER if hours is None else int(hours * HOUR) for hours in self.windows]
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -71,7 +71,7 @@ class Counting(NamedTuple):
 
 
 def wanted_counters(config: Settings) -> tuple[Counting | None, bool]:
-    """Counters of a stage or its teachers, and whether of clicks; ``ValueError`` if they differ."""
+    """Counters of a stage or its teachers, and if of clicks too; ``ValueError`` if they differ."""
     of_both = config, config.for_stage(FINETUNE_TEACHER)
     used = [each for each in of_both if uses_popularity(each)]
     countings = [Counting.of(each) for each in used]
@@ -108,9 +108,7 @@ def popularity_features(
         ]
         return {"context": np.concatenate(parts)}
 
-    if cache is None:
-        return features._replace(context=make()["context"])
-    folder, content = cache
+    folder, content = cache or (None, "")
     key = content_key([CACHE_FORMAT, content, repr(counting)])
     return features._replace(context=cached_arrays(folder, "context", key, make)["context"])
 
@@ -174,7 +172,7 @@ def count_events(
     Blocks of articles are independent: sort events by article and time, look up running sums at
     both ends of each window, subtract what the same user saw. The first ``counted`` impressions are
     events (None: all). ``published``, ``[articles]``, are UTC seconds; where NaN, and by default,
-    age counts from the first exposure, anyone's and without the delay. ``out``, ``[candidates,
+    age counts from the first exposure to anyone, without the delay. ``out``, ``[candidates,
     features]``, are zeros to fill; ``block`` is the number of candidates processed at once.
     """
     articles = log.candidates.values
@@ -228,7 +226,7 @@ def age_hours(
     return age / HOUR
 
 
-def _places(keys: NDArray[np.int64], queries: NDArray[np.int64]) -> NDArray[np.int64]:
+def _searchsorted(keys: NDArray[np.int64], queries: NDArray[np.int64]) -> NDArray[np.int64]:
     """``np.searchsorted``, faster where queries are the keys or repeat the one before."""
     new = np.append([True], queries[1:] != queries[:-1])[: len(queries)]
     if len(queries) == len(keys) and (queries == keys).all():
@@ -294,11 +292,11 @@ class _Sorted(NamedTuple):
         for each, sums in zip(events, running, strict=True):
             np.cumsum(each[self.order], out=sums[1:])
         known = self.keys - self.begin - counting.delay
-        until = running.take(_places(self.keys, self.begin + np.maximum(known, 0)), axis=1)
+        until = running.take(_searchsorted(self.keys, self.begin + np.maximum(known, 0)), axis=1)
         counts = np.empty((2, len(counting.windows), len(known)), running.dtype)
         for number, length in enumerate(counting.lengths):
             edges = self.begin + np.maximum(known - length, 0)
-            before = running.take(_places(self.keys, edges), axis=1)
+            before = running.take(_searchsorted(self.keys, edges), axis=1)
             np.subtract(until, before, out=counts[:, number])
         return counts.reshape(2 * len(counting.windows), len(known))
 

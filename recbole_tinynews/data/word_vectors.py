@@ -14,7 +14,7 @@ from recbole_tinynews.files.lines import read_lines
 
 
 def vectors_of(words: Sequence[str], file: Path, dim: int) -> Arrays:
-    """Ascending ``rows`` of words found, ``vectors [found, dim]``; ``ValueError`` if none fits."""
+    """Ascending ``rows`` of words found, ``vectors [found, dim]``; ``ValueError`` if none."""
     found = np.zeros((len(words), dim), dtype=np.float32)
     missing = {word: row for row, word in enumerate(words)}
     for number, line in enumerate(read_lines(file), start=1):
@@ -23,7 +23,7 @@ def vectors_of(words: Sequence[str], file: Path, dim: int) -> Arrays:
             continue
         word, *numbers = line.rstrip().rsplit(" ", dim)
         further = word.split(" ")[1:]
-        if further and not _are_numbers(further):  # a few words of GloVe's contain spaces
+        if further and _finite(further) is None:  # a few words of GloVe's contain spaces
             continue
         numbers = further + numbers
         if number == 1 and _is_header(numbers):
@@ -53,19 +53,18 @@ def _is_header(numbers: list[str]) -> bool:
     return len(numbers) == 1
 
 
-def _are_numbers(texts: list[str]) -> bool:
+def _finite(texts: list[str]) -> NDArray[np.float32] | None:
+    """The numbers in the texts; None unless all are finite."""
     try:
-        return bool(np.isfinite(np.array(texts, dtype=np.float32)).all())
+        numbers = np.array(texts, dtype=np.float32)
     except ValueError:
-        return False
+        return None
+    return numbers if np.isfinite(numbers).all() else None
 
 
 def _vector(numbers: list[str], dim: int, file: Path, line: int) -> NDArray[np.float32]:
-    try:
-        vector = np.array(numbers, dtype=np.float32)
-    except ValueError:
-        vector = np.array([np.nan], dtype=np.float32)
-    if len(vector) != dim or not np.isfinite(vector).all():
+    vector = _finite(numbers)
+    if vector is None or len(vector) != dim:
         raise ValueError(
             f"{file}, line {line}, expects a word and {dim} numbers with spaces between them, got "
             f"{len(numbers)} values that begin with {' '.join(numbers)[:40]!r}. Set word_dim to "

@@ -114,7 +114,7 @@ def distance(articles: RankedArticles, k: int, vectors: NDArray) -> NDArray[np.f
 
 
 def catalogue_coverage(articles: RankedArticles, k: int, candidates: Ragged) -> float:
-    """Share of all articles among ``candidates`` that are among some first k (Ge et al. 2010)."""
+    """Share of all articles in ``candidates`` that are in any first k (Ge et al. 2010)."""
     return len(np.unique(articles.first(k).values)) / max(1, len(np.unique(candidates.values)))
 
 

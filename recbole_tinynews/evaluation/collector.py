@@ -17,7 +17,7 @@ from recbole_tinynews.data.impressions import ArticleFacts, Impressions
 from recbole_tinynews.evaluation.beyond_accuracy import RankedArticles, rank_articles
 from recbole_tinynews.evaluation.impression_metric import ARTICLES_KEY, RANKED_KEY, SCORED_KEY
 from recbole_tinynews.evaluation.metrics import NaNScoreError, RankedImpressions, rank_impressions
-from recbole_tinynews.evaluation.scored import ScoredImpressions
+from recbole_tinynews.evaluation.scored import ScoredImpressions, offsets_of
 from recbole_tinynews.processes.group import gather_array
 from recbole_tinynews.settings.protocol import Settings
 
@@ -104,7 +104,7 @@ class ImpressionCollector(Collector):
         # each process has ranked a slice of the impressions
         scores, labels, sizes, rows = map(gather_array, own)
         self.ranked = RankedImpressions(*map(gather_array, ranked))
-        self.rows, self.scores, self.offsets = rows.astype(np.int64), scores, _offsets(sizes)
+        self.rows, self.scores, self.offsets = rows.astype(np.int64), scores, offsets_of(sizes)
         self.labels = labels.astype(np.int8)
         self.articles = self._rank_articles()
         struct = self.struct_of()
@@ -117,8 +117,8 @@ class ImpressionCollector(Collector):
         """Data for metrics from the last evaluation; ``kept`` selects rows of the split."""
         assert self.ranked is not None, "an evaluation comes before its parts"
 
-        def part(of_all: Any) -> Any:
-            return of_all if kept is None else of_all.only(kept[self.rows])
+        def part(impressions: Any) -> Any:
+            return impressions if kept is None else impressions.only(kept[self.rows])
 
         struct = DataStruct()
         struct.set(RANKED_KEY, part(self.ranked))
@@ -156,7 +156,7 @@ class ImpressionCollector(Collector):
                 "an evaluation, and drop the repeats that a distributed sampler adds."
             )
         try:
-            return rank_impressions(scores, labels, _offsets(sizes))
+            return rank_impressions(scores, labels, offsets_of(sizes))
         except NaNScoreError as error:
             name = self._name(rows[error.impression])
             raise ValueError(f"The model scored {name} with NaN. {error}") from error
@@ -166,10 +166,6 @@ class ImpressionCollector(Collector):
         if self.impressions is None:
             return f"the impression in {where}"
         return f"impression {self.impressions.impression_id[row]} ({where})"
-
-
-def _offsets(sizes: NDArray) -> NDArray[np.int64]:
-    return np.append(0, np.cumsum(sizes)).astype(np.int64)
 
 
 def _together(parts: list[Tensor]) -> Tensor:

@@ -27,6 +27,12 @@ def is_count(result: str) -> bool:
     return result in ("impressions", "tokens") or result.startswith(SKIPPED)
 
 
+def mean_of_known(values: NDArray[np.float64]) -> float:
+    """Mean of the values that are not NaN; NaN without any."""
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else float("nan")
+
+
 class ImpressionMetric(AbstractMetric):
     """Unweighted mean over the evaluated impressions; NaN without any.
 
@@ -62,8 +68,7 @@ class ImpressionMetric(AbstractMetric):
         return {key: self._average(values) for key, values in of_each.items()}
 
     def _average(self, values: NDArray[np.float64]) -> float:
-        known = values[~np.isnan(values)]
-        return round(float(known.mean()) if len(known) else float("nan"), self.decimal_place)
+        return round(mean_of_known(values), self.decimal_place)
 
 
 class ArticleMetric(ImpressionMetric):

@@ -114,7 +114,7 @@ def _register(function: Function, at_k: bool, smaller_is_better: bool) -> Functi
         issubclass(present, OwnMetric) and _is_same(present.function, function)
     ):
         raise ValueError(
-            f"impression_metric expects a name that no other metric has, got {name}. There are "
+            f"impression_metric expects a name that no other metric has, got {name}. Taken are "
             f"{', '.join(METRICS)}. Rename the function."
         )
     attributes = {

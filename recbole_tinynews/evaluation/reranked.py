@@ -1,4 +1,4 @@
-"""Re-ranked impressions, and what each re-ranker of a list changes."""
+"""Re-ranks evaluated impressions, and evaluates them after each re-ranker."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.evaluation import beyond_accuracy
 from recbole_tinynews.evaluation.beyond_accuracy import RankedArticles, rank_articles
 from recbole_tinynews.evaluation.collector import ImpressionCollector
-from recbole_tinynews.evaluation.impression_metric import is_count
+from recbole_tinynews.evaluation.impression_metric import is_count, mean_of_known
 from recbole_tinynews.evaluation.metrics import candidate_ranks
 from recbole_tinynews.rerank import VECTORS, Candidates, ReRanking
 
@@ -30,7 +30,7 @@ def rerank_impressions(
     plain: RankedArticles,
     articles: Articles,
 ) -> list[tuple[NDArray[np.float64], RankedArticles]]:
-    """After each re-ranker: scores that rank as it does, and the articles that are left.
+    """For each re-ranker, scores that reproduce its ranking, and the articles that it leaves.
 
     Removed candidates rank last, in their old order. Shapes: scores ``[candidates in total]``;
     candidates, ranked in ``plain``, ragged ``[impressions, *]``.
@@ -41,14 +41,14 @@ def rerank_impressions(
     left = np.zeros((len(rerankers), candidates.rows), np.int64)
     for row, (start, stop) in enumerate(pairwise(candidates.offsets.tolist())):
         shown, clicked = candidates.values[start:stop], plain.history.row(row)
-        of = Candidates(
+        unranked = Candidates(
             articles[IDS][shown].tolist(),
             scores[start:stop],
             set(articles[IDS][clicked].tolist()),
             {name: articles[name][shown] for name in rerankers.needs},
         )
         before = np.argsort(ranks[start:stop]).tolist()
-        for number, order in enumerate(rerankers.orders(before, of)):
+        for number, order in enumerate(rerankers.orders(before, unranked)):
             kept = set(order)
             whole = np.array(order + [place for place in before if place not in kept], np.intp)
             ranking[number, start + whole] = -np.arange(stop - start)
@@ -76,18 +76,13 @@ def reranked_results(
     rows: list[tuple[NDArray, RankedArticles]] = [(scores, plain), *found]
     results = []
     for name, (own, ranked) in zip(["plain", *rerank], rows, strict=True):
-        of_run = evaluator.evaluate(collector.rescored(own, ranked))
-        result = {key: value for key, value in of_run.items() if not is_count(key)}
+        averages = evaluator.evaluate(collector.rescored(own, ranked))
+        result = {key: value for key, value in averages.items() if not is_count(key)}
         for k in evaluator.config["topk"]:
             if VECTORS in articles:
                 far = beyond_accuracy.distance(ranked, k, articles[VECTORS])
-                result[f"distance@{k}"] = _mean(far)
-            result[f"calibration@{k}"] = _mean(beyond_accuracy.calibration(ranked, k))
+                result[f"distance@{k}"] = mean_of_known(far)
+            result[f"calibration@{k}"] = mean_of_known(beyond_accuracy.calibration(ranked, k))
             result[f"catalogue@{k}"] = beyond_accuracy.catalogue_coverage(ranked, k, candidates)
         results.append({"rerank": name, **result})
     return results
-
-
-def _mean(values: NDArray[np.float64]) -> float:
-    known = values[~np.isnan(values)]
-    return float(known.mean()) if len(known) else float("nan")

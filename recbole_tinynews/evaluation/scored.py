@@ -52,11 +52,16 @@ class ScoredImpressions(NamedTuple):
 
     def only(self, kept: NDArray[np.bool_]) -> ScoredImpressions:
         """Impressions where ``kept`` (``[impressions]``) holds."""
-        of_kept = self.spread(kept)
-        offsets = np.append(0, np.cumsum(self.sizes[kept]))
+        candidates = self.spread(kept)
+        offsets = offsets_of(self.sizes[kept])
         return ScoredImpressions(
-            self.scores[of_kept], self.labels[of_kept], offsets, self.users[kept]
+            self.scores[candidates], self.labels[candidates], offsets, self.users[kept]
         )
+
+
+def offsets_of(sizes: NDArray) -> NDArray[np.int64]:
+    """Bounds of consecutive impressions of these sizes, ``[impressions + 1]``."""
+    return np.append(0, np.cumsum(sizes)).astype(np.int64)
 
 
 def gauc(scored: ScoredImpressions) -> float:
@@ -72,11 +77,11 @@ def gauc(scored: ScoredImpressions) -> float:
     labelled = scored.labels != UNLABELLED
     _, user = np.unique(scored.spread(scored.users)[labelled], return_inverse=True)
     order = np.argsort(user, kind="stable")
-    of_users = rank_impressions(
+    ranked = rank_impressions(
         scored.scores[labelled][order],
         scored.labels[labelled][order],
-        np.append(0, np.cumsum(np.bincount(user))).astype(np.int64),
+        offsets_of(np.bincount(user)),
     )
-    if not len(of_users.clicked):
+    if not len(ranked.clicked):
         return float("nan")
-    return float(np.average(auc(of_users), weights=of_users.clicked))
+    return float(np.average(auc(ranked), weights=ranked.clicked))

@@ -26,14 +26,14 @@ def content_key(parts: Iterable[str | bytes | Path]) -> str:
     """Digest of the inputs of a cached result; a path stands for the file's content."""
     digest = hashlib.sha256()
     for part in parts:
-        of_part = hashlib.sha256()
+        part_digest = hashlib.sha256()
         if isinstance(part, Path):
             with part.open("rb") as file:
                 while block := file.read(1 << 20):
-                    of_part.update(block)
+                    part_digest.update(block)
         else:
-            of_part.update(part.encode() if isinstance(part, str) else part)
-        digest.update(of_part.digest())  # fixed length: unambiguous boundaries between parts
+            part_digest.update(part.encode() if isinstance(part, str) else part)
+        digest.update(part_digest.digest())  # fixed length: unambiguous boundaries between parts
     return digest.hexdigest()[:24]
 
 
@@ -43,7 +43,7 @@ def cached_arrays(
     """The arrays of ``make``, memory-mapped from ``folder/name-key`` if cached there.
 
     ``writable`` arrays are copy-on-write; ``folder=None`` disables the cache. Files that cannot be
-    read or written only cost a warning. One process computes, others wait.
+    read or written only cause a warning. One process computes, the others wait.
     """
     if folder is None:
         return make()
@@ -74,7 +74,7 @@ def find_arrays(folder: Path, name: str, key: str, writable: bool = False) -> Ar
     try:
         return _read(place, writable)
     except (OSError, ValueError, EOFError) as problem:  # EOFError: numpy, on an empty file
-        getLogger().warning(f"{place} cannot be read and is computed again: {problem}")
+        getLogger().warning(f"{place} cannot be read and is recomputed: {problem}")
         shutil.rmtree(place, ignore_errors=True)
         return None
 

@@ -9,13 +9,13 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-_COPIED_AT_ONCE = 1 << 20  # values
+_COPY_BLOCK = 1 << 20  # values
 
 
 class GrowingArray:
-    """A flat array in a file without a name, which ends with the process, however it ends.
+    """A flat array in an unnamed file, which disappears with the process, however that ends.
 
-    The file lies in ``folder`` if that can be written, else in the system's temporary folder.
+    The file is in ``folder`` if that is writable, else in the system's temporary folder.
     """
 
     def __init__(self, folder: Path | None, start: NDArray[Any]) -> None:
@@ -43,8 +43,8 @@ class GrowingArray:
     def _widen(self, dtype: np.dtype[Any]) -> None:
         before = self.array()
         self._file, self._dtype, self._length = _unnamed_file(self._folder), dtype, 0
-        for start in range(0, len(before), _COPIED_AT_ONCE):
-            self._write(before[start : start + _COPIED_AT_ONCE])
+        for start in range(0, len(before), _COPY_BLOCK):
+            self._write(before[start : start + _COPY_BLOCK])
 
 
 def _unnamed_file(folder: Path | None) -> IO[bytes]:

@@ -36,7 +36,7 @@ def read_line_batches(path: Path, progress: bool = False) -> Iterator[list[bytes
     Raises ``ValueError`` for a line over ``LONGEST_LINE`` or a damaged gzip stream.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"{path} is to be read, and there is no such file.")
+        raise FileNotFoundError(f"{path} cannot be read: there is no such file.")
     number, rest = 0, b""
     name, size = "/".join(path.parts[-2:]), path.stat().st_size
     with (
@@ -56,13 +56,13 @@ def read_line_batches(path: Path, progress: bool = False) -> Iterator[list[bytes
                         f"{LONGEST_LINE:,} bytes, got more. Is it a text file?"
                     )
                 if lines:
-                    # a million per block in a file of line ends alone
+                    # a file of nothing but line ends has a million lines per block
                     yield _texts(lines, number == 0) if b"\r" in text or not number else lines
                     number += len(lines)
                 bar.update(file.tell() - bar.n)
         except (EOFError, gzip.BadGzipFile, zlib.error) as problem:
             raise ValueError(
-                f"{path} expects a whole gzip file, and after line {number} cannot be read: "
+                f"{path} expects a complete gzip file, but after line {number} cannot be read: "
                 f"{problem}. Copy it again."
             ) from problem
     if rest:

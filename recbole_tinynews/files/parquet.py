@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 ROWS_AT_ONCE = 16_384
 
-
 Row = tuple[int, dict[str, Any]]  # number, from 1, and cells: times in UTC seconds, None if missing
 
 
@@ -75,15 +74,15 @@ def read_rows(
     """Rows without missing ``optional`` columns; ``ValueError`` for an unfit file or column."""
     with _opened(path) as file:
         kinds = {**required, **(optional or {})}
-        there = [name for name in kinds if name in file.schema_arrow.names]
-        _check_columns(path, file.schema_arrow, required, {name: kinds[name] for name in there})
+        present = [name for name in kinds if name in file.schema_arrow.names]
+        _check_columns(path, file.schema_arrow, required, {name: kinds[name] for name in present})
         name, count = "/".join(path.parts[-2:]), file.metadata.num_rows
         with progress_bar(desc=name, total=count, unit=" rows", leave=False) as bar:
             before = 0
-            for batch in file.iter_batches(rows_at_once, columns=there):
-                columns = [cells_of(batch.column(name)) for name in there]
+            for batch in file.iter_batches(rows_at_once, columns=present):
+                columns = [cells_of(batch.column(name)) for name in present]
                 for number, cells in enumerate(zip(*columns, strict=True), before + 1):
-                    yield number, dict(zip(there, cells, strict=True))
+                    yield number, dict(zip(present, cells, strict=True))
                 before += batch.num_rows
                 bar.update(batch.num_rows)
 
@@ -98,16 +97,16 @@ def cells_of(column: pa.Array) -> list[Any]:
         first, end = int(bounds[0]), int(bounds[-1])
         values = cells_of(column.values.slice(first, end - first))
         offsets = (bounds - first).tolist()
-        there = column.is_valid().to_pylist() if column.null_count else [True] * len(column)
-        parts = zip(there, offsets[:-1], offsets[1:], strict=True)
+        known = column.is_valid().to_pylist() if column.null_count else [True] * len(column)
+        parts = zip(known, offsets[:-1], offsets[1:], strict=True)
         return [values[start:end] if valid else None for valid, start, end in parts]
     if types.is_timestamp(column.type):
         a_second = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[column.type.unit]
         units = column.cast(pa.int64()).fill_null(0).to_numpy()
         seconds = np.floor_divide(units, a_second).tolist()
         if column.null_count:
-            there = column.is_valid().to_pylist()
-            return [each if valid else None for each, valid in zip(seconds, there, strict=True)]
+            known = column.is_valid().to_pylist()
+            return [each if valid else None for each, valid in zip(seconds, known, strict=True)]
         return seconds
     if types.is_integer(column.type) and not column.null_count:
         return column.to_numpy().tolist()
@@ -141,7 +140,7 @@ def _opened(path: Path) -> Iterator[pq.ParquetFile]:
         import pyarrow.parquet as pq
     except ModuleNotFoundError as error:
         raise ValueError(
-            f"{path}: expected pyarrow to read it with, and it is not installed. Install the extra "
+            f"{path}: expected pyarrow, which reads it and is not installed. Install the extra "
             "`parquet`: pip install recbole-tinynews[parquet]"
         ) from error
     try:
@@ -154,5 +153,5 @@ def _opened(path: Path) -> Iterator[pq.ParquetFile]:
             yield file
     except (pa.ArrowException, OSError, UnicodeDecodeError, MemoryError) as error:
         raise ValueError(
-            f"{path}: expected a whole parquet file, got: {error}. Copy it again."
+            f"{path}: expected a complete parquet file, got: {error}. Copy it again."
         ) from error

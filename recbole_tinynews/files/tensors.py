@@ -56,7 +56,7 @@ def load_weights(path: Path) -> dict[str, Tensor]:
     """Tensors by name; ``ValueError`` if damaged, or changed since ``save_weights``."""
     if not path.is_file():
         raise FileNotFoundError(
-            f"Weights are expected in {path}, and there is no such file. "
+            f"Weights are expected in {path}, which does not exist. "
             "Train the model first, or name the right checkpoint_dir."
         )
     _check_header(path)
@@ -66,7 +66,7 @@ def load_weights(path: Path) -> dict[str, Tensor]:
             about = file.metadata() or {}
     except SafetensorError as problem:
         raise ValueError(
-            f"{path} expects weights in safetensors format, and cannot be read: {problem}. "
+            f"{path} expects weights in safetensors format, but cannot be read: {problem}. "
             "Delete it and train again."
         ) from problem
     try:
@@ -99,7 +99,7 @@ def shapes_of(path: Path) -> list[list[int]]:
         with safe_open(path, framework="pt") as file:
             return [file.get_slice(name).get_shape() for name in file.keys()]  # noqa: SIM118
     except SafetensorError as problem:
-        raise ValueError(f"{path} is no complete safetensors file: {problem}") from problem
+        raise ValueError(f"{path} is not a complete safetensors file: {problem}") from problem
 
 
 def _check_header(path: Path) -> None:
@@ -108,7 +108,7 @@ def _check_header(path: Path) -> None:
         size = int.from_bytes(file.read(8), "little")
     if size > _LONGEST_HEADER:
         raise ValueError(
-            f"{path} expects weights in safetensors format, and cannot be read: it begins with a "
+            f"{path} expects weights in safetensors format, but cannot be read: it begins with a "
             f"header of {size:,} bytes, above the limit of {_LONGEST_HEADER:,}. Delete it and "
             "train again."
         )

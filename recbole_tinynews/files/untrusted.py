@@ -13,7 +13,7 @@ LARGEST = 1 << 24  # bytes of a JSON file
 
 @contextmanager
 def untrusted(file: Path) -> Iterator[None]:
-    """Turn errors, except a missing file or library, into a ``ValueError`` that names ``file``."""
+    """Turn errors, except a missing file or module, into a ``ValueError`` that names ``file``."""
     try:
         yield
     except (FileNotFoundError, ModuleNotFoundError):
@@ -23,16 +23,16 @@ def untrusted(file: Path) -> Iterator[None]:
             raise  # already names a file
         why = " ".join(str(problem).split())[:300]
         raise ValueError(
-            f"{file} cannot be used: {type(problem).__name__}: {why} Write it again, or copy it "
-            "anew."
+            f"{file} cannot be used: {type(problem).__name__}: {why} Write it again, or "
+            "copy it again."
         ) from problem
 
 
-def read_json(file: Path, most: int = LARGEST) -> Any:
-    """Parse a JSON file; ``ValueError`` if over ``most`` bytes, nested too deeply, or invalid."""
-    if file.stat().st_size > most:
-        raise ValueError(f"{file} expects at most {most:,} bytes, got {file.stat().st_size:,}.")
+def read_json(file: Path) -> Any:
+    """Parse a JSON file; ``ValueError`` if over ``LARGEST``, nested too deeply, or invalid."""
+    if (size := file.stat().st_size) > LARGEST:
+        raise ValueError(f"{file} expects at most {LARGEST:,} bytes, got {size:,}.")
     try:
         return json.loads(file.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as problem:
-        raise ValueError(f"{file} is no json: {str(problem)[:300]}") from problem
+        raise ValueError(f"{file} is not valid JSON: {str(problem)[:300]}") from problem

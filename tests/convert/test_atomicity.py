@@ -99,7 +99,7 @@ def test_a_kill_leaves_what_the_next_conversion_removes_and_a_second_one_is_refu
         (output / name).mkdir()
     convert_mind(tmp_path / "train", "tiny", output=output)
     assert hidden(output) == sorted(others)
-    assert "leftovers of a conversion that was killed were removed" in caplog.text
+    assert "leftovers of a killed conversion were removed" in caplog.text
 
 
 def test_a_kill_while_the_files_get_their_names_leaves_nothing_that_a_reader_accepts(

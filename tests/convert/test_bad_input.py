@@ -64,7 +64,7 @@ def test_a_file_that_is_none_or_holds_nothing_is_an_error(
 ) -> None:
     path = tmp_path / "train" / file
     path.write_text("nothing\nof\nuse\n")
-    usable = "no line that can be used" in refused(on_error=on_error)
+    usable = "no usable line" in refused(on_error=on_error)
     assert usable == (on_error == "skip")
     path.write_bytes(b"")
     assert "got an empty file" in refused(on_error=on_error)

@@ -91,7 +91,7 @@ BAD: dict[tuple[str, str], list[tuple[Any, ...]]] = {
         ('{"id": "a", "userId": "u", "time": Infinity}', "column time: expected seconds"),
         (f'{{"id": "a", "userId": "u", "time": {10**400}}}', "column time: expected seconds"),
         ('{"id": ["a"], "userId": "u", "time": 1}', "column id: expected an"),
-        ('{"id": "a", "title": "\\ud800", "userId": "u", "time": 1}', "title: ", "half of a char"),
+        ('{"id": "a", "title": "\\ud800", "userId": "u", "time": 1}', "title: ", "lone surrogate"),
         ('{"id": "a", "title": "\\u0000", "userId": "u", "time": 1}', "title: ", "a NUL byte"),
         ('{"id": "a", "publishtime": "x", "userId": "u", "time": 1}', "column publishtime: expe"),
         ('{"id": "\udcff"}', "expected UTF-8"),

@@ -199,7 +199,7 @@ def test_the_command_names_columns(tmp_path: Path, capsys: pytest.CaptureFixture
     flags = ["--format=table", f"--train={table}", "--dataset=mine", f"--output={tmp_path}"]
     columns = ",".join(f"{role}={name}" for role, name in COLUMNS.items())
     assert main([*flags, f"--columns={columns}"]) == 0
-    assert "6 impressions with sampled candidates, which are not what" in capsys.readouterr().out
+    assert "6 impressions with sampled candidates, not those that" in capsys.readouterr().out
     for wrong in ("user", "user=a,user=b", "=a", "user="):
         with pytest.raises(SystemExit):
             main([*flags, f"--columns={wrong}"])

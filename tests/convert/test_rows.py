@@ -70,7 +70,7 @@ def test_line_numbers_continue_across_batches(file: Path, monkeypatch: pytest.Mo
         (b"N\ta\0b\n", ":1: expected text, got a NUL byte at byte 4"),
         ("N\ta\n".encode("utf-16"), ":1: expected text, got a NUL byte"),
         (gzip.compress(b"N\ta\n" * 99, mtime=0)[:-9], "after line 0 cannot be read"),
-        (b"\x1f\x8bnonsense", "expects a whole gzip file, and after line 0 cannot be read"),
+        (b"\x1f\x8bnonsense", "expects a complete gzip file, but after line 0 cannot be read"),
     ],
 )
 def test_a_file_that_cannot_be_read_is_named_with_its_place(

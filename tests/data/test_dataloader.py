@@ -185,7 +185,7 @@ def test_clicks_that_give_no_sample_are_logged(atomic, caplog: pytest.LogCapture
     with caplog.at_level(logging.INFO):
         loader = ClickDataLoader(*atomic.train())
     assert loader.clicks.without_negatives == 1
-    assert "1 clicks stand in impressions without an unclicked candidate" in caplog.text
+    assert "1 clicks are in impressions without an unclicked candidate" in caplog.text
     assert sum(len(batch["label"]) for batch in loader) == 2
 
 

@@ -332,7 +332,7 @@ def test_a_damaged_cache_is_computed_again(atomic, caplog: pytest.LogCaptureFixt
         file.write_bytes(file.read_bytes()[:-1])
         with caplog.at_level(logging.WARNING):
             assert_equal(atomic.dataset(), first)
-        assert "is computed again" in caplog.text
+        assert "is recomputed" in caplog.text
         caplog.clear()
 
 

@@ -89,8 +89,8 @@ def test_fewer_rows_than_the_conversion_wrote_are_told(copied: Copied, caplog) -
     report = {"impressions": {"train": {"impressions": 41}, "valid": {"impressions": 14}}}
     copied.file("report.json").write_text(json.dumps({**report, "items": 50}))
     copied.read()
-    assert "says 41 impressions of train, and 40 were read" in caplog.text
-    assert "says 50 articles, and 40 were read" in caplog.text
+    assert "says 41 impressions of train, but 40 were read" in caplog.text
+    assert "says 50 articles, but 40 were read" in caplog.text
     assert "of valid" not in caplog.text
 
 

@@ -158,7 +158,7 @@ def test_a_cut_off_zip_is_refused(tmp_path, behaviors) -> None:
     """An interrupted upload leaves such a file."""
     file = good_zip(tmp_path / "a.zip")
     file.write_bytes(file.read_bytes()[:-30])
-    with pytest.raises(SubmissionError, match="expects a whole zip"):
+    with pytest.raises(SubmissionError, match="expects a complete zip"):
         check_submission(file, behaviors)
 
 
@@ -168,7 +168,7 @@ def test_a_zip_with_a_changed_byte_is_refused(tmp_path, behaviors) -> None:
     with zipfile.ZipFile(file, "w") as archive:
         archive.writestr("prediction.txt", "".join(GOOD))
     file.write_bytes(file.read_bytes().replace(b"[2,1,3]", b"[3,1,2]"))
-    with pytest.raises(SubmissionError, match=r"expects a whole zip, .* CRC"):
+    with pytest.raises(SubmissionError, match=r"expects a complete zip, .* CRC"):
         check_submission(file, behaviors)
 
 

@@ -95,7 +95,7 @@ def test_damaged_arrays_are_made_again_with_a_warning(
     with caplog.at_level(logging.WARNING):
         assert_equal(cached_arrays(tmp_path, "some", "key", make), make.arrays)
     assert make.times == 2
-    assert "some-key cannot be read and is computed again" in caplog.text
+    assert "some-key cannot be read and is recomputed" in caplog.text
     assert_equal(cached_arrays(tmp_path, "some", "key", make), make.arrays)
     assert make.times == 2  # the new ones are stored
 

@@ -31,7 +31,7 @@ def test_blocks_come_back_in_order_however_long_later_words_are(numbers, words) 
 def test_longer_words_leave_those_before_them_in_all_pieces_of_the_copy(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(growing_array, "_COPIED_AT_ONCE", 3)
+    monkeypatch.setattr(growing_array, "_COPY_BLOCK", 3)
     grown = GrowingArray(None, np.array(["a", "b", "c", "d"]))
     grown.append(np.array(["long"]))
     assert grown.array().tolist() == ["a", "b", "c", "d", "long"]

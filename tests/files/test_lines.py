@@ -32,7 +32,7 @@ def test_a_line_that_is_not_utf8_is_named(tmp_path: Path) -> None:
 
 def test_a_missing_file_and_a_folder_are_named(tmp_path: Path) -> None:
     for place in (tmp_path / "gone.tsv", tmp_path):
-        with pytest.raises(FileNotFoundError, match=f"{place} is to be read"):
+        with pytest.raises(FileNotFoundError, match=f"{place} cannot be read"):
             list(read_lines(place))
 
 
@@ -47,7 +47,7 @@ def test_a_damaged_gzip_file_is_not_read_as_a_short_one(tmp_path: Path, damage: 
         data[middle : middle + 20] = bytes(20)
     file = tmp_path / "half.tsv.gz"
     file.write_bytes(data)
-    with pytest.raises(ValueError, match=r"half\.tsv\.gz expects a whole gzip file"):
+    with pytest.raises(ValueError, match=r"half\.tsv\.gz expects a complete gzip file"):
         list(read_lines(file))
 
 

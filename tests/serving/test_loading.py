@@ -86,7 +86,7 @@ def test_cut_off_weights_are_refused(folder: Path, checked: bool) -> None:
     weights.write_bytes(weights.read_bytes()[:-100])
     if not checked:
         write_metrics(folder, {**read_metrics(folder), "files": {}})
-    reason = "safetensors is missing or changed" if checked else "no complete safetensors file"
+    reason = "safetensors is missing or changed" if checked else "not a complete safetensors file"
     with pytest.raises(ValueError, match=reason):
         load(folder)
 
@@ -95,7 +95,7 @@ def test_cut_off_weights_are_refused(folder: Path, checked: bool) -> None:
 def test_metrics_that_cannot_be_read_are_refused(folder: Path, text: str) -> None:
     """The checksums are in them."""
     (folder / "metrics.json").write_text(text)
-    with pytest.raises(ValueError, match=r"metrics\.json (is no json|expects the metrics)"):
+    with pytest.raises(ValueError, match=r"metrics\.json (is not valid JSON|expects the metrics)"):
         load(folder)
 
 

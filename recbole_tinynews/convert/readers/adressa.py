@@ -30,7 +30,7 @@ class AdressaReader(Reader):
     def __init__(self, source: Source) -> None:
         super().__init__(source)
         self._log = ClickLog(source.sampled, source.seed)
-        self._elsewhere = 0
+        self._without_article = 0
 
     def problem(self, place: Path) -> str | None:
         """Describe a missing file or an empty folder."""
@@ -55,7 +55,7 @@ class AdressaReader(Reader):
         """The clicked article; the click is stored for ``read_impressions``."""
         event = _event(content)
         if not _is_click(event):
-            self._elsewhere += 1
+            self._without_article += 1
             return None
         news = _article(event)
         user, time = id_of(event.get(USER), USER), seconds_of(event.get(TIME), TIME)
@@ -68,7 +68,7 @@ class AdressaReader(Reader):
 
     def about(self) -> dict[str, Any]:
         """Report sections on sampled candidates and events other than clicks."""
-        return {**self._log.about(), "adressa": {"events_without_article": self._elsewhere}}
+        return {**self._log.about(), "adressa": {"events_without_article": self._without_article}}
 
 
 def _event(line: bytes) -> dict[str, Any]:
@@ -87,7 +87,7 @@ def _is_click(event: dict[str, Any]) -> bool:
     """Whether the page is an article; other page classes have ids too."""
     if event.get(ARTICLE) in (None, ""):
         return False
-    classes = _of_group(event, "pageclass")
+    classes = _profile_items(event, "pageclass")
     return not classes or "article" in classes
 
 
@@ -108,12 +108,12 @@ def _categories(event: dict[str, Any]) -> tuple[str, str]:
     if isinstance(named, str) and named:
         first, _, rest = named.partition("|")
         return first, rest.partition("|")[0]
-    paths = _of_group(event, "taxonomy") or _of_group(event, "category")
+    paths = _profile_items(event, "taxonomy") or _profile_items(event, "category")
     first, _, rest = max(paths, key=lambda path: path.count("/"), default="").partition("/")
     return first, rest.partition("/")[0]
 
 
-def _of_group(event: dict[str, Any], name: str) -> list[str]:
+def _profile_items(event: dict[str, Any], name: str) -> list[str]:
     """Items of the event's profile in a group; malformed ones are ignored."""
     profile = event.get(PROFILE)
     return [

@@ -58,7 +58,7 @@ def check_text(text: str, column: Column) -> str:
         except UnicodeEncodeError:
             raise LineError(
                 "invalid Unicode",
-                f"expected text, got half of a character in {quoted(text)}.",
+                f"expected text, got a lone surrogate in {quoted(text)}.",
                 column,
             ) from None
     return text

@@ -71,13 +71,13 @@ class ClickLog:
 
     def impressions(self, files: Sequence[Any]) -> Iterator[Impression]:
         """Rows of these files in time order; ties keep the files' order."""
-        there = [file for file in files if file in self._files]
-        times = [np.frombuffer(self._files[file].times, np.int64) for file in there]
+        present = [file for file in files if file in self._files]
+        times = [np.frombuffer(self._files[file].times, np.int64) for file in present]
         starts = np.cumsum([0, *map(len, times)])
         order = np.argsort(np.concatenate([np.zeros(0, np.int64), *times]), kind="stable")
         files_of = np.searchsorted(starts, order, side="right") - 1
-        for number, (of, place) in enumerate(zip(files_of, order, strict=True), 1):
-            file, row = there[of], int(place - starts[of])
+        for number, (file_number, place) in enumerate(zip(files_of, order, strict=True), 1):
+            file, row = present[file_number], int(place - starts[file_number])
             yield self._impression(self._files[file], row, str(number), file in self._read)
         self._read.update(files)
 

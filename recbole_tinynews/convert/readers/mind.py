@@ -65,27 +65,27 @@ def read_behaviors(
 ) -> Iterator[Impression]:
     """Impressions, all labelled or none; ``ConversionError`` if most are of the other kind."""
     labelled = True if labels_required else None
-    of_the_other_kind = 0
+    mismatched = 0
     lines: dict[str, int] = {}  # by impression id; 2.2 million fit in memory
 
     def parse(number: int, fields: list[str]) -> Impression:
-        nonlocal labelled, of_the_other_kind
+        nonlocal labelled, mismatched
         impression = _parse_impression(fields)
         if labelled is None:
             labelled = bool(impression.labels)
         elif labelled is not bool(impression.labels):
-            of_the_other_kind += 1
-            raise _other_kind(fields[4], labelled, labels_required)
+            mismatched += 1
+            raise _mismatched_labels(fields[4], labelled, labels_required)
         first = lines.setdefault(impression.impression_id, number)
         if first != number:
             raise duplicate("impression id", fields[0], 1, f" of line {first}")
         return impression
 
     yield from parsed(path, read_rows(path, IMPRESSION_COLUMNS, on_bad_line), parse, on_bad_line)
-    if of_the_other_kind > len(lines):
+    if mismatched > len(lines):
         raise ConversionError(
             f"{path}: expected impressions all with labels or all without, got "
-            f"{of_the_other_kind} {'without' if labelled else 'with'} and {len(lines)} "
+            f"{mismatched} {'without' if labelled else 'with'} and {len(lines)} "
             f"{'with' if labelled else 'without'}. Dropping the larger part would not be a "
             "repair: split the file in two."
         )
@@ -114,7 +114,7 @@ def parse_time(text: str, column: int) -> int:
         ) from None
 
 
-def _other_kind(candidates: str, labelled: bool, labels_required: bool) -> LineError:
+def _mismatched_labels(candidates: str, labelled: bool, labels_required: bool) -> LineError:
     before = ", as in the lines before (a file has all or none)"
     only_test = " (only --test may go without labels, and not with --folds)"
     expected, kind = f"candidates without labels{before}", "labelled among unlabelled"
@@ -187,7 +187,7 @@ class XmindReader(MindReader):
                 found = True
                 self._translated_again += texts.setdefault(news_id, text) != text
             if not found:
-                raise ConversionError(f"{path}: expected news, got no line that can be used.")
+                raise ConversionError(f"{path}: expected news, found no usable line.")
         return texts
 
 

@@ -44,7 +44,6 @@ class PensReader(Reader):
 
     expects = f"train.tsv or valid.tsv with {NEWS_FILE} beside it"
     options = frozenset({"seed"})
-    news_columns = (1, 2, 3, 4, 5, "published")
     body_column = 5
 
     def problem(self, place: Path) -> str | None:

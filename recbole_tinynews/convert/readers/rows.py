@@ -42,7 +42,10 @@ def read_rows(
     """Line numbers, from 1, and fields of a tab-separated file without quoting, plain or gzip."""
 
     def split(number: int, line: bytes) -> tuple[int, list[str]]:
-        return number, _split(line, columns)
+        fields = decoded(line).split("\t")
+        if len(fields) != len(columns):
+            raise _wrong_number(fields, columns)
+        return number, fields
 
     number = 0
     for lines in _read_batches(path):
@@ -83,13 +86,6 @@ def decoded(line: bytes) -> str:
             f"expected UTF-8, got {line[error.start : error.start + 4]!r} at byte "
             f"{error.start + 1} of the line ({error.reason}).",
         ) from None
-
-
-def _split(line: bytes, columns: Sequence[str]) -> list[str]:
-    fields = decoded(line).split("\t")
-    if len(fields) != len(columns):
-        raise _wrong_number(fields, columns)
-    return fields
 
 
 def _wrong_number(fields: Sequence[str], columns: Sequence[str]) -> LineError:

@@ -87,7 +87,7 @@ def _records(path: Path, on_bad_line: OnBadLine) -> Iterator[tuple[int, dict[str
         except StopIteration:
             return
         except (csv.Error, LineError) as error:
-            bad = error if isinstance(error, LineError) else _of_csv(error)
+            bad = error if isinstance(error, LineError) else _broken_quotes(error)
             bad.lines = reader.line_num - before
             on_bad_line(bad.at(path, before + 1))
         else:
@@ -121,7 +121,7 @@ def _check(fields: list[str], names: list[str]) -> None:
             raise LineError(kind, f"expected UTF-8, got {what} in {quoted(field)}.", name)
 
 
-def _of_csv(error: csv.Error) -> LineError:
+def _broken_quotes(error: csv.Error) -> LineError:
     return LineError("broken quotes", f"expected cells, quoted where needed, got: {error}.")
 
 
@@ -151,7 +151,7 @@ class TableReader(Reader):
         if problem := not_a_file(place, KINDS):
             return problem
         if not is_table(place):
-            return f"expected {KINDS}, by the end of its name."
+            return f"expected {KINDS}, judging by its extension."
         of_this_file = IMPRESSION_ROLES if self.source.news else ROLES
         named = [role for role in of_this_file if role in self.source.columns]
         wanted = dict.fromkeys(["user", "time", *(role for role in named if role != "clicked")])
@@ -166,7 +166,7 @@ class TableReader(Reader):
         if not self.source.news:
             return self._read(path, ROLES)
         if not is_table(path):
-            raise ConversionError(f"--news={path}: expected {KINDS}, by the end of its name.")
+            raise ConversionError(f"--news={path}: expected {KINDS}, judging by its extension.")
         named = [role for role in NEWS_ROLES if role in self.source.columns]
         if problem := self._missing(path, dict.fromkeys(["id", "title", *named])):
             raise ConversionError(f"{path}: {problem}")
@@ -188,7 +188,7 @@ class TableReader(Reader):
             raise unlabelled(place, self._column("clicked"), names_of(place))
         if place not in self._seen:  # with --news; otherwise already read with the articles
             rows = self._read(place, IMPRESSION_ROLES)
-            for row in parsed(place, rows, lambda _, of: self._row(place, of), self.on_bad_line):
+            for row in parsed(place, rows, lambda _, raw: self._row(place, raw), self.on_bad_line):
                 self._log.add(place, row)
         yield from self._log.impressions([place])
 
@@ -215,13 +215,13 @@ class TableReader(Reader):
         )
 
     def _problem_of_roles(self, place: Path) -> str | None:
-        there = self._roles(place, ROLES)
+        present = self._roles(place, ROLES)
         found = f"found {', '.join(names_of(place))}."
-        if "clicked" not in there and "shown" not in there:
+        if "clicked" not in present and "shown" not in present:
             return f"expected a column of clicked or shown ids, {found} Name it with --columns."
-        if not self.source.news and "shown" in there:
+        if not self.source.news and "shown" in present:
             return "expected --news=FILE with the articles that were shown, got none."
-        if not self.source.news and "title" not in there:
+        if not self.source.news and "title" not in present:
             return f"expected --news=FILE with the articles, or a column of titles, {found}"
         return None
 

@@ -48,7 +48,7 @@ class Ceiling(NamedTuple):
         if not self.impressions:
             raise ValueError(
                 "The oracle expects an impression with a clicked and an unclicked candidate in "
-                f"each split, and all {self.skipped} of one lack them. Generate more impressions."
+                f"each split, but one has none among {self.skipped}. Generate more impressions."
             )
         averages = np.round(self.sums / self.impressions, 6).tolist()
         counts = {"impressions": self.impressions, "skipped": self.skipped}
@@ -99,8 +99,8 @@ class Settings(NamedTuple):
     test_impressions: int = 10_000
     corpus: int = 0  # extra articles for training a language model
 
-    def check(self) -> Settings:
-        """Return self; ``ValueError`` lists all values that are too small."""
+    def check(self) -> None:
+        """Raise ``ValueError`` that lists all values that are too small."""
         least = {"seed": 0, "news": 500, "corpus": 0}
         wrong = [
             f"{name}={value} (at least {least.get(name, 1)})"
@@ -109,7 +109,6 @@ class Settings(NamedTuple):
         ]
         if wrong:
             raise ValueError(f"The generator expects larger values than {', '.join(wrong)}.")
-        return self
 
 
 def generate(
@@ -162,13 +161,13 @@ def generate(
 
 def _oracle(settings: Settings, law: Law, ceilings: dict[str, list[Ceiling]]) -> dict[str, Any]:
     """The ceilings of ranking by true click odds, by their estimate from text, and without text."""
-    true, of_text, of_now = (
+    from_odds, from_text, from_now = (
         {split: ceilings[split][kind].report() for split in ("valid", "test")} for kind in range(3)
     )
     now: dict[str, Any] = {}
     if law.popularity:
         now["about_now"] = "'from_now' ranks by true appeal, age and popularity at the moment."
-        now["from_now"] = of_now
+        now["from_now"] = from_now
     return {
         "synthetic": True,
         "about": (
@@ -176,8 +175,8 @@ def _oracle(settings: Settings, law: Law, ceilings: dict[str, list[Ceiling]]) ->
             "'from_text' estimates the best that titles and histories tell: the liking expected "
             "after the clicks on each theme and subtopic, and the hot words; no appeal, no age."
         ),
-        **true,
-        "from_text": of_text,
+        **from_odds,
+        "from_text": from_text,
         **now,
         "settings": settings._asdict(),
         "log_odds_weights": law.weights(),

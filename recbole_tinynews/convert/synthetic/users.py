@@ -73,8 +73,8 @@ class Readers:
         readers, slots = readers[:, None], np.arange(len(_STRENGTHS))
         switch = _SWITCH_HOURS * uniforms(self.seed, "switch", readers, slots)
         number = uniforms(self.seed, "interest", readers, slots, hours[:, None] >= switch)
-        of_themes, of_subtopics = np.split(number, [len(_OF_THEMES)], axis=1)
-        return Interests(self.topics.pick_theme(of_themes), self.topics.pick(of_subtopics))
+        theme_numbers, subtopic_numbers = np.split(number, [len(_OF_THEMES)], axis=1)
+        return Interests(self.topics.pick_theme(theme_numbers), self.topics.pick(subtopic_numbers))
 
     def liking(self, interests: Interests) -> Liking:
         """Liking that follows from interests."""
@@ -95,12 +95,12 @@ class Readers:
 
         topics = self.topics
         themes, subtopics = len(topics.themes), len(topics.subtopics)
-        of_themes = clicks(self.news.theme, themes)
-        of_subtopics = clicks(self.news.subtopic, subtopics)
+        theme_clicks = clicks(self.news.theme, themes)
+        subtopic_clicks = clicks(self.news.subtopic, subtopics)
         share = np.diff(topics.cumulative_share, prepend=0.0)
         return Liking(
-            _expected(of_themes, total, np.full(themes, 1 / themes), _OF_THEMES),
-            _expected(of_subtopics, total, share, _OF_SUBTOPICS) @ topics.similarity,
+            _expected(theme_clicks, total, np.full(themes, 1 / themes), _OF_THEMES),
+            _expected(subtopic_clicks, total, share, _OF_SUBTOPICS) @ topics.similarity,
         )
 
     def histories(self, readers: Ints, split: str) -> Histories:

@@ -40,11 +40,11 @@ def check_submission(
     ``SubmissionError`` for the first wrong line or a bad zip, ``FileNotFoundError`` or
     ``ValueError`` if a file is missing or ``behaviors`` can't be read.
     """
-    file = Path(file)
+    file, behaviors = Path(file), Path(behaviors)
     number = candidates = 0
     with ExitStack() as stack:
         try:
-            prediction, size = _opened(file, MEMBERS[_leaderboard(Path(behaviors))], stack)
+            prediction, size = _opened(file, MEMBERS[_leaderboard(behaviors)], stack)
             bar = progress_bar(
                 desc=f"Check {file.name}",
                 shown=show_progress,
@@ -54,7 +54,7 @@ def check_submission(
             )
             stack.enter_context(bar)
             lines = iter(lambda: prediction.readline(_LONGEST_LINE), b"")
-            pairs = zip_longest(lines, _expected(Path(behaviors)))
+            pairs = zip_longest(lines, _expected(behaviors))
             for number, (line, expected) in enumerate(pairs, start=1):
                 problem = _problem(line, expected)
                 if problem:
@@ -63,7 +63,7 @@ def check_submission(
                 bar.update(len(line))
         except _DAMAGED_ZIP as problem:
             raise SubmissionError(
-                f"{file} expects a whole zip, and after line {number} can't be read: {problem}. "
+                f"{file} expects a complete zip, but after line {number} can't be read: {problem}. "
                 "Write or copy it again."
             ) from problem
     return Counts(number, candidates)
@@ -120,8 +120,8 @@ def _problem(line: bytes | None, expected: tuple[str, int] | None) -> str | None
     name, _, ranks = text.partition(" ")
     if name != impression_id:
         return f"expects impression {impression_id!r} and a space, got {quoted(text)}"
-    words, right = _words(ranks), _numbers(candidates)
-    if ranks[:1] == "[" and ranks[-1:] == "]" and len(words) == len(right) == len(right & {*words}):
+    words, valid = _words(ranks), _numbers(candidates)
+    if ranks[:1] == "[" and ranks[-1:] == "]" and len(words) == len(valid) == len(valid & {*words}):
         return None
     return _problem_of_ranks(ranks, candidates)
 
@@ -131,11 +131,11 @@ def _problem_of_ranks(ranks: str, candidates: int) -> str:
         return r"expects \n alone at its end, got \r\n. Write it with Unix line ends"
     if ranks.split() != [ranks] or ranks[0] != "[" or ranks[-1] != "]":
         return f"expects a list [r1,r2,...] without spaces, got {quoted(ranks)}"
-    words, right = _words(ranks), _numbers(candidates)
+    words, valid = _words(ranks), _numbers(candidates)
     if len(words) != candidates:
         return f"expects {candidates} ranks, one for each candidate, got {len(words)}"
     for place, word in enumerate(words, start=1):
-        if word not in right:
+        if word not in valid:
             rank = f"a whole number of 1..{candidates}"
             return f"expects {rank} as the rank of candidate {place}, got {quoted(word)}"
     first = next(place for place, word in enumerate(words) if word in words[:place])
