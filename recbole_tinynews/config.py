@@ -34,6 +34,7 @@ from recbole_tinynews.settings.layering import DEFAULT_DATASET, DEFAULT_MODEL
 from recbole_tinynews.settings.layers import Files, read_given, settings_of_others
 from recbole_tinynews.settings.literals import LiteralLoader, read_yaml
 from recbole_tinynews.settings.names import Key, keyed
+from recbole_tinynews.settings.values import refuse
 from recbole_tinynews.trainer.optimization import default_precision
 
 _RECBOLES_DATASET = "ml-100k"  # part of RecBole, for any data_path
@@ -187,8 +188,7 @@ class NewsConfig(Config):
 
     def _set_default_parameters(self) -> None:
         final = self.final_config_dict
-        if found := self._all_mistakes():
-            raise ValueError("\n- ".join([f"The settings of {self.model} don't fit:", *found]))
+        refuse(f"The settings of {self.model} don't fit:", self._all_mistakes())
         if self.on_impressions:
             default = self._settings.before_user[Key(None, mistakes.EVALUATION)]
             self.warnings += mistakes.keep_mode_alone(final, default)

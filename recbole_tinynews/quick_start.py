@@ -44,6 +44,7 @@ from recbole_tinynews.pipeline.systems import system
 from recbole_tinynews.processes.group import broadcast, join, launched_group, process_group
 from recbole_tinynews.registry import has_language_model, is_news_model, is_stock_model
 from recbole_tinynews.rerank import VECTORS, ReRanking, unit_vectors
+from recbole_tinynews.settings.values import refuse
 from recbole_tinynews.trainer.budget import Budget
 from recbole_tinynews.trainer.impression_evaluation import ImpressionEvaluation
 
@@ -236,8 +237,7 @@ def _check_output_paths(config: NewsConfig) -> None:
                 f"{name} expects a place that can be written, got {place}: "
                 f"{getattr(problem, 'strerror', None) or problem}. Name another one"
             )
-    if mistakes:
-        raise ValueError("\n- ".join(["Results could not be saved:", *mistakes]))
+    refuse("Results could not be saved:", mistakes)
 
 
 def _check_test_outputs(factory: ImpressionFactory, last: Stage, rerankers: ReRanking) -> None:

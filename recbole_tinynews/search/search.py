@@ -27,6 +27,7 @@ from recbole_tinynews.search.space import Space, make_space, read_space
 from recbole_tinynews.search.study import REASON, Trials, run_trial
 from recbole_tinynews.settings.command_line import parse_command_line
 from recbole_tinynews.settings.declared import Affects, setting
+from recbole_tinynews.settings.values import refuse
 
 SEARCH = "search"  # folder of all searches, beside the stages
 # settings for the files of a single run, and one that would retrain shared stages
@@ -181,8 +182,7 @@ def _check(config: NewsConfig) -> None:
         mistakes.append("it expects validations, got eval_step=0")
     if not launched_group().alone:
         mistakes.append("it runs in one process. Start the same command several times instead")
-    if mistakes:
-        raise ValueError("\n- ".join([f"A search for {config['model']} cannot begin:", *mistakes]))
+    refuse(f"A search for {config['model']} cannot begin:", mistakes)
 
 
 def _check_search(trials: int, pruner: str, startup_trials: int) -> None:

@@ -229,6 +229,12 @@ def suggest(name: str, known: Iterable[str]) -> str:
     return f" Did you mean {' or '.join(by_lower[each] for each in nearest)}?" if nearest else ""
 
 
+def refuse(head: str, mistakes: Iterable[str]) -> None:
+    """Raise ``ValueError`` with ``head`` and a list of the distinct mistakes, if there are any."""
+    if found := dict.fromkeys(mistakes):
+        raise ValueError("\n- ".join([head, *found]))
+
+
 def unfit_value(name: str, value: Any, rules: Mapping[str, Rule], default: Any) -> str | None:
     """Error message for an invalid value; None if it is valid."""
     rule = rules.get(name) or rule_by_default(default)
