@@ -38,6 +38,7 @@ _RETRAINED = {
     Affects.NOTHING: "nothing",
 }
 _RECBOLE = "RecBole"
+_TEXT_MODELS = [name for name, model in MODELS.items() if model.reads_text]
 
 
 class Asked(NamedTuple):
@@ -46,6 +47,11 @@ class Asked(NamedTuple):
     stage: str | None
     name: str
     models: list[str]
+
+    @property
+    def ours(self) -> list[str]:
+        """Those of its models that aren't RecBole's."""
+        return [model for model in self.models if model in MODELS]
 
 
 def explanation(name: str) -> str:
@@ -68,7 +74,7 @@ def explanation(name: str) -> str:
     lines += _part("data sets", [f"{shown(v)}: {where}" for where, v in of_data_sets(name)])
     lines += _part("read by", [_readers(asked)])
     lines += _part("retrains", [_RETRAINED[setting(asked.name).affects]])
-    of_models = [news_yaml(model).values for model in asked.models if model in MODELS]
+    of_models = [news_yaml(model).values for model in asked.ours]
     keys = [Key(stage, asked.name) for stage in stage_files()]
     preferred = [values[key] for values in of_models for key in keys if key in values]
     preferred += [value for _, value in of_data_sets(name)]
@@ -96,23 +102,20 @@ def _default(asked: Asked) -> Any:
     if asked.models == [_RECBOLE]:
         values = [v for v in recbole_values(asked.name).values() if v is not None]
         return values[0] if values else defaults_of("BPR").get(asked.name)
-    values = [defaults_of(model)[asked.name] for model in asked.models if model in MODELS]
+    values = [defaults_of(model)[asked.name] for model in asked.ours]
     return next((value for value in values if value is not None), None)
 
 
 def _defaults(asked: Asked) -> list[str]:
     by_value: dict[str, list[str]] = {}
-    for model in asked.models:
-        if model in MODELS:
-            by_value.setdefault(shown(defaults_of(model)[asked.name]), []).append(model)
-    for model, value in recbole_values(asked.name).items():
+    found = [(model, defaults_of(model)[asked.name]) for model in asked.ours]
+    found += recbole_values(asked.name).items()
+    general = {**recbole_overall_settings(), **recbole_model_settings(), **defaults_of("BPR")}
+    if _RECBOLE in asked.models and asked.name in general:
+        found.append(("RecBole's other models", general[asked.name]))
+    for model, value in found:
         by_value.setdefault(shown(value), []).append(model)
-    general = {**recbole_overall_settings(), **recbole_model_settings()}
-    if _RECBOLE in asked.models and asked.name in general | defaults_of("BPR"):
-        value = defaults_of("BPR").get(asked.name, general.get(asked.name))
-        by_value.setdefault(shown(value), []).append("RecBole's other models")
-    ours = [model for model in asked.models if model in MODELS]
-    return [f"{value}: {_names(models, ours)}" for value, models in by_value.items()]
+    return [f"{value}: {_names(models, asked.ours)}" for value, models in by_value.items()]
 
 
 def _names(models: list[str], ours: list[str]) -> str:
@@ -120,52 +123,49 @@ def _names(models: list[str], ours: list[str]) -> str:
         others = [model for model in models if model not in ours]
         if len(ours) == len(MODELS):
             return ", ".join(["all of ours", *others])
-        if set(ours) == {name for name in MODELS if MODELS[name].reads_text}:
+        if set(ours) == set(_TEXT_MODELS):
             return ", ".join(["all of ours with a language model", *others])
     return ", ".join(models)
 
 
 def _of_stages(asked: Asked) -> list[str]:
     by_value: dict[tuple[str, str], list[str]] = {}
-    for model in (model for model in asked.models if model in MODELS):
-        for stage in news_yaml(model).stages:
+    for model in asked.ours:
+        yaml = news_yaml(model)
+        for stage, (_, _, with_words) in yaml.stages.items():
             if asked.stage not in (None, stage):
                 continue
-            key, yaml = Key(stage, asked.name), news_yaml(model)
-            if key in yaml.values:
+            if (key := Key(stage, asked.name)) in yaml.values:
                 by_value.setdefault((shown(yaml.values[key]), stage), []).append(model)
-            of_words = yaml.stages[stage].with_words
-            if asked.name in of_words:
+            if asked.name in with_words:
                 who = f"{stage} by word vectors"
-                by_value.setdefault((shown(of_words[asked.name]), who), []).append(model)
-    of_all = sum(MODELS[each].reads_text for each in MODELS)
+                by_value.setdefault((shown(with_words[asked.name]), who), []).append(model)
+    every = len(_TEXT_MODELS)
     return [
-        f"{value}: {stage}" + ("" if len(models) == of_all else f" of {', '.join(models)}")
+        f"{value}: {stage}" + ("" if len(models) == every else f" of {', '.join(models)}")
         for (value, stage), models in by_value.items()
     ]
 
 
 def _readers(asked: Asked) -> str:
-    own = setting(asked.name)
     if asked.stage:
         return f"{asked.stage} alone, in place of {asked.name}"
-    ours = [model for model in asked.models if model in MODELS]
-    if own.scope is Scope.RUN or not any(MODELS[each].reads_text for each in ours):
+    read_text = [model for model in asked.ours if model in _TEXT_MODELS]
+    if setting(asked.name).scope is Scope.RUN or not read_text:
         return "the run as a whole: no stage has a value of its own"
     if stages := stages_declaring(asked.name):
         return f"{' and '.join(stages)}; for one of them: --{stages[0]}_{asked.name}=..."
-    every = sum(MODELS[each].reads_text for each in ours) == sum(
-        MODELS[each].reads_text for each in MODELS
-    )
+    every = read_text == _TEXT_MODELS
     which = "every stage that uses it" if every else "the stages of these models that use it"
     other = "finetune_teacher" if every else "post_train_student"
     return f"{which}; for one alone: --{other}_{asked.name}=..."
 
 
 def _example(name: str, asked: Asked, value: Any) -> str:
-    ours = [model for model in asked.models if model in MODELS]
-    usual = "TinyNewsRec" if "TinyNewsRec" in ours or not ours else ours[0]
-    model = next(iter(recbole_values(asked.name)), "BPR") if not ours else usual
+    if asked.ours:
+        model = "TinyNewsRec" if "TinyNewsRec" in asked.ours else asked.ours[0]
+    else:
+        model = next(iter(recbole_values(asked.name)), "BPR")
     return f"python run_recbole.py --model={model} {shlex.quote(f'--{name}={as_yaml(value)}')}"
 
 
