@@ -194,35 +194,33 @@ def _printed(figures: Sequence[float] | None, mark: str) -> Cell:
     return Cell(" ± ".join(f"{each:.2f}" for each in figures) + mark if figures else "")
 
 
+def _inputs(system: SystemResult) -> tuple[list[str], list[str]]:
+    """Texts that a system ranks by, and counters of clicks."""
+    reads = [name for name in system.row.reads if name != USER_IDS]
+    counters = [name for name in reads if name.startswith(CLICKS_NOW)]
+    return [name for name in reads if name not in counters], counters
+
+
 def _mark(system: SystemResult) -> str:
-    reads = system.row.reads
-    texts = [name for name in reads if name != USER_IDS and not name.startswith(CLICKS_NOW)]
+    texts, counters = _inputs(system)
     of_text = "" if {*texts} <= {*TITLE} else MORE_TEXT
-    of_users = KNOWS_USERS if USER_IDS in reads else ""
-    return of_text + of_users + (NOW if any(name.startswith(CLICKS_NOW) for name in reads) else "")
+    of_users = KNOWS_USERS if USER_IDS in system.row.reads else ""
+    return of_text + of_users + (NOW if counters else "")
 
 
 def _notes(systems: Sequence[SystemResult], seeds: Sequence[int]) -> Iterator[str]:
     listed = ", ".join(map(str, seeds))
     spread = ", mean ± standard deviation over seeds" if len(seeds) > 1 else ", seed"
     yield f"Percent, per impression{spread} {listed}."
-    marks = [_mark(each) for each in systems]
-    texts = {
-        " and ".join(
-            name for name in each.row.reads if name != USER_IDS and not name.startswith(CLICKS_NOW)
-        )
-        for each, mark in zip(systems, marks, strict=True)
-        if MORE_TEXT in mark
-    }
-    if texts:
-        texts_read = "; ".join(sorted(texts))
-        yield f"{MORE_TEXT} ranks by other text than the title alone: {texts_read}."
-    if any(KNOWS_USERS in mark for mark in marks):
+    inputs = [_inputs(each) for each in systems]
+    if texts := {" and ".join(read) for read, _ in inputs if not {*read} <= {*TITLE}}:
+        listed_texts = "; ".join(sorted(texts))
+        yield f"{MORE_TEXT} ranks by other text than the title alone: {listed_texts}."
+    if any(USER_IDS in each.row.reads for each in systems):
         yield f"{KNOWS_USERS} has a vector for each user of the training data."
-    every = {name for each in systems for name in each.row.reads if name.startswith(CLICKS_NOW)}
-    if every:
-        counted = "; ".join(sorted(every))
-        yield f"{NOW} ranks by what is read now in this sample of users: {counted}."
+    if counters := {name for _, counted in inputs for name in counted}:
+        listed_counters = "; ".join(sorted(counters))
+        yield f"{NOW} ranks by what is read now in this sample of users: {listed_counters}."
     for each in systems:
         if each.means and len(each.cells) < len(seeds):
             why = f": {each.why_not}" if each.why_not else ""
