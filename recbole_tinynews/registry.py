@@ -251,12 +251,11 @@ def layering_of(
     return settings
 
 
-def declared_settings(model_class: type, on_impressions: bool = True) -> dict[str, Any]:
-    """Default of every setting of a model."""
+def declared_settings(model_class: type) -> dict[str, Any]:
+    """Default of every setting of a model, on impressions."""
     files = files_of(model_class)
-    if is_news_model(model_class):
-        return read_news_yaml(files).declared
-    return recbole_declared(files, on_impressions)
+    news = is_news_model(model_class)
+    return read_news_yaml(files).declared if news else recbole_declared(files)
 
 
 def overall_yaml_file(model_class: type) -> Path:
