@@ -111,20 +111,14 @@ RECBOLES: tuple[Setting, ...] = (
     *_rows(
         *_SEQUENCE_FIELDS, rule=values.FIELD, scope=_RUN, unread_by=_NEWS, checked_for=_IMPRESSIONS
     ),
-    Setting(
-        "MAX_ITEM_LIST_LENGTH", values.HISTORY_LENGTH, _IMPRESSIONS, scope=_RUN, unread_by=_NEWS
-    ),
+    Setting("MAX_ITEM_LIST_LENGTH", values.HISTORY_LENGTH, _IMPRESSIONS, _RUN, unread_by=_NEWS),
     *_rows(*_OF_TABLES, scope=_RUN, unread_by=_IMPRESSIONS),
     Setting("dataset", values.PLACE, scope=_RUN, known_to=_EVERY),
     _of_run("data_path", values.PLACE),
     *_rows(*_SAVED_DATA, scope=_RUN, affects=_NOTHING, unread_by=_IMPRESSIONS),
     Setting("transform", one_of(None, *_TRANSFORMS), scope=_RUN, unread_by=_NEWS),
     Setting(
-        "train_neg_sample_args",
-        values.SAMPLES,
-        _RECBOLE_ON_IMPRESSIONS,
-        scope=_RUN,
-        unread_by=_NEWS,
+        "train_neg_sample_args", values.SAMPLES, _RECBOLE_ON_IMPRESSIONS, _RUN, unread_by=_NEWS
     ),
     *_rows("encoding", "tail_ratio", known_to=_EVERY, unread_by=_IMPRESSIONS),
     # RecBole's old names
@@ -264,8 +258,8 @@ OURS: tuple[Setting, ...] = (
     Setting("update_from", or_(values.PLACE, None), _NEWS, _RUN, Affects.STAGES),
     Setting("memory_weight", or_(values.NOT_NEGATIVE, None), _NEWS),
     Setting("train_since", or_(values.NOT_NEGATIVE, None), _NEWS, scope=_RUN),
-    Setting("stage_one", values.SWITCH, _NEWS, scope=_RUN, affects=Affects.STAGES),
-    Setting("stage_two", values.SWITCH, _NEWS, scope=_RUN, affects=Affects.STAGES),
+    Setting("stage_one", values.SWITCH, _NEWS, _RUN, Affects.STAGES),
+    Setting("stage_two", values.SWITCH, _NEWS, _RUN, Affects.STAGES),
     # post-training
     # the digest of the data covers its content
     Setting("post_train_corpus", or_(values.PLACE, None), _NEWS, affects=_NOTHING),
@@ -273,16 +267,10 @@ OURS: tuple[Setting, ...] = (
     Setting("negative_titles", one_of("random", "category", "in_batch", "hard"), _NEWS),
     Setting("teacher_checkpoint_interval", values.POSITIVE, _NEWS, scope=_RUN),
     # teachers and distillation
-    Setting("student", values.TEXT, _NEWS, scope=_RUN, affects=Affects.STUDENTS),
-    Setting("teacher", values.TEXT, _NEWS, scope=_RUN, affects=Affects.STUDENTS),
-    Setting("num_teachers", values.TEACHERS, _NEWS, scope=_RUN, affects=Affects.STUDENTS),
-    Setting(
-        "teacher_num_hidden_layers",
-        or_(values.LAYERS, None),
-        _NEWS,
-        scope=_RUN,
-        affects=Affects.STUDENTS,
-    ),
+    Setting("student", values.TEXT, _NEWS, _RUN, Affects.STUDENTS),
+    Setting("teacher", values.TEXT, _NEWS, _RUN, Affects.STUDENTS),
+    Setting("num_teachers", values.TEACHERS, _NEWS, _RUN, Affects.STUDENTS),
+    Setting("teacher_num_hidden_layers", or_(values.LAYERS, None), _NEWS, _RUN, Affects.STUDENTS),
     Setting("student_init", one_of("plm", "teacher"), _NEWS),
     Setting("layer_mapping", one_of("uniform", "last"), _NEWS),
     Setting("temperature", values.ABOVE_ZERO, _NEWS),

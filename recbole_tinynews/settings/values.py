@@ -69,10 +69,10 @@ def list_of(rule: Rule, may_be_empty: bool = False) -> Rule:
 
 def or_(rule: Rule, *others: Any) -> Rule:
     """A value that satisfies the rule, or one of the others."""
-    beside = one_of(*others)
+    alternatives = one_of(*others)
     return Rule(
         f"{rule.expected} or {', '.join(_show(other) for other in others)}",
-        lambda value: rule.holds(value) or beside.holds(value),
+        lambda value: rule.holds(value) or alternatives.holds(value),
         others,
     )
 
