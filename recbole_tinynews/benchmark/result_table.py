@@ -71,8 +71,8 @@ def make_table(
         for _, members in groupby(systems, key=lambda each: each.row.group)
     ]
     of_others = [f"{ELSEWHERE} the paper's figures {published.elsewhere_is}."] if beside else []
-    budgets = [note for note in [_note_of_ceilings(systems, ceilings)] if note]
-    return Table(head, groups, [*_notes(systems, seeds), *budgets, *of_others, *notes])
+    own = [*_notes(systems, seeds), *_note_of_ceilings(systems, ceilings)]
+    return Table(head, groups, [*own, *of_others, *notes])
 
 
 def speed_table(systems: Sequence[SystemResult]) -> Table:
@@ -126,8 +126,7 @@ def budget_table(systems: Sequence[SystemResult], ceilings: Ceilings | None = No
         "FLOP of the layers that train, forward and backward (docs/benchmark.md, Budgets). Own: "
         "the stages of the system's own weights; teachers: all other stages that precede it."
     ]
-    if note := _note_of_ceilings(known, ceilings):
-        notes.append(note)
+    notes += _note_of_ceilings(known, ceilings)
     if without := [each.row.label for each in systems if each.means and each not in known]:
         notes.append(f"Not counted: {', '.join(without)}.")
     return Table(["System", *heads], [rows], notes)
@@ -143,14 +142,14 @@ def over(system: SystemResult, ceilings: Ceilings | None) -> bool:
     )
 
 
-def _note_of_ceilings(systems: Sequence[SystemResult], ceilings: Ceilings | None) -> str:
+def _note_of_ceilings(systems: Sequence[SystemResult], ceilings: Ceilings | None) -> Iterator[str]:
     if not any(over(each, ceilings) for each in systems):
-        return ""
+        return
     listed = "; ".join(
         f"{kind}: " + ", ".join(f"{value:,} {_BUDGETS[name]}" for name, value in limits.items())
         for kind, limits in (ceilings or {}).items()
     )
-    return f"{OVER} used more than the suite's ceiling ({listed})."
+    yield f"{OVER} used more than the suite's ceiling ({listed})."
 
 
 def _amount(mean: Mean | None, name: str) -> Cell:

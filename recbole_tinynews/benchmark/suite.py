@@ -128,8 +128,8 @@ def choose(suite: Suite, systems: Sequence[str]) -> tuple[list[Row], list[Row]]:
                 "models or groups of its rows: "
                 f"{', '.join(row.label for row in suite.rows)}."
             )
-        asked += [row for row in found if row not in asked]
-    asked = [row for row in suite.rows if row in asked]  # in the suite's order
+        asked += found
+    asked = [row for row in suite.rows if row in asked]  # each once, in the suite's order
     rows = [*suite.rows, *added]
     if duplicates := _duplicates(rows):
         raise ValueError(
