@@ -27,8 +27,8 @@ from recbole_tinynews.settings.values import refuse
 Space = dict[str, BaseDistribution]
 
 FORMS = (
-    "a list of values, {uniform: [low, high]}, {log: [low, high]} or {int: [low, high]}, with a "
-    "step: where uniform and int leave values out"
+    "a list of values, {uniform: [low, high]}, {log: [low, high]} or {int: [low, high]}, the "
+    "first and the last with an optional step:"
 )
 _LOGUNIFORM = "loguniform"  # hyperopt's and RecBole's name
 _STEP = "step"

@@ -126,7 +126,7 @@ class Trials:
         self.study.enqueue_trial(trial.params, user_attrs={_CONTINUES: number})
 
     def _next(self, wanted: int, tell: Callable[[str], None], held: ExitStack) -> Trial | None:
-        told = False
+        announced = False
         while True:
             with self._alone():
                 self._requeue_killed()
@@ -136,9 +136,9 @@ class Trials:
                     return self._ask(held)
             if ended >= wanted:
                 return None
-            if not told:
+            if not announced:
                 tell(f"waiting for trial {', '.join(map(str, running))} of another process")
-                told = True
+                announced = True
             time.sleep(_TICK)
 
     def _ask(self, held: ExitStack) -> Trial:
