@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         const=OF_SETTINGS,
         choices=(OF_SETTINGS, FOUND),
         help="run nothing: write tables, tests and figures of existing results with these settings "
-        f"and data; ={FOUND}: of the last ones with any settings, without data or language model",
+        f"and data; ={FOUND}: of the newest with any settings, without data or language model",
     )
     given, rest = parser.parse_known_args(sys.argv[1:] if arguments is None else arguments)
     settings = parse_command_line(rest)

@@ -50,7 +50,7 @@ class Query(NamedTuple):
 
     @property
     def ours(self) -> list[str]:
-        """Those of its models that aren't RecBole's."""
+        """Its models, without RecBole's."""
         return [model for model in self.models if model in MODELS]
 
 
