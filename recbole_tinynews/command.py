@@ -31,8 +31,9 @@ LOST_FIRST = 1.0  # seconds for the launcher to notice and name a lost process
 def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     """RecBole's command line: its flags, and ``--key=value``; errors have no traceback."""
     spin_briefly()
+    arguments = sys.argv[1:] if arguments is None else arguments
     parser = _parser()
-    given, settings = parser.parse_known_args(sys.argv[1:] if arguments is None else arguments)
+    given, settings = parser.parse_known_args(arguments)
     if given.list_models or given.list_settings is not None or given.explain is not None:
         _print_page(parser, given)
         return {}
@@ -52,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
 
         result = run(given.model, given.dataset, files, command_line=settings)
     except KeyboardInterrupt as stop:
-        again = [e for e in arguments or sys.argv[1:] if e.partition("=")[0] != "--fresh"]
+        again = [e for e in arguments if e.partition("=")[0] != "--fresh"]
         kept = str(stop) or "nothing is kept"
         parser.exit(130, f"\nStopped; {kept}. To resume: {program()} {shlex.join(again)}\n")
     except (ValueError, FileNotFoundError, ModuleNotFoundError, ProcessFailedError) as mistake:
