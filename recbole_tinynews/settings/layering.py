@@ -238,7 +238,7 @@ class Layering:
         of_teacher: dict[str, Any] = {}
         for file in parts.of_teacher.own:
             of_teacher |= read_yaml(file)
-        for name in of_teacher.keys() - self.declared.keys():
+        for name in [name for name in of_teacher if name not in self.declared]:
             self.declared[name] = of_teacher[name]
             self.defaults[Key(None, name)] = self.before_user[Key(None, name)] = of_teacher[name]
         taken = {*self._given, *(key for layer in self.layers for key in layer.values)}
