@@ -31,10 +31,11 @@ LOST_FIRST = 1.0  # seconds for the launcher to notice and name a lost process
 def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     """RecBole's command line: its flags, and ``--key=value``; errors have no traceback."""
     spin_briefly()
+    arguments = sys.argv[1:] if arguments is None else arguments
     parser = _parser()
-    given, settings = parser.parse_known_args(sys.argv[1:] if arguments is None else arguments)
+    given, settings = parser.parse_known_args(arguments)
     if given.list_models or given.list_settings is not None or given.explain is not None:
-        _tell(parser, given)
+        _print_page(parser, given)
         return {}
     files = given.config_files.split() if given.config_files else None
     name = parser.prog + process_label()
@@ -47,14 +48,14 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
         check_command(given.model, files, settings)
         machines = Machines.from_flags(vars(given))
         if machines.everywhere > 1:
-            return _start(machines, given, settings)
+            return _start(machines, given, files, settings)
         from recbole_tinynews import run  # takes seconds
 
         result = run(given.model, given.dataset, files, command_line=settings)
     except KeyboardInterrupt as stop:
-        anew = [e for e in arguments or sys.argv[1:] if e.partition("=")[0] != "--fresh"]
+        again = [e for e in arguments if e.partition("=")[0] != "--fresh"]
         kept = str(stop) or "nothing is kept"
-        parser.exit(130, f"\nStopped; {kept}. To resume: {program()} {shlex.join(anew)}\n")
+        parser.exit(130, f"\nStopped; {kept}. To resume: {program()} {shlex.join(again)}\n")
     except (ValueError, FileNotFoundError, ModuleNotFoundError, ProcessFailedError) as mistake:
         parser.exit(1, f"{name}: {mistake}\n")
     except OSError as problem:
@@ -105,7 +106,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _tell(parser: argparse.ArgumentParser, given: argparse.Namespace) -> None:
+def _print_page(parser: argparse.ArgumentParser, given: argparse.Namespace) -> None:
     from recbole_tinynews.reference import explain, pages
 
     try:
@@ -122,8 +123,9 @@ def _tell(parser: argparse.ArgumentParser, given: argparse.Namespace) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _start(machines: Machines, given: argparse.Namespace, settings: list[str]) -> dict[str, Any]:
-    files = given.config_files.split() if given.config_files else None
+def _start(
+    machines: Machines, given: argparse.Namespace, files: list[str] | None, settings: list[str]
+) -> dict[str, Any]:
     check = partial(_check, given.model, given.dataset, files, settings)
     named = ("model", "dataset", "config_files")
     flags = [f"--{name}={value}" for name in named if (value := getattr(given, name)) is not None]

@@ -33,11 +33,12 @@ from recbole_tinynews.settings.declared import unread_by
 from recbole_tinynews.settings.layering import DEFAULT_DATASET, DEFAULT_MODEL
 from recbole_tinynews.settings.layers import Files, read_given, settings_of_others
 from recbole_tinynews.settings.literals import LiteralLoader, read_yaml
-from recbole_tinynews.settings.names import Key, keyed
+from recbole_tinynews.settings.names import Key
+from recbole_tinynews.settings.values import refuse
 from recbole_tinynews.trainer.optimization import default_precision
 
 _RECBOLES_DATASET = "ml-100k"  # part of RecBole, for any data_path
-# names of fields that no setting has
+# field names in use that no setting can change
 _TAKEN = frozenset((*(getattr(fields, name) for name in fields.__all__), *ITEM[1:], BODY, LABELS))
 
 
@@ -78,7 +79,8 @@ class NewsConfig(Config):
 
     def by_key(self) -> dict[Key, Any]:
         """All values, including those of single stages."""
-        return keyed(self.final_config_dict, self.of_stages)
+        own = {Key(stage, n): v for stage, vs in self.of_stages.items() for n, v in vs.items()}
+        return {Key(None, name): value for name, value in self.final_config_dict.items()} | own
 
     def for_stage(self, stage: str, number: int = 0) -> NewsConfig:
         """A copy of the settings as ``stage`` sees them; ``number`` is added to the seed."""
@@ -187,8 +189,7 @@ class NewsConfig(Config):
 
     def _set_default_parameters(self) -> None:
         final = self.final_config_dict
-        if found := self._all_mistakes():
-            raise ValueError("\n- ".join([f"The settings of {self.model} don't fit:", *found]))
+        refuse(f"The settings of {self.model} don't fit:", self._all_mistakes())
         if self.on_impressions:
             default = self._settings.before_user[Key(None, mistakes.EVALUATION)]
             self.warnings += mistakes.keep_mode_alone(final, default)

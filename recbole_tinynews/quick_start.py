@@ -6,7 +6,7 @@ import json
 import math
 import platform
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import reduce
 from logging import ERROR, getLogger
 from pathlib import Path
@@ -44,6 +44,7 @@ from recbole_tinynews.pipeline.systems import system
 from recbole_tinynews.processes.group import broadcast, join, launched_group, process_group
 from recbole_tinynews.registry import has_language_model, is_news_model, is_stock_model
 from recbole_tinynews.rerank import VECTORS, ReRanking, unit_vectors
+from recbole_tinynews.settings.values import refuse
 from recbole_tinynews.trainer.budget import Budget
 from recbole_tinynews.trainer.impression_evaluation import ImpressionEvaluation
 
@@ -98,11 +99,11 @@ def prepared(config: NewsConfig) -> Iterator[tuple[Run, list[Stage]]]:
     beside_stages = Path(config["checkpoint_dir"], str(config["dataset"]), LOG)
     log_folder = Path(config["log_dir"] or beside_stages)
     log_file = run_log(config, log_folder) if process_group().first else nullcontext()
-    name = f"{config['model']}-{config['dataset']}-{config['seed']}"
-    shown = as_written(config.final_config_dict) if config["log_wandb"] else {}
-    wandb = (
-        wandb_run(config["wandb_project"], name, shown) if config["log_wandb"] else nullcontext()
-    )
+    wandb: AbstractContextManager[Any] = nullcontext()
+    if config["log_wandb"]:
+        name = f"{config['model']}-{config['dataset']}-{config['seed']}"
+        shown = as_written(config.final_config_dict)
+        wandb = wandb_run(config["wandb_project"], name, shown)
     with log_file as log, wandb:
         this_run, stages = _prepare(config, log)
         try:
@@ -236,8 +237,7 @@ def _check_output_paths(config: NewsConfig) -> None:
                 f"{name} expects a place that can be written, got {place}: "
                 f"{getattr(problem, 'strerror', None) or problem}. Name another one"
             )
-    if mistakes:
-        raise ValueError("\n- ".join(["Results could not be saved:", *mistakes]))
+    refuse("Results could not be saved:", mistakes)
 
 
 def _check_test_outputs(factory: ImpressionFactory, last: Stage, rerankers: ReRanking) -> None:
@@ -268,7 +268,7 @@ def _check_test_outputs(factory: ImpressionFactory, last: Stage, rerankers: ReRa
 
 
 class TestMetrics(NamedTuple):
-    """Test metrics: of all impressions, of those with cold clicks alone, of slices, re-ranked."""
+    """Test metrics: of all impressions, of those with only cold clicks, of slices, re-ranked."""
 
     test: Mapping[str, Any] = {}
     test_cold: Mapping[str, Any] = {}
@@ -281,8 +281,8 @@ def evaluate_test(factory: ImpressionFactory, model: AbstractRecommender) -> Tes
     config = factory.config
     if not _has_labels(factory):
         getLogger().warning(
-            f"Data set '{factory.dataset.dataset_name}' has no labelled test impressions, and so "
-            "no test result."
+            f"Data set '{factory.dataset.dataset_name}' has no labelled test impressions, so "
+            "there is no test result."
         )
     if factory.test is None:
         return TestMetrics()

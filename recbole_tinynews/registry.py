@@ -80,7 +80,7 @@ def check_name(name: str) -> None:
     if name not in known:
         raise ValueError(
             f"No model is named {name!r:.100}.{suggest(name, known)} Models of recbole_tinynews: "
-            f"{', '.join(MODELS)}; RecBole's own go by RecBole's names. All: --list-models"
+            f"{', '.join(MODELS)}; RecBole's own keep their names. All: --list-models"
         )
 
 
@@ -93,7 +93,7 @@ def named_files(name: str) -> ModelFiles:
     own = [model_yaml_folder() / f"{each}.yaml" for each in (*reversed(model.bases), name)]
     if not model.reads_text:
         return ModelFiles(_overall("impressions"), {}, own)
-    return ModelFiles(_overall("overall"), _stages_in([_packaged_stages()]), own)
+    return ModelFiles(_overall("overall"), _stage_files(), own)
 
 
 def model_yaml_folder() -> Path:
@@ -107,7 +107,7 @@ def recbole_yaml_folder() -> Path:
 
 
 def find_model(model: str | type) -> type:
-    """The class of a model, which may be given; ``ValueError`` if it is no recommender."""
+    """The class of a model, given by name or as a class; ``ValueError`` if no recommender."""
     if isinstance(model, type):
         from recbole.model.abstract_recommender import AbstractRecommender
 
@@ -251,12 +251,11 @@ def layering_of(
     return settings
 
 
-def declared_settings(model_class: type, on_impressions: bool = True) -> dict[str, Any]:
-    """Default of every setting of a model."""
+def declared_settings(model_class: type) -> dict[str, Any]:
+    """Default of every setting of a model, on impressions."""
     files = files_of(model_class)
-    if is_news_model(model_class):
-        return read_news_yaml(files).declared
-    return recbole_declared(files, on_impressions)
+    news = is_news_model(model_class)
+    return read_news_yaml(files).declared if news else recbole_declared(files)
 
 
 def overall_yaml_file(model_class: type) -> Path:
@@ -267,7 +266,7 @@ def overall_yaml_file(model_class: type) -> Path:
 
 
 def model_yaml_files(model_class: type) -> list[Path]:
-    """Yaml files of a model and its bases, weakest first; a user's lie beside their module."""
+    """Yaml files of a model and its bases, weakest first; a user's are beside their module."""
     files = [
         folder / f"{cls.__name__}.yaml"
         for cls in reversed(model_class.__mro__)
@@ -282,13 +281,12 @@ def stage_yaml_files(model_class: type) -> dict[str, Path]:
     if not is_news_model(model_class) or not has_language_model(model_class):
         return {}
     users = (cls for cls in reversed(model_class.__mro__) if not _is_from(cls, "recbole_tinynews"))
-    of_users = [folder / "stage" for cls in users for folder in _module_folder(cls)]
-    return _stages_in([_packaged_stages(), *of_users])
+    return _stage_files(folder / "stage" for cls in users for folder in _module_folder(cls))
 
 
-def _stages_in(folders: Iterable[Path]) -> dict[str, Path]:
+def _stage_files(of_users: Iterable[Path] = ()) -> dict[str, Path]:
     found: dict[str, Path] = {}
-    for folder in dict.fromkeys(folders):
+    for folder in dict.fromkeys([packaged_folder("properties") / "stage", *of_users]):
         for file in sorted(folder.glob("*.yaml")):
             if file.stem in found:
                 raise ValueError(
@@ -298,10 +296,6 @@ def _stages_in(folders: Iterable[Path]) -> dict[str, Path]:
                 )
             found[file.stem] = file
     return found
-
-
-def _packaged_stages() -> Path:
-    return packaged_folder("properties") / "stage"
 
 
 def _overall(kind: str) -> Path:

@@ -56,11 +56,10 @@ def _write_data_set(texts: Path, folder: Path) -> None:
     if TITLE not in table.columns or not table[TITLE].str.strip().any():
         raise ValueError(
             f"{texts} expects a column {TITLE} with the articles' titles, got "
-            f"{', '.join(table.columns) or 'no columns'}. Name it so, and leave none empty."
+            f"{', '.join(table.columns) or 'no columns'}. Rename the column, or fill it."
         )
     table = table[table[TITLE].str.strip() != ""]
-    further = next((table[name] for name in (ABSTRACT, BODY) if name in table.columns), None)
-    rows = zip(table[TITLE], [""] * len(table) if further is None else further, strict=True)
+    rows = zip(table[TITLE], table.get(ABSTRACT, table.get(BODY, [""] * len(table))), strict=True)
     news = [News(f"N{n}", title=title, abstract=more) for n, (title, more) in enumerate(rows)]
     ids = [each.news_id for each in news]
     folder.mkdir(parents=True)
@@ -75,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     spin_briefly()
     parser = argparse.ArgumentParser(
         prog="recbole-tinynews student",
-        description="Make a small recommender of a language model and articles, without clicks.",
+        description="Make a small recommender from a language model and articles, without clicks.",
         epilog="Further settings of ZeroShotStudent: --key=value, e.g. --epochs=2.",
         allow_abbrev=False,
     )

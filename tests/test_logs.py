@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from tiny import DATASET, Tiny
@@ -127,10 +128,12 @@ def test_repeated_runs_leave_no_handle_and_no_thread(tiny: Tiny) -> None:
 
 def test_events_that_cannot_be_written_fail_no_training(tmp_path: Path, caplog) -> None:
     """RecBole's trainer fails at its first event where the folder is read-only or full."""
-    from recbole_tinynews.trainer.events import LateWriter
+    from recbole_tinynews.logs.progress import StageProgress
+    from recbole_tinynews.trainer.events import StageTensorboard
 
     (tmp_path / "file").touch()
-    writer = LateWriter(lambda: tmp_path / "file" / "tensorboard")
+    trainer = SimpleNamespace(config={}, folder=tmp_path / "file", progress=StageProgress("any"))
+    writer = StageTensorboard(trainer)
     for step in range(3):
         writer.add_scalar("loss", 1.0, step)
     writer.close()

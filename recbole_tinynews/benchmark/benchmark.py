@@ -82,13 +82,14 @@ class Benchmark:
         runnable = [planned for planned in self.asked if not planned.why_not]
         # seed by seed: every system gets its first result before any gets a second
         jobs = [job for seed in self.seeds for row in runnable for job in self._missing(row, seed)]
-        there = len(runnable) * len(self.seeds) - sum(job.action == TRAIN for job in jobs)
-        board = Board(len(runnable) * len(self.seeds), there, self.jobs, out)
+        wanted = len(runnable) * len(self.seeds)
+        existing = wanted - sum(job.action == TRAIN for job in jobs)
+        board = Board(wanted, existing, self.jobs, out)
         for planned in self.asked:
             if planned.why_not:
                 board.tell(f"not run   {planned.row.label}: {planned.why_not}")
-        if there:
-            board.tell(f"{there} results are there already, in {self.results.path}")
+        if existing:
+            board.tell(f"{existing} results exist already, in {self.results.path}")
 
         def after(outcome: Outcome) -> list[Job]:
             follows = self._keep(outcome)

@@ -10,6 +10,7 @@ from typing import Any
 
 from recbole_tinynews.processes.launch import spin_briefly
 from recbole_tinynews.settings.command_line import parse_command_line
+from recbole_tinynews.settings.values import refuse
 from recbole_tinynews.version import VERSION
 
 OF_SETTINGS, FOUND = "settings", "found"  # values of --report-only
@@ -47,15 +48,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         const=OF_SETTINGS,
         choices=(OF_SETTINGS, FOUND),
         help="run nothing: write tables, tests and figures of existing results with these settings "
-        f"and data; ={FOUND}: of the last ones with any settings, without data or language model",
+        f"and data; ={FOUND}: of the newest with any settings, without data or language model",
     )
     given, rest = parser.parse_known_args(sys.argv[1:] if arguments is None else arguments)
     settings = parse_command_line(rest)
     try:
-        if settings.problems:
-            raise ValueError("\n- ".join(["The command line has mistakes:", *settings.problems]))
+        refuse("The command line has mistakes:", settings.problems)
         _check(given)
-        benchmark = (_found if given.report_only == FOUND else _benchmark)(given, settings.values)
+        benchmark = _benchmark(given, settings.values)
     except (ValueError, FileNotFoundError, ModuleNotFoundError) as mistake:
         parser.exit(1, f"{parser.prog}: {mistake}\n")
     if given.report_only:
@@ -73,36 +73,28 @@ def _check(given: argparse.Namespace) -> None:
 
 
 def _benchmark(given: argparse.Namespace, settings: Mapping[str, Any]) -> Any:
+    """A benchmark, on folds if asked for, or a report of whatever results exist."""
+    common: dict[str, Any] = {name: getattr(given, name) for name in ("suite", "dataset", "output")}
+    common["seeds"] = seeds_of(given.seeds) if given.seeds else None
+    if given.report_only == FOUND:
+        if extra := [*settings, *(name for name in ("systems", "folds") if getattr(given, name))]:
+            raise ValueError(
+                f"--report-only={FOUND} expects --suite, --dataset, --seeds and --output alone, "
+                f"got {', '.join(extra)}. It shows every row that has results."
+            )
+        from recbole_tinynews.benchmark.report import FoundResults
+
+        return FoundResults(**common)
     from recbole_tinynews import Benchmark  # slow to import; reports a missing RecBole
     from recbole_tinynews.benchmark.cross_validation import CrossValidation
 
     kind: Any = Benchmark if given.folds is None else partial(CrossValidation, given.folds)
     return kind(
-        suite=given.suite,
-        dataset=given.dataset,
-        seeds=seeds_of(given.seeds) if given.seeds else None,
+        **common,
         systems=[each.strip() for each in given.systems.split(",")] if given.systems else (),
         settings=settings,
         jobs=given.jobs,
-        output=given.output,
         processes=given.nproc,
-    )
-
-
-def _found(given: argparse.Namespace, settings: Mapping[str, Any]) -> Any:
-    """A report of all existing results; refuses options that select some."""
-    from recbole_tinynews.benchmark.report import FoundResults
-
-    if without := [*settings, *(name for name in ("systems", "folds") if getattr(given, name))]:
-        raise ValueError(
-            f"--report-only={FOUND} expects --suite, --dataset, --seeds and --output alone, got "
-            f"{', '.join(without)}. It shows every row that has results."
-        )
-    return FoundResults(
-        suite=given.suite,
-        dataset=given.dataset,
-        seeds=seeds_of(given.seeds) if given.seeds else None,
-        output=given.output,
     )
 
 

@@ -32,6 +32,7 @@ from recbole_tinynews.registry import (
 )
 from recbole_tinynews.settings.declared import setting
 from recbole_tinynews.settings.names import parse_key, unknown_setting
+from recbole_tinynews.settings.values import refuse
 
 NO_MODEL = "no such model"
 _NEWS_TO_READ = "post_train_news"  # stages without clicks cover it in the digest of their tokens
@@ -155,8 +156,7 @@ def refuse_unknown(given: Mapping[str, Any], model_classes: Iterable[type]) -> N
     for name, instead in decided.items():
         if not instead and classes and not any(knows(each, name) for each in classes):
             mistakes.append(f"{name} {_mistake(classes[-1], name)}.")
-    if mistakes:
-        raise ValueError("\n- ".join(["The settings for all systems don't fit:", *mistakes]))
+    refuse("The settings for all systems don't fit:", mistakes)
 
 
 def knows(model_class: type, name: str) -> bool:

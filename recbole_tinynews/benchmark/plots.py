@@ -88,10 +88,8 @@ def _effect_of_stages(systems: Sequence[SystemResult], intervals: Intervals) -> 
     same = [each for each in systems if each.row.layers == systems[0].row.layers]
     if len(same) < 2:
         return None
-    rows = []
-    for each in same:
-        point = _point(0, each, intervals)
-        rows.append((each.row.label, point._replace(x=point.y)))
+    points = [(each.row.label, _point(0, each, intervals)) for each in same]
+    rows = [(label, point._replace(x=point.y)) for label, point in points]
     return dot_figure(f"{_label(_QUALITY)}{_bars(intervals)}", rows)
 
 
@@ -110,20 +108,11 @@ def _effect_of_losses(systems: Sequence[SystemResult], intervals: Intervals) -> 
 
 
 def _effect_of_teachers(systems: Sequence[SystemResult], intervals: Intervals) -> Figure | None:
-    members = sorted(systems, key=_teachers)
-
-    def points(metric: str) -> list[Point]:
-        return [_point(_teachers(each), each, intervals, metric) for each in members]
-
-    plots = [
-        Plot(
-            "teachers M" if metric == _QUALITY else f"teachers M{_bars(intervals)}",
-            _label(metric),
-            [Series("Tiny-NewsRec", points(metric), _of_several_runs(members))],
-            whole_x=True,
-        )
-        for metric in (_QUALITY, "ndcg@10")
-    ]
+    members, plots = sorted(systems, key=_teachers), []
+    for metric, note in ((_QUALITY, ""), ("ndcg@10", _bars(intervals))):
+        points = [_point(_teachers(each), each, intervals, metric) for each in members]
+        series = Series("Tiny-NewsRec", points, _of_several_runs(members))
+        plots.append(Plot(f"teachers M{note}", _label(metric), [series], whole_x=True))
     return column_figure(plots)
 
 

@@ -39,7 +39,7 @@ def _module_of(path: Path) -> object:
             return known
         raise ValueError(f"{path} has the name of another module, {known}. Rename the file.")
     if not path.is_file():
-        raise ValueError(f"A system of your own is looked for in {path}, where there is no file.")
+        raise ValueError(f"A system of your own is expected in {path}, where there is no file.")
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None, "a path that ends in .py has a loader"
     assert spec.loader is not None, "the same"

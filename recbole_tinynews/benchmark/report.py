@@ -87,7 +87,7 @@ def further_table(systems: Sequence[str], read: ReadFiles) -> Table:
     left_out = [text for name in names if (text := _left_out(name, every))]
     notes = [
         "Means of fractions, not percent; novelty in bits, calibration in nats, of which less is "
-        "better. What more diverse is worth is not said: no value is marked as the best."
+        "better. Whether more variety is better is for the reader to judge: no value is marked."
     ]
     if left_out:
         notes.append(f"Impressions without a value are left out: {'; '.join(left_out)}.")

@@ -71,8 +71,8 @@ def make_table(
         for _, members in groupby(systems, key=lambda each: each.row.group)
     ]
     of_others = [f"{ELSEWHERE} the paper's figures {published.elsewhere_is}."] if beside else []
-    budgets = [note for note in [_note_of_ceilings(systems, ceilings)] if note]
-    return Table(head, groups, [*_notes(systems, seeds), *budgets, *of_others, *notes])
+    own = [*_notes(systems, seeds), *_note_of_ceilings(systems, ceilings)]
+    return Table(head, groups, [*own, *of_others, *notes])
 
 
 def speed_table(systems: Sequence[SystemResult]) -> Table:
@@ -126,8 +126,7 @@ def budget_table(systems: Sequence[SystemResult], ceilings: Ceilings | None = No
         "FLOP of the layers that train, forward and backward (docs/benchmark.md, Budgets). Own: "
         "the stages of the system's own weights; teachers: all other stages that precede it."
     ]
-    if note := _note_of_ceilings(known, ceilings):
-        notes.append(note)
+    notes += _note_of_ceilings(known, ceilings)
     if without := [each.row.label for each in systems if each.means and each not in known]:
         notes.append(f"Not counted: {', '.join(without)}.")
     return Table(["System", *heads], [rows], notes)
@@ -143,14 +142,14 @@ def over(system: SystemResult, ceilings: Ceilings | None) -> bool:
     )
 
 
-def _note_of_ceilings(systems: Sequence[SystemResult], ceilings: Ceilings | None) -> str:
+def _note_of_ceilings(systems: Sequence[SystemResult], ceilings: Ceilings | None) -> Iterator[str]:
     if not any(over(each, ceilings) for each in systems):
-        return ""
+        return
     listed = "; ".join(
         f"{kind}: " + ", ".join(f"{value:,} {_BUDGETS[name]}" for name, value in limits.items())
         for kind, limits in (ceilings or {}).items()
     )
-    return f"{OVER} used more than the suite's ceiling ({listed})."
+    yield f"{OVER} used more than the suite's ceiling ({listed})."
 
 
 def _amount(mean: Mean | None, name: str) -> Cell:
@@ -194,35 +193,33 @@ def _printed(figures: Sequence[float] | None, mark: str) -> Cell:
     return Cell(" ± ".join(f"{each:.2f}" for each in figures) + mark if figures else "")
 
 
+def _inputs(system: SystemResult) -> tuple[list[str], list[str]]:
+    """Texts that a system ranks by, and counters of clicks."""
+    reads = [name for name in system.row.reads if name != USER_IDS]
+    counters = [name for name in reads if name.startswith(CLICKS_NOW)]
+    return [name for name in reads if name not in counters], counters
+
+
 def _mark(system: SystemResult) -> str:
-    reads = system.row.reads
-    texts = [name for name in reads if name != USER_IDS and not name.startswith(CLICKS_NOW)]
+    texts, counters = _inputs(system)
     of_text = "" if {*texts} <= {*TITLE} else MORE_TEXT
-    of_users = KNOWS_USERS if USER_IDS in reads else ""
-    return of_text + of_users + (NOW if any(name.startswith(CLICKS_NOW) for name in reads) else "")
+    of_users = KNOWS_USERS if USER_IDS in system.row.reads else ""
+    return of_text + of_users + (NOW if counters else "")
 
 
 def _notes(systems: Sequence[SystemResult], seeds: Sequence[int]) -> Iterator[str]:
     listed = ", ".join(map(str, seeds))
     spread = ", mean ± standard deviation over seeds" if len(seeds) > 1 else ", seed"
     yield f"Percent, per impression{spread} {listed}."
-    marks = [_mark(each) for each in systems]
-    texts = {
-        " and ".join(
-            name for name in each.row.reads if name != USER_IDS and not name.startswith(CLICKS_NOW)
-        )
-        for each, mark in zip(systems, marks, strict=True)
-        if MORE_TEXT in mark
-    }
-    if texts:
-        texts_read = "; ".join(sorted(texts))
-        yield f"{MORE_TEXT} ranks by other text than the title alone: {texts_read}."
-    if any(KNOWS_USERS in mark for mark in marks):
+    inputs = [_inputs(each) for each in systems]
+    if texts := {" and ".join(read) for read, _ in inputs if not {*read} <= {*TITLE}}:
+        listed_texts = "; ".join(sorted(texts))
+        yield f"{MORE_TEXT} ranks by other text than the title alone: {listed_texts}."
+    if any(USER_IDS in each.row.reads for each in systems):
         yield f"{KNOWS_USERS} has a vector for each user of the training data."
-    every = {name for each in systems for name in each.row.reads if name.startswith(CLICKS_NOW)}
-    if every:
-        counted = "; ".join(sorted(every))
-        yield f"{NOW} ranks by what is read now in this sample of users: {counted}."
+    if counters := {name for _, counted in inputs for name in counted}:
+        listed_counters = "; ".join(sorted(counters))
+        yield f"{NOW} ranks by what is read now in this sample of users: {listed_counters}."
     for each in systems:
         if each.means and len(each.cells) < len(seeds):
             why = f": {each.why_not}" if each.why_not else ""

@@ -117,7 +117,7 @@ class Board:
         self.began = clock()
         self.seconds: dict[str, list[float]] = {action: [] for action in _DOING}
         self.live = self.out.isatty()
-        self._told: set[tuple[str, str, int]] = set()
+        self._announced: set[tuple[str, str, int]] = set()
         self._height = 0
 
     def tell(self, line: str) -> None:
@@ -131,7 +131,7 @@ class Board:
         if outcome.error is not None:
             self.failed += job.action == TRAIN
             first = outcome.error.splitlines()[0]
-            self.tell(f"failed    {_name(job)}: {first} (all of it: {job.log})")
+            self.tell(f"failed    {_name(job)}: {first} (full log: {job.log})")
             return
         self.seconds[job.action].append(outcome.seconds)
         self.finished += job.action == TRAIN
@@ -149,8 +149,8 @@ class Board:
             return
         for job, _ in progress.running:
             key = (job.action, job.system, job.seed)
-            if key not in self._told:
-                self._told.add(key)
+            if key not in self._announced:
+                self._announced.add(key)
                 print(f"{_DOING[job.action]:9} {_name(job)}", file=self.out, flush=True)
 
     def _table(self, progress: Progress) -> list[str]:

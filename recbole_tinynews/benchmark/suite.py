@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from recbole_tinynews.benchmark.recommender_file import is_file_spec
 from recbole_tinynews.paths import packaged_folder
 from recbole_tinynews.settings.literals import read_yaml
-from recbole_tinynews.settings.values import suggest
+from recbole_tinynews.settings.values import refuse, suggest
 
 Pair = tuple[str, str]  # labels of a system and of its comparison
 ADDED = "added"  # group of rows added on the command line
@@ -128,8 +128,8 @@ def choose(suite: Suite, systems: Sequence[str]) -> tuple[list[Row], list[Row]]:
                 "models or groups of its rows: "
                 f"{', '.join(row.label for row in suite.rows)}."
             )
-        asked += [row for row in found if row not in asked]
-    asked = [row for row in suite.rows if row in asked]  # in the suite's order
+        asked += found
+    asked = [row for row in suite.rows if row in asked]  # each once, in the suite's order
     rows = [*suite.rows, *added]
     if duplicates := _duplicates(rows):
         raise ValueError(
@@ -162,8 +162,7 @@ def _check_names(
         if figure not in FIGURES:
             mistakes.append(f"figure {figure!r} is none of {', '.join(FIGURES)}")
         mistakes += [f"figure {figure}: no rows {each!r}" for each in shown if each not in families]
-    if mistakes:
-        raise ValueError("\n- ".join([f"Suite {suite} has mistakes:", *mistakes]))
+    refuse(f"Suite {suite} has mistakes:", mistakes)
 
 
 def _comparisons(
@@ -181,8 +180,7 @@ def _comparisons(
     mistakes += [f"{label!r} is no row" for pair in pairs for label in pair if label not in labels]
     mistakes += [f"{[*pair]} compares a row with itself" for pair in pairs if len({*pair}) < 2]
     mistakes += [f"{[*pair]} occurs twice" for pair in pairs if times[frozenset(pair)] > 1]
-    if mistakes:
-        raise ValueError("\n- ".join([f"Suite {suite} has wrong comparisons:", *mistakes]))
+    refuse(f"Suite {suite} has wrong comparisons:", mistakes)
     return pairs
 
 

@@ -99,7 +99,7 @@ def _terminal() -> logging.StreamHandler:
 
 @contextmanager
 def wandb_run(project: str, name: str, settings: Mapping[str, Any]) -> Iterator[Any]:
-    """A W&B run that ends with the block; one begun by the host program goes on."""
+    """A W&B run that ends with the block; one that the calling program began stays open."""
     import wandb
 
     if wandb.run is not None:

@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 class StageProgress:
     """Progress of one stage, and the time left of its run.
 
-    A step takes the stage's mean time, validations included; before the first one that of stages of
-    the same ``name`` (other teachers), or of the whole run. ``tag`` is unique in the run, ``steps``
-    are optimizer steps, 0 if reused.
+    A step is expected to take the stage's mean time, with validations; before its first one, that
+    of stages of the same ``name`` (other teachers), or of the whole run. ``tag`` is unique in the
+    run, ``steps`` are optimizer steps, 0 if reused.
     """
 
     def __init__(

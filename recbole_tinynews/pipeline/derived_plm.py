@@ -26,10 +26,10 @@ ABOUT = "about.txt"  # in the folder: a line to log
 def derived_plm(
     source: str, content: str, news: NewsDataset, prefix: str, at_least: int | None, static: bool
 ) -> str:
-    """Folder or hub name of the language model derived from ``source``, if it is to be derived.
+    """Folder of the language model derived from ``source``; ``source`` itself if nothing changes.
 
-    It is cached under a digest of all that decides it; ``content`` is that of ``source``. Kept are
-    tokens of ``at_least`` articles (None: all), read after ``prefix``; ``static``: without layers.
+    Keeps the tokens of at least ``at_least`` articles (None: all), which are read after ``prefix``;
+    ``static``: without layers. Cached by its inputs, with ``content`` the digest of ``source``.
     """
     if at_least is None and not static:
         return source

@@ -62,7 +62,7 @@ class ImpressionFactory:
         return ""
 
     def keep_language_model(self, model_class: type, config: NewsConfig, folder: Path) -> None:
-        """Save configuration and tokenizer in ``folder``, for ranking; here none."""
+        """Save what ranking needs of the language model in ``folder``; here nothing."""
 
     def model_settings(self, config: NewsConfig) -> NewsConfig:
         """The settings from which a stage's models are built."""

@@ -109,7 +109,7 @@ class Recipes:
 
 
 def settings_that_matter(config: NewsConfig, stage: Stage) -> dict[str, Any]:
-    """The settings that decide a stage's result; without teachers, none of single systems."""
+    """The settings that affect a stage's result; those of systems only if it has teachers."""
     model_class, has_teachers = stage.model, bool(stage.teachers)
     left_out = config.settings_of_others(stage.name, model_class, is_student=has_teachers)
     read_anyway: frozenset[str] = getattr(model_class, "also_reads", frozenset())
@@ -135,7 +135,7 @@ def fingerprint(described: dict[str, Any]) -> str:
 
 
 def identity_of(folder: Path) -> str:
-    """Digest of all that decides how a finished recommender ranks: its weights, settings, names."""
+    """Digest of what determines a finished recommender's rankings: weights, settings, names."""
     return content_key([json.dumps(checksums(folder, files_of(folder)), sort_keys=True)])
 
 

@@ -12,10 +12,12 @@ from recbole_tinynews.model.cofinetunedteachers import CoFinetunedTeachers
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.pipeline.artifact import Weights
 
+_USER_ENCODER = "user_encoder"
+
 
 def put_news_encoder(model: NewsRecommender, weights: Weights) -> None:
     """Load an earlier stage's news encoder; no weight may be missing."""
-    _put_part(model, NEWS_ENCODER, weights)
+    _put_parts(model, weights, NEWS_ENCODER)
 
 
 def put_all(model: nn.Module, weights: Weights) -> None:
@@ -25,7 +27,7 @@ def put_all(model: nn.Module, weights: Weights) -> None:
 
 def put_language_model(model: nn.Module, weights: Weights) -> None:
     """Load an earlier stage's language model; no weight may be missing."""
-    _put_part(model, LANGUAGE_MODEL, weights)
+    _put_parts(model, weights, LANGUAGE_MODEL)
 
 
 def put_first_layers(model: NewsRecommender, weights: Weights) -> None:
@@ -38,25 +40,22 @@ def put_first_layers(model: NewsRecommender, weights: Weights) -> None:
 
 def put_pooling_and_dense(model: NewsRecommender, weights: Weights) -> None:
     """Load a teacher's pooling and dense layer, without its language model."""
-    for name in (POOLING, DENSE):
-        _put_part(model, name, weights)
+    _put_parts(model, weights, POOLING, DENSE)
 
 
 def put_heads(model: NewsRecommender, weights: Weights) -> None:
     """Load the teachers' shared pooling, dense layer and user encoder."""
-    put_pooling_and_dense(model, weights)
-    put_user_encoder(model, weights)
+    _put_parts(model, weights, POOLING, DENSE, _USER_ENCODER)
 
 
 def put_user_encoder(model: NewsRecommender, weights: Weights) -> None:
     """Load a teacher's user encoder."""
-    _put_part(model, "user_encoder", weights)
+    _put_parts(model, weights, _USER_ENCODER)
 
 
 def put_aligned(model: NewsRecommender, weights: Weights) -> None:
     """Load news and user encoder of the student's alignment, and the axes of its vectors."""
-    for name in (NEWS_ENCODER, "user_encoder", "distillation"):
-        _put_part(model, name, weights)
+    _put_parts(model, weights, NEWS_ENCODER, _USER_ENCODER, "distillation")
 
 
 def put_all_but_user_encoder(model: NewsRecommender, weights: Weights) -> None:
@@ -71,7 +70,9 @@ def put_copies(model: CoFinetunedTeachers, *copies: Weights) -> None:
         put_news_encoder(teacher, copy)
 
 
-def _put_part(model: nn.Module, name: str, weights: Weights) -> None:
-    part = operator.attrgetter(name)(model)
-    if part is not None:  # mean and cls pool without weights
-        load_into(part, weights.load(), weights.source, f"{name}.")
+def _put_parts(model: nn.Module, weights: Weights, *names: str) -> None:
+    loaded = weights.load()
+    for name in names:
+        part = operator.attrgetter(name)(model)
+        if part is not None:  # mean and cls pool without weights
+            load_into(part, loaded, weights.source, f"{name}.")

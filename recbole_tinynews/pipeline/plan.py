@@ -109,31 +109,24 @@ def nearest_differences(
 
 
 def _differences(recipe: Recipe, there: dict[str, Any], follows: bool) -> Iterator[str]:
-    names: set[str] = set()
-    stages = recipe.config.stage_names
-    there_plain = {n: v for n, v in there.items() if parse_key(n, stages).stage is None}
-    for name, value, other in _other_settings(artifact.as_written(recipe.settings), there_plain):
-        names.add(name)
-        yield f"{name}: {_shown(name, value)}, there: {_shown(name, other)}"
+    here, stages = artifact.as_written(recipe.settings), recipe.config.stage_names
+    head = (artifact.FORMAT_KEY, artifact.MADE_FROM)
+    other = {n: v for n, v in there.items() if n not in head and not parse_key(n, stages).stage}
+    # for different models, compare only settings that both have
+    same_model = here["model_class"] == other["model_class"]
+    shared = here | other if same_model else here.keys() & other
+    names = [name for name in here | other if name in shared and here.get(name) != other.get(name)]
+    for name in names:
+        yield f"{name}: {_shown(name, here.get(name))}, there: {_shown(name, other.get(name))}"
     if there.get(artifact.FORMAT_KEY) != artifact.ARTIFACT_FORMAT:
         yield "made by another version"
-    implied = _implied(recipe, names)
+    implied = _implied(recipe, {*names})
     if follows:
         implied |= {"after", "start", "teachers"}
     there_from = there.get(artifact.MADE_FROM, {})
     for part, value in recipe.made_from.items():
         if part not in implied and part in there_from and there_from[part] != value:
             yield _CHANGED[part]
-
-
-def _other_settings(here: dict[str, Any], there: dict[str, Any]) -> Iterator[tuple[str, Any, Any]]:
-    beside = {artifact.FORMAT_KEY, artifact.MADE_FROM}
-    there = {n: v for n, v in there.items() if n not in beside}
-    same_model = here["model_class"] == there["model_class"]
-    for name in {**here, **there}:
-        # for different models, compare only settings that both have
-        if here.get(name) != there.get(name) and (same_model or (name in here and name in there)):
-            yield name, here.get(name), there.get(name)
 
 
 def _implied(recipe: Recipe, names: Set[str]) -> set[str]:

@@ -10,6 +10,7 @@ from recbole_tinynews.pipeline.plan import numbered
 from recbole_tinynews.pipeline.run import Run
 from recbole_tinynews.pipeline.stage import Copy, Stage
 from recbole_tinynews.registry import find_trainer
+from recbole_tinynews.settings.values import refuse
 from recbole_tinynews.trainer.optimization import most_steps
 from recbole_tinynews.trainer.post_training import most_copies
 from recbole_tinynews.trainer.training_state import STATE, saved_step
@@ -28,9 +29,8 @@ def rehearse(run: Run, stages: Sequence[Stage]) -> None:
                 run.factory.model(stage.model, run.recipes.of(stage).config)
             except ValueError as mistake:
                 mistakes.append(f"Stage {stage.name}: {str(mistake).removesuffix('.')}")
-    if mistakes:
-        head = f"{run.factory.config['model']} cannot be trained with these settings and data:"
-        raise ValueError("\n- ".join([head, *dict.fromkeys(mistakes)]))
+    model = run.factory.config["model"]
+    refuse(f"{model} cannot be trained with these settings and data:", mistakes)
 
 
 def _of_data(run: Run, stage: Stage) -> Iterator[str]:

@@ -111,7 +111,7 @@ class Run:
         if artifact is None or artifact.damaged:
             raise ValueError(
                 f"{recipe.folder} expects a finished recommender with its files as they were "
-                "written. Run the command that made it again, or copy the folder anew."
+                "written. Rerun the command that made it, or copy the folder again."
             )
         self._progress(recipe.stage).finish()
         return artifact

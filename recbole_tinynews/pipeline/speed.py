@@ -29,7 +29,7 @@ def news_per_second(news_encoder: EncodesNews, batch: int | None = None) -> floa
     """
     count = NEWS_ALONE if batch == 1 else NEWS
     ids = _spread(np.flatnonzero(news_encoder.tokens.lengths), count)
-    size = batch or NEWS  # there are at most as many
+    size = batch or NEWS  # the latter is one pack with all
     parts = [ids[start : start + size] for start in range(0, len(ids), size)]
 
     def encode() -> None:

@@ -26,6 +26,7 @@ from recbole_tinynews.model.zeroshotstudent import ZeroShotTeacher
 from recbole_tinynews.pipeline import handover
 from recbole_tinynews.pipeline.stage import Copy, Stage, Start, in_order, last_copies
 from recbole_tinynews.registry import find_trainer
+from recbole_tinynews.settings.values import refuse
 from recbole_tinynews.trainer import DistillationTrainer
 
 POST_TRAINED = Stage("post_train_teacher", TitleBodyMatcher)
@@ -39,17 +40,15 @@ def system(config: NewsConfig) -> Stage:
     ``stages(config)``, inside by ``SYSTEMS``; otherwise the model is one stage.
     """
     last = _last_stage(config)
-    mistakes = [
+    mistakes = (
         mistake
         for stage in in_order(last)
         if issubclass(stage.model, NewsRecommender) and stage.folder is None
         for mistake in _mistakes(
             stage, config.for_stage(stage.name), "" if stage is last else f"{stage.name}_"
         )
-    ]
-    if mistakes:
-        head = f"The settings of {config['model']} don't fit together:"
-        raise ValueError("\n- ".join([head, *dict.fromkeys(mistakes)]))  # equal stages repeat them
+    )
+    refuse(f"The settings of {config['model']} don't fit together:", mistakes)
     return last
 
 

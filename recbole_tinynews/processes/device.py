@@ -1,4 +1,4 @@
-"""Devices: that of a process, asynchronous copies, and free memory."""
+"""A process's device, asynchronous copies to it, and its free memory."""
 
 from __future__ import annotations
 

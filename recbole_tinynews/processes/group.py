@@ -89,7 +89,7 @@ def lost_process(problem: RuntimeError) -> str | None:
         what = "another process has ended; its own message, if it had one, says why"
     else:
         return None
-    return f"{what}. All end now, and the same command resumes from the last saved state. ({text})"
+    return f"{what}. All end now; the same command resumes from the last saved state. ({text})"
 
 
 def all_gather_object(value: Any, patient: bool = False) -> list[Any]:

@@ -43,7 +43,7 @@ class ProcessFailedError(RuntimeError):
 
 
 class Machines(NamedTuple):
-    """Processes ``here``, ``everywhere``, on machines ``before``; the first one's address."""
+    """Processes ``here``, ``everywhere`` and on earlier machines; address of the first machine."""
 
     here: int
     everywhere: int
@@ -95,8 +95,8 @@ def launch(
     """Run a module as a program in several processes, and wait for them.
 
     They share this machine's threads; if one fails, the others are ended. ``check`` runs first, in
-    a separate process to save memory here; what it raises is raised. Raises ``ProcessFailedError``
-    if a process failed or they cannot connect, ``KeyboardInterrupt`` for Ctrl-C.
+    a separate process to save memory here; its exceptions are raised. ``ProcessFailedError`` is
+    raised if a process failed or they cannot connect, ``KeyboardInterrupt`` for Ctrl-C.
     """
     spin_briefly()
     from torch.distributed import DistError

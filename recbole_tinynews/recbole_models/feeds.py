@@ -91,7 +91,7 @@ def _unread(how: Mapping[str, Any]) -> Iterator[str]:
     unread = [f"{k}={how[k]}" for k, plain in _HOW_SAMPLED.items() if how.get(k, plain) != plain]
     if unread:
         yield (
-            f"{_SAMPLES} expects a sample_num alone beside {_CANDIDATES}=true, got "
+            f"{_SAMPLES} expects only a sample_num with {_CANDIDATES}=true, got "
             f"{', '.join(unread)}: nothing is sampled from all news. Leave it out, or set "
             f"{_CANDIDATES}=false"
         )

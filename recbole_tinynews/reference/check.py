@@ -10,6 +10,7 @@ from recbole_tinynews.settings.declared import Models
 from recbole_tinynews.settings.layering import DEFAULT_MODEL, PARTS, Layering
 from recbole_tinynews.settings.layers import Files, read_given
 from recbole_tinynews.settings.mistakes import mistakes_by_key
+from recbole_tinynews.settings.values import refuse
 
 
 def check_command(model: str | None, files: Files, command_line: Sequence[str]) -> None:
@@ -31,5 +32,4 @@ def check_command(model: str | None, files: Files, command_line: Sequence[str]) 
     settings = Layering(kind, named_files(name), declared, {}, given.values, stages)
     settings.finish(given.layers(stages))
     found += mistakes_by_key(given.switches, settings, settings.values)
-    if found:
-        raise ValueError("\n- ".join([f"The settings of {name} don't fit:", *found]))
+    refuse(f"The settings of {name} don't fit:", found)

@@ -33,54 +33,60 @@ from recbole_tinynews.settings.values import Rule, rule_by_default, suggest
 _MARGIN = 12  # width of the labels
 _RETRAINED = {
     Affects.RESULT: "every stage that reads it",
-    Affects.STUDENTS: "stages with teachers alone",
+    Affects.STUDENTS: "only stages with teachers",
     Affects.STAGES: "nothing: it chooses the stages of a system",
     Affects.NOTHING: "nothing",
 }
 _RECBOLE = "RecBole"
+_TEXT_MODELS = [name for name, model in MODELS.items() if model.reads_text]
 
 
-class Asked(NamedTuple):
+class Query(NamedTuple):
     """A setting by its plain name, for a stage or (None) the whole run."""
 
     stage: str | None
     name: str
     models: list[str]
 
+    @property
+    def ours(self) -> list[str]:
+        """Its models, without RecBole's."""
+        return [model for model in self.models if model in MODELS]
+
 
 def explanation(name: str) -> str:
     """The help page of a setting; ``ValueError`` with the nearest names if it is unknown."""
-    asked = _asked(name)
+    query = _parsed(name)
     # BPR's files describe RecBole's settings
-    known_as = ["BPR" if model == _RECBOLE else model for model in reversed(asked.models)]
-    of_stage = [stage_files()[asked.stage]] if asked.stage else []
+    known_as = ["BPR" if model == _RECBOLE else model for model in reversed(query.models)]
+    of_stage = [stage_files()[query.stage]] if query.stage else []
     files = [file for model in known_as for file in files_about(model)]
-    meaning = meaning_of(asked.name, [*files, *of_stage])
-    default = _default(asked)
-    rule = setting(asked.name).rule or rule_by_default(default)
+    meaning = meaning_of(query.name, [*files, *of_stage])
+    default = _default(query)
+    rule = setting(query.name).rule or rule_by_default(default)
     kind = f" ({meaning.kind})" if meaning.kind else ""
     lines = [*textwrap.wrap(f"{name}{kind}: {meaning.text or 'not described'}", columns()), ""]
     lines += _part("allowed", [rule.expected if rule else "anything"])
-    if asked.stage is None:
-        lines += _part("default", _defaults(asked)) + _part("in stages", _of_stages(asked))
+    if query.stage is None:
+        lines += _part("default", _defaults(query)) + _part("in stages", _of_stages(query))
     else:  # falls back to the plain setting
-        lines += _part("default", _of_stages(asked)) + _part("or as", _defaults(asked))
+        lines += _part("default", _of_stages(query)) + _part("or as", _defaults(query))
     lines += _part("data sets", [f"{shown(v)}: {where}" for where, v in of_data_sets(name)])
-    lines += _part("read by", [_readers(asked)])
-    lines += _part("retrains", [_RETRAINED[setting(asked.name).affects]])
-    of_models = [news_yaml(model).values for model in asked.models if model in MODELS]
-    keys = [Key(stage, asked.name) for stage in stage_files()]
+    lines += _part("read by", [_readers(query)])
+    lines += _part("retrains", [_RETRAINED[setting(query.name).affects]])
+    of_models = [news_yaml(model).values for model in query.ours]
+    keys = [Key(stage, query.name) for stage in stage_files()]
     preferred = [values[key] for values in of_models for key in keys if key in values]
     preferred += [value for _, value in of_data_sets(name)]
-    lines += _part("example", [_example(name, asked, example_value(default, rule, preferred))])
+    lines += _part("example", [_example(name, query, example_value(default, rule, preferred))])
     return "\n".join(lines)
 
 
-def _asked(name: str) -> Asked:
+def _parsed(name: str) -> Query:
     known = every_setting()
     stage, plain = parse_key(name, stage_files())
     if name in known:
-        return Asked(None, name, known[name])
+        return Query(None, name, known[name])
     if stage is None or plain not in known:
         of_stages = [
             f"{each}_{n}" for each in stage_files() for n in known if each == stage or stage is None
@@ -89,30 +95,27 @@ def _asked(name: str) -> Asked:
         raise ValueError(f"No setting is named {name!r}.{hint} All: --list-settings")
     if setting(plain).scope is Scope.RUN:
         raise ValueError(f"{plain} holds for the whole run, not for a stage. See --explain {plain}")
-    return Asked(stage, plain, known[plain])
+    return Query(stage, plain, known[plain])
 
 
-def _default(asked: Asked) -> Any:
-    if asked.models == [_RECBOLE]:
-        values = [v for v in recbole_values(asked.name).values() if v is not None]
-        return values[0] if values else defaults_of("BPR").get(asked.name)
-    values = [defaults_of(model)[asked.name] for model in asked.models if model in MODELS]
+def _default(query: Query) -> Any:
+    if query.models == [_RECBOLE]:
+        values = [v for v in recbole_values(query.name).values() if v is not None]
+        return values[0] if values else defaults_of("BPR").get(query.name)
+    values = [defaults_of(model)[query.name] for model in query.ours]
     return next((value for value in values if value is not None), None)
 
 
-def _defaults(asked: Asked) -> list[str]:
+def _defaults(query: Query) -> list[str]:
     by_value: dict[str, list[str]] = {}
-    for model in asked.models:
-        if model in MODELS:
-            by_value.setdefault(shown(defaults_of(model)[asked.name]), []).append(model)
-    for model, value in recbole_values(asked.name).items():
+    found = [(model, defaults_of(model)[query.name]) for model in query.ours]
+    found += recbole_values(query.name).items()
+    general = {**recbole_overall_settings(), **recbole_model_settings(), **defaults_of("BPR")}
+    if _RECBOLE in query.models and query.name in general:
+        found.append(("RecBole's other models", general[query.name]))
+    for model, value in found:
         by_value.setdefault(shown(value), []).append(model)
-    general = {**recbole_overall_settings(), **recbole_model_settings()}
-    if _RECBOLE in asked.models and asked.name in general | defaults_of("BPR"):
-        value = defaults_of("BPR").get(asked.name, general.get(asked.name))
-        by_value.setdefault(shown(value), []).append("RecBole's other models")
-    ours = [model for model in asked.models if model in MODELS]
-    return [f"{value}: {_names(models, ours)}" for value, models in by_value.items()]
+    return [f"{value}: {_names(models, query.ours)}" for value, models in by_value.items()]
 
 
 def _names(models: list[str], ours: list[str]) -> str:
@@ -120,52 +123,49 @@ def _names(models: list[str], ours: list[str]) -> str:
         others = [model for model in models if model not in ours]
         if len(ours) == len(MODELS):
             return ", ".join(["all of ours", *others])
-        if set(ours) == {name for name in MODELS if MODELS[name].reads_text}:
+        if set(ours) == set(_TEXT_MODELS):
             return ", ".join(["all of ours with a language model", *others])
     return ", ".join(models)
 
 
-def _of_stages(asked: Asked) -> list[str]:
+def _of_stages(query: Query) -> list[str]:
     by_value: dict[tuple[str, str], list[str]] = {}
-    for model in (model for model in asked.models if model in MODELS):
-        for stage in news_yaml(model).stages:
-            if asked.stage not in (None, stage):
+    for model in query.ours:
+        yaml = news_yaml(model)
+        for stage, (_, _, with_words) in yaml.stages.items():
+            if query.stage not in (None, stage):
                 continue
-            key, yaml = Key(stage, asked.name), news_yaml(model)
-            if key in yaml.values:
+            if (key := Key(stage, query.name)) in yaml.values:
                 by_value.setdefault((shown(yaml.values[key]), stage), []).append(model)
-            of_words = yaml.stages[stage].with_words
-            if asked.name in of_words:
+            if query.name in with_words:
                 who = f"{stage} by word vectors"
-                by_value.setdefault((shown(of_words[asked.name]), who), []).append(model)
-    of_all = sum(MODELS[each].reads_text for each in MODELS)
+                by_value.setdefault((shown(with_words[query.name]), who), []).append(model)
+    every = len(_TEXT_MODELS)
     return [
-        f"{value}: {stage}" + ("" if len(models) == of_all else f" of {', '.join(models)}")
+        f"{value}: {stage}" + ("" if len(models) == every else f" of {', '.join(models)}")
         for (value, stage), models in by_value.items()
     ]
 
 
-def _readers(asked: Asked) -> str:
-    own = setting(asked.name)
-    if asked.stage:
-        return f"{asked.stage} alone, in place of {asked.name}"
-    ours = [model for model in asked.models if model in MODELS]
-    if own.scope is Scope.RUN or not any(MODELS[each].reads_text for each in ours):
+def _readers(query: Query) -> str:
+    if query.stage:
+        return f"only {query.stage}, in place of {query.name}"
+    read_text = [model for model in query.ours if model in _TEXT_MODELS]
+    if setting(query.name).scope is Scope.RUN or not read_text:
         return "the run as a whole: no stage has a value of its own"
-    if stages := stages_declaring(asked.name):
-        return f"{' and '.join(stages)}; for one of them: --{stages[0]}_{asked.name}=..."
-    every = sum(MODELS[each].reads_text for each in ours) == sum(
-        MODELS[each].reads_text for each in MODELS
-    )
+    if stages := stages_declaring(query.name):
+        return f"{' and '.join(stages)}; for one of them: --{stages[0]}_{query.name}=..."
+    every = read_text == _TEXT_MODELS
     which = "every stage that uses it" if every else "the stages of these models that use it"
     other = "finetune_teacher" if every else "post_train_student"
-    return f"{which}; for one alone: --{other}_{asked.name}=..."
+    return f"{which}; for one alone: --{other}_{query.name}=..."
 
 
-def _example(name: str, asked: Asked, value: Any) -> str:
-    ours = [model for model in asked.models if model in MODELS]
-    usual = "TinyNewsRec" if "TinyNewsRec" in ours or not ours else ours[0]
-    model = next(iter(recbole_values(asked.name)), "BPR") if not ours else usual
+def _example(name: str, query: Query, value: Any) -> str:
+    if query.ours:
+        model = "TinyNewsRec" if "TinyNewsRec" in query.ours else query.ours[0]
+    else:
+        model = next(iter(recbole_values(query.name)), "BPR")
     return f"python run_recbole.py --model={model} {shlex.quote(f'--{name}={as_yaml(value)}')}"
 
 

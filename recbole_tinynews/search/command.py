@@ -13,7 +13,7 @@ from recbole_tinynews.processes.launch import spin_briefly
 from recbole_tinynews.settings.command_line import program
 from recbole_tinynews.version import VERSION
 
-KEPT = "trials that had ended are kept"
+KEPT = "finished trials are kept"
 EXTRA = 'pip install "recbole-tinynews[search]"'
 
 
@@ -24,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = _parser()
     given, settings = parser.parse_known_args(arguments)
     try:
-        with _warnings_alone():
+        with _only_warnings():
             found = _search(given, settings)
     except KeyboardInterrupt as stop:
         again = f"{program()} {shlex.join(arguments)}"
@@ -35,11 +35,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (ValueError, OSError) as mistake:
         parser.exit(1, f"{parser.prog}: {mistake}\n")
     if not found:
-        parser.exit(1, f"{parser.prog}: no trial was complete\n")
+        parser.exit(1, f"{parser.prog}: no trial was completed\n")
 
 
 def _search(given: argparse.Namespace, settings: list[str]) -> bool:
-    """Search and print the best trial; False: no trial was complete."""
+    """Search and print the best trial; False if no trial was completed."""
     from recbole_tinynews import Search  # takes seconds
 
     options = vars(given)
@@ -67,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--dataset", "-d", help="name of a data set (default: mind-mini)")
     add("--config_files", help="yaml files, separated by spaces")
     add("--space", default="space.yaml", help="yaml file (default: space.yaml)")
-    add("--trials", type=int, default=50, help="in all, with those that are there (default: 50)")
+    add("--trials", type=int, default=50, help="total, with those of earlier calls (default: 50)")
     add("--pruner", default="median", help="median, halving or none (default: median)")
     add(
         "--startup_trials",
@@ -80,13 +80,13 @@ def _parser() -> argparse.ArgumentParser:
         help="an address that optuna knows, such as postgresql://..., or a journal file "
         "(default: sqlite beside the stages)",
     )
-    add("--test-best", action="store_true", help="test the best trial at the end, and no other one")
+    add("--test-best", action="store_true", help="at the end, test the best trial and no other")
     return parser
 
 
 @contextmanager
-def _warnings_alone() -> Iterator[None]:
-    """Print only a trial's warnings; its full log is beside the stages."""
+def _only_warnings() -> Iterator[None]:
+    """Print only the warnings of trials, whose full logs are beside the stages."""
     terminal = logging.StreamHandler()
     terminal.setLevel(logging.WARNING)
     root = logging.getLogger()

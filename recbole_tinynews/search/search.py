@@ -27,11 +27,12 @@ from recbole_tinynews.search.space import Space, make_space, read_space
 from recbole_tinynews.search.study import REASON, Trials, run_trial
 from recbole_tinynews.settings.command_line import parse_command_line
 from recbole_tinynews.settings.declared import Affects, setting
+from recbole_tinynews.settings.values import refuse
 
 SEARCH = "search"  # folder of all searches, beside the stages
 # settings for the files of a single run, and one that would retrain shared stages
 _OF_ONE_RUN = ("fresh", "result_file", "eval_dump", "submission")
-_HOPELESS = 10  # trials that fail before the search gives up
+_MOST_FAILURES = 10  # of the first trials, after which the search gives up
 
 PRUNERS: dict[str, Callable[[int], BasePruner]] = {
     "median": lambda trials: MedianPruner(n_startup_trials=trials),
@@ -110,10 +111,10 @@ class Search:
         Raises ``ValueError`` if the first trials all failed; ``SearchStoppedError`` for Ctrl-C,
         after which the running trial is put back, as after a full disk.
         """
-        tell(f"{len(self.trials.ended())} of {self.wanted} trials are there, in {self.folder}")
+        tell(f"{len(self.trials.ended())} of {self.wanted} trials have ended, in {self.folder}")
         try:
-            while self._one(tell):
-                self._check_hope()
+            while self._run_one(tell):
+                self._check_failures()
         except KeyboardInterrupt as stop:
             ended = len(self.trials.ended())
             kept = f"kept in {self.folder}: {ended} of {self.wanted} trials"
@@ -143,7 +144,7 @@ class Search:
         values = {"show_progress": False, **self.settings, **params}
         return self.model, self.dataset, self.files, values, self.command_line
 
-    def _one(self, tell: Callable[[str], None]) -> bool:
+    def _run_one(self, tell: Callable[[str], None]) -> bool:
         with self.trials.claim(self.wanted, tell) as trial:
             if trial is None:
                 return False
@@ -157,13 +158,13 @@ class Search:
             tell(f"trial {trial.number}: {report.how_it_ended(ended, self.metric)}")
         return True
 
-    def _check_hope(self) -> None:
+    def _check_failures(self) -> None:
         ended = self.trials.ended()
-        if len(ended) >= _HOPELESS and all(REASON in each.user_attrs for each in ended):
+        if len(ended) >= _MOST_FAILURES and all(REASON in each.user_attrs for each in ended):
             raise ValueError(
                 f"A search expects trials that can be trained, and all of the first {len(ended)} "
-                f"failed, the last one so: {ended[-1].user_attrs[REASON]} Correct settings or "
-                f"space; where these stay as they are, delete {self.folder} before the next start."
+                f"failed, the last one with: {ended[-1].user_attrs[REASON]} Correct settings or "
+                f"space; to start again with the same ones, delete {self.folder} first."
             )
 
 
@@ -181,8 +182,7 @@ def _check(config: NewsConfig) -> None:
         mistakes.append("it expects validations, got eval_step=0")
     if not launched_group().alone:
         mistakes.append("it runs in one process. Start the same command several times instead")
-    if mistakes:
-        raise ValueError("\n- ".join([f"A search for {config['model']} cannot begin:", *mistakes]))
+    refuse(f"A search for {config['model']} cannot begin:", mistakes)
 
 
 def _check_search(trials: int, pruner: str, startup_trials: int) -> None:

@@ -22,12 +22,13 @@ from recbole_tinynews.config import NewsConfig
 from recbole_tinynews.settings.declared import Affects, setting
 from recbole_tinynews.settings.literals import read_yaml
 from recbole_tinynews.settings.names import parse_key
+from recbole_tinynews.settings.values import refuse
 
 Space = dict[str, BaseDistribution]
 
 FORMS = (
-    "a list of values, {uniform: [low, high]}, {log: [low, high]} or {int: [low, high]}, with a "
-    "step: where uniform and int leave values out"
+    "a list of values, {uniform: [low, high]}, {log: [low, high]} or {int: [low, high]}, the "
+    "first and the last with an optional step:"
 )
 _LOGUNIFORM = "loguniform"  # hyperopt's and RecBole's name
 _STEP = "step"
@@ -60,10 +61,7 @@ def make_space(
                     raise ValueError(mistake_of_value)
         except ValueError as mistake:
             mistakes.append(f"{name} {mistake}")
-    if mistakes:
-        raise ValueError(
-            "\n- ".join([f"{source} is no space for {config['model']}:", *mistakes])
-        ) from None
+    refuse(f"{source} is no space for {config['model']}:", mistakes)
     return space
 
 

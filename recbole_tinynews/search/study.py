@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from functools import partial
 from logging import getLogger
 from pathlib import Path
@@ -126,19 +126,19 @@ class Trials:
         self.study.enqueue_trial(trial.params, user_attrs={_CONTINUES: number})
 
     def _next(self, wanted: int, tell: Callable[[str], None], held: ExitStack) -> Trial | None:
-        told = False
+        announced = False
         while True:
             with self._alone():
-                self._put_back_killed()
+                self._requeue_killed()
                 running = self._running()
                 ended = len(self.ended())
                 if ended + len(running) < wanted:
                     return self._ask(held)
             if ended >= wanted:
                 return None
-            if not told:
+            if not announced:
                 tell(f"waiting for trial {', '.join(map(str, running))} of another process")
-                told = True
+                announced = True
             time.sleep(_TICK)
 
     def _ask(self, held: ExitStack) -> Trial:
@@ -149,19 +149,15 @@ class Trials:
         seed = np.random.SeedSequence([self.seed, drawn]).generate_state(1)[0]
         self.study.sampler = TPESampler(seed=int(seed))
         trial = self.study.ask(self.space)
-        held.enter_context(exclusive_lock(self._place(trial.number), "running it"))
+        held.enter_context(self._lock_of(trial.number))
         if (continued := trial.user_attrs.get(_CONTINUES)) is not None:
             for step, value in before[continued].intermediate_values.items():
                 trial.report(value, step)
         return trial
 
-    def _put_back_killed(self) -> None:
+    def _requeue_killed(self) -> None:
         for number in self._running():
-            place = self._place(number)
-            with (
-                suppress(LockHeldError),
-                exclusive_lock(place, "running it", wait=False) as held,
-            ):
+            with suppress(LockHeldError), self._lock_of(number, wait=False) as held:
                 # not held on a disk without locks; the trial may just have ended
                 if held and number in self._running():
                     self.put_back(number)
@@ -170,8 +166,8 @@ class Trials:
         trials = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
         return [trial.number for trial in trials]
 
-    def _place(self, number: int) -> Path:
-        return self.folder / f"trial-{number}"
+    def _lock_of(self, number: int, wait: bool = True) -> AbstractContextManager[bool]:
+        return exclusive_lock(self.folder / f"trial-{number}", "running it", wait)
 
     @contextmanager
     def _alone(self) -> Iterator[None]:

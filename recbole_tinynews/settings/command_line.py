@@ -36,18 +36,19 @@ def parse_command_line(arguments: Sequence[str]) -> CommandLine:
     while arguments:
         argument = arguments.pop(0)
         name, equals, text = argument.removeprefix("--").partition("=")
+        text = text if equals else "true"
         if not argument.startswith("--") or not name:
             problems.append(f"{argument!r} (command line): write --key=value.")
         elif not equals and arguments and not arguments[0].startswith("--"):
             value = arguments.pop(0)
             problems.append(f"'{argument} {value}' (command line): write {argument}={value}.")
-        elif texts.get(name, text if equals else "true") != (text if equals else "true"):
+        elif texts.get(name, text) != text:
             problems.append(
                 f"--{name} (command line) is given twice, with {texts[name]!r} and {text!r}. "
                 "Keep one."
             )
         else:
-            texts[name] = text if equals else "true"
+            texts[name] = text
             if not equals:
                 switches.append(name)
     values = {

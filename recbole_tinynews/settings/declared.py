@@ -61,6 +61,7 @@ class Setting(NamedTuple):
 _RUN, _NOTHING, _EVERY = Scope.RUN, Affects.NOTHING, Models.EVERY
 _NEWS, _IMPRESSIONS = Models.NEWS, Models.ON_IMPRESSIONS
 _RECBOLE_ON_IMPRESSIONS = Models.RECBOLE_ON_IMPRESSIONS
+_PLACE = or_(values.PLACE, None)
 
 
 def _of_run(
@@ -111,20 +112,14 @@ RECBOLES: tuple[Setting, ...] = (
     *_rows(
         *_SEQUENCE_FIELDS, rule=values.FIELD, scope=_RUN, unread_by=_NEWS, checked_for=_IMPRESSIONS
     ),
-    Setting(
-        "MAX_ITEM_LIST_LENGTH", values.HISTORY_LENGTH, _IMPRESSIONS, scope=_RUN, unread_by=_NEWS
-    ),
+    Setting("MAX_ITEM_LIST_LENGTH", values.HISTORY_LENGTH, _IMPRESSIONS, _RUN, unread_by=_NEWS),
     *_rows(*_OF_TABLES, scope=_RUN, unread_by=_IMPRESSIONS),
     Setting("dataset", values.PLACE, scope=_RUN, known_to=_EVERY),
     _of_run("data_path", values.PLACE),
     *_rows(*_SAVED_DATA, scope=_RUN, affects=_NOTHING, unread_by=_IMPRESSIONS),
     Setting("transform", one_of(None, *_TRANSFORMS), scope=_RUN, unread_by=_NEWS),
     Setting(
-        "train_neg_sample_args",
-        values.SAMPLES,
-        _RECBOLE_ON_IMPRESSIONS,
-        scope=_RUN,
-        unread_by=_NEWS,
+        "train_neg_sample_args", values.SAMPLES, _RECBOLE_ON_IMPRESSIONS, _RUN, unread_by=_NEWS
     ),
     *_rows("encoding", "tail_ratio", known_to=_EVERY, unread_by=_IMPRESSIONS),
     # RecBole's old names
@@ -174,11 +169,7 @@ RECBOLES: tuple[Setting, ...] = (
     Setting("loss_type", values.TEXT, known_to=Models.OF_RECBOLE),
     Setting("embedding_size", values.SIZE, known_to=Models.OF_RECBOLE),
     *_rows(
-        "double_tower",
-        "has_residual",
-        "contrast",
-        "use_filter",
-        "convert_token_to_onehot",
+        *("double_tower", "has_residual", "contrast", "use_filter", "convert_token_to_onehot"),
         rule=values.SWITCH,
         known_to=Models.OF_RECBOLE,
     ),
@@ -212,10 +203,9 @@ OURS: tuple[Setting, ...] = (
     Setting("news_encoder", one_of("plm", "words"), _NEWS),
     Setting("word_encoder", one_of("cnn", "self_attention"), _NEWS),
     # the language model's digest covers its content
-    Setting("word_vectors", or_(values.PLACE, None), _NEWS, affects=_NOTHING),
-    Setting("word_dim", values.SIZE, _NEWS),
+    Setting("word_vectors", _PLACE, _NEWS, affects=_NOTHING),
+    *_news(values.SIZE, "word_dim", "category_dim"),
     Setting("word_dropout", values.PROBABILITY, _NEWS),
-    Setting("category_dim", values.SIZE, _NEWS),
     # specific to single recommenders
     Setting("user_combination", one_of("ini", "con"), _NEWS),
     Setting("user_mask", values.PROBABILITY, _NEWS),
@@ -244,11 +234,10 @@ OURS: tuple[Setting, ...] = (
     # training
     Setting("plm_learning_rate", or_(values.NOT_NEGATIVE, None), _NEWS),
     Setting("amsgrad", values.SWITCH, _NEWS),
-    Setting("max_steps", or_(values.POSITIVE, None), _NEWS),
+    *_news(or_(values.POSITIVE, None), "max_steps", "eval_steps"),
     Setting("accumulation_steps", values.ACCUMULATED, _NEWS),
     Setting("warmup_steps", or_(values.COUNT, None), _NEWS),
     Setting("precision", one_of(None, "fp32", "bf16", "fp16", "auto"), _NEWS),
-    Setting("eval_steps", or_(values.POSITIVE, None), _NEWS),
     Setting("save_steps", or_(values.COUNT, None), _NEWS, affects=_NOTHING),
     _of_run("process_timeout", values.ABOVE_ZERO, _NEWS),
     # stages
@@ -261,28 +250,22 @@ OURS: tuple[Setting, ...] = (
     ),
     _of_run("stage", or_(values.TEXT, None), _NEWS, in_benchmarks="Every system is run to its end"),
     # the fingerprint of the stage in use covers it
-    Setting("update_from", or_(values.PLACE, None), _NEWS, _RUN, Affects.STAGES),
+    Setting("update_from", _PLACE, _NEWS, _RUN, Affects.STAGES),
     Setting("memory_weight", or_(values.NOT_NEGATIVE, None), _NEWS),
     Setting("train_since", or_(values.NOT_NEGATIVE, None), _NEWS, scope=_RUN),
-    Setting("stage_one", values.SWITCH, _NEWS, scope=_RUN, affects=Affects.STAGES),
-    Setting("stage_two", values.SWITCH, _NEWS, scope=_RUN, affects=Affects.STAGES),
+    Setting("stage_one", values.SWITCH, _NEWS, _RUN, Affects.STAGES),
+    Setting("stage_two", values.SWITCH, _NEWS, _RUN, Affects.STAGES),
     # post-training
     # the digest of the data covers its content
-    Setting("post_train_corpus", or_(values.PLACE, None), _NEWS, affects=_NOTHING),
+    Setting("post_train_corpus", _PLACE, _NEWS, affects=_NOTHING),
     Setting("post_train_news", one_of("train", "archive", "all"), _NEWS),
     Setting("negative_titles", one_of("random", "category", "in_batch", "hard"), _NEWS),
     Setting("teacher_checkpoint_interval", values.POSITIVE, _NEWS, scope=_RUN),
     # teachers and distillation
-    Setting("student", values.TEXT, _NEWS, scope=_RUN, affects=Affects.STUDENTS),
-    Setting("teacher", values.TEXT, _NEWS, scope=_RUN, affects=Affects.STUDENTS),
-    Setting("num_teachers", values.TEACHERS, _NEWS, scope=_RUN, affects=Affects.STUDENTS),
-    Setting(
-        "teacher_num_hidden_layers",
-        or_(values.LAYERS, None),
-        _NEWS,
-        scope=_RUN,
-        affects=Affects.STUDENTS,
-    ),
+    Setting("student", values.TEXT, _NEWS, _RUN, Affects.STUDENTS),
+    Setting("teacher", values.TEXT, _NEWS, _RUN, Affects.STUDENTS),
+    Setting("num_teachers", values.TEACHERS, _NEWS, _RUN, Affects.STUDENTS),
+    Setting("teacher_num_hidden_layers", or_(values.LAYERS, None), _NEWS, _RUN, Affects.STUDENTS),
     Setting("student_init", one_of("plm", "teacher"), _NEWS),
     Setting("layer_mapping", one_of("uniform", "last"), _NEWS),
     Setting("temperature", values.ABOVE_ZERO, _NEWS),
@@ -298,18 +281,9 @@ OURS: tuple[Setting, ...] = (
     Setting("mask_padding_in_embedding_loss", values.SWITCH, _NEWS),
     # results
     _of_run("show_settings", one_of("changed", "all"), _IMPRESSIONS),
-    _of_run("log_dir", or_(values.PLACE, None), _IMPRESSIONS),
-    _of_run(
-        "result_file",
-        or_(values.PLACE, None),
-        known_to=_EVERY,
-        in_benchmarks="Results go into --output",
-    ),
-    _of_run(
-        "eval_dump",
-        or_(values.PLACE, None),
-        in_benchmarks="Metrics of each impression go into --output",
-    ),
+    _of_run("log_dir", _PLACE, _IMPRESSIONS),
+    _of_run("result_file", _PLACE, known_to=_EVERY, in_benchmarks="Results go into --output"),
+    _of_run("eval_dump", _PLACE, in_benchmarks="Metrics of each impression go into --output"),
     _of_run(
         "submission",
         or_(values.ZIP_FILE, None),

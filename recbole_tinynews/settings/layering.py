@@ -30,6 +30,7 @@ from recbole_tinynews.settings.values import unfit_value
 
 DEFAULT_MODEL, DEFAULT_DATASET = "TinyNewsRec", "mind-mini"
 
+DEFAULT = "default"  # source of values that no layer sets
 PROPERTIES = "properties"
 WITH_PLM = "with_plm"  # in a data set's yaml: {language model: settings specific to it}
 WORDS = "words"  # a news_encoder; a data set can have a yaml of that name
@@ -110,7 +111,7 @@ class Layering:
     def source_of(self, key: Key) -> str:
         """Where a value was set, for messages."""
         found = [layer.source for layer in self.layers if key in layer.values]
-        return found[-1] if found else "default"
+        return found[-1] if found else DEFAULT
 
     def changed(self, values: Mapping[Key, Any]) -> list[tuple[Key, Any, Any, str]]:
         """Key, value, default and source of non-default settings, most recently set first."""
@@ -237,7 +238,7 @@ class Layering:
         of_teacher: dict[str, Any] = {}
         for file in parts.of_teacher.own:
             of_teacher |= read_yaml(file)
-        for name in of_teacher.keys() - self.declared.keys():
+        for name in [name for name in of_teacher if name not in self.declared]:
             self.declared[name] = of_teacher[name]
             self.defaults[Key(None, name)] = self.before_user[Key(None, name)] = of_teacher[name]
         taken = {*self._given, *(key for layer in self.layers for key in layer.values)}

@@ -82,8 +82,8 @@ def read_news_yaml(files: ModelFiles) -> NewsYaml:
     for stage, file in stages.items():
         is_packaged = overall.parent in file.parents
         known = set(yaml.declared)
-        for beside, values in values_of.items():
-            if not is_packaged or beside not in of_users:
+        for own_file, values in values_of.items():
+            if not is_packaged or own_file not in of_users:
                 known |= {key.name for key in values if key.stage is None}
         of_stage = _values_of_stage(stage, stages)
         with_words = of_stage.pop(WITH_WORDS, {})

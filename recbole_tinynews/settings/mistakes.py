@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from recbole_tinynews.settings.layering import PARTS, USUAL, Layering
+from recbole_tinynews.settings.layering import DEFAULT, PARTS, USUAL, Layering
 from recbole_tinynews.settings.names import Key, parse_key, unknown_setting
 from recbole_tinynews.settings.values import FIELD, brief, unfit_value
 
@@ -65,14 +65,14 @@ def _name_mistakes(settings: Layering) -> Iterator[str]:
 
 
 def _value_mistakes(settings: Layering, values: Mapping[Key, Any]) -> Iterator[str]:
-    defaults, rules = settings.typed_defaults, settings.rules
-    sources = {key: layer.source for layer in settings.layers for key in layer.values}
     for key, value in values.items():
-        if isinstance(value, str) and value == "None" and key in sources:
-            yield f"{key} ({sources[key]}) got the text 'None': write ~ or null for no value"
-            continue
-        if mistake := unfit_value(key.name, value, rules, defaults.get(key.name)):
-            yield f"{key} ({sources.get(key, 'default')}) {mistake}"
+        if isinstance(value, str) and value == "None" and settings.source_of(key) != DEFAULT:
+            mistake: str | None = "got the text 'None': write ~ or null for no value"
+        else:
+            default = settings.typed_defaults.get(key.name)
+            mistake = unfit_value(key.name, value, settings.rules, default)
+        if mistake:
+            yield f"{key} ({settings.source_of(key)}) {mistake}"
 
 
 def process_mistakes(
@@ -131,5 +131,5 @@ def keep_mode_alone(final: dict[str, Any], default: Mapping[str, Any]) -> Iterat
     """Reset the entries of ``eval_args`` other than its mode, with a warning."""
     unread = [k for k, v in final[EVALUATION].items() if k != "mode" and v != default.get(k)]
     if unread:
-        yield f"{EVALUATION} has no effect but by its mode, got {', '.join(map(str, unread))} too"
+        yield f"{EVALUATION} has no effect beyond its mode, got {', '.join(map(str, unread))} too"
     final[EVALUATION] = dict(default)

@@ -55,12 +55,6 @@ def parse_keys(values: Mapping[str, Any], stages: Collection[str]) -> dict[Key, 
     return {parse_key(text, stages): value for text, value in values.items()}
 
 
-def keyed(plain: Mapping[str, Any], of_stages: Mapping[str, Mapping[str, Any]]) -> dict[Key, Any]:
-    """Merge the values of a run with those of its stages."""
-    own = {Key(stage, n): v for stage, values in of_stages.items() for n, v in values.items()}
-    return {Key(None, name): value for name, value in plain.items()} | own
-
-
 def seen_by_stage(stage: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Settings of a finished run as one of its stages sees them; see ``Layering.overrides``.
 

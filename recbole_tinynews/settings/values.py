@@ -69,10 +69,10 @@ def list_of(rule: Rule, may_be_empty: bool = False) -> Rule:
 
 def or_(rule: Rule, *others: Any) -> Rule:
     """A value that satisfies the rule, or one of the others."""
-    beside = one_of(*others)
+    alternatives = one_of(*others)
     return Rule(
         f"{rule.expected} or {', '.join(_show(other) for other in others)}",
-        lambda value: rule.holds(value) or beside.holds(value),
+        lambda value: rule.holds(value) or alternatives.holds(value),
         others,
     )
 
@@ -227,6 +227,12 @@ def suggest(name: str, known: Iterable[str]) -> str:
     if nearest[0] not in by_lower:
         nearest = difflib.get_close_matches(nearest[0], by_lower, n=2)
     return f" Did you mean {' or '.join(by_lower[each] for each in nearest)}?" if nearest else ""
+
+
+def refuse(head: str, mistakes: Iterable[str]) -> None:
+    """Raise ``ValueError`` with ``head`` and a list of the distinct mistakes, if there are any."""
+    if found := dict.fromkeys(mistakes):
+        raise ValueError("\n- ".join([head, *found]))
 
 
 def unfit_value(name: str, value: Any, rules: Mapping[str, Rule], default: Any) -> str | None:

@@ -7,8 +7,9 @@ training under the same names and by epoch.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
 from logging import getLogger
 from pathlib import Path
 from typing import Any, Protocol
@@ -27,57 +28,6 @@ _RECBOLES_SCORE = "Vaild_score"  # sic
 _replacing = threading.Lock()
 
 
-class LateWriter:
-    """A ``SummaryWriter`` opened by its first event, which warns once if it cannot write.
-
-    RecBole opens one per trainer, even for evaluation. ``place`` returns the folder, ``purged`` the
-    first step to hide, after the last saved state; ``silent``: another process writes.
-    """
-
-    def __init__(
-        self,
-        place: Callable[[], Path],
-        silent: bool = False,
-        purged: Callable[[], int | None] = lambda: None,
-    ) -> None:
-        self._place, self._failed, self._purged = place, silent, purged
-        self._writer: Any = None
-
-    @property
-    def log_dir(self) -> str:
-        """Folder of the events."""
-        return str(self._place())
-
-    def add_scalar(self, tag: str, value: float, global_step: int, **named: Any) -> None:
-        """Write an event."""
-        self._call("add_scalar", (tag, value, global_step), named)
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("_"):
-            raise AttributeError(name)
-        return lambda *values, **named: self._call(name, values, named)
-
-    def _call(self, name: str, values: tuple, named: dict[str, Any]) -> None:
-        if self._failed:
-            return
-        try:
-            if self._writer is None:
-                from torch.utils.tensorboard import SummaryWriter
-
-                self._writer = SummaryWriter(str(self._place()), purge_step=self._purged())
-            getattr(self._writer, name)(*values, **named)
-        except OSError as problem:
-            self._failed = True
-            getLogger().warning(f"No events are written to {self._place()}: {problem}")
-
-    def close(self) -> None:
-        """Stop its threads and close its file; a later event opens a new one."""
-        writer, self._writer = self._writer, None
-        if writer is not None:
-            with suppress(OSError):
-                writer.close()
-
-
 class Watched(Protocol):
     """Interface of a trainer with events."""
 
@@ -87,22 +37,56 @@ class Watched(Protocol):
     progress: StageProgress
 
 
-class StageTensorboard(LateWriter):
-    """A ``LateWriter`` in the stage's folder that prefixes tags with the stage's name."""
+class StageTensorboard:
+    """A ``SummaryWriter`` in the stage's folder that prefixes tags with the stage's name.
+
+    It is opened by its first event, since RecBole makes one per trainer, even for evaluation; it
+    hides events after the saved state of a resumed training, and warns once if it cannot write.
+    Only the first process writes.
+    """
 
     def __init__(self, trainer: Watched) -> None:
-        super().__init__(
-            lambda: trainer.folder / TENSORBOARD,
-            silent=not process_group().first,
-            purged=lambda: trainer.progress.first + 1,
-        )
         self._trainer = trainer
+        self._failed = not process_group().first
+        self._writer: Any = None
+
+    @property
+    def log_dir(self) -> str:
+        """Folder of the events."""
+        return str(self._trainer.folder / TENSORBOARD)
 
     def add_scalar(self, tag: str, value: float, global_step: int, **named: Any) -> None:
         """Write an event under the stage's name."""
         if tag == _RECBOLES_SCORE:
             tag, global_step = f"{VALID}/score", self._trainer.step
-        super().add_scalar(f"{self._trainer.progress.tag}/{tag}", value, global_step, **named)
+        tag = f"{self._trainer.progress.tag}/{tag}"
+        self._call("add_scalar", tag, value, global_step, **named)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return partial(self._call, name)
+
+    def _call(self, method: str, *values: Any, **named: Any) -> None:
+        if self._failed:
+            return
+        try:
+            if self._writer is None:
+                from torch.utils.tensorboard import SummaryWriter
+
+                first_hidden = self._trainer.progress.first + 1
+                self._writer = SummaryWriter(self.log_dir, purge_step=first_hidden)
+            getattr(self._writer, method)(*values, **named)
+        except OSError as problem:
+            self._failed = True
+            getLogger().warning(f"No events are written to {self.log_dir}: {problem}")
+
+    def close(self) -> None:
+        """Stop its threads and close its file; a later event opens a new one."""
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            with suppress(OSError):
+                writer.close()
 
 
 class StageWandb(WandbLogger):

@@ -28,7 +28,7 @@ class ImpressionEvaluation(Trainer):
     """A mixin to put before a RecBole trainer among a class's bases.
 
     ``folder`` is that of the best weights (``None``: RecBole's), ``saved_model_file`` their file;
-    ``step`` counts optimizer steps, and ``budget`` (``None``: not) text and computation.
+    ``step`` counts optimizer steps, and ``budget`` text and computation (``None``: not counted).
     """
 
     saved_model_file: str

@@ -64,9 +64,8 @@ def autocast_dtype(precision: str | None, device: torch.device) -> torch.dtype |
     precision = default_precision(device) if precision is None else precision
     native = has_bf16_products(device)
     if precision == "auto":
-        if device.type == "cuda":
-            return torch.bfloat16 if native else torch.float16
-        return torch.bfloat16 if native else None
+        otherwise = "fp16" if device.type == "cuda" else "fp32"
+        precision = "bf16" if native else otherwise
     if precision == "bf16" and device.type == "cpu" and not native:
         getLogger().warning(
             "precision=bf16 on a processor without bf16 products, which emulates them: training "

@@ -28,16 +28,13 @@ COPIES = "copies"  # folder beside the weights
 def choose_titles(config: Settings, model: Any, interaction: Interaction) -> Interaction:
     """Under ``negative_titles: hard``, choose the hardest candidates, without random numbers."""
     if config["negative_titles"] == "hard":
-        titles, together = interaction[CANDIDATES], _is_shared(interaction)
+        titles = interaction[CANDIDATES]
+        shared = getattr(plan_of(interaction), "counts", None) is not None
         places = hardest(model.present_scores(interaction), titles, config["negatives"])
         interaction[CANDIDATES] = titles.gather(1, places)
-        if together:
+        if shared:
             interaction.plan = _plan_of_all(model, interaction)
     return interaction
-
-
-def _is_shared(interaction: Interaction) -> bool:
-    return getattr(plan_of(interaction), "counts", None) is not None
 
 
 def _plan_of_all(model: Any, interaction: Interaction) -> EncodingPlan:

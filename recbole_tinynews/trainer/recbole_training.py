@@ -25,7 +25,7 @@ def reads_sequence_alone(model: Any) -> bool:
 
 
 def scores_by_sequence(model: Any, interaction: Interaction) -> Tensor:
-    """As ``predict`` (not for CORE and SHAN), ``[rows]``, with one pass per distinct history."""
+    """``predict``'s scores, ``[rows]`` (not CORE's and SHAN's), in a pass per distinct history."""
     items = interaction[model.ITEM_ID]
     read = (model.USER_ID, model.ITEM_SEQ_LEN, model.ITEM_SEQ)
     rows = torch.column_stack([interaction[field] for field in read])

@@ -140,7 +140,7 @@ def test_a_killed_benchmark_resumes_where_it_stopped(
     succeeded, words = run_with_output(make_benchmark(systems=["plain"]))
     assert succeeded, words
     assert jobs == [("measure", "PLM-NR_2"), ("train", "PLM-NR_1"), ("measure", "PLM-NR_1")]
-    assert "1 results are there already" in words
+    assert "1 results exist already" in words
     before = results.read_bytes()
     jobs.clear()
     left = tmp_path / "out" / "impressions" / ".plm-nr_1-1.npz.0123abcd.partial"

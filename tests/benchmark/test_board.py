@@ -37,7 +37,7 @@ def test_a_file_gets_a_line_for_each_change_and_no_more() -> None:
     assert out.getvalue().splitlines() == [
         "training  A, seed 1",
         "done      A, seed 1  AUC 0.6  1:01",
-        "failed    B, seed 1: bad (all of it: a.log)",
+        "failed    B, seed 1: bad (full log: a.log)",
     ]
     assert (board.finished, board.failed) == (1, 1)
 

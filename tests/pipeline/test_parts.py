@@ -28,7 +28,9 @@ from recbole_tinynews.pipeline.handover import put_news_encoder
 from recbole_tinynews.pipeline.stage import Stage, Start, in_order
 from recbole_tinynews.pipeline.systems import system
 from recbole_tinynews.quick_start import run
+from recbole_tinynews.registry import model_yaml_folder
 from recbole_tinynews.serving.loading import load
+from recbole_tinynews.settings.literals import read_yaml
 
 
 def config_of(tiny: Tiny, **settings: Any) -> NewsConfig:
@@ -62,6 +64,20 @@ def test_a_word_student_has_all_stages_and_its_own_defaults(tiny: Tiny) -> None:
     assert type(model.news_encoder) is OneTextEncoder
     assert isinstance(model.user_encoder, SelfAttentiveUser)
     assert isinstance(model, NRMS)
+
+
+@pytest.mark.parametrize("teacher", ["LSTUR", "MINER", "PPRec", "Fastformer"])
+def test_a_teachers_own_settings_are_listed_in_the_order_of_its_yaml(
+    tiny: Tiny, teacher: str
+) -> None:
+    """In a set's order, the listed settings of equal runs would differ between processes."""
+    usual = config_of(tiny).final_config_dict
+    added = [
+        name for name in config_of(tiny, teacher=teacher).final_config_dict if name not in usual
+    ]
+    assert added
+    declared = read_yaml(model_yaml_folder() / f"{teacher}.yaml")
+    assert added == [name for name in declared if name in added]
 
 
 @pytest.mark.parametrize(

@@ -187,7 +187,7 @@ def test_a_way_to_sample_is_refused_beside_negatives_of_the_impression(
     tiny: Tiny, how: dict
 ) -> None:
     """A table of results would name negatives that were never drawn."""
-    with pytest.raises(ValueError, match=r"expects a sample_num alone beside impression_neg"):
+    with pytest.raises(ValueError, match=r"expects only a sample_num with impression_neg"):
         config_of(tiny, "BPR", impression_negatives=True, train_neg_sample_args=how)
     assert config_of(tiny, "BPR", train_neg_sample_args=how)["impression_negatives"] is False
 

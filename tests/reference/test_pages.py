@@ -86,12 +86,12 @@ def test_a_page_has_meaning_rule_defaults_stages_and_readers() -> None:
 def test_a_stages_own_setting_has_the_stages_default() -> None:
     page = explanation("post_train_teacher_epochs")
     assert "default     1: post_train_teacher" in page
-    assert "read by     post_train_teacher alone, in place of epochs" in page
+    assert "read by     only post_train_teacher, in place of epochs" in page
 
 
 def test_what_a_change_costs_is_told() -> None:
     assert "retrains    nothing" in explanation("log_dir")
-    assert "retrains    stages with teachers alone" in explanation("num_teachers")
+    assert "retrains    only stages with teachers" in explanation("num_teachers")
     assert "read by     the run as a whole" in explanation("num_teachers")
 
 

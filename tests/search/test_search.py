@@ -151,7 +151,7 @@ def test_a_search_in_which_nothing_can_be_trained_ends(
     tiny: Tiny, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Fifty trials that fail by one mistake tell no more than a few."""
-    monkeypatch.setattr(searches, "_HOPELESS", 3)
+    monkeypatch.setattr(searches, "_MOST_FAILURES", 3)
     weights = {"embedding_loss_weight": 0.0, "target_loss_weight": 0.0}
     space = {"temperature": {"uniform": [0.5, 4]}}
     found = search(tiny, space, 50, distillation_loss_weight=0.0, **weights)
@@ -179,7 +179,7 @@ def test_a_full_disk_ends_the_search_and_keeps_the_trial(
     assert again.run(silent).params == found.trials.study.trials[0].params
     lines: list[str] = []
     search(tiny, space, 1, model="PLMNR").run(lines.append)  # nothing is left to do
-    assert lines[0].startswith("1 of 1 trials are there")
+    assert lines[0].startswith("1 of 1 trials have ended")
     assert not any(line.startswith("trial 1:") for line in lines)
 
 
@@ -325,7 +325,7 @@ def test_a_killed_search_resumes_its_trial_and_ends_with_as_many_as_asked_for(
     assert (first[TRAINED], first[REUSED]) == ("TinyNewsRec", BEFORE_IN_WORDS)
     logs = "".join(log.read_text() for log in (tmp_path / "saved").rglob("*.log"))
     assert "Resuming from step 3 of 5" in logs  # of the fourth none is saved
-    assert "0 of 2 trials are there" in out
+    assert "0 of 2 trials have ended" in out
     assert "test      {'auc': 0." in out
 
 
