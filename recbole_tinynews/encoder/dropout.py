@@ -23,7 +23,7 @@ def drop_out(inputs: Tensor, probability: float) -> Tensor:
         return F.dropout(inputs, probability)
     bits = torch.empty(-(-inputs.numel() // 4), dtype=torch.int64).random_(-(1 << 63), None)
     draws = bits.view(torch.int16)[: inputs.numel()].view(inputs.shape)
-    dropped = round(probability * _DRAWS)
+    dropped = min(round(probability * _DRAWS), _DRAWS - 1)
     kept = (draws >= dropped - _DRAWS // 2).to(inputs.dtype)
     return inputs * kept.mul_(_DRAWS / (_DRAWS - dropped))
 

@@ -69,7 +69,8 @@ class TextEncoder(nn.Module):
         self.trained_tokens = 0  # encoded with gradients so far
         # layer numbers, ascending: in training, the vectors at each are concatenated
         self.exits: tuple[int, ...] = (self.depth,)
-        self._bag: tuple[tuple[int, ...], TokenBag] | None = None  # with the weights' versions
+        # with the versions of the weights that made it
+        self._bag: tuple[tuple[int, ...], TokenBag | None] | None = None
         self.pooling_kind, self.mask_padding = pooling, mask_padding
         self.hidden_size = plm.config.hidden_size
         self.pad_token_id = plm.config.pad_token_id or 0
@@ -163,8 +164,8 @@ class TextEncoder(nn.Module):
         self, texts: PackedTexts, frozen: Tensor | None = None, tap: Tap | None = None
     ) -> EncodedTexts:
         """Encodings of a row of texts, in its order; ``frozen`` is ``encode_frozen``'s output."""
-        if tap is None and self._is_bag(texts):
-            pooled = self._token_bag().pool(texts)
+        if tap is None and self._is_bag(texts) and (bag := self._token_bag()) is not None:
+            pooled = bag.pool(texts)
             return EncodedTexts(pooled, self.dense(pooled))
         if frozen is None:
             hidden = self.encode_frozen(texts, tap)
@@ -192,8 +193,8 @@ class TextEncoder(nn.Module):
             and (texts.real is None or not self.mask_padding)
         )
 
-    def _token_bag(self) -> TokenBag:
-        """States and attention of the whole vocabulary, by the current weights."""
+    def _token_bag(self) -> TokenBag | None:
+        """States and attention of the whole vocabulary; None if they depend on positions."""
         weights = versions(self.parameters())
         if self._bag is None or self._bag[0] != weights:
             (pack,) = packs(np.ones(len(self.word_embeddings), np.int64), sys.maxsize)
@@ -201,7 +202,9 @@ class TextEncoder(nn.Module):
             every = PackedTexts.of(pack, ids).apply(lambda tensor: tensor.to(self.device))
             states = self._layers.embed(every)
             energy = None if self.pooling is None else self.pooling.energy(states)
-            self._bag = weights, TokenBag(states, energy)
+            positions = [w for name, w in self.plm.named_parameters() if "position" in name]
+            depends = any(bool(weight.any()) for weight in positions)
+            self._bag = weights, None if depends else TokenBag(states, energy)
         return self._bag[1]
 
     def encode_frozen(self, texts: PackedTexts, tap: Tap | None = None) -> Tensor:

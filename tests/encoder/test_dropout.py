@@ -36,3 +36,4 @@ def test_dropout_is_decided_by_the_seed_and_off_in_evaluation() -> None:
     assert torch.equal(Dropout(0.3).eval()(inputs), inputs)
     assert torch.equal(Dropout(0.0)(inputs), inputs)
     assert (Dropout(1.0)(inputs) == 0).all()
+    assert Dropout(1 - 1e-6)(inputs).isfinite().all()  # rounds to 1

@@ -61,14 +61,16 @@ def test_without_layers_the_vectors_of_tokens_train_alone(
 
 @pytest.mark.parametrize("pooling", ["attention", "mean"])
 @pytest.mark.parametrize("padded", [False, True])
+@pytest.mark.parametrize("positions", [0.0, 0.5], ids=["static", "with positions"])
 def test_a_bag_of_tokens_is_the_pooled_states_of_its_tokens(
-    static: Path, pooling: str, padded: bool
+    static: Path, pooling: str, padded: bool, positions: float
 ) -> None:
     """The fast path of a service must rank as training and evaluation do."""
     torch.manual_seed(0)
     encoder = TextEncoder(
         load_plm(str(static), 0), 16, 8, pooling=pooling, mask_padding=not padded
     ).eval()
+    torch.nn.init.normal_(encoder.plm.embeddings.position_embeddings.weight, std=positions)
     lengths = np.array([3, 7, 1, 7, 4])
     (pack,) = packs(lengths, 99)
     ids = torch.randint(5, 5 + len(WORDS), (22,))
