@@ -13,13 +13,12 @@ from recbole_tinynews.benchmark.suite import CLICKS_NOW, TITLE, USER_IDS, Row, S
 from recbole_tinynews.config import NewsConfig
 from recbole_tinynews.data.popularity import ranks_by_popularity
 from recbole_tinynews.data.training_news import TrainingNews
-from recbole_tinynews.encoder.plm_files import plm_size
 from recbole_tinynews.evaluation.own_metrics import is_own
 from recbole_tinynews.evaluation.recbole_metrics import of_each_impression
 from recbole_tinynews.files.array_cache import content_key
 from recbole_tinynews.model.recommender import NewsRecommender
-from recbole_tinynews.model.text_encoders import views_of
-from recbole_tinynews.pipeline.factory import content_of_language_model, plm_source, source_of_texts
+from recbole_tinynews.model.text_encoders import plm_depth, views_of
+from recbole_tinynews.pipeline.factory import content_of_language_model, source_of_texts
 from recbole_tinynews.pipeline.fingerprints import Recipes
 from recbole_tinynews.pipeline.stage import Stage
 from recbole_tinynews.pipeline.systems import system
@@ -81,9 +80,7 @@ def language_model_layers(suite: Suite, dataset: str, given: Mapping[str, Any]) 
     row, model_class = found
     settings = row_settings(row._replace(settings={}), model_class, suite, given)
     try:
-        config = NewsConfig(model_class, dataset, config_dict=settings)
-        layers = config["num_hidden_layers"]
-        return plm_size(plm_source(config)).layers if layers is None else layers
+        return plm_depth(NewsConfig(model_class, dataset, config_dict=settings))
     except (ValueError, OSError):  # each row reports this itself
         return None
 
@@ -199,29 +196,15 @@ class FileContents:
         news = [config[name] for name in getattr(reads, "settings", ()) if name == _NEWS_TO_READ]
         if reads is TrainingNews:  # the student's settings name it
             news = []
-        return content_key([_content_of_data(folder, _stamp(folder)), *corpus, *news])
+        return content_key([_content_of_data(folder), *corpus, *news])
 
     def language_model_content(self, config: NewsConfig) -> str:
         """Digest of language model or word vectors, or a hub name; empty for RecBole's models."""
         if not config.final_config_dict.get("plm"):
             return ""
-        source = source_of_texts(config)
-        return _content_of_language_model(source, _stamp(Path(source)))
+        return content_of_language_model(source_of_texts(config))
 
 
-def _stamp(folder: Path) -> tuple[tuple[str, int, int], ...]:
-    """Names, sizes and times of a folder's files, or of a file: the cache key of digests."""
-    files = sorted(folder.iterdir()) if folder.is_dir() else [folder] if folder.is_file() else []
-    stats = [(file.name, file.stat()) for file in files]
-    return tuple((name, stat.st_size, stat.st_mtime_ns) for name, stat in stats)
-
-
-@cache
-def _content_of_language_model(source: str, stamp: object) -> str:
-    return content_of_language_model(source)
-
-
-@cache
-def _content_of_data(folder: Path, stamp: object) -> str:
+def _content_of_data(folder: Path) -> str:
     files = sorted(file for file in folder.iterdir() if file.suffix in (".inter", ".item"))
     return content_key([part for file in files for part in (file.name, file)])

@@ -7,6 +7,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack, suppress
+from functools import lru_cache
 from logging import getLogger
 from pathlib import Path
 from typing import Literal
@@ -23,18 +24,28 @@ NAMES = "names.json"  # names and digests of a folder's arrays
 
 
 def content_key(parts: Iterable[str | bytes | Path]) -> str:
-    """Digest of the inputs of a cached result; a path stands for the file's content."""
+    """Digest of the inputs of a cached result; a path stands for the file's content.
+
+    Files are read once, until their size or time changes.
+    """
     digest = hashlib.sha256()
     for part in parts:
-        part_digest = hashlib.sha256()
         if isinstance(part, Path):
-            with part.open("rb") as file:
-                while block := file.read(1 << 20):
-                    part_digest.update(block)
+            status = part.stat()
+            of_part = _file_digest(part, status.st_size, status.st_mtime_ns, status.st_ino)
         else:
-            part_digest.update(part.encode() if isinstance(part, str) else part)
-        digest.update(part_digest.digest())  # fixed length: unambiguous boundaries between parts
+            of_part = hashlib.sha256(part.encode() if isinstance(part, str) else part).digest()
+        digest.update(of_part)  # fixed length: unambiguous boundaries between parts
     return digest.hexdigest()[:24]
+
+
+@lru_cache(maxsize=1024)  # finished stages are checked several times a run
+def _file_digest(path: Path, *_status: int) -> bytes:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.digest()
 
 
 def cached_arrays(

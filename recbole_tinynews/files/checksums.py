@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from functools import lru_cache
 from pathlib import Path
 
 from recbole_tinynews.files.array_cache import content_key
@@ -11,7 +10,7 @@ from recbole_tinynews.files.array_cache import content_key
 
 def checksums(folder: Path, files: Iterable[Path]) -> dict[str, str]:
     """Digests of the files by path relative to the folder."""
-    return {file.relative_to(folder).as_posix(): file_digest(file) for file in sorted(files)}
+    return {file.relative_to(folder).as_posix(): content_key([file]) for file in sorted(files)}
 
 
 def changed(folder: Path, known: Mapping[str, str]) -> list[str]:
@@ -19,16 +18,5 @@ def changed(folder: Path, known: Mapping[str, str]) -> list[str]:
     return [
         name
         for name, digest in known.items()
-        if not (folder / name).is_file() or file_digest(folder / name) != digest
+        if not (folder / name).is_file() or content_key([folder / name]) != digest
     ]
-
-
-def file_digest(file: Path) -> str:
-    """Digest of a file's content, cached until size or time changes."""
-    status = file.stat()
-    return _digest_of(file, status.st_size, status.st_mtime_ns, status.st_ino)
-
-
-@lru_cache(maxsize=1024)  # finished stages are checked several times a run
-def _digest_of(file: Path, *_status: int) -> str:
-    return content_key([file])

@@ -14,14 +14,14 @@ from recbole_tinynews.data.dataloader import ImpressionDataLoader
 from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.data.training_data import TrainingData
 from recbole_tinynews.distillation.outputs import Teachers
-from recbole_tinynews.encoder.plm_files import load_tokenizer, locate_plm, write_bare_plm
+from recbole_tinynews.encoder.plm_files import load_tokenizer, write_bare_plm
 from recbole_tinynews.encoder.words.vocabulary import vocabulary_of, write_tokenizer
 from recbole_tinynews.files.array_cache import content_key
-from recbole_tinynews.files.checksums import file_digest
 from recbole_tinynews.files.columns import CATEGORIES
 from recbole_tinynews.files.whole import write_text
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.model.text_encoders import (
+    plm_source,
     reads_words,
     texts_read,
     word_vectors_file,
@@ -102,7 +102,6 @@ class NewsFactory(ImpressionFactory):
     def __init__(self, config: NewsConfig, dataset: NewsDataset) -> None:
         super().__init__(config, dataset)
         self._data: dict[tuple, TrainingData] = {}
-        self._plm_contents: dict[str, str] = {}
         self._derived: dict[tuple, str] = {}  # language models by settings
 
     def model_settings(self, config: NewsConfig) -> NewsConfig:
@@ -116,7 +115,7 @@ class NewsFactory(ImpressionFactory):
             return source
         how = config["text_prefix"], config["vocabulary_min_articles"], layers == 0
         if (source, how) not in self._derived:
-            made = derived_plm(source, self._content(source), self.train, *how)
+            made = derived_plm(source, content_of_language_model(source), self.train, *how)
             self._derived[source, how] = made
         return self._derived[source, how]
 
@@ -149,12 +148,7 @@ class NewsFactory(ImpressionFactory):
         source = source_of_texts(config)
         derived = source if reads_words(config) else self._plm_source(config)
         # the name of a derived one is a digest
-        return self._content(source) if derived == source else Path(derived).name
-
-    def _content(self, source: str) -> str:
-        if source not in self._plm_contents:  # reads all weights
-            self._plm_contents[source] = content_of_language_model(source)
-        return self._plm_contents[source]
+        return content_of_language_model(source) if derived == source else Path(derived).name
 
     def keep_language_model(
         self, model_class: type[NewsRecommender], config: NewsConfig, folder: Path
@@ -185,11 +179,6 @@ class NewsFactory(ImpressionFactory):
         return data.loaders(config, self.valid)
 
 
-def plm_source(config: Settings) -> str:
-    """Folder or hub name of the language model."""
-    return locate_plm(config["plm"], [Path(config["data_path"])])
-
-
 def source_of_texts(config: Settings) -> str:
     """Source of the text encoders: a language model, or a file of word vectors."""
     if reads_words(config):
@@ -200,7 +189,7 @@ def source_of_texts(config: Settings) -> str:
 def content_of_language_model(source: str) -> str:
     """Digest of a folder's model files or of a word-vector file; a hub name as it is."""
     if Path(source).is_file():
-        return file_digest(Path(source))
+        return content_key([Path(source)])
     if not Path(source).is_dir():
         return source
     files = sorted(p for p in Path(source).iterdir() if p.suffix in PLM_FILES)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from recbole_tinynews.config import NewsConfig
-from recbole_tinynews.encoder.plm_files import locate_plm, plm_size
+from recbole_tinynews.encoder.plm_files import plm_size
 from recbole_tinynews.model.alignednewsrec import NewsAligner
 from recbole_tinynews.model.cofinetunedteachers import CoFinetunedTeachers
 from recbole_tinynews.model.masked_language_model import MaskedLanguageModel, TaskLanguageModel
@@ -16,6 +16,7 @@ from recbole_tinynews.model.plmnr import PLMNR
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.model.student import Student
 from recbole_tinynews.model.text_encoders import (
+    plm_source,
     reads_titles_alone,
     reads_titles_by_plm,
     reads_words,
@@ -88,7 +89,7 @@ def _too_many_layers(config: NewsConfig, prefix: str) -> Iterator[str]:
         or not {f"{prefix}finetune_layers", "finetune_layers"} & given.keys()
     ):
         return
-    layers = plm_size(locate_plm(config["plm"], [Path(config["data_path"])])).layers
+    layers = plm_size(plm_source(config)).layers
     if asked > layers:
         yield (
             f"{prefix}finetune_layers expects at most the {layers} layers of {config['plm']}, got "

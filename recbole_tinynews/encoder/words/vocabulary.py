@@ -19,7 +19,6 @@ from recbole_tinynews.data.news_text import check_texts
 from recbole_tinynews.data.word_vectors import vectors_of
 from recbole_tinynews.encoder.plm_files import check_growth, read_pretrained
 from recbole_tinynews.files.array_cache import cached_arrays, content_key
-from recbole_tinynews.files.checksums import file_digest
 from recbole_tinynews.files.whole import whole_folder
 
 PADDING, UNKNOWN = "[PAD]", "[UNK]"  # ids 0 and 1
@@ -102,7 +101,7 @@ def _put_vectors(
     embedding: nn.Embedding, words: list[str], file: Path, cache_dir: Path | None
 ) -> None:
     dim = embedding.embedding_dim
-    key = content_key([json.dumps([words, dim]), file_digest(file)])
+    key = content_key([json.dumps([words, dim]), content_key([file])])
     arrays = cached_arrays(cache_dir, "word-vectors", key, lambda: vectors_of(words, file, dim))
     rows = torch.tensor(arrays["rows"])
     found = torch.tensor(arrays["vectors"])
