@@ -177,7 +177,7 @@ def test_a_recommender_that_reads_more_than_titles_says_so(tiny: Tiny, monkeypat
         "news_tokens",
         lambda self, config, data: data.tokens("abstract", self.tokenizer, 12),
     )
-    with pytest.raises(ValueError, match="Override its column_tokenizer beside news_tokens"):
+    with pytest.raises(ValueError, match="Override its column_tokenizer along with news_tokens"):
         served.load()
     monkeypatch.setattr(PLMNR, "news_tokens", lambda self, config, data: data.news_text)
     with pytest.raises(ValueError, match=r"no data set but .* asks for 'news_text'"):
