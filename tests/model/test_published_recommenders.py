@@ -317,8 +317,8 @@ def test_a_recommender_of_titles_is_served(tiny: Tiny, tmp_path: Path, name: str
 @pytest.mark.parametrize(
     ("name", "why"),
     [
-        ("LSTUR", "is a LSTUR, which knows its users by their ids in its data set"),
-        ("NPA", "is a NPA, which knows its users by their ids in its data set"),
+        ("LSTUR", "is a LSTUR, which knows users by their ids in its data set"),
+        ("NPA", "is a NPA, which knows users by their ids in its data set"),
         ("MINER", "is a MINER, which looks articles up by their ids in its data set"),
     ],
 )
