@@ -27,6 +27,8 @@ TABLES = [
     ("docs/report/paper_systems.md", "| system |", "mind-sample", "", 35),
     ("docs/results.md", "| EB-NeRD at equal budgets", "ebnerd-equal", "", 12),
     ("docs/results.md", "| EB-NeRD at 820k tokens", "ebnerd-equal-820k", "", 7),
+    ("docs/small.md", "| EB-NeRD, percent", "ebnerd-sizes", "", 10),
+    ("docs/small.md", "| pooled MIND, percent", "mind-pooled-sizes", "", 3),
     ("docs/tutorials/read_a_benchmark.md", "| from `table.md`", "mind-pooled", "", 6),
 ]
 # rows of the README that a separate script measured
@@ -58,7 +60,7 @@ def _cells(line: str) -> list[str]:
 
 
 def _plain(cell: str) -> str:
-    return re.sub(r"\*\*|`|¶|\\\*| ± 0\.00$", "", cell.strip()).strip()
+    return re.sub(r"\*\*|`|¶|\\\*", "", cell.strip()).strip().removesuffix(" ± 0.00")
 
 
 def measured(folder: str) -> dict[str, dict[str, str]]:
