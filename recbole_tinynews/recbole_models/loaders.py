@@ -34,7 +34,7 @@ def train_loader(config: Settings, dataset: InteractionDataset) -> AbstractDataL
         )
     if len(rows) < len(dataset):
         getLogger().info(
-            f"{len(dataset) - len(rows)} clicks stand in impressions without an unclicked "
+            f"{len(dataset) - len(rows)} clicks are in impressions without an unclicked "
             "candidate and give no training sample."
         )
     if from_impression:

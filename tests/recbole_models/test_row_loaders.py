@@ -80,7 +80,7 @@ def test_a_click_without_an_unclicked_candidate_is_not_dropped_silently(stock, c
     loader = loader_of(run)
     left_out = len(run.interactions) - loader.sample_size
     assert left_out == 1  # the second impression is one click and nothing else
-    assert f"{left_out} clicks stand in impressions without an unclicked" in caplog.text
+    assert f"{left_out} clicks are in impressions without an unclicked" in caplog.text
     caplog.clear()
     loader_of(stock("BPR"))
     assert "unclicked" not in caplog.text
