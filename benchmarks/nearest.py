@@ -78,6 +78,10 @@ def main() -> None:
     report("approximate, ms, median", float(np.median(took)) * 1e3)
     report("approximate, ms, p99", float(np.percentile(took, 99)) * 1e3)
     report(f"recall@{K}", ranker.recall(readers, k=K))
+    ranker.add_news({f"B{n}": f"{text} again" for n, text in enumerate(texts[:1000])})
+    report("first after 1,000 more, ms", 1e3 * seconds_of(lambda: ranker.top(readers[0], **rank)))
+    took = [seconds_of(lambda r=each: ranker.top(r, **rank)) for each in readers]
+    report("then, ms, median", float(np.median(took)) * 1e3)
     finish("nearest", {"library": options.library, **figures})
 
 

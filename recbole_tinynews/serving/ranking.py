@@ -18,6 +18,7 @@ from recbole_tinynews.serving.data_set_files import DataSetTexts
 from recbole_tinynews.serving.engine import Engine
 from recbole_tinynews.serving.live_counters import Added, LiveCounters, Moment
 from recbole_tinynews.serving.lookup import Key, KnownVectors, Lookup
+from recbole_tinynews.serving.nearest import Nearest
 from recbole_tinynews.serving.news_index import NewsIndex, Shelf, TopOfUser, read_shelf, save_shelf
 from recbole_tinynews.serving.news_table import articles_of, published_in
 from recbole_tinynews.serving.reading import Content, Read, check_content
@@ -30,7 +31,7 @@ from recbole_tinynews.serving.requests import (
     name_of,
     users_of,
 )
-from recbole_tinynews.serving.scores import NOT_A_NUMBER, Nearest, Scorer
+from recbole_tinynews.serving.scores import NOT_A_NUMBER, Scorer
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -478,7 +479,7 @@ class Ranker:
         return self.engine.encode(self.reading.columns(articles))
 
     def approximate(self, library: str | None) -> None:
-        """Use ``faiss`` or ``usearch`` in ``top``, rebuilt after changes; ``None``: exact search.
+        """Use ``faiss`` or ``usearch`` in ``top``, changes included; ``None``: exact search.
 
         Worthwhile from hundreds of thousands of articles. Raises ``ValueError`` if the library is
         unknown or scores are not dot products, ``ModuleNotFoundError`` if it is not installed.

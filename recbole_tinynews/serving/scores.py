@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Sequence
-from types import ModuleType
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -14,115 +10,11 @@ from torch import Tensor
 from recbole_tinynews.data.dataloader import id_tensor
 from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.serving.engine import Engine
-from recbole_tinynews.serving.libraries import library
 from recbole_tinynews.serving.lookup import Key, KnownVectors
+from recbole_tinynews.serving.nearest import Nearest
 from recbole_tinynews.serving.news_index import Best, Shelf, best_rows
 
-Search = Callable[[NDArray[np.float32], int], NDArray[np.int64]]
-"""``(user vectors [users, dim], k) -> rows [users, k]``, best first; -1 if it found fewer."""
-
 NOT_A_NUMBER = "The model scores {!r} with NaN. Its weights are damaged: retrain it."
-NEIGHBOURS = 32  # per article in usearch's graph (HNSW, Malkov & Yashunin 2018)
-EXPLORED = 400  # length of its candidate list (ef)
-IN_A_LIST = 39  # articles at least in one of faiss's lists on average, as its k-means expects
-RECALL, FOUND = 0.98, 100  # share of the best articles that faiss is to find
-READERS, CLICKS = 100, 10  # on whom this is measured: means of articles drawn at random
-
-
-class Nearest:
-    """Index of the articles, rebuilt after they change: ``faiss`` (IVF) or ``usearch`` (HNSW)."""
-
-    def __init__(self, name: str) -> None:
-        if name not in _BUILDERS:
-            raise ValueError(f"approximate expects {' or '.join(_BUILDERS)}, got {name!r}.")
-        self.library = name
-        self._import()
-        self._made: tuple[Shelf, Search] | None = None
-        self._making = threading.Lock()
-
-    def __reduce__(self) -> tuple[type[Nearest], tuple[str]]:
-        return Nearest, (self.library,)
-
-    def best(
-        self,
-        shelf: Shelf,
-        users: NDArray[np.float32],
-        k: int,
-        left_out: Sequence[Sequence[int]],
-    ) -> list[Best]:
-        """Approximate ``best_rows`` for user vectors ``[users, dim]``."""
-        search = self._search(shelf)
-        asked = min(k + max(map(len, left_out), default=0), len(shelf.ids))
-        found = []
-        for user, near, out in zip(users, search(users, asked), left_out, strict=True):
-            rows = near[(near >= 0) & ~np.isin(near, out)][:k]
-            scores = shelf.vectors[rows].cpu().numpy() @ user
-            order = np.argsort(-scores, kind="stable")
-            found.append((rows[order], scores[order]))
-        return found
-
-    def _import(self) -> ModuleType:
-        package = "faiss-cpu" if self.library == "faiss" else self.library
-        install = f"{package}. The exact search needs nothing."
-        return library(_BUILDERS[self.library][0], f"approximate={self.library!r}", install)
-
-    def _search(self, shelf: Shelf) -> Search:
-        with self._making:
-            if self._made is None or self._made[0] is not shelf:
-                vectors = np.ascontiguousarray(shelf.vectors.cpu().numpy())
-                build = _BUILDERS[self.library][1]
-                self._made = shelf, build(self._import(), vectors)
-            return self._made[1]
-
-
-def _faiss(faiss: ModuleType, vectors: NDArray[np.float32]) -> Search:
-    """Inverted lists (IVF): built in minutes for a million articles, where a graph takes hours."""
-    count, dim = vectors.shape
-    lists = max(1, min(int(4 * count**0.5), count // IN_A_LIST))
-    index = faiss.IndexIVFFlat(faiss.IndexFlatIP(dim), dim, lists, faiss.METRIC_INNER_PRODUCT)
-    index.cp.max_points_per_centroid = 64  # a quarter of the default: as good, built twice as fast
-    index.train(vectors)
-    index.add(vectors)
-    draw = np.random.default_rng(0)
-    readers = vectors[draw.integers(count, size=(READERS, CLICKS))].mean(axis=1)
-    k = min(FOUND, count)
-    exact = [np.argpartition(-(vectors @ reader), k - 1)[:k] for reader in readers]
-    while index.nprobe < lists:  # the fewest lists that hold enough of the best articles
-        found = index.search(readers, k)[1]
-        if np.mean([np.isin(*both).mean() for both in zip(exact, found, strict=True)]) >= RECALL:
-            break
-        index.nprobe = min(2 * index.nprobe, lists)
-
-    def search(users: NDArray[np.float32], k: int) -> NDArray[np.int64]:
-        probes = max(index.nprobe, min(lists, 4 * k * lists // count))  # or they may hold too few
-        chosen = faiss.SearchParametersIVF(nprobe=probes)
-        return index.search(np.ascontiguousarray(users), k, params=chosen)[1]
-
-    return search
-
-
-def _usearch(usearch: ModuleType, vectors: NDArray[np.float32]) -> Search:
-    graph = usearch.Index(
-        ndim=vectors.shape[1],
-        metric="ip",
-        dtype="f32",
-        connectivity=NEIGHBOURS,
-        expansion_add=EXPLORED,
-        expansion_search=EXPLORED,
-    )
-    graph.add(np.arange(len(vectors)), vectors)
-
-    def search(users: NDArray[np.float32], k: int) -> NDArray[np.int64]:
-        rows = np.full((len(users), k), -1, np.int64)
-        for user, found in enumerate(users):
-            keys = graph.search(found, k).keys
-            rows[user, : len(keys)] = keys
-        return rows
-
-    return search
-
-
-_BUILDERS = {"faiss": ("faiss", _faiss), "usearch": ("usearch.index", _usearch)}
 
 
 class Scorer:

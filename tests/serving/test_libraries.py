@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from recbole_tinynews.serving.libraries import library
-from recbole_tinynews.serving.scores import Nearest
+from recbole_tinynews.serving.nearest import Nearest
 from recbole_tinynews.serving.user_file import arrow
 
 

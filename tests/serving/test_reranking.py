@@ -13,7 +13,7 @@ from recbole_tinynews.evaluation.beyond_accuracy import rank_articles
 from recbole_tinynews.evaluation.reranked import rerank_impressions
 from recbole_tinynews.rerank import ReRanking, unit_vectors
 from recbole_tinynews.serving import ranking
-from recbole_tinynews.serving.scores import Nearest
+from recbole_tinynews.serving.nearest import Nearest
 
 LISTS: list[list[Any]] = [
     [{"mmr": 0.6}],

@@ -15,13 +15,13 @@ from served import Served, in_order_given, words_of
 from tiny import Tiny, titles
 
 from recbole_tinynews.model.plmnr import PLMNR
-from recbole_tinynews.serving import ranking
+from recbole_tinynews.serving import nearest, ranking
 from recbole_tinynews.serving.engine import ModelEngine
 from recbole_tinynews.serving.loading import load
-from recbole_tinynews.serving.news_index import Shelf, best_rows
+from recbole_tinynews.serving.nearest import Nearest
+from recbole_tinynews.serving.news_index import NewsIndex, Shelf, best_rows
 from recbole_tinynews.serving.ranking import Ranker
 from recbole_tinynews.serving.reading import Reading
-from recbole_tinynews.serving.scores import Nearest
 
 NEWS = [f"N{number}" for number in range(1, 31)]
 CLICKS = ["N3", "N7", "N12"]
@@ -233,6 +233,42 @@ def test_among_many_articles_nearly_all_of_the_best_are_found(spread: float, k: 
         assert own[0] not in rows
         shares.append(np.isin(rows, best).mean())
     assert np.mean(shares) > 0.97
+
+
+def test_changes_are_found_though_the_index_is_not_built_again(monkeypatch) -> None:
+    """Building takes minutes for a million articles, and a service adds some every minute."""
+    built = []
+
+    def build(_: object, vectors: np.ndarray) -> nearest.Search:
+        built.append(len(vectors))
+        return lambda users, k: np.argsort(-(users @ vectors.T), axis=1)[:, :k]
+
+    monkeypatch.setitem(nearest._BUILDERS, "faiss", ("numpy", build))
+    draw, index, search = np.random.default_rng(0), NewsIndex(), Nearest("faiss")
+
+    def add(names: range) -> None:
+        vectors = torch.from_numpy(draw.normal(size=(len(names), 8)).astype(np.float32))
+        read = [(f"{name}, version {draw.integers(1 << 30)}",) for name in names]
+        index.add([*map(str, names)], read, vectors)
+
+    add(range(200))
+    changes = [
+        lambda: add(range(200, 206)),  # new
+        lambda: index.forget([*map(str, range(0, 6))]),
+        lambda: add(range(40, 44)),  # changed
+        lambda: add(range(300, 330)),  # more than a tenth in all: built again
+        lambda: index.forget(["300"]),
+    ]
+    for change in (lambda: None, *changes):
+        change()
+        users = draw.normal(size=(5, 8)).astype(np.float32)
+        out = [draw.integers(len(index.shelf.ids), size=3).tolist() for _ in users]
+        found = search.best(index.shelf, users, 12, out)
+        exact = best_rows(users @ index.shelf.vectors.numpy().T, 12, out)
+        for (rows, scores), (best, highest) in zip(found, exact, strict=True):
+            assert rows.tolist() == best.tolist()
+            np.testing.assert_allclose(scores, highest, rtol=1e-5)
+    assert built == [200, 230]
 
 
 def test_a_library_that_is_missing_is_named(ranker: Ranker, monkeypatch) -> None:
