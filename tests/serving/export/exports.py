@@ -78,3 +78,9 @@ def exported_scores(engine: Engine) -> np.ndarray:
     with_padding = torch.cat([torch.zeros_like(vectors[:1]), vectors])
     users = engine.user_vectors(with_padding, torch.from_numpy(clicked))
     return (users @ vectors.T).numpy()
+
+
+def assert_scores_equal(got: object, expected: np.ndarray) -> None:
+    """Up to float32's rounding: sums in another order differ by some 1e-6 of the largest score."""
+    atol = 1e-4 * max(1, np.abs(expected).max())
+    np.testing.assert_allclose(got, expected, rtol=0, atol=atol)

@@ -9,9 +9,15 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
-from exports import HF_KINDS, SENTENCE_KINDS, UNSEEN, needs_onnx, needs_sentence_transformers
+from exports import (
+    HF_KINDS,
+    SENTENCE_KINDS,
+    UNSEEN,
+    assert_scores_equal,
+    needs_onnx,
+    needs_sentence_transformers,
+)
 from tiny import titles
 
 from recbole_tinynews.serving.loading import load
@@ -53,8 +59,7 @@ def assert_lines_rank(pairs: list[tuple[Path, Path]]) -> None:
         ranked = load(folder).rank(READERS, [CANDIDATES] * len(READERS), ids=False)
         for each in ranked:
             expected = [one.score for one in sorted(each, key=lambda one: one.place)]
-            atol = 1e-4 * max(1, np.abs(expected).max())  # of float32, in another order of sums
-                np.testing.assert_allclose(json.loads(next(got)), expected, rtol=0, atol=atol)
+            assert_scores_equal(json.loads(next(got)), expected)
 
 
 @pytest.mark.long

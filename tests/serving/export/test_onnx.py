@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from exports import exported_scores, needs_onnx, ranked_scores, texts
+from exports import assert_scores_equal, exported_scores, needs_onnx, ranked_scores, texts
 from tiny import Tiny, run_of, write_t5
 from torch import Tensor, nn
 
@@ -25,7 +25,7 @@ pytestmark = needs_onnx
 def test_scores_of_the_graphs_are_those_of_rank(graphs: Path, recommender: Path) -> None:
     """A site would rank otherwise than what was evaluated, and nobody would see it."""
     got = exported_scores(load_export(graphs))
-    np.testing.assert_allclose(got, ranked_scores(recommender), rtol=0, atol=1e-4)
+    assert_scores_equal(got, ranked_scores(recommender))
 
 
 @pytest.mark.whole
@@ -38,7 +38,7 @@ def test_the_encoder_of_an_encoder_decoder_is_a_graph_but_no_automodel(
     folder = run_of(config).make(system(config)).folder
     export(folder, "onnx", tmp_path / "out")
     got = exported_scores(load_export(tmp_path / "out"))
-    np.testing.assert_allclose(got, ranked_scores(folder), rtol=0, atol=1e-4)
+    assert_scores_equal(got, ranked_scores(folder))
     with pytest.raises(ValueError, match="--to=onnx"):
         export(folder, "hf", tmp_path / "hf")
 
@@ -57,7 +57,7 @@ def test_graphs_follow_the_settings_of_the_recommender(
     )
     export(folder, "onnx", tmp_path / "out")
     got = exported_scores(load_export(tmp_path / "out"))
-    np.testing.assert_allclose(got, ranked_scores(folder), rtol=0, atol=1e-4)
+    assert_scores_equal(got, ranked_scores(folder))
 
 
 def test_padding_changes_no_vector(graphs: Path) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from exports import (
     SENTENCE_KINDS,
+    assert_scores_equal,
     exported_scores,
     needs_sentence_transformers,
     ranked_scores,
@@ -38,7 +39,7 @@ def test_encode_gives_our_news_vectors(
         alone = loaded.encode([text])[0]
         np.testing.assert_allclose(alone, want[texts().index(text)], rtol=0, atol=1e-5)
     got = exported_scores(load_export(place))
-    np.testing.assert_allclose(got, ranked_scores(folder), rtol=0, atol=1e-4)
+    assert_scores_equal(got, ranked_scores(folder))
 
 
 def test_the_attention_that_is_tested_is_far_from_a_mean(

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from exports import HF_KINDS, exported_scores, ranked_scores, texts
+from exports import HF_KINDS, assert_scores_equal, exported_scores, ranked_scores, texts
 from safetensors.torch import load_file
 from tiny import Tiny
 from torch import nn
@@ -24,7 +24,7 @@ def test_scores_of_hf_are_those_of_rank(
     """A setting that the export forgot would rank otherwise than what was evaluated."""
     got = exported_scores(load_export(exported("hf", **HF_KINDS[kind])))
     expected = ranked_scores(finished_folder(**HF_KINDS[kind]))
-    np.testing.assert_allclose(got, expected, rtol=0, atol=1e-4 * max(1, np.abs(expected).max()))
+    assert_scores_equal(got, expected)
 
 
 def test_hf_has_the_layers_that_were_kept(exported: Callable[..., Path]) -> None:

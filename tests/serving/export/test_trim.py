@@ -5,10 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from exports import exported_scores, needs_onnx, needs_sentence_transformers, ranked_scores, texts
+from exports import (
+    assert_scores_equal,
+    exported_scores,
+    needs_onnx,
+    needs_sentence_transformers,
+    ranked_scores,
+    texts,
+)
 from tiny import Tiny
 from transformers import AutoConfig
 
@@ -67,7 +73,7 @@ def test_exports_keep_the_trimmed_vocabulary(
     assert len(set(sizes)) == 1
     assert sizes[0] < 55
     got = exported_scores(load_export(tmp_path / "out"))
-    np.testing.assert_allclose(got, ranked_scores(folder), rtol=0, atol=1e-4)
+    assert_scores_equal(got, ranked_scores(folder))
 
 
 def test_the_command_names_what_is_missing(
