@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 # for GNU's OpenMP, which torch's CPU builds use; see benchmarks/thread_waiting.py
-SPINS = "10000"
+SPINS = "500"
 
 
 def spin_briefly() -> None:
