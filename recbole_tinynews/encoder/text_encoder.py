@@ -187,6 +187,7 @@ class TextEncoder(nn.Module):
     def _is_bag(self, texts: PackedTexts) -> bool:
         return (
             not self.depth
+            and not self.training
             and self.pooling_kind != "cls"
             and not torch.is_grad_enabled()
             and not torch.is_autocast_enabled(self.device.type)

@@ -26,13 +26,14 @@ NAMES = "names.json"  # names and digests of a folder's arrays
 def content_key(parts: Iterable[str | bytes | Path]) -> str:
     """Digest of the inputs of a cached result; a path stands for the file's content.
 
-    Files are read once, until their size or time changes.
+    A file is read once, until its size, times or place on the disk change.
     """
     digest = hashlib.sha256()
     for part in parts:
         if isinstance(part, Path):
             status = part.stat()
-            of_part = _file_digest(part, status.st_size, status.st_mtime_ns, status.st_ino)
+            changes = status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
+            of_part = _file_digest(part, *changes)
         else:
             of_part = hashlib.sha256(part.encode() if isinstance(part, str) else part).digest()
         digest.update(of_part)  # fixed length: unambiguous boundaries between parts

@@ -8,10 +8,11 @@ from types import ModuleType
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from recbole_tinynews.serving.libraries import library
-from recbole_tinynews.serving.news_index import Best, Shelf
+from recbole_tinynews.serving.news_index import NOT_A_NUMBER, Best, Shelf, best_rows
 
 Search = Callable[[NDArray[np.float32], int], NDArray[np.int64]]
 """``(user vectors [users, dim], k) -> rows [users, k]``, best first; -1 if it found fewer."""
@@ -25,23 +26,26 @@ READERS, CLICKS = 100, 10  # on whom this is measured: means of articles drawn a
 
 
 class _Index(NamedTuple):
-    built: Shelf
+    built: Shelf  # without vectors
     search: Search  # rows of `built`
     shelf: Shelf  # the articles as they are now
     places: NDArray[np.int64]  # [articles of `built`], rows of `shelf`; -1 if gone or changed
     others: NDArray[np.int64]  # rows of `shelf` that are new or changed
 
     @property
+    def gone(self) -> int:
+        return int((self.places < 0).sum())
+
+    @property
     def is_stale(self) -> bool:
-        differ = len(self.others) + int((self.places < 0).sum())
-        return differ > STALE * len(self.places)
+        return max(len(self.others), self.gone) > STALE * len(self.places)
 
 
 class Nearest:
     """Approximate search of the best articles: ``faiss`` (IVF) or ``usearch`` (HNSW).
 
     The index is built when it is first needed, and again once a tenth of the articles differ from
-    it. Until then, new and changed articles are compared one by one.
+    it, while others wait. Until then, new and changed articles are compared one by one.
     """
 
     def __init__(self, name: str) -> None:
@@ -64,15 +68,20 @@ class Nearest:
     ) -> list[Best]:
         """Approximate ``best_rows`` for user vectors ``[users, dim]``."""
         index = self._index(shelf)
+        gone = index.gone
         wanted = k + max(map(len, left_out), default=0)
-        most = wanted if index.built is shelf else 2 * wanted  # some may be gone
+        fewest = min(wanted, len(index.places) - gone)
         others = shelf.vectors[index.others].cpu().numpy()
         found = []
-        near = index.search(users, min(most, len(index.places)))
+        near = index.search(users, min(2 * wanted if gone else wanted, len(index.places)))
         for user, rows, out in zip(users, near, left_out, strict=True):
             known = index.places[rows[rows >= 0]]
+            known = known[known >= 0]
+            if len(known) < fewest:  # what is gone was near this user
+                found += best_rows((shelf.vectors.cpu().numpy() @ user)[None], k, [out])
+                continue
             further = np.argsort(-(others @ user), kind="stable")[:wanted]
-            both = np.concatenate([known[known >= 0], index.others[further]])
+            both = np.concatenate([known, index.others[further]])
             both = both[~np.isin(both, out)]
             scores = shelf.vectors[both].cpu().numpy() @ user
             order = np.lexsort((both, -scores))[:k]
@@ -91,9 +100,13 @@ class Nearest:
                 index = _moved(index, shelf)
             if index is None or index.is_stale:
                 vectors = np.ascontiguousarray(shelf.vectors.cpu().numpy())
+                wrong = ~np.isfinite(vectors.sum(axis=1))
+                if wrong.any():
+                    raise ValueError(NOT_A_NUMBER.format(shelf.ids[int(wrong.argmax())]))
                 search = _BUILDERS[self.library][1](self._import(), vectors)
                 every = np.arange(len(vectors))
-                index = _Index(shelf, search, shelf, every, every[:0])
+                built = shelf._replace(vectors=torch.empty(0))  # the library has a copy
+                index = _Index(built, search, shelf, every, every[:0])
             self._made = index
             return index
 

@@ -19,6 +19,8 @@ from recbole_tinynews.serving.reading import Read
 
 FORMAT, ANY_FORMAT = "news index 2", "news index "
 
+NOT_A_NUMBER = "The model scores {!r} with NaN. Its weights are damaged: retrain it."
+
 Best = tuple[NDArray[np.int64], NDArray[np.float32]]
 """Rows of a user's best articles and their scores, best first."""
 

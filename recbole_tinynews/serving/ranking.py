@@ -19,7 +19,14 @@ from recbole_tinynews.serving.engine import Engine
 from recbole_tinynews.serving.live_counters import Added, LiveCounters, Moment
 from recbole_tinynews.serving.lookup import Key, KnownVectors, Lookup
 from recbole_tinynews.serving.nearest import Nearest
-from recbole_tinynews.serving.news_index import NewsIndex, Shelf, TopOfUser, read_shelf, save_shelf
+from recbole_tinynews.serving.news_index import (
+    NOT_A_NUMBER,
+    NewsIndex,
+    Shelf,
+    TopOfUser,
+    read_shelf,
+    save_shelf,
+)
 from recbole_tinynews.serving.news_table import articles_of, published_in
 from recbole_tinynews.serving.reading import Content, Read, check_content
 from recbole_tinynews.serving.requests import (
@@ -31,7 +38,7 @@ from recbole_tinynews.serving.requests import (
     name_of,
     users_of,
 )
-from recbole_tinynews.serving.scores import NOT_A_NUMBER, Scorer
+from recbole_tinynews.serving.scores import Scorer
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -12,9 +12,7 @@ from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.serving.engine import Engine
 from recbole_tinynews.serving.lookup import Key, KnownVectors
 from recbole_tinynews.serving.nearest import Nearest
-from recbole_tinynews.serving.news_index import Best, Shelf, best_rows
-
-NOT_A_NUMBER = "The model scores {!r} with NaN. Its weights are damaged: retrain it."
+from recbole_tinynews.serving.news_index import NOT_A_NUMBER, Best, Shelf, best_rows
 
 
 class Scorer:

@@ -271,6 +271,22 @@ def test_changes_are_found_though_the_index_is_not_built_again(monkeypatch) -> N
     assert built == [200, 230]
 
 
+@pytest.mark.parametrize("removed", [0, 150])
+def test_a_list_is_full_though_the_articles_near_a_reader_are_gone(removed: int) -> None:
+    """Few of all, but all that the index finds: the list would be empty without a word."""
+    pytest.importorskip("faiss")
+    draw, index, search = np.random.default_rng(0), NewsIndex(), Nearest("faiss")
+    vectors = torch.nn.functional.normalize(torch.from_numpy(draw.normal(size=(2000, 16))).float())
+    ids = [*map(str, range(2000))]
+    index.add(ids, [(name,) for name in ids], vectors)
+    user = vectors[:3].mean(0).numpy()[None]
+    search.best(index.shelf, user, 10, [[]])
+    index.forget([ids[row] for row in np.argsort(-(user @ vectors.numpy().T)[0])[:removed]])
+    ((rows, _),) = search.best(index.shelf, user, 10, [[]])
+    exact, _ = best_rows(user @ index.shelf.vectors.numpy().T, 10, [[]])[0]
+    assert rows.tolist() == exact.tolist()
+
+
 def test_a_library_that_is_missing_is_named(ranker: Ranker, monkeypatch) -> None:
     with pytest.raises(ValueError, match="faiss or usearch, got 'annoy'"):
         ranker.approximate("annoy")
