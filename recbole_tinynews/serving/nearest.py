@@ -30,15 +30,9 @@ class _Index(NamedTuple):
     search: Search  # rows of `built`
     shelf: Shelf  # the articles as they are now
     places: NDArray[np.int64]  # [articles of `built`], rows of `shelf`; -1 if gone or changed
+    gone: int  # places that are -1
     others: NDArray[np.int64]  # rows of `shelf` that are new or changed
-
-    @property
-    def gone(self) -> int:
-        return int((self.places < 0).sum())
-
-    @property
-    def is_stale(self) -> bool:
-        return max(len(self.others), self.gone) > STALE * len(self.places)
+    vectors: NDArray[np.float32]  # [others, dim]
 
 
 class Nearest:
@@ -68,19 +62,18 @@ class Nearest:
     ) -> list[Best]:
         """Approximate ``best_rows`` for user vectors ``[users, dim]``."""
         index = self._index(shelf)
-        gone = index.gone
         wanted = k + max(map(len, left_out), default=0)
-        fewest = min(wanted, len(index.places) - gone)
-        others = shelf.vectors[index.others].cpu().numpy()
+        fewest = min(wanted, len(index.places) - index.gone)
+        asked = 2 * wanted if index.gone else wanted  # some may be gone
+        near = index.search(users, min(asked, len(index.places)))
+        new = best_rows(users @ index.vectors.T, wanted, [()] * len(users))
         found = []
-        near = index.search(users, min(2 * wanted if gone else wanted, len(index.places)))
-        for user, rows, out in zip(users, near, left_out, strict=True):
+        for user, rows, (further, _), out in zip(users, near, new, left_out, strict=True):
             known = index.places[rows[rows >= 0]]
             known = known[known >= 0]
             if len(known) < fewest:  # what is gone was near this user
                 found += best_rows((shelf.vectors.cpu().numpy() @ user)[None], k, [out])
                 continue
-            further = np.argsort(-(others @ user), kind="stable")[:wanted]
             both = np.concatenate([known, index.others[further]])
             both = both[~np.isin(both, out)]
             scores = shelf.vectors[both].cpu().numpy() @ user
@@ -95,24 +88,22 @@ class Nearest:
 
     def _index(self, shelf: Shelf) -> _Index:
         with self._making:
-            index = self._made
-            if index is not None and index.shelf is not shelf:
-                index = _moved(index, shelf)
-            if index is None or index.is_stale:
-                vectors = np.ascontiguousarray(shelf.vectors.cpu().numpy())
-                wrong = ~np.isfinite(vectors.sum(axis=1))
-                if wrong.any():
-                    raise ValueError(NOT_A_NUMBER.format(shelf.ids[int(wrong.argmax())]))
-                search = _BUILDERS[self.library][1](self._import(), vectors)
-                every = np.arange(len(vectors))
-                built = shelf._replace(vectors=torch.empty(0))  # the library has a copy
-                index = _Index(built, search, shelf, every, every[:0])
-            self._made = index
-            return index
+            if self._made is None:
+                self._made = self._built(shelf)
+            elif self._made.shelf is not shelf:
+                self._made = _moved(self._made, shelf) or self._built(shelf)
+            return self._made
+
+    def _built(self, shelf: Shelf) -> _Index:
+        every = np.arange(len(shelf.ids))
+        vectors = _vectors(shelf, every)
+        search = _BUILDERS[self.library][1](self._import(), vectors)
+        built = shelf._replace(vectors=torch.empty(0))  # the library has a copy
+        return _Index(built, search, shelf, every, 0, every[:0], vectors[:0].copy())
 
 
-def _moved(index: _Index, shelf: Shelf) -> _Index:
-    """The index for other articles, without building it again."""
+def _moved(index: _Index, shelf: Shelf) -> _Index | None:
+    """The index for other articles, without building it; ``None``: too many of them differ."""
     built, others = index.built, []
     places = np.full(len(built.ids), -1)
     for row, (name, read) in enumerate(zip(shelf.ids, shelf.read, strict=True)):
@@ -121,7 +112,20 @@ def _moved(index: _Index, shelf: Shelf) -> _Index:
             others.append(row)
         else:
             places[place] = row
-    return _Index(built, index.search, shelf, places, np.array(others, np.int64))
+    gone = int((places < 0).sum())
+    if max(gone, len(others)) > STALE * len(places):
+        return None
+    changed = np.array(others, np.int64)
+    return _Index(built, index.search, shelf, places, gone, changed, _vectors(shelf, changed))
+
+
+def _vectors(shelf: Shelf, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Vectors of these rows; ``ValueError`` if one is not a number."""
+    vectors = shelf.vectors[rows].cpu().numpy()
+    wrong = ~np.isfinite(vectors.sum(axis=1))
+    if wrong.any():
+        raise ValueError(NOT_A_NUMBER.format(shelf.ids[rows[wrong.argmax()]]))
+    return vectors
 
 
 def _faiss(faiss: ModuleType, vectors: NDArray[np.float32]) -> Search:

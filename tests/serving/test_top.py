@@ -287,6 +287,22 @@ def test_a_list_is_full_though_the_articles_near_a_reader_are_gone(removed: int)
     assert rows.tolist() == exact.tolist()
 
 
+def test_an_article_whose_vector_is_not_a_number_is_named(monkeypatch) -> None:
+    """The library fails without saying which; among new articles it would rank first."""
+    monkeypatch.setitem(nearest._BUILDERS, "faiss", ("numpy", lambda *_: best_of_none))
+    index, search, user = NewsIndex(), Nearest("faiss"), np.ones((1, 4), np.float32)
+    index.add([*"abcdefghijkl"], [(name,) for name in "abcdefghijkl"], torch.ones(12, 4))
+    search.best(index.shelf, user, 1, [[]])
+    index.add(["new"], [("new",)], torch.full((1, 4), float("nan")))
+    for each in (search, Nearest("faiss")):
+        with pytest.raises(ValueError, match="scores 'new' with NaN"):
+            each.best(index.shelf, user, 1, [[]])
+
+
+def best_of_none(users: np.ndarray, k: int) -> np.ndarray:
+    return np.full((len(users), k), -1)
+
+
 def test_a_library_that_is_missing_is_named(ranker: Ranker, monkeypatch) -> None:
     with pytest.raises(ValueError, match="faiss or usearch, got 'annoy'"):
         ranker.approximate("annoy")
