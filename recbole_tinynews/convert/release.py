@@ -156,7 +156,7 @@ def _unpacked(entry: dict[str, Any], folder: Path, base_url: str) -> Path:
 
 
 def fetch(file: Path, base_url: str, size: int | None = None, sha256: str | None = None) -> str:
-    """Download ``base_url/NAME`` to ``file`` unless it is already there; return its SHA-256."""
+    """Download ``base_url/NAME`` to ``file`` unless it is there, intact; return its SHA-256."""
     try:
         import pooch
     except ModuleNotFoundError as error:
