@@ -5,9 +5,11 @@ import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import pytest
+import torch
 import yaml
 from exports import histories, texts
 from tiny import DATASET, Tiny
@@ -17,6 +19,7 @@ from recbole_tinynews.pipeline.artifact import TEST_DATA, read_metrics, write_me
 from recbole_tinynews.quick_start import run
 from recbole_tinynews.serving.export.__main__ import main
 from recbole_tinynews.serving.export.card import hub_name, licence_of_plm
+from recbole_tinynews.serving.export.checks import TOLERANCE, differences
 from recbole_tinynews.serving.export.data_set import find_data_set, metrics_of
 from recbole_tinynews.serving.export.exporting import export
 from recbole_tinynews.serving.export.formats import find_format, hf
@@ -33,6 +36,18 @@ def tested(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, 
         settings = tiny.settings(max_steps=2, checkpoint_dir=str(folder / "saved"))
         result = run("PLMNR", DATASET, config_dict=settings)
     return next((folder / "saved" / DATASET).glob("PLMNR-*")), result["test"]
+
+
+@pytest.mark.parametrize(("score", "differs"), [(400.0, False), (0.4, True)])
+def test_rounding_of_large_scores_is_no_difference(score: float, differs: bool) -> None:
+    """Sums in another order differ by 1e-4 for scores of 40; a good export would be refused."""
+    one, other = (
+        SimpleNamespace(encode=lambda _, m=m: m, user_vectors=lambda *_: torch.ones(1, 1))
+        for m in (torch.full((3, 1), score), torch.full((3, 1), score + 1e-3))
+    )
+    source = SimpleNamespace(engine=one, settings={"history_length": 4})
+    found = differences(source, other, ["a"])
+    assert (found.vectors > TOLERANCE, found.scores > TOLERANCE) == (differs, differs)
 
 
 def test_metrics_beside_an_export_are_those_of_the_evaluation(
