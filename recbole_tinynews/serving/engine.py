@@ -102,7 +102,7 @@ class ModelEngine(Engine):
         """Vectors of articles, ``[articles, dim]``, float32."""
         return self.model.news_encoder.encode_texts(columns).float()
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def user_vectors(self, vectors: Tensor, histories: Tensor) -> Tensor:
         """User vectors, ``[users, dim]``."""
         encoder, own = self.model.user_encoder, type(self.model)
@@ -116,7 +116,7 @@ class ModelEngine(Engine):
         energy = encoder.pooling.energy(vectors)[histories] if shared else None
         return encoder(vectors[histories], histories != 0, energy).float()
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def click_weights(self, vectors: Tensor, histories: Tensor) -> Tensor | None:
         """Attention weights of the clicks, ``[users, history_length]``."""
         encoder = self.model.user_encoder
@@ -124,7 +124,7 @@ class ModelEngine(Engine):
             return None
         return encoder.click_weights(vectors[histories], histories != 0)
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def total_scores(
         self, text: Tensor, users: Tensor, news: Tensor, counters: Tensor | None
     ) -> Tensor:
@@ -132,13 +132,13 @@ class ModelEngine(Engine):
         about = None if counters is None else BatchIds(NO_IDS, NO_IDS, counters=counters)
         return self.model.total_scores(text, about, users, news)
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def contributions(self, text: Tensor, users: Tensor, counters: Tensor) -> Tensor | None:
         """What text, popularity and freshness add to scores, ``[candidates, 3]``."""
         time = self.model.time
         return time.parts(text, counters, users) if isinstance(time, TimeScore) else None
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def scores(
         self,
         vectors: Tensor,

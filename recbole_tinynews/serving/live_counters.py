@@ -6,6 +6,8 @@ import math
 import threading
 import time
 from collections.abc import Container, Iterable, Mapping, Sequence
+from functools import reduce
+from itertools import repeat
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
 TIME_BITS = 34  # of a key: UTC seconds up to the year 2514
 LATEST = (1 << TIME_BITS) - 1
+NEVER = -(1 << 60)  # before all moments
 RECENT = 10_000  # tallies added since the others were sorted
 AHEAD = 60  # seconds that a client's clock may be ahead
 EARLIER = "Expected at from {} UTC seconds on, since older events are summed up, got {}."
@@ -61,7 +64,8 @@ class LiveCounters:
         self._span = max((each.span for each in counting), default=Counting().span)
         self._articles: dict[str, int] = {}
         self._users: dict[str, int] = {}
-        self._published: Mapping[str, float] = {}
+        self._published = np.array([np.nan])  # UTC seconds, by article; last: unknown
+        self._numbered: tuple[Sequence[str], int, Rows] = (), 0, np.empty(0, np.int64)
         self._changing = threading.Lock()
         self._seen = -1  # sequence number of the newest event that is counted
         self.catch_up()
@@ -100,59 +104,71 @@ class LiveCounters:
             self._count_new()
 
     def publish(self, times: Mapping[str, float]) -> None:
-        """Count ages of these articles from their publication, UTC seconds."""
-        self._published = {**self._published, **times}
+        """Count ages of these articles from their publication, UTC seconds; NaN: as before."""
+        with self._changing:
+            known, before = self._articles, self._published
+            numbers = [known.setdefault(name, len(known)) for name in times]
+            published = np.full(len(known) + 1, np.nan)
+            published[: len(before)] = before
+            given = np.fromiter(times.values(), float)
+            published[numbers] = np.where(np.isnan(given), published[numbers], given)
+            self._published = published
 
     @property
     def newest(self) -> int:
         """Time of the newest event, UTC seconds; 0 without events."""
-        return max(int(part.tallies.rows[2].max(initial=0)) for part in self._parts)
+        return max(int(part.rows[2].max(initial=0)) for part in self._parts)
 
     def earliest(self, counting: Counting) -> int:
         """The earliest moment whose counters are known, UTC seconds."""
         return self._summed_up + counting.span
 
+    def numbers(self, ids: Sequence[str], keep: bool = False) -> NDArray[np.int64]:
+        """Numbers of articles for ``features``, -1 for unknown ones; ``keep`` them for these ids.
+
+        Each string that is looked up misses the processor's caches.
+        """
+        known, (kept, size, numbers) = self._articles, self._numbered
+        if not keep or kept is not ids or size != len(known):
+            size = len(known)
+            numbers = np.fromiter(map(known.get, ids, repeat(-1)), np.int64, len(ids))
+            if keep:
+                self._numbered = ids, size, numbers
+        return numbers
+
     def features(
         self,
         counting: Counting,
-        candidates: Sequence[Sequence[str]],
+        candidates: Sequence[NDArray[np.int64]],
         moments: Sequence[Moment],
     ) -> NDArray[np.float32]:
-        """Features ``[candidates, features]``; ``ValueError`` for a moment before ``earliest``."""
+        """Features ``[candidates, features]``; ``ValueError`` for a moment before ``earliest``.
+
+        ``candidates`` are ``numbers``.
+        """
         sizes = np.cumsum([0, *map(len, candidates)]).tolist()
-        features = np.empty((sizes[-1], len(counting.names)), np.float32)
-        for names, moment, start, stop in zip(
+        features = np.empty((sizes[-1], 1 + 2 * len(counting.windows)), np.float32)
+        earliest, published = self.earliest(counting), self._published
+        for article, moment, start, stop in zip(
             candidates, moments, sizes[:-1], sizes[1:], strict=True
         ):
-            if moment.at < (earliest := self.earliest(counting)):
+            if moment.at < earliest:
                 raise ValueError(EARLIER.format(earliest, moment.at))
-            first, counts = self._counts(counting, names, moment)
-            published = None
-            if self._published:
-                published = np.array([self._published.get(name, np.nan) for name in names])
-            features[start:stop, 0] = age_hours(moment.at, first, published)
+            first, counts = self._counts(counting, article, moment)
+            times = published[np.minimum(article, len(published) - 1)]
+            features[start:stop, 0] = age_hours(moment.at, first, times)
             features[start:stop, 1:] = counts
         return features
 
     def _counts(
-        self, counting: Counting, names: Sequence[str], moment: Moment
+        self, counting: Counting, article: NDArray[np.int64], moment: Moment
     ) -> tuple[NDArray[np.int64], NDArray[np.integer]]:
-        """Time of each article's first event, and counters ``[names, 2 * windows]``."""
-        snapshot, known = self._parts, self._articles
-        article = np.fromiter([known.get(name, -1) for name in names], np.int64, len(names))
-        parts = [part for part in snapshot if part.users.size] or snapshot[:1]
-        first = np.min([part.first(article) for part in parts], axis=0)
-        counts = np.sum([part.counts(article, moment.at, counting) for part in parts], axis=0)
+        """Time of each article's first event, and counters ``[articles, 2 * windows]``."""
+        parts = [part for part in self._parts if part.users.size] or self._parts[:1]
         user = self._users.get(moment.user, -1) if moment.user else -1
-        rows = [part.of_user(user) for part in parts] if user >= 0 else []
-        if any(each.size for each in rows):
-            own = _Sorted.of(np.concatenate(rows, axis=1))
-            clicked = np.zeros(len(known) + 1, bool)
-            clicked[own.rows[0]] = True
-            here = np.flatnonzero(clicked[article])
-            edges = _edges(article[here], moment.at, counting)
-            counts[here] -= own.between(np.searchsorted(own.keys, edges))
-        return first, counts
+        first = reduce(np.minimum, (part.first(article) for part in parts))
+        counts = (part.counts(article, moment.at, user, counting) for part in parts)
+        return first, reduce(np.add, counts)
 
     def _count_new(self) -> None:
         with self._store.tallies(self._seen) as new:
@@ -162,9 +178,9 @@ class LiveCounters:
             self._parts = _Part.of(rows), _Part.of(rows[:, :0])  # older ones, recent ones
         elif rows.size:
             old, recent = self._parts
-            rows = np.concatenate([recent.tallies.rows, rows], axis=1)
+            rows = np.concatenate([recent.rows, rows], axis=1)
             if rows.shape[1] > RECENT:
-                every = np.concatenate([old.tallies.rows, rows], axis=1)
+                every = np.concatenate([old.rows, rows], axis=1)
                 old, rows = _Part.of(_summed_up(every, new.summed_up)), rows[:, :0]
             self._parts = old, _Part.of(rows)
         self._seen, self._summed_up = new.sequence, new.summed_up
@@ -183,78 +199,104 @@ class LiveCounters:
         return np.ascontiguousarray(np.fromiter(values, np.int64).reshape(-1, 5).T)
 
 
-def _edges(article: NDArray[np.int64], at: int, counting: Counting) -> NDArray[np.int64]:
-    """Keys at which the windows end and begin, ``[1 + windows, articles]``."""
-    known = at - counting.delay
-    edges = [known, *(known - length for length in counting.lengths)]
-    return (article << TIME_BITS) + np.maximum(np.array(edges)[:, None], 0)
+class _Counted:
+    """Counters of articles and the moments (after, until] for which they hold; thread-safe."""
 
+    def __init__(self, articles: int, counting: Counting) -> None:
+        delay, lengths = counting.delay, np.array(counting.lengths)
+        self.delay, self.lengths = delay, lengths  # seconds
+        self.ends = delay + np.append(0, lengths)  # of windows, seconds ago
+        self._lock = threading.Lock()
+        # two moments, none at first, and counters, together since each miss of a cache counts
+        self._known = np.zeros((articles, 2 + 2 * len(lengths)), np.int64)
+        self.places = np.zeros((articles, 1 + len(lengths)), np.int64)  # of the last ends' keys
 
-class _Sorted(NamedTuple):
-    rows: Rows
-    bounded: NDArray[np.int64]  # keys between the smallest and the largest number
-    running: NDArray[np.int64]  # sums of clicks and exposures
+    def get(self, row: NDArray[np.int64], at: int) -> tuple[NDArray[np.int64], NDArray[np.intp]]:
+        """Counters of articles, and places of those that do not hold at a moment."""
+        with self._lock:
+            known = self._known.take(row, axis=0)
+        return known[:, 2:], np.flatnonzero((known[:, 0] >= at) | (known[:, 1] < at))
 
-    @classmethod
-    def of(cls, rows: Rows) -> _Sorted:
-        keys = (rows[0] << TIME_BITS) + rows[2]
-        order = np.argsort(keys, kind="stable")
-        rows = rows[:, order]
-        running = np.zeros((2, 1 + len(order)), np.int64)
-        np.cumsum(rows[3:], axis=1, out=running[:, 1:])
-        least, most = np.iinfo(np.int64).min, np.iinfo(np.int64).max
-        return cls(rows, np.concatenate([[least], keys[order], [most]]), running)
-
-    @property
-    def keys(self) -> NDArray[np.int64]:
-        return self.bounded[1:-1]
-
-    def between(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Clicks, then exposures of each window, ``[1 + windows, n] -> [n, 2 * windows]``."""
-        sums = self.running.take(places, axis=1)
-        return (sums[:, :1] - sums[:, 1:]).reshape(2 * len(places) - 2, places.shape[1]).T
+    def put(self, row: NDArray[np.int64], times: NDArray[np.int64], counts: Rows) -> None:
+        """Keep counters of articles; ``times`` are ``[articles, 2]``."""
+        with self._lock:
+            self._known[row] = np.concatenate([times, counts], axis=1)
 
 
 class _Part(NamedTuple):
-    tallies: _Sorted
-    firsts: NDArray[np.int64]  # time of each article's first event; last: LATEST, for none
-    by_user: NDArray[np.int64]
+    rows: Rows  # by user
     users: NDArray[np.int64]
-    places: dict[Counting, NDArray[np.int64]]  # of the last edges, ``[1 + windows, articles]``
+    bounded: NDArray[np.int64]  # keys between the smallest and the largest number
+    running: NDArray[np.int64]  # sums of clicks and exposures by key, ``[1 + tallies, 2]``
+    firsts: NDArray[np.int64]  # time of each article's first event; last: LATEST, for none
+    counted: dict[Counting, _Counted]
 
     @classmethod
     def of(cls, rows: Rows) -> _Part:
-        tallies = _Sorted.of(rows)
-        article, user, time, *_ = tallies.rows
-        firsts = np.full(int(article.max(initial=-1)) + 2, LATEST)
-        firsts[article[::-1]] = time[::-1]
-        by_user = np.argsort(user, kind="stable")
-        return cls(tallies, firsts, by_user, user[by_user], {})
+        keys = (rows[0] << TIME_BITS) + rows[2]
+        order = np.argsort(keys, kind="stable")
+        least, most = np.iinfo(np.int64).min, np.iinfo(np.int64).max
+        bounded = np.concatenate([[least], keys[order], [most]])
+        running = np.zeros((1 + len(order), 2), np.int64)
+        np.cumsum(rows[3:, order].T, axis=0, out=running[1:])
+        firsts = np.full(int(rows[0].max(initial=-1)) + 2, LATEST)
+        firsts[rows[0, order[::-1]]] = rows[2, order[::-1]]
+        rows = rows[:, np.argsort(rows[1], kind="stable")]
+        return cls(rows, rows[1], bounded, running, firsts, {})
 
     def first(self, article: NDArray[np.int64]) -> NDArray[np.int64]:
         return self.firsts[np.minimum(article, len(self.firsts) - 1)]
 
-    def of_user(self, user: int) -> Rows:
-        start, stop = np.searchsorted(self.users, [user, user + 1])
-        return self.tallies.rows[:, self.by_user[start:stop]]
+    def counts(
+        self, article: NDArray[np.int64], at: int, user: int, counting: Counting
+    ) -> NDArray[np.int64]:
+        """Clicks, then exposures in each window, without the user's, ``[articles, 2 * windows]``.
 
-    def counts(self, article: NDArray[np.int64], at: int, counting: Counting) -> NDArray[np.int64]:
-        """Clicks, then exposures in each window, ``[articles, 2 * windows]``.
-
-        Between two requests few edges pass an event, so the places that the last request found are
-        tried first: a search misses the processor's caches.
+        Kept until an event enters or leaves one of an article's windows: few do between two
+        requests, and looking them up misses the processor's caches.
         """
-        edges = _edges(article, at, counting)
-        if (last := self.places.get(counting)) is None:
-            last = np.zeros((len(edges), len(self.firsts)), np.int64)
-            self.places[counting] = last
-        row, bounded = np.minimum(article, len(self.firsts) - 1), self.tallies.bounded
-        places = last[:, row]
-        moved = (bounded[places] >= edges) | (bounded[places + 1] < edges)
-        if moved.any():
-            places[moved] = np.searchsorted(self.tallies.keys, edges[moved])
-            last[:, row] = places
-        return self.tallies.between(places)
+        row = np.minimum(article, len(self.firsts) - 1)
+        if (kept := self.counted.get(counting)) is None:
+            kept = self.counted.setdefault(counting, _Counted(len(self.firsts), counting))
+        counts, old = kept.get(row, at)
+        if old.size:
+            row_of_old = row[old] % len(self.firsts)
+            times, counts[old] = self._count(row_of_old, at, kept)
+            kept.put(row_of_old, times, counts[old])
+        start, stop = self.users.searchsorted([user, user + 1])
+        if start < stop:
+            self._leave_out(self.rows[:, start:stop], counts, row, at, kept)
+        return counts
+
+    def _count(self, article: NDArray[np.int64], at: int, kept: _Counted) -> tuple[Rows, Rows]:
+        """Moments (after, until] ``[articles, 2]`` of equal counters, and these."""
+        key = (article << TIME_BITS)[:, None]
+        edges, places = key + np.maximum(at - kept.ends, 0), kept.places.take(article, axis=0)
+        before, after = self.bounded.take(places), self.bounded.take(places + 1)
+        moved = (before >= edges) | (after < edges)
+        places[moved] = new = self.bounded[1:-1].searchsorted(edges[moved])
+        before[moved], after[moved] = self.bounded.take(new), self.bounded.take(new + 1)
+        kept.places[article] = places
+        sums = self.running.take(places, axis=0)
+        counts = (sums[:, :1] - sums[:, 1:]).swapaxes(1, 2).reshape(len(article), -1)
+        times = np.empty((len(article), 2), np.int64)
+        np.where(before >= key, before - key + kept.ends, NEVER).max(axis=1, out=times[:, 0])
+        of_article = after >> TIME_BITS == article[:, None]
+        np.where(of_article, after - key + kept.ends, -NEVER).min(axis=1, out=times[:, 1])
+        return times, counts
+
+    def _leave_out(
+        self, own: Rows, counts: Rows, row: NDArray[np.int64], at: int, kept: _Counted
+    ) -> None:
+        shown = np.zeros(len(self.firsts), bool)
+        shown[row] = True
+        own = own[:, shown[own[0]]]
+        if own.size:
+            ago = at - kept.delay - own[2]
+            within = (ago > 0) & (ago <= kept.lengths[:, None])
+            tallies = (within * own[3:, None]).reshape(-1, own.shape[1])
+            place, number = np.nonzero(row[:, None] == own[0])
+            np.subtract.at(counts, place, tallies.T[number])
 
 
 def _summed_up(rows: Rows, before: int) -> Rows:

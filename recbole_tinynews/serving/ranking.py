@@ -173,7 +173,10 @@ class Ranker:
             names = [[name_of(each) for each in user.candidates] for user in some]
             counters = None
             if moments is not None:
-                shown = names if ids is not False else [[*map(id_of, u.candidates)] for u in some]
+                shown = [
+                    self._numbers(user.candidates, own, ids is False, shelf)
+                    for user, own in zip(some, parts[1::2], strict=True)
+                ]
                 counters = self._features(shown, moments[start : start + len(some)])
             scores = self._scorer.scores(parts[0::2], parts[1::2], shelf, counters)
             ranked += [best_first(*each) for each in zip(names, scores, strict=True)]
@@ -313,7 +316,8 @@ class Ranker:
             ]
             counters = None
             if moments is not None:
-                counters = self._features([shelf.ids] * len(some), moments[start:][: len(some)])
+                every = self._counters().numbers(shelf.ids, keep=True)
+                counters = self._features([every] * len(some), moments[start:][: len(some)])
             for rows, scores in self._scorer.best(keys, left_out, k, shelf, nearest, counters):
                 places = rows.tolist()
                 yield TopOfUser([shelf.ids[row] for row in places], scores, places)
@@ -344,10 +348,13 @@ class Ranker:
         ((history, candidates),), _ = users_of(history, candidates)
         shelf = shelf or self.shelf
         clicks, shown = self._lookup.keys([history, candidates], ids, shelf)
-        names = [id_of(each) if ids is False else name_of(each) for each in candidates]
-        counters = self._features([shelf.ids if of_top else names], [Moment.of(at, user)])
         if of_top:
-            counters = counters[[shelf.rows[name] for name in names]]
+            every = self._counters().numbers(shelf.ids, keep=True)
+            counters = self._features([every], [Moment.of(at, user)])
+            counters = counters[[shelf.rows[name_of(each)] for each in candidates]]
+        else:
+            numbers = self._numbers(candidates, shown, ids is False, shelf)
+            counters = self._features([numbers], [Moment.of(at, user)])
         parts = self._scorer.contributions(clicks, shown, shelf, counters)
         return None if parts is None else [*map(Contributions._make, parts.tolist())]
 
@@ -360,8 +367,19 @@ class Ranker:
         """Count exposures and clicks of added articles, as ``LiveCounters.add`` describes."""
         return self._counters().add(events, self, now)
 
+    def _numbers(
+        self, candidates: Sequence[Given], keys: list[Key], are_titles: bool, shelf: Shelf
+    ) -> NDArray[np.int64]:
+        """Numbers of candidates for ``_features``."""
+        counters = self._counters()
+        try:
+            rows = np.fromiter(keys, np.int64, len(keys))
+        except TypeError:  # not all are added articles
+            return counters.numbers([*map(id_of if are_titles else name_of, candidates)])
+        return counters.numbers(shelf.ids, keep=True)[rows]
+
     def _features(
-        self, candidates: Sequence[Sequence[str]], moments: Sequence[Moment]
+        self, candidates: Sequence[NDArray[np.int64]], moments: Sequence[Moment]
     ) -> NDArray[np.float32]:
         counters, counting = self._counters(), self.engine.counting
         assert counting is not None
@@ -415,7 +433,7 @@ class Ranker:
         """
         self.add_articles(*articles_of(news, self.reading.fields), show_progress)
         if self.counters is not None:
-            self.counters.publish(published_in(news))
+            self.counters.publish(dict.fromkeys(self.news_ids, np.nan) | published_in(news))
 
     def add_articles(
         self, ids: Sequence[str], contents: Iterable[Content], show_progress: bool = False
