@@ -7,13 +7,14 @@ d, counters of a window W are the clicks and exposures of an article by other us
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 from recbole_tinynews.data.atomic_files import concatenate
 from recbole_tinynews.data.impressions import UNLABELLED, CandidateFeatures, Impressions
@@ -182,34 +183,39 @@ def count_events(
         return out
     origin, users = int(log.timestamp.min()), int(log.user.max()) + 1
     row_of = np.repeat(np.arange(log.rows, dtype=np.int32), log.candidates.lengths)
+    by_time = not (log.timestamp[1:] < log.timestamp[:-1]).any()
     for low, high in _blocks(np.bincount(articles), block):
         places = np.flatnonzero((articles >= low) & (articles < high))
         if not len(places):
             continue
+        if not by_time:
+            places = places[np.argsort(log.timestamp[row_of[places]], kind="stable")]
         rows = row_of[places]
-        stamp = log.timestamp[rows]
-        time = stamp - origin
-        article = articles[places].astype(np.int64) - low
-        exposed = np.ones(len(rows), bool) if counted is None else rows < counted
-        events = exposed & (log.labels[places] == 1), exposed
-        every = _Sorted.of(article, time)
+        stamp, user, article = log.timestamp[rows], log.user[rows], articles[places] - low
+        exposed = None if counted is None or counted >= log.rows else rows < counted
+        clicked = (
+            log.labels[places] == 1 if exposed is None else exposed & (log.labels[places] == 1)
+        )
+        order = _grouped(article, high - low)
+        every = _Sorted.of(order, article[order], stamp[order] - origin)
         features = np.empty((len(places), out.shape[1]), np.float32)
-        for column, counts in enumerate(every.counts(events, counting), 1):
+        for column, counts in enumerate(every.counts(clicked, exposed, counting), 1):
             features[:, column] = counts
-        back = np.empty_like(every.order)
-        back[every.order] = np.arange(len(back))
-        repeated, number = _repeated(article * users + log.user[rows])
-        own = _Sorted.of(number, time[repeated])
-        counts = own.counts([each[repeated] for each in events], counting)
+        back = np.empty_like(order)
+        back[order] = np.arange(len(back), dtype=back.dtype)
+        repeated, number = _repeated(article, user, high - low, users)
+        own = _Sorted.of(repeated, number, stamp[repeated] - origin)
+        counts = own.counts(clicked, exposed, counting)
         some = np.flatnonzero(counts.any(axis=0))
-        features[back[repeated[own.order[some]]], 1:] -= counts[:, some].T
-        features = features.take(back, axis=0)
-        times = None if published is None else published[articles[places]]
-        features[:, 0] = age_hours(stamp, _first(article, stamp), times)
-        if len(places) == len(out):  # three times as fast
-            out[:] = features
+        of_pairs = back[repeated[some]]
+        for column, each in enumerate(counts, 1):
+            features[of_pairs, column] -= each[some]
+        times = None if published is None else published[articles[places[order]]]
+        features[:, 0] = age_hours(stamp[order], stamp[order[every.start]], times)
+        if by_time and len(places) == len(out):  # three times as fast
+            np.take(features, back, axis=0, out=out, mode="clip")
         else:
-            out[places] = features
+            out[places] = features.take(back, axis=0)
     return out
 
 
@@ -224,16 +230,6 @@ def age_hours(
         since = time - published
         age = np.where(np.isnan(since), age, np.maximum(since, 0))
     return age / HOUR
-
-
-def _searchsorted(keys: NDArray[np.int64], queries: NDArray[np.int64]) -> NDArray[np.int64]:
-    """``np.searchsorted``, faster where queries are the keys or repeat the one before."""
-    new = np.append([True], queries[1:] != queries[:-1])[: len(queries)]
-    if len(queries) == len(keys) and (queries == keys).all():
-        return np.maximum.accumulate(np.where(new, np.arange(len(keys)), 0))
-    if 2 * np.count_nonzero(new) > len(new):
-        return np.searchsorted(keys, queries)
-    return np.searchsorted(keys, queries[new])[np.cumsum(new) - 1]
 
 
 def context_of(features: NDArray[np.float32], sizes: NDArray[np.integer]) -> NDArray[np.float32]:
@@ -269,36 +265,70 @@ def refuse_without_times(impressions: Impressions, split: str) -> None:
 
 
 class _Sorted(NamedTuple):
-    """Events by group and time: places, keys (``begin`` plus time), keys of the group's time 0."""
+    """Events by group and time: their places, groups, times, and where each one's group starts."""
 
-    order: NDArray[np.int64]
-    keys: NDArray[np.int64]
-    begin: NDArray[np.int64]
+    order: NDArray[np.int32]
+    group: NDArray[np.integer]
+    time: NDArray[np.int64]
+    start: NDArray[np.int64]
 
     @classmethod
-    def of(cls, group: NDArray[np.int64], time: NDArray[np.int64]) -> _Sorted:
-        bits = int(time.max(initial=0)).bit_length()
-        order, keys = _ordered((group << bits) | time)
-        return cls(order, keys, (keys >> bits) << bits)
+    def of(
+        cls, order: NDArray[np.int32], group: NDArray[np.integer], time: NDArray[np.int64]
+    ) -> _Sorted:
+        return cls(order, group, time, _run_starts(group[1:] != group[:-1], len(group)))
 
     def counts(
-        self, events: Sequence[NDArray[np.bool_]], counting: Counting
-    ) -> NDArray[np.integer]:
+        self, clicked: NDArray[np.bool_], exposed: NDArray[np.bool_] | None, counting: Counting
+    ) -> NDArray[np.int32]:
         """Clicks, then exposures in each window, at each event, ``[2 * windows, events]``.
 
-        ``events``: which are clicks and which exposures.
+        Which events are clicks and exposures (None: all), in the order of places.
         """
-        running = np.zeros((2, len(self.order) + 1), np.int32)
-        for each, sums in zip(events, running, strict=True):
-            np.cumsum(each[self.order], out=sums[1:])
-        known = self.keys - self.begin - counting.delay
-        until = running.take(_searchsorted(self.keys, self.begin + np.maximum(known, 0)), axis=1)
-        counts = np.empty((2, len(counting.windows), len(known)), running.dtype)
+        running = [_running(clicked[self.order])]
+        if exposed is not None:
+            running.append(_running(exposed[self.order]))
+        latest, windows = int(self.time.max(initial=0)), len(counting.windows)
+        base = self.group.astype(np.int64) << latest.bit_length()
+        keys = base + self.time
+
+        def sums(ago: int) -> list[NDArray[Any]]:
+            """Clicks and exposures of all groups until before the time of each event, less ago."""
+            if ago > latest:
+                places = self.start
+            elif ago == 0:
+                places = _run_starts(keys[1:] != keys[:-1], len(keys))
+            else:
+                places = np.searchsorted(keys, base + np.maximum(self.time - ago, 0))
+            found = [each.take(places) for each in running]
+            return found if exposed is not None else [*found, places]
+
+        until, counts = sums(counting.delay), np.empty((2, windows, len(keys)), np.int32)
         for number, length in enumerate(counting.lengths):
-            edges = self.begin + np.maximum(known - length, 0)
-            before = running.take(_searchsorted(self.keys, edges), axis=1)
-            np.subtract(until, before, out=counts[:, number])
-        return counts.reshape(2 * len(counting.windows), len(known))
+            before = sums(counting.delay + length)
+            for each, last, first in zip(counts, until, before, strict=True):
+                np.subtract(last, first, out=each[number], casting="same_kind")
+        return counts.reshape(2 * windows, len(keys))
+
+
+def _run_starts(new: NDArray[np.bool_], size: int) -> NDArray[np.int64]:
+    """Where each key's run of equal keys starts; ``new``: which differ from the one before."""
+    places = np.arange(size)
+    places[1:] *= new
+    return np.maximum.accumulate(places, out=places)
+
+
+def _running(which: NDArray[np.bool_]) -> NDArray[np.int32]:
+    running = np.zeros(len(which) + 1, np.int32)
+    np.cumsum(which, out=running[1:])
+    return running
+
+
+def _grouped(group: NDArray[np.integer], groups: int) -> NDArray[np.int32]:
+    """Stable argsort of numbers below ``groups``, in linear time (of a sparse matrix by rows)."""
+    places = np.arange(len(group), dtype=np.int32)
+    ones = np.ones(len(group), np.int8)
+    return csr_array((ones, (group, places)), shape=(groups, len(group))).indices
 
 
 def _blocks(events: NDArray[np.int64], block: int) -> Iterator[tuple[int, int]]:
@@ -312,30 +342,13 @@ def _blocks(events: NDArray[np.int64], block: int) -> Iterator[tuple[int, int]]:
     yield low, len(events)
 
 
-def _repeated(keys: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Places of keys that occur more than once, and a number for each of these keys."""
-    order, keys = _ordered(keys)
-    new = np.append(True, keys[1:] != keys[:-1])
+def _repeated(
+    article: NDArray[np.integer], user: NDArray[np.integer], articles: int, users: int
+) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """Places of pairs that occur more than once, by pair, and a number for each of these pairs."""
+    order = _grouped(user, users)
+    order = order[_grouped(article[order], articles)]
+    article, user = article[order], user[order]
+    new = np.append(True, (article[1:] != article[:-1]) | (user[1:] != user[:-1]))
     several = ~(new & np.append(new[1:], True))
     return order[several], np.cumsum(new[several])
-
-
-def _first(group: NDArray[np.int64], time: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Earliest time of each event's group, ``[events]``."""
-    earliest = np.full(int(group.max()) + 1, np.iinfo(np.int64).max)
-    np.minimum.at(earliest, group, time)
-    return earliest[group]
-
-
-def _ordered(keys: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Stable argsort of keys >= 0, and the sorted keys; packed in 63 bits, eight times as fast."""
-    if (keys[1:] >= keys[:-1]).all():
-        return np.arange(len(keys)), keys
-    bits = len(keys).bit_length()
-    if int(keys.max(initial=0)).bit_length() + bits > 63:
-        order = np.argsort(keys, kind="stable")
-        return order, keys[order]
-    packed = keys << bits
-    packed |= np.arange(len(keys))
-    packed.sort()
-    return packed & ((1 << bits) - 1), packed >> bits
