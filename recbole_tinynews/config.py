@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 from recbole.config import Config
 
-from recbole_tinynews import compat
+from recbole_tinynews import compat, registry
 from recbole_tinynews.data import fields
 from recbole_tinynews.encoder.plm_files import is_same_plm
 from recbole_tinynews.evaluation.recbole_metrics import bigger_is_better, map_metrics
@@ -20,14 +20,6 @@ from recbole_tinynews.paths import packaged_folder
 from recbole_tinynews.processes.device import choose_device, gpu_numbers
 from recbole_tinynews.processes.group import launched_group
 from recbole_tinynews.recbole_models.feeds import fit_settings, has_impressions
-from recbole_tinynews.registry import (
-    compose,
-    files_of,
-    find_model,
-    has_language_model,
-    is_news_model,
-    layering_of,
-)
 from recbole_tinynews.settings import mistakes
 from recbole_tinynews.settings.declared import unread_by
 from recbole_tinynews.settings.layering import DEFAULT_DATASET, DEFAULT_MODEL
@@ -114,7 +106,7 @@ class NewsConfig(Config):
         """Settings that only concern other stages or models."""
         key = stage, model_class, is_student
         if key not in self._of_others:  # a benchmark asks for each seed
-            is_last, of_stage = stage == self.model_class.__name__, files_of(model_class)
+            is_last, of_stage = stage == self.model_class.__name__, registry.files_of(model_class)
             stages, files = self._settings.stages, self._settings.files
             found = settings_of_others(stage, stages, of_stage, files, is_last, is_student)
             self._of_others[key] = found
@@ -155,20 +147,20 @@ class NewsConfig(Config):
     ) -> tuple[str, type, str]:
         model = model or self.external_config_dict.get("model") or DEFAULT_MODEL
         dataset = dataset or self.external_config_dict.get("dataset") or DEFAULT_DATASET
-        self._system = find_model(model)
-        model_class, part_mistakes = compose(self._system, self.external_config_dict)
+        self._system = registry.find_model(model)
+        model_class, part_mistakes = registry.compose(self._system, self.external_config_dict)
         self._mistakes += part_mistakes
         return super()._get_model_and_dataset(model_class, str(dataset))
 
     def _load_internal_config_dict(self, model: str, model_class: type, dataset: str) -> None:
-        self._is_news = is_news_model(model_class)
+        self._is_news = registry.is_news_model(model_class)
         folder = self._data_folder("dataset")
         # a missing data set is reported as missing, not as one without impressions
         missing = not folder.is_dir() and dataset != _RECBOLES_DATASET
         self.on_impressions = self._is_news or missing or has_impressions(folder)
         # without name, since a user's news recommender may share it with one of RecBole's
         super()._load_internal_config_dict("" if self._is_news else model, model_class, dataset)
-        self._settings = layering_of(
+        self._settings = registry.layering_of(
             model_class,
             self._system,
             dataset,
@@ -232,7 +224,10 @@ class NewsConfig(Config):
             *mistakes.part_mistakes(final, self.external_config_dict),
             *mistakes.mistakes_by_key(self._given.switches, settings, self.by_key()),
             *mistakes.process_mistakes(
-                final, self.model, launched_group().size, has_language_model(self.model_class)
+                final,
+                self.model,
+                launched_group().size,
+                registry.has_language_model(self.model_class),
             ),
             *mistakes.package_mistakes(final),
         ]

@@ -199,3 +199,13 @@ def test_bars_are_made_in_one_place() -> None:
         if file != PACKAGE / "bars.py":
             wrong += [f"{file} calls {name}" for name in calls if name.split(".")[-1] == "tqdm"]
     assert wrong == []
+
+
+def test_no_class_is_longer_than_a_reader_can_hold_in_mind() -> None:
+    long = [
+        f"{file.name}: {each.name}"
+        for file in FILES
+        for each in ast.walk(parse(file))
+        if isinstance(each, ast.ClassDef) and each.end_lineno - each.lineno >= 300
+    ]
+    assert long == []

@@ -132,7 +132,9 @@ def test_without_any_choice_the_main_model_runs_on_the_embedded_data(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     asked = []
-    monkeypatch.setattr(config_module, "find_model", lambda name: asked.append(name) or PLMNR)
+    monkeypatch.setattr(
+        config_module.registry, "find_model", lambda name: asked.append(name) or PLMNR
+    )
     assert NewsConfig().dataset == "mind-mini"
     assert asked == ["TinyNewsRec"]
 

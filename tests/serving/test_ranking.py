@@ -15,7 +15,7 @@ from tiny import DATASET, Tiny, finished, write_roberta
 from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.evaluation import metrics
 from recbole_tinynews.quick_start import run
-from recbole_tinynews.serving import ranking
+from recbole_tinynews.serving import known_articles, ranking
 from recbole_tinynews.serving.loading import load
 
 # ------------------------------------------------------------------------- the same as evaluation
@@ -97,7 +97,7 @@ def test_each_text_is_encoded_once(student: Served, monkeypatch) -> None:
 
 def test_memory_does_not_grow_with_the_texts_met(student: Served, monkeypatch) -> None:
     """A server that runs for months would run out of it."""
-    monkeypatch.setattr(ranking, "KEPT_VECTORS", 2)
+    monkeypatch.setattr(known_articles, "KEPT_VECTORS", 2)
     ranker = student.load()
     shown = ["word1 word2", "word3 word4", "word5 word6"]
     before = ranker.rank([], shown)
