@@ -96,7 +96,7 @@ def _plan(
     settings = row_settings(row, model_class, suite, given)
     try:
         config = NewsConfig(model_class, dataset, config_dict=settings)
-        if row.reads == TITLE:
+        if row.reads == TITLE or any(name.startswith(CLICKS_NOW) for name in row.reads):
             row = row._replace(reads=read_by(config.model_class, config))
         if has_language_model(model_class) and config["news_encoder"] == "words":
             row = row._replace(layers=None)  # it has no language model
