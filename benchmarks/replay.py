@@ -99,7 +99,9 @@ def by_clicks(counters: LiveCounters, counting: Counting) -> Score:
     """Clicks in the first window, as PopularNow counts them."""
 
     def score(clicks: list[str], candidates: list[str], moment: Moment) -> Sequence[float]:
-        return counters.features(counting, [counters.numbers(candidates)], [moment])[:, 1].tolist()
+        return counters.features(counting, [counters.known_numbers(candidates)], [moment])[
+            :, 1
+        ].tolist()
 
     return score
 

@@ -96,8 +96,11 @@ def _plan(
     settings = row_settings(row, model_class, suite, given)
     try:
         config = NewsConfig(model_class, dataset, config_dict=settings)
-        if row.reads == TITLE or any(name.startswith(CLICKS_NOW) for name in row.reads):
-            row = row._replace(reads=read_by(config.model_class, config))
+        reads = read_by(config.model_class, config)
+        if row.reads != TITLE:  # declared, but for how late and how long others' clicks count
+            content = [name for name in row.reads if not name.startswith(CLICKS_NOW)]
+            reads = (*content, *(name for name in reads if name.startswith(CLICKS_NOW)))
+        row = row._replace(reads=reads)
         if has_language_model(model_class) and config["news_encoder"] == "words":
             row = row._replace(layers=None)  # it has no language model
         fingerprints = {}

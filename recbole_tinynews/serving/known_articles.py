@@ -30,7 +30,7 @@ KEPT_VECTORS = 100_000  # of the most recently used articles; 150 MB at news_dim
 class KnownArticles:
     """Encodes articles, keeps those that are added by id, and knows their counters; thread-safe.
 
-    ``counters``: clicks and exposures up to now, for ``at``; ``None``: it ranks by text alone.
+    ``counters``: clicks and exposures up to now; ``None``: they are not counted.
     """
 
     counters: LiveCounters | None = None
@@ -42,6 +42,8 @@ class KnownArticles:
         self._data_set, self._lookup = data_set, Lookup(engine.reading, data_set)
         self._groups: dict[str, Mapping[str, str]] = {}  # by column, by id of added articles
         self._known = KnownVectors(self._encode, KEPT_VECTORS)
+        nothing = np.empty(0, np.int64)
+        self._numbered: tuple[LiveCounters | None, Sequence[str], Any] = None, (), nothing
 
     def encode(self, titles: Sequence[Content]) -> NDArray[np.float32]:
         """Vectors of titles or fields, ``[titles, news_dim]``, cached like those of ``rank``."""
@@ -69,7 +71,7 @@ class KnownArticles:
         """
         self.add_articles(*articles_of(news, self.reading.fields), show_progress)
         if self.counters is not None:
-            self.counters.publish(dict.fromkeys(self.news_ids, np.nan) | published_in(news))
+            self.counters.publish(published_in(news))
 
     def add_articles(
         self, ids: Sequence[str], contents: Iterable[Content], show_progress: bool = False
@@ -171,12 +173,20 @@ class KnownArticles:
         self, candidates: Sequence[Given], keys: list[Key], are_titles: bool, shelf: Shelf
     ) -> NDArray[np.int64]:
         """Numbers of candidates for ``_features``."""
-        counters = self._counters()
         try:
             rows = np.fromiter(keys, np.int64, len(keys))
         except TypeError:  # not all are added articles
-            return counters.numbers([*map(id_of if are_titles else name_of, candidates)])
-        return counters.numbers(shelf.ids, keep=True)[rows]
+            ids = [*map(id_of if are_titles else name_of, candidates)]
+            return self._counters().known_numbers(ids)
+        return self._numbers_on(shelf)[rows]
+
+    def _numbers_on(self, shelf: Shelf) -> NDArray[np.int64]:
+        """Numbers of all articles of a shelf, kept: each look-up of a string misses the cache."""
+        counters, (counters_then, ids, numbers) = self._counters(), self._numbered
+        if counters_then is not counters or ids is not shelf.ids:
+            numbers = counters.numbers(shelf.ids)
+            self._numbered = counters, shelf.ids, numbers
+        return numbers
 
     def _features(
         self, candidates: Sequence[NDArray[np.int64]], moments: Sequence[Moment]

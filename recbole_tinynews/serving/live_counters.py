@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Container, Iterable, Mapping, Sequence
 from functools import reduce
-from itertools import repeat
+from itertools import count, repeat
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -28,6 +28,8 @@ EARLIER = "Expected at from {} UTC seconds on, since older events are summed up,
 
 Rows = NDArray[np.int64]
 """Tallies, ``[5, tallies]``: article and user as indices, time, clicks, exposures."""
+
+NOTHING = np.empty((5, 0), np.int64)
 
 
 class Moment(NamedTuple):
@@ -65,7 +67,9 @@ class LiveCounters:
         self._articles: dict[str, int] = {}
         self._users: dict[str, int] = {}
         self._published = np.array([np.nan])  # UTC seconds, by article; last: unknown
-        self._numbered: tuple[Sequence[str], int, Rows] = (), 0, np.empty(0, np.int64)
+        self._publishing = threading.Lock()
+        self._next = count()  # numbers of articles, some of them unused
+        self._known = _Known((_Part.of(NOTHING), _Part.of(NOTHING)), 0)
         self._changing = threading.Lock()
         self._seen = -1  # sequence number of the newest event that is counted
         self.catch_up()
@@ -81,7 +85,7 @@ class LiveCounters:
         good: list[Event] = []
         refused: list[Refused] = []
         with self._changing:
-            earliest = max(now - self._span, self._summed_up)
+            earliest = max(now - self._span, self._known.summed_up)
             for place, given in enumerate(events):
                 try:
                     good.append(event_of(given, known, earliest, now + AHEAD))
@@ -104,37 +108,33 @@ class LiveCounters:
             self._count_new()
 
     def publish(self, times: Mapping[str, float]) -> None:
-        """Count ages of these articles from their publication, UTC seconds; NaN: as before."""
-        with self._changing:
-            known, before = self._articles, self._published
-            numbers = [known.setdefault(name, len(known)) for name in times]
-            published = np.full(len(known) + 1, np.nan)
-            published[: len(before)] = before
-            given = np.fromiter(times.values(), float)
-            published[numbers] = np.where(np.isnan(given), published[numbers], given)
+        """Count ages of these articles from their publication, UTC seconds."""
+        if not times:
+            return
+        numbers = self.numbers([*times])
+        with self._publishing:
+            size = max(len(self._published), int(numbers.max()) + 2)
+            published = np.full(size, np.nan)
+            published[: len(self._published)] = self._published
+            published[numbers] = [*times.values()]
             self._published = published
 
     @property
     def newest(self) -> int:
         """Time of the newest event, UTC seconds; 0 without events."""
-        return max(int(part.rows[2].max(initial=0)) for part in self._parts)
+        return max(int(part.rows[2].max(initial=0)) for part in self._known.parts)
 
     def earliest(self, counting: Counting) -> int:
         """The earliest moment whose counters are known, UTC seconds."""
-        return self._summed_up + counting.span
+        return self._known.summed_up + counting.span
 
-    def numbers(self, ids: Sequence[str], keep: bool = False) -> NDArray[np.int64]:
-        """Numbers of articles for ``features``, -1 for unknown ones; ``keep`` them for these ids.
+    def numbers(self, ids: Sequence[str]) -> NDArray[np.int64]:
+        """Numbers of articles for ``features``; they never change."""
+        return np.fromiter(map(self._number, ids), np.int64, len(ids))
 
-        Each string that is looked up misses the processor's caches.
-        """
-        known, (kept, size, numbers) = self._articles, self._numbered
-        if not keep or kept is not ids or size != len(known):
-            size = len(known)
-            numbers = np.fromiter(map(known.get, ids, repeat(-1)), np.int64, len(ids))
-            if keep:
-                self._numbered = ids, size, numbers
-        return numbers
+    def known_numbers(self, ids: Sequence[str]) -> NDArray[np.int64]:
+        """``numbers`` of articles that may be nobody's: -1 without events."""
+        return np.fromiter(map(self._articles.get, ids, repeat(-1)), np.int64, len(ids))
 
     def features(
         self,
@@ -144,27 +144,32 @@ class LiveCounters:
     ) -> NDArray[np.float32]:
         """Features ``[candidates, features]``; ``ValueError`` for a moment before ``earliest``.
 
-        ``candidates`` are ``numbers``.
+        ``candidates`` are ``numbers`` or ``known_numbers``.
         """
         sizes = np.cumsum([0, *map(len, candidates)]).tolist()
         features = np.empty((sizes[-1], 1 + 2 * len(counting.windows)), np.float32)
-        earliest, published = self.earliest(counting), self._published
+        known, published = self._known, self._published
+        earliest = known.summed_up + counting.span
         for article, moment, start, stop in zip(
             candidates, moments, sizes[:-1], sizes[1:], strict=True
         ):
             if moment.at < earliest:
                 raise ValueError(EARLIER.format(earliest, moment.at))
-            first, counts = self._counts(counting, article, moment)
+            first, counts = self._counts(known.parts, counting, article, moment)
             times = published[np.minimum(article, len(published) - 1)]
             features[start:stop, 0] = age_hours(moment.at, first, times)
             features[start:stop, 1:] = counts
         return features
 
     def _counts(
-        self, counting: Counting, article: NDArray[np.int64], moment: Moment
+        self,
+        parts: Sequence[_Part],
+        counting: Counting,
+        article: NDArray[np.int64],
+        moment: Moment,
     ) -> tuple[NDArray[np.int64], NDArray[np.integer]]:
         """Time of each article's first event, and counters ``[articles, 2 * windows]``."""
-        parts = [part for part in self._parts if part.users.size] or self._parts[:1]
+        parts = [part for part in parts if part.users.size] or parts[:1]
         user = self._users.get(moment.user, -1) if moment.user else -1
         first = reduce(np.minimum, (part.first(article) for part in parts))
         counts = (part.counts(article, moment.at, user, counting) for part in parts)
@@ -175,28 +180,36 @@ class LiveCounters:
             rows = self._rows(new.tallies)
         if new.everything:
             rows = _summed_up(rows, new.summed_up)
-            self._parts = _Part.of(rows), _Part.of(rows[:, :0])  # older ones, recent ones
-        elif rows.size:
-            old, recent = self._parts
+            parts = _Part.of(rows), _Part.of(rows[:, :0])
+        else:
+            parts = self._known.parts
+        if rows.size and not new.everything:
+            old, recent = parts
             rows = np.concatenate([recent.rows, rows], axis=1)
             if rows.shape[1] > RECENT:
                 every = np.concatenate([old.rows, rows], axis=1)
                 old, rows = _Part.of(_summed_up(every, new.summed_up)), rows[:, :0]
-            self._parts = old, _Part.of(rows)
-        self._seen, self._summed_up = new.sequence, new.summed_up
+            parts = old, _Part.of(rows)
+        self._seen, self._known = new.sequence, _Known(parts, new.summed_up)
 
     def _rows(self, tallies: Iterable[Tally]) -> Rows:
-        articles, users = self._articles, self._users
+        users = self._users
         values = (
             value
             for article, user, *numbers in tallies
-            for value in (
-                articles.setdefault(article, len(articles)),
-                users.setdefault(user, len(users)),
-                *numbers,
-            )
+            for value in (self._number(article), users.setdefault(user, len(users)), *numbers)
         )
         return np.ascontiguousarray(np.fromiter(values, np.int64).reshape(-1, 5).T)
+
+    def _number(self, article: str) -> int:
+        """An article's number, without a lock: of two threads, one sets it."""
+        number = self._articles.get(article)
+        return self._articles.setdefault(article, next(self._next)) if number is None else number
+
+
+class _Known(NamedTuple):
+    parts: tuple[_Part, _Part]  # older tallies, recent ones
+    summed_up: int  # UTC seconds: what is older has lost its times
 
 
 class _Counted:
@@ -288,15 +301,14 @@ class _Part(NamedTuple):
     def _leave_out(
         self, own: Rows, counts: Rows, row: NDArray[np.int64], at: int, kept: _Counted
     ) -> None:
-        shown = np.zeros(len(self.firsts), bool)
-        shown[row] = True
-        own = own[:, shown[own[0]]]
-        if own.size:
-            ago = at - kept.delay - own[2]
-            within = (ago > 0) & (ago <= kept.lengths[:, None])
-            tallies = (within * own[3:, None]).reshape(-1, own.shape[1])
-            place, number = np.nonzero(row[:, None] == own[0])
-            np.subtract.at(counts, place, tallies.T[number])
+        articles, number = np.unique(own[0], return_inverse=True)
+        ago = at - kept.delay - own[2]
+        within = (ago > 0) & (ago <= kept.lengths[:, None])
+        sums = np.zeros((len(articles) + 1, counts.shape[1]), np.int64)  # last: other articles
+        np.add.at(sums, number, (within * own[3:, None]).reshape(-1, own.shape[1]).T)
+        place = np.full(len(self.firsts), len(articles))
+        place[articles] = np.arange(len(articles))
+        counts -= sums[place[row]]
 
 
 def _summed_up(rows: Rows, before: int) -> Rows:

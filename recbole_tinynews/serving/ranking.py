@@ -271,8 +271,8 @@ class Ranker(KnownArticles):
             raise ValueError("top expects articles to choose from, got none. Add them: add_news.")
         if k < 1:
             raise ValueError(f"top expects k of at least 1, got {k}.")
-        numbers = len(shelf.ids) * (1 if moments is None else COUNTERS_OF_A_SCORE)
-        step = max(1, min(USERS_AT_ONCE, SCORES_AT_ONCE // numbers))
+        values = len(shelf.ids) * (1 if moments is None else COUNTERS_OF_A_SCORE)
+        step = max(1, min(USERS_AT_ONCE, SCORES_AT_ONCE // values))
         for start in range(0, len(histories), step):
             some = histories[start : start + step]
             keys = self._lookup.keys(some, ids, shelf)
@@ -282,7 +282,7 @@ class Ranker(KnownArticles):
             ]
             counters = None
             if moments is not None:
-                every = self._counters().numbers(shelf.ids, keep=True)
+                every = self._numbers_on(shelf)
                 counters = self._features([every] * len(some), moments[start:][: len(some)])
             for rows, scores in self._scorer.best(keys, left_out, k, shelf, nearest, counters):
                 places = rows.tolist()
@@ -315,7 +315,7 @@ class Ranker(KnownArticles):
         shelf = shelf or self.shelf
         clicks, shown = self._lookup.keys([history, candidates], ids, shelf)
         if of_top:
-            every = self._counters().numbers(shelf.ids, keep=True)
+            every = self._numbers_on(shelf)
             counters = self._features([every], [Moment.of(at, user)])
             counters = counters[[shelf.rows[name_of(each)] for each in candidates]]
         else:

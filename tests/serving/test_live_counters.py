@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -77,7 +78,7 @@ def test_replayed_counters_are_those_of_the_data_set(
                 counters.publish({"A1": START + HOUR, "A4": START})
             names = [[f"A{article}" for article, _ in log[row][2]] for row in some]
             moments = [Moment.of(START + log[row][0] * HOUR, f"U{log[row][1]}") for row in some]
-            found = counters.features(counting, [*map(counters.numbers, names)], moments)
+            found = counters.features(counting, [*map(counters.known_numbers, names)], moments)
             assert found.tolist() == np.concatenate([expected[row] for row in some]).tolist()
             for row in some:
                 events = events_of(log)[row]
@@ -88,7 +89,7 @@ def test_replayed_counters_are_those_of_the_data_set(
             moment = Moment.of(START + log[row][0] * HOUR, f"U{log[row][1]}")
             if moment.at >= counters.earliest(counting):
                 names = [[f"A{article}" for article, _ in log[row][2]]]
-                found = counters.features(counting, [*map(counters.numbers, names)], [moment])
+                found = counters.features(counting, [*map(counters.known_numbers, names)], [moment])
                 assert found.tolist() == expected[row].tolist()
 
 
@@ -104,10 +105,22 @@ def test_what_lies_beyond_the_longest_window_is_summed_up_and_its_ids_are_forgot
     rows = sqlite3.connect(tmp_path / "store").execute("SELECT count(*) FROM events").fetchone()
     assert rows == (2 * 4,)  # two hours, one for requests of the past, and the present one
     for each in (counters, LiveCounters(Store(tmp_path / "store"), [counting])):
-        found = each.features(counting, [each.numbers(["A1"])], [Moment(NOW + 12 * HOUR)])
+        found = each.features(counting, [each.known_numbers(["A1"])], [Moment(NOW + 12 * HOUR)])
         assert found.tolist() == [[12, 2, 12, 2, 12]]
         with pytest.raises(ValueError, match="summed up"):
-            each.features(counting, [each.numbers(["A1"])], [Moment(NOW + 9 * HOUR)])
+            each.features(counting, [each.known_numbers(["A1"])], [Moment(NOW + 9 * HOUR)])
+
+
+def test_threads_number_an_article_once() -> None:
+    """Two articles of one number would share their clicks."""
+    counters, ids = LiveCounters(Store()), [f"A{number}" for number in range(2_000)]
+    orders = [np.random.default_rng(seed).permutation(ids).tolist() for seed in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        found = [*pool.map(counters.numbers, orders)]
+    assert {tuple(sorted(zip(*each, strict=True))) for each in zip(orders, found, strict=True)} == {
+        tuple(sorted(zip(ids, counters.known_numbers(ids), strict=True)))
+    }
+    assert len(set(found[0].tolist())) == len(ids)
 
 
 def test_an_event_that_is_sent_again_counts_once(tmp_path: Path) -> None:
@@ -116,7 +129,9 @@ def test_an_event_that_is_sent_again_counts_once(tmp_path: Path) -> None:
         counters = LiveCounters(Store(tmp_path / "store"))
         added = counters.add([event("e"), event("e")], now=NOW)
         assert (added.counted, added.repeated) == expected
-    found = counters.features(Counting(), [counters.numbers(["A1", "new"])], [Moment(NOW + 1)])
+    found = counters.features(
+        Counting(), [counters.known_numbers(["A1", "new"])], [Moment(NOW + 1)]
+    )
     assert found[:, -1].tolist() == [1, 0]
 
 
@@ -153,9 +168,11 @@ def test_bad_events_are_refused_with_the_reason_and_the_rest_counts() -> None:
         assert refused.place == place
         assert why in refused.why
         assert refused.id in ("e", None)
-    everyone = counters.features(Counting(), [counters.numbers(["A1"])], [Moment(NOW + 61)])
+    everyone = counters.features(Counting(), [counters.known_numbers(["A1"])], [Moment(NOW + 61)])
     assert everyone[0, -1] == len(good)
-    of_others = counters.features(Counting(), [counters.numbers(["A1"])], [Moment(NOW + 61, "U1")])
+    of_others = counters.features(
+        Counting(), [counters.known_numbers(["A1"])], [Moment(NOW + 61, "U1")]
+    )
     assert of_others[0, -1] == 1  # nobody is known to be the user without an id
 
 

@@ -46,6 +46,22 @@ def test_a_replayed_test_set_has_the_scores_of_evaluation(served: Served) -> Non
         np.testing.assert_allclose(in_order_given(ranked), expected[row], rtol=1e-5, atol=1e-5)
 
 
+def test_other_articles_have_their_own_counters(ranker: Ranker, served: Served) -> None:
+    """Numbers of articles are kept by row, and rows move when articles come and go."""
+    ids = list(ranker.news_ids)
+    ranker.rank(["N4"], ids, ids=True, at=AT)
+    ranker.forget(ids[:3])
+    ranker.add_news({"mine": "Word12 word7", **dict(zip(ids[:2], words_of(ids[:2]), strict=True))})
+    shown = list(ranker.news_ids)
+    other = served.load()
+    other.counters = ranker.counters
+    other.add_news(dict(zip(shown, ranker.titles(shown), strict=True)))
+    of_both = [each.rank(["N4"], shown, ids=True, at=AT) for each in (ranker, other)]
+    np.testing.assert_allclose(*map(in_order_given, of_both), atol=1e-5)
+    by_title = ranker.rank([("", words_of(["N4"])[0])], [(i, "Word12") for i in shown], at=AT)
+    assert len(by_title) == len(shown)
+
+
 def test_many_users_and_the_top_have_the_scores_of_one(ranker: Ranker) -> None:
     """Own events of one user must not be left out for another, nor times be exchanged."""
     ids = list(ranker.news_ids)

@@ -41,7 +41,7 @@ def event(name: str, time: int = NOW, article: str = "A1") -> Event:
 
 
 def totals(counters: LiveCounters, at: int = NOW + 1) -> list[list[float]]:
-    return counters.features(COUNTING, [counters.numbers(["A1", "A2"])], [Moment(at)])[
+    return counters.features(COUNTING, [counters.known_numbers(["A1", "A2"])], [Moment(at)])[
         :, 1:
     ].tolist()
 

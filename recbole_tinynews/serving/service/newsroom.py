@@ -6,7 +6,6 @@ import asyncio
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from math import nan
 from typing import Any
 
 from recbole_tinynews.serving.live_counters import Added
@@ -66,8 +65,8 @@ class Newsroom:
             self.titles.remove(gone)
             self.titles.add({name: fields[TITLE] for name, fields in news.items()})
             if self.counters is not None:
-                times = {each.id: each.published for each in changed}
-                self.counters.publish({i: nan if at is None else at for i, at in times.items()})
+                times = {e.id: e.published for e in changed if e.published is not None}
+                self.counters.publish(times)
             self._seen = seen
 
     def follow_events(self) -> None:

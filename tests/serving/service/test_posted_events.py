@@ -209,7 +209,7 @@ def test_a_kill_loses_no_event_that_was_answered(popular: Served, tmp_path: Path
     again = LiveCounters(Store(store))
     repeated = again.add([event(name, "A0") for name in answered])
     assert (repeated.counted, repeated.repeated) == (0, len(answered))
-    articles = [again.numbers([f"A{n}" for n in range(5)])]
+    articles = [again.known_numbers([f"A{n}" for n in range(5)])]
     counted = again.features(Counting(), articles, [Moment.of(time.time() + 1, None)])[:, -1].sum()
     assert len(answered) <= counted <= len(answered) + 4 * 5  # some were committed, not answered
 
@@ -226,7 +226,9 @@ def test_a_store_begins_with_a_log_once(popular: Served, tmp_path: Path, monkeyp
     for _ in range(2):
         command.main(asked)
     totals = [
-        counters.features(Counting(), [counters.numbers(NEWS)], [Moment(1_700_000_000)])[:, -1]
+        counters.features(Counting(), [counters.known_numbers(NEWS)], [Moment(1_700_000_000)])[
+            :, -1
+        ]
         for counters in (app.state.newsroom.counters for app in apps)
     ]
     assert totals[0].sum() > 100
