@@ -237,7 +237,7 @@ class _Counted:
 
 
 class _Part(NamedTuple):
-    rows: Rows  # by user
+    rows: Rows  # by user and article
     users: NDArray[np.int64]
     bounded: NDArray[np.int64]  # keys between the smallest and the largest number
     running: NDArray[np.int64]  # sums of clicks and exposures by key, ``[1 + tallies, 2]``
@@ -254,7 +254,7 @@ class _Part(NamedTuple):
         np.cumsum(rows[3:, order].T, axis=0, out=running[1:])
         firsts = np.full(int(rows[0].max(initial=-1)) + 2, LATEST)
         firsts[rows[0, order[::-1]]] = rows[2, order[::-1]]
-        rows = rows[:, np.argsort(rows[1], kind="stable")]
+        rows = rows[:, np.argsort((rows[1] << 32) | rows[0], kind="stable")]
         return cls(rows, rows[1], bounded, running, firsts, {})
 
     def first(self, article: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -301,13 +301,14 @@ class _Part(NamedTuple):
     def _leave_out(
         self, own: Rows, counts: Rows, row: NDArray[np.int64], at: int, kept: _Counted
     ) -> None:
-        articles, number = np.unique(own[0], return_inverse=True)
+        starts = np.flatnonzero(np.append(True, own[0, 1:] != own[0, :-1]))
         ago = at - kept.delay - own[2]
         within = (ago > 0) & (ago <= kept.lengths[:, None])
-        sums = np.zeros((len(articles) + 1, counts.shape[1]), np.int64)  # last: other articles
-        np.add.at(sums, number, (within * own[3:, None]).reshape(-1, own.shape[1]).T)
-        place = np.full(len(self.firsts), len(articles))
-        place[articles] = np.arange(len(articles))
+        tallies = (within * own[3:, None]).reshape(-1, own.shape[1])
+        sums = np.zeros((len(starts) + 1, len(tallies)), np.int64)  # last: other articles
+        sums[:-1] = np.add.reduceat(tallies, starts, axis=1).T
+        place = np.full(len(self.firsts), len(starts))
+        place[own[0, starts]] = np.arange(len(starts))
         counts -= sums[place[row]]
 
 
