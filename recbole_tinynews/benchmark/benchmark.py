@@ -41,7 +41,7 @@ class Benchmark:
         suite: name of a suite of the package, or path of a yaml file.
         dataset: name of the data set.
         seeds: None: those of the suite.
-        systems: labels, models or groups of rows, or ``+file.py:Class``; empty: all rows.
+        systems: labels, models or groups of rows, ``+Model``, ``+file.py:Class``; empty: all rows.
         settings: applied to every system that has them.
         jobs: number of parallel trainings, which share the threads.
         processes: number of processes per training; RecBole's models use one.

@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add(
         "--systems",
         help="labels, models or groups of the suite's rows, separated by commas (default: all); "
-        "+path/to/file.py:Class adds a recommender of your own",
+        "+PopularNow adds that model, +path/to/file.py:Class a recommender of your own",
     )
     add(
         "--folds",

@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from recbole_tinynews.benchmark.recommender_file import is_file_spec, model_class_of
+from recbole_tinynews.benchmark.recommender_file import is_added, model_class_of
 from recbole_tinynews.benchmark.results import METRICS
 from recbole_tinynews.benchmark.suite import CLICKS_NOW, TITLE, USER_IDS, Row, Suite
 from recbole_tinynews.config import NewsConfig
@@ -56,7 +56,7 @@ def plan_rows(
     classes = {
         row.model: model_class_of(row.model)
         for row in rows
-        if is_file_spec(row.model) or row.model in existing
+        if is_added(row.model) or row.model in existing
     }
     refuse_unknown({**suite.settings, **given}, classes.values())
     planned = [

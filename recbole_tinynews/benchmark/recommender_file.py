@@ -1,4 +1,4 @@
-"""Loads a user's recommender, given as ``+path/to/file.py:Class`` on the command line."""
+"""Loads an added recommender: ``+Model`` or ``+path/to/file.py:Class`` on the command line."""
 
 from __future__ import annotations
 
@@ -11,18 +11,21 @@ from recbole_tinynews.registry import find_model
 _MARK = "+"
 
 
-def is_file_spec(text: str) -> bool:
-    """Whether ``text`` names a class in a file."""
+def is_added(text: str) -> bool:
+    """Whether ``text`` adds a recommender to those of a suite."""
     return text.startswith(_MARK)
 
 
 def model_class_of(model: str) -> type:
     """The class of a row's model, from a file or the registry."""
-    if not is_file_spec(model):
-        return find_model(model)
     path, colon, name = model.removeprefix(_MARK).rpartition(":")
+    if not is_added(model) or (name.isidentifier() and not colon):
+        return find_model(name)
     if not colon or not path.endswith(".py") or not name:
-        raise ValueError(f"A system of your own is written +path/to/file.py:Class, got {model!r}.")
+        raise ValueError(
+            "A system is added as +Model, one of your own is written +path/to/file.py:Class, got "
+            f"{model!r}."
+        )
     module = _module_of(Path(path).resolve())
     cls = getattr(module, name, None)
     if not isinstance(cls, type):

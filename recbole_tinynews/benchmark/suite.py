@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from recbole_tinynews.benchmark.recommender_file import is_file_spec
+from recbole_tinynews.benchmark.recommender_file import is_added
 from recbole_tinynews.paths import packaged_folder
 from recbole_tinynews.settings.literals import read_yaml
 from recbole_tinynews.settings.values import refuse, suggest
@@ -34,7 +34,7 @@ class Row(NamedTuple):
 
     label: str
     family: str  # label without the number of layers
-    model: str  # name, or +file.py:Class
+    model: str  # name, +name or +file.py:Class
     layers: int | None = None  # of the served encoder
     settings: Mapping[str, Any] = {}
     group: str = ADDED
@@ -112,12 +112,12 @@ def read_suite(name: str, dataset: str, all_layers: int | None = None) -> Suite:
 
 
 def choose(suite: Suite, systems: Sequence[str]) -> tuple[list[Row], list[Row]]:
-    """All rows of the table, and those requested by label, model, group or ``+file.py:Class``."""
+    """All rows, and those asked for by label, model, group, ``+Model`` or ``+file.py:Class``."""
     added = []
-    for spec in filter(is_file_spec, systems):
-        label = spec.rpartition(":")[2]
+    for spec in filter(is_added, systems):
+        label = spec.rpartition(":")[2].removeprefix("+")
         added.append(Row(label, label, spec))
-    named = [each for each in systems if not is_file_spec(each)]
+    named = [each for each in systems if not is_added(each)]
     asked = list(suite.rows) if not named else []
     for name in named:
         found = [row for row in suite.rows if name.casefold() in _names(row)]

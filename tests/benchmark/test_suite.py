@@ -20,6 +20,7 @@ from recbole_tinynews.benchmark.planning import (
     result_fingerprint,
     row_settings,
 )
+from recbole_tinynews.benchmark.recommender_file import model_class_of
 from recbole_tinynews.benchmark.suite import choose, read_suite, suite_names
 from recbole_tinynews.model.alignednewsrec import NewsAligner
 from recbole_tinynews.model.plmnr import PLMNR
@@ -139,11 +140,14 @@ def test_rows_are_chosen_by_label_model_or_group_in_the_suites_order() -> None:
     assert rows == suite.rows
 
 
-def test_a_users_own_system_is_added_to_the_rows_asked_for() -> None:
+def test_another_model_or_a_users_own_is_added_to_the_rows_asked_for() -> None:
     suite = read_suite("paper", "mind-small")
     rows, asked = choose(suite, ["+some/mine.py:Mine"])
     assert (len(rows), len(asked)) == (len(PAPER) + 1, len(PAPER) + 1)
     assert asked[-1].label == "Mine"
+    _, asked = choose(suite, ["+PopularNow", "TinyBERT_1"])
+    assert [row.label for row in asked] == ["TinyBERT_1", "PopularNow"]
+    assert model_class_of(asked[1].model).__name__ == "PopularNow"
     _, asked = choose(suite, ["TinyBERT_1", "+some/mine.py:Mine"])
     assert [row.label for row in asked] == ["TinyBERT_1", "Mine"]
 
