@@ -183,14 +183,15 @@ def count_events(
         return out
     origin, users = int(log.timestamp.min()), int(log.user.max()) + 1
     row_of = np.repeat(np.arange(log.rows, dtype=np.int32), log.candidates.lengths)
-    by_time = not (log.timestamp[1:] < log.timestamp[:-1]).any()
-    place_in_time = np.empty(log.rows, np.int32)
-    place_in_time[np.argsort(log.timestamp, kind="stable")] = np.arange(log.rows, dtype=np.int32)
+    place_in_time = None  # of impressions that are not in order of time
+    if (log.timestamp[1:] < log.timestamp[:-1]).any():
+        place_in_time = np.empty(log.rows, np.int32)
+        place_in_time[np.argsort(log.timestamp, kind="stable")] = np.arange(log.rows)
     for low, high in _blocks(np.bincount(articles), block):
         places = np.flatnonzero((articles >= low) & (articles < high))
         if not len(places):
             continue
-        if not by_time:
+        if place_in_time is not None:
             places = places[_grouped(place_in_time[row_of[places]], log.rows)]
         rows = row_of[places]
         stamp, user, article = log.timestamp[rows], log.user[rows], articles[places] - low
@@ -214,7 +215,7 @@ def count_events(
             features[of_pairs, column] -= each[some]
         times = None if published is None else published[articles[places[order]]]
         features[:, 0] = age_hours(stamp[order], stamp[order[every.start]], times)
-        if by_time and len(places) == len(out):  # three times as fast
+        if place_in_time is None and len(places) == len(out):  # three times as fast
             np.take(features, back, axis=0, out=out, mode="clip")
         else:
             out[places] = features.take(back, axis=0)

@@ -133,7 +133,7 @@ class LiveCounters:
         return np.fromiter(map(self._number, ids), np.int64, len(ids))
 
     def known_numbers(self, ids: Sequence[str]) -> NDArray[np.int64]:
-        """``numbers`` of articles that may be nobody's: -1 without events."""
+        """``numbers`` of articles that may be unknown: -1, and they stay unknown."""
         return np.fromiter(map(self._articles.get, ids, repeat(-1)), np.int64, len(ids))
 
     def features(
@@ -178,13 +178,10 @@ class LiveCounters:
     def _count_new(self) -> None:
         with self._store.tallies(self._seen) as new:
             rows = self._rows(new.tallies)
+        parts = old, recent = self._known.parts
         if new.everything:
-            rows = _summed_up(rows, new.summed_up)
-            parts = _Part.of(rows), _Part.of(rows[:, :0])
-        else:
-            parts = self._known.parts
-        if rows.size and not new.everything:
-            old, recent = parts
+            parts = _Part.of(_summed_up(rows, new.summed_up)), _Part.of(NOTHING)
+        elif rows.size:
             rows = np.concatenate([recent.rows, rows], axis=1)
             if rows.shape[1] > RECENT:
                 every = np.concatenate([old.rows, rows], axis=1)
