@@ -173,12 +173,10 @@ class KnownArticles:
         self, candidates: Sequence[Given], keys: list[Key], are_titles: bool, shelf: Shelf
     ) -> NDArray[np.int64]:
         """Numbers of candidates for ``_features``."""
-        try:
-            rows = np.fromiter(keys, np.int64, len(keys))
-        except TypeError:  # not all are added articles
+        if {*map(type, keys)} != {int}:  # not all are added articles
             ids = [*map(id_of if are_titles else name_of, candidates)]
             return self._counters().known_numbers(ids)
-        return self._numbers_on(shelf)[rows]
+        return self._numbers_on(shelf)[np.fromiter(keys, np.int64, len(keys))]
 
     def _numbers_on(self, shelf: Shelf) -> NDArray[np.int64]:
         """Numbers of all articles of a shelf, kept: each look-up of a string misses the cache."""
