@@ -1,11 +1,13 @@
 """Test results of every size of a student that was trained for several, by ``load(layers=, dim=)``.
 
     python benchmarks/loaded_sizes.py FOLDER [FOLDER ...] --dataset=NAME --data_path=DIR
-        [--results=DIR --alone=LAYERS=SYSTEM ...]
+        [--against FOLDER ...]
 
 Each ``FOLDER`` is the artifact of one seed, trained with ``matryoshka_layers`` and
-``matryoshka_dims``. ``--alone``: a system of the benchmark in ``DIR``, trained for so many layers
-and whole vectors; every size of that depth is compared with it, seeds and users random, in AUC.
+``matryoshka_dims``. Those of ``--against`` were trained for one depth, and for whole vectors or
+one of ``matryoshka_dims`` beside them, which is the size they are tested at. Sizes are compared
+in AUC with those of their own depth and entries, and with whole vectors of their depth, seeds and
+users random.
 """
 
 from __future__ import annotations
@@ -18,14 +20,16 @@ import numpy as np
 import torch
 import yaml
 
-from recbole_tinynews.benchmark.impressions import impression_set, impressions_file, read_files
-from recbole_tinynews.benchmark.results import RESULTS, ResultsFile
 from recbole_tinynews.benchmark.significance import compare
 from recbole_tinynews.data.atomic_files import TokenIndex, concatenate, read_impressions
 from recbole_tinynews.evaluation import metrics
 from recbole_tinynews.serving.loading import load
 from recbole_tinynews.serving.news_table import read_news_file
 from recbole_tinynews.serving.ranking import Ranker
+
+
+Size = tuple[int, int]  # layers, entries
+Values = dict[Size, dict[int, np.ndarray]]  # by seed
 
 
 class TestSet:
@@ -51,7 +55,25 @@ class TestSet:
         ):
             scores[start + np.array([each.place for each in ranked])] = [e.score for e in ranked]
         found = metrics.rank_impressions(scores, self.read.labels, shown.offsets)
+        self.users = self.read.user[found.evaluated]
         return np.stack([metrics.auc(found), metrics.ndcg(found, 10)], axis=1)
+
+
+def sizes_of(folder: Path) -> tuple[int, list[int], list[int], int]:
+    """Seed, depths, prefixes and entries of the whole vectors that an artifact was trained for."""
+    read = yaml.safe_load((folder / "settings.yaml").read_text(encoding="utf-8"))
+    depths = [*(read.get("matryoshka_layers") or []), read["num_hidden_layers"]]
+    return read["seed"], depths, read.get("matryoshka_dims") or [], read["news_dim"]
+
+
+def against(found: Values, other: Values, size: Size, dim: int, users: np.ndarray) -> str:
+    """Difference in AUC of ``size`` and another student of its depth with ``dim`` entries."""
+    mine, theirs = found[size], other.get((size[0], dim), {})
+    if not (seeds := sorted(mine.keys() & theirs.keys())):
+        return ""
+    (pair,) = compare([np.stack([mine[s][:, 0] - theirs[s][:, 0] for s in seeds])], users)
+    low, high = (pair.fixed_low, pair.fixed_high) if pair.low is None else (pair.low, pair.high)
+    return f"{100 * pair.difference:+.2f} [{100 * low:+.2f}, {100 * high:+.2f}]"
 
 
 def main() -> None:
@@ -59,50 +81,31 @@ def main() -> None:
     parser.add_argument("folders", type=Path, nargs="+")
     parser.add_argument("--dataset", required=True)
     parser.add_argument("--data_path", type=Path, required=True)
-    parser.add_argument("--results", type=Path)
-    parser.add_argument("--alone", action="append", default=[])
+    parser.add_argument("--against", type=Path, nargs="*", default=[])
     options = parser.parse_args()
     torch.set_num_threads(1)
     test = TestSet(options.data_path, options.dataset)
-    found: dict[tuple[int, int], dict[int, np.ndarray]] = defaultdict(dict)
+    found, alone, whole = defaultdict(dict), defaultdict(dict), 0
+
+    def measure(folder: Path, seed: int, size: Size, into: Values) -> None:
+        ranker = load(folder, data_path=options.data_path, layers=size[0], dim=size[1])
+        into[size][seed] = test.values(ranker)
+
     for folder in options.folders:
-        settings = yaml.safe_load((folder / "settings.yaml").read_text(encoding="utf-8"))
-        layers = [*(settings["matryoshka_layers"] or []), settings["num_hidden_layers"]]
-        dims = [*(settings["matryoshka_dims"] or []), settings["news_dim"]]
-        for size in ((depth, dim) for depth in layers for dim in dims):
-            ranker = load(folder, data_path=options.data_path, layers=size[0], dim=size[1])
-            found[size][settings["seed"]] = test.values(ranker)
-    alone = {int(depth): name for depth, _, name in (each.partition("=") for each in options.alone)}
-    files: dict[str, dict[int, Path]] = defaultdict(dict)
-    if options.results:
-        for (system, seed, _), cells in ResultsFile(options.results / RESULTS).rows.items():
-            if system in alone.values():
-                files[system][seed] = impressions_file(
-                    options.results, system, seed, cells["settings"]
-                )
-    values, clusters, _ = impression_set(read_files(files))
-    pairs = [size for size in found if size[0] in alone]
-    tested = compare(
-        [
-            np.stack([found[size][s][:, 0] - values[alone[size[0]]][s][:, 0] for s in found[size]])
-            for size in pairs
-        ],
-        clusters,
-    )
-    against = dict(zip(pairs, tested, strict=True))
-    print("| layers | entries | AUC | nDCG@10 | AUC against one trained for this depth alone |")
-    print("| ---: | ---: | ---: | ---: | ---: |")
+        seed, depths, dims, whole = sizes_of(folder)
+        for size in ((depth, dim) for depth in depths for dim in [*dims, whole]):
+            measure(folder, seed, size, found)
+    for folder in options.against:
+        seed, (depth,), dims, entries = sizes_of(folder)
+        measure(folder, seed, (depth, dims[0] if dims else entries), alone)
+    print("| layers | entries | AUC | nDCG@10 | against this size alone | against whole vectors |")
+    print("| ---: | ---: | ---: | ---: | ---: | ---: |")
     for (depth, dim), of_seeds in found.items():
         means = 100 * np.array([each.mean(axis=0) for each in of_seeds.values()])
         cells = [
             f"{m:.2f} ± {s:.2f}" for m, s in zip(means.mean(0), means.std(0, ddof=1), strict=True)
         ]
-        pair = against.get((depth, dim))
-        if pair is not None:
-            low, high = (
-                (pair.fixed_low, pair.fixed_high) if pair.low is None else (pair.low, pair.high)
-            )
-            cells.append(f"{100 * pair.difference:+.2f} [{100 * low:+.2f}, {100 * high:+.2f}]")
+        cells += [against(found, alone, (depth, dim), each, test.users) for each in (dim, whole)]
         print(f"| {depth} | {dim} | " + " | ".join(cells) + " |", flush=True)
 
 
