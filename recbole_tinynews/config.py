@@ -90,9 +90,10 @@ class NewsConfig(Config):
             final["valid_metric_bigger"] = bigger_is_better(final["valid_metric"])
         return staged
 
-    def with_plm(self, plm: str) -> NewsConfig:
-        """A copy with another ``plm``."""
+    def with_plm(self, plm: str, tokenizer: Any) -> NewsConfig:
+        """A copy with another ``plm``, and its tokenizer, which models need not load again."""
         changed = copy.copy(self)
+        changed.tokenizer = tokenizer
         changed.final_config_dict = {**self.final_config_dict, "plm": plm}
         return changed
 

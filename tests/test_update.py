@@ -14,11 +14,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny import DATASET, Tiny, run_of
+from torch.nn import functional as F
 
 from recbole_tinynews.data.dataloader import ClickDataLoader
 from recbole_tinynews.data.fields import TEACHERS
 from recbole_tinynews.distillation.frozen_teachers import FrozenTeachers
 from recbole_tinynews.files.tensors import load_weights
+from recbole_tinynews.model.recommender import NewsRecommender
+from recbole_tinynews.model.time_features import TimeScore
 from recbole_tinynews.model.updated import updated
 from recbole_tinynews.pipeline.artifact import WEIGHTS, read_metrics, read_settings
 from recbole_tinynews.pipeline.systems import system
@@ -110,13 +113,55 @@ def test_an_update_learns_from_newer_clicks_alone_and_counts_all(tiny: Tiny) -> 
     assert shown - {0} <= {*newer.news_ids().tolist()} < {*whole.news_ids().tolist()}
 
 
-def test_an_update_begins_with_all_that_was_learnt(tiny: Tiny, finished: Path) -> None:
-    """Heads or popularity that are initialised again would forget before the first click."""
+def test_an_update_begins_with_all_that_was_learnt(
+    tiny: Tiny, finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Heads that are initialised again would forget before the first click."""
+    monkeypatch.setattr(NewsRecommender, "start_time", lambda *_, again: None)
     how = (*QUIET, "--epochs=0", "--checkpoint_dir=untrained")
     done = update(finished, tiny.data / DATASET, how, since=NEWER)
     weights = [load_weights(folder / WEIGHTS) for folder in (finished, done.folder)]
     torch.testing.assert_close(*weights, rtol=0, atol=0)
     assert done.before == done.after
+
+
+def test_an_update_fits_popularity_to_all_clicks_again(tiny: Tiny, finished: Path) -> None:
+    """Clicks since the training would be ranked by the rates of weeks ago."""
+    how = (*QUIET, "--epochs=0", "--checkpoint_dir=untrained")
+    done = update(finished, tiny.data / DATASET, how, since=NEWER)
+    before, after = (load_weights(folder / WEIGHTS) for folder in (finished, done.folder))
+    moved = {name for name in before if not torch.equal(before[name], after[name])}
+    layer = {"time.layer.0.weight", "time.layer.0.bias", "time.layer.2.weight"}
+    assert moved == {"time.text_weight", "time.weights", *layer}
+
+
+def test_fitting_again_lowers_the_loss_from_where_it_is() -> None:
+    """One that began anew would forget what earlier impressions taught, or never improve."""
+    torch.manual_seed(1)
+    counters = torch.rand(4000, 15) * 9
+    text, offsets = torch.randn(4000), torch.arange(0, 4001, 8)
+    logits = 2 * counters[:, 1].log1p() + text
+    best = torch.stack([rows.argmax() for rows in logits.split(8)]) + offsets[:-1]
+    labels = torch.zeros(4000).index_fill(0, best, 1)
+    term = TimeScore(3, 4)
+    term.start(torch.randn(4000), counters.flip(0), labels, offsets)
+
+    def loss() -> float:
+        scores = term(text, counters, text, text).view(-1, 8)
+        return float(F.cross_entropy(scores, labels.view(-1, 8).argmax(1)).detach())
+
+    losses = [loss()]
+    for _ in range(2):
+        term.fit_again(text, counters, labels, offsets)
+        losses.append(loss())
+    assert losses == sorted(losses, reverse=True)
+    assert losses[2] < 0.95 * losses[0]
+    scale = term.features.mean.clone()
+    term.fit_again(text, counters * 5, labels, offsets)
+    assert torch.equal(term.features.mean, scale)
+    only_clicks = term.weights.detach().clone()
+    term.fit_again(text, counters, torch.ones(4000), offsets)
+    assert torch.equal(term.weights, only_clicks)
 
 
 def test_an_update_goes_from_link_to_link_and_back(

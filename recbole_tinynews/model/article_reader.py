@@ -61,9 +61,9 @@ class ArticleReader(ImpressionRecommender):
 
     def __init__(self, config: Settings, dataset: Any) -> None:
         super().__init__(config, dataset)
-        self.plm_source, self._words = "", None
+        self.plm_source, self._known_tokenizer = "", getattr(config, "tokenizer", None)
         if reads_words(config):
-            self._words = self.word_tokenizer(config, dataset)
+            self._known_tokenizer = self.word_tokenizer(config, dataset)
         else:
             self.plm_source = plm_source(config)
         self.news_encoder: EncodesNews = self.make_news_encoder(config, dataset)
@@ -102,7 +102,7 @@ class ArticleReader(ImpressionRecommender):
     @cached_property
     def tokenizer(self) -> PreTrainedTokenizerBase:
         """Tokenizer of the language model or of the word vectors."""
-        return load_tokenizer(self.plm_source) if self._words is None else self._words
+        return self._known_tokenizer or load_tokenizer(self.plm_source)
 
     def word_tokenizer(self, config: Settings, dataset: Any) -> PreTrainedTokenizerBase:
         """Tokenizer of the word vectors."""

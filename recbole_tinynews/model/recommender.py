@@ -100,8 +100,11 @@ class NewsRecommender(ArticleReader):
         return term.requires_grad_(trained)
 
     @torch.no_grad()
-    def start_time(self, config: Settings, dataset: NewsDataset) -> None:
-        """Fit initial ``popularity`` weights on up to 20,000 evenly spaced training impressions."""
+    def start_time(self, config: Settings, dataset: NewsDataset, again: bool = False) -> None:
+        """Fit ``popularity`` weights to up to 20,000 evenly spaced training impressions.
+
+        ``again``: they are weights that an update starts from, and train further.
+        """
         if self.time is None:
             return
         training = self.training
@@ -116,7 +119,8 @@ class NewsRecommender(ArticleReader):
             parts.append((self.predict(batch).float(), counters, batch[self.label_field]))
         text, counters, labels = (torch.cat(each) for each in zip(*parts, strict=True))
         offsets = torch.from_numpy(loader.impressions.candidates.take(rows).offsets)
-        self.time.start(text, counters, labels, offsets)
+        fit = self.time.fit_again if again else self.time.start
+        fit(text, counters, labels, offsets)
         self.train(training)
 
     def started(self, config: Settings, own: nn.Module) -> nn.Module:

@@ -56,6 +56,7 @@ def fit_conditional_logit(
 PRIOR_EXPOSURES = 20.0  # smooth click rates
 # The start of the term's layer, chosen on validation impressions (docs/report/choices.md)
 START_STEPS, START_BATCH, START_RATE = 400, 512, 3e-3
+PASSES = 10  # at most, over the impressions that an update fits it to again
 
 
 class TimeFeatures(nn.Module):
@@ -144,27 +145,43 @@ class TimeScore(nn.Module):
             self.text_weight.copy_(torch.tensor(weights[0]) / spread.cpu())
             self.weights.copy_(torch.from_numpy(weights[1:]))
         if self.layer is not None:
-            with torch.enable_grad():
-                self._train(text / spread, float(spread), features, labels == 1, offsets)
+            self._train(text / spread, float(spread), features, labels == 1, offsets)
 
+    def fit_again(self, text: Tensor, counters: Tensor, labels: Tensor, offsets: Tensor) -> None:
+        """Train the weights further on these impressions, without a gate; as in ``start``."""
+        if self.gate is not None:  # it has learnt for these weights
+            return
+        spread, features = text.std(correction=0).clamp(min=1e-9), self.features(counters)
+        self._train(text / spread, float(spread), features, labels == 1, offsets, PASSES)
+
+    @torch.enable_grad()
     def _train(
-        self, text: Tensor, spread: float, features: Tensor, clicked: Tensor, offsets: Tensor
+        self,
+        text: Tensor,
+        spread: float,
+        features: Tensor,
+        clicked: Tensor,
+        offsets: Tensor,
+        passes: int = START_STEPS,
     ) -> None:
-        assert self.layer is not None
         rows = torch.arange(len(offsets) - 1).repeat_interleave(offsets.diff()).to(text.device)
         lengths = offsets.diff().to(text.device)
         clicks = torch.zeros_like(lengths).index_add(0, rows, clicked.to(lengths.dtype))
         mixed = ((clicks > 0) & (clicks < lengths)).nonzero().squeeze(1)
+        if not len(mixed):
+            return
         target = clicked / clicks.clamp(min=1)[rows]
         text_weight = (self.text_weight.detach() * spread).float().requires_grad_()
-        parameters = [text_weight, self.weights, *self.layer.parameters()]
+        layer = [] if self.layer is None else [*self.layer.parameters()]
+        parameters = [text_weight, self.weights, *layer]
         frozen = [each for each in parameters if not each.requires_grad]  # of untrained models
         for parameter in frozen:
             parameter.requires_grad_()
         optimizer = torch.optim.AdamW(parameters, lr=START_RATE, weight_decay=1e-4)
         order = torch.Generator().manual_seed(0)
         size = min(START_BATCH, len(mixed))
-        for _ in range(START_STEPS):
+        steps = min(START_STEPS, passes * len(mixed) // size)
+        for _ in range(steps):
             some = mixed[torch.randperm(len(mixed), generator=order)[:size].to(mixed.device)]
             chosen = torch.isin(rows, some).nonzero().squeeze(1)
             scores = text_weight * text[chosen] + self.term(features[chosen])

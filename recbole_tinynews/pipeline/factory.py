@@ -73,7 +73,7 @@ class ImpressionFactory:
         data = self.data(model_class, config)
         return model_class(self.model_settings(config), data).to(config["device"])
 
-    def start(self, model: Any, config: NewsConfig, data: Any) -> None:
+    def start(self, model: Any, config: NewsConfig, data: Any, new_heads: bool) -> None:
         """Finish the initialisation of a new model after the hand-over."""
 
     def trainer(
@@ -103,10 +103,13 @@ class NewsFactory(ImpressionFactory):
         super().__init__(config, dataset)
         self._data: dict[tuple, TrainingData] = {}
         self._derived: dict[tuple, str] = {}  # language models by settings
+        self._tokenizers: dict[str, PreTrainedTokenizerBase] = {}
 
     def model_settings(self, config: NewsConfig) -> NewsConfig:
         """With the derived language model as ``plm``."""
-        return config if reads_words(config) else config.with_plm(self._plm_source(config))
+        if reads_words(config):
+            return config
+        return config.with_plm(self._plm_source(config), self._tokenizer(config))
 
     def _plm_source(self, config: NewsConfig) -> str:
         """Folder or hub name of the language model, derived if the settings say so."""
@@ -133,7 +136,10 @@ class NewsFactory(ImpressionFactory):
     def _tokenizer(self, config: NewsConfig) -> PreTrainedTokenizerBase:
         if reads_words(config):
             return words_of_texts(config, self.train)
-        return load_tokenizer(self._plm_source(config))
+        source = self._plm_source(config)
+        if source not in self._tokenizers:  # multilingual ones take more than a second
+            self._tokenizers[source] = load_tokenizer(source)
+        return self._tokenizers[source]
 
     def data_content(self, model_class: type[NewsRecommender], config: NewsConfig) -> str:
         """Digest of the impressions, or of the texts' tokens and the vocabulary."""
@@ -168,11 +174,14 @@ class NewsFactory(ImpressionFactory):
         names = {field: self.train.field2id_token[field][1:].tolist() for field in CATEGORIES}
         write_text(folder / CATEGORY_NAMES, json.dumps(names, ensure_ascii=False, indent=1) + "\n")
 
-    def start(self, model: NewsRecommender, config: NewsConfig, data: TrainingData) -> None:
-        """Initialise the heads that no earlier stage has."""
-        model.start_heads(config, data)
+    def start(
+        self, model: NewsRecommender, config: NewsConfig, data: TrainingData, new_heads: bool
+    ) -> None:
+        """Initialise the heads that no earlier stage has, and fit the term of popularity."""
+        if new_heads:
+            model.start_heads(config, data)
         if getattr(model.reads, "trains_on_clicks", False):
-            model.start_time(config, self.train)
+            model.start_time(config, self.train, again=not new_heads)
 
     def loaders(self, config: NewsConfig, data: TrainingData) -> tuple[Any, Any]:
         """Training and validation loaders; the latter may be ``None``."""

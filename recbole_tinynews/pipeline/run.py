@@ -181,8 +181,8 @@ class Run:
         model = self.factory.model(stage.model, config)
         if stage.start is not None:
             stage.start.put(model, *map(self.weights, stage.start.sources))
-        if stage.start is None or not stage.start.complete:
-            self.factory.start(model, config, data)
+        new_heads = stage.start is None or not stage.start.complete
+        self.factory.start(model, config, data, new_heads)
         teachers = self._teachers(recipe, model) if stage.teachers else None
         trainer = self.factory.trainer(config, model, recipe.folder, teachers)
         trainer.progress = self._progress(stage)

@@ -21,7 +21,7 @@ class Copy(NamedTuple):
 class Start(NamedTuple):
     """Sources of initial weights; ``put(model, *weights)`` gets one ``Weights`` per source.
 
-    ``complete``: they are all weights, and nothing else is initialised.
+    ``complete``: they are all weights; only the term of ``popularity`` is fitted again.
     """
 
     put: Callable[..., None]
