@@ -27,7 +27,6 @@ from recbole_tinynews.serving.loading import load
 from recbole_tinynews.serving.news_table import read_news_file
 from recbole_tinynews.serving.ranking import Ranker
 
-
 Size = tuple[int, int]  # layers, entries
 Values = dict[Size, dict[int, np.ndarray]]  # by seed
 

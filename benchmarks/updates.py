@@ -1,11 +1,13 @@
 """Day by day over a test period: a recommender as it was, and updated every night.
 
     python benchmarks/updates.py FOLDER ... --dataset=ebnerd --data_path=DIR --output=DIR
+        [--anew DAY FOLDER ...]
 
 Each FOLDER is a finished recommender of another seed, with the data set that it was trained on.
 Each day of the test impressions becomes a data set: the day itself as test, the newest hours before
 it as validation, everything earlier as training. Days after the first, marked *, are updated with
-clicks of earlier test days.
+clicks of earlier test days. ``--anew``: recommenders that were trained anew on the data set of a
+day (OUTPUT/work/data, written first; stop the command, train, and run it again), seed by seed.
 """
 
 from __future__ import annotations
@@ -78,6 +80,7 @@ def main() -> None:
     parser.add_argument("--data_path", required=True, type=Path)
     parser.add_argument("--output", required=True, type=Path)
     parser.add_argument("--since", type=float, help="newest click of FOLDERs, if they do not say")
+    parser.add_argument("--anew", nargs="+", action="append", default=[], metavar="DAY FOLDER")
     parser.add_argument("--hours", type=float, default=6, help="of validation (default: 6)")
     flags = parser.parse_args()
     work = flags.output / "work"
@@ -108,30 +111,55 @@ def main() -> None:
                 tested(place.resolve(), data, dump, work / "saved")
             pd.DataFrame(log).to_csv(flags.output / "updates.csv", index=False)
     print(table(flags.output, days, len(flags.folders)))
+    for day, *anew in flags.anew:
+        for seed, folder in enumerate(anew):
+            dump = flags.output / f"anew-day{day}-seed{seed}.csv"
+            tested(Path(folder).resolve(), days[int(day)], dump, work / "saved")
+        for system in ("updated", "stale"):
+            found = compared(flags.output, days, int(day), len(anew), (system, "anew"))
+            print(f"day {day}: {system} minus trained anew {_shown(found[2])}")
 
 
 def table(output: Path, days: list[Path], seeds: int) -> str:
     """Means by day, and the tested differences of updated minus stale."""
     rows, differences, users, index = [], [], [], TokenIndex()
-    for day, data in enumerate(days):
-        read: dict[str, Any] = {
-            system: [
-                pd.read_csv(output / f"{system}-day{day}-seed{seed}.csv")["auc"].to_numpy()
-                for seed in range(seeds)
-            ]
-            for system in ("stale", "updated")
-        }
-        shown = concatenate(read_impressions(data / f"{data.name}.test.inter", TokenIndex(), index))
-        stale, updated = (100 * np.stack(read[system]) for system in ("stale", "updated"))
-        kept = ~np.isnan(stale[0])
-        differences.append((updated - stale)[:, kept])
-        users.append(shown.user[kept])
-        (found,) = compare(differences[-1:], users[-1])
-        rows.append([f"{day}{'*' if day else ''}", stale[:, kept].mean(), _shown(found)])
+    for day in range(len(days)):
+        two = ("updated", "stale")
+        difference, of_users, found, stale = compared(output, days, day, seeds, two, index)
+        differences.append(difference)
+        users.append(of_users)
+        rows.append([f"{day}{'*' if day else ''}", stale, _shown(found)])
     (found,) = compare([np.concatenate(differences, axis=1)], np.concatenate(users))
     lines = [f"| {day} | {stale:.2f} | {rest} |" for day, stale, rest in rows]
     head = "| day | stale | updated minus stale [95 %], p |\n| --- | --- | --- |"
     return "\n".join([head, *lines, f"| all | | {_shown(found)} |"])
+
+
+def compared(
+    output: Path,
+    days: list[Path],
+    day: int,
+    seeds: int,
+    systems: tuple[str, str],
+    index: TokenIndex | None = None,
+) -> tuple[Any, Any, Any, float]:
+    """Differences in AUC on a day, its users, the test, and the mean of the second system."""
+    data = days[day]
+    one, other = (
+        np.stack(
+            [
+                100 * pd.read_csv(output / f"{system}-day{day}-seed{seed}.csv")["auc"].to_numpy()
+                for seed in range(seeds)
+            ]
+        )
+        for system in systems
+    )
+    users = index or TokenIndex()  # one for all days, to know their readers again
+    shown = concatenate(read_impressions(data / f"{data.name}.test.inter", TokenIndex(), users))
+    kept = ~np.isnan(one[0])
+    difference = (one - other)[:, kept]
+    (found,) = compare([difference], shown.user[kept])
+    return difference, shown.user[kept], found, other[:, kept].mean()
 
 
 def _shown(found: Any) -> str:
