@@ -102,7 +102,8 @@ class ArticleReader(ImpressionRecommender):
     @cached_property
     def tokenizer(self) -> PreTrainedTokenizerBase:
         """Tokenizer of the language model or of the word vectors."""
-        return self._known_tokenizer or load_tokenizer(self.plm_source)
+        known = self._known_tokenizer
+        return load_tokenizer(self.plm_source) if known is None else known
 
     def word_tokenizer(self, config: Settings, dataset: Any) -> PreTrainedTokenizerBase:
         """Tokenizer of the word vectors."""
