@@ -163,7 +163,10 @@ def compared(
 
 
 def _shown(found: Any) -> str:
-    return f"{found.difference:+.2f} [{found.low:+.2f}, {found.high:+.2f}], p = {found.p:.3f}"
+    low, high, p, how = found.low, found.high, found.p, ""
+    if low is None:  # few seeds
+        low, high, p, how = found.fixed_low, found.fixed_high, found.fixed_p, ", seeds fixed"
+    return f"{found.difference:+.2f} [{low:+.2f}, {high:+.2f}], p = {p:.3f}{how}"
 
 
 if __name__ == "__main__":

@@ -99,9 +99,6 @@ class NewsPopularity(nn.Module):
         """Set the click rate of training, towards which click rates are smoothed."""
         self.features.fit(counters, labels)
 
-    def fit_again(self, *_: Tensor) -> None:
-        """Do nothing: all weights train on clicks."""
-
     def rates_of_clicks(self, counters: Tensor) -> Tensor:
         """Smoothed click rates from clicks and exposures ``[..., 2]``; -1 if never exposed."""
         clicks, exposures = counters.unbind(-1)

@@ -103,9 +103,10 @@ class NewsRecommender(ArticleReader):
     def start_time(self, config: Settings, dataset: NewsDataset, again: bool = False) -> None:
         """Fit ``popularity`` weights to up to 20,000 evenly spaced training impressions.
 
-        ``again``: they are weights that an update starts from, and train further.
+        ``again``: continue from the present weights, as updates do, if the term has ``fit_again``.
         """
-        if self.time is None:
+        fit = getattr(self.time, "fit_again" if again else "start", None)
+        if fit is None:
             return
         training = self.training
         self.eval()
@@ -119,7 +120,6 @@ class NewsRecommender(ArticleReader):
             parts.append((self.predict(batch).float(), counters, batch[self.label_field]))
         text, counters, labels = (torch.cat(each) for each in zip(*parts, strict=True))
         offsets = torch.from_numpy(loader.impressions.candidates.take(rows).offsets)
-        fit = self.time.fit_again if again else self.time.start
         fit(text, counters, labels, offsets)
         self.train(training)
 

@@ -56,7 +56,7 @@ def fit_conditional_logit(
 PRIOR_EXPOSURES = 20.0  # smooth click rates
 # The start of the term's layer, chosen on validation impressions (docs/report/choices.md)
 START_STEPS, START_BATCH, START_RATE = 400, 512, 3e-3
-PASSES = 10  # at most, over the impressions that an update fits it to again
+PASSES = 10  # at most, over the impressions of fit_again
 
 
 class TimeFeatures(nn.Module):
@@ -148,8 +148,11 @@ class TimeScore(nn.Module):
             self._train(text / spread, float(spread), features, labels == 1, offsets)
 
     def fit_again(self, text: Tensor, counters: Tensor, labels: Tensor, offsets: Tensor) -> None:
-        """Train the weights further on these impressions, without a gate; as in ``start``."""
-        if self.gate is not None:  # it has learnt for these weights
+        """Train the weights further on these impressions; arguments as for ``start``.
+
+        Does nothing if they are frozen, or if a gate has learnt beside them.
+        """
+        if self.gate is not None or not self.weights.requires_grad:
             return
         spread, features = text.std(correction=0).clamp(min=1e-9), self.features(counters)
         self._train(text / spread, float(spread), features, labels == 1, offsets, PASSES)

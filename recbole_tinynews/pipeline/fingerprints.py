@@ -96,6 +96,7 @@ class Recipes:
         start = ""
         if stage.start is not None:
             start = f"{_name_of(stage.start.put)} {_places(stage, stage.start.sources)}"
+            start += ", popularity fitted again" if stage.start.complete else ""
         made_from = {
             "data": self.contents.data_content(stage.model, config),
             "language_model": self.contents.language_model_content(config),

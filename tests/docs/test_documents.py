@@ -122,5 +122,5 @@ def test_the_readme_says_what_is_not_shown() -> None:
     """A table without it would be read as more than it is."""
     text = unwrapped("README.md")
     assert "**What is not shown**" in text
-    assert "Tiny-NewsRec_4 is not ahead of `PLM-NR_4 (DP)`" in text
+    assert "Tiny-NewsRec_4 is not ahead of `PLM-NR_4 (DP)` here" in text
     assert "AlignedNewsRec_4 with the same number of articles read is not ahead" in text
