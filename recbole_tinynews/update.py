@@ -111,8 +111,9 @@ def settings_of(folder: Path, model: type | None) -> tuple[type, dict[str, Any]]
         of_run |= key.stage is not None and setting(key.name).scope is Scope.RUN
         if key.name in defaults and not of_run:
             given[text] = json.dumps(value) if isinstance(value, str) else value
-    rates = ("learning_rate", "plm_learning_rate")
-    given |= {name: given[name] / SLOWER for name in rates if given.get(name)}
+    if settings.get("train_since") is None:  # else it is an update, at these rates already
+        rates = ("learning_rate", "plm_learning_rate")
+        given |= {name: given[name] / SLOWER for name in rates if given.get(name)}
     own: dict[str, Any] = {**DEFAULTS, **AS_SAVED, "vocabulary_min_articles": None}
     own |= {"plm": str(folder / PLM), "update_from": str(folder)}
     return model_class, given | {name: value for name, value in own.items() if name in defaults}

@@ -209,6 +209,17 @@ def test_an_update_goes_from_link_to_link_and_back(
     assert link.resolve() == made.resolve()
 
 
+def test_updates_of_updates_learn_at_one_rate(tiny: Tiny, finished: Path) -> None:
+    """A third of the last night's rate would be nothing after two weeks."""
+    how = (*QUIET, "--max_steps=1", "--checkpoint_dir=nights")
+    first = update(finished, tiny.data / DATASET, how, since=NEWER).folder
+    second = update(first, tiny.data / DATASET, how, since=NEWER).folder
+    of_each = [read_settings(each) for each in (finished, first, second)]
+    for name in ("learning_rate", "plm_learning_rate"):
+        rates = [each[name] for each in of_each]
+        assert rates == pytest.approx([rates[0], rates[0] / 3, rates[0] / 3])
+
+
 def test_a_worse_update_is_refused_with_figures(
     tiny: Tiny, link: Path, finished: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
