@@ -61,10 +61,10 @@ def main() -> None:
         print(f"| {system} | {len(of_seeds)} | " + " | ".join(cells) + " |")
     pairs = [pair.split(",") for pair in options.pair]
     for name, mask in parts.items() if pairs else ():
-        differences = [
-            np.stack([(values[a][seed] - values[b][seed])[mask, 0] for seed in values[a]])
-            for a, b in pairs
-        ]
+        differences = []
+        for a, b in pairs:
+            seeds = sorted(values[a].keys() & values[b].keys())
+            differences.append(np.stack([(values[a][s] - values[b][s])[mask, 0] for s in seeds]))
         _, of_users = np.unique(users[mask], return_inverse=True)
         for pair, found in zip(pairs, compare(differences, of_users), strict=True):
             low, high, p = found.low, found.high, found.p
