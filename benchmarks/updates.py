@@ -116,8 +116,8 @@ def main() -> None:
             dump = flags.output / f"anew-day{day}-seed{seed}.csv"
             tested(Path(folder).resolve(), days[int(day)], dump, work / "saved")
         for system in ("updated", "stale"):
-            found = compared(flags.output, days, int(day), len(anew), (system, "anew"))
-            print(f"day {day}: {system} minus trained anew {_shown(found[2])}")
+            _, _, found, _ = compared(flags.output, days, int(day), len(anew), (system, "anew"))
+            print(f"day {day}: {system} minus trained anew {_shown(found)}")
 
 
 def table(output: Path, days: list[Path], seeds: int) -> str:

@@ -44,8 +44,10 @@ class NewsConfig(Config):
 
     ``on_impressions``: whether the model runs on impressions, with MIND's metrics; ``of_stages``:
     values by stage and name; ``metric_results``: names of the results of the run's metrics;
-    ``warnings``: given settings without effect.
+    ``warnings``: given settings without effect; ``tokenizer``: that of ``plm``, if it is loaded.
     """
+
+    tokenizer: Any = None
 
     def __init__(
         self,

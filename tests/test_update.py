@@ -125,8 +125,11 @@ def test_an_update_begins_with_all_that_was_learnt(
     assert done.before == done.after
 
 
-def test_an_update_fits_popularity_to_all_clicks_again(tiny: Tiny, finished: Path) -> None:
-    """Clicks since the training would be ranked by the rates of weeks ago."""
+def test_an_update_fits_popularity_to_all_clicks_again(
+    tiny: Tiny, finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Clicks since the training would be ranked by the rates of weeks ago, or all be forgotten."""
+    monkeypatch.delattr(TimeScore, "start")
     how = (*QUIET, "--epochs=0", "--checkpoint_dir=untrained")
     done = update(finished, tiny.data / DATASET, how, since=NEWER)
     before, after = (load_weights(folder / WEIGHTS) for folder in (finished, done.folder))
@@ -164,14 +167,21 @@ def test_fitting_again_lowers_the_loss_from_where_it_is() -> None:
     assert torch.equal(term.weights, only_clicks)
 
 
-@pytest.mark.parametrize("kind", ["gated", "frozen"])
-def test_a_term_that_others_have_learnt_beside_is_not_fitted_again(kind: str) -> None:
+@pytest.mark.parametrize(
+    ("popularity", "is_fitted"), [("added", True), ("gated", False), ("offset", False)]
+)
+def test_a_term_that_others_have_learnt_beside_is_not_fitted_again(
+    tiny: Tiny, popularity: str, is_fitted: bool
+) -> None:
     """A gate, or texts that explained what was left, would no longer fit the term."""
-    term = TimeScore(3, 4, 5 if kind == "gated" else None).requires_grad_(kind == "gated")
-    before = {name: value.clone() for name, value in term.state_dict().items()}
-    labels = torch.tensor([1.0, 0, 0, 1])
-    term.fit_again(torch.randn(4), torch.rand(4, 15), labels, torch.tensor([0, 2, 4]))
-    torch.testing.assert_close(dict(term.state_dict()), before, rtol=0, atol=0)
+    world = tiny.world(popularity=popularity)
+    before = {name: value.clone() for name, value in world.model.state_dict().items()}
+    world.model.start_time(world.config, world.train, again=True)
+    moved = {
+        name for name, value in world.model.state_dict().items() if (value != before[name]).any()
+    }
+    assert bool(moved) == is_fitted
+    assert all(name.startswith("time.") for name in moved)
 
 
 def test_terms_of_any_size_are_fitted_again_within_the_passes() -> None:

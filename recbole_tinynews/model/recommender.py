@@ -103,10 +103,11 @@ class NewsRecommender(ArticleReader):
     def start_time(self, config: Settings, dataset: NewsDataset, again: bool = False) -> None:
         """Fit ``popularity`` weights to up to 20,000 evenly spaced training impressions.
 
-        ``again``: continue from the present weights, as updates do, if the term has ``fit_again``.
+        ``again``: continue from the present weights, as updates do, if the term has ``fit_again``
+        and nothing has learnt beside it, such as the gate or, under ``offset``, the texts.
         """
         fit = getattr(self.time, "fit_again" if again else "start", None)
-        if fit is None:
+        if fit is None or (again and config["popularity"] != "added"):
             return
         training = self.training
         self.eval()

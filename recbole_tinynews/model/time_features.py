@@ -148,12 +148,7 @@ class TimeScore(nn.Module):
             self._train(text / spread, float(spread), features, labels == 1, offsets)
 
     def fit_again(self, text: Tensor, counters: Tensor, labels: Tensor, offsets: Tensor) -> None:
-        """Train the weights further on these impressions; arguments as for ``start``.
-
-        Does nothing if they are frozen, or if a gate has learnt beside them.
-        """
-        if self.gate is not None or not self.weights.requires_grad:
-            return
+        """Train the weights further on these impressions; arguments as for ``start``."""
         spread, features = text.std(correction=0).clamp(min=1e-9), self.features(counters)
         self._train(text / spread, float(spread), features, labels == 1, offsets, PASSES)
 

@@ -102,3 +102,12 @@ def test_joint_teachers_have_the_trimmed_vocabulary_too(tiny: Tiny, tmp_path: Pa
     artifact = run.make(system(config))
     words = artifact.weights.load()["news_encoder.text_encoder.plm." + WORD_VECTORS]
     assert len(words) < len(WORDS)
+
+
+def test_models_of_a_run_share_its_tokenizer(tiny: Tiny) -> None:
+    """Those of large vocabularies take more than a second to load, once for each model."""
+    config = tiny.config("PLMNR")
+    factory = run_of(config).factory
+    one, other = (factory.model(config.model_class, config) for _ in range(2))
+    assert one.tokenizer is other.tokenizer
+    assert config.tokenizer is None
