@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from documents import ROOT, Block, anchors, blocks, links, name_of, pages, unwrapped
+from documents import FENCE, ROOT, Block, anchors, blocks, links, name_of, pages, unwrapped
 
 pytestmark = pytest.mark.skipif(
     not (ROOT / "README.md").is_file(), reason="documents lie in a checkout only"
@@ -46,6 +46,16 @@ def test_a_link_leads_somewhere(page: Path) -> None:
         if not target.is_file() or (part and part not in anchors(target)):
             broken.append(link)
     assert broken == []
+
+
+@pytest.mark.parametrize("page", pages(), ids=name_of)
+def test_prose_wraps_at_110_columns(page: Path) -> None:
+    """Longer lines cannot be read in a terminal or compared side by side."""
+    prose = FENCE.sub("", page.read_text(encoding="utf-8")).splitlines()
+    breakable = [
+        line for line in prose if not line.startswith(("|", "    ")) and " " in line.strip("- ")
+    ]
+    assert [line for line in breakable if len(line) > 110] == []
 
 
 def test_code_and_settings_name_pages_and_sections_that_exist() -> None:
