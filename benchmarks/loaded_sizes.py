@@ -1,18 +1,20 @@
 """Test results of every size of a student that was trained for several, by ``load(layers=, dim=)``.
 
     python benchmarks/loaded_sizes.py FOLDER [FOLDER ...] --dataset=NAME --data_path=DIR
-        [--against FOLDER ...]
+        [--against FOLDER ...] [--results=RESULTS]
 
 Each ``FOLDER`` is the artifact of one seed, trained with ``matryoshka_layers`` and
 ``matryoshka_dims``. Those of ``--against`` were trained for one depth, and for whole vectors or
-one of ``matryoshka_dims`` beside them, which is the size they are tested at. Sizes are compared
-in AUC with those of their own depth and entries, and with whole vectors of their depth, seeds and
-users random.
+one of ``matryoshka_dims`` beside them, which is the size they are tested at. RESULTS is a folder of
+``run_benchmark.py --suite=sizes`` on the same test impressions, whose students of whole vectors
+stand for folders that are not kept. Sizes are compared in AUC with those of their own depth and
+entries, and with whole vectors of their depth, seeds and users random (fixed below three seeds).
 """
 
 from __future__ import annotations
 
 import argparse
+import re
 from collections import defaultdict
 from pathlib import Path
 
@@ -20,6 +22,8 @@ import numpy as np
 import torch
 import yaml
 
+from recbole_tinynews.benchmark.impressions import impressions_file, read_impression_metrics
+from recbole_tinynews.benchmark.results import METRICS, RESULTS, ResultsFile
 from recbole_tinynews.benchmark.significance import compare
 from recbole_tinynews.data.atomic_files import TokenIndex, concatenate, read_impressions
 from recbole_tinynews.evaluation import metrics
@@ -65,6 +69,18 @@ def sizes_of(folder: Path) -> tuple[int, list[int], list[int], int]:
     return read["seed"], depths, read.get("matryoshka_dims") or [], read["news_dim"]
 
 
+def results_of(folder: Path, whole: int) -> Values:
+    """AUC and nDCG@10 of a benchmark's students, as if they had been loaded."""
+    columns = [METRICS.index("auc"), METRICS.index("ndcg@10")]
+    read: Values = defaultdict(dict)
+    for (system, seed, _), cells in ResultsFile(folder / RESULTS).rows.items():
+        if size := re.fullmatch(r"ZeroShotStudent_(\d+)", system):
+            file = impressions_file(folder, system, seed, cells["settings"])
+            values = read_impression_metrics(file).values
+            read[int(size[1]), whole][int(seed)] = values[~np.isnan(values[:, 0])][:, columns]
+    return read
+
+
 def against(found: Values, other: Values, size: Size, dim: int, users: np.ndarray) -> str:
     """Difference in AUC of ``size`` and another student of its depth with ``dim`` entries."""
     mine, theirs = found[size], other.get((size[0], dim), {})
@@ -81,10 +97,13 @@ def main() -> None:
     parser.add_argument("--dataset", required=True)
     parser.add_argument("--data_path", type=Path, required=True)
     parser.add_argument("--against", type=Path, nargs="*", default=[])
+    parser.add_argument("--results", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(1)
     test = TestSet(options.data_path, options.dataset)
-    found, alone, whole = defaultdict(dict), defaultdict(dict), 0
+    found: Values = defaultdict(dict)
+    alone: Values = defaultdict(dict)
+    whole = 0
 
     def measure(folder: Path, seed: int, size: Size, into: Values) -> None:
         ranker = load(folder, data_path=options.data_path, layers=size[0], dim=size[1])
@@ -94,6 +113,8 @@ def main() -> None:
         seed, depths, dims, whole = sizes_of(folder)
         for size in ((depth, dim) for depth in depths for dim in [*dims, whole]):
             measure(folder, seed, size, found)
+    if options.results:
+        alone |= results_of(options.results, whole)
     for folder in options.against:
         seed, (depth,), dims, entries = sizes_of(folder)
         measure(folder, seed, (depth, dims[0] if dims else entries), alone)

@@ -1,4 +1,4 @@
-"""MIND-large's impressions under the ids of another folder's articles, which has most of its titles.
+"""MIND-large's impressions under the ids of MIND-small's articles, which have most of its titles.
 
     python benchmarks/mind_by_title.py --of=WIDE/large --to=WIDE/train --output=LARGE
 
@@ -48,7 +48,7 @@ def main() -> None:
             options.output / name, sep="\t", header=False, index=False, quoting=csv.QUOTE_NONE
         )
     shared = news[3].isin(known.index).sum()
-    print(f"{len(behaviors)} impressions; {shared} of {len(news)} articles have ids of {options.to}")
+    print(f"{len(behaviors)} impressions; {shared} of {len(news)} articles are in {options.to}")
 
 
 if __name__ == "__main__":
