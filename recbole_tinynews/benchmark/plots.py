@@ -153,7 +153,9 @@ def _of_several_runs(systems: Sequence[SystemResult]) -> bool:
 
 def _size_of(system: SystemResult) -> str:
     size = system.means.get(_SIZE)
-    return str(system.row.layers or (f"{size.value / 1e6:.0f}M" if size else ""))
+    if system.row.layers is not None:
+        return str(system.row.layers)
+    return f"{size.value / 1e6:.0f}M" if size else ""
 
 
 def _teachers(system: SystemResult) -> int:

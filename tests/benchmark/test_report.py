@@ -121,6 +121,18 @@ def test_rows_of_one_architecture_have_one_speed(suite) -> None:
     assert [c.lines[0].get_xdata().tolist() for c in axes.containers] == [[100.0]] * 3
 
 
+def test_a_student_without_layers_is_labelled_0() -> None:
+    """Its number of parameters would stand among numbers of layers."""
+    suite = read_suite("sizes", "ebnerd")
+    students = [
+        system(row.label, {"auc": 0.6, "parameters": 1e7 + row.layers})._replace(row=row)
+        for row in suite.rows
+        if row.family == "ZeroShotStudent"
+    ]
+    ((_, figure),) = suite_figures(suite, students, Intervals())
+    assert sorted(text.get_text() for text in figure.axes[0].texts) == ["0", "1", "2", "4"]
+
+
 def test_no_line_joins_single_runs(suite, systems, figures, intervals) -> None:
     """A trend through three numbers of one seed each is noise that looks like a result."""
     single = [each._replace(cells={1: each.cells[1]}) for each in systems]
