@@ -122,9 +122,10 @@ def main() -> None:
     print("| ---: | ---: | ---: | ---: | ---: | ---: |")
     for (depth, dim), of_seeds in found.items():
         means = 100 * np.array([each.mean(axis=0) for each in of_seeds.values()])
-        cells = [
-            f"{m:.2f} ± {s:.2f}" for m, s in zip(means.mean(0), means.std(0, ddof=1), strict=True)
-        ]
+        spread = means.std(0, ddof=1) if len(means) > 1 else None
+        cells = [f"{mean:.2f}" for mean in means.mean(0)]
+        if spread is not None:
+            cells = [f"{cell} ± {of:.2f}" for cell, of in zip(cells, spread, strict=True)]
         cells += [against(found, alone, (depth, dim), each, test.users) for each in (dim, whole)]
         print(f"| {depth} | {dim} | " + " | ".join(cells) + " |", flush=True)
 

@@ -218,8 +218,7 @@ def aligned_newsrec(config: NewsConfig) -> Stage:
     """Three stages (our own system): finetune teachers, which also read abstracts.
 
     Then align the student's news vectors with theirs on every article, and train it on clicks under
-    them, starting with the first teacher's user encoder. With ``post_trained_teachers`` these are
-    Tiny-NewsRec's.
+    them, starting with the first teacher's user encoder.
     """
     sizes = [bool(each["matryoshka_dims"]) for each in (config, config.for_stage("align_student"))]
     if sizes[0] != sizes[1]:
@@ -227,11 +226,9 @@ def aligned_newsrec(config: NewsConfig) -> Stage:
             f"{config['model']} expects matryoshka_dims in both of its stages or in none, since "
             "they choose the axes of vectors. Set align_student_matryoshka_dims too."
         )
-    number = config["num_teachers"]
-    if config["post_trained_teachers"]:
-        teachers = _finetuned(last_copies(POST_TRAINED, number))
-    else:
-        teachers = tuple(Stage("finetune_teacher", PLMNR, number=each) for each in range(number))
+    teachers = tuple(
+        Stage("finetune_teacher", PLMNR, number=number) for number in range(config["num_teachers"])
+    )
     aligned = Stage(
         "align_student",
         NewsAligner,

@@ -254,7 +254,6 @@ OURS: tuple[Setting, ...] = (
     Setting("memory_weight", or_(values.NOT_NEGATIVE, None), _NEWS),
     Setting("train_since", or_(values.NOT_NEGATIVE, None), _NEWS, scope=_RUN),
     Setting("stage_one", values.SWITCH, _NEWS, _RUN, Affects.STAGES),
-    Setting("post_trained_teachers", values.SWITCH, _NEWS, _RUN, Affects.STAGES),
     Setting("stage_two", values.SWITCH, _NEWS, _RUN, Affects.STAGES),
     # post-training
     # the digest of the data covers its content
