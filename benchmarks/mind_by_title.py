@@ -35,7 +35,10 @@ def main() -> None:
     parser.add_argument("--to", type=Path, required=True)
     parser.add_argument("--output", type=Path, required=True)
     options = parser.parse_args()
-    known = read(options.to / "news.tsv").drop_duplicates(3).set_index(3)[0]  # id by title
+    if options.output.exists():
+        parser.error(f"--output expects a new folder, got {options.output}, which exists.")
+    # columns of news.tsv: 0 id, 3 title
+    known = read(options.to / "news.tsv").drop_duplicates(3).set_index(3)[0]
     news, behaviors = read(options.of / "news.tsv"), read(options.of / "behaviors.tsv")
     first = news.drop_duplicates(3).set_index(3)[0]
     names = dict(zip(news[0], news[3].map(known).fillna(news[3].map(first)), strict=True))
