@@ -1,14 +1,14 @@
 """Test results of every size of a student that was trained for several, by ``load(layers=, dim=)``.
 
     python benchmarks/loaded_sizes.py FOLDER [FOLDER ...] --dataset=NAME --data_path=DIR
-        [--against FOLDER ...] [--results=RESULTS]
+        [--against FOLDER ...] [--results=RESULTS] [--part=valid] [--layers 2 ...]
 
 Each ``FOLDER`` is the artifact of one seed, trained with ``matryoshka_layers`` and
 ``matryoshka_dims``. Those of ``--against`` were trained for one depth, and for whole vectors or
 one of ``matryoshka_dims`` beside them, which is the size they are tested at. RESULTS is a folder of
 ``run_benchmark.py --suite=sizes`` on the same test impressions, whose students of whole vectors
 stand for folders that are not kept. Sizes are compared in AUC with those of their own depth and
-entries, and with whole vectors of their depth, seeds and users random (fixed below three seeds).
+entries, and with whole vectors of their depth: users random, and from three seeds on seeds too.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ Size = tuple[int, int]  # layers, entries
 Values = dict[Size, dict[int, np.ndarray]]  # by seed
 
 
-class TestSet:
-    """Test impressions as ids, and their articles."""
+class Part:
+    """Impressions of a part of a data set as ids, and their articles."""
 
-    def __init__(self, data_path: Path, dataset: str) -> None:
+    def __init__(self, data_path: Path, dataset: str, part: str) -> None:
         at, items = data_path / dataset / dataset, TokenIndex()
-        self.read = concatenate(read_impressions(Path(f"{at}.test.inter"), items, TokenIndex()))
+        self.read = concatenate(read_impressions(Path(f"{at}.{part}.inter"), items, TokenIndex()))
         self.names = items.tokens()
         self.news = read_news_file(Path(f"{at}.item"))
 
@@ -87,8 +87,11 @@ def against(found: Values, other: Values, size: Size, dim: int, users: np.ndarra
     if not (seeds := sorted(mine.keys() & theirs.keys())):
         return ""
     (pair,) = compare([np.stack([mine[s][:, 0] - theirs[s][:, 0] for s in seeds])], users)
-    low, high = (pair.fixed_low, pair.fixed_high) if pair.low is None else (pair.low, pair.high)
-    return f"{100 * pair.difference:+.2f} [{100 * low:+.2f}, {100 * high:+.2f}]"
+    fixed = f"[{100 * pair.fixed_low:+.2f}, {100 * pair.fixed_high:+.2f}]"
+    if pair.low is None or pair.high is None:
+        return f"{100 * pair.difference:+.2f} {fixed}"
+    every = f"[{100 * pair.low:+.2f}, {100 * pair.high:+.2f}]"
+    return f"{100 * pair.difference:+.2f} {every}, seeds fixed {fixed}"
 
 
 def main() -> None:
@@ -98,19 +101,22 @@ def main() -> None:
     parser.add_argument("--data_path", type=Path, required=True)
     parser.add_argument("--against", type=Path, nargs="*", default=[])
     parser.add_argument("--results", type=Path)
+    parser.add_argument("--part", choices=("test", "valid"), default="test")
+    parser.add_argument("--layers", type=int, nargs="*", help="of these depths alone")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    test = TestSet(options.data_path, options.dataset)
+    shown = Part(options.data_path, options.dataset, options.part)
     found: Values = defaultdict(dict)
     alone: Values = defaultdict(dict)
     whole = 0
 
     def measure(folder: Path, seed: int, size: Size, into: Values) -> None:
         ranker = load(folder, data_path=options.data_path, layers=size[0], dim=size[1])
-        into[size][seed] = test.values(ranker)
+        into[size][seed] = shown.values(ranker)
 
     for folder in options.folders:
         seed, depths, dims, whole = sizes_of(folder)
+        depths = [depth for depth in depths if not options.layers or depth in options.layers]
         for size in ((depth, dim) for depth in depths for dim in [*dims, whole]):
             measure(folder, seed, size, found)
     if options.results:
@@ -126,7 +132,7 @@ def main() -> None:
         cells = [f"{mean:.2f}" for mean in means.mean(0)]
         if spread is not None:
             cells = [f"{cell} ± {of:.2f}" for cell, of in zip(cells, spread, strict=True)]
-        cells += [against(found, alone, (depth, dim), each, test.users) for each in (dim, whole)]
+        cells += [against(found, alone, (depth, dim), each, shown.users) for each in (dim, whole)]
         print(f"| {depth} | {dim} | " + " | ".join(cells) + " |", flush=True)
 
 

@@ -16,7 +16,7 @@ from collections import defaultdict
 from pathlib import Path
 
 import torch
-from loaded_sizes import TestSet
+from loaded_sizes import Part
 from measure import finish, seconds_of
 
 from recbole_tinynews.serving.export.exporting import export
@@ -46,7 +46,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    test = TestSet(options.data_path, options.dataset)
+    test = Part(options.data_path, options.dataset, "test")
     titles = test.news["title"].tolist()[:TITLES]
     rankers: dict[tuple[str, str], tuple[Ranker, float]] = {}
     with tempfile.TemporaryDirectory() as temporary:
