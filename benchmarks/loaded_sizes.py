@@ -1,4 +1,4 @@
-"""Test results of every size of a student that was trained for several, by ``load(layers=, dim=)``.
+"""Results of every size of a student that was trained for several, by ``load(layers=, dim=)``.
 
     python benchmarks/loaded_sizes.py FOLDER [FOLDER ...] --dataset=NAME --data_path=DIR
         [--against FOLDER ...] [--results=RESULTS] [--part=valid] [--layers 2 ...]
@@ -104,6 +104,8 @@ def main() -> None:
     parser.add_argument("--part", choices=("test", "valid"), default="test")
     parser.add_argument("--layers", type=int, nargs="*", help="of these depths alone")
     options = parser.parse_args()
+    if options.results and options.part != "test":
+        parser.error("--results are of test impressions. Leave out --part=valid, or --results")
     torch.set_num_threads(1)
     shown = Part(options.data_path, options.dataset, options.part)
     found: Values = defaultdict(dict)
@@ -116,8 +118,9 @@ def main() -> None:
 
     for folder in options.folders:
         seed, depths, dims, whole = sizes_of(folder)
-        depths = [depth for depth in depths if not options.layers or depth in options.layers]
-        for size in ((depth, dim) for depth in depths for dim in [*dims, whole]):
+        if unknown := set(options.layers or ()) - {*depths}:
+            parser.error(f"--layers expects some of {depths}, got {sorted(unknown)}")
+        for size in ((depth, dim) for depth in options.layers or depths for dim in [*dims, whole]):
             measure(folder, seed, size, found)
     if options.results:
         alone |= results_of(options.results, whole)

@@ -186,7 +186,7 @@ class TimeScore(nn.Module):
             of, zeros = rows[chosen], torch.zeros(len(lengths), device=text.device)
             most = zeros.scatter_reduce(0, of, scores.detach(), "amax", include_self=False)
             total = zeros.index_add(0, of, (scores - most[of]).exp())
-            loss = (total.log() + most)[some].sum() - target[chosen] @ scores
+            loss = (total[some].log() + most[some]).sum() - target[chosen] @ scores
             optimizer.zero_grad()
             (loss / size).backward()
             optimizer.step()

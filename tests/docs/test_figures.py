@@ -145,7 +145,7 @@ CLAIMS = [
     ("mind-pooled-time", _ADDED, "TimeAndTitle", 5, "a logit of time and titles on MIND"),
     ("ebnerd-components", "Tiny-NewsRec_4", "Tiny-NewsRec_4 w/o Stage II", 3, "Stage II adds"),
     (_ENGLISH, "Tiny-NewsRec_4", "Tiny-NewsRec_4 w/o Stage II", 3, "in English"),
-    (_ENGLISH, "Tiny-NewsRec_4", "PLM-NR_4 (DP)", 3, "Tiny-NewsRec_4 is not shown ahead of it"),
+    (_ENGLISH, "Tiny-NewsRec_4", "PLM-NR_4 (DP)", 3, "`Tiny-NewsRec_4` ahead of"),
 ]
 
 

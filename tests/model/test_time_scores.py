@@ -194,6 +194,15 @@ def test_an_offset_is_in_the_loss_of_clicks_alone(name: str, tiny: Tiny) -> None
     torch.testing.assert_close(model.score(batch).scores, total)
 
 
+def test_a_start_has_no_gradient_that_is_not_a_number() -> None:
+    """One RecBole model turns anomaly detection on, for which an unused one is an error."""
+    labels, offsets = torch.tensor([1, 0, 0, 1, 0, 0, 0]), torch.tensor([0, 2, 4, 7])
+    score = TimeScore(windows=2, hidden=4)
+    with torch.autograd.detect_anomaly(check_nan=True):
+        score.start(torch.randn(7), torch.rand(7, 11), labels, offsets)
+    assert score.weights.isfinite().all()
+
+
 def test_a_teacher_may_know_popularity_where_its_student_does_not(tiny: Tiny) -> None:
     """Its labels would be those of texts alone if the student's batches had no counters."""
     world = tiny.world("TinyNewsRec", finetune_teacher_popularity="added")
