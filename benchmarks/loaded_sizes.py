@@ -8,7 +8,8 @@ Each ``FOLDER`` is the artifact of one seed, trained with ``matryoshka_layers`` 
 one of ``matryoshka_dims`` beside them, which is the size they are tested at. RESULTS is a folder of
 ``run_benchmark.py --suite=sizes`` on the same test impressions, whose students of whole vectors
 stand for folders that are not kept. Sizes are compared in AUC with those of their own depth and
-entries, and with whole vectors of their depth: users random, and from three seeds on seeds too.
+entries, and with whole vectors of their depth: users random, from three seeds on also with seeds
+random, which interval comes first.
 """
 
 from __future__ import annotations

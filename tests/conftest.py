@@ -42,11 +42,13 @@ def _own_torch_state() -> Iterator[None]:
     """The same random numbers each time, so that a tolerance holds in every run or in none.
 
     Importing RecBole's SINE, as looking SASRec up does, turns on autograd's anomaly detection: the
-    tests that follow would train five times as slowly, and fp16 would stop at an overflow.
+    tests that follow would train five times as slowly, and fp16 would stop at an overflow. Test
+    files import it too, before the first test.
     """
     import torch
 
     torch.manual_seed(0)
+    torch.autograd.set_detect_anomaly(False)
     yield
     torch.autograd.set_detect_anomaly(False)
 

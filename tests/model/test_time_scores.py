@@ -195,7 +195,7 @@ def test_an_offset_is_in_the_loss_of_clicks_alone(name: str, tiny: Tiny) -> None
 
 
 def test_a_start_has_no_gradient_that_is_not_a_number() -> None:
-    """One RecBole model turns anomaly detection on, for which an unused one is an error."""
+    """It reached no weight, but is an error under anomaly detection, which SINE turns on."""
     labels, offsets = torch.tensor([1, 0, 0, 1, 0, 0, 0]), torch.tensor([0, 2, 4, 7])
     score = TimeScore(windows=2, hidden=4)
     with torch.autograd.detect_anomaly(check_nan=True):
