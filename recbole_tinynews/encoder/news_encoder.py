@@ -69,6 +69,12 @@ class NewsEncoder(OneTextEncoder):
     def _encode_pack(self, pack: PlannedPack) -> Tensor:
         return self._encoded(pack).vectors
 
+    def start_heads(self, ids: NDArray[np.int64], centred: bool) -> None:
+        """Initialise the heads of each exit; see ``CachedEncoder``."""
+        for layers in self.text_encoder.exits:
+            with self.text_encoder.encoding_at(layers):
+                super().start_heads(ids, centred)
+
     def _pooled(self, pack: PlannedPack) -> Tensor:
         return self._encoded(pack).pooled
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import sys
-from collections.abc import Iterator
-from typing import Literal, NamedTuple
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -67,8 +69,6 @@ class TextEncoder(nn.Module):
         super().__init__()
         self.plm, self._layers = plm, layers_of(plm)
         self.trained_tokens = 0  # encoded with gradients so far
-        # layer numbers, ascending: in training, the vectors at each are concatenated
-        self.exits: tuple[int, ...] = (self.depth,)
         # with the versions of the weights that made it
         self._bag: tuple[tuple[int, ...], TokenBag | None] | None = None
         self.pooling_kind, self.mask_padding = pooling, mask_padding
@@ -81,6 +81,8 @@ class TextEncoder(nn.Module):
         )
         dense = UnitDense if pretrained_heads else nn.Linear
         self.dense: nn.Linear = dense(self.hidden_size, news_dim)
+        self.exit_heads = nn.ModuleDict()  # by number of layers
+        self._encodes_at = self.depth
         is_static = not self.depth and bool(finetune_layers)
         self.embeddings_train = finetune_layers == "all" or is_static
         trained = self.depth if finetune_layers == "all" else min(finetune_layers, self.depth)
@@ -104,14 +106,39 @@ class TextEncoder(nn.Module):
         return self.plm.get_input_embeddings().get_parameter("weight")
 
     @property
-    def heads(self) -> list[nn.Module]:
+    def heads(self) -> dict[str, nn.Module]:
         """The parts after the language model: pooling, if it has weights, and the dense layer."""
-        return [self.dense] if self.pooling is None else [self.pooling, self.dense]
+        parts = {"pooling": self.pooling, "dense": self.dense}
+        return {name: part for name, part in parts.items() if part is not None}
+
+    def add_exits(self, layers: Iterable[int]) -> None:
+        """Train vectors of fewer layers too, by heads of their own; ascending."""
+        for each in layers:
+            self.exit_heads[str(each)] = nn.ModuleDict(copy.deepcopy(self.heads))
+
+    def _heads_at(self, layers: int) -> dict[str, Any]:
+        exits: dict[str, Any] = {**self.exit_heads, str(self.depth): self.heads}
+        return dict(exits[str(layers)])
+
+    @property
+    def exits(self) -> tuple[int, ...]:
+        """Numbers of layers, all last; in training, the vectors after each are concatenated."""
+        return (*map(int, self.exit_heads), self.depth)
+
+    @contextmanager
+    def encoding_at(self, layers: int) -> Iterator[None]:
+        """In evaluation, give the vectors of an exit."""
+        self._encodes_at = layers
+        try:
+            yield
+        finally:
+            self._encodes_at = self.depth
 
     @property
     def unit_dense(self) -> UnitDense | None:
-        """The dense layer, if it starts from pretrained vectors."""
-        return self.dense if isinstance(self.dense, UnitDense) else None
+        """The dense layer (of ``encoding_at``), if it starts from pretrained vectors."""
+        dense = self._heads_at(self._encodes_at)["dense"]
+        return dense if isinstance(dense, UnitDense) else None
 
     def share_heads_of(self, other: TextEncoder) -> None:
         """Train the same pooling and dense layer as another encoder."""
@@ -173,16 +200,18 @@ class TextEncoder(nn.Module):
             hidden = frozen
             if tap is not None:
                 self._tap_frozen(texts, hidden, tap)
-        exits = self.exits if self.training else self.exits[-1:]
-        each = [self._texts(s, texts) for s in self._trained_states(hidden, texts, tap, exits)]
+        exits = self.exits if self.training else (self._encodes_at,)
+        states = self._trained_states(hidden, texts, tap, exits)
+        each = [self._texts(s, texts, at) for at, s in zip(exits, states, strict=True)]
         if len(each) == 1:
             return each[0]
         return EncodedTexts(each[-1].pooled, torch.cat([one.vectors for one in each], dim=-1))
 
-    def _texts(self, hidden: Tensor, texts: PackedTexts) -> EncodedTexts:
-        """Encodings from last hidden states, ``[tokens, hidden]``."""
-        pooled = self._pool(hidden, texts)
-        return EncodedTexts(pooled, self.dense(pooled))
+    def _texts(self, hidden: Tensor, texts: PackedTexts, layers: int) -> EncodedTexts:
+        """Encodings from hidden states after ``layers``, ``[tokens, hidden]``."""
+        heads = self._heads_at(layers)
+        pooled = self._pool(hidden, texts, heads.get("pooling"))
+        return EncodedTexts(pooled, heads["dense"](pooled))
 
     def _is_bag(self, texts: PackedTexts) -> bool:
         return (
@@ -243,10 +272,10 @@ class TextEncoder(nn.Module):
                 state = module(state)
             yield state
 
-    def _pool(self, hidden: Tensor, texts: PackedTexts) -> Tensor:
+    def _pool(self, hidden: Tensor, texts: PackedTexts, pooling: AttentionPooling | None) -> Tensor:
         if self.pooling_kind == "cls":
             return hidden[texts.starts[:-1]]
-        return pool_texts(self.pooling, hidden, texts, self.mask_padding)
+        return pool_texts(pooling, hidden, texts, self.mask_padding)
 
     def zeros(self, texts: int) -> Tensor:
         """Vectors of empty texts, ``[texts, news_dim]``; in training for each of ``exits``."""

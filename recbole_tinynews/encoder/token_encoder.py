@@ -30,9 +30,9 @@ class TokenEncoder(TextEncoder):
         """Never: a text is all of its tokens."""
         return False
 
-    def _texts(self, hidden: Tensor, texts: PackedTexts) -> EncodedTexts:
+    def _texts(self, hidden: Tensor, texts: PackedTexts, layers: int) -> EncodedTexts:
         tokens = self.dense(hidden)
-        return EncodedTexts(self._pool(hidden, texts), self.padded(tokens, texts))
+        return EncodedTexts(self._pool(hidden, texts, self.pooling), self.padded(tokens, texts))
 
     def zeros(self, texts: int) -> Tensor:
         """Vectors of empty texts, ``[texts, length * (news_dim + 1)]``."""

@@ -39,7 +39,7 @@ class AlignedNewsRec(Student):
         super().__init__(config, dataset)
         encoder = self.news_encoder.text_encoder
         self.sizes = Sizes.of(config, encoder.depth, self.news_dim(config))
-        encoder.exits = self.sizes.layers
+        encoder.add_exits(self.sizes.layers[:-1])
 
     @classmethod
     def conflicting_settings(cls, config: Settings, prefix: str) -> Iterator[str]:
@@ -69,16 +69,15 @@ class AlignedNewsRec(Student):
         vectors = sum(each.encode_news(news) for each in teachers).double()
         axes = principal_axes(vectors.T @ vectors, self.sizes.dims[-1])
         self.distillation.axes.copy_(axes)
-        dense: nn.Linear = self.news_encoder.text_encoder.dense
+        encoder = self.news_encoder.text_encoder
         user: Any = self.user_encoder
-        projection: nn.Linear = user.pooling.projection
-        for weight, rotated in (
-            (dense.weight, axes @ dense.weight.double()),
-            (dense.bias, axes @ dense.bias.double()),
-            (user.pad_doc, axes @ user.pad_doc.double()),
-            (projection.weight, projection.weight.double() @ axes.T),
-        ):
-            weight.copy_(rotated)
+        every: list[Any] = [encoder.heads, *encoder.exit_heads.values()]
+        for heads in every:
+            for weight in (heads["dense"].weight, heads["dense"].bias):
+                weight.copy_(axes @ weight.double())
+        user.pad_doc.copy_(axes @ user.pad_doc.double())
+        projection: Tensor = user.pooling.projection.weight
+        projection.copy_(projection.double() @ axes.T)
 
     def calculate_loss(self, interaction: Interaction) -> tuple[Tensor, ...]:
         """The losses of each size, summed by name."""

@@ -47,7 +47,7 @@ class MaskedLanguageModel(NewsRecommender):
 
     def __init__(self, config: Settings, dataset: MaskedTextDataset) -> None:
         super().__init__(config, dataset)
-        for head in self.news_encoder.text_encoder.heads:
+        for head in self.news_encoder.text_encoder.heads.values():
             head.requires_grad_(False)
         words = self.news_encoder.text_encoder.word_embeddings
         counts = np.bincount(dataset.tokens.values, minlength=len(words))

@@ -6,12 +6,13 @@ Kusupati et al., "Matryoshka Representation Learning", NeurIPS 2022, for the pre
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from torch import Tensor, nn
 
 from recbole_tinynews.encoder.layers import shown_by
+from recbole_tinynews.encoder.news_encoder import NEWS_ENCODER
 from recbole_tinynews.encoder.states import Taps
 from recbole_tinynews.model.text_encoders import plm_depth, plm_source
 from recbole_tinynews.settings.protocol import Settings
@@ -31,6 +32,18 @@ class Sizes(NamedTuple):
         chosen = settings["matryoshka_layers"] or [], settings["matryoshka_dims"] or []
         whole = zip(chosen, (layers, dim), strict=True)
         return cls(*(tuple(sorted({*some, most})) for some, most in whole))
+
+
+def of_layers(weights: Mapping[str, Tensor], layers: int) -> dict[str, Tensor]:
+    """A student's weights with the heads of its first ``layers`` layers as those of all."""
+    whole = f"{NEWS_ENCODER}.text_encoder."
+    own = f"{whole}exit_heads.{layers}."
+    heads = {
+        whole + name.removeprefix(own): value
+        for name, value in weights.items()
+        if name.startswith(own)
+    }
+    return {**weights, **heads}
 
 
 def of_prefix(user_encoder: nn.Module, dim: int) -> dict[str, Tensor]:

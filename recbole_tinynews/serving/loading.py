@@ -17,7 +17,7 @@ from recbole_tinynews.files.columns import CATEGORIES
 from recbole_tinynews.files.tensors import load_into, load_weights, shapes_of
 from recbole_tinynews.files.untrusted import read_json, untrusted
 from recbole_tinynews.model.alignednewsrec import AlignedNewsRec
-from recbole_tinynews.model.matryoshka import Sizes
+from recbole_tinynews.model.matryoshka import Sizes, of_layers
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.model.student import composed
 from recbole_tinynews.model.text_encoders import reads_words
@@ -192,8 +192,7 @@ def _trained(
         device=torch.device(device),
         **AS_SAVED,
     )
-    cut = layers is not None or dim is not None
-    if cut:
+    if layers is not None or dim is not None:
         layers, dim = _chosen_size(settings, model_class, layers, dim)
         identity = content_key([identity, f"{layers} layers, {dim} entries"])
         settings.update(num_hidden_layers=layers, matryoshka_layers=None, matryoshka_dims=None)
@@ -204,7 +203,8 @@ def _trained(
         recommender = model_class(settings, no_articles)
     with untrusted(folder / WEIGHTS):
         weights = load_weights(folder / WEIGHTS)
-        if cut:
+        if layers is not None:
+            weights = of_layers(weights, layers)
             weights = {name: weights[name] for name in recommender.state_dict()}
         load_into(recommender, weights, folder / WEIGHTS)
     if isinstance(recommender, AlignedNewsRec) and dim is not None:

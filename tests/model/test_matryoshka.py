@@ -10,6 +10,7 @@ from tiny import HIDDEN, Tiny, World, titles
 from torch import Tensor
 
 from recbole_tinynews.model.alignednewsrec import AlignedNewsRec
+from recbole_tinynews.model.matryoshka import of_layers
 from recbole_tinynews.pipeline.systems import system
 from recbole_tinynews.serving.export.exporting import export
 from recbole_tinynews.serving.loading import load, load_export
@@ -20,10 +21,11 @@ SIZES = {"matryoshka_layers": [1, 2], "matryoshka_dims": [8, 20]}
 
 
 def started(tiny: Tiny, **settings: object) -> World:
-    """A student before its first step, with random weights in its user encoder."""
+    """A student before its first step, with random weights in its user encoder and exits."""
     world = tiny.world("AlignedNewsRec", **{**WHOLE, **SIZES, **settings})
     torch.manual_seed(4)
-    for parameter in world.model.user_encoder.parameters():
+    heads = world.model.news_encoder.text_encoder.exit_heads
+    for parameter in (*world.model.user_encoder.parameters(), *heads.parameters()):
         parameter.data.add_(torch.randn_like(parameter), alpha=0.3)
     return world
 
@@ -31,7 +33,7 @@ def started(tiny: Tiny, **settings: object) -> World:
 def of_size(tiny: Tiny, whole: AlignedNewsRec, layers: int, dim: int) -> AlignedNewsRec:
     """A student of this one size with the same weights."""
     small = tiny.world("AlignedNewsRec", **WHOLE | {"num_hidden_layers": layers}).model
-    weights = whole.state_dict()
+    weights = of_layers(whole.state_dict(), layers)
     small.load_state_dict({name: weights[name] for name in small.state_dict()})
     small.cut_vectors(dim)
     small.distillation = whole.distillation
@@ -63,12 +65,24 @@ def test_losses_and_gradients_are_the_plain_sums_over_students_of_each_size(tiny
                 total[name] += loss.item()
             for name, value in small.named_parameters():
                 if value.grad is not None:
-                    gradients[name] += padded(value.grad, gradients[name])
+                    own = name.replace(".text_encoder.", f".text_encoder.exit_heads.{layers}.")
+                    of_whole = gradients[own if own in gradients else name]
+                    of_whole += padded(value.grad, of_whole)
     found = {name: loss.item() for name, loss in losses._asdict().items()}
     assert found == pytest.approx(total, rel=1e-5)
     for name, value in whole.named_parameters():
         gradient = torch.zeros_like(value) if value.grad is None else value.grad
         torch.testing.assert_close(gradient, gradients[name], rtol=1e-4, atol=1e-5)
+
+
+def test_each_depth_starts_as_a_student_of_that_depth(tiny: Tiny) -> None:
+    """Centred on the states of all layers, vectors of fewer would start far from the teacher."""
+    encoder = tiny.world("AlignedNewsRec", **WHOLE | SIZES).model.news_encoder.text_encoder
+    for layers in LAYERS:
+        small = tiny.world("AlignedNewsRec", **WHOLE | {"num_hidden_layers": layers}).model
+        with encoder.encoding_at(layers):
+            centre = encoder.unit_dense.centre
+        torch.testing.assert_close(centre, small.news_encoder.text_encoder.unit_dense.centre)
 
 
 def test_new_axes_change_no_score_and_put_the_most_into_the_first_entries(tiny: Tiny) -> None:
