@@ -132,6 +132,7 @@ def test_every_size_of_an_artifact_is_loaded_as_it_was_trained(folder: Path) -> 
             torch.testing.assert_close(engine.user_vectors(*given), want)
             seen.add(engine.identity)
     assert len(seen) == len(LAYERS) * len(DIMS)
+    assert {load(folder, dim=8).engine.identity, load(folder, layers=1).engine.identity} < seen
 
 
 def test_a_size_ranks_is_indexed_and_exported(folder: Path, tmp_path: Path) -> None:
