@@ -1,7 +1,8 @@
 """Results of every size of a student that was trained for several, by ``load(layers=, dim=)``.
 
     python benchmarks/loaded_sizes.py FOLDER [FOLDER ...] --dataset=NAME --data_path=DIR
-        [--against FOLDER ...] [--results=RESULTS] [--part=valid] [--layers 2 ...]
+        [--against FOLDER ...] [--results=RESULTS] [--part=valid] [--layers 2 ...] [--values=FILE]
+    python benchmarks/loaded_sizes.py --values=FILE
 
 Each ``FOLDER`` is the artifact of one seed, trained with ``matryoshka_layers`` and
 ``matryoshka_dims``. Those of ``--against`` were trained for one depth, and for whole vectors or
@@ -9,7 +10,8 @@ one of ``matryoshka_dims`` beside them, which is the size they are tested at. RE
 ``run_benchmark.py --suite=sizes`` on the same test impressions, whose students of whole vectors
 stand for folders that are not kept. Sizes are compared in AUC with those of their own depth and
 entries, and with whole vectors of their depth: users random, from three seeds on also with seeds
-random, which interval comes first.
+random, which interval comes first. FILE keeps the values of each impression, from which the second
+command prints the table again.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import argparse
 import re
 from collections import defaultdict
 from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 import torch
@@ -82,62 +85,117 @@ def results_of(folder: Path, whole: int) -> Values:
     return read
 
 
-def against(found: Values, other: Values, size: Size, dim: int, users: np.ndarray) -> str:
-    """Difference in AUC of ``size`` and another student of its depth with ``dim`` entries."""
-    mine, theirs = found[size], other.get((size[0], dim), {})
-    if not (seeds := sorted(mine.keys() & theirs.keys())):
-        return ""
-    (pair,) = compare([np.stack([mine[s][:, 0] - theirs[s][:, 0] for s in seeds])], users)
-    fixed = f"[{100 * pair.fixed_low:+.2f}, {100 * pair.fixed_high:+.2f}]"
-    if pair.low is None or pair.high is None:
-        return f"{100 * pair.difference:+.2f} {fixed}"
-    every = f"[{100 * pair.low:+.2f}, {100 * pair.high:+.2f}]"
-    return f"{100 * pair.difference:+.2f} {every}, seeds fixed {fixed}"
+class Measured(NamedTuple):
+    """AUC and nDCG@10 of each impression under students of several sizes and of one."""
+
+    several: Values
+    alone: Values
+    users: np.ndarray
+
+    @classmethod
+    def read(cls, file: Path) -> Measured:
+        """What ``write`` wrote."""
+        values: dict[str, Values] = {"several": defaultdict(dict), "alone": defaultdict(dict)}
+        with np.load(file, allow_pickle=False) as arrays:
+            for name in sorted(set(arrays.files) - {"users"}):
+                kind, layers, entries, seed = name.split()
+                values[kind][int(layers), int(entries)][int(seed)] = arrays[name].astype(float)
+            return cls(**values, users=arrays["users"])
+
+    def write(self, file: BinaryIO) -> None:
+        """Write all of it, in single precision."""
+        arrays: dict[str, Any] = {
+            f"{kind} {layers} {entries} {seed}": found.astype(np.float32)
+            for kind, values in (("several", self.several), ("alone", self.alone))
+            for (layers, entries), of_seeds in values.items()
+            for seed, found in of_seeds.items()
+        }
+        np.savez_compressed(file, users=self.users, **arrays)
+
+    def show(self) -> None:
+        """Print a table of sizes."""
+        print(
+            "| layers | entries | AUC | nDCG@10 | against this size alone | against whole vectors |"
+        )
+        print("| ---: | ---: | ---: | ---: | ---: | ---: |")
+        whole = max(entries for _, entries in self.several)
+        for (depth, dim), of_seeds in sorted(self.several.items()):
+            means = 100 * np.array([each.mean(axis=0) for each in of_seeds.values()])
+            cells = [f"{mean:.2f}" for mean in means.mean(0)]
+            if len(means) > 1:
+                spread = means.std(0, ddof=1)
+                cells = [f"{cell} ± {of:.2f}" for cell, of in zip(cells, spread, strict=True)]
+            cells += [self._against((depth, dim), entries) for entries in (dim, whole)]
+            print(f"| {depth} | {dim} | " + " | ".join(cells) + " |", flush=True)
+
+    def _against(self, size: Size, entries: int) -> str:
+        """Difference in AUC of ``size`` and students of its depth alone with ``entries``."""
+        mine, theirs = self.several[size], self.alone.get((size[0], entries), {})
+        if not (seeds := sorted(mine.keys() & theirs.keys())):
+            return ""
+        (pair,) = compare([np.stack([mine[s][:, 0] - theirs[s][:, 0] for s in seeds])], self.users)
+        fixed = f"[{100 * pair.fixed_low:+.2f}, {100 * pair.fixed_high:+.2f}]"
+        shown = f"{100 * pair.difference:+.2f}"
+        if pair.low is None or pair.high is None:
+            return f"{shown} {fixed}, one seed"
+        every = f"[{100 * pair.low:+.2f}, {100 * pair.high:+.2f}]"
+        return f"{shown} {every}, seeds fixed {fixed}, {len(seeds)} seeds"
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("folders", type=Path, nargs="+")
-    parser.add_argument("--dataset", required=True)
-    parser.add_argument("--data_path", type=Path, required=True)
-    parser.add_argument("--against", type=Path, nargs="*", default=[])
-    parser.add_argument("--results", type=Path)
-    parser.add_argument("--part", choices=("test", "valid"), default="test")
-    parser.add_argument("--layers", type=int, nargs="*", help="of these depths alone")
-    options = parser.parse_args()
-    if options.results and options.part != "test":
-        parser.error("--results are of test impressions. Leave out --part=valid, or --results")
-    torch.set_num_threads(1)
-    shown = Part(options.data_path, options.dataset, options.part)
-    found: Values = defaultdict(dict)
+def measured(options: argparse.Namespace) -> Measured:
+    """Values of all folders and of ``--results``."""
+    part = Part(options.data_path, options.dataset, options.part)
+    several: Values = defaultdict(dict)
     alone: Values = defaultdict(dict)
     whole = 0
 
     def measure(folder: Path, seed: int, size: Size, into: Values) -> None:
         ranker = load(folder, data_path=options.data_path, layers=size[0], dim=size[1])
-        into[size][seed] = shown.values(ranker)
+        into[size][seed] = part.values(ranker)
 
     for folder in options.folders:
         seed, depths, dims, whole = sizes_of(folder)
         if unknown := set(options.layers or ()) - {*depths}:
-            parser.error(f"--layers expects some of {depths}, got {sorted(unknown)}")
+            raise SystemExit(f"--layers expects some of {depths}, got {sorted(unknown)}")
         for size in ((depth, dim) for depth in options.layers or depths for dim in [*dims, whole]):
-            measure(folder, seed, size, found)
+            measure(folder, seed, size, several)
     if options.results:
         alone |= results_of(options.results, whole)
     for folder in options.against:
         seed, (depth,), dims, entries = sizes_of(folder)
         measure(folder, seed, (depth, dims[0] if dims else entries), alone)
-    print("| layers | entries | AUC | nDCG@10 | against this size alone | against whole vectors |")
-    print("| ---: | ---: | ---: | ---: | ---: | ---: |")
-    for (depth, dim), of_seeds in found.items():
-        means = 100 * np.array([each.mean(axis=0) for each in of_seeds.values()])
-        spread = means.std(0, ddof=1) if len(means) > 1 else None
-        cells = [f"{mean:.2f}" for mean in means.mean(0)]
-        if spread is not None:
-            cells = [f"{cell} ± {of:.2f}" for cell, of in zip(cells, spread, strict=True)]
-        cells += [against(found, alone, (depth, dim), each, shown.users) for each in (dim, whole)]
-        print(f"| {depth} | {dim} | " + " | ".join(cells) + " |", flush=True)
+    return Measured(several, alone, part.users)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folders", type=Path, nargs="*")
+    parser.add_argument("--dataset")
+    parser.add_argument("--data_path", type=Path)
+    parser.add_argument("--against", type=Path, nargs="*", default=[])
+    parser.add_argument("--results", type=Path)
+    parser.add_argument("--part", choices=("test", "valid"), default="test")
+    parser.add_argument("--layers", type=int, nargs="*", help="of these depths alone")
+    parser.add_argument("--values", type=Path)
+    options = parser.parse_args()
+    if options.results and options.part != "test":
+        parser.error("--results are of test impressions. Leave out --part=valid, or --results")
+    if not options.folders:
+        if not options.values or options.against or options.results or options.layers:
+            parser.error("expects folders, or --values alone")
+        Measured.read(options.values).show()
+        return
+    if not (options.dataset and options.data_path):
+        parser.error("folders need --dataset and --data_path")
+    if options.values:
+        with options.values.open("xb"):  # fails before the work does
+            pass
+    torch.set_num_threads(1)
+    shown = measured(options)
+    if options.values:
+        with options.values.open("wb") as file:
+            shown.write(file)
+    shown.show()
 
 
 if __name__ == "__main__":

@@ -220,11 +220,14 @@ def aligned_newsrec(config: NewsConfig) -> Stage:
     Then align the student's news vectors with theirs on every article, and train it on clicks under
     them, starting with the first teacher's user encoder.
     """
-    sizes = [bool(each["matryoshka_dims"]) for each in (config, config.for_stage("align_student"))]
-    if sizes[0] != sizes[1]:
+    stages = (config, config.for_stage("align_student"))
+    dims = {bool(each["matryoshka_dims"]) for each in stages}
+    layers = {frozenset(each["matryoshka_layers"] or ()) for each in stages}
+    if len(dims) > 1 or len(layers) > 1:
         raise ValueError(
             f"{config['model']} expects matryoshka_dims in both of its stages or in none, since "
-            "they choose the axes of vectors. Set align_student_matryoshka_dims too."
+            "they choose the axes of vectors, and the same matryoshka_layers in both. Set "
+            "align_student_matryoshka_dims and align_student_matryoshka_layers too."
         )
     teachers = tuple(
         Stage("finetune_teacher", PLMNR, number=number) for number in range(config["num_teachers"])

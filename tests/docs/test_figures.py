@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from documents import ROOT, unwrapped
@@ -95,6 +98,26 @@ def test_a_table_has_the_figures_that_were_measured(
         assert figures == {metric: systems[name][metric] for metric in figures}, name
         compared += bool(figures)
     assert compared == count
+
+
+@pytest.mark.parametrize(
+    ("name", "folder", "count"),
+    [("mind-mini", "mind-mini-sizes", 9), ("EB-NeRD", "ebnerd-sizes", 6)],
+)
+def test_several_sizes_have_the_figures_of_kept_values(
+    name: str, folder: str, count: int, tmp_path: Path
+) -> None:
+    """They are of no suite, whose tables the test above reads."""
+    script, values = ROOT / "benchmarks" / "loaded_sizes.py", RESULTS / folder / "several_sizes.npz"
+    command = [sys.executable, str(script), f"--values={values}"]
+    shown = tmp_path / "shown.md"
+    shown.write_text(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    kept = {(row["layers"], row["entries"]): row for row in table(str(shown), "| layers |")}
+    said = table("docs/small.md", f"| layers, {name} |")
+    assert len(said) == count
+    for row in said:
+        layers = row.pop(f"layers, {name}")
+        assert row.items() <= kept[layers, row["entries"]].items()
 
 
 def declared_pairs(heading: str) -> Iterator[tuple[str, str, str]]:

@@ -75,14 +75,17 @@ def test_losses_and_gradients_are_the_plain_sums_over_students_of_each_size(tiny
         torch.testing.assert_close(gradient, gradients[name], rtol=1e-4, atol=1e-5)
 
 
-def test_each_depth_starts_as_a_student_of_that_depth(tiny: Tiny) -> None:
+@pytest.mark.parametrize("news_dim", [HIDDEN, 20])
+def test_each_depth_starts_as_a_student_of_that_depth(news_dim: int, tiny: Tiny) -> None:
     """Centred on the states of all layers, vectors of fewer would start far from the teacher."""
-    encoder = tiny.world("AlignedNewsRec", **WHOLE | SIZES).model.news_encoder.text_encoder
+    given = {**WHOLE, "news_dim": news_dim}
+    encoder = tiny.world("AlignedNewsRec", **given | SIZES).model.news_encoder.text_encoder
     for layers in LAYERS:
-        small = tiny.world("AlignedNewsRec", **WHOLE | {"num_hidden_layers": layers}).model
+        small = tiny.world("AlignedNewsRec", **given | {"num_hidden_layers": layers}).model
         with encoder.encoding_at(layers):
-            centre = encoder.unit_dense.centre
-        torch.testing.assert_close(centre, small.news_encoder.text_encoder.unit_dense.centre)
+            started = encoder.unit_dense.state_dict()
+        own = small.news_encoder.text_encoder.unit_dense.state_dict()
+        torch.testing.assert_close(started, own)
 
 
 def test_new_axes_change_no_score_and_put_the_most_into_the_first_entries(tiny: Tiny) -> None:
@@ -167,6 +170,7 @@ def test_a_size_without_a_loss_is_refused(size: dict[str, int], folder: Path) ->
         ({"matryoshka_dims": [HIDDEN + 1]}, "up to news_dim"),
         ({"user_encoder": "self_attention"}, "self_attention"),
         ({"align_student_matryoshka_dims": []}, "in both"),
+        ({"align_student_matryoshka_layers": [1]}, "in both"),
     ],
 )
 def test_sizes_that_cannot_be_trained_are_refused_before_the_teachers(
