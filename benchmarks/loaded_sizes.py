@@ -187,9 +187,8 @@ def main() -> None:
         return
     if not (options.dataset and options.data_path):
         parser.error("folders need --dataset and --data_path")
-    if options.values:
-        with options.values.open("xb"):  # fails before the work does
-            pass
+    if options.values and (options.values.exists() or not options.values.parent.is_dir()):
+        parser.error(f"--values expects a new file in a folder that exists, got {options.values}")
     torch.set_num_threads(1)
     shown = measured(options)
     if options.values:
