@@ -92,12 +92,23 @@ def test_new_axes_change_no_score_and_put_the_most_into_the_first_entries(tiny: 
     """The first entries of a language model's vectors are no better than any others."""
     world, shown = started(tiny), [0, 1, 2]
     whole, teachers = world.model.eval(), [*world.teachers().members]
+    news = world.train.training_news()
+    encoder, ids = whole.news_encoder, torch.from_numpy(news)
+
+    def after_each() -> Tensor:
+        vectors = []
+        for layers in LAYERS:
+            with encoder.text_encoder.encoding_at(layers):
+                vectors.append(encoder.encode_distinct(news))
+        return torch.stack(vectors)
+
     with torch.no_grad():
-        before = whole.predict(world.shown(shown))
+        before, vectors_before = whole.predict(world.shown(shown)), after_each()
         whole.start_distillation(teachers, world.train)
         after = whole.predict(world.shown(shown))
         torch.testing.assert_close(before, after, rtol=1e-4, atol=1e-4)
-        ids = torch.from_numpy(world.train.training_news())
+        rotated = vectors_before @ whole.distillation.axes.T
+        torch.testing.assert_close(after_each(), rotated, rtol=1e-4, atol=1e-4)
         vectors = sum(each.encode_news(ids) for each in teachers)
     share = (vectors @ whole.distillation.axes.T).square().sum(0)
     assert (share.diff() <= 1e-4 * share[0]).all()
