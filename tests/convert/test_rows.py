@@ -128,11 +128,11 @@ def test_ids_in_few_bytes_come_back_as_they_were_given(given: list[list[str]]) -
     for number, names in enumerate(given):
         lists.add(ids.numbers(names))
         histories.add(f"u{number}", names)
-    assert [ids.names(lists[row]) for row in range(len(lists))] == given
+    assert [[ids.names[each] for each in lists[row]] for row in range(len(lists))] == given
     assert [histories.of(f"u{number}") for number in range(len(given))] == given
     assert histories.of("stranger") == []
     for name in {name for names in given for name in names}:
-        assert ids.name(ids.number(name)) == name
+        assert ids.names[ids[name]] == name
 
 
 @given(st.lists(st.one_of(st.integers(-3, 40), st.integers(2**16 - 9, 2**40), st.text("ab"))))

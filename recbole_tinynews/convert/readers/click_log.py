@@ -63,7 +63,7 @@ class ClickLog:
         """Store a row of a file."""
         content = self._files.setdefault(file, _File())
         content.ids.append(row.impression_id)
-        content.users.append(self._users.number(row.user))
+        content.users.append(self._users[row.user])
         content.times.append(row.time)
         for column, ids in zip(content.ragged, (row.clicked, row.shown, row.history), strict=True):
             if ids is not None:
@@ -83,7 +83,7 @@ class ClickLog:
 
     def _impression(self, file: _File, row: int, number: str, known: bool) -> Impression:
         """A row as an impression; its clicks are added to the past unless ``known`` from before."""
-        user, time = file.users[row], file.times[row]
+        names, user, time = self._articles.names, file.users[row], file.times[row]
         clicked, shown, history = (column[row] if column else None for column in file.ragged)
         past = self._past.setdefault(user, _Past())
         before = past.before(time) if history is None else history
@@ -94,10 +94,10 @@ class ClickLog:
             past.add(time, clicked)
         return Impression(
             file.ids[row] or number,
-            self._users.name(user),
+            self._users.names[user],
             time,
-            self._articles.names(before),
-            self._articles.names(shown),
+            [names[each] for each in before],
+            [names[each] for each in shown],
             "" if clicked is None else labels_of(shown, clicked),
         )
 

@@ -9,31 +9,21 @@ _PAGE = 16  # low bits of a number: its position in a page
 _BOUND = 1 << 32
 
 
-class NumberedIds:
-    """Numbers for distinct ids, from 0 in order of first occurrence."""
+class NumberedIds(dict[str, int]):
+    """Numbers for distinct ids, from 0 in order of first occurrence; ``names`` are the ids."""
 
     def __init__(self) -> None:
-        self._names: list[str] = []
-        self._numbers: dict[str, int] = {}
+        super().__init__()
+        self.names: list[str] = []
 
-    def number(self, name: str) -> int:
-        """The number of an id, which may be new."""
-        number = self._numbers.setdefault(name, len(self._names))
-        if number == len(self._names):
-            self._names.append(name)
+    def __missing__(self, name: str) -> int:
+        self[name] = number = len(self)
+        self.names.append(name)
         return number
 
     def numbers(self, names: Iterable[str]) -> list[int]:
         """The numbers of ids, which may be new."""
-        return list(map(self.number, names))
-
-    def name(self, number: int) -> str:
-        """The id of a number."""
-        return self._names[number]
-
-    def names(self, numbers: Iterable[int]) -> list[str]:
-        """The ids of numbers."""
-        return list(map(self._names.__getitem__, numbers))
+        return list(map(self.__getitem__, names))
 
 
 class RaggedNumbers:
@@ -72,7 +62,7 @@ class Histories:
     def of(self, user: str) -> list[str]:
         """The user's history, empty if unknown."""
         row = self._rows.get(user)
-        return [] if row is None else self._articles.names(self._clicks[row])
+        return [] if row is None else [self._articles.names[each] for each in self._clicks[row]]
 
 
 class SeenIds:
