@@ -34,7 +34,7 @@ from recbole_tinynews.convert.report import (
     overlap_notes,
 )
 from recbole_tinynews.convert.staging import staged
-from recbole_tinynews.convert.tally import Part, Tally, cut_rows, latest
+from recbole_tinynews.convert.tally import Part, Tally, copy_rows, latest
 
 PathLike = str | os.PathLike[str]
 Folders = PathLike | Sequence[PathLike]
@@ -137,7 +137,9 @@ class Conversion:
         if not isinstance(settings.valid, Path):
             tally = parts["train"].tally
             into_valid = latest(tally.timestamps, settings.valid)
-            cut_rows(files["train"], files["valid"], into_valid)
+            whole = files["train"].replace(self.staging / "whole.inter")
+            copy_rows(whole, {files["train"]: ~into_valid, files["valid"]: into_valid})
+            whole.unlink()  # flat files may need the space
             parts |= {"train": Part(tally, ~into_valid), "valid": Part(tally, into_valid)}
         parts = {split: parts[split] for split in files if split in parts}
         check_order(parts)
@@ -242,7 +244,7 @@ def read_places(
     """Impressions of all places, with unique ids; ``ConversionError`` if places share one."""
     seen: dict[str, tuple[str, int]] = {}  # id -> (user, time), if there are several places
     for number, place in enumerate(places, 1):
-        path = reader.impressions_file(place)
+        path = place / reader.impressions_file
         found = False
         for impression in reader.read_impressions(place, labels_required):
             found = True

@@ -50,14 +50,6 @@ def latest(timestamps: NDArray[np.int64], valid: str | float) -> NDArray[np.bool
     return latest_fraction(timestamps, valid) if isinstance(valid, float) else last_day(timestamps)
 
 
-def cut_rows(train: Path, valid: Path, into_valid: NDArray[np.bool_]) -> None:
-    """Move the masked rows of an ``.inter`` to another file, in order."""
-    whole = train.with_name(f"{train.name}.whole")
-    train.replace(whole)
-    copy_rows(whole, {train: ~into_valid, valid: into_valid})
-    whole.unlink()
-
-
 def copy_rows(inter: Path, marks: Mapping[Path, NDArray[np.bool_]]) -> None:
     """Copy the rows of an ``.inter`` to each file by its mask, ``[impressions]``, in order."""
     header = f"{INTER_HEADER}\n".encode()

@@ -7,7 +7,7 @@ import pytest
 
 from recbole_tinynews.convert.atomic import INTER_HEADER
 from recbole_tinynews.convert.errors import ConversionError
-from recbole_tinynews.convert.tally import cut_rows, last_day, latest_fraction
+from recbole_tinynews.convert.tally import copy_rows, last_day, latest_fraction
 
 DAY = 86_400
 
@@ -42,12 +42,12 @@ def test_cutting_loses_no_row_and_keeps_the_order(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("recbole_tinynews.convert.tally._BATCH", 64)  # many batches
-    train, valid = tmp_path / "train", tmp_path / "valid"
+    whole, train, valid = tmp_path / "whole", tmp_path / "train", tmp_path / "valid"
     rows = [f"{number}\ttext\u2028\n" for number in range(500)]
-    train.write_text(f"{INTER_HEADER}\n" + "".join(rows), encoding="utf-8")
+    whole.write_text(f"{INTER_HEADER}\n" + "".join(rows), encoding="utf-8")
     into_valid = np.random.default_rng(0).random(500) < 0.3
-    cut_rows(train, valid, into_valid)
-    for file, mask in ((train, ~into_valid), (valid, into_valid)):
+    masks = {train: ~into_valid, valid: into_valid}
+    copy_rows(whole, masks)
+    for file, mask in masks.items():
         kept = [row for row, keep in zip(rows, mask, strict=True) if keep]
         assert file.read_text(encoding="utf-8") == f"{INTER_HEADER}\n" + "".join(kept)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["train", "valid"]

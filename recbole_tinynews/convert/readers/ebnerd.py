@@ -45,6 +45,7 @@ class EbnerdReader(Reader):
     """Reads a folder per split beside the articles; the test set's impressions of id 0 are kept."""
 
     expects = f"a folder with {BEHAVIORS} and {HISTORY}, and {ARTICLES} in it or beside it"
+    impressions_file = BEHAVIORS
     shared_id = "0"
     news_columns = (ARTICLE_ID, CATEGORY, SUBCATEGORY, TITLE, ABSTRACT, PUBLISHED)
     body_column = BODY
@@ -60,10 +61,6 @@ class EbnerdReader(Reader):
         if problem is None and not _articles(place).is_file():
             return f"expected {self.expects}, found no {ARTICLES}."
         return problem
-
-    def impressions_file(self, place: Path) -> Path:
-        """The folder's ``behaviors.parquet``."""
-        return place / BEHAVIORS
 
     def news_files(self, place: Path) -> Sequence[Path]:
         """The folder's own articles, or those beside it, shared by all splits."""

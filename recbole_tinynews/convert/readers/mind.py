@@ -34,14 +34,11 @@ class MindReader(Reader):
     """Reads Microsoft's News Dataset, and data in its format."""
 
     expects = f"a folder with {IMPRESSIONS_FILE} and {NEWS_FILE}"
+    impressions_file = IMPRESSIONS_FILE
 
     def problem(self, place: Path) -> str | None:
         """Describe a missing file."""
         return missing_files(place, (IMPRESSIONS_FILE, NEWS_FILE), self.expects)
-
-    def impressions_file(self, place: Path) -> Path:
-        """The folder's ``behaviors.tsv``."""
-        return place / IMPRESSIONS_FILE
 
     def news_files(self, place: Path) -> Sequence[Path]:
         """The folder's ``news.tsv``."""

@@ -30,6 +30,7 @@ class Reader(ABC):
 
     expects = ""  # description of a place
     options: frozenset[str] = frozenset()  # fields of Source in use, besides the format
+    impressions_file = ""  # of a place, to name in errors; none: the place itself
     shared_id: str | None = None  # an impression id that may repeat
     articles_in_clicks = False  # texts may differ between rows; the first is kept
     news_columns: Sequence[Column] = (1, 2, 3, 4, 5, "published")  # for errors, in News' order
@@ -42,10 +43,6 @@ class Reader(ABC):
     @abstractmethod
     def problem(self, place: Path) -> str | None:
         """Describe in a sentence why a place can't be read, or return None; or ``OSError``."""
-
-    def impressions_file(self, place: Path) -> Path:
-        """The file to name in errors about all impressions of a place; by default itself."""
-        return place
 
     @abstractmethod
     def news_files(self, place: Path) -> Sequence[Path]:

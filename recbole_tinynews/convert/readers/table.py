@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,17 +42,6 @@ def names_of(path: Path) -> list[str]:
     """Column names; ``ConversionError`` if the file is unreadable or a name occurs twice."""
     with readable(path):
         return column_names(path) if path.suffix == PARQUET else _header(path)
-
-
-def read_table(
-    path: Path, columns: Collection[str], on_bad_line: OnBadLine
-) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Row numbers (csv and tsv: of the first line), from 1, and cells by column."""
-    with readable(path):
-        if path.suffix == PARQUET:
-            yield from read_rows(path, dict.fromkeys(columns, ANY))
-        else:
-            yield from _records(path, on_bad_line)
 
 
 def _delimiter(path: Path) -> str | None:
@@ -226,9 +215,15 @@ class TableReader(Reader):
         return None
 
     def _read(self, path: Path, roles: Iterable[str]) -> Iterator[tuple[int, dict[str, Any]]]:
+        """Row numbers (csv and tsv: of the first line), from 1, and cells by role."""
         columns = {role: self._column(role) for role in self._roles(path, roles)}
-        for number, cells in read_table(path, columns.values(), self.on_bad_line):
-            yield number, {role: cells[name] for role, name in columns.items()}
+        with readable(path):
+            if path.suffix == PARQUET:
+                rows = read_rows(path, dict.fromkeys(columns.values(), ANY))
+            else:
+                rows = _records(path, self.on_bad_line)
+            for number, cells in rows:
+                yield number, {role: cells[name] for role, name in columns.items()}
 
     def _row(self, path: Path, cells: Mapping[str, Any]) -> Row:
         column = self._column
