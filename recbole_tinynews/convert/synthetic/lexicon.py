@@ -9,12 +9,8 @@ import yaml
 
 _WORDS = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
 
-TITLE_VERBS: list[str] = _WORDS["title_verbs"]
-TITLE_ADJECTIVES: list[str] = _WORDS["title_adjectives"]
+BY_LETTER: dict[str, list[str]] = _WORDS["by_letter"]  # in templates of ``text``
 HOT_WORDS: list[str] = _WORDS["hot_words"]
-TITLE_TIMES: list[str] = _WORDS["title_times"]
-BODY_PEOPLE: list[str] = _WORDS["body_people"]
-BODY_REMARKS: list[str] = _WORDS["body_remarks"]
 SYLLABLES = tuple(onset + vowel for onset in _WORDS["onsets"] for vowel in _WORDS["vowels"])
 LAST_SYLLABLES = tuple(syllable + coda for syllable in SYLLABLES for coda in _WORDS["codas"])
 

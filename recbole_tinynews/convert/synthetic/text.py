@@ -93,32 +93,20 @@ class Writer:
                 yield self._article(index, _Picker(row))
 
     def _article(self, index: int, picker: _Picker) -> Article:
-        story = self._story(index, picker)
-        words = _Words(story, self.names.places, picker)
+        topic = self.topics.subtopics[self.news.subtopic[index]]
+        theme = self.topics.themes[self.news.theme[index]]
+        things = self.names.things[self.news.theme[index]]
+        lists = {  # drawn in this order
+            "wb": picker.skewed(topic.concepts, _CONCEPTS_OF_A_STORY),
+            "hm": picker.skewed(theme.concepts, _MOTIFS_OF_A_STORY),
+            "en": picker.skewed(things, _NAMES_OF_A_STORY),
+        }
+        words = _Words(lists, topic, theme, self.names.places, picker)
         title = picker.choice(_OPENINGS) + " " + picker.choice(_CLOSINGS)
         title = words.fill(title, hot=bool(self.news.hot[index]))
         count = picker.between(*_BODY_SENTENCES)
         sentences = [words.fill(picker.choice(_SENTENCES)) for _ in range(count)]
         return Article(title, sentences[0], " ".join(sentences))
-
-    def _story(self, index: int, picker: _Picker) -> _Story:
-        topic = self.topics.subtopics[self.news.subtopic[index]]
-        theme = self.topics.themes[self.news.theme[index]]
-        return _Story(
-            picker.skewed(topic.concepts, _CONCEPTS_OF_A_STORY),
-            picker.skewed(theme.concepts, _MOTIFS_OF_A_STORY),
-            picker.skewed(self.names.things[self.news.theme[index]], _NAMES_OF_A_STORY),
-            topic,
-            theme,
-        )
-
-
-class _Story(NamedTuple):
-    concepts: list[Concept]
-    motifs: list[Concept]
-    names: list[Concept]
-    topic: Subtopic
-    theme: Theme
 
 
 class _Picker:
@@ -146,15 +134,18 @@ class _Picker:
 
 
 class _Words:
-    """Fills templates with a story's words, cycling through each list."""
+    """Fills templates with a story's words, cycling through each of its ``lists``, by letters."""
 
-    def __init__(self, story: _Story, places: list[str], picker: _Picker) -> None:
-        self.story, self.places, self.picker = story, places, picker
-        self.lists = {
-            **dict.fromkeys("wb", story.concepts),
-            **dict.fromkeys("hm", story.motifs),
-            **dict.fromkeys("en", story.names),
-        }
+    def __init__(
+        self,
+        lists: dict[str, list[Concept]],
+        topic: Subtopic,
+        theme: Theme,
+        places: list[str],
+        picker: _Picker,
+    ) -> None:
+        self.topic, self.theme, self.places, self.picker = topic, theme, places, picker
+        self.lists = {letter: words for letters, words in lists.items() for letter in letters}
         self.turn = dict.fromkeys(self.lists, 0)
 
     def fill(self, template: str, hot: bool = False) -> str:
@@ -176,26 +167,17 @@ class _Words:
         if kind in "bmn":
             return self._say(kind, in_title=picker.chance(_BORROWED))
         if kind in "cd":
-            about = self.story.topic if kind == "c" else self.story.theme
+            about = self.topic if kind == "c" else self.theme
             return picker.choice(picker.choice(about.concepts).body)
         if kind == "a" and hot:
             return picker.choice(lexicon.HOT_WORDS)
-        return picker.choice(self.places if kind == "p" else _SHARED[kind])
+        return picker.choice(self.places if kind == "p" else lexicon.BY_LETTER[kind])
 
     def _say(self, kind: str, in_title: bool) -> str:
         concepts = self.lists[kind]
         concept = concepts[self.turn[kind] % len(concepts)]
         self.turn[kind] += 1
         return self.picker.choice(concept.title if in_title else concept.body)
-
-
-_SHARED = {
-    "v": lexicon.TITLE_VERBS,
-    "a": lexicon.TITLE_ADJECTIVES,
-    "t": lexicon.TITLE_TIMES,
-    "g": lexicon.BODY_PEOPLE,
-    "r": lexicon.BODY_REMARKS,
-}
 
 
 def _invented_names(seed: int, number: int) -> Iterator[str]:
