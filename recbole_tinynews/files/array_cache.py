@@ -1,11 +1,11 @@
-"""On-disk cache of arrays, keyed by a digest of their inputs."""
+"""Digests of files, and an on-disk cache of arrays, keyed by a digest of their inputs."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack, suppress
 from functools import lru_cache
 from logging import getLogger
@@ -47,6 +47,20 @@ def _file_digest(path: Path, *_status: int) -> bytes:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.digest()
+
+
+def checksums(folder: Path, files: Iterable[Path]) -> dict[str, str]:
+    """Digests of the files by relative path, to detect damage that leaves them readable."""
+    return {file.relative_to(folder).as_posix(): content_key([file]) for file in sorted(files)}
+
+
+def changed(folder: Path, known: Mapping[str, str]) -> list[str]:
+    """Relative paths of files that are missing or have another digest."""
+    return [
+        name
+        for name, digest in known.items()
+        if not (folder / name).is_file() or content_key([folder / name]) != digest
+    ]
 
 
 def cached_arrays(

@@ -87,13 +87,8 @@ def load_weights(path: Path) -> dict[str, Tensor]:
     return weights
 
 
-def check_weights(path: Path) -> None:
-    """Check header and tensor bounds without loading; raises as ``load_weights``."""
-    shapes_of(path)
-
-
-def shapes_of(path: Path) -> list[list[int]]:
-    """Shapes of the tensors; raises as ``check_weights``."""
+def check_weights(path: Path) -> list[list[int]]:
+    """Shapes of the tensors; raises as ``load_weights``, but checks only header and bounds."""
     _check_header(path)
     try:
         with safe_open(path, framework="pt") as file:

@@ -20,8 +20,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from recbole_tinynews.files.array_cache import content_key
-from recbole_tinynews.files.checksums import changed, checksums
+from recbole_tinynews.files.array_cache import changed, checksums, content_key
 from recbole_tinynews.files.locks import LockHeldError, exclusive_lock
 from recbole_tinynews.files.tensors import check_weights, load_weights
 from recbole_tinynews.files.untrusted import read_json, untrusted

@@ -10,8 +10,7 @@ from typing import Any, NamedTuple, Protocol
 
 from recbole_tinynews.config import NewsConfig
 from recbole_tinynews.evaluation.own_metrics import files_of_metric
-from recbole_tinynews.files.array_cache import content_key
-from recbole_tinynews.files.checksums import checksums
+from recbole_tinynews.files.array_cache import checksums, content_key
 from recbole_tinynews.pipeline.artifact import (
     ARTIFACT_FORMAT,
     FORMAT_KEY,

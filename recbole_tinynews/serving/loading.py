@@ -14,7 +14,7 @@ from recbole_tinynews.encoder.plm_files import check_sizes, plm_size
 from recbole_tinynews.encoder.words.vocabulary import load_word_tokenizer
 from recbole_tinynews.files.array_cache import content_key
 from recbole_tinynews.files.columns import CATEGORIES
-from recbole_tinynews.files.tensors import load_into, load_weights, shapes_of
+from recbole_tinynews.files.tensors import check_weights, load_into, load_weights
 from recbole_tinynews.files.untrusted import read_json, untrusted
 from recbole_tinynews.model.alignednewsrec import AlignedNewsRec
 from recbole_tinynews.model.matryoshka import Sizes, of_layers
@@ -356,7 +356,7 @@ def _too_many_layers(settings: Mapping[str, Any], folder: Path) -> list[str]:
 
 def _too_large(settings: Mapping[str, Any], folder: Path) -> Iterator[str]:
     """Settings larger than the weights allow, found before memory is allocated for them."""
-    shapes = shapes_of(folder / WEIGHTS)
+    shapes = check_weights(folder / WEIGHTS)
     largest = max((size for shape in shapes for size in shape), default=0)
     limits = {"dim": max(largest, USUAL_DIM), "teachers": len(shapes), "length": LONGEST}
     for name, value in settings.items():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from recbole_tinynews.files.checksums import checksums
+from recbole_tinynews.files.array_cache import checksums
 from recbole_tinynews.pipeline.artifact import FILES, files_of, read_metrics, write_metrics
 
 DEEP = b"[" * 100_000

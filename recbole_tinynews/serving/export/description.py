@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from recbole_tinynews.files.array_cache import content_key
-from recbole_tinynews.files.checksums import changed, checksums
+from recbole_tinynews.files.array_cache import changed, checksums, content_key
 from recbole_tinynews.files.untrusted import read_json, untrusted
 from recbole_tinynews.files.whole import write_text
 from recbole_tinynews.settings.declared import Models, rules_for

@@ -22,7 +22,7 @@ from recbole_tinynews.encoder.trimming import (
     trim_embeddings,
     trim_tokenizer,
 )
-from recbole_tinynews.files.checksums import checksums
+from recbole_tinynews.files.array_cache import checksums
 from recbole_tinynews.files.tensors import save_weights
 from recbole_tinynews.files.whole import check_new_or_empty, whole_folder
 from recbole_tinynews.model.recommender import NewsRecommender

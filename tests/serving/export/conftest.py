@@ -44,7 +44,7 @@ def _sharpen(folder: Path) -> None:
     """Give pooling and user encoder weights that a few steps of training would not reach."""
     import torch
 
-    from recbole_tinynews.files.checksums import checksums
+    from recbole_tinynews.files.array_cache import checksums
     from recbole_tinynews.files.tensors import load_weights, save_weights
     from recbole_tinynews.pipeline.artifact import (
         FILES,
