@@ -31,7 +31,8 @@ from recbole_tinynews.trainer.optimization import default_precision
 
 _RECBOLES_DATASET = "ml-100k"  # part of RecBole, for any data_path
 # field names in use that no setting can change
-_TAKEN = frozenset((*(getattr(fields, name) for name in fields.__all__), *ITEM[1:], BODY, LABELS))
+_OF_BATCHES = (field for name, field in vars(fields).items() if name.isupper())
+_TAKEN = frozenset((*_OF_BATCHES, *ITEM[1:], BODY, LABELS))
 
 
 class NewsConfig(Config):

@@ -2,21 +2,8 @@
 
 from __future__ import annotations
 
-from recbole_tinynews.files.columns import CANDIDATES, HISTORY
-
-__all__ = [
-    "CANDIDATES",
-    "CANDIDATE_FEATURES",
-    "CLICK_COUNTERS",
-    "HISTORY",
-    "IMPRESSION",
-    "IMPRESSION_SIZE",
-    "LENGTHS",
-    "PLACES",
-    "TEACHERS",
-    "TOKENS",
-    "TRUTH",
-]
+from recbole_tinynews.files.columns import CANDIDATES as CANDIDATES
+from recbole_tinynews.files.columns import HISTORY as HISTORY
 
 CANDIDATE_FEATURES = "candidate_features"  # of each candidate, if any
 CLICK_COUNTERS = "click_counters"  # clicks and exposures of each article of the history, if read
