@@ -31,16 +31,17 @@ ORDER_DRAW = -1  # negatives use draws from 0
 
 
 class ImpressionSource(Protocol):
-    """A data set of impressions to load, ``inter_feat``; ``facts`` are None if not of articles."""
+    """A data set of impressions to load, ``inter_feat``; ``facts`` are None if not of articles.
+
+    Histories of a batch are the ``history_width`` newest clicks, by default ``history_length``.
+    """
 
     inter_feat: Impressions
+    history_width: int | None
     facts: ArticleFacts | None
 
     def impressions(self, config: Settings) -> Impressions:
         """The impressions to load, with candidate features by the settings."""
-
-    def history_width(self, config: Settings) -> int:
-        """Number of newest clicks in a batch's histories."""
 
 
 class TrainDataLoader(AbstractDataLoader):
@@ -139,7 +140,7 @@ class ClickDataLoader(TrainDataLoader):
         self.negatives = ImpressionNegatives(
             self.impressions, config["negatives"], int(config["seed"])
         )
-        self.history_width = dataset.history_width(config)
+        self.history_width = dataset.history_width or config["history_length"]
         super().__init__(config, dataset, len(self.clicks.position))
 
     def news_ids(self) -> NDArray[np.int64]:
@@ -178,7 +179,7 @@ class ImpressionDataLoader(AbstractDataLoader):
     def __init__(self, config: Settings, dataset: ImpressionSource) -> None:
         self.impressions, self.facts = dataset.impressions(config), dataset.facts
         self.sample_size = self.impressions.rows
-        self.history_width = dataset.history_width(config)
+        self.history_width = dataset.history_width or config["history_length"]
         super().__init__(config, dataset, None, shuffle=False)
 
     def _init_batch_size_and_step(self) -> None:

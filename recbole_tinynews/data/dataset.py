@@ -80,6 +80,7 @@ class NewsDataset(Dataset):
     trains_on_clicks: ClassVar[bool] = True
     validates_on_impressions: ClassVar[bool] = True
     inter_feat: Impressions
+    history_width: int | None = None
     facts: ArticleFacts | None = None
 
     def _load_data(self, token: str, dataset_path: str) -> None:
@@ -215,7 +216,7 @@ class NewsDataset(Dataset):
         counting, of_clicks = wanted_counters(config)
         if counting is None:
             return self.inter_feat
-        width = self.history_width(config)
+        width = config["history_length"]
         cache = self.cache_dir, self.content
         arguments = self.log, counting, self.file_size_list[0]
         if counting not in self._popularity:
@@ -232,10 +233,6 @@ class NewsDataset(Dataset):
         return self.inter_feat._replace(
             features=known.features, click_counters=known.click_counters
         )
-
-    def history_width(self, config: Settings) -> int:
-        """Number of newest clicks in a batch's histories."""
-        return config["history_length"]
 
     def tokens(
         self, field: str, tokenizer: PreTrainedTokenizerBase, max_length: int, prefix: str = ""

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.files.columns import PADDING
-from recbole_tinynews.settings.protocol import Settings
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -51,10 +50,6 @@ class NoArticles:
         if field not in self.field2id_token:
             raise ValueError(_not_saved(f"the field '{field}'"))
         return len(self.field2id_token[field])
-
-    def history_width(self, config: Settings) -> int:
-        """Number of newest clicks in a history."""
-        return config["history_length"]
 
     def __getattr__(self, name: str) -> Any:
         raise AttributeError(_not_saved(f"'{name}'"))

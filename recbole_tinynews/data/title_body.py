@@ -40,6 +40,7 @@ class TitleBodyDataset:
     Titles with equal tokens share the first one's id.
     """
 
+    history_width: int | None = 1  # the body
     settings: ClassVar[tuple[str, ...]] = (
         *("post_train_corpus", "post_train_news", "text_prefix"),
         *("max_title_length", "max_body_length", "negatives", "seed"),
@@ -107,10 +108,6 @@ class TitleBodyDataset:
     def impressions(self, config: Settings) -> Impressions:
         """Held-out bodies as impressions."""
         return self.inter_feat
-
-    def history_width(self, config: Settings) -> int:
-        """1: the body."""
-        return 1
 
     def training_news(self) -> NDArray[np.int64]:
         """Distinct text ids of the training titles."""

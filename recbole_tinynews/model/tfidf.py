@@ -21,7 +21,7 @@ class TfIdf(ImpressionRecommender):
     def __init__(self, config: Settings, dataset: Any) -> None:
         super().__init__(config, dataset)
         texts = dataset.texts(config["news_text"])
-        known = dataset.inter_feat.news_ids(dataset.history_width(config))
+        known = dataset.inter_feat.news_ids(config["history_length"])
         vectorizer = TfidfVectorizer().fit([texts[news] for news in known])
         self.vectors = vectorizer.transform(texts)  # [news, words], sparse, of length 1 or 0
 
