@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.data.other_titles import NO_CATEGORY
-from recbole_tinynews.data.training_data import TaskNews
 from recbole_tinynews.files.columns import ABSTRACT, BODY, CATEGORY, TITLE
 from recbole_tinynews.files.lines import read_lines
 from recbole_tinynews.settings.protocol import Settings
@@ -27,13 +27,13 @@ class Article(NamedTuple):
     category: str = NO_CATEGORY
 
 
-def articles_for(config: Settings, news: TaskNews) -> list[Article]:
+def articles_for(config: Settings, news: NewsDataset) -> list[Article]:
     """Articles of ``post_train_corpus``, or by default of the data set."""
     corpus = config["post_train_corpus"]
     return read_corpus(Path(corpus)) if corpus else articles_of(news, news_to_read(config, news))
 
 
-def news_to_read(config: Settings, news: TaskNews) -> NDArray[np.int64]:
+def news_to_read(config: Settings, news: NewsDataset) -> NDArray[np.int64]:
     """Ascending ids of articles for training without clicks, by ``post_train_news``."""
     every = np.arange(1, len(news.news_text[TITLE]))
     if config["post_train_news"] == "all":
@@ -61,11 +61,10 @@ def read_corpus(path: Path) -> list[Article]:
     return _complete(articles, str(path))
 
 
-def articles_of(news: TaskNews, ids: NDArray[np.int64]) -> list[Article]:
+def articles_of(news: NewsDataset, ids: NDArray[np.int64]) -> list[Article]:
     """Articles with title and body (or abstract); ``ValueError`` below ``FEWEST_ARTICLES``."""
     text = news.news_text
-    _, *names = news.field2id_token[CATEGORY].tolist()
-    categories = np.array([NO_CATEGORY, *names])[news.item_feat[CATEGORY].numpy()].tolist()
+    categories = news.groups()[CATEGORY].tolist()
     articles = [
         Article(
             text[TITLE][news_id].strip(),

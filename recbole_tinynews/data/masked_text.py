@@ -13,11 +13,11 @@ from recbole.data.interaction import Interaction
 from recbole_tinynews.data.articles import articles_for, hold_out, news_to_read
 from recbole_tinynews.data.batch import NewsBatch
 from recbole_tinynews.data.dataloader import ImpressionSource, TrainDataLoader, id_tensor
+from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.data.fields import LENGTHS, PLACES, TOKENS, TRUTH
 from recbole_tinynews.data.negatives import random_bits
 from recbole_tinynews.data.news_text import tokenise
 from recbole_tinynews.data.ragged import Ragged
-from recbole_tinynews.data.training_data import TaskNews
 from recbole_tinynews.files.array_cache import content_key
 from recbole_tinynews.files.columns import ABSTRACT, TITLE
 from recbole_tinynews.processes.group import shard
@@ -102,14 +102,14 @@ class MaskedTextDataset:
 
     @classmethod
     def read(
-        cls, config: Settings, news: TaskNews, tokenizer: PreTrainedTokenizerBase
+        cls, config: Settings, news: NewsDataset, tokenizer: PreTrainedTokenizerBase
     ) -> MaskedTextDataset:
         """Texts for a stage with these settings."""
         texts = cls.texts(config, news)
         return cls(texts, tokenizer, config["max_body_length"], config["seed"], news.cache_dir)
 
     @staticmethod
-    def texts(config: Settings, news: TaskNews) -> list[str]:
+    def texts(config: Settings, news: NewsDataset) -> list[str]:
         """Nonempty texts to read."""
         raise NotImplementedError
 
@@ -128,7 +128,7 @@ class MaskedBodies(MaskedTextDataset):
     settings = (*MaskedTextDataset.settings, "post_train_corpus", "post_train_news")
 
     @staticmethod
-    def texts(config: Settings, news: TaskNews) -> list[str]:
+    def texts(config: Settings, news: NewsDataset) -> list[str]:
         """Bodies of corpus or data set; the abstract if an article has no body."""
         return [article.body for article in articles_for(config, news)]
 
@@ -139,7 +139,7 @@ class MaskedNews(MaskedTextDataset):
     settings = (*MaskedTextDataset.settings, "post_train_news")
 
     @staticmethod
-    def texts(config: Settings, news: TaskNews) -> list[str]:
+    def texts(config: Settings, news: NewsDataset) -> list[str]:
         """Nonempty texts of ``post_train_news``; no click is read."""
         titles, abstracts = news.news_text[TITLE], news.news_text[ABSTRACT]
         joined = (

@@ -18,12 +18,12 @@ from recbole_tinynews.data.dataloader import (
     TrainDataLoader,
     id_tensor,
 )
+from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.data.fields import CANDIDATES, HISTORY
 from recbole_tinynews.data.impressions import ArticleFacts, Impressions
 from recbole_tinynews.data.news_text import tokenise
 from recbole_tinynews.data.other_titles import BatchTitles, CategoryTitles, OtherTitles, WrongTitles
 from recbole_tinynews.data.ragged import Ragged
-from recbole_tinynews.data.training_data import TaskNews
 from recbole_tinynews.files.array_cache import content_key
 from recbole_tinynews.settings.protocol import Settings
 
@@ -77,7 +77,7 @@ class TitleBodyDataset:
 
     @classmethod
     def read(
-        cls, config: Settings, news: TaskNews, tokenizer: PreTrainedTokenizerBase
+        cls, config: Settings, news: NewsDataset, tokenizer: PreTrainedTokenizerBase
     ) -> TitleBodyDataset:
         """Articles for a stage; ``ValueError`` for too few articles or distinct titles."""
         data = cls(
