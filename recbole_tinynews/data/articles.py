@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recbole_tinynews.data.dataset import NewsDataset
-from recbole_tinynews.data.other_titles import NO_CATEGORY
+from recbole_tinynews.data.negatives import NO_CATEGORY
 from recbole_tinynews.files.columns import ABSTRACT, BODY, CATEGORY, TITLE
 from recbole_tinynews.files.lines import read_lines
 from recbole_tinynews.settings.protocol import Settings

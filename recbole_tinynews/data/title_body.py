@@ -21,8 +21,8 @@ from recbole_tinynews.data.dataloader import (
 from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.data.fields import CANDIDATES, HISTORY
 from recbole_tinynews.data.impressions import ArticleFacts, Impressions
+from recbole_tinynews.data.negatives import BatchTitles, CategoryTitles, OtherTitles, WrongTitles
 from recbole_tinynews.data.news_text import tokenise
-from recbole_tinynews.data.other_titles import BatchTitles, CategoryTitles, OtherTitles, WrongTitles
 from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.files.array_cache import content_key
 from recbole_tinynews.settings.protocol import Settings

@@ -15,7 +15,7 @@ import torch
 from recbole_tinynews.data.articles import Article, articles_for, articles_of, read_corpus
 from recbole_tinynews.data.dataloader import ImpressionDataLoader
 from recbole_tinynews.data.fields import CANDIDATES, HISTORY
-from recbole_tinynews.data.other_titles import BatchTitles, CategoryTitles, OtherTitles
+from recbole_tinynews.data.negatives import BatchTitles, CategoryTitles, OtherTitles
 from recbole_tinynews.data.title_body import (
     HARD_POOL,
     WRONG_TITLES,

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from recbole_tinynews.data.negatives import random_bits
-from recbole_tinynews.data.other_titles import (
+from recbole_tinynews.data.negatives import (
     NO_CATEGORY,
     BatchTitles,
     CategoryTitles,
     OtherTitles,
     WrongTitles,
+    random_bits,
 )
 
 # article -> the first article with its title; 0, 2 and 7 have one title, and so have 5 and 6
