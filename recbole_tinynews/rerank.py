@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -36,23 +35,11 @@ class Candidates(NamedTuple):
     columns: Mapping[str, Any] = {}
 
 
-@dataclass(frozen=True)
-class ReRanker:
-    """Moves or removes candidates; ``RerankError`` for an invalid value."""
+class ReRanker(NamedTuple):
+    """Moves or removes candidates; the name is one of ``KINDS``."""
 
     name: str
     value: Any
-
-    def __post_init__(self) -> None:
-        rule = KINDS[self.name][0]
-        if not rule.holds(self.value):
-            raise RerankError(
-                f"rerank: {self.name} expects {rule.expected}, got {brief(self.value)}"
-            )
-
-    def __call__(self, order: list[int], of: Candidates) -> list[int]:
-        """The new order: positions of candidates, best first, without those removed."""
-        return KINDS[self.name][1](self.value, order, of)
 
 
 def _mmr(weight: float, order: list[int], of: Candidates) -> list[int]:
@@ -113,6 +100,7 @@ def _are_limits(value: Any) -> bool:
 
 
 _IDS = list_of(ANY_TEXT, may_be_empty=True)
+# what a value must be, and how it maps an order (positions of candidates, best first) to a new one
 KINDS: Mapping[str, tuple[Rule, Callable[[Any, list[int], Candidates], list[int]]]] = {
     "mmr": (SHARE, _mmr),
     "at_most": (Rule(f"ints >= 1 by {', '.join(GROUPS)}, optionally top", _are_limits), _at_most),
@@ -135,7 +123,11 @@ class ReRanking(tuple[ReRanker, ...]):
             named = {each: None} if isinstance(each, str) else each
             if not isinstance(named, Mapping) or len(named) != 1 or not {*named} <= KINDS.keys():
                 raise RerankError(f"rerank expects values as in {EXAMPLE}, got {brief(each)}")
-            rerankers += [ReRanker(*pair) for pair in named.items()]
+            [(name, value)] = named.items()
+            rule = KINDS[name][0]
+            if not rule.holds(value):
+                raise RerankError(f"rerank: {name} expects {rule.expected}, got {brief(value)}")
+            rerankers.append(ReRanker(name, value))
         movers = [each.name for each in rerankers if each.name in ("mmr", "at_most", "pinned")]
         if "mmr" in movers[1:]:
             raise RerankError(
@@ -157,7 +149,7 @@ class ReRanking(tuple[ReRanker, ...]):
     def orders(self, order: list[int], of: Candidates) -> Iterator[list[int]]:
         """The order after each re-ranker, from ``order``: positions of candidates, best first."""
         for each in self:
-            order = each(order, of)
+            order = KINDS[each.name][1](each.value, order, of)
             yield order
 
 
