@@ -56,15 +56,10 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     if name == "convert":  # a package that can be called
         return import_module(f"{__name__}.convert")
-    if name in _HOMES:
-        return getattr(_home(_HOMES[name]), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def _home(module: str) -> Any:
-    """The module, or an error that says how to install RecBole."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:
-        return import_module(f"{__name__}.{module}")
+        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
     except ModuleNotFoundError as missing:
         if missing.name != "recbole":
             raise

@@ -27,15 +27,10 @@ def recbole_folder() -> Path:
 
 def packaged_folder(name: str) -> Path:
     """``properties`` or ``dataset``: in a wheel inside the package, in a checkout beside it."""
-    return _folder_in(_PACKAGE, name)
-
-
-@cache
-def _folder_in(package: Path, name: str) -> Path:
-    for parent in (package, package.parent):
+    for parent in (_PACKAGE, _PACKAGE.parent):
         if (parent / name).is_dir():
             return parent / name
     raise FileNotFoundError(
-        f"recbole_tinynews expects its folder '{name}' in {package} (installed from a wheel) or "
-        f"{package.parent} (a checkout), and found neither. Install the package again."
+        f"recbole_tinynews expects its folder '{name}' in {_PACKAGE} (installed from a wheel) or "
+        f"{_PACKAGE.parent} (a checkout), and found neither. Install the package again."
     )

@@ -172,12 +172,13 @@ def tiny_newsrec(config: NewsConfig) -> Stage:
 
 def ensemble_teacher(config: NewsConfig) -> Stage:
     """The mean of Tiny-NewsRec's post-trained and finetuned teachers."""
-    return _under_finetuned(config, config["num_teachers"])
+    return _last(config, teachers=_finetuned(last_copies(POST_TRAINED, config["num_teachers"])))
 
 
 def tinybert(config: NewsConfig) -> Stage:
     """Three stages: post-train a teacher, finetune its last copies, distil them."""
-    return _under_finetuned(config, config.model_class.number_of_teachers(config))
+    copies = last_copies(POST_TRAINED, config.model_class.number_of_teachers(config))
+    return _last(config, teachers=_finetuned(copies))
 
 
 def mtbert(config: NewsConfig) -> Stage:
@@ -244,10 +245,6 @@ def aligned_newsrec(config: NewsConfig) -> Stage:
 def zero_shot_student(config: NewsConfig) -> Stage:
     """A student aligned with the untrained language model, without clicks (our own system)."""
     return _last(config, teachers=(Stage("zero_shot_teacher", ZeroShotTeacher),))
-
-
-def _under_finetuned(config: NewsConfig, teachers: int) -> Stage:
-    return _last(config, teachers=_finetuned(last_copies(POST_TRAINED, teachers)))
 
 
 def _finetuned(copies: tuple[Copy, ...], model: type[NewsRecommender] = PLMNR) -> tuple[Stage, ...]:
