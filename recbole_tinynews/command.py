@@ -15,12 +15,11 @@ from typing import Any
 from recbole_tinynews.processes.launch import (
     Machines,
     ProcessFailedError,
+    command_parser,
     launch,
     process_label,
-    spin_briefly,
 )
 from recbole_tinynews.settings.command_line import program
-from recbole_tinynews.version import VERSION
 
 ONCE_CORRECTED = (
     "Finished stages are kept: once that is corrected, the same command resumes from there."
@@ -30,7 +29,6 @@ LOST_FIRST = 1.0  # seconds for the launcher to notice and name a lost process
 
 def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     """RecBole's command line: its flags, and ``--key=value``; errors have no traceback."""
-    spin_briefly()
     arguments = sys.argv[1:] if arguments is None else arguments
     parser = _parser()
     given, settings = parser.parse_known_args(arguments)
@@ -75,13 +73,11 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = command_parser(
         description="Train and evaluate a news recommender.",
         epilog="Any setting: --key=value, e.g. --epochs=2 or --finetune_teacher_epochs=1.",
-        allow_abbrev=False,
     )
     add = parser.add_argument
-    add("--version", action="version", version=VERSION)
     add("--model", "-m", help="name of a model (default: TinyNewsRec)")
     add("--dataset", "-d", help="name of a data set (default: mind-mini)")
     add("--config_files", help="yaml files, separated by spaces")

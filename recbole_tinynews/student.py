@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 import tempfile
@@ -13,8 +12,7 @@ from recbole_tinynews.convert.atomic import INTER_HEADER, impression_row, open_a
 from recbole_tinynews.convert.records import Impression, News
 from recbole_tinynews.files.columns import ABSTRACT, BODY, TITLE
 from recbole_tinynews.files.whole import check_new_or_empty
-from recbole_tinynews.processes.launch import spin_briefly
-from recbole_tinynews.version import VERSION
+from recbole_tinynews.processes.launch import command_parser
 
 
 def student(
@@ -71,15 +69,12 @@ def _write_data_set(texts: Path, folder: Path) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; the exit status is 0, or 1 if nothing was written."""
-    spin_briefly()
-    parser = argparse.ArgumentParser(
+    parser = command_parser(
         prog="recbole-tinynews student",
         description="Make a small recommender from a language model and articles, without clicks.",
         epilog="Further settings of ZeroShotStudent: --key=value, e.g. --epochs=2.",
-        allow_abbrev=False,
     )
     add = parser.add_argument
-    add("--version", action="version", version=VERSION)
     add("--plm", required=True, help="hub name, folder or package:NAME of a language model")
     add(
         "--texts", required=True, metavar="FILE", help="title[, abstract]: csv, tsv, parquet, .item"

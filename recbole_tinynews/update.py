@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import sys
@@ -10,8 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from recbole_tinynews.processes.launch import spin_briefly
-from recbole_tinynews.version import VERSION
+from recbole_tinynews.processes.launch import command_parser
 
 # Default settings of an update; all others are those of the first training
 DEFAULTS = {"epochs": 1, "max_steps": None, "eval_steps": None, "warmup_steps": None}
@@ -179,15 +177,12 @@ def _link(place: Path, target: Path) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; status 0, 1 after an error, or 3 if the update is worse."""
-    spin_briefly()
-    parser = argparse.ArgumentParser(
+    parser = command_parser(
         prog="recbole-tinynews update",
         description="Train a finished recommender further on newer clicks.",
         epilog="Further settings: --key=value, e.g. --epochs=1. Docs: docs/updates.md.",
-        allow_abbrev=False,
     )
     add = parser.add_argument
-    add("--version", action="version", version=VERSION)
     add(
         "--from",
         dest="folder",

@@ -8,24 +8,20 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from recbole_tinynews.processes.launch import spin_briefly
+from recbole_tinynews.processes.launch import command_parser
 from recbole_tinynews.settings.command_line import parse_command_line
 from recbole_tinynews.settings.values import refuse
-from recbole_tinynews.version import VERSION
 
 OF_SETTINGS, FOUND = "settings", "found"  # values of --report-only
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a benchmark; exit with status 1 on mistakes or if a system failed."""
-    spin_briefly()
-    parser = argparse.ArgumentParser(
+    parser = command_parser(
         description="Train and measure systems side by side; write tables and figures.",
         epilog="Any setting for all systems that have it: --key=value, e.g. --plm=FOLDER.",
-        allow_abbrev=False,
     )
     add = parser.add_argument
-    add("--version", action="version", version=VERSION)
     add("--suite", default="paper", help="name or yaml file (default: paper)")
     add("--dataset", "-d", default="mind-mini", help="name (default: mind-mini)")
     add("--seeds", help="such as 1,2,3 (default: those of the suite)")

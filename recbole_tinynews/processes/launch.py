@@ -13,12 +13,15 @@ import signal
 import sys
 import threading
 import time
+from argparse import ArgumentParser
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from recbole_tinynews.version import VERSION
 
 # for GNU's OpenMP, which torch's CPU builds use; see benchmarks/thread_waiting.py
 SPINS = "500"
@@ -28,6 +31,14 @@ def spin_briefly() -> None:
     """Let idle threads sleep, as spinning slows busy processes; call it before importing torch."""
     if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
         os.environ["GOMP_SPINCOUNT"] = SPINS
+
+
+def command_parser(**named: Any) -> ArgumentParser:
+    """A command's parser, with ``--version``; make it before importing torch."""
+    spin_briefly()
+    parser = ArgumentParser(allow_abbrev=False, **named)
+    parser.add_argument("--version", action="version", version=VERSION)
+    return parser
 
 
 PARENT_CHECK = 0.5  # seconds

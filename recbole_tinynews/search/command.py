@@ -9,9 +9,8 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from recbole_tinynews.processes.launch import spin_briefly
+from recbole_tinynews.processes.launch import command_parser
 from recbole_tinynews.settings.command_line import program
-from recbole_tinynews.version import VERSION
 
 KEPT = "finished trials are kept"
 EXTRA = 'pip install "recbole-tinynews[search]"'
@@ -19,7 +18,6 @@ EXTRA = 'pip install "recbole-tinynews[search]"'
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Search for settings; exit with status 1 on mistakes or without a complete trial."""
-    spin_briefly()
     arguments = sys.argv[1:] if arguments is None else arguments
     parser = _parser()
     given, settings = parser.parse_known_args(arguments)
@@ -56,13 +54,11 @@ def _search(given: argparse.Namespace, settings: list[str]) -> bool:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = command_parser(
         description="Search for the settings with the best validation metric, by optuna.",
         epilog="Any setting for all trials: --key=value, e.g. --epochs=2.",
-        allow_abbrev=False,
     )
     add = parser.add_argument
-    add("--version", action="version", version=VERSION)
     add("--model", "-m", help="name of a model (default: TinyNewsRec)")
     add("--dataset", "-d", help="name of a data set (default: mind-mini)")
     add("--config_files", help="yaml files, separated by spaces")

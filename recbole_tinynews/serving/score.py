@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 
-from recbole_tinynews.processes.launch import spin_briefly
-from recbole_tinynews.version import VERSION
+from recbole_tinynews.processes.launch import command_parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; the exit status is 0, or 1 after an error."""
-    spin_briefly()
-    parser = argparse.ArgumentParser(
+    parser = command_parser(
         prog="python -m recbole_tinynews.serving.score",
         description="Rank articles for every user of a file. The same command resumes.",
-        allow_abbrev=False,
     )
-    parser.add_argument("--version", action="version", version=VERSION)
     add = parser.add_argument
     add("--recommender", required=True, metavar="FOLDER", help="folder of a finished recommender")
     add("--news", required=True, metavar="FILE", help="id, title[, abstract]: parquet, csv, .item")

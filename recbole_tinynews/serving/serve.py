@@ -12,9 +12,8 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from recbole_tinynews.processes.launch import spin_briefly
+from recbole_tinynews.processes.launch import command_parser
 from recbole_tinynews.serving.service import MAX_BODY
-from recbole_tinynews.version import VERSION
 
 if TYPE_CHECKING:
     from recbole_tinynews.serving.ranking import Ranker
@@ -34,7 +33,6 @@ TOKEN = "RECBOLE_TINYNEWS_TOKEN"  # in the environment
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Serve until Ctrl-C; exit with status 1 and a message after an error."""
-    spin_briefly()
     parser = _parser()
     given = parser.parse_args(sys.argv[1:] if arguments is None else arguments)
     if given.index and len(given.index) != len(given.folders):
@@ -62,14 +60,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = command_parser(
         description="Serve finished recommenders over HTTP, with a page to explore them.",
         epilog="Docs: docs/serving.md. It has no TLS: keep it behind a proxy that has. SIGTERM and "
         "Ctrl-C finish running requests, SIGHUP reloads everything.",
-        allow_abbrev=False,
     )
     add = parser.add_argument
-    add("--version", action="version", version=VERSION)
     add(
         "folders",
         metavar="FOLDER",

@@ -6,14 +6,12 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from recbole_tinynews.processes.launch import spin_briefly
+from recbole_tinynews.processes.launch import command_parser
 from recbole_tinynews.serving.export.formats import format_names
-from recbole_tinynews.version import VERSION
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; the exit status is 0, or 1 if nothing was exported."""
-    spin_briefly()
     flags = _parser().parse_args(arguments)
     try:
         from recbole_tinynews.serving.export.exporting import export  # slow import
@@ -35,13 +33,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = command_parser(
         prog="python -m recbole_tinynews.serving.export",
         description="Export a finished recommender, and compare the export with it.",
-        allow_abbrev=False,
     )
     add = parser.add_argument
-    add("--version", action="version", version=VERSION)
     add("folder", metavar="FOLDER", help="of the finished recommender")
     add("--to", required=True, choices=format_names(), help="the format")
     add("--output", required=True, metavar="DIR", help="a new or empty folder")

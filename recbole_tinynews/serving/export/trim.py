@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 
-from recbole_tinynews.processes.launch import spin_briefly
-from recbole_tinynews.version import VERSION
+from recbole_tinynews.processes.launch import command_parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; the exit status is 0, or 1 if nothing was written."""
-    spin_briefly()
-    parser = argparse.ArgumentParser(
+    parser = command_parser(
         prog="recbole-tinynews trim",
         description="Give a finished recommender a smaller vocabulary.",
-        allow_abbrev=False,
     )
     add = parser.add_argument
-    add("--version", action="version", version=VERSION)
     add("folder", metavar="FOLDER", help="of the finished recommender")
     add("--output", required=True, metavar="DIR", help="a new or empty folder")
     add(
