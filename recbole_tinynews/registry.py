@@ -18,50 +18,47 @@ from recbole_tinynews.settings.values import TEXT, suggest
 
 
 class Model(NamedTuple):
-    """A recommender in a ``module`` of ``model/``, and those whose settings it inherits."""
+    """A recommender, in the module ``model/`` of its name, and those whose settings it inherits."""
 
-    module: str
     bases: tuple[str, ...] = ()
     reads_text: bool = True
 
 
 MODELS = {
-    "AlignedNewsRec": Model("alignednewsrec"),
-    "CategoryAndTitle": Model("categoryandtitle", ("ZeroShotPLM", "PLMNR")),
-    "CategoryMatch": Model("categorymatch", reads_text=False),
-    "CenNewsRec": Model("cennewsrec", ("PLMNR",)),
-    "ClickRateNow": Model("clickratenow", reads_text=False),
-    "EnsembleTeacher": Model("ensembleteacher"),
-    "Fastformer": Model("fastformer", ("PLMNR",)),
-    "LSTUR": Model("lstur", ("PLMNR",)),
-    "LateFusion": Model("latefusion", ("PLMNR",)),
-    "MINER": Model("miner", ("PLMNR",)),
-    "MTBERT": Model("mtbert"),
-    "NAML": Model("naml", ("PLMNR",)),
-    "NPA": Model("npa", ("PLMNR",)),
-    "NRMS": Model("nrms", ("PLMNR",)),
-    "NewsBERT": Model("newsbert"),
-    "NewsBERTMT": Model("newsbertmt", ("NewsBERT",)),
-    "Newest": Model("newest", reads_text=False),
-    "PLMNR": Model("plmnr"),
-    "PLMNRDAPT": Model("plmnrdapt", ("PLMNR",)),
-    "PLMNRDP": Model("plmnrdp", ("PLMNR",)),
-    "PLMNRTAPT": Model("plmnrtapt", ("PLMNR",)),
-    "PPRec": Model("pprec", ("PLMNR",)),
-    "PopularNow": Model("popularnow", reads_text=False),
-    "Random": Model("random", reads_text=False),
-    "TANR": Model("tanr", ("PLMNR",)),
-    "TfIdf": Model("tfidf", reads_text=False),
-    "TimeAndTitle": Model("timeandtitle", ("CategoryAndTitle", "ZeroShotPLM", "PLMNR")),
-    "TimeBoosted": Model(
-        "timeboosted", ("TimeAndTitle", "CategoryAndTitle", "ZeroShotPLM", "PLMNR")
-    ),
-    "TinyBERT": Model("tinybert"),
-    "TinyBERTMT": Model("tinybertmt", ("TinyBERT",)),
-    "TinyNewsRec": Model("tinynewsrec"),
-    "ZeroShotPLM": Model("zeroshotplm", ("PLMNR",)),
-    "ZeroShotStudent": Model("zeroshotstudent", ("AlignedNewsRec",)),
-    "ZeroShotWords": Model("zeroshotwords", ("LateFusion", "PLMNR")),
+    "AlignedNewsRec": Model(),
+    "CategoryAndTitle": Model(("ZeroShotPLM", "PLMNR")),
+    "CategoryMatch": Model(reads_text=False),
+    "CenNewsRec": Model(("PLMNR",)),
+    "ClickRateNow": Model(reads_text=False),
+    "EnsembleTeacher": Model(),
+    "Fastformer": Model(("PLMNR",)),
+    "LSTUR": Model(("PLMNR",)),
+    "LateFusion": Model(("PLMNR",)),
+    "MINER": Model(("PLMNR",)),
+    "MTBERT": Model(),
+    "NAML": Model(("PLMNR",)),
+    "NPA": Model(("PLMNR",)),
+    "NRMS": Model(("PLMNR",)),
+    "NewsBERT": Model(),
+    "NewsBERTMT": Model(("NewsBERT",)),
+    "Newest": Model(reads_text=False),
+    "PLMNR": Model(),
+    "PLMNRDAPT": Model(("PLMNR",)),
+    "PLMNRDP": Model(("PLMNR",)),
+    "PLMNRTAPT": Model(("PLMNR",)),
+    "PPRec": Model(("PLMNR",)),
+    "PopularNow": Model(reads_text=False),
+    "Random": Model(reads_text=False),
+    "TANR": Model(("PLMNR",)),
+    "TfIdf": Model(reads_text=False),
+    "TimeAndTitle": Model(("CategoryAndTitle", "ZeroShotPLM", "PLMNR")),
+    "TimeBoosted": Model(("TimeAndTitle", "CategoryAndTitle", "ZeroShotPLM", "PLMNR")),
+    "TinyBERT": Model(),
+    "TinyBERTMT": Model(("TinyBERT",)),
+    "TinyNewsRec": Model(),
+    "ZeroShotPLM": Model(("PLMNR",)),
+    "ZeroShotStudent": Model(("AlignedNewsRec",)),
+    "ZeroShotWords": Model(("LateFusion", "PLMNR")),
 }
 
 
@@ -88,12 +85,12 @@ def named_files(name: str) -> ModelFiles:
     """Yaml files that declare the settings of the model of this name."""
     if name not in MODELS:
         file = recbole_yaml_folder() / f"{name}.yaml"
-        return ModelFiles(_overall("recbole"), {}, [file] if file.is_file() else [])
+        return ModelFiles(overall_yaml("recbole"), {}, [file] if file.is_file() else [])
     model = MODELS[name]
     own = [model_yaml_folder() / f"{each}.yaml" for each in (*reversed(model.bases), name)]
     if not model.reads_text:
-        return ModelFiles(_overall("impressions"), {}, own)
-    return ModelFiles(_overall("overall"), _stage_files(), own)
+        return ModelFiles(overall_yaml("impressions"), {}, own)
+    return ModelFiles(overall_yaml("overall"), _stage_files(), own)
 
 
 def model_yaml_folder() -> Path:
@@ -120,7 +117,7 @@ def find_model(model: str | type) -> type:
     # RecBole's own lookup fails on unknown names with its import of lightgbm
     check_name(model)
     if model in MODELS:
-        module = importlib.import_module(f"recbole_tinynews.model.{MODELS[model].module}")
+        module = importlib.import_module(f"recbole_tinynews.model.{model.lower()}")
         return getattr(module, model)
     return _find_recbole_model(model)
 
@@ -215,8 +212,11 @@ def find_trainer(model_class: type) -> type:
 
 def files_of(model_class: type) -> ModelFiles:
     """Yaml files that declare a class's settings."""
+    kind = "recbole"
+    if is_news_model(model_class):
+        kind = "overall" if has_language_model(model_class) else "impressions"
     stages, own = stage_yaml_files(model_class), model_yaml_files(model_class)
-    return ModelFiles(overall_yaml_file(model_class), stages, own)
+    return ModelFiles(overall_yaml(kind), stages, own)
 
 
 def layering_of(
@@ -258,13 +258,6 @@ def declared_settings(model_class: type) -> dict[str, Any]:
     return read_news_yaml(files).declared if news else recbole_declared(files)
 
 
-def overall_yaml_file(model_class: type) -> Path:
-    """Yaml file of the settings that all models of this kind share."""
-    if not is_news_model(model_class):
-        return _overall("recbole")
-    return _overall("overall" if has_language_model(model_class) else "impressions")
-
-
 def model_yaml_files(model_class: type) -> list[Path]:
     """Yaml files of a model and its bases, weakest first; a user's are beside their module."""
     files = [
@@ -298,7 +291,8 @@ def _stage_files(of_users: Iterable[Path] = ()) -> dict[str, Path]:
     return found
 
 
-def _overall(kind: str) -> Path:
+def overall_yaml(kind: str) -> Path:
+    """Yaml file of the settings that all models of this kind share."""
     return packaged_folder("properties") / f"{kind}.yaml"
 
 
@@ -312,12 +306,7 @@ def _yaml_folders(cls: type) -> list[Path]:
 
 def _module_folder(cls: type) -> list[Path]:
     file = getattr(sys.modules.get(cls.__module__), "__file__", None)
-    return [_folder_of(file)] if file else []
-
-
-@cache
-def _folder_of(file: str) -> Path:
-    return Path(file).resolve().parent
+    return [Path(file).resolve().parent] if file else []
 
 
 def _is_from(cls: type, package: str) -> bool:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from recbole_tinynews.paths import packaged_folder
-from recbole_tinynews.registry import MODELS, named_files, recbole_yaml_folder
+from recbole_tinynews.registry import MODELS, named_files, overall_yaml, recbole_yaml_folder
 from recbole_tinynews.settings import layers
 from recbole_tinynews.settings.declared import Models, recbole_lists, unread_by
 from recbole_tinynews.settings.layering import WITH_PLM
@@ -156,7 +156,7 @@ def files_about(model: str) -> list[Path]:
 
 def files_about_all() -> list[Path]:
     """Yaml files that describe settings of all models."""
-    return [*recbole_overall_files(), *stage_files().values(), _file("overall")]
+    return [*recbole_overall_files(), *stage_files().values(), overall_yaml("overall")]
 
 
 def sections(model: str) -> Iterator[Section]:
@@ -228,7 +228,7 @@ def every_setting() -> dict[str, list[str]]:
         for name in read_by(model):
             found.setdefault(name, []).append(model)
     of_recbole = {*recbole_overall_settings(), *recbole_model_settings()}
-    for file in (*recbole_yaml_folder().glob("*.yaml"), _file("recbole")):
+    for file in (*recbole_yaml_folder().glob("*.yaml"), overall_yaml("recbole")):
         of_recbole |= read_yaml(file).keys()
     for name in sorted(of_recbole - unread_by(Models.RECBOLE_ON_IMPRESSIONS)):
         found.setdefault(name, []).append("RecBole")
@@ -248,7 +248,7 @@ def _yaml_files_in(folder: Path) -> dict[str, dict[str, Any]]:
 
 def stages_declaring(name: str) -> list[str]:
     """Stages whose yaml files alone declare a setting, or share it by ``as_in``."""
-    if name in read_yaml(_file("overall")) or name in recbole_overall_settings():
+    if name in read_yaml(overall_yaml("overall")) or name in recbole_overall_settings():
         return []
     found = [stage for stage, file in stage_files().items() if name in read_yaml(file)]
     models = {each for model in MODELS for each in _plain_names(named_files(model).own)}
@@ -261,7 +261,3 @@ def stages_declaring(name: str) -> list[str]:
 def _plain_names(files: list[Path]) -> Iterator[str]:
     names = [name for file in files for name in read_yaml(file)]
     return iter(dict.fromkeys(n for n in names if parse_key(n, stage_files()).stage is None))
-
-
-def _file(name: str) -> Path:
-    return packaged_folder("properties") / f"{name}.yaml"

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import importlib
 import re
 from pathlib import Path
 
@@ -13,7 +12,7 @@ import pytest
 from checks import check
 from documents import INLINE, ROOT, Command, commands, name_of, pages
 
-from recbole_tinynews.registry import overall_yaml_file
+from recbole_tinynews.registry import overall_yaml
 from recbole_tinynews.settings.declared import NAMES
 from recbole_tinynews.settings.names import parse_key
 
@@ -81,10 +80,10 @@ def flags_of_programs() -> set[str]:
 
 
 def settings_and_stages() -> tuple[set[str], list[str]]:
-    properties = overall_yaml_file(importlib.import_module("recbole_tinynews.model.plmnr").PLMNR)
-    files = properties.parent.rglob("*.yaml")
+    properties = overall_yaml("overall").parent
+    files = properties.rglob("*.yaml")
     declared = {name for f in files for name in re.findall(r"^([\w-]+):", f.read_text(), re.M)}
-    stages = [file.stem for file in (properties.parent / "stage").glob("*.yaml")]
+    stages = [file.stem for file in (properties / "stage").glob("*.yaml")]
     return declared | NAMES, stages
 
 
