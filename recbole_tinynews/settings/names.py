@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 import difflib
 from collections.abc import Collection, Mapping
-from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -69,11 +67,6 @@ def seen_by_stage(stage: str, settings: Mapping[str, Any]) -> dict[str, Any]:
 
 def recbole_overall_settings() -> dict[str, Any]:
     """RecBole's settings for every model; None where it declares no default."""
-    return copy.deepcopy(_recbole_overall_settings())
-
-
-@cache
-def _recbole_overall_settings() -> dict[str, Any]:
     names = [name for names in recbole_lists().values() for name in names]
     declared = dict.fromkeys([*names, *known_without_yaml(Models.EVERY)])
     for file in recbole_overall_files():

@@ -95,16 +95,11 @@ POSITIVE = an_int(1)
 COUNT = an_int(0)
 # tensor sizes: larger ones are mistakes that would exhaust memory
 SIZE = an_int(1, 65_536)
-TEXT_LENGTH = an_int(1, 100_000)
 HISTORY_LENGTH = an_int(1, 10_000)
 NEGATIVES = an_int(1, 10_000)
-TEACHERS = an_int(1, 1_000)
 LAYERS = an_int(1, 1_000)
-LAYERS_OR_NONE = an_int(0, 1_000)
 WORKERS = an_int(0, max(16, 4 * (os.cpu_count() or 1)))  # more cost more time than they save
-ACCUMULATED = an_int(1, 10_000)
 DECIMAL_PLACES = an_int(1, 15)  # 0 would make all metrics equal; a float has no more
-SEED = an_int(0)
 NUMBER = Rule("a number", _is_number)
 NOT_NEGATIVE = Rule(
     f"a number >= 0 and < {_LARGEST:g}", lambda value: _is_number(value) and value >= 0
