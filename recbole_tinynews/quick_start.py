@@ -88,7 +88,7 @@ def run(
 def prepared(config: NewsConfig) -> Iterator[tuple[Run, list[Stage]]]:
     """A run and its stages in order, after checks of settings, data and models (``ValueError``).
 
-    Ctrl-C inside the block raises ``InterruptedRunError``, which names the stages that are kept.
+    Ctrl-C inside the block raises ``KeyboardInterrupt`` with a message that names the stages kept.
     """
     if not config.on_impressions:
         raise ValueError(_interactions_only(config))
@@ -111,7 +111,7 @@ def prepared(config: NewsConfig) -> Iterator[tuple[Run, list[Stage]]]:
         except KeyboardInterrupt as stop:
             kept = this_run.kept(stages)
             folder = this_run.recipes.of(stages[-1]).folder.parent
-            raise InterruptedRunError(
+            raise KeyboardInterrupt(
                 f"kept in {folder}: {', '.join(kept)}" if kept else "nothing is kept"
             ) from stop
 
@@ -218,10 +218,6 @@ def factory_of(config: NewsConfig, data: NewsDataset) -> ImpressionFactory:
         return NewsFactory(config, data)
     kind = ImpressionFactory if is_news_model(config.model_class) else RecBoleFactory
     return kind(config, data)
-
-
-class InterruptedRunError(KeyboardInterrupt):
-    """Ctrl-C during training; the message names the stages kept."""
 
 
 def _check_output_paths(config: NewsConfig) -> None:

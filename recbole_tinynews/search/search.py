@@ -23,10 +23,11 @@ from recbole_tinynews.pipeline.stage import Stage
 from recbole_tinynews.processes.group import launched_group
 from recbole_tinynews.quick_start import run
 from recbole_tinynews.search import report
-from recbole_tinynews.search.space import Space, make_space, read_space
+from recbole_tinynews.search.space import Space, make_space
 from recbole_tinynews.search.study import REASON, Trials, run_trial
 from recbole_tinynews.settings.command_line import parse_command_line
 from recbole_tinynews.settings.declared import Affects, setting
+from recbole_tinynews.settings.literals import read_yaml
 from recbole_tinynews.settings.values import refuse
 
 SEARCH = "search"  # folder of all searches, beside the stages
@@ -39,10 +40,6 @@ PRUNERS: dict[str, Callable[[int], BasePruner]] = {
     "halving": lambda _: SuccessiveHalvingPruner(),
     "none": lambda _: NopPruner(),
 }
-
-
-class SearchStoppedError(KeyboardInterrupt):
-    """Ctrl-C during a search; the message says what is kept."""
 
 
 class Search:
@@ -80,11 +77,11 @@ class Search:
         self.files, self.command_line = config_file_list, command_line
         self.settings = dict(config_dict or {})
         config = self.config()
+        described, source = (
+            (space, "space") if isinstance(space, Mapping) else (read_yaml(space), str(space))
+        )
         fixed = parse_command_line(command_line).values
-        if isinstance(space, Mapping):
-            self.space = make_space(space, config, fixed)
-        else:
-            self.space = read_space(space, config, fixed)
+        self.space = make_space(described, source, config, fixed)
         _check(config)
         _check_search(trials, pruner, startup_trials)
         last = config.for_stage(config["stage"]) if config["stage"] else config
@@ -108,8 +105,8 @@ class Search:
     def run(self, tell: Callable[[str], None] = print) -> FrozenTrial | None:
         """Run the missing trials and write the report; returns the best one, if any.
 
-        Raises ``ValueError`` if the first trials all failed; ``SearchStoppedError`` for Ctrl-C,
-        after which the running trial is put back, as after a full disk.
+        Raises ``ValueError`` if the first trials all failed; ``KeyboardInterrupt`` for Ctrl-C, with
+        what is kept, after which the running trial is put back, as after a full disk.
         """
         tell(f"{len(self.trials.ended())} of {self.wanted} trials have ended, in {self.folder}")
         try:
@@ -119,7 +116,7 @@ class Search:
             ended = len(self.trials.ended())
             kept = f"kept in {self.folder}: {ended} of {self.wanted} trials"
             of_last = f"; of the one that ran, {stop}" if str(stop) else ""
-            raise SearchStoppedError(kept + of_last) from stop
+            raise KeyboardInterrupt(kept + of_last) from stop
         return self.report(tell)
 
     def report(self, tell: Callable[[str], None] = print) -> FrozenTrial | None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from optuna.distributions import (
@@ -20,7 +19,6 @@ from optuna.distributions import (
 
 from recbole_tinynews.config import NewsConfig
 from recbole_tinynews.settings.declared import Affects, setting
-from recbole_tinynews.settings.literals import read_yaml
 from recbole_tinynews.settings.names import parse_key
 from recbole_tinynews.settings.values import refuse
 
@@ -38,18 +36,10 @@ _SAME_FOR_ALL = frozenset(
 )
 
 
-def read_space(file: str | Path, config: NewsConfig, fixed: Collection[str] = ()) -> Space:
-    """Distributions of settings from a yaml file; raises ``ValueError`` with all mistakes."""
-    return make_space(read_yaml(file), config, fixed, str(file))
-
-
 def make_space(
-    described: Mapping[str, Any],
-    config: NewsConfig,
-    fixed: Collection[str] = (),
-    source: str = "space",
+    described: Mapping[str, Any], source: str, config: NewsConfig, fixed: Collection[str]
 ) -> Space:
-    """The distribution of each setting, from the contents of a file; see ``read_space``."""
+    """The distribution of each setting; ``ValueError`` lists all mistakes of ``source``."""
     space: Space = {}
     mistakes = [] if described else ["it names no setting"]
     for name, values in described.items():

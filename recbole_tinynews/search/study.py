@@ -169,10 +169,8 @@ class Trials:
     def _lock_of(self, number: int, wait: bool = True) -> AbstractContextManager[bool]:
         return exclusive_lock(self.folder / f"trial-{number}", "running it", wait)
 
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        with exclusive_lock(self.folder / "trials", "choosing a trial"):
-            yield
+    def _alone(self) -> AbstractContextManager[bool]:
+        return exclusive_lock(self.folder / "trials", "choosing a trial")
 
 
 def _storage(named: str | None, folder: Path) -> BaseStorage:

@@ -9,7 +9,8 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from tiny import Tiny
 
-from recbole_tinynews.search.space import make_space, read_space
+from recbole_tinynews.search.space import make_space
+from recbole_tinynews.settings.literals import read_yaml
 
 
 def test_each_form_becomes_the_distribution_that_it_says(tiny: Tiny, tmp_path: Path) -> None:
@@ -25,7 +26,7 @@ def test_each_form_becomes_the_distribution_that_it_says(tiny: Tiny, tmp_path: P
         "finetune_teacher_epochs: [1, 2]\n"
         "plm_learning_rate: [~, 1.e-4]\n"
     )
-    assert read_space(file, tiny.config("TinyNewsRec")) == {
+    assert make_space(read_yaml(file), str(file), tiny.config("TinyNewsRec"), ()) == {
         "learning_rate": FloatDistribution(1e-5, 1e-3, log=True),
         "temperature": FloatDistribution(0.5, 4.0),
         "plm_dropout": FloatDistribution(0.0, 0.4, step=0.1),
@@ -69,7 +70,7 @@ def test_a_mistake_is_named_with_what_is_expected(
 ) -> None:
     """Found by the trial that draws it, it would be one refused trial among fifty."""
     with pytest.raises(ValueError, match=r"mine\.yaml is no space for TinyNewsRec") as mistake:
-        make_space({name: values}, tiny.config("TinyNewsRec"), ["history_length"], "mine.yaml")
+        make_space({name: values}, "mine.yaml", tiny.config("TinyNewsRec"), ["history_length"])
     assert f"- {name} " in str(mistake.value)
     assert message in str(mistake.value)
 
@@ -77,20 +78,20 @@ def test_a_mistake_is_named_with_what_is_expected(
 def test_all_mistakes_are_named_at_once(tiny: Tiny) -> None:
     described = {"temperature": 1, "negatives": [0, 1], "no_such": [1, 2]}
     with pytest.raises(ValueError, match="no space") as mistake:
-        make_space(described, tiny.config("TinyNewsRec"))
+        make_space(described, "space", tiny.config("TinyNewsRec"), ())
     assert str(mistake.value).count("\n- ") == 3
 
 
 def test_an_empty_space_is_refused(tiny: Tiny) -> None:
     """All trials would be the same one."""
     with pytest.raises(ValueError, match="names no setting"):
-        make_space({}, tiny.config("TinyNewsRec"))
+        make_space({}, "space", tiny.config("TinyNewsRec"), ())
 
 
 def test_settings_of_recboles_own_models_are_known(tiny: Tiny) -> None:
     from recbole_tinynews.config import NewsConfig
 
     config = NewsConfig("LightGCN", "tiny", config_dict=tiny.stock_settings())
-    assert list(make_space({"n_layers": {"int": [1, 3]}}, config)) == ["n_layers"]
+    assert list(make_space({"n_layers": {"int": [1, 3]}}, "space", config, ())) == ["n_layers"]
     with pytest.raises(ValueError, match="n_layers expects"):
-        make_space({"n_layers": [-1, 2]}, config)
+        make_space({"n_layers": [-1, 2]}, "space", config, ())
