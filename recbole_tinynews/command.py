@@ -126,7 +126,7 @@ def _start(
     named = ("model", "dataset", "config_files")
     flags = [f"--{name}={value}" for name in named if (value := getattr(given, name)) is not None]
     try:
-        launch(machines, "recbole_tinynews.command", [*flags, *settings], check)
+        launch(machines, __file__, [*flags, *settings], check)
     except KeyboardInterrupt:
         raise KeyboardInterrupt("finished stages and saved steps are kept") from None
     return {}

@@ -90,7 +90,7 @@ def _run_in_processes(job: Job, settings: Mapping[str, Any]) -> dict[str, Any]:
         one = {"model": job.model, "dataset": job.dataset, "threads": job.threads}
         text = json.dumps({**one, "settings": settings, "answer": answer}, default=str)
         order.write_text(text, encoding="utf-8")
-        launch(Machines(job.processes, job.processes), __name__, [str(order)])
+        launch(Machines(job.processes, job.processes), __file__, [str(order)])
         return json.loads(answer.read_text(encoding="utf-8"))
 
 

@@ -17,7 +17,6 @@ from argparse import ArgumentParser
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -99,11 +98,11 @@ def process_label() -> str:
 
 def launch(
     machines: Machines,
-    module: str,
+    program: str | Path,
     arguments: Sequence[str],
     check: Callable[[], None] | None = None,
 ) -> None:
-    """Run a module as a program in several processes, and wait for them.
+    """Run a file as a program in several processes, and wait for them.
 
     They share this machine's threads; if one fails, the others are ended. ``check`` runs first, in
     a separate process to save memory here; its exceptions are raised. ``ProcessFailedError`` is
@@ -126,10 +125,10 @@ def launch(
             other.submit(check).result()
     logging.getLogger(ENDS_LOGGED_BY).addFilter(_has_traceback)
     # otherwise torchrun leaves an empty log folder in the temporary folder
-    program = [f"--log-dir={os.devnull}", f"--start-method={method}", "--run-path", _script(module)]
+    options = [f"--log-dir={os.devnull}", f"--start-method={method}"]
     try:
-        with _restored_signals():
-            main([*machines.flags(), *program, *arguments])
+        with _restored_signals():  # torchrun only forks for a program's path
+            main([*machines.flags(), *options, "--run-path", str(program), *arguments])
     except ChildFailedError as problem:
         rank, failure = problem.get_first_failure()
         how = how_it_ended(failure.exitcode)
@@ -166,14 +165,6 @@ def _has_traceback(record: logging.LogRecord) -> bool:
     from torch.multiprocessing import ProcessExitedException
 
     return not (record.exc_info and isinstance(record.exc_info[1], ProcessExitedException))
-
-
-def _script(module: str) -> str:
-    """File of a module: torchrun only forks for a program's path."""
-    found = find_spec(module)
-    if found is None or found.origin is None:
-        raise ModuleNotFoundError(f"launch expects a module, got {module}.", name=module)
-    return found.origin
 
 
 def start_method() -> str:

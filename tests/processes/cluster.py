@@ -24,4 +24,4 @@ def environment() -> dict[str, str]:
 
 def in_processes(processes: int, module: str, *arguments: str | Path) -> None:
     """Run a module of this folder in so many processes, forked from one that stays imported."""
-    launch(Machines(processes, processes), module, [*map(str, arguments)])
+    launch(Machines(processes, processes), HERE / f"{module}.py", [*map(str, arguments)])

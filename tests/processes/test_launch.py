@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from recbole_tinynews import version
 from recbole_tinynews.processes import launch as launch_module
 from recbole_tinynews.processes.launch import Machines, ProcessFailedError, launch
 
@@ -57,15 +58,14 @@ def test_ctrl_c_is_what_it_was_once_the_processes_have_ended(
     (tmp_path / "ends.py").write_text(f"raise SystemExit({status})")
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setattr(launch_module, "start_method", lambda: "spawn")  # imports less
-    monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
     before = [signal.getsignal(number) for number in numbers]
     if status:
         with pytest.raises(ProcessFailedError, match="ended with status 3"):
-            launch(Machines(1, 1), "ends", [])
+            launch(Machines(1, 1), tmp_path / "ends.py", [])
     else:
-        launch(Machines(1, 1), "ends", [])
+        launch(Machines(1, 1), tmp_path / "ends.py", [])
     assert [signal.getsignal(number) for number in numbers] == before
     assert not list(tmp_path.glob("torchelastic_*"))  # each run left a folder there
 
@@ -78,4 +78,4 @@ def test_a_port_in_use_ends_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None
         taken.listen()
         port = taken.getsockname()[1]
         with pytest.raises(ProcessFailedError, match=f"localhost:{port}: .* free port"):
-            launch(Machines(1, 2, port=port), "recbole_tinynews.version", [])
+            launch(Machines(1, 2, port=port), version.__file__, [])
