@@ -8,10 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from recbole_tinynews.evaluation.submission import SubmissionError
+from recbole_tinynews.evaluation.submission import SubmissionError, write_submission
 from recbole_tinynews.evaluation.submission.__main__ import main
 from recbole_tinynews.evaluation.submission.check import Counts, check_submission
-from recbole_tinynews.evaluation.submission.write import write_submission
 
 CANDIDATES = {"1": 3, "2": 1, "x-9": 12}
 GOOD = ["1 [2,1,3]\n", "2 [1]\n", "x-9 [12,1,2,3,4,5,6,7,8,9,10,11]\n"]

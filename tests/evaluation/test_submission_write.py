@@ -10,9 +10,9 @@ from zipfile import ZipFile
 import numpy as np
 import pytest
 
+from recbole_tinynews.evaluation import submission
 from recbole_tinynews.evaluation.metrics import auc, mrr, ndcg, rank_impressions
-from recbole_tinynews.evaluation.submission import SubmissionError, write
-from recbole_tinynews.evaluation.submission.write import write_submission
+from recbole_tinynews.evaluation.submission import SubmissionError, write_submission
 
 
 def lines_of(path: Path) -> list[str]:
@@ -48,7 +48,7 @@ def test_the_worked_examples_are_written_to_the_byte(tmp_path) -> None:
 
 def test_ranks_are_those_of_a_plain_loop(tmp_path, many_impressions, monkeypatch) -> None:
     """Covers ties, -0.0 and 0.0, and 1 to 300 candidates; one place off is a wrong rank."""
-    monkeypatch.setattr(write, "_BLOCK", 333)  # several blocks, the last one not full
+    monkeypatch.setattr(submission, "_BLOCK", 333)  # several blocks, the last one not full
     rows = many_impressions.split()
     ids = np.arange(1, len(rows) + 1).astype(str)
     write_submission(tmp_path / "a.zip", ids, many_impressions.scores, many_impressions.offsets)
@@ -106,7 +106,7 @@ def test_an_id_that_would_not_stay_one_word_is_refused(tmp_path, wrong) -> None:
 
 
 def test_nan_is_blamed_on_its_impression(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(write, "_BLOCK", 1)
+    monkeypatch.setattr(submission, "_BLOCK", 1)
     with pytest.raises(SubmissionError, match="scored impression 8 with NaN"):
         write_submission(tmp_path / "a.zip", ["7", "8"], np.array([0.0, np.nan]), np.arange(3))
 
@@ -149,7 +149,6 @@ def test_writing_and_checking_need_no_framework() -> None:
     code = (
         "import sys\n"
         "import recbole_tinynews.evaluation.submission.__main__\n"
-        "import recbole_tinynews.evaluation.submission.write\n"
         "found = {'torch', 'recbole', 'transformers', 'pandas'} & sys.modules.keys()\n"
         "sys.exit(f'imported: {found}' if found else 0)\n"
     )
