@@ -13,7 +13,7 @@ from recbole.utils import FeatureSource, FeatureType
 
 from recbole_tinynews.data.dataloader import id_tensor
 from recbole_tinynews.data.dataset import NewsDataset
-from recbole_tinynews.data.impressions import UNLABELLED
+from recbole_tinynews.data.impressions import UNLABELLED, clicks_of
 from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.files.columns import CATEGORY, SUBCATEGORY
 from recbole_tinynews.recbole_models.feeds import Feed, Rows, Sequence
@@ -91,10 +91,7 @@ class InteractionDataset(Dataset):
     def with_unclicked_beside(self) -> InteractionDataset:
         """A copy restricted to clicks beside an unclicked candidate."""
         other = self.copy(self.inter_feat)
-        lengths = self.impressions.candidates.lengths
-        rows = self.rows_of_impressions(np.arange(len(self)))
-        clicks = np.bincount(rows, minlength=len(lengths))
-        other.places = self.places[(clicks < lengths)[rows]]
+        other.places = clicks_of(self.impressions).position
         return other
 
     def rows_of_impressions(self, index: NDArray[np.int64]) -> NDArray[np.int64]:

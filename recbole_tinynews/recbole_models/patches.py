@@ -9,13 +9,12 @@
 | an empty history has length 0, and the last of its items the index -1 | `interactions` |
 | pandas 3: the padding row of a `token` feature becomes id -9223372036854775808 | `NewsDataset` |
 
-The two patches here are applied only where RecBole fails without them.
+scipy has several versions, and is patched only where it lacks the method.
 """
 
 from __future__ import annotations
 
 import os
-from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -31,8 +30,7 @@ def apply() -> None:
     """Apply this module's patches; idempotent."""
     if not hasattr(dok_matrix, "_update"):
         dok_matrix._update = _update
-    if _pop_loses_clicks():
-        Pop.calculate_loss = _count_every_click
+    Pop.calculate_loss = _count_every_click
 
 
 def allow_recbole_entry_points() -> None:
@@ -50,14 +48,6 @@ def allow_recbole_entry_points() -> None:
 def _update(self: Any, entries: dict[tuple[int, int], float]) -> None:
     """Set many entries unchecked, as scipy < 1.13 did."""
     self._dict.update(entries)
-
-
-def _pop_loses_clicks() -> bool:
-    counts = SimpleNamespace(
-        ITEM_ID="item", n_items=2, device="cpu", item_cnt=torch.zeros(2, 1, dtype=torch.long)
-    )
-    Pop.calculate_loss(counts, {"item": torch.tensor([1, 1])})
-    return int(counts.item_cnt[1]) != 2
 
 
 def _count_every_click(self: Any, interaction: Any) -> Tensor:
