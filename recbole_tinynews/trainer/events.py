@@ -11,15 +11,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
 from logging import getLogger
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import recbole.trainer.trainer as recboles
 from recbole.utils import WandbLogger
 
-from recbole_tinynews.logs.progress import StageProgress
 from recbole_tinynews.processes.group import process_group
-from recbole_tinynews.settings.protocol import Settings
 
 TENSORBOARD = "tensorboard"  # folder beside the weights
 TRAIN, EPOCH, VALID = "train", "epoch", "valid"
@@ -28,24 +25,16 @@ _RECBOLES_SCORE = "Vaild_score"  # sic
 _replacing = threading.Lock()
 
 
-class Watched(Protocol):
-    """Interface of a trainer with events."""
-
-    config: Settings
-    folder: Path
-    step: int
-    progress: StageProgress
-
-
 class StageTensorboard:
     """A ``SummaryWriter`` in the stage's folder that prefixes tags with the stage's name.
 
     It is opened by its first event, since RecBole makes one per trainer, even for evaluation; it
     hides events after the saved state of a resumed training, and warns once if it cannot write.
-    Only the first process writes.
+    Only the first process writes. Of the trainer, events read ``config``, ``folder``, ``step`` and
+    ``progress``.
     """
 
-    def __init__(self, trainer: Watched) -> None:
+    def __init__(self, trainer: Any) -> None:
         self._trainer = trainer
         self._failed = not process_group().first
         self._writer: Any = None
@@ -92,7 +81,7 @@ class StageTensorboard:
 class StageWandb(WandbLogger):
     """RecBole's logger with metrics prefixed by stage, by optimizer step."""
 
-    def __init__(self, trainer: Watched) -> None:
+    def __init__(self, trainer: Any) -> None:
         self._trainer = trainer
         self._tag = ""
         super().__init__(trainer.config)
@@ -122,7 +111,7 @@ class StageWandb(WandbLogger):
 
 
 @contextmanager
-def events_of(trainer: Watched) -> Iterator[None]:
+def events_of(trainer: Any) -> Iterator[None]:
     """Make RecBole's trainer, which has no hook for loggers, use these two inside."""
     ours = {
         "get_tensorboard": lambda logger: StageTensorboard(trainer),

@@ -106,9 +106,7 @@ class NewsTrainer(ImpressionEvaluation):
         Returns best validation score and result.
         """
         self.steps_per_pass = math.ceil(len(train_data) / self.accumulation_steps)
-        self.last_step = most_steps(
-            len(train_data), self.epochs, self.accumulation_steps, self.config["max_steps"]
-        )
+        self.last_step = most_steps(self.config, len(train_data))
         self.steps_per_round = self.config["eval_steps"] or self.steps_per_pass
         self.epochs = math.ceil(self.last_step / self.steps_per_round)
         self.eval_step = min(self.eval_step, self.epochs)
@@ -263,14 +261,6 @@ class NewsTrainer(ImpressionEvaluation):
     def resume_checkpoint(self, resume_file: str | None = None) -> None:
         """Resume in ``fit`` from a ``state`` folder; warns and starts over if it is unreadable."""
         self._state = newest_state(Path(resume_file) if resume_file else self.state_folder)
-        if self._state is None:
-            return
-        try:
-            for file in self._saved_so_far(self._state):
-                load_weights(file)  # a damaged file would pass for the best weights
-        except (OSError, ValueError) as problem:
-            self.logger.warning(f"{self.state_folder} is no state to resume from: {problem}")
-            self._state = None
 
     def _saved_so_far(self, state: TrainingState) -> list[Path]:
         path = Path(self.saved_model_file)
@@ -279,8 +269,10 @@ class NewsTrainer(ImpressionEvaluation):
 
     def _resume(self, state: TrainingState) -> None:
         try:
+            for file in self._saved_so_far(state):
+                load_weights(file)  # a damaged file would pass for the best weights
             put_state(self.learners, self.optimizer, state)
-        except ValueError as problem:
+        except (OSError, ValueError) as problem:
             self.logger.warning(f"{self.state_folder} is no state to resume from: {problem}")
             return
         progress = state.progress
