@@ -82,7 +82,7 @@ def _benchmark(given: argparse.Namespace, settings: Mapping[str, Any]) -> Any:
 
         return FoundResults(**common)
     from recbole_tinynews import Benchmark  # slow to import; reports a missing RecBole
-    from recbole_tinynews.benchmark.cross_validation import CrossValidation
+    from recbole_tinynews.benchmark.benchmark import CrossValidation
 
     kind: Any = Benchmark if given.folds is None else partial(CrossValidation, given.folds)
     return kind(

@@ -11,7 +11,7 @@ import pytest
 from benchmark_rows import RunHere, write_suite
 from tiny import DATASET, Tiny, write_dataset
 
-from recbole_tinynews.benchmark.cross_validation import CrossValidation
+from recbole_tinynews.benchmark.benchmark import CrossValidation
 from recbole_tinynews.benchmark.impressions import read_impression_metrics
 from recbole_tinynews.config import NewsConfig
 

@@ -229,9 +229,9 @@ def _only_settings(
 
 def _without_trainings(patch: pytest.MonkeyPatch, script: str) -> None:
     """Benchmarks and searches are planned, which reads all their settings, and end there."""
-    from recbole_tinynews.benchmark import benchmark, cross_validation, report
+    from recbole_tinynews.benchmark import benchmark, report
 
-    for kind in (benchmark.Benchmark, cross_validation.CrossValidation):
+    for kind in (benchmark.Benchmark, benchmark.CrossValidation):
         patch.setattr(kind, "run", lambda self, out=None: True)
         patch.setattr(kind, "report", lambda self: [])
     patch.setattr(report.FoundResults, "report", lambda self: [])
