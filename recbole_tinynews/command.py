@@ -103,13 +103,13 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _print_page(parser: argparse.ArgumentParser, given: argparse.Namespace) -> None:
-    from recbole_tinynews.reference import explain, pages
+    from recbole_tinynews.reference import pages
 
     try:
         if given.list_models:
             page = pages.model_list()
         elif given.explain is not None:
-            page = explain.explanation(given.explain)
+            page = pages.explanation(given.explain)
         else:
             page = pages.setting_list(given.list_settings or given.model or "")
         print(page, flush=True)

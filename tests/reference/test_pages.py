@@ -8,7 +8,7 @@ import pytest
 
 from recbole_tinynews.reference import pages
 from recbole_tinynews.reference.defaults import every_setting, meanings
-from recbole_tinynews.reference.explain import as_yaml, example_value, explanation
+from recbole_tinynews.reference.pages import as_yaml, example_value, explanation
 from recbole_tinynews.registry import MODELS, recbole_models
 from recbole_tinynews.settings.command_line import parse_command_line
 from recbole_tinynews.settings.declared import OURS, setting
