@@ -20,7 +20,6 @@ from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.model.text_encoders import plm_depth, views_of
 from recbole_tinynews.pipeline.factory import content_of_language_model, source_of_texts
 from recbole_tinynews.pipeline.fingerprints import Recipes
-from recbole_tinynews.pipeline.stage import Stage
 from recbole_tinynews.pipeline.systems import system
 from recbole_tinynews.registry import (
     MODELS,
@@ -185,10 +184,6 @@ class FileContents:
 
     def __init__(self, config: NewsConfig) -> None:
         self.config = config
-
-    def settings(self, stage: Stage) -> NewsConfig:
-        """A copy of the settings of a stage."""
-        return self.config.for_stage(stage.name, stage.number)
 
     def data_content(self, model_class: type, config: NewsConfig) -> str:
         """Digest of the atomic files, the corpus, if any, and the choice of news."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,6 @@ from recbole_tinynews.model.text_encoders import (
 )
 from recbole_tinynews.pipeline.artifact import CATEGORY_NAMES
 from recbole_tinynews.pipeline.derived_plm import derived_plm
-from recbole_tinynews.pipeline.stage import Stage
 from recbole_tinynews.registry import find_trainer
 from recbole_tinynews.settings.protocol import Settings
 
@@ -44,10 +44,6 @@ class ImpressionFactory:
         train, self.valid, self.test = dataset.build()
         assert train is not None, "a data set without training impressions is refused when read"
         self.train: NewsDataset = train
-
-    def settings(self, stage: Stage) -> NewsConfig:
-        """A copy of the settings as the stage sees them."""
-        return self.config.for_stage(stage.name, stage.number)
 
     def data(self, model_class: type, config: NewsConfig) -> Any:
         """The training impressions."""
@@ -103,7 +99,7 @@ class NewsFactory(ImpressionFactory):
         super().__init__(config, dataset)
         self._data: dict[tuple, TrainingData] = {}
         self._derived: dict[tuple, str] = {}  # language models by settings
-        self._tokenizers: dict[str, PreTrainedTokenizerBase] = {}
+        self._load_tokenizer = cache(load_tokenizer)  # multilingual ones take more than a second
 
     def model_settings(self, config: NewsConfig) -> NewsConfig:
         """With the derived language model as ``plm``."""
@@ -136,10 +132,7 @@ class NewsFactory(ImpressionFactory):
     def _tokenizer(self, config: NewsConfig) -> PreTrainedTokenizerBase:
         if reads_words(config):
             return words_of_texts(config, self.train)
-        source = self._plm_source(config)
-        if source not in self._tokenizers:  # multilingual ones take more than a second
-            self._tokenizers[source] = load_tokenizer(source)
-        return self._tokenizers[source]
+        return self._load_tokenizer(self._plm_source(config))
 
     def data_content(self, model_class: type[NewsRecommender], config: NewsConfig) -> str:
         """Digest of the impressions, or of the texts' tokens and the vocabulary."""

@@ -26,10 +26,9 @@ _PACKAGES = {"recbole_tinynews", "recbole", "torch", "builtins"}
 
 
 class Contents(Protocol):
-    """Settings of stages and digests of their inputs; every factory implements it."""
+    """Settings of the run and digests of stages' inputs; every factory implements it."""
 
-    def settings(self, stage: Stage) -> NewsConfig:
-        """A copy of the settings as the stage sees them."""
+    config: NewsConfig
 
     def data_content(self, model_class: type, config: NewsConfig) -> str:
         """Digest of a model's training data."""
@@ -87,7 +86,7 @@ class Recipes:
         return self._made[stage]
 
     def _make(self, stage: Stage) -> Recipe:
-        config = self.contents.settings(stage)
+        config = self.contents.config.for_stage(stage.name, stage.number)
         if stage.folder is not None:
             return Recipe(stage, config, {}, {}, identity_of(stage.folder))
         settings = settings_that_matter(config, stage)

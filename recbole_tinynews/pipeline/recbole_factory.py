@@ -12,7 +12,6 @@ from recbole.utils import init_seed
 from recbole_tinynews.config import NewsConfig
 from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.pipeline.factory import ImpressionFactory
-from recbole_tinynews.pipeline.stage import Stage
 from recbole_tinynews.recbole_models import patches
 from recbole_tinynews.recbole_models.feeds import feed_of
 from recbole_tinynews.recbole_models.interactions import InteractionDataset
@@ -30,10 +29,6 @@ class RecBoleFactory(ImpressionFactory):
         self.feed = feed_of(config.model_class, config["MODEL_INPUT_TYPE"])
         self.interactions = InteractionDataset(self.train, config, self.feed)
         construct_transform(config)  # adds field names to the config, for BERT4Rec
-
-    def settings(self, stage: Stage) -> NewsConfig:
-        """The settings of the run: there is one stage."""
-        return self.config
 
     def data(self, model_class: type, config: NewsConfig) -> InteractionDataset:
         """The training interactions."""
