@@ -12,14 +12,13 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader
 
-from recbole_tinynews.benchmark.pair_tests import Intervals, PairTests, long_significance_table
+from recbole_tinynews.benchmark.pair_tests import PairTests, long_significance_table
 from recbole_tinynews.benchmark.plots import CAPTIONS
-from recbole_tinynews.benchmark.result_table import HEADS, budget_table, cold_table, speed_table
-from recbole_tinynews.benchmark.results import METRICS, Report, SystemResult
+from recbole_tinynews.benchmark.result_table import budget_table, cold_table, speed_table
+from recbole_tinynews.benchmark.results import Report, SystemResult
 from recbole_tinynews.benchmark.table import Cell, Table
 
 _PAGE = Path(__file__).parent / "page"
-_QUALITY = METRICS[0]
 # a number, its deviation or the end of its interval, and a mark
 _NUMBER = re.compile(
     r"(?:p [=<] )?([+-]?\d[\d,]*(?:\.\d+)?)(?: (?:±|to) [+-]?[\d,]+(?:\.\d+)?)?[†*]?"
@@ -29,7 +28,6 @@ _NUMBER = re.compile(
 def as_html(
     report: Report,
     table: Table,
-    intervals: Intervals,
     tests: PairTests | None,
     slices: Sequence[Table],
     further: Table,
@@ -39,7 +37,7 @@ def as_html(
     systems = report.systems
     rows = [cells for each in systems for cells in each.cells.values()]
     tables = {
-        "Results": [_with_intervals(table, systems, intervals)],
+        "Results": [table],
         "Figures": [],
         "Significance": [long_significance_table(tests)] if tests else [],
         "Speed": [speed_table(systems)],
@@ -97,33 +95,6 @@ def _columns_of_words(table: Table) -> set[int]:
 
 def _base64(content: bytes) -> str:
     return base64.b64encode(content).decode()
-
-
-def _with_intervals(table: Table, systems: Sequence[SystemResult], intervals: Intervals) -> Table:
-    if not intervals.reaches:
-        return table
-    column = iter(_interval(each, intervals) for each in systems)
-    groups = [
-        [
-            [*cells, found] if len(cells) == len(table.head) else cells
-            for cells, found in zip(group, column, strict=False)
-        ]
-        for group in table.groups
-    ]
-    note = (
-        f"The interval is a 95 % bootstrap over {intervals.over} for these trained models; it says "
-        "nothing about other seeds. Pairs are compared under Significance, not by intervals."
-    )
-    head = [*table.head, f"{HEADS[_QUALITY]}, 95 % of {intervals.over}"]
-    return Table(head, groups, [*table.notes, note])
-
-
-def _interval(system: SystemResult, intervals: Intervals) -> Cell:
-    reach, mean = intervals.of(system.row.label, _QUALITY), system.means.get(_QUALITY)
-    if reach is None or mean is None:
-        return Cell("")
-    low, high = mean.value - reach.below, mean.value + reach.above
-    return Cell(f"{100 * low:.2f} to {100 * high:.2f}")
 
 
 def _settings_table(systems: Sequence[SystemResult]) -> Table:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from recbole_tinynews.benchmark.impressions import ReadFiles, impression_set
 from recbole_tinynews.benchmark.result_table import HEADS
-from recbole_tinynews.benchmark.results import METRICS, as_csv
+from recbole_tinynews.benchmark.results import METRICS, Intervals, Reach, as_csv
 from recbole_tinynews.benchmark.significance import (
     FEWEST_SEEDS,
     RESAMPLES,
@@ -25,24 +25,6 @@ from recbole_tinynews.benchmark.suite import Pair
 from recbole_tinynews.benchmark.table import Cell, Table
 
 SIGNIFICANT = 0.05
-
-
-class Reach(NamedTuple):
-    """Distances from a mean to the ends of its 95 % interval, both >= 0."""
-
-    below: float
-    above: float
-
-
-class Intervals(NamedTuple):
-    """Reaches by system and metric; ``over`` names the resampled units."""
-
-    reaches: Mapping[str, Mapping[str, Reach]] = {}
-    over: str = "users"
-
-    def of(self, system: str, metric: str) -> Reach | None:
-        """The reach around a mean; None without per-impression metrics."""
-        return self.reaches.get(system, {}).get(metric)
 
 
 def bootstrap_intervals(read: ReadFiles) -> Intervals:

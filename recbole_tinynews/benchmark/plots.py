@@ -7,9 +7,8 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from recbole_tinynews.benchmark.figures import Plot, Point, Series, column_figure, dot_figure
-from recbole_tinynews.benchmark.pair_tests import Intervals, Reach
 from recbole_tinynews.benchmark.result_table import HEADS
-from recbole_tinynews.benchmark.results import SystemResult
+from recbole_tinynews.benchmark.results import Intervals, Reach, SystemResult
 from recbole_tinynews.benchmark.suite import ADDED, Suite
 
 if TYPE_CHECKING:

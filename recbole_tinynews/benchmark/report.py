@@ -24,8 +24,8 @@ from recbole_tinynews.benchmark.result_table import (
     cold_table,
     make_table,
     notes_of_data,
-    percent,
     speed_table,
+    with_deviation,
 )
 from recbole_tinynews.benchmark.results import (
     METRICS,
@@ -62,7 +62,7 @@ def slice_tables(systems: Sequence[str], read: ReadFiles) -> list[Table]:
                 mean_of(float(each.values[part, 0].mean(dtype=float)) for each in of_system)
                 for part in parts.values()
             )
-            rows.append([Cell(label), *map(percent, means)])
+            rows.append([Cell(label), *map(with_deviation, means)])
         note = (
             f"{HEADS[_METRIC]} in percent, by {_KINDS[kind]}; in brackets, how many test "
             "impressions a slice has. Nothing is tested here, and so nothing marked as the best. "
@@ -97,10 +97,7 @@ def further_table(systems: Sequence[str], read: ReadFiles) -> Table:
 def _mean_cell(name: str, seeds: Sequence[Mapping[str, np.ndarray]]) -> Cell:
     known = [columns[name][~np.isnan(columns[name])] for columns in seeds if name in columns]
     mean = mean_of(float(values.mean(dtype=float)) for values in known if len(values))
-    if mean is None:
-        return Cell("")
-    spread = "" if mean.deviation is None else f" ± {mean.deviation:.4f}"
-    return Cell(f"{mean.value:.4f}{spread}")
+    return with_deviation(mean, factor=1, places=4)
 
 
 def _left_out(name: str, every: Sequence[Mapping[str, np.ndarray]]) -> str:
@@ -116,7 +113,8 @@ def _left_out(name: str, every: Sequence[Mapping[str, np.ndarray]]) -> str:
 def write_report(output: Path, report: Report) -> list[str]:
     """Write a report into the folder of the results; returns the file names."""
     suite, systems = report.suite, report.systems
-    table = make_table(systems, report.seeds, suite.published, report.notes, suite.ceilings)
+    of_table = systems, report.seeds, suite.published, report.notes, suite.ceilings
+    table = make_table(*of_table)
     budgets = budget_table(systems, suite.ceilings)
     read = read_files({each.row.label: each.impressions for each in systems if each.means})
     tests = compare_pairs(compared(suite, [each.row for each in systems if each.means]), read)
@@ -141,7 +139,8 @@ def write_report(output: Path, report: Report) -> list[str]:
         for kind in _FIGURES:
             with whole_file(output / f"{name}.{kind}") as place:
                 place.write_bytes(svgs[name].encode() if kind == "svg" else saved(figure, kind))
-    texts["report.html"] = as_html(report, table, intervals, tests, slices, further, svgs)
+    on_page = make_table(*of_table, intervals if intervals.reaches else None)
+    texts["report.html"] = as_html(report, on_page, tests, slices, further, svgs)
     for name, text in texts.items():
         if text:
             write_text(output / name, text)

@@ -11,6 +11,7 @@ from recbole_tinynews.benchmark.results import (
     METRICS,
     OWN_BUDGET,
     TEACHERS_BUDGET,
+    Intervals,
     Mean,
     SystemResult,
 )
@@ -43,6 +44,7 @@ def make_table(
     published: Published,
     notes: Sequence[str] = (),
     ceilings: Ceilings | None = None,
+    intervals: Intervals | None = None,
 ) -> Table:
     """Means over seeds in percent, with published results; rows of a group are adjacent."""
     printed = [*published.here.values(), *published.elsewhere.values()]
@@ -59,9 +61,10 @@ def make_table(
         mark = "" if here else ELSEWHERE
         return [
             name,
-            *(percent(each.means.get(metric), best[metric]) for metric in METRICS),
+            *(with_deviation(each.means.get(metric), best[metric]) for metric in METRICS),
             *(_amount(each.means.get(size), size) for size in sizes),
             *(_printed((here or there).get(metric), mark) for metric in beside),
+            *([_interval(each, intervals)] if intervals else ()),
         ]
 
     head = ["System", *HEADS.values(), *(_SIZE[name] for name in sizes)]
@@ -71,8 +74,15 @@ def make_table(
         for _, members in groupby(systems, key=lambda each: each.row.group)
     ]
     of_others = [f"{ELSEWHERE} the paper's figures {published.elsewhere_is}."] if beside else []
-    own = [*_notes(systems, seeds), *_note_of_ceilings(systems, ceilings)]
-    return Table(head, groups, [*own, *of_others, *notes])
+    own = [*_notes(systems, seeds), *_note_of_ceilings(systems, ceilings), *of_others, *notes]
+    if intervals:
+        head.append(f"{HEADS[METRICS[0]]}, 95 % of {intervals.over}")
+        own.append(
+            f"The interval is a 95 % bootstrap over {intervals.over} for these trained models; it "
+            "says nothing about other seeds. Pairs are compared under Significance, not by "
+            "intervals."
+        )
+    return Table(head, groups, own)
 
 
 def speed_table(systems: Sequence[SystemResult]) -> Table:
@@ -97,7 +107,7 @@ def cold_table(systems: Sequence[SystemResult]) -> Table:
     known = [each for each in systems if any(name in each.means for name in COLD)]
     best = {name: _best(known, name) for name in COLD}
     rows = [
-        [Cell(each.row.label), *(percent(each.means.get(name), best[name]) for name in COLD)]
+        [Cell(each.row.label), *(with_deviation(each.means.get(name), best[name]) for name in COLD)]
         for each in known
     ]
     counts = sorted({each.means[COLD_COUNT].value for each in known if COLD_COUNT in each.means})
@@ -174,13 +184,23 @@ def notes_of_data(dataset: str, rows: Sequence[Mapping[str, str]]) -> Iterator[s
         )
 
 
-def percent(mean: Mean | None, best: float | None = None) -> Cell:
-    """A mean and its deviation in percent; ``best`` is the column's best, rounded as printed."""
+def with_deviation(
+    mean: Mean | None, best: float | None = None, factor: int = 100, places: int = 2
+) -> Cell:
+    """A mean and its deviation, in percent; ``best`` is the column's best, rounded as printed."""
     if mean is None:
         return Cell("")
-    value = round(100 * mean.value, 2)
-    spread = "" if mean.deviation is None else f" ± {100 * mean.deviation:.2f}"
-    return Cell(f"{value:.2f}{spread}", value == best)
+    value = round(factor * mean.value, places)
+    spread = "" if mean.deviation is None else f" ± {factor * mean.deviation:.{places}f}"
+    return Cell(f"{value:.{places}f}{spread}", value == best)
+
+
+def _interval(system: SystemResult, intervals: Intervals) -> Cell:
+    reach, mean = intervals.of(system.row.label, METRICS[0]), system.means.get(METRICS[0])
+    if reach is None or mean is None:
+        return Cell("")
+    low, high = mean.value - reach.below, mean.value + reach.above
+    return Cell(f"{100 * low:.2f} to {100 * high:.2f}")
 
 
 def _best(systems: Sequence[SystemResult], metric: str) -> float | None:

@@ -114,6 +114,24 @@ class Mean(NamedTuple):
     deviation: float | None
 
 
+class Reach(NamedTuple):
+    """Distances from a mean to the ends of its 95 % interval, both >= 0."""
+
+    below: float
+    above: float
+
+
+class Intervals(NamedTuple):
+    """Reaches by system and metric; ``over`` names the resampled units."""
+
+    reaches: Mapping[str, Mapping[str, Reach]] = {}
+    over: str = "users"
+
+    def of(self, system: str, metric: str) -> Reach | None:
+        """The reach around a mean; None without per-impression metrics."""
+        return self.reaches.get(system, {}).get(metric)
+
+
 class SystemResult(NamedTuple):
     """A system in a report; ``cells`` and ``impressions`` are by seed."""
 
@@ -144,16 +162,15 @@ def summarise(
     """Means over the seeds that have results; keeps those of ``files`` that exist."""
     means = {}
     for name in AVERAGED:
-        known = [float(of_seed[name]) for of_seed in cells.values() if of_seed[name]]
-        if mean := mean_of(value for value in known if not math.isnan(value)):
+        if mean := mean_of(float(each[name]) for each in cells.values() if each[name]):
             means[name] = mean
     impressions = {seed: file for seed, file in (files or {}).items() if file.is_file()}
     return SystemResult(row, means, cells, impressions, why_not)
 
 
 def mean_of(values: Iterable[float]) -> Mean | None:
-    """Mean and deviation over seeds; None without values."""
-    known = [*values]
+    """Mean and deviation over seeds, without NaN; None without values."""
+    known = [value for value in values if not math.isnan(value)]
     if not known:
         return None
     return Mean(fmean(known), stdev(known) if len(known) > 1 else None)

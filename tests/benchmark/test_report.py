@@ -9,10 +9,9 @@ from benchmark_rows import keep, squeeze, system
 from matplotlib.figure import Figure
 
 from recbole_tinynews.benchmark.figures import saved
-from recbole_tinynews.benchmark.pair_tests import Intervals, Reach
 from recbole_tinynews.benchmark.plots import CAPTIONS, suite_figures
 from recbole_tinynews.benchmark.report import write_report
-from recbole_tinynews.benchmark.results import METRICS, Report, SystemResult
+from recbole_tinynews.benchmark.results import METRICS, Intervals, Reach, Report, SystemResult
 from recbole_tinynews.benchmark.suite import ADDED, FIGURES, Suite, read_suite
 
 
