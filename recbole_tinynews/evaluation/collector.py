@@ -31,14 +31,14 @@ class ImpressionCollector(Collector):
 
     def __init__(self, config: Settings) -> None:
         super().__init__(config)
-        self.impressions: Impressions | None = None  # the split
+        self.impressions: Impressions  # the split, set by start()
         self.facts: ArticleFacts | None = None
         self._collected: Callable[[], object] | None = None
         self.clear()
 
     def start(
         self,
-        impressions: Impressions | None,
+        impressions: Impressions,
         facts: ArticleFacts | None = None,
         collected: Callable[[], object] | None = None,
     ) -> None:
@@ -59,9 +59,7 @@ class ImpressionCollector(Collector):
 
     @property
     def ids(self) -> NDArray[np.str_]:
-        """Ids of the impressions of ``ranked``, in its order; row numbers if unknown."""
-        if self.impressions is None:
-            return self.rows.astype(str)
+        """Ids of the impressions of ``ranked``, in its order."""
         return self.impressions.impression_id[self.rows]
 
     def eval_batch_collect(
@@ -123,7 +121,7 @@ class ImpressionCollector(Collector):
         struct = DataStruct()
         struct.set(RANKED_KEY, part(self.ranked))
         if self.register.need(SCORED_KEY):  # avoids copies otherwise
-            users = self.rows if self.impressions is None else self.impressions.user[self.rows]
+            users = self.impressions.user[self.rows]
             scored = ScoredImpressions(self.scores, self.labels, self.offsets, users)
             struct.set(SCORED_KEY, part(scored))
         if self.articles is not None:
@@ -138,11 +136,10 @@ class ImpressionCollector(Collector):
         return other.struct_of()
 
     def _rank_articles(self) -> RankedArticles | None:
-        impressions, needed = self.impressions, self.register.need(ARTICLES_KEY)
-        if impressions is None or self.facts is None or not needed:
+        if self.facts is None or not self.register.need(ARTICLES_KEY):
             return None
-        candidates = impressions.candidates.take(self.rows)
-        history = impressions.history.take(self.rows)
+        candidates = self.impressions.candidates.take(self.rows)
+        history = self.impressions.history.take(self.rows)
         return rank_articles(self.scores, candidates, history, self.facts)
 
     def _rank(
@@ -162,10 +159,8 @@ class ImpressionCollector(Collector):
             raise ValueError(f"The model scored {name} with NaN. {error}") from error
 
     def _name(self, row: int) -> str:
-        where = f"row {row} of the evaluated split"
-        if self.impressions is None:
-            return f"the impression in {where}"
-        return f"impression {self.impressions.impression_id[row]} ({where})"
+        name = self.impressions.impression_id[row]
+        return f"impression {name} (row {row} of the evaluated split)"
 
 
 def _together(parts: list[Tensor]) -> Tensor:

@@ -67,7 +67,6 @@ def reranked_results(
     ``distance@k`` (with vectors), ``calibration@k`` and ``catalogue@k`` for each k of ``topk``
     follow the run's metrics.
     """
-    assert collector.impressions is not None
     assert collector.facts is not None
     scores, shown = collector.scores, collector.impressions
     candidates, history = (e.take(collector.rows) for e in (shown.candidates, shown.history))

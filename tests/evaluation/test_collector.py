@@ -127,10 +127,6 @@ def test_users_are_those_of_the_collected_rows_in_a_part_too() -> None:
     part = collector.struct_of(np.array([True, False, True])).get("rec.scored_impressions")
     assert part.users.tolist() == [20, 30]
     np.testing.assert_allclose(part.scores, [0.3, 0.4, 0.5, 0.5, 0.2], rtol=1e-6)
-    collector.start(None)
-    collect(collector, FIRST)
-    alone = collector.get_data_struct().get("rec.scored_impressions")
-    assert alone.users.tolist() == [0, 1]  # each a user of its own
 
 
 def test_articles_are_those_of_the_collected_rows_in_a_part_too() -> None:
@@ -157,16 +153,6 @@ def test_scores_are_not_copied_for_metrics_that_see_ranks_alone(collector) -> No
     struct = collector.get_data_struct()
     assert "rec.scored_impressions" not in struct
     assert "rec.ranked_articles" not in struct
-
-
-def test_nan_is_blamed_on_the_row_where_no_ids_are_known(collector) -> None:
-    """An evaluation outside our trainer gives no ids, and must not fail on naming the failure."""
-    collector.start(None)
-    collect(collector, ([float("nan"), 1.0], [0, 1], [2], [41]))
-    with pytest.raises(
-        ValueError, match="the impression in row 41 of the evaluated split with NaN"
-    ):
-        collector.get_data_struct()
 
 
 @pytest.mark.parametrize(
