@@ -117,17 +117,18 @@ def update_of(config: NewsConfig) -> Stage:
     return _last(config, updated(model_class), start=start, teachers=(in_use,))
 
 
-def pretrained(pretraining: type[MaskedLanguageModel], config: NewsConfig) -> Stage:
-    """Masked-language-model training, then finetuning."""
-    before = Stage("pretrain_teacher", pretraining)
-    _check_layers(config, before)
-    return _last(config, start=Start(handover.put_language_model, (before,)))
-
-
-def plmnr_dp(config: NewsConfig) -> Stage:
-    """Title-body matching, then finetuning of its last weights (Tiny-NewsRec, section 3)."""
-    _check_layers(config, POST_TRAINED)
-    return _last(config, start=Start(handover.put_news_encoder, (POST_TRAINED,)))
+def pretrained(before: Stage, put: Callable[..., None], config: NewsConfig) -> Stage:
+    """A stage without clicks, then finetuning of its last weights, with as many layers."""
+    own = config["num_hidden_layers"]
+    trained = config.for_stage(before.name)["num_hidden_layers"]
+    if own != trained:
+        shown = ["~" if number is None else number for number in (own, trained)]
+        raise ValueError(
+            f"{config['model']} finetunes the layers that {before.name} has trained, and expects "
+            f"as many there, got num_hidden_layers={shown[0]} and {shown[1]} in {before.name}. "
+            f"Set teacher_num_hidden_layers={shown[0]}."
+        )
+    return _last(config, start=Start(put, (before,)))
 
 
 def tiny_newsrec(config: NewsConfig) -> Stage:
@@ -271,23 +272,15 @@ def _last(
     return Stage(name, model or config.model_class, start=start, teachers=teachers)
 
 
-def _check_layers(config: NewsConfig, before: Stage) -> None:
-    """Pretraining and finetuning must have the same number of layers."""
-    own = config["num_hidden_layers"]
-    trained = config.for_stage(before.name)["num_hidden_layers"]
-    if own != trained:
-        shown = ["~" if number is None else number for number in (own, trained)]
-        raise ValueError(
-            f"{config['model']} finetunes the layers that {before.name} has trained, and expects "
-            f"as many there, got num_hidden_layers={shown[0]} and {shown[1]} in {before.name}. "
-            f"Set teacher_num_hidden_layers={shown[0]}."
-        )
-
-
 SYSTEMS: dict[str, Callable[[Any], Stage]] = {
-    "PLMNRDAPT": partial(pretrained, MaskedLanguageModel),  # on the corpus
-    "PLMNRTAPT": partial(pretrained, TaskLanguageModel),  # on the data set's own articles
-    "PLMNRDP": plmnr_dp,
+    "PLMNRDAPT": partial(  # on the corpus
+        pretrained, Stage("pretrain_teacher", MaskedLanguageModel), handover.put_language_model
+    ),
+    "PLMNRTAPT": partial(  # on the data set's own articles
+        pretrained, Stage("pretrain_teacher", TaskLanguageModel), handover.put_language_model
+    ),
+    # title-body matching first (Tiny-NewsRec, section 3)
+    "PLMNRDP": partial(pretrained, POST_TRAINED, handover.put_news_encoder),
     "TinyNewsRec": tiny_newsrec,
     "EnsembleTeacher": ensemble_teacher,
     "AlignedNewsRec": aligned_newsrec,
