@@ -87,3 +87,19 @@ class ArticleMetric(ImpressionMetric):
         averages = {key: self._average(values) for key, values in of_each.items()}
         counts = {f"{SKIPPED}_{key}": int(np.isnan(v).sum()) for key, v in of_each.items()}
         return {**averages, **{key: count for key, count in counts.items() if count}}
+
+
+class ScoredMetric(ImpressionMetric):
+    """A metric of ``ScoredImpressions``: a value for each impression, or one overall number."""
+
+    metric_need = (*ImpressionMetric.metric_need, SCORED_KEY)
+
+    def of_each_impression(self, dataobject: Any) -> dict[str, NDArray[np.float64]]:
+        """Values by key, ``[impressions]``; empty if there is one number."""
+        values = self.by_key(dataobject.get(SCORED_KEY))
+        return {key: each for key, each in values.items() if np.ndim(each)}
+
+    def calculate_metric(self, dataobject: Any) -> dict[str, float]:
+        """Averages over the impressions with a value, or the one number."""
+        values = self.by_key(dataobject.get(SCORED_KEY))
+        return {key: self._average(np.atleast_1d(each)) for key, each in values.items()}

@@ -10,9 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recbole_tinynews.evaluation.impression_metric import (
-    SCORED_KEY,
     SKIPPED,
-    ImpressionMetric,
+    ScoredMetric,
     is_count,
 )
 from recbole_tinynews.evaluation.recbole_metrics import METRICS, metric_of
@@ -28,10 +27,9 @@ _MADE_UP = ScoredImpressions(
 )
 
 
-class OwnMetric(ImpressionMetric):
+class OwnMetric(ScoredMetric):
     """A metric that calls a user's function; every function has its own subclass."""
 
-    metric_need = (*ImpressionMetric.metric_need, SCORED_KEY)
     function: Callable[..., Any]
 
     def measure(self, scored: ScoredImpressions, *k: int) -> NDArray[np.float64]:
@@ -47,16 +45,6 @@ class OwnMetric(ImpressionMetric):
                 "Sum over the candidates of an impression with its argument's sum()."
             )
         return values
-
-    def of_each_impression(self, dataobject: Any) -> dict[str, NDArray[np.float64]]:
-        """Values by key, ``[impressions]``; empty if the function returns one number."""
-        values = self.by_key(dataobject.get(SCORED_KEY))
-        return {key: each for key, each in values.items() if each.ndim}
-
-    def calculate_metric(self, dataobject: Any) -> dict[str, float]:
-        """Averages over the impressions with a value, or the function's one number."""
-        values = self.by_key(dataobject.get(SCORED_KEY))
-        return {key: self._average(np.atleast_1d(each)) for key, each in values.items()}
 
 
 @overload

@@ -10,28 +10,13 @@ from recbole.evaluator import register
 from recbole_tinynews.evaluation import beyond_accuracy, top_k
 from recbole_tinynews.evaluation.impression_metric import (
     RANKED_KEY,
-    SCORED_KEY,
     ArticleMetric,
     ImpressionMetric,
+    ScoredMetric,
 )
 from recbole_tinynews.evaluation.metrics import accuracy, auc, mrr, ndcg
 from recbole_tinynews.evaluation.scored import gauc
 from recbole_tinynews.settings.values import brief
-
-
-class UserGAUC(ImpressionMetric):
-    """AUC of each user over all their impressions, weighted by clicks."""
-
-    metric_need = (*ImpressionMetric.metric_need, SCORED_KEY)
-    key = "gauc"
-
-    def of_each_impression(self, dataobject: Any) -> dict[str, Any]:
-        """Empty: impressions have no value of their own."""
-        return {}
-
-    def calculate_metric(self, dataobject: Any) -> dict[str, float]:
-        """The mean over users."""
-        return {self.key: round(gauc(dataobject.get(SCORED_KEY)), self.decimal_place)}
 
 
 class ImpressionCount(ImpressionMetric):
@@ -70,7 +55,7 @@ METRICS: dict[str, type[ImpressionMetric]] = {
         _metric("ImpressionHit", "hit", top_k.hit, at_k=True),
         _metric("ImpressionPrecision", "precision", top_k.precision, at_k=True),
         _metric("ImpressionMAP", "map", top_k.average_precision, at_k=True),
-        UserGAUC,
+        _metric("UserGAUC", "gauc", gauc, ScoredMetric),
         _metric("CategoryDiversity", "diversity", beyond_accuracy.diversity, ArticleMetric),
         _metric("CategoryCoverage", "coverage", beyond_accuracy.coverage, ArticleMetric),
         _metric(
@@ -108,7 +93,7 @@ def needs_clicks(result: str) -> bool:
 def of_each_impression(result: str) -> bool:
     """Whether a result has a value for each impression; GAUC does not."""
     metric = metric_of(result)
-    return metric is not None and metric is not UserGAUC
+    return metric is not None and metric is not METRICS["gauc"]
 
 
 def results_of(names: Iterable[str], topk: Iterable[int]) -> list[str]:
