@@ -183,7 +183,7 @@ def _follow(links: Sequence[Path], reload: Callable[[], None]) -> None:
 
 
 def _newsroom(given: argparse.Namespace, store: Store, skip_broken: bool = True) -> Newsroom:
-    from recbole_tinynews.serving.service.articles import open_newsroom
+    from recbole_tinynews.serving.service.newsroom import open_newsroom
 
     rankers, indexes = _rankers(given.folders, given.index, given.device, skip_broken)
     _count(rankers, store, given.log)

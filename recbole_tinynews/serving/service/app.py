@@ -18,7 +18,6 @@ from starlette.convertors import PathConvertor, register_url_convertor
 
 from recbole_tinynews import __version__
 from recbole_tinynews.serving.service import MAX_BODY
-from recbole_tinynews.serving.service.body_limit import BodyLimit
 from recbole_tinynews.serving.service.gate import Gate
 from recbole_tinynews.serving.service.metrics import Metrics
 from recbole_tinynews.serving.service.mistakes import AsciiResponse, add_handlers
@@ -93,8 +92,7 @@ def make_app(newsroom: Newsroom, max_body: int = MAX_BODY, token: str | None = N
     app.state.newsroom = newsroom
     app.state.metrics = Metrics(app.state)
     app.include_router(router)
-    app.add_middleware(BodyLimit, most=max_body)
-    app.add_middleware(Gate, metrics=app.state.metrics, token=token)
+    app.add_middleware(Gate, metrics=app.state.metrics, token=token, max_body=max_body)
     add_handlers(app)
     return app
 
@@ -137,7 +135,7 @@ Room = Annotated[Newsroom, Depends(_newsroom)]
 async def rank(question: RankQuestion, newsroom: Room) -> Response:
     """Rank candidates for a reader."""
     recommender = newsroom.recommender(question.recommender)
-    answer = await recommender.rank(question)
+    answer = await recommender.answer(question)
     ids = [each if isinstance(each, str) else each.id for each in question.candidates]
     ranked = [
         {"place": each.place, "id": ids[each.place], "score": each.score} for each in answer.ranked
@@ -149,7 +147,7 @@ async def rank(question: RankQuestion, newsroom: Room) -> Response:
 async def top(question: TopQuestion, newsroom: Room) -> Response:
     """Find the best of all articles for a reader, excluding those clicked."""
     recommender = newsroom.recommender(question.recommender)
-    answer = await recommender.top(question)
+    answer = await recommender.answer(question)
     title = newsroom.titles.title
     ranked = [
         {"id": each.candidate, "title": title(each.candidate), "score": each.score}

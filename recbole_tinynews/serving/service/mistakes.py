@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -18,6 +19,10 @@ from recbole_tinynews.serving.service.recommender import RefusedError
 
 UNREADABLE = "The body can't be read as JSON. Send UTF-8 and Content-Type: application/json."
 LONGEST_NAME = 100  # characters of a field's name that are sent back
+TRY_AGAIN: dict[type[Exception], str] = {  # a 503, by the error
+    BusyError: "Too many requests wait already. Try again in a second.",
+    DBAPIError: "The store does not answer: nothing is known to be committed. Send it again.",
+}
 
 
 class AsciiResponse(JSONResponse):
@@ -32,11 +37,11 @@ def add_handlers(app: FastAPI) -> None:
     """Register JSON responses for errors."""
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(RefusedError, _refused)
-    app.add_exception_handler(RerankError, _not_reranked)
-    app.add_exception_handler(BusyError, _busy)
-    app.add_exception_handler(DBAPIError, _without_store)
+    app.add_exception_handler(RerankError, _refused)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(Exception, _failed)
+    for kind, detail in TRY_AGAIN.items():
+        app.add_exception_handler(kind, partial(_unavailable, detail))
 
 
 def _mistakes(mistakes: Sequence[tuple[Sequence[str | int], str, str]]) -> AsciiResponse:
@@ -71,21 +76,11 @@ def _without_kind(where: Sequence[str | int]) -> Sequence[str | int]:
 
 
 def _refused(request: Request, problem: Exception) -> AsciiResponse:
-    assert isinstance(problem, RefusedError)
-    return _mistakes([(problem.where, problem.why, "refused")])
+    where = problem.where if isinstance(problem, RefusedError) else ("body", "rerank")
+    return _mistakes([(where, str(problem), "refused")])
 
 
-def _not_reranked(request: Request, problem: Exception) -> AsciiResponse:
-    return _mistakes([(("body", "rerank"), str(problem), "refused")])
-
-
-def _busy(request: Request, problem: Exception) -> AsciiResponse:
-    detail = "Too many requests wait already. Try again in a second."
-    return AsciiResponse({"detail": detail}, 503, {"Retry-After": "1"})
-
-
-def _without_store(request: Request, problem: Exception) -> AsciiResponse:
-    detail = "The store does not answer: nothing is known to be committed. Send it again."
+def _unavailable(detail: str, request: Request, problem: Exception) -> AsciiResponse:
     return AsciiResponse({"detail": detail}, 503, {"Retry-After": "1"})
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from functools import partial
-from typing import NamedTuple
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 from recbole_tinynews.rerank import ReRanking
 from recbole_tinynews.serving.live_counters import EARLIER, Moment
@@ -27,7 +27,7 @@ class RefusedError(Exception):
 
     def __init__(self, where: tuple[str | int, ...], why: str) -> None:
         super().__init__(why)
-        self.where, self.why = where, why
+        self.where = where
 
 
 class Answer(NamedTuple):
@@ -39,11 +39,9 @@ class Answer(NamedTuple):
 
 
 class _Asked(NamedTuple):
+    question: RankQuestion | TopQuestion
     user: User
     moment: Moment | None
-    k: int
-    click_weights: bool
-    contributions: bool
     rerank: ReRanking
 
     def unknown(self, ranker: Ranker) -> RefusedError | None:
@@ -58,37 +56,24 @@ class _Asked(NamedTuple):
         return None
 
 
-_AnswerAll = Callable[[Sequence[_Asked]], Sequence[Answer]]
-_Lanes = tuple[Batches[_Asked, Answer], Batches[_Asked, Answer]]
-
-
 class Recommender:
     """Answers waiting requests together; those of ids alone never wait for texts to be encoded."""
 
     def __init__(self, name: str, ranker: Ranker) -> None:
         self.name, self.ranker = name, ranker
-        self._rank, self._top = self._lanes(self._rank_all), self._lanes(self._top_all)
+        # by the kind of question, and whether it has texts
+        self.batches: defaultdict[tuple[type, bool], Batches[_Asked, Answer]] = defaultdict(
+            lambda: Batches(self._answers)
+        )
 
-    def _lanes(self, answer: _AnswerAll) -> _Lanes:
-        each = partial(self._answers, answer)
-        return Batches(each), Batches(each)
-
-    async def rank(self, question: RankQuestion) -> Answer:
-        """The candidates, best first; ``RefusedError``, ``RerankError`` or ``BusyError``."""
-        return await self._ask(self._rank, question, question.candidates, 0)
-
-    async def top(self, question: TopQuestion) -> Answer:
-        """The best of all articles; ``RefusedError``, ``RerankError`` or ``BusyError``."""
-        return await self._ask(self._top, question, [], question.k)
-
-    async def _ask(
-        self, lanes: _Lanes, question: Question, candidates: Sequence[Article], k: int
-    ) -> Answer:
+    async def answer(self, question: RankQuestion | TopQuestion) -> Answer:
+        """The articles, best first; ``RefusedError``, ``RerankError`` or ``BusyError``."""
+        candidates = question.candidates if isinstance(question, RankQuestion) else []
         user = User(_given(question.history), _given(candidates))
         has_text = not all(isinstance(each, str) for part in user for each in part)
-        rerank = ReRanking.parse(question.rerank)
-        of_answer = k, question.click_weights, question.contributions, rerank
-        return await lanes[has_text].ask(_Asked(user, self._moment(question), *of_answer))
+        rerank, moment = ReRanking.parse(question.rerank), self._moment(question)
+        batches = self.batches[type(question), has_text]
+        return await batches.ask(_Asked(question, user, moment, rerank))
 
     def _moment(self, question: Question) -> Moment | None:
         counters, counting = self.ranker.counters, self.ranker.engine.counting
@@ -115,7 +100,7 @@ class Recommender:
             popularity=self.ranker.knows_time,
         )
 
-    def _answers(self, answer: _AnswerAll, asked: Sequence[_Asked]) -> Sequence[Answer | Exception]:
+    def _answers(self, asked: Sequence[_Asked]) -> Sequence[Answer | Exception]:
         """In a worker thread: an answer or an error for each request, which affects no other."""
         answers: dict[int, Answer | Exception] = {}
         for place, each in enumerate(asked):
@@ -124,68 +109,48 @@ class Recommender:
         good = [place for place in range(len(asked)) if place not in answers]
         try:
             if good:
-                answers.update(zip(good, answer([asked[place] for place in good]), strict=True))
+                found = self._answers_of([asked[place] for place in good])
+                answers.update(zip(good, found, strict=True))
         except Exception as problem:  # an article was just removed, or a text can't be encoded
             if len(asked) == 1:
                 return [asked[0].unknown(self.ranker) or problem]
-            return [self._answers(answer, [each])[0] for each in asked]
+            return [self._answers([each])[0] for each in asked]
         return [answers[place] for place in range(len(asked))]
 
-    def _rank_all(self, asked: Sequence[_Asked]) -> list[Answer]:
-        shelf = self.ranker.shelf
-        ranked = self.ranker.rank_users(
-            [each.user for each in asked],
-            rerank=[each.rerank for each in asked],
-            ids=True,
-            moments=_moments(asked),
-            shelf=shelf,
-        )
-        return self._explained(asked, ranked, shelf)
-
-    def _top_all(self, asked: Sequence[_Asked]) -> list[Answer]:
-        shelf = self.ranker.shelf
-        if not shelf.ids:
+    def _answers_of(self, asked: Sequence[_Asked]) -> list[Answer]:
+        """Answers to one kind of question, by one snapshot: articles may be removed meanwhile."""
+        shelf, users = self.ranker.shelf, [each.user for each in asked]
+        moments = [each.moment for each in asked if each.moment is not None]  # of all, or of none
+        rerank = [each.rerank for each in asked]
+        how: dict[str, Any] = {"ids": True, "moments": moments or None, "shelf": shelf}
+        tops = [each.question.k for each in asked if isinstance(each.question, TopQuestion)]
+        if not tops:
+            ranked = self.ranker.rank_users(users, rerank=rerank, **how)
+        elif shelf.ids:
+            histories = [each.history for each in users]
+            ranked = self.ranker.top_users(histories, tops, rerank=rerank, **how)
+        else:
             raise RefusedError(
                 ("body",), "There are no articles to choose from. Add some with PUT /news."
             )
-        ranked = self.ranker.top_users(
-            [each.user.history for each in asked],
-            [each.k for each in asked],
-            rerank=[each.rerank for each in asked],
-            ids=True,
-            moments=_moments(asked),
-            shelf=shelf,
-        )
-        return self._explained(asked, ranked, shelf)
+        return [self._explained(*each, shelf) for each in zip(asked, ranked, strict=True)]
 
-    def _explained(
-        self, asked: Sequence[_Asked], ranked: Sequence[list[Ranked]], shelf: Shelf
-    ) -> list[Answer]:
-        answers = []  # of the articles that were ranked: some may have been removed since
-        for (user, moment, _, click_weights, contributions, _), best in zip(
-            asked, ranked, strict=True
-        ):
-            weights = parts = None
-            if click_weights:
-                weights = self.ranker.click_weights(user.history, ids=True, shelf=shelf)
-            if contributions and moment is not None and best:
-                parts = self.ranker.contributions(
-                    user.history,
-                    [user.candidates[e.place] if user.candidates else e.candidate for e in best],
-                    ids=True,
-                    at=moment.at,
-                    user=moment.user,
-                    of_top=not user.candidates,
-                    shelf=shelf,
-                )
-            answers.append(Answer(best, weights, parts))
-        return answers
-
-
-def _moments(asked: Sequence[_Asked]) -> list[Moment] | None:
-    """Of each request: all know their time, or none does."""
-    moments = [each.moment for each in asked if each.moment is not None]
-    return moments or None
+    def _explained(self, asked: _Asked, best: list[Ranked], shelf: Shelf) -> Answer:
+        question, user, moment, _ = asked
+        weights = parts = None
+        if question.click_weights:
+            weights = self.ranker.click_weights(user.history, ids=True, shelf=shelf)
+        if question.contributions and moment is not None and best:
+            parts = self.ranker.contributions(
+                user.history,
+                [user.candidates[e.place] if user.candidates else e.candidate for e in best],
+                ids=True,
+                at=moment.at,
+                user=moment.user,
+                of_top=not user.candidates,
+                shelf=shelf,
+            )
+        return Answer(best, weights, parts)
 
 
 def _given(articles: Sequence[Article]) -> list[Given]:

@@ -169,9 +169,16 @@ def held(rankers: dict[str, Ranker], monkeypatch: pytest.MonkeyPatch) -> Iterato
     go.set()
 
 
+def batches_of(client: TestClient) -> Any:
+    """The student's batches of candidates and clicks that are all ids."""
+    from recbole_tinynews.serving.service.schema import RankQuestion
+
+    return client.app.state.newsroom.recommenders["student"].batches[RankQuestion, False]
+
+
 def wait_until_waiting(client: TestClient, number: int) -> None:
     """Until so many questions wait for the student."""
-    (batches, _) = client.app.state.newsroom.recommenders["student"]._rank
+    batches = batches_of(client)
     for _ in range(3_000):
         if len(batches._waiting) == number:
             return
@@ -255,8 +262,7 @@ def test_requests_by_id_wait_for_nobody_s_new_texts(client: TestClient, held, ra
 
 def test_too_many_that_wait_are_turned_away(client: TestClient, held) -> None:
     body = {"history": ["N1"], "candidates": CANDIDATES}
-    (batches, _) = client.app.state.newsroom.recommenders["student"]._rank
-    batches.most_waiting = 2
+    batches_of(client).most_waiting = 2
     with ThreadPoolExecutor(4) as pool:
         first = pool.submit(client.post, "/rank", json=body)
         assert held["began"].wait(30)

@@ -33,7 +33,7 @@ class Replica:
         from fastapi.testclient import TestClient
 
         from recbole_tinynews.serving.service.app import make_app
-        from recbole_tinynews.serving.service.articles import open_newsroom
+        from recbole_tinynews.serving.service.newsroom import open_newsroom
 
         rankers = {"popular": served.load()}
         store = Store(place)

@@ -26,7 +26,7 @@ def counted(ranker) -> list[list[str]]:
 
 def opened(rankers, news: Path | None, indexes: list[Path], store=None):
     """The titles of a newsroom."""
-    from recbole_tinynews.serving.service.articles import open_newsroom
+    from recbole_tinynews.serving.service.newsroom import open_newsroom
     from recbole_tinynews.serving.store import Store
 
     room = open_newsroom(rankers, store or Store(), news, indexes)
