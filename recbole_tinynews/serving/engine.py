@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from recbole.data.interaction import Interaction
@@ -28,11 +28,21 @@ from recbole_tinynews.serving.reading import Reading
 NO_IDS = torch.empty(0, dtype=torch.long)
 
 
+class Batch(NamedTuple):
+    """Users' clicks and candidates, as rows of the articles' vectors."""
+
+    vectors: Tensor  # [1 + articles, dim]; zeros in row 0
+    histories: Tensor  # [users, history_length], newest last, 0 in front
+    candidates: Tensor  # [candidates], user by user
+    sizes: Tensor  # [users], their numbers of candidates
+
+
 class Engine(ABC):
     """Vectors and scores; thread-safe. ``identity``: digest of everything that affects a vector."""
 
     two_towers: bool = True  # a text score is the dot product of a user vector and a news vector
     counting: Counting | None = None  # counters that scores may use
+    user_encoder: UserEncoder | None = None  # the package's, which weighs clicks
     device = torch.device("cpu")
 
     def __init__(self, settings: Mapping[str, Any], identity: str) -> None:
@@ -45,15 +55,13 @@ class Engine(ABC):
 
     @abstractmethod
     def user_vectors(self, vectors: Tensor, histories: Tensor) -> Tensor:
-        """User vectors, ``[users, dim]``.
+        """User vectors, ``[users, dim]``; arguments as in ``Batch``."""
 
-        ``vectors`` is ``[1 + articles, dim]``, with zeros in row 0; ``histories`` has rows of it,
-        ``[users, history_length]``, newest last, 0 in front.
-        """
-
+    @torch.inference_mode()
     def click_weights(self, vectors: Tensor, histories: Tensor) -> Tensor | None:
         """Attention weights, ``[users, history_length]``; each user's sum is 1. ``None``: none."""
-        return None
+        encoder, clicked = self.user_encoder, histories != 0
+        return None if encoder is None else encoder.click_weights(vectors[histories], clicked)
 
     def total_scores(
         self, text: Tensor, users: Tensor, news: Tensor, counters: Tensor | None
@@ -65,21 +73,13 @@ class Engine(ABC):
         """What text, popularity and freshness add to scores, ``[candidates, 3]``, if known."""
         return None
 
-    def scores(
-        self,
-        vectors: Tensor,
-        histories: Tensor,
-        candidates: Tensor,
-        sizes: Tensor,
-        counters: Tensor | None = None,
-    ) -> Tensor:
-        """Scores of all users' candidates, ``[candidates]``; shapes as for ``user_vectors``.
+    def scores(self, batch: Batch, counters: Tensor | None = None) -> Tensor:
+        """Scores of all users' candidates, ``[candidates]``.
 
-        ``candidates`` are rows of ``vectors``, user by user; ``sizes``, ``[users]``, their numbers;
-        ``counters`` ``[candidates, features]`` by ``counting`` (``None``: text scores).
+        ``counters``: ``[candidates, features]`` by ``counting`` (``None``: text scores).
         """
-        users = self.user_vectors(vectors, histories).repeat_interleave(sizes, 0)
-        news = vectors[candidates]
+        users = self.user_vectors(batch.vectors, batch.histories)
+        users, news = users.repeat_interleave(batch.sizes, 0), batch.vectors[batch.candidates]
         return self.total_scores((news * users).sum(-1), users, news, counters)
 
 
@@ -89,7 +89,8 @@ class ModelEngine(Engine):
     def __init__(self, model: NewsRecommender, settings: Mapping[str, Any], identity: str) -> None:
         super().__init__(settings, identity)
         self.model, self.device = model.eval(), torch.device(settings["device"])
-        own = type(model)
+        own, encoder = type(model), model.user_encoder
+        self.user_encoder = encoder if type(encoder) is UserEncoder else None
         self.two_towers = (
             own.two_towers
             and own.predict is NewsRecommender.predict
@@ -105,8 +106,8 @@ class ModelEngine(Engine):
     @torch.inference_mode()
     def user_vectors(self, vectors: Tensor, histories: Tensor) -> Tensor:
         """User vectors, ``[users, dim]``."""
-        encoder, own = self.model.user_encoder, type(self.model)
-        if type(encoder) is not UserEncoder or own.encode_user is not NewsRecommender.encode_user:
+        encoder, own = self.user_encoder, type(self.model)
+        if encoder is None or own.encode_user is not NewsRecommender.encode_user:
             return self.model.encode_user(vectors[histories], histories != 0).float()
         if encoder.ignores_empty_slots:  # drop those in front of all users' clicks
             longest = int((histories != 0).sum(dim=1).max()) if len(histories) else 0
@@ -115,14 +116,6 @@ class ModelEngine(Engine):
         shared = encoder.weighs_clicks_alone and histories.numel() > len(vectors)
         energy = encoder.pooling.energy(vectors)[histories] if shared else None
         return encoder(vectors[histories], histories != 0, energy).float()
-
-    @torch.inference_mode()
-    def click_weights(self, vectors: Tensor, histories: Tensor) -> Tensor | None:
-        """Attention weights of the clicks, ``[users, history_length]``."""
-        encoder = self.model.user_encoder
-        if type(encoder) is not UserEncoder:
-            return None
-        return encoder.click_weights(vectors[histories], histories != 0)
 
     @torch.inference_mode()
     def total_scores(
@@ -139,27 +132,21 @@ class ModelEngine(Engine):
         return time.parts(text, counters, users) if isinstance(time, TimeScore) else None
 
     @torch.inference_mode()
-    def scores(
-        self,
-        vectors: Tensor,
-        histories: Tensor,
-        candidates: Tensor,
-        sizes: Tensor,
-        counters: Tensor | None = None,
-    ) -> Tensor:
+    def scores(self, batch: Batch, counters: Tensor | None = None) -> Tensor:
         """Scores of each user's candidates, ``[candidates]``, as in evaluation."""
         if self.two_towers:
-            return super().scores(vectors, histories, candidates, sizes, counters)
-        users = len(histories)
-        batch = {
+            return super().scores(batch, counters)
+        users = len(batch.histories)
+        fields = {
             self.settings["USER_ID_FIELD"]: torch.zeros(users, dtype=torch.long),
             IMPRESSION: torch.arange(users),
-            IMPRESSION_SIZE: sizes,
-            HISTORY: histories,
-            CANDIDATES: candidates,
+            IMPRESSION_SIZE: batch.sizes,
+            HISTORY: batch.histories,
+            CANDIDATES: batch.candidates,
             **({} if counters is None else {CANDIDATE_FEATURES: counters}),
         }
-        return self._with_vectors(vectors).predict(Interaction(batch).to(self.device)).float()
+        given = Interaction(fields).to(self.device)
+        return self._with_vectors(batch.vectors).predict(given).float()
 
     def _with_vectors(self, vectors: Tensor) -> NewsRecommender:
         """A copy of the model that looks up news vectors in a table; other modules are shared."""

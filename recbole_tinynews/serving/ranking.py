@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, overload
+from typing import Any, NamedTuple, overload
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from recbole_tinynews.rerank import VECTORS, Candidates, ReRanking
@@ -15,11 +16,7 @@ from recbole_tinynews.serving.known_articles import KnownArticles
 from recbole_tinynews.serving.live_counters import Moment
 from recbole_tinynews.serving.lookup import Key
 from recbole_tinynews.serving.nearest import Nearest
-from recbole_tinynews.serving.news_index import (
-    NOT_A_NUMBER,
-    Shelf,
-    TopOfUser,
-)
+from recbole_tinynews.serving.news_index import NOT_A_NUMBER, Shelf, TopOfUser
 from recbole_tinynews.serving.requests import (
     Given,
     User,
@@ -29,9 +26,7 @@ from recbole_tinynews.serving.requests import (
     users_of,
 )
 from recbole_tinynews.serving.scores import Scorer
-
-if TYPE_CHECKING:
-    import pandas as pd
+from recbole_tinynews.serving.table import rank_table
 
 USERS_AT_ONCE = 256
 SCORES_AT_ONCE = 32_000_000  # users times articles: 128 MB
@@ -71,7 +66,6 @@ class Ranker(KnownArticles):
         super().__init__(engine, data_path)
         self.settings: Mapping[str, Any] = engine.settings
         self._nearest: Nearest | None = None
-        self._scorer = Scorer(engine, self._known)
 
     @overload
     def rank(  # type: ignore[overload-overlap]  # a str is a sequence of str
@@ -146,6 +140,7 @@ class Ranker(KnownArticles):
         shelf = shelf or self.shelf
         keys = self._lookup.keys([part for user in users for part in user], ids, shelf)
         ranked: list[list[Ranked]] = []
+        scorer = Scorer(self.engine, self._known, shelf)
         for start in range(0, len(users), USERS_AT_ONCE):
             some = users[start : start + USERS_AT_ONCE]
             parts = keys[2 * start : 2 * (start + len(some))]
@@ -157,7 +152,7 @@ class Ranker(KnownArticles):
                     for user, own in zip(some, parts[1::2], strict=True)
                 ]
                 counters = self._features(shown, moments[start : start + len(some)])
-            scores = self._scorer.scores(parts[0::2], parts[1::2], shelf, counters)
+            scores = scorer.scores(parts[0::2], parts[1::2], counters)
             ranked += [best_first(*each) for each in zip(names, scores, strict=True)]
         for number, own in enumerate(rerank):
             if own:
@@ -176,7 +171,7 @@ class Ranker(KnownArticles):
     ) -> list[Ranked]:
         given = sorted(ranked, key=lambda each: each.place)
         columns = {
-            name: self._scorer.vectors(keys, shelf)
+            name: Scorer(self.engine, self._known, shelf).vectors(keys)
             if name == VECTORS
             else self._group(name, user.candidates, are_titles, shelf)
             for name in rerankers.needs
@@ -272,6 +267,7 @@ class Ranker(KnownArticles):
         if k < 1:
             raise ValueError(f"top expects k of at least 1, got {k}.")
         values = len(shelf.ids) * (1 if moments is None else COUNTERS_OF_A_SCORE)
+        scorer = Scorer(self.engine, self._known, shelf)
         step = max(1, min(USERS_AT_ONCE, SCORES_AT_ONCE // values))
         for start in range(0, len(histories), step):
             some = histories[start : start + step]
@@ -284,7 +280,7 @@ class Ranker(KnownArticles):
             if moments is not None:
                 every = self._numbers_on(shelf)
                 counters = self._features([every] * len(some), moments[start:][: len(some)])
-            for rows, scores in self._scorer.best(keys, left_out, k, shelf, nearest, counters):
+            for rows, scores in scorer.best(keys, left_out, k, nearest, counters):
                 places = rows.tolist()
                 yield TopOfUser([shelf.ids[row] for row in places], scores, places)
 
@@ -297,7 +293,7 @@ class Ranker(KnownArticles):
             raise TypeError("click_weights expects the clicks of one user, got those of several.")
         shelf = shelf or self.shelf
         (clicks,) = self._lookup.keys(histories, ids, shelf)
-        return self._scorer.click_weights(clicks, shelf) if clicks else []
+        return Scorer(self.engine, self._known, shelf).click_weights(clicks) if clicks else []
 
     def contributions(
         self,
@@ -321,7 +317,7 @@ class Ranker(KnownArticles):
         else:
             numbers = self._numbers(candidates, shown, ids is False, shelf)
             counters = self._features([numbers], [Moment.of(at, user)])
-        parts = self._scorer.contributions(clicks, shown, shelf, counters)
+        parts = Scorer(self.engine, self._known, shelf).contributions(clicks, shown, counters)
         return None if parts is None else [*map(Contributions._make, parts.tolist())]
 
     def rank_table(
@@ -331,8 +327,6 @@ class Ranker(KnownArticles):
         top: int | None = None,
     ) -> pd.DataFrame:
         """Rank for a table of users, as described in ``serving.table.rank_table``."""
-        from recbole_tinynews.serving.table import rank_table  # pandas takes time to import
-
         return rank_table(self, users, candidates, top)
 
     def approximate(self, library: str | None) -> None:

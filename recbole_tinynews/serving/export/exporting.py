@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from transformers.utils import logging
 
 from recbole_tinynews.encoder.plm_files import quiet
-from recbole_tinynews.files.whole import is_new_or_empty, partial_place, write_text
+from recbole_tinynews.files.whole import is_new_or_empty, partial_place, whole_folder, write_text
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.serving.engine import Engine
 from recbole_tinynews.serving.export.card import (
@@ -22,13 +22,15 @@ from recbole_tinynews.serving.export.card import (
     model_card,
     size_of,
 )
-from recbole_tinynews.serving.export.checks import (
+from recbole_tinynews.serving.export.comparison import (
     TOLERANCE,
+    DataSet,
     differences,
+    find_data_set,
+    metrics_of,
     refuse_difference,
     sample_of,
 )
-from recbole_tinynews.serving.export.data_set import DataSet, find_data_set, metrics_of
 from recbole_tinynews.serving.export.description import (
     CARD,
     Description,
@@ -97,7 +99,7 @@ def export(
         plm_license or licence_of_plm(source.plm, [Path(), *beside]),
         hub_name(source.plm, [Path(), *beside]),
     )
-    with _quiet(), _replacing(output) as place:
+    with _quiet(), partial_place(output) as earlier, whole_folder(output) as place:
         wanted.write(source, place)
         described = Description(
             to, source.settings, {"folder": folder.name, **source.made_from}, {}, {}
@@ -107,6 +109,9 @@ def export(
         write_description(place, described._replace(checked=checked))
         card = model_card(source, to, checked, origins, size_of(place))
         write_text(place / CARD, card)
+        _share_files(place)
+        if output.exists():
+            os.replace(output, earlier)  # removed when the new one is in its place
     repository = None if push_to is None else _push(output, push_to)
     return Exported(output, checked, repository)
 
@@ -150,18 +155,6 @@ def _quiet() -> Iterator[None]:
     finally:
         if shown:
             logging.enable_progress_bar()
-
-
-@contextmanager
-def _replacing(output: Path) -> Iterator[Path]:
-    """A folder to fill, which replaces ``output`` once complete."""
-    with partial_place(output) as place, partial_place(output) as earlier:
-        place.mkdir()
-        yield place
-        _share_files(place)
-        if output.exists():
-            os.replace(output, earlier)
-        os.replace(place, output)
 
 
 def _share_files(folder: Path) -> None:

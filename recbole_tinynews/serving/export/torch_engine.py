@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -102,14 +101,11 @@ class PaddedNewsEncoder(nn.Module):
 class PaddedEngine(Engine):
     """Encodes texts in padded batches; needs a fast tokenizer."""
 
+    _encode_batch: Encode
+
     def __init__(self, folder: Path, description: Description, pad_token_id: int | None) -> None:
         super().__init__(description.settings, description.identity)
         self._tokenizer, self._pad_token_id = load_tokenizer(str(folder)), pad_token_id or 0
-
-    @abstractmethod
-    def _encode_batch(
-        self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64]
-    ) -> NDArray[np.float32]: ...
 
     def encode(self, columns: Mapping[str, Sequence[str]]) -> Tensor:
         """Vectors of articles, ``[articles, dim]``, float32."""
@@ -144,6 +140,8 @@ def encode_padded(
 class TorchEngine(PaddedEngine):
     """Ranks with a language model (default: the folder's, in fp32) and heads, on the CPU."""
 
+    user_encoder: UserEncoder
+
     def __init__(
         self, folder: Path, description: Description, plm: PreTrainedModel | None = None
     ) -> None:
@@ -151,17 +149,12 @@ class TorchEngine(PaddedEngine):
         super().__init__(folder, description, plm.config.pad_token_id)
         heads = read_heads(folder, self.settings, plm.config.hidden_size)
         self._news_encoder = PaddedNewsEncoder(plm, heads, self.settings).eval()
-        self._user_encoder = heads.user_encoder.eval()
+        self.user_encoder = heads.user_encoder.eval()
 
     @torch.no_grad()
     def user_vectors(self, vectors: Tensor, histories: Tensor) -> Tensor:
         """User vectors, ``[users, dim]``."""
-        return self._user_encoder(vectors[histories], histories != 0)
-
-    @torch.no_grad()
-    def click_weights(self, vectors: Tensor, histories: Tensor) -> Tensor:
-        """Attention weights of the clicks, ``[users, history_length]``."""
-        return self._user_encoder.click_weights(vectors[histories], histories != 0)
+        return self.user_encoder(vectors[histories], histories != 0)
 
     @torch.no_grad()
     def _encode_batch(

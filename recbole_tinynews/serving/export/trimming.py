@@ -43,7 +43,7 @@ from recbole_tinynews.pipeline.artifact import (
 )
 from recbole_tinynews.serving.data_set_files import find_item_file
 from recbole_tinynews.serving.engine import ModelEngine
-from recbole_tinynews.serving.export.data_set import find_data_set, metrics_of
+from recbole_tinynews.serving.export.comparison import find_data_set, metrics_of
 from recbole_tinynews.serving.loading import load_reader
 
 

@@ -19,8 +19,12 @@ from recbole_tinynews.pipeline.artifact import TEST_DATA, read_metrics, write_me
 from recbole_tinynews.quick_start import run
 from recbole_tinynews.serving.export.__main__ import main
 from recbole_tinynews.serving.export.card import hub_name, licence_of_plm
-from recbole_tinynews.serving.export.checks import TOLERANCE, differences
-from recbole_tinynews.serving.export.data_set import find_data_set, metrics_of
+from recbole_tinynews.serving.export.comparison import (
+    TOLERANCE,
+    differences,
+    find_data_set,
+    metrics_of,
+)
 from recbole_tinynews.serving.export.exporting import export
 from recbole_tinynews.serving.export.formats import find_format, hf
 from recbole_tinynews.serving.export.source import Source

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from recbole_tinynews.encoder.pooling import AttentionPooling
 from recbole_tinynews.encoder.pretrained_heads import UnitDense
 from recbole_tinynews.files.columns import TITLE
-from recbole_tinynews.serving.export.checks import refuse_difference, sample_of
+from recbole_tinynews.serving.export.comparison import refuse_difference, sample_of
 from recbole_tinynews.serving.export.description import NEWS_TOKENS
 from recbole_tinynews.serving.export.formats import Format
 from recbole_tinynews.serving.export.source import Source
