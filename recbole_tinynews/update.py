@@ -75,19 +75,13 @@ def settings_of(folder: Path, model: type | None) -> tuple[type, dict[str, Any]]
     from recbole_tinynews.model.text_encoders import reads_words
     from recbole_tinynews.pipeline.artifact import PLM, read_settings
     from recbole_tinynews.registry import declared_settings, find_trainer, stage_yaml_files
-    from recbole_tinynews.serving.engine import ModelEngine
-    from recbole_tinynews.serving.loading import AS_SAVED, load_reader
+    from recbole_tinynews.serving.loading import AS_SAVED, load_trained
     from recbole_tinynews.settings.declared import Scope, affects_result, setting
     from recbole_tinynews.settings.names import parse_key
     from recbole_tinynews.trainer.untrained import UntrainedTrainer
 
-    engine = load_reader(folder, model=model).engine
-    if not isinstance(engine, ModelEngine):
-        raise ValueError(
-            f"update expects a finished recommender, and {folder} is an export. Update the "
-            "recommender that it was made from, and export that."
-        )
-    model_class, settings = type(engine.model), read_settings(folder)
+    trained = load_trained(folder, "update", model=model).model
+    model_class, settings = type(trained), read_settings(folder)
     name = model_class.__name__
     if issubclass(find_trainer(model_class), UntrainedTrainer):
         raise ValueError(f"update expects a recommender that trains, and {name} does not.")

@@ -195,11 +195,16 @@ def write_bare_plm(source: str, folder: Path, num_hidden_layers: int | None = No
     if folder.is_dir():
         return
     with whole_folder(folder, first_wins=True) as unfinished:
-        config = load_config(source)
-        if num_hidden_layers is not None:
-            cut_config(config, num_hidden_layers)
-        config.save_pretrained(unfinished)
-        load_tokenizer(source).save_pretrained(unfinished)
+        save_bare_plm(source, unfinished, num_hidden_layers)
+
+
+def save_bare_plm(source: str, folder: Path, num_hidden_layers: int | None = None) -> None:
+    """Save configuration, with so many layers, and fast tokenizer in an existing folder."""
+    config = load_config(source)
+    if num_hidden_layers is not None:
+        cut_config(config, num_hidden_layers)
+    config.save_pretrained(folder)
+    load_tokenizer(source).save_pretrained(folder)
 
 
 def bare_plm(source: str, num_hidden_layers: int | None = None) -> PreTrainedModel:

@@ -140,6 +140,17 @@ def load_reader(folder: Path, **how: Any) -> Ranker:
     return ranker
 
 
+def load_trained(folder: Path, use: str, **how: Any) -> ModelEngine:
+    """The engine of a recommender that reads text; ``ValueError`` for an export too."""
+    engine = load_reader(folder, **how).engine
+    if not isinstance(engine, ModelEngine):
+        raise ValueError(
+            f"{use} expects the folder of a finished recommender, and {folder} is an export "
+            "itself. Pass the folder that it was made from; what comes of it can be exported again."
+        )
+    return engine
+
+
 def load_export(folder: str | Path) -> Engine:
     """The engine of an export; ``FileNotFoundError``: none; ``ValueError``: damaged or unknown."""
     folder = Path(folder)
@@ -298,10 +309,8 @@ def _without_plm(folder: Path) -> ValueError:
 
 
 def _categories(folder: Path) -> dict[str, list[str]]:
-    """Category names by field; empty for earlier versions, which did not save them."""
+    """Category names by field."""
     file = folder / PLM / CATEGORY_NAMES
-    if not file.is_file():
-        return {}
     names, texts = read_json(file), list_of(ANY_TEXT, may_be_empty=True)
     if not (isinstance(names, dict) and all(texts.holds(names.get(each)) for each in CATEGORIES)):
         raise ValueError(

@@ -6,16 +6,15 @@ from pathlib import Path
 from typing import Any, cast
 
 from recbole_tinynews.encoder.news_encoder import NewsEncoder
-from recbole_tinynews.encoder.plm_files import bare_plm, cut_config, load_config, load_tokenizer
+from recbole_tinynews.encoder.plm_files import bare_plm, load_config, load_tokenizer, save_bare_plm
 from recbole_tinynews.encoder.text_encoder import TextEncoder
 from recbole_tinynews.encoder.users.attentive import UserEncoder
 from recbole_tinynews.model.article_reader import longest_news_text
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.pipeline.artifact import PLM, read_metrics, read_settings
-from recbole_tinynews.serving.engine import ModelEngine
 from recbole_tinynews.serving.export.description import NEWS_TOKENS, SETTINGS
 from recbole_tinynews.serving.export.torch_engine import Heads, PaddedNewsEncoder
-from recbole_tinynews.serving.loading import load_reader
+from recbole_tinynews.serving.loading import load_trained
 from recbole_tinynews.settings.protocol import Settings
 
 TEXTS_AND_SCORES = ("news_tokens", "text_table", "encode_news", "encode_user", "match", "predict")
@@ -50,12 +49,7 @@ class Source:
     def __init__(
         self, folder: Path, model: type[NewsRecommender] | None = None, **size: int | None
     ) -> None:
-        engine = load_reader(folder, model=model, **size).engine
-        if not isinstance(engine, ModelEngine):
-            raise ValueError(
-                f"export expects the folder of a finished recommender, and {folder} is an export "
-                "itself. Pass the folder that it was made from."
-            )
+        engine = load_trained(folder, "export", model=model, **size)
         self.folder, written = folder, read_settings(folder)
         self.engine, self.model = engine, engine.model
         self.name = type(engine.model).__name__
@@ -120,7 +114,7 @@ class Source:
 
     def check_auto_model(self, to: str) -> None:
         """Raise ``ValueError`` if ``AutoModel`` cannot read the language model."""
-        config = self._plm_config()
+        config = load_config(str(self.folder / PLM))
         if config.is_encoder_decoder:
             raise ValueError(
                 f"--to={to} expects a language model that AutoModel reads by itself, and this one "
@@ -129,14 +123,8 @@ class Source:
 
     def write_configuration(self, folder: Path) -> None:
         """Write ``config.json``, with the true depth, and the tokenizer."""
-        config = self._plm_config()
-        cut_config(config, self.depth)
-        config.save_pretrained(folder)
-        self.write_tokenizer(folder)
+        save_bare_plm(str(self.folder / PLM), folder, self.depth)
 
     def write_tokenizer(self, folder: Path) -> None:
         """Write the tokenizer."""
         load_tokenizer(str(self.folder / PLM)).save_pretrained(folder)
-
-    def _plm_config(self) -> Any:
-        return load_config(str(self.folder / PLM))

@@ -42,9 +42,8 @@ from recbole_tinynews.pipeline.artifact import (
     write_settings,
 )
 from recbole_tinynews.serving.data_set_files import find_item_file
-from recbole_tinynews.serving.engine import ModelEngine
 from recbole_tinynews.serving.export.comparison import find_data_set, metrics_of
-from recbole_tinynews.serving.loading import load_reader
+from recbole_tinynews.serving.loading import load_trained
 
 
 class Trimmed(NamedTuple):
@@ -74,12 +73,11 @@ def trim(
     """
     folder, output = Path(folder), Path(output)
     check_new_or_empty(output)
-    ranker, settings = load_reader(folder, model=model), read_settings(folder)
-    engine = ranker.engine
-    if not isinstance(engine, ModelEngine) or reads_words(settings):
+    engine, settings = load_trained(folder, "trim", model=model), read_settings(folder)
+    if reads_words(settings):
         raise ValueError(
-            f"trim expects a finished recommender with a language model, and {folder} is an export "
-            "or reads by words. Use another folder; exports of a trimmed one stay trimmed."
+            f"trim expects a finished recommender with a language model, and {folder} reads by "
+            "words. Use another folder."
         )
     trained, others = _articles(settings, data_path)
     tokenizer, prefix = load_tokenizer(str(folder / PLM)), settings.get("text_prefix") or ""
@@ -97,7 +95,7 @@ def trim(
         save_weights(engine.model.state_dict(), unfinished / WEIGHTS)
         _write(folder, unfinished, kept, {**settings, "vocabulary_min_articles": min_articles})
     if data is not None and metrics:
-        metrics["after"] = metrics_of(load_reader(output, model=model).engine, data, "after")
+        metrics["after"] = metrics_of(load_trained(output, "trim", model=model), data, "after")
     return Trimmed(output, len(kept), len(tokenizer), len(losing), int(losing.sum()), metrics)
 
 
@@ -126,8 +124,7 @@ def _write(folder: Path, output: Path, kept: NDArray[np.int64], settings: dict[s
     trim_config(config, kept)
     config.save_pretrained(output / PLM)
     trim_tokenizer(load_tokenizer(str(folder / PLM)), kept).save_pretrained(output / PLM)
-    if (folder / PLM / CATEGORY_NAMES).is_file():
-        shutil.copy(folder / PLM / CATEGORY_NAMES, output / PLM)
+    shutil.copy(folder / PLM / CATEGORY_NAMES, output / PLM)
     write_settings(output, settings)
     outdated = (FILES, TEST, TEST_DATA, COPIES)  # measured with all tokens, or not copied
     metrics = {name: value for name, value in read_metrics(folder).items() if name not in outdated}
