@@ -219,7 +219,6 @@ class _Counted:
         self._lock = threading.Lock()
         # two moments, none at first, and counters, together since each miss of a cache counts
         self._known = np.zeros((articles, 2 + 2 * len(lengths)), np.int64)
-        self.places = np.zeros((articles, 1 + len(lengths)), np.int64)  # of the last ends' keys
 
     def get(self, row: NDArray[np.int64], at: int) -> tuple[NDArray[np.int64], NDArray[np.intp]]:
         """Counters of articles, and places of those that do not hold at a moment."""
@@ -281,12 +280,8 @@ class _Part(NamedTuple):
     def _count(self, article: NDArray[np.int64], at: int, kept: _Counted) -> tuple[Rows, Rows]:
         """Moments (after, until] ``[articles, 2]`` of equal counters, and these."""
         key = (article << TIME_BITS)[:, None]
-        edges, places = key + np.maximum(at - kept.ends, 0), kept.places.take(article, axis=0)
+        places = self.bounded[1:-1].searchsorted(key + np.maximum(at - kept.ends, 0))
         before, after = self.bounded.take(places), self.bounded.take(places + 1)
-        moved = (before >= edges) | (after < edges)
-        places[moved] = new = self.bounded[1:-1].searchsorted(edges[moved])
-        before[moved], after[moved] = self.bounded.take(new), self.bounded.take(new + 1)
-        kept.places[article] = places
         sums = self.running.take(places, axis=0)
         counts = (sums[:, :1] - sums[:, 1:]).swapaxes(1, 2).reshape(len(article), -1)
         times = np.empty((len(article), 2), np.int64)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import pandas as pd
+
+from recbole_tinynews.data.atomic_files import read_news
 from recbole_tinynews.files.columns import GROUPS, PUBLISHED, TITLE
 from recbole_tinynews.serving.live_counters import LATEST
 from recbole_tinynews.serving.reading import FIELDS, ID, Content, check_content
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 ID_COLUMNS = ("id", "item_id", "news_id")
 
@@ -40,16 +40,12 @@ def articles_of(news: Any, fields: Collection[str]) -> tuple[list[str], list[Con
 
 def read_news_file(path: Path) -> pd.DataFrame:
     """Articles of parquet, csv, tsv (with header) or ``.item``; ``ValueError`` if unreadable."""
-    import pandas as pd
-
     if not path.is_file():
         raise FileNotFoundError(
             f"Articles are expected in {path.absolute()}: there is no such file."
         )
     name = path.name.removesuffix(".gz")
     if name.endswith(".item"):
-        from recbole_tinynews.data.atomic_files import read_news
-
         news = read_news(path)
         names = (*FIELDS, PUBLISHED)
         return pd.DataFrame({ID: news.item_id, **{name: getattr(news, name) for name in names}})
@@ -65,8 +61,6 @@ def published_in(news: Any) -> dict[str, float]:
     """Publication times of a table's articles by id, UTC seconds; ``ValueError`` if no numbers."""
     if PUBLISHED not in getattr(news, "columns", ()):
         return {}
-    import pandas as pd
-
     ids = next(news[name] for name in ID_COLUMNS if name in news.columns)
     times = pd.to_numeric(news[PUBLISHED], errors="coerce")
     given = news[PUBLISHED].notna() & (news[PUBLISHED] != "")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
+import pandas as pd
 from tqdm import tqdm
 
 from recbole_tinynews.bars import progress_bar
@@ -18,10 +19,7 @@ from recbole_tinynews.serving.loading import load_reader
 from recbole_tinynews.serving.news_table import read_news_file
 from recbole_tinynews.serving.ranking import Ranker
 from recbole_tinynews.serving.table import ALL, CANDIDATE, CANDIDATES, HISTORY, USER, ids_of
-from recbole_tinynews.serving.user_file import Part, UserFile, arrow, content_of, read_rows_of
-
-if TYPE_CHECKING:
-    import pandas as pd
+from recbole_tinynews.serving.user_file import Part, UserFile, content_of, read_rows_of
 
 USERS_OF_A_PART = 100_000
 USERS_AT_ONCE = 8_192
@@ -219,9 +217,10 @@ def _write(tables: Iterator[pd.DataFrame], path: Path) -> None:
                 for number, table in enumerate(tables):
                     table.to_csv(file, index=False, header=number == 0)
             return
-        pa, writer = arrow(), None
+        import pyarrow as pa  # there, since the users were read with it
         import pyarrow.parquet as pq
 
+        writer = None
         try:
             for table in tables:
                 rows = pa.Table.from_pandas(table, preserve_index=False)

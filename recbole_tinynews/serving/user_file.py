@@ -7,11 +7,11 @@ from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import pandas as pd
+
 from recbole_tinynews.serving.libraries import library
 
 if TYPE_CHECKING:
-    import pandas as pd
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
 ENDS = 1 << 20  # bytes hashed at a file's start and end, where parquet has its index
@@ -69,8 +69,6 @@ def content_of(files: Sequence[Path]) -> Iterator[str | bytes]:
 
 def read_rows_of(path: Path, column: str, values: list[str]) -> pd.DataFrame:
     """Rows with one of the values in ``column``, in file order."""
-    import pandas as pd
-
     wanted, found = set(values), []
     for chunk in _csv_chunks(path) if _is_csv(path) else _parquet_chunks(path):
         if column not in chunk.columns:
@@ -80,8 +78,6 @@ def read_rows_of(path: Path, column: str, values: list[str]) -> pd.DataFrame:
 
 
 def _csv_chunks(path: Path, rows: int = CHUNK, **options: Any) -> Iterator[pd.DataFrame]:
-    import pandas as pd
-
     as_text = {"dtype": str, "keep_default_na": False}
     with pd.read_csv(path, chunksize=rows, **as_text, **options) as chunks:
         yield from chunks
@@ -121,15 +117,10 @@ def _read_parquet(part: Part, rows: int) -> Iterator[pd.DataFrame]:
 
 
 def _parquet(path: Path) -> pq.ParquetFile:
-    pa = arrow()
+    pa = library("pyarrow", "Parquet", "pyarrow. Csv files need nothing more.")
     import pyarrow.parquet as pq
 
     try:
         return pq.ParquetFile(path)
     except pa.ArrowInvalid as problem:
         raise ValueError(f"{path} is not a parquet file, or is truncated: {problem}") from problem
-
-
-def arrow() -> pa:
-    """Import pyarrow, or raise an error that says how to install it."""
-    return library("pyarrow", "Parquet", "pyarrow. Csv files need nothing more.")

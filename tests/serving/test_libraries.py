@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from recbole_tinynews.serving.libraries import library
 from recbole_tinynews.serving.nearest import Nearest
-from recbole_tinynews.serving.user_file import arrow
+from recbole_tinynews.serving.user_file import read_rows_of
 
 
 @pytest.mark.parametrize(
     ("missing", "use", "remedy"),
     [
-        ("pyarrow", arrow, "pip install pyarrow. Csv files need nothing more."),
+        (
+            "pyarrow",
+            lambda: read_rows_of(Path("users.parquet"), "user_id", []),
+            "pip install pyarrow. Csv files need nothing more.",
+        ),
         ("faiss", lambda: Nearest("faiss"), "pip install faiss-cpu. The exact search"),
         ("usearch", lambda: Nearest("usearch"), "pip install usearch. The exact search"),
         ("onnx", lambda: library("onnx", "--to=onnx"), r"'recbole-tinynews\[export\]'"),
