@@ -28,7 +28,9 @@ from recbole_tinynews.serving.export.comparison import (
 from recbole_tinynews.serving.export.exporting import export
 from recbole_tinynews.serving.export.formats import find_format, hf
 from recbole_tinynews.serving.export.source import Source
+from recbole_tinynews.serving.export.trimming import trim
 from recbole_tinynews.serving.loading import load, load_export
+from recbole_tinynews.update import update
 
 
 @pytest.fixture(scope="module")
@@ -329,5 +331,9 @@ def test_an_export_is_loaded_and_ranks_as_the_recommender(
     exported.save_index(tmp_path / "index.safetensors")
     with pytest.raises(ValueError, match="saved with another one"):
         load(folder, index=tmp_path / "index.safetensors")
-    with pytest.raises(ValueError, match="is an export itself"):
+    with pytest.raises(ValueError, match=r"export expects .* is an export itself"):
         export(tmp_path / "out", "hf", tmp_path / "again")
+    with pytest.raises(ValueError, match=r"trim expects .* is an export itself"):
+        trim(tmp_path / "out", tmp_path / "again")
+    with pytest.raises(ValueError, match=r"update expects .* is an export itself"):
+        update(tmp_path / "out", tmp_path)
