@@ -28,14 +28,6 @@ class Pack(NamedTuple):
     members: NDArray[np.int64]  # [texts], positions among the texts that were packed
     blocks: tuple[Block, ...]
 
-    def split(self, tokens: Tensor) -> list[Tensor]:
-        """Split ``[tokens, ...]`` into blocks, each ``[texts, length, ...]``."""
-        parts = tokens.split([block.texts * block.length for block in self.blocks])
-        return [
-            part.view(*block, *tokens.shape[1:])
-            for part, block in zip(parts, self.blocks, strict=True)
-        ]
-
 
 class PackedTexts(NamedTuple):
     """The tokens of a pack's texts, concatenated in one row."""
@@ -67,7 +59,11 @@ class PackedTexts(NamedTuple):
 
     def split(self, tokens: Tensor) -> list[Tensor]:
         """Split ``[tokens, ...]`` into blocks, each ``[texts, length, ...]``."""
-        return self.pack.split(tokens)
+        blocks = self.pack.blocks
+        parts = tokens.split([block.texts * block.length for block in blocks])
+        return [
+            part.view(*block, *tokens.shape[1:]) for part, block in zip(parts, blocks, strict=True)
+        ]
 
     def masks(self) -> list[Tensor | None]:
         """``real`` of each block, ``[texts, length]``, or ``None``."""

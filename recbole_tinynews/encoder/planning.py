@@ -131,36 +131,23 @@ class Planner(ArticlePlanner):
 
     def plan(self, ids: NDArray[np.int64], fresh: NDArray[np.int64] | None = None) -> EncodingPlan:
         """Plan of distinct ids; ``fresh`` are those of candidates (``None``: all)."""
-        plan = EncodingPlan(
+        order = shortest_first(self.tokens.lengths_of(ids))
+        parts = [shard(order, self.group._replace(rank=n)) for n in range(self.group.size)]
+        own, alone = parts[self.group.rank], self.group.alone
+        shares = {} if alone else self._shares(ids[own], ids[order])
+        if not len(own):  # all processes need the same autograd graph; its row is ignored
+            own = order[:1]
+        own_ids = ids[own]
+        packed = packs(self.tokens.lengths_of(own_ids), self.tokens_at_once)
+        return EncodingPlan(
             self.encoder,
             ids,
             ids if fresh is None else fresh,
             torch.from_numpy(ids),
-            torch.empty(0, dtype=torch.int64),
-            [],
-        )
-        if not self.group.alone:
-            return self._shared(plan)
-        packed = packs(self.tokens.lengths_of(ids), self.tokens_at_once)
-        members = np.concatenate([np.empty(0, np.int64), *(pack.members for pack in packed)])
-        return plan._replace(
-            places=torch.from_numpy(members), packs=[self.pack(ids, pack) for pack in packed]
-        )
-
-    def _shared(self, plan: EncodingPlan) -> EncodingPlan:
-        order = shortest_first(self.tokens.lengths_of(plan.host_ids))
-        parts = [shard(order, self.group._replace(rank=n)) for n in range(self.group.size)]
-        own = parts[self.group.rank]
-        shares = self._shares(plan.host_ids[own], plan.host_ids[order])
-        if not len(own):  # all processes need the same autograd graph; its row is ignored
-            own = order[:1]
-        ids = plan.host_ids[own]
-        packed = packs(self.tokens.lengths_of(ids), self.tokens_at_once)
-        return plan._replace(
-            places=torch.from_numpy(np.concatenate(parts)),
-            packs=[self.pack(ids, pack) for pack in packed],
-            counts=tuple(map(len, parts)),
-            shares=shares,
+            torch.from_numpy(np.concatenate(parts)),
+            [self.pack(own_ids, pack) for pack in packed],
+            None if alone else tuple(map(len, parts)),
+            shares,
         )
 
     def _shares(self, own: NDArray[np.int64], every: NDArray[np.int64]) -> dict[str, float]:
@@ -222,13 +209,10 @@ class MaskedTextPlanner(NamedTuple):
     tokens_at_once: int
 
     def __call__(self, batch: Interaction) -> TextsPlan:
-        """Plan of a batch of masked texts."""
-        return self.plan(batch[TOKENS], batch[LENGTHS].numpy())
-
-    def plan(self, token_ids: Tensor, lengths: NDArray[np.int64]) -> TextsPlan:
-        """Plan of concatenated texts without pad tokens, ``[tokens]``, on the host."""
+        """Plan of a batch's texts, on the host: tokens concatenated, without pad tokens."""
+        lengths = batch[LENGTHS].numpy()
         rows = Ragged.layout(lengths)
         packed = packs(lengths, self.tokens_at_once)
         each = [torch.from_numpy(rows.positions(pack.members)) for pack in packed]
-        texts = (token_ids[places] for places in each)
+        texts = (batch[TOKENS][places] for places in each)
         return TextsPlan(torch.cat(each), list(map(PackedTexts.of, packed, texts)))

@@ -27,7 +27,7 @@ def test_a_block_holds_whole_texts_and_nothing_else() -> None:
     rows = Ragged.from_rows([[1, 2], [3], [], [4, 5], [6, 7, 8]], int)
     (pack,) = packs(rows.lengths, 99)
     tokens = torch.from_numpy(rows.values[rows.positions(pack.members)])
-    assert [block.tolist() for block in pack.split(tokens)] == [
+    assert [block.tolist() for block in PackedTexts.of(pack, tokens).split(tokens)] == [
         [[3]],
         [[1, 2], [4, 5]],
         [[6, 7, 8]],
