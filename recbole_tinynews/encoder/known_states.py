@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import psutil
@@ -16,12 +15,11 @@ from torch import Tensor
 from recbole_tinynews.bars import progress_bar
 from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.encoder.packing import packs, shortest_first
-from recbole_tinynews.encoder.states import States, Taps
+from recbole_tinynews.encoder.states import StateName, States, Taps
 from recbole_tinynews.processes.device import has_room, on_device
 
 CGROUP = Path("/sys/fs/cgroup")  # has a container's memory limit
 
-_Name = tuple[str, int]  # kind of a state, and its layer
 # rows of a text in the table of each kind, by its number of tokens
 _ROWS: dict[str, Callable[[NDArray[np.int64]], NDArray[np.int64]]] = {
     "hidden": lambda lengths: lengths,
@@ -31,39 +29,26 @@ _ROWS: dict[str, Callable[[NDArray[np.int64]], NDArray[np.int64]]] = {
 }
 
 
-class TappedEncoder(Protocol):
-    """An encoder with inner states."""
-
-    tokens: Ragged
-
-    def tokens_at_once(self) -> int:
-        """Number of tokens that it encodes together."""
-
-    def tap(self, ids: NDArray[np.int64], taps: Taps) -> States:
-        """Inner states of these texts, shortest first."""
-
-
 class KnownStates:
     """Tables of inner states by text id, looked up instead of running a teacher's layers."""
 
     def __init__(self, taps: Taps, lengths: NDArray[np.int64]) -> None:
         self.taps, self._lengths = taps, lengths
-        self._tables: dict[_Name, Tensor] = {}
+        self._tables: dict[StateName, Tensor] = {}
         self._layouts = {kind: Ragged.layout(rows(lengths)) for kind, rows in _ROWS.items()}
 
     @classmethod
     @torch.no_grad()
     def compute(
         cls,
-        encoder: TappedEncoder,
-        ids: NDArray[np.int64],
+        states_of: Callable[[NDArray[np.int64]], States],
+        lengths: NDArray[np.int64],
+        tokens_at_once: int,
         taps: Taps,
         share: float,
         show_progress: bool,
     ) -> KnownStates | None:
-        """A ``NewsEncoder``'s states of distinct ids; ``None`` if over this share of memory."""
-        lengths = np.zeros_like(encoder.tokens.lengths)
-        lengths[ids] = encoder.tokens.lengths[ids]
+        """States of texts of these lengths, by id; ``None`` if over this share of memory."""
         made = cls(taps, lengths)
         with progress_bar(
             desc="Teacher's states",
@@ -71,8 +56,8 @@ class KnownStates:
             total=int(lengths.sum()),
             unit=" tokens",
         ) as progress:
-            for pack in packs(lengths, encoder.tokens_at_once()):
-                parts = _by_name(encoder.tap(pack.members, taps))
+            for pack in packs(lengths, tokens_at_once):
+                parts = states_of(pack.members).named()
                 if not made._tables and not made._make_room(parts, share):
                     return None
                 for name, part in parts.items():
@@ -91,16 +76,12 @@ class KnownStates:
             name: on_device(table.index_select(0, self._rows(name, ids).to(table.device)), device)
             for name, table in self._tables.items()
         }
-        hidden, attention = (
-            {layer: rows for (kind, layer), rows in found.items() if kind == wanted}
-            for wanted in ("hidden", "attention")
-        )
-        return States(ids, hidden, attention, found["pooled", 0], found["vectors", 0])
+        return States.of(ids, found)
 
-    def _rows(self, name: _Name, ids: NDArray[np.int64]) -> Tensor:
+    def _rows(self, name: StateName, ids: NDArray[np.int64]) -> Tensor:
         return torch.from_numpy(self._layouts[name[0]].positions(ids))
 
-    def _make_room(self, parts: dict[_Name, Tensor], share: float) -> bool:
+    def _make_room(self, parts: dict[StateName, Tensor], share: float) -> bool:
         shapes = {
             name: (int(self._layouts[name[0]].offsets[-1]), *part.shape[1:])
             for name, part in parts.items()
@@ -124,9 +105,3 @@ def free_memory() -> int:
         return min(free, max(0, int(limit) - int(used)))
     except (OSError, ValueError):  # no container, or one without a limit: "max"
         return free
-
-
-def _by_name(states: States) -> dict[_Name, Tensor]:
-    named: dict[_Name, Tensor] = {("hidden", n): part for n, part in states.hidden.items()}
-    named.update({("attention", n): part for n, part in states.attention.items()})
-    return {**named, ("pooled", 0): states.pooled, ("vectors", 0): states.vectors}

@@ -114,7 +114,10 @@ class NewsEncoder(OneTextEncoder):
     ) -> None:
         """Compute inner states of these ids for evaluation, if they fit this share of memory."""
         if (self.tokens.values != self.pad_token_id).all():  # states exclude pad tokens
-            known = KnownStates.compute(self, ids, taps, share, show_progress)
+            lengths = np.zeros_like(self.tokens.lengths)
+            lengths[ids] = self.tokens.lengths[ids]
+            how = lengths, self.tokens_at_once(), taps, share, show_progress
+            known = KnownStates.compute(lambda some: self.tap(some, taps), *how)
             self._known_states = None if known is None else (known, versions(self.parameters()))
 
     def _looked_up(self, news_ids: Tensor) -> Tensor | None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -22,6 +23,7 @@ class Taps(NamedTuple):
 
 
 NO_TAPS = Taps()
+StateName = tuple[str, int]  # kind of a state, and its layer
 
 
 class States(NamedTuple):
@@ -34,6 +36,21 @@ class States(NamedTuple):
     pooled: Tensor  # [texts, hidden], before the dense layer
     vectors: Tensor  # [texts, news_dim], after it
 
+    @classmethod
+    def of(cls, ids: NDArray[np.int64], named: Mapping[StateName, Tensor]) -> States:
+        """States of these texts from ``named``."""
+        hidden, attention = (
+            {layer: rows for (kind, layer), rows in named.items() if kind == wanted}
+            for wanted in ("hidden", "attention")
+        )
+        return cls(ids, hidden, attention, named["pooled", 0], named["vectors", 0])
+
+    def named(self) -> dict[StateName, Tensor]:
+        """All states by kind and layer."""
+        named: dict[StateName, Tensor] = {("hidden", n): part for n, part in self.hidden.items()}
+        named.update({("attention", n): part for n, part in self.attention.items()})
+        return {**named, ("pooled", 0): self.pooled, ("vectors", 0): self.vectors}
+
 
 class Tap:
     """Collects the states that ``taps`` selects, pack by pack, in a single pass."""
@@ -41,10 +58,7 @@ class Tap:
     def __init__(self, taps: Taps) -> None:
         self.taps = taps
         self._ids: list[NDArray[np.int64]] = []
-        self._hidden: dict[int, list[Tensor]] = {layer: [] for layer in sorted(taps.hidden)}
-        self._attention: dict[int, list[Tensor]] = {layer: [] for layer in sorted(taps.attention)}
-        self._pooled: list[Tensor] = []
-        self._vectors: list[Tensor] = []
+        self._parts: defaultdict[StateName, list[Tensor]] = defaultdict(list)
 
     def deepest(self, frozen: int) -> int:
         """Last layer to compute if layer ``frozen``'s output is known; -1: not even embeddings."""
@@ -59,30 +73,29 @@ class Tap:
     def keep_hidden(self, layer: int, hidden: Tensor, real: Tensor | None) -> None:
         """Keep the output of a layer, ``[tokens, hidden]``, if it is wanted."""
         if layer in self.taps.hidden:
-            self._hidden[layer].append(hidden if real is None else hidden[real])
+            self._parts["hidden", layer].append(hidden if real is None else hidden[real])
 
     def keep_attention(self, layer: int, scores: Sequence[Tensor], texts: PackedTexts) -> None:
         """Keep the scores of each block, ``[texts, heads, length, length]``."""
         for block, mask in zip(scores, texts.masks(), strict=True):
             pairs = block.permute(0, 2, 3, 1)  # [texts, length, length, heads]
             if mask is None:
-                self._attention[layer].append(pairs.flatten(0, 2))
+                part = pairs.flatten(0, 2)
             else:
-                self._attention[layer].append(pairs[mask[:, :, None] & mask[:, None, :]])
+                part = pairs[mask[:, :, None] & mask[:, None, :]]
+            self._parts["attention", layer].append(part)
 
     def keep_texts(self, ids: NDArray[np.int64], pooled: Tensor, vectors: Tensor) -> None:
         """Keep the pooled texts and vectors of a pack."""
         self._ids.append(ids)
-        self._pooled.append(pooled)
-        self._vectors.append(vectors)
+        self._parts["pooled", 0].append(pooled)
+        self._parts["vectors", 0].append(vectors)
 
     def keep_states(self, states: States) -> None:
         """Keep states that were computed earlier."""
-        self.keep_texts(states.ids, states.pooled, states.vectors)
-        for layer, part in states.hidden.items():
-            self._hidden[layer].append(part)
-        for layer, part in states.attention.items():
-            self._attention[layer].append(part)
+        self._ids.append(states.ids)
+        for name, part in states.named().items():
+            self._parts[name].append(part)
 
     def states(self) -> States:
         """States collected so far; ``ValueError`` if there are none."""
@@ -91,10 +104,5 @@ class Tap:
                 "Tap expects at least one text with tokens, got none. Call the news encoder inside "
                 "its `tapped` block, with a text that is not empty."
             )
-        return States(
-            np.concatenate(self._ids),
-            {layer: torch.cat(parts) for layer, parts in self._hidden.items()},
-            {layer: torch.cat(parts) for layer, parts in self._attention.items()},
-            torch.cat(self._pooled),
-            torch.cat(self._vectors),
-        )
+        named = {name: torch.cat(parts) for name, parts in self._parts.items()}
+        return States.of(np.concatenate(self._ids), named)
