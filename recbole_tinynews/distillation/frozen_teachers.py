@@ -11,14 +11,14 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from recbole_tinynews.distillation.outputs import Outputs, Teacher
+from recbole_tinynews.distillation.outputs import Outputs, Teacher, Teachers
 from recbole_tinynews.encoder.states import NO_TAPS, Taps
 from recbole_tinynews.processes.group import process_group
 
 MEMORY_SHARE = 0.25  # of free memory, for the inner states of all teachers
 
 
-class FrozenTeachers(nn.Module):
+class FrozenTeachers(Teachers):
     """Recommenders in evaluation mode; each article is encoded once, inner states in each step."""
 
     def __init__(self, teachers: Sequence[Teacher]) -> None:

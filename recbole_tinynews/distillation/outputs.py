@@ -64,13 +64,14 @@ class Teacher(Protocol):
         """User vectors, and the scores of candidates."""
 
 
-class Teachers(Protocol):
-    """The teachers of one student: frozen or trained jointly."""
+class Teachers(nn.Module):
+    """Base of the teachers of one student; those that train with it prepare nothing."""
 
     members: nn.ModuleList
 
     def outputs(self, batch: Any, taps: Taps = NO_TAPS) -> list[Outputs]:
         """Outputs of each teacher, with the inner states of ``taps``."""
+        raise NotImplementedError
 
     def encode_ahead(
         self, ids: NDArray[np.int64], show_progress: bool = False, folder: Path | None = None

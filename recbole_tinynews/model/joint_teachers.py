@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import cast
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from recbole.data.interaction import Interaction
 from torch import nn
 
 from recbole_tinynews.distillation.hidden import LayerPair, layer_pairs
-from recbole_tinynews.distillation.outputs import Outputs
+from recbole_tinynews.distillation.outputs import Outputs, Teachers
 from recbole_tinynews.encoder.news_encoder import NewsEncoder
 from recbole_tinynews.encoder.states import NO_TAPS, Taps
 from recbole_tinynews.encoder.text_encoder import TextEncoder
@@ -53,11 +50,12 @@ class JointTeacher(NewsRecommender):
         return config.for_stage("post_train_teacher")["num_hidden_layers"]
 
 
-class JointTeachers(nn.Module):
+class JointTeachers(Teachers):
     """Teachers with their student's pooling, dense layer and user encoder (NewsBERT, NewsBERT-MT).
 
     Only the student is saved and served. ``mapping`` pairs layers (``layer_pairs``); ``beta``
-    weights the teachers' gradients (``add_momentum``), 0: no momentum.
+    weights the teachers' gradients (``add_momentum``), 0: no momentum. Nothing is encoded ahead,
+    since vectors and states change with every step.
     """
 
     def __init__(
@@ -81,14 +79,6 @@ class JointTeachers(nn.Module):
         """Outputs of each teacher for a training batch, with gradients."""
         members = cast("Iterable[NewsRecommender]", self.members)
         return [teacher.score(batch, taps) for teacher in members]
-
-    def encode_ahead(
-        self, ids: NDArray[np.int64], show_progress: bool = False, folder: Path | None = None
-    ) -> None:
-        """Does nothing: vectors change with every step."""
-
-    def tap_ahead(self, ids: NDArray[np.int64], taps: Taps, show_progress: bool = False) -> None:
-        """Does nothing: states change with every step."""
 
     def lend_momentum(self, student: NewsRecommender) -> None:
         """Mix the teachers' gradients into the student's, which must be complete."""
