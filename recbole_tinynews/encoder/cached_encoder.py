@@ -37,7 +37,7 @@ class CachedEncoder(nn.Module):
         super().__init__()
         self.tokens, self._number = tokens, next(_numbers)
         self._plan: EncodingPlan | None = None
-        self._vectors, self._recent = NewsVectors(), RecentVectors(history_cache_steps)
+        self._vectors, self.recent = NewsVectors(), RecentVectors(history_cache_steps)
 
     def planner(self, shared: bool = False) -> ArticlePlanner:
         """Planner for the encoder's current state; if ``shared``, each process encodes a part."""
@@ -91,10 +91,8 @@ class CachedEncoder(nn.Module):
             if known is not None:
                 return known
         plan = self._plan_of(news_ids)
-        if self._recent.used:
-            vectors = self._recent.encode(self, plan.host_ids)
-        else:
-            vectors = self.follow(plan)
+        recent = self.recent
+        vectors = recent.encode(self, plan.host_ids) if recent.used else self.follow(plan)
         return vectors[plan.find(news_ids)]
 
     def _looked_up(self, news_ids: Tensor) -> Tensor | None:
@@ -140,15 +138,7 @@ class CachedEncoder(nn.Module):
 
     def reusing_all_but(self, news_ids: Tensor) -> AbstractContextManager[None]:
         """Recompute only these ids in training, as far as ``history_cache_steps`` allows."""
-        return self._recent.reusing_all_but(news_ids, self._plan)
-
-    def reusable(self) -> dict[str, Tensor]:
-        """Vectors of earlier steps that training may reuse, saved with its state."""
-        return self._recent.state()
-
-    def restore_reusable(self, state: Mapping[str, Tensor]) -> None:
-        """Restore the vectors saved by ``reusable``."""
-        self._recent.restore(self, state)
+        return self.recent.reusing_all_but(news_ids, self._plan)
 
     def tapped(self, taps: Taps) -> AbstractContextManager[Tap]:
         """Raise ``ValueError``: only a language model has inner states."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import Any, NoReturn, cast
 
 import torch
@@ -236,13 +236,10 @@ def first_position(plm: PreTrainedModel) -> int:
         if len(asked) == len(tables):
             raise _AllKnownError
 
-    hooks = [table.register_forward_pre_hook(note) for table in tables]
-    try:
-        with suppress(_AllKnownError):  # the layers need not run
-            run_once(plm)
-    finally:
-        for hook in hooks:
-            hook.remove()
+    with suppress(_AllKnownError), ExitStack() as hooks:  # the layers need not run
+        for table in tables:
+            hooks.enter_context(table.register_forward_pre_hook(note))
+        run_once(plm)
     return min(asked.values(), default=0)
 
 
@@ -280,20 +277,16 @@ def _watch(
     ran: list[nn.Module] = []
     given: list[int | None] = []
     inside = {each: part for part in beside for each in part.modules()}
-    hooks = [
-        each.register_forward_pre_hook(lambda part, _: ran.append(inside[part])) for each in inside
-    ]
-    hooks.append(layers[0].register_forward_pre_hook(lambda part, _: ran.append(part)))
-    hooks.append(
-        layers[0].register_forward_hook(
-            lambda _, __, out: given.append(len(out) - 1 if isinstance(out, tuple) else None)
-        )
-    )
-    try:
+    inside[layers[0]] = layers[0]
+
+    def note(_: nn.Module, __: Any, out: Any) -> None:
+        given.append(len(out) - 1 if isinstance(out, tuple) else None)
+
+    with ExitStack() as hooks, layers[0].register_forward_hook(note):
+        for each in inside:
+            hook = each.register_forward_pre_hook(lambda part, _: ran.append(inside[part]))
+            hooks.enter_context(hook)
         run_once(plm)
-    finally:
-        for hook in hooks:
-            hook.remove()
     distinct = list(dict.fromkeys(ran))
     after = distinct[distinct.index(layers[0]) + 1 :]
     # an embedding table may be read without a call of its module

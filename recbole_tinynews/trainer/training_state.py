@@ -49,7 +49,7 @@ def take_state(model: nn.Module, optimizer: Optimizer, progress: dict[str, Any])
             else:
                 values.setdefault(str(index), {})[key] = value
     for name, encoder in _caches(model):
-        for key, value in encoder.reusable().items():
+        for key, value in encoder.recent.state().items():
             tensors[f"{_REUSABLE}{name}.{key}"] = value
     tensors[_RANDOM] = torch.get_rng_state()
     for number, state in enumerate(torch.cuda.get_rng_state_all()):
@@ -84,7 +84,7 @@ def put_state(model: nn.Module, optimizer: Optimizer, state: TrainingState) -> N
     for name, encoder in _caches(model):
         reusable = _with_prefix(state.tensors, f"{_REUSABLE}{name}.")
         if reusable:
-            encoder.restore_reusable(reusable)
+            encoder.recent.restore(encoder, reusable)
     torch.set_rng_state(state.tensors[_RANDOM])
     cuda = _with_prefix(state.tensors, _CUDA)
     if cuda and len(cuda) == torch.cuda.device_count():
