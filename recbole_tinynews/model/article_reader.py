@@ -53,11 +53,13 @@ class ArticleReader(ImpressionRecommender):
     its encoder; ``make_composition`` combines them into one vector. ``needs_language_model``: word
     vectors cannot replace it; ``pretrains_itself``: earlier stages train the layers that it
     finetunes, and keep as many unless ``teacher_num_hidden_layers`` is set; ``plm_source``: folder
-    of its language model, empty for word vectors.
+    of its language model, empty for word vectors; ``user_head_dim``: size of the heads of its user
+    encoder, which have to divide a vector.
     """
 
     needs_language_model: ClassVar[bool] = False
     pretrains_itself: ClassVar[bool] = False
+    user_head_dim: ClassVar[int | None] = None
 
     def __init__(self, config: Settings, dataset: Any) -> None:
         super().__init__(config, dataset)
@@ -84,6 +86,9 @@ class ArticleReader(ImpressionRecommender):
                 f"{prefix}news_encoder=plm and {prefix}views=[title], got {config['news_encoder']} "
                 f"and {views_of(config)}. Set both, or choose another model"
             )
+        if cls.user_head_dim is not None:
+            of = f"{cls.user_head_dim}, the size of a head of {cls.__name__}"
+            yield from unfit_heads(cls.news_dim(config), cls.user_head_dim, of, prefix)
 
     @classmethod
     def news_dim(cls, config: Settings) -> int:

@@ -7,10 +7,11 @@ from typing import Any, ClassVar, cast
 
 import torch
 from recbole.data.interaction import Interaction
-from torch import nn
+from torch import Tensor, nn
 
+from recbole_tinynews.distillation.loss_terms import loss_terms
 from recbole_tinynews.encoder.news_encoder import NewsEncoder
-from recbole_tinynews.model.plmnr import PLMNR, PLMNRLoss
+from recbole_tinynews.model.plmnr import PLMNR
 from recbole_tinynews.settings.protocol import Settings
 
 
@@ -40,7 +41,7 @@ class CoFinetunedTeachers(PLMNR):
         """All teachers, itself first."""
         return [self, *cast("Iterable[PLMNR]", self.others)]
 
-    def calculate_loss(self, interaction: Interaction) -> PLMNRLoss:
+    def calculate_loss(self, interaction: Interaction) -> tuple[Tensor, ...]:
         """Sum over teachers of the mean over the batch."""
         losses = [PLMNR.calculate_loss(each, interaction) for each in self.teachers]
-        return PLMNRLoss(torch.stack([target for (target,) in losses]).sum())
+        return loss_terms({"target": torch.stack([target for (target,) in losses]).sum()})

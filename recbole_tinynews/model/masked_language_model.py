@@ -15,18 +15,13 @@ from recbole_tinynews.data.fields import PLACES, TOKENS, TRUTH
 from recbole_tinynews.data.masked_text import MaskedBodies, MaskedNews, MaskedTextDataset
 from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.data.training_data import TrainingData
+from recbole_tinynews.distillation.loss_terms import loss_terms
 from recbole_tinynews.encoder.frozen_states import Storage
 from recbole_tinynews.encoder.language_model import load_language_model_head
 from recbole_tinynews.encoder.news_encoder import NewsEncoder
 from recbole_tinynews.encoder.planning import MaskedTextPlanner
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.settings.protocol import Settings
-
-
-class MaskedLoss(NamedTuple):
-    """The loss of masked-language-model training."""
-
-    masked: Tensor
 
 
 class Guess(NamedTuple):
@@ -82,11 +77,11 @@ class MaskedLanguageModel(NewsRecommender):
         full = torch.promote_types(scores.dtype, torch.float32)
         return Guess(scores.to(full), interaction[TRUTH])
 
-    def calculate_loss(self, interaction: Interaction) -> MaskedLoss:
+    def calculate_loss(self, interaction: Interaction) -> tuple[Tensor, ...]:
         """Mean over the chosen tokens of the batch; 0 without any."""
         scores, truth = self.guess(interaction)
         total = F.cross_entropy(scores, truth, reduction="sum")
-        return MaskedLoss(total / max(len(truth), 1))
+        return loss_terms({"masked": total / max(len(truth), 1)})
 
 
 class TaskLanguageModel(MaskedLanguageModel):

@@ -25,11 +25,7 @@ class NewsBERT(InnerStateStudent):
     weights = NewsBERTWeights
     teacher_stage = "post_train_teacher"
     makes_teachers = True
-
-    @staticmethod
-    def number_of_teachers(config: Settings) -> int:
-        """Always 1; ``num_teachers`` is ignored."""
-        return 1
+    one_teacher = True
 
     @classmethod
     def learnt_losses(cls) -> tuple[str, ...]:

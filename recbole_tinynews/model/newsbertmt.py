@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from recbole_tinynews.model.newsbert import NewsBERT
-from recbole_tinynews.model.student import Student
 
 
 class NewsBERTMT(NewsBERT):
@@ -14,4 +13,4 @@ class NewsBERTMT(NewsBERT):
     encoder, which start from the last copy.
     """
 
-    number_of_teachers = staticmethod(Student.number_of_teachers)
+    one_teacher = False

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from torch import nn
 
 from recbole_tinynews.encoder.self_attention import HEAD_DIM
 from recbole_tinynews.encoder.users.attentive import SelfAttentiveUser
 from recbole_tinynews.model.plmnr import PLMNR
-from recbole_tinynews.model.text_encoders import unfit_heads
 from recbole_tinynews.settings.protocol import Settings
 
 
@@ -20,12 +17,7 @@ class NRMS(PLMNR):
     ``r = sum_i softmax_i(q . tanh(V h_i + v)) h_i``, for ``e`` of words, and then of titles.
     """
 
-    @classmethod
-    def conflicting_settings(cls, config: Settings, prefix: str) -> Iterator[str]:
-        """Also require heads that divide a vector."""
-        yield from super().conflicting_settings(config, prefix)
-        of = f"{HEAD_DIM}, the size of a head of {cls.__name__}"
-        yield from unfit_heads(cls.news_dim(config), HEAD_DIM, of, prefix)
+    user_head_dim = HEAD_DIM
 
     def make_user_encoder(self, config: Settings) -> nn.Module:
         """Self-attention among the clicks, then additive attention."""

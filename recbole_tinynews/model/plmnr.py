@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from recbole.data.interaction import Interaction
 from torch import Tensor
 from torch.nn import functional as F
 
+from recbole_tinynews.distillation.loss_terms import loss_terms
 from recbole_tinynews.distillation.outputs import Outputs
 from recbole_tinynews.model.recommender import NewsRecommender
-
-
-class PLMNRLoss(NamedTuple):
-    """The loss of finetuning."""
-
-    target: Tensor
 
 
 class PLMNR(NewsRecommender):
@@ -23,4 +16,5 @@ class PLMNR(NewsRecommender):
 
     def losses(self, outputs: Outputs, interaction: Interaction) -> tuple[Tensor, ...]:
         """Mean cross entropy over the batch."""
-        return PLMNRLoss(F.cross_entropy(outputs.click_scores, interaction[self.label_field]))
+        target = F.cross_entropy(outputs.click_scores, interaction[self.label_field])
+        return loss_terms({"target": target})

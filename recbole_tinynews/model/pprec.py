@@ -10,11 +10,11 @@ from recbole.data.interaction import Interaction
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from recbole_tinynews.distillation.loss_terms import loss_terms
 from recbole_tinynews.distillation.outputs import BatchIds, Outputs
 from recbole_tinynews.encoder.self_attention import HEAD_DIM
 from recbole_tinynews.encoder.users.popularity_aware import PopularityAwareUser
-from recbole_tinynews.model.plmnr import PLMNR, PLMNRLoss
-from recbole_tinynews.model.text_encoders import unfit_heads
+from recbole_tinynews.model.plmnr import PLMNR
 from recbole_tinynews.model.time_features import TimeFeatures
 from recbole_tinynews.settings.protocol import Settings
 
@@ -31,14 +31,13 @@ class PPRec(PLMNR):
     clicked articles over the log up to the impression, since data sets lack the times of clicks.
     """
 
+    user_head_dim = HEAD_DIM
     time: NewsPopularity
 
     @classmethod
     def conflicting_settings(cls, config: Settings, prefix: str) -> Iterator[str]:
-        """Also require heads that divide a vector, and no other term of popularity."""
+        """Also require that no other term of popularity is added."""
         yield from super().conflicting_settings(config, prefix)
-        of = f"{HEAD_DIM}, the size of a head of {cls.__name__}"
-        yield from unfit_heads(cls.news_dim(config), HEAD_DIM, of, prefix)
         if config["popularity"] != "added":
             yield (
                 f"{prefix}popularity expects added in {cls.__name__}, which has a gate of its own, "
@@ -68,7 +67,7 @@ class PPRec(PLMNR):
     def losses(self, outputs: Outputs, interaction: Interaction) -> tuple[Tensor, ...]:
         """Mean BPR loss over pairs of the clicked article, which is first, and a negative."""
         margins = outputs.scores[:, :1] - outputs.scores[:, 1:]
-        return PLMNRLoss(F.softplus(-margins).mean())
+        return loss_terms({"target": F.softplus(-margins).mean()})
 
 
 class NewsPopularity(nn.Module):

@@ -31,12 +31,14 @@ class Student(NewsRecommender):
     The trainer puts the teachers' outputs into the batch; the student holds no teacher. A subclass
     implements ``make_distillation``; all are PLM-NRs unless ``composed`` of others. ``weights`` is
     a NamedTuple class with the names of its losses, ``teacher_stage`` the stage that makes its
-    teachers, ``has_parts`` whether ``student`` and ``teacher`` are settings.
+    teachers, ``one_teacher`` whether it ignores ``num_teachers``, ``has_parts`` whether
+    ``student`` and ``teacher`` are settings.
     """
 
     trainer_class = "DistillationTrainer"
     weights: ClassVar[Any] = None
     teacher_stage: ClassVar[str] = "finetune_teacher"
+    one_teacher: ClassVar[bool] = False
     has_parts: ClassVar[bool] = False
     student_class: ClassVar[type[NewsRecommender]] = PLMNR
     teacher_class: ClassVar[type[NewsRecommender]] = PLMNR
@@ -68,10 +70,10 @@ class Student(NewsRecommender):
         """Weights of its losses from ``<name>_loss_weight``."""
         return cls.weights(*(config[f"{loss}_loss_weight"] for loss in cls.weights._fields))
 
-    @staticmethod
-    def number_of_teachers(config: Settings) -> int:
+    @classmethod
+    def number_of_teachers(cls, config: Settings) -> int:
         """Number of teachers."""
-        return config["num_teachers"]
+        return 1 if cls.one_teacher else config["num_teachers"]
 
     def make_distillation(self, config: Settings) -> nn.Module:
         """Maps ``Outputs`` and label to a NamedTuple; has ``student_taps`` and ``teacher_taps``."""

@@ -15,11 +15,7 @@ class TinyBERT(InnerStateStudent):
     """
 
     weights = TinyBERTWeights
-
-    @staticmethod
-    def number_of_teachers(config: Settings) -> int:
-        """Always 1; ``num_teachers`` is ignored."""
-        return 1
+    one_teacher = True
 
     def make_distillation(self, config: Settings) -> TinyBERTDistillation:
         """TinyBERT's terms, averaged over the teachers."""

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from recbole_tinynews.model.student import Student
 from recbole_tinynews.model.tinybert import TinyBERT
 
 
 class TinyBERTMT(TinyBERT):
     """``(1/M) sum_i L_distillation(student, t_i) + CE(z_s, y)``; the mean is our definition."""
 
-    number_of_teachers = staticmethod(Student.number_of_teachers)
+    one_teacher = False
