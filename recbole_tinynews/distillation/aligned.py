@@ -3,27 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
-from recbole_tinynews.distillation.loss_terms import RAISE_ONE, check_weights, weighted
+from recbole_tinynews.distillation.loss_terms import Distillation, Terms, Weights
 from recbole_tinynews.distillation.outputs import Outputs, stacked_scores
-from recbole_tinynews.distillation.soft_label import SoftLabelLoss
-from recbole_tinynews.encoder.states import NO_TAPS, Taps
 
 
-class AlignedWeights(NamedTuple):
-    """Weight of each loss; 0 removes it."""
-
-    distillation: float = 1.0
-    embedding: float = 1.0
-    target: float = 1.0
-
-
-class AlignedDistillation(nn.Module):
+class AlignedDistillation(Distillation):
     """Soft labels, directions of news vectors, and the target, under the mean of the teachers.
 
     ``T^2 CE(mean_i y^(t_i) / T, y^(s) / T) + mean over news of 1 - cos(n^(s), sum_i n^(t_i)) +
@@ -35,16 +25,10 @@ class AlignedDistillation(nn.Module):
     """
 
     counted_by: ClassVar[Mapping[str, str]] = {"embedding": "articles"}
-    student_taps: ClassVar[Taps] = NO_TAPS
-    teacher_taps: ClassVar[Taps] = NO_TAPS
     axes: Tensor | None
 
-    def __init__(
-        self, temperature: float, weights: AlignedWeights, rotated: int | None = None
-    ) -> None:
-        super().__init__()
-        check_weights(type(self).__name__, weights, RAISE_ONE)
-        self.weights, self.soft_label = weights, SoftLabelLoss(temperature)
+    def __init__(self, temperature: float, weights: Weights, rotated: int | None = None) -> None:
+        super().__init__(temperature, weights)
         axes = None if rotated is None else torch.full((rotated, rotated), float("nan"))
         self.register_buffer("axes", axes)
 
@@ -53,22 +37,18 @@ class AlignedDistillation(nn.Module):
         """Whether ``axes`` are set."""
         return self.axes is not None and not bool(self.axes.isnan().any())
 
-    def forward(
-        self, student: Outputs, teachers: Sequence[Outputs], label: Tensor, real: Tensor
-    ) -> tuple[Tensor, ...]:
-        """Loss terms of nonzero weight; ``real [batch, history + candidates]``: not padding."""
-        return weighted(
-            self.weights,
-            {
-                "distillation": lambda: self.soft_label(
-                    student.scores, stacked_scores(teachers).mean(dim=1)
-                ),
-                "embedding": lambda: cosine_distance(
-                    _news(student), self._target(teachers, student.candidates.shape[-1]), real
-                ),
-                "target": lambda: F.cross_entropy(student.click_scores, label),
-            },
-        )
+    def terms(
+        self, student: Outputs, teachers: Sequence[Outputs], label: Tensor, real: Tensor | None
+    ) -> Terms:
+        """Soft labels of the mean scores, and directions of the ``real`` articles' vectors."""
+        assert real is not None
+        dim = student.candidates.shape[-1]
+        return {
+            "distillation": lambda: self.soft_label(
+                student.scores, stacked_scores(teachers).mean(dim=1)
+            ),
+            "embedding": lambda: cosine_distance(_news(student), self._target(teachers, dim), real),
+        }
 
     def _target(self, teachers: Sequence[Outputs], dim: int) -> Tensor:
         """Sum of the teachers' vectors, ``[batch, history + candidates, dim]``."""

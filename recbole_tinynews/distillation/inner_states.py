@@ -2,32 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from torch import Tensor, nn
 
-from recbole_tinynews.distillation.hidden import LayerPair
-from recbole_tinynews.distillation.loss_terms import check_weights
+from recbole_tinynews.distillation.hidden import (
+    HiddenStateLoss,
+    LayerPair,
+    ProjectedHiddenStateLoss,
+)
+from recbole_tinynews.distillation.loss_terms import Distillation, Terms, mean_of
 from recbole_tinynews.distillation.outputs import Outputs
-from recbole_tinynews.distillation.soft_label import SoftLabelLoss
 from recbole_tinynews.encoder.states import States, Taps
 
-TRAIN_MORE = (
-    "Losses on layers that do not train have the weight 0. Raise distillation_loss_weight or "
-    "target_loss_weight, or train more layers (finetune_layers)."
-)
+
+class Compared(NamedTuple):
+    """Layers to compare (frozen ones of the student are constant, so left out), and widths."""
+
+    pairs: Sequence[LayerPair]
+    embeddings_train: bool
+    student_dim: int
+    teacher_dim: int
 
 
-class InnerStateDistillation(nn.Module):
+class InnerStateDistillation(Distillation):
     """Base of losses that compare scores and inner states with those of teachers.
 
-    ``pairs`` omit frozen student layers, whose terms are constant. Soft labels have the factor
-    ``T ** 2`` (our definition). Losses that compare nothing have weight 0; ``learned`` weights
-    (``None``: all) must not all be 0.
+    Soft labels have the factor ``T ** 2`` (our definition). Losses that compare nothing have weight
+    0. By default each loss is the mean over the teachers.
     """
 
+    remedy = (
+        "Losses on layers that do not train have the weight 0. Raise distillation_loss_weight or "
+        "target_loss_weight, or train more layers (finetune_layers)."
+    )
     counted_by: ClassVar[Mapping[str, str]] = {
         "hidden": "tokens",
         "embedding": "tokens",
@@ -35,22 +45,47 @@ class InnerStateDistillation(nn.Module):
         "news_vector": "texts",
     }
 
-    def __init__(
-        self,
-        teachers: int,
-        pairs: Sequence[LayerPair],
-        temperature: float,
-        weights: Any,
-        learned: Any = None,
-    ) -> None:
-        super().__init__()
-        self.teachers, self.pairs, self.weights = teachers, tuple(pairs), weights
-        self.soft_label = SoftLabelLoss(temperature)
-        check_weights(type(self).__name__, weights if learned is None else learned, TRAIN_MORE)
-        self.student_taps = taps_of([pair.student for pair in pairs], weights)
-        self.teacher_taps = taps_of([pair.teacher for pair in pairs], weights)
+    hidden_loss: ClassVar[type[HiddenStateLoss | ProjectedHiddenStateLoss]] = HiddenStateLoss
 
-    def check(self, student: Outputs, teachers: Sequence[Outputs]) -> None:
+    def __init__(self, teachers: int, compared: Compared, temperature: float, weights: Any) -> None:
+        constant = set() if compared.pairs else {"hidden", "attention"}
+        if not compared.embeddings_train:
+            constant.add("embedding")
+        weights = weights._replace(**dict.fromkeys(constant.intersection(weights._fields), 0.0))
+        super().__init__(temperature, weights)
+        self.teachers, self.pairs = teachers, tuple(compared.pairs)
+        self.student_taps = taps_of([pair.student for pair in self.pairs], weights)
+        self.teacher_taps = taps_of([pair.teacher for pair in self.pairs], weights)
+        dims = compared.student_dim, compared.teacher_dim
+        for name, pairs in (("hidden", self.pairs), ("embedding", (LayerPair(0, 0),))):
+            if getattr(weights, name, 0):
+                losses = (self.hidden_loss(pairs, *dims) for _ in range(teachers))
+                self.add_module(name, nn.ModuleList(losses))
+
+    def forward(
+        self,
+        student: Outputs,
+        teachers: Sequence[Outputs],
+        label: Tensor,
+        real: Tensor | None = None,
+    ) -> tuple[Tensor, ...]:
+        """Loss terms of nonzero weight by name; arguments as for ``Distillation``."""
+        self._check(student, teachers)
+        return super().forward(student, teachers, label, real)
+
+    def terms(
+        self, student: Outputs, teachers: Sequence[Outputs], label: Tensor, real: Tensor | None
+    ) -> Terms:
+        """Soft labels, and hidden states of paired layers and of embeddings."""
+        return {
+            "distillation": lambda: mean_of(
+                self.soft_label(student.scores, each.scores) for each in teachers
+            ),
+            "hidden": lambda: mean_of(compare_hidden(self.hidden, student, teachers)),
+            "embedding": lambda: mean_of(compare_hidden(self.embedding, student, teachers)),
+        }
+
+    def _check(self, student: Outputs, teachers: Sequence[Outputs]) -> None:
         """Raise ``ValueError`` for another number of teachers, or rows of other texts."""
         name = type(self).__name__
         if len(teachers) != self.teachers:
@@ -90,9 +125,7 @@ def states_of(outputs: Outputs) -> States:
     return outputs.states
 
 
-def compare_hidden(
-    losses: Iterable[nn.Module], student: Outputs, teachers: Sequence[Outputs]
-) -> list[Tensor]:
+def compare_hidden(losses: Any, student: Outputs, teachers: Sequence[Outputs]) -> list[Tensor]:
     """Hidden-state loss under each teacher."""
     own = states_of(student).hidden
     return [

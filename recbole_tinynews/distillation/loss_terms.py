@@ -3,14 +3,76 @@
 from __future__ import annotations
 
 from collections import namedtuple
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, ClassVar, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional as F
 
-RAISE_ONE = "Raise distillation_loss_weight, embedding_loss_weight or target_loss_weight."
+from recbole_tinynews.distillation.outputs import Outputs
+from recbole_tinynews.distillation.soft_label import SoftLabelLoss
+from recbole_tinynews.encoder.states import NO_TAPS, Taps
+
+Terms = dict[str, Callable[[], Tensor]]
+
+
+class Weights(NamedTuple):
+    """Weights of the losses on scores, vectors and clicks; 0 removes a loss."""
+
+    distillation: float = 1.0
+    embedding: float = 1.0
+    target: float = 1.0
+
+
+class Distillation(nn.Module):
+    """Base of the losses between a student and its teachers.
+
+    ``weights`` is a NamedTuple by loss; those of weight 0 are neither computed nor logged.
+    ``temperature`` is that of soft labels.
+    """
+
+    remedy: ClassVar[str] = (
+        "Raise distillation_loss_weight, embedding_loss_weight or target_loss_weight."
+    )
+    of_teachers: ClassVar[tuple[str, ...]] = ()  # losses that the student does not learn from
+    # the unit that each loss is averaged over, by loss, where not samples
+    counted_by: ClassVar[Mapping[str, str]] = {}
+    student_taps: Taps = NO_TAPS
+    teacher_taps: Taps = NO_TAPS
+
+    def __init__(self, temperature: float, weights: Any) -> None:
+        super().__init__()
+        learned = {name for name, weight in weights._asdict().items() if weight}
+        if learned <= set(self.of_teachers):
+            raise ValueError(
+                f"{type(self).__name__} expects at least one loss whose weight is not 0, got none. "
+                f"{self.remedy}"
+            )
+        self.weights, self.soft_label = weights, SoftLabelLoss(temperature)
+
+    def terms(
+        self, student: Outputs, teachers: Sequence[Outputs], label: Tensor, real: Tensor | None
+    ) -> Terms:
+        """Functions of all losses but ``target``, by name; arguments as for ``forward``."""
+        raise NotImplementedError
+
+    def forward(
+        self,
+        student: Outputs,
+        teachers: Sequence[Outputs],
+        label: Tensor,
+        real: Tensor | None = None,
+    ) -> tuple[Tensor, ...]:
+        """Loss terms of nonzero weight by name, means over the batch.
+
+        ``label [batch]``: index of the target; ``real [batch, history + candidates]``: no padding.
+        """
+        terms = self.terms(student, teachers, label, real)
+        terms["target"] = lambda: F.cross_entropy(student.click_scores, label)
+        named = self.weights._asdict().items()
+        return loss_terms({name: weight * terms[name]() for name, weight in named if weight})
 
 
 def loss_terms(losses: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
@@ -18,23 +80,9 @@ def loss_terms(losses: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
     return _named(tuple(losses))(*losses.values())
 
 
-def weighted(weights: Any, losses: Mapping[str, Callable[[], Tensor]]) -> tuple[Tensor, ...]:
-    """Weighted losses by name; those of weight 0 are neither computed nor logged."""
-    named = weights._asdict().items()
-    return loss_terms({name: weight * losses[name]() for name, weight in named if weight})
-
-
 def mean_of(losses: Iterable[Tensor]) -> Tensor:
     """Mean over the teachers' losses, ``[]``."""
     return torch.stack(list(losses)).mean()
-
-
-def check_weights(name: str, weights: Iterable[float], remedy: str) -> None:
-    """Raise ``ValueError`` if all weights are 0."""
-    if not any(weights):
-        raise ValueError(
-            f"{name} expects at least one loss whose weight is not 0, got none. {remedy}"
-        )
 
 
 @cache

@@ -6,12 +6,15 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
 
-from recbole_tinynews.distillation.hidden import LayerPair, ProjectedHiddenStateLoss
-from recbole_tinynews.distillation.inner_states import InnerStateDistillation, compare_hidden
-from recbole_tinynews.distillation.loss_terms import weighted
+from recbole_tinynews.distillation.hidden import ProjectedHiddenStateLoss
+from recbole_tinynews.distillation.inner_states import (
+    Compared,
+    InnerStateDistillation,
+    compare_hidden,
+)
+from recbole_tinynews.distillation.loss_terms import Terms
 from recbole_tinynews.distillation.outputs import Outputs, stacked_scores
 from recbole_tinynews.distillation.teacher_weighting import TeacherWeighting, inverse_error
 
@@ -29,43 +32,31 @@ class MTBERTDistillation(InnerStateDistillation):
 
     MT-BERT (Wu et al., Findings of ACL 2021), after a public re-implementation. The mean is over
     samples; the sum over teachers is not normalised. The factor ``T ** 2``, the layer pairs, and
-    one ``W`` for each teacher and pair are our definition. ``student_dim`` and ``teacher_dim`` are
-    widths of hidden states; ``weighting`` of soft labels is ``inverse_error`` in the paper.
+    one ``W`` for each teacher and pair are our definition. ``weighting`` of soft labels is
+    ``inverse_error`` in the paper.
     """
+
+    hidden_loss = ProjectedHiddenStateLoss
 
     def __init__(
         self,
         teachers: int,
-        pairs: Sequence[LayerPair],
-        student_dim: int,
-        teacher_dim: int,
+        compared: Compared,
         temperature: float,
         weights: MTBERTWeights,
         weighting: TeacherWeighting = inverse_error,
     ) -> None:
-        if not pairs:
-            weights = weights._replace(hidden=0.0)
-        super().__init__(teachers, pairs, temperature, weights)
+        super().__init__(teachers, compared, temperature, weights)
         self.weighting = weighting
-        if weights.hidden:
-            self.hidden = nn.ModuleList(
-                ProjectedHiddenStateLoss(self.pairs, student_dim, teacher_dim)
-                for _ in range(teachers)
-            )
 
-    def forward(
-        self, student: Outputs, teachers: Sequence[Outputs], label: Tensor
-    ) -> tuple[Tensor, ...]:
-        """Loss terms of nonzero weight by name; ``label [batch]`` is the target's index."""
-        self.check(student, teachers)
-        return weighted(
-            self.weights,
-            {
-                "distillation": lambda: self._soft_labels(student, teachers, label),
-                "hidden": lambda: torch.stack(compare_hidden(self.hidden, student, teachers)).sum(),
-                "target": lambda: F.cross_entropy(student.click_scores, label),
-            },
-        )
+    def terms(
+        self, student: Outputs, teachers: Sequence[Outputs], label: Tensor, real: Tensor | None
+    ) -> Terms:
+        """Weighted soft labels and hidden states of paired layers, summed over the teachers."""
+        return {
+            "distillation": lambda: self._soft_labels(student, teachers, label),
+            "hidden": lambda: torch.stack(compare_hidden(self.hidden, student, teachers)).sum(),
+        }
 
     def _soft_labels(self, student: Outputs, teachers: Sequence[Outputs], label: Tensor) -> Tensor:
         weights = self.weighting(stacked_scores(teachers), label)  # [batch, teachers]

@@ -6,16 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
 
-from recbole_tinynews.distillation.hidden import HiddenStateLoss, LayerPair, mean_squared_error
-from recbole_tinynews.distillation.inner_states import (
-    InnerStateDistillation,
-    compare_hidden,
-    states_of,
-)
-from recbole_tinynews.distillation.loss_terms import mean_of, weighted
+from recbole_tinynews.distillation.hidden import LayerPair, mean_squared_error
+from recbole_tinynews.distillation.inner_states import InnerStateDistillation, states_of
+from recbole_tinynews.distillation.loss_terms import Terms, mean_of
 from recbole_tinynews.distillation.outputs import Outputs
 
 HEADS = " Both need the same number of heads; else set attention_loss_weight=0."
@@ -54,50 +49,14 @@ class TinyBERTDistillation(InnerStateDistillation):
     Hidden states of different width are projected.
     """
 
-    def __init__(
-        self,
-        teachers: int,
-        pairs: Sequence[LayerPair],
-        embeddings_train: bool,
-        student_dim: int,
-        teacher_dim: int,
-        temperature: float,
-        weights: TinyBERTWeights,
-    ) -> None:
-        if not pairs:
-            weights = weights._replace(hidden=0.0, attention=0.0)
-        if not embeddings_train:
-            weights = weights._replace(embedding=0.0)
-        super().__init__(teachers, pairs, temperature, weights)
-        dims = student_dim, teacher_dim
-        if weights.hidden:
-            self.hidden = _of_each_teacher(teachers, self.pairs, *dims)
-        if weights.embedding:
-            self.embedding = _of_each_teacher(teachers, (LayerPair(0, 0),), *dims)
-
-    def forward(
-        self, student: Outputs, teachers: Sequence[Outputs], label: Tensor
-    ) -> tuple[Tensor, ...]:
-        """Loss terms of nonzero weight by name; ``label [batch]`` is the target's index."""
-        self.check(student, teachers)
-        return weighted(
-            self.weights,
-            {
-                "distillation": lambda: mean_of(
-                    self.soft_label(student.scores, each.scores) for each in teachers
-                ),
-                "hidden": lambda: mean_of(compare_hidden(self.hidden, student, teachers)),
-                "attention": lambda: mean_of(
-                    attention_loss(
-                        states_of(student).attention, states_of(each).attention, self.pairs
-                    )
-                    for each in teachers
-                ),
-                "embedding": lambda: mean_of(compare_hidden(self.embedding, student, teachers)),
-                "target": lambda: F.cross_entropy(student.click_scores, label),
-            },
-        )
-
-
-def _of_each_teacher(teachers: int, pairs: tuple[LayerPair, ...], *dims: int) -> nn.ModuleList:
-    return nn.ModuleList(HiddenStateLoss(pairs, *dims) for _ in range(teachers))
+    def terms(
+        self, student: Outputs, teachers: Sequence[Outputs], label: Tensor, real: Tensor | None
+    ) -> Terms:
+        """Soft labels, hidden states and attention of paired layers, and embeddings."""
+        return {
+            **super().terms(student, teachers, label, real),
+            "attention": lambda: mean_of(
+                attention_loss(states_of(student).attention, states_of(each).attention, self.pairs)
+                for each in teachers
+            ),
+        }

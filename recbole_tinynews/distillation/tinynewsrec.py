@@ -3,39 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import ClassVar, NamedTuple
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
 
 from recbole_tinynews.distillation.embedding import ProjectedEmbeddingLoss
-from recbole_tinynews.distillation.loss_terms import RAISE_ONE, check_weights, weighted
+from recbole_tinynews.distillation.loss_terms import Distillation, Terms, Weights
 from recbole_tinynews.distillation.outputs import Outputs, stacked_scores
-from recbole_tinynews.distillation.soft_label import SoftLabelLoss, mix_scores
+from recbole_tinynews.distillation.soft_label import mix_scores
 from recbole_tinynews.distillation.teacher_weighting import TeacherWeighting, softmax
-from recbole_tinynews.encoder.states import NO_TAPS, Taps
 
 
-class TinyNewsRecWeights(NamedTuple):
-    """Loss weights; 0 removes a loss, and the projections of ``embedding``."""
-
-    distillation: float = 1.0
-    embedding: float = 1.0
-    target: float = 1.0
-
-
-class TinyNewsRecDistillation(nn.Module):
+class TinyNewsRecDistillation(Distillation):
     """Base of the losses of both stages of Tiny-NewsRec (EMNLP 2022); a subclass chooses the items.
 
     Soft labels of mixed scores, projected embeddings of items and user, and the target, with
     teachers weighted for each sample (in the paper by ``softmax``). With ``shared_projection``, a
     teacher has one for items and users (docs/method.md, section 3); with ``aligned``, all start in
     one space and projections as identities; ``balanced`` errors are relative to vector lengths.
+    Weight 0 of ``embedding`` removes the projections.
     """
-
-    student_taps: ClassVar[Taps] = NO_TAPS
-    teacher_taps: ClassVar[Taps] = NO_TAPS
 
     def __init__(
         self,
@@ -43,16 +30,14 @@ class TinyNewsRecDistillation(nn.Module):
         teacher_dim: int,
         student_dim: int,
         temperature: float,
-        weights: TinyNewsRecWeights,
+        weights: Weights,
         weighting: TeacherWeighting = softmax,
         shared_projection: bool = False,
         aligned: bool = False,
         balanced: bool = False,
     ) -> None:
-        super().__init__()
-        check_weights(type(self).__name__, weights, RAISE_ONE)
-        self.weights, self.weighting = weights, weighting
-        self.soft_label = SoftLabelLoss(temperature)
+        super().__init__(temperature, weights)
+        self.weighting = weighting
         if weights.embedding:
             arguments = teachers, teacher_dim, student_dim, aligned, balanced
             self.item_embedding = ProjectedEmbeddingLoss(*arguments)
@@ -64,31 +49,21 @@ class TinyNewsRecDistillation(nn.Module):
         """Item vectors to compare, ``[batch, items, dim]``."""
         raise NotImplementedError
 
-    def forward(
-        self,
-        student: Outputs,
-        teachers: Sequence[Outputs],
-        label: Tensor,
-        items_mask: Tensor | None = None,
-    ) -> tuple[Tensor, ...]:
-        """Loss terms of nonzero weight, means over the batch; ``items_mask [batch, items]``."""
+    def terms(
+        self, student: Outputs, teachers: Sequence[Outputs], label: Tensor, real: Tensor | None
+    ) -> Terms:
+        """Soft labels of the mixed scores, and embedding losses of ``real`` items and users."""
         scores = stacked_scores(teachers)
         weights = self.weighting(scores, label)
 
         def embedding() -> Tensor:
-            of_items, of_users = self.embedding_losses(student, teachers, weights, items_mask)
+            of_items, of_users = self.embedding_losses(student, teachers, weights, real)
             return of_items + of_users
 
-        return weighted(
-            self.weights,
-            {
-                "distillation": lambda: self.soft_label(
-                    student.scores, mix_scores(scores, weights)
-                ),
-                "embedding": embedding,
-                "target": lambda: F.cross_entropy(student.click_scores, label),
-            },
-        )
+        return {
+            "distillation": lambda: self.soft_label(student.scores, mix_scores(scores, weights)),
+            "embedding": embedding,
+        }
 
     def embedding_losses(
         self,

@@ -12,8 +12,8 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from recbole_tinynews.data.training_news import TrainingNews
-from recbole_tinynews.distillation.aligned import AlignedDistillation, AlignedWeights
-from recbole_tinynews.distillation.loss_terms import loss_terms
+from recbole_tinynews.distillation.aligned import AlignedDistillation
+from recbole_tinynews.distillation.loss_terms import Weights, loss_terms
 from recbole_tinynews.distillation.outputs import BatchIds, Outputs
 from recbole_tinynews.encoder.news_encoder import NewsEncoder
 from recbole_tinynews.encoder.pretrained_heads import principal_axes
@@ -31,7 +31,7 @@ class AlignedNewsRec(Student):
     first entries of a vector then are its teachers' first principal axes.
     """
 
-    weights = AlignedWeights
+    weights = Weights
     needs_language_model = True
     news_encoder: NewsEncoder
 

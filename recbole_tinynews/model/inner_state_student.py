@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from recbole.data.interaction import Interaction
 from torch import Tensor
 
-from recbole_tinynews.distillation.hidden import LayerPair, layer_pairs
+from recbole_tinynews.distillation.hidden import layer_pairs
+from recbole_tinynews.distillation.inner_states import Compared
 from recbole_tinynews.encoder.layers import shown_by
 from recbole_tinynews.encoder.news_encoder import NewsEncoder
 from recbole_tinynews.encoder.plm_files import plm_size
@@ -19,15 +19,6 @@ from recbole_tinynews.settings.protocol import Settings
 
 # Settings on which the tokens depend
 SHARED = ("news_text", "max_title_length", "max_abstract_length", "mask_padding_in_news_pooling")
-
-
-class Compared(NamedTuple):
-    """Layers to compare (frozen ones of the student are constant, so left out), and widths."""
-
-    pairs: list[LayerPair]
-    embeddings_train: bool
-    student_dim: int
-    teacher_dim: int
 
 
 class InnerStateStudent(Student):

@@ -17,13 +17,10 @@ class MTBERT(InnerStateStudent):
 
     def make_distillation(self, config: Settings) -> MTBERTDistillation:
         """MT-BERT's terms, summed over the teachers."""
-        compared = self.compared(config)
         return MTBERTDistillation(
             self.number_of_teachers(config),
-            compared.pairs,
-            compared.student_dim,
-            compared.teacher_dim,
-            temperature=config["temperature"],
-            weights=self.loss_weights(config),
-            weighting=self.teacher_weighting(config),
+            self.compared(config),
+            config["temperature"],
+            self.loss_weights(config),
+            self.teacher_weighting(config),
         )

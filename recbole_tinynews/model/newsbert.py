@@ -30,21 +30,18 @@ class NewsBERT(InnerStateStudent):
     @classmethod
     def learnt_losses(cls) -> tuple[str, ...]:
         """Names of all losses but the teachers' own."""
-        return tuple(loss for loss in super().learnt_losses() if loss != "teacher_target")
+        of_teachers = NewsBERTDistillation.of_teachers
+        return tuple(loss for loss in super().learnt_losses() if loss not in of_teachers)
 
     def make_distillation(self, config: Settings) -> NewsBERTDistillation:
         """The losses of student and teachers."""
         compared, weights = self.compared(config), self.loss_weights(config)
         if not compared.pairs and self.news_encoder.text_encoder.pooling is None:
             weights = weights._replace(news_vector=0.0)  # nothing before them trains
-        return NewsBERTDistillation(
-            self.number_of_teachers(config),
-            compared.pairs,
-            compared.embeddings_train,
-            compared.student_dim,
-            config["temperature"],
-            weights,
-        )
+        # nothing is projected: states of another width are refused
+        compared = compared._replace(teacher_dim=compared.student_dim)
+        number = self.number_of_teachers(config)
+        return NewsBERTDistillation(number, compared, config["temperature"], weights)
 
     def make_teachers(self, config: Settings, dataset: Any, count: int) -> JointTeachers:
         """Teachers with the pretrained language model and this student's heads."""

@@ -8,14 +8,15 @@ from typing import Any, ClassVar
 
 import torch
 from recbole.data.interaction import Interaction
-from torch import Tensor, nn
+from torch import Tensor
 
 from recbole_tinynews.data.fields import CANDIDATES, HISTORY, TEACHERS
 from recbole_tinynews.data.popularity import wanted_counters
 from recbole_tinynews.distillation.embedding import fitted_projection
+from recbole_tinynews.distillation.loss_terms import Distillation, Weights
 from recbole_tinynews.distillation.outputs import Outputs
 from recbole_tinynews.distillation.teacher_weighting import WEIGHTINGS, TeacherWeighting
-from recbole_tinynews.distillation.tinynewsrec import TinyNewsRecDistillation, TinyNewsRecWeights
+from recbole_tinynews.distillation.tinynewsrec import TinyNewsRecDistillation
 from recbole_tinynews.encoder.states import Taps
 from recbole_tinynews.model.plmnr import PLMNR
 from recbole_tinynews.model.recommender import NewsRecommender
@@ -75,8 +76,8 @@ class Student(NewsRecommender):
         """Number of teachers."""
         return 1 if cls.one_teacher else config["num_teachers"]
 
-    def make_distillation(self, config: Settings) -> nn.Module:
-        """Maps ``Outputs`` and label to a NamedTuple; has ``student_taps`` and ``teacher_taps``."""
+    def make_distillation(self, config: Settings) -> Distillation:
+        """The losses, from ``Outputs`` and label to a NamedTuple."""
         raise NotImplementedError(
             f"{type(self).__name__} must implement make_distillation(config)."
         )
@@ -96,7 +97,7 @@ class Student(NewsRecommender):
     @property
     def counted_by(self) -> Mapping[str, str]:
         """The unit that each loss is averaged over, by loss name, where not samples."""
-        return {**super().counted_by, **getattr(self.distillation, "counted_by", {})}
+        return {**super().counted_by, **self.distillation.counted_by}
 
     def losses(self, outputs: Outputs, interaction: Interaction) -> tuple[Tensor, ...]:
         """Weighted loss terms by name, each the mean over the batch."""
@@ -135,7 +136,7 @@ def is_article(interaction: Interaction) -> Tensor:
 class MultiTeacherStudent(Student):
     """Soft labels, projected vectors and the target, under teachers weighted for each sample."""
 
-    weights = TinyNewsRecWeights
+    weights = Weights
     losses_of_stage: ClassVar[type[TinyNewsRecDistillation]]
     _fits_projections = False
 

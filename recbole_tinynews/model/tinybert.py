@@ -19,9 +19,6 @@ class TinyBERT(InnerStateStudent):
 
     def make_distillation(self, config: Settings) -> TinyBERTDistillation:
         """TinyBERT's terms, averaged over the teachers."""
-        return TinyBERTDistillation(
-            self.number_of_teachers(config),
-            *self.compared(config),
-            temperature=config["temperature"],
-            weights=self.loss_weights(config),
-        )
+        number, compared = self.number_of_teachers(config), self.compared(config)
+        weights = self.loss_weights(config)
+        return TinyBERTDistillation(number, compared, config["temperature"], weights)

@@ -9,7 +9,8 @@ from typing import Any
 from recbole.data.interaction import Interaction
 from torch import Tensor
 
-from recbole_tinynews.distillation.aligned import AlignedDistillation, AlignedWeights
+from recbole_tinynews.distillation.aligned import AlignedDistillation
+from recbole_tinynews.distillation.loss_terms import Weights
 from recbole_tinynews.distillation.outputs import Outputs
 from recbole_tinynews.encoder.states import NO_TAPS, Taps
 from recbole_tinynews.model.alignednewsrec import AlignedNewsRec
@@ -31,7 +32,7 @@ class Updated(NewsRecommender):
     def __init__(self, config: Settings, dataset: Any) -> None:
         super().__init__(config, dataset)
         memory = 1.0 if config["memory_weight"] is None else config["memory_weight"]
-        self.memory = AlignedDistillation(1.0, AlignedWeights(memory, memory, 1.0))
+        self.memory = AlignedDistillation(1.0, Weights(memory, memory, 1.0))
 
     @property
     def teacher_taps(self) -> Taps:

@@ -8,7 +8,8 @@ import pytest
 import torch
 from plain_losses import cross_entropy, softmax
 
-from recbole_tinynews.distillation.aligned import AlignedDistillation, AlignedWeights
+from recbole_tinynews.distillation.aligned import AlignedDistillation
+from recbole_tinynews.distillation.loss_terms import Weights
 from recbole_tinynews.distillation.outputs import Outputs
 
 BATCH, HISTORY, CANDIDATES, DIM, TEACHERS = 3, 4, 5, 6, 2
@@ -72,7 +73,7 @@ def plain_target() -> float:
 
 @pytest.mark.parametrize("temperature", [1.0, 2.5])
 def test_each_loss_is_that_of_a_plain_loop(temperature: float) -> None:
-    loss = AlignedDistillation(temperature, AlignedWeights(0.5, 2.0, 3.0))
+    loss = AlignedDistillation(temperature, Weights(0.5, 2.0, 3.0))
     found = loss(STUDENT, LABELLED, LABEL, REAL)._asdict()
     assert found["distillation"].item() == pytest.approx(0.5 * plain_distillation(temperature))
     assert found["embedding"].item() == pytest.approx(2.0 * plain_embedding())
@@ -83,7 +84,7 @@ def test_empty_slots_pull_no_vector() -> None:
     """Their zeros have no direction, and a gradient through them would be noise."""
     history = STUDENT.history.clone().requires_grad_()
     student = STUDENT._replace(history=history)
-    loss = AlignedDistillation(1.0, AlignedWeights(0.0, 1.0, 0.0))
+    loss = AlignedDistillation(1.0, Weights(0.0, 1.0, 0.0))
     sum(loss(student, LABELLED, LABEL, REAL)).backward()
     assert history.grad[0, :2].abs().max() == 0
     assert history.grad[1].abs().min() > 0
@@ -93,13 +94,13 @@ def test_teachers_get_no_gradient() -> None:
     candidates = LABELLED[0].candidates.clone().requires_grad_()
     teachers = [LABELLED[0]._replace(candidates=candidates), LABELLED[1]]
     student = STUDENT._replace(scores=STUDENT.scores.clone().requires_grad_())
-    sum(AlignedDistillation(1.0, AlignedWeights())(student, teachers, LABEL, REAL)).backward()
+    sum(AlignedDistillation(1.0, Weights())(student, teachers, LABEL, REAL)).backward()
     assert candidates.grad is None
 
 
 def test_a_loss_without_weight_is_not_computed() -> None:
-    assert AlignedDistillation(1.0, AlignedWeights(0.0, 1.0, 0.0))(
+    assert AlignedDistillation(1.0, Weights(0.0, 1.0, 0.0))(
         STUDENT, LABELLED, LABEL, REAL
     )._fields == ("embedding",)
     with pytest.raises(ValueError, match="embedding_loss_weight"):
-        AlignedDistillation(1.0, AlignedWeights(0.0, 0.0, 0.0))
+        AlignedDistillation(1.0, Weights(0.0, 0.0, 0.0))

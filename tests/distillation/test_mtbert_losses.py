@@ -9,6 +9,7 @@ from batches import LABEL, MASK, Padded, padded
 from torch import Tensor
 
 from recbole_tinynews.distillation.hidden import layer_pairs
+from recbole_tinynews.distillation.inner_states import Compared
 from recbole_tinynews.distillation.mtbert import MTBERTDistillation, MTBERTWeights
 from recbole_tinynews.encoder.states import Taps
 
@@ -20,7 +21,7 @@ TEACHERS, DIM, TEACHER_DIM = 3, 4, 6
 def make(pairs: Any = PAIRS, temperature: float = 1.0, **weights: float) -> MTBERTDistillation:
     torch.manual_seed(0)
     return MTBERTDistillation(
-        TEACHERS, pairs, DIM, TEACHER_DIM, temperature, MTBERTWeights(**weights)
+        TEACHERS, Compared(pairs, True, DIM, TEACHER_DIM), temperature, MTBERTWeights(**weights)
     ).double()
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from recbole_tinynews.distillation.hidden import LayerPair
+from recbole_tinynews.distillation.inner_states import Compared
 from recbole_tinynews.distillation.newsbert import NewsBERTDistillation, NewsBERTWeights
 from recbole_tinynews.distillation.outputs import Outputs
 from recbole_tinynews.encoder.states import States, Taps
@@ -42,7 +43,8 @@ def make(
     pairs: Any = PAIRS,
     embeddings_train: bool = True,
 ) -> NewsBERTDistillation:
-    return NewsBERTDistillation(teachers, pairs, embeddings_train, HIDDEN, temperature, weights)
+    compared = Compared(pairs, embeddings_train, HIDDEN, HIDDEN)
+    return NewsBERTDistillation(teachers, compared, temperature, weights)
 
 
 STUDENT, TEACHERS = 0, (1, 2, 3)

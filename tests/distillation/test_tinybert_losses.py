@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from recbole_tinynews.distillation.hidden import HiddenStateLoss, LayerPair, layer_pairs
+from recbole_tinynews.distillation.inner_states import Compared
 from recbole_tinynews.distillation.tinybert import TinyBERTDistillation, TinyBERTWeights
 from recbole_tinynews.encoder.states import Taps
 
@@ -28,7 +29,7 @@ def make(
 ) -> TinyBERTDistillation:
     torch.manual_seed(0)
     return TinyBERTDistillation(
-        teachers, pairs, trains, dim, DIM, temperature, TinyBERTWeights(**weights)
+        teachers, Compared(pairs, trains, dim, DIM), temperature, TinyBERTWeights(**weights)
     ).double()
 
 

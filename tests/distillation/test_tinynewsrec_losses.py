@@ -5,13 +5,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from recbole_tinynews.distillation.loss_terms import Weights
 from recbole_tinynews.distillation.outputs import Outputs
 from recbole_tinynews.distillation.teacher_weighting import WEIGHTINGS
 from recbole_tinynews.distillation.tinynewsrec import (
     StageOneDistillation,
     StageTwoDistillation,
     TinyNewsRecDistillation,
-    TinyNewsRecWeights,
 )
 
 SUMMANDS = ("distillation", "embedding", "target")
@@ -59,7 +59,7 @@ def make(
         TEACHER_DIM,
         DIM,
         temperature,
-        TinyNewsRecWeights(**weights),
+        Weights(**weights),
         WEIGHTINGS[weighting],
         shared_projection,
     ).double()
@@ -181,7 +181,7 @@ def test_without_any_loss_term_it_is_refused() -> None:
 )
 def test_projections_have_the_papers_number_of_parameters(shared: bool, parameters: int) -> None:
     """For 4 teachers, 256 -> 256: each has one projection, or one for news and one for users."""
-    module = StageTwoDistillation(4, 256, 256, 1.0, TinyNewsRecWeights(), shared_projection=shared)
+    module = StageTwoDistillation(4, 256, 256, 1.0, Weights(), shared_projection=shared)
     assert sum(parameter.numel() for parameter in module.parameters()) == parameters
 
 
