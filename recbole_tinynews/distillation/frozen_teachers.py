@@ -39,7 +39,7 @@ class FrozenTeachers(Teachers):
         """Encode the articles of later batches, shared by all trainings with this ``folder``."""
         for teacher in self._teachers():
             teacher.news_encoder.encode_ahead(ids, show_progress, folder)
-            _close_table(teacher)
+            teacher.news_encoder.close_table()
 
     def tap_ahead(self, ids: NDArray[np.int64], taps: Taps, show_progress: bool = False) -> None:
         """Store inner states of the articles of later batches, as far as memory allows."""
@@ -48,10 +48,8 @@ class FrozenTeachers(Teachers):
             return
         share = MEMORY_SHARE / len(self.members)
         for teacher in self._teachers():
-            ahead = getattr(teacher.news_encoder, "tap_ahead", None)
-            if ahead is not None:  # an encoder without a language model has no states
-                ahead(ids, taps, share, show_progress)
-                _close_table(teacher)
+            teacher.news_encoder.tap_ahead(ids, taps, share, show_progress)
+            teacher.news_encoder.close_table()
 
     @torch.no_grad()
     def outputs(self, batch: Any, taps: Taps = NO_TAPS) -> list[Outputs]:
@@ -60,12 +58,6 @@ class FrozenTeachers(Teachers):
 
     def _teachers(self) -> Iterator[Teacher]:
         return iter(cast("Sequence[Teacher]", self.members))
-
-
-def _close_table(teacher: Teacher) -> None:
-    close = getattr(teacher.news_encoder, "close_table", None)
-    if close is not None:
-        close()
 
 
 def _outputs(teacher: Teacher, batch: Any, taps: Taps) -> Outputs:

@@ -44,7 +44,6 @@ class InnerStateDistillation(Distillation):
         "attention": "pairs",
         "news_vector": "texts",
     }
-
     hidden_loss: ClassVar[type[HiddenStateLoss | ProjectedHiddenStateLoss]] = HiddenStateLoss
 
     def __init__(self, teachers: int, compared: Compared, temperature: float, weights: Any) -> None:

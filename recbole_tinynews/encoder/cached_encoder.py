@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,23 +15,30 @@ from torch import Tensor, nn
 
 from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.encoder.column_tokenizer import ColumnTokenizer
-from recbole_tinynews.encoder.news_vectors import NewsVectors, RecentVectors, in_shares
+from recbole_tinynews.encoder.news_vectors import (
+    NewsVectors,
+    RecentVectors,
+    RememberedEncoder,
+    in_shares,
+)
 from recbole_tinynews.encoder.packing import Pack, PackedTexts, packs
 from recbole_tinynews.encoder.planning import ArticlePlanner, EncodingPlan, PlannedPack, Planner
-from recbole_tinynews.encoder.states import Tap, Taps
 from recbole_tinynews.processes.group import ALONE, process_group
 
 _numbers = itertools.count()  # of encoders; a plan belongs to one
 NO_ENCODER = -1
 
 
-class CachedEncoder(nn.Module):
-    """Base class of news encoders, implementing ``protocol.EncodesNews``.
+class CachedEncoder(RememberedEncoder):
+    """Base class of news encoders that plan their batches and cache vectors.
 
     Repeats in a batch are encoded once, so they share a dropout mask; in evaluation each article is
     encoded once. For ``history_cache_steps`` training steps, a clicked article's vector may be
-    reused without a gradient (SpeedyFeed, Xiao et al., KDD 2022); 0 is exact.
+    reused without a gradient (SpeedyFeed, Xiao et al., KDD 2022); 0 is exact. ``text_encoder`` is
+    that of its first text.
     """
+
+    text_encoder: Any
 
     def __init__(self, tokens: Ragged, history_cache_steps: int = 0) -> None:
         super().__init__()
@@ -47,35 +54,19 @@ class CachedEncoder(nn.Module):
         """Vectors of a plan's ids, ``[ids, news_dim]``; zeros for empty texts."""
         raise NotImplementedError
 
-    def encode_texts(self, columns: Mapping[str, Sequence[str]]) -> Tensor:
-        """Vectors of given articles, ``[articles, news_dim]``; see ``EncodesNews``."""
-        raise NotImplementedError
-
-    def zeros(self, texts: int) -> Tensor:
-        """Vectors of empty texts, ``[texts, news_dim]``."""
-        raise NotImplementedError
-
-    def tokens_at_once(self) -> int:
-        """Number of tokens that are encoded together."""
-        raise NotImplementedError
-
-    def content(self) -> Iterator[str | bytes]:
-        """Everything that determines a vector, for the key of a saved table of vectors."""
-        raise NotImplementedError
-
-    def start_heads(self, ids: NDArray[np.int64], centred: bool) -> None:
-        """Initialise heads that start from the vectors of distinct training texts, ``ids``."""
-        raise NotImplementedError
-
     @property
     def device(self) -> torch.device:
         """The device of its weights."""
-        raise NotImplementedError
+        return self.text_encoder.device
 
     @property
     def pad_token_id(self) -> int:
         """The token that pads texts."""
-        raise NotImplementedError
+        return self.text_encoder.pad_token_id
+
+    def tokens_at_once(self) -> int:
+        """Number of tokens that are encoded together."""
+        return self.text_encoder.tokens_at_once()
 
     def train(self, mode: bool = True) -> CachedEncoder:
         """Set the mode; training mode drops the cached vectors of an evaluation."""
@@ -140,21 +131,6 @@ class CachedEncoder(nn.Module):
         """Recompute only these ids in training, as far as ``history_cache_steps`` allows."""
         return self.recent.reusing_all_but(news_ids, self._plan)
 
-    def tapped(self, taps: Taps) -> AbstractContextManager[Tap]:
-        """Raise ``ValueError``: only a language model has inner states."""
-        raise ValueError(
-            f"A loss on inner states expects one language model whose layers can be observed, got "
-            f"{type(self).__name__}. Set news_encoder=plm and views=[title], or the loss's weight "
-            "to 0."
-        )
-
-    def without_tables(self) -> AbstractContextManager[None]:
-        """Do nothing: no layer is frozen."""
-        return nullcontext()
-
-    def close_table(self) -> None:
-        """Do nothing: there is no table of frozen states."""
-
 
 class OneTextEncoder(CachedEncoder):
     """Encodes articles with one text each; without a tokenizer, none outside the data set."""
@@ -206,23 +182,9 @@ class OneTextEncoder(CachedEncoder):
         plan = planner.plan(np.arange(1, tokens.rows)).to(self.device)
         return plan.joined([self._encode(pack.texts) for pack in plan.packs], self.zeros)
 
-    @property
-    def device(self) -> torch.device:
-        """The device of its weights."""
-        return self.text_encoder.device
-
-    @property
-    def pad_token_id(self) -> int:
-        """The token that pads texts."""
-        return self.text_encoder.pad_token_id
-
     def zeros(self, texts: int) -> Tensor:
         """Vectors of empty texts, ``[texts, news_dim]``."""
         return self.text_encoder.zeros(texts)
-
-    def tokens_at_once(self) -> int:
-        """Number of tokens that are encoded together."""
-        return self.text_encoder.tokens_at_once()
 
     def content(self) -> Iterator[str | bytes]:
         """Everything that determines a vector, for the key of a saved table of vectors."""

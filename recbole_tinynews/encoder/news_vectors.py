@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from itertools import chain
 from operator import itemgetter
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -30,20 +29,24 @@ LOOK_UP_TOKENS = 128
 TEXTS_IN_A_ROUND = 4_096
 
 
-class RememberedEncoder(EncodesNews, Protocol):
+class RememberedEncoder(EncodesNews):
     """An encoder whose vectors are cached; changed weights invalidate them."""
 
     def content(self) -> Iterator[str | bytes]:
         """Everything that determines a vector, for the key of a saved table of vectors."""
+        raise NotImplementedError
 
     def tokens_at_once(self) -> int:
         """Number of tokens that it encodes together."""
+        raise NotImplementedError
 
     def zeros(self, texts: int) -> Tensor:
         """Vectors of empty texts, ``[texts, news_dim]``."""
+        raise NotImplementedError
 
     def encode_pack(self, ids: NDArray[np.int64], pack: Pack) -> Tensor:
         """Vectors of the texts of a pack, in pack order, ``[texts, news_dim]``."""
+        raise NotImplementedError
 
 
 class NewsVectors:

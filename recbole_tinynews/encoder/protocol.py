@@ -1,11 +1,11 @@
-"""Interfaces of a news encoder, which is a torch module, and of a language model's layers."""
+"""Base class of news encoders, and the interface of a language model's layers."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,43 +13,32 @@ from torch import Tensor, nn
 
 from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.encoder.packing import PackedTexts
+from recbole_tinynews.encoder.planning import ArticlePlanner, EncodingPlan
 from recbole_tinynews.encoder.states import Tap, Taps
 
 
-class EncodesNews(Protocol):
-    """News ids in, vectors out; declare ``NewsEncoder`` for more, such as access to layers."""
+class EncodesNews(nn.Module):
+    """News ids in, vectors out: the base of news encoders.
 
-    training: bool
+    A subclass sets ``tokens``, the token ids of each text by news id (row 0 is padding and empty),
+    and implements ``forward``, ``encode_distinct`` and ``encode_texts``. The other methods are for
+    encoders that plan batches, cache vectors or have inner states. Declare ``NewsEncoder`` for
+    more, such as access to layers.
+    """
 
-    def train(self, mode: bool = True) -> Any:
-        """Set the mode; training mode drops cached vectors."""
+    tokens: Ragged
 
-    def eval(self) -> Any:
-        """Set evaluation mode."""
-
-    def parameters(self) -> Iterator[nn.Parameter]:
-        """All weights."""
-
-    def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
-        """All weights by name."""
-
-    @property
-    def tokens(self) -> Ragged:
-        """Token ids of each text, by news id; row 0 is padding and empty."""
-
-    @property
-    def pad_token_id(self) -> int:
-        """The token that pads texts."""
-
-    def __call__(self, news_ids: Tensor) -> Tensor:
+    def forward(self, news_ids: Tensor) -> Tensor:
         """News vectors, ``[*news_ids.shape, news_dim]``, for ids of any shape.
 
         Ids may repeat; id 0 is padding and gives zeros. In evaluation mode and without gradients,
-        each article is encoded once until a weight changes.
+        a cache encodes each article once until a weight changes.
         """
+        raise NotImplementedError
 
     def encode_distinct(self, ids: NDArray[np.int64]) -> Tensor:
         """Vectors of distinct ids, ``[ids, news_dim]``, computed now; zeros for empty texts."""
+        raise NotImplementedError
 
     def encode_texts(self, columns: Mapping[str, Sequence[str]]) -> Tensor:
         """Vectors of articles outside the data set, ``[articles, news_dim]``, without gradients.
@@ -59,6 +48,18 @@ class EncodesNews(Protocol):
         that are read. A missing or unknown category counts as none; for a missing text, or an
         encoder that cannot do this, it raises ``ValueError``.
         """
+        raise NotImplementedError
+
+    def start_heads(self, ids: NDArray[np.int64], centred: bool) -> None:
+        """Initialise heads that start from the vectors of distinct training texts, ``ids``."""
+
+    def planner(self, shared: bool = False) -> ArticlePlanner | None:
+        """Planner for the encoder's current state; if ``shared``, each process encodes a part."""
+        return None
+
+    def planned(self, plan: EncodingPlan | None) -> AbstractContextManager[None]:
+        """Follow this plan, which holds all ids of the batch, without synchronising the device."""
+        return nullcontext()
 
     def encode_ahead(
         self, ids: NDArray[np.int64], show_progress: bool = False, folder: Path | None = None
@@ -67,12 +68,27 @@ class EncodesNews(Protocol):
 
     def reusing_all_but(self, news_ids: Tensor) -> AbstractContextManager[None]:
         """Allow reuse of vectors of earlier steps for all but these ids, the candidates."""
+        return nullcontext()
 
     def tapped(self, taps: Taps) -> AbstractContextManager[Tap]:
         """Collect inner states of everything encoded; ``ValueError`` if there are none."""
+        raise ValueError(
+            f"A loss on inner states expects one language model whose layers can be observed, got "
+            f"{type(self).__name__}. Set news_encoder=plm and views=[title], or the loss's weight "
+            "to 0."
+        )
+
+    def tap_ahead(
+        self, ids: NDArray[np.int64], taps: Taps, share: float, show_progress: bool = False
+    ) -> None:
+        """Compute inner states of these ids for evaluation, if they fit this share of memory."""
 
     def without_tables(self) -> AbstractContextManager[None]:
         """Compute every layer, as for an article never seen before."""
+        return nullcontext()
+
+    def close_table(self) -> None:
+        """Free the table of frozen states, which is reopened when needed."""
 
 
 class Shown(NamedTuple):

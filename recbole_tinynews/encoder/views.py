@@ -69,18 +69,9 @@ class ViewsEncoder(CachedEncoder):
         return {name: view for name, view in self.views.items() if isinstance(view, OneTextEncoder)}
 
     @property
-    def _first(self) -> OneTextEncoder:
-        return next(iter(self.texts.values()))
-
-    @property
-    def device(self) -> torch.device:
-        """The device of its weights."""
-        return self._first.device
-
-    @property
-    def pad_token_id(self) -> int:
-        """The token that pads texts."""
-        return self._first.pad_token_id
+    def text_encoder(self) -> Any:
+        """The encoder of its first text."""
+        return next(iter(self.texts.values())).text_encoder
 
     def planner(self, shared: bool = False) -> ViewsPlanner:
         """Planner for all texts of an article."""
@@ -115,11 +106,7 @@ class ViewsEncoder(CachedEncoder):
 
     def zeros(self, texts: int) -> Tensor:
         """Vectors of empty articles, ``[texts, news_dim]``."""
-        return self._first.zeros(0).new_zeros(texts, self.composition.dim)
-
-    def tokens_at_once(self) -> int:
-        """Number of tokens that are encoded together."""
-        return self._first.tokens_at_once()
+        return self.text_encoder.zeros(0).new_zeros(texts, self.composition.dim)
 
     def content(self) -> Iterator[str | bytes]:
         """Everything that determines a vector, for the key of a saved table of vectors."""

@@ -14,7 +14,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from recbole_tinynews.data.news_text import TITLE_ABSTRACT
 from recbole_tinynews.data.no_articles import NoArticles
 from recbole_tinynews.data.ragged import Ragged
-from recbole_tinynews.encoder.cached_encoder import CachedEncoder, OneTextEncoder
+from recbole_tinynews.encoder.cached_encoder import OneTextEncoder
 from recbole_tinynews.encoder.column_tokenizer import ColumnTokenizer, pad_rows
 from recbole_tinynews.encoder.frozen_states import Storage
 from recbole_tinynews.encoder.language_model import load_plm, longest_text
@@ -154,8 +154,7 @@ class ArticleReader(ImpressionRecommender):
 
     def start_heads(self, config: Settings, dataset: Any) -> None:
         """Initialise heads by the language model, after earlier stages' weights are loaded."""
-        if isinstance(self.news_encoder, CachedEncoder):  # others need no start
-            self.news_encoder.start_heads(dataset.training_news(), config["centred"])
+        self.news_encoder.start_heads(dataset.training_news(), config["centred"])
 
     def make_news_encoder(self, config: Settings, dataset: Any) -> EncodesNews:
         """The news encoder (``EncodesNews``); ``ValueError`` if a text is too long for it."""

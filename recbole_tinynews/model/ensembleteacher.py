@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,34 +12,24 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.encoder.protocol import EncodesNews
 from recbole_tinynews.encoder.states import Tap, Taps
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.settings.protocol import Settings
 
 
-class NewsEncoders(nn.Module):
+class NewsEncoders(EncodesNews):
     """Several news encoders whose vectors are concatenated: ``[..., teachers * news_dim]``."""
 
     def __init__(self, encoders: Iterable[EncodesNews]) -> None:
         super().__init__()
-        self.encoders = nn.ModuleList(cast("Iterable[nn.Module]", encoders))
+        self.encoders = nn.ModuleList(encoders)
+        self.tokens = self.each[0].tokens  # they share a tokenizer
 
     @property
     def each(self) -> list[EncodesNews]:
         """The encoders."""
-        return [*self.encoders]
-
-    @property
-    def pad_token_id(self) -> int:
-        """The shared tokenizer's pad token."""
-        return self.each[0].pad_token_id
-
-    @property
-    def tokens(self) -> Ragged:
-        """The shared token ids."""
-        return self.each[0].tokens
+        return [*cast("Iterable[EncodesNews]", self.encoders)]
 
     def forward(self, news_ids: Tensor) -> Tensor:
         """News vectors, ``[*news_ids.shape, teachers * news_dim]``."""
@@ -74,10 +64,6 @@ class NewsEncoders(nn.Module):
             f"A student of inner states expects teachers with one language model each, got "
             f"{len(self.each)} in one. Pass the teachers of the ensemble, not the ensemble."
         )
-
-    def reusing_all_but(self, news_ids: Tensor) -> AbstractContextManager[None]:
-        """Does nothing, since nothing trains."""
-        return nullcontext()
 
 
 class UserEncoders(nn.Module):

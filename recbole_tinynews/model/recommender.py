@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar
 
 import numpy as np
@@ -26,7 +25,6 @@ from recbole_tinynews.data.training_data import TrainingData
 from recbole_tinynews.distillation.loss_terms import loss_terms
 from recbole_tinynews.distillation.outputs import BatchIds, Encoded, Outputs
 from recbole_tinynews.encoder.adapters import is_adapter
-from recbole_tinynews.encoder.cached_encoder import CachedEncoder
 from recbole_tinynews.encoder.planning import ArticlePlanner, MaskedTextPlanner
 from recbole_tinynews.encoder.states import NO_TAPS, Taps
 from recbole_tinynews.encoder.users.attentive import UserEncoder
@@ -157,7 +155,7 @@ class NewsRecommender(ArticleReader):
         """Vectors of a training batch's articles, with the inner states of the same pass."""
         about = self._about(interaction)
         ids, states = torch.cat([about.history, about.candidates], dim=1), None  # each article once
-        with self._following(interaction):
+        with self.news_encoder.planned(plan_of(interaction)):
             if any(taps):  # encode all articles: vectors of earlier steps have no states
                 with self.news_encoder.tapped(taps) as tap:
                     vectors = self.encode_news(ids)
@@ -180,8 +178,7 @@ class NewsRecommender(ArticleReader):
 
     def planner(self) -> ArticlePlanner | MaskedTextPlanner | None:
         """Planner of training batches; ``None``: its encoder needs none."""
-        encoder = self.news_encoder
-        return encoder.planner(shared=True) if isinstance(encoder, CachedEncoder) else None
+        return self.news_encoder.planner(shared=True)
 
     @property
     def counted_by(self) -> Mapping[str, str]:
@@ -191,11 +188,6 @@ class NewsRecommender(ArticleReader):
         repeats; distinct ``texts``, their ``tokens``, or ``pairs`` of tokens of one text.
         """
         return {}
-
-    def _following(self, interaction: Interaction) -> AbstractContextManager[None]:
-        if isinstance(self.news_encoder, CachedEncoder):
-            return self.news_encoder.planned(plan_of(interaction))
-        return nullcontext()
 
     def match(self, news: Encoded) -> Outputs:
         """User vectors, and their dot products with the candidates as scores."""

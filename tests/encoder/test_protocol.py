@@ -1,10 +1,8 @@
-"""Code that uses a news encoder relies on the protocol ``EncodesNews`` and nothing else."""
+"""Code that uses a news encoder relies on its base ``EncodesNews`` and nothing else."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,6 +14,7 @@ from torch.nn import functional as F
 
 from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.encoder.column_tokenizer import ColumnTokenizer
+from recbole_tinynews.encoder.protocol import EncodesNews
 from recbole_tinynews.encoder.states import Taps
 from recbole_tinynews.model.ensembleteacher import NewsEncoders
 from recbole_tinynews.model.recommender import NewsRecommender
@@ -24,7 +23,7 @@ from recbole_tinynews.serving.engine import ModelEngine
 from recbole_tinynews.serving.ranking import Ranker
 
 
-class WordVectors(nn.Module):
+class WordVectors(EncodesNews):
     """Encodes a text as the mean of its word vectors: no language model, nothing cached."""
 
     pad_token_id = 0
@@ -48,20 +47,6 @@ class WordVectors(nn.Module):
     def _mean(self, texts: Ragged) -> Tensor:
         values = torch.from_numpy(texts.values.astype(np.int64))
         return self.words(values, torch.from_numpy(texts.offsets[:-1].astype(np.int64)))
-
-    def encode_ahead(
-        self, ids: np.ndarray, show_progress: bool = False, folder: Path | None = None
-    ) -> None:
-        pass
-
-    def tapped(self, taps: Taps) -> AbstractContextManager[Any]:
-        raise ValueError("a word vector has no inner states")
-
-    def reusing_all_but(self, news_ids: Tensor) -> AbstractContextManager[None]:
-        return nullcontext()
-
-    def without_tables(self) -> AbstractContextManager[None]:
-        return nullcontext()
 
 
 class Loss(NamedTuple):
