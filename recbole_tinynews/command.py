@@ -122,7 +122,10 @@ def _print_page(parser: argparse.ArgumentParser, given: argparse.Namespace) -> N
 def _start(
     machines: Machines, given: argparse.Namespace, files: list[str] | None, settings: list[str]
 ) -> dict[str, Any]:
-    check = partial(_check, given.model, given.dataset, files, settings)
+    # from the module by its name: as a program it is __main__, which no other process can import
+    from recbole_tinynews.command import _check as check_of
+
+    check = partial(check_of, given.model, given.dataset, files, settings)
     named = ("model", "dataset", "config_files")
     flags = [f"--{name}={value}" for name in named if (value := getattr(given, name)) is not None]
     try:

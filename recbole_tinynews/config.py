@@ -31,7 +31,7 @@ from recbole_tinynews.trainer.optimization import default_precision
 
 _RECBOLES_DATASET = "ml-100k"  # part of RecBole, for any data_path
 # field names in use that no setting can change
-_OF_BATCHES = (field for name, field in vars(fields).items() if name.isupper())
+_OF_BATCHES = [field for name, field in vars(fields).items() if name.isupper()]
 _TAKEN = frozenset((*_OF_BATCHES, *ITEM[1:], BODY, LABELS))
 
 

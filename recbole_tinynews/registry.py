@@ -18,7 +18,7 @@ from recbole_tinynews.settings.values import TEXT, suggest
 
 
 class Model(NamedTuple):
-    """A recommender, in the module ``model/`` of its name, and those whose settings it inherits."""
+    """A recommender, in ``model/<name in lower case>.py``, and those whose settings it inherits."""
 
     bases: tuple[str, ...] = ()
     reads_text: bool = True

@@ -150,3 +150,11 @@ def test_a_list_without_recbole_says_how_it_is_installed() -> None:
     done = shell(f"{WITHOUT_RECBOLE}\n{MAIN}", "run", "--list-models")
     assert done.returncode == 1
     assert "pip install --no-deps recbole==1.2.1" in done.stderr
+
+
+@pytest.mark.whole
+def test_several_processes_start_by_every_spelling_of_the_command() -> None:
+    """As ``__main__``, the command's own check could not be sent to the process that makes it."""
+    done = shell(MAIN, "run", "--nproc=2", "--model=NPA", "--data_path=nowhere")
+    assert "Traceback" not in done.stderr
+    assert "nowhere" in done.stderr

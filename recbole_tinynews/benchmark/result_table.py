@@ -187,7 +187,7 @@ def notes_of_data(dataset: str, rows: Sequence[Mapping[str, str]]) -> Iterator[s
 def with_deviation(
     mean: Mean | None, best: float | None = None, factor: int = 100, places: int = 2
 ) -> Cell:
-    """A mean and its deviation, in percent; ``best`` is the column's best, rounded as printed."""
+    """A mean and its deviation, times ``factor``; ``best``: the column's best, as printed."""
     if mean is None:
         return Cell("")
     value = round(factor * mean.value, places)

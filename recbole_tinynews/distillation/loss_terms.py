@@ -67,7 +67,7 @@ class Distillation(nn.Module):
     ) -> tuple[Tensor, ...]:
         """Loss terms of nonzero weight by name, means over the batch.
 
-        ``label [batch]``: index of the target; ``real [batch, history + candidates]``: no padding.
+        ``label [batch]``: index of the target; ``real [batch, items]``: which are no padding.
         """
         terms = self.terms(student, teachers, label, real)
         terms["target"] = lambda: F.cross_entropy(student.click_scores, label)

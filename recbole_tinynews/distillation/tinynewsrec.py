@@ -70,13 +70,13 @@ class TinyNewsRecDistillation(Distillation):
         student: Outputs,
         teachers: Sequence[Outputs],
         weights: Tensor,
-        items_mask: Tensor | None = None,
+        real: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Embedding losses of items and users; ``weights`` are ``[batch, teachers]``."""
+        """Losses of ``real`` items (``None``: all) and users; ``weights [batch, teachers]``."""
         items = _slices(self.items(each) for each in teachers)
         users = _slices(each.user.unsqueeze(1) for each in teachers)  # [batch, 1, dim]
         return (
-            self.item_embedding(self.items(student), items, weights, items_mask),
+            self.item_embedding(self.items(student), items, weights, real),
             self.user_embedding(student.user.unsqueeze(1), users, weights),
         )
 

@@ -204,7 +204,7 @@ class OneTextEncoder(CachedEncoder):
 
     @torch.no_grad()
     def start_heads(self, ids: NDArray[np.int64], centred: bool) -> None:
-        """Initialise a head that starts from pretrained vectors; see ``CachedEncoder``."""
+        """Initialise a head that starts from pretrained vectors; see ``EncodesNews``."""
         dense = self.text_encoder.unit_dense
         if dense is None or dense.has_started:
             return

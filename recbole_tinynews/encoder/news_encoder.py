@@ -70,7 +70,7 @@ class NewsEncoder(OneTextEncoder):
         return self._encoded(pack).vectors
 
     def start_heads(self, ids: NDArray[np.int64], centred: bool) -> None:
-        """Initialise the heads of each exit; see ``CachedEncoder``."""
+        """Initialise the heads of each exit; see ``EncodesNews``."""
         for layers in self.text_encoder.exits:
             with self.text_encoder.encoding_at(layers):
                 super().start_heads(ids, centred)

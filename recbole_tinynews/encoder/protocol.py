@@ -21,9 +21,9 @@ class EncodesNews(nn.Module):
     """News ids in, vectors out: the base of news encoders.
 
     A subclass sets ``tokens``, the token ids of each text by news id (row 0 is padding and empty),
-    and implements ``forward``, ``encode_distinct`` and ``encode_texts``. The other methods are for
-    encoders that plan batches, cache vectors or have inner states. Declare ``NewsEncoder`` for
-    more, such as access to layers.
+    and implements ``forward``, ``encode_distinct`` and ``encode_texts``. The other methods do
+    nothing here (``tapped`` refuses): they are for encoders that plan batches, cache vectors or
+    have inner states. Declare ``NewsEncoder`` for more, such as access to layers.
     """
 
     tokens: Ragged
@@ -31,8 +31,8 @@ class EncodesNews(nn.Module):
     def forward(self, news_ids: Tensor) -> Tensor:
         """News vectors, ``[*news_ids.shape, news_dim]``, for ids of any shape.
 
-        Ids may repeat; id 0 is padding and gives zeros. In evaluation mode and without gradients,
-        a cache encodes each article once until a weight changes.
+        Ids may repeat; id 0 is padding and gives zeros. An encoder with a cache encodes each
+        article once until a weight changes, in evaluation mode and without gradients.
         """
         raise NotImplementedError
 

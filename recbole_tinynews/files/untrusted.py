@@ -21,9 +21,9 @@ def untrusted(file: Path) -> Iterator[None]:
     except Exception as problem:
         if isinstance(problem, ValueError) and str(file.parent) in str(problem):
             raise  # already names a file
-        why = " ".join(str(problem).split())[:300]
+        why = " ".join(str(problem).split())[:300].rstrip(".")
         raise ValueError(
-            f"{file} cannot be used: {type(problem).__name__}: {why} Write it again, or "
+            f"{file} cannot be used: {type(problem).__name__}: {why}. Write it again, or "
             "copy it again."
         ) from problem
 

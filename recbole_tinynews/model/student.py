@@ -97,7 +97,7 @@ class Student(NewsRecommender):
     @property
     def counted_by(self) -> Mapping[str, str]:
         """The unit that each loss is averaged over, by loss name, where not samples."""
-        return {**super().counted_by, **self.distillation.counted_by}
+        return {**super().counted_by, **getattr(self.distillation, "counted_by", {})}
 
     def losses(self, outputs: Outputs, interaction: Interaction) -> tuple[Tensor, ...]:
         """Weighted loss terms by name, each the mean over the batch."""

@@ -101,4 +101,5 @@ def steps_of(run: Run, stage: Stage) -> int:
         return 0
     config = run.recipes.of(stage).config
     batches, _ = run.factory.loaders(config, run.factory.data(stage.model, config))
-    return most_steps(config, len(batches))
+    accumulated, limit = config["accumulation_steps"], config["max_steps"]
+    return most_steps(len(batches), config["epochs"], accumulated, limit)

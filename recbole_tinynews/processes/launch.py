@@ -126,9 +126,10 @@ def launch(
     logging.getLogger(ENDS_LOGGED_BY).addFilter(_has_traceback)
     # otherwise torchrun leaves an empty log folder in the temporary folder
     options = [f"--log-dir={os.devnull}", f"--start-method={method}"]
+    options += ["--run-path", str(program)]  # torchrun only forks for a program's path
     try:
-        with _restored_signals():  # torchrun only forks for a program's path
-            main([*machines.flags(), *options, "--run-path", str(program), *arguments])
+        with _restored_signals():
+            main([*machines.flags(), *options, *arguments])
     except ChildFailedError as problem:
         rank, failure = problem.get_first_failure()
         how = how_it_ended(failure.exitcode)

@@ -145,8 +145,8 @@ def load_trained(folder: Path, use: str, **how: Any) -> ModelEngine:
     engine = load_reader(folder, **how).engine
     if not isinstance(engine, ModelEngine):
         raise ValueError(
-            f"{use} expects the folder of a finished recommender, and {folder} is an export "
-            "itself. Pass the folder that it was made from; what comes of it can be exported again."
+            f"{use} expects the folder of a finished recommender, and {folder} is an export. Pass "
+            "the folder that it was made from."
         )
     return engine
 
@@ -311,7 +311,8 @@ def _without_plm(folder: Path) -> ValueError:
 def _categories(folder: Path) -> dict[str, list[str]]:
     """Category names by field."""
     file = folder / PLM / CATEGORY_NAMES
-    names, texts = read_json(file), list_of(ANY_TEXT, may_be_empty=True)
+    names = read_json(file) if file.is_file() else None
+    texts = list_of(ANY_TEXT, may_be_empty=True)
     if not (isinstance(names, dict) and all(texts.holds(names.get(each)) for each in CATEGORIES)):
         raise ValueError(
             f"{file} expects the names of categories as they were written, and holds something "

@@ -11,11 +11,10 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from recbole_tinynews.files.tensors import write_tensors
-from recbole_tinynews.files.untrusted import untrusted
 from recbole_tinynews.serving.reading import Read
 
 FORMAT, ANY_FORMAT = "news index 2", "news index "
@@ -138,7 +137,7 @@ def read_shelf(path: Path, identity: str) -> tuple[list[str], list[Read], Tensor
             f"An index of news is expected in {path.absolute()}, and there is no such file. Write "
             "it with add_news and save_index."
         )
-    with untrusted(path):
+    try:
         with safe_open(path, framework="pt") as file:
             _check_origin(file.metadata() or {}, path, identity)
             articles = json.loads(bytes(file.get_tensor("articles").numpy()))
@@ -146,6 +145,11 @@ def read_shelf(path: Path, identity: str) -> tuple[list[str], list[Read], Tensor
             vectors = file.get_tensor("vectors")
         if not len(set(ids)) == len(ids) == len(read) == len(vectors):
             raise TypeError("ids, texts and vectors differ in number")
+    except (
+        *(SafetensorError, UnicodeDecodeError, json.JSONDecodeError),
+        *(KeyError, TypeError, RecursionError),
+    ) as problem:
+        raise ValueError(f"{path} is damaged: {problem}. Write it again: save_index.") from problem
     return ids, read, vectors
 
 

@@ -106,7 +106,9 @@ class NewsTrainer(ImpressionEvaluation):
         Returns best validation score and result.
         """
         self.steps_per_pass = math.ceil(len(train_data) / self.accumulation_steps)
-        self.last_step = most_steps(self.config, len(train_data))
+        self.last_step = most_steps(
+            len(train_data), self.epochs, self.accumulation_steps, self.config["max_steps"]
+        )
         self.steps_per_round = self.config["eval_steps"] or self.steps_per_pass
         self.epochs = math.ceil(self.last_step / self.steps_per_round)
         self.eval_step = min(self.eval_step, self.epochs)

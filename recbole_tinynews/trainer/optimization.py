@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from logging import getLogger
+from typing import Any
 
 import torch
 from torch import nn
@@ -12,7 +13,6 @@ from torch.optim.lr_scheduler import LRScheduler
 from transformers import get_constant_schedule, get_linear_schedule_with_warmup
 
 from recbole_tinynews.encoder.news_encoder import LANGUAGE_MODEL
-from recbole_tinynews.settings.protocol import Settings
 
 PLM_PART = f"{LANGUAGE_MODEL}."  # in weight names, also of nested models
 
@@ -29,14 +29,14 @@ def parameter_groups(
     return [group for group in groups if group["params"]]
 
 
-def most_steps(config: Settings, batches: int) -> int:
-    """Optimizer steps without early stopping; ``batches`` per epoch.
+def most_steps(batches: int, epochs: int, accumulated: Any, max_steps: Any = None) -> int:
+    """Optimizer steps without early stopping; ``accumulated`` batches per step.
 
-    >>> most_steps({"epochs": 2, "accumulation_steps": 2, "max_steps": None}, 5)
-    6
+    >>> most_steps(5, 2, 2), most_steps(5, 2, 2, 4)
+    (6, 4)
     """
-    steps = config["epochs"] * math.ceil(batches / (config["accumulation_steps"] or 1))
-    return min(steps, config["max_steps"] or steps)
+    steps = epochs * math.ceil(batches / (accumulated or 1))
+    return min(steps, max_steps or steps)
 
 
 def make_schedule(optimizer: Optimizer, warmup_steps: int | None, steps: int) -> LRScheduler:

@@ -65,7 +65,8 @@ def hardest(scores: Tensor, titles: Tensor, count: int) -> Tensor:
 
 def most_copies(config: Settings, batches: int) -> int:
     """Copies that a post-training saves without early stopping; ``batches`` per epoch."""
-    return max(1, math.ceil(most_steps(config, batches) / config["teacher_checkpoint_interval"]))
+    steps = most_steps(batches, config["epochs"], config["accumulation_steps"], config["max_steps"])
+    return max(1, math.ceil(steps / config["teacher_checkpoint_interval"]))
 
 
 class PostTrainingTrainer(NewsTrainer):

@@ -38,7 +38,7 @@ def test_neither_side_of_a_cut_is_empty(fraction: float) -> None:
         latest_fraction(np.arange(10), fraction)
 
 
-def test_cutting_loses_no_row_and_keeps_the_order(
+def test_copying_rows_loses_none_and_keeps_their_order(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("recbole_tinynews.convert.tally._BATCH", 64)  # many batches

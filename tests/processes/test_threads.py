@@ -8,7 +8,10 @@ import pytest
 
 from recbole_tinynews.processes.launch import spin_briefly
 
-COMMANDS = ("command", "benchmark.command", "search.command", "serving.score", "serving.serve")
+COMMANDS = (
+    *("command", "benchmark.command", "search.command", "update", "student"),
+    *("serving.score", "serving.serve", "serving.export.__main__", "serving.export.trim"),
+)
 VARIABLES = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
 PROGRAM = """
 import importlib, os, sys
@@ -26,7 +29,7 @@ assert "torch" not in sys.modules
 def test_every_command_sets_how_threads_wait_before_torch_starts() -> None:
     """Spinning threads beside one busy process took 1.5 minutes of training to over 10."""
     environment = {name: value for name, value in os.environ.items() if name not in VARIABLES}
-    program = [sys.executable, "-c", PROGRAM, *COMMANDS, "serving.export.__main__"]
+    program = [sys.executable, "-c", PROGRAM, *COMMANDS]
     subprocess.run(program, env=environment, check=True, capture_output=True)
 
 

@@ -336,7 +336,7 @@ def test_vectors_of_another_recommender_are_refused(
     with pytest.raises(ValueError, match="was saved with another one"):
         load(teacher, index=file)
     file.write_bytes(file.read_bytes()[:-40])
-    with pytest.raises(ValueError, match=r"news\.safetensors cannot be used: .* Write it again"):
+    with pytest.raises(ValueError, match="is damaged"):
         student.load(index=file)
     with pytest.raises(ValueError, match="an index of news, as save_index writes it"):
         student.load(index=student.artifact.folder / "model.safetensors")
