@@ -16,6 +16,7 @@ from tiny import DATASET, OWN_SETTINGS, STAGE_SETTINGS, Tiny, run_of
 from recbole_tinynews.config import NewsConfig
 from recbole_tinynews.encoder.cached_encoder import OneTextEncoder
 from recbole_tinynews.encoder.news_encoder import NewsEncoder
+from recbole_tinynews.encoder.states import NO_TAPS
 from recbole_tinynews.encoder.users.attentive import SelfAttentiveUser
 from recbole_tinynews.encoder.words.context import CNNSelfAttention
 from recbole_tinynews.files.tensors import load_weights
@@ -114,6 +115,20 @@ def test_stage_one_reads_as_a_users_own_student_does(tiny: Tiny) -> None:
     model = run_of(config).factory.model(stage.model, own)
     assert isinstance(model.news_encoder.text_encoder.context, CNNSelfAttention)
     assert source_of(stage) == [Path(__file__)]
+
+
+def test_losses_of_a_users_own_student_need_no_base_of_ours(tiny: Tiny) -> None:
+    """Their units were asked for, and the error named the student instead of its losses."""
+
+    class Losses(torch.nn.Module):
+        student_taps = teacher_taps = NO_TAPS
+
+    class Mine(TinyNewsRec):
+        def make_distillation(self, config: Any) -> torch.nn.Module:
+            return Losses()
+
+    config = tiny.config(Mine)
+    assert run_of(config).factory.model(Mine, config).counted_by == {}
 
 
 @pytest.mark.parametrize(
