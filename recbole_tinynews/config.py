@@ -31,8 +31,7 @@ from recbole_tinynews.trainer.optimization import default_precision
 
 _RECBOLES_DATASET = "ml-100k"  # part of RecBole, for any data_path
 # field names in use that no setting can change
-_OF_BATCHES = [field for name, field in vars(fields).items() if name.isupper()]
-_TAKEN = frozenset((*_OF_BATCHES, *ITEM[1:], BODY, LABELS))
+_TAKEN = {each for name, each in vars(fields).items() if name.isupper()} | {*ITEM[1:], BODY, LABELS}
 
 
 class NewsConfig(Config):
