@@ -331,9 +331,9 @@ def test_an_export_is_loaded_and_ranks_as_the_recommender(
     exported.save_index(tmp_path / "index.safetensors")
     with pytest.raises(ValueError, match="saved with another one"):
         load(folder, index=tmp_path / "index.safetensors")
-    with pytest.raises(ValueError, match=r"export expects .* is an export itself"):
+    with pytest.raises(ValueError, match=r"export expects .* is an export"):
         export(tmp_path / "out", "hf", tmp_path / "again")
-    with pytest.raises(ValueError, match=r"trim expects .* is an export itself"):
+    with pytest.raises(ValueError, match=r"trim expects .* is an export"):
         trim(tmp_path / "out", tmp_path / "again")
-    with pytest.raises(ValueError, match=r"update expects .* is an export itself"):
+    with pytest.raises(ValueError, match=r"update expects .* is an export"):
         update(tmp_path / "out", tmp_path)
