@@ -93,10 +93,11 @@ class ScoredMetric(ImpressionMetric):
     """A metric of ``ScoredImpressions``: a value for each impression, or one overall number."""
 
     metric_need = (*ImpressionMetric.metric_need, SCORED_KEY)
+    overall = False  # known to be one number, which is then computed once
 
     def of_each_impression(self, dataobject: Any) -> dict[str, NDArray[np.float64]]:
         """Values by key, ``[impressions]``; empty if there is one number."""
-        values = self.by_key(dataobject.get(SCORED_KEY))
+        values = {} if self.overall else self.by_key(dataobject.get(SCORED_KEY))
         return {key: each for key, each in values.items() if np.ndim(each)}
 
     def calculate_metric(self, dataobject: Any) -> dict[str, float]:

@@ -55,7 +55,7 @@ METRICS: dict[str, type[ImpressionMetric]] = {
         _metric("ImpressionHit", "hit", top_k.hit, at_k=True),
         _metric("ImpressionPrecision", "precision", top_k.precision, at_k=True),
         _metric("ImpressionMAP", "map", top_k.average_precision, at_k=True),
-        _metric("UserGAUC", "gauc", gauc, ScoredMetric),
+        _metric("UserGAUC", "gauc", gauc, ScoredMetric, overall=True),
         _metric("CategoryDiversity", "diversity", beyond_accuracy.diversity, ArticleMetric),
         _metric("CategoryCoverage", "coverage", beyond_accuracy.coverage, ArticleMetric),
         _metric(

@@ -21,7 +21,7 @@ from recbole_tinynews.pipeline.recbole_factory import RecBoleFactory
 from recbole_tinynews.serving.data_set_files import data_folders
 from recbole_tinynews.serving.ranking import Ranked, best_first
 from recbole_tinynews.serving.requests import users_of
-from recbole_tinynews.trainer.recbole_training import scores_of
+from recbole_tinynews.trainer.recbole_training import reads_sequence_alone, scores_by_sequence
 
 OF_THE_CLASS = ("MODEL_TYPE", "MODEL_INPUT_TYPE")  # settings determined by the model class
 
@@ -67,10 +67,12 @@ class RecBoleRanker:
     def _scores(self, shown: Impressions) -> NDArray[np.float32]:
         config = self._factory.config
         batches = self._factory.impressions(config, self._factory.train.copy(shown))
-        scores = []
+        scores, model = [], self._model
+        by_sequence = reads_sequence_alone(model)
         for batch, *_ in batches:
-            found = scores_of(self._model, batch.to(config["device"]))
-            scores.append(found.float().cpu().numpy())
+            rows = batch.to(config["device"])
+            found = scores_by_sequence(model, rows) if by_sequence else model.predict(rows)
+            scores.append(torch.atleast_1d(found).float().cpu().numpy())
         return np.concatenate(scores)
 
     def _news(self, ids: Sequence[Any]) -> list[int]:

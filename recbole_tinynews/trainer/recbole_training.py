@@ -18,12 +18,10 @@ from recbole_tinynews.trainer.losses import LossMeans, as_terms
 AT_ONCE = 256  # histories per pass
 
 
-def scores_of(model: Any, rows: Interaction) -> Tensor:
-    """Scores, ``[rows]``; ``[]``, which some models return for one row, becomes ``[1]``."""
+def reads_sequence_alone(model: Any) -> bool:
+    """Whether a model encodes the history without the candidate (unlike DIN)."""
     ranks_all = type(model).full_sort_predict is not AbstractRecommender.full_sort_predict
-    if isinstance(model, SequentialRecommender) and ranks_all:  # not DIN: it needs the candidate
-        return scores_by_sequence(model, rows)
-    return torch.atleast_1d(model.predict(rows))
+    return isinstance(model, SequentialRecommender) and ranks_all
 
 
 def scores_by_sequence(model: Any, interaction: Interaction) -> Tensor:
@@ -89,8 +87,12 @@ class RecBoleTraining(ImpressionEvaluation):
         """Disabled: the mean is already logged, instead of RecBole's sum."""
 
     def _neg_sample_batch_eval(self, batched_data: tuple) -> tuple:
-        interaction = batched_data[0].to(self.device)
-        return interaction, scores_of(self.model, interaction), None, None
+        """Score a batch; ``[]``, which some models return for one row, becomes ``[1]``."""
+        if reads_sequence_alone(self.model):
+            interaction = batched_data[0].to(self.device)
+            return interaction, scores_by_sequence(self.model, interaction), None, None
+        interaction, scores, *nothing = super()._neg_sample_batch_eval(batched_data)
+        return interaction, torch.atleast_1d(scores), *nothing
 
     def resume_checkpoint(self, resume_file: str | None = None) -> None:
         """Disabled: RecBole's saved state is a pickle, so training starts over."""

@@ -198,3 +198,9 @@ def test_what_every_metric_needs_is_collected() -> None:
     assert all(alias == alias.lower() for alias in METRICS)
     register = Register(CONFIG)
     assert all(register.need(key) for metric in METRICS.values() for key in metric.metric_need)
+
+
+def test_gauc_is_computed_once_also_for_a_dump() -> None:
+    """It has no value of an impression, and sorts all candidates of all users."""
+    metric = object.__new__(METRICS["gauc"])
+    assert metric.of_each_impression({}) == {}  # computed, it would miss the scores
