@@ -21,7 +21,7 @@ from recbole_tinynews.encoder.planning import PlannedPack, Planner
 from recbole_tinynews.encoder.states import States, Tap, Taps
 from recbole_tinynews.encoder.text_encoder import EncodedTexts, TextEncoder
 from recbole_tinynews.files.array_cache import content_key
-from recbole_tinynews.processes.device import on_device
+from recbole_tinynews.processes.device import has_bf16_products, on_device
 
 NEWS_ENCODER = "news_encoder"
 LANGUAGE_MODEL = f"{NEWS_ENCODER}.text_encoder.plm"
@@ -191,5 +191,7 @@ class NewsEncoder(OneTextEncoder):
     def _compute_states(self, members: NDArray[np.int64], pack: Pack) -> Tensor:
         planner = super().planner()  # without the table, which is being built
         texts = planner.texts(members, pack).apply(lambda tensor: on_device(tensor, self.device))
-        with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
+        rounded = self.storage is not None and self.storage.precision == "bf16"
+        half = rounded and has_bf16_products(self.device)  # stored in bf16, so computed in it
+        with torch.no_grad(), torch.autocast(self.device.type, torch.bfloat16, enabled=half):
             return self.text_encoder.encode_frozen(texts)

@@ -60,6 +60,14 @@ def on_device(tensor: Tensor, device: torch.device) -> Tensor:
     return tensor.to(device, non_blocking=True)
 
 
+def has_bf16_products(device: torch.device) -> bool:
+    """Whether the device multiplies bf16 numbers natively."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    native = getattr(torch.cpu, "_is_avx512_bf16_supported", bool)
+    return device.type == "cpu" and native()
+
+
 def has_room(device: torch.device, size: int) -> bool:
     """Whether a table of ``size`` bytes should be on this device; always on a CPU."""
     if device.type != "cuda":

@@ -13,6 +13,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from transformers import get_constant_schedule, get_linear_schedule_with_warmup
 
 from recbole_tinynews.encoder.news_encoder import LANGUAGE_MODEL
+from recbole_tinynews.processes.device import has_bf16_products
 
 PLM_PART = f"{LANGUAGE_MODEL}."  # in weight names, also of nested models
 
@@ -44,14 +45,6 @@ def make_schedule(optimizer: Optimizer, warmup_steps: int | None, steps: int) ->
     if warmup_steps is None:
         return get_constant_schedule(optimizer)
     return get_linear_schedule_with_warmup(optimizer, warmup_steps, steps)
-
-
-def has_bf16_products(device: torch.device) -> bool:
-    """Whether the device multiplies bf16 numbers natively."""
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    native = getattr(torch.cpu, "_is_avx512_bf16_supported", bool)
-    return device.type == "cpu" and native()
 
 
 def default_precision(device: torch.device) -> str:
