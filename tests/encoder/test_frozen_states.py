@@ -12,7 +12,7 @@ from tiny import Tiny
 from torch import Tensor
 
 from recbole_tinynews.data.ragged import Ragged
-from recbole_tinynews.encoder import frozen_states
+from recbole_tinynews.encoder import frozen_states, news_encoder
 from recbole_tinynews.encoder.frozen_states import Storage
 from recbole_tinynews.encoder.language_model import load_plm
 from recbole_tinynews.encoder.news_encoder import NewsEncoder
@@ -306,6 +306,24 @@ def test_half_the_disk_holds_nearly_the_same_states(make, tmp_path, precision, t
     assert not torch.equal(vectors, expected)  # else the table was not used
     (half,) = tables(tmp_path)
     assert half.stat().st_size < 0.55 * size
+
+
+@pytest.mark.parametrize(("precision", "native"), [("bf16", True), ("bf16", False), ("fp32", True)])
+def test_states_stored_in_bf16_are_computed_in_it_where_that_is_fast(
+    make, monkeypatch, precision, native
+) -> None:
+    """In fp32 filling the table of a large language model takes three times as long."""
+    monkeypatch.setattr(news_encoder, "has_bf16_products", lambda device: native)
+    encoder, rounded = make(precision=precision), []
+    encode = encoder.text_encoder.encode_frozen
+
+    def record(*given: Any) -> Tensor:
+        rounded.append(torch.is_autocast_enabled("cpu"))
+        return encode(*given)
+
+    monkeypatch.setattr(encoder.text_encoder, "encode_frozen", record)
+    encoder(IDS)
+    assert rounded == [native and precision == "bf16"]
 
 
 def test_a_budget_is_kept_and_spent_on_the_shortest_texts(make, tokens, tmp_path) -> None:
