@@ -31,7 +31,7 @@ TABLES = [
     ("docs/results.md", "| MIND, suite news", "mind-pooled-news", "", 18),
     ("docs/report/paper_systems.md", "| system |", "mind-sample", "", 35),
     ("docs/results.md", "| EB-NeRD at equal budgets", "ebnerd-equal", "", 12),
-    ("docs/results.md", "| EB-NeRD at 820k tokens", "ebnerd-equal-820k", "", 12),
+    ("docs/results.md", "| EB-NeRD at 820k tokens", "ebnerd-equal-820k", "", 13),
     ("docs/results.md", "| EB-NeRD, parts of", "ebnerd-components", "", 10),
     ("docs/results.md", "| English, parts of", "mind-wide-minilm-components", "", 8),
     ("docs/small.md", "| EB-NeRD, percent", "ebnerd-sizes", "", 10),
