@@ -33,6 +33,7 @@ TABLES = [
     ("docs/results.md", "| EB-NeRD at equal budgets", "ebnerd-equal", "", 12),
     ("docs/results.md", "| EB-NeRD at 820k tokens", "ebnerd-equal-820k", "", 13),
     ("docs/results.md", "| EB-NeRD, parts of", "ebnerd-components", "", 10),
+    ("docs/results.md", "| English at 820k tokens", "mind-wide-minilm-equal-820k", "", 13),
     ("docs/results.md", "| English, parts of", "mind-wide-minilm-components", "", 8),
     ("docs/small.md", "| EB-NeRD, percent", "ebnerd-sizes", "", 10),
     ("docs/small.md", "| pooled MIND, percent", "mind-pooled-sizes", "", 10),
