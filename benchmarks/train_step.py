@@ -46,7 +46,7 @@ WARM_UP = 2
 
 
 class FastStep:
-    """One training step of the fast path, as the trainer performs it; its table is as exact."""
+    """One training step of the fast path, as the trainer performs it, on a table as exact."""
 
     def __init__(self, settings: dict[str, Any], precision: str, dataset: str) -> None:
         own = {"precision": precision, "cache_precision": precision}

@@ -184,14 +184,20 @@ class NewsEncoder(OneTextEncoder):
 
     def _states_content(self) -> Iterator[str | bytes]:
         yield STATES_FORMAT
+        if self._computes_in_bf16():
+            yield "computed in bf16"
         yield from self.text_encoder.frozen_content()
         yield self.tokens.values.tobytes()
         yield self.tokens.offsets.tobytes()
 
+    def _computes_in_bf16(self) -> bool:
+        """Whether states are stored in bf16, and so computed in it where that is fast."""
+        rounds = self.storage is not None and self.storage.precision == "bf16"
+        return rounds and has_bf16_products(self.device)
+
     def _compute_states(self, members: NDArray[np.int64], pack: Pack) -> Tensor:
         planner = super().planner()  # without the table, which is being built
         texts = planner.texts(members, pack).apply(lambda tensor: on_device(tensor, self.device))
-        rounded = self.storage is not None and self.storage.precision == "bf16"
-        half = rounded and has_bf16_products(self.device)  # stored in bf16, so computed in it
-        with torch.no_grad(), torch.autocast(self.device.type, torch.bfloat16, enabled=half):
+        in_bf16 = self._computes_in_bf16()
+        with torch.no_grad(), torch.autocast(self.device.type, torch.bfloat16, enabled=in_bf16):
             return self.text_encoder.encode_frozen(texts)

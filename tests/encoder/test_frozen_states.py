@@ -312,18 +312,18 @@ def test_half_the_disk_holds_nearly_the_same_states(make, tmp_path, precision, t
 def test_states_stored_in_bf16_are_computed_in_it_where_that_is_fast(
     make, monkeypatch, precision, native
 ) -> None:
-    """In fp32 filling the table of a large language model takes three times as long."""
+    """Filling the table of a large language model is most of a run on a CPU."""
     monkeypatch.setattr(news_encoder, "has_bf16_products", lambda device: native)
-    encoder, rounded = make(precision=precision), []
+    encoder, in_bf16 = make(precision=precision), []
     encode = encoder.text_encoder.encode_frozen
 
     def record(*given: Any) -> Tensor:
-        rounded.append(torch.is_autocast_enabled("cpu"))
+        in_bf16.append(torch.is_autocast_enabled("cpu"))
         return encode(*given)
 
     monkeypatch.setattr(encoder.text_encoder, "encode_frozen", record)
     encoder(IDS)
-    assert rounded == [native and precision == "bf16"]
+    assert in_bf16 == [native and precision == "bf16"]
 
 
 def test_a_budget_is_kept_and_spent_on_the_shortest_texts(make, tokens, tmp_path) -> None:
