@@ -26,7 +26,7 @@ class PlainPLMNR(nn.Module):
         text_encoder = encoder.text_encoder
         self.plm = AutoModel.from_pretrained(
             model.plm_source,
-            num_hidden_layers=encoder.depth,
+            num_hidden_layers=text_encoder.depth,
             attn_implementation="sdpa",
             dtype="float32",
         )
@@ -36,7 +36,7 @@ class PlainPLMNR(nn.Module):
         for number, layer in enumerate(find_layers(self.plm)[1]):
             for module in layer.modules():
                 if isinstance(module, nn.Dropout):  # as in the fast path: frozen layers have none
-                    module.p = dropout if number >= encoder.first_trained else 0.0
+                    module.p = dropout if number >= text_encoder.first_trained else 0.0
         self.plm.get_submodule("embeddings.dropout").p = 0.0
         self.pooling = copy.deepcopy(text_encoder.pooling)
         self.dense = copy.deepcopy(text_encoder.dense)
