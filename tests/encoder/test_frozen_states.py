@@ -326,6 +326,16 @@ def test_states_stored_in_bf16_are_computed_in_it_where_that_is_fast(
     assert in_bf16 == [native and precision == "bf16"]
 
 
+def test_a_table_that_another_machine_computed_otherwise_is_not_continued(
+    make, monkeypatch, tmp_path
+) -> None:
+    """An interrupted build would mix states of two precisions, and no resumed run be equal."""
+    for native in (True, False):
+        monkeypatch.setattr(news_encoder, "has_bf16_products", lambda device, it=native: it)
+        make(precision="bf16")(IDS)
+    assert len(tables(tmp_path)) == 2
+
+
 def test_a_budget_is_kept_and_spent_on_the_shortest_texts(make, tokens, tmp_path) -> None:
     """A corpus of bodies would fill the disk; states beyond the budget are computed each time."""
     whole = len(tokens.values) * 32 * 4
