@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import io
 import multiprocessing
 import os
@@ -10,8 +11,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+from tiny import DATASET, SETTINGS, Tiny
 
-SCRIPTS = sorted((Path(__file__).parent.parent / "benchmarks").glob("*.py"))
+BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
+SCRIPTS = sorted(BENCHMARKS.glob("*.py"))
 
 
 def show_help() -> None:
@@ -40,6 +44,23 @@ def test_every_benchmark_finds_all_that_it_imports() -> None:
     process.start()
     process.join(300)
     assert process.exitcode == 0
+
+
+def test_the_plain_loop_has_the_losses_of_the_fast_one(tiny: Tiny, tmp_path: Path, monkeypatch):
+    """A ratio of speeds of two different computations, or a reference that no longer runs."""
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    script = importlib.import_module("train_step")
+    own = {"data_path": str(tiny.data), "plm": str(tiny.plm), "checkpoint_dir": str(tmp_path)}
+    fast = script.FastStep({**SETTINGS, **own, "plm_dropout": 0.0}, "fp32", DATASET)
+    fast.make_table()
+    plain = script.PlainStep(fast)
+    for batch, _ in zip(fast.loader, range(3), strict=False):
+        plain.model.load_state_dict(script._plain_weights(fast, plain), strict=False)
+        with torch.no_grad():
+            expected = plain.loss(batch)
+            torch.testing.assert_close(fast.model.calculate_loss(batch)[0], expected)
+        fast(batch)
+        plain(batch)
 
 
 def test_every_seeded_fault_has_its_place_in_the_code() -> None:

@@ -52,6 +52,8 @@ class Benchmark:
         settings: applied to every system that has them.
         jobs: number of parallel trainings, which share the threads.
         processes: number of processes per training; RecBole's models use one.
+        speed: also measure speeds, which takes minutes on a CPU; a later run fills in those that
+            are left out.
         output: folder of the results; None: ``benchmarks/results/`` and the suite's folder.
 
     Raises:
@@ -68,11 +70,12 @@ class Benchmark:
         jobs: int = 1,
         output: str | Path | None = None,
         processes: int = 1,
+        speed: bool = True,
     ) -> None:
         self.settings = dict(settings or {})
         all_layers = language_model_layers(read_suite(suite, dataset), dataset, self.settings)
         self.suite = read_suite(suite, dataset, all_layers)
-        self.dataset, self.jobs, self.processes = dataset, jobs, processes
+        self.dataset, self.jobs, self.processes, self.speed = dataset, jobs, processes, speed
         self.seeds = list(seeds or self.suite.seeds)
         rows, asked = choose(self.suite, systems)
         self.planned = plan_rows(self.suite, rows, dataset, self.seeds, self.settings)
@@ -155,7 +158,12 @@ class Benchmark:
             row = row if known.keys() >= {*planned.further} else None
         if row is None:
             return [self._job(TRAIN, planned, seed)]
-        return [] if row["device"] else [self._job(MEASURE, planned, seed)]
+        return self._unmeasured(planned, seed)
+
+    def _unmeasured(self, planned: PlannedRow, seed: int) -> list[Job]:
+        row = self._row(planned, seed)
+        measured = row is not None and row["device"]
+        return [self._job(MEASURE, planned, seed)] if self.speed and not measured else []
 
     def _job(self, action: str, planned: PlannedRow, seed: int) -> Job:
         threads = torch.get_num_threads()
@@ -192,9 +200,7 @@ class Benchmark:
         if job.action == MEASURE:  # marks the row as measured, even without cells
             cells = {"device": "-", **cells}
         self.results.put({"system": job.system, "seed": job.seed, "settings": mark, **cells})
-        row = self._row(planned, job.seed)
-        measured = row is not None and row["device"]
-        return [] if measured else [self._job(MEASURE, planned, job.seed)]
+        return self._unmeasured(planned, job.seed)
 
     def _shown(self) -> Iterator[SystemResult]:
         """Rows of the table: requested ones, and others that have results for these settings."""

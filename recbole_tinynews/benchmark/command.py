@@ -37,6 +37,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     add("--jobs", type=int, default=1, help="trainings in parallel (default: 1)")
     add("--nproc", type=int, default=1, help="processes of each training (default: 1)")
+    add(
+        "--no-speed",
+        action="store_true",
+        help="don't measure speeds, which takes minutes on a CPU; a later run without this does",
+    )
     add("--output", help="folder (default: benchmarks/results/DATASET)")
     add(
         "--report-only",
@@ -91,6 +96,7 @@ def _benchmark(given: argparse.Namespace, settings: Mapping[str, Any]) -> Any:
         settings=settings,
         jobs=given.jobs,
         processes=given.nproc,
+        speed=not given.no_speed,
     )
 
 

@@ -157,6 +157,18 @@ def test_a_killed_benchmark_resumes_where_it_stopped(
     assert len(rows_of(results)) == 3
 
 
+def test_speeds_that_were_left_out_are_measured_later(make_benchmark, here: RunHere) -> None:
+    """Minutes of measuring that nobody asked for; or a row that never gets its speeds."""
+    succeeded, words = run_with_output(make_benchmark(systems=["PLM-NR_1"], speed=False))
+    assert succeeded, words
+    assert here.jobs == [("train", "PLM-NR_1")]
+    here.jobs.clear()
+    make_benchmark(systems=["PLM-NR_1"], speed=False).run()
+    assert here.jobs == []
+    make_benchmark(systems=["PLM-NR_1"]).run()
+    assert here.jobs == [("measure", "PLM-NR_1")]
+
+
 @pytest.mark.long
 def test_no_training_outlives_a_killed_benchmark(tiny: Tiny, tmp_path: Path) -> None:
     """It would take the machine, and the lock of a stage, from the next benchmark."""

@@ -45,7 +45,7 @@ def test_the_exit_status_says_whether_every_system_ran(monkeypatch, succeeds: bo
 
     monkeypatch.setattr(benchmark, "Benchmark", RecordingBenchmark)
     arguments = ["--suite=tiny", "--seeds=3,1", "--systems=A,+b.py:C", "--plm=x", "--jobs=2"]
-    arguments.append("--nproc=3")
+    arguments += ["--nproc=3", "--no-speed"]
     if succeeds:
         main(arguments)
     else:
@@ -61,6 +61,7 @@ def test_the_exit_status_says_whether_every_system_ran(monkeypatch, succeeds: bo
         "jobs": 2,
         "output": None,
         "processes": 3,
+        "speed": False,
     }
     assert asked == [expected]
 
