@@ -25,7 +25,9 @@ from recbole_tinynews.benchmark.report import write_report
 from recbole_tinynews.benchmark.result_table import HEADS, notes_of_data
 from recbole_tinynews.benchmark.results import (
     METRICS,
+    OWN_BUDGET,
     RESULTS,
+    TEACHERS_BUDGET,
     Report,
     ResultsFile,
     SystemResult,
@@ -276,17 +278,24 @@ class CrossValidation:
         parts: Sequence[tuple[Mapping[str, str], Path]],
         results: ResultsFile,
     ) -> tuple[Mapping[str, str], Path]:
+        rows = [row for row, _ in parts]
         pooled = pool([read_impression_metrics(file) for _, file in parts])
-        mark = content_key([row["settings"] for row, _ in parts])[:12]
+        mark = content_key([row["settings"] for row in rows])[:12]
         place = impressions_file(self.output, label, seed, mark)
         write_impression_metrics(pooled, place)
         tested = ~np.isnan(pooled.values).all(axis=1)
         means = pooled.values[tested].mean(axis=0).tolist()
+        budgets = {  # of one training, as in other tables
+            name: round(np.mean([int(row[name]) for row in rows]))
+            for name in (*OWN_BUDGET, *TEACHERS_BUDGET)
+            if all(row.get(name) for row in rows)
+        }
         results.put(
             {
                 **{"system": label, "seed": seed, "settings": mark},
                 **dict(zip(METRICS, means, strict=True)),
-                "parameters": parts[0][0]["parameters"],
+                **budgets,
+                "parameters": rows[0]["parameters"],
                 "impressions": int(tested.sum()),
                 "skipped": int((~tested).sum()),
             }

@@ -73,6 +73,21 @@ def test_every_impression_counts_once(tmp_path: Path, data: Path) -> None:
     assert "B" in (out / "significance.md").read_text()
 
 
+def test_a_budget_is_that_of_one_training(tmp_path: Path, data: Path) -> None:
+    """The sum of five trainings, or nothing, beside tables of single ones."""
+    made = benchmark(tmp_path, data)
+    made.run(io.StringIO())
+    for part, tokens in zip(made.parts, (100, 301), strict=True):
+        for label, seed in [(label, seed) for label in "AB" for seed in (1, 2, 3)]:
+            row, _ = part.kept(label, seed)
+            marks = {name: row[name] for name in ("system", "seed", "settings")}
+            part.results.put({**marks, "tokens": tokens} if label == "A" else marks)
+    made.report()
+    with (tmp_path / "out" / "results.csv").open() as file:
+        tokens = {(row["system"], row["tokens"]) for row in csv.DictReader(file)}
+    assert tokens == {("A", "200"), ("B", "0")}
+
+
 def test_a_system_that_a_fold_lacks_is_not_pooled(tmp_path: Path, data: Path) -> None:
     """Half of the impressions are not comparable with all of them."""
     made = benchmark(tmp_path, data)
