@@ -35,6 +35,7 @@ TABLES = [
     ("docs/results.md", "| EB-NeRD, parts of", "ebnerd-components", "", 10),
     ("docs/results.md", "| English at 820k tokens", "mind-wide-minilm-equal-820k", "", 13),
     ("docs/results.md", "| English, parts of", "mind-wide-minilm-components", "", 8),
+    ("docs/results.md", "| English, more clicks", "mind-wide-large-minilm-equal", "", 9),
     ("docs/small.md", "| EB-NeRD, percent", "ebnerd-sizes", "", 10),
     ("docs/small.md", "| pooled MIND, percent", "mind-pooled-sizes", "", 10),
     ("docs/tutorials/read_a_benchmark.md", "| from `table.md`", "mind-pooled", "", 6),
