@@ -77,15 +77,17 @@ def test_a_budget_is_that_of_one_training(tmp_path: Path, data: Path) -> None:
     """The sum of five trainings, or nothing, beside tables of single ones."""
     made = benchmark(tmp_path, data)
     made.run(io.StringIO())
-    for part, tokens in zip(made.parts, (100, 301), strict=True):
+    for part, tokens in zip(made.parts, (100, 303), strict=True):
         for label, seed in [(label, seed) for label in "AB" for seed in (1, 2, 3)]:
             row, _ = part.kept(label, seed)
             marks = {name: row[name] for name in ("system", "seed", "settings")}
-            part.results.put({**marks, "tokens": tokens} if label == "A" else marks)
+            if label == "A":
+                part.results.put({**marks, "tokens": tokens, "teachers_flops": 2 * tokens})
     made.report()
     with (tmp_path / "out" / "results.csv").open() as file:
-        tokens = {(row["system"], row["tokens"]) for row in csv.DictReader(file)}
-    assert tokens == {("A", "200"), ("B", "0")}
+        names = "system", "tokens", "teachers_flops"
+        budgets = {tuple(row[name] for name in names) for row in csv.DictReader(file)}
+    assert budgets == {("A", "202", "403"), ("B", "0", "0")}
 
 
 def test_a_system_that_a_fold_lacks_is_not_pooled(tmp_path: Path, data: Path) -> None:
