@@ -175,6 +175,7 @@ CLAIMS = [
     (_LARGER, "Tiny-NewsRec_4", "PLM-NR_4 (DP)", 3, "at four times the text +0.06"),
     (_LARGER, "Tiny-NewsRec_4 (own Stage I)", "PLM-NR_4 (DP)", 3, "(own Stage I)`"),
     (_ENGLISH, "Tiny-NewsRec_4", "PLM-NR_4 (DP)", 3, "Nor is `Tiny-NewsRec_4`"),
+    ("mind-wide-equal", "Tiny-NewsRec_4", "PLM-NR_4 (DP)", 5, "model of the paper's size"),
 ]
 
 
