@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 # Read when transformers and torch are imported, here and in processes that a test starts.
 os.environ["HF_HUB_OFFLINE"] = "1"  # no test downloads anything
 os.environ["OMP_NUM_THREADS"] = "1"  # the tensors of unit tests are too small for threads
+# A shell starts jobs in the background with Ctrl-C ignored, and what a test starts would inherit it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 settings.register_profile("tests", deadline=None)  # a busy machine is no mistake
