@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 # Read when transformers and torch are imported, here and in processes that a test starts.
 os.environ["HF_HUB_OFFLINE"] = "1"  # no test downloads anything
 os.environ["OMP_NUM_THREADS"] = "1"  # the tensors of unit tests are too small for threads
-# A shell starts jobs in the background with Ctrl-C ignored, and what a test starts would inherit it.
+# A shell ignores Ctrl-C for jobs in the background, and what a test starts would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
