@@ -34,9 +34,12 @@ class PlainPLMNR(nn.Module):
             trains = text_encoder.plm.get_parameter(name).requires_grad
             parameter.requires_grad_(trains)
         for number, layer in enumerate(find_layers(self.plm)[1]):
+            rate = dropout if number >= text_encoder.first_trained else 0.0  # as in the fast path
             for module in layer.modules():
-                if isinstance(module, nn.Dropout):  # as in the fast path: frozen layers have none
-                    module.p = dropout if number >= text_encoder.first_trained else 0.0
+                if isinstance(module, nn.Dropout):
+                    module.p = rate
+                if hasattr(module, "dropout_prob"):  # transformers 4 keeps that of attention here
+                    module.dropout_prob = rate
         self.plm.get_submodule("embeddings.dropout").p = 0.0
         self.pooling = copy.deepcopy(text_encoder.pooling)
         self.dense = copy.deepcopy(text_encoder.dense)
