@@ -64,7 +64,8 @@ def update(
         made = run.make(*stages).folder
         before, after = (_metrics(run, stage) for stage in stages)
     decides = config["valid_metric"].lower()
-    done = Update(made, before, after, after[decides] >= before[decides])
+    gain = after[decides] - before[decides]
+    done = Update(made, before, after, (gain if config["valid_metric_bigger"] else -gain) >= 0)
     if done.is_better and link.is_symlink():
         switch(link, made)
     return done
@@ -83,8 +84,11 @@ def settings_of(folder: Path, model: type | None) -> tuple[type, dict[str, Any]]
     trained = load_trained(folder, "update", model=model).model
     model_class, settings = type(trained), read_settings(folder)
     name = model_class.__name__
-    if issubclass(find_trainer(model_class), UntrainedTrainer):
-        raise ValueError(f"update expects a recommender that trains, and {name} does not.")
+    by_clicks = getattr(model_class.reads, "trains_on_clicks", False)
+    if issubclass(find_trainer(model_class), UntrainedTrainer) or not by_clicks:
+        raise ValueError(
+            f"update expects a recommender that learns from clicks, and {name} does not."
+        )
     if reads_words(settings) or {"category", "subcategory"} & {*(settings.get("views") or ())}:
         raise ValueError(
             f"update expects a recommender that reads texts by a language model alone, and this "
@@ -99,10 +103,15 @@ def settings_of(folder: Path, model: type | None) -> tuple[type, dict[str, Any]]
             given[name] = None
     for text, value in settings.items():
         key = parse_key(text, stages)
-        of_run = isinstance(value, dict)  # RecBole's way to split and to sample
-        of_run |= key.stage is not None and setting(key.name).scope is Scope.RUN
+        of_run = isinstance(value, dict) or key.stage is not None  # to split and to sample
+        of_run &= setting(key.name).scope is Scope.RUN
         if key.name in defaults and not of_run:
             given[text] = json.dumps(value) if isinstance(value, str) else value
+    metric, _, k = str(settings.get("valid_metric", defaults["valid_metric"])).partition(
+        "@"
+    )  # computed, by default or not
+    given["metrics"] = [*defaults["metrics"], metric]
+    given["topk"] = sorted({*defaults["topk"], *([int(k)] if k else [])})
     if settings.get("train_since") is None:  # else it is an update, at these rates already
         rates = ("learning_rate", "plm_learning_rate")
         given |= {name: given[name] / SLOWER for name in rates if given.get(name)}
@@ -188,6 +197,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("--since", type=float, metavar="SECONDS", help="UTC; learn from clicks from then on")
     add("--rollback", action="store_true", help="point the link back to the previous version")
     flags, settings = parser.parse_known_args(arguments)
+    from recbole_tinynews.evaluation.impression_metric import is_count  # a slow import
+
     try:
         if flags.rollback:
             print(f"{flags.folder} is {rollback(flags.folder)} again.")
@@ -202,7 +213,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"{parser.prog}: {mistake}", file=sys.stderr)
         return 1
     for name, metrics in (("in use", done.before), ("updated", done.after)):
-        print(f"{name:>8}: " + ", ".join(f"{key} {value:.4f}" for key, value in metrics.items()))
+        shown = [f"{key} {value:.4f}" for key, value in metrics.items() if not is_count(key)]
+        print(f"{name:>8}: {', '.join(shown)}")
     if not done.is_better:
         print(f"Not in use: {done.folder} is worse.", file=sys.stderr)
         return 3

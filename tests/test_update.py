@@ -282,6 +282,41 @@ def test_what_cannot_be_updated_is_one_line(
     assert "symbolic link" in capsys.readouterr().err
 
 
+def test_a_student_of_texts_alone_is_not_updated(tiny: Tiny, tmp_path: Path) -> None:
+    """It would read no click, be compared with itself, and be accepted."""
+    config = tiny.config("ZeroShotStudent", checkpoint_dir=str(tmp_path), epochs=1)
+    folder = run_of(config).make(system(config)).folder
+    with pytest.raises(ValueError, match="learns from clicks, and ZeroShotStudent does not"):
+        update(folder, tiny.data / DATASET, QUIET, since=NEWER)
+
+
+def test_an_update_trains_and_validates_as_the_first_training_did(
+    tiny: Tiny, tmp_path: Path
+) -> None:
+    """Clipping would be lost without a word, and a metric not computed would stop every night."""
+    own = {"clip_grad_norm": {"max_norm": 0.25}, "metrics": ["AUC", "Recall"], "topk": [1, 20]}
+    config = tiny.config("PLMNR", checkpoint_dir=str(tmp_path), valid_metric="Recall@20", **own)
+    folder = run_of(config).make(system(config)).folder
+    how = (*QUIET, "--max_steps=1", f"--checkpoint_dir={tmp_path}")
+    done = update(folder, tiny.data / DATASET, how, since=NEWER)
+    assert read_settings(done.folder)["clip_grad_norm"] == {"max_norm": 0.25}
+    assert "recall@20" in done.after
+
+
+def test_of_errors_the_smaller_is_better(
+    tiny: Tiny, link: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The worse version would replace the better one."""
+    from recbole_tinynews import update as module
+
+    monkeypatch.setattr("recbole_tinynews.config.bigger_is_better", lambda _: False)
+    figures = iter([{"auc": 0.6}, {"auc": 0.7}, {"auc": 0.7}, {"auc": 0.6}])
+    monkeypatch.setattr(module, "_metrics", lambda *_: next(figures))
+    for expected in (False, True):
+        done = update(link, tiny.data / DATASET, (*QUIET, "--max_steps=1"), since=NEWER)
+        assert done.is_better is expected
+
+
 def replace_but(last: Path, source: Path, place: Path) -> None:
     if place == last:
         raise KeyboardInterrupt
