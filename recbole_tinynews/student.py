@@ -14,6 +14,8 @@ from recbole_tinynews.files.columns import ABSTRACT, BODY, TITLE
 from recbole_tinynews.files.whole import check_new_or_empty
 from recbole_tinynews.processes.launch import command_parser
 
+NAME = "articles"  # of the data set; the table's own name could be that of another one's yaml
+
 
 def student(
     plm: str, texts: str | Path, output: str | Path, layers: int = 0, settings: Sequence[str] = ()
@@ -31,9 +33,8 @@ def student(
     texts, output = Path(texts), Path(output)
     check_new_or_empty(output)
     output.parent.mkdir(parents=True, exist_ok=True)
-    name = texts.name.partition(".")[0]
     with tempfile.TemporaryDirectory(prefix=f".{output.name}.", dir=output.parent) as work:
-        _write_data_set(texts, Path(work, "dataset", name))
+        _write_data_set(texts, Path(work, "dataset", NAME))
         given = {
             "plm": plm,
             "num_hidden_layers": layers,
@@ -41,7 +42,7 @@ def student(
             "data_path": f"{work}/dataset",
             "checkpoint_dir": f"{work}/saved",
         }
-        config = NewsConfig("ZeroShotStudent", name, config_dict=given, command_line=settings)
+        config = NewsConfig("ZeroShotStudent", NAME, config_dict=given, command_line=settings)
         with prepared(config) as (run, stages):
             os.replace(run.make(*stages).folder, output)
     return output
@@ -84,6 +85,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     flags, settings = parser.parse_known_args(arguments)
     try:
         place = student(flags.plm, flags.texts, flags.output, flags.layers, settings)
+    except KeyboardInterrupt:
+        print("\nStopped; nothing is kept.", file=sys.stderr)
+        return 130
     except (ValueError, OSError, ModuleNotFoundError) as mistake:
         print(f"{parser.prog}: {mistake}", file=sys.stderr)
         return 1

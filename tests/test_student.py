@@ -9,6 +9,8 @@ import pytest
 import torch
 from tiny import Tiny, titles
 
+from recbole_tinynews.files.tensors import load_weights
+from recbole_tinynews.pipeline.artifact import WEIGHTS
 from recbole_tinynews.serving.export.exporting import export
 from recbole_tinynews.serving.loading import load, load_export
 from recbole_tinynews.student import main
@@ -72,3 +74,31 @@ def test_a_table_without_titles_is_refused_at_once(
     assert main([f"--plm={tiny.plm}", f"--texts={file}", f"--output={tmp_path / 'out'}"]) == 1
     assert message in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_a_name_chooses_no_settings(tiny: Tiny, tmp_path: Path) -> None:
+    """Of a table named as a data set with ``finetune_layers: 0`` no token vector would move."""
+    weights = []
+    for name in ("mine.csv", "ebnerd.csv"):
+        file = tmp_path / name
+        pd.DataFrame({"title": titles()}).to_csv(file, index=False)
+        folder = made(tiny, file, tmp_path / name.partition(".")[0], 0, "--epochs=1")
+        weights.append(load_weights(folder / WEIGHTS))
+    torch.testing.assert_close(*weights, rtol=0, atol=0)
+
+
+def test_ctrl_c_leaves_nothing_and_says_so(
+    tiny: Tiny,
+    articles: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    def stopped(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("recbole_tinynews.student._write_data_set", stopped)
+    given = f"--plm={tiny.plm}", f"--texts={articles}", f"--output={tmp_path / 'out'}"
+    assert main([*given]) == 130
+    assert "nothing is kept" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []

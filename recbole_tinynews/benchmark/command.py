@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         action="store_true",
         help="don't measure speeds, which takes minutes on a CPU; a later run without this does",
     )
-    add("--output", help="folder (default: benchmarks/results/DATASET)")
+    add("--output", help="folder (default: benchmarks/results/ and that of the suite)")
     add(
         "--report-only",
         nargs="?",
@@ -61,7 +61,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.exit(1, f"{parser.prog}: {mistake}\n")
     if given.report_only:
         print(f"written   {', '.join(benchmark.report())} in {benchmark.output}")
-    elif not benchmark.run():
+        return
+    try:
+        finished = benchmark.run()
+    except KeyboardInterrupt:
+        parser.exit(130, "\nStopped; rows and steps are kept, and the same command resumes.\n")
+    if not finished:
         parser.exit(1)
 
 

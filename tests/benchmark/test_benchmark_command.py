@@ -81,3 +81,20 @@ def test_a_report_alone_runs_nothing(monkeypatch, capsys) -> None:
     monkeypatch.setattr(benchmark, "Benchmark", ReportingBenchmark)
     main(["--report-only"])
     assert capsys.readouterr().out == "written   table.md, table.tex in out\n"
+
+
+def test_ctrl_c_says_what_is_kept(monkeypatch, capsys) -> None:
+    """A traceback after hours, and nobody knows whether to begin again."""
+
+    class StoppedBenchmark:
+        def __init__(self, **arguments) -> None:
+            pass
+
+        def run(self) -> bool:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(benchmark, "Benchmark", StoppedBenchmark)
+    with pytest.raises(SystemExit) as ended:
+        main([])
+    assert ended.value.code == 130
+    assert "the same command resumes" in capsys.readouterr().err
