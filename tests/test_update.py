@@ -228,6 +228,17 @@ def test_updates_of_updates_learn_at_one_rate(tiny: Tiny, finished: Path) -> Non
     assert rates == pytest.approx([rates[0], rates[0] / 3, rates[0] / 3])
 
 
+def test_a_fresh_update_trains_the_update_alone(
+    tiny: Tiny, finished: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The plan said that the recommender in use would be trained too, and counted its steps."""
+    caplog.set_level("INFO")
+    how = (*QUIET, "--max_steps=1", "--fresh=True", "--checkpoint_dir=fresh")
+    update(finished, tiny.data / DATASET, how, since=NEWER)
+    (line,) = (line for line in caplog.text.splitlines() if line.startswith("in_use "))
+    assert "reused" in line
+
+
 def test_a_worse_update_is_refused_with_figures(
     tiny: Tiny, link: Path, finished: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -286,7 +297,7 @@ def test_a_student_of_texts_alone_is_not_updated(tiny: Tiny, tmp_path: Path) -> 
     """It would read no click, be compared with itself, and be accepted."""
     config = tiny.config("ZeroShotStudent", checkpoint_dir=str(tmp_path), epochs=1)
     folder = run_of(config).make(system(config)).folder
-    with pytest.raises(ValueError, match="learns from clicks, not a ZeroShotStudent"):
+    with pytest.raises(ValueError, match="learns from clicks, and ZeroShotStudent does not"):
         update(folder, tiny.data / DATASET, QUIET, since=NEWER)
 
 

@@ -35,7 +35,10 @@ class Step(NamedTuple):
 
 def plan(recipes: Recipes, stages: Sequence[Stage], fresh: bool = False) -> list[Step]:
     """One step per stage in topological order; ``ValueError`` if saved copies are too few."""
-    finished = {stage: None if fresh else recipes.of(stage).finished() for stage in stages}
+    finished = {  # one that names its folder, the recommender that an update starts from, is read
+        stage: None if fresh and stage.folder is None else recipes.of(stage).finished()
+        for stage in stages
+    }
     for source in (source for stage in stages for source in stage.sources):
         if isinstance(source, Copy) and (made := finished[source.stage]):
             made.copy(source.back)

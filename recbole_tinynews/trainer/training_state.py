@@ -26,7 +26,7 @@ NEEDED = (  # to resume
 )
 _CHECKSUM = "checksum"
 _MODEL, _OPTIMIZER, _RANDOM, _CUDA = "model.", "optimizer.", "random.cpu", "random.cuda."
-_REUSABLE = "reusable."
+_REUSABLE, _BUFFER = "reusable.", "buffer."
 
 
 class TrainingState(NamedTuple):
@@ -37,10 +37,11 @@ class TrainingState(NamedTuple):
 
 
 def take_state(model: nn.Module, optimizer: Optimizer, progress: dict[str, Any]) -> TrainingState:
-    """Trained weights, and the states of optimizer, vector caches and random generators."""
+    """Trained weights, buffers, and the states of optimizer, vector caches and generators."""
     tensors: dict[str, Tensor] = {
         _MODEL + name: value for name, value in model.named_parameters() if value.requires_grad
     }
+    tensors |= {_BUFFER + name: value for name, value in _buffers(model).items()}
     values: dict[str, dict[str, Any]] = {}
     for index, remembered in optimizer.state_dict()["state"].items():
         for key, value in remembered.items():
@@ -72,6 +73,9 @@ def put_state(model: nn.Module, optimizer: Optimizer, state: TrainingState) -> N
     with torch.no_grad():
         for name, parameter in trained.items():
             parameter.copy_(saved[name])
+        buffers, kept = _buffers(model), _with_prefix(state.tensors, _BUFFER)
+        for name in buffers.keys() & kept.keys():
+            buffers[name].copy_(kept[name])
     remembered: dict[int, dict[str, Any]] = {
         int(index): dict(values) for index, values in state.progress["optimizer"].items()
     }
@@ -147,6 +151,12 @@ def _caches(model: nn.Module) -> Iterator[tuple[str, CachedEncoder]]:
     for name, module in model.named_modules():
         if isinstance(module, CachedEncoder):
             yield name, module
+
+
+def _buffers(model: nn.Module) -> dict[str, Tensor]:
+    """Those that are saved with the weights, such as the running means of a BatchNorm."""
+    saved = model.state_dict().keys()
+    return {name: value for name, value in model.named_buffers() if name in saved}
 
 
 def _with_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -13,6 +13,7 @@ from recbole_tinynews.trainer.training_state import (
     PROGRESS,
     TENSORS,
     newest_state,
+    put_state,
     save_state,
     saved_step,
     take_state,
@@ -87,3 +88,18 @@ def test_a_folder_of_another_name_is_no_state(tmp_path: Path) -> None:
     (tmp_path / "step-copy").mkdir()
     assert saved_step(tmp_path) is None
     assert newest_state(tmp_path) is None
+
+
+def test_buffers_are_resumed_with_the_weights(tmp_path: Path) -> None:
+    """A user encoder with BatchNorm would go on with the weights, but not the means, it had."""
+    model = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.BatchNorm1d(3))
+    optimizer = torch.optim.Adam(model.parameters())
+    model(torch.randn(8, 2)).square().sum().backward()
+    optimizer.step()
+    progress = dict.fromkeys({*NEEDED} - {"rates", "optimizer"}) | {"step": 1}
+    save_state(tmp_path, take_state(model, optimizer, progress))
+    other = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.BatchNorm1d(3))
+    state = newest_state(tmp_path)
+    assert state is not None
+    put_state(other, torch.optim.Adam(other.parameters()), state)
+    torch.testing.assert_close(other.state_dict(), model.state_dict(), rtol=0, atol=0)
