@@ -155,7 +155,8 @@ class KnownArticles:
 
     def _groups_of(self, article: Given, are_titles: bool, shelf: Shelf) -> Mapping[str, str]:
         if not isinstance(article, str):
-            return {} if isinstance(article[1], str) else article[1]
+            own = {} if isinstance(article[1], str) else article[1]
+            return {**self._groups.get(id_of(article), {}), **own}
         if article in shelf.rows:
             return self._groups.get(article, {})
         return {} if are_titles else self._data_set.groups(article)

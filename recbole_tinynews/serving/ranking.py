@@ -228,14 +228,20 @@ class Ranker(KnownArticles):
         shelf, least = shelf or self.shelf, min(k, default=1)
         pinned = [own.ids_of("pinned") & shelf.rows.keys() for own in rerank]
         pools = [*map(_pool_size, k, histories, rerank)]
-        most = least if least < 1 else len(shelf.ids) if any(pinned) else max(pools, default=1)
-        how |= {"exact": any(pinned), "shelf": shelf}  # an approximate search may miss pinned ones
+        most = least if least < 1 else max(pools, default=1)
+        bests = [*self.top_rows(histories, most, shelf=shelf, **how)]
+        for user, pins in enumerate(pinned):
+            if pins:  # which may be the last of all articles, and missed by an approximate search
+                moments = how.get("moments")
+                own = {**how, "moments": moments and moments[user : user + 1], "exact": True}
+                every = len(shelf.ids)
+                (bests[user],) = self.top_rows([histories[user]], every, shelf=shelf, **own)
         found = []
-        for user, best in enumerate(self.top_rows(histories, most, **how)):
-            every = zip(best.ids, best.scores.tolist(), best.rows, strict=True)
+        for user, best in enumerate(bests):
+            ranked = zip(best.ids, best.scores.tolist(), best.rows, strict=True)
             pool = [
                 Ranked(*each)
-                for place, each in enumerate(every)
+                for place, each in enumerate(ranked)
                 if place < pools[user] or each[0] in pinned[user]
             ]
             if rerank[user]:
@@ -243,8 +249,8 @@ class Ranker(KnownArticles):
                 rows: list[Key] = [each.place for each in pool]
                 given = [each._replace(place=place) for place, each in enumerate(pool)]
                 about = User([*histories[user]], names), rows, False, shelf
-                ranked = self._reranked(rerank[user], given, *about)
-                pool = [pool[each.place] for each in ranked]
+                chosen = self._reranked(rerank[user], given, *about)
+                pool = [pool[each.place] for each in chosen]
             found.append(pool[: k[user]])
         return found
 
@@ -307,7 +313,9 @@ class Ranker(KnownArticles):
         shelf: Shelf | None = None,
     ) -> list[Contributions] | None:
         """Parts of each score, in the given order, if any; arguments as for ``rank`` or ``top``."""
-        ((history, candidates),), _ = users_of(history, candidates)
+        ((history, candidates), *more), _ = users_of(history, candidates)
+        if more:
+            raise TypeError("contributions expects one user, got several.")
         shelf = shelf or self.shelf
         clicks, shown = self._lookup.keys([history, candidates], ids, shelf)
         if of_top:

@@ -88,6 +88,8 @@ def test_contributions_add_up_to_the_score(ranker: Ranker) -> None:
     scores = in_order_given(ranker.rank(["N4"], ["N5", "N6", "N8"], **asked))
     np.testing.assert_allclose(parts.sum(1), scores, rtol=1e-5, atol=1e-5)
     assert (np.ptp(parts, axis=0) > 0).all()
+    with pytest.raises(TypeError, match="one user, got several"):
+        ranker.contributions([["N4"], ["N5"]], [["N5"], ["N6"]], **asked)
 
 
 def test_without_a_time_it_ranks_by_text_alone(ranker: Ranker, served: Served) -> None:

@@ -67,6 +67,10 @@ def test_groups_are_those_of_the_articles_as_they_were_given(student: Served) ->
     given = {"id": "new", "title": "word2 word3", "category": "sport"}
     names = [each.candidate for each in ranker.rank([], [best, "c", given], rerank=limit)]
     assert {names[-1]} < {best, "new"}
+    texts = words_of([f"N{number}" for number in range(1, 8)])
+    first, second, *_, last = (texts[each.place] for each in ranker.rank([], texts, ids=False))
+    among = [(best, first), {**given, "title": second}, ("another", last)]
+    assert [each.place for each in ranker.rank([], among, rerank=limit)] == [0, 2, 1]
     ranker.forget(ids)
     with pytest.raises(ValueError, match="at_most"):
         ranker.rank([], ["word1 word2"], ids=False, rerank=limit)
@@ -112,6 +116,26 @@ def test_top_is_reranked_like_a_request_for_the_same_articles(
     assert [each.candidate for each in one] == expected[:3]
     assert [each.candidate for each in two] == plain[:1]
     assert [each.candidate for each in three] == [each for each in plain if each != second][:3]
+
+
+def test_one_readers_pin_does_not_list_all_articles_for_the_others(
+    student: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A service ranks for strangers together: whoever pins would slow all of them."""
+    ranker, ids = student.load(), [f"N{number}" for number in range(1, 13)]
+    ranker.add_news([*zip(ids, words_of(ids), strict=True)])
+    monkeypatch.setattr(ranking, "LEAST_POOL", 1)
+    monkeypatch.setattr(ranking, "POOL", 1)
+    asked, plain = [], ranker.top_rows
+
+    def recorded(histories: Any, k: int, **how: Any) -> Any:
+        asked.append((len(histories), k))
+        return plain(histories, k, **how)
+
+    monkeypatch.setattr(ranker, "top_rows", recorded)
+    lists = [ReRanking.parse(each) for each in ([], [{"pinned": [ids[-1]]}], [])]
+    ranker.top_users([["N1"], ["N2"], []], [2, 2, 2], rerank=lists, ids=True)
+    assert asked == [(3, 2), (1, len(ids))]
 
 
 def test_what_is_removed_is_made_up_for(student: Served, monkeypatch: pytest.MonkeyPatch) -> None:
