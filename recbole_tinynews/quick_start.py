@@ -70,8 +70,8 @@ def run(
 
     Returns:
         The contents of ``result_file``: model, dataset, seed, valid, test, test_cold, test_slices,
-            parameters, stages, news_per_second (None for models that encode no news), budget,
-            environment, and teachers if any. Metrics are fractions.
+            test_reranked if asked for, parameters, stages, news_per_second (None for models that
+            encode no news), budget, environment, and teachers if any. Metrics are fractions.
 
     Raises:
         ValueError: settings are wrong; all errors are listed.

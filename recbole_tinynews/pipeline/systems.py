@@ -139,7 +139,7 @@ def tiny_newsrec(config: NewsConfig) -> Stage:
 
     The paper's ablations: without ``stage_one`` the student starts Stage II with Stage I's initial
     weights; without ``stage_two`` it is finetuned alone, as a PLM-NR; without both it is a PLM-NR
-    of the student's size, and no teacher is trained.
+    of the student's size, and no teacher is trained unless ``student_init`` asks for its start.
 
     Only teachers that are language models reading titles are post-trained. Under them, Stage I also
     post-trains a student that reads titles by words.

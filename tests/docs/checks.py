@@ -33,6 +33,7 @@ OF_SHELL = (
     "ln",
     "sleep",
     "createdb",
+    "find",
     "printf",
     "source",
 )  # a session runs them, bash reads them
