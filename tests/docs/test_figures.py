@@ -158,36 +158,65 @@ def same(shown: str, exact: str) -> bool:
     return abs(float(shown) - float(exact)) <= 0.5 * 10**-places + 1e-9
 
 
-_ADDED, _EQUAL = "AlignedNewsRec_4 (added)", "AlignedNewsRec_4 (32 steps)"
-_ENGLISH, _LARGER = "mind-wide-minilm-components", "mind-wide-minilm-equal-820k"
-# results, both systems, seeds, and words before the figure
+_ADDED, _SHORT = "AlignedNewsRec_4 (added)", "AlignedNewsRec_4 (32 steps)"
+_LARGER = "mind-wide-minilm-equal-820k"
+# metric, results, both systems, seeds, and words before the figure
 CLAIMS = [
-    ("ebnerd-equal", _EQUAL, "PLM-NR_4 (DP)", 5, f"`{_EQUAL}` against"),
-    ("ebnerd-equal-820k", "AlignedNewsRec_4", "PLM-NR_4 (DP)", 3, "holds at four times the text"),
-    ("ebnerd-equal-820k", "Tiny-NewsRec_4", "PLM-NR_4 (DP)", 3, "that `Tiny-NewsRec_4` leads it"),
-    ("ebnerd-time", _ADDED, "ZeroShotPLM (added)", 5, f"`{_ADDED}` is ahead"),
-    ("ebnerd-time", _ADDED, "TimeBoosted", 5, "and of LightGBM"),
-    ("mind-pooled-time", _ADDED, "ZeroShotPLM (added)", 5, "on EB-NeRD and"),
-    ("mind-pooled-time", _ADDED, "TimeAndTitle", 5, "logit of time and titles on MIND"),
-    ("ebnerd-components", "Tiny-NewsRec_4", "Tiny-NewsRec_4 w/o Stage II", 3, "Stage II adds"),
-    (_ENGLISH, "Tiny-NewsRec_4", "Tiny-NewsRec_4 w/o Stage II", 3, "in English +"),
-    (_LARGER, "Tiny-NewsRec_4", "Tiny-NewsRec_4 w/o Stage II", 3, "at four times the text +0.18"),
-    (_LARGER, "Tiny-NewsRec_4", "PLM-NR_4 (DP)", 3, "at four times the text +0.06"),
-    (_LARGER, "Tiny-NewsRec_4 (own Stage I)", "PLM-NR_4 (DP)", 3, "(own Stage I)`"),
-    (_ENGLISH, "Tiny-NewsRec_4", "PLM-NR_4 (DP)", 3, "Nor is `Tiny-NewsRec_4`"),
-    ("mind-wide-equal", "Tiny-NewsRec_4", "PLM-NR_4 (DP)", 5, "model of the paper's size"),
+    ("AUC", "ebnerd-time", _ADDED, "ZeroShotPLM (added)", 5, f"`{_ADDED}` is ahead"),
+    ("AUC", "ebnerd-time", _ADDED, "TimeBoosted", 5, "and of LightGBM"),
+    ("AUC", "mind-pooled-time", _ADDED, "ZeroShotPLM (added)", 5, "on EB-NeRD and"),
+    ("AUC", "mind-pooled-time", _ADDED, "TimeAndTitle", 5, "and on MIND"),
+    ("AUC", _LARGER, "Tiny-NewsRec_4 (own Stage I)", "PLM-NR_4 (DP)", 3, "(own Stage I)`"),
+    ("nDCG@10", "mind-wide-equal", _SHORT, "PLM-NR_4 (DP)", 5, "AlignedNewsRec_4 +"),
+    ("nDCG@10", "mind-wide-equal", "Tiny-NewsRec_4", "PLM-NR_4 (DP)", 5, "Tiny-NewsRec_4 +0.44"),
+    ("nDCG@10", _LARGER, "Tiny-NewsRec_4", "Tiny-NewsRec_4 w/o Stage II", 3, "Stage II adds"),
 ]
+# by the beginning of a row: the results of each column
+EQUAL = {
+    "EB-NeRD: `Align": ("ebnerd-equal", "ebnerd-equal-820k"),
+    "EB-NeRD: `Tiny-NewsRec_4` against `PLM": ("ebnerd-equal", "ebnerd-equal-820k"),
+    "EB-NeRD: `Tiny-NewsRec_4` against itself": ("ebnerd-components", "ebnerd-equal-820k"),
+    "English, MiniLM: `Align": ("mind-wide-minilm-equal", _LARGER),
+    "English, MiniLM: `Tiny-NewsRec_4` against `PLM": ("mind-wide-minilm-equal", _LARGER),
+    "English, MiniLM: `Tiny-NewsRec_4` against itself": ("mind-wide-minilm-components", _LARGER),
+    "English, mpnet: `Align": ("mind-wide-equal",),
+    "English, mpnet: `Tiny": ("mind-wide-equal",),
+}
 
 
-@pytest.mark.parametrize(("folder", "system", "other", "seeds", "words"), CLAIMS)
+def figures_of(folder: str, system: str, other: str, metric: str) -> tuple[int, str, float]:
+    """Number of seeds, difference with its interval as pages have it, and p."""
+    lines = (RESULTS / folder / "significance.md").read_text(encoding="utf-8").splitlines()
+    (line,) = (line for line in lines if line.startswith(f"| {system} against {other} "))
+    cells = [_plain(cell) for cell in line.split("|")[2:-1]]
+    figure, p = cells[1 + 2 * METRICS.index(metric)].split(" p ")
+    return int(cells[0]), re.sub(r"(?<=[\[ ])\+", "", figure), float(p.strip("<= "))
+
+
+@pytest.mark.parametrize(("metric", "folder", "system", "other", "seeds", "words"), CLAIMS)
 def test_the_claims_of_the_readme_are_among_the_tests(
-    folder: str, system: str, other: str, seeds: int, words: str
+    metric: str, folder: str, system: str, other: str, seeds: int, words: str
 ) -> None:
     """A claim must name its pair, and have the difference and interval that were tested."""
     shown = unwrapped("README.md").split("| percent")[0]
-    lines = (RESULTS / folder / "significance.md").read_text().splitlines()
-    (line,) = (line for line in lines if line.startswith(f"| {system} against {other} "))
-    assert int(line.split("|")[2]) == seeds
-    difference, low, high = re.search(r"([+-][\d.]+) \[([+-][\d.]+), ([+-][\d.]+)\]", line).groups()
-    shown = shown[shown.index(words) :][:150]
-    assert f"{difference} [{low.lstrip('+')}, {high.lstrip('+')}]" in shown
+    of_seeds, figure, _ = figures_of(folder, system, other, metric)
+    assert of_seeds == seeds
+    assert figure in shown[shown.index(words) :][:150]
+
+
+def test_the_readmes_pairs_below_equal_ceilings_are_those_tested() -> None:
+    """Bold must be what is shown, and a star what has five seeds."""
+    lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
+    rows = [line for line in lines if re.match(r"\| (EB-NeRD|English, \w+): ", line)]
+    assert len(rows) == len(EQUAL)
+    for row in rows:
+        name, *cells = (cell.strip() for cell in row.split("|")[1:-1])
+        (folders,) = (each for begin, each in EQUAL.items() if name.startswith(begin))
+        system, *others = re.findall("`(.*?)`", name)
+        for cell, folder, short in zip(cells, folders, (True, False), strict=False):
+            one = f"{system} (32 steps)" if short and system == "AlignedNewsRec_4" else system
+            other = others[0] if others else f"{system} w/o Stage II"
+            seeds, figure, p = figures_of(folder, one, other, "AUC")
+            figure = f"**{figure}**" if p < 0.05 else figure
+            assert cell == figure + (r"\*" if seeds == 5 else ""), name
+        assert set(cells[len(folders) :]) <= {"not run"}
