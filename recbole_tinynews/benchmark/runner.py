@@ -177,7 +177,8 @@ class Board:
             return None
         of_training, of_measuring = (fmean(self.seconds[a] or [0.0]) for a in (TRAIN, MEASURE))
         to_train = [job for job in progress.waiting if job.action == TRAIN]
-        to_measure = len(progress.waiting)  # each training is followed by one
+        trains = sum(job.action == TRAIN for job, _ in progress.running)
+        to_measure = len(progress.waiting) + trains  # each training is followed by one
         left = len(to_train) * of_training / self.side_by_side + to_measure * of_measuring
         running = [
             (of_training if job.action == TRAIN else of_measuring) - (self.clock() - since)

@@ -68,3 +68,5 @@ def test_time_left_counts_running_and_waiting_jobs(side_by_side: int, expected: 
     clock.now = 130.0
     progress = Progress([(job(TRAIN, "B"), 100.0)], [job(TRAIN, "C"), job(TRAIN, "D")])
     assert board.time_left(progress) == pytest.approx(expected)
+    board.ended(Outcome(job(MEASURE, "A"), {}, None, 10.0))
+    assert board.time_left(progress) == pytest.approx(expected + 3 * 10)
