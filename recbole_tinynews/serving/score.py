@@ -52,8 +52,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, TypeError, OSError, ModuleNotFoundError) as mistake:
         print(f"{parser.prog}: {mistake}", file=sys.stderr)
         return 1
+    left_out = f", {done.unknown:,} unknown ids left out" if given.unknown == "skip" else ""
     print(
-        f"{given.output}: {done.written} parts written ({done.users:,} users), {done.there} there."
+        f"{given.output}: {done.written} parts written ({done.users:,} users{left_out}), "
+        f"{done.there} there."
     )
     return 0
 

@@ -18,7 +18,15 @@ from recbole_tinynews.files.whole import leftovers, remove, whole_file, write_te
 from recbole_tinynews.serving.loading import load_reader
 from recbole_tinynews.serving.news_table import read_news_file
 from recbole_tinynews.serving.ranking import Ranker
-from recbole_tinynews.serving.table import ALL, CANDIDATE, CANDIDATES, HISTORY, USER, ids_of
+from recbole_tinynews.serving.table import (
+    ALL,
+    CANDIDATE,
+    CANDIDATES,
+    HISTORY,
+    USER,
+    expect_columns,
+    ids_of,
+)
 from recbole_tinynews.serving.user_file import Part, UserFile, content_of, read_rows_of
 
 USERS_OF_A_PART = 100_000
@@ -91,7 +99,6 @@ def score(
     work = UserFile(Path(users), users_of_a_part)
     ranker = load_reader(Path(recommender), device=device)
     output.mkdir(parents=True, exist_ok=True)
-    _load_news(ranker, Path(news), output)
     job = {
         "recommender": ranker.engine.identity,
         "news": content_key([Path(news)]),
@@ -100,7 +107,8 @@ def score(
         "candidates": _content_of_candidates(candidates),
         "top": top,
     }
-    _check_same_job(job, output)
+    _check_same_job(job, output)  # before the articles: those kept there are this job's
+    _load_news(ranker, Path(news), output)
     mine = [part for part in work.parts if part.number % shard.n == shard.i - 1]
     missing = [part for part in mine if not _file_of(part, output).exists()]
     total = sum(part.stop - part.start for part in missing)
@@ -129,7 +137,8 @@ class Unknown:
 
     def from_rows(self, table: pd.DataFrame) -> pd.DataFrame:
         """The rows with known candidates."""
-        known = table[CANDIDATE].isin(self.known)
+        expect_columns(table, "candidates", [CANDIDATE])
+        known = table[CANDIDATE].astype(str).isin(self.known)
         self.left_out += int((~known).sum())
         return table[known]
 
@@ -192,7 +201,8 @@ def _scored(
     for users in work.read(part, USERS_AT_ONCE):
         shown: pd.DataFrame | str | None = None if candidates is None else ALL
         if candidates not in (None, ALL):
-            rows = read_rows_of(Path(candidates), USER, users[USER].tolist())
+            expect_columns(users, "users", [USER])
+            rows = read_rows_of(Path(candidates), USER, users[USER])
             shown = rows if unknown is None else unknown.from_rows(rows)
         if unknown is not None:
             users = unknown.from_lists(users)

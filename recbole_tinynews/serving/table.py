@@ -32,7 +32,7 @@ def rank_table(
     Returns columns ``user_id``, ``candidate``, ``score`` and ``rank`` (from 1), best first; a user
     without candidates has no row. Raises ``ValueError``: missing column, unknown id, ``top`` < 1.
     """
-    _expect_columns(users, "users", [USER, HISTORY, *([CANDIDATES] if candidates is None else [])])
+    expect_columns(users, "users", [USER, HISTORY, *([CANDIDATES] if candidates is None else [])])
     if top is not None and top < 1:
         raise ValueError(f"rank_table expects top of at least 1, got {top}.")
     histories = [ids_of(each) for each in users[HISTORY]]
@@ -74,8 +74,9 @@ def _flat(
 
 
 def _own_candidates(users: list[Any], table: pd.DataFrame) -> list[list[str]]:
-    _expect_columns(table, "candidates", [USER, CANDIDATE])
-    by_user = table.groupby(USER, sort=False)[CANDIDATE].agg(list).to_dict()
+    expect_columns(table, "candidates", [USER, CANDIDATE])
+    named = table.assign(**{CANDIDATE: table[CANDIDATE].astype(str)})
+    by_user = named.groupby(USER, sort=False)[CANDIDATE].agg(list).to_dict()
     strangers = by_user.keys() - set(users)
     if strangers:
         raise ValueError(
@@ -91,10 +92,11 @@ def ids_of(cell: Any) -> list[str]:
         return cell.split()
     if cell is None or (isinstance(cell, float) and np.isnan(cell)) or cell is pd.NA:
         return []
-    return list(cell)
+    return [str(each) for each in cell]
 
 
-def _expect_columns(table: pd.DataFrame, what: str, expected: list[str]) -> None:
+def expect_columns(table: pd.DataFrame, what: str, expected: list[str]) -> None:
+    """Raise ``ValueError`` if a column is missing; ``what`` names the table."""
     missing = [name for name in expected if name not in table.columns]
     if missing:
         raise ValueError(

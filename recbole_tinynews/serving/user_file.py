@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import accumulate, pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import pandas as pd
 
@@ -46,12 +46,17 @@ class UserFile:
 
     def read(self, part: Part, rows: int) -> Iterator[pd.DataFrame]:
         """The rows of a part, at most ``rows`` at a time."""
-        if _is_csv(part.file):
-            skipped = range(1, 1 + part.start)  # after the header
-            length = part.stop - part.start
-            yield from _csv_chunks(part.file, rows, skiprows=skipped, nrows=length)
-        else:
+        if not _is_csv(part.file):
             yield from _read_parquet(part, rows)
+            return
+        at = 0  # counted, as a number of lines to skip would count blank ones too
+        for chunk in _csv_chunks(part.file, rows):
+            start, stop = max(part.start - at, 0), min(part.stop - at, len(chunk))
+            at += len(chunk)
+            if start < stop:
+                yield chunk[start:stop]
+            if at >= part.stop:
+                return
 
 
 def content_of(files: Sequence[Path]) -> Iterator[str | bytes]:
@@ -67,19 +72,19 @@ def content_of(files: Sequence[Path]) -> Iterator[str | bytes]:
             yield opened.read(ENDS)
 
 
-def read_rows_of(path: Path, column: str, values: list[str]) -> pd.DataFrame:
-    """Rows with one of the values in ``column``, in file order."""
-    wanted, found = set(values), []
+def read_rows_of(path: Path, column: str, values: pd.Series) -> pd.DataFrame:
+    """Rows with one of the values in ``column``, which gets their type, in file order."""
+    wanted, found = {*values.astype(str)}, []
     for chunk in _csv_chunks(path) if _is_csv(path) else _parquet_chunks(path):
         if column not in chunk.columns:
             raise ValueError(f"{path} expects a column {column}, has {', '.join(chunk.columns)}.")
-        found.append(chunk[chunk[column].isin(wanted)])
-    return pd.concat(found, ignore_index=True)
+        found.append(chunk[chunk[column].astype(str).isin(wanted)])
+    rows = pd.concat(found, ignore_index=True)
+    return rows.assign(**{column: rows[column].astype(values.dtype)})
 
 
-def _csv_chunks(path: Path, rows: int = CHUNK, **options: Any) -> Iterator[pd.DataFrame]:
-    as_text = {"dtype": str, "keep_default_na": False}
-    with pd.read_csv(path, chunksize=rows, **as_text, **options) as chunks:
+def _csv_chunks(path: Path, rows: int = CHUNK) -> Iterator[pd.DataFrame]:
+    with pd.read_csv(path, chunksize=rows, dtype=str, keep_default_na=False) as chunks:
         yield from chunks
 
 

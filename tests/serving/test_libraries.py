@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from recbole_tinynews.serving.libraries import library
@@ -18,7 +19,7 @@ from recbole_tinynews.serving.user_file import read_rows_of
     [
         (
             "pyarrow",
-            lambda: read_rows_of(Path("users.parquet"), "user_id", []),
+            lambda: read_rows_of(Path("users.parquet"), "user_id", pd.Series([])),
             "pip install pyarrow. Csv files need nothing more.",
         ),
         ("faiss", lambda: Nearest("faiss"), "pip install faiss-cpu. The exact search"),

@@ -165,6 +165,11 @@ def test_what_cannot_be_scored_is_named(student: Served, place: Path, capsys) ->
         (place / "news.parquet", [f"--output={place / 'out2'}"], "lack user_id, history and have"),
         (place / "users.parquet", ["--shard=3/2"], "i/n with 1 <= i <= n"),
         (place / "users.json", [], "nothing is there"),
+        (
+            place / "news.parquet",
+            [f"--candidates={place / 'candidates.csv'}", f"--output={place / 'out4'}"],
+            "lack user_id",
+        ),
         (place / "users.parquet", [f"--candidates={place / 'none.csv'}"], "nothing is there"),
     ):
         assert command.main([*common, f"--users={users}", *more]) == 1
@@ -177,7 +182,9 @@ def test_what_cannot_be_scored_is_named(student: Served, place: Path, capsys) ->
     assert len(read(place / "out3")) == 46
 
 
-def test_articles_that_are_gone_are_left_out_and_counted(student: Served, place: Path) -> None:
+def test_articles_that_are_gone_are_left_out_and_counted(
+    student: Served, place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Histories name articles that a site has deleted long ago."""
     folder, news = student.artifact.folder, place / "news.parquet"
     users = pd.read_parquet(place / "users.parquet")
@@ -186,7 +193,48 @@ def test_articles_that_are_gone_are_left_out_and_counted(student: Served, place:
     score(folder, news, place / "users.parquet", place / "one", top=3)
     done = score(folder, news, place / "gone.parquet", place / "two", top=3, skip_unknown=True)
     assert done.unknown == 23
+    asked = [f"--recommender={folder}", f"--news={news}", f"--users={place / 'gone.parquet'}"]
+    assert command.main([*asked, f"--output={place / 'three'}", "--unknown=skip"]) == 0
+    assert "23 unknown ids left out" in capsys.readouterr().out
     assert_same(read(place / "two"), read(place / "one"))
+
+
+def test_users_that_are_numbers_find_their_candidates(student: Served, place: Path) -> None:
+    """A csv has text where parquet has numbers: nobody would be ranked, without a word."""
+    given = student.artifact.folder, place / "news.parquet"
+    score(*given, place / "users.parquet", place / "one", place / "candidates.csv", top=3)
+    for name in ("users.parquet", "candidates.csv"):
+        old = place / name
+        table = pd.read_parquet(old) if old.suffix == ".parquet" else pd.read_csv(old)
+        table.user_id = table.user_id.str[1:].astype(int)
+        new = place / f"numbered-{name}"
+        table.to_parquet(new) if old.suffix == ".parquet" else table.to_csv(new, index=False)
+    files = place / "numbered-users.parquet", place / "two", place / "numbered-candidates.csv"
+    score(*given, *files, top=3)
+    got = read(place / "two")
+    assert got.user_id.dtype == np.int64
+    assert_same(got.assign(user_id="U" + got.user_id.astype(str)), read(place / "one"))
+
+
+def test_blank_lines_shift_nobody(student: Served, place: Path) -> None:
+    """A user would be scored twice, and the file's last ones never."""
+    given = student.artifact.folder, place / "news.parquet"
+    score(*given, place / "users.csv", place / "one", top=3, users_of_a_part=5)
+    head, first, *rest = (place / "users.csv").read_text().splitlines()
+    (place / "blank.csv").write_text("\n".join([head, first, "", *rest, "", ""]))
+    assert score(*given, place / "blank.csv", place / "two", top=3, users_of_a_part=5).users == 23
+    assert_same(read(place / "two"), read(place / "one"))
+
+
+def test_the_articles_of_a_command_that_failed_are_not_kept(student: Served, place: Path) -> None:
+    """The next one would rank them, and name others as those that it ranked."""
+    table = pd.read_parquet(place / "news.parquet")
+    table.assign(title=table.title[::-1].to_numpy()).to_parquet(place / "other.parquet")
+    folder, users = student.artifact.folder, place / "users.parquet"
+    with pytest.raises(FileNotFoundError):
+        score(folder, place / "other.parquet", users, place / "out", place / "typo.csv", top=3)
+    score(folder, place / "news.parquet", users, place / "out", top=3)
+    assert_same(read(place / "out"), plain(student, place, 3, own=False))
 
 
 @pytest.mark.whole
