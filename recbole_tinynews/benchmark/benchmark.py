@@ -37,7 +37,9 @@ from recbole_tinynews.benchmark.results import (
 from recbole_tinynews.benchmark.runner import Board, Outcome, run_jobs
 from recbole_tinynews.benchmark.suite import choose, read_suite
 from recbole_tinynews.benchmark.worker import MEASURE, TRAIN, Job
+from recbole_tinynews.config import NewsConfig
 from recbole_tinynews.files.array_cache import content_key
+from recbole_tinynews.files.untrusted import read_json
 from recbole_tinynews.files.whole import remove_old_partials, write_text
 
 NOT_RUN = "not_run.csv"
@@ -224,13 +226,26 @@ def _in_words(cells: Mapping[str, Any]) -> str:
 
 
 class CrossValidation:
-    """The same benchmark on ``<dataset>-fold1`` and so on; results pool all impressions."""
+    """The same benchmark on ``<dataset>-fold1`` and so on; results pool all impressions.
+
+    Raises ``ValueError`` as ``Benchmark``, and for a fold of another partition: models of other
+    folds may have trained on its users.
+    """
 
     def __init__(
-        self, folds: int, dataset: str, output: str | Path | None = None, **arguments: Any
+        self,
+        folds: int,
+        dataset: str,
+        output: str | Path | None = None,
+        suite: str = "paper",
+        settings: Mapping[str, Any] | None = None,
+        **arguments: Any,
     ) -> None:
         self.dataset = dataset
-        self.output = Path(output or Path("benchmarks", "results", dataset)).resolve()
+        _check_folds(folds, dataset, settings or {})
+        folder = read_suite(suite, dataset).folder
+        self.output = Path(output or Path("benchmarks", "results", folder)).resolve()
+        arguments |= {"suite": suite, "settings": settings}
         self.parts = [
             Benchmark(dataset=f"{dataset}-{fold}", output=self.output / fold, **arguments)
             for fold in (f"fold{number}" for number in range(1, folds + 1))
@@ -284,7 +299,7 @@ class CrossValidation:
         place = impressions_file(self.output, label, seed, mark)
         write_impression_metrics(pooled, place)
         tested = ~np.isnan(pooled.values).all(axis=1)
-        means = pooled.values[tested].mean(axis=0).tolist()
+        means = pooled.values[tested].mean(axis=0, dtype=np.float64).tolist()
         budgets = {  # of one training, as in other tables
             name: round(np.mean([int(row[name]) for row in rows]))
             for name in (*OWN_BUDGET, *TEACHERS_BUDGET)
@@ -301,3 +316,18 @@ class CrossValidation:
             }
         )
         return results.rows[label, seed, mark], place
+
+
+def _check_folds(folds: int, dataset: str, settings: Mapping[str, Any]) -> None:
+    given = {name: value for name, value in settings.items() if name == "data_path"}
+    for number in range(1, folds + 1):
+        name = f"{dataset}-fold{number}"
+        place = Path(NewsConfig("Random", name, config_dict=given)["data_path"])
+        report = place / f"{name}.report.json"
+        fold = read_json(report).get("fold") if report.is_file() else None
+        if fold and (fold["number"], fold["of"]) != (number, folds):
+            raise ValueError(
+                f"--folds={folds} expects fold {number} of {folds} in {place}, got fold "
+                f"{fold['number']} of {fold['of']}. Convert with --folds={folds}, and remove what "
+                "is left of other folds."
+            )

@@ -57,17 +57,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         refuse("The command line has mistakes:", settings.problems)
         _check(given)
         benchmark = _benchmark(given, settings.values)
-    except (ValueError, FileNotFoundError, ModuleNotFoundError) as mistake:
-        parser.exit(1, f"{parser.prog}: {mistake}\n")
-    if given.report_only:
-        print(f"written   {', '.join(benchmark.report())} in {benchmark.output}")
-        return
-    try:
-        finished = benchmark.run()
+        if given.report_only:
+            print(f"written   {', '.join(benchmark.report())} in {benchmark.output}")
+        elif not benchmark.run():
+            parser.exit(1)
     except KeyboardInterrupt:
         parser.exit(130, "\nStopped; rows and steps are kept, and the same command resumes.\n")
-    if not finished:
-        parser.exit(1)
+    except (ValueError, FileNotFoundError, ModuleNotFoundError) as mistake:
+        parser.exit(1, f"{parser.prog}: {mistake}\n")
 
 
 def _check(given: argparse.Namespace) -> None:

@@ -246,7 +246,9 @@ def _published(declared: Mapping[str, Any] | None, dataset: str) -> Published:
 
 
 def _rows(declared: Mapping[str, Any], layers: Mapping[str, int]) -> Iterator[Row]:
-    _refuse_unknown(f"row {declared.get('label')}", declared, _ROW_KEYS)
+    _refuse_unknown(f"row {declared}"[:100], declared, _ROW_KEYS)
+    if missing := sorted({"label", "model"} - declared.keys()):
+        raise ValueError(f"row {declared} expects {' and '.join(missing)}.")
     sizes = declared.get("layers", _ALL)
     for size in sizes if isinstance(sizes, list) else [sizes]:
         if size not in layers and "layers" in declared:
@@ -257,7 +259,7 @@ def _rows(declared: Mapping[str, Any], layers: Mapping[str, int]) -> Iterator[Ro
         if size != _ALL:
             settings["num_hidden_layers"] = layers[size]
         yield Row(
-            label=declared["label"].format(layers=layers.get(size)),
+            label=declared["label"].replace("{layers}", str(layers.get(size))),
             family=declared["label"].replace("_{layers}", ""),
             model=declared["model"],
             layers=layers.get(size),
@@ -267,6 +269,8 @@ def _rows(declared: Mapping[str, Any], layers: Mapping[str, int]) -> Iterator[Ro
         )
 
 
-def _refuse_unknown(where: str, given: Mapping[str, Any], known: set[str]) -> None:
+def _refuse_unknown(where: str, given: Any, known: set[str]) -> None:
+    if not isinstance(given, Mapping):
+        raise ValueError(f"{where} expects {', '.join(sorted(known))} with values, got {given!r}.")
     if unknown := sorted(set(given) - known):
         raise ValueError(f"{where} expects some of {', '.join(sorted(known))}, got {unknown}.")

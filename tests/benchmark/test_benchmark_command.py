@@ -98,3 +98,20 @@ def test_ctrl_c_says_what_is_kept(monkeypatch, capsys) -> None:
         main([])
     assert ended.value.code == 130
     assert "the same command resumes" in capsys.readouterr().err
+
+
+def test_results_that_cannot_be_compared_are_one_line(monkeypatch, capsys) -> None:
+    """What to delete was said at the end of a traceback."""
+
+    class RefusingBenchmark:
+        def __init__(self, **arguments) -> None:
+            pass
+
+        def run(self) -> bool:
+            raise ValueError("Delete the rows of another data set.")
+
+    monkeypatch.setattr(benchmark, "Benchmark", RefusingBenchmark)
+    with pytest.raises(SystemExit) as ended:
+        main([])
+    assert ended.value.code == 1
+    assert capsys.readouterr().err.endswith(": Delete the rows of another data set.\n")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import re
 from pathlib import Path
 
@@ -119,3 +120,26 @@ def test_a_fold_has_the_settings_of_its_data_set(tiny: Tiny, tmp_path: Path) -> 
     for name in ("learning_rate", "finetune_layers", "plm", "max_steps"):
         assert fold[name] == whole[name]
     assert fold["max_steps"] == 60
+
+
+def test_folds_of_another_partition_are_refused(tmp_path: Path, data: Path) -> None:
+    """Their users would be tested twice, by models that have trained on them."""
+    report = data / f"{DATASET}-fold2" / f"{DATASET}-fold2.report.json"
+    for number, of, refused in ((2, 2, False), (2, 5, True), (1, 2, True)):
+        report.write_text(json.dumps({"fold": {"number": number, "of": of}}))
+        if refused:
+            with pytest.raises(ValueError, match=f"fold 2 of 2 in .*, got fold {number} of {of}"):
+                benchmark(tmp_path, data)
+        else:
+            benchmark(tmp_path, data)
+
+
+def test_pooled_results_go_to_the_folder_of_the_suite(
+    tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of a small suite would take the place of real ones."""
+    monkeypatch.chdir(tmp_path)
+    suite = Path(write_suite(tmp_path, rows=ROWS))
+    suite.write_text(suite.read_text() + "folder: '{dataset}-small'\n")
+    made = CrossValidation(2, DATASET, suite=str(suite), settings={"data_path": str(data)})
+    assert made.output == tmp_path / "benchmarks" / "results" / f"{DATASET}-small"
