@@ -35,7 +35,7 @@ def update(
     """Train the finished recommender in ``folder`` on newer clicks, with itself as the teacher.
 
     ``data`` is the folder of a data set with at least the impressions since its training; the
-    newest are for validation, and earlier ones only feed the counters of ``popularity``.
+    newest are for validation, and earlier ones feed the counters and the term of ``popularity``.
     ``settings`` are ``--key=value``; ``model`` is its class if it is your own; ``since`` is the
     first UTC second to learn from (default: after the newest click that it was trained on).
 

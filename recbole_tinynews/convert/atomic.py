@@ -127,4 +127,4 @@ def _check(token: str) -> None:
 def _category(text: str) -> str:
     if text in _MISSING or not text.strip():
         return UNKNOWN_CATEGORY
-    return text.replace('"', "'").replace("\r", " ")
+    return text.translate(_SPACES).replace('"', "'")

@@ -56,12 +56,12 @@ class Counting(NamedTuple):
     @property
     def span(self) -> int:
         """Seconds after which an event counts in no limited window."""
-        return int(max((hours or 0 for hours in self.windows), default=0) * HOUR) + self.delay
+        return round(max((hours or 0 for hours in self.windows), default=0) * HOUR) + self.delay
 
     @property
     def lengths(self) -> list[int]:
         """Windows in seconds."""
-        return [FOREVER if hours is None else int(hours * HOUR) for hours in self.windows]
+        return [FOREVER if hours is None else round(hours * HOUR) for hours in self.windows]
 
     @property
     def names(self) -> tuple[str, ...]:

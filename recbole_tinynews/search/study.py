@@ -12,11 +12,13 @@ from pathlib import Path
 
 import numpy as np
 import optuna
+from optuna.exceptions import StorageInternalError
 from optuna.pruners import BasePruner
 from optuna.samplers import TPESampler
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, Trial, TrialState
+from sqlalchemy.exc import SQLAlchemyError
 
 from recbole_tinynews.config import NewsConfig
 from recbole_tinynews.files.locks import LockHeldError, exclusive_lock
@@ -178,7 +180,11 @@ def _storage(named: str | None, folder: Path) -> BaseStorage:
         url = f"sqlite:///{folder.resolve() / 'study.db'}"
         return RDBStorage(url, engine_kwargs={"connect_args": {"timeout": _PATIENCE}})
     if "://" in named:
-        return RDBStorage(named)
+        try:
+            return RDBStorage(named)
+        except (SQLAlchemyError, StorageInternalError, ImportError) as problem:
+            reason = " ".join(str(problem).split())[:300]
+            raise ValueError(f"storage={named} cannot be opened: {reason}") from problem
     return JournalStorage(JournalFileBackend(named))
 
 

@@ -63,7 +63,8 @@ class LiveCounters:
 
     def __init__(self, store: Store, counting: Iterable[Counting] = ()) -> None:
         self._store = store
-        self._span = max((each.span for each in counting), default=Counting().span)
+        limited = [each.span for each in counting if any(each.windows)]
+        self._span = max(limited, default=Counting().span)  # so long an event may be late
         self._articles: dict[str, int] = {}
         self._users: dict[str, int] = {}
         self._published = np.array([np.nan])  # UTC seconds, by article; last: unknown

@@ -10,6 +10,7 @@ import pandas as pd
 
 from recbole_tinynews.data.atomic_files import read_news
 from recbole_tinynews.files.columns import GROUPS, PUBLISHED, TITLE
+from recbole_tinynews.serving.libraries import library
 from recbole_tinynews.serving.live_counters import LATEST
 from recbole_tinynews.serving.reading import FIELDS, ID, Content, check_content
 
@@ -50,6 +51,7 @@ def read_news_file(path: Path) -> pd.DataFrame:
         names = (*FIELDS, PUBLISHED)
         return pd.DataFrame({ID: news.item_id, **{name: getattr(news, name) for name in names}})
     if name.endswith(".parquet"):
+        library("pyarrow", "Parquet", "pyarrow. Csv files need nothing more.")
         return pd.read_parquet(path)
     if name.endswith((".csv", ".tsv")):
         separator = "," if name.endswith(".csv") else "\t"

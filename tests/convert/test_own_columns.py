@@ -133,12 +133,14 @@ def test_the_article_with_the_id_0_is_in_a_history(tmp_path: Path) -> None:
     pa = pytest.importorskip("pyarrow")
     from pyarrow import parquet
 
-    columns = {"user": [1, 1], "time": [10, 20], "shown": [[0, 2], [0, 2]], "clicked": [2, 2]}
-    table = pa.table({**columns, "history": [0, None]})
+    columns = {"user": [1] * 3, "time": [10, 20, 30], "shown": [[0, 2]] * 3}
+    table = pa.table({**columns, "clicked": [[2], None, [0]], "history": [0, None, 2]})
     parquet.write_table(table, tmp_path / "shown.parquet")
     news = write_table(tmp_path / "news.csv", [("id", "title"), ("0", "Cup"), ("2", "Trams")])
     convert(tmp_path / "shown.parquet", tmp_path, columns={}, news=[news])
-    assert [row[3] for row in inter(tmp_path, "train", "valid")] == ["0", ""]
+    rows = inter(tmp_path, "train", "valid")
+    assert [row[3] for row in rows] == ["0", "", "2"]
+    assert [row[5] for row in rows] == ["0 1", "0 0", "1 0"]
 
 
 def test_clicks_are_dealt_into_folds_as_impressions_are(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from recbole_tinynews.convert.synthetic.__main__ import main
 from recbole_tinynews.convert.synthetic.generate import Ceiling, ceiling
 from recbole_tinynews.convert.synthetic.impressions import MOVING, ClickLog, Impressions
 from recbole_tinynews.convert.synthetic.lexicon import subtopics, themes
+from recbole_tinynews.convert.synthetic.text import make_names
 from recbole_tinynews.convert.synthetic.users import Histories, Readers
 from recbole_tinynews.convert.synthetic.world import make_news, make_topics, normals, uniforms
 from recbole_tinynews.evaluation.metrics import auc, mrr, ndcg, rank_impressions
@@ -526,3 +527,10 @@ def test_the_language_model_has_learned_which_words_go_together() -> None:
         for number, s in enumerate(subjects)
     ]
     assert np.mean(same) > 0.9
+
+
+def test_more_articles_than_names_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A StopIteration after minutes says nothing."""
+    monkeypatch.setattr("recbole_tinynews.convert.synthetic.lexicon.SYLLABLES", ("ba", "bo"))
+    with pytest.raises(ValueError, match="--news expects fewer articles"):
+        make_names(1, make_topics(1), 100_000)

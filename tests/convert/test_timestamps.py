@@ -21,8 +21,9 @@ def test_every_time_agrees_with_the_standard_library(
     half = f"{(moment.hour % 12) or 12}:{moment:%M:%S} {'PM' if moment.hour >= 12 else 'AM'}"
     text = f"{moment.month}/{moment.day}/{moment.year:04} {half}"
     assert utc_seconds(text) == seconds_of(text, "time") == seconds
-    assert seconds_of(seconds, "time") == seconds_of(str(seconds), "time") == seconds
-    assert seconds_of(seconds_of(iso(seconds), "t"), "t") == seconds  # iso() is read back
+    if not 19_000_101 <= seconds <= 20_991_231:  # days such as 20240301 are refused
+        assert seconds_of(seconds, "time") == seconds_of(str(seconds), "time") == seconds
+        assert seconds_of(seconds_of(iso(seconds), "t"), "t") == seconds  # iso() is read back
     text = moment.isoformat(" " if spaced else "T")
     assert seconds_of(text, "time") == seconds_of(f"{text}Z", "time") == seconds
     sign, (hours, rest) = "-" if minutes < 0 else "+", divmod(abs(minutes), 60)
@@ -70,7 +71,16 @@ def test_a_time_of_mind_that_can_only_be_guessed_is_refused(text: str) -> None:
     [
         *DOUBTFUL,
         *("today", "nan", "inf", "-inf", "1_000", "1 ", "٣", True, None, []),
-        *("2024-02-30", "2024-3-1", "20240301T09", "2024-W10", "2024-03-01é09:00", "24-03-01"),
+        *(
+            "20240301",
+            20240301,
+            "2024-02-30",
+            "2024-3-1",
+            "20240301T09",
+            "2024-W10",
+            "2024-03-01é09:00",
+            "24-03-01",
+        ),
         *("2024-03-01T25:00:00", "2024-03-01T09:00:00+25:00", "0000-01-01", 10**400, "1e400"),
         *(1_709_283_600_000, "1709283600000", -62_135_596_801, "99999999999999999999"),
         *("0001-01-01T00:00:00+01:00",),

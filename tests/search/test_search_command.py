@@ -48,3 +48,14 @@ def test_a_mistake_is_one_message_and_leaves_no_study(
     assert ended.value.code == 1
     assert message in capsys.readouterr().err
     assert not (tmp_path / "saved").exists()
+
+
+def test_a_storage_that_cannot_be_opened_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """SQLAlchemy's errors are of no kind that a command expects."""
+    (tmp_path / "space.yaml").write_text("temperature: [1.0, 2.0]\n")
+    with pytest.raises(SystemExit) as ended:
+        main(["--space=space.yaml", "--storage=postgres://here/db"])
+    assert ended.value.code == 1
+    assert "storage=postgres://here/db cannot be opened" in capsys.readouterr().err

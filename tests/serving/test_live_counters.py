@@ -179,6 +179,16 @@ def test_bad_events_are_refused_with_the_reason_and_the_rest_counts() -> None:
     assert of_others[0, -1] == 1  # nobody is known to be the user without an id
 
 
+def test_counters_of_all_time_alone_take_events_that_are_minutes_late() -> None:
+    """Each event arrives after it happened: the service would refuse all of them."""
+    counting = Counting((None,))
+    counters = LiveCounters(Store(), [counting])
+    assert counters.add([event("a", NOW - 60), event("b", NOW - 1)], now=NOW).refused == []
+    assert counters.add([event("c", NOW - 600)], now=NOW).refused == []
+    everyone = counters.features(counting, [counters.known_numbers(["A1"])], [Moment(NOW + 1)])
+    assert everyone[0, -1] == 3
+
+
 def test_a_failed_commit_counts_nothing(tmp_path: Path) -> None:
     """Otherwise the counters would differ after the next start."""
     store = Store(tmp_path / "store")

@@ -233,10 +233,9 @@ class TableReader(Reader):
         else:
             shown = shown_in(cells["shown"], column("shown"))
             if "clicked" in cells:
-                clicked = clicked_in(cells["clicked"], column("clicked"), shown)
+                clicked = clicked_in(_or_none(cells["clicked"]), column("clicked"), shown)
         if "history" in cells:  # empty cell: user without clicks
-            cell = cells["history"]
-            history = ids_of("" if cell is None else cell, column("history"))
+            history = ids_of(_or_none(cells["history"]), column("history"))
         row = Row(
             id_of(cells["impression"], column("impression")) if "impression" in cells else None,
             id_of(cells["user"], column("user")),
@@ -260,3 +259,8 @@ class TableReader(Reader):
         published = published_of(cells.get("published"), self._column("published"))
         news = News(news_id=news_id, **texts, published=published)
         return NewsRow(news, body if "body" in cells else None)
+
+
+def _or_none(cell: Any) -> Any:
+    """A cell of ids; without any where it is empty."""
+    return "" if cell is None else cell

@@ -189,3 +189,4 @@ def _invented_names(seed: int, number: int) -> Iterator[str]:
         if name not in seen:
             seen.add(name)
             yield name
+    raise ValueError(f"--news expects fewer articles: only {len(seen):,} names can be invented.")

@@ -122,8 +122,9 @@ def open_newsroom(
 ) -> Newsroom:
     """A newsroom at startup, with the articles of its store, to which those of a file are added.
 
-    ``indexes`` (one per ranker, or none) cache vectors, and are brought up to date; without other
-    articles, theirs are served. Raises ``ValueError`` if they differ, or a file is damaged.
+    ``indexes`` (one per ranker, or none) cache vectors, and are brought up to date; without
+    ``news``, articles that all of them have are served too. Raises ``ValueError`` if they differ,
+    or a file is damaged.
     """
     if news is not None:
         read = {name for each in rankers.values() for name in each.reading.fields}

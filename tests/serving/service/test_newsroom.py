@@ -106,3 +106,18 @@ def test_an_index_alone_has_the_articles(student: Served, teacher: Served, tmp_p
 
 def test_without_a_file_there_are_no_articles(student: Served) -> None:
     assert opened({"student": student.load()}, None, []) == {}
+
+
+def test_an_article_that_was_taken_down_does_not_come_back_from_an_index(
+    student: Served, tmp_path: Path
+) -> None:
+    """The store is what is served; an index beside it only saves encoding."""
+    from recbole_tinynews.serving.store import Article, Store
+
+    index, store = tmp_path / "index", Store(tmp_path / "store.db")
+    store.put([Article(name, {"title": f"word{name}"}) for name in "123"])
+    assert [*opened({"student": student.load()}, None, [index], store)] == ["1", "2", "3"]
+    store.put([Article("2", None)])
+    ranker = student.load()
+    opened({"student": ranker}, None, [index], Store(tmp_path / "store.db"))
+    assert ranker.news_ids == ("1", "3")
