@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any, NamedTuple, overload
 
@@ -23,6 +23,7 @@ from recbole_tinynews.serving.requests import (
     histories_of,
     moments_of,
     name_of,
+    user_of,
     users_of,
 )
 from recbole_tinynews.serving.scores import Scorer
@@ -238,12 +239,7 @@ class Ranker(KnownArticles):
                 (bests[user],) = self.top_rows([histories[user]], every, shelf=shelf, **own)
         found = []
         for user, best in enumerate(bests):
-            ranked = zip(best.ids, best.scores.tolist(), best.rows, strict=True)
-            pool = [
-                Ranked(*each)
-                for place, each in enumerate(ranked)
-                if place < pools[user] or each[0] in pinned[user]
-            ]
+            pool = _pool(best, pools[user], pinned[user])
             if rerank[user]:
                 names: list[Given] = [each.candidate for each in pool]
                 rows: list[Key] = [each.place for each in pool]
@@ -313,9 +309,7 @@ class Ranker(KnownArticles):
         shelf: Shelf | None = None,
     ) -> list[Contributions] | None:
         """Parts of each score, in the given order, if any; arguments as for ``rank`` or ``top``."""
-        ((history, candidates), *more), _ = users_of(history, candidates)
-        if more:
-            raise TypeError("contributions expects one user, got several.")
+        history, candidates = user_of(history, candidates)
         shelf = shelf or self.shelf
         clicks, shown = self._lookup.keys([history, candidates], ids, shelf)
         if of_top:
@@ -357,6 +351,12 @@ class Ranker(KnownArticles):
         exact, found = self.top_rows(histories, k, exact=True), self.top_rows(histories, k)
         pairs = [(set(a.rows), set(b.rows)) for a, b in zip(exact, found, strict=True)]
         return sum(len(a & b) for a, b in pairs) / sum(len(a) for a, _ in pairs)
+
+
+def _pool(best: TopOfUser, size: int, pinned: Set[str]) -> list[Ranked]:
+    """The best ``size`` articles of a user, and those pinned."""
+    every = enumerate(zip(best.ids, best.scores.tolist(), best.rows, strict=True))
+    return [Ranked(*each) for place, each in every if place < size or each[0] in pinned]
 
 
 def _pool_size(k: int, history: Sequence[Given], rerank: ReRanking) -> int:

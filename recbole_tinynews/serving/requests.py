@@ -39,6 +39,14 @@ def users_of(history: Any, candidates: Any) -> tuple[list[User], bool]:
     return users, one
 
 
+def user_of(history: Any, candidates: Any) -> User:
+    """The only user in such arguments; ``TypeError`` for several."""
+    (user, *more), _ = users_of(history, candidates)
+    if more:
+        raise TypeError("contributions expects one user, got several.")
+    return user
+
+
 def histories_of(history: Any) -> tuple[list[list[Given]], bool]:
     """``users_of`` for requests without candidates."""
     given = _listed(history, "history")
