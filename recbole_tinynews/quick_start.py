@@ -50,6 +50,9 @@ from recbole_tinynews.trainer.impression_evaluation import ImpressionEvaluation
 
 _PLACEHOLDERS = frozenset(("fake_loss", "dummy_param"))  # optimizers need a parameter
 
+# settings of a run that tests nothing
+NO_TEST: dict[str, Any] = {"eval_dump": None, "submission": None, "rerank": []}
+
 
 def run(
     model: str | type | None = None,

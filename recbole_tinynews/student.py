@@ -14,8 +14,6 @@ from recbole_tinynews.files.columns import ABSTRACT, BODY, TITLE
 from recbole_tinynews.files.whole import check_new_or_empty
 from recbole_tinynews.processes.launch import command_parser
 
-NAME = "articles"  # of the data set; the table's own name could be that of another one's yaml
-
 
 def student(
     plm: str, texts: str | Path, output: str | Path, layers: int = 0, settings: Sequence[str] = ()
@@ -28,21 +26,23 @@ def student(
     ``ValueError`` for wrong settings or no titles.
     """
     from recbole_tinynews.config import NewsConfig  # slow imports
-    from recbole_tinynews.quick_start import prepared
+    from recbole_tinynews.quick_start import NO_TEST, prepared
 
     texts, output = Path(texts), Path(output)
     check_new_or_empty(output)
     output.parent.mkdir(parents=True, exist_ok=True)
+    name = f"texts-{texts.name.partition('.')[0]}"  # one without a yaml of settings
     with tempfile.TemporaryDirectory(prefix=f".{output.name}.", dir=output.parent) as work:
-        _write_data_set(texts, Path(work, "dataset", NAME))
+        _write_data_set(texts, Path(work, "dataset", name))
         given = {
             "plm": plm,
             "num_hidden_layers": layers,
             "precision": "auto",  # the teacher's vectors take most of the time
             "data_path": f"{work}/dataset",
             "checkpoint_dir": f"{work}/saved",
+            **NO_TEST,
         }
-        config = NewsConfig("ZeroShotStudent", NAME, config_dict=given, command_line=settings)
+        config = NewsConfig("ZeroShotStudent", name, config_dict=given, command_line=settings)
         with prepared(config) as (run, stages):
             os.replace(run.make(*stages).folder, output)
     return output

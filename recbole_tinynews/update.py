@@ -73,8 +73,10 @@ def update(
 
 def settings_of(folder: Path, model: type | None) -> tuple[type, dict[str, Any]]:
     """Class and settings of the recommender; ``ValueError`` if it cannot be updated."""
+    from recbole_tinynews.evaluation.recbole_metrics import computing
     from recbole_tinynews.model.text_encoders import reads_words
     from recbole_tinynews.pipeline.artifact import PLM, read_settings
+    from recbole_tinynews.quick_start import NO_TEST
     from recbole_tinynews.registry import declared_settings, find_trainer, stage_yaml_files
     from recbole_tinynews.serving.loading import AS_SAVED, load_trained
     from recbole_tinynews.settings.declared import Scope, affects_result, setting
@@ -107,11 +109,8 @@ def settings_of(folder: Path, model: type | None) -> tuple[type, dict[str, Any]]
         of_run &= setting(key.name).scope is Scope.RUN
         if key.name in defaults and not of_run:
             given[text] = json.dumps(value) if isinstance(value, str) else value
-    metric, _, k = str(settings.get("valid_metric", defaults["valid_metric"])).partition(
-        "@"
-    )  # computed, by default or not
-    given["metrics"] = [*defaults["metrics"], metric]
-    given["topk"] = sorted({*defaults["topk"], *([int(k)] if k else [])})
+    decides = str(settings.get("valid_metric", defaults["valid_metric"]))
+    given |= computing(decides, defaults["metrics"], defaults["topk"]) | NO_TEST
     if settings.get("train_since") is None:  # else it is an update, at these rates already
         rates = ("learning_rate", "plm_learning_rate")
         given |= {name: given[name] / SLOWER for name in rates if given.get(name)}
@@ -197,8 +196,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("--since", type=float, metavar="SECONDS", help="UTC; learn from clicks from then on")
     add("--rollback", action="store_true", help="point the link back to the previous version")
     flags, settings = parser.parse_known_args(arguments)
-    from recbole_tinynews.evaluation.impression_metric import is_count  # a slow import
-
     try:
         if flags.rollback:
             print(f"{flags.folder} is {rollback(flags.folder)} again.")
@@ -212,6 +209,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, OSError, ModuleNotFoundError) as mistake:
         print(f"{parser.prog}: {mistake}", file=sys.stderr)
         return 1
+    from recbole_tinynews.evaluation.impression_metric import is_count  # slow to import
+
     for name, metrics in (("in use", done.before), ("updated", done.after)):
         shown = [f"{key} {value:.4f}" for key, value in metrics.items() if not is_count(key)]
         print(f"{name:>8}: {', '.join(shown)}")

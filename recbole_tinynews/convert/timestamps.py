@@ -20,6 +20,7 @@ _ISO = re.compile(
     r"([0-9]{4}-[0-9]{2}-[0-9]{2})"
     r"(?:[T ]([0-9]{2}:[0-9]{2}(?::[0-9]{2})?)(?:\.[0-9]+)?(Z|[+-][0-9]{2}:[0-9]{2})?)?"
 )
+_TIME = "seconds since 1970 or a time such as 2024-03-01T08:00:00"
 _COMPACT = re.compile("(19|20)[0-9]{2}(0[1-9]|1[0-2])(0[1-9]|[12][0-9]|3[01])")  # 20240301
 EARLIEST, MILLISECONDS = -62_135_596_800, 100_000_000_000  # as seconds: the years 1 and 5138
 
@@ -46,19 +47,23 @@ def seconds_of(cell: Any, column: Column) -> int:
     (82800, 86700)
     """
     number = cell if isinstance(cell, int | float) else _parse(str(cell))
-    if _COMPACT.fullmatch(str(cell)):  # or it would be a day of 1970
-        number = None
     unreadable = isinstance(number, float) and not math.isfinite(number)
     if number is None or unreadable or isinstance(cell, bool):
-        expected = "seconds since 1970 or a time such as 2024-03-01T08:00:00"
-        raise LineError("unknown time", f"expected {expected}, got {quoted(str(cell))}.", column)
+        raise LineError("unknown time", f"expected {_TIME}, got {quoted(str(cell))}.", column)
     if not EARLIEST <= number < MILLISECONDS:
         raise LineError(
             "unknown time",
             f"expected seconds since 1970, got {quoted(str(cell))}. Divide milliseconds by 1000.",
             column,
         )
-    return math.floor(number)
+    seconds = math.floor(number)
+    if seconds == number and _COMPACT.fullmatch(str(seconds)):
+        raise LineError(
+            "unknown time",
+            f"expected {_TIME}, got {quoted(str(cell))}, a day of 1970 or, more likely, a date.",
+            column,
+        )
+    return seconds
 
 
 def published_of(cell: Any, column: Column) -> str:

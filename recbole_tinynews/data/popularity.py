@@ -23,7 +23,7 @@ from recbole_tinynews.files.array_cache import Arrays, cached_arrays, content_ke
 from recbole_tinynews.settings.names import FINETUNE_TEACHER
 from recbole_tinynews.settings.protocol import Settings
 
-CACHE_FORMAT = "popularity 1"  # raise it when the meaning of the cached arrays changes
+CACHE_FORMAT = "popularity 2"  # raise it when the meaning of the cached arrays changes
 FOREVER = 1 << 40  # seconds: longer than any log
 HOUR = 3600  # seconds
 CONTEXTS_AT_ONCE = 50_000  # impressions

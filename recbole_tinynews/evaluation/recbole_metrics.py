@@ -106,6 +106,15 @@ def results_of(names: Iterable[str], topk: Iterable[int]) -> list[str]:
     ]
 
 
+def computing(result: str, metrics: Any, topk: Any) -> dict[str, Any]:
+    """``metrics`` and ``topk`` with what computes a result too; empty if it is computed already."""
+    names, ks = _lower(metrics), _as_list(topk)
+    if result.lower() in results_of([name for name in names if name in METRICS], ks):
+        return {}
+    name, _, k = result.partition("@")
+    return {"metrics": [*names, name], "topk": sorted({*ks, *([int(k)] if k else [])})}
+
+
 def register_metrics(metrics: Iterable[type[ImpressionMetric]] | None = None) -> None:
     """Add metrics, by default all, to RecBole's registry before a ``Config`` is built."""
     added = [*METRICS.values(), ImpressionCount] if metrics is None else metrics

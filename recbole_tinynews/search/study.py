@@ -183,8 +183,11 @@ def _storage(named: str | None, folder: Path) -> BaseStorage:
         try:
             return RDBStorage(named)
         except (SQLAlchemyError, StorageInternalError, ImportError) as problem:
-            reason = " ".join(str(problem).split())[:300]
-            raise ValueError(f"storage={named} cannot be opened: {reason}") from problem
+            kind = named.partition("://")[0]  # the rest may have a password
+            raise ValueError(
+                f"storage expects a database that can be opened, got one of {kind}://: "
+                f"{type(problem).__name__}. Check address, password and driver."
+            ) from problem
     return JournalStorage(JournalFileBackend(named))
 
 

@@ -63,8 +63,9 @@ class LiveCounters:
 
     def __init__(self, store: Store, counting: Iterable[Counting] = ()) -> None:
         self._store = store
-        limited = [each.span for each in counting if any(each.windows)]
-        self._span = max(limited, default=Counting().span)  # so long an event may be late
+        least = Counting().span  # without a limited window an event may be as late
+        spans = (each.span if any(each.windows) else max(each.span, least) for each in counting)
+        self._span = max(spans, default=least)
         self._articles: dict[str, int] = {}
         self._users: dict[str, int] = {}
         self._published = np.array([np.nan])  # UTC seconds, by article; last: unknown

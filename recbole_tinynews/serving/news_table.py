@@ -39,12 +39,17 @@ def articles_of(news: Any, fields: Collection[str]) -> tuple[list[str], list[Con
     return ids, contents
 
 
-def read_news_file(path: Path) -> pd.DataFrame:
-    """Articles of parquet, csv, tsv (with header) or ``.item``; ``ValueError`` if unreadable."""
+def expect_news_file(path: Path) -> None:
+    """Raise ``FileNotFoundError`` if there is no such file."""
     if not path.is_file():
         raise FileNotFoundError(
             f"Articles are expected in {path.absolute()}: there is no such file."
         )
+
+
+def read_news_file(path: Path) -> pd.DataFrame:
+    """Articles of parquet, csv, tsv (with header) or ``.item``; ``ValueError`` if unreadable."""
+    expect_news_file(path)
     name = path.name.removesuffix(".gz")
     if name.endswith(".item"):
         news = read_news(path)

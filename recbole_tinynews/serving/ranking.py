@@ -230,15 +230,15 @@ class Ranker(KnownArticles):
         pinned = [own.ids_of("pinned") & shelf.rows.keys() for own in rerank]
         pools = [*map(_pool_size, k, histories, rerank)]
         most = least if least < 1 else max(pools, default=1)
-        bests = [*self.top_rows(histories, most, shelf=shelf, **how)]
-        for user, pins in enumerate(pinned):
-            if pins:  # which may be the last of all articles, and missed by an approximate search
-                moments = how.get("moments")
-                own = {**how, "moments": moments and moments[user : user + 1], "exact": True}
-                every = len(shelf.ids)
-                (bests[user],) = self.top_rows([histories[user]], every, shelf=shelf, **own)
+        bests: dict[int, TopOfUser] = {}
+        for pins in (False, True):  # a pinned article may be the last of all, and not be searched
+            group = [user for user, own in enumerate(pinned) if bool(own) is pins]
+            moments = how.get("moments") and [how["moments"][user] for user in group]
+            own = {**how, "moments": moments, "exact": pins, "shelf": shelf}
+            asked = [histories[user] for user in group], len(shelf.ids) if pins else most
+            bests |= zip(group, self.top_rows(*asked, **own), strict=True)
         found = []
-        for user, best in enumerate(bests):
+        for user, best in sorted(bests.items()):
             pool = _pool(best, pools[user], pinned[user])
             if rerank[user]:
                 names: list[Given] = [each.candidate for each in pool]

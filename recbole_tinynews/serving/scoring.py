@@ -16,7 +16,7 @@ from recbole_tinynews.files.locks import exclusive_lock
 from recbole_tinynews.files.untrusted import read_json
 from recbole_tinynews.files.whole import leftovers, remove, whole_file, write_text
 from recbole_tinynews.serving.loading import load_reader
-from recbole_tinynews.serving.news_table import read_news_file
+from recbole_tinynews.serving.news_table import expect_news_file, read_news_file
 from recbole_tinynews.serving.ranking import Ranker
 from recbole_tinynews.serving.table import (
     ALL,
@@ -31,7 +31,7 @@ from recbole_tinynews.serving.user_file import Part, UserFile, content_of, read_
 
 USERS_OF_A_PART = 100_000
 USERS_AT_ONCE = 8_192
-INDEX_FILE, JOB_FILE = "news.safetensors", "job.json"
+INDEX_FILE, JOB_FILE = "news-{}.safetensors", "job.json"  # named after the articles' file
 
 
 class Shard(NamedTuple):
@@ -76,7 +76,7 @@ def score(
     """Rank for every user in a file; ``output`` gets ``part-00000.parquet`` and so on.
 
     Parts are written atomically, so the same call resumes, and shards may run in parallel on
-    machines that share the folder. Articles are encoded once, into ``news.safetensors`` there.
+    machines that share the folder. Articles are encoded once, into ``news-*.safetensors`` there.
     Parts are csv if the users are.
 
     Args:
@@ -98,8 +98,9 @@ def score(
     output = Path(output)
     work = UserFile(Path(users), users_of_a_part)
     ranker = load_reader(Path(recommender), device=device)
+    expect_news_file(Path(news))
     output.mkdir(parents=True, exist_ok=True)
-    job = {
+    job: dict[str, Any] = {
         "recommender": ranker.engine.identity,
         "news": content_key([Path(news)]),
         "users": content_key(content_of(work.files)),
@@ -107,8 +108,10 @@ def score(
         "candidates": _content_of_candidates(candidates),
         "top": top,
     }
-    _check_same_job(job, output)  # before the articles: those kept there are this job's
-    _load_news(ranker, Path(news), output)
+    if (output / JOB_FILE).exists():
+        _check_same_job(job, output)
+    _load_news(ranker, Path(news), output / INDEX_FILE.format(job["news"][:12]))
+    _check_same_job(job, output)  # begins it, now that its articles can be read
     mine = [part for part in work.parts if part.number % shard.n == shard.i - 1]
     missing = [part for part in mine if not _file_of(part, output).exists()]
     total = sum(part.stop - part.start for part in missing)
@@ -148,8 +151,7 @@ class Unknown:
         return known
 
 
-def _load_news(ranker: Ranker, news: Path, output: Path) -> None:
-    index = output / INDEX_FILE
+def _load_news(ranker: Ranker, news: Path, index: Path) -> None:
     with exclusive_lock(index, "encoding the news"):
         _remove_leftovers(index)
         if not index.exists():

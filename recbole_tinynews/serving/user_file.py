@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import accumulate, pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pandas as pd
 
@@ -73,14 +73,21 @@ def content_of(files: Sequence[Path]) -> Iterator[str | bytes]:
 
 
 def read_rows_of(path: Path, column: str, values: pd.Series) -> pd.DataFrame:
-    """Rows with one of the values in ``column``, which gets their type, in file order."""
-    wanted, found = {*values.astype(str)}, []
+    """Rows with one of the values in ``column``, in file order; 7, 7.0 and "7" are the same."""
+    wanted, found = {_as_text(each): each for each in values.tolist()}, []
     for chunk in _csv_chunks(path) if _is_csv(path) else _parquet_chunks(path):
         if column not in chunk.columns:
             raise ValueError(f"{path} expects a column {column}, has {', '.join(chunk.columns)}.")
-        found.append(chunk[chunk[column].astype(str).isin(wanted)])
-    rows = pd.concat(found, ignore_index=True)
-    return rows.assign(**{column: rows[column].astype(values.dtype)})
+        names = [_as_text(each) for each in chunk[column].tolist()]
+        given = pd.Series([wanted.get(name) for name in names], chunk.index, object)
+        known = [name in wanted for name in names]
+        found.append(chunk.assign(**{column: given})[known])
+    return pd.concat(found, ignore_index=True)
+
+
+def _as_text(value: Any) -> str:
+    whole = isinstance(value, float) and value.is_integer()  # of a column with missing numbers
+    return str(int(value) if whole else value)
 
 
 def _csv_chunks(path: Path, rows: int = CHUNK) -> Iterator[pd.DataFrame]:

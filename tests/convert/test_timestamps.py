@@ -74,6 +74,8 @@ def test_a_time_of_mind_that_can_only_be_guessed_is_refused(text: str) -> None:
         *(
             "20240301",
             20240301,
+            20240301.0,
+            "20240301.0",
             "2024-02-30",
             "2024-3-1",
             "20240301T09",

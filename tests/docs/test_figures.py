@@ -166,7 +166,7 @@ CLAIMS = [
     ("AUC", "ebnerd-time", _ADDED, "TimeBoosted", 5, "and of LightGBM"),
     ("AUC", "mind-pooled-time", _ADDED, "ZeroShotPLM (added)", 5, "on EB-NeRD and"),
     ("AUC", "mind-pooled-time", _ADDED, "TimeAndTitle", 5, "and on MIND"),
-    ("AUC", _LARGER, "Tiny-NewsRec_4 (own Stage I)", "PLM-NR_4 (DP)", 3, "(own Stage I)`"),
+    ("nDCG@10", _LARGER, "Tiny-NewsRec_4 (own Stage I)", "PLM-NR_4 (DP)", 3, "(own Stage I)`"),
     ("nDCG@10", "mind-wide-equal", _SHORT, "PLM-NR_4 (DP)", 5, "AlignedNewsRec_4 +"),
     ("nDCG@10", "mind-wide-equal", "Tiny-NewsRec_4", "PLM-NR_4 (DP)", 5, "Tiny-NewsRec_4 +0.44"),
     ("nDCG@10", _LARGER, "Tiny-NewsRec_4", "Tiny-NewsRec_4 w/o Stage II", 3, "Stage II adds"),

@@ -56,6 +56,8 @@ def test_a_storage_that_cannot_be_opened_is_one_line(
     """SQLAlchemy's errors are of no kind that a command expects."""
     (tmp_path / "space.yaml").write_text("temperature: [1.0, 2.0]\n")
     with pytest.raises(SystemExit) as ended:
-        main(["--space=space.yaml", "--storage=postgres://here/db"])
+        main(["--space=space.yaml", "--storage=postgres://me:secret@here/db"])
     assert ended.value.code == 1
-    assert "storage=postgres://here/db cannot be opened" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "storage expects a database that can be opened, got one of postgres://" in said
+    assert "secret" not in said

@@ -135,7 +135,7 @@ def test_one_readers_pin_does_not_list_all_articles_for_the_others(
     monkeypatch.setattr(ranker, "top_rows", recorded)
     lists = [ReRanking.parse(each) for each in ([], [{"pinned": [ids[-1]]}], [])]
     ranker.top_users([["N1"], ["N2"], []], [2, 2, 2], rerank=lists, ids=True)
-    assert asked == [(3, 2), (1, len(ids))]
+    assert asked == [(2, 2), (1, len(ids))]
 
 
 def test_what_is_removed_is_made_up_for(student: Served, monkeypatch: pytest.MonkeyPatch) -> None:

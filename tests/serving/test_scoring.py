@@ -4,6 +4,7 @@ import multiprocessing
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,7 @@ from served import Served, words_of
 from recbole_tinynews.serving import score as command
 from recbole_tinynews.serving import scoring
 from recbole_tinynews.serving.scoring import Scored, Shard, score
+from recbole_tinynews.serving.user_file import read_rows_of
 
 pytest.importorskip("pyarrow")
 
@@ -119,7 +121,8 @@ def test_a_job_that_was_stopped_resumes(student: Served, place: Path, monkeypatc
         score(*given, place / "out", top=3, users_of_a_part=5)
     assert len([*(place / "out").glob("part-*")]) == 2
     monkeypatch.setattr(scoring, "_write", write)
-    for name in ("job.json", "news.safetensors", "part-00003.parquet"):  # as a kill leaves them
+    (index,) = (each.name for each in (place / "out").glob("news-*.safetensors"))
+    for name in ("job.json", index, "part-00003.parquet"):  # as a kill leaves them
         (place / "out" / f".{name}.0123abcd.partial").write_text("half")
     assert score(*given, place / "out", top=3, users_of_a_part=5) == Scored(3, 2, 13)
     assert score(*given, place / "out", top=3, users_of_a_part=5) == Scored(0, 5, 0)
@@ -216,6 +219,18 @@ def test_users_that_are_numbers_find_their_candidates(student: Served, place: Pa
     assert_same(got.assign(user_id="U" + got.user_id.astype(str)), read(place / "one"))
 
 
+@pytest.mark.parametrize("kind", [object, float, "category"])
+def test_candidates_find_their_users_whatever_kind_their_ids_have(kind: Any, tmp_path) -> None:
+    """A column of numbers with a missing one is of floats, and 7.0 is no other user than 7."""
+    rows = pd.DataFrame({"user_id": [7, 8, 9, 7], "candidate": [*"abcd"]})
+    rows.astype({"user_id": kind}).to_parquet(tmp_path / "candidates.parquet")
+    for users in (pd.Series([7, 9]), pd.Series([7.0, 9.0]), pd.Series(["7", "9"], dtype=object)):
+        found = read_rows_of(tmp_path / "candidates.parquet", "user_id", users)
+        assert found.candidate.tolist() == ["a", "c", "d"]
+        assert found.user_id.tolist() == [users[0], users[1], users[0]]
+        assert {*map(type, found.user_id)} == {type(users.tolist()[0])}
+
+
 def test_blank_lines_shift_nobody(student: Served, place: Path) -> None:
     """A user would be scored twice, and the file's last ones never."""
     given = student.artifact.folder, place / "news.parquet"
@@ -226,6 +241,10 @@ def test_blank_lines_shift_nobody(student: Served, place: Path) -> None:
     assert_same(read(place / "two"), read(place / "one"))
 
 
+def stopped(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
 def test_the_articles_of_a_command_that_failed_are_not_kept(student: Served, place: Path) -> None:
     """The next one would rank them, and name others as those that it ranked."""
     table = pd.read_parquet(place / "news.parquet")
@@ -233,6 +252,13 @@ def test_the_articles_of_a_command_that_failed_are_not_kept(student: Served, pla
     folder, users = student.artifact.folder, place / "users.parquet"
     with pytest.raises(FileNotFoundError):
         score(folder, place / "other.parquet", users, place / "out", place / "typo.csv", top=3)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scoring, "_check_same_job", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            score(folder, place / "other.parquet", users, place / "out", top=3)
+    pd.DataFrame({"id": ["a"], "headline": ["x"]}).to_parquet(place / "untitled.parquet")
+    with pytest.raises(ValueError, match="title"):
+        score(folder, place / "untitled.parquet", users, place / "out", top=3)
     score(folder, place / "news.parquet", users, place / "out", top=3)
     assert_same(read(place / "out"), plain(student, place, 3, own=False))
 
