@@ -240,9 +240,9 @@ def _check_output_paths(config: NewsConfig) -> None:
 
 
 def _check_test_outputs(factory: ImpressionFactory, last: Stage, rerankers: ReRanking) -> None:
-    """Refuse what needs test impressions before training if there is nothing to rank."""
+    """Refuse ``submission`` and ``rerank`` before training if there is nothing to rank."""
     config, name = factory.config, factory.dataset.dataset_name
-    for setting in (each for each in ("submission", "rerank", "eval_dump") if config[each]):
+    for setting in (each for each in ("submission", "rerank") if config[each]):
         if not getattr(last.model, "ranks_news", True):
             raise ValueError(
                 f"{setting}={config[setting]} expects a stage that ranks news, and {last.name} "

@@ -97,7 +97,6 @@ NO_ZIP = "submission (command line) expects a file name that ends in .zip"
         *((model, "--submission=out.txt", NO_ZIP) for model in ("PLMNR", "BPR")),
         *((model, "--submission=123", NO_ZIP) for model in ("PLMNR", "BPR")),
         *((model, "--submission=out.zip", "has no tiny.test.inter") for model in ("PLMNR", "BPR")),
-        ("PLMNR", "--eval_dump=out.csv", "has no tiny.test.inter"),
         (
             "TinyNewsRec",
             "--submission=out.zip --stage=post_train_teacher",
