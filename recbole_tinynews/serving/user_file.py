@@ -7,6 +7,7 @@ from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from recbole_tinynews.serving.libraries import library
@@ -78,9 +79,10 @@ def read_rows_of(path: Path, column: str, values: pd.Series) -> pd.DataFrame:
     for chunk in _csv_chunks(path) if _is_csv(path) else _parquet_chunks(path):
         if column not in chunk.columns:
             raise ValueError(f"{path} expects a column {column}, has {', '.join(chunk.columns)}.")
-        names = [_as_text(each) for each in chunk[column].tolist()]
-        given = pd.Series([wanted.get(name) for name in names], chunk.index, object)
-        known = [name in wanted for name in names]
+        row, distinct = pd.factorize(chunk[column])  # missing ones have the row -1, the last
+        names = [_as_text(each) for each in distinct.tolist()]
+        known = np.array([*(name in wanted for name in names), False])[row]
+        given = np.array([*map(wanted.get, names), None], object)[row]
         found.append(chunk.assign(**{column: given})[known])
     return pd.concat(found, ignore_index=True)
 

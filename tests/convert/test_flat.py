@@ -7,6 +7,8 @@ import pytest
 from mind_folder import IMPRESSIONS, NEWS, WriteMind
 
 from recbole_tinynews.convert import ConversionError, convert_mind
+from recbole_tinynews.convert.atomic import write_flat_items
+from recbole_tinynews.convert.records import News
 
 
 def test_every_candidate_is_a_row_that_stock_recbole_reads(
@@ -39,6 +41,13 @@ def test_no_category_is_a_missing_cell_for_stock_recbole(
     )
     assert len(items) == 4
     assert not items.isna().any(axis=None)
+
+
+def test_a_category_with_a_tab_or_a_line_end_stays_in_its_cell(tmp_path: Path) -> None:
+    """As parquet may have it: every later column, or row, would be another's."""
+    write_flat_items(tmp_path / "flat.item", [News("N1", "a\tb", "c\nd"), News("N2", "e", "f")])
+    rows = (tmp_path / "flat.item").read_text().splitlines()
+    assert rows[1:] == ["N1\ta b\tc d", "N2\te\tf"]
 
 
 @pytest.mark.parametrize("line", ["4\tNA\t{time}\tN1\tN1-0", '4\tU1\t{time}\tN1\t"N4-0 N1-1'])

@@ -164,3 +164,10 @@ def test_contexts_of_a_log_are_those_of_its_impressions(block: int, monkeypatch)
     np.testing.assert_array_equal(both, with_context(found.values, sizes))
     last = found.between(1, 3, slice(2, None))
     np.testing.assert_array_equal(last.context, found.context[1:])
+
+
+def test_windows_have_whole_seconds_to_the_nearest() -> None:
+    """4.35 hours cut are a second short, which no counter of a plain script is."""
+    counting = popularity.Counting((4.35, 0.0002), delay=7)
+    assert counting.lengths == [15_660, 1]
+    assert counting.span == 15_667

@@ -11,6 +11,7 @@ import pytest
 
 from recbole_tinynews.serving.libraries import library
 from recbole_tinynews.serving.nearest import Nearest
+from recbole_tinynews.serving.news_table import read_news_file
 from recbole_tinynews.serving.user_file import read_rows_of
 
 
@@ -22,6 +23,11 @@ from recbole_tinynews.serving.user_file import read_rows_of
             lambda: read_rows_of(Path("users.parquet"), "user_id", pd.Series([])),
             "pip install pyarrow. Csv files need nothing more.",
         ),
+        (
+            "pyarrow",
+            lambda: read_news_file(Path(__file__).parent / "news.parquet"),
+            "pip install pyarrow. Csv files need nothing more.",
+        ),
         ("faiss", lambda: Nearest("faiss"), "pip install faiss-cpu. The exact search"),
         ("usearch", lambda: Nearest("usearch"), "pip install usearch. The exact search"),
         ("onnx", lambda: library("onnx", "--to=onnx"), r"'recbole-tinynews\[export\]'"),
@@ -31,6 +37,7 @@ def test_a_missing_library_is_answered_with_the_command_that_installs_it(
     monkeypatch: pytest.MonkeyPatch, missing: str, use: Callable[[], object], remedy: str
 ) -> None:
     """An import error of a package that was never named leaves a user searching for it."""
+    monkeypatch.setattr("recbole_tinynews.serving.news_table.expect_news_file", lambda _: None)
     for name in [each for each in sys.modules if each.partition(".")[0] == missing]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, missing, None)

@@ -233,9 +233,9 @@ class TableReader(Reader):
         else:
             shown = shown_in(cells["shown"], column("shown"))
             if "clicked" in cells:
-                clicked = clicked_in(_or_none(cells["clicked"]), column("clicked"), shown)
+                clicked = clicked_in(_empty_if_null(cells["clicked"]), column("clicked"), shown)
         if "history" in cells:  # empty cell: user without clicks
-            history = ids_of(_or_none(cells["history"]), column("history"))
+            history = ids_of(_empty_if_null(cells["history"]), column("history"))
         row = Row(
             id_of(cells["impression"], column("impression")) if "impression" in cells else None,
             id_of(cells["user"], column("user")),
@@ -261,6 +261,6 @@ class TableReader(Reader):
         return NewsRow(news, body if "body" in cells else None)
 
 
-def _or_none(cell: Any) -> Any:
-    """A cell of ids; without any where it is empty."""
+def _empty_if_null(cell: Any) -> Any:
+    """A cell of ids; NULL, as in parquet, has none."""
     return "" if cell is None else cell
