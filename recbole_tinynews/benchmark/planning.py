@@ -11,7 +11,7 @@ from recbole_tinynews.benchmark.recommender_file import is_added, model_class_of
 from recbole_tinynews.benchmark.results import METRICS
 from recbole_tinynews.benchmark.suite import CLICKS_NOW, TITLE, USER_IDS, Row, Suite
 from recbole_tinynews.config import NewsConfig
-from recbole_tinynews.data.popularity import ranks_by_popularity
+from recbole_tinynews.data.popularity import uses_popularity
 from recbole_tinynews.data.training_news import TrainingNews
 from recbole_tinynews.evaluation.own_metrics import is_own
 from recbole_tinynews.evaluation.recbole_metrics import of_each_impression
@@ -126,7 +126,7 @@ def _plan(
 def read_by(model_class: type, config: NewsConfig) -> tuple[str, ...]:
     """The inputs that a recommender ranks by, according to its class and views."""
     now: tuple[str, ...] = ()
-    if ranks_by_popularity(config):
+    if uses_popularity(config):
         until = {"stream": "each impression", "train": "the end of training"}
         late = config["popularity_delay"]
         now = (f"{CLICKS_NOW} until {until[config['popularity_from']]}, {late:,} s late",)

@@ -242,13 +242,13 @@ def _fields(
     }
     if (features := impressions.features) is not None:
         values = np.ascontiguousarray(features.values[positions], dtype=np.float32)
-        if features.context is not None:
-            context = features.context[rows]
+        if features.moments is not None:
+            moments = features.moments[rows]
             if positions.ndim == 1:
-                context = np.repeat(context, impressions.candidates.lengths_of(rows), axis=0)
+                moments = np.repeat(moments, impressions.candidates.lengths_of(rows), axis=0)
             else:
-                context = np.repeat(context[:, None], positions.shape[1], axis=1)
-            values = np.concatenate([values, context], axis=-1)
+                moments = np.repeat(moments[:, None], positions.shape[1], axis=1)
+            values = np.concatenate([values, moments], axis=-1)
         fields[CANDIDATE_FEATURES] = torch.from_numpy(values)
     if impressions.click_counters is not None:
         fields[CLICK_COUNTERS] = torch.from_numpy(impressions.click_counters.newest(rows, width))

@@ -14,16 +14,19 @@ ROWS_AT_ONCE = 1 << 18  # positions of all clicks at once would take many times 
 
 
 class CandidateFeatures(NamedTuple):
-    """Float32 ``values [candidates.values, features]``, and ``context [impressions, size]``."""
+    """Float32 ``values [candidates.values, features]``, and ``moments [impressions, features]``.
+
+    Columns of ``moments`` are true of the time of an impression, whatever its candidates.
+    """
 
     names: tuple[str, ...]
     values: NDArray[np.float32]
-    context: NDArray[np.float32] | None = None
+    moments: NDArray[np.float32] | None = None
 
     def between(self, start: int, stop: int, places: slice) -> CandidateFeatures:
         """Features of impressions ``start .. stop - 1``, whose candidates are at ``places``."""
-        context = None if self.context is None else self.context[start:stop]
-        return CandidateFeatures(self.names, self.values[places], context)
+        moments = None if self.moments is None else self.moments[start:stop]
+        return CandidateFeatures(self.names, self.values[places], moments)
 
 
 class Impressions(NamedTuple):

@@ -2,7 +2,9 @@
 
 An event is a candidate of an impression, at its time. For an impression of user u at t, with delay
 d, counters of a window W are the clicks and exposures of an article by other users in
-``[t - d - W, t - d)``, so impressions of one second never see each other.
+``[t - d - W, t - d)``, so impressions of one second never see each other. What is true of the
+moment t itself, whichever articles are ranked, are the clicks and exposures of the whole site in
+the limited windows.
 """
 
 from __future__ import annotations
@@ -23,21 +25,15 @@ from recbole_tinynews.files.array_cache import Arrays, cached_arrays, content_ke
 from recbole_tinynews.settings.names import FINETUNE_TEACHER
 from recbole_tinynews.settings.protocol import Settings
 
-CACHE_FORMAT = "popularity 2"  # raise it when the meaning of the cached arrays changes
+CACHE_FORMAT = "popularity 3"  # raise it when the meaning of the cached arrays changes
 FOREVER = 1 << 40  # seconds: longer than any log
 HOUR = 3600  # seconds
-CONTEXTS_AT_ONCE = 50_000  # impressions
 BLOCK = 2_000_000  # candidates counted at once: about 0.4 GB
 
 
 def uses_popularity(config: Settings) -> bool:
-    """Whether a stage with these settings uses counters, in scores or in its loss alone."""
+    """Whether scores of a stage with these settings use counters."""
     return config["popularity"] not in (None, "none")
-
-
-def ranks_by_popularity(config: Settings) -> bool:
-    """Whether the scores of such a stage use them, not only its loss."""
-    return uses_popularity(config) and config["popularity"] != "offset"
 
 
 class Counting(NamedTuple):
@@ -70,6 +66,19 @@ class Counting(NamedTuple):
         counters = [f"{kind}_{span}" for kind in ("clicks", "exposures") for span in spans]
         return ("age_hours", *counters)
 
+    @property
+    def limited(self) -> list[int]:
+        """Limited windows in seconds: those that site totals are counted in.
+
+        The total of all time grows with a site's age, so what is fitted to it does not last.
+        """
+        return [round(hours * HOUR) for hours in self.windows if hours is not None]
+
+    @property
+    def size(self) -> int:
+        """Number of features of a candidate and of its moment."""
+        return len(self.names) + 2 * len(self.limited)
+
 
 def wanted_counters(config: Settings) -> tuple[Counting | None, bool]:
     """Counters of a stage or its teachers, and if of clicks too; ``ValueError`` if they differ."""
@@ -93,25 +102,13 @@ def popularity_features(
     published: NDArray[np.floating] | None = None,
     cache: tuple[Path, str] | None = None,
 ) -> CandidateFeatures:
-    """Age and counters of every candidate of a log, and contexts; memory-mapped from a cache.
+    """Age and counters of every candidate of a log, memory-mapped from a cache, and of moments.
 
     The first ``training`` impressions are those of training; ``cache`` is a folder and a digest.
     """
     counted = log.rows if counting.stream else training
     features = _features(log, counting, counted, published, cache)
-    sizes, offsets = log.candidates.lengths, log.candidates.offsets
-
-    def make() -> Arrays:
-        blocks = [slice(a, a + CONTEXTS_AT_ONCE) for a in range(0, log.rows, CONTEXTS_AT_ONCE)]
-        parts = [
-            context_of(features.values[offsets[rows.start] :][: sizes[rows].sum()], sizes[rows])
-            for rows in blocks
-        ]
-        return {"context": np.concatenate(parts)}
-
-    folder, content = cache or (None, "")
-    key = content_key([CACHE_FORMAT, content, repr(counting)])
-    return features._replace(context=cached_arrays(folder, "context", key, make)["context"])
+    return features._replace(moments=moment_features(log, counting, counted))
 
 
 def click_counters(
@@ -235,23 +232,43 @@ def age_hours(
     return age / HOUR
 
 
-def context_of(features: NDArray[np.float32], sizes: NDArray[np.integer]) -> NDArray[np.float32]:
-    """Means of log(1 + feature) over an impression's candidates, and the log of their number."""
-    sizes = np.asarray(sizes)
-    context = np.zeros((len(sizes), features.shape[1] + 1), np.float32)
-    some = np.flatnonzero(sizes)
-    if len(some):
-        starts = (np.cumsum(sizes) - sizes)[some]
-        sums = np.add.reduceat(np.log1p(features), starts, axis=0)
-        context[some, :-1] = sums / sizes[some, None]
-        context[some, -1] = np.log(sizes[some])
-    return context
+class SiteTotals(NamedTuple):
+    """Running clicks and exposures of a whole site, ``[events + 1, 2]``, by ascending time."""
+
+    times: NDArray[np.int64]
+    running: NDArray[np.int64]
+
+    @classmethod
+    def of(
+        cls, times: NDArray[np.int64], clicks: NDArray[Any], exposures: NDArray[Any]
+    ) -> SiteTotals:
+        """Totals of events in any order, each with its numbers of clicks and exposures."""
+        order = np.argsort(times, kind="stable")
+        running = np.zeros((len(order) + 1, 2), np.int64)
+        for column, numbers in enumerate((clicks, exposures)):
+            np.cumsum(numbers[order], out=running[1:, column])
+        return cls(times[order], running)
+
+    def counts(self, at: NDArray[np.int64], counting: Counting) -> NDArray[np.int64]:
+        """Clicks, then exposures in each limited window, ``[moments, 2 * limited windows]``."""
+        until = at - counting.delay
+        ends = until[:, None] - np.array([0, *counting.limited])
+        sums = self.running[self.times.searchsorted(ends)]  # [moments, 1 + windows, 2]
+        return (sums[:, :1] - sums[:, 1:]).swapaxes(1, 2).reshape(len(at), -1)
 
 
-def with_context(features: NDArray[np.float32], sizes: NDArray[np.integer]) -> NDArray[np.float32]:
-    """Features of whole impressions, each followed by ``context_of`` its impression."""
-    context = np.repeat(context_of(features, sizes), sizes, axis=0)
-    return np.concatenate([features, context], axis=-1)
+def moment_features(log: Impressions, counting: Counting, counted: int) -> NDArray[np.float32]:
+    """Site totals before every impression, ``[impressions, 2 * limited windows]``.
+
+    The reader's own events count too: one reader is little of a site. The first ``counted``
+    impressions are events.
+    """
+    events = log.between(0, counted)
+    clicks = np.bincount(
+        events.candidates.rows_of(np.flatnonzero(events.labels == 1)), minlength=events.rows
+    )
+    totals = SiteTotals.of(events.timestamp, clicks, events.candidates.lengths)
+    return totals.counts(np.asarray(log.timestamp), counting).astype(np.float32)
 
 
 def refuse_without_times(impressions: Impressions, split: str) -> None:

@@ -70,7 +70,7 @@ class Distillation(nn.Module):
         ``label [batch]``: index of the target; ``real [batch, items]``: which are no padding.
         """
         terms = self.terms(student, teachers, label, real)
-        terms["target"] = lambda: F.cross_entropy(student.click_scores, label)
+        terms["target"] = lambda: F.cross_entropy(student.scores, label)
         named = self.weights._asdict().items()
         return loss_terms({name: weight * terms[name]() for name, weight in named if weight})
 

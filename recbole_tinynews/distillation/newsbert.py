@@ -49,7 +49,7 @@ class NewsBERTDistillation(InnerStateDistillation):
             ),
             "user": lambda: mean_of(_error("user", student.user, each.user) for each in teachers),
             "teacher_target": lambda: torch.stack(
-                [F.cross_entropy(each.click_scores, label) for each in teachers]
+                [F.cross_entropy(each.scores, label) for each in teachers]
             ).sum(),
         }
 

@@ -43,13 +43,6 @@ class Outputs(NamedTuple):
     user: Tensor  # [batch, dim]
     states: States | None = None  # of the batch's distinct news, if requested
     interests: Tensor | None = None  # [batch, candidates, interests, dim], of multi-interest users
-    # [batch, candidates], with popularity as an offset; None: equal to `scores`
-    offset_scores: Tensor | None = None
-
-    @property
-    def click_scores(self) -> Tensor:
-        """The scores that the loss of clicks compares."""
-        return self.scores if self.offset_scores is None else self.offset_scores
 
 
 class Teacher(Protocol):

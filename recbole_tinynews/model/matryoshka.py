@@ -72,9 +72,8 @@ def unfit_sizes(config: Settings, dim: int, prefix: str) -> Iterator[str]:
         return
     if max(dims) > dim:
         yield f"{prefix}matryoshka_dims expects sizes up to news_dim={dim}, got {dims}. Lower them"
-    for name, refused in (("user_encoder", "self_attention"), ("popularity", "gated")):
-        if config[name] == refused:
-            yield (
-                f"{prefix}matryoshka_dims cannot cut {prefix}{name}={refused}, which reads whole "
-                f"vectors. Set another {prefix}{name}, or {prefix}matryoshka_dims=~"
-            )
+    if config["user_encoder"] == "self_attention":
+        yield (
+            f"{prefix}matryoshka_dims cannot cut {prefix}user_encoder=self_attention, which reads "
+            f"whole vectors. Set another {prefix}user_encoder, or {prefix}matryoshka_dims=~"
+        )

@@ -16,5 +16,5 @@ class PLMNR(NewsRecommender):
 
     def losses(self, outputs: Outputs, interaction: Interaction) -> tuple[Tensor, ...]:
         """Mean cross entropy over the batch."""
-        target = F.cross_entropy(outputs.click_scores, interaction[self.label_field])
+        target = F.cross_entropy(outputs.scores, interaction[self.label_field])
         return loss_terms({"target": target})

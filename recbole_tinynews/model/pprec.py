@@ -84,7 +84,7 @@ class NewsPopularity(nn.Module):
 
     def __init__(self, news_dim: int, popularity_dim: int, windows: int) -> None:
         super().__init__()
-        self.features = TimeFeatures(windows)
+        self.features = TimeFeatures(windows, limited=0)
         self.recency = nn.Embedding(HOURS, popularity_dim)
         nn.init.uniform_(self.recency.weight, -0.05, 0.05)
         self.of_content = _dense(news_dim, 256, 256, 128, 1)

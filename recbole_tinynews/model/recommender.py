@@ -20,7 +20,7 @@ from recbole_tinynews.data.fields import (
     HISTORY,
     IMPRESSION_SIZE,
 )
-from recbole_tinynews.data.popularity import ranks_by_popularity, uses_popularity
+from recbole_tinynews.data.popularity import Counting, uses_popularity
 from recbole_tinynews.data.training_data import TrainingData
 from recbole_tinynews.distillation.loss_terms import loss_terms
 from recbole_tinynews.distillation.outputs import BatchIds, Encoded, Outputs
@@ -53,8 +53,7 @@ class NewsRecommender(ArticleReader):
         ranks_news: whether it ranks news, and is evaluated.
         ranks_given_articles: whether a loaded artifact ranks articles outside its data set.
         makes_teachers: whether ``make_teachers`` returns teachers that train jointly with it.
-        adds_time: whether scores include the term of ``popularity``; not with ``offset`` by
-            default: set it to rank with the frozen term.
+        time: the term that ``popularity`` adds to scores, like ``TimeScore``, or ``None``.
     """
 
     trainer_class = "NewsTrainer"
@@ -76,7 +75,6 @@ class NewsRecommender(ArticleReader):
             self.register_buffer("_trained_users", trained, persistent=False)
         self.user_encoder = self.make_user_encoder(config)
         self.time = self.make_time_score(config)
-        self.adds_time = self.time is not None and ranks_by_popularity(config)
 
     def make_user_encoder(self, config: Settings) -> nn.Module:
         """``(history vectors [batch, history, dim], clicked [batch, history]) -> [batch, dim]``."""
@@ -92,20 +90,18 @@ class NewsRecommender(ArticleReader):
         """The term that ``popularity`` adds, like ``TimeScore``; ``None``: no term."""
         if not uses_popularity(config):
             return None
-        gated, trained = config["popularity"] == "gated", config["popularity"] != "offset"
-        sizes = len(config["popularity_windows"]), config["popularity_hidden"]
-        term = TimeScore(*sizes, self.news_dim(config) if gated else None)
-        return term.requires_grad_(trained)
+        counting = Counting.of(config)
+        sizes = len(counting.windows), len(counting.limited)
+        return TimeScore(*sizes, config["popularity_hidden"])
 
     @torch.no_grad()
     def start_time(self, config: Settings, dataset: NewsDataset, again: bool = False) -> None:
         """Fit ``popularity`` weights to up to 20,000 evenly spaced training impressions.
 
-        ``again``: continue from the present weights, as updates do, if the term has ``fit_again``
-        and nothing has learnt beside it, such as the gate or, under ``offset``, the texts.
+        ``again``: continue from the present weights, as updates do, if the term has ``fit_again``.
         """
         fit = getattr(self.time, "fit_again" if again else "start", None)
-        if fit is None or (again and config["popularity"] != "added"):
+        if fit is None:
             return
         training = self.training
         self.eval()
@@ -208,19 +204,15 @@ class NewsRecommender(ArticleReader):
         ``[batch, candidates]``, in ``predict`` ``[sum of impression_size]``; ``user`` is ``[batch,
         dim]``, in ``predict`` one for each candidate; ``news`` is ``[*text.shape, dim]``.
         """
-        if not self.adds_time or about is None or about.counters is None:
+        if self.time is None or about is None or about.counters is None:
             return text
         return self.time(text, about.counters, user, news)
 
     def outputs_of(self, news: Encoded) -> Outputs:
         """Outputs of ``match`` with total scores."""
         outputs = self.match(news)
-        inputs = outputs.user, outputs.candidates
-        scores, counters = self.total_scores(outputs.scores, news.ids, *inputs), None
-        if self.time is not None and not self.adds_time and news.ids is not None:
-            counters = news.ids.counters
-        offset = None if counters is None else self.time(scores, counters, *inputs)
-        return outputs._replace(scores=scores, offset_scores=offset)
+        scores = self.total_scores(outputs.scores, news.ids, outputs.user, outputs.candidates)
+        return outputs._replace(scores=scores)
 
     def score(self, interaction: Interaction, taps: Taps = NO_TAPS) -> Outputs:
         """Score a training batch: one row of candidates for each history."""

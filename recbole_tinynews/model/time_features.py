@@ -54,8 +54,8 @@ def fit_conditional_logit(
 
 
 PRIOR_EXPOSURES = 20.0  # smooth click rates
-# The start of the term's layer, chosen on validation impressions (docs/report/choices.md)
-START_STEPS, START_BATCH, START_RATE = 400, 512, 3e-3
+# The start of the term's layers, chosen on validation impressions (docs/report/choices.md)
+START_STEPS, START_BATCH, START_RATE = 800, 512, 2e-3
 PASSES = 10  # at most, over the impressions of fit_again
 
 
@@ -64,40 +64,56 @@ class TimeFeatures(nn.Module):
 
     From the counters of ``data.popularity.Counting`` with W windows, 2 + W features: log(1 + hours
     of age), log(1 + exposures in the longest window), and for each window the log of the smoothed
-    click rate over that of training, ``log((c + 20 r) / (s + 20) / r)``. ``extended`` ones are 3 +
-    5 W: log(1 + clicks) and log(1 + exposures) of each window in place of the longest, and the
-    context of the impression (2 + 2 W, ``data.popularity.context_of``).
+    click rate over that of training, ``log((c + 20 r) / (s + 20) / r)``. ``extended`` ones, over L
+    limited windows, are 1 + 3 W + 2 L: log(1 + clicks) and log(1 + exposures) of each window in
+    place of the longest, then the log of the article's shares of the site's clicks,
+    ``log((c + 0.1) / (C + 1))``, and of its exposures. They are kept within the range of the
+    training candidates, since a hidden layer means nothing outside it. No feature depends on
+    which other articles are ranked.
     """
 
     click_rate: Tensor
     mean: Tensor
     scale: Tensor
+    low: Tensor
+    high: Tensor
 
-    def __init__(self, windows: int, extended: bool = False) -> None:
+    def __init__(self, windows: int, limited: int, extended: bool = False) -> None:
         super().__init__()
-        self.windows, self.extended = windows, extended
-        self.size = 3 + 5 * windows if extended else 2 + windows
+        self.windows, self.limited, self.extended = windows, limited, extended
+        self.size = 1 + 3 * windows + 2 * limited if extended else 2 + windows
         self.register_buffer("click_rate", torch.tensor(0.5))
         self.register_buffer("mean", torch.zeros(self.size))
         self.register_buffer("scale", torch.ones(self.size))
+        self.register_buffer("low", torch.full([self.size], -torch.inf))
+        self.register_buffer("high", torch.full([self.size], torch.inf))
 
     @torch.no_grad()
     def fit(self, counters: Tensor, labels: Tensor) -> None:
-        """Set click rate and scale from counters ``[candidates, 3 + 4 W]`` and labels."""
+        """Set click rate, scale and range from counters ``[candidates, features]`` and labels."""
         self.click_rate.fill_(float((labels == 1).double().mean().clamp(1e-6, 1 - 1e-6)))
-        features = self.unscaled(counters).double()
+        features = self.unscaled(counters)
+        if self.extended:
+            self.low.copy_(features.amin(0))
+            self.high.copy_(features.amax(0))
+        features = features.double()
         self.mean.copy_(features.mean(0))
         self.scale.copy_(features.std(0, correction=0).clamp(min=1e-9))
 
     def unscaled(self, counters: Tensor) -> Tensor:
-        """Features before standardising, ``[..., 3 + 4 W] -> [..., features]``."""
-        width = 1 + 2 * self.windows
-        own, context = counters[..., :width], counters[..., width:]
-        age, clicks, exposures = own.split([1, self.windows, self.windows], dim=-1)
+        """Features before standardising, ``[..., counters] -> [..., features]``.
+
+        ``counters`` are 1 + 2 W, followed by the 2 L site totals where there are any.
+        """
+        windows, limited = self.windows, self.limited
+        widths = [1, windows, windows, counters.shape[-1] - 1 - 2 * windows]
+        age, clicks, exposures, site = counters.split(widths, dim=-1)
         rates = self.rate(clicks, exposures).log()
-        if self.extended:
-            return torch.cat([own.log1p(), rates, context], dim=-1)
-        return torch.cat([age.log1p(), exposures.amax(-1, keepdim=True).log1p(), rates], dim=-1)
+        if not self.extended:
+            return torch.cat([age.log1p(), exposures.amax(-1, keepdim=True).log1p(), rates], dim=-1)
+        own = torch.cat([clicks[..., :limited], exposures[..., :limited]], dim=-1)
+        counts = torch.cat([age, clicks, exposures], dim=-1).log1p()
+        return torch.cat([counts, rates, ((own + 0.1) / (site + 1)).log()], dim=-1)
 
     def rate(self, clicks: Tensor, exposures: Tensor) -> Tensor:
         """Smoothed click rate relative to that of training."""
@@ -105,33 +121,29 @@ class TimeFeatures(nn.Module):
         return smoothed / self.click_rate
 
     def forward(self, counters: Tensor) -> Tensor:
-        """Standardised features, ``[..., 3 + 4 W] -> [..., features]``."""
-        return (self.unscaled(counters) - self.mean) / self.scale
+        """Standardised features, ``[..., counters] -> [..., features]``."""
+        features = torch.clamp(self.unscaled(counters), self.low, self.high)
+        return (features - self.mean) / self.scale
 
 
 class TimeScore(nn.Module):
-    """A term of a score, ``text + time``: linear in ``TimeFeatures``, plus one hidden layer.
+    """A term of a score, ``text + time``: linear in ``TimeFeatures``, plus two hidden layers.
 
-    Text scores get one common weight, so that ranking by text keeps its order. With a gate on the
-    user vector u (if ``user_dim``) it is ``2 g text + 2 (1 - g) time``, g = sigmoid(w u + b), which
-    starts at 1/2. ``hidden=0`` leaves out the hidden layer.
+    Text scores get one common weight, so that ranking by text keeps its order. ``hidden=0`` leaves
+    out the hidden layers.
     """
 
-    def __init__(self, windows: int, hidden: int, user_dim: int | None = None) -> None:
+    def __init__(self, windows: int, limited: int, hidden: int) -> None:
         super().__init__()
-        self.features = TimeFeatures(windows, extended=True)
+        self.features = TimeFeatures(windows, limited, extended=True)
         self.text_weight = nn.Parameter(torch.ones(()))
         self.weights = nn.Parameter(torch.zeros(self.features.size))
-        self.layer = _layer(self.features.size, hidden) if hidden else None
-        self.gate = None if user_dim is None else nn.Linear(user_dim, 1)
-        if self.gate is not None:
-            nn.init.zeros_(self.gate.weight)
-            nn.init.zeros_(self.gate.bias)
+        self.layers = _layers(self.features.size, hidden) if hidden else None
 
     def start(self, text: Tensor, counters: Tensor, labels: Tensor, offsets: Tensor) -> None:
-        """Fit initial weights: the conditional logit, then the hidden layer on the same likelihood.
+        """Fit initial weights: the conditional logit, then the hidden layers on its likelihood.
 
-        ``text`` and ``labels`` are ``[candidates]``, ``counters`` ``[candidates, 3 + 4 windows]``,
+        ``text`` and ``labels`` are ``[candidates]``, ``counters`` ``[candidates, counters]``,
         ``offsets`` ``[impressions + 1]``, bounds of the impressions among the candidates.
         """
         self.features.fit(counters, labels)
@@ -144,7 +156,7 @@ class TimeScore(nn.Module):
         with torch.no_grad():
             self.text_weight.copy_(torch.tensor(weights[0]) / spread.cpu())
             self.weights.copy_(torch.from_numpy(weights[1:]))
-        if self.layer is not None:
+        if self.layers is not None:
             self._train(text / spread, float(spread), features, labels == 1, offsets)
 
     def fit_again(self, text: Tensor, counters: Tensor, labels: Tensor, offsets: Tensor) -> None:
@@ -170,8 +182,8 @@ class TimeScore(nn.Module):
             return
         target = clicked / clicks.clamp(min=1)[rows]
         text_weight = (self.text_weight.detach() * spread).float().requires_grad_()
-        layer = [] if self.layer is None else [*self.layer.parameters()]
-        parameters = [text_weight, self.weights, *layer]
+        layers = [] if self.layers is None else [*self.layers.parameters()]
+        parameters = [text_weight, self.weights, *layers]
         frozen = [each for each in parameters if not each.requires_grad]  # of untrained models
         for parameter in frozen:
             parameter.requires_grad_()
@@ -179,7 +191,9 @@ class TimeScore(nn.Module):
         order = torch.Generator().manual_seed(0)
         size = min(START_BATCH, len(mixed))
         steps = min(START_STEPS, passes * len(mixed) // size)
-        for _ in range(steps):
+        for step in range(steps):
+            for group in optimizer.param_groups:
+                group["lr"] = START_RATE * (1 - step / steps)
             some = mixed[torch.randperm(len(mixed), generator=order)[:size].to(mixed.device)]
             chosen = torch.isin(rows, some).nonzero().squeeze(1)
             scores = text_weight * text[chosen] + self.term(features[chosen])
@@ -200,40 +214,27 @@ class TimeScore(nn.Module):
     def term(self, features: Tensor) -> Tensor:
         """The term itself, ``[..., features] -> [...]``."""
         linear = features @ self.weights
-        return linear if self.layer is None else linear + self.layer(features).squeeze(-1)
+        return linear if self.layers is None else linear + self.layers(features).squeeze(-1)
 
     def forward(self, text: Tensor, counters: Tensor, user: Tensor, news: Tensor) -> Tensor:
         """Scores, of the shape of ``text``: ``[batch, candidates]`` or ``[candidates]``.
 
-        ``counters`` is ``[*text.shape, 3 + 4 windows]``; ``user`` is ``[batch, dim]``, or
-        ``[candidates, dim]``; ``news`` is not read.
+        ``counters`` is ``[*text.shape, counters]``; ``user`` and ``news`` are not read.
         """
-        text, time = self.text_weight * text, self.term(self.features(counters))
-        if self.gate is None:
-            return text + time
-        share = self._text_share(text, user)
-        return 2 * share * text + 2 * (1 - share) * time
+        return self.text_weight * text + self.term(self.features(counters))
 
-    def parts(self, text: Tensor, counters: Tensor, user: Tensor) -> Tensor:
+    def parts(self, text: Tensor, counters: Tensor) -> Tensor:
         """Parts of scores, ``[..., 3]``: text, popularity (at an average age) and freshness."""
         features = self.features(counters)
         at_mean_age = torch.cat([torch.zeros_like(features[..., :1]), features[..., 1:]], dim=-1)
         popularity = self.term(at_mean_age)
-        parts = [self.text_weight * text, popularity, self.term(features) - popularity]
-        if self.gate is not None:
-            share = self._text_share(text, user)
-            of_each = 2 * share, 2 * (1 - share), 2 * (1 - share)
-            parts = [factor * part for factor, part in zip(of_each, parts, strict=True)]
+        parts = self.text_weight * text, popularity, self.term(features) - popularity
         return torch.stack(parts, dim=-1)
 
-    def _text_share(self, text: Tensor, user: Tensor) -> Tensor:
-        assert self.gate is not None
-        share = torch.sigmoid(self.gate(user))  # [..., 1]
-        return share if text.dim() == 2 else share.squeeze(-1)
 
-
-def _layer(size: int, hidden: int) -> nn.Sequential:
-    """A hidden layer whose output starts at 0."""
+def _layers(size: int, hidden: int) -> nn.Sequential:
+    """Two hidden layers whose output starts at 0."""
     out = nn.Linear(hidden, 1, bias=False)
     nn.init.zeros_(out.weight)
-    return nn.Sequential(nn.Linear(size, hidden), nn.GELU(), out)
+    first, second = nn.Linear(size, hidden), nn.Linear(hidden, hidden)
+    return nn.Sequential(first, nn.GELU(), second, nn.GELU(), out)

@@ -23,7 +23,9 @@ class TimeAndTitle(CategoryAndTitle):
 
     def __init__(self, config: Settings, dataset: Any) -> None:
         super().__init__(config, dataset)
-        self.time_features = TimeFeatures(len(config["popularity_windows"]), self.extended)
+        counting = Counting.of(config)
+        sizes = len(counting.windows), len(counting.limited)
+        self.time_features = TimeFeatures(*sizes, self.extended)
 
     def further_features(self, config: Settings) -> list[str]:
         """Age, exposures and a rate for each window."""

@@ -69,7 +69,7 @@ class Engine(ABC):
         """Text scores plus the term of counters, if any, as ``NewsRecommender.total_scores``."""
         return text
 
-    def contributions(self, text: Tensor, users: Tensor, counters: Tensor) -> Tensor | None:
+    def contributions(self, text: Tensor, counters: Tensor) -> Tensor | None:
         """What text, popularity and freshness add to scores, ``[candidates, 3]``, if known."""
         return None
 
@@ -96,7 +96,7 @@ class ModelEngine(Engine):
             and own.predict is NewsRecommender.predict
             and own.encode_news is NewsRecommender.encode_news
         )
-        if model.adds_time and not settings["popularity_of_clicks"]:
+        if model.time is not None and not settings["popularity_of_clicks"]:
             self.counting = Counting.of(settings)
 
     def encode(self, columns: Mapping[str, Sequence[str]]) -> Tensor:
@@ -126,10 +126,10 @@ class ModelEngine(Engine):
         return self.model.total_scores(text, about, users, news)
 
     @torch.inference_mode()
-    def contributions(self, text: Tensor, users: Tensor, counters: Tensor) -> Tensor | None:
+    def contributions(self, text: Tensor, counters: Tensor) -> Tensor | None:
         """What text, popularity and freshness add to scores, ``[candidates, 3]``."""
         time = self.model.time
-        return time.parts(text, counters, users) if isinstance(time, TimeScore) else None
+        return time.parts(text, counters) if isinstance(time, TimeScore) else None
 
     @torch.inference_mode()
     def scores(self, batch: Batch, counters: Tensor | None = None) -> Tensor:

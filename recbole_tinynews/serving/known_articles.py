@@ -11,7 +11,6 @@ import torch
 from numpy.typing import NDArray
 
 from recbole_tinynews.bars import progress_bar
-from recbole_tinynews.data.popularity import with_context
 from recbole_tinynews.files.columns import GROUPS
 from recbole_tinynews.rerank import RerankError
 from recbole_tinynews.serving.data_set_files import DataSetTexts
@@ -192,8 +191,7 @@ class KnownArticles:
     ) -> NDArray[np.float32]:
         counters, counting = self._counters(), self.engine.counting
         assert counting is not None
-        sizes = np.array([len(each) for each in candidates], np.int64)
-        return with_context(counters.features(counting, candidates, moments), sizes)
+        return counters.features(counting, candidates, moments)
 
     def _counters(self) -> LiveCounters:
         if self.engine.counting is None:

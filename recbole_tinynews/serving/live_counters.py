@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from recbole_tinynews.data.popularity import HOUR, Counting, age_hours
+from recbole_tinynews.data.popularity import HOUR, Counting, SiteTotals, age_hours
 from recbole_tinynews.serving.events import Event, Refused, Tally, event_of, id_of
 
 if TYPE_CHECKING:
@@ -149,7 +149,8 @@ class LiveCounters:
         ``candidates`` are ``numbers`` or ``known_numbers``.
         """
         sizes = np.cumsum([0, *map(len, candidates)]).tolist()
-        features = np.empty((sizes[-1], 1 + 2 * len(counting.windows)), np.float32)
+        features = np.empty((sizes[-1], counting.size), np.float32)
+        width = len(counting.names)
         known, published = self._known, self._published
         earliest = known.summed_up + counting.span
         for article, moment, start, stop in zip(
@@ -160,7 +161,9 @@ class LiveCounters:
             first, counts = self._counts(known.parts, counting, article, moment)
             times = published[np.minimum(article, len(published) - 1)]
             features[start:stop, 0] = age_hours(moment.at, first, times)
-            features[start:stop, 1:] = counts
+            features[start:stop, 1:width] = counts
+            times = np.array([moment.at])
+            features[start:stop, width:] = sum(p.site.counts(times, counting) for p in known.parts)
         return features
 
     def _counts(
@@ -240,6 +243,7 @@ class _Part(NamedTuple):
     bounded: NDArray[np.int64]  # keys between the smallest and the largest number
     running: NDArray[np.int64]  # sums of clicks and exposures by key, ``[1 + tallies, 2]``
     firsts: NDArray[np.int64]  # time of each article's first event; last: LATEST, for none
+    site: SiteTotals
     counted: dict[Counting, _Counted]
 
     @classmethod
@@ -252,8 +256,9 @@ class _Part(NamedTuple):
         np.cumsum(rows[3:, order].T, axis=0, out=running[1:])
         firsts = np.full(int(rows[0].max(initial=-1)) + 2, LATEST)
         firsts[rows[0, order[::-1]]] = rows[2, order[::-1]]
+        site = SiteTotals.of(rows[2], rows[3], rows[4])
         rows = rows[:, np.argsort((rows[1] << 32) | rows[0], kind="stable")]
-        return cls(rows, rows[1], bounded, running, firsts, {})
+        return cls(rows, rows[1], bounded, running, firsts, site, {})
 
     def first(self, article: NDArray[np.int64]) -> NDArray[np.int64]:
         return self.firsts[np.minimum(article, len(self.firsts) - 1)]

@@ -50,7 +50,7 @@ class Scorer(NamedTuple):
         users = self.engine.user_vectors(vectors, clicked).expand(len(shown), -1)
         text = (vectors[shown] * users).sum(-1)
         known = torch.from_numpy(counters).to(vectors.device)
-        parts = self.engine.contributions(text, users, known)
+        parts = self.engine.contributions(text, known)
         return None if parts is None else parts.cpu().numpy()
 
     def best(

@@ -189,7 +189,7 @@ OURS: tuple[Setting, ...] = (
     Setting("news_text", one_of("title", "title_abstract"), _NEWS),
     *_news(an_int(1, 100_000), "max_title_length", "max_abstract_length", "max_body_length"),
     *_news(values.NOT_NEGATIVE, "category_weight", "subcategory_weight"),
-    Setting("popularity", one_of("none", "added", "gated", "offset"), _NEWS),
+    Setting("popularity", one_of("none", "added"), _NEWS),
     Setting("popularity_windows", values.WINDOWS, _NEWS),
     *_news(values.COUNT, "popularity_hidden", "popularity_delay"),
     Setting("popularity_from", one_of("stream", "train"), _NEWS),

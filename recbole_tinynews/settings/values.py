@@ -6,6 +6,7 @@ import difflib
 import os
 import reprlib
 from collections.abc import Callable, Iterable, Mapping
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 MOST = 2**31 - 1
@@ -143,7 +144,17 @@ def _are_cutoffs(value: Any) -> bool:
 
 
 CUTOFFS = Rule(f"{_CUTOFF.expected} or a list of them, each once", _are_cutoffs)
-WINDOWS = list_of(or_(ABOVE_ZERO, None))  # hours; None: from the beginning
+
+
+def _are_windows(value: Any) -> bool:
+    if not isinstance(value, (list, tuple)) or not value:
+        return False
+    *limited, last = value
+    hours = limited if last is None else [*limited, last]
+    return all(map(ABOVE_ZERO.holds, hours)) and all(a < b for a, b in pairwise(hours))
+
+
+WINDOWS = Rule("a list of ascending hours above 0, perhaps with ~ at its end", _are_windows)
 FIELD = Rule(
     "a name without white space", lambda value: isinstance(value, str) and value.split() == [value]
 )

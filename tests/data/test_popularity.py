@@ -16,9 +16,9 @@ from recbole_tinynews.data.popularity import (
     Counting,
     click_counters,
     count_events,
+    moment_features,
     popularity_features,
     refuse_without_times,
-    with_context,
 )
 from recbole_tinynews.data.ragged import Ragged
 
@@ -130,40 +130,51 @@ def test_features_are_cached_by_log_and_settings_and_mapped(tmp_path: Path) -> N
             cached = popularity_features(shown, counting, 6, cache=(tmp_path, "log"))
             assert cached.names == counting.names == plain.names
             assert (cached.values == plain.values).all()
-            assert (cached.context == plain.context).all()
+            assert (cached.moments == plain.moments).all()
         assert isinstance(cached.values, np.memmap)
     popularity_features(shown, Counting(), 6, cache=(tmp_path, "another log"))
     kinds = [path.name.partition("-")[0] for path in tmp_path.iterdir() if path.is_dir()]
-    assert sorted(kinds) == ["context"] * 4 + ["popularity"] * 4
+    assert kinds == ["popularity"] * 4
 
 
-@given(st.lists(st.lists(st.integers(0, 50), min_size=0, max_size=4), max_size=5))
-def test_the_context_of_an_impression_is_the_mean_of_its_own_candidates(rows: list) -> None:
-    """Off by one, it would be that of the impression before."""
-    sizes = np.array([len(row) for row in rows], np.int64)
-    values = np.array([[v, 2 * v] for row in rows for v in row], np.float32).reshape(-1, 2)
-    found = with_context(values, sizes)
-    plain = [
-        [v, 2 * v, np.mean(np.log1p(row)), np.mean(np.log1p(2 * np.array(row))), np.log(len(row))]
-        for row in rows
-        for v in row
+@given(log=logs, later=logs, delay=st.integers(0, 4), data=st.data())
+def test_site_totals_are_those_of_all_users_before(log: Log, later: Log, delay: int, data) -> None:
+    """A share of another moment, or of events to come, would be learnt and not served."""
+    counted = data.draw(st.sampled_from([len(log), len(log) // 2]))
+    counting = Counting(WINDOWS, delay * HOUR)
+    found = moment_features(impressions_of(log), counting, counted)
+    expected = []
+    for now, _, _ in log:
+        seen = [
+            [
+                label
+                for at, _, row in log[:counted]
+                if 0 < now - delay - at <= window
+                for _, label in row
+            ]
+            for window in WINDOWS[:-1]
+        ]
+        expected.append([*(sum(x == 1 for x in each) for each in seen), *map(len, seen)])
+    assert found.tolist() == expected
+    shifted = [(time + 100, user, row) for time, user, row in later]
+    both = moment_features(impressions_of([*log, *shifted]), counting, len(log) + len(later))
+    alone = moment_features(impressions_of(log), counting, len(log))
+    assert (both[: len(log)] == alone).all()
+
+
+@given(log=logs, others=st.lists(st.integers(1, 4), max_size=6))
+def test_features_of_a_candidate_ignore_which_others_are_shown_with_it(log: Log, others) -> None:
+    """Means over the candidates made the order of two articles depend on the rest of the list."""
+    latest = max((time for time, _, _ in log), default=0) + 1
+    few = [*log, (latest, 1, [(1, 0), (2, 1)])]
+    many = [*log, (latest, 1, [(1, 0), (2, 1), *((article, 0) for article in others)])]
+    found = [
+        popularity_features(impressions_of(rows), Counting(WINDOWS), len(rows))
+        for rows in (few, many)
     ]
-    np.testing.assert_allclose(found, np.array(plain).reshape(-1, 5), rtol=1e-5, atol=1e-6)
-
-
-@pytest.mark.parametrize("block", [1, 2, 100])
-def test_contexts_of_a_log_are_those_of_its_impressions(block: int, monkeypatch) -> None:
-    """A block that starts at another impression's candidates would shift all after it."""
-    log = impressions_of(
-        [(3, 1, [(1, 0), (2, 1)]), (4, 2, [(2, 0)]), (9, 3, [(1, 1), (2, 0), (3, 0)])]
-    )
-    monkeypatch.setattr(popularity, "CONTEXTS_AT_ONCE", block)
-    found = popularity_features(log, Counting((2, None)), log.rows)
-    sizes = log.candidates.lengths
-    both = np.concatenate([found.values, np.repeat(found.context, sizes, axis=0)], axis=1)
-    np.testing.assert_array_equal(both, with_context(found.values, sizes))
-    last = found.between(1, 3, slice(2, None))
-    np.testing.assert_array_equal(last.context, found.context[1:])
+    start = sum(len(row) for _, _, row in log)
+    assert (found[0].values[start:] == found[1].values[start : start + 2]).all()
+    assert (found[0].moments == found[1].moments).all()
 
 
 def test_windows_have_whole_seconds_to_the_nearest() -> None:

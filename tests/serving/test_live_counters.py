@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from random_logs import HOUR, Log, impressions_of, logs
 from sqlalchemy.exc import SQLAlchemyError
 
-from recbole_tinynews.data.popularity import Counting, count_events
+from recbole_tinynews.data.popularity import Counting, popularity_features
 from recbole_tinynews.serving import live_counters
 from recbole_tinynews.serving.events import CLICK, EXPOSURE, Event
 from recbole_tinynews.serving.live_counters import LiveCounters, Moment
@@ -22,6 +22,7 @@ from recbole_tinynews.serving.store import Store
 
 START = 1_700_000_000  # of the logs
 NOW = START + 100 * HOUR
+LATEST = len(Counting().names) - 1  # column of exposures in the longest window
 
 
 def event(name: str, time: int = NOW, kind: str = EXPOSURE, user: str = "U1") -> dict[str, Any]:
@@ -61,9 +62,10 @@ def test_replayed_counters_are_those_of_the_data_set(
     times = np.array([np.nan, START + HOUR, np.nan, np.nan, START]) if published else None
     shown = impressions_of(log)
     shown = shown._replace(timestamp=shown.timestamp + START)
-    expected = np.split(
-        count_events(shown, counting, published=times), shown.candidates.offsets[1:-1]
-    )
+    offline = popularity_features(shown, counting, shown.rows, times)
+    moments_of_all = np.repeat(offline.moments, shown.candidates.lengths, axis=0)
+    features = np.concatenate([offline.values, moments_of_all], axis=1)
+    expected = np.split(features, shown.candidates.offsets[1:-1])
     store = Store()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(live_counters, "RECENT", recent)
@@ -105,7 +107,7 @@ def test_what_lies_beyond_the_longest_window_is_summed_up_and_its_ids_are_forgot
     assert rows == (2 * 4,)  # two hours, one for requests of the past, and the present one
     for each in (counters, LiveCounters(Store(tmp_path / "store"), [counting])):
         found = each.features(counting, [each.known_numbers(["A1"])], [Moment(NOW + 12 * HOUR)])
-        assert found.tolist() == [[12, 2, 12, 2, 12]]
+        assert found.tolist() == [[12, 2, 12, 2, 12, 2, 2]]
         with pytest.raises(ValueError, match="summed up"):
             each.features(counting, [each.known_numbers(["A1"])], [Moment(NOW + 9 * HOUR)])
 
@@ -135,7 +137,7 @@ def test_an_event_that_is_sent_again_counts_once(tmp_path: Path) -> None:
     found = counters.features(
         Counting(), [counters.known_numbers(["A1", "new"])], [Moment(NOW + 1)]
     )
-    assert found[:, -1].tolist() == [1, 0]
+    assert found[:, LATEST].tolist() == [1, 0]
 
 
 BAD = [
@@ -172,11 +174,11 @@ def test_bad_events_are_refused_with_the_reason_and_the_rest_counts() -> None:
         assert why in refused.why
         assert refused.id in ("e", None)
     everyone = counters.features(Counting(), [counters.known_numbers(["A1"])], [Moment(NOW + 61)])
-    assert everyone[0, -1] == len(good)
+    assert everyone[0, LATEST] == len(good)
     of_others = counters.features(
         Counting(), [counters.known_numbers(["A1"])], [Moment(NOW + 61, "U1")]
     )
-    assert of_others[0, -1] == 1  # nobody is known to be the user without an id
+    assert of_others[0, LATEST] == 1  # nobody is known to be the user without an id
 
 
 def test_counters_of_all_time_alone_take_events_that_are_minutes_late() -> None:
@@ -186,7 +188,7 @@ def test_counters_of_all_time_alone_take_events_that_are_minutes_late() -> None:
     assert counters.add([event("a", NOW - 60), event("b", NOW - 1)], now=NOW).refused == []
     assert counters.add([event("c", NOW - 600)], now=NOW).refused == []
     everyone = counters.features(counting, [counters.known_numbers(["A1"])], [Moment(NOW + 1)])
-    assert everyone[0, -1] == 3
+    assert everyone[0].tolist()[1:] == [0, 3]
 
 
 def test_a_failed_commit_counts_nothing(tmp_path: Path) -> None:
