@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from recbole_tinynews.data.ragged import Ragged
 
@@ -16,10 +17,12 @@ def fit_conditional_logit(
     labels: NDArray[np.integer],
     offsets: NDArray[np.int64],
     penalty: float = 1e-4,
+    rising: int = 0,
 ) -> NDArray[np.float64]:
     """Weights that maximise the likelihood of the clicks, ``[features]``, by L-BFGS.
 
     The loss is the mean over impressions plus ``penalty`` times the squared norm of the weights.
+    The first ``rising`` weights are at least ``LEAST``.
     An impression's target is spread over its clicks; ``ValueError`` if none has clicks and others.
     ``features`` are ``[candidates, features]``, to be standardised; ``labels`` ``[candidates]``, 1
     where clicked; ``offsets`` ``[impressions + 1]``, bounds of the impressions.
@@ -50,9 +53,13 @@ def fit_conditional_logit(
         return -log_likelihood / len(mixed) + penalty * float(weights @ weights), gradient
 
     options = {"maxiter": 500, "ftol": 1e-12, "gtol": 1e-8}
-    return minimize(loss, np.zeros(x.shape[1]), jac=True, method="L-BFGS-B", options=options).x
+    start = np.zeros(x.shape[1])
+    start[:rising] = LEAST
+    bounds = [(LEAST if column < rising else None, None) for column in range(len(start))]
+    return minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options).x
 
 
+LEAST = 1e-3  # weight of a feature that never lowers a score; at 0 it would have no gradient
 PRIOR_EXPOSURES = 20.0  # smooth click rates
 # The start of the term's layers, chosen on validation impressions (docs/report/choices.md)
 START_STEPS, START_BATCH, START_RATE = 800, 512, 2e-3
@@ -65,11 +72,12 @@ class TimeFeatures(nn.Module):
     From the counters of ``data.popularity.Counting`` with W windows, 2 + W features: log(1 + hours
     of age), log(1 + exposures in the longest window), and for each window the log of the smoothed
     click rate over that of training, ``log((c + 20 r) / (s + 20) / r)``. ``extended`` ones, over L
-    limited windows, are 1 + 3 W + 2 L: log(1 + clicks) and log(1 + exposures) of each window in
-    place of the longest, then the log of the article's shares of the site's clicks,
-    ``log((c + 0.1) / (C + 1))``, and of its exposures. They are kept within the range of the
-    training candidates, since a hidden layer means nothing outside it. No feature depends on
-    which other articles are ranked.
+    limited windows, are 1 + 3 W + 2 L: first the ``rising`` ones, which grow with clicks:
+    log(1 + clicks), the click rates, and the log of the article's share of the site's clicks,
+    ``log((c + 0.1) / (C + 1))``; then age, log(1 + exposures) and the shares of exposures. They
+    are kept within the range of the training candidates, since a hidden layer means nothing
+    outside it. A click whose exposure nobody reported counts as one. No feature depends on which
+    other articles are ranked.
     """
 
     click_rate: Tensor
@@ -82,6 +90,7 @@ class TimeFeatures(nn.Module):
         super().__init__()
         self.windows, self.limited, self.extended = windows, limited, extended
         self.size = 1 + 3 * windows + 2 * limited if extended else 2 + windows
+        self.rising = 2 * windows + limited if extended else 0  # and then the age
         self.register_buffer("click_rate", torch.tensor(0.5))
         self.register_buffer("mean", torch.zeros(self.size))
         self.register_buffer("scale", torch.ones(self.size))
@@ -108,12 +117,15 @@ class TimeFeatures(nn.Module):
         windows, limited = self.windows, self.limited
         widths = [1, windows, windows, counters.shape[-1] - 1 - 2 * windows]
         age, clicks, exposures, site = counters.split(widths, dim=-1)
+        exposures = torch.maximum(exposures, clicks)
         rates = self.rate(clicks, exposures).log()
         if not self.extended:
             return torch.cat([age.log1p(), exposures.amax(-1, keepdim=True).log1p(), rates], dim=-1)
-        own = torch.cat([clicks[..., :limited], exposures[..., :limited]], dim=-1)
-        counts = torch.cat([age, clicks, exposures], dim=-1).log1p()
-        return torch.cat([counts, rates, ((own + 0.1) / (site + 1)).log()], dim=-1)
+        site_clicks, site_exposures = site.chunk(2, dim=-1)
+        of_clicks = ((clicks[..., :limited] + 0.1) / (site_clicks + 1)).log()
+        of_exposures = ((exposures[..., :limited] + 0.1) / (site_exposures + 1)).log()
+        rising = [clicks.log1p(), rates, of_clicks]
+        return torch.cat([*rising, age.log1p(), exposures.log1p(), of_exposures], dim=-1)
 
     def rate(self, clicks: Tensor, exposures: Tensor) -> Tensor:
         """Smoothed click rate relative to that of training."""
@@ -126,19 +138,53 @@ class TimeFeatures(nn.Module):
         return (features - self.mean) / self.scale
 
 
+class RisingLayers(nn.Module):
+    """Two hidden layers whose output never falls where one of the first ``rising`` inputs rises.
+
+    Weights from these inputs on are absolute values, and half of the units are convex, half
+    concave (Runje and Shankaranarayana, ICML 2023), so that they can bend both ways. Two more
+    layers read the other inputs alone, and are free.
+    """
+
+    def __init__(self, rising: int, others: int, hidden: int) -> None:
+        super().__init__()
+        self.sizes, self.hidden = [rising, others], hidden
+        self.of_rising = nn.Linear(rising, hidden, bias=False)
+        self.of_others = nn.Linear(others, hidden)
+        self.second = nn.Linear(hidden, hidden)
+        self.out = nn.Parameter(torch.rand(hidden) / hidden)
+        free = nn.Linear(hidden, 1, bias=False)
+        nn.init.zeros_(free.weight)
+        first, second = nn.Linear(others, hidden), nn.Linear(hidden, hidden)
+        self.free = nn.Sequential(first, nn.GELU(), second, nn.GELU(), free)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """``[..., rising + others] -> [...]``."""
+        rising, others = features.split(self.sizes, dim=-1)
+        first = F.linear(rising, self.of_rising.weight.abs()) + self.of_others(others)
+        second = F.linear(self._bent(first), self.second.weight.abs(), self.second.bias)
+        return self._bent(second) @ self.out.abs() + self.free(others).squeeze(-1)
+
+    def _bent(self, units: Tensor) -> Tensor:
+        convex, concave = units.tensor_split([self.hidden // 2], dim=-1)
+        return torch.cat([F.elu(convex), -F.elu(-concave)], dim=-1)
+
+
 class TimeScore(nn.Module):
     """A term of a score, ``text + time``: linear in ``TimeFeatures``, plus two hidden layers.
 
-    Text scores get one common weight, so that ranking by text keeps its order. ``hidden=0`` leaves
-    out the hidden layers.
+    More clicks never lower it. Text scores get one common weight, so that ranking by text keeps
+    its order. ``hidden=0`` leaves out the hidden layers.
     """
 
     def __init__(self, windows: int, limited: int, hidden: int) -> None:
         super().__init__()
         self.features = TimeFeatures(windows, limited, extended=True)
+        rising, others = self.features.rising, self.features.size - self.features.rising
         self.text_weight = nn.Parameter(torch.ones(()))
-        self.weights = nn.Parameter(torch.zeros(self.features.size))
-        self.layers = _layers(self.features.size, hidden) if hidden else None
+        self.rising_weights = nn.Parameter(torch.zeros(rising))
+        self.weights = nn.Parameter(torch.zeros(others))
+        self.layers = RisingLayers(rising, others, hidden) if hidden else None
 
     def start(self, text: Tensor, counters: Tensor, labels: Tensor, offsets: Tensor) -> None:
         """Fit initial weights: the conditional logit, then the hidden layers on its likelihood.
@@ -149,13 +195,14 @@ class TimeScore(nn.Module):
         self.features.fit(counters, labels)
         features = self.features(counters)
         spread = text.double().std(correction=0).clamp(min=1e-9)
-        both = torch.cat([(text / spread).unsqueeze(1), features], dim=1)
-        weights = fit_conditional_logit(
-            both.cpu().numpy(), labels.cpu().numpy(), offsets.cpu().numpy()
-        )
+        both = torch.cat([features, (text / spread).unsqueeze(1)], dim=1)
+        rising = self.features.rising
+        fitted = both.cpu().numpy(), labels.cpu().numpy(), offsets.cpu().numpy()
+        weights = torch.from_numpy(fit_conditional_logit(*fitted, rising=rising))
         with torch.no_grad():
-            self.text_weight.copy_(torch.tensor(weights[0]) / spread.cpu())
-            self.weights.copy_(torch.from_numpy(weights[1:]))
+            self.rising_weights.copy_(weights[:rising])
+            self.weights.copy_(weights[rising:-1])
+            self.text_weight.copy_(weights[-1] / spread.cpu())
         if self.layers is not None:
             self._train(text / spread, float(spread), features, labels == 1, offsets)
 
@@ -183,7 +230,7 @@ class TimeScore(nn.Module):
         target = clicked / clicks.clamp(min=1)[rows]
         text_weight = (self.text_weight.detach() * spread).float().requires_grad_()
         layers = [] if self.layers is None else [*self.layers.parameters()]
-        parameters = [text_weight, self.weights, *layers]
+        parameters = [text_weight, self.rising_weights, self.weights, *layers]
         frozen = [each for each in parameters if not each.requires_grad]  # of untrained models
         for parameter in frozen:
             parameter.requires_grad_()
@@ -213,8 +260,8 @@ class TimeScore(nn.Module):
 
     def term(self, features: Tensor) -> Tensor:
         """The term itself, ``[..., features] -> [...]``."""
-        linear = features @ self.weights
-        return linear if self.layers is None else linear + self.layers(features).squeeze(-1)
+        linear = features @ torch.cat([self.rising_weights.abs(), self.weights])
+        return linear if self.layers is None else linear + self.layers(features)
 
     def forward(self, text: Tensor, counters: Tensor, user: Tensor, news: Tensor) -> Tensor:
         """Scores, of the shape of ``text``: ``[batch, candidates]`` or ``[candidates]``.
@@ -226,15 +273,8 @@ class TimeScore(nn.Module):
     def parts(self, text: Tensor, counters: Tensor) -> Tensor:
         """Parts of scores, ``[..., 3]``: text, popularity (at an average age) and freshness."""
         features = self.features(counters)
-        at_mean_age = torch.cat([torch.zeros_like(features[..., :1]), features[..., 1:]], dim=-1)
+        at_mean_age = features.clone()
+        at_mean_age[..., self.features.rising] = 0
         popularity = self.term(at_mean_age)
         parts = self.text_weight * text, popularity, self.term(features) - popularity
         return torch.stack(parts, dim=-1)
-
-
-def _layers(size: int, hidden: int) -> nn.Sequential:
-    """Two hidden layers whose output starts at 0."""
-    out = nn.Linear(hidden, 1, bias=False)
-    nn.init.zeros_(out.weight)
-    first, second = nn.Linear(size, hidden), nn.Linear(hidden, hidden)
-    return nn.Sequential(first, nn.GELU(), second, nn.GELU(), out)

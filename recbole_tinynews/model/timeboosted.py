@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from recbole_tinynews.model.categoryandtitle import CONTENT
 from recbole_tinynews.model.timeandtitle import TimeAndTitle
 from recbole_tinynews.settings.protocol import Settings
 
@@ -27,6 +28,8 @@ class TimeBoosted(TimeAndTitle):
                 "TimeBoosted expects LightGBM, which is not installed. "
                 'Run pip install "recbole-tinynews[boosting]".'
             ) from error
+        rising = np.zeros(len(CONTENT) + self.time_features.size, int)
+        rising[len(CONTENT) :][: self.time_features.rising] = 1  # clicks never lower a score
         self.trees = LGBMRanker(
             n_estimators=config["boosting_rounds"],
             learning_rate=config["boosting_rate"],
@@ -34,6 +37,7 @@ class TimeBoosted(TimeAndTitle):
             n_jobs=torch.get_num_threads(),
             deterministic=True,
             force_row_wise=True,
+            monotone_constraints=rising.tolist(),
             verbose=-1,
         )
         self._training = config, dataset
