@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from recbole_tinynews.installing import pip_install
 from recbole_tinynews.model.timeandtitle import TimeAndTitle
 from recbole_tinynews.settings.protocol import Settings
 
@@ -24,8 +25,8 @@ class TimeBoosted(TimeAndTitle):
             from lightgbm import LGBMRanker
         except (ImportError, OSError) as error:  # it needs libgomp
             raise ImportError(
-                "TimeBoosted expects LightGBM, which is not installed. "
-                'Run pip install "recbole-tinynews[boosting]".'
+                "TimeBoosted expects LightGBM, which is not installed. Run: "
+                f"{pip_install('boosting')}"
             ) from error
         self.trees = LGBMRanker(
             n_estimators=config["boosting_rounds"],
