@@ -18,6 +18,10 @@ DEFAULTS = {"epochs": 1, "max_steps": None, "eval_steps": None, "warmup_steps": 
 SLOWER = 3  # divisor of learning rates, chosen on validation impressions (docs/report/choices.md)
 
 
+class NoNewClicksError(ValueError):
+    """The data has no clicks to learn from since those that the recommender knows."""
+
+
 class Update(NamedTuple):
     """An update: its folder, and metrics on the newest impressions before and after."""
 
@@ -45,8 +49,9 @@ def update(
     link then points to the update, and ``folder.1``, ``folder.2`` ... to earlier versions.
 
     Raises:
-        ValueError: wrong settings, nothing to learn from, no recommender that can be updated, or a
-            link that was moved meanwhile: what it points to then was not compared.
+        NoNewClicksError: nothing to learn from; known before anything is loaded.
+        ValueError: wrong settings, no recommender that can be updated, or a link that was moved
+            meanwhile: what it points to then was not compared.
         FileNotFoundError: no such folder or data set.
         LockHeldError: the link is being updated by another process.
     """
@@ -78,11 +83,16 @@ def _updated(
 ) -> Update:
     """The update of a folder, compared with it."""
     from recbole_tinynews.config import NewsConfig  # slow imports
+    from recbole_tinynews.pipeline.artifact import METRICS_FILE
     from recbole_tinynews.quick_start import prepared
 
+    if since is None and (folder / METRICS_FILE).is_file():
+        since = _newest(folder)
+    train = data / f"{data.absolute().name}.train.inter"
+    if since is not None and train.is_file() and not _has_clicks(train, since):
+        raise NoNewClicksError(f"No clicks since {_time(since)} in {train}, nothing to do.")
     model_class, given = settings_of(folder, model)
-    newest = since if since is not None else _newest(folder)
-    given |= {"data_path": str(data.absolute().parent), "train_since": newest}
+    given |= {"data_path": str(data.absolute().parent), "train_since": since}
     config = NewsConfig(model_class, data.name, config_dict=given, command_line=settings)
     with prepared(config) as (run, stages):
         if run.factory.valid is None:
@@ -157,6 +167,32 @@ def _newest(folder: Path) -> float:
     return newest + 1
 
 
+def _has_clicks(inter: Path, since: float) -> bool:
+    """Whether a file has a click since then that gives a training sample; True if unreadable."""
+    from recbole_tinynews.data.atomic_files import LABEL_VALUES
+    from recbole_tinynews.files.columns import LABELS, TIMESTAMP
+    from recbole_tinynews.files.lines import read_lines
+
+    lines = read_lines(inter)
+    try:
+        names = [name.partition(":")[0] for name in next(lines, "").split("\t")]
+        time, labels = names.index(TIMESTAMP), names.index(LABELS)
+        for line in lines:
+            cells = line.split("\t")
+            is_new = float(cells[time]) >= since
+            if is_new and {LABEL_VALUES[mark] for mark in cells[labels].split()} == {0, 1}:
+                return True
+    except (ValueError, IndexError, KeyError):  # loading the data says what is wrong, and where
+        return True
+    return False
+
+
+def _time(seconds: float) -> str:
+    from recbole_tinynews.convert.timestamps import MILLISECONDS, iso
+
+    return iso(int(seconds)) if 0 <= seconds < MILLISECONDS else f"UTC second {seconds:.0f}"
+
+
 def _metrics(run: Any, stage: Any) -> dict[str, float]:
     """Metrics on the validation impressions."""
     config = run.recipes.of(stage).config
@@ -221,7 +257,7 @@ def _link(place: Path, target: Path) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; status 0, 1 after an error, or 3 if the update is worse."""
+    """Run the command; status 0, also without new clicks, 1 after an error, or 3 if it is worse."""
     parser = command_parser(
         prog="recbole-tinynews update",
         description="Train a finished recommender further on newer clicks.",
@@ -249,6 +285,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt as stop:
         print(f"\nStopped; {stop}. The same command resumes.", file=sys.stderr)
         return 130
+    except NoNewClicksError as nothing:
+        print(nothing)
+        return 0
     except (ValueError, OSError, ModuleNotFoundError, LockHeldError) as mistake:
         print(f"{parser.prog}: {mistake}", file=sys.stderr)
         return 1

@@ -216,8 +216,8 @@ def test_an_update_goes_from_link_to_link_and_back(
     assert len(ranked) == 2
     link.unlink()
     link.symlink_to(made)
-    assert main(base) == 1  # no newer clicks
-    assert "since UTC second 1573000040" in capsys.readouterr().err
+    assert main(base) == 0  # no newer clicks
+    assert "No clicks since 2019-11-06T00:27:20Z" in capsys.readouterr().out
     switch(link, finished)
     assert main(["--from", str(link), "--rollback"]) == 0
     assert link.resolve() == made.resolve()
@@ -295,6 +295,20 @@ def test_what_cannot_be_updated_is_one_line(
     assert "none" in capsys.readouterr().err
     assert main(["--from", str(finished), "--rollback"]) == 1
     assert "symbolic link" in capsys.readouterr().err
+
+
+def test_a_night_without_clicks_is_no_error_and_known_before_anything_is_loaded(
+    tiny: Tiny, link: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A scheduler would report a failure, with a sentence about a data loader."""
+    from recbole_tinynews import update as module
+
+    monkeypatch.delattr(module, "settings_of")
+    assert main(["--from", str(link), f"--data={tiny.data / DATASET}"]) == 0
+    said = capsys.readouterr()
+    assert said.out.startswith("No clicks since 2019-11-06T00:27:20Z in ")
+    assert said.out.endswith("nothing to do.\n")
+    assert said.err == ""
 
 
 def test_a_student_of_texts_alone_is_not_updated(tiny: Tiny, tmp_path: Path) -> None:
