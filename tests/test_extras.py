@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import recbole
 import setuptools
-from test_architecture import FILES, PACKAGE, imports_of, is_under, parse
+from test_architecture import FILES, PACKAGE, is_under, parse
 
 SETUP = PACKAGE.parent / "setup.py"
 pytestmark = pytest.mark.skipif(not SETUP.is_file(), reason="setup.py lies in a checkout only")
@@ -27,6 +27,7 @@ EXTRA_OF = {
     "search": "search",
     "serving/export": "export",
     "serving/nearest.py": "approximate",
+    "serving/news_table.py": "parquet",
     "serving/scoring.py": "parquet",
     "serving/service": "serve",
     "serving/store.py": "serve",
@@ -68,12 +69,17 @@ def declared() -> dict[str, Any]:
     return given
 
 
-def third_party(file: Path, tree: ast.AST) -> Iterator[str]:
+def third_party(tree: ast.AST) -> Iterator[str]:
     """Modules of other distributions that a file imports, ``library("name", ...)`` included."""
-    for module in imports_of(tree, file):
-        if module.split(".")[0] not in {*sys.stdlib_module_names, "recbole_tinynews"}:
-            yield module
     for node in ast.walk(tree):
+        modules = []
+        if isinstance(node, ast.Import):
+            modules = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            modules = [f"{node.module}.{alias.name}" for alias in node.names]
+        for module in modules:
+            if module.split(".")[0] not in {*sys.stdlib_module_names, "recbole_tinynews"}:
+                yield module
         if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "library":
             yield from (str(each.value) for each in node.args[:1] if isinstance(each, ast.Constant))
 
@@ -103,9 +109,7 @@ def test_what_an_extra_is_for_imports_nothing_that_it_does_not_install(
         within = others if extra == "" else rooms
         return any(file == room or room in file.parents for room in within) == (extra != "")
 
-    modules = {
-        module for file in FILES if belongs(file) for module in third_party(file, parse(file))
-    }
+    modules = {module for file in FILES if belongs(file) for module in third_party(parse(file))}
     assert modules
     brought = BROUGHT_BY | (BROUGHT_TO_SEARCH if extra == "search" else {})
     requirements = [*declared["install_requires"], *declared["extras_require"].get(extra, [])]
@@ -130,7 +134,7 @@ def test_the_extra_recbole_has_what_recboles_entry_points_import(declared: dict[
     modules = set()
     for file in [*files, root / "utils/case_study.py"]:
         tree = ast.parse(file.read_text(encoding="utf-8"))
-        modules |= {m for m in third_party(file, tree) if not is_under(m, ("recbole",))}
+        modules |= {m for m in third_party(tree) if not is_under(m, ("recbole",))}
     requirements = [*declared["install_requires"], *declared["extras_require"]["recbole"]]
     assert missing_of(modules, requirements, {}) == set()
     [ray] = [each for each in requirements if name_of(each) == "ray"]
