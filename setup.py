@@ -107,7 +107,8 @@ setup(
         "lora": ["peft>=0.17"],
         "download": DOWNLOAD,
         "parquet": ["pyarrow>=14"],  # EB-NeRD, own tables, users and articles of serving.score
-        "recbole": ["ray>=2.50", "hyperopt>=0.2.7", "plotly>=5"],  # docs/install.md
+        # docs/install.md; RecBole imports ray.tune, which needs more than ray
+        "recbole": ["ray[tune]>=2.50", "hyperopt>=0.2.7", "plotly>=5"],
         "ray": ["ray[data]>=2.50", "pyarrow>=14"],  # docs/scale.md
         "spark": ["pyspark>=4.0", "pyarrow>=14"],
         "export": [

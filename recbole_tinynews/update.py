@@ -5,15 +5,21 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from recbole_tinynews.files.locks import LockHeldError, exclusive_lock
 from recbole_tinynews.processes.launch import command_parser
 
 # Default settings of an update; all others are those of the first training
 DEFAULTS = {"epochs": 1, "max_steps": None, "eval_steps": None, "warmup_steps": None}
 SLOWER = 3  # divisor of learning rates, chosen on validation impressions (docs/report/choices.md)
+
+
+class NoNewClicksError(ValueError):
+    """The data has no clicks to learn from since those that the recommender knows."""
 
 
 class Update(NamedTuple):
@@ -43,17 +49,50 @@ def update(
     link then points to the update, and ``folder.1``, ``folder.2`` ... to earlier versions.
 
     Raises:
-        ValueError: wrong settings, nothing to learn from, or no recommender that can be updated.
+        NoNewClicksError: nothing to learn from; known before anything is loaded.
+        ValueError: wrong settings, no recommender that can be updated, or a link that was moved
+            meanwhile: what it points to then was not compared.
         FileNotFoundError: no such folder or data set.
+        LockHeldError: the link is being updated by another process.
     """
+    link = Path(folder)
+    if not link.is_symlink():
+        return _updated(link.resolve(), Path(data), settings, model, since)
+    with _alone(link) as first:
+        in_use = link.resolve()
+        done = _updated(in_use, Path(data), settings, model, since)
+        if done.is_better and first:
+            switch(link, done.folder, in_use)
+    return done
+
+
+@contextmanager
+def _alone(link: Path) -> Iterator[bool]:
+    """Hold the lock of a link while it is updated; whether this is the run's first process."""
+    from recbole_tinynews.processes.group import launched_group  # slow import
+
+    if not launched_group().first:
+        yield False
+        return
+    with exclusive_lock(link.absolute(), "updating it", wait=False):
+        yield True
+
+
+def _updated(
+    folder: Path, data: Path, settings: Sequence[str], model: type | None, since: float | None
+) -> Update:
+    """The update of a folder, compared with it."""
     from recbole_tinynews.config import NewsConfig  # slow imports
+    from recbole_tinynews.pipeline.artifact import METRICS_FILE
     from recbole_tinynews.quick_start import prepared
 
-    link, data = Path(folder), Path(data)
-    folder = link.resolve()
+    if since is None and (folder / METRICS_FILE).is_file():
+        since = _newest(folder)
+    train = data / f"{data.absolute().name}.train.inter"
+    if since is not None and train.is_file() and not _has_clicks(train, since):
+        raise NoNewClicksError(f"No clicks since {_time(since)} in {train}, nothing to do.")
     model_class, given = settings_of(folder, model)
-    newest = since if since is not None else _newest(folder)
-    given |= {"data_path": str(data.absolute().parent), "train_since": newest}
+    given |= {"data_path": str(data.absolute().parent), "train_since": since}
     config = NewsConfig(model_class, data.name, config_dict=given, command_line=settings)
     with prepared(config) as (run, stages):
         if run.factory.valid is None:
@@ -65,10 +104,7 @@ def update(
         before, after = (_metrics(run, stage) for stage in stages)
     decides = config["valid_metric"].lower()
     gain = after[decides] - before[decides]
-    done = Update(made, before, after, (gain if config["valid_metric_bigger"] else -gain) >= 0)
-    if done.is_better and link.is_symlink():
-        switch(link, made)
-    return done
+    return Update(made, before, after, (gain if config["valid_metric_bigger"] else -gain) >= 0)
 
 
 def settings_of(folder: Path, model: type | None) -> tuple[type, dict[str, Any]]:
@@ -131,6 +167,32 @@ def _newest(folder: Path) -> float:
     return newest + 1
 
 
+def _has_clicks(inter: Path, since: float) -> bool:
+    """Whether a file has a click since then that gives a training sample; True if unreadable."""
+    from recbole_tinynews.data.atomic_files import LABEL_VALUES
+    from recbole_tinynews.files.columns import LABELS, TIMESTAMP
+    from recbole_tinynews.files.lines import read_lines
+
+    lines = read_lines(inter)
+    try:
+        names = [name.partition(":")[0] for name in next(lines, "").split("\t")]
+        time, labels = names.index(TIMESTAMP), names.index(LABELS)
+        for line in lines:
+            cells = line.split("\t")
+            is_new = float(cells[time]) >= since
+            if is_new and {LABEL_VALUES[mark] for mark in cells[labels].split()} == {0, 1}:
+                return True
+    except (ValueError, IndexError, KeyError):  # loading the data says what is wrong, and where
+        return True
+    return False
+
+
+def _time(seconds: float) -> str:
+    from recbole_tinynews.convert.timestamps import MILLISECONDS, iso
+
+    return iso(int(seconds)) if 0 <= seconds < MILLISECONDS else f"UTC second {seconds:.0f}"
+
+
 def _metrics(run: Any, stage: Any) -> dict[str, float]:
     """Metrics on the validation impressions."""
     config = run.recipes.of(stage).config
@@ -139,14 +201,25 @@ def _metrics(run: Any, stage: Any) -> dict[str, float]:
     return dict(trainer.evaluate(shown, load_best_model=False, show_progress=False))
 
 
-def switch(link: Path, folder: Path) -> None:
-    """Point ``link`` to another folder atomically, and the next free ``link.N`` to the old one."""
-    if link.resolve() == folder.resolve():
-        return
-    earlier = _earlier(link)
-    number = int(earlier[-1].suffix[1:]) + 1 if earlier else 1
-    _link(link.with_name(f"{link.name}.{number}"), link.resolve())
-    _link(link, folder)  # if killed before this, ``rollback`` skips the duplicate version
+def switch(link: Path, folder: Path, compared: Path | None = None) -> None:
+    """Point ``link`` to another folder atomically, and the next free ``link.N`` to the old one.
+
+    ``ValueError`` if the link no longer points to ``compared``, which ``folder`` was compared with.
+    """
+    with _moving(link):
+        in_use = link.resolve()
+        if in_use == folder.resolve():
+            return
+        if compared is not None and in_use != compared:
+            raise ValueError(
+                f"{link} was moved while the update was made: it pointed to {compared}, with which "
+                f"the update was compared, and now points to {in_use}. Nothing is switched, the "
+                f"update is kept in {folder}. The same command now updates what is in use."
+            )
+        earlier = _earlier(link)
+        number = int(earlier[-1].suffix[1:]) + 1 if earlier else 1
+        _link(link.with_name(f"{link.name}.{number}"), in_use)
+        _link(link, folder)  # if killed before this, ``rollback`` skips the duplicate version
 
 
 def rollback(link: str | Path) -> Path:
@@ -154,13 +227,19 @@ def rollback(link: str | Path) -> Path:
     link = Path(link)
     if not link.is_symlink():
         raise ValueError(f"rollback expects a symbolic link to a recommender, got {link}.")
-    for version in reversed(_earlier(link)):
-        if version.resolve() == link.resolve():
-            version.unlink()
-            continue
-        os.replace(version, link)
-        return link.resolve()
+    with _moving(link):
+        for version in reversed(_earlier(link)):
+            if version.resolve() == link.resolve():
+                version.unlink()
+                continue
+            os.replace(version, link)
+            return link.resolve()
     raise ValueError(f"{link} has no earlier version: there is no {link.name}.1 beside it.")
+
+
+def _moving(link: Path) -> AbstractContextManager[bool]:
+    """The lock of a move; not that of an update, which a rollback does not wait for."""
+    return exclusive_lock(link.absolute().with_name(f"{link.name}.switch"), "moving it")
 
 
 def _earlier(link: Path) -> list[Path]:
@@ -178,7 +257,7 @@ def _link(place: Path, target: Path) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; status 0, 1 after an error, or 3 if the update is worse."""
+    """Run the command; status 0, also without new clicks, 1 after an error, or 3 if it is worse."""
     parser = command_parser(
         prog="recbole-tinynews update",
         description="Train a finished recommender further on newer clicks.",
@@ -206,7 +285,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt as stop:
         print(f"\nStopped; {stop}. The same command resumes.", file=sys.stderr)
         return 130
-    except (ValueError, OSError, ModuleNotFoundError) as mistake:
+    except NoNewClicksError as nothing:
+        print(nothing)
+        return 0
+    except (ValueError, OSError, ModuleNotFoundError, LockHeldError) as mistake:
         print(f"{parser.prog}: {mistake}", file=sys.stderr)
         return 1
     from recbole_tinynews.evaluation.impression_metric import is_count  # slow to import

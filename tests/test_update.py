@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,7 +31,7 @@ from recbole_tinynews.pipeline.artifact import WEIGHTS, read_metrics, read_setti
 from recbole_tinynews.pipeline.systems import system
 from recbole_tinynews.serving.loading import load
 from recbole_tinynews.trainer.news_trainer import NewsTrainer
-from recbole_tinynews.update import main, rollback, switch, update
+from recbole_tinynews.update import Update, main, rollback, switch, update
 
 NEWER = 1573000020  # half of the training impressions
 QUIET = ("--use_gpu=False", "--show_progress=False", "--use_cache=False")
@@ -208,8 +212,8 @@ def test_an_update_goes_from_link_to_link_and_back(
     assert len(ranked) == 2
     link.unlink()
     link.symlink_to(made)
-    assert main(base) == 1  # no newer clicks
-    assert "since UTC second 1573000040" in capsys.readouterr().err
+    assert main(base) == 0  # no newer clicks
+    assert "No clicks since 2019-11-06T00:27:20Z" in capsys.readouterr().out
     switch(link, finished)
     assert main(["--from", str(link), "--rollback"]) == 0
     assert link.resolve() == made.resolve()
@@ -289,6 +293,20 @@ def test_what_cannot_be_updated_is_one_line(
     assert "symbolic link" in capsys.readouterr().err
 
 
+def test_a_night_without_clicks_is_no_error_and_known_before_anything_is_loaded(
+    tiny: Tiny, link: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A scheduler would report a failure, with a sentence about a data loader."""
+    from recbole_tinynews import update as module
+
+    monkeypatch.delattr(module, "settings_of")
+    assert main(["--from", str(link), f"--data={tiny.data / DATASET}"]) == 0
+    said = capsys.readouterr()
+    assert said.out.startswith("No clicks since 2019-11-06T00:27:20Z in ")
+    assert said.out.endswith("nothing to do.\n")
+    assert said.err == ""
+
+
 def test_a_student_of_texts_alone_is_not_updated(tiny: Tiny, tmp_path: Path) -> None:
     """It would read no click, be compared with itself, and be accepted."""
     config = tiny.config("ZeroShotStudent", checkpoint_dir=str(tmp_path), epochs=1)
@@ -356,3 +374,108 @@ def test_versions_survive_kills(
     with pytest.raises(ValueError, match="no earlier version"):
         rollback(link)
     shutil.rmtree(folder)
+
+
+@pytest.fixture
+def versions(tmp_path: Path) -> Path:
+    """A link to ``v1`` with ``v0`` as its earlier version; ``v2`` and ``v3`` are there too."""
+    for number in range(4):
+        (tmp_path / f"v{number}").mkdir()
+    link = tmp_path / "current"
+    link.symlink_to("v0")
+    switch(link, tmp_path / "v1")
+    return link
+
+
+def moved_by_hand(link: Path) -> None:
+    link.unlink()
+    link.symlink_to("v3")
+
+
+@pytest.mark.parametrize(
+    ("move", "points_to"),
+    [
+        (moved_by_hand, "v3"),
+        (rollback, "v0"),
+        (lambda link: switch(link, link.with_name("v3")), "v3"),
+    ],
+)
+def test_an_update_does_not_replace_what_it_was_not_compared_with(
+    versions: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    move: Callable[[Path], object],
+    points_to: str,
+) -> None:
+    """One with an AUC of 0.5893 replaced one of 0.6020, because it beat the version before."""
+    from recbole_tinynews import update as module
+
+    made = versions.with_name("v2")
+
+    def updated_meanwhile(folder: Path, *_: object) -> Update:
+        assert folder == versions.with_name("v1")
+        move(versions)
+        return Update(made, {"auc": 0.58}, {"auc": 0.59}, True)
+
+    monkeypatch.setattr(module, "_updated", updated_meanwhile)
+    assert main(["--from", str(versions), "--data=none"]) == 1
+    said = capsys.readouterr().err
+    assert f"{versions} was moved while the update was made" in said
+    assert said.count("\n") == 1
+    assert versions.resolve().name == points_to
+
+
+BUSY = """
+import sys
+from pathlib import Path
+from recbole_tinynews import update as module
+
+link = Path(sys.argv[1])
+
+def updated(*_):
+    print("updating", flush=True)
+    sys.stdin.readline()
+    return module.Update(link.with_name("v2"), {"auc": 0.5}, {"auc": 0.6020}, True)
+
+module._updated = updated
+sys.exit(module.main(["--from", str(link), "--data=none"]))
+"""
+
+
+def test_a_second_update_of_a_link_ends_in_one_line_while_the_first_goes_on(
+    versions: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = subprocess.Popen(
+        [sys.executable, "-c", BUSY, str(versions)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert first.stdin is not None
+    assert first.stdout is not None
+    with first:
+        assert first.stdout.readline() == "updating\n"
+        assert main(["--from", str(versions), "--data=none"]) == 1
+        said = capsys.readouterr().err
+        assert f"another process ({first.pid}) is already updating it" in said
+        assert said.count("\n") == 1
+        first.stdin.write("\n")
+        first.stdin.flush()
+        assert first.wait(60) == 0
+    assert versions.resolve().name == "v2"
+    assert rollback(versions).name == "v1"
+    assert not [*versions.parent.glob(".*")]  # no lock is left
+
+
+def test_switches_at_the_same_time_lose_no_version(tmp_path: Path) -> None:
+    """Two would take the same number, and the earlier version of one be gone."""
+    names = [f"v{number}" for number in range(17)]
+    folders = [tmp_path / name for name in names]
+    for folder in folders:
+        folder.mkdir()
+    link = tmp_path / "current"
+    link.symlink_to("v0")
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(partial(switch, link), folders[1:]))
+    earlier = [link.with_name(f"current.{number}").resolve().name for number in range(1, 17)]
+    assert sorted([*earlier, link.resolve().name]) == sorted(names)

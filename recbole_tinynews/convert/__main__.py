@@ -18,6 +18,7 @@ from recbole_tinynews.convert.folds import convert_folds
 from recbole_tinynews.convert.options import LAST_DAY, LAYOUTS, ON_ERROR
 from recbole_tinynews.convert.readers import READERS
 from recbole_tinynews.convert.readers.reader import Source
+from recbole_tinynews.convert.readers.row_shape import ROWS
 from recbole_tinynews.convert.release import DEFAULT_FOLDER, RELEASES
 from recbole_tinynews.convert.report import readable
 from recbole_tinynews.version import VERSION
@@ -189,6 +190,7 @@ def _add_source(parser: argparse.ArgumentParser) -> None:
         default=defaults.seed,
         help="of sampling and shuffling (default: %(default)s)",
     )
+    add("--rows", choices=ROWS, help="table: what a row is (default: recognised by its cells)")
 
 
 def _columns(text: str) -> dict[str, str]:

@@ -49,6 +49,7 @@ def convert_news(
     news: Folders = (),
     sampled: int = 20,
     seed: int = 0,
+    rows: str | None = None,
     valid: PathLike | float = LAST_DAY,
     test: Folders | None = None,
     bodies: PathLike | None = None,
@@ -61,8 +62,8 @@ def convert_news(
 
     ``train`` and ``test`` are folders or files in the ``format`` (``mind``, ``ebnerd``,
     ``adressa``, ``xmind``, ``pens``, ``table``); several are pooled. ``valid`` is another, or the
-    ``last-day`` or latest fraction of the training impressions. ``columns``, ``news``, ``sampled``
-    and ``seed``: see ``Source``. ``on_error="skip"`` drops and reports bad lines;
+    ``last-day`` or latest fraction of the training impressions. ``columns``, ``news``, ``sampled``,
+    ``seed`` and ``rows``: see ``Source``. ``on_error="skip"`` drops and reports bad lines;
     ``layout="interaction"`` adds ``<dataset>-flat`` for stock RecBole; ``check_leaks`` reports
     leaked labels. After a ``ConversionError``, such as for a full disk, nothing is written.
     """
@@ -77,7 +78,7 @@ def convert_news(
             on_error=on_error,
             layout=layout,
             check_leaks=check_leaks,
-            source=Source(format, dict(columns or {}), paths_of(news), sampled, seed),
+            source=Source(format, dict(columns or {}), paths_of(news), sampled, seed, rows),
         )
     )
     return report

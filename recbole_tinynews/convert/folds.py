@@ -30,6 +30,7 @@ def convert_folds(
     news: Folders = (),
     sampled: int = 20,
     seed: int = 0,
+    rows: str | None = None,
     valid: str | float = LAST_DAY,
     bodies: PathLike | None = None,
     output: PathLike = "dataset",
@@ -56,7 +57,7 @@ def convert_folds(
             layout=layout,
             check_leaks=check_leaks,
             folds=folds,
-            source=Source(format, dict(columns or {}), paths_of(news), sampled, seed),
+            source=Source(format, dict(columns or {}), paths_of(news), sampled, seed, rows),
         )
     )
 

@@ -12,6 +12,7 @@ from recbole_tinynews.convert.atomic import SUFFIX
 from recbole_tinynews.convert.errors import ConversionError, quoted
 from recbole_tinynews.convert.readers import READERS
 from recbole_tinynews.convert.readers.reader import Reader, Source
+from recbole_tinynews.convert.readers.row_shape import ROWS
 
 LAST_DAY = "last-day"
 ON_ERROR = ("stop", "skip")
@@ -168,6 +169,8 @@ def _source_problems(source: Source) -> Iterator[str]:
         if name != "format" and name not in used and getattr(source, name) != default:
             formats = [known for known, reader in READERS.items() if name in reader.options]
             yield f"--{name} expects --format={'|'.join(formats)}, got --format={source.format}."
+    if source.rows not in (None, *ROWS):
+        yield f"--rows={source.rows}: expected one of {', '.join(ROWS)}."
     for path in source.news:
         if not os.path.exists(path):
             yield f"--news={path}: expected a file of articles, found nothing there."

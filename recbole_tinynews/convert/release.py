@@ -21,6 +21,7 @@ from recbole_tinynews.convert.options import LAST_DAY
 from recbole_tinynews.convert.readers.mind import IMPRESSIONS_FILE, NEWS_FILE
 from recbole_tinynews.files.locks import LockHeldError, exclusive_lock
 from recbole_tinynews.files.whole import whole_folder
+from recbole_tinynews.installing import pip_install
 
 LARGEST = 16 << 30  # bytes per unpacked file; the largest of MIND-large has 1.4 billion
 
@@ -162,7 +163,7 @@ def fetch(file: Path, base_url: str, size: int | None = None, sha256: str | None
     except ModuleNotFoundError as error:
         raise ConversionError(
             "--download expects pooch, which is not installed. Install the extra `download`: "
-            "pip install recbole-tinynews[download]"
+            f"{pip_install('download')}"
         ) from error
     base_url = f"{base_url.rstrip('/')}/"
     mirror = pooch.create(

@@ -180,6 +180,8 @@ def _lines_of_data_set(report: dict[str, Any]) -> Iterator[str]:
             f"{report['dataset']}: fold {fold['number']} of {fold['of']} by user, "
             f"{fold['test_users']:,} users are tested and {fold['other_users']:,} are not"
         )
+    for path, table in report.get("tables", {}).items():
+        yield f" rows: {path} is a table of {table['rows']}: {table['recognised_by']}"
     for split, part in report["impressions"].items():
         yield (
             f"{split:>5}: {part['impressions']:,} impressions, {part['candidates']:,} candidates, "

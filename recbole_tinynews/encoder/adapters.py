@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from recbole_tinynews.installing import pip_install
+
 ADAPTER = "adapter"
 SCALE = 2.0  # of adapters: peft's alpha / rank
 
@@ -19,8 +21,8 @@ def add_adapters(plm: nn.Module, layers: Sequence[nn.Module], rank: int) -> None
         from peft.tuners.lora import LoraLayer
     except ModuleNotFoundError:
         raise ValueError(
-            f"lora_rank={rank} expects the package peft, which is not installed. "
-            "Run pip install 'recbole-tinynews[lora]'."
+            f"lora_rank={rank} expects the package peft, which is not installed. Run: "
+            f"{pip_install('lora')}"
         ) from None
     inside = {part for layer in layers for part in layer.modules()}
     names = [n for n, part in plm.named_modules() if part in inside and type(part) is nn.Linear]

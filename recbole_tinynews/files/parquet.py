@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from recbole_tinynews.bars import progress_bar
+from recbole_tinynews.installing import pip_install
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -141,7 +142,7 @@ def _opened(path: Path) -> Iterator[pq.ParquetFile]:
     except ModuleNotFoundError as error:
         raise ValueError(
             f"{path}: expected pyarrow, which reads it and is not installed. Install the extra "
-            "`parquet`: pip install recbole-tinynews[parquet]"
+            f"`parquet`: {pip_install('parquet')}"
         ) from error
     try:
         with pq.ParquetFile(path) as file:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from recbole_tinynews.model.categoryandtitle import CONTENT
+from recbole_tinynews.installing import pip_install
 from recbole_tinynews.model.timeandtitle import TimeAndTitle
 from recbole_tinynews.settings.protocol import Settings
 
@@ -25,8 +26,8 @@ class TimeBoosted(TimeAndTitle):
             from lightgbm import LGBMRanker
         except (ImportError, OSError) as error:  # it needs libgomp
             raise ImportError(
-                "TimeBoosted expects LightGBM, which is not installed. "
-                'Run pip install "recbole-tinynews[boosting]".'
+                "TimeBoosted expects LightGBM, which is not installed. Run: "
+                f"{pip_install('boosting')}"
             ) from error
         rising = np.zeros(len(CONTENT) + self.time_features.size, int)
         rising[len(CONTENT) :][: self.time_features.rising] = 1  # clicks never lower a score

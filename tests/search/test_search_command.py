@@ -24,7 +24,7 @@ def test_missing_optuna_is_named_with_the_command_that_installs_it() -> None:
         [sys.executable, "-c", WITHOUT_OPTUNA], capture_output=True, text=True, timeout=120
     )
     assert done.returncode == 1
-    assert 'pip install "recbole-tinynews[search]"' in done.stderr
+    assert "[search]" in done.stderr
     assert "Traceback" not in done.stderr
 
 

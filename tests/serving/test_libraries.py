@@ -30,7 +30,7 @@ from recbole_tinynews.serving.user_file import read_rows_of
         ),
         ("faiss", lambda: Nearest("faiss"), "pip install faiss-cpu. The exact search"),
         ("usearch", lambda: Nearest("usearch"), "pip install usearch. The exact search"),
-        ("onnx", lambda: library("onnx", "--to=onnx"), r"'recbole-tinynews\[export\]'"),
+        ("onnx", lambda: library("onnx", "--to=onnx"), r"pip install .*\[export\]"),
     ],
 )
 def test_a_missing_library_is_answered_with_the_command_that_installs_it(

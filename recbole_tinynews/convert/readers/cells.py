@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from recbole_tinynews.convert.errors import Column, LineError, quoted
 from recbole_tinynews.files.columns import PADDING
 
+_MARKS = {"0": False, "0.0": False, "false": False, "1": True, "1.0": True, "true": True}
 MOST_IDS = 100_000  # per cell; MIND's longest history has under a thousand
 
 
@@ -127,6 +128,34 @@ def clicked_in(cell: Any, column: Column, shown: Sequence[str]) -> list[str]:
             column,
         )
     return clicked
+
+
+def mark_of(cell: Any) -> bool | None:
+    """Whether a cell that marks a click says so, or None if it is no mark.
+
+    >>> mark_of("1"), mark_of(False), mark_of(1.0), mark_of("N1"), mark_of("")
+    (True, False, True, None, None)
+    """
+    return _MARKS.get(str(cell).lower())
+
+
+def marked_in(cell: Any, column: Column) -> bool:
+    """Whether the article of the row was clicked, from 0 or 1, true or false."""
+    mark = mark_of(cell)
+    if mark is None:
+        raise LineError(
+            "clicked neither 0 nor 1",
+            f"expected 0 or 1 (or true or false) beside a candidate, got {_shown(cell)}.",
+            column,
+        )
+    return mark
+
+
+def one_id_of(cell: Any, column: Column) -> str:
+    """The single id in a cell, a list of one included."""
+    if isinstance(cell, list) and len(cell) == 1:
+        return id_of(cell[0], column)
+    return id_of(cell, column)
 
 
 def labels_of(shown: Sequence[object], clicked: Sequence[object]) -> str:

@@ -19,7 +19,10 @@ HOURS = 24  # an article is current this long after a click on it
 
 
 class Row(NamedTuple):
-    """A row of a log, None for missing columns; without ``shown``, ``clicked`` is a single id."""
+    """A row of a log, None for missing columns; without ``shown``, ``clicked`` is a single id.
+
+    ``marks`` say of each of ``shown`` whether it was clicked, where that is known one by one.
+    """
 
     impression_id: str | None
     user: str
@@ -27,6 +30,7 @@ class Row(NamedTuple):
     clicked: Sequence[str] | None
     shown: Sequence[str] | None
     history: Sequence[str] | None
+    marks: Sequence[int] | None = None
 
 
 class _Past:
@@ -68,6 +72,8 @@ class ClickLog:
         for column, ids in zip(content.ragged, (row.clicked, row.shown, row.history), strict=True):
             if ids is not None:
                 column.add(self._articles.numbers(ids))
+        if row.marks is not None:
+            content.marks.add(row.marks)
 
     def impressions(self, files: Sequence[Any]) -> Iterator[Impression]:
         """Rows of these files in time order; ties keep the files' order."""
@@ -92,13 +98,19 @@ class ClickLog:
             shown = self._candidates(time, clicked[0])
         if clicked is not None and not known:
             past.add(time, clicked)
+        if clicked is None:
+            labels = ""
+        elif file.marks:
+            labels = " ".join(map(str, file.marks[row]))
+        else:
+            labels = labels_of(shown, clicked)
         return Impression(
             file.ids[row] or number,
             self._users.names[user],
             time,
             [names[each] for each in before],
             [names[each] for each in shown],
-            "" if clicked is None else labels_of(shown, clicked),
+            labels,
         )
 
     def about(self) -> dict[str, Any]:
@@ -130,6 +142,7 @@ class _File:
         self.ids: list[str | None] = []
         self.users, self.times = array("i"), array("q")
         self.ragged = (RaggedNumbers(), RaggedNumbers(), RaggedNumbers())  # clicked, shown, history
+        self.marks = RaggedNumbers()
 
 
 class CurrentArticles:

@@ -15,7 +15,9 @@ class Source(NamedTuple):
     """The input format and its options.
 
     ``columns`` maps roles to column names (``table`` only); ``news`` are separate files of
-    articles; ``sampled`` candidates are drawn with ``seed`` for each click without any.
+    articles; ``sampled`` candidates are drawn with ``seed`` for each click without any; ``rows``
+    is what a row of a table is, ``clicks``, ``impressions`` or ``candidates`` (default:
+    recognised by its cells).
     """
 
     format: str = "mind"
@@ -23,6 +25,7 @@ class Source(NamedTuple):
     news: tuple[Path, ...] = ()
     sampled: int = 20
     seed: int = 0
+    rows: str | None = None
 
 
 class Reader(ABC):

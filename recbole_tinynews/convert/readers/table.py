@@ -4,21 +4,34 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from recbole_tinynews.convert.errors import ConversionError, LineError, OnBadLine, quoted, readable
+from recbole_tinynews.convert.readers.candidate_rows import CandidateRow, CandidateRows
 from recbole_tinynews.convert.readers.cells import (
     clicked_in,
     duplicate,
     id_of,
     ids_of,
+    marked_in,
+    one_id_of,
     shown_in,
     text_of,
 )
 from recbole_tinynews.convert.readers.click_log import ClickLog, Row
 from recbole_tinynews.convert.readers.compact import SeenIds
 from recbole_tinynews.convert.readers.reader import Reader, Source, not_a_file, unlabelled
+from recbole_tinynews.convert.readers.row_shape import (
+    CANDIDATES,
+    CLICKS,
+    IMPRESSIONS,
+    SAMPLE,
+    Shape,
+    recognised,
+)
 from recbole_tinynews.convert.readers.rows import parsed
 from recbole_tinynews.convert.records import Impression, News, NewsRow
 from recbole_tinynews.convert.timestamps import published_of, seconds_of
@@ -28,7 +41,7 @@ from recbole_tinynews.files.parquet import ANY, column_names, read_rows
 KINDS = "a .csv, .tsv or .parquet file"
 PARQUET = ".parquet"
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
-IMPRESSION_ROLES = ("user", "time", "clicked", "shown", "history", "impression")
+IMPRESSION_ROLES = ("user", "time", "article", "clicked", "shown", "history", "impression")
 NEWS_ROLES = ("id", "title", "abstract", "category", "subcategory", "published", "body")
 ROLES = (*IMPRESSION_ROLES, *NEWS_ROLES)
 
@@ -64,9 +77,11 @@ def _header(path: Path) -> list[str]:
     return names
 
 
-def _records(path: Path, on_bad_line: OnBadLine) -> Iterator[tuple[int, dict[str, str]]]:
+def _records(
+    path: Path, on_bad_line: OnBadLine, progress: bool = True
+) -> Iterator[tuple[int, dict[str, str]]]:
     names = _header(path)
-    reader = _reader(path, progress=True)
+    reader = _reader(path, progress)
     next(reader)
     while True:
         before = reader.line_num
@@ -115,26 +130,28 @@ def _broken_quotes(error: csv.Error) -> LineError:
 
 
 class TableReader(Reader):
-    """Reads tables whose rows are impressions (``shown``, ``clicked`` among it) or single clicks.
+    """Reads tables whose rows are impressions, candidates of impressions, or clicks.
 
-    Articles are in ``--news`` files or, for single clicks, in the same row; ``ClickLog`` adds
-    missing histories and candidates.
+    ``row_shape`` tells which. Articles are in ``--news`` files or, with one article a row, in the
+    same row; ``ClickLog`` adds missing histories and candidates.
     """
 
     expects = KINDS
-    options = frozenset({"columns", "news", "sampled", "seed"})
+    options = frozenset({"columns", "news", "sampled", "seed", "rows"})
 
     def __init__(self, source: Source) -> None:
         super().__init__(source)
         self._log = ClickLog(source.sampled, source.seed)
         self._seen: dict[Path, SeenIds] = {}
+        self._shapes: dict[Path, Shape] = {}
+        self._candidates: dict[Path, CandidateRows] = {}  # of files not in the log yet
         self.articles_in_clicks = not source.news
         of_news = ("id", "category", "subcategory", "title", "abstract", "published")
         self.news_columns = [self._column(role) for role in of_news]  # in the order of News
         self.body_column = self._column("body")
 
     def problem(self, place: Path) -> str | None:
-        """Describe a wrong file type, or missing columns."""
+        """Describe a wrong file type, missing columns, or rows with two meanings."""
         if unknown := sorted(self.source.columns.keys() - {*ROLES}):
             return f"expected roles of {', '.join(ROLES)} in --columns, got {', '.join(unknown)}."
         if problem := not_a_file(place, KINDS):
@@ -166,9 +183,13 @@ class TableReader(Reader):
         if self.source.news:
             return self._article(id_of(content["id"], self._column("id")), content)
         row = self._row(path, content)
-        assert row.clicked is not None, "the columns have been checked"
-        article = self._article(row.clicked[0], content)
-        self._log.add(path, row)
+        if isinstance(row, CandidateRow):
+            news_id = row.article
+        else:
+            assert row.clicked is not None, "the columns have been checked"
+            news_id = row.clicked[0]
+        article = self._article(news_id, content)
+        self._add(path, row)
         return article
 
     def read_impressions(self, place: Path, labels_required: bool) -> Iterator[Impression]:
@@ -177,13 +198,23 @@ class TableReader(Reader):
             raise unlabelled(place, self._column("clicked"), names_of(place))
         if place not in self._seen:  # with --news; otherwise already read with the articles
             rows = self._read(place, IMPRESSION_ROLES)
-            for row in parsed(place, rows, lambda _, raw: self._row(place, raw), self.on_bad_line):
-                self._log.add(place, row)
+
+            def add(_: int, cells: Mapping[str, Any]) -> None:
+                self._add(place, self._row(place, cells))
+
+            for _ in parsed(place, rows, add, self.on_bad_line):
+                pass
+        for row in self._candidates.pop(place, CandidateRows()).impressions():
+            self._log.add(place, row)
         yield from self._log.impressions([place])
 
     def about(self) -> dict[str, Any]:
-        """Report section on sampled candidates."""
-        return self._log.about()
+        """Report sections on what the rows of each table are, and on sampled candidates."""
+        tables = {
+            str(path): {"rows": shape.rows, "recognised_by": shape.reason}
+            for path, shape in self._shapes.items()
+        }
+        return {"tables": tables, **self._log.about()}
 
     def _column(self, role: str) -> str:
         return self.source.columns.get(role, role)
@@ -206,13 +237,24 @@ class TableReader(Reader):
     def _problem_of_roles(self, place: Path) -> str | None:
         present = self._roles(place, ROLES)
         found = f"found {', '.join(names_of(place))}."
-        if "clicked" not in present and "shown" not in present:
+        if not {"article", "clicked", "shown"}.intersection(present):
             return f"expected a column of clicked or shown ids, {found} Name it with --columns."
-        if not self.source.news and "shown" in present:
+        try:
+            shape = self._shape(place)
+        except ConversionError as error:
+            return str(error)
+        if not self.source.news and shape.rows == IMPRESSIONS:
             return "expected --news=FILE with the articles that were shown, got none."
         if not self.source.news and "title" not in present:
             return f"expected --news=FILE with the articles, or a column of titles, {found}"
         return None
+
+    def _shape(self, path: Path) -> Shape:
+        """What the rows of a table are; ``ConversionError`` if its first rows leave that open."""
+        if path not in self._shapes:
+            columns = {role: self._column(role) for role in self._roles(path, IMPRESSION_ROLES)}
+            self._shapes[path] = recognised(columns, _first_rows(path), self.source.rows)
+        return self._shapes[path]
 
     def _read(self, path: Path, roles: Iterable[str]) -> Iterator[tuple[int, dict[str, Any]]]:
         """Row numbers (csv and tsv: of the first line), from 1, and cells by role."""
@@ -225,10 +267,15 @@ class TableReader(Reader):
             for number, cells in rows:
                 yield number, {role: cells[name] for role, name in columns.items()}
 
-    def _row(self, path: Path, cells: Mapping[str, Any]) -> Row:
-        column = self._column
-        shown, clicked, history = None, None, None
-        if "shown" not in cells:
+    def _row(self, path: Path, cells: Mapping[str, Any]) -> Row | CandidateRow:
+        column, shape = self._column, self._shape(path)
+        seen = self._seen.setdefault(path, SeenIds())
+        shown, clicked, history, mark = None, None, None, None
+        if shape.article is not None:
+            article = one_id_of(cells[shape.article], column(shape.article))
+            if "clicked" in cells:
+                mark = marked_in(cells["clicked"], column("clicked"))
+        elif shape.rows == CLICKS:
             clicked = [id_of(cells["clicked"], column("clicked"))]
         else:
             shown = shown_in(cells["shown"], column("shown"))
@@ -236,18 +283,22 @@ class TableReader(Reader):
                 clicked = clicked_in(_empty_if_null(cells["clicked"]), column("clicked"), shown)
         if "history" in cells:  # empty cell: user without clicks
             history = ids_of(_empty_if_null(cells["history"]), column("history"))
-        row = Row(
-            id_of(cells["impression"], column("impression")) if "impression" in cells else None,
-            id_of(cells["user"], column("user")),
-            seconds_of(cells["time"], column("time")),
-            clicked,
-            shown,
-            history,
-        )
-        seen = self._seen.setdefault(path, SeenIds())
-        if row.impression_id is not None and not seen.add(row.impression_id):
-            raise duplicate("impression id", row.impression_id, column("impression"))
-        return row
+        impression_id = None
+        if "impression" in cells:
+            impression_id = id_of(cells["impression"], column("impression"))
+        user = id_of(cells["user"], column("user"))
+        time = seconds_of(cells["time"], column("time"))
+        if shape.rows == CANDIDATES:
+            return CandidateRow(impression_id, user, time, article, mark, history)
+        if impression_id is not None and not seen.add(impression_id):
+            raise duplicate("impression id", impression_id, column("impression"))
+        return Row(impression_id, user, time, clicked, shown, history)
+
+    def _add(self, path: Path, row: Row | CandidateRow) -> None:
+        if isinstance(row, CandidateRow):
+            self._candidates.setdefault(path, CandidateRows()).add(row)
+        else:
+            self._log.add(path, row)
 
     def _article(self, news_id: str, cells: Mapping[str, Any]) -> NewsRow:
         texts = {
@@ -259,6 +310,19 @@ class TableReader(Reader):
         published = published_of(cells.get("published"), self._column("published"))
         news = News(news_id=news_id, **texts, published=published)
         return NewsRow(news, body if "body" in cells else None)
+
+
+def _first_rows(path: Path) -> list[dict[str, Any]]:
+    """Readable rows among the first; what is wrong with others is told when all are read."""
+    if path.suffix == PARQUET:
+        names = dict.fromkeys(column_names(path), ANY)
+        rows: Iterator[tuple[int, dict[str, Any]]] = read_rows(path, names, rows_at_once=SAMPLE)
+    else:
+        rows = _records(path, lambda _: None, progress=False)
+    found: list[dict[str, Any]] = []
+    with suppress(ConversionError, ValueError, OSError, EOFError):
+        found.extend(cells for _, cells in islice(rows, SAMPLE))
+    return found
 
 
 def _empty_if_null(cell: Any) -> Any:

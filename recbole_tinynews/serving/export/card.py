@@ -13,6 +13,7 @@ import yaml
 from recbole_tinynews import __version__
 from recbole_tinynews.encoder.plm_files import PACKAGE_PREFIX
 from recbole_tinynews.files.columns import TITLE
+from recbole_tinynews.installing import pip_install
 from recbole_tinynews.paths import packaged_folder
 from recbole_tinynews.pipeline.artifact import saved_test_result
 from recbole_tinynews.serving.export.formats import Format, find_format
@@ -152,7 +153,8 @@ def _use(source: Source, wanted: Format) -> Iterator[str]:
     if wanted.example is not None:
         yield f"\nWithout this package:\n\n```python\n{GIVEN}"
         yield f"{wanted.example(source.settings)}\n```"
-    yield "\nWith `pip install recbole-tinynews`:\n\n```python\nimport recbole_tinynews\n"
+    yield f"\nWith this package (`{pip_install()}`, where its checkout or wheel lies):"
+    yield "\n```python\nimport recbole_tinynews\n"
     yield 'recommender = recbole_tinynews.load("...")  # the folder of this file'
     yield 'recommender.rank(["Striker signs for rivals"], ["Champions win the cup"])\n```'
     if source.settings["news_text"] != TITLE:

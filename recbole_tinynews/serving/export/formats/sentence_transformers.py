@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from recbole_tinynews.encoder.pooling import AttentionPooling
 from recbole_tinynews.encoder.pretrained_heads import UnitDense
 from recbole_tinynews.files.columns import TITLE
+from recbole_tinynews.installing import pip_install
 from recbole_tinynews.serving.export.comparison import refuse_difference, sample_of
 from recbole_tinynews.serving.export.description import NEWS_TOKENS
 from recbole_tinynews.serving.export.formats import Format
@@ -81,7 +82,7 @@ def _modules() -> Any:
     except ModuleNotFoundError as missing:
         raise ValueError(
             f"--to={TO} expects sentence-transformers 5.6 or newer, got {installed.__version__}. "
-            "Install it: pip install 'recbole-tinynews[export]'"
+            f"Install it: {pip_install('export')}"
         ) from missing
 
 

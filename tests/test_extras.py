@@ -1,0 +1,143 @@
+"""Extras of setup.py: whoever installs one gets all that the modules it is for import."""
+
+from __future__ import annotations
+
+import ast
+import importlib.metadata
+import runpy
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import recbole
+import setuptools
+from test_architecture import FILES, PACKAGE, is_under, parse
+
+SETUP = PACKAGE.parent / "setup.py"
+pytestmark = pytest.mark.skipif(not SETUP.is_file(), reason="setup.py lies in a checkout only")
+
+# Files and folders that need an extra; all others do with install_requires.
+EXTRA_OF = {
+    "convert/release.py": "download",
+    "encoder/adapters.py": "lora",
+    "files/parquet.py": "parquet",
+    "model/timeboosted.py": "boosting",
+    "search": "search",
+    "serving/export": "export",
+    "serving/nearest.py": "approximate",
+    "serving/news_table.py": "parquet",
+    "serving/scoring.py": "parquet",
+    "serving/service": "serve",
+    "serving/store.py": "serve",
+    "serving/user_file.py": "parquet",
+}
+# Distributions that are not named like their module.
+DISTRIBUTIONS = {"faiss": "faiss-cpu", "sklearn": "scikit-learn", "yaml": "pyyaml"}
+# Modules that come with a distribution, which requires theirs.
+BROUGHT_BY = {
+    "h11": "uvicorn",
+    "huggingface-hub": "transformers",
+    "pydantic": "fastapi",
+    "starlette": "fastapi",
+}
+BROUGHT_TO_SEARCH = {"sqlalchemy": "optuna"}
+# Installed by a command of their own, which docs and messages name.
+OF_ONE_S_OWN = {"recbole", "wandb", "usearch"}
+# What a part of a distribution needs is an extra of that distribution.
+PARTS = {"ray.tune": "tune", "ray.data": "data"}
+
+
+def name_of(requirement: str) -> str:
+    """The distribution in a requirement, without version, extras and marker.
+
+    >>> name_of("psycopg[binary]>=3.1.8; python_version < '4'")
+    'psycopg'
+    """
+    letters = (letter if letter.isalnum() or letter in "-_." else " " for letter in requirement)
+    return "".join(letters).split()[0].lower().replace("_", "-")
+
+
+@pytest.fixture(scope="module")
+def declared() -> dict[str, Any]:
+    """The arguments of ``setup``."""
+    given: dict[str, Any] = {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(setuptools, "setup", lambda **named: given.update(named))
+        runpy.run_path(str(SETUP))
+    return given
+
+
+def third_party(tree: ast.AST) -> Iterator[str]:
+    """Modules of other distributions that a file imports, ``library("name", ...)`` included."""
+    for node in ast.walk(tree):
+        modules = []
+        if isinstance(node, ast.Import):
+            modules = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            modules = [f"{node.module}.{alias.name}" for alias in node.names]
+        for module in modules:
+            if module.split(".")[0] not in {*sys.stdlib_module_names, "recbole_tinynews"}:
+                yield module
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "library":
+            yield from (str(each.value) for each in node.args[:1] if isinstance(each, ast.Constant))
+
+
+def distribution_of(module: str) -> str:
+    name = module.split(".")[0]
+    return DISTRIBUTIONS.get(name, name.replace("_", "-"))
+
+
+def missing_of(modules: set[str], requirements: list[str], brought: dict[str, str]) -> set[str]:
+    """The distributions of modules that these requirements do not install."""
+    there = {name_of(each) for each in requirements}
+    needed = {distribution_of(module) for module in modules} - OF_ONE_S_OWN
+    return {name for name in needed - there if brought.get(name) not in there}
+
+
+@pytest.mark.parametrize("extra", ["", *sorted({*EXTRA_OF.values()})])
+def test_what_an_extra_is_for_imports_nothing_that_it_does_not_install(
+    declared: dict[str, Any], extra: str
+) -> None:
+    """The checkout's tests have every extra, so a missing requirement shows at a user's first."""
+    rooms = [PACKAGE / place for place, needed in EXTRA_OF.items() if needed == extra]
+    assert all(room.exists() for room in rooms)
+    others = [PACKAGE / place for place in EXTRA_OF]
+
+    def belongs(file: Path) -> bool:
+        within = others if extra == "" else rooms
+        return any(file == room or room in file.parents for room in within) == (extra != "")
+
+    modules = {module for file in FILES if belongs(file) for module in third_party(parse(file))}
+    assert modules
+    brought = BROUGHT_BY | (BROUGHT_TO_SEARCH if extra == "search" else {})
+    requirements = [*declared["install_requires"], *declared["extras_require"].get(extra, [])]
+    assert missing_of(modules, requirements, brought) == set()
+
+
+def test_what_another_distribution_brings_is_among_its_requirements() -> None:
+    """A later version of it may drop what is counted on."""
+    for name, bringer in (BROUGHT_BY | BROUGHT_TO_SEARCH).items():
+        try:
+            requirements = importlib.metadata.requires(bringer) or []
+        except importlib.metadata.PackageNotFoundError:
+            continue
+        always = {name_of(each) for each in requirements if "extra ==" not in each}
+        assert name in always, f"{bringer} does not require {name}"
+
+
+def test_the_extra_recbole_has_what_recboles_entry_points_import(declared: dict[str, Any]) -> None:
+    """Without its extra, ray starts no ``ray.tune``, which imports pyarrow."""
+    root = Path(recbole.__file__).parent
+    files = [*root.glob("quick_start/*.py"), root / "trainer/hyper_tuning.py"]
+    modules = set()
+    for file in [*files, root / "utils/case_study.py"]:
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+        modules |= {m for m in third_party(tree) if not is_under(m, ("recbole",))}
+    requirements = [*declared["install_requires"], *declared["extras_require"]["recbole"]]
+    assert missing_of(modules, requirements, {}) == set()
+    [ray] = [each for each in requirements if name_of(each) == "ray"]
+    assert "ray.tune" in modules
+    for part, needed in PARTS.items():
+        assert not is_under(part, modules) or f"[{needed}]" in ray
