@@ -62,7 +62,7 @@ def test_what_was_posted_counts_in_the_next_ranking(
     before = client.post("/rank", json=asked).json()
     events = [event("a", "N5"), event("b", "N5", "click"), event("c", "N20")]
     answer = client.post("/events", json={"events": [*events, events[0]]})
-    assert answer.json() == {"counted": 3, "repeated": 1, "refused": []}
+    assert answer.json() == {"counted": 3, "repeated": 1, "held": 0, "refused": []}
     after = client.post("/rank", json=asked).json()
     own = client.post("/rank", json={**asked, "user": "U1"}).json()
     scores = [{e["id"]: e["score"] for e in each["ranked"]} for each in (before, after, own)]
