@@ -20,11 +20,11 @@ ASKED = {"history": CLICKS, "candidates": NEWS[8:], "user": "U9"}
 
 
 class Clock:
-    """Of all services of this process."""
+    """Of all services of this process; it stands still, as articles' ages are in the scores."""
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
-        self.right, self.ahead = time.time, 0.0
-        patch.setattr(time, "time", lambda: self.right() + self.ahead)
+        self.right, self.ahead = time.time(), 0.0
+        patch.setattr(time, "time", lambda: self.right + self.ahead)
 
 
 @pytest.fixture
