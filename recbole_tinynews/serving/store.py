@@ -109,8 +109,11 @@ ON CONFLICT (article, "user") DO UPDATE SET
     time = CASE WHEN sums.time < excluded.time THEN sums.time ELSE excluded.time END,
     clicks = sums.clicks + excluded.clicks, exposures = sums.exposures + excluded.exposures
 """)
-ABOUT = text("""
-SELECT summed_up, sequence, forgotten, coalesce((SELECT max(time) FROM events), summed_up)
+# one statement, as each is a way to the server and back
+ABOUT = text(f"""
+SELECT summed_up, sequence, forgotten, coalesce((SELECT max(time) FROM events), summed_up),
+    (SELECT max(time) FROM events WHERE time <= (SELECT max(time) FROM events) - {HOUR}),
+    EXISTS (SELECT 1 FROM held)
 FROM about
 """)
 COLUMNS = 'SELECT article, "user", time, clicks, exposures FROM'
@@ -178,6 +181,8 @@ class _About(NamedTuple):
     sequence: int  # of the newest change
     forgotten: int  # sequence of the newest event that was summed up or taken out
     newest: int  # time of the newest event that counts (UTC seconds); 0: none
+    followed: int | None  # that of the newest one that is older than it by an hour
+    holds: bool  # whether any events are held
 
 
 class Store:
@@ -268,24 +273,25 @@ class Store:
             number: int = connection.execute(LATER, given).scalar_one()
             for table in ("events", "held", "sums"):
                 connection.execute(text(f"DELETE FROM {table} WHERE time > :time"), given)
-            connection.execute(DROPPED, {**given, "sequence": _take(connection, 1) + 1})
+            connection.execute(DROPPED, {**given, "sequence": _take(connection, 1).sequence + 1})
         return number
 
     @contextmanager
     def tallies(self, since: int) -> Iterator[Tallies]:
         """Events after a sequence number; everything, if some were summed up or taken out."""
         with self._transaction() as connection:
-            summed_up, sequence, forgotten, newest = _about(connection)
-            everything = since < forgotten or since < 0
+            about = _about(connection)
+            everything = since < about.forgotten or since < 0
             if everything:
                 connection = connection.execution_options(stream_results=True)
             rows = connection.execute(EVERYTHING if everything else NEWER.bindparams(since=since))
-            yield Tallies(summed_up, newest, sequence, everything, map(Tally._make, rows))
+            tallies = map(Tally._make, rows)
+            yield Tallies(about.summed_up, about.newest, about.sequence, everything, tallies)
 
     def put(self, articles: Sequence[Article]) -> None:
         """Commit articles: new, changed or, without fields, removed ones."""
         with self._transaction(write=True) as connection:
-            start = _take(connection, len(articles))
+            start = _take(connection, len(articles)).sequence
             rows = [
                 each._asdict()
                 | {"fields": each.fields and json.dumps(each.fields), "sequence": start + place}
@@ -354,18 +360,19 @@ def _about(connection: Connection) -> _About:
     return _About._make(connection.execute(ABOUT).one())
 
 
-def _take(connection: Connection, number: int) -> int:
-    """Reserve sequence numbers, and return the last one before them."""
-    last = _about(connection).sequence
-    connection.execute(text("UPDATE about SET sequence = :last"), {"last": last + number})
-    return last
+def _take(connection: Connection, number: int) -> _About:
+    """Reserve sequence numbers, and return what was before them."""
+    about = _about(connection)
+    last = {"last": about.sequence + number}
+    connection.execute(text("UPDATE about SET sequence = :last"), last)
+    return about
 
 
 def _insert(connection: Connection, events: Sequence[Event], may_hold: bool) -> Stored:
-    newest = _about(connection).newest
+    about = _take(connection, len(events))
+    start = about.sequence
     # the first events of a store have none to be compared with
-    latest = newest + DAY if may_hold and newest else math.inf
-    start = _take(connection, len(events))
+    latest = about.newest + DAY if may_hold and about.newest else math.inf
     rows = [
         each._asdict()
         | {"clicks": int(each.kind == CLICK), "exposures": int(each.kind != CLICK)}
@@ -378,13 +385,13 @@ def _insert(connection: Connection, events: Sequence[Event], may_hold: bool) -> 
         if some:
             connection.execute(statement, some)
     new = _number_after(connection, "events", start)
-    if not far:
-        _release(connection)
-        return Stored(new, 0)
-    new += _number_after(connection, "held", start)
-    _count_held(connection, AGREED)
-    _release(connection)
-    held = _number_after(connection, "held", start)
+    if far:
+        new += _number_after(connection, "held", start)
+        _count_held(connection, AGREED)
+    if far or about.holds:
+        while _count_held(connection, NEAR):  # the newest counted one may be later each time
+            pass
+    held = _number_after(connection, "held", start) if far else 0
     return Stored(new - held, held)
 
 
@@ -393,18 +400,12 @@ def _number_after(connection: Connection, table: str, start: int) -> int:
     return connection.execute(number, {"start": start}).scalar_one()
 
 
-def _release(connection: Connection) -> None:
-    """Count held events within a day of the newest one, which then is one of them."""
-    while _count_held(connection, NEAR):
-        pass
-
-
 def _count_held(connection: Connection, until: TextClause) -> bool:
     """Count held events up to the time that a statement finds, if any."""
     time = connection.execute(until).scalar()
     if time is None:
         return False
-    given = {"until": time, "sequence": _take(connection, 1) + 1}
+    given = {"until": time, "sequence": _take(connection, 1).sequence + 1}
     connection.execute(RELEASE, given)
     connection.execute(text("DELETE FROM held WHERE time <= :until"), given)
     return True
@@ -413,11 +414,11 @@ def _count_held(connection: Connection, until: TextClause) -> bool:
 def _sum_up(connection: Connection, keep: float, now: float) -> None:
     """Sum up old events, unless a clock that was ahead for less than an hour makes them seem so."""
     about = _about(connection)
-    followed = text("SELECT max(time) FROM events WHERE time <= :time")
-    reached = connection.execute(followed, {"time": about.newest - HOUR}).scalar()
-    if reached is None or min(now, reached + HOUR) - keep < about.summed_up + HOUR:
+    if about.followed is None:
         return
-    given = {"before": int(min(now, reached + HOUR) - keep)}
+    given = {"before": int(min(now, about.followed + HOUR) - keep)}
+    if given["before"] < about.summed_up + HOUR:
+        return
     newest = connection.execute(
         text("SELECT max(sequence) FROM events WHERE time < :before"), given
     ).scalar()
