@@ -20,6 +20,7 @@ COMMANDS = {
     "export": ("serving.export", "a finished recommender as a Hugging Face or ONNX model"),
     "trim": ("serving.export.trim", "give a finished recommender a smaller vocabulary"),
     "serve": ("serving.serve", "serve finished recommenders over HTTP, with a page"),
+    "events": ("serving.bad_events", "held events of a service's store, and wrong ones out of it"),
     "submission": ("evaluation.submission", "check a submission to a leaderboard"),
 }
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 CLICK, EXPOSURE = "click", "exposure"
 LONGEST = 200  # characters of an id
+LATEST = (1 << 34) - 1  # UTC second that can be counted, of the year 2514
 
 
 class Event(NamedTuple):

@@ -14,13 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recbole_tinynews.data.popularity import HOUR, Counting, SiteTotals, age_hours
-from recbole_tinynews.serving.events import Event, Refused, Tally, event_of, id_of
+from recbole_tinynews.serving.events import LATEST, Event, Refused, Tally, event_of, id_of
 
 if TYPE_CHECKING:
     from recbole_tinynews.serving.store import Store
 
-TIME_BITS = 34  # of a key: UTC seconds up to the year 2514
-LATEST = (1 << TIME_BITS) - 1
+TIME_BITS = LATEST.bit_length()  # of a key
 NEVER = -(1 << 60)  # before all moments
 RECENT = 10_000  # tallies added since the others were sorted
 AHEAD = 60  # seconds that a client's clock may be ahead
@@ -47,10 +46,15 @@ class Moment(NamedTuple):
 
 
 class Added(NamedTuple):
-    """Outcome of a batch of events; ``repeated`` ones had known ids."""
+    """Outcome of a batch of events; ``repeated`` ones had known ids.
+
+    ``held`` ones, over a day after the newest counted one, count once another reader's event within
+    an hour of it has come.
+    """
 
     counted: int
     repeated: int
+    held: int
     refused: list[Refused]
 
 
@@ -71,7 +75,7 @@ class LiveCounters:
         self._published = np.array([np.nan])  # UTC seconds, by article; last: unknown
         self._publishing = threading.Lock()
         self._next = count()  # numbers of articles, some of them unused
-        self._known = _Known((_Part.of(NOTHING), _Part.of(NOTHING)), 0)
+        self._known = _Known((_Part.of(NOTHING), _Part.of(NOTHING)), 0, 0)
         self._changing = threading.Lock()
         self._seen = -1  # sequence number of the newest event that is counted
         self.catch_up()
@@ -87,22 +91,25 @@ class LiveCounters:
         good: list[Event] = []
         refused: list[Refused] = []
         with self._changing:
-            earliest = max(now - self._span, self._known.summed_up)
+            # a clock that is ahead makes no event too old
+            newest, summed_up = self.newest or now, self._known.summed_up
+            earliest = max(min(now, newest) - self._span, summed_up)
+            latest = min(now + AHEAD, LATEST)
             for place, given in enumerate(events):
                 try:
-                    good.append(event_of(given, known, earliest, now + AHEAD))
+                    good.append(event_of(given, known, earliest, latest))
                 except ValueError as mistake:
                     refused.append(Refused(place, id_of(given), str(mistake)))
-            counted = self._store.add(good, self._span + HOUR, now)
+            counted, held = self._store.add(good, self._span + HOUR, now)
             self._count_new()
-        return Added(counted, len(good) - counted, refused)
+        return Added(counted, len(good) - counted - held, held, refused)
 
     def add_past(self, events: Iterable[Event], if_empty: bool = False) -> int:
         """Add a log, in order of time (``if_empty``: or nothing); the number of new events."""
         with self._changing:
-            counted = self._store.add(events, self._span + HOUR, if_empty=if_empty)
+            added = self._store.add(events, self._span + HOUR, if_empty=if_empty)
             self._count_new()
-        return counted
+        return added.counted
 
     def catch_up(self) -> None:
         """Count what was committed since, by other processes too."""
@@ -123,8 +130,8 @@ class LiveCounters:
 
     @property
     def newest(self) -> int:
-        """Time of the newest event, UTC seconds; 0 without events."""
-        return max(int(part.rows[2].max(initial=0)) for part in self._known.parts)
+        """Time of the newest counted event, UTC seconds; 0 without events."""
+        return self._known.newest
 
     def earliest(self, counting: Counting) -> int:
         """The earliest moment whose counters are known, UTC seconds."""
@@ -192,7 +199,7 @@ class LiveCounters:
                 every = np.concatenate([old.rows, rows], axis=1)
                 old, rows = _Part.of(_summed_up(every, new.summed_up)), rows[:, :0]
             parts = old, _Part.of(rows)
-        self._seen, self._known = new.sequence, _Known(parts, new.summed_up)
+        self._seen, self._known = new.sequence, _Known(parts, new.summed_up, new.newest)
 
     def _rows(self, tallies: Iterable[Tally]) -> Rows:
         users = self._users
@@ -212,6 +219,7 @@ class LiveCounters:
 class _Known(NamedTuple):
     parts: tuple[_Part, _Part]  # older tallies, recent ones
     summed_up: int  # UTC seconds: what is older has lost its times
+    newest: int  # UTC seconds, of an event
 
 
 class _Counted:

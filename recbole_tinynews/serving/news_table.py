@@ -10,8 +10,8 @@ import pandas as pd
 
 from recbole_tinynews.data.atomic_files import read_news
 from recbole_tinynews.files.columns import GROUPS, PUBLISHED, TITLE
+from recbole_tinynews.serving.events import LATEST
 from recbole_tinynews.serving.libraries import library
-from recbole_tinynews.serving.live_counters import LATEST
 from recbole_tinynews.serving.reading import FIELDS, ID, Content, check_content
 
 ID_COLUMNS = ("id", "item_id", "news_id")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sqlite3
 import threading
 import time
@@ -12,13 +13,22 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sqlalchemy import URL, Connection, create_engine, event, inspect, make_url, text
+from sqlalchemy import (
+    URL,
+    Connection,
+    TextClause,
+    create_engine,
+    event,
+    inspect,
+    make_url,
+    text,
+)
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.pool import StaticPool
 
 from recbole_tinynews.data.popularity import HOUR
 from recbole_tinynews.files.columns import TITLE
-from recbole_tinynews.serving.events import CLICK, Event, Tally
+from recbole_tinynews.serving.events import CLICK, EXPOSURE, Event, Tally
 from recbole_tinynews.serving.reading import Content
 
 # Script n migrates the schema to version n; released scripts never change.
@@ -46,10 +56,45 @@ CREATE TABLE articles (
 );
 CREATE INDEX articles_by_sequence ON articles (sequence)
 """,
+    """
+CREATE TABLE held (
+    id TEXT PRIMARY KEY, article TEXT NOT NULL, "user" TEXT NOT NULL, time BIGINT NOT NULL,
+    clicks INTEGER NOT NULL, exposures INTEGER NOT NULL, sequence BIGINT NOT NULL
+);
+CREATE INDEX held_by_time ON held (time)
+""",
 )
-ADD = text("""
-INSERT INTO events VALUES (:id, :article, :user, :time, :clicks, :exposures, :sequence)
+DAY = 24 * HOUR
+ADD, HOLD = (
+    text(f"""
+INSERT INTO {table} VALUES (:id, :article, :user, :time, :clicks, :exposures, :sequence)
 ON CONFLICT (id) DO NOTHING
+""")
+    for table in ("events", "held")
+)
+NEAR = text(f"SELECT max(time) FROM held WHERE time <= (SELECT max(time) FROM events) + {DAY}")
+# if events of two readers are within an hour, so are two of them that are neighbours in time
+AGREED = text(f"""
+SELECT max(time) FROM (
+    SELECT time, "user", lag(time) OVER by_time AS previous, lag("user") OVER by_time AS other
+    FROM held WINDOW by_time AS (ORDER BY time)
+) AS neighbours
+WHERE time <= previous + {HOUR} AND ("user" <> other OR "user" = '')
+""")
+RELEASE = text("""
+INSERT INTO events
+SELECT id, article, "user", time, clicks, exposures, :sequence FROM held WHERE time <= :until
+ON CONFLICT (id) DO NOTHING
+""")
+HELD = text('SELECT id, clicks, article, "user", time FROM held ORDER BY time, id')
+LATER = text("""
+SELECT (SELECT count(*) FROM events WHERE time > :time)
+    + (SELECT count(*) FROM held WHERE time > :time)
+    + (SELECT coalesce(sum(clicks + exposures), 0) FROM sums WHERE time > :time)
+""")
+DROPPED = text("""
+UPDATE about SET forgotten = :sequence,
+    summed_up = CASE WHEN summed_up < :time THEN summed_up ELSE :time END
 """)
 PUT = text("""
 INSERT INTO articles VALUES (:id, :fields, :published, :sequence)
@@ -63,6 +108,13 @@ GROUP BY article, "user"
 ON CONFLICT (article, "user") DO UPDATE SET
     time = CASE WHEN sums.time < excluded.time THEN sums.time ELSE excluded.time END,
     clicks = sums.clicks + excluded.clicks, exposures = sums.exposures + excluded.exposures
+""")
+# one statement, as each is a way to the server and back
+ABOUT = text(f"""
+SELECT summed_up, sequence, forgotten, coalesce((SELECT max(time) FROM events), summed_up),
+    (SELECT max(time) FROM events WHERE time <= (SELECT max(time) FROM events) - {HOUR}),
+    EXISTS (SELECT 1 FROM held)
+FROM about
 """)
 COLUMNS = 'SELECT article, "user", time, clicks, exposures FROM'
 EVERYTHING = text(f"{COLUMNS} sums UNION ALL {COLUMNS} events")
@@ -111,15 +163,26 @@ class Tallies(NamedTuple):
     """Tallies up to a sequence number: only the requested ones, or ``everything``."""
 
     summed_up: int
+    newest: int
     sequence: int
     everything: bool
     tallies: Iterator[Tally]
 
 
+class Stored(NamedTuple):
+    """Numbers of new events: those that count, and those that are held."""
+
+    counted: int
+    held: int
+
+
 class _About(NamedTuple):
     summed_up: int  # events before this time (UTC seconds) are kept as sums, without their ids
     sequence: int  # of the newest change
-    forgotten: int  # sequence of the newest event that was summed up
+    forgotten: int  # sequence of the newest event that was summed up or taken out
+    newest: int  # time of the newest event that counts (UTC seconds); 0: none
+    followed: int | None  # that of the newest one that is older than it by an hour
+    holds: bool  # whether any events are held
 
 
 class Store:
@@ -173,36 +236,62 @@ class Store:
         keep: float,
         now: float | None = None,
         if_empty: bool = False,
-    ) -> int:
-        """Commit events, all or none (``if_empty``: of an empty store); the number of new ids.
+    ) -> Stored:
+        """Commit events, all or none (``if_empty``: of an empty store).
 
-        Events older by more than ``keep`` seconds (and an hour) than ``now`` are summed up, without
-        their ids; ``now=None`` is the last event's time, and events come in order of time.
+        An event over a day after the newest counted one is held: its clock may be wrong. It counts
+        once another reader's is held within an hour of it (an unknown reader is always another), or
+        it is within a day. Without ``now``, events are a log's in order of time: none is held.
+
+        Events older by more than ``keep`` seconds (and an hour) than ``now``, and than events that
+        others have followed for an hour, are summed up, without their ids.
         """
-        counted, rest = 0, iter(events)
+        counted, held, rest = 0, 0, iter(events)
         with self._transaction(write=True) as connection:
             if if_empty and connection.execute(text(f"{EVERYTHING} LIMIT 1")).first():
-                return 0
+                return Stored(0, 0)
             while some := [*islice(rest, AT_ONCE)]:
-                counted += _insert(connection, some)
-                _sum_up(connection, int((some[-1].time if now is None else now) - keep))
-        return counted
+                stored = _insert(connection, some, may_hold=now is not None)
+                counted, held = counted + stored.counted, held + stored.held
+                _sum_up(connection, keep, math.inf if now is None else now)
+        return Stored(counted, held)
+
+    def held(self) -> list[Event]:
+        """Events that are held, oldest first."""
+        with self._transaction() as connection:
+            rows = connection.execute(HELD).all()
+        return [Event(i, CLICK if c else EXPOSURE, a, user, time) for i, c, a, user, time in rows]
+
+    def drop_after(self, time: int) -> int:
+        """Take out events after a time (UTC seconds), held ones too; their number.
+
+        Other processes notice. If events before ``time`` had been summed up because of those taken
+        out, they stay, and counters are known again from a longest window after ``time`` on.
+        """
+        given = {"time": time}
+        with self._transaction(write=True) as connection:
+            number: int = connection.execute(LATER, given).scalar_one()
+            for table in ("events", "held", "sums"):
+                connection.execute(text(f"DELETE FROM {table} WHERE time > :time"), given)
+            connection.execute(DROPPED, {**given, "sequence": _take(connection, 1).sequence + 1})
+        return number
 
     @contextmanager
     def tallies(self, since: int) -> Iterator[Tallies]:
-        """Events after a sequence number; everything, if some of them were summed up."""
+        """Events after a sequence number; everything, if some were summed up or taken out."""
         with self._transaction() as connection:
-            summed_up, sequence, forgotten = _about(connection)
-            everything = since < forgotten or since < 0
+            about = _about(connection)
+            everything = since < about.forgotten or since < 0
             if everything:
                 connection = connection.execution_options(stream_results=True)
             rows = connection.execute(EVERYTHING if everything else NEWER.bindparams(since=since))
-            yield Tallies(summed_up, sequence, everything, map(Tally._make, rows))
+            tallies = map(Tally._make, rows)
+            yield Tallies(about.summed_up, about.newest, about.sequence, everything, tallies)
 
     def put(self, articles: Sequence[Article]) -> None:
         """Commit articles: new, changed or, without fields, removed ones."""
         with self._transaction(write=True) as connection:
-            start = _take(connection, len(articles))
+            start = _take(connection, len(articles)).sequence
             rows = [
                 each._asdict()
                 | {"fields": each.fields and json.dumps(each.fields), "sequence": start + place}
@@ -268,39 +357,74 @@ def _options(kind: str) -> dict[str, Any]:
 
 
 def _about(connection: Connection) -> _About:
-    columns = ", ".join(_About._fields)
-    return _About._make(connection.execute(text(f"SELECT {columns} FROM about")).one())
+    return _About._make(connection.execute(ABOUT).one())
 
 
-def _take(connection: Connection, number: int) -> int:
-    """Reserve sequence numbers, and return the last one before them."""
-    last = _about(connection).sequence
-    connection.execute(text("UPDATE about SET sequence = :last"), {"last": last + number})
-    return last
+def _take(connection: Connection, number: int) -> _About:
+    """Reserve sequence numbers, and return what was before them."""
+    about = _about(connection)
+    last = {"last": about.sequence + number}
+    connection.execute(text("UPDATE about SET sequence = :last"), last)
+    return about
 
 
-def _insert(connection: Connection, events: Sequence[Event]) -> int:
-    start = _take(connection, len(events))
+def _insert(connection: Connection, events: Sequence[Event], may_hold: bool) -> Stored:
+    about = _take(connection, len(events))
+    start = about.sequence
+    # the first events of a store have none to be compared with
+    latest = about.newest + DAY if may_hold and about.newest else math.inf
     rows = [
         each._asdict()
         | {"clicks": int(each.kind == CLICK), "exposures": int(each.kind != CLICK)}
         | {"sequence": start + place}
         for place, each in enumerate(events, start=1)
     ]
-    connection.execute(ADD, rows)
-    counted = text("SELECT count(*) FROM events WHERE sequence > :start")
-    return connection.execute(counted, {"start": start}).scalar_one()
+    near = [row for row in rows if row["time"] <= latest]
+    far = [row for row in rows if row["time"] > latest]
+    for statement, some in ((ADD, near), (HOLD, far)):
+        if some:
+            connection.execute(statement, some)
+    new = _number_after(connection, "events", start)
+    if far:
+        new += _number_after(connection, "held", start)
+        _count_held(connection, AGREED)
+    if far or about.holds:
+        while _count_held(connection, NEAR):  # the newest counted one may be later each time
+            pass
+    held = _number_after(connection, "held", start) if far else 0
+    return Stored(new - held, held)
 
 
-def _sum_up(connection: Connection, before: int) -> None:
-    about, given = _about(connection), {"before": before}
-    if before < about.summed_up + HOUR:
+def _number_after(connection: Connection, table: str, start: int) -> int:
+    number = text(f"SELECT count(*) FROM {table} WHERE sequence > :start")
+    return connection.execute(number, {"start": start}).scalar_one()
+
+
+def _count_held(connection: Connection, until: TextClause) -> bool:
+    """Count held events up to the time that a statement finds, if any."""
+    time = connection.execute(until).scalar()
+    if time is None:
+        return False
+    given = {"until": time, "sequence": _take(connection, 1).sequence + 1}
+    connection.execute(RELEASE, given)
+    connection.execute(text("DELETE FROM held WHERE time <= :until"), given)
+    return True
+
+
+def _sum_up(connection: Connection, keep: float, now: float) -> None:
+    """Sum up old events, unless a clock that was ahead for less than an hour makes them seem so."""
+    about = _about(connection)
+    if about.followed is None:
+        return
+    given = {"before": int(min(now, about.followed + HOUR) - keep)}
+    if given["before"] < about.summed_up + HOUR:
         return
     newest = connection.execute(
         text("SELECT max(sequence) FROM events WHERE time < :before"), given
-    )
-    forgotten = max(about.forgotten, newest.scalar() or 0)
+    ).scalar()
+    if newest is None:
+        return
     connection.execute(SUM_UP, given)
     connection.execute(text("DELETE FROM events WHERE time < :before"), given)
     changed = text("UPDATE about SET summed_up = :before, forgotten = :forgotten")
-    connection.execute(changed, {**given, "forgotten": forgotten})
+    connection.execute(changed, {**given, "forgotten": max(about.forgotten, newest)})

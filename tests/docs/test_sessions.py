@@ -170,7 +170,7 @@ def test_a_click_log_becomes_two_services_with_live_counters_and_updates(
     assert re.search(r"updated: auc [01]", said)
     assert len([*reader.glob("saved/today/PLMNR-*")]) == 1
     assert said.count('"ranked": [') == 2
-    assert '"counted": 2, "repeated": 0, "refused": [{"place": 2, "id": "e3"' in said
+    assert '"counted": 2, "repeated": 0, "held": 0, "refused": [{"place": 2, "id": "e3"' in said
     assert '"contributions": [{"text": ' in said
     assert (reader / "events.db").is_file()
 

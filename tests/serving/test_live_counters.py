@@ -196,7 +196,7 @@ def test_a_failed_commit_counts_nothing(tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
     counters = LiveCounters(store)
     with pytest.raises(SQLAlchemyError):
-        store.add([Event("a", CLICK, "A1", "U1", NOW), Event("b", CLICK, "A1", "U1", None)], 0, NOW)
+        store.add([Event("a", CLICK, "A1", "U1", NOW), Event("b", CLICK, None, "U1", NOW)], 0, NOW)
     with store.tallies(-1) as found:
         assert [*found.tallies] == []
     assert counters.add([event("a")], now=NOW).counted == 1

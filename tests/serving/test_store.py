@@ -50,17 +50,17 @@ def test_each_process_counts_what_another_one_commits(place: str) -> None:
     """Replicas would answer differently, for ever."""
     one, other = (LiveCounters(Store(place), [COUNTING]) for _ in range(2))
     assert one.add([event("a")], now=NOW).counted == 1
-    assert other.add([event("a"), event("b", article="A2")], now=NOW) == (1, 1, [])
+    assert other.add([event("a"), event("b", article="A2")], now=NOW) == (1, 1, 0, [])
     one.catch_up()
     assert totals(one) == totals(other) == [[0, 0, 1, 1], [0, 0, 1, 1]]
     # one sums up what the other has counted as events, and what a third one has not seen
-    late = NOW + 40 * HOUR
+    late = NOW + 20 * HOUR
     asleep = LiveCounters(Store(place), [COUNTING])
     assert other.add([event("c", NOW + 10)], now=NOW + 10).counted == 1
-    assert one.add([event("d", late)], now=late).counted == 1
+    assert one.add([event("d", late - HOUR), event("e", late)], now=late).counted == 2
     for each in (other, asleep, LiveCounters(Store(place), [COUNTING])):
         each.catch_up()
-        assert totals(each, late + 1) == totals(one, late + 1) == [[0, 0, 1, 3], [0, 0, 0, 1]]
+        assert totals(each, late + 1) == totals(one, late + 1) == [[0, 0, 2, 4], [0, 0, 0, 1]]
         assert each.earliest(COUNTING) == one.earliest(COUNTING) > NOW
 
 

@@ -37,6 +37,7 @@ from recbole_tinynews.serving.service.schema import (
     Problem,
     RankAnswer,
     RankQuestion,
+    Readiness,
     Status,
     TopAnswer,
     TopQuestion,
@@ -161,6 +162,7 @@ def _answer(name: str, ranked: list[dict[str, Any]], answer: Answer) -> Response
     content = {"recommender": name, "ranked": ranked, "click_weights": answer.click_weights}
     parts = answer.contributions
     content["contributions"] = None if parts is None else [each._asdict() for each in parts]
+    content["warning"] = answer.warning
     return AsciiResponse(content)
 
 
@@ -219,11 +221,11 @@ async def live() -> Status:
 
 
 @router.get("/readyz", responses={503: FAILURES[503]}, tags=["health"])
-async def ready(newsroom: Room) -> Status:
+async def ready(newsroom: Room) -> Readiness:
     """Whether the process answers with what is in its store."""
     if time.monotonic() - newsroom.read_at > STALE:
         raise HTTPException(503, "The store does not answer.")
-    return Status(status="ok")
+    return Readiness(status="ok", warning=newsroom.warning())
 
 
 @router.get("/metrics", tags=["health"], response_class=PlainTextResponse)

@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from recbole_tinynews.serving.live_counters import Added
+from recbole_tinynews.serving.live_counters import AHEAD, Added
 from recbole_tinynews.serving.news_index import OtherRecommenderError
 from recbole_tinynews.serving.news_table import articles_of, published_in, read_news_file
 from recbole_tinynews.serving.ranking import Ranker
@@ -19,6 +19,12 @@ from recbole_tinynews.serving.service.recommender import Recommender, RefusedErr
 from recbole_tinynews.serving.service.schema import NewsArticle, NewsChanged
 from recbole_tinynews.serving.service.titles import TitleSearch
 from recbole_tinynews.serving.store import Article, Store
+
+AHEAD_OF_CLOCK = (
+    "The newest counted event is of {} (UTC seconds), and the service's clock says {:.0f}. Set its "
+    "clock, or take events with a wrong time out of the store: recbole-tinynews events STORE "
+    "--drop-after=TIME."
+)
 
 
 class Newsroom:
@@ -55,6 +61,14 @@ class Newsroom:
                 f"Expected {' or '.join(map(repr, self.recommenders))}, got {name!r}.",
             )
         return self.recommenders[name]
+
+    def warning(self) -> str | None:
+        """What is wrong with the clock of the service or of its events, if anything."""
+        warnings = [each.warning() for each in self.recommenders.values()]
+        now, newest = time.time(), self.counters.newest if self.counters is not None else 0
+        if newest > now + AHEAD:
+            warnings.append(AHEAD_OF_CLOCK.format(newest, now))
+        return next(filter(None, warnings), None)
 
     def follow_articles(self, show_progress: bool = False) -> None:
         """Take over changes of articles, of this process or another, while ranking continues."""

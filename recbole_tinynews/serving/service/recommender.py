@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from recbole_tinynews.rerank import ReRanking
+from recbole_tinynews.serving.events import LATEST
 from recbole_tinynews.serving.live_counters import EARLIER, Moment
 from recbole_tinynews.serving.news_index import Shelf
 from recbole_tinynews.serving.ranking import Contributions, Ranked, Ranker
@@ -15,7 +17,6 @@ from recbole_tinynews.serving.requests import Given, User
 from recbole_tinynews.serving.service.batches import Batches
 from recbole_tinynews.serving.service.schema import (
     Article,
-    Question,
     RankQuestion,
     RecommenderHealth,
     TopQuestion,
@@ -30,12 +31,23 @@ class RefusedError(Exception):
         self.where = where
 
 
+TEXT_ALONE = (
+    "Ranked by text alone: the service's clock says {:.0f} (UTC seconds), and its counters are "
+    "known from {} on. Set its clock, or take events with a wrong time out of the store: "
+    "recbole-tinynews events STORE --drop-after=TIME."
+)
+
+
 class Answer(NamedTuple):
-    """Articles, best first, and if requested click weights and parts of the scores."""
+    """Articles, best first, and if requested click weights and parts of the scores.
+
+    ``warning``: why the service's clock makes it rank by text alone, if so.
+    """
 
     ranked: list[Ranked]
     click_weights: list[float] | None
     contributions: list[Contributions] | None
+    warning: str | None
 
 
 class _Asked(NamedTuple):
@@ -43,6 +55,7 @@ class _Asked(NamedTuple):
     user: User
     moment: Moment | None
     rerank: ReRanking
+    warning: str | None
 
     def unknown(self, ranker: Ranker) -> RefusedError | None:
         for field, articles in self.user._asdict().items():
@@ -61,8 +74,8 @@ class Recommender:
 
     def __init__(self, name: str, ranker: Ranker) -> None:
         self.name, self.ranker = name, ranker
-        # by the kind of question, and whether it has texts
-        self.batches: defaultdict[tuple[type, bool], Batches[_Asked, Answer]] = defaultdict(
+        # by the kind of question, whether it has texts, and whether events count
+        self.batches: defaultdict[tuple[type, bool, bool], Batches[_Asked, Answer]] = defaultdict(
             lambda: Batches(self._answers)
         )
 
@@ -71,21 +84,34 @@ class Recommender:
         candidates = question.candidates if isinstance(question, RankQuestion) else []
         user = User(_given(question.history), _given(candidates))
         has_text = not all(isinstance(each, str) for part in user for each in part)
-        rerank, moment = ReRanking.parse(question.rerank), self._moment(question)
-        batches = self.batches[type(question), has_text]
-        return await batches.ask(_Asked(question, user, moment, rerank))
+        rerank = ReRanking.parse(question.rerank)
+        asked = self._at_its_moment(_Asked(question, user, None, rerank, None))
+        batches = self.batches[type(question), has_text, asked.moment is not None]
+        return await batches.ask(asked)
 
-    def _moment(self, question: Question) -> Moment | None:
-        counters, counting = self.ranker.counters, self.ranker.engine.counting
-        if counters is None or counting is None:
-            if question.at is not None:
+    def _at_its_moment(self, asked: _Asked) -> _Asked:
+        """With its moment, or a warning if counters are not known by the service's clock."""
+        at, earliest = asked.question.at, self._earliest()
+        if earliest is None:
+            if at is not None:
                 raise RefusedError(("body", "at"), "This recommender ranks by text alone.")
-            return None
-        moment = Moment.of(time.time() if question.at is None else question.at, question.user)
-        earliest = counters.earliest(counting)
-        if moment.at < earliest:
-            raise RefusedError(("body", "at"), EARLIER.format(earliest, moment.at))
-        return moment
+            return asked
+        now = min(max(time.time(), 0), LATEST) if at is None else at
+        if now >= earliest:
+            return asked._replace(moment=Moment.of(now, asked.question.user))
+        if at is not None:
+            raise RefusedError(("body", "at"), EARLIER.format(earliest, math.floor(at)))
+        return asked._replace(moment=None, warning=TEXT_ALONE.format(now, earliest))
+
+    def _earliest(self) -> int | None:
+        """The earliest moment of its counters (UTC seconds); ``None``: it counts nothing."""
+        counters, counting = self.ranker.counters, self.ranker.engine.counting
+        return None if counters is None or counting is None else counters.earliest(counting)
+
+    def warning(self) -> str | None:
+        """Why the service's clock makes it rank by text alone now, if so."""
+        now, earliest = time.time(), self._earliest()
+        return None if now >= (earliest or 0) else TEXT_ALONE.format(now, earliest)
 
     def health(self) -> RecommenderHealth:
         """Name, model, limits and number of articles."""
@@ -113,9 +139,19 @@ class Recommender:
                 answers.update(zip(good, found, strict=True))
         except Exception as problem:  # an article was just removed, or a text can't be encoded
             if len(asked) == 1:
-                return [asked[0].unknown(self.ranker) or problem]
+                return [self._answer_after(problem, asked[0])]
             return [self._answers([each])[0] for each in asked]
         return [answers[place] for place in range(len(asked))]
+
+    def _answer_after(self, problem: Exception, asked: _Asked) -> Answer | Exception:
+        if refused := asked.unknown(self.ranker):
+            return refused
+        if asked.moment is None or asked.moment.at >= (self._earliest() or 0):
+            return problem
+        try:  # events were just summed up, by another process's clock
+            return self._answers([self._at_its_moment(asked)])[0]
+        except RefusedError as refused:
+            return refused
 
     def _answers_of(self, asked: Sequence[_Asked]) -> list[Answer]:
         """Answers to one kind of question, by one snapshot: articles may be removed meanwhile."""
@@ -136,7 +172,7 @@ class Recommender:
         return [self._explained(*each, shelf) for each in zip(asked, ranked, strict=True)]
 
     def _explained(self, asked: _Asked, best: list[Ranked], shelf: Shelf) -> Answer:
-        question, user, moment, _ = asked
+        question, user, moment, _, warning = asked
         weights = parts = None
         if question.click_weights:
             weights = self.ranker.click_weights(user.history, ids=True, shelf=shelf)
@@ -150,7 +186,7 @@ class Recommender:
                 of_top=not user.candidates,
                 shelf=shelf,
             )
-        return Answer(best, weights, parts)
+        return Answer(best, weights, parts, warning)
 
 
 def _given(articles: Sequence[Article]) -> list[Given]:

@@ -15,7 +15,7 @@ from pydantic import (
 )
 
 from recbole_tinynews.rerank import EXAMPLE
-from recbole_tinynews.serving.live_counters import LATEST
+from recbole_tinynews.serving.events import LATEST
 
 MOST_CLICKS = 1_000
 MOST_CANDIDATES = 1_000
@@ -106,8 +106,8 @@ class Question(Asked):
     click_weights: bool = Field(False, description="Whether to say how much each click counts.")
     at: Seconds | None = Field(
         None,
-        description="For recommenders with popularity: clicks and exposures before then count. By "
-        "default now.",
+        description="For recommenders with popularity: clicks and exposures before then count; "
+        "refused if these are summed up already. By default now.",
     )
     user: Name = Field(
         "", description="Whose own clicks and exposures are left out. Empty: unknown."
@@ -179,6 +179,10 @@ class EventsAdded(BaseModel):
 
     counted: int
     repeated: int = Field(description="Events whose id was known: they count once.")
+    held: int = Field(
+        description="Events over a day after the newest counted one: they count once another "
+        "reader's event within an hour has come."
+    )
     refused: list[RefusedEvent]
 
 
@@ -210,6 +214,9 @@ class RankAnswer(BaseModel):
     contributions: list[Parts] | None = Field(
         description="Of each ranked article, if requested. Null if scores have no such parts."
     )
+    warning: str | None = Field(
+        description="Why the service's clock makes it rank by text alone. Null if it does not."
+    )
 
 
 class TopArticle(BaseModel):
@@ -227,6 +234,7 @@ class TopAnswer(BaseModel):
     ranked: list[TopArticle]
     click_weights: list[float] | None = Field(description="As for `POST /rank`.")
     contributions: list[Parts] | None = Field(description="Likewise.")
+    warning: str | None = Field(description="Likewise.")
 
 
 class NewsChanged(BaseModel):
@@ -267,6 +275,14 @@ class Status(BaseModel):
     """Service status."""
 
     status: str
+
+
+class Readiness(Status):
+    """Service status, and what an operator should know."""
+
+    warning: str | None = Field(
+        description="What is wrong with the clock of the service or of its events, if anything."
+    )
 
 
 class Health(Status):

@@ -1,0 +1,95 @@
+"""``recbole-tinynews events``: list events that a store holds, or take wrong ones out of it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from argparse import ArgumentTypeError
+from collections.abc import Sequence
+from contextlib import closing
+from datetime import datetime, timezone
+from pathlib import Path
+
+from recbole_tinynews.processes.launch import command_parser
+
+URL = "://"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; the exit status is 0, or 1 if there is no such store."""
+    parser = command_parser(
+        prog="recbole-tinynews events",
+        description="List events that a service's store holds, or take wrong ones out of it. "
+        "Services may be running.",
+        epilog="Docs: docs/serving.md.",
+    )
+    parser.add_argument("store", metavar="STORE", help="a file or postgresql://USER@HOST/DATABASE")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument(
+        "--list-held",
+        action="store_true",
+        help="print the events that do not count yet, since they are over a day after the newest "
+        "that counts; one a line, as POST /events takes them",
+    )
+    what.add_argument(
+        "--drop-after",
+        type=_seconds,
+        metavar="TIME",
+        help="take all events after this time out of the store, held ones too: UTC seconds or "
+        "ISO 8601, in UTC unless it says otherwise (2026-05-31T08:00)",
+    )
+    given = parser.parse_args(arguments)
+    try:
+        if URL not in given.store and not Path(given.store).is_file():
+            raise ValueError(f"STORE expects an existing file or a URL, got {given.store}.")
+        _run(given.store, given.drop_after)
+    except ModuleNotFoundError as missing:
+        print(
+            f"{parser.prog}: {missing.name} is not installed: install recbole-tinynews[serve], or "
+            "[serve,postgres] for PostgreSQL.",
+            file=sys.stderr,
+        )
+        return 1
+    except (ValueError, OSError) as mistake:
+        print(f"{parser.prog}: {mistake}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _run(place: str, drop_after: int | None) -> None:
+    from sqlalchemy.exc import SQLAlchemyError  # of an extra
+
+    from recbole_tinynews.serving.store import Store
+
+    try:
+        with closing(Store(place)) as store:
+            if drop_after is not None:
+                print(f"{store.drop_after(drop_after):,} events taken out")
+                return
+            for event in store.held():
+                print(json.dumps(event._asdict()))
+    except SQLAlchemyError as problem:
+        raise ValueError(f"The store does not answer: {problem}.") from problem
+
+
+def _seconds(text: str) -> int:
+    """UTC seconds as they are, or of a date."""
+    from recbole_tinynews.serving.events import LATEST
+
+    try:
+        if text.isdecimal():
+            seconds = int(text)
+        else:
+            time = datetime.fromisoformat(text.removesuffix("Z"))
+            seconds = int((time if time.tzinfo else time.replace(tzinfo=timezone.utc)).timestamp())
+        if 0 <= seconds <= LATEST:
+            return seconds
+    except (ValueError, OverflowError):
+        pass
+    raise ArgumentTypeError(
+        f"expects UTC seconds or a date such as 2026-05-31T08:00, got {text!r:.100}"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
