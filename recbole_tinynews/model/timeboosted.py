@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from recbole_tinynews.model.categoryandtitle import CONTENT
 from recbole_tinynews.installing import pip_install
+from recbole_tinynews.model.categoryandtitle import CONTENT
 from recbole_tinynews.model.timeandtitle import TimeAndTitle
 from recbole_tinynews.settings.protocol import Settings
 
