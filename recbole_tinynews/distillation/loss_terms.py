@@ -67,9 +67,13 @@ class Distillation(nn.Module):
     ) -> tuple[Tensor, ...]:
         """Loss terms of nonzero weight by name, means over the batch.
 
-        ``label [batch]``: index of the target; ``real [batch, items]``: which are no padding.
+        Teachers that know texts alone label the text's part of a student's scores. ``label
+        [batch]``: index of the target; ``real [batch, items]``: which are no padding.
         """
-        terms = self.terms(student, teachers, label, real)
+        labelled = student
+        if student.text_scores is not None and all(each.text_scores is None for each in teachers):
+            labelled = student._replace(scores=student.text_scores)
+        terms = self.terms(labelled, teachers, label, real)
         terms["target"] = lambda: F.cross_entropy(student.scores, label)
         named = self.weights._asdict().items()
         return loss_terms({name: weight * terms[name]() for name, weight in named if weight})

@@ -43,6 +43,7 @@ class Outputs(NamedTuple):
     user: Tensor  # [batch, dim]
     states: States | None = None  # of the batch's distinct news, if requested
     interests: Tensor | None = None  # [batch, candidates, interests, dim], of multi-interest users
+    text_scores: Tensor | None = None  # [batch, candidates]; None: `scores` have no other term
 
 
 class Teacher(Protocol):

@@ -212,7 +212,8 @@ class NewsRecommender(ArticleReader):
         """Outputs of ``match`` with total scores."""
         outputs = self.match(news)
         scores = self.total_scores(outputs.scores, news.ids, outputs.user, outputs.candidates)
-        return outputs._replace(scores=scores)
+        text = None if scores is outputs.scores else outputs.scores
+        return outputs._replace(scores=scores, text_scores=text)
 
     def score(self, interaction: Interaction, taps: Taps = NO_TAPS) -> Outputs:
         """Score a training batch: one row of candidates for each history."""

@@ -72,12 +72,13 @@ class TimeFeatures(nn.Module):
     From the counters of ``data.popularity.Counting`` with W windows, 2 + W features: log(1 + hours
     of age), log(1 + exposures in the longest window), and for each window the log of the smoothed
     click rate over that of training, ``log((c + 20 r) / (s + 20) / r)``. ``extended`` ones, over L
-    limited windows, are 1 + 3 W + 2 L: first the ``rising`` ones, which grow with clicks:
-    log(1 + clicks), the click rates, and the log of the article's share of the site's clicks,
-    ``log((c + 0.1) / (C + 1))``; then age, log(1 + exposures) and the shares of exposures. They
-    are kept within the range of the training candidates, since a hidden layer means nothing
-    outside it. A click whose exposure nobody reported counts as one. No feature depends on which
-    other articles are ranked.
+    limited windows, are 1 + 3 W + 2 L: for each window log(1 + clicks), log(1 + exposures), the
+    click rate and the log of the article's shares of the site's clicks,
+    ``log((c + 0.1) / (C + 1))``, and of its exposures. Of theirs, windows after the first leave out
+    what the first one counts, so that a click of this moment changes three features alone, the
+    ``rising`` ones, which stand first; then comes the age. All are kept within the range of the
+    training candidates, since a hidden layer means nothing outside it. A click whose exposure
+    nobody reported counts as one. No feature depends on which other articles are ranked.
     """
 
     click_rate: Tensor
@@ -90,7 +91,7 @@ class TimeFeatures(nn.Module):
         super().__init__()
         self.windows, self.limited, self.extended = windows, limited, extended
         self.size = 1 + 3 * windows + 2 * limited if extended else 2 + windows
-        self.rising = 2 * windows + limited if extended else 0  # and then the age
+        self.rising = 2 + bool(limited) if extended else 0
         self.register_buffer("click_rate", torch.tensor(0.5))
         self.register_buffer("mean", torch.zeros(self.size))
         self.register_buffer("scale", torch.ones(self.size))
@@ -118,14 +119,16 @@ class TimeFeatures(nn.Module):
         widths = [1, windows, windows, counters.shape[-1] - 1 - 2 * windows]
         age, clicks, exposures, site = counters.split(widths, dim=-1)
         exposures = torch.maximum(exposures, clicks)
-        rates = self.rate(clicks, exposures).log()
         if not self.extended:
+            rates = self.rate(clicks, exposures).log()
             return torch.cat([age.log1p(), exposures.amax(-1, keepdim=True).log1p(), rates], dim=-1)
-        site_clicks, site_exposures = site.chunk(2, dim=-1)
+        clicks, exposures = map(_apart, (clicks, exposures))
+        site_clicks, site_exposures = map(_apart, site.chunk(2, dim=-1))
         of_clicks = ((clicks[..., :limited] + 0.1) / (site_clicks + 1)).log()
         of_exposures = ((exposures[..., :limited] + 0.1) / (site_exposures + 1)).log()
-        rising = [clicks.log1p(), rates, of_clicks]
-        return torch.cat([*rising, age.log1p(), exposures.log1p(), of_exposures], dim=-1)
+        by_clicks = [clicks.log1p(), self.rate(clicks, exposures).log(), of_clicks]
+        rising, others = zip(*(each.tensor_split([1], dim=-1) for each in by_clicks), strict=True)
+        return torch.cat([*rising, age.log1p(), *others, exposures.log1p(), of_exposures], dim=-1)
 
     def rate(self, clicks: Tensor, exposures: Tensor) -> Tensor:
         """Smoothed click rate relative to that of training."""
@@ -136,6 +139,12 @@ class TimeFeatures(nn.Module):
         """Standardised features, ``[..., counters] -> [..., features]``."""
         features = torch.clamp(self.unscaled(counters), self.low, self.high)
         return (features - self.mean) / self.scale
+
+
+def _apart(counts: Tensor) -> Tensor:
+    """Counts of windows, those after the first without what the first one counts."""
+    first, others = counts.tensor_split([1], dim=-1)
+    return torch.cat([first, (others - first).clamp(min=0)], dim=-1)
 
 
 class RisingLayers(nn.Module):

@@ -129,12 +129,22 @@ def test_clicks_exposures_and_shares_of_each_window_are_features_of_the_term() -
     """A click rate alone does not tell 1 of 2 from 100 of 200, nor a count a busy hour."""
     counters = torch.tensor([[5.0, 1, 3, 8, 10, 30, 200], [1.0, 0, 2, 2, 0, 9, 12]])
     site = torch.tensor([[4.0, 9, 40, 90], [1.0, 2, 10, 20]])
-    few, features = TimeFeatures(3, 2), TimeFeatures(3, 2, extended=True)
-    of_clicks = ((counters[:, 1:3] + 0.1) / (site[:, :2] + 1)).log()
-    of_exposures = ((counters[:, 4:6] + 0.1) / (site[:, 2:] + 1)).log()
-    rising = [counters[:, 1:4].log1p(), few.unscaled(counters)[:, 2:], of_clicks]
-    others = [counters[:, :1].log1p(), counters[:, 4:].log1p(), of_exposures]
-    plain = torch.cat([*rising, *others], 1)
+    features, rate = TimeFeatures(3, 2, extended=True), 0.5
+    rows = []
+    for (age, *counts), (clicks, more_clicks, shown, more_shown) in zip(
+        counters.tolist(), site.tolist(), strict=True
+    ):
+        c = counts[0], counts[1] - counts[0], counts[2] - counts[0]
+        s = counts[3], counts[4] - counts[3], counts[5] - counts[3]
+        rates = [np.log((a + 20 * rate) / (b + 20) / rate) for a, b in zip(c, s, strict=True)]
+        share = np.log((c[0] + 0.1) / (clicks + 1))
+        older = np.log((c[1] + 0.1) / (more_clicks - clicks + 1))
+        of_shown = np.log((s[0] + 0.1) / (shown + 1))
+        older_shown = np.log((s[1] + 0.1) / (more_shown - shown + 1))
+        rising = [np.log1p(c[0]), rates[0], share, np.log1p(age)]
+        others = [*np.log1p(c[1:]), *rates[1:], older, *np.log1p(s), of_shown, older_shown]
+        rows.append([*rising, *others])
+    plain = torch.tensor(rows, dtype=torch.float32)
     torch.testing.assert_close(features.unscaled(torch.cat([counters, site], 1)), plain)
     assert features.size == plain.shape[1]
 
@@ -219,7 +229,7 @@ def test_a_start_has_no_gradient_that_is_not_a_number() -> None:
     labels, offsets = torch.tensor([1, 0, 0, 1, 0, 0, 0]), torch.tensor([0, 2, 4, 7])
     score = TimeScore(windows=2, limited=2, hidden=4)
     with torch.autograd.detect_anomaly(check_nan=True):
-        score.start(torch.randn(7), torch.rand(7, 9), labels, offsets)
+        score.start(torch.randn(7), torch.rand(7, 9).cumsum(1), labels, offsets)
     assert score.weights.isfinite().all()
 
 
