@@ -55,7 +55,7 @@ setup(
     package_dir=DATA_FOLDERS,
     package_data={
         "recbole_tinynews.benchmark": ["page/*"],
-        "recbole_tinynews.convert": ["*.yaml", "synthetic/*.yaml"],
+        "recbole_tinynews.convert": ["*.yaml"],
         "recbole_tinynews.properties": ["**/*.yaml"],
         "recbole_tinynews.serving.service": ["page/*"],
         "recbole_tinynews.dataset": ["**/*"],

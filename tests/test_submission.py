@@ -13,11 +13,11 @@ from tiny import DATASET, Tiny, write_dataset
 
 from recbole_tinynews.command import main
 from recbole_tinynews.convert import convert_mind, convert_news
-from recbole_tinynews.convert.synthetic import Settings, generate
 from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.evaluation.metrics import auc, mrr, ndcg, rank_impressions
 from recbole_tinynews.evaluation.submission.check import check_submission
 from recbole_tinynews.quick_start import run
+from tools.mind_mini import Settings, generate
 
 
 def ranks_of(path: Path) -> dict[str, list[int]]:
