@@ -12,8 +12,6 @@ from recbole_tinynews.processes.launch import command_parser
 from recbole_tinynews.settings.command_line import parse_command_line
 from recbole_tinynews.settings.values import refuse
 
-OF_SETTINGS, FOUND = "settings", "found"  # values of --report-only
-
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a benchmark; exit with status 1 on mistakes or if a system failed."""
@@ -45,11 +43,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add("--output", help="folder (default: benchmarks/results/ and that of the suite)")
     add(
         "--report-only",
-        nargs="?",
-        const=OF_SETTINGS,
-        choices=(OF_SETTINGS, FOUND),
+        action="store_true",
         help="run nothing: write tables, tests and figures of existing results with these settings "
-        f"and data; ={FOUND}: of the newest with any settings, without data or language model",
+        "and data",
     )
     given, rest = parser.parse_known_args(sys.argv[1:] if arguments is None else arguments)
     settings = parse_command_line(rest)
@@ -76,18 +72,9 @@ def _check(given: argparse.Namespace) -> None:
 
 
 def _benchmark(given: argparse.Namespace, settings: Mapping[str, Any]) -> Any:
-    """A benchmark, on folds if asked for, or a report of whatever results exist."""
+    """A benchmark, on folds if asked for."""
     common: dict[str, Any] = {name: getattr(given, name) for name in ("suite", "dataset", "output")}
     common["seeds"] = seeds_of(given.seeds) if given.seeds else None
-    if given.report_only == FOUND:
-        if extra := [*settings, *(name for name in ("systems", "folds") if getattr(given, name))]:
-            raise ValueError(
-                f"--report-only={FOUND} expects --suite, --dataset, --seeds and --output alone, "
-                f"got {', '.join(extra)}. It shows every row that has results."
-            )
-        from recbole_tinynews.benchmark.report import FoundResults
-
-        return FoundResults(**common)
     from recbole_tinynews import Benchmark  # slow to import; reports a missing RecBole
     from recbole_tinynews.benchmark.benchmark import CrossValidation
 
