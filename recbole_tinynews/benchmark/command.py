@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import Any
 
 from recbole_tinynews.processes.launch import command_parser
@@ -27,11 +26,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--systems",
         help="labels, models or groups of the suite's rows, separated by commas (default: all); "
         "+PopularNow adds that model, +path/to/file.py:Class a recommender of your own",
-    )
-    add(
-        "--folds",
-        type=int,
-        help="cross-validation: run on DATASET-fold1 to -foldN, and pool their impressions",
     )
     add("--jobs", type=int, default=1, help="trainings in parallel (default: 1)")
     add("--nproc", type=int, default=1, help="processes of each training (default: 1)")
@@ -64,23 +58,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _check(given: argparse.Namespace) -> None:
-    if given.folds is not None and given.folds < 2:
-        raise ValueError(f"--folds expects at least 2, got {given.folds}.")
     for flag, number in (("jobs", given.jobs), ("nproc", given.nproc)):
         if number < 1:
             raise ValueError(f"--{flag} expects at least 1, got {number}.")
 
 
 def _benchmark(given: argparse.Namespace, settings: Mapping[str, Any]) -> Any:
-    """A benchmark, on folds if asked for."""
-    common: dict[str, Any] = {name: getattr(given, name) for name in ("suite", "dataset", "output")}
-    common["seeds"] = seeds_of(given.seeds) if given.seeds else None
     from recbole_tinynews import Benchmark  # slow to import; reports a missing RecBole
-    from recbole_tinynews.benchmark.benchmark import CrossValidation
 
-    kind: Any = Benchmark if given.folds is None else partial(CrossValidation, given.folds)
-    return kind(
-        **common,
+    return Benchmark(
+        suite=given.suite,
+        dataset=given.dataset,
+        output=given.output,
+        seeds=seeds_of(given.seeds) if given.seeds else None,
         systems=[each.strip() for each in given.systems.split(",")] if given.systems else (),
         settings=settings,
         jobs=given.jobs,

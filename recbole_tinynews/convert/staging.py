@@ -37,7 +37,7 @@ def staged(output: Path, datasets: Sequence[str]) -> Iterator[Path]:
             ) from error
         yield staging
         with _deferred_signals():
-            for dataset in datasets:  # first, so that old and new files or folds never mix
+            for dataset in datasets:  # first, so that old and new files never mix
                 for kind in reversed(_KINDS):
                     (output / dataset / f"{dataset}.{kind}").unlink(missing_ok=True)
             for dataset in datasets:

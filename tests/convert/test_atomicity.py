@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from mind_folder import IMPRESSIONS, WriteMind
 
-from recbole_tinynews.convert import ConversionError, conversion, convert_folds, convert_mind
+from recbole_tinynews.convert import ConversionError, conversion, convert_mind
 from recbole_tinynews.convert.staging import staged
 
 Start = Callable[..., "subprocess.Popen[str]"]
@@ -154,32 +154,25 @@ def test_a_disk_that_fills_up_is_one_error_and_leaves_nothing(
 
 @pytest.fixture
 def convert(write_mind: WriteMind, tmp_path: Path) -> Callable[..., None]:
-    """Convert six users' impressions into ``tmp_path / "out"``, as a whole or into folds."""
+    """Convert six users' impressions into ``tmp_path / "out"``."""
     rows = [row.replace("\tU", f"\t{letter}U") for row in IMPRESSIONS[:2] for letter in "abc"]
     folder = write_mind([f"{number}{row}" for number, row in enumerate(rows)], name="users")
 
-    def convert(folds: int | None, **more: str) -> None:
-        given = {"valid": 0.5, "output": tmp_path / "out", **more}
-        if folds is None:
-            convert_mind(folder, "tiny", **given)
-        else:
-            convert_folds(folder, "tiny", folds, **given)
+    def convert(**more: str) -> None:
+        convert_mind(folder, "tiny", valid=0.5, output=tmp_path / "out", **more)
 
     return convert
 
 
-@pytest.mark.parametrize(
-    ("folds", "after"), [(None, n) for n in range(1, 8)] + [(3, n) for n in range(1, 27, 5)]
-)
+@pytest.mark.parametrize("after", range(1, 8))
 def test_whichever_write_fails_all_earlier_files_stay(
     convert: Callable[..., None],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    folds: int | None,
     after: int,
 ) -> None:
-    """Half a data set; or new folds beside old ones, which test a user twice and another never."""
-    convert(folds)
+    """Half a data set would be loaded as a whole one."""
+    convert()
     before, opened, left = files(tmp_path / "out"), Path.open, [after]
 
     def full(self: Path, mode: str = "r", **more: object) -> object:
@@ -191,27 +184,27 @@ def test_whichever_write_fails_all_earlier_files_stay(
 
     monkeypatch.setattr(Path, "open", full)
     with pytest.raises(ConversionError, match=r"--output=.*No space left on device"):
-        convert(folds, layout="interaction")
+        convert(layout="interaction")
     monkeypatch.undo()
     assert files(tmp_path / "out") == before
     assert not hidden(tmp_path / "out")
 
 
-def test_a_kill_between_two_folds_leaves_no_old_fold_beside_a_new_one(
+def test_a_kill_between_two_data_sets_leaves_no_old_one_beside_a_new_one(
     convert: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    convert(3)
+    convert(layout="interaction")
     replace = Path.replace
 
     def killed(self: Path, target: Path) -> Path:
-        if target.parent.name == "tiny-fold2":
+        if target.parent.name == "tiny-flat":
             raise RuntimeError
         return replace(self, target)
 
     monkeypatch.setattr(Path, "replace", killed)
     with pytest.raises(RuntimeError):
-        convert(3)
-    assert {Path(file).parts[0] for file in files(tmp_path / "out")} == {"tiny-fold1"}
+        convert(layout="interaction")
+    assert {Path(file).parts[0] for file in files(tmp_path / "out")} == {"tiny"}
 
 
 @pytest.mark.parametrize(
