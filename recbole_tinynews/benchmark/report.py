@@ -31,7 +31,7 @@ from recbole_tinynews.benchmark.results import (
     mean_of,
 )
 from recbole_tinynews.benchmark.suite import compared
-from recbole_tinynews.benchmark.table import Cell, Table, as_latex, as_markdown, as_narrow_latex
+from recbole_tinynews.benchmark.table import Cell, Table, as_latex, as_markdown
 from recbole_tinynews.evaluation.slices import HISTORY, HOUR, slices_of
 from recbole_tinynews.files.whole import whole_file, write_text
 from recbole_tinynews.pipeline.training_figure import as_svg
@@ -119,7 +119,6 @@ def write_report(output: Path, report: Report) -> list[str]:
     texts = {
         "table.md": as_markdown(table),
         "table.tex": as_latex(table),
-        "table_narrow.tex": as_narrow_latex(table),
         "speed.md": as_markdown(speed_table(systems)),
         "budget.md": as_markdown(budgets) if any(budgets.groups) else "",
         "cold.md": as_markdown(cold_table(systems)),
