@@ -55,7 +55,7 @@ MORE = (
     *(["convert", "--valid=2"], ["convert", "--download=all"]),
     *(["serve", ".", "--port=99999"], ["serve", ".", "--max-connections=0"], ["serve"]),
     *(["export", ".", "--to=pdf", "--output=o"], ["trim", ".", "--output=."], ["score"]),
-    *(["student", "--layers=x"], ["submission", "nowhere"], ["update", "--rollback"]),
+    *(["student", "--layers=x"], ["update", "--rollback"]),
 )
 
 
