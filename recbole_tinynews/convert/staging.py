@@ -52,8 +52,8 @@ def _prepare(output: Path, datasets: Sequence[str], stack: ExitStack) -> Path:
         _check_target(output / dataset)
     for dataset in datasets:
         place = output / dataset
-        if stack.enter_context(exclusive_lock(place, f"writing '{dataset}' there", wait=False)):
-            _remove_leftovers(place)
+        stack.enter_context(exclusive_lock(place, f"writing '{dataset}' there", wait=False))
+        _remove_leftovers(place)
     staging = stack.enter_context(partial_place(output / datasets[0]))
     staging.mkdir()
     for dataset in datasets:
