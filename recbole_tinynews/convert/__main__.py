@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             message += f"\n{hint}"
     except KeyboardInterrupt:
         status = 130
-        message = "Interrupted: no incomplete file has its final name; a download will be resumed."
+        message = "Interrupted: no incomplete file has its final name."
     else:
         print(readable(report))
         both = [each for each in (report, report["flat"]) if each is not None]
