@@ -34,4 +34,4 @@ bench:           ## Run all benchmarks at a small size; writes their figures to 
 	$(PYTHON) benchmarks/all.py
 
 mind-mini:       ## Regenerate the embedded synthetic data sets, bit for bit.
-	$(PYTHON) dataset/make_mind_mini.py
+	$(PYTHON) -m tools.mind_mini.data_sets

@@ -29,7 +29,7 @@ RECBOLE = [
     "thop>=0.1.1.post2207130030",
 ]
 
-SEARCH = ["optuna>=5", "hyperopt>=0.2.7", "plotly>=5"]  # the last two: RecBole's HyperTuning
+SEARCH = ["optuna>=5"]
 DOWNLOAD = ["pooch>=1.8", "requests>=2.31", "urllib3>=2"]  # urllib3 1 takes a cut-off file as whole
 BOOSTING = ["lightgbm>=4.3"]  # TimeBoosted: its lambdarank is the field's strong baseline
 SERVE = [
@@ -55,7 +55,7 @@ setup(
     package_dir=DATA_FOLDERS,
     package_data={
         "recbole_tinynews.benchmark": ["page/*"],
-        "recbole_tinynews.convert": ["*.yaml", "synthetic/*.yaml"],
+        "recbole_tinynews.convert": ["*.yaml"],
         "recbole_tinynews.properties": ["**/*.yaml"],
         "recbole_tinynews.serving.service": ["page/*"],
         "recbole_tinynews.dataset": ["**/*"],

@@ -1,9 +1,9 @@
 """How long conversion and loading take, in how much memory, and how fast batches come.
 
-The input is synthetic and MIND-shaped (``recbole_tinynews.convert.synthetic``), as large as
-MIND-demo and MIND-small; MIND-large takes some 10 minutes and 6 GB of disk and runs only with
-``--size=large``. Each step runs in a separate process, so that its peak memory can be measured.
-The table shows the seconds of the work and, in brackets, of the whole process with its imports.
+The input is synthetic and MIND-shaped (``tools.mind_mini``), as large as MIND-demo and MIND-small;
+MIND-large takes some 10 minutes and 6 GB of disk and runs only with ``--size=large``. Each step
+runs in a separate process, so that its peak memory can be measured. The table shows the seconds of
+the work and, in brackets, of the whole process with its imports.
 
     python benchmarks/data.py [--size=demo --size=small] [--folder=DIR]
 """
@@ -49,8 +49,8 @@ SIZES = {
 
 
 def generate(folder: Path, size: str) -> dict[str, Any]:
-    from recbole_tinynews.convert.synthetic import Settings
-    from recbole_tinynews.convert.synthetic import generate as write
+    from synthetic import Settings
+    from synthetic import generate as write
 
     began = time.perf_counter()
     write(folder / "raw", Settings(**SIZES[size]._asdict()))

@@ -25,10 +25,10 @@ import numpy as np
 from measure import finish, seconds_of
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
+from synthetic import Settings, generate
 
 from recbole_tinynews.config import NewsConfig
 from recbole_tinynews.convert import convert_mind
-from recbole_tinynews.convert.synthetic import Settings, generate
 from recbole_tinynews.data.dataloader import ImpressionDataLoader
 from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.evaluation.metrics import auc, mrr, ndcg, rank_impressions

@@ -22,7 +22,7 @@ def samples_from(data: Path | None, folder: Path, name: str) -> str:
     if data is not None:
         convert_mind(Path(data) / "mind" / "train", name, valid="last-day", output=folder)
         return "real MIND impressions"
-    from recbole_tinynews.convert.synthetic import Settings, generate
+    from synthetic import Settings, generate
 
     generate(folder / "raw", Settings(news=8_000, users=2_000, impressions=4_000))
     convert_mind(folder / "raw" / "train", name, valid="last-day", output=folder)

@@ -23,8 +23,7 @@ from typing import Any
 import psutil
 from data import NAME, SIZES, convert
 from measure import finish
-
-from recbole_tinynews.convert.synthetic import Settings, generate
+from synthetic import Settings, generate
 
 ROOT = Path(__file__).parents[1]
 GIB = 2**30

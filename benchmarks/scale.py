@@ -39,8 +39,8 @@ EVERY = 0.1  # seconds
 
 
 def generate(folder: Path, impressions: int) -> dict[str, Any]:
-    from recbole_tinynews.convert.synthetic import Settings
-    from recbole_tinynews.convert.synthetic import generate as write
+    from synthetic import Settings
+    from synthetic import generate as write
 
     test = round(BASE * TEST_SHARE)
     settings = Settings(

@@ -2,8 +2,8 @@
 
 MIND-large's test set has about 2.4 million impressions of 37 candidates; this one is synthetic, has
 the given size and no labels. Batches, user vectors, scores and metrics go through RecBole's
-evaluator as in a run; then the ranks are written to the zip, which is checked against a
-``behaviors.tsv``. Memory is the peak of the whole process so far.
+evaluator as in a run; then the ranks are written to the zip. Memory is the peak of the whole
+process so far.
 
     python benchmarks/submission.py [--impressions=20000] [--news=20000]
     python benchmarks/submission.py --impressions=2400000 --news=120000
@@ -28,7 +28,6 @@ from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.data.impressions import UNLABELLED, Impressions
 from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.evaluation.submission import write_submission
-from recbole_tinynews.evaluation.submission.check import check_submission
 from recbole_tinynews.files.columns import CATEGORY, INTER, ITEM_ID, SUBCATEGORY, TITLE, header
 from recbole_tinynews.trainer import NewsTrainer
 
@@ -64,15 +63,6 @@ def write_news(folder: Path, news: int) -> None:
         f"{header(INTER)}\n1\tU1\t0\tN0\tN1 N2\t1 0\n",
         encoding="utf-8",
     )
-
-
-def write_behaviors(path: Path, impressions: Impressions) -> None:
-    """Write what the checker reads of a ``behaviors.tsv``: ids and the number of candidates."""
-    with path.open("w", encoding="utf-8") as file:
-        for name, size in zip(
-            impressions.impression_id, impressions.candidates.lengths, strict=True
-        ):
-            file.write(f"{name}\tU1\t11/15/2019 8:55:22 AM\t\t{' '.join(['N12345'] * size)}\n")
 
 
 def peak_gb() -> float:
@@ -128,11 +118,9 @@ def main() -> None:
         evaluate = partial(trainer.evaluate, loader, load_best_model=False)
         figures |= timed("scoring", shown.rows, evaluate)
         collected = trainer.eval_collector
-        file, behaviors = Path(folder, "submission.zip"), Path(folder, "behaviors.tsv")
+        file = Path(folder, "submission.zip")
         write = partial(write_submission, file, collected.ids, collected.scores, collected.offsets)
         figures |= timed("writing", shown.rows, write)
-        write_behaviors(behaviors, shown)
-        figures |= timed("checking", shown.rows, partial(check_submission, file, behaviors))
         megabytes = file.stat().st_size / 1e6
     print(f"zip: {megabytes:.1f} MB; before scoring: {figures['data_gb']:.2f} GB")
     size = {"impressions": shown.rows, "candidates": int(sizes.sum()), "zip_mb": megabytes}

@@ -21,7 +21,6 @@ COMMANDS = {
     "trim": ("serving.export.trim", "give a finished recommender a smaller vocabulary"),
     "serve": ("serving.serve", "serve finished recommenders over HTTP, with a page"),
     "events": ("serving.bad_events", "held events of a service's store, and wrong ones out of it"),
-    "submission": ("evaluation.submission", "check a submission to a leaderboard"),
 }
 
 

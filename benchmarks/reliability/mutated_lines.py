@@ -20,10 +20,10 @@ from plain_mind import (
     read,
     spoil,
 )
+from synthetic import Settings, generate
 from tqdm import tqdm
 
 from recbole_tinynews.convert import convert_mind
-from recbole_tinynews.convert.synthetic import Settings, generate
 
 AT_ONCE = 20_000
 SHARES = {"impressions": 0.6, "news": 0.3, "bodies": 0.1}

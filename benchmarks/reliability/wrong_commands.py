@@ -50,12 +50,12 @@ PLACES = {
 FOLDERS = ("serve", "export", "trim")  # of a recommender, without a flag
 MORE = (
     *(["run", "--nproc=0"], ["run", "--nproc=2", "--world_size=1"], ["run", "--gpu_id=x"]),
-    *(["benchmark", "--seeds=a"], ["benchmark", "--folds=1"], ["benchmark", "--jobs=0"]),
+    *(["benchmark", "--seeds=a"], ["benchmark", "--jobs=0"]),
     *(["search", "--trials=0"], ["search", "--pruner=no"], ["convert", "--format=no"]),
-    *(["convert", "--valid=2"], ["convert", "--folds=1"], ["convert", "--download=all"]),
+    *(["convert", "--valid=2"], ["convert", "--download=all"]),
     *(["serve", ".", "--port=99999"], ["serve", ".", "--max-connections=0"], ["serve"]),
     *(["export", ".", "--to=pdf", "--output=o"], ["trim", ".", "--output=."], ["score"]),
-    *(["student", "--layers=x"], ["submission", "nowhere"], ["update", "--rollback"]),
+    *(["student", "--layers=x"], ["update", "--rollback"]),
 )
 
 

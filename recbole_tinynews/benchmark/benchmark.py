@@ -1,4 +1,4 @@
-"""Runs a benchmark, or one on folds, and writes its report; existing results are kept."""
+"""Runs a benchmark and writes its report; existing results are kept."""
 
 from __future__ import annotations
 
@@ -6,14 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
-import numpy as np
 import torch
 
 from recbole_tinynews.benchmark.impressions import (
     impressions_file,
-    pool,
     read_impression_metrics,
-    write_impression_metrics,
 )
 from recbole_tinynews.benchmark.planning import (
     NO_MODEL,
@@ -25,9 +22,7 @@ from recbole_tinynews.benchmark.report import write_report
 from recbole_tinynews.benchmark.result_table import HEADS, notes_of_data
 from recbole_tinynews.benchmark.results import (
     METRICS,
-    OWN_BUDGET,
     RESULTS,
-    TEACHERS_BUDGET,
     Report,
     ResultsFile,
     SystemResult,
@@ -37,9 +32,6 @@ from recbole_tinynews.benchmark.results import (
 from recbole_tinynews.benchmark.runner import Board, Outcome, run_jobs
 from recbole_tinynews.benchmark.suite import choose, read_suite
 from recbole_tinynews.benchmark.worker import MEASURE, TRAIN, Job
-from recbole_tinynews.config import NewsConfig
-from recbole_tinynews.files.array_cache import content_key
-from recbole_tinynews.files.untrusted import read_json
 from recbole_tinynews.files.whole import remove_old_partials, write_text
 
 NOT_RUN = "not_run.csv"
@@ -134,18 +126,6 @@ class Benchmark:
         report = Report(self.suite, self.dataset, self.seeds, systems, notes, self.settings)
         return [RESULTS, NOT_RUN, *write_report(self.output, report)]
 
-    def kept(self, label: str, seed: int) -> tuple[dict[str, str], Path] | None:
-        """A system's row and file of per-impression metrics; None if either is missing."""
-        planned = self._planned(label)
-        row = self._row(planned, seed)
-        if row is None or not self._impressions(planned, seed).is_file():
-            return None
-        return row, self._impressions(planned, seed)
-
-    def why_not(self, label: str, seed: int) -> str:
-        """Why a system has no result: unknown model, failed training, or not run yet."""
-        return self._planned(label).why_not or self.errors.get((label, seed), "not run")
-
     def _planned(self, label: str) -> PlannedRow:
         return next(each for each in self.planned if each.row.label == label)
 
@@ -223,114 +203,3 @@ def _in_words(cells: Mapping[str, Any]) -> str:
     if cells.get("news_per_second") is not None:
         known.append(f"{cells['news_per_second']:,.0f} news/s")
     return ", ".join(known)
-
-
-class CrossValidation:
-    """The same benchmark on ``<dataset>-fold1`` and so on; results pool all impressions.
-
-    Raises ``ValueError`` as ``Benchmark``, and for a fold of another partition: models of other
-    folds may have trained on its users.
-    """
-
-    def __init__(
-        self,
-        folds: int,
-        dataset: str,
-        output: str | Path | None = None,
-        suite: str = "paper",
-        settings: Mapping[str, Any] | None = None,
-        **arguments: Any,
-    ) -> None:
-        self.dataset = dataset
-        _check_folds(folds, dataset, settings or {})
-        folder = read_suite(suite, dataset).folder
-        self.output = Path(output or Path("benchmarks", "results", folder)).resolve()
-        arguments |= {"suite": suite, "settings": settings}
-        self.parts = [
-            Benchmark(dataset=f"{dataset}-{fold}", output=self.output / fold, **arguments)
-            for fold in (f"fold{number}" for number in range(1, folds + 1))
-        ]
-
-    def run(self, out: TextIO | None = None) -> bool:
-        """Run what is missing in each fold and write all reports; True if nothing failed."""
-        succeeded = [part.run(out) for part in self.parts]
-        self.report()
-        return all(succeeded)
-
-    def report(self) -> list[str]:
-        """Pool what every fold has, and write tables, significance and figures."""
-        first = self.parts[0]
-        results = ResultsFile(self.output / RESULTS)
-        systems, missing = [], []
-        for planned in first.planned:
-            label = planned.row.label
-            rows: dict[int, Mapping[str, str]] = {}
-            files: dict[int, Path] = {}
-            for seed in first.seeds:
-                found = [part.kept(label, seed) for part in self.parts]
-                there = [each for each in found if each is not None]
-                if len(there) == len(self.parts):
-                    rows[seed], files[seed] = self._pooled(label, seed, there, results)
-                for fold, (part, each) in enumerate(zip(self.parts, found, strict=True), start=1):
-                    if each is None and planned in first.asked:
-                        row = {"system": label, "seed": seed, "fold": fold}
-                        missing.append({**row, "reason": part.why_not(label, seed)})
-            if rows:
-                systems.append(summarise(planned.row, rows, files))
-        write_text(self.output / NOT_RUN, as_csv(["system", "seed", "fold", "reason"], missing))
-        count = sorted({row["impressions"] for each in systems for row in each.cells.values()})
-        notes = [
-            f"Data set {self.dataset}: {' or '.join(count) or 'no'} impressions of "
-            f"{len(self.parts)} folds, each tested once by a model that has not seen its user."
-        ]
-        report = Report(first.suite, self.dataset, first.seeds, systems, notes, first.settings)
-        return [RESULTS, NOT_RUN, *write_report(self.output, report)]
-
-    def _pooled(
-        self,
-        label: str,
-        seed: int,
-        parts: Sequence[tuple[Mapping[str, str], Path]],
-        results: ResultsFile,
-    ) -> tuple[Mapping[str, str], Path]:
-        rows = [row for row, _ in parts]
-        pooled = pool([read_impression_metrics(file) for _, file in parts])
-        mark = content_key([row["settings"] for row in rows])[:12]
-        place = impressions_file(self.output, label, seed, mark)
-        write_impression_metrics(pooled, place)
-        tested = ~np.isnan(pooled.values).all(axis=1)
-        means = pooled.values[tested].mean(axis=0, dtype=np.float64).tolist()
-        budgets = {  # of one training, as in other tables
-            name: round(np.mean([int(row[name]) for row in rows]))
-            for name in (*OWN_BUDGET, *TEACHERS_BUDGET)
-            if all(row.get(name) for row in rows)
-        }
-        results.put(
-            {
-                **{"system": label, "seed": seed, "settings": mark},
-                **dict(zip(METRICS, means, strict=True)),
-                **budgets,
-                "parameters": rows[0]["parameters"],
-                "impressions": int(tested.sum()),
-                "skipped": int((~tested).sum()),
-            }
-        )
-        return results.rows[label, seed, mark], place
-
-
-def _check_folds(folds: int, dataset: str, settings: Mapping[str, Any]) -> None:
-    given = {name: value for name, value in settings.items() if name == "data_path"}
-    for number in range(1, folds + 1):
-        name = f"{dataset}-fold{number}"
-        try:
-            place = Path(NewsConfig("Random", name, config_dict=given)["data_path"])
-        except (ValueError, OSError):  # its rows are not run, and say why
-            continue
-        report = place / f"{name}.report.json"
-        fold = read_json(report).get("fold") if report.is_file() else None
-        if fold and (fold["number"], fold["of"]) != (number, folds):
-            raise ValueError(
-                f"--folds={folds} expects fold {number} of {folds} in {place}, got fold "
-                f"{fold['number']} of {fold['of']}. Convert with --folds={folds}, and remove what "
-                "is left of other folds."
-            )

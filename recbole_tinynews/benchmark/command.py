@@ -5,14 +5,11 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import Any
 
 from recbole_tinynews.processes.launch import command_parser
 from recbole_tinynews.settings.command_line import parse_command_line
 from recbole_tinynews.settings.values import refuse
-
-OF_SETTINGS, FOUND = "settings", "found"  # values of --report-only
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -30,11 +27,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         help="labels, models or groups of the suite's rows, separated by commas (default: all); "
         "+PopularNow adds that model, +path/to/file.py:Class a recommender of your own",
     )
-    add(
-        "--folds",
-        type=int,
-        help="cross-validation: run on DATASET-fold1 to -foldN, and pool their impressions",
-    )
     add("--jobs", type=int, default=1, help="trainings in parallel (default: 1)")
     add("--nproc", type=int, default=1, help="processes of each training (default: 1)")
     add(
@@ -45,11 +37,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add("--output", help="folder (default: benchmarks/results/ and that of the suite)")
     add(
         "--report-only",
-        nargs="?",
-        const=OF_SETTINGS,
-        choices=(OF_SETTINGS, FOUND),
+        action="store_true",
         help="run nothing: write tables, tests and figures of existing results with these settings "
-        f"and data; ={FOUND}: of the newest with any settings, without data or language model",
+        "and data",
     )
     given, rest = parser.parse_known_args(sys.argv[1:] if arguments is None else arguments)
     settings = parse_command_line(rest)
@@ -68,32 +58,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _check(given: argparse.Namespace) -> None:
-    if given.folds is not None and given.folds < 2:
-        raise ValueError(f"--folds expects at least 2, got {given.folds}.")
     for flag, number in (("jobs", given.jobs), ("nproc", given.nproc)):
         if number < 1:
             raise ValueError(f"--{flag} expects at least 1, got {number}.")
 
 
 def _benchmark(given: argparse.Namespace, settings: Mapping[str, Any]) -> Any:
-    """A benchmark, on folds if asked for, or a report of whatever results exist."""
-    common: dict[str, Any] = {name: getattr(given, name) for name in ("suite", "dataset", "output")}
-    common["seeds"] = seeds_of(given.seeds) if given.seeds else None
-    if given.report_only == FOUND:
-        if extra := [*settings, *(name for name in ("systems", "folds") if getattr(given, name))]:
-            raise ValueError(
-                f"--report-only={FOUND} expects --suite, --dataset, --seeds and --output alone, "
-                f"got {', '.join(extra)}. It shows every row that has results."
-            )
-        from recbole_tinynews.benchmark.report import FoundResults
-
-        return FoundResults(**common)
     from recbole_tinynews import Benchmark  # slow to import; reports a missing RecBole
-    from recbole_tinynews.benchmark.benchmark import CrossValidation
 
-    kind: Any = Benchmark if given.folds is None else partial(CrossValidation, given.folds)
-    return kind(
-        **common,
+    return Benchmark(
+        suite=given.suite,
+        dataset=given.dataset,
+        output=given.output,
+        seeds=seeds_of(given.seeds) if given.seeds else None,
         systems=[each.strip() for each in given.systems.split(",")] if given.systems else (),
         settings=settings,
         jobs=given.jobs,

@@ -104,25 +104,6 @@ def read_files(files: Mapping[str, Mapping[int, Path]]) -> ReadFiles:
     }
 
 
-def pool(parts: Sequence[ImpressionMetrics]) -> ImpressionMetrics:
-    """Concatenate test sets, such as folds, of distinct users; drops columns that a part lacks."""
-    counts = [int(each.users.max(initial=-1)) + 1 for each in parts if each.users is not None]
-    starts = np.cumsum([0, *counts])
-    apart = [
-        None if each.users is None else each.users + start
-        for each, start in zip(parts, starts, strict=False)
-    ]
-    names = [name for name in parts[0].further if all(name in each.further for each in parts)]
-    return ImpressionMetrics(
-        np.concatenate([part.values for part in parts]),
-        content_key([part.of for part in parts]),
-        _joined(apart),
-        _joined([part.history_lengths for part in parts]),
-        _joined([part.hours for part in parts]),
-        {name: np.concatenate([part.further[name] for part in parts]) for name in names},
-    )
-
-
 def impression_set(
     read: ReadFiles,
 ) -> tuple[Mapping[str, Mapping[int, NDArray[np.float32]]], NDArray[np.integer], int | None]:
@@ -155,8 +136,3 @@ def _common_users(metrics: Sequence[ImpressionMetrics]) -> NDArray[np.integer] |
             "results.csv."
         )
     return known[0] if known else None
-
-
-def _joined(parts: Sequence[NDArray[np.integer] | None]) -> NDArray[np.integer] | None:
-    known = [part for part in parts if part is not None]
-    return np.concatenate(known) if len(known) == len(parts) else None

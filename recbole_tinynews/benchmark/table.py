@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 from tabulate import SEPARATING_LINE, DataRow, Line, TableFormat, tabulate
 
-NARROW = {"AUC": "AUC", "nDCG@10": "nDCG@10", "Parameters (M)": "Size (M)"}
 _LATEX = {"&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "$": r"\$", "{": r"\{", "}": r"\}"}
 _LATEX |= {"§": r"$^\S$", "±": r"$\pm$", "†": r"$^\dagger$", "‡": r"$^\ddagger$", "*": r"$^*$"}
 _LATEX |= {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"}
@@ -51,32 +50,9 @@ def as_latex(table: Table) -> str:
     lines = [
         r"% needs \usepackage{booktabs}",
         rf"\begin{{tabular}}{{l{'r' * (len(table.head) - 1)}}}",
-        _latex_rows(table, _escaped),
+        _latex_rows(table),
         r"\end{tabular}",
         *(rf"\par\smallskip{{\footnotesize {_escaped(note)}}}" for note in table.notes),
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def as_narrow_latex(table: Table) -> str:
-    r"""A ``tabularx`` one text column wide: fewer metrics, small deviations, wrapped names."""
-    places = [0, *(place for place, name in enumerate(table.head) if name in NARROW)]
-    head = [NARROW.get(table.head[place], table.head[place]) for place in places]
-
-    def narrow(cells: Sequence[Cell]) -> list[Cell]:
-        if len(cells) < len(table.head):
-            return [cells[0], Cell("not run")]  # the reason would not fit
-        return [cells[place] for place in places]
-
-    groups = [[narrow(cells) for cells in group] for group in table.groups]
-    lines = [
-        r"% needs \usepackage{booktabs,tabularx}",
-        r"{\footnotesize\setlength{\tabcolsep}{3pt}%",
-        r"\begin{tabularx}{\columnwidth}"
-        rf"{{@{{}}>{{\raggedright\arraybackslash}}X{'r' * (len(head) - 1)}@{{}}}}",
-        _latex_rows(Table(head, groups), _wrapping),
-        r"\end{tabularx}\par}",
-        *(rf"{{\scriptsize\raggedright {_wrapping(note)}\par}}" for note in table.notes),
     ]
     return "\n".join(lines) + "\n"
 
@@ -100,11 +76,11 @@ def _rows(
     return rows
 
 
-def _latex_rows(table: Table, escape: Callable[[str], str]) -> str:
+def _latex_rows(table: Table) -> str:
     width = len(table.head)
 
     def write(cells: Sequence[Cell]) -> list[str]:
-        texts = [rf"\textbf{{{escape(c.text)}}}" if c.best else escape(c.text) for c in cells]
+        texts = [rf"\textbf{{{_escaped(c.text)}}}" if c.best else _escaped(c.text) for c in cells]
         if len(texts) < width:
             texts[1:] = [rf"\multicolumn{{{width - 1}}}{{l}}{{{texts[1]}}}"]
         return texts
@@ -117,9 +93,3 @@ def _latex_rows(table: Table, escape: Callable[[str], str]) -> str:
 def _escaped(text: str) -> str:
     text = " ".join(text.split())  # an empty line would end the paragraph
     return re.sub("|".join(map(re.escape, _LATEX)), lambda found: _LATEX[found[0]], text)
-
-
-def _wrapping(text: str) -> str:
-    """Small deviations, and line breaks after underscores too."""
-    small = re.sub(r" \$\\pm\$ (\d\S*)", r"{\\scriptsize$\\pm$\1}", _escaped(text))
-    return small.replace(r"\_", r"\_\allowbreak{}")

@@ -8,9 +8,8 @@ from typing import Any
 
 from recbole_tinynews.convert.conversion import convert_mind, convert_news
 from recbole_tinynews.convert.errors import ConversionError
-from recbole_tinynews.convert.folds import convert_folds
 
-__all__ = ["ConversionError", "convert_folds", "convert_mind", "convert_news"]
+__all__ = ["ConversionError", "convert_mind", "convert_news"]
 
 
 class _CallablePackage(ModuleType):

@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Any, cast
 
 from recbole_tinynews.convert import release
-from recbole_tinynews.convert.conversion import Folders, convert_news, paths_of
+from recbole_tinynews.convert.conversion import convert_news
 from recbole_tinynews.convert.errors import ConversionError, LineError
-from recbole_tinynews.convert.folds import convert_folds
 from recbole_tinynews.convert.options import LAST_DAY, LAYOUTS, ON_ERROR
 from recbole_tinynews.convert.readers import READERS
 from recbole_tinynews.convert.readers.reader import Source
@@ -29,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     flags = _flags(arguments)
     begin = time.perf_counter()
     try:
-        reports = _convert(**_with_download(**flags))
+        report = convert_news(**_with_download(**flags))
     except ConversionError as error:
         status, message = 1, f"Not converted, nothing written: {error}"
         if isinstance(error, LineError):
@@ -37,12 +36,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             message += f"\n{hint}"
     except KeyboardInterrupt:
         status = 130
-        message = "Interrupted: no incomplete file has its final name; a download will be resumed."
+        message = "Interrupted: no incomplete file has its final name."
     else:
-        print(readable(reports))
-        flat = [report["flat"] for report in reports if report["flat"] is not None]
-        output = reports[0]["settings"]["output"]
-        written = ", ".join(f"{output}/{each['dataset']}/" for each in (*reports, *flat))
+        print(readable(report))
+        both = [each for each in (report, report["flat"]) if each is not None]
+        output = report["settings"]["output"]
+        written = ", ".join(f"{output}/{each['dataset']}/" for each in both)
         print(f"wrote {written} in {time.perf_counter() - begin:.1f} s")
         return 0
     print(message, file=sys.stderr)  # after the progress bars are closed
@@ -63,18 +62,7 @@ def _flags(arguments: Sequence[str] | None) -> dict[str, Any]:
         parser.error("--download converts MIND: leave --format out")
     elif flags["train"] is not None:
         parser.error("--download provides the training set: pass --download or --train")
-    elif flags["folds"] is not None and flags["download"] == "large":
-        parser.error("--folds tests all impressions, and those of large's test set have no labels")
     return flags
-
-
-def _convert(
-    folds: int | None, train: Folders, test: Folders | None, **flags: Any
-) -> list[dict[str, Any]]:
-    if folds is None:
-        return [convert_news(train, test=test, **flags)]
-    tested = () if test is None else paths_of(test)
-    return convert_folds((*paths_of(train), *tested), folds=folds, **flags)
 
 
 def _with_download(
@@ -113,13 +101,6 @@ def _parser() -> argparse.ArgumentParser:
         metavar="PLACE",
         action="append",
         help="another folder or file, which may be unlabelled; repeat the flag to pool several",
-    )
-    add(
-        "--folds",
-        type=int,
-        metavar="N",
-        help="cross-validation by user over all impressions of --train and --test: writes "
-        "NAME-fold1 to NAME-foldN, each tested on the impressions of one group of users",
     )
     add(
         "--dataset",

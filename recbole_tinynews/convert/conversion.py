@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from logging import getLogger
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from recbole_tinynews.convert.atomic import (
     ATOMIC_FORMAT,
@@ -67,7 +67,7 @@ def convert_news(
     ``layout="interaction"`` adds ``<dataset>-flat`` for stock RecBole; ``check_leaks`` reports
     leaked labels. After a ``ConversionError``, such as for a full disk, nothing is written.
     """
-    [report] = Conversion.write(
+    return _write(
         Options(
             train=paths_of(train),
             dataset=dataset,
@@ -81,7 +81,6 @@ def convert_news(
             source=Source(format, dict(columns or {}), paths_of(news), sampled, seed, rows),
         )
     )
-    return report
 
 
 convert_mind = convert_news  # former name
@@ -94,16 +93,20 @@ def paths_of(folders: Folders) -> tuple[Path, ...]:
     return tuple(Path(folder) for folder in folders)
 
 
-class Written(NamedTuple):
-    """A data set with its impressions written: splits in order, and further report sections."""
-
-    dataset: str
-    parts: dict[str, Part]
-    about: Mapping[str, Any] = {}
+def _write(options: Options) -> dict[str, Any]:
+    """Validate the options, write the data set or nothing, and return its report."""
+    settings = checked(options)
+    try:
+        with staged(settings.output, settings.written) as staging:
+            return Conversion(settings, staging).run()
+    except OSError as error:  # a write error: read errors name their file
+        raise ConversionError(
+            f"--output={settings.output}: expected to write the data set, got: {error}."
+        ) from error
 
 
 class Conversion:
-    """Steps of a conversion, in a staging folder; subclasses assign impressions to data sets."""
+    """Steps of a conversion, in a staging folder."""
 
     def __init__(self, settings: Options, staging: Path) -> None:
         self.settings, self.staging = settings, staging
@@ -115,24 +118,33 @@ class Conversion:
         self.candidate_ids: set[str] = set()
         self.history_ids: set[str] = set()
 
-    @classmethod
-    def write(cls, options: Options) -> list[dict[str, Any]]:
-        """Validate the options, write all data sets or none, and return their reports."""
-        settings = checked(options)
-        try:
-            with staged(settings.output, settings.written) as staging:
-                return cls(settings, staging)._run()
-        except OSError as error:  # a write error: read errors name their file
+    def run(self) -> dict[str, Any]:
+        """Write all files; returns the report."""
+        places = [place for each in self.settings.places.values() for place in each]
+        files = [file for place in places for file in self.reader.news_files(place)]
+        for file in dict.fromkeys(files):  # splits may share files of articles
+            self.catalogue.read(file)
+        if self.settings.bodies is not None and self.catalogue.bodies.rows:
             raise ConversionError(
-                f"--output={settings.output}: expected to write the data set, got: {error}."
-            ) from error
+                f"--bodies={self.settings.bodies}: expected articles without bodies, but those of "
+                f"--format={self.settings.source.format} have them. Leave --bodies out."
+            )
+        parts = self._write_impressions()
+        known = self.catalogue.news
+        missing = sorted((self.candidate_ids | self.history_ids) - known.keys())
+        items = [*known.values(), *(News(news_id) for news_id in missing)]
+        bodies = self.catalogue.bodies
+        if self.settings.bodies is not None:
+            wanted = (item.news_id for item in items)
+            bodies.read(self.settings.bodies, wanted, self.reader.on_bad_line)
+        return self._complete(parts, items, missing, bodies)
 
-    def write_impressions(self) -> list[Written]:
-        """Write the ``.inter`` files of all data sets."""
+    def _write_impressions(self) -> dict[str, Part]:
+        """Write the ``.inter`` files; the splits in order."""
         settings = self.settings
-        files = {s: self.file(settings.dataset, f"{s}.inter") for s in ("train", "valid", "test")}
+        files = {split: self._inter(split) for split in ("train", "valid", "test")}
         parts = {
-            split: Part(self.write_rows(files[split], places, split != "test"))
+            split: Part(self._write_rows(files[split], places, split != "test"))
             for split, places in settings.places.items()
         }
         if not isinstance(settings.valid, Path):
@@ -144,9 +156,9 @@ class Conversion:
             parts |= {"train": Part(tally, ~into_valid), "valid": Part(tally, into_valid)}
         parts = {split: parts[split] for split in files if split in parts}
         check_order(parts)
-        return [Written(settings.dataset, parts)]
+        return parts
 
-    def write_rows(self, inter: Path, places: Sequence[Path], labels_required: bool) -> Tally:
+    def _write_rows(self, inter: Path, places: Sequence[Path], labels_required: bool) -> Tally:
         """Write the impressions of the places, and record the news ids in them."""
         tally = Tally()
         with open_atomic(inter) as file:
@@ -158,44 +170,26 @@ class Conversion:
         self.history_ids |= tally.history_ids
         return tally
 
-    def file(self, dataset: str, kind: str) -> Path:
-        """The staged path of a data set's file."""
-        return self.staging / dataset / f"{dataset}.{kind}"
+    def _file(self, kind: str, suffix: str = "") -> Path:
+        """The staged path of a file of the data set or, with ``SUFFIX``, of the flat one."""
+        name = self.settings.dataset + suffix
+        return self.staging / name / f"{name}.{kind}"
 
-    def _run(self) -> list[dict[str, Any]]:
-        places = [place for each in self.settings.places.values() for place in each]
-        files = [file for place in places for file in self.reader.news_files(place)]
-        for file in dict.fromkeys(files):  # splits may share files of articles
-            self.catalogue.read(file)
-        if self.settings.bodies is not None and self.catalogue.bodies.rows:
-            raise ConversionError(
-                f"--bodies={self.settings.bodies}: expected articles without bodies, but those of "
-                f"--format={self.settings.source.format} have them. Leave --bodies out."
-            )
-        written = self.write_impressions()
-        known = self.catalogue.news
-        missing = sorted((self.candidate_ids | self.history_ids) - known.keys())
-        items = [*known.values(), *(News(news_id) for news_id in missing)]
-        bodies = self.catalogue.bodies
-        if self.settings.bodies is not None:
-            wanted = (item.news_id for item in items)
-            bodies.read(self.settings.bodies, wanted, self.reader.on_bad_line)
-        return [self._complete(each, items, missing, bodies) for each in written]
+    def _inter(self, split: str, suffix: str = "") -> Path:
+        return self._file(f"{split}.inter", suffix)
 
     def _complete(
-        self, written: Written, items: list[News], missing: list[str], bodies: Bodies
+        self, parts: dict[str, Part], items: list[News], missing: list[str], bodies: Bodies
     ) -> dict[str, Any]:
-        dataset = written.dataset
         texts = bodies.texts if bodies.rows else None
-        texts_changed = write_items(self.file(dataset, "item"), items, texts)
+        texts_changed = write_items(self._file("item"), items, texts)
         report = {
             "format": ATOMIC_FORMAT,
-            "dataset": dataset,
+            "dataset": self.settings.dataset,
             "settings": self.settings.as_given(),
-            **written.about,
             **self.reader.about(),
             **self.catalogue.about(),
-            "impressions": {split: part.summary() for split, part in written.parts.items()},
+            "impressions": {split: part.summary() for split, part in parts.items()},
             "items": len(items),
             "news": news_summary(self.catalogue),
             "ids_without_news_row": {
@@ -207,33 +201,29 @@ class Conversion:
             "bodies": bodies_summary(bodies, len(items)) if bodies.rows else None,
             "texts_changed": texts_changed,
             "skipped_lines": self.skipped.summary(),
-            "flat": self._write_flat(written, items),
+            "flat": self._write_flat(parts, items),
         }
-        files = {split: self.file(dataset, f"{split}.inter") for split in written.parts}
-        in_time = self.settings.folds is None  # folds train on other users' later impressions
-        if overlaps := find_overlaps(written.parts, files, in_time):
+        files = {split: self._inter(split) for split in parts}
+        if overlaps := find_overlaps(parts, files):
             report["overlaps"] = overlaps
             for note in overlap_notes(overlaps):
-                getLogger(__name__).warning(f"{dataset}: {note}")
+                getLogger(__name__).warning(f"{self.settings.dataset}: {note}")
         if self.settings.check_leaks:
-            report["leaks"] = find_leaks(written.parts, files)
-        with open_atomic(self.file(dataset, "report.json")) as file:
+            report["leaks"] = find_leaks(parts, files)
+        with open_atomic(self._file("report.json")) as file:
             json.dump(report, file, indent=2)
             file.write("\n")
         return report
 
-    def _write_flat(self, written: Written, items: list[News]) -> dict[str, Any] | None:
+    def _write_flat(self, parts: dict[str, Part], items: list[News]) -> dict[str, Any] | None:
         if self.settings.layout != "interaction":
             return None
-        name = written.dataset + SUFFIX
-        write_flat_items(self.file(name, "item"), items)
+        write_flat_items(self._file("item", SUFFIX), items)
         return {
-            "dataset": name,
+            "dataset": self.settings.dataset + SUFFIX,
             "rows": {
-                split: write_flat_interactions(
-                    self.file(written.dataset, f"{split}.inter"), self.file(name, f"{split}.inter")
-                )
-                for split, part in written.parts.items()
+                split: write_flat_interactions(self._inter(split), self._inter(split, SUFFIX))
+                for split, part in parts.items()
                 if part.labelled  # flat rows need labels
             },
         }

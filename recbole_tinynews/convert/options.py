@@ -20,7 +20,7 @@ LAYOUTS = ("impression", "interaction")
 
 
 class Options(NamedTuple):
-    """What to convert; ``valid`` is ``last-day``, a fraction or a path; ``folds`` are by user."""
+    """What to convert; ``valid`` is ``last-day``, a fraction or a path."""
 
     train: tuple[Path, ...]
     dataset: str
@@ -31,7 +31,6 @@ class Options(NamedTuple):
     on_error: str
     layout: str
     check_leaks: bool = False
-    folds: int | None = None
     source: Source = Source()
 
     @property
@@ -45,24 +44,17 @@ class Options(NamedTuple):
         return places
 
     @property
-    def datasets(self) -> list[str]:
-        """Names of the data sets with impressions: one, or one per fold."""
-        if self.folds is None:
-            return [self.dataset]
-        return [f"{self.dataset}-fold{number}" for number in range(1, self.folds + 1)]
-
-    @property
     def written(self) -> list[str]:
-        """Names of all data sets to write, flat ones included."""
-        flat = [each + SUFFIX for each in self.datasets] if self.layout == "interaction" else []
-        return [*self.datasets, *flat]
+        """Names of all data sets to write, a flat one included."""
+        flat = [self.dataset + SUFFIX] if self.layout == "interaction" else []
+        return [self.dataset, *flat]
 
     def as_given(self) -> dict[str, Any]:
         """Report section on settings that affect the files."""
         given: dict[str, Any] = {
             name: str(value) if isinstance(value, Path) else value
             for name, value in self._asdict().items()
-            if name not in ("check_leaks", "source") and not (name == "folds" and value is None)
+            if name not in ("check_leaks", "source")
         }
         given |= {"train": _shown(self.train), "test": _shown(self.test)}
         if self.source.format == "mind":
@@ -94,7 +86,7 @@ def checked(settings: Options) -> Options:
             "folder."
         )
     settings = settings._replace(valid=valid)
-    problems += [*_name_problems(settings.dataset), *_fold_problems(settings)]
+    problems += _name_problems(settings.dataset)
     for flag, value, known in (
         ("on-error", settings.on_error, ON_ERROR),
         ("layout", settings.layout, LAYOUTS),
@@ -132,18 +124,6 @@ def _name_problems(name: str) -> Iterator[str]:
         yield (
             f"--dataset={name}: expected a name that does not end with {SUFFIX}, which "
             "--layout=interaction gives to its second data set."
-        )
-
-
-def _fold_problems(settings: Options) -> Iterator[str]:
-    folds, valid = settings.folds, settings.valid
-    if folds is not None and folds < 2:
-        yield f"--folds={folds}: expected at least 2, one of them to be tested at a time."
-    if folds is not None and isinstance(valid, Path):
-        yield (
-            f"--valid={valid}: expected {LAST_DAY} or a fraction with --folds, which cuts the "
-            "validation impressions of each fold. Add the folder with --train to test its users "
-            "too."
         )
 
 

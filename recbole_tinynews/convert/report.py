@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from itertools import combinations, compress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -47,16 +47,16 @@ def check_order(parts: Mapping[str, Part]) -> None:
 
 
 def find_overlaps(
-    parts: Mapping[str, Part], files: Mapping[str, Path], in_time: bool
+    parts: Mapping[str, Part], files: Mapping[str, Path]
 ) -> dict[str, dict[str, Any]]:
-    """Report section on impressions that an earlier split has or, ``in_time``, that precede it."""
+    """Report section on impressions that an earlier split has, or that precede its end."""
     overlaps: dict[str, dict[str, Any]] = {}
     for early, late in combinations(parts, 2):
         ours, theirs = parts[late], parts[early]
-        found = {"shared": np.isin(ours.displays, theirs.displays)}
-        if in_time:
-            found["earlier"] = ours.timestamps < theirs.timestamps.max()
-        for kind, mask in found.items():
+        for kind, mask in (
+            ("shared", np.isin(ours.displays, theirs.displays)),
+            ("earlier", ours.timestamps < theirs.timestamps.max()),
+        ):
             if mask.any():
                 overlaps.setdefault(kind, {})[f"{late} in {early}"] = {
                     "impressions": int(mask.sum()),
@@ -167,19 +167,12 @@ def bodies_summary(bodies: Bodies, items: int) -> dict[str, Any]:
     }
 
 
-def readable(reports: Sequence[dict[str, Any]]) -> str:
-    """A text summary of a conversion's reports (one, or one per fold)."""
-    lines = [line for report in reports for line in _lines_of_data_set(report)]
-    return "\n".join([*lines, *_lines_of_news(reports[0])])
+def readable(report: dict[str, Any]) -> str:
+    """A text summary of a conversion's report."""
+    return "\n".join([*_lines_of_impressions(report), *_lines_of_news(report)])
 
 
-def _lines_of_data_set(report: dict[str, Any]) -> Iterator[str]:
-    if "fold" in report:
-        fold = report["fold"]
-        yield (
-            f"{report['dataset']}: fold {fold['number']} of {fold['of']} by user, "
-            f"{fold['test_users']:,} users are tested and {fold['other_users']:,} are not"
-        )
+def _lines_of_impressions(report: dict[str, Any]) -> Iterator[str]:
     for path, table in report.get("tables", {}).items():
         yield f" rows: {path} is a table of {table['rows']}: {table['recognised_by']}"
     for split, part in report["impressions"].items():

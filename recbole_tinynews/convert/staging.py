@@ -37,7 +37,7 @@ def staged(output: Path, datasets: Sequence[str]) -> Iterator[Path]:
             ) from error
         yield staging
         with _deferred_signals():
-            for dataset in datasets:  # first, so that old and new files or folds never mix
+            for dataset in datasets:  # first, so that old and new files never mix
                 for kind in reversed(_KINDS):
                     (output / dataset / f"{dataset}.{kind}").unlink(missing_ok=True)
             for dataset in datasets:
@@ -52,8 +52,8 @@ def _prepare(output: Path, datasets: Sequence[str], stack: ExitStack) -> Path:
         _check_target(output / dataset)
     for dataset in datasets:
         place = output / dataset
-        if stack.enter_context(exclusive_lock(place, f"writing '{dataset}' there", wait=False)):
-            _remove_leftovers(place)
+        stack.enter_context(exclusive_lock(place, f"writing '{dataset}' there", wait=False))
+        _remove_leftovers(place)
     staging = stack.enter_context(partial_place(output / datasets[0]))
     staging.mkdir()
     for dataset in datasets:

@@ -208,11 +208,9 @@ def remove_leftovers(folder: Path, content: str) -> None:
         if was_finished(stage) or begun_on(stage) in (None, content):
             continue
         try:
-            with exclusive_lock(stage, "training it", wait=False) as locked:
-                if not locked:  # no locks on this disk: it may be in training
-                    continue
+            with exclusive_lock(stage, "training it", wait=False):
                 shutil.rmtree(stage, ignore_errors=True)
-        except (LockHeldError, OSError):  # being trained, or read-only
+        except (LockHeldError, OSError):  # being trained, read-only, or no locks on this disk
             continue
         getLogger().info(f"{stage}, unfinished and of other data, was removed.")
     remove_old_partials(folder)

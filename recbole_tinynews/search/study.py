@@ -159,19 +159,18 @@ class Trials:
 
     def _requeue_killed(self) -> None:
         for number in self._running():
-            with suppress(LockHeldError), self._lock_of(number, wait=False) as held:
-                # not held on a disk without locks; the trial may just have ended
-                if held and number in self._running():
+            with suppress(LockHeldError), self._lock_of(number, wait=False):
+                if number in self._running():  # it may just have ended
                     self.put_back(number)
 
     def _running(self) -> list[int]:
         trials = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
         return [trial.number for trial in trials]
 
-    def _lock_of(self, number: int, wait: bool = True) -> AbstractContextManager[bool]:
+    def _lock_of(self, number: int, wait: bool = True) -> AbstractContextManager[None]:
         return exclusive_lock(self.folder / f"trial-{number}", "running it", wait)
 
-    def _alone(self) -> AbstractContextManager[bool]:
+    def _alone(self) -> AbstractContextManager[None]:
         return exclusive_lock(self.folder / "trials", "choosing a trial")
 
 

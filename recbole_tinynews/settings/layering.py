@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -39,7 +38,6 @@ USUAL = "PLMNR"  # the default of both
 
 # news encoder settings that post-training and the teachers' class must share
 _SHAPE = ("news_dim", "query_dim", "news_pooling", "head_init")
-_FOLD = re.compile(r"-fold\d+(?=\.|$)")  # in the names of data sets and their yaml files
 
 
 class Composition(NamedTuple):
@@ -284,8 +282,8 @@ class Layering:
 
 
 def _of_data_set(folder: Path, *names: str) -> Iterator[Path]:
-    """Existing yaml files; folds use those of the whole data set."""
+    """Existing yaml files."""
     for name in dict.fromkeys(names):
-        file = folder / "dataset" / f"{_FOLD.sub('', name)}.yaml"
+        file = folder / "dataset" / f"{name}.yaml"
         if file.is_file():
             yield file

@@ -20,7 +20,6 @@ def test_seeds_are_whole_numbers(text: str) -> None:
         (["--seeds=one"], "--seeds expects"),
         (["--systems=TinyBERT_9"], "no system 'TinyBERT_9'"),
         (["--jobs=0"], "--jobs expects at least 1"),
-        (["--folds=1"], "--folds expects at least 2"),
         (["--epochs", "3"], "write --epochs=3"),
     ],
 )

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from benchmark_rows import keep
 
-from recbole_tinynews.benchmark.impressions import pool, read_impression_metrics
+from recbole_tinynews.benchmark.impressions import read_impression_metrics
 
 
 def test_impressions_come_back_as_they_were_dumped(tmp_path: Path) -> None:
@@ -65,27 +65,3 @@ def test_a_file_takes_few_bytes_an_impression(tmp_path: Path) -> None:
     about["hours"] = random.integers(24, size=3000).tolist()
     place = keep(tmp_path, "a", [repr(float(value)) for value in ranks], users=users, **about)
     assert place.stat().st_size < 10 * 3000
-
-
-def test_users_of_pooled_data_sets_stay_apart(tmp_path: Path) -> None:
-    """User 0 of two folds are two people."""
-    one = read_impression_metrics(keep(tmp_path, "a", ["0.1", "", "0.3"], users=["U1", "U2", "U1"]))
-    two = read_impression_metrics(keep(tmp_path, "b", ["0.4", "0.5"], "j", users=["U3", "U1"]))
-    pooled = pool([one, two])
-    np.testing.assert_array_equal(pooled.values, np.concatenate([one.values, two.values]))
-    assert pooled.users is not None
-    assert pooled.users.tolist() == [0, 1, 0, 2, 3]
-    assert pooled.of != pool([two, one]).of
-    assert pooled.of == pool([one, two]).of
-    assert pool([one, two._replace(users=None)]).users is None
-
-
-def test_pooled_impressions_keep_what_every_part_knows(tmp_path: Path) -> None:
-    """A column of one fold alone would be shorter than the others."""
-    one = keep(tmp_path, "a", ["0.1"], histories=[4], hours=[7], further={"x": ["1"], "y": ["2"]})
-    two = keep(tmp_path, "b", ["0.4"], "j", histories=[0], hours=[8], further={"y": ["3"]})
-    parts = [read_impression_metrics(each) for each in (one, two)]
-    pooled = pool(parts)
-    assert (pooled.history_lengths.tolist(), pooled.hours.tolist()) == ([4, 0], [7, 8])
-    assert {name: values.tolist() for name, values in pooled.further.items()} == {"y": [2, 3]}
-    assert pool([parts[0], parts[1]._replace(hours=None)]).hours is None

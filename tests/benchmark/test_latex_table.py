@@ -1,16 +1,14 @@
-"""Tables in LaTeX: what is written, and that pdflatex sets it without an overfull line."""
+"""Tables in LaTeX, set by pdflatex."""
 
 from __future__ import annotations
 
-import re
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
-from benchmark_rows import squeeze
 
-from recbole_tinynews.benchmark.table import Cell, Table, as_latex, as_narrow_latex
+from recbole_tinynews.benchmark.table import Cell, Table, as_latex
 
 NAMES = (
     *("PLM-NR_12 (FT)", "Tiny-NewsRec_4 w/o distillation loss", "ZeroShotPLM_12 not centred"),
@@ -37,43 +35,15 @@ def table() -> Table:
     return Table(head, [lines[:2], [*lines[2:], [Cell("Absent"), Cell(reason)]]], notes)
 
 
-def test_the_narrow_table_has_the_columns_that_fit_and_small_deviations() -> None:
-    """Seven columns of four-digit percents are twice as wide as a column of a paper."""
-    lines = squeeze(as_narrow_latex(table())).splitlines()
-    assert "System & AUC & nDCG@10 & Size (M) \\\\" in lines
-    assert (
-        "\\textbf{57.68{\\scriptsize$\\pm$0.17}} & \\textbf{48.49{\\scriptsize$\\pm$0.13}} & "
-        "\\textbf{117.96} \\\\"
-    ) in lines[6]
-    assert "Absent & \\multicolumn{3}{l}{not run} \\\\" in lines
-    assert "mean $\\pm$ standard deviation" in lines[-2]
-    assert lines.count("\\midrule") == 2
-
-
-def test_a_table_without_sizes_is_narrow_too() -> None:
-    small = Table(["System", "AUC"], [[[Cell("A"), Cell("50.00")]]], [])
-    assert "System & AUC \\\\" in squeeze(as_narrow_latex(small))
-
-
 @pytest.mark.whole
-@pytest.mark.parametrize(
-    ("write", "layout", "packages"),
-    [
-        (as_narrow_latex, "twocolumn", "booktabs,tabularx"),
-        (as_latex, "landscape", "booktabs"),
-    ],
-)
-def test_pdflatex_sets_it_into_its_column(
-    tmp_path: Path, write, layout: str, packages: str
-) -> None:
-    """An error, or a line that sticks out into the next column, is found by nobody but a reader."""
+def test_pdflatex_sets_a_table_with_any_label(tmp_path: Path) -> None:
+    """A label that is a command to LaTeX would end the reader's own paper with an error."""
     if shutil.which("pdflatex") is None:
         pytest.skip("pdflatex is not installed (on Debian: texlive-latex-recommended)")
-    (tmp_path / "table.tex").write_text(write(table()), encoding="utf-8")
+    (tmp_path / "table.tex").write_text(as_latex(table()), encoding="utf-8")
     (tmp_path / "paper.tex").write_text(
-        f"\\documentclass[{layout}]{{article}}\n\\usepackage{{{packages}}}\n"
-        "\\setlength{\\columnsep}{10pt}\n\\begin{document}\n\\noindent\\input{table}\n"
-        "\\typeout{COLUMN \\the\\columnwidth}\n\\end{document}\n",
+        "\\documentclass[landscape]{article}\n\\usepackage{booktabs}\n"
+        "\\begin{document}\n\\noindent\\input{table}\n\\end{document}\n",
         encoding="utf-8",
     )
     done = subprocess.run(
@@ -86,8 +56,3 @@ def test_pdflatex_sets_it_into_its_column(
     )
     assert done.returncode == 0, done.stdout[-2000:]
     assert (tmp_path / "paper.pdf").is_file()
-    if layout == "twocolumn":
-        column = re.search(r"COLUMN ([\d.]+)pt", done.stdout)
-        assert column is not None
-        assert float(column[1]) < 240  # points: a column of the usual conferences
-        assert re.findall(r"Overfull \\hbox.*", done.stdout) == []

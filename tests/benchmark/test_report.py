@@ -163,7 +163,7 @@ def test_a_report_of_a_few_rows_is_written_whole(suite, systems, tmp_path: Path)
     one = [each for each in systems if each.row.label == "PLM-NR_12 (FT)"]
     written = write_report(tmp_path, Report(suite, "mind-small", [1, 2], one))
     figures = [f"{name}.{kind}" for name in ("size", "speed") for kind in ("svg", "png", "pdf")]
-    tables = ["table.md", "table.tex", "table_narrow.tex", "speed.md", "cold.md"]
+    tables = ["table.md", "table.tex", "speed.md", "cold.md"]
     assert written == [*tables, *figures, "report.html"]
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(written)
     assert (tmp_path / "size.png").read_bytes().startswith(b"\x89PNG")

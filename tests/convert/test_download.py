@@ -26,20 +26,20 @@ from recbole_tinynews.convert.release import fetch, unpack
 CONTENT = bytes(range(256)) * 4_000
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
 WANTED = ("behaviors.tsv", "news.tsv")
+IN_A = [f"in/deep/a/{name}" for name in WANTED]
 
 
 class Server(ThreadingHTTPServer):
-    """Serves ``files``; ``ranges``, ``breaks`` and ``status`` say how badly."""
+    """Serves ``files``; ``breaks`` and ``status`` say how badly."""
 
     daemon_threads = True
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.files: dict[str, bytes] = {}
-        self.ranges = True  # whether Range is understood
         self.breaks: list[int] = []  # of each response, the bytes before it breaks off
         self.status: list[int] = []  # for each request, a status instead of the file
-        self.asked: list[tuple[str, str | None]] = []
+        self.asked: list[str] = []
 
     def url(self, name: str = "") -> str:
         return f"http://127.0.0.1:{self.server_address[1]}/{name}"
@@ -49,27 +49,18 @@ class Handler(BaseHTTPRequestHandler):
     server: Server
 
     def do_GET(self) -> None:
-        name, wanted = self.path.lstrip("/"), self.headers.get("Range")
-        self.server.asked.append((name, wanted))
+        name = self.path.lstrip("/")
+        self.server.asked.append(name)
         if self.server.status:
             return self.send_error(self.server.status.pop(0))
         if name not in self.server.files:
             return self.send_error(404)
         content = self.server.files[name]
-        start = int(re.fullmatch(r"bytes=(\d+)-", wanted)[1]) if wanted else 0
-        if not self.server.ranges:
-            start = 0
-        if start and start >= len(content):
-            self.send_response(416)
-            self.send_header("Content-Range", f"bytes */{len(content)}")
-            return self.end_headers()
-        self.send_response(206 if wanted and self.server.ranges else 200)
-        if wanted and self.server.ranges:
-            self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
-        self.send_header("Content-Length", str(len(content) - start))
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         stop = self.server.breaks.pop(0) if self.server.breaks else len(content)
-        self.wfile.write(content[start : start + stop])
+        self.wfile.write(content[:stop])
         return None
 
     def log_message(self, *_: object) -> None:
@@ -100,7 +91,7 @@ class TestFetch:
         """Fetch ``file.zip``; returns what arrived."""
 
         def get(size: int | None = len(CONTENT), sha256: str | None = DIGEST) -> bytes:
-            assert fetch(target, server.url(), size, sha256) == DIGEST
+            fetch(target, server.url(), size, sha256)
             assert [path.name for path in target.parent.iterdir()] == ["file.zip"]
             return target.read_bytes()
 
@@ -111,55 +102,37 @@ class TestFetch:
         assert get(**known) == get(**known) == CONTENT
         assert len(server.asked) == 1
 
-    def test_a_broken_connection_resumes_at_the_byte_where_it_broke(self, server, get) -> None:
+    @pytest.mark.parametrize("known", [{}, {"size": None, "sha256": None}])
+    def test_a_broken_connection_is_tried_again(self, server, get, known) -> None:
+        """Half an archive would be taken for a whole one where no checksum is known."""
         server.breaks = [2 * release._BLOCK + 9, release._BLOCK]
-        assert get() == CONTENT
-        starts = [None, f"bytes={2 * release._BLOCK}-", f"bytes={3 * release._BLOCK}-"]
-        assert [wanted for _, wanted in server.asked] == starts
+        assert get(**known) == CONTENT
+        assert len(server.asked) == 3
 
-    def test_a_download_that_was_given_up_resumes_at_the_next_command(
-        self, server, get, target
-    ) -> None:
+    def test_a_download_that_is_given_up_leaves_nothing(self, server, get, target) -> None:
+        """A part under the final name would be unpacked by the next command."""
         server.breaks = [release._BLOCK, 0, 0]
-        with pytest.raises(ConversionError, match=r"file\.zip: .*The same command resumes"):
+        with pytest.raises(ConversionError, match=r"file\.zip: expected a download"):
             get()
-        assert not target.exists()
-        server.asked.clear()
+        assert list(target.parent.iterdir()) == []
         assert get() == CONTENT
-        assert server.asked == [("file.zip", f"bytes={release._BLOCK}-")]
 
-    def test_ctrl_c_keeps_what_has_come(self, server, get, target, monkeypatch) -> None:
-        update = tqdm.update
-
+    def test_ctrl_c_leaves_nothing_either(self, get, target, monkeypatch) -> None:
         def interrupted(bar, count) -> None:
-            update(bar, count)
             raise KeyboardInterrupt
 
-        monkeypatch.setattr(release, "_BLOCK", 10_000)
         with monkeypatch.context() as patch:
             patch.setattr(tqdm, "update", interrupted)
             with pytest.raises(KeyboardInterrupt):
                 get()
-        assert (target.parent / ".file.zip.partial").stat().st_size == 10_000
+        assert list(target.parent.iterdir()) == []
         assert get() == CONTENT
 
-    @pytest.mark.parametrize("size", [1_000, len(CONTENT), len(CONTENT) + 99])
-    @pytest.mark.parametrize("ranges", [True, False])
-    def test_no_part_of_any_size_blocks_a_download_or_is_there_twice(
-        self, server, get, target, ranges, size
-    ) -> None:
-        server.ranges = ranges
-        (target.parent / ".file.zip.partial").write_bytes((CONTENT + bytes(99))[:size])
-        assert get(size=None, sha256=None) == CONTENT  # no checksum repairs it
-
-    @pytest.mark.parametrize(("status", "asked"), [(404, 1), (403, 1), (503, 3), (429, 3)])
-    def test_a_refusal_is_reported_at_once_and_a_busy_server_asked_again(
-        self, server, get, status, asked
-    ) -> None:
-        server.status = [status] * 9
+    @pytest.mark.parametrize("status", [404, 503])
+    def test_a_refusal_is_reported_and_a_busy_server_asked_again(self, server, get, status) -> None:
+        server.status = [status] * 3
         with pytest.raises(ConversionError, match=rf"file\.zip: .*{status}"):
             get()
-        assert len(server.asked) == asked
         server.status = [503, 429]
         assert get() == CONTENT
 
@@ -167,10 +140,6 @@ class TestFetch:
     def test_another_file_than_the_known_one_is_refused(self, get, known) -> None:
         with pytest.raises(ConversionError, match=r"file\.zip: .*(instead of 5|hash .*00)"):
             get(**known)
-
-    def test_a_part_of_another_file_is_found_out_by_the_checksum(self, get, target) -> None:
-        (target.parent / ".file.zip.partial").write_bytes(b"\xff" * 1_000)
-        assert get() == CONTENT  # fetched again
 
     @pytest.mark.parametrize(
         "url", ["file:///etc", "ftp://a", "x", "", "http://a b", "http://[", "http://127.0.0.1:9"]
@@ -201,23 +170,14 @@ def mind_zip(impressions: tuple[str, ...] = IMPRESSIONS, folder: str = "") -> by
     return packed({f"{folder}{name}": "\n".join(part).encode() for name, part in rows.items()})
 
 
-def link(name: str) -> zipfile.ZipInfo:
-    info = zipfile.ZipInfo(name)
-    info.external_attr = (stat.S_IFLNK | 0o777) << 16
-    return info
-
-
 GOOD = [("behaviors.tsv", b"a"), ("news.tsv", b"b")]
+LINK = zipfile.ZipInfo("news.tsv")
+LINK.external_attr = (stat.S_IFLNK | 0o777) << 16
 HOSTILE = {
     "up": [*GOOD, ("../evil", b"x")],
-    "far up": [*GOOD, ("a/../../../evil", b"x")],
-    "wanted and up": [("../behaviors.tsv", b"x"), GOOD[1]],
-    "absolute": [*GOOD, ("/evil", b"x")],
-    "backslash": [*GOOD, ("..\\evil", b"x")],
-    "drive": [*GOOD, ("C:evil", b"x")],
-    "link": [*GOOD, (link("evil"), b"/etc/passwd")],
-    "wanted is a link": [(link("behaviors.tsv"), b"/etc/passwd"), GOOD[1]],
-    "twice": [*GOOD, ("x/news.tsv", b"c")],
+    "wanted and up": [GOOD[0], ("../news.tsv", b"b")],
+    "absolute": [GOOD[0], ("/news.tsv", b"b")],
+    "wanted is a link": [GOOD[0], (LINK, b"b")],
 }
 
 
@@ -226,40 +186,36 @@ class TestUnpack:
     def test_only_the_wanted_files_are_written(self, tmp_path, folder) -> None:
         file = tmp_path / "a.zip"
         file.write_bytes(mind_zip(folder=folder))
-        unpack(file, tmp_path / "a", WANTED)
+        unpack(file, tmp_path / "a")
         assert sorted(path.name for path in tmp_path.rglob("*")) == ["a", "a.zip", *WANTED]
         assert (tmp_path / "a" / "news.tsv").read_text() == "\n".join(NEWS)
 
     @pytest.mark.parametrize("entries", HOSTILE.values(), ids=HOSTILE)
-    def test_a_hostile_zip_is_refused_whole(self, tmp_path, entries) -> None:
+    def test_a_hostile_zip_writes_nothing_elsewhere(self, tmp_path, entries) -> None:
+        """A mirror could overwrite any file of the user, or make a link to it."""
         file = tmp_path / "in" / "deep" / "a.zip"
         file.parent.mkdir(parents=True)
         file.write_bytes(packed(entries))
-        with pytest.raises(ConversionError, match=r"a.zip: expected files of MIND, got a "):
-            unpack(file, file.parent / "a", WANTED)
-        assert [path.name for path in tmp_path.rglob("*")] == ["in", "deep", "a.zip"]
-
-    def test_a_bomb_is_refused_by_its_declared_size(self, tmp_path, monkeypatch) -> None:
-        monkeypatch.setattr(release, "LARGEST", 1_000)
-        file = tmp_path / "a.zip"
-        file.write_bytes(packed([GOOD[0], ("news.tsv", bytes(1_001))]))
-        with pytest.raises(ConversionError, match="a file of 1,001 bytes"):
-            unpack(file, tmp_path / "a", WANTED)
+        unpack(file, file.parent / "a")
+        names = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")}
+        assert names == {"in", "in/deep", "in/deep/a.zip", "in/deep/a", *IN_A}
+        assert not (file.parent / "a" / "news.tsv").is_symlink()
+        assert (file.parent / "a" / "news.tsv").read_bytes() == b"b"
 
     def test_a_bomb_that_lies_about_its_size_is_no_larger_than_it_says(self, tmp_path) -> None:
         content = packed([GOOD[0], ("news.tsv", bytes(1_000_000))])
         file = tmp_path / "a.zip"
         file.write_bytes(content.replace(struct.pack("<L", 1_000_000), struct.pack("<L", 10)))
-        with pytest.raises(ConversionError, match="damaged"):
-            unpack(file, tmp_path / "a", WANTED)
+        with pytest.raises(ConversionError, match="CRC"):
+            unpack(file, tmp_path / "a")
         assert not (tmp_path / "a").exists()
 
-    @pytest.mark.parametrize("entries", [[], GOOD[:1], GOOD[1:], [("a/b/news.tsv", b""), GOOD[0]]])
+    @pytest.mark.parametrize("entries", [[], GOOD[:1], GOOD[1:]])
     def test_a_zip_that_lacks_a_file_is_an_error(self, tmp_path, entries) -> None:
         file = tmp_path / "a.zip"
         file.write_bytes(packed(entries))
-        with pytest.raises(ConversionError, match="found no "):
-            unpack(file, tmp_path / "a", WANTED)
+        with pytest.raises(ConversionError, match=r"no (behaviors|news)\.tsv"):
+            unpack(file, tmp_path / "a")
         assert [path.name for path in tmp_path.iterdir()] == ["a.zip"]
 
     def test_a_zip_that_is_damaged_anywhere_is_refused_or_harmless(self, tmp_path) -> None:
@@ -269,7 +225,7 @@ class TestUnpack:
             for damaged in (whole[:place], whole[:place] + b"\xff" + whole[place + 1 :]):
                 file.write_bytes(damaged)
                 try:
-                    unpack(file, tmp_path / "a", WANTED)
+                    unpack(file, tmp_path / "a")
                 except ConversionError:
                     refused += 1
                 else:
@@ -311,9 +267,6 @@ class TestRelease:
         printed = capsys.readouterr()
         assert "Microsoft Research License" in printed.err
         assert "research" in printed.err
-        archive = server.files["MINDsmall_train.zip"]
-        digest = hashlib.sha256(archive).hexdigest()
-        assert f"MINDsmall_train.zip: {len(archive)} bytes, SHA-256 {digest}" in printed.err
         assert "test: 1 impressions" in printed.out
         assert "valid: 2 impressions" in printed.out
         assert (tmp_path / "out" / "mind-small" / "mind-small.report.json").exists()
@@ -344,21 +297,20 @@ class TestRelease:
         assert run("--download=demo") == 0
         assert server.asked == []
 
-    def test_a_hostile_or_missing_archive_ends_in_one_message(
+    def test_a_damaged_or_missing_archive_ends_in_one_message(
         self, run: Command, server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        server.files["MINDdemo_dev.zip"] = packed(HOSTILE["up"])
+        server.files["MINDdemo_dev.zip"] = mind_zip()[:-9]
         assert run("--download=demo") == 1
         del server.files["MINDsmall_train.zip"]
         assert run("--download=small") == 1
         message = capsys.readouterr().err
-        assert "MINDdemo_dev.zip: expected files of MIND, got a path that leaves" in message
+        assert "MINDdemo_dev.zip: expected a zip of MIND that can be unpacked" in message
         assert "MINDsmall_train.zip: expected a download" in message
-        assert "HTTP 404" in message
+        assert "404" in message
         assert not (tmp_path / "out").exists()
         assert {file.name for file in (tmp_path / "raw").iterdir()} == {
             *("MINDdemo_train", "MINDdemo_train.zip", "MINDdemo_dev.zip"),
-            ".MINDsmall_train.zip.partial",
         }
 
     def test_a_download_folder_that_is_a_file_is_an_error(
@@ -366,7 +318,7 @@ class TestRelease:
     ) -> None:
         (tmp_path / "raw").write_text("mine")
         assert run("--download=demo") == 1
-        assert "--download-dir=" in capsys.readouterr().err
+        assert "--download-dir another folder" in capsys.readouterr().err
 
     @pytest.mark.parametrize(
         "flags",

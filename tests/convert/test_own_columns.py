@@ -11,7 +11,7 @@ from good_places import CLICKS, COLUMNS, SHOWN, write_table
 from good_places import TABLE_NEWS as NEWS
 from plain_mind import read
 
-from recbole_tinynews.convert import ConversionError, convert_folds, convert_news
+from recbole_tinynews.convert import ConversionError, convert_news
 from recbole_tinynews.convert.__main__ import main
 
 
@@ -141,14 +141,6 @@ def test_the_article_with_the_id_0_is_in_a_history(tmp_path: Path) -> None:
     rows = inter(tmp_path, "train", "valid")
     assert [row[3] for row in rows] == ["0", "", "2"]
     assert [row[5] for row in rows] == ["0 1", "0 0", "1 0"]
-
-
-def test_clicks_are_dealt_into_folds_as_impressions_are(tmp_path: Path) -> None:
-    table = write_table(tmp_path / "clicks.csv", CLICKS)
-    reports = convert_folds(
-        table, "mine", 3, format="table", columns=COLUMNS, valid=0.4, output=tmp_path / "out"
-    )
-    assert sum(report["impressions"]["test"]["impressions"] for report in reports) == 6
 
 
 def test_a_title_that_was_edited_is_counted_and_the_first_one_kept(tmp_path: Path) -> None:

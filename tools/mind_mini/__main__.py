@@ -1,4 +1,4 @@
-"""The command ``python -m recbole_tinynews.convert.synthetic``."""
+"""The command ``python -m tools.mind_mini``."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import json
 import sys
 from pathlib import Path
 
-from recbole_tinynews.convert.synthetic.generate import Settings, generate
 from recbole_tinynews.version import VERSION
+from tools.mind_mini.generate import Settings, generate
 
 _HELP = {
     "seed": "the same seed and sizes give the same bytes",
@@ -24,7 +24,7 @@ _HELP = {
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; the exit status is 0, or 2 if the flags are wrong."""
     parser = argparse.ArgumentParser(
-        prog="python -m recbole_tinynews.convert.synthetic",
+        prog="python -m tools.mind_mini",
         description="Write synthetic data in the raw format of MIND (train/, valid/, test/), the "
         "bodies of its news (bodies.tsv) and the metrics of ranking by the true click "
         "probabilities (oracle.json). MIND-small has about 65,000 news, 94,000 users and 157,000 "

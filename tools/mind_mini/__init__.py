@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from recbole_tinynews.convert.synthetic.generate import Settings, generate
+from tools.mind_mini.generate import Settings, generate
 
 __all__ = ["Settings", "generate"]

@@ -8,9 +8,9 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
-from recbole_tinynews.convert.synthetic import lexicon
-from recbole_tinynews.convert.synthetic.lexicon import Concept, Subtopic, Theme
-from recbole_tinynews.convert.synthetic.world import GeneratedNews, Ints, Topics, uniforms
+from tools.mind_mini import lexicon
+from tools.mind_mini.lexicon import Concept, Subtopic, Theme
+from tools.mind_mini.world import GeneratedNews, Ints, Topics, uniforms
 
 # {w}: headline word of the subtopic, {h}: of the theme, {e}: named entity of the theme; {v}: verb,
 # {a}: adjective, {t}: time, {p}: place.

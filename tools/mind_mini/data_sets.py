@@ -1,7 +1,7 @@
-"""Regenerate the embedded data sets, bit for bit: ``python dataset/make_mind_mini.py``.
+"""Regenerate the embedded data sets, bit for bit: ``python -m tools.mind_mini.data_sets``.
 
-The data come from ``recbole_tinynews.convert.synthetic``. The small language model was trained on
-other articles of the same world by the masked-language-model stage of PLM-NR (DAPT). It starts from
+The data come from ``tools.mind_mini.generate``. The small language model was trained on other
+articles of the same world by the masked-language-model stage of PLM-NR (DAPT). It starts from
 latent semantic analysis (Deerwester et al. 1990), which also gives the data set's word vectors.
 ``mind-mini-time`` has articles of this world too, and shares its language model.
 """
@@ -15,7 +15,6 @@ import os
 import re
 import shutil
 import string
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -35,14 +34,11 @@ from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer
 from tokenizers.processors import TemplateProcessing
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))  # also works without an installation
-
-from recbole_tinynews import run  # noqa: E402
-from recbole_tinynews.convert import convert_mind  # noqa: E402
-from recbole_tinynews.convert.synthetic import Settings, generate  # noqa: E402
-from recbole_tinynews.encoder.news_encoder import LANGUAGE_MODEL  # noqa: E402
-from recbole_tinynews.files.tensors import load_weights  # noqa: E402
+from recbole_tinynews import run
+from recbole_tinynews.convert import convert_mind
+from recbole_tinynews.encoder.news_encoder import LANGUAGE_MODEL
+from recbole_tinynews.files.tensors import load_weights
+from tools.mind_mini import Settings, generate
 
 NAME, RAW = "mind-mini", Path("raw")
 SETTINGS = Settings(
@@ -63,7 +59,7 @@ TIME_SETTINGS = Settings(
     valid_impressions=500,
     test_impressions=1000,
 )
-BERT = {
+BERT: dict[str, Any] = {
     "architectures": ["BertForMaskedLM"],
     "model_type": "bert",
     "hidden_size": 64,
@@ -97,8 +93,9 @@ PRETRAINING: dict[str, Any] = {
 WORD_VECTORS = "word_vectors.txt.gz"
 WORD_VECTOR_SPREAD = 0.4  # standard deviation of a number, as in GloVe's vectors
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
-README = ROOT / "dataset" / "mind_mini_readme.md"  # a template
-TIME_README = ROOT / "dataset" / "mind_mini_time_readme.md"
+HERE = Path(__file__).resolve().parent
+README, TIME_README = HERE / "mind-mini.md", HERE / "mind-mini-time.md"  # templates
+DATA_SETS = HERE.parents[1] / "dataset"
 
 
 def make_time(output: Path) -> Path:
@@ -149,8 +146,8 @@ def write_data() -> None:
 
 def convert(name: str, bodies: str | None = None) -> dict[str, Any]:
     """Convert ``raw`` into the data set ``name``, with its oracle; return the report."""
-    folders = {split: f"{RAW}/{split}" for split in ("valid", "test")}
-    report = convert_mind(f"{RAW}/train", name, bodies=bodies, output=".", **folders)
+    valid, test = f"{RAW}/valid", f"{RAW}/test"
+    report = convert_mind(f"{RAW}/train", name, valid=valid, test=test, bodies=bodies, output=".")
     Path(RAW, "oracle.json").rename(Path(name, f"{name}.oracle.json"))
     return report
 
@@ -166,7 +163,7 @@ def readme(news: int, oracle: dict[str, Any]) -> str:
         corpus=SETTINGS.corpus,
         oracle=cells(oracle["test"]),
         from_text=cells(oracle["from_text"]["test"]),
-        command=" ".join(("python -m recbole_tinynews.convert.synthetic --output=DIR", *flags)),
+        command=" ".join(("python -m tools.mind_mini --output=DIR", *flags)),
     )
 
 
@@ -352,6 +349,6 @@ def write_text(path: Path, text: str) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--output", type=Path, default=ROOT / "dataset", help="(default: dataset)")
+    parser.add_argument("--output", type=Path, default=DATA_SETS, help="(default: dataset)")
     folder = parser.parse_args().output
     print(make(folder), make_time(folder))

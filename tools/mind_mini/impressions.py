@@ -7,9 +7,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from recbole_tinynews.convert.synthetic import world
-from recbole_tinynews.convert.synthetic.users import Histories, Liking, Readers
-from recbole_tinynews.convert.synthetic.world import Floats, GeneratedNews, Ints, Shelf, uniforms
+from tools.mind_mini import world
+from tools.mind_mini.users import Histories, Liking, Readers
+from tools.mind_mini.world import Floats, GeneratedNews, Ints, Shelf, uniforms
 
 _CANDIDATES_SHAPE, _MOST_CANDIDATES = 0.92, 300  # of a Weibull distribution
 _NO_CLICK = 0.004  # share of impressions

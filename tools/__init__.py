@@ -1,0 +1,3 @@
+"""Tools of the checkout, which the package and its wheel do not carry."""
+
+from __future__ import annotations
