@@ -73,7 +73,8 @@ def test_commands_are_found_wherever_they_stand(tmp_path: Path, monkeypatch) -> 
 
 def flags_of_programs() -> set[str]:
     """Every flag that a parser of the package or of a benchmark has."""
-    files = [*(ROOT / "recbole_tinynews").rglob("*.py"), *(ROOT / "benchmarks").glob("*.py")]
+    folders = [ROOT / name for name in ("recbole_tinynews", "benchmarks", "examples")]
+    files = [file for folder in folders for file in folder.rglob("*.py")]
     found = {flag for file in files for flag in re.findall(r'"--([\w-]+)', file.read_text())}
     found |= {flag.replace("_", "-") for flag in found}  # of the generator: named after its fields
     return found | {"nproc_per_node"}
