@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from recbole_tinynews.processes.launch import command_parser
+from recbole_tinynews.cli import command_parser
 from recbole_tinynews.settings.command_line import program
 
 KEPT = "finished trials are kept"

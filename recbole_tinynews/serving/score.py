@@ -10,8 +10,8 @@ from pathlib import Path
 import pandas as pd
 
 from recbole_tinynews.bars import progress_bar
+from recbole_tinynews.cli import command_parser
 from recbole_tinynews.files.whole import whole_file
-from recbole_tinynews.processes.launch import command_parser
 from recbole_tinynews.serving.libraries import library
 from recbole_tinynews.serving.table import ALL, CANDIDATES, COLUMNS, HISTORY, ids_of
 

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from recbole_tinynews.processes.launch import spin_briefly
+from recbole_tinynews.cli import spin_briefly
 
 COMMANDS = (
     *("command", "benchmark.command", "search.command", "update", "student"),

@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from recbole_tinynews.processes.launch import command_parser
+from recbole_tinynews.cli import command_parser
 from recbole_tinynews.serving.export.formats import format_names
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from recbole_tinynews.processes.launch import command_parser
+from recbole_tinynews.cli import command_parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
