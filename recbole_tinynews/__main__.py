@@ -18,7 +18,6 @@ COMMANDS = {
     "convert": ("convert", "convert MIND folders into atomic data sets"),
     "score": ("serving.score", "rank articles for every reader in a file"),
     "export": ("serving.export", "a finished recommender as a Hugging Face or ONNX model"),
-    "trim": ("serving.export.trim", "give a finished recommender a smaller vocabulary"),
     "serve": ("serving.serve", "serve finished recommenders over HTTP, with a page"),
     "submission": ("evaluation.submission", "check a submission to a leaderboard"),
 }

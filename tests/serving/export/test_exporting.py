@@ -28,7 +28,7 @@ from recbole_tinynews.serving.export.comparison import (
 from recbole_tinynews.serving.export.exporting import export
 from recbole_tinynews.serving.export.formats import hf
 from recbole_tinynews.serving.export.source import Source
-from recbole_tinynews.serving.export.trimming import trim
+from recbole_tinynews.serving.export.trimming import write_trimmed
 from recbole_tinynews.serving.loading import load, load_export
 from recbole_tinynews.update import update
 
@@ -334,7 +334,7 @@ def test_an_export_is_loaded_and_ranks_as_the_recommender(
         load(folder, index=tmp_path / "index.safetensors")
     with pytest.raises(ValueError, match=r"export expects .* is an export"):
         export(tmp_path / "out", "hf", tmp_path / "again")
-    with pytest.raises(ValueError, match=r"trim expects .* is an export"):
-        trim(tmp_path / "out", tmp_path / "again")
+    with pytest.raises(ValueError, match=r"export expects .* is an export"):
+        write_trimmed(tmp_path / "out", tmp_path / "news.csv", tmp_path / "again")
     with pytest.raises(ValueError, match=r"update expects .* is an export"):
         update(tmp_path / "out", tmp_path)
