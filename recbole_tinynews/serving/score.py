@@ -6,18 +6,16 @@ import sys
 from collections.abc import Iterable, Sequence
 from itertools import chain
 from pathlib import Path
-
-import pandas as pd
+from typing import Any
 
 from recbole_tinynews.bars import progress_bar
 from recbole_tinynews.cli import command_parser
+from recbole_tinynews.files.untrusted import untrusted
 from recbole_tinynews.files.whole import whole_file
 from recbole_tinynews.serving.libraries import library
-from recbole_tinynews.serving.table import ALL, CANDIDATES, COLUMNS, HISTORY, ids_of
 
 READERS_AT_ONCE = 8_192
-OWN = "users"
-OF_PARQUET = "Parquet", "pyarrow. Csv files need nothing more."
+ALL, OWN = "all", "users"
 
 
 def score(
@@ -32,21 +30,20 @@ def score(
 ) -> int:
     """Rank articles for every reader in a file; returns how many unknown ids were left out.
 
-    ``users`` and ``output``, parquet or csv, have the columns of ``rank_table``; ``news`` is as for
-    ``read_news_file``. Candidates are ``all`` articles, or the ``users``' own. Thousands of readers
-    are in memory at a time; ``output`` is written whole or not at all. Raises ``FileNotFoundError``
-    for a missing file, ``ValueError`` for one that is damaged or lacks a column, and for an unknown
-    id unless ``skip_unknown``.
+    ``users`` and ``output``, parquet or csv, have the columns of ``rank_table``; candidates are
+    ``all`` articles of ``news``, or the ``users``' own. ``output`` is written whole or not at all.
+    Raises ``OSError`` for a missing file, ``ValueError`` for a damaged one or an unknown id.
     """
     from recbole_tinynews.serving.loading import load_reader  # slow imports
     from recbole_tinynews.serving.news_table import read_news_file
+    from recbole_tinynews.serving.table import CANDIDATES, HISTORY, ids_of
 
     tables, as_csv, unknown = _read(Path(users)), _is_csv(Path(output)), 0
     ranker = load_reader(Path(recommender), device=device)
     ranker.add_news(read_news_file(Path(news)))
     articles = frozenset(ranker.news_ids)
 
-    def rank(readers: pd.DataFrame) -> pd.DataFrame:
+    def rank(readers: Any) -> Any:
         nonlocal unknown
         for name in readers.columns.intersection([HISTORY, CANDIDATES]) if skip_unknown else ():
             given = readers[name].map(ids_of)
@@ -67,25 +64,28 @@ def _is_csv(path: Path) -> bool:
     return path.suffix == ".csv"
 
 
-def _read(path: Path) -> Iterable[pd.DataFrame]:
+def _read(path: Path) -> Iterable[Any]:
+    import pandas as pd
+
     if _is_csv(path):
         return pd.read_csv(path, chunksize=READERS_AT_ONCE, dtype=str, keep_default_na=False)
-    parquet = library("pyarrow.parquet", *OF_PARQUET)
-    try:
+    parquet = library("pyarrow.parquet", "Parquet", "pyarrow")
+    with untrusted(path):
         batches = parquet.ParquetFile(path).iter_batches(READERS_AT_ONCE)
-    except ValueError as problem:
-        raise ValueError(f"{path} is not a parquet file, or is truncated: {problem}") from problem
     return (batch.to_pandas() for batch in batches)
 
 
-def _write(tables: Iterable[pd.DataFrame], path: Path, as_csv: bool) -> None:
+def _write(tables: Iterable[Any], path: Path, as_csv: bool) -> None:
+    from recbole_tinynews.serving.table import EMPTY
+
     filled = (table for table in tables if len(table))
-    first = next(filled, pd.DataFrame(columns=COLUMNS))  # has the types of all
+    first = next(filled, EMPTY)  # has the types of all
     if as_csv:
         for number, table in enumerate(chain([first], filled)):
             table.to_csv(path, index=False, header=not number, mode="a")
         return
-    pa, parquet = library("pyarrow", *OF_PARQUET), library("pyarrow.parquet", *OF_PARQUET)
+    pa = library("pyarrow", "Parquet", "pyarrow")
+    parquet = library("pyarrow.parquet", "Parquet", "pyarrow")
     schema = pa.Schema.from_pandas(first, preserve_index=False)
     with parquet.ParquetWriter(path, schema) as file:
         for table in chain([first], filled):

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 USER, HISTORY, CANDIDATES = "user_id", "history", "candidates"
 CANDIDATE, SCORE, RANK = "candidate", "score", "rank"
-COLUMNS = [USER, CANDIDATE, SCORE, RANK]
+EMPTY = pd.DataFrame(columns=[USER, CANDIDATE, SCORE, RANK])
 ALL = "all"
 
 

@@ -20,7 +20,7 @@ from recbole_tinynews.serving.score import score
         (
             "pyarrow",
             lambda: score("student", "news.csv", "users.parquet", "out.csv"),
-            "pip install pyarrow. Csv files need nothing more.",
+            "pip install pyarrow",
         ),
         (
             "pyarrow",
