@@ -107,7 +107,7 @@ class Training:
 
     def wait_for_state(self, before: int = 0) -> None:
         """Return when the training has saved two states since step ``before``."""
-        for _ in range(3000):
+        for _ in range(6000):
             if self.last_state() >= before + 10:
                 return
             time.sleep(0.05)
@@ -125,7 +125,8 @@ def family(pid: int) -> list[psutil.Process]:
 
 def workers_of(pid: int) -> list[psutil.Process]:
     """The processes that train, by rank."""
-    modules = [each for each in family(pid)[1:] if "recbole_tinynews.command" in each.cmdline()]
+    started = psutil.Process(pid).children()
+    modules = [each for each in started if "recbole_tinynews.command" in each.cmdline()]
     return sorted(modules, key=lambda each: each.pid)
 
 

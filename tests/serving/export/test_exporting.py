@@ -311,7 +311,7 @@ def test_the_command_says_what_int8_costs(
     assert load_export(tmp_path / "out").encode({"title": ["word1"]}).isfinite().all()
 
 
-@pytest.mark.parametrize("to", ["hf", pytest.param("onnx-int8", marks=needs_onnx)])
+@pytest.mark.parametrize("to", ["hf", pytest.param("onnx", marks=needs_onnx)])
 def test_an_export_is_loaded_and_ranks_as_the_recommender(
     finished_folder: Callable[..., Path], tmp_path: Path, to: str
 ) -> None:
@@ -319,13 +319,12 @@ def test_an_export_is_loaded_and_ranks_as_the_recommender(
     folder = finished_folder()
     export(folder, to, tmp_path / "out")
     own, exported = load(folder), load(tmp_path / "out")
-    tolerance = 1.0 if to == "onnx-int8" else 1e-4
     expected = own.rank(histories(), [texts()] * len(histories()), ids=False)
     got = exported.rank(histories(), [texts()] * len(histories()), ids=False)
     for ours, theirs in zip(expected, got, strict=True):
         score = {each.place: each.score for each in theirs}
         for each in ours:
-            assert score[each.place] == pytest.approx(each.score, abs=tolerance)
+            assert score[each.place] == pytest.approx(each.score, abs=1e-4)
     exported.add_news([("A1", "word1 word2"), ("A2", "word3")])
     best = [each.candidate for each in exported.top(["word4 word5"], 2, ids=False)]
     assert sorted(best) == ["A1", "A2"]
