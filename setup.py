@@ -106,11 +106,11 @@ setup(
         "boosting": BOOSTING,
         "lora": ["peft>=0.17"],
         "download": DOWNLOAD,
-        "parquet": ["pyarrow>=14"],  # EB-NeRD, own tables, users and articles of serving.score
+        "parquet": ["pyarrow>=14"],  # EB-NeRD, own tables, readers and articles of score
         # docs/install.md; RecBole imports ray.tune, which needs more than ray
         "recbole": ["ray[tune]>=2.50", "hyperopt>=0.2.7", "plotly>=5"],
-        "ray": ["ray[data]>=2.50", "pyarrow>=14"],  # docs/scale.md
-        "spark": ["pyspark>=4.0", "pyarrow>=14"],
+        "ray": ["ray[data]>=2.50", "pyarrow>=14"],  # examples/rank_with_ray.py
+        "spark": ["pyspark>=4.0", "pyarrow>=14"],  # docs/scale.md
         "export": [
             "onnx>=1.18",
             "onnxruntime>=1.22",

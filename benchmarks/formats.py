@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import statistics
 import tempfile
 from collections.abc import Callable
@@ -21,8 +20,11 @@ from recbole_tinynews.encoder.news_encoder import NewsEncoder
 from recbole_tinynews.encoder.text_encoder import TextEncoder
 from recbole_tinynews.encoder.users.attentive import UserEncoder
 from recbole_tinynews.serving.export.formats.onnx import session, write_news_graph
-from recbole_tinynews.serving.export.formats.onnx_int8 import RowScaledLinear, quantize
-from recbole_tinynews.serving.export.formats.torch_int8 import Int8Linear, replace_linears
+from recbole_tinynews.serving.export.formats.onnx_int8 import (
+    RowScaledLinear,
+    quantize,
+    replace_linears,
+)
 from recbole_tinynews.serving.export.torch_engine import Encode as EncodePadded
 from recbole_tinynews.serving.export.torch_engine import Heads, PaddedNewsEncoder, encode_padded
 
@@ -69,12 +71,9 @@ def _ways(tokens: Ragged, layers: int, folder: Path) -> dict[str, Encode]:
     heads = Heads(text_encoder.pooling, text_encoder.dense, UserEncoder(NEWS_DIM, QUERY_DIM))
     padded = PaddedNewsEncoder(_with_own_attention(plm), heads, SETTINGS).eval()
     write_news_graph(padded, folder / "fp32.onnx")
-    scaled = copy.deepcopy(padded)
-    replace_linears(scaled.plm, RowScaledLinear)
-    write_news_graph(scaled, folder / "scaled.onnx")
+    replace_linears(padded.plm, RowScaledLinear)
+    write_news_graph(padded, folder / "scaled.onnx")
     quantize(folder / "scaled.onnx", folder / "int8.onnx")
-    padded.plm.set_attn_implementation("sdpa")
-    replace_linears(padded.plm, Int8Linear.of)
 
     def bf16(rows: NDArray[np.int64]) -> NDArray[np.float32]:
         with torch.autocast("cpu", torch.bfloat16):
@@ -91,7 +90,6 @@ def _ways(tokens: Ragged, layers: int, folder: Path) -> dict[str, Encode]:
         "bf16": bf16,
         "onnx": of_graph(session(folder / "fp32.onnx")),
         "onnx-int8": of_graph(session(folder / "int8.onnx")),
-        "torch-int8": of(lambda *given: padded(*map(torch.from_numpy, given)).numpy()),
     }
 
 

@@ -9,16 +9,10 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
-from recbole_tinynews.processes.launch import (
-    Machines,
-    ProcessFailedError,
-    command_parser,
-    launch,
-    process_label,
-)
+from recbole_tinynews.cli import command_parser
+from recbole_tinynews.processes.launch import ProcessFailedError, launch, machine_flags
 from recbole_tinynews.settings.command_line import program
 
 ONCE_CORRECTED = (
@@ -36,16 +30,18 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
         _print_page(parser, given)
         return {}
     files = given.config_files.split() if given.config_files else None
-    name = parser.prog + process_label()
-    if process_label():  # the launcher reports interruptions
+    several = int(os.environ.get("WORLD_SIZE", 1)) > 1
+    name = f"{parser.prog} (process {os.environ['RANK']})" if several else parser.prog
+    if several:  # the launcher reports interruptions
         # a second interrupt, from torchrun, would break off the clean-up; saved files are complete
         signal.signal(signal.SIGINT, lambda *_: os._exit(130))
     try:
         from recbole_tinynews.reference.check import check_command  # needs RecBole's files
 
         check_command(given.model, files, settings)
-        machines = Machines.from_flags(vars(given))
-        if machines.everywhere > 1:
+        of_machines = given.nproc, given.world_size, given.group_offset, given.ip, given.port
+        machines = machine_flags(*of_machines)
+        if max(given.nproc, given.world_size) > 1:
             return _start(machines, given, files, settings)
         from recbole_tinynews import run  # takes seconds
 
@@ -81,14 +77,14 @@ def _parser() -> argparse.ArgumentParser:
     add("--model", "-m", help="name of a model (default: TinyNewsRec)")
     add("--dataset", "-d", help="name of a data set (default: mind-mini)")
     add("--config_files", help="yaml files, separated by spaces")
-    for flag, meaning in (
-        ("--nproc", "processes on this machine (default: 1)"),
-        ("--world_size", "processes on all machines (default: nproc)"),
-        ("--group_offset", "processes on the machines before this one (default: 0)"),
-        ("--ip", "address of the first machine (default: localhost)"),
-        ("--port", "port of the first machine (default: 5678)"),
+    for flag, default, meaning in (
+        ("--nproc", 1, "processes on this machine (default: 1)"),
+        ("--world_size", -1, "processes on all machines (default: nproc)"),
+        ("--group_offset", 0, "processes on the machines before this one (default: 0)"),
+        ("--port", 5678, "port of the first machine (default: 5678)"),
     ):
-        add(flag, help=meaning)
+        add(flag, type=int, default=default, help=meaning)
+    add("--ip", default="localhost", help="address of the first machine (default: localhost)")
     lookup = parser.add_argument_group("lookup, without data")
     lookup.add_argument("--list-models", action="store_true", help="every model, one line each")
     lookup.add_argument(
@@ -120,29 +116,22 @@ def _print_page(parser: argparse.ArgumentParser, given: argparse.Namespace) -> N
 
 
 def _start(
-    machines: Machines, given: argparse.Namespace, files: list[str] | None, settings: list[str]
+    machines: list[str], given: argparse.Namespace, files: list[str] | None, settings: list[str]
 ) -> dict[str, Any]:
-    # from the module by its name: as a program it is __main__, which no other process can import
-    from recbole_tinynews.command import _check as check_of
-
-    check = partial(check_of, given.model, given.dataset, files, settings)
-    named = ("model", "dataset", "config_files")
-    flags = [f"--{name}={value}" for name in named if (value := getattr(given, name)) is not None]
-    try:
-        launch(machines, __file__, [*flags, *settings], check)
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt("finished stages and saved steps are kept") from None
-    return {}
-
-
-def _check(model: str, dataset: str, files: list[str] | None, settings: list[str]) -> None:
     from recbole_tinynews.config import NewsConfig
     from recbole_tinynews.registry import has_language_model
     from recbole_tinynews.settings.mistakes import one_process_alone
 
-    config = NewsConfig(model, dataset, files, command_line=settings)
-    if not has_language_model(config.model_class):
+    config = NewsConfig(given.model, given.dataset, files, command_line=settings)
+    if not has_language_model(config.model_class):  # told once, not by each process
         raise ValueError(one_process_alone(config["model"]))
+    named = ("model", "dataset", "config_files")
+    flags = [f"--{name}={value}" for name in named if (value := getattr(given, name)) is not None]
+    try:
+        launch(given.nproc, "recbole_tinynews.command", [*flags, *settings], machines)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("finished stages and saved steps are kept") from None
+    return {}
 
 
 if __name__ == "__main__":

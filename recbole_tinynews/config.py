@@ -150,10 +150,7 @@ class NewsConfig(Config):
     ) -> tuple[str, type, str]:
         model = model or self.external_config_dict.get("model") or DEFAULT_MODEL
         dataset = dataset or self.external_config_dict.get("dataset") or DEFAULT_DATASET
-        self._system = registry.find_model(model)
-        model_class, part_mistakes = registry.compose(self._system, self.external_config_dict)
-        self._mistakes += part_mistakes
-        return super()._get_model_and_dataset(model_class, str(dataset))
+        return super()._get_model_and_dataset(registry.find_model(model), str(dataset))
 
     def _load_internal_config_dict(self, model: str, model_class: type, dataset: str) -> None:
         self._is_news = registry.is_news_model(model_class)
@@ -165,7 +162,6 @@ class NewsConfig(Config):
         super()._load_internal_config_dict("" if self._is_news else model, model_class, dataset)
         self._settings = registry.layering_of(
             model_class,
-            self._system,
             dataset,
             self.internal_config_dict,
             self._given.values,
@@ -224,7 +220,6 @@ class NewsConfig(Config):
         found = [
             *(mistakes.data_mistakes(folder) if self.on_impressions else ()),
             *self._mistakes,
-            *mistakes.part_mistakes(final, self.external_config_dict),
             *mistakes.mistakes_by_key(self._given.switches, settings, self.by_key()),
             *mistakes.process_mistakes(
                 final,

@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 from recbole_tinynews.paths import packaged_folder, recbole_folder
 from recbole_tinynews.recbole_models.unfit import UNFIT
 from recbole_tinynews.settings.declared import Models
-from recbole_tinynews.settings.layering import PARTS, USUAL, Composition, Layering
+from recbole_tinynews.settings.layering import Layering
 from recbole_tinynews.settings.layers import ModelFiles, read_news_yaml, recbole_declared
-from recbole_tinynews.settings.values import TEXT, suggest
+from recbole_tinynews.settings.values import suggest
 
 
 class Model(NamedTuple):
@@ -138,39 +138,6 @@ def _find_recbole_model(name: str) -> type:
         torch.autograd.set_detect_anomaly(traced)
 
 
-def find_part(name: str) -> type:
-    """The class of a student or teacher that learns from clicks alone; ``ValueError`` if none."""
-    from recbole_tinynews.model.plmnr import PLMNR
-    from recbole_tinynews.trainer import UntrainedTrainer
-
-    unfit = "expects a recommender that learns from clicks alone, such as NRMS or PLMNR"
-    try:
-        found = find_model(name)
-    except ValueError as problem:
-        raise ValueError(f"{unfit}. {problem}") from problem
-    learns = issubclass(found, PLMNR) and not issubclass(find_trainer(found), UntrainedTrainer)
-    if not learns or getattr(found, "pretrains_itself", False):
-        raise ValueError(f"{unfit}, got {name}")
-    return found
-
-
-def compose(system: type, given: Mapping[str, Any]) -> tuple[type, list[str]]:
-    """The class of a system with the student and teachers of the settings, and their errors."""
-    from recbole_tinynews.model.student import composed
-
-    if not getattr(system, "has_parts", False):
-        return system, []
-    found, mistakes = dict.fromkeys(PARTS, find_part(USUAL)), []
-    for part in PARTS:
-        name = given.get(part)
-        if TEXT.holds(name):  # its rule refuses anything else
-            try:
-                found[part] = find_part(str(name))
-            except ValueError as problem:
-                mistakes.append(f"{part} {problem}")
-    return composed(system, **found), mistakes
-
-
 def is_news_model(model_class: type) -> bool:
     """Whether the model is a news recommender, with our settings, data set and metrics."""
     from recbole_tinynews.model.impression_recommender import ImpressionRecommender
@@ -221,7 +188,6 @@ def files_of(model_class: type) -> ModelFiles:
 
 def layering_of(
     model_class: type,
-    system: type,
     dataset: str,
     base: Mapping[str, Any],
     given: Mapping[str, Any],
@@ -230,8 +196,8 @@ def layering_of(
 ) -> Layering:
     """The yaml files of a model and its data set, layered over RecBole's values (``base``).
 
-    ``system`` is the class without another student or other teachers; some of the user's settings,
-    ``given``, select files; ``same_plm`` says whether two ``plm`` are the same model.
+    Some of the user's settings, ``given``, select files; ``same_plm`` says whether two ``plm`` are
+    the same model.
     """
     files = files_of(model_class)
     if not is_news_model(model_class):
@@ -243,11 +209,8 @@ def layering_of(
     yaml = read_news_yaml(files)
     settings = Layering(Models.NEWS, files, yaml.declared, base, given, yaml.stages)
     classes = [cls.__name__ for cls in reversed(model_class.__mro__)]
-    parts = None
-    if model_class is not system:
-        parts = Composition(files_of(system), files_of(model_class.teacher_class))  # type: ignore
     same_plm = same_plm if has_language_model(model_class) else None
-    settings.add_news_yaml(yaml, dataset, classes, same_plm, parts)
+    settings.add_news_yaml(yaml, dataset, classes, same_plm)
     return settings
 
 
@@ -265,8 +228,7 @@ def model_yaml_files(model_class: type) -> list[Path]:
         for cls in reversed(model_class.__mro__)
         for folder in _yaml_folders(cls)
     ]
-    # a system with another student occurs twice
-    return [file for file in dict.fromkeys(files) if file.is_file()]
+    return [file for file in files if file.is_file()]
 
 
 def stage_yaml_files(model_class: type) -> dict[str, Path]:

@@ -8,11 +8,11 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from recbole_tinynews.cli import command_parser
 from recbole_tinynews.convert.atomic import INTER_HEADER, impression_row, open_atomic, write_items
 from recbole_tinynews.convert.records import Impression, News
 from recbole_tinynews.files.columns import ABSTRACT, BODY, TITLE
 from recbole_tinynews.files.whole import check_new_or_empty
-from recbole_tinynews.processes.launch import command_parser
 
 
 def student(

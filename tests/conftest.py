@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import multiprocessing
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -123,11 +125,13 @@ def _no_figure_of_training() -> Iterator[None]:
     """
     from tiny import draw_no_training
 
-    from recbole_tinynews.processes import launch
+    from recbole_tinynews.benchmark import runner
 
     with pytest.MonkeyPatch.context() as patch:
         draw_no_training(patch.setattr)
-        patch.setattr(launch, "PRELOADED", "preloaded_in_tests")
+        if sys.platform == "linux":
+            multiprocessing.set_forkserver_preload(["preloaded_in_tests"])
+            patch.setattr(runner, "START_METHOD", "forkserver")
         places = [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
         patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, places)))  # what the server has
         yield

@@ -17,7 +17,7 @@ FLOORS: list[set[str]] = [
     {"__main__"},
     {"command"},
     {"__init__"},
-    {"search", "preloaded", "student", "update"},
+    {"search", "student", "update"},
     {"benchmark"},
     {"quick_start", "serving"},
     {"pipeline"},
@@ -29,7 +29,7 @@ FLOORS: list[set[str]] = [
     {"encoder", "recbole_models"},
     {"data", "rerank"},
     {"settings", "compat", "convert", "processes", "logs"},
-    {"files", "paths"},
+    {"files", "paths", "cli"},
     {"bars", "installing"},
     {"version"},
 ]

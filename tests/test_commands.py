@@ -78,7 +78,6 @@ def test_every_command_has_a_version(command: list[str]) -> None:
     [
         (["--learnin_rate=9"], "learnin_rate (command line) is no setting. Did you mean learning_"),
         (["--model=TinyNewRec"], "Did you mean TinyNewsRec"),
-        (["--student=NRM"], "Did you mean NRMS"),
         (
             ["--test_slices=3"],
             "test_slices (command line) is no setting of this model. The",

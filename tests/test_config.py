@@ -724,17 +724,6 @@ def test_rates_of_an_embedded_language_model_are_not_those_of_another(
     assert same["news_dim"] == embedded["news_dim"]
 
 
-def test_teachers_by_words_do_not_get_the_settings_of_other_stages(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """The data set's own yaml made `--teacher=NRMS` an error."""
-    monkeypatch.setattr(paths, "_PACKAGE", Path(paths.__file__).parent)
-    (tmp_path / "dataset" / "mind-pooled").mkdir()
-    config = NewsConfig("TinyNewsRec", "mind-pooled", config_dict={"teacher": "NRMS"})
-    assert config.for_stage("finetune_teacher")["max_steps"] == 180
-    assert config.for_stage("post_train_student")["max_steps"] == 134
-
-
 def test_a_stage_with_another_language_model_has_not_the_rates_of_the_embedded_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -33,10 +33,13 @@ from tiny import DATASET, Tiny, World
 
 import recbole_tinynews
 from recbole_tinynews.benchmark.benchmark import Benchmark
+from recbole_tinynews.config import NewsConfig
 from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.evaluation.metrics import auc, rank_impressions
 from recbole_tinynews.evaluation.recbole_metrics import METRICS
 from recbole_tinynews.files.tensors import load_weights
+from recbole_tinynews.pipeline.stage import in_order
+from recbole_tinynews.pipeline.systems import system
 from recbole_tinynews.quick_start import run
 
 DOCUMENT = Path(recbole_tinynews.__file__).parent.parent / "docs" / "extending.md"
@@ -54,7 +57,8 @@ def write_files(folder: Path) -> None:
     text = DOCUMENT.read_text(encoding="utf-8")
     blocks = re.findall(r"^```(?:python|yaml)\n# (\S+)\n(.*?)^```$", text, re.M | re.S)
     assert [name for name, _ in blocks] == [
-        *("my_recommender.py", "MyRecommender.yaml", "popular.py"),
+        *("my_recommender.py", "MyRecommender.yaml", "small_nrms.py", "SmallNRMS.yaml"),
+        "popular.py",
         *("category_first.py", "stage/learn_categories.yaml", "my_metrics.py"),
     ]
     for name, content in blocks:
@@ -90,6 +94,25 @@ def curve_of(run_folder: Path) -> list[str]:
     """The training curve that a run saved: its values over the steps, by name."""
     with (run_folder / "training.csv").open(encoding="utf-8", newline="") as file:
         return next(csv.reader(file))
+
+
+def test_a_student_by_words_has_teachers_by_language_models(tiny: Tiny, tmp_path, monkeypatch):
+    """NRMS's own settings hold for teachers too: they would read words, and teach nothing new."""
+    write_files(tmp_path)
+    documented = module_of(tmp_path, monkeypatch, "small_nrms").SmallNRMS
+    settings = tiny.settings("TinyNewsRec")
+    del settings["head_init"]
+    config = NewsConfig(documented, DATASET, config_dict=settings)
+    assert [stage.name for stage in in_order(system(config))] == [*TEACHERS, "SmallNRMS"]
+    read = {name: config.for_stage(name)["news_encoder"] for name in (*TEACHERS, "SmallNRMS")}
+    assert read == {
+        "post_train_teacher": "plm",
+        "finetune_teacher": "plm",
+        "post_train_student": "words",
+        "SmallNRMS": "words",
+    }
+    starts = {name: config.for_stage(name)["head_init"] for name in read}
+    assert starts["post_train_teacher"] == starts["finetune_teacher"] == "pretrained"
 
 
 @pytest.mark.whole

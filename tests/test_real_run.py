@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from real_mind import NAME, PLM, TEST_IMPRESSIONS, converted, needs_both
+from tiny import PLM_TEACHERS, student_of
 from transformers import AutoModel, AutoTokenizer
 
 from recbole_tinynews.data.news_text import tokenise
@@ -83,10 +84,10 @@ def test_a_student_by_words_learns_from_a_real_teacher(data_path: Path, tmp_path
     caplog.set_level(logging.INFO)
     few = {"train_batch_size": 16, "max_steps": 4}
     result = run(
-        "TinyNewsRec",
+        student_of("NRMS"),
         NAME,
         config_dict={
-            "student": "NRMS",
+            **PLM_TEACHERS,
             "data_path": str(data_path),
             "checkpoint_dir": str(tmp_path),
             "plm": PLM,
@@ -105,7 +106,7 @@ def test_a_student_by_words_learns_from_a_real_teacher(data_path: Path, tmp_path
         },
     )
     names = [stage["name"] for stage in result["stages"]]
-    assert names == ["post_train_teacher", "post_train_student", "finetune_teacher", "TinyNewsRec"]
+    assert names == ["post_train_teacher", "post_train_student", "finetune_teacher", "NRMSStudent"]
     told = caplog.text[caplog.text.rindex("Stage 4 of 4") :]
     losses = re.findall(r"(train|distillation|embedding|target) loss\S*: ([0-9.]+)", told)
     assert [name for name, _ in losses] == ["train", "distillation", "embedding", "target"]

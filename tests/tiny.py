@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -39,6 +40,7 @@ from recbole_tinynews.model.newsbert import NewsBERT
 from recbole_tinynews.model.plmnr import PLMNR
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.model.student import Student
+from recbole_tinynews.model.tinynewsrec import TinyNewsRec
 from recbole_tinynews.pipeline import artifact
 from recbole_tinynews.pipeline.artifact import Artifact
 from recbole_tinynews.pipeline.factory import NewsFactory
@@ -298,7 +300,8 @@ class Tiny(NamedTuple):
         name = model if isinstance(model, str) else model.__name__
         if not has_language_model(find_model(model)):
             return {**IMPRESSION_SETTINGS, "data_path": str(self.data), **settings}
-        stages = dict(STAGE_SETTINGS) if name in SYSTEMS else {}
+        is_student_of = isinstance(model, type) and model.__module__ == __name__
+        stages = dict(STAGE_SETTINGS) if name in SYSTEMS or is_student_of else {}
         if name in START_PRETRAINED:
             stages["head_init"] = "pretrained"
         places = {"plm": str(self.plm), "data_path": str(self.data)}
@@ -400,6 +403,22 @@ class World(NamedTuple):
             joint = self.model.makes_teachers
             teachers = self.joint_teachers() if joint else self.teachers()
         return trainer_class(self.config, self.model, teachers, folder)
+
+
+# of a user's yaml beside a student that reads otherwise
+PLM_TEACHERS = {
+    f"{stage}_teacher_{name}": value
+    for stage in ("post_train", "finetune")
+    for name, value in {"news_encoder": "plm", "views": ["title"]}.items()
+}
+
+
+@cache
+def student_of(name: str) -> type[TinyNewsRec]:
+    """Tiny-NewsRec over another recommender, as a user writes it in a class."""
+    if name == "PLMNR":
+        return TinyNewsRec
+    return type(f"{name}Student", (TinyNewsRec, find_model(name)), {"__module__": __name__})
 
 
 def run_of(config: NewsConfig) -> Run:

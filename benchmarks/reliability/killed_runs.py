@@ -173,8 +173,7 @@ def _benchmark(tiny: Tiny) -> Command:
 
         def work() -> None:
             os.setsid()
-            # half of the kills would meet a fork server that imports
-            runner.start_method = lambda: "fork"
+            runner.START_METHOD = "fork"  # half of the kills would meet a process that imports
             main([*asked, "--output=out", *flags])
 
         return commands.forked(work, place)

@@ -47,14 +47,18 @@ PLACES = {
     "update": ("--from",),
     "score": ("--recommender", "--news", "--users"),
 }
-FOLDERS = ("serve", "export", "trim")  # of a recommender, without a flag
+FOLDERS = ("serve", "export")  # of a recommender, without a flag
 MORE = (
     *(["run", "--nproc=0"], ["run", "--nproc=2", "--world_size=1"], ["run", "--gpu_id=x"]),
     *(["benchmark", "--seeds=a"], ["benchmark", "--jobs=0"]),
     *(["search", "--trials=0"], ["search", "--pruner=no"], ["convert", "--format=no"]),
     *(["convert", "--valid=2"], ["convert", "--download=all"]),
     *(["serve", ".", "--port=99999"], ["serve", ".", "--max-connections=0"], ["serve"]),
-    *(["export", ".", "--to=pdf", "--output=o"], ["trim", ".", "--output=."], ["score"]),
+    *(
+        ["export", ".", "--to=pdf", "--output=o"],
+        ["export", ".", "--trim_vocabulary=x.csv"],
+        ["score"],
+    ),
     *(["student", "--layers=x"], ["update", "--rollback"]),
 )
 
@@ -114,7 +118,7 @@ def _line(rng: random.Random, tiny: Tiny) -> list[str]:
         return [*good, f"--{misspelt}=1"]
     if kind == 2:
         command = rng.choice(FOLDERS)
-        more = {"export": ["--to=hf", "--output=out"], "trim": ["--output=out"]}.get(command, [])
+        more = {"export": ["--to=hf", "--output=out"]}.get(command, [])
         return [command, rng.choice(NOT_THERE), *more]
     if kind == 3:
         word = rng.choice(["runn", "--", "-x", "", "\x07", "PLMNR", "x" * 10_000, "--model="])

@@ -16,8 +16,9 @@ from typing import Any, NamedTuple, TextIO
 from recbole_tinynews.benchmark.worker import MEASURE, TRAIN, Job, work
 from recbole_tinynews.logs.progress import duration
 from recbole_tinynews.pipeline.log_tables import text_table
-from recbole_tinynews.processes.launch import how_it_ended, start_method
+from recbole_tinynews.processes.launch import how_it_ended
 
+START_METHOD = "spawn"  # a fork of a process that has computed with torch may hang
 TICK = 1.0  # seconds between calls of `watch`
 _DOING = {TRAIN: "training", MEASURE: "measuring"}
 NEXT = 5  # waiting jobs listed; others are only counted
@@ -84,7 +85,7 @@ def _next(waiting: Sequence[Job], running: Sequence[Job], side_by_side: int) -> 
 
 def _start(job: Job) -> BaseProcess:
     job.answer.unlink(missing_ok=True)
-    context: Any = multiprocessing.get_context(start_method())
+    context: Any = multiprocessing.get_context(START_METHOD)
     process = context.Process(target=work, args=(job,))  # a daemon can't start processes
     process.start()
     return process

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from recbole_tinynews.files.whole import partial_place, write_text
-from recbole_tinynews.processes.launch import Machines, end_with_parent, launch
+from recbole_tinynews.processes.launch import end_with_parent, launch
 
 TRAIN, MEASURE = "train", "measure"
 
@@ -90,7 +90,7 @@ def _run_in_processes(job: Job, settings: Mapping[str, Any]) -> dict[str, Any]:
         one = {"model": job.model, "dataset": job.dataset, "threads": job.threads}
         text = json.dumps({**one, "settings": settings, "answer": answer}, default=str)
         order.write_text(text, encoding="utf-8")
-        launch(Machines(job.processes, job.processes), __file__, [str(order)])
+        launch(job.processes, "recbole_tinynews.benchmark.worker", [str(order)])
         return json.loads(answer.read_text(encoding="utf-8"))
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cache
 from typing import Any, ClassVar
 
 import torch
@@ -30,19 +29,15 @@ class Student(NewsRecommender):
     """A recommender whose loss compares its outputs with those of teachers.
 
     The trainer puts the teachers' outputs into the batch; the student holds no teacher. A subclass
-    implements ``make_distillation``; all are PLM-NRs unless ``composed`` of others. ``weights`` is
-    a NamedTuple class with the names of its losses, ``teacher_stage`` the stage that makes its
-    teachers, ``one_teacher`` whether it ignores ``num_teachers``, ``has_parts`` whether
-    ``student`` and ``teacher`` are settings.
+    implements ``make_distillation``; all are PLM-NRs unless derived from another recommender too.
+    ``weights`` is a NamedTuple class with the names of its losses, ``teacher_stage`` the stage that
+    makes its teachers, ``one_teacher`` whether it ignores ``num_teachers``.
     """
 
     trainer_class = "DistillationTrainer"
     weights: ClassVar[Any] = None
     teacher_stage: ClassVar[str] = "finetune_teacher"
     one_teacher: ClassVar[bool] = False
-    has_parts: ClassVar[bool] = False
-    student_class: ClassVar[type[NewsRecommender]] = PLMNR
-    teacher_class: ClassVar[type[NewsRecommender]] = PLMNR
 
     def __init__(self, config: Settings, dataset: Any) -> None:
         super().__init__(config, dataset)
@@ -104,19 +99,6 @@ class Student(NewsRecommender):
         return self.distillation(outputs, teachers_of(interaction), interaction[self.label_field])
 
 
-@cache
-def composed(
-    system: type[Student], student: type[NewsRecommender], teacher: type[NewsRecommender]
-) -> type[Student]:
-    """A student with the losses and stages of ``system`` and the encoders of ``student``."""
-    if (student, teacher) == (PLMNR, PLMNR):
-        return system
-    bases = (system,) if student is PLMNR else (system, student)
-    described = {"__module__": system.__module__, "__doc__": system.__doc__}
-    parts = {"student_class": student, "teacher_class": teacher}
-    return type(system.__name__, bases, {**described, **parts})
-
-
 def teachers_of(interaction: Interaction) -> list[Outputs]:
     """Outputs of each teacher for the batch; ``ValueError`` if it has none."""
     if TEACHERS not in interaction:
@@ -149,7 +131,7 @@ class MultiTeacherStudent(Student):
         self._fits_projections = pretrained and not one_space
         return self.losses_of_stage(
             self.number_of_teachers(config),
-            self.teacher_class.news_dim(of_teachers),
+            PLMNR.news_dim(of_teachers),
             self.news_dim(config),
             config["temperature"],
             self.loss_weights(config),

@@ -17,7 +17,6 @@ class TinyNewsRec(MultiTeacherStudent):
     """The student in Stage II: ``L_2 = L_FT_distill + L_FT_emb + L_FT``; finetuned teachers."""
 
     losses_of_stage = StageTwoDistillation
-    has_parts = True
 
     def __init__(self, config: Settings, dataset: Any) -> None:
         super().__init__(config, dataset)

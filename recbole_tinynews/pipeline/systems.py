@@ -163,11 +163,10 @@ def tiny_newsrec(config: NewsConfig) -> Stage:
         )
         start = Start(handover.put_news_encoder, (student,))
     if not config["stage_two"]:
-        return _last(config, model_class.student_class, start=start)
-    teacher = model_class.teacher_class
+        return _last(config, PLMNR, start=start)
     if post_trained:
-        return _last(config, start=start, teachers=_finetuned(copies, teacher))
-    teachers = tuple(Stage("finetune_teacher", teacher, number=copy.back) for copy in copies)
+        return _last(config, start=start, teachers=_finetuned(copies))
+    teachers = tuple(Stage("finetune_teacher", PLMNR, number=copy.back) for copy in copies)
     return _last(config, start=start, teachers=teachers)
 
 
@@ -248,12 +247,12 @@ def zero_shot_student(config: NewsConfig) -> Stage:
     return _last(config, teachers=(Stage("zero_shot_teacher", ZeroShotTeacher),))
 
 
-def _finetuned(copies: tuple[Copy, ...], model: type[NewsRecommender] = PLMNR) -> tuple[Stage, ...]:
+def _finetuned(copies: tuple[Copy, ...]) -> tuple[Stage, ...]:
     """Finetuned copies; the last is number 0, so that runs of fewer teachers reuse it."""
     return tuple(
         Stage(
             "finetune_teacher",
-            model,
+            PLMNR,
             start=Start(handover.put_news_encoder, (copy,)),
             number=copy.back,
         )

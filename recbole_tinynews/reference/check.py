@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from recbole_tinynews.reference.defaults import defaults_of, news_yaml
 from recbole_tinynews.registry import MODELS, check_name, named_files
 from recbole_tinynews.settings.declared import Models
-from recbole_tinynews.settings.layering import DEFAULT_MODEL, PARTS, Layering
+from recbole_tinynews.settings.layering import DEFAULT_MODEL, Layering
 from recbole_tinynews.settings.layers import Files, read_given
 from recbole_tinynews.settings.mistakes import mistakes_by_key
 from recbole_tinynews.settings.values import refuse
@@ -20,14 +20,6 @@ def check_command(model: str | None, files: Files, command_line: Sequence[str]) 
     check_name(name)
     ours, found = name in MODELS, list(given.mistakes)
     declared, stages = dict(defaults_of(name)), news_yaml(name).stages if ours else {}
-    for part in PARTS if {*PARTS} <= declared.keys() else ():
-        other = str(given.values.get(part) or declared[part])
-        try:
-            check_name(other)
-        except ValueError as problem:
-            found.append(f"{part} {problem}")
-        else:
-            declared = defaults_of(other) | declared
     kind = Models.NEWS if ours else Models.RECBOLE_ON_IMPRESSIONS
     settings = Layering(kind, named_files(name), declared, {}, given.values, stages)
     settings.finish(given.layers(stages))

@@ -9,8 +9,8 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from recbole_tinynews.cli import command_parser
 from recbole_tinynews.installing import pip_install
-from recbole_tinynews.processes.launch import command_parser
 from recbole_tinynews.settings.command_line import program
 
 KEPT = "finished trials are kept"

@@ -19,7 +19,6 @@ from recbole_tinynews.files.untrusted import read_json, untrusted
 from recbole_tinynews.model.alignednewsrec import AlignedNewsRec
 from recbole_tinynews.model.matryoshka import Sizes, of_layers
 from recbole_tinynews.model.recommender import NewsRecommender
-from recbole_tinynews.model.student import composed
 from recbole_tinynews.model.text_encoders import reads_words
 from recbole_tinynews.pipeline.artifact import (
     ARTIFACT_FORMAT,
@@ -39,7 +38,6 @@ from recbole_tinynews.registry import (
     MODELS,
     declared_settings,
     find_model,
-    find_part,
     has_language_model,
     is_news_model,
     recbole_models,
@@ -51,7 +49,6 @@ from recbole_tinynews.serving.export.formats import find_format, format_names
 from recbole_tinynews.serving.live_counters import LiveCounters
 from recbole_tinynews.serving.ranking import Ranker
 from recbole_tinynews.settings.declared import Models, rules_for
-from recbole_tinynews.settings.layering import PARTS, USUAL
 from recbole_tinynews.settings.names import parse_key, seen_by_stage
 from recbole_tinynews.settings.values import ANY_TEXT, list_of, unfit_value
 
@@ -192,7 +189,7 @@ def _trained(
 ) -> ModelEngine:
     identity = identity_of(folder)
     with untrusted(folder / SETTINGS_FILE):
-        model_class = _with_parts(_model_class(settings["model_class"], model, folder), settings)
+        model_class = _model_class(settings["model_class"], model, folder)
         _check_loadable(model_class, folder)
         _check_settings(settings, model_class, folder)
     if not reads_words(settings):
@@ -342,16 +339,6 @@ def _check_settings(
             f"{folder / SETTINGS_FILE} expects what was written there: {'; '.join(wrong)}. Rerun "
             "the command that made it, which repairs it, or copy the folder again."
         )
-
-
-def _with_parts(
-    model_class: type[NewsRecommender], settings: Mapping[str, Any]
-) -> type[NewsRecommender]:
-    """The class with the student that was trained; earlier versions did not record its parts."""
-    if not getattr(model_class, "has_parts", False):
-        return model_class
-    system: type = model_class
-    return composed(system, *(find_part(settings[part] or USUAL) for part in PARTS))
 
 
 def _too_many_layers(settings: Mapping[str, Any], folder: Path) -> list[str]:

@@ -1,62 +1,118 @@
-"""Command that ranks for all users in a file: ``python -m recbole_tinynews.serving.score``."""
+"""``recbole-tinynews score``: from a table of readers to a table of rankings, in one pass."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import Any
 
-from recbole_tinynews.processes.launch import command_parser
+from recbole_tinynews.bars import progress_bar
+from recbole_tinynews.cli import command_parser
+from recbole_tinynews.files.untrusted import untrusted
+from recbole_tinynews.files.whole import whole_file
+from recbole_tinynews.serving.libraries import library
+
+READERS_AT_ONCE = 8_192
+ALL, OWN = "all", "users"
+
+
+def score(
+    recommender: str | Path,
+    news: str | Path,
+    users: str | Path,
+    output: str | Path,
+    candidates: str = ALL,
+    top: int = 50,
+    skip_unknown: bool = False,
+    device: str = "cpu",
+) -> int:
+    """Rank articles for every reader in a file; returns how many unknown ids were left out.
+
+    ``users`` and ``output``, parquet or csv, have the columns of ``rank_table``; candidates are
+    ``all`` articles of ``news``, or the ``users``' own. ``output`` is written whole or not at all.
+    Raises ``OSError`` for a missing file, ``ValueError`` for a damaged one or an unknown id.
+    """
+    from recbole_tinynews.serving.loading import load_reader  # slow imports
+    from recbole_tinynews.serving.news_table import read_news_file
+    from recbole_tinynews.serving.table import CANDIDATES, HISTORY, ids_of
+
+    tables, as_csv, unknown = _read(Path(users)), _is_csv(Path(output)), 0
+    ranker = load_reader(Path(recommender), device=device)
+    ranker.add_news(read_news_file(Path(news)))
+    articles = frozenset(ranker.news_ids)
+
+    def rank(readers: Any) -> Any:
+        nonlocal unknown
+        for name in readers.columns.intersection([HISTORY, CANDIDATES]) if skip_unknown else ():
+            given = readers[name].map(ids_of)
+            known = given.map(lambda ids: [each for each in ids if each in articles])
+            unknown += sum(given.map(len)) - sum(known.map(len))
+            readers = readers.assign(**{name: known})
+        return ranker.rank_table(readers, None if candidates == OWN else candidates, top)
+
+    tables = progress_bar(tables, desc="Score", unit=" readers", unit_scale=READERS_AT_ONCE)
+    with whole_file(Path(output)) as place:
+        _write(map(rank, tables), place, as_csv)
+    return unknown
+
+
+def _is_csv(path: Path) -> bool:
+    if path.suffix not in (".csv", ".parquet"):
+        raise ValueError(f"{path} expects a name that ends in .parquet or .csv.")
+    return path.suffix == ".csv"
+
+
+def _read(path: Path) -> Iterable[Any]:
+    import pandas as pd
+
+    if _is_csv(path):
+        return pd.read_csv(path, chunksize=READERS_AT_ONCE, dtype=str, keep_default_na=False)
+    parquet = library("pyarrow.parquet", "Parquet", "pyarrow")
+    with untrusted(path):
+        batches = parquet.ParquetFile(path).iter_batches(READERS_AT_ONCE)
+    return (batch.to_pandas() for batch in batches)
+
+
+def _write(tables: Iterable[Any], path: Path, as_csv: bool) -> None:
+    from recbole_tinynews.serving.table import EMPTY
+
+    filled = (table for table in tables if len(table))
+    first = next(filled, EMPTY)  # has the types of all
+    if as_csv:
+        for number, table in enumerate(chain([first], filled)):
+            table.to_csv(path, index=False, header=not number, mode="a")
+        return
+    pa = library("pyarrow", "Parquet", "pyarrow")
+    parquet = library("pyarrow.parquet", "Parquet", "pyarrow")
+    schema = pa.Schema.from_pandas(first, preserve_index=False)
+    with parquet.ParquetWriter(path, schema) as file:
+        for table in chain([first], filled):
+            file.write_table(pa.Table.from_pandas(table, schema, preserve_index=False))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; the exit status is 0, or 1 after an error."""
     parser = command_parser(
-        prog="python -m recbole_tinynews.serving.score",
-        description="Rank articles for every user of a file. The same command resumes.",
+        prog="recbole-tinynews score", description="Rank articles for every reader in a file."
     )
     add = parser.add_argument
-    add("--recommender", required=True, metavar="FOLDER", help="folder of a finished recommender")
+    add("--recommender", required=True, metavar="FOLDER", help="of a finished recommender")
     add("--news", required=True, metavar="FILE", help="id, title[, abstract]: parquet, csv, .item")
-    add("--users", required=True, metavar="FILE", help="user_id, history: parquet, folder, or csv")
-    add(
-        "--candidates",
-        default="all",
-        metavar="all|FILE|users",
-        help="all articles (default), a file of user_id and candidate, or `users`: a column there",
-    )
+    add("--users", required=True, metavar="FILE", help="user_id, history: parquet or csv")
+    add("--output", required=True, metavar="FILE", help="the rankings: parquet or csv")
+    add("--candidates", default=ALL, choices=(ALL, OWN), help="all, or the readers' own column")
     add("--top", type=int, default=50, help="how many of the best are kept (default: 50)")
-    add("--output", required=True, metavar="DIR", help="gets part-00000.parquet and so on")
-    add(
-        "--unknown",
-        default="stop",
-        choices=("stop", "skip"),
-        help="what to do about an id that is not among the articles (default: stop)",
-    )
-    add("--shard", default="1/1", metavar="i/n", help="write every n-th part, from the i-th on")
+    add("--skip-unknown", action="store_true", help="leave out ids of no article, and count them")
     add("--device", default="cpu", help="where it computes (default: cpu)")
-    given = parser.parse_args(arguments)
-    from recbole_tinynews.serving.scoring import Shard, score  # slow import
-
+    flags = parser.parse_args(arguments)
     try:
-        done = score(
-            given.recommender,
-            given.news,
-            given.users,
-            given.output,
-            None if given.candidates == "users" else given.candidates,
-            given.top,
-            Shard.parse(given.shard),
-            given.device,
-            skip_unknown=given.unknown == "skip",
-        )
+        unknown = score(**vars(flags))
     except (ValueError, TypeError, OSError, ModuleNotFoundError) as mistake:
         print(f"{parser.prog}: {mistake}", file=sys.stderr)
         return 1
-    left_out = f", {done.unknown:,} unknown ids left out" if given.unknown == "skip" else ""
-    print(
-        f"{given.output}: {done.written} parts written ({done.users:,} users{left_out}), "
-        f"{done.there} there."
-    )
+    print(f"{flags.output} is written; {unknown:,} unknown ids were left out.")
     return 0
 
 

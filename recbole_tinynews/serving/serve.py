@@ -12,8 +12,8 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from recbole_tinynews.cli import command_parser
 from recbole_tinynews.installing import pip_install
-from recbole_tinynews.processes.launch import command_parser
 from recbole_tinynews.serving.service import MAX_BODY
 
 if TYPE_CHECKING:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 USER, HISTORY, CANDIDATES = "user_id", "history", "candidates"
 CANDIDATE, SCORE, RANK = "candidate", "score", "rank"
+EMPTY = pd.DataFrame(columns=[USER, CANDIDATE, SCORE, RANK])
 ALL = "all"
 
 

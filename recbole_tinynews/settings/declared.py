@@ -262,8 +262,6 @@ OURS: tuple[Setting, ...] = (
     Setting("negative_titles", one_of("random", "category", "in_batch", "hard"), _NEWS),
     Setting("teacher_checkpoint_interval", values.POSITIVE, _NEWS, scope=_RUN),
     # teachers and distillation
-    Setting("student", values.TEXT, _NEWS, _RUN, Affects.STUDENTS),
-    Setting("teacher", values.TEXT, _NEWS, _RUN, Affects.STUDENTS),
     Setting("num_teachers", an_int(1, 1_000), _NEWS, _RUN, Affects.STUDENTS),
     Setting("teacher_num_hidden_layers", or_(values.LAYERS, None), _NEWS, _RUN, Affects.STUDENTS),
     Setting("student_init", one_of("plm", "teacher"), _NEWS),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from recbole_tinynews.paths import packaged_folder
 from recbole_tinynews.settings.declared import Models
@@ -13,11 +13,9 @@ from recbole_tinynews.settings.layers import (
     ModelFiles,
     NewsYaml,
     StageYaml,
-    read_news_yaml,
 )
 from recbole_tinynews.settings.literals import read_yaml
 from recbole_tinynews.settings.names import (
-    FINETUNE_TEACHER,
     OF_TEACHERS,
     Key,
     parse_key,
@@ -33,18 +31,6 @@ DEFAULT = "default"  # source of values that no layer sets
 PROPERTIES = "properties"
 WITH_PLM = "with_plm"  # in a data set's yaml: {language model: settings specific to it}
 WORDS = "words"  # a news_encoder; a data set can have a yaml of that name
-PARTS = ("student", "teacher")  # settings that replace a system's student or teachers
-USUAL = "PLMNR"  # the default of both
-
-# news encoder settings that post-training and the teachers' class must share
-_SHAPE = ("news_dim", "query_dim", "news_pooling", "head_init")
-
-
-class Composition(NamedTuple):
-    """Yaml files of a system with another student or teacher class, and of its teachers' class."""
-
-    usual: ModelFiles
-    of_teacher: ModelFiles
 
 
 class Layering:
@@ -77,8 +63,6 @@ class Layering:
         self._given = parse_keys(given, self.stages)
         self._dataset, self._classes = "", list[str]()  # names of the class and its bases
         self._same_plm: Callable[[Any, Any], bool] | None = None
-        self._of_teachers: dict[str, Any] = {}  # defaults that differ from the student's
-        self._of_finetuned: dict[str, Any] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         """Drop the rules: lambdas can't be pickled, and data loader workers check no values."""
@@ -126,13 +110,12 @@ class Layering:
 
     def overrides(self, stage: str, values: Mapping[Key, Any]) -> dict[str, Any]:
         """Values of a stage that override those of the run, of which ``values`` has all."""
-        seen = dict(self._of_teachers) if stage.endswith(OF_TEACHERS) else {}
-        seen |= self._of_finetuned if stage == FINETUNE_TEACHER else {}
         if stage not in self.stages:
-            return seen
+            return {}
+        seen: dict[str, Any] = {}
         layers = Key(None, "teacher_num_hidden_layers")
         if stage.endswith(OF_TEACHERS) and layers in values:
-            seen["num_hidden_layers"] = seen.get(layers.name, values[layers])
+            seen["num_hidden_layers"] = values[layers]
         seen |= {key.name: value for key, value in values.items() if key.stage == stage}
         if seen.get("news_encoder", values.get(Key(None, "news_encoder"))) == WORDS:
             seen |= self._suited_to_words(stage)
@@ -159,24 +142,21 @@ class Layering:
         dataset: str,
         classes: Sequence[str],
         same_plm: Callable[[Any, Any], bool] | None,
-        parts: Composition | None = None,
     ) -> None:
         """Add the yaml of a news recommender and of its data set.
 
         ``classes`` are names of the class and its bases, weakest first; ``same_plm`` compares
-        values of ``plm`` (None: no text is encoded); ``parts``: for another student or teachers.
+        values of ``plm`` (None: no text is encoded).
         """
         self.layers += yaml.layers
         self.defaults = {Key(None, name): v for name, v in yaml.declared.items()} | yaml.values
         self.before_user.update(yaml.values)
         self._dataset, self._classes, self._same_plm = dataset, [*classes], same_plm
-        without_words = self._add_data_set(packaged_folder(PROPERTIES))
-        if parts is not None:
-            self._separate_teachers(yaml, parts, without_words)
+        self._add_data_set(packaged_folder(PROPERTIES))
         self._add_working_folder()
 
-    def _add_data_set(self, folder: Path) -> dict[Key, Any]:
-        """Add a data set's yaml files; return the values that its words yaml replaced."""
+    def _add_data_set(self, folder: Path) -> None:
+        """Add a data set's yaml files."""
 
         def add(*names: str) -> None:
             for file in _of_data_set(folder, *names):
@@ -188,13 +168,9 @@ class Layering:
 
         if self._same_plm:
             add(self._dataset)
-        before = dict(self.before_user)
         if self._same_plm and self._news_encoder == WORDS:
             add(f"{self._dataset}.{WORDS}")
-        after = self.before_user
-        without_words = {key: v for key, v in before.items() if after[key] != v}
         add(*(f"{self._dataset}.{name}" for name in self._classes))
-        return without_words
 
     def _add_working_folder(self) -> None:
         """Add ``properties/`` of the working directory over the package's; it declares nothing."""
@@ -228,39 +204,6 @@ class Layering:
             if key.stage is None and key in before and Key(stage, key.name) not in before
         }
         return {key: v for key, v in values.items() if key.stage not in others} | kept
-
-    def _separate_teachers(
-        self, yaml: NewsYaml, parts: Composition, without_words: Mapping[Key, Any]
-    ) -> None:
-        """Give teachers their class's defaults; data set and user values apply to all stages."""
-        of_teacher: dict[str, Any] = {}
-        for file in parts.of_teacher.own:
-            of_teacher |= read_yaml(file)
-        for name in [name for name in of_teacher if name not in self.declared]:
-            self.declared[name] = of_teacher[name]
-            self.defaults[Key(None, name)] = self.before_user[Key(None, name)] = of_teacher[name]
-        taken = {*self._given, *(key for layer in self.layers for key in layer.values)}
-
-        def untouched(values: Mapping[Key, Any]) -> dict[str, Any]:
-            return {key.name: v for key, v in values.items() if not key.stage and key not in taken}
-
-        usual = read_news_yaml(parts.usual).values
-        own = untouched(parse_keys(of_teacher, self.stages))
-        kept = untouched({key: v for key, v in usual.items() if yaml.values.get(key) != v})
-        self._of_teachers = kept | {n: v for n, v in own.items() if n in _SHAPE}
-        self._of_finetuned = own
-        encoder = of_teacher.get("news_encoder", usual[Key(None, "news_encoder")])
-        if encoder == WORDS:
-            for file in _of_data_set(packaged_folder(PROPERTIES), f"{self._dataset}.{WORDS}"):
-                values = parse_keys(read_yaml(file), self.stages)
-                plain = {Key(FINETUNE_TEACHER, k.name): v for k, v in values.items() if not k.stage}
-                self.add(f"file {file}", plain)
-        if encoder != self._news_encoder:
-            self._of_teachers |= {
-                key.name: usual.get(key, v) if v == yaml.values.get(key) else v
-                for key, v in without_words.items()
-                if not key.stage and key not in self._given
-            }
 
     # RecBole's own models
 

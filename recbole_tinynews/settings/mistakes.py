@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from recbole_tinynews.settings.layering import DEFAULT, PARTS, USUAL, Layering
+from recbole_tinynews.settings.layering import DEFAULT, Layering
 from recbole_tinynews.settings.names import Key, parse_key, unknown_setting
 from recbole_tinynews.settings.values import FIELD, brief, unfit_value
 
@@ -40,16 +40,6 @@ def data_mistakes(folder: Path) -> Iterator[str]:
             "exist. Convert MIND into it: python -m recbole_tinynews.convert --train=DIR "
             f"--valid=last-day --test=DIR --dataset={folder.name} --output={folder.parent}"
         )
-
-
-def part_mistakes(final: Mapping[str, Any], given: Mapping[str, Any]) -> Iterator[str]:
-    """Students and teachers named in yaml that is read too late to choose a class."""
-    for part in (part for part in PARTS if part in final):
-        if final[part] != given.get(part, USUAL):
-            yield (
-                f"{part}={final[part]} is in the yaml of a model or data set, and chooses no class "
-                "there. Name it on the command line, in a config file or in config_dict"
-            )
 
 
 def _name_mistakes(settings: Layering) -> Iterator[str]:

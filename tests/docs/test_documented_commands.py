@@ -72,8 +72,8 @@ def test_commands_are_found_wherever_they_stand(tmp_path: Path, monkeypatch) -> 
 
 
 def flags_of_programs() -> set[str]:
-    """Every flag that a parser of the package, of a tool or of a benchmark has."""
-    folders = ("recbole_tinynews", "tools")
+    """Every flag that a parser of the package, a tool, an example or a benchmark has."""
+    folders = ("recbole_tinynews", "tools", "examples")
     files = [file for folder in folders for file in (ROOT / folder).rglob("*.py")]
     files += (ROOT / "benchmarks").glob("*.py")
     found = {flag for file in files for flag in re.findall(r'"--([\w-]+)', file.read_text())}

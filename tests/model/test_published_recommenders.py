@@ -12,7 +12,7 @@ import plain_users
 import pytest
 import torch
 from plain_recommenders import PLAIN, Reader, miner_interests, pprec
-from tiny import DATASET, OWN_SETTINGS, SETTINGS, Tiny, World
+from tiny import DATASET, OWN_SETTINGS, PLM_TEACHERS, SETTINGS, Tiny, World, student_of
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import AutoModel
@@ -268,7 +268,7 @@ def test_users_have_scores_of_their_own(tiny: Tiny, name: str) -> None:
 def test_a_recommender_learns_from_teachers_too(tiny: Tiny, name: str, settings) -> None:
     """Its own second loss would be lost, or one of the parts left without a gradient."""
     given = {"head_init": "random", **OWN_SETTINGS.get(name, {}), **settings}
-    world = tiny.world("TinyNewsRec", student=name, **given)
+    world = tiny.world(student_of(name), **PLM_TEACHERS, **given)
     assert isinstance(world.model, find_model(name))
     batch = world.clicked([*range(8)])
     losses = world.model.train().calculate_loss(batch)

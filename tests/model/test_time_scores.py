@@ -238,8 +238,6 @@ def test_a_teacher_may_know_popularity_where_its_student_does_not(tiny: Tiny) ->
     world = tiny.world("TinyNewsRec", finetune_teacher_popularity="added")
     assert world.model.time is None
     assert CANDIDATE_FEATURES in world.clicks().collate_fn(range(3)).interaction
-    world = tiny.world("TinyNewsRec", teacher="PPRec")  # which reads the counters of one window
-    assert world.clicks().collate_fn([0])[CANDIDATE_FEATURES].shape[-1] == 3 + 2  # of the site
     assert CANDIDATE_FEATURES not in tiny.world("PLMNR").clicks().collate_fn([0]).interaction
 
 

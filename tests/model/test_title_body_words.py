@@ -13,7 +13,17 @@ import plain_texts
 import pytest
 import torch
 from plain_users import part
-from tiny import DATASET, LAYERS, MAX_TITLE, OWN_SETTINGS, WORDS, Tiny, run_of
+from tiny import (
+    DATASET,
+    LAYERS,
+    MAX_TITLE,
+    OWN_SETTINGS,
+    PLM_TEACHERS,
+    WORDS,
+    Tiny,
+    run_of,
+    student_of,
+)
 
 from recbole_tinynews.config import NewsConfig
 from recbole_tinynews.data.articles import Article, articles_for
@@ -66,12 +76,8 @@ def write_corpus(folder: Path) -> Path:
 
 def make(tiny: Tiny, student: str = "NRMS", **settings: Any) -> StageOne:
     given = {"views": ["title"], "news_encoder": "words", "head_init": "random"}
-    of_teachers = {
-        f"{stage}_teacher_{name}": value
-        for stage in ("post_train", "finetune")
-        for name, value in {"news_encoder": "plm", "news_dim": 24}.items()
-    }
-    config = tiny.config("TinyNewsRec", student=student, **{**given, **of_teachers, **settings})
+    wide = {f"{stage}_teacher_news_dim": 24 for stage in ("post_train", "finetune")}
+    config = tiny.config(student_of(student), **{**given, **PLM_TEACHERS, **wide, **settings})
     factory = run_of(config).factory
     own, theirs = (config.for_stage(f"post_train_{who}") for who in ("student", "teacher"))
     model_class = title_body_student(config.model_class)

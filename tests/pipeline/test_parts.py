@@ -1,17 +1,23 @@
-"""Systems whose student or teachers are other recommenders than PLM-NRs, by settings alone."""
+"""Systems whose student or teachers are no language models."""
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from tiny import DATASET, OWN_SETTINGS, STAGE_SETTINGS, Tiny, run_of
+from tiny import (
+    DATASET,
+    OWN_SETTINGS,
+    PLM_TEACHERS,
+    STAGE_SETTINGS,
+    Tiny,
+    run_of,
+    student_of,
+)
 
 from recbole_tinynews.config import NewsConfig
 from recbole_tinynews.encoder.cached_encoder import OneTextEncoder
@@ -24,81 +30,62 @@ from recbole_tinynews.model.nrms import NRMS
 from recbole_tinynews.model.plmnr import PLMNR
 from recbole_tinynews.model.tinynewsrec import TinyNewsRec
 from recbole_tinynews.pipeline.artifact import WEIGHTS
-from recbole_tinynews.pipeline.fingerprints import Recipes, source_of
+from recbole_tinynews.pipeline.fingerprints import source_of
 from recbole_tinynews.pipeline.handover import put_news_encoder
 from recbole_tinynews.pipeline.stage import Stage, Start, in_order
 from recbole_tinynews.pipeline.systems import system
 from recbole_tinynews.quick_start import run
-from recbole_tinynews.registry import model_yaml_folder
 from recbole_tinynews.serving.loading import load
-from recbole_tinynews.settings.literals import read_yaml
 
 
-def config_of(tiny: Tiny, **settings: Any) -> NewsConfig:
+def config_of(tiny: Tiny, student: str = "PLMNR", **settings: Any) -> NewsConfig:
     """Settings that a file or the command line would give, without those that its yaml declares."""
-    usual = tiny.settings("TinyNewsRec")
+    usual = {**tiny.settings("TinyNewsRec"), **({} if student == "PLMNR" else PLM_TEACHERS)}
     del usual["head_init"]
-    return NewsConfig("TinyNewsRec", DATASET, config_dict={**usual, **settings})
+    return NewsConfig(student_of(student), DATASET, config_dict={**usual, **settings})
 
 
 def stages_of(tiny: Tiny, **settings: Any) -> list[Stage]:
     return in_order(system(config_of(tiny, **settings)))
 
 
-FOUR_STAGES = [
-    *("post_train_teacher", "post_train_student", "finetune_teacher", "finetune_teacher"),
-    "TinyNewsRec",
-]
-WITHOUT_STAGE_ONE = [name for name in FOUR_STAGES if name != "post_train_student"]
+BEFORE = ["post_train_teacher", "post_train_student", "finetune_teacher", "finetune_teacher"]
+WITHOUT_STAGE_ONE = [name for name in BEFORE if name != "post_train_student"]
 
 
 def test_a_word_student_has_all_stages_and_its_own_defaults(tiny: Tiny) -> None:
     """Without Stage I its words would get a meaning from clicks alone."""
     config = config_of(tiny, student="NRMS")
     stages = in_order(system(config))
-    assert [stage.name for stage in stages] == FOUR_STAGES
+    assert [stage.name for stage in stages] == [*BEFORE, "NRMSStudent"]
     assert issubclass(stages[1].model.reading_as, NRMS)
     assert stages[-1].start == Start(put_news_encoder, (stages[1],))
     assert config["news_encoder"] == "words"
     assert config.for_stage("post_train_student")["news_encoder"] == "words"
-    model = tiny.world("TinyNewsRec", student="NRMS", head_init="random").model
+    model = tiny.world(student_of("NRMS"), **PLM_TEACHERS, head_init="random").model
     assert type(model.news_encoder) is OneTextEncoder
     assert isinstance(model.user_encoder, SelfAttentiveUser)
     assert isinstance(model, NRMS)
-
-
-@pytest.mark.parametrize("teacher", ["LSTUR", "MINER", "PPRec", "Fastformer"])
-def test_a_teachers_own_settings_are_listed_in_the_order_of_its_yaml(
-    tiny: Tiny, teacher: str
-) -> None:
-    """In a set's order, the listed settings of equal runs would differ between processes."""
-    usual = config_of(tiny).final_config_dict
-    added = [
-        name for name in config_of(tiny, teacher=teacher).final_config_dict if name not in usual
-    ]
-    assert added
-    declared = read_yaml(model_yaml_folder() / f"{teacher}.yaml")
-    assert added == [name for name in declared if name in added]
 
 
 @pytest.mark.parametrize(
     ("settings", "names"),
     [
         ({"student": "NRMS", "stage_one": False}, WITHOUT_STAGE_ONE),
-        ({"student": "NRMS", "stage_two": False}, [*FOUR_STAGES[:2], "TinyNewsRec"]),
+        ({"student": "NRMS", "stage_two": False}, BEFORE[:2]),
         ({"student": "NAML"}, WITHOUT_STAGE_ONE),
-        ({"student": "NAML", "views": ["title"]}, FOUR_STAGES),
+        ({"student": "NAML", "views": ["title"]}, BEFORE),
         ({"student": "LSTUR"}, WITHOUT_STAGE_ONE),
         ({"student": "NPA"}, WITHOUT_STAGE_ONE),
-        ({"student": "NRMS", "news_text": "title_abstract"}, FOUR_STAGES),
-        ({"student": "NRMS", "teacher": "LateFusion"}, FOUR_STAGES[2:]),
+        ({"student": "NRMS", "news_text": "title_abstract"}, BEFORE),
+        ({"student": "NRMS", "finetune_teacher_news_encoder": "words"}, BEFORE[2:]),
     ],
 )
 def test_what_reads_one_text_is_post_trained_under_language_models(
     tiny: Tiny, settings: dict[str, Any], names: list[str]
 ) -> None:
     """A view that no body is matched with, or a reader's own words, would start untrained."""
-    assert [stage.name for stage in stages_of(tiny, **settings)] == names
+    assert [stage.name for stage in stages_of(tiny, **settings)[:-1]] == names
 
 
 def test_stage_one_reads_as_a_users_own_student_does(tiny: Tiny) -> None:
@@ -108,8 +95,7 @@ def test_stage_one_reads_as_a_users_own_student_does(tiny: Tiny) -> None:
         def make_word_context(self, config: Any) -> CNNSelfAttention:
             return CNNSelfAttention(config["word_dim"], config["news_dim"], head_dim=4)
 
-    of_teachers = {f"{stage}_teacher_news_encoder": "plm" for stage in ("post_train", "finetune")}
-    config = tiny.config(Mine, **STAGE_SETTINGS, **of_teachers, news_encoder="words")
+    config = tiny.config(Mine, **STAGE_SETTINGS, **PLM_TEACHERS, news_encoder="words")
     stage = in_order(system(config))[1]
     own = config.for_stage(stage.name)
     model = run_of(config).factory.model(stage.model, own)
@@ -148,7 +134,7 @@ def test_a_news_encoder_that_stage_two_cannot_take_over_is_refused(
     tiny: Tiny, name: str, value: Any
 ) -> None:
     """Its weights would not fit after hours of training, or fit and mean something else."""
-    told = rf"\n- post_train_student_{name} expects .*, as in TinyNewsRec, .*got .*Set {name} for"
+    told = rf"\n- post_train_student_{name} expects .*, as in NRMSStudent, .*got .*Set {name} for"
     with pytest.raises(ValueError, match=told):
         stages_of(tiny, student="NRMS", **{f"post_train_student_{name}": value})
     stages_of(tiny, student="NRMS", stage_one=False, **{f"post_train_student_{name}": value})
@@ -166,84 +152,16 @@ def test_teachers_and_student_of_stage_one_read_the_same_articles(
         stages_of(tiny, student=student, **{name: value})
 
 
-def test_the_students_yaml_says_nothing_of_the_teachers(tiny: Tiny) -> None:
-    """A plain value holds for every stage: teachers would read words, with random heads."""
-    usual, other = config_of(tiny), config_of(tiny, student="NRMS")
-    for stage in ("post_train_teacher", "finetune_teacher"):
-        of_usual, of_other = usual.for_stage(stage), other.for_stage(stage)
-        for name in ("news_encoder", "head_init", "amsgrad", "train_batch_size"):
-            assert of_other[name] == of_usual[name], f"{stage}_{name}"
-    assert (other["head_init"], usual["head_init"]) == ("random", "pretrained")
-
-
-def test_what_a_user_sets_holds_for_teachers_too(tiny: Tiny) -> None:
-    """The rule of all plain settings, also for one that the student's yaml sets."""
-    config = config_of(tiny, student="NRMS", amsgrad=True, finetune_teacher_head_init="random")
-    assert config.for_stage("finetune_teacher")["amsgrad"] is True
-    assert config.for_stage("finetune_teacher")["head_init"] == "random"
-    assert config.for_stage("post_train_teacher")["head_init"] == "pretrained"
-
-
-def test_teachers_are_shared_with_the_usual_student(tiny: Tiny) -> None:
-    """Other teachers for each student would be trained for nothing, and compared unfairly."""
-
-    def fingerprints(**settings: Any) -> list[str]:
-        made = tiny.run("TinyNewsRec", **settings)
-        recipes = Recipes(made.factory)
-        every = in_order(system(made.factory.config))
-        return [recipes.of(stage).fingerprint for stage in every if "teacher" in stage.name]
-
-    assert fingerprints(student="NRMS") == fingerprints()
-
-
 def test_a_word_teacher_is_not_post_trained(tiny: Tiny) -> None:
     """It has no language model that could be."""
-    stages = stages_of(tiny, teacher="NRMS")
+    stages = stages_of(tiny, finetune_teacher_news_encoder="words")
     assert [stage.name for stage in stages] == ["finetune_teacher"] * 2 + ["TinyNewsRec"]
-    assert {stage.model for stage in stages[:2]} == {NRMS}
     assert [stage.number for stage in stages[:2]] == [0, 1]
-    config = config_of(tiny, teacher="NRMS")
-    assert config.for_stage("finetune_teacher")["news_encoder"] == "words"
-    assert config["news_encoder"] == "plm"
-
-
-def test_a_teacher_with_a_language_model_is_post_trained(tiny: Tiny) -> None:
-    stages = stages_of(tiny, teacher="NRMS", finetune_teacher_news_encoder="plm")
-    assert stages[0].name == "post_train_teacher"
-    assert {stage.model for stage in stages if stage.name == "finetune_teacher"} == {NRMS}
 
 
 def test_without_stage_two_the_student_is_trained_alone(tiny: Tiny) -> None:
-    """A PLM-NR in its place would be another recommender than the ablation names."""
-    assert stages_of(tiny, student="NRMS", stage_two=False)[-1].model is NRMS
+    """A loss on teachers would have none to learn from."""
     assert stages_of(tiny, stage_one=False, stage_two=False)[-1].model is PLMNR
-
-
-def test_equal_settings_make_one_class(tiny: Tiny) -> None:
-    """Stages are compared by value: two classes would train a stage twice."""
-    first, second = (config_of(tiny, student="NRMS", teacher="NRMS") for _ in range(2))
-    assert first.model_class is second.model_class
-    assert config_of(tiny).model_class is config_of(tiny, student="PLMNR").model_class
-
-
-@pytest.mark.parametrize(
-    ("part", "name", "told"),
-    [
-        ("student", "TinyNewsRec", "got TinyNewsRec"),
-        ("student", "NRSM", r"Did you mean NRMS"),
-        ("teacher", "ZeroShotPLM", "got ZeroShotPLM"),
-        ("student", "ZeroShotWords", "got ZeroShotWords"),
-        ("teacher", "PLMNRDP", "got PLMNRDP"),
-        ("student", "BPR", "got BPR"),
-        ("teacher", 3, "got 3"),
-    ],
-)
-def test_what_cannot_be_distilled_is_refused_by_name(
-    tiny: Tiny, part: str, name: Any, told: str
-) -> None:
-    """A class with stages of its own would lose them without a word."""
-    with pytest.raises(ValueError, match=rf"\n- {part} .*expects .*{told}"):
-        config_of(tiny, **{part: name})
 
 
 def test_a_student_of_words_cannot_start_with_the_teachers_layers(tiny: Tiny) -> None:
@@ -278,24 +196,6 @@ def test_parts_that_do_not_fit_are_named_before_training(
         system(tiny.config(model, **{"news_encoder": "words", **settings}))
 
 
-def test_a_part_that_is_named_too_late_is_refused(tiny: Tiny, tmp_path: Path) -> None:
-    """A PLM-NR would be trained, and its settings and fingerprint would say NRMS."""
-    lines = (
-        "from recbole_tinynews.model.tinynewsrec import TinyNewsRec\nclass Mine(TinyNewsRec): ..."
-    )
-    (tmp_path / "mine.py").write_text(lines)
-    (tmp_path / "Mine.yaml").write_text("student: NRMS")
-    spec = importlib.util.spec_from_file_location("mine", tmp_path / "mine.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["mine"] = module
-    try:
-        spec.loader.exec_module(module)
-        with pytest.raises(ValueError, match="student=NRMS is in the yaml of a model or data set"):
-            NewsConfig(module.Mine, DATASET, config_dict=tiny.settings("TinyNewsRec"))
-    finally:
-        del sys.modules["mine"]
-
-
 @pytest.mark.whole
 @pytest.mark.parametrize("student", ["NRMS", "CenNewsRec"])
 def test_stage_two_of_a_word_student_starts_from_stage_one(
@@ -304,10 +204,11 @@ def test_stage_two_of_a_word_student_starts_from_stage_one(
     """Weights that are trained and not taken over would have been trained for nothing."""
     tmp_path = Path(shutil.copytree(all_four_stages, "saved"))  # with the same teachers
     stages = ("post_train_teacher", "finetune_teacher", "post_train_student")
-    given = {"student": student, "checkpoint_dir": str(tmp_path), "learning_rate": 1e-60}
+    given = {**PLM_TEACHERS, "checkpoint_dir": str(tmp_path), "learning_rate": 1e-60}
     given |= {f"{stage}_learning_rate": 1e-3 for stage in stages}
     given |= OWN_SETTINGS.get(student, {})
-    result = run("TinyNewsRec", DATASET, config_dict={**tiny.settings("TinyNewsRec"), **given})
+    every = {**tiny.settings("TinyNewsRec"), **given}
+    result = run(student_of(student), DATASET, config_dict=every)
     folders = [tmp_path / DATASET / f"{s['name']}-{s['fingerprint']}" for s in result["stages"]]
     first, second = (load_weights(folders[place] / WEIGHTS) for place in (1, -1))
     handed_over = [name for name in first if name.startswith("news_encoder.")]
@@ -318,43 +219,34 @@ def test_stage_two_of_a_word_student_starts_from_stage_one(
 
 @pytest.mark.whole
 def test_a_word_student_is_distilled_and_served(tiny: Tiny, tmp_path: Path) -> None:
-    """All stages by settings alone: teachers read word pieces and are wider, it reads words."""
+    """Teachers read word pieces and are wider, it reads words."""
     wide = {f"{stage}_news_dim": 24 for stage in ("post_train_teacher", "finetune_teacher")}
-    given = {"student": "NRMS", "checkpoint_dir": str(tmp_path), **wide}
-    result = run("TinyNewsRec", DATASET, config_dict={**tiny.settings("TinyNewsRec"), **given})
+    given = {**PLM_TEACHERS, "checkpoint_dir": str(tmp_path), **wide}
+    every = {**tiny.settings("TinyNewsRec"), **given}
+    result = run(student_of("NRMS"), DATASET, config_dict=every)
     assert 0 < result["test"]["auc"] < 1
-    assert [stage["name"] for stage in result["stages"]] == FOUR_STAGES
+    assert [stage["name"] for stage in result["stages"][:-1]] == BEFORE
     made = result["stages"][-1]
-    ranker = load(tmp_path / DATASET / f"{made['name']}-{made['fingerprint']}")
+    folder = tmp_path / DATASET / f"{made['name']}-{made['fingerprint']}"
+    ranker = load(folder, model=student_of("NRMS"))
     ranked = ranker.rank(["word1 word2"], ["word3 unheard of", "word4 word5"], ids=False)
     assert len({each.score for each in ranked}) == 2
-    again = run("TinyNewsRec", DATASET, config_dict={**tiny.settings("TinyNewsRec"), **given})
+    again = run(student_of("NRMS"), DATASET, config_dict=every)
     assert again["test"] == result["test"]
 
 
 @pytest.mark.whole
-def test_teachers_with_other_heads_take_up_what_was_post_trained(
-    tiny: Tiny, tmp_path: Path
-) -> None:
-    """MINER pools by the first token: post-training with attention pooling would be for nothing."""
-    usual = tiny.settings("TinyNewsRec")
-    del usual["head_init"]
-    given = {"teacher": "MINER", "checkpoint_dir": str(tmp_path), "context_codes": 3}
-    result = run("TinyNewsRec", DATASET, config_dict={**usual, **given})
-    assert 0 < result["test"]["auc"] < 1
-    assert result["stages"][0]["name"] == "post_train_teacher"
-
-
-@pytest.mark.whole
 def test_word_teachers_teach_a_language_model(tiny: Tiny, tmp_path: Path) -> None:
-    given = {"teacher": "NRMS", "checkpoint_dir": str(tmp_path)}
+    given = {"finetune_teacher_news_encoder": "words", "checkpoint_dir": str(tmp_path)}
     result = run("TinyNewsRec", DATASET, config_dict={**tiny.settings("TinyNewsRec"), **given})
     assert 0 < result["test"]["auc"] < 1
 
 
 def test_vectors_of_another_width_are_compared_by_projections(tiny: Tiny) -> None:
     """A teacher's vectors are as wide as its own settings say."""
-    world = tiny.world("TinyNewsRec", student="NRMS", news_dim=32, finetune_teacher_news_dim=16)
+    world = tiny.world(
+        student_of("NRMS"), **PLM_TEACHERS, news_dim=32, finetune_teacher_news_dim=16
+    )
     losses = world.model.calculate_loss(world.clicked(list(range(8))))
     assert losses._fields == ("distillation", "embedding", "target")
     projections = world.model.distillation.item_embedding.projections
@@ -371,7 +263,7 @@ def test_vectors_of_words_do_not_begin_in_a_language_models_space(tiny: Tiny) ->
     """They are as wide and of unit length too: an identity would compare them number by number."""
     same: dict[str, Any] = {"head_init": "pretrained", "news_dim": 32}
     for student, is_identity in (("PLMNR", True), ("NRMS", False)):
-        model = tiny.world("TinyNewsRec", student=student, **same).model
+        model = tiny.world(student_of(student), **PLM_TEACHERS, **same).model
         for projection in model.distillation.item_embedding.projections:
             assert torch.equal(projection.weight, torch.eye(32)) == is_identity, student
 
@@ -382,47 +274,17 @@ def test_what_suits_word_vectors_holds_for_nobody_else() -> None:
     assert (alone["epochs"], alone["learning_rate"]) == (10, 1e-3)
     by_plm = NewsConfig("NRMS", "mind-mini", config_dict={"news_encoder": "plm"})
     assert (by_plm["epochs"], by_plm["learning_rate"], by_plm["word_vectors"]) == (3, 1e-3, None)
-    usual = NewsConfig("TinyNewsRec", "mind-mini")
-    student = NewsConfig("TinyNewsRec", "mind-mini", config_dict={"student": "NRMS"})
-    assert student["epochs"] == 10
-    for stage in ("post_train_teacher", "finetune_teacher"):
-        of_student = student.for_stage(stage).final_config_dict
-        of_usual = usual.for_stage(stage).final_config_dict
-        for name in ("epochs", "learning_rate", "word_vectors", "word_dim", "head_init"):
-            assert of_student[name] == of_usual[name], f"{stage}_{name}"
-
-
-def test_a_word_teacher_of_a_language_model_is_trained_as_word_vectors_are() -> None:
-    """It would start from random word vectors, and stop after the passes of a language model."""
-    config = NewsConfig("TinyNewsRec", "mind-mini", config_dict={"teacher": "NRMS"})
-    teacher = config.for_stage("finetune_teacher")
-    assert (teacher["epochs"], teacher["word_dim"]) == (10, 64)
-    assert teacher["word_vectors"] == "word_vectors.txt.gz"
-    assert (config["epochs"], config["word_vectors"]) == (3, None)
-    asked = {"teacher": "NRMS", "finetune_teacher_epochs": 2}
-    stage = NewsConfig("TinyNewsRec", "mind-mini", config_dict=asked).for_stage("finetune_teacher")
-    assert stage["epochs"] == 2
 
 
 @pytest.mark.whole
-@pytest.mark.parametrize(
-    "part",
-    [
-        {"student": "NPA", "news_encoder": "plm"},
-        {"teacher": "NPA", "finetune_teacher_news_encoder": "plm"},
-    ],
-)
-def test_users_of_tokens_take_up_what_was_post_trained(
-    tiny: Tiny, tmp_path: Path, part: dict[str, Any]
-) -> None:
+def test_users_of_tokens_take_up_what_was_post_trained(tiny: Tiny, tmp_path: Path) -> None:
     """They pool nothing: weights of a pooling would have no place in them."""
     usual = tiny.settings("TinyNewsRec")
     del usual["head_init"]
-    result = run(
-        "TinyNewsRec", DATASET, config_dict={**usual, **part, "checkpoint_dir": str(tmp_path)}
-    )
+    given = {**usual, "news_encoder": "plm", "checkpoint_dir": str(tmp_path)}
+    result = run(student_of("NPA"), DATASET, config_dict=given)
     assert 0 < result["test"]["auc"] < 1
     names = [stage["name"] for stage in result["stages"]]
     assert names[0] == "post_train_teacher"
     # which knows no users, and so no vector of an article that NPA would start with
-    assert ("post_train_student" in names) == ("teacher" in part)
+    assert "post_train_student" not in names

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from recbole_tinynews.processes.launch import Machines, launch
+import pytest
+from torch.distributed.run import main
 
 HERE = Path(__file__).parent
 SECONDS = 600  # a hang must not hold up the tests for ever
@@ -24,4 +25,8 @@ def environment() -> dict[str, str]:
 
 def in_processes(processes: int, module: str, *arguments: str | Path) -> None:
     """Run a module of this folder in so many processes, forked from one that stays imported."""
-    launch(Machines(processes, processes), HERE / f"{module}.py", [*map(str, arguments)])
+    forked = ["--start-method=forkserver", "--run-path", str(HERE / f"{module}.py")]
+    here = ["--standalone", f"--nproc_per_node={processes}", f"--log-dir={os.devnull}"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")
+        main([*here, *forked, *map(str, arguments)])

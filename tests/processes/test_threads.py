@@ -6,11 +6,11 @@ import sys
 
 import pytest
 
-from recbole_tinynews.processes.launch import spin_briefly
+from recbole_tinynews.cli import spin_briefly
 
 COMMANDS = (
     *("command", "benchmark.command", "search.command", "update", "student"),
-    *("serving.score", "serving.serve", "serving.export.__main__", "serving.export.trim"),
+    *("serving.score", "serving.serve", "serving.export.__main__"),
 )
 VARIABLES = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
 PROGRAM = """

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,10 +36,10 @@ def place(student: Served, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def assert_as_local(scored: pd.DataFrame, student: Served, place: Path) -> None:
+def assert_as_local(scored: pd.DataFrame, student: Served, place: Path, top: int) -> None:
     """The rows of ``rank_table`` in this process, in any order."""
     ranker = load(student.artifact.folder, index=place / "news.safetensors")
-    local = ranker.rank_table(pd.read_parquet(place / "users.parquet"), "all", top=5)
+    local = ranker.rank_table(pd.read_parquet(place / "users.parquet"), "all", top=top)
     order = ["user_id", "rank"]
     pd.testing.assert_frame_equal(
         scored.sort_values(order, ignore_index=True)[local.columns],
@@ -48,26 +49,13 @@ def assert_as_local(scored: pd.DataFrame, student: Served, place: Path) -> None:
     )
 
 
-def test_ray_scores_as_one_process_does(student: Served, place: Path) -> None:
-    ray = _ray()
-    folder, index = str(student.artifact.folder), str(place / "news.safetensors")
-
-    class Best:
-        def __init__(self) -> None:
-            self.ranker = load(folder, index=index)
-
-        def __call__(self, users: pd.DataFrame) -> pd.DataFrame:
-            return self.ranker.rank_table(users, "all", top=5)
-
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
-    try:
-        scored = ray.data.read_parquet(str(place / "users.parquet")).map_batches(
-            Best, batch_format="pandas", batch_size=512, concurrency=1
-        )
-        scored.write_parquet(str(place / "out"))
-    finally:
-        ray.shutdown()
-    assert_as_local(pd.read_parquet(place / "out"), student, place)
+def test_the_example_with_ray_ranks_as_one_process_does(student: Served, place: Path) -> None:
+    """Readers copy it: a batch that is lost or ranked twice would be in their tables."""
+    pytest.importorskip("ray.data", reason="the extra `ray` is not installed")
+    files = student.artifact.folder, place / "news.safetensors", place / "users.parquet"
+    script = Path(__file__).parents[2] / "examples" / "rank_with_ray.py"
+    subprocess.run([sys.executable, script, *files, place / "out"], check=True)
+    assert_as_local(pd.read_parquet(place / "out"), student, place, top=50)
 
 
 def test_spark_scores_as_one_process_does(student: Served, place: Path, monkeypatch) -> None:
@@ -96,14 +84,4 @@ def test_spark_scores_as_one_process_does(student: Served, place: Path, monkeypa
         users.mapInPandas(best, schema).write.parquet(str(place / "out"))
     finally:
         spark.stop()
-    assert_as_local(pd.read_parquet(place / "out"), student, place)
-
-
-def _ray():
-    """Ray, or the reason why it is not here."""
-    try:
-        import ray
-        import ray.data
-    except ModuleNotFoundError as missing:
-        pytest.skip(f"the extra `ray` is not installed, or too old a ray: {missing}")
-    return ray
+    assert_as_local(pd.read_parquet(place / "out"), student, place, top=5)

@@ -27,7 +27,6 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("NRMS", {"news_encoder": "plm", "views": ["abstract"], "news_text": "title_abstract"}),
     ("TANR", {}),
     ("TANR", {"news_encoder": "plm"}),
-    ("TinyNewsRec", {"student": "NAML", "stage_one": False, "stage_two": False}),
 ]
 READS = ["title", "abstract", "category", "subcategory"]
 

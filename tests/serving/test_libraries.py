@@ -6,13 +6,12 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import pandas as pd
 import pytest
 
 from recbole_tinynews.serving.libraries import library
 from recbole_tinynews.serving.nearest import Nearest
 from recbole_tinynews.serving.news_table import read_news_file
-from recbole_tinynews.serving.user_file import read_rows_of
+from recbole_tinynews.serving.score import score
 
 
 @pytest.mark.parametrize(
@@ -20,8 +19,8 @@ from recbole_tinynews.serving.user_file import read_rows_of
     [
         (
             "pyarrow",
-            lambda: read_rows_of(Path("users.parquet"), "user_id", pd.Series([])),
-            "pip install pyarrow. Csv files need nothing more.",
+            lambda: score("student", "news.csv", "users.parquet", "out.csv"),
+            "pip install pyarrow",
         ),
         (
             "pyarrow",

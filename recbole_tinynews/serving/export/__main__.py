@@ -6,29 +6,40 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from recbole_tinynews.processes.launch import command_parser
+from recbole_tinynews.cli import command_parser
 from recbole_tinynews.serving.export.formats import format_names
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; the exit status is 0, or 1 if nothing was exported."""
-    flags = _parser().parse_args(arguments)
+    flags = vars(_parser().parse_args(arguments))
+    texts = flags.pop("trim_vocabulary")
     try:
+        if texts is not None:
+            return _trim(flags["folder"], texts, flags["output"])
         from recbole_tinynews.serving.export.exporting import export  # slow import
 
-        exported = export(**vars(flags))
+        exported = export(**flags)
     except (ValueError, OSError, ModuleNotFoundError) as mistake:
         print(f"Not exported: {mistake}", file=sys.stderr)
         return 1
     checked = exported.checked
     print(
-        f"{exported.folder}: {flags.to}; vectors differ by {checked['vectors']:.1e}, scores by "
+        f"{exported.folder}: {flags['to']}; vectors differ by {checked['vectors']:.1e}, scores by "
         f"{checked['scores']:.1e} over {checked['texts']} texts."
     )
     for name, metrics in checked.get("metrics", {}).items():
         print(f"{name:>9}: " + ", ".join(f"{key} {value}" for key, value in metrics.items()))
     if exported.repository is not None:
         print(f"uploaded to {exported.repository}")
+    return 0
+
+
+def _trim(folder: str, texts: str, output: str) -> int:
+    from recbole_tinynews.serving.export.trimming import write_trimmed  # slow import
+
+    after, before = write_trimmed(folder, texts, output)
+    print(f"{output}: {after:,} of {before:,} tokens. Serve it, or export it with --to.")
     return 0
 
 
@@ -39,7 +50,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("folder", metavar="FOLDER", help="of the finished recommender")
-    add("--to", required=True, choices=format_names(), help="the format")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--to", choices=format_names(), help="the format")
+    what.add_argument(
+        "--trim_vocabulary",
+        metavar="TEXTS",
+        help="write the recommender itself, with only the tokens of these articles: title"
+        "[, abstract, body], in parquet, csv, tsv or .item",
+    )
     add("--output", required=True, metavar="DIR", help="a new or empty folder")
     add("--overwrite", action="store_true", help="replace an earlier export in DIR")
     add(

@@ -150,9 +150,8 @@ def _what(source: Source) -> Iterator[str]:
 
 def _use(source: Source, wanted: Format) -> Iterator[str]:
     yield f"\n## Use\n\n```text\n{formula(source.settings)}\n```"
-    if wanted.example is not None:
-        yield f"\nWithout this package:\n\n```python\n{GIVEN}"
-        yield f"{wanted.example(source.settings)}\n```"
+    yield f"\nWithout this package:\n\n```python\n{GIVEN}"
+    yield f"{wanted.example(source.settings)}\n```"
     yield f"\nWith this package (`{pip_install()}`, where its checkout or wheel lies):"
     yield "\n```python\nimport recbole_tinynews\n"
     yield 'recommender = recbole_tinynews.load("...")  # the folder of this file'

@@ -138,14 +138,12 @@ def encode_padded(
 
 
 class TorchEngine(PaddedEngine):
-    """Ranks with a language model (default: the folder's, in fp32) and heads, on the CPU."""
+    """Ranks with the language model and the heads of a folder, in fp32 on the CPU."""
 
     user_encoder: UserEncoder
 
-    def __init__(
-        self, folder: Path, description: Description, plm: PreTrainedModel | None = None
-    ) -> None:
-        plm = load_plm(str(folder)) if plm is None else plm
+    def __init__(self, folder: Path, description: Description) -> None:
+        plm = load_plm(str(folder))
         super().__init__(folder, description, plm.config.pad_token_id)
         heads = read_heads(folder, self.settings, plm.config.hidden_size)
         self._news_encoder = PaddedNewsEncoder(plm, heads, self.settings).eval()

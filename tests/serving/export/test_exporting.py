@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import pytest
 import torch
 import yaml
-from exports import histories, texts
+from exports import histories, needs_onnx, texts
 from tiny import DATASET, Tiny
 
 from recbole_tinynews.__main__ import main as commands
@@ -26,9 +26,9 @@ from recbole_tinynews.serving.export.comparison import (
     metrics_of,
 )
 from recbole_tinynews.serving.export.exporting import export
-from recbole_tinynews.serving.export.formats import find_format, hf
+from recbole_tinynews.serving.export.formats import hf
 from recbole_tinynews.serving.export.source import Source
-from recbole_tinynews.serving.export.trimming import trim
+from recbole_tinynews.serving.export.trimming import write_trimmed
 from recbole_tinynews.serving.loading import load, load_export
 from recbole_tinynews.update import update
 
@@ -165,7 +165,6 @@ def test_a_failed_export_leaves_nothing(
 
 def _heads_of_another(source: Source, folder: Path) -> None:
     source.text_encoder.dense.weight.data += 0.01
-    find_format("torch-int8").write(source, folder)
     hf._write(source, folder)
     source.text_encoder.dense.weight.data -= 0.01
 
@@ -185,12 +184,13 @@ def test_an_earlier_export_is_replaced_only_when_asked(
 ) -> None:
     folder, output = finished_folder(), tmp_path / "out"
     output.mkdir()  # an empty folder is no hindrance
-    export(folder, "torch-int8", output)
+    export(folder, "hf", output)
+    (output / "notes.txt").write_text("of the earlier one")
     with pytest.raises(FileExistsError, match="--overwrite"):
         export(folder, "hf", output)
-    assert (output / "model_int8.safetensors").is_file()
+    assert (output / "notes.txt").is_file()
     export(folder, "hf", output, overwrite=True)
-    assert not (output / "model_int8.safetensors").exists()
+    assert not (output / "notes.txt").exists()
     assert load_export(output).settings["dataset"] == DATASET
     assert [each.name for each in tmp_path.iterdir()] == ["out"]
 
@@ -292,6 +292,7 @@ def test_a_mistake_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture) ->
     assert error.count("\n") == 1
 
 
+@needs_onnx
 def test_the_command_says_what_int8_costs(
     finished_folder: Callable[..., Path],
     tiny: Tiny,
@@ -299,18 +300,18 @@ def test_the_command_says_what_int8_costs(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture,
 ) -> None:
-    arguments = ["--to=torch-int8", "--output=out", f"--data_path={tiny.data}"]
+    arguments = ["--to=onnx-int8", "--output=out", f"--data_path={tiny.data}"]
     monkeypatch.setattr(sys, "argv", ["", "export", str(finished_folder()), *arguments])
     with pytest.raises(SystemExit) as ended:
         commands()
     assert not ended.value.code
     said = capsys.readouterr().out
-    assert said.startswith("out: torch-int8; vectors differ by ")
+    assert said.startswith("out: onnx-int8; vectors differ by ")
     assert "fp32: auc " in said
     assert load_export(tmp_path / "out").encode({"title": ["word1"]}).isfinite().all()
 
 
-@pytest.mark.parametrize("to", ["hf", "torch-int8"])
+@pytest.mark.parametrize("to", ["hf", pytest.param("onnx", marks=needs_onnx)])
 def test_an_export_is_loaded_and_ranks_as_the_recommender(
     finished_folder: Callable[..., Path], tmp_path: Path, to: str
 ) -> None:
@@ -318,13 +319,12 @@ def test_an_export_is_loaded_and_ranks_as_the_recommender(
     folder = finished_folder()
     export(folder, to, tmp_path / "out")
     own, exported = load(folder), load(tmp_path / "out")
-    tolerance = 1.0 if to == "torch-int8" else 1e-4
     expected = own.rank(histories(), [texts()] * len(histories()), ids=False)
     got = exported.rank(histories(), [texts()] * len(histories()), ids=False)
     for ours, theirs in zip(expected, got, strict=True):
         score = {each.place: each.score for each in theirs}
         for each in ours:
-            assert score[each.place] == pytest.approx(each.score, abs=tolerance)
+            assert score[each.place] == pytest.approx(each.score, abs=1e-4)
     exported.add_news([("A1", "word1 word2"), ("A2", "word3")])
     best = [each.candidate for each in exported.top(["word4 word5"], 2, ids=False)]
     assert sorted(best) == ["A1", "A2"]
@@ -333,7 +333,7 @@ def test_an_export_is_loaded_and_ranks_as_the_recommender(
         load(folder, index=tmp_path / "index.safetensors")
     with pytest.raises(ValueError, match=r"export expects .* is an export"):
         export(tmp_path / "out", "hf", tmp_path / "again")
-    with pytest.raises(ValueError, match=r"trim expects .* is an export"):
-        trim(tmp_path / "out", tmp_path / "again")
+    with pytest.raises(ValueError, match=r"export expects .* is an export"):
+        write_trimmed(tmp_path / "out", tmp_path / "news.csv", tmp_path / "again")
     with pytest.raises(ValueError, match=r"update expects .* is an export"):
         update(tmp_path / "out", tmp_path)

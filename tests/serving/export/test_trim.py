@@ -15,13 +15,11 @@ from exports import (
     ranked_scores,
     texts,
 )
-from tiny import Tiny
 from transformers import AutoConfig
 
 from recbole_tinynews.encoder.plm_files import load_tokenizer
+from recbole_tinynews.serving.export.__main__ import main
 from recbole_tinynews.serving.export.exporting import export
-from recbole_tinynews.serving.export.trim import main
-from recbole_tinynews.serving.export.trimming import trim
 from recbole_tinynews.serving.loading import load, load_export
 
 FLOOR = 14  # articles
@@ -30,14 +28,14 @@ HEADS = {"head_init": "pretrained", "news_dim": 24, "num_hidden_layers": 1}
 
 
 @pytest.fixture(scope="module")
-def trimmed(
-    finished_folder: Callable[..., Path], tiny: Tiny, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
-    output = tmp_path_factory.mktemp("trimmed") / "out"
-    done = trim(finished_folder(**HEADS), output, FLOOR, tiny.data)
-    assert done.tokens < done.tokens_before
-    assert done.metrics.keys() == {"before", "after"}
-    return output
+def trimmed(finished_folder: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """By the command, with the tokens of a few articles."""
+    place = tmp_path_factory.mktemp("trimmed")
+    rows = [["id", "title"], *([f"A{n}", text] for n, text in enumerate(texts()[:4]))]
+    (place / "news.tsv").write_text("\n".join("\t".join(row) for row in rows))
+    asked = [f"--trim_vocabulary={place / 'news.tsv'}", f"--output={place / 'out'}"]
+    assert main([str(finished_folder(**HEADS)), *asked]) == 0
+    return place / "out"
 
 
 def test_a_trimmed_recommender_encodes_texts_of_kept_tokens_as_before(
@@ -68,17 +66,18 @@ def test_exports_keep_the_trimmed_vocabulary(
     by_setting = finished_folder(**HEADS, vocabulary_min_articles=FLOOR)
     folder = trimmed if how == "command" else by_setting
     export(folder, to, tmp_path / "out")
-    places = trimmed / "plm", by_setting / "plm", tmp_path / "out"
-    sizes = [AutoConfig.from_pretrained(place).vocab_size for place in places]
-    assert len(set(sizes)) == 1
-    assert sizes[0] < 55
+    places = finished_folder(**HEADS) / "plm", folder / "plm", tmp_path / "out"
+    whole, small, exported = (AutoConfig.from_pretrained(place).vocab_size for place in places)
+    assert small == exported < whole
     got = exported_scores(load_export(tmp_path / "out"))
     assert_scores_equal(got, ranked_scores(folder))
 
 
-def test_the_command_names_what_is_missing(
+def test_texts_that_are_not_there_leave_nothing(
     finished_folder: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    assert main([str(finished_folder(**HEADS)), f"--output={tmp_path / 'out'}"]) == 1
-    assert "--data_path" in capsys.readouterr().err
+    """A folder without most of its tokens would look like a finished one."""
+    asked = [f"--trim_vocabulary={tmp_path / 'none.csv'}", f"--output={tmp_path / 'out'}"]
+    assert main([str(finished_folder(**HEADS)), *asked]) == 1
+    assert "none.csv" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

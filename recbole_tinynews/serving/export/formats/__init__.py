@@ -20,8 +20,7 @@ class Format(NamedTuple):
     write: Callable[[Source, Path], None]  # writes the recommender's files into a folder
     load: Callable[[Path, Description], Engine]  # reads the folder back
     library: str  # `library_name` of the model card
-    # code for the card that ranks without this package, by settings, if any
-    example: Callable[[Mapping[str, Any]], str] | None = None
+    example: Callable[[Mapping[str, Any]], str]  # code that ranks without this package, by settings
     exact: bool = True  # vectors and scores equal the recommender's; else both are evaluated
     task: str = "feature-extraction"  # `pipeline_tag` of the card
     note: str = ""  # sentence for the card about differences

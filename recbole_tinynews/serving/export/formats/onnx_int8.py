@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from torch import Tensor, nn
@@ -21,7 +22,6 @@ from recbole_tinynews.serving.export.formats.onnx import (
     example,
     write_graphs,
 )
-from recbole_tinynews.serving.export.formats.torch_int8 import replace_linears
 from recbole_tinynews.serving.export.source import Source
 from recbole_tinynews.serving.libraries import library
 
@@ -44,6 +44,15 @@ class RowScaledLinear(nn.Module):
         largest = inputs.abs().amax(dim=-1, keepdim=True).clamp(min=TINY)
         outputs = F.linear(inputs / largest, self.linear.weight) * largest
         return outputs if self.linear.bias is None else outputs + self.linear.bias
+
+
+def replace_linears(module: nn.Module, make: Callable[[nn.Linear], nn.Module]) -> None:
+    """Replace each linear layer inside a module by ``make(layer)``."""
+    for name, part in module.named_children():
+        if isinstance(part, nn.Linear):
+            setattr(module, name, make(part))
+        else:
+            replace_linears(part, make)
 
 
 def quantize(graph: Path, quantized: Path) -> None:
