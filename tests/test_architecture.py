@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -21,7 +22,7 @@ FLOORS: list[set[str]] = [
     {"benchmark"},
     {"quick_start", "serving"},
     {"pipeline"},
-    {"config", "reference"},
+    {"config", "reference", "zoo"},
     {"registry"},
     {"trainer"},
     {"model", "evaluation"},
@@ -128,6 +129,34 @@ def circles() -> list[set[str]]:
 def test_no_file_imports_what_imports_it() -> None:
     """Of two files that import each other, neither can be read, tested or moved alone."""
     assert [circle for circle in circles() if circle] == []
+
+
+def test_the_zoo_is_written_with_what_a_user_is_offered() -> None:
+    """A recommender that needs more would show that users cannot write one like it."""
+    page = (PACKAGE.parent / "docs" / "extending.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    offered = {name for each in blocks for name in imports_of(ast.parse(each), PACKAGE / "x.py")}
+    wrong = [
+        f"{file.name} imports {module}"
+        for file in (PACKAGE / "zoo").glob("*.py")
+        for module in imports_of(parse(file), file)
+        if is_under(module, {"recbole_tinynews"})
+        and not is_under(module, {"recbole_tinynews.zoo"})
+        and module not in offered
+    ]
+    assert wrong == []
+
+
+def test_no_import_names_the_zoo() -> None:
+    """A core that needs one of its recommenders would not be smaller without it."""
+    wrong = [
+        f"{file} imports {module}"
+        for file in [*FILES, *SCRIPTS]
+        if room_of_file(file) != "zoo"
+        for module in imports_of(parse(file), file)
+        if is_under(module, {"recbole_tinynews.zoo"})
+    ]
+    assert wrong == []
 
 
 def test_mathematics_and_conversion_know_no_framework() -> None:

@@ -30,7 +30,6 @@ class CategoryAndTitle(ZeroShotPLM):
     title_abstract`` the vectors are those of title and abstract.
     """
 
-    ranks_given_articles: ClassVar[bool] = False  # it needs categories of clicks
     reads_time: ClassVar[bool] = False
     content_mean: Tensor
     content_scale: Tensor
@@ -54,6 +53,11 @@ class CategoryAndTitle(ZeroShotPLM):
                 f"{prefix}popularity={config['popularity']} expects none in {cls.__name__}. "
                 "Use TimeAndTitle, whose logit has both"
             )
+
+    @classmethod
+    def why_not_loaded(cls) -> str:
+        """It needs the categories of clicks."""
+        return "looks up the categories of clicks by their ids in its data set"
 
     def further_features(self, config: Settings) -> Sequence[str]:
         """Names of the features after ``CONTENT``."""

@@ -11,17 +11,16 @@ from recbole_tinynews.encoder.views import ViewConcatenation
 from recbole_tinynews.files.columns import CATEGORIES
 from recbole_tinynews.model.plmnr import PLMNR
 from recbole_tinynews.model.text_encoders import starts_as, views_of
+from recbole_tinynews.model.user_ids import WithUserIds
 from recbole_tinynews.settings.protocol import Settings
 
 
-class LSTUR(PLMNR):
+class LSTUR(WithUserIds, PLMNR):
     """A GRU over the clicks, combined with a vector of the user's id (``LongShortTermUser``).
 
     ``e = [e_t, e_v, e_sv]`` (section 3.1): the title by CNN and attention, as in NAML, beside
     vectors of topic and subtopic. ``news_dim`` sets the size of ``e_t``.
     """
-
-    reads_user_ids = True
 
     @classmethod
     def text_dim(cls, config: Settings) -> int:

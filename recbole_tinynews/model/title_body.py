@@ -35,7 +35,6 @@ READING_WORDS = (
     "word_dim",
     "news_dim",
     "query_dim",
-    "head_dim",
 )
 ARTICLES = ("post_train_corpus", "post_train_news")
 

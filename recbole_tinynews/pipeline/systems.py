@@ -155,8 +155,7 @@ def tiny_newsrec(config: NewsConfig) -> Stage:
                 "with news_encoder=words or other views. Set student_init=plm."
             )
         start = Start(handover.put_first_layers, (POST_TRAINED,))
-    matches_titles = reads_titles_alone(config) and not model_class.reads_for_users
-    if config["stage_one"] and post_trained and matches_titles:
+    if config["stage_one"] and post_trained and reads_titles_alone(config):
         matcher = title_body_student(model_class) if reads_words(config) else TitleBodyStudent
         student = Stage(
             "post_train_student", matcher, start=start, teachers=tuple(reversed(copies))

@@ -92,11 +92,10 @@ class ModelEngine(Engine):
         own, encoder = type(model), model.user_encoder
         self.user_encoder = encoder if type(encoder) is UserEncoder else None
         self.two_towers = (
-            own.two_towers
-            and own.predict is NewsRecommender.predict
+            own.predict is NewsRecommender.predict
             and own.encode_news is NewsRecommender.encode_news
         )
-        if model.adds_time and not settings["popularity_of_clicks"]:
+        if model.adds_time:
             self.counting = Counting.of(settings)
 
     def encode(self, columns: Mapping[str, Sequence[str]]) -> Tensor:

@@ -25,6 +25,7 @@ from recbole_tinynews.benchmark.suite import choose, read_suite, suite_names
 from recbole_tinynews.model.alignednewsrec import NewsAligner
 from recbole_tinynews.model.plmnr import PLMNR
 from recbole_tinynews.model.tinynewsrec import TinyNewsRec
+from recbole_tinynews.model.user_ids import WithUserIds
 from recbole_tinynews.registry import MODELS, find_part
 
 PAPER = [
@@ -327,8 +328,8 @@ def test_aligning_leaves_the_digest_of_the_data_as_in_committed_results(tiny: Ti
     assert of(NewsAligner, config) == of(PLMNR, config)
 
 
-class KnowsUsers(PLMNR):
-    reads_user_ids = True
+class KnowsUsers(WithUserIds, PLMNR):
+    """Has nothing of its own."""
 
 
 @pytest.mark.parametrize(

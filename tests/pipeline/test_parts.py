@@ -18,7 +18,6 @@ from recbole_tinynews.encoder.cached_encoder import OneTextEncoder
 from recbole_tinynews.encoder.news_encoder import NewsEncoder
 from recbole_tinynews.encoder.states import NO_TAPS
 from recbole_tinynews.encoder.users.attentive import SelfAttentiveUser
-from recbole_tinynews.encoder.words.context import CNNSelfAttention
 from recbole_tinynews.files.tensors import load_weights
 from recbole_tinynews.model.nrms import NRMS
 from recbole_tinynews.model.plmnr import PLMNR
@@ -29,9 +28,10 @@ from recbole_tinynews.pipeline.handover import put_news_encoder
 from recbole_tinynews.pipeline.stage import Stage, Start, in_order
 from recbole_tinynews.pipeline.systems import system
 from recbole_tinynews.quick_start import run
-from recbole_tinynews.registry import model_yaml_folder
+from recbole_tinynews.registry import MODELS
 from recbole_tinynews.serving.loading import load
 from recbole_tinynews.settings.literals import read_yaml
+from recbole_tinynews.zoo.cennewsrec import CNNSelfAttention
 
 
 def config_of(tiny: Tiny, **settings: Any) -> NewsConfig:
@@ -77,7 +77,7 @@ def test_a_teachers_own_settings_are_listed_in_the_order_of_its_yaml(
         name for name in config_of(tiny, teacher=teacher).final_config_dict if name not in usual
     ]
     assert added
-    declared = read_yaml(model_yaml_folder() / f"{teacher}.yaml")
+    declared = read_yaml(MODELS[teacher].yaml[-1])
     assert added == [name for name in declared if name in added]
 
 
@@ -89,7 +89,7 @@ def test_a_teachers_own_settings_are_listed_in_the_order_of_its_yaml(
         ({"student": "NAML"}, WITHOUT_STAGE_ONE),
         ({"student": "NAML", "views": ["title"]}, FOUR_STAGES),
         ({"student": "LSTUR"}, WITHOUT_STAGE_ONE),
-        ({"student": "NPA"}, WITHOUT_STAGE_ONE),
+        ({"student": "NPA", "stage_one": False}, WITHOUT_STAGE_ONE),
         ({"student": "NRMS", "news_text": "title_abstract"}, FOUR_STAGES),
         ({"student": "NRMS", "teacher": "LateFusion"}, FOUR_STAGES[2:]),
     ],
@@ -408,7 +408,7 @@ def test_a_word_teacher_of_a_language_model_is_trained_as_word_vectors_are() -> 
 @pytest.mark.parametrize(
     "part",
     [
-        {"student": "NPA", "news_encoder": "plm"},
+        {"student": "NPA", "news_encoder": "plm", "stage_one": False},
         {"teacher": "NPA", "finetune_teacher_news_encoder": "plm"},
     ],
 )
@@ -424,5 +424,4 @@ def test_users_of_tokens_take_up_what_was_post_trained(
     assert 0 < result["test"]["auc"] < 1
     names = [stage["name"] for stage in result["stages"]]
     assert names[0] == "post_train_teacher"
-    # which knows no users, and so no vector of an article that NPA would start with
     assert ("post_train_student" in names) == ("teacher" in part)

@@ -1,4 +1,4 @@
-"""The user encoders of published recommenders against their equations, one click at a time."""
+"""The user encoders of the zoo against their equations, one click at a time."""
 
 from __future__ import annotations
 
@@ -8,80 +8,35 @@ from typing import Any
 import plain_users as plain
 import pytest
 import torch
+from plain_users import DIM, histories, random_weights
 from torch import Tensor, nn
 
-from recbole_tinynews.encoder.users.fastformer import FastformerAttention, FastformerUser
-from recbole_tinynews.encoder.users.long_short_term import LongShortTermUser, RecentAndAllUser
-from recbole_tinynews.encoder.users.multi_interest import (
-    InterestMatching,
-    PolyAttention,
-    disagreement,
-)
-from recbole_tinynews.encoder.users.personalised import PersonalisedAttention
+from recbole_tinynews.zoo.cennewsrec import RecentAndAllUser
+from recbole_tinynews.zoo.fastformer import FastformerAttention, FastformerUser
+from recbole_tinynews.zoo.miner_parts import InterestMatching, PolyAttention, disagreement
+from recbole_tinynews.zoo.npa_parts import PersonalisedAttention
 
-DIM, USERS = 12, 5
-PERSONS = torch.tensor([3, 0, 4, 1, 2])  # one row each of the histories below
-
-
-def histories() -> tuple[Tensor, Tensor]:
-    """Full, empty, one click, padded in front, and with an empty slot among the clicks."""
-    clicked = torch.tensor(
-        [
-            [True, True, True, True, True, True],
-            [False] * 6,
-            [False] * 5 + [True],
-            [False, False, True, True, True, True],
-            [True, False, True, True, False, True],
-        ]
-    )
-    history = torch.randn(5, 6, DIM, dtype=torch.float64) * clicked.unsqueeze(-1)
-    return history, clicked
-
-
-def known(module: nn.Module) -> nn.Module:
-    """The module in double precision, with no weight that happens to be zero."""
-    for parameter in module.parameters():
-        nn.init.normal_(parameter, std=0.5)
-    return module.double().eval()
-
-
-Case = tuple[Callable[[], nn.Module], Callable[..., Tensor], dict[str, Any], bool]
+Case = tuple[Callable[[], nn.Module], Callable[..., Tensor], dict[str, Any]]
 ENCODERS: dict[str, Case] = {
-    "LSTUR-ini": (
-        lambda: LongShortTermUser(DIM, USERS, "ini"),
-        plain.lstur,
-        {"combination": "ini"},
-        True,
-    ),
-    "LSTUR-con": (
-        lambda: LongShortTermUser(DIM, USERS, "con"),
-        plain.lstur,
-        {"combination": "con"},
-        True,
-    ),
     "CenNewsRec": (
         lambda: RecentAndAllUser(DIM, 7, head_dim=4, recent=2),
         plain.cennewsrec,
         {"heads": 3, "recent": 2},
-        False,
     ),
     "CenNewsRec, all recent": (
         lambda: RecentAndAllUser(DIM, 7, head_dim=3, recent=20),
         plain.cennewsrec,
         {"heads": 4, "recent": 20},
-        False,
     ),
     "Fastformer": (
         lambda: FastformerUser(DIM, 7, heads=3),
         plain.fastformer,
         {"layers": 1},
-        False,
     ),
     "Fastformer, 2 layers": (
         lambda: FastformerUser(DIM, 7, heads=2, layers=2),
         plain.fastformer,
         {"layers": 2},
-        False,
     ),
 }
 
@@ -90,15 +45,14 @@ ENCODERS: dict[str, Case] = {
 def test_a_user_encoder_computes_what_its_paper_says(name: str) -> None:
     """A shape that fits hides a softmax over the wrong axis, or a GRU that reads backwards."""
     torch.manual_seed(0)
-    make, reference, arguments, reads_users = ENCODERS[name]
-    encoder = known(make())
+    make, reference, arguments = ENCODERS[name]
+    encoder = random_weights(make())
     history, clicked = histories()
-    users = encoder(history, clicked, *([PERSONS] if reads_users else []))
+    users = encoder(history, clicked)
     weights = dict(encoder.state_dict())
     assert users.shape == (5, DIM)
     for row in range(5):
-        own = {"user": int(PERSONS[row])} if reads_users else {}
-        expected = reference(weights, list(history[row][clicked[row]]), **own, **arguments)
+        expected = reference(weights, list(history[row][clicked[row]]), **arguments)
         torch.testing.assert_close(users[row], expected)
 
 
@@ -106,9 +60,9 @@ def test_a_user_encoder_computes_what_its_paper_says(name: str) -> None:
 def test_every_weight_of_a_user_encoder_learns(name: str) -> None:
     """A weight that no user reaches would stay random, and nothing would show it."""
     torch.manual_seed(0)
-    make, _, _, reads_users = ENCODERS[name]
-    encoder = known(make())
-    users = encoder(*histories(), *([PERSONS] if reads_users else []))
+    make, *_ = ENCODERS[name]
+    encoder = random_weights(make())
+    users = encoder(*histories())
     users.square().sum().backward()
     for weight, parameter in encoder.named_parameters():
         if weight in {"pooling.query.bias", "combination.query.bias"}:  # shifts all energies
@@ -119,44 +73,10 @@ def test_every_weight_of_a_user_encoder_learns(name: str) -> None:
         assert parameter.grad.abs().sum() > 0, weight
 
 
-def test_lstur_masks_each_user_as_a_whole_in_training_alone() -> None:
-    """A mask of single numbers is dropout; one at ranking makes scores random."""
-    torch.manual_seed(0)
-    encoder = known(LongShortTermUser(DIM, 2, "con", mask_probability=0.3))
-    many, person = torch.randn(400, 3, DIM, dtype=torch.float64), torch.ones(400, dtype=torch.long)
-    clicked = torch.ones(400, 3, dtype=torch.bool)
-    with torch.no_grad():
-        ranked = encoder(many, clicked, person)[:, DIM // 2 :]
-        trained = encoder.train()(many, clicked, person)[:, DIM // 2 :]
-    assert torch.equal(ranked, encoder.long_term.weight[1].expand(400, -1))
-    masked = (trained == 0).all(dim=1)
-    assert torch.equal(trained[~masked], ranked[~masked])  # not scaled up
-    assert 80 < int(masked.sum()) < 160  # 120 expected, 4 standard deviations are 37
-
-
-def test_a_user_unseen_in_training_is_one_whose_id_is_masked() -> None:
-    """A random vector of an id that nobody trained would move the scores of every new user."""
-    torch.manual_seed(0)
-    encoder = LongShortTermUser(DIM, USERS, "ini").double().train()
-    optimizer = torch.optim.Adam(encoder.parameters(), lr=0.1)
-    history, clicked = histories()
-    for _ in range(8):  # user 2 is not among them, nor is the unknown one
-        optimizer.zero_grad()
-        encoder(history, clicked, torch.tensor([1, 0, 3, 4, 1])).square().sum().backward()
-        optimizer.step()
-    trained = encoder.long_term.weight.abs().sum(dim=1) > 0
-    assert trained.tolist() == [False, True, False, True, True]
-    users = encoder.eval()(history, clicked, torch.full((5,), 2))
-    weights = dict(encoder.state_dict())
-    for row in range(5):
-        expected = plain.lstur(weights, list(history[row][clicked[row]]), 4, "ini", True)
-        torch.testing.assert_close(users[row], expected)
-
-
 def test_the_recent_clicks_are_the_newest() -> None:
     """Cut at the wrong end, the short-term vector would be of the user's first clicks."""
     torch.manual_seed(0)
-    encoder = known(RecentAndAllUser(DIM, 7, head_dim=4, recent=2))
+    encoder = random_weights(RecentAndAllUser(DIM, 7, head_dim=4, recent=2))
     history, clicked = histories()
     short_term: list[Tensor] = []
     encoder.combination.register_forward_hook(lambda _, given, __: short_term.append(given[0]))
@@ -172,7 +92,7 @@ def test_the_recent_clicks_are_the_newest() -> None:
 
 def test_personalised_attention_computes_what_its_paper_says() -> None:
     torch.manual_seed(0)
-    attention = known(PersonalisedAttention(DIM, user_dim=4, query_dim=9))
+    attention = random_weights(PersonalisedAttention(DIM, user_dim=4, query_dim=9))
     history, clicked = histories()
     persons = torch.randn(5, 4, dtype=torch.float64)
     pooled = attention(history, clicked, attention.queries(persons))
@@ -185,7 +105,7 @@ def test_personalised_attention_computes_what_its_paper_says() -> None:
 
 def test_poly_attention_computes_what_its_paper_says() -> None:
     torch.manual_seed(0)
-    poly, matching = known(PolyAttention(DIM, 5, 7)), known(InterestMatching(DIM))
+    poly, matching = random_weights(PolyAttention(DIM, 5, 7)), random_weights(InterestMatching(DIM))
     history, clicked = histories()
     candidates = torch.randn(5, 3, DIM, dtype=torch.float64)
     similarity = torch.randn(5, 3, 6, dtype=torch.float64)
@@ -218,11 +138,6 @@ def test_heads_of_fastformer_are_whole() -> None:
         FastformerAttention(10, 3)
 
 
-def test_lstur_con_needs_two_equal_halves() -> None:
-    with pytest.raises(ValueError, match=r"even size.*got 7"):
-        LongShortTermUser(7, USERS, "con")
-
-
 def count(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
@@ -233,12 +148,6 @@ def test_published_user_encoders_are_as_large_as_counted_by_hand() -> None:
     gru = 3 * (400 * 400 + 400 * 400 + 400 + 400)
     attention = 3 * 400 * 400  # queries, keys, values, without biases
     assert count(RecentAndAllUser(400, 200, 20, 20)) == attention + 2 * pooling + gru + 400
-    assert count(LongShortTermUser(500, 1_000, "ini")) == (
-        1_000 * 500 + 3 * (500 * 500 + 500 * 500 + 500 + 500) + 500
-    )
-    assert count(LongShortTermUser(500, 1_000, "con")) == (
-        1_000 * 250 + 3 * (250 * 500 + 250 * 250 + 250 + 250) + 500
-    )
     fastformer = 3 * (256 * 256 + 256) + 2 * 256  # queries, keys, output; w_q and w_k
     assert count(FastformerUser(256, 200, 16, layers=2)) == (
         fastformer + 200 * 256 + 200 + 200 + 1 + 256

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
-from recbole_tinynews.encoder.pooling import MeanOfWords
-from recbole_tinynews.encoder.words.context import NoContext
-from recbole_tinynews.model.latefusion import LateFusion
+from recbole_tinynews.encoder.packing import PackedTexts
+from recbole_tinynews.encoder.pooling import pool_texts
 from recbole_tinynews.model.text_encoders import reads_words, starts_pretrained
 from recbole_tinynews.settings.protocol import Settings
+from recbole_tinynews.zoo.latefusion import LateFusion
 
 
 class ZeroShotWords(LateFusion):
@@ -46,3 +46,27 @@ class ZeroShotWords(LateFusion):
     def make_word_pooling(self, config: Settings, dim: int) -> nn.Module:
         """Mean of the words."""
         return MeanOfWords(dim)
+
+
+class NoContext(nn.Module):
+    """Words without context."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.dim = dim
+
+    def forward(self, hidden: Tensor, texts: PackedTexts) -> Tensor:
+        """``[tokens, dim]`` -> ``[tokens, dim]``."""
+        return hidden
+
+
+class MeanOfWords(nn.Module):
+    """Mean of the words of each text."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.dim = dim
+
+    def forward(self, hidden: Tensor, texts: PackedTexts) -> Tensor:
+        """``[tokens, dim]`` -> ``[texts, dim]``."""
+        return pool_texts(None, hidden, texts, masked=True)

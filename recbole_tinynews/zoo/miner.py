@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from recbole.data.interaction import Interaction
 from torch import Tensor
 
 from recbole_tinynews.distillation.outputs import Encoded, Outputs
-from recbole_tinynews.encoder.users.multi_interest import (
-    CategorySimilarity,
-    MultiInterestUser,
-    disagreement,
-)
 from recbole_tinynews.files.columns import CATEGORY
+from recbole_tinynews.model.candidate_aware import CandidateAware
 from recbole_tinynews.model.plmnr import PLMNR
 from recbole_tinynews.model.text_encoders import starts_pretrained
 from recbole_tinynews.settings.protocol import Settings
+from recbole_tinynews.zoo.miner_parts import CategorySimilarity, MultiInterestUser, disagreement
 
 
-class MINER(PLMNR):
+class MINER(CandidateAware, PLMNR):
     """Category-aware poly attention; the loss adds the ``disagreement`` of interests (3.5)."""
 
-    two_towers = False
-    ranks_given_articles = False
+    least: ClassVar[Mapping[str, float]] = {
+        "context_codes": 1,
+        "code_dim": 1,
+        "disagreement_loss_weight": 0,
+    }
     user_encoder: MultiInterestUser
 
     def __init__(self, config: Settings, dataset: Any) -> None:
@@ -31,6 +32,11 @@ class MINER(PLMNR):
         self.disagreement_loss_weight = config["disagreement_loss_weight"]
         self.similarity = CategorySimilarity(dataset.num(CATEGORY), config["category_dim"])
         self.register_buffer(CATEGORY, dataset.item_feat[CATEGORY], persistent=False)
+
+    @classmethod
+    def why_not_loaded(cls) -> str:
+        """It needs the categories of clicks and candidates."""
+        return "looks up the categories of clicks and candidates by their ids in its data set"
 
     def make_user_encoder(self, config: Settings) -> MultiInterestUser:
         """Poly attention over the clicks."""
@@ -63,6 +69,6 @@ class MINER(PLMNR):
 
     def further_losses(self, outputs: Outputs, interaction: Interaction) -> dict[str, Tensor]:
         """``beta L_D``, the disagreement of interests."""
-        assert outputs.interests is not None
-        loss = self.disagreement_loss_weight * disagreement(outputs.interests).mean()
+        assert outputs.further is not None
+        loss = self.disagreement_loss_weight * disagreement(outputs.further).mean()
         return {**super().further_losses(outputs, interaction), "disagreement": loss}

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import pairwise
+from typing import Any, ClassVar
 
 import torch
 from recbole.data.interaction import Interaction
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from recbole_tinynews.data.fields import HISTORY
 from recbole_tinynews.distillation.loss_terms import loss_terms
-from recbole_tinynews.distillation.outputs import BatchIds, Outputs
+from recbole_tinynews.distillation.outputs import Outputs
 from recbole_tinynews.encoder.self_attention import HEAD_DIM
-from recbole_tinynews.encoder.users.popularity_aware import PopularityAwareUser
 from recbole_tinynews.model.plmnr import PLMNR
 from recbole_tinynews.model.time_features import TimeFeatures
 from recbole_tinynews.settings.protocol import Settings
+from recbole_tinynews.zoo.pprec_parts import CountsSoFar, PopularityAwareUser
 
 HOURS = 1500  # of age, each with a vector of its own; older articles share the last one
 
@@ -26,13 +28,26 @@ class PPRec(PLMNR):
 
     Sections 3.5 and 3.6: ``s = (1 - eta) s_m + eta s_p``, ``eta = sigmoid(dense(u))``, and the BPR
     loss ``-log sigmoid(s_click - s_negative)``, the mean over pairs. ``PopularityAwareUser`` has
-    section 3.4. Without counters it ranks by ``s_m``. Deviations: no entities; one news encoder;
-    click rates are causal counters of other users, smoothed (docs/method.md, section 13), those of
-    clicked articles over the log up to the impression, since data sets lack the times of clicks.
+    section 3.4. Without the log, as in use, it ranks by ``s_m``. Deviations: no entities; one news
+    encoder; click rates are causal counters of other users, smoothed (docs/method.md, section 13),
+    those of clicked articles over the log up to the impression, since data sets lack the times of
+    clicks.
     """
 
     user_head_dim = HEAD_DIM
+    least: ClassVar[Mapping[str, float]] = {"popularity_dim": 1}
     time: NewsPopularity
+
+    def __init__(self, config: Settings, dataset: Any) -> None:
+        super().__init__(config, dataset)
+        self.time_field: str = config["TIME_FIELD"]
+        log, self.clicks = getattr(dataset, "log", None), None
+        if log is None:
+            self.adds_time = False
+        else:
+            training = dataset.file_size_list[0]
+            counted = log.rows if config["popularity_from"] == "stream" else training
+            self.clicks = CountsSoFar(log.between(0, counted), config["popularity_delay"])
 
     @classmethod
     def conflicting_settings(cls, config: Settings, prefix: str) -> Iterator[str]:
@@ -59,10 +74,13 @@ class PPRec(PLMNR):
         """Parameters of news encoder, user encoder and popularity."""
         return super().parameter_count + sum(p.numel() for p in self.time.parameters())
 
-    def _encode_users(self, history: Tensor, clicked: Tensor, about: BatchIds | None) -> Tensor:
-        counters = None if about is None else about.click_counters
-        rates = None if counters is None else self.time.rates_of_clicks(counters)
-        return self.user_encoder(history, clicked, rates)
+    def of_readers(self, interaction: Interaction) -> tuple[Tensor, ...]:
+        """Click rates of the clicked articles, ``[batch, history]``, where times are known."""
+        if self.clicks is None or self.time_field not in interaction.interaction:
+            return ()
+        who, when = interaction[self.user_field], interaction[self.time_field]
+        counters = self.clicks.at(interaction[HISTORY], who.unsqueeze(1), when.unsqueeze(1))
+        return (self.time.rates_of_clicks(counters),)
 
     def losses(self, outputs: Outputs, interaction: Interaction) -> tuple[Tensor, ...]:
         """Mean BPR loss over pairs of the clicked article, which is first, and a negative."""

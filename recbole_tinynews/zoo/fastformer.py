@@ -1,12 +1,31 @@
-"""Fastformer (Wu et al., 2021): self-attention of linear cost, and a user encoder with it."""
+"""Fastformer (Wu et al., 2021): attention among clicks in linear time."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from recbole_tinynews.encoder.pooling import AttentionPooling, masked_softmax
+from recbole_tinynews.encoder.self_attention import HEAD_DIM
 from recbole_tinynews.encoder.users.no_clicks import NoClicks
+from recbole_tinynews.model.plmnr import PLMNR
+from recbole_tinynews.settings.protocol import Settings
+
+
+class Fastformer(PLMNR):
+    """NRMS with additive attention among the clicks (``FastformerUser``); titles as in NRMS."""
+
+    user_head_dim = HEAD_DIM
+    least: ClassVar[Mapping[str, float]] = {"user_layers": 1}
+
+    def make_user_encoder(self, config: Settings) -> nn.Module:
+        """Additive attention among the clicks, then attention pooling."""
+        dim = self.news_dim(config)
+        own = FastformerUser(dim, config["query_dim"], dim // HEAD_DIM, config["user_layers"])
+        return self.started(config, own)
 
 
 class FastformerAttention(nn.Module):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from recbole.data.interaction import Interaction
@@ -27,6 +27,8 @@ class TANR(PLMNR):
 
     The mean is over articles of histories and candidates with a known category.
     """
+
+    least: ClassVar[Mapping[str, float]] = {"topic_loss_weight": 0}
 
     def __init__(self, config: Settings, dataset: Any) -> None:
         super().__init__(config, dataset)

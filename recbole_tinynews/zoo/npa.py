@@ -2,35 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import ClassVar
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from recbole_tinynews.distillation.outputs import Encoded, Outputs
-from recbole_tinynews.encoder.token_encoder import TokenEncoder
-from recbole_tinynews.encoder.users.personalised import PersonalisedUser
-from recbole_tinynews.encoder.words.context import PaddedWords
 from recbole_tinynews.files.columns import TITLE
 from recbole_tinynews.model.article_reader import longest_news_text
+from recbole_tinynews.model.candidate_aware import CandidateAware
 from recbole_tinynews.model.plmnr import PLMNR
+from recbole_tinynews.model.student import Student
 from recbole_tinynews.model.text_encoders import plm_training, reads_words, views_of
+from recbole_tinynews.model.user_ids import WithUserIds
 from recbole_tinynews.settings.protocol import Settings
+from recbole_tinynews.zoo.npa_parts import PaddedWords, PersonalisedUser, TokenEncoder
 
 # Fixed by its yaml: users attend to words; post-training, without users, pools by the mean
 HEADS = {"head_init": "random", "news_pooling": "mean", "mask_padding_in_news_pooling": True}
 
 
-class NPA(PLMNR):
+class NPA(WithUserIds, CandidateAware, PLMNR):
     """Attention over words and clicks, with queries from the user's id (``PersonalisedAttention``).
 
     An article's vector depends on its reader, so the news encoder returns words in context
     (``PaddedWords``, ``TokenEncoder``), and ``match`` attends to them; tables are larger.
     """
 
-    two_towers = False
-    reads_user_ids = True
-    reads_for_users = True
+    least: ClassVar[Mapping[str, float]] = {"user_dim": 1}
     user_encoder: PersonalisedUser
 
     @classmethod
@@ -48,6 +49,11 @@ class NPA(PLMNR):
             yield (
                 f"{prefix}views expects [title] in {cls.__name__}, whose users attend to the words "
                 f"of titles, got {views_of(config)}. Leave {prefix}views out"
+            )
+        if issubclass(cls, Student) and config["stage_one"]:
+            yield (
+                f"stage_one expects False in {cls.__name__}: its articles have a vector only for a "
+                "reader, and Stage I knows none. Set stage_one=False"
             )
 
     def make_text_encoder(self, config: Settings, plm: PreTrainedModel) -> TokenEncoder:
@@ -68,10 +74,12 @@ class NPA(PLMNR):
     def match(self, news: Encoded) -> Outputs:
         """Articles as each user reads them, user vectors, and their dot products."""
         assert news.ids is not None
-        users = news.ids.users
-        assert users is not None
+        (users,) = news.ids.of_readers
         candidates = self.user_encoder.read(news.candidates, users)
         history = self.user_encoder.read(news.history, users)
-        user = self.user_encoder(history, news.clicked, users)
-        scores = (candidates @ user.unsqueeze(-1)).squeeze(-1)
-        return Outputs(scores, candidates, history, user, news.states)
+        return super().match(news._replace(candidates=candidates, history=history))
+
+    def article_vectors(self, news_ids: Tensor) -> Tensor:
+        """Articles as a reader unseen in training reads them."""
+        unseen = torch.zeros(1, dtype=torch.long, device=news_ids.device)
+        return self.user_encoder.read(self.encode_news(news_ids).unsqueeze(0), unseen).squeeze(0)
