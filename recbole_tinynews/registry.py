@@ -18,7 +18,7 @@ from recbole_tinynews.settings.layers import ModelFiles, read_news_yaml, recbole
 from recbole_tinynews.settings.values import TEXT, suggest
 
 PACKAGE = Path(__file__).parent
-ROOMS = ("model", "zoo")  # of recommenders
+ROOMS = ("model", "model/paper", "model/baselines", "zoo")  # of recommenders
 _CLASS = re.compile(r"^class (\w+)\(([^)]*)\):", re.MULTILINE)
 
 
@@ -134,7 +134,7 @@ def _find_recbole_model(name: str) -> type:
 
 def find_part(name: str) -> type:
     """The class of a student or teacher that learns from clicks alone; ``ValueError`` if none."""
-    from recbole_tinynews.model.plmnr import PLMNR
+    from recbole_tinynews.model.paper.plmnr import PLMNR
     from recbole_tinynews.trainer import UntrainedTrainer
 
     unfit = "expects a recommender that learns from clicks alone, such as NRMS or PLMNR"

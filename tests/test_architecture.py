@@ -56,7 +56,7 @@ SCRIPTS = sorted(PACKAGE.parent.glob("run_*.py"))
 
 
 def room_of(module: str) -> str:
-    """`recbole_tinynews.model.plmnr` -> `model`; the package itself is ``""``."""
+    """`recbole_tinynews.model.paper.plmnr` -> `model`; the package itself is ``""``."""
     return module.partition(".")[2].partition(".")[0]
 
 
@@ -157,6 +157,16 @@ def test_no_import_names_the_zoo() -> None:
         if is_under(module, {"recbole_tinynews.zoo"})
     ]
     assert wrong == []
+
+
+def test_a_recommender_is_found_by_the_name_of_its_file() -> None:
+    """Of two files of one name, the registry would take the one that it reads last."""
+    folders = [folder for folder in PACKAGE.rglob("*") if folder.is_dir()]
+    rooms = [each for each in folders if room_of_file(each) in {"model", "zoo"}]
+    files = [[f.stem for f in room.glob("*.py") if f.stem != "__init__"] for room in rooms]
+    names = [name for each in files for name in each]
+    assert len(names) == len({*names})
+    assert max(map(len, files)) <= 25  # as many as can be read at a glance
 
 
 def test_mathematics_and_conversion_know_no_framework() -> None:

@@ -25,7 +25,7 @@ from recbole_tinynews.distillation.frozen_teachers import FrozenTeachers
 from recbole_tinynews.distillation.outputs import Encoded, Outputs
 from recbole_tinynews.files.tensors import load_into, load_weights, save_weights
 from recbole_tinynews.model.candidate_aware import CandidateAware
-from recbole_tinynews.model.plmnr import PLMNR
+from recbole_tinynews.model.paper.plmnr import PLMNR
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.model.user_ids import WithUserIds
 from recbole_tinynews.registry import MODELS, find_model, has_language_model

@@ -12,9 +12,9 @@ from recbole.trainer import trainer as recbole_trainers
 
 from recbole_tinynews import compat, paths, registry, trainer
 from recbole_tinynews.model.impression_recommender import ImpressionRecommender
-from recbole_tinynews.model.plmnr import PLMNR
+from recbole_tinynews.model.paper.plmnr import PLMNR
+from recbole_tinynews.model.paper.tinynewsrec import TinyNewsRec
 from recbole_tinynews.model.recommender import NewsRecommender
-from recbole_tinynews.model.tinynewsrec import TinyNewsRec
 from recbole_tinynews.registry import (
     MODELS,
     declared_settings,
@@ -78,7 +78,7 @@ def test_our_model_is_found_by_name(properties: Path) -> None:
 
 
 def test_a_name_that_both_have_is_ours() -> None:
-    assert find_model("Random").__module__ == "recbole_tinynews.model.random"
+    assert find_model("Random").__module__ == "recbole_tinynews.model.baselines.random"
 
 
 def test_recboles_own_names_are_those_that_its_get_model_takes() -> None:
@@ -172,7 +172,7 @@ def test_yaml_files_are_those_of_the_bases_then_the_users_beside_its_module(
     (tmp_path / "Mine.yaml").touch()
     module = module_of_a_user(
         tmp_path / "users_own.py",
-        "from recbole_tinynews.model.plmnr import PLMNR\nclass Mine(PLMNR): pass\n",
+        "from recbole_tinynews.model.paper.plmnr import PLMNR\nclass Mine(PLMNR): pass\n",
         monkeypatch,
     )
     assert model_yaml_files(module.Mine) == [
@@ -191,7 +191,7 @@ def test_stages_are_those_of_the_package_then_those_beside_the_users_modules(
     (tmp_path / "stage" / "align.yaml").touch()
     module = module_of_a_user(
         tmp_path / "users_own.py",
-        "from recbole_tinynews.model.plmnr import PLMNR\n"
+        "from recbole_tinynews.model.paper.plmnr import PLMNR\n"
         "class Mine(PLMNR): pass\n"
         "class Next(Mine): pass\n",
         monkeypatch,

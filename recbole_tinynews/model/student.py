@@ -16,9 +16,9 @@ from recbole_tinynews.distillation.embedding import fitted_projection
 from recbole_tinynews.distillation.loss_terms import Distillation, Weights
 from recbole_tinynews.distillation.outputs import Outputs
 from recbole_tinynews.distillation.teacher_weighting import WEIGHTINGS, TeacherWeighting
-from recbole_tinynews.distillation.tinynewsrec import TinyNewsRecDistillation
+from recbole_tinynews.distillation.tinynewsrec_losses import TinyNewsRecDistillation
 from recbole_tinynews.encoder.states import Taps
-from recbole_tinynews.model.plmnr import PLMNR
+from recbole_tinynews.model.paper.plmnr import PLMNR
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.model.text_encoders import reads_words, starts_pretrained
 from recbole_tinynews.settings.protocol import Settings

@@ -12,7 +12,7 @@ from recbole_tinynews.encoder.plm_files import plm_size
 from recbole_tinynews.model.alignednewsrec import NewsAligner
 from recbole_tinynews.model.cofinetunedteachers import CoFinetunedTeachers
 from recbole_tinynews.model.masked_language_model import MaskedLanguageModel, TaskLanguageModel
-from recbole_tinynews.model.plmnr import PLMNR
+from recbole_tinynews.model.paper.plmnr import PLMNR
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.model.student import Student
 from recbole_tinynews.model.text_encoders import (

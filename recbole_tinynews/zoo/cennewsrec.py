@@ -14,7 +14,7 @@ from recbole_tinynews.encoder.self_attention import SelfAttention
 from recbole_tinynews.encoder.users.long_short_term import last_state
 from recbole_tinynews.encoder.users.no_clicks import NoClicks
 from recbole_tinynews.encoder.words.context import WordCNN
-from recbole_tinynews.model.plmnr import PLMNR
+from recbole_tinynews.model.paper.plmnr import PLMNR
 from recbole_tinynews.model.student import Student
 from recbole_tinynews.model.text_encoders import reads_words, unfit_heads
 from recbole_tinynews.settings.protocol import Settings

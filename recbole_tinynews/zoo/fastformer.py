@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from recbole_tinynews.encoder.pooling import AttentionPooling, masked_softmax
 from recbole_tinynews.encoder.self_attention import HEAD_DIM
 from recbole_tinynews.encoder.users.no_clicks import NoClicks
-from recbole_tinynews.model.plmnr import PLMNR
+from recbole_tinynews.model.paper.plmnr import PLMNR
 from recbole_tinynews.settings.protocol import Settings
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from recbole_tinynews.distillation.outputs import Encoded, Outputs
 from recbole_tinynews.files.columns import CATEGORY
 from recbole_tinynews.model.candidate_aware import CandidateAware
-from recbole_tinynews.model.plmnr import PLMNR
+from recbole_tinynews.model.paper.plmnr import PLMNR
 from recbole_tinynews.model.text_encoders import starts_pretrained
 from recbole_tinynews.settings.protocol import Settings
 from recbole_tinynews.zoo.miner_parts import CategorySimilarity, MultiInterestUser, disagreement

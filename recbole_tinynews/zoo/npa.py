@@ -13,7 +13,7 @@ from recbole_tinynews.distillation.outputs import Encoded, Outputs
 from recbole_tinynews.files.columns import TITLE
 from recbole_tinynews.model.article_reader import longest_news_text
 from recbole_tinynews.model.candidate_aware import CandidateAware
-from recbole_tinynews.model.plmnr import PLMNR
+from recbole_tinynews.model.paper.plmnr import PLMNR
 from recbole_tinynews.model.student import Student
 from recbole_tinynews.model.text_encoders import plm_training, reads_words, views_of
 from recbole_tinynews.model.user_ids import WithUserIds

@@ -15,7 +15,7 @@ from recbole_tinynews.data.fields import HISTORY
 from recbole_tinynews.distillation.loss_terms import loss_terms
 from recbole_tinynews.distillation.outputs import Outputs
 from recbole_tinynews.encoder.self_attention import HEAD_DIM
-from recbole_tinynews.model.plmnr import PLMNR
+from recbole_tinynews.model.paper.plmnr import PLMNR
 from recbole_tinynews.model.time_features import TimeFeatures
 from recbole_tinynews.settings.protocol import Settings
 from recbole_tinynews.zoo.pprec_parts import CountsSoFar, PopularityAwareUser

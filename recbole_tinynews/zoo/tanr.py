@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from recbole_tinynews.data.fields import CANDIDATES, HISTORY
 from recbole_tinynews.distillation.outputs import Outputs
 from recbole_tinynews.files.columns import CATEGORY
-from recbole_tinynews.model.plmnr import PLMNR
+from recbole_tinynews.model.paper.plmnr import PLMNR
 from recbole_tinynews.settings.protocol import Settings
 
 

@@ -23,8 +23,8 @@ from recbole_tinynews.benchmark.planning import (
 from recbole_tinynews.benchmark.recommender_file import model_class_of
 from recbole_tinynews.benchmark.suite import choose, read_suite, suite_names
 from recbole_tinynews.model.alignednewsrec import NewsAligner
-from recbole_tinynews.model.plmnr import PLMNR
-from recbole_tinynews.model.tinynewsrec import TinyNewsRec
+from recbole_tinynews.model.paper.plmnr import PLMNR
+from recbole_tinynews.model.paper.tinynewsrec import TinyNewsRec
 from recbole_tinynews.model.user_ids import WithUserIds
 from recbole_tinynews.registry import MODELS, find_part
 

@@ -19,9 +19,9 @@ from recbole_tinynews.encoder.news_encoder import NewsEncoder
 from recbole_tinynews.encoder.states import NO_TAPS
 from recbole_tinynews.encoder.users.attentive import SelfAttentiveUser
 from recbole_tinynews.files.tensors import load_weights
-from recbole_tinynews.model.nrms import NRMS
-from recbole_tinynews.model.plmnr import PLMNR
-from recbole_tinynews.model.tinynewsrec import TinyNewsRec
+from recbole_tinynews.model.baselines.nrms import NRMS
+from recbole_tinynews.model.paper.plmnr import PLMNR
+from recbole_tinynews.model.paper.tinynewsrec import TinyNewsRec
 from recbole_tinynews.pipeline.artifact import WEIGHTS
 from recbole_tinynews.pipeline.fingerprints import Recipes, source_of
 from recbole_tinynews.pipeline.handover import put_news_encoder
@@ -280,9 +280,8 @@ def test_parts_that_do_not_fit_are_named_before_training(
 
 def test_a_part_that_is_named_too_late_is_refused(tiny: Tiny, tmp_path: Path) -> None:
     """A PLM-NR would be trained, and its settings and fingerprint would say NRMS."""
-    lines = (
-        "from recbole_tinynews.model.tinynewsrec import TinyNewsRec\nclass Mine(TinyNewsRec): ..."
-    )
+    base = "from recbole_tinynews.model.paper.tinynewsrec import TinyNewsRec"
+    lines = f"{base}\nclass Mine(TinyNewsRec): ..."
     (tmp_path / "mine.py").write_text(lines)
     (tmp_path / "Mine.yaml").write_text("student: NRMS")
     spec = importlib.util.spec_from_file_location("mine", tmp_path / "mine.py")

@@ -8,7 +8,7 @@ from recbole.data.interaction import Interaction
 from torch import Tensor
 
 from recbole_tinynews.distillation.outputs import Outputs
-from recbole_tinynews.distillation.tinynewsrec import StageTwoDistillation
+from recbole_tinynews.distillation.tinynewsrec_losses import StageTwoDistillation
 from recbole_tinynews.model.student import MultiTeacherStudent, is_article, teachers_of
 from recbole_tinynews.settings.protocol import Settings
 

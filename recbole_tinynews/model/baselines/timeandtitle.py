@@ -10,7 +10,7 @@ from torch import Tensor
 
 from recbole_tinynews.data.fields import CANDIDATE_FEATURES
 from recbole_tinynews.data.popularity import Counting
-from recbole_tinynews.model.categoryandtitle import CategoryAndTitle
+from recbole_tinynews.model.baselines.categoryandtitle import CategoryAndTitle
 from recbole_tinynews.model.time_features import TimeFeatures
 from recbole_tinynews.settings.protocol import Settings
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from recbole_tinynews.distillation.tinybert import TinyBERTDistillation, TinyBERTWeights
+from recbole_tinynews.distillation.tinybert_losses import TinyBERTDistillation, TinyBERTWeights
 from recbole_tinynews.model.inner_state_student import InnerStateStudent
 from recbole_tinynews.settings.protocol import Settings
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from recbole_tinynews.model.newsbert import NewsBERT
+from recbole_tinynews.model.paper.newsbert import NewsBERT
 
 
 class NewsBERTMT(NewsBERT):

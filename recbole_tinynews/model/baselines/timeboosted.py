@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from recbole_tinynews.model.timeandtitle import TimeAndTitle
+from recbole_tinynews.model.baselines.timeandtitle import TimeAndTitle
 from recbole_tinynews.settings.protocol import Settings
 
 

@@ -15,8 +15,8 @@ from torch import Tensor
 from recbole_tinynews.data.dataloader import ImpressionDataLoader
 from recbole_tinynews.data.fields import CANDIDATES, HISTORY, IMPRESSION_SIZE
 from recbole_tinynews.files.columns import CATEGORIES
+from recbole_tinynews.model.baselines.zeroshotplm import ZeroShotPLM
 from recbole_tinynews.model.time_features import fit_conditional_logit
-from recbole_tinynews.model.zeroshotplm import ZeroShotPLM
 from recbole_tinynews.settings.protocol import Settings
 
 CONTENT = ("category", "subcategory", "titles", "nearest title")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from recbole_tinynews.model.tinybert import TinyBERT
+from recbole_tinynews.model.paper.tinybert import TinyBERT
 
 
 class TinyBERTMT(TinyBERT):

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from recbole_tinynews.encoder.plm_files import plm_size
-from recbole_tinynews.model.plmnr import PLMNR
+from recbole_tinynews.model.paper.plmnr import PLMNR
 from recbole_tinynews.model.text_encoders import plm_source
 from recbole_tinynews.settings.protocol import Settings
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from recbole_tinynews.model.plmnr import PLMNR
+from recbole_tinynews.model.paper.plmnr import PLMNR
 
 
 class PLMNRDAPT(PLMNR):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from recbole_tinynews.distillation.newsbert import NewsBERTDistillation, NewsBERTWeights
+from recbole_tinynews.distillation.newsbert_losses import NewsBERTDistillation, NewsBERTWeights
 from recbole_tinynews.model.inner_state_student import InnerStateStudent
 from recbole_tinynews.model.joint_teachers import JointTeacher, JointTeachers
 from recbole_tinynews.settings.protocol import Settings
