@@ -59,6 +59,7 @@ setup(
         "recbole_tinynews.properties": ["**/*.yaml"],
         "recbole_tinynews.serving.service": ["page/*"],
         "recbole_tinynews.dataset": ["**/*"],
+        "recbole_tinynews.zoo": ["*.yaml"],
     },
     install_requires=[
         *RECBOLE,

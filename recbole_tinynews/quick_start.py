@@ -257,7 +257,7 @@ def _check_test_outputs(factory: ImpressionFactory, last: Stage, rerankers: ReRa
         return
     groups = factory.dataset.groups()
     known = {column for column, each in groups.items() if (each != "").any()}
-    known |= {VECTORS} if _has_vectors(last.model) else set()
+    known |= {VECTORS} if issubclass(last.model, NewsRecommender) else set()
     if missing := rerankers.needs - known:
         raise ValueError(
             f"rerank={config['rerank']} expects {', '.join(sorted(missing))} of articles, and "
@@ -380,18 +380,14 @@ def _evaluate(
     return TestMetrics(dict(result), *_of_parts(test, trainer), reranked)
 
 
-def _has_vectors(model_class: type) -> bool:
-    return issubclass(model_class, NewsRecommender) and not model_class.reads_for_users
-
-
 @torch.no_grad()
 def _articles(model: AbstractRecommender, test: NewsDataset) -> Articles:
     """Ids and groups of articles, and vectors of the test's candidates; others are zeros."""
     articles = {IDS: test.field2id_token[test.iid_field], **test.groups()}
-    if _has_vectors(type(model)):
+    if isinstance(model, NewsRecommender):
         ids = np.unique(test.inter_feat.candidates.values).astype(np.int64)
         every = torch.from_numpy(ids).to(model.device)
-        made = model.news_encoder(every).float().cpu().numpy()
+        made = model.article_vectors(every).float().cpu().numpy()
         articles[VECTORS] = np.zeros((test.item_num, made.shape[1]), np.float32)
         articles[VECTORS][ids] = unit_vectors(made)
     return articles

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import re
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,50 +17,44 @@ from recbole_tinynews.settings.layering import Layering
 from recbole_tinynews.settings.layers import ModelFiles, read_news_yaml, recbole_declared
 from recbole_tinynews.settings.values import suggest
 
+PACKAGE = Path(__file__).parent
+ROOMS = ("model", "model/paper", "model/baselines", "zoo")  # of recommenders
+_CLASS = re.compile(r"^class (\w+)\(([^)]*)\):", re.MULTILINE)
+
 
 class Model(NamedTuple):
-    """A recommender, in ``model/<name in lower case>.py``, and those whose settings it inherits."""
+    """A recommender, in the module ``<name in lower case>.py`` of a room, and its yaml files."""
 
-    bases: tuple[str, ...] = ()
-    reads_text: bool = True
+    file: Path
+    yaml: tuple[Path, ...]  # of its bases too, weakest first
+    reads_text: bool
 
 
-MODELS = {
-    "AlignedNewsRec": Model(),
-    "CategoryAndTitle": Model(("ZeroShotPLM", "PLMNR")),
-    "CategoryMatch": Model(reads_text=False),
-    "CenNewsRec": Model(("PLMNR",)),
-    "ClickRateNow": Model(reads_text=False),
-    "EnsembleTeacher": Model(),
-    "Fastformer": Model(("PLMNR",)),
-    "LSTUR": Model(("PLMNR",)),
-    "LateFusion": Model(("PLMNR",)),
-    "MINER": Model(("PLMNR",)),
-    "MTBERT": Model(),
-    "NAML": Model(("PLMNR",)),
-    "NPA": Model(("PLMNR",)),
-    "NRMS": Model(("PLMNR",)),
-    "NewsBERT": Model(),
-    "NewsBERTMT": Model(("NewsBERT",)),
-    "Newest": Model(reads_text=False),
-    "PLMNR": Model(),
-    "PLMNRDAPT": Model(("PLMNR",)),
-    "PLMNRDP": Model(("PLMNR",)),
-    "PLMNRTAPT": Model(("PLMNR",)),
-    "PPRec": Model(("PLMNR",)),
-    "PopularNow": Model(reads_text=False),
-    "Random": Model(reads_text=False),
-    "TANR": Model(("PLMNR",)),
-    "TfIdf": Model(reads_text=False),
-    "TimeAndTitle": Model(("CategoryAndTitle", "ZeroShotPLM", "PLMNR")),
-    "TimeBoosted": Model(("TimeAndTitle", "CategoryAndTitle", "ZeroShotPLM", "PLMNR")),
-    "TinyBERT": Model(),
-    "TinyBERTMT": Model(("TinyBERT",)),
-    "TinyNewsRec": Model(),
-    "ZeroShotPLM": Model(("PLMNR",)),
-    "ZeroShotStudent": Model(("AlignedNewsRec",)),
-    "ZeroShotWords": Model(("LateFusion", "PLMNR")),
-}
+def _own_models() -> dict[str, Model]:
+    """Our recommenders by name: those with a yaml in ``properties/model`` or beside their module.
+
+    Bases are read from the modules' text, since importing them would load torch.
+    """
+    rooms = [PACKAGE / room for room in ROOMS]
+    modules = {file.stem: file for room in rooms for file in sorted(room.glob("*.py"))}
+    yaml = [file for folder in (model_yaml_folder(), *rooms) for file in folder.glob("*.yaml")]
+    named = {file.stem: file for file in sorted(yaml, key=lambda file: file.stem)}
+    bases: dict[str, list[str]] = {}
+    for file in modules.values():
+        for name, listed in _CLASS.findall(file.read_text(encoding="utf-8")):
+            bases[name] = re.findall(r"\w+", listed)
+
+    def bases_and(name: str) -> Iterator[str]:
+        for base in bases.get(name, ()):
+            yield from bases_and(base)
+        yield name
+
+    found = {}
+    for name in named:
+        every = [*dict.fromkeys(bases_and(name))]
+        files = tuple(named[each] for each in every if each in named)
+        found[name] = Model(modules[name.lower()], files, "NewsRecommender" in every)
+    return found
 
 
 @cache
@@ -87,10 +82,9 @@ def named_files(name: str) -> ModelFiles:
         file = recbole_yaml_folder() / f"{name}.yaml"
         return ModelFiles(overall_yaml("recbole"), {}, [file] if file.is_file() else [])
     model = MODELS[name]
-    own = [model_yaml_folder() / f"{each}.yaml" for each in (*reversed(model.bases), name)]
     if not model.reads_text:
-        return ModelFiles(overall_yaml("impressions"), {}, own)
-    return ModelFiles(overall_yaml("overall"), _stage_files(), own)
+        return ModelFiles(overall_yaml("impressions"), {}, [*model.yaml])
+    return ModelFiles(overall_yaml("overall"), _stage_files(), [*model.yaml])
 
 
 def model_yaml_folder() -> Path:
@@ -117,8 +111,8 @@ def find_model(model: str | type) -> type:
     # RecBole's own lookup fails on unknown names with its import of lightgbm
     check_name(model)
     if model in MODELS:
-        module = importlib.import_module(f"recbole_tinynews.model.{model.lower()}")
-        return getattr(module, model)
+        parts = MODELS[model].file.relative_to(PACKAGE.parent).with_suffix("").parts
+        return getattr(importlib.import_module(".".join(parts)), model)
     return _find_recbole_model(model)
 
 
@@ -260,7 +254,7 @@ def overall_yaml(kind: str) -> Path:
 
 def _yaml_folders(cls: type) -> list[Path]:
     if _is_from(cls, "recbole_tinynews"):
-        return [model_yaml_folder()]
+        return [model_yaml_folder(), *_module_folder(cls)]
     if is_stock_model(cls):
         return [recbole_yaml_folder()]
     return _module_folder(cls)
@@ -273,3 +267,6 @@ def _module_folder(cls: type) -> list[Path]:
 
 def _is_from(cls: type, package: str) -> bool:
     return cls.__module__.partition(".")[0] == package
+
+
+MODELS = _own_models()

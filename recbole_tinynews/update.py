@@ -237,7 +237,7 @@ def rollback(link: str | Path) -> Path:
     raise ValueError(f"{link} has no earlier version: there is no {link.name}.1 beside it.")
 
 
-def _moving(link: Path) -> AbstractContextManager[bool]:
+def _moving(link: Path) -> AbstractContextManager[None]:
     """The lock of a move; not that of an update, which a rollback does not wait for."""
     return exclusive_lock(link.absolute().with_name(f"{link.name}.switch"), "moving it")
 

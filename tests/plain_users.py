@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 Weights = Mapping[str, Tensor]
 
@@ -155,3 +155,29 @@ def alike(vectors: list[Tensor]) -> Tensor:
     """MINER's disagreement: the mean cosine of all pairs, each with itself included."""
     cosines = [a @ b / (a.norm() * b.norm()) for a in vectors for b in vectors]
     return sum(cosines) / len(vectors) ** 2
+
+
+DIM, PEOPLE = 12, 5
+PERSONS = torch.tensor([3, 0, 4, 1, 2])  # one row each of the histories below
+
+
+def histories() -> tuple[Tensor, Tensor]:
+    """Full, empty, one click, padded in front, and with an empty slot among the clicks."""
+    clicked = torch.tensor(
+        [
+            [True, True, True, True, True, True],
+            [False] * 6,
+            [False] * 5 + [True],
+            [False, False, True, True, True, True],
+            [True, False, True, True, False, True],
+        ]
+    )
+    history = torch.randn(5, 6, DIM, dtype=torch.float64) * clicked.unsqueeze(-1)
+    return history, clicked
+
+
+def random_weights(module: nn.Module) -> nn.Module:
+    """The module in double precision, with no weight that happens to be zero."""
+    for parameter in module.parameters():
+        nn.init.normal_(parameter, std=0.5)
+    return module.double().eval()

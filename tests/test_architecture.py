@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -21,7 +22,7 @@ FLOORS: list[set[str]] = [
     {"benchmark"},
     {"quick_start", "serving"},
     {"pipeline"},
-    {"config", "reference"},
+    {"config", "reference", "zoo"},
     {"registry"},
     {"trainer"},
     {"model", "evaluation"},
@@ -56,7 +57,7 @@ SCRIPTS = sorted(PACKAGE.parent.glob("run_*.py"))
 
 
 def room_of(module: str) -> str:
-    """`recbole_tinynews.model.plmnr` -> `model`; the package itself is ``""``."""
+    """`recbole_tinynews.model.paper.plmnr` -> `model`; the package itself is ``""``."""
     return module.partition(".")[2].partition(".")[0]
 
 
@@ -129,6 +130,44 @@ def circles() -> list[set[str]]:
 def test_no_file_imports_what_imports_it() -> None:
     """Of two files that import each other, neither can be read, tested or moved alone."""
     assert [circle for circle in circles() if circle] == []
+
+
+def test_the_zoo_is_written_with_what_a_user_is_offered() -> None:
+    """A recommender that needs more would show that users cannot write one like it."""
+    page = (PACKAGE.parent / "docs" / "extending.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    offered = {name for each in blocks for name in imports_of(ast.parse(each), PACKAGE / "x.py")}
+    wrong = [
+        f"{file.name} imports {module}"
+        for file in (PACKAGE / "zoo").glob("*.py")
+        for module in imports_of(parse(file), file)
+        if is_under(module, {"recbole_tinynews"})
+        and not is_under(module, {"recbole_tinynews.zoo"})
+        and module not in offered
+    ]
+    assert wrong == []
+
+
+def test_no_import_names_the_zoo() -> None:
+    """A core that needs one of its recommenders would not be smaller without it."""
+    wrong = [
+        f"{file} imports {module}"
+        for file in [*FILES, *SCRIPTS]
+        if room_of_file(file) != "zoo"
+        for module in imports_of(parse(file), file)
+        if is_under(module, {"recbole_tinynews.zoo"})
+    ]
+    assert wrong == []
+
+
+def test_a_recommender_is_found_by_the_name_of_its_file() -> None:
+    """Of two files of one name, the registry would take the one that it reads last."""
+    folders = [folder for folder in PACKAGE.rglob("*") if folder.is_dir()]
+    rooms = [each for each in folders if room_of_file(each) in {"model", "zoo"}]
+    files = [[f.stem for f in room.glob("*.py") if f.stem != "__init__"] for room in rooms]
+    names = [name for each in files for name in each]
+    assert len(names) == len({*names})
+    assert max(map(len, files)) <= 25  # as many as can be read at a glance
 
 
 def test_mathematics_and_conversion_know_no_framework() -> None:

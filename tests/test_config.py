@@ -17,7 +17,7 @@ from recbole.utils import argument_list
 from recbole_tinynews import compat, paths
 from recbole_tinynews import config as config_module
 from recbole_tinynews.config import NewsConfig
-from recbole_tinynews.model.plmnr import PLMNR
+from recbole_tinynews.model.paper.plmnr import PLMNR
 from recbole_tinynews.registry import MODELS, declared_settings, has_language_model
 from recbole_tinynews.trainer import optimization
 
@@ -177,7 +177,7 @@ def users_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> type:
     (tmp_path / "NPE.yaml").write_text("temperature: 3.0\nmy_width: 8\n")
     module_file = tmp_path / "users_module.py"
     module_file.write_text(
-        "from recbole_tinynews.model.plmnr import PLMNR\nclass NPE(PLMNR):\n    pass\n"
+        "from recbole_tinynews.model.paper.plmnr import PLMNR\nclass NPE(PLMNR):\n    pass\n"
     )
     spec = importlib.util.spec_from_file_location("users_module", module_file)
     module = importlib.util.module_from_spec(spec)

@@ -18,15 +18,16 @@ from torch.nn import functional as F
 from recbole_tinynews.data.fields import (
     CANDIDATE_FEATURES,
     CANDIDATES,
-    CLICK_COUNTERS,
     HISTORY,
     IMPRESSION_SIZE,
 )
 from recbole_tinynews.distillation.frozen_teachers import FrozenTeachers
 from recbole_tinynews.distillation.outputs import Encoded, Outputs
 from recbole_tinynews.files.tensors import load_into, load_weights, save_weights
-from recbole_tinynews.model.plmnr import PLMNR
+from recbole_tinynews.model.candidate_aware import CandidateAware
+from recbole_tinynews.model.paper.plmnr import PLMNR
 from recbole_tinynews.model.recommender import NewsRecommender
+from recbole_tinynews.model.user_ids import WithUserIds
 from recbole_tinynews.registry import MODELS, find_model, has_language_model
 
 FITTED = {"CategoryAndTitle", "TimeAndTitle", "TimeBoosted"}  # on features of whole impressions
@@ -73,19 +74,15 @@ class UserVectors(nn.Module):
         return self.clicks(history, clicked) + self.users(users)
 
 
-class KnowsUsers(PLMNR):
+class KnowsUsers(WithUserIds, PLMNR):
     """Reads word vectors of several views, and ids of users."""
-
-    reads_user_ids = True
 
     def make_user_encoder(self, config: Any) -> nn.Module:
         return UserVectors(self.user_count, self.news_dim(config))
 
 
-class KnowsCandidates(PLMNR):
+class KnowsCandidates(CandidateAware, PLMNR):
     """Its user is another one for each candidate; it reads a language model's views."""
-
-    two_towers = False
 
     def match(self, news: Encoded) -> Outputs:
         shares = (news.candidates @ news.history.mT).masked_fill(~news.clicked[:, None], -1e9)
@@ -218,11 +215,9 @@ def test_what_is_ranked_is_what_was_trained(model, world) -> None:
     batch = world.clicks().collate_fn(range(9))
     trained = model.score(batch).scores
     shown = impressions_of(batch[HISTORY].tolist(), batch[CANDIDATES].tolist())
-    shown["user_id"] = batch["user_id"]
+    shown["user_id"], shown["timestamp"] = batch["user_id"], batch["timestamp"]
     if CANDIDATE_FEATURES in batch.interaction:
         shown[CANDIDATE_FEATURES] = batch[CANDIDATE_FEATURES].flatten(0, 1)
-    if CLICK_COUNTERS in batch.interaction:
-        shown[CLICK_COUNTERS] = batch[CLICK_COUNTERS]
     ranked = scores_of(model, shown).view_as(trained)
     torch.testing.assert_close(ranked, trained.detach(), rtol=1e-5, atol=1e-6)
 

@@ -176,7 +176,9 @@ def test_with_plmnr_as_its_base_it_trains_on_clicks_alone(
     write_files(tmp_path)
     file, settings = tmp_path / "my_recommender.py", tmp_path / "MyRecommender.yaml"
     code = file.read_text()
-    code = code.replace("model.tinynewsrec import TinyNewsRec", "model.plmnr import PLMNR")
+    code = code.replace(
+        "model.paper.tinynewsrec import TinyNewsRec", "model.paper.plmnr import PLMNR"
+    )
     file.write_text(code.replace("(TinyNewsRec)", "(PLMNR)"))
     # a student's setting
     settings.write_text(re.sub("num_teachers.*\n", "", settings.read_text()))

@@ -24,7 +24,7 @@ from recbole_tinynews.data.dataloader import ImpressionDataLoader
 from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.files import tensors as weights
 from recbole_tinynews.files.tensors import load_weights
-from recbole_tinynews.model.categorymatch import CategoryMatch
+from recbole_tinynews.model.baselines.categorymatch import CategoryMatch
 from recbole_tinynews.pipeline.artifact import (
     Artifact,
     read_metrics,
@@ -125,7 +125,7 @@ def test_a_class_outside_the_package_runs_with_its_own_setting(
 ) -> None:
     """A new recommender must need only a class and a yaml, without registering anything."""
     (tmp_path / "users_model.py").write_text(
-        "from recbole_tinynews.model.plmnr import PLMNR\n"
+        "from recbole_tinynews.model.paper.plmnr import PLMNR\n"
         "class MyRecommender(PLMNR):\n"
         "    def __init__(self, config, dataset):\n"
         "        super().__init__(config, dataset)\n"

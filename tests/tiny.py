@@ -36,11 +36,11 @@ from recbole_tinynews.data.fields import (
 from recbole_tinynews.distillation.frozen_teachers import FrozenTeachers
 from recbole_tinynews.distillation.outputs import Teachers
 from recbole_tinynews.model.joint_teachers import JointTeachers
-from recbole_tinynews.model.newsbert import NewsBERT
-from recbole_tinynews.model.plmnr import PLMNR
+from recbole_tinynews.model.paper.newsbert import NewsBERT
+from recbole_tinynews.model.paper.plmnr import PLMNR
+from recbole_tinynews.model.paper.tinynewsrec import TinyNewsRec
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.model.student import Student
-from recbole_tinynews.model.tinynewsrec import TinyNewsRec
 from recbole_tinynews.pipeline import artifact
 from recbole_tinynews.pipeline.artifact import Artifact
 from recbole_tinynews.pipeline.factory import NewsFactory

@@ -18,6 +18,7 @@ from recbole_tinynews.evaluation.recbole_metrics import of_each_impression
 from recbole_tinynews.files.array_cache import content_key
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.model.text_encoders import plm_depth, views_of
+from recbole_tinynews.model.user_ids import WithUserIds
 from recbole_tinynews.pipeline.factory import content_of_language_model, source_of_texts
 from recbole_tinynews.pipeline.fingerprints import Recipes
 from recbole_tinynews.pipeline.systems import system
@@ -134,7 +135,7 @@ def read_by(model_class: type, config: NewsConfig) -> tuple[str, ...]:
         return now or TITLE
     if model_class.news_tokens is not NewsRecommender.news_tokens:
         return OWN_TEXT
-    users = (USER_IDS,) if model_class.reads_user_ids else ()
+    users = (USER_IDS,) if issubclass(model_class, WithUserIds) else ()
     return (*views_of(config), *users, *now)
 
 

@@ -17,7 +17,6 @@ from recbole_tinynews.data.batch import NewsBatch, Plan
 from recbole_tinynews.data.fields import (
     CANDIDATE_FEATURES,
     CANDIDATES,
-    CLICK_COUNTERS,
     HISTORY,
     IMPRESSION,
     IMPRESSION_SIZE,
@@ -118,8 +117,7 @@ class ClickDataLoader(TrainDataLoader):
     Fields of a batch: ``user_id``, ``timestamp`` ``[batch]``; ``history`` ``[batch,
     history_length]``, newest clicks, padded in front with 0; ``candidates`` ``[batch, 1 +
     negatives]``, the clicked one **first**, so ``label`` ``[batch]`` is 0; if any,
-    ``candidate_features`` ``[*candidates, features + context]``; if read, ``click_counters``
-    ``[batch, history_length, 2]``.
+    ``candidate_features`` ``[*candidates, features + context]``.
     """
 
     def __init__(self, config: Settings, dataset: ImpressionSource) -> None:
@@ -250,8 +248,6 @@ def _fields(
                 moments = np.repeat(moments[:, None], positions.shape[1], axis=1)
             values = np.concatenate([values, moments], axis=-1)
         fields[CANDIDATE_FEATURES] = torch.from_numpy(values)
-    if impressions.click_counters is not None:
-        fields[CLICK_COUNTERS] = torch.from_numpy(impressions.click_counters.newest(rows, width))
     return fields
 
 

@@ -28,7 +28,6 @@ from recbole_tinynews.data.impressions import ArticleFacts, Impressions
 from recbole_tinynews.data.news_text import TITLE_ABSTRACT, tokenise, with_abstract
 from recbole_tinynews.data.plausibility import check_articles, check_candidates, check_report
 from recbole_tinynews.data.popularity import (
-    click_counters,
     popularity_features,
     refuse_without_times,
     wanted_counters,
@@ -213,26 +212,18 @@ class NewsDataset(Dataset):
 
     def impressions(self, config: Settings) -> Impressions:
         """Impressions, with counters if ``popularity`` is set; ``ValueError`` for unknown times."""
-        counting, of_clicks = wanted_counters(config)
+        counting = wanted_counters(config)
         if counting is None:
             return self.inter_feat
-        width = config["history_length"]
         cache = self.cache_dir, self.content
         arguments = self.log, counting, self.file_size_list[0]
         if counting not in self._popularity:
             for split, (start, stop) in self._rows_of_splits().items():
                 refuse_without_times(self.log.between(start, stop), split)
             self._popularity[counting] = popularity_features(*arguments, self.published, cache)
-        if of_clicks and (counting, width) not in self._popularity:
-            self._popularity[counting, width] = click_counters(*arguments, width, cache)
         first, rows = self._first_row, self.inter_feat.rows
-        known = self.log._replace(
-            features=self._popularity[counting],
-            click_counters=self._popularity[counting, width] if of_clicks else None,
-        ).between(first, first + rows)
-        return self.inter_feat._replace(
-            features=known.features, click_counters=known.click_counters
-        )
+        known = self.log._replace(features=self._popularity[counting]).between(first, first + rows)
+        return self.inter_feat._replace(features=known.features)
 
     def tokens(
         self, field: str, tokenizer: PreTrainedTokenizerBase, max_length: int, prefix: str = ""

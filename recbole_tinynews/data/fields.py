@@ -6,7 +6,6 @@ from recbole_tinynews.files.columns import CANDIDATES as CANDIDATES
 from recbole_tinynews.files.columns import HISTORY as HISTORY
 
 CANDIDATE_FEATURES = "candidate_features"  # of each candidate, if any
-CLICK_COUNTERS = "click_counters"  # clicks and exposures of each article of the history, if read
 # in evaluation: row of each impression in its split, and number of its candidates
 IMPRESSION, IMPRESSION_SIZE = "impression", "impression_size"
 # masked texts: tokens, lengths of the texts, positions of the hidden tokens, hidden tokens

@@ -40,7 +40,6 @@ class Impressions(NamedTuple):
         candidates: ragged ``[impressions, *]``, int32 news ids.
         labels: ``[candidates.values]``, int8: 1 clicked, 0 unclicked, -1 unlabelled.
         features: of each candidate, if any.
-        click_counters: ragged ``[impressions, *, 2]``, of the newest clicks, if read.
     """
 
     impression_id: NDArray[np.str_]
@@ -50,7 +49,6 @@ class Impressions(NamedTuple):
     candidates: Ragged
     labels: NDArray[np.int8]
     features: CandidateFeatures | None = None
-    click_counters: Ragged | None = None
 
     @property
     def rows(self) -> int:
@@ -86,7 +84,7 @@ class Impressions(NamedTuple):
     def between(self, start: int, stop: int) -> Impressions:
         """Impressions ``start .. stop - 1``, as views."""
         places = slice(*self.candidates.offsets[[start, stop]])
-        features, clicks = self.features, self.click_counters
+        features = self.features
         return Impressions(
             self.impression_id[start:stop],
             self.user[start:stop],
@@ -95,7 +93,6 @@ class Impressions(NamedTuple):
             self.candidates.between(start, stop),
             self.labels[places],
             features and features.between(start, stop, places),
-            clicks and clicks.between(start, stop),
         )
 
     def with_features(self, features: CandidateFeatures) -> Impressions:

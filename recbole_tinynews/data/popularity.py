@@ -18,9 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from recbole_tinynews.data.atomic_files import concatenate
-from recbole_tinynews.data.impressions import UNLABELLED, CandidateFeatures, Impressions
-from recbole_tinynews.data.ragged import Ragged
+from recbole_tinynews.data.impressions import CandidateFeatures, Impressions
 from recbole_tinynews.files.array_cache import Arrays, cached_arrays, content_key
 from recbole_tinynews.settings.names import FINETUNE_TEACHER
 from recbole_tinynews.settings.protocol import Settings
@@ -80,8 +78,8 @@ class Counting(NamedTuple):
         return len(self.names) + 2 * len(self.limited)
 
 
-def wanted_counters(config: Settings) -> tuple[Counting | None, bool]:
-    """Counters of a stage or its teachers, and if of clicks too; ``ValueError`` if they differ."""
+def wanted_counters(config: Settings) -> Counting | None:
+    """Counters of a stage or its teachers, if any; ``ValueError`` if they differ."""
     of_both = config, config.for_stage(FINETUNE_TEACHER)
     used = [each for each in of_both if uses_popularity(each)]
     countings = [Counting.of(each) for each in used]
@@ -91,8 +89,7 @@ def wanted_counters(config: Settings) -> tuple[Counting | None, bool]:
             f"popularity_delay and popularity_from, got {countings[1]} and {countings[0]}. Set "
             f"those of the teachers, for instance {FINETUNE_TEACHER}_popularity_windows"
         )
-    of_clicks = any(each["popularity_of_clicks"] for each in used)
-    return (countings[0] if countings else None), of_clicks
+    return countings[0] if countings else None
 
 
 def popularity_features(
@@ -109,24 +106,6 @@ def popularity_features(
     counted = log.rows if counting.stream else training
     features = _features(log, counting, counted, published, cache)
     return features._replace(moments=moment_features(log, counting, counted))
-
-
-def click_counters(
-    log: Impressions,
-    counting: Counting,
-    training: int,
-    width: int,
-    cache: tuple[Path, str] | None = None,
-) -> Ragged:
-    """Counters ``[clicks, 2]`` of each history's newest ``width`` clicks, over the log so far."""
-    clicks = log.history.last(width)
-    unlabelled = np.full(len(clicks.values), UNLABELLED, np.int8)
-    both = concatenate([log, log._replace(candidates=clicks, labels=unlabelled)])
-    ever = counting._replace(windows=(None,))
-    counted = log.rows if counting.stream else training
-    place = cache and (cache[0], f"{cache[1]}, clicks {width}")
-    values = _features(both, ever, counted, None, place).values
-    return Ragged(values[len(log.labels) :, 1:], clicks.offsets)
 
 
 def _features(

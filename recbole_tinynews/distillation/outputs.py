@@ -19,9 +19,8 @@ class BatchIds(NamedTuple):
 
     history: Tensor  # [batch, history], news ids, 0 where empty
     candidates: Tensor  # [batch, candidates], news ids, 0 where empty
-    users: Tensor | None = None  # [batch], 0 if unseen in training
+    of_readers: tuple[Tensor, ...] = ()  # each [batch, ...], for the user encoder
     counters: Tensor | None = None  # [*candidates, counters], of `data.popularity`
-    click_counters: Tensor | None = None  # [*history, 2], clicks and exposures
 
 
 class Encoded(NamedTuple):
@@ -42,8 +41,8 @@ class Outputs(NamedTuple):
     history: Tensor  # [batch, history, dim]
     user: Tensor  # [batch, dim]
     states: States | None = None  # of the batch's distinct news, if requested
-    interests: Tensor | None = None  # [batch, candidates, interests, dim], of multi-interest users
     text_scores: Tensor | None = None  # [batch, candidates]; None: `scores` have no other term
+    further: Tensor | None = None  # what `further_losses` of a subclass needs besides
 
 
 class Teacher(Protocol):

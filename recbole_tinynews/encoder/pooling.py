@@ -129,18 +129,6 @@ def pool_texts(
     return torch.cat(pooled)
 
 
-class MeanOfWords(nn.Module):
-    """Mean of the words of each text."""
-
-    def __init__(self, dim: int) -> None:
-        super().__init__()
-        self.dim = dim
-
-    def forward(self, hidden: Tensor, texts: PackedTexts) -> Tensor:
-        """``[tokens, dim]`` -> ``[texts, dim]``."""
-        return pool_texts(None, hidden, texts, masked=True)
-
-
 class WordPooling(nn.Module):
     """Additive attention over the words of each text."""
 

@@ -191,7 +191,7 @@ class TextEncoder(nn.Module):
         self, texts: PackedTexts, frozen: Tensor | None = None, tap: Tap | None = None
     ) -> EncodedTexts:
         """Encodings of a row of texts, in its order; ``frozen`` is ``encode_frozen``'s output."""
-        if tap is None and self._is_bag(texts) and (bag := self._token_bag()) is not None:
+        if tap is None and self.is_bag(texts) and (bag := self._token_bag()) is not None:
             pooled = bag.pool(texts)
             return EncodedTexts(pooled, self.dense(pooled))
         if frozen is None:
@@ -202,18 +202,19 @@ class TextEncoder(nn.Module):
                 self._tap_frozen(texts, hidden, tap)
         exits = self.exits if self.training else (self._encodes_at,)
         states = self._trained_states(hidden, texts, tap, exits)
-        each = [self._texts(s, texts, at) for at, s in zip(exits, states, strict=True)]
+        each = [self.encodings(s, texts, at) for at, s in zip(exits, states, strict=True)]
         if len(each) == 1:
             return each[0]
         return EncodedTexts(each[-1].pooled, torch.cat([one.vectors for one in each], dim=-1))
 
-    def _texts(self, hidden: Tensor, texts: PackedTexts, layers: int) -> EncodedTexts:
+    def encodings(self, hidden: Tensor, texts: PackedTexts, layers: int) -> EncodedTexts:
         """Encodings from hidden states after ``layers``, ``[tokens, hidden]``."""
         heads = self._heads_at(layers)
-        pooled = self._pool(hidden, texts, heads.get("pooling"))
+        pooled = self.pool(hidden, texts, heads.get("pooling"))
         return EncodedTexts(pooled, heads["dense"](pooled))
 
-    def _is_bag(self, texts: PackedTexts) -> bool:
+    def is_bag(self, texts: PackedTexts) -> bool:
+        """Whether texts may be pooled from the vectors of the vocabulary, each computed once."""
         return (
             not self.depth
             and not self.training
@@ -272,7 +273,8 @@ class TextEncoder(nn.Module):
                 state = module(state)
             yield state
 
-    def _pool(self, hidden: Tensor, texts: PackedTexts, pooling: AttentionPooling | None) -> Tensor:
+    def pool(self, hidden: Tensor, texts: PackedTexts, pooling: AttentionPooling | None) -> Tensor:
+        """Pooled hidden states, ``[tokens, hidden]`` -> ``[texts, hidden]``."""
         if self.pooling_kind == "cls":
             return hidden[texts.starts[:-1]]
         return pool_texts(pooling, hidden, texts, self.mask_padding)

@@ -54,12 +54,13 @@ class ArticleReader(ImpressionRecommender):
     vectors cannot replace it; ``pretrains_itself``: earlier stages train the layers that it
     finetunes, and keep as many unless ``teacher_num_hidden_layers`` is set; ``plm_source``: folder
     of its language model, empty for word vectors; ``user_head_dim``: size of the heads of its user
-    encoder, which have to divide a vector.
+    encoder, which have to divide a vector; ``least``: smallest values of settings of its own.
     """
 
     needs_language_model: ClassVar[bool] = False
     pretrains_itself: ClassVar[bool] = False
     user_head_dim: ClassVar[int | None] = None
+    least: ClassVar[Mapping[str, float]] = {}
 
     def __init__(self, config: Settings, dataset: Any) -> None:
         super().__init__(config, dataset)
@@ -73,6 +74,9 @@ class ArticleReader(ImpressionRecommender):
     @classmethod
     def conflicting_settings(cls, config: Settings, prefix: str) -> Iterator[str]:
         """Errors in combinations of a stage's valid settings; ``prefix`` is for messages."""
+        for name, least in cls.least.items():
+            if config[name] < least:
+                yield f"{prefix}{name} expects at least {least}, got {config[name]}. Raise it"
         if reads_words(config):
             yield from unfit_word_vectors(config, prefix)
             usual = cls.make_word_context is ArticleReader.make_word_context

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from recbole_tinynews.distillation.loss_terms import loss_terms
 from recbole_tinynews.encoder.news_encoder import NewsEncoder
-from recbole_tinynews.model.plmnr import PLMNR
+from recbole_tinynews.model.paper.plmnr import PLMNR
 from recbole_tinynews.settings.protocol import Settings
 
 

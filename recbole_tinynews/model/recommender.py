@@ -16,7 +16,6 @@ from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.data.fields import (
     CANDIDATE_FEATURES,
     CANDIDATES,
-    CLICK_COUNTERS,
     HISTORY,
     IMPRESSION_SIZE,
 )
@@ -45,39 +44,34 @@ class NewsRecommender(ArticleReader):
 
     Attributes:
         reads: class of its training data.
-        two_towers: whether text scores are dot products of user and news vectors; otherwise
-            ``match`` scores whole impressions too.
-        reads_user_ids: whether its user encoder has a third argument, user ids ``[batch]`` below
-            ``user_count``; 0 is a user unseen in training.
-        reads_for_users: whether an article's vector depends on its reader.
         ranks_news: whether it ranks news, and is evaluated.
-        ranks_given_articles: whether a loaded artifact ranks articles outside its data set.
         makes_teachers: whether ``make_teachers`` returns teachers that train jointly with it.
         time: the term that ``popularity`` adds to scores, like ``TimeScore``, or ``None``.
+        counting: the counters that its scores use, or ``None``.
     """
 
     trainer_class = "NewsTrainer"
     reads: ClassVar[type[TrainingData]] = NewsDataset
     ranks_news: ClassVar[bool] = True
-    ranks_given_articles: ClassVar[bool] = True
     makes_teachers: ClassVar[bool] = False
-    two_towers: ClassVar[bool] = True
-    reads_user_ids: ClassVar[bool] = False
-    reads_for_users: ClassVar[bool] = False
 
     def __init__(self, config: Settings, dataset: Any) -> None:
         super().__init__(config, dataset)
         self.label_field, self.user_field = config["LABEL_FIELD"], config["USER_ID_FIELD"]
-        if self.reads_user_ids:
-            self.user_count: int = dataset.num(self.user_field)
-            trained = torch.zeros(self.user_count, dtype=torch.bool)
-            trained[torch.from_numpy(np.unique(dataset.inter_feat.user))] = True
-            self.register_buffer("_trained_users", trained, persistent=False)
         self.user_encoder = self.make_user_encoder(config)
         self.time = self.make_time_score(config)
+        self.counting = None if self.time is None else Counting.of(config)
+
+    @classmethod
+    def why_not_loaded(cls) -> str:
+        """Why ``load`` refuses it, as a clause after "which"; empty: it ranks given articles."""
+        return ""
 
     def make_user_encoder(self, config: Settings) -> nn.Module:
-        """``(history vectors [batch, history, dim], clicked [batch, history]) -> [batch, dim]``."""
+        """``(history vectors [batch, history, dim], clicked [batch, history]) -> [batch, dim]``.
+
+        What ``of_readers`` returns are its further arguments.
+        """
         return UserEncoder(
             self.news_dim(config),
             config["query_dim"],
@@ -143,9 +137,17 @@ class NewsRecommender(ArticleReader):
         """News vectors, ``[*news_ids.shape, news_dim]``; zeros for padding."""
         return self.news_encoder(news_ids)
 
-    def encode_user(self, history: Tensor, clicked: Tensor, *users: Tensor) -> Tensor:
-        """User vectors ``[batch, news_dim]``; ``users``: ids ``[batch]``, if ``reads_user_ids``."""
-        return self.user_encoder(history, clicked, *users)
+    def article_vectors(self, news_ids: Tensor) -> Tensor:
+        """Vectors of articles ``[articles, news_dim]`` by which they are compared."""
+        return self.encode_news(news_ids)
+
+    def encode_user(self, history: Tensor, clicked: Tensor, *of_readers: Tensor) -> Tensor:
+        """User vectors ``[batch, news_dim]``; ``of_readers``: as the method returns them."""
+        return self.user_encoder(history, clicked, *of_readers)
+
+    def of_readers(self, interaction: Interaction) -> tuple[Tensor, ...]:
+        """What the user encoder reads of a batch beside the clicks, each ``[batch, ...]``."""
+        return ()
 
     def encode(self, interaction: Interaction, taps: Taps = NO_TAPS) -> Encoded:
         """Vectors of a training batch's articles, with the inner states of the same pass."""
@@ -163,14 +165,9 @@ class NewsRecommender(ArticleReader):
         return Encoded(vectors[:, width:], vectors[:, :width], about.history != 0, states, about)
 
     def _about(self, interaction: Interaction) -> BatchIds:
-        """The ids of a batch, with 0 for users unseen in training."""
-        users = None
-        if self.reads_user_ids:
-            users = interaction[self.user_field]
-            users = torch.where(self.get_buffer("_trained_users")[users], users, 0)
         fields = interaction.interaction
-        counters = fields.get(CANDIDATE_FEATURES), fields.get(CLICK_COUNTERS)
-        return BatchIds(fields[HISTORY], fields[CANDIDATES], users, *counters)
+        of_readers, counters = self.of_readers(interaction), fields.get(CANDIDATE_FEATURES)
+        return BatchIds(fields[HISTORY], fields[CANDIDATES], of_readers, counters)
 
     def planner(self) -> ArticlePlanner | MaskedTextPlanner | None:
         """Planner of training batches; ``None``: its encoder needs none."""
@@ -192,8 +189,7 @@ class NewsRecommender(ArticleReader):
         return Outputs(scores, news.candidates, news.history, user, news.states)
 
     def _encode_users(self, history: Tensor, clicked: Tensor, about: BatchIds | None) -> Tensor:
-        users = () if about is None or about.users is None else (about.users,)
-        return self.encode_user(history, clicked, *users)
+        return self.encode_user(history, clicked, *(() if about is None else about.of_readers))
 
     def total_scores(
         self, text: Tensor, about: BatchIds | None, user: Tensor, news: Tensor
@@ -204,7 +200,7 @@ class NewsRecommender(ArticleReader):
         ``[batch, candidates]``, in ``predict`` ``[sum of impression_size]``; ``user`` is ``[batch,
         dim]``, in ``predict`` one for each candidate; ``news`` is ``[*text.shape, dim]``.
         """
-        if self.time is None or about is None or about.counters is None:
+        if self.counting is None or about is None or about.counters is None:
             return text
         return self.time(text, about.counters, user, news)
 
@@ -223,18 +219,9 @@ class NewsRecommender(ArticleReader):
         """Scores of every candidate of whole impressions, ``[sum of impression_size]``."""
         about, sizes = self._about(interaction), interaction[IMPRESSION_SIZE]
         history, clicked = self.encode_news(about.history), about.history != 0
-        if self.two_towers:
-            users = self._encode_users(history, clicked, about).repeat_interleave(sizes, 0)
-            candidates = self.encode_news(about.candidates)
-            text = (candidates * users).sum(-1)
-        else:
-            rows = about._replace(candidates=pad_candidates(about.candidates, sizes))
-            news = Encoded(self.encode_news(rows.candidates), history, clicked, ids=rows)
-            outputs = self.match(news)
-            real = is_candidate(sizes)
-            text, candidates = outputs.scores[real], outputs.candidates[real]
-            users = outputs.user.repeat_interleave(sizes, 0)
-        return self.total_scores(text, about, users, candidates)
+        users = self._encode_users(history, clicked, about).repeat_interleave(sizes, 0)
+        candidates = self.encode_news(about.candidates)
+        return self.total_scores((candidates * users).sum(-1), about, users, candidates)
 
     def calculate_loss(self, interaction: Interaction) -> tuple[Tensor, ...]:
         """Score a training batch once, and compute all losses from it."""
@@ -256,18 +243,3 @@ class NewsRecommender(ArticleReader):
         raise NotImplementedError(
             f"{type(self).__name__} must implement losses(outputs, interaction)."
         )
-
-
-def pad_candidates(candidates: Tensor, sizes: Tensor) -> Tensor:
-    """Candidates of each impression in a row, padded at the end with 0.
-
-    >>> pad_candidates(torch.tensor([4, 5, 6]), torch.tensor([1, 2])).tolist()
-    [[4, 0], [5, 6]]
-    """
-    real = is_candidate(sizes)
-    return torch.zeros_like(real, dtype=candidates.dtype).masked_scatter(real, candidates)
-
-
-def is_candidate(sizes: Tensor) -> Tensor:
-    """Mask of the candidates in padded rows, ``[impressions, largest size]``."""
-    return torch.arange(int(sizes.max()), device=sizes.device) < sizes[:, None]

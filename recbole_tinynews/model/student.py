@@ -15,9 +15,9 @@ from recbole_tinynews.distillation.embedding import fitted_projection
 from recbole_tinynews.distillation.loss_terms import Distillation, Weights
 from recbole_tinynews.distillation.outputs import Outputs
 from recbole_tinynews.distillation.teacher_weighting import WEIGHTINGS, TeacherWeighting
-from recbole_tinynews.distillation.tinynewsrec import TinyNewsRecDistillation
+from recbole_tinynews.distillation.tinynewsrec_losses import TinyNewsRecDistillation
 from recbole_tinynews.encoder.states import Taps
-from recbole_tinynews.model.plmnr import PLMNR
+from recbole_tinynews.model.paper.plmnr import PLMNR
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.model.text_encoders import reads_words, starts_pretrained
 from recbole_tinynews.settings.protocol import Settings
@@ -144,8 +144,7 @@ class MultiTeacherStudent(Student):
     @torch.no_grad()
     def start_distillation(self, teachers: Sequence[Any], dataset: Any) -> None:
         """Fit the projections if student and teachers start in different spaces."""
-        for_users = any(each.reads_for_users for each in (self, *teachers))
-        if not self._fits_projections or for_users or not self.distillation.weights.embedding:
+        if not self._fits_projections or not self.distillation.weights.embedding:
             return
         training, news = self.training, dataset.training_news()
         for each in (self.eval(), *teachers):
@@ -153,7 +152,9 @@ class MultiTeacherStudent(Student):
         parts = torch.from_numpy(news).to(self.device).split(AT_ONCE)
         self.distillation.start_projections(
             [
-                fitted_projection((self.encode_news(ids), each.encode_news(ids)) for ids in parts)
+                fitted_projection(
+                    (self.article_vectors(ids), each.article_vectors(ids)) for ids in parts
+                )
                 for each in teachers
             ]
         )

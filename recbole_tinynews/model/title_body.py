@@ -15,11 +15,11 @@ from transformers import PreTrainedTokenizerBase
 
 from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.data.title_body import TitleBodyDataset
-from recbole_tinynews.distillation.tinynewsrec import StageOneDistillation
+from recbole_tinynews.distillation.tinynewsrec_losses import StageOneDistillation
 from recbole_tinynews.encoder.cached_encoder import OneTextEncoder
 from recbole_tinynews.encoder.frozen_states import Storage
 from recbole_tinynews.encoder.pretrained_heads import SCORE_SCALE
-from recbole_tinynews.model.plmnr import PLMNR
+from recbole_tinynews.model.paper.plmnr import PLMNR
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.model.student import MultiTeacherStudent
 from recbole_tinynews.model.text_encoders import reads_words, starts_pretrained
@@ -35,7 +35,6 @@ READING_WORDS = (
     "word_dim",
     "news_dim",
     "query_dim",
-    "head_dim",
 )
 ARTICLES = ("post_train_corpus", "post_train_news")
 

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from recbole_tinynews.data.training_news import TrainingNews
 from recbole_tinynews.model.alignednewsrec import NewsAligner
-from recbole_tinynews.model.zeroshotplm import ZeroShotPLM
+from recbole_tinynews.model.baselines.zeroshotplm import ZeroShotPLM
 from recbole_tinynews.settings.protocol import Settings
 
 

@@ -153,8 +153,7 @@ class NewsFactory(ImpressionFactory):
         self, model_class: type[NewsRecommender], config: NewsConfig, folder: Path
     ) -> None:
         """Save configuration, tokenizer and category names if the model ranks given news."""
-        looks_up = model_class.reads_user_ids or not model_class.ranks_given_articles
-        if looks_up or not model_class.ranks_news:
+        if model_class.why_not_loaded() or not model_class.ranks_news:
             return
         if reads_words(config):
             write_tokenizer(words_of_texts(config, self.train), folder)

@@ -15,7 +15,7 @@ from tabulate import tabulate
 from recbole_tinynews.config import NewsConfig
 from recbole_tinynews.evaluation.impression_metric import is_count
 from recbole_tinynews.evaluation.recbole_metrics import bigger_is_better
-from recbole_tinynews.paths import packaged_folder
+from recbole_tinynews.settings.layers import is_shipped
 
 ALL = "all"  # a value of show_settings
 _LONGEST = 34  # characters per cell, for lines of a hundred
@@ -57,7 +57,7 @@ def _cell(value: Any) -> str:
 
 def _short(source: str) -> str:
     file = Path(source.removeprefix("file "))
-    return file.name if packaged_folder("properties") in file.parents else str(file)
+    return file.name if is_shipped(file) else str(file)
 
 
 def summary(result: Mapping[str, Any], oracle: Mapping[str, float]) -> str:

@@ -12,7 +12,7 @@ from recbole_tinynews.encoder.plm_files import plm_size
 from recbole_tinynews.model.alignednewsrec import NewsAligner
 from recbole_tinynews.model.cofinetunedteachers import CoFinetunedTeachers
 from recbole_tinynews.model.masked_language_model import MaskedLanguageModel, TaskLanguageModel
-from recbole_tinynews.model.plmnr import PLMNR
+from recbole_tinynews.model.paper.plmnr import PLMNR
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.model.student import Student
 from recbole_tinynews.model.text_encoders import (
@@ -155,8 +155,7 @@ def tiny_newsrec(config: NewsConfig) -> Stage:
                 "with news_encoder=words or other views. Set student_init=plm."
             )
         start = Start(handover.put_first_layers, (POST_TRAINED,))
-    matches_titles = reads_titles_alone(config) and not model_class.reads_for_users
-    if config["stage_one"] and post_trained and matches_titles:
+    if config["stage_one"] and post_trained and reads_titles_alone(config):
         matcher = title_body_student(model_class) if reads_words(config) else TitleBodyStudent
         student = Stage(
             "post_train_student", matcher, start=start, teachers=tuple(reversed(copies))

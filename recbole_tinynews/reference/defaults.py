@@ -23,8 +23,6 @@ from recbole_tinynews.settings.names import (
     recbole_overall_settings,
 )
 
-OURS = Path(__file__).resolve().parents[1] / "model"
-
 _SETTING = re.compile(r"(?P<name>\w+):[^#]*(?:#\s*(?:\((?P<kind>[^)]*)\))?\s*(?P<text>.*))?$")
 _CONTINUED = re.compile(r"\s+#\s*(?P<text>.*)$")
 
@@ -70,9 +68,9 @@ def meanings(file: Path) -> dict[str, Meaning]:
     return found
 
 
-def meaning_of_model(module: str) -> str:
-    """First sentence of a docstring in ``model/``."""
-    return _first_sentence(ast.get_docstring(_parse(OURS / f"{module}.py")) or "")
+def meaning_of_model(module: Path) -> str:
+    """First sentence of the docstring of one of our recommenders' modules."""
+    return _first_sentence(ast.get_docstring(_parse(module)) or "")
 
 
 def meaning_of_recbole_model(file: Path, name: str) -> str:

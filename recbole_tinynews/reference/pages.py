@@ -71,7 +71,7 @@ def model_list() -> str:
     texts, nothing = "News recommenders", "Without a language model, nothing trains"
     groups: dict[str, dict[str, str]] = {texts: {}, nothing: {}}
     for name, model in MODELS.items():
-        groups[texts if model.reads_text else nothing][name] = meaning_of_model(name.lower())
+        groups[texts if model.reads_text else nothing][name] = meaning_of_model(model.file)
     unfit = []
     for name, file in recbole_models().items():
         kind = _KINDS.get(file.parent.name)

@@ -10,7 +10,7 @@ from contextlib import closing
 from datetime import datetime, timezone
 from pathlib import Path
 
-from recbole_tinynews.processes.launch import command_parser
+from recbole_tinynews.cli import command_parser
 
 URL = "://"
 

@@ -92,12 +92,10 @@ class ModelEngine(Engine):
         own, encoder = type(model), model.user_encoder
         self.user_encoder = encoder if type(encoder) is UserEncoder else None
         self.two_towers = (
-            own.two_towers
-            and own.predict is NewsRecommender.predict
+            own.predict is NewsRecommender.predict
             and own.encode_news is NewsRecommender.encode_news
         )
-        if model.time is not None and not settings["popularity_of_clicks"]:
-            self.counting = Counting.of(settings)
+        self.counting = model.counting
 
     def encode(self, columns: Mapping[str, Sequence[str]]) -> Tensor:
         """Vectors of articles, ``[articles, dim]``, float32."""

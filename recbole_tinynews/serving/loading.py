@@ -279,15 +279,7 @@ def _check_folder(folder: Path) -> None:
 
 
 def _check_loadable(model_class: type[NewsRecommender], folder: Path) -> None:
-    why_not = ""
-    if model_class.reads_user_ids:
-        why_not = "knows users by their ids in its data set, and its folder has no names of users"
-    elif not model_class.ranks_given_articles:
-        why_not = (
-            "looks articles up by their ids in its data set, as MINER does to compare the "
-            "categories of clicks and candidates"
-        )
-    if why_not:
+    if why_not := model_class.why_not_loaded():
         raise ValueError(
             f"{folder} is a {model_class.__name__}, which {why_not}. It can be evaluated and "
             "distilled, but not loaded: train a student under it, or another recommender."
@@ -365,7 +357,7 @@ def _too_large(settings: Mapping[str, Any], folder: Path) -> Iterator[str]:
 def _model_class(named: str, given: type | None, folder: Path) -> type[NewsRecommender]:
     """The class that an untrusted folder names: ours, the given one, or one already imported."""
     module, _, name = named.rpartition(".")
-    is_ours = module.startswith("recbole_tinynews.model.")
+    is_ours = module.startswith("recbole_tinynews.")
     if given is None and is_ours and name in MODELS:
         given = find_model(name)
     if given is None and is_ours:

@@ -20,6 +20,7 @@ from recbole_tinynews.settings.names import (
 Files = Sequence[str | Path] | str | Path | None
 AS_IN = "as_in"  # in a stage's yaml: {another stage: [settings whose values it shares]}
 WITH_WORDS = "with_words"  # in a stage's yaml: {setting: its value for models with word vectors}
+_CODE = Path(__file__).resolve().parents[1]  # a yaml may lie beside its recommender
 METRICS_SETTING = "metrics"  # in a stage's yaml: reported in addition to the run's
 
 
@@ -40,8 +41,13 @@ class ModelFiles(NamedTuple):
     @property
     def of_users(self) -> list[Path]:
         """Files of users' classes, beside their modules."""
-        shipped = (packaged_folder("properties"), recbole_folder())
-        return [file for file in self.own if not any(each in file.parents for each in shipped)]
+        return [file for file in self.own if not is_shipped(file, recbole_folder())]
+
+
+def is_shipped(file: Path, *others: Path) -> bool:
+    """Whether a file comes with the package (or lies in other folders): it is no user's."""
+    shipped = packaged_folder("properties"), _CODE, *others
+    return any(each in file.parents for each in shipped)
 
 
 class StageYaml(NamedTuple):
@@ -153,8 +159,7 @@ def settings_of_others(
     A student ignores only settings declared outside the package: another weight of a user's own
     loss does not retrain Stage I. A user's own stage may read every setting.
     """
-    packaged = packaged_folder("properties")
-    ours = {name for name, each in stages.items() if packaged in each.file.parents}
+    ours = {name for name, each in stages.items() if is_shipped(each.file)}
     if stage not in ours and not is_last:
         return set()
     others = _names_in(of_system.own)
@@ -165,7 +170,7 @@ def settings_of_others(
         elif other in ours or stage in ours:
             others |= yaml.declares
     if is_student:
-        shared |= _names_in(file for file in of_system.own if packaged in file.parents)
+        shared |= _names_in(file for file in of_system.own if is_shipped(file))
     return others - shared - recbole_overall_settings().keys()
 
 

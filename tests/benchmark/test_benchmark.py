@@ -28,7 +28,7 @@ from recbole_tinynews.registry import MODELS
 pytestmark = pytest.mark.whole
 
 OWN = """\
-from recbole_tinynews.model.plmnr import PLMNR
+from recbole_tinynews.model.paper.plmnr import PLMNR
 
 
 class {name}(PLMNR):

@@ -7,11 +7,11 @@ from tiny import DATASET, SETTINGS, STAGE_SETTINGS, Tiny
 
 from recbole_tinynews.benchmark.measure import measure
 from recbole_tinynews.benchmark.results import SPEEDS
-from recbole_tinynews.model.ensembleteacher import EnsembleTeacher
-from recbole_tinynews.model.newsbert import NewsBERT
-from recbole_tinynews.model.plmnr import PLMNR
+from recbole_tinynews.model.paper.ensembleteacher import EnsembleTeacher
+from recbole_tinynews.model.paper.newsbert import NewsBERT
+from recbole_tinynews.model.paper.plmnr import PLMNR
+from recbole_tinynews.model.paper.tinynewsrec import TinyNewsRec
 from recbole_tinynews.model.recommender import NewsRecommender
-from recbole_tinynews.model.tinynewsrec import TinyNewsRec
 
 
 @pytest.mark.parametrize("model_class", [PLMNR, TinyNewsRec, NewsBERT, EnsembleTeacher])

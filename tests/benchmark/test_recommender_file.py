@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from recbole_tinynews.benchmark.recommender_file import model_class_of
-from recbole_tinynews.model.plmnr import PLMNR
+from recbole_tinynews.model.paper.plmnr import PLMNR
 
-TEXT = "from recbole_tinynews.model.plmnr import PLMNR\n\nclass Ours(PLMNR):\n    pass\n"
+TEXT = "from recbole_tinynews.model.paper.plmnr import PLMNR\n\nclass Ours(PLMNR):\n    pass\n"
 
 
 def test_a_class_in_a_file_is_found_once(tmp_path: Path) -> None:

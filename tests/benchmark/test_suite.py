@@ -22,8 +22,9 @@ from recbole_tinynews.benchmark.planning import (
 from recbole_tinynews.benchmark.recommender_file import model_class_of
 from recbole_tinynews.benchmark.suite import choose, read_suite, suite_names
 from recbole_tinynews.model.alignednewsrec import NewsAligner
-from recbole_tinynews.model.plmnr import PLMNR
-from recbole_tinynews.model.tinynewsrec import TinyNewsRec
+from recbole_tinynews.model.paper.plmnr import PLMNR
+from recbole_tinynews.model.paper.tinynewsrec import TinyNewsRec
+from recbole_tinynews.model.user_ids import WithUserIds
 from recbole_tinynews.registry import MODELS, find_model, find_trainer
 from recbole_tinynews.trainer import UntrainedTrainer
 
@@ -327,8 +328,8 @@ def test_aligning_leaves_the_digest_of_the_data_as_in_committed_results(tiny: Ti
     assert of(NewsAligner, config) == of(PLMNR, config)
 
 
-class KnowsUsers(PLMNR):
-    reads_user_ids = True
+class KnowsUsers(WithUserIds, PLMNR):
+    """Has nothing of its own."""
 
 
 @pytest.mark.parametrize(

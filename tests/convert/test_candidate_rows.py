@@ -13,7 +13,7 @@ import pytest
 from good_places import write_table
 from plain_mind import read
 
-from recbole_tinynews.convert import ConversionError, convert_folds, convert_news
+from recbole_tinynews.convert import ConversionError, convert_news
 from recbole_tinynews.convert.__main__ import main
 
 NEWS = (("id", "title"), ("a", "Harbour closed"), ("b", "Cup"), ("c", "Trams"))
@@ -221,16 +221,6 @@ def test_a_history_is_that_of_all_rows_of_an_impression(tmp_path: Path) -> None:
     assert [row[3] for row in inter(tmp_path)] == ["c a"] * 3
     with pytest.raises(ConversionError, match="one history in all rows of an impression"):
         convert(tmp_path, [*rows[:-1], [*rows[-1][:-1], "c"]])
-
-
-def test_candidates_are_dealt_into_folds_as_impressions_are(tmp_path: Path) -> None:
-    users = [[f"{row[0]}{n}", f"{row[1]}{n}", *row[2:]] for n in range(5) for row in LOG[1:]]
-    table = write_table(tmp_path / "log.csv", [LOG[0], *users])
-    news = write_table(tmp_path / "news.csv", NEWS)
-    reports = convert_folds(
-        table, "x", 3, format="table", news=[news], valid=0.4, output=tmp_path / "out"
-    )
-    assert sum(report["impressions"]["test"]["candidates"] for report in reports) == 40
 
 
 def test_the_command_says_what_the_rows_are(

@@ -14,13 +14,11 @@ from random_logs import HOUR, Log, impressions_of, logs
 from recbole_tinynews.data import popularity
 from recbole_tinynews.data.popularity import (
     Counting,
-    click_counters,
     count_events,
     moment_features,
     popularity_features,
     refuse_without_times,
 )
-from recbole_tinynews.data.ragged import Ragged
 
 WINDOWS = (2, 5, None)  # of the time of logs, whose unit is an hour
 
@@ -56,24 +54,6 @@ def test_counters_are_those_of_the_definition(log: Log, delay: int, block: int, 
     features = count_events(impressions_of(log), counting, counted, block=block)
     pairs = features[:, 1:].reshape(-1, 2, len(WINDOWS)).transpose(0, 2, 1)
     assert pairs.tolist() == [[[*pair] for pair in row] for row in brute_force(log, delay, counted)]
-
-
-@given(log=logs, delay=st.integers(0, 4), width=st.integers(1, 3), data=st.data())
-def test_counters_of_clicks_are_those_of_others_before(log: Log, delay: int, width, data) -> None:
-    """A click counted for the article that it is about would tell a user encoder its label."""
-    histories = [data.draw(st.lists(st.integers(1, 4), max_size=4)) for _ in log]
-    shown = impressions_of(log)._replace(history=Ragged.from_rows(histories, np.int32))
-    for stream, counted in ((True, len(log)), (False, len(log) // 2)):
-        counting = Counting(WINDOWS, delay * HOUR, stream)
-        found = click_counters(shown, counting, len(log) // 2, width)
-        queries = [
-            (time, user, [(article, -1) for article in history[-width:]])
-            for (time, user, _), history in zip(log, histories, strict=True)
-        ]
-        plain = brute_force([*log[:counted], *queries], delay, counted)
-        asked = plain[sum(len(row) for _, _, row in log[:counted]) :]
-        assert found.values.tolist() == [[*counts[-1]] for counts in asked]
-        assert found.lengths.tolist() == [len(history[-width:]) for history in histories]
 
 
 @given(log=logs, later=logs, delay=st.integers(0, 4), moment=st.integers(0, 12))

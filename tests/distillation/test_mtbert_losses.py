@@ -10,7 +10,7 @@ from torch import Tensor
 
 from recbole_tinynews.distillation.hidden import layer_pairs
 from recbole_tinynews.distillation.inner_states import Compared
-from recbole_tinynews.distillation.mtbert import MTBERTDistillation, MTBERTWeights
+from recbole_tinynews.distillation.mtbert_losses import MTBERTDistillation, MTBERTWeights
 from recbole_tinynews.encoder.states import Taps
 
 SUMMANDS = ("distillation", "hidden", "target")

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from recbole_tinynews.distillation.hidden import LayerPair
 from recbole_tinynews.distillation.inner_states import Compared
-from recbole_tinynews.distillation.newsbert import NewsBERTDistillation, NewsBERTWeights
+from recbole_tinynews.distillation.newsbert_losses import NewsBERTDistillation, NewsBERTWeights
 from recbole_tinynews.distillation.outputs import Outputs
 from recbole_tinynews.encoder.states import States, Taps
 

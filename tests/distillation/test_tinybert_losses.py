@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from recbole_tinynews.distillation.hidden import HiddenStateLoss, LayerPair, layer_pairs
 from recbole_tinynews.distillation.inner_states import Compared
-from recbole_tinynews.distillation.tinybert import TinyBERTDistillation, TinyBERTWeights
+from recbole_tinynews.distillation.tinybert_losses import TinyBERTDistillation, TinyBERTWeights
 from recbole_tinynews.encoder.states import Taps
 
 SUMMANDS = ("distillation", "hidden", "attention", "embedding", "target")

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from recbole_tinynews.distillation.loss_terms import Weights
 from recbole_tinynews.distillation.outputs import Outputs
 from recbole_tinynews.distillation.teacher_weighting import WEIGHTINGS
-from recbole_tinynews.distillation.tinynewsrec import (
+from recbole_tinynews.distillation.tinynewsrec_losses import (
     StageOneDistillation,
     StageTwoDistillation,
     TinyNewsRecDistillation,

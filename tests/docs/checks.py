@@ -262,7 +262,8 @@ def _places(folder: Path, arguments: list[str]) -> Path:
         _save(folder, given.get(page_file, ""))
     (folder / "properties").symlink_to(ROOT / "properties")
     for file in re.findall(r"(\w+\.py):", given.get("systems", "")):
-        own = "from recbole_tinynews.model.plmnr import PLMNR\nclass MyRecommender(PLMNR): pass\n"
+        base = "from recbole_tinynews.model.paper.plmnr import PLMNR\n"
+        own = f"{base}class MyRecommender(PLMNR): pass\n"
         (folder / file).write_text(own, encoding="utf-8")
     return folder
 

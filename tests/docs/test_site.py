@@ -62,6 +62,7 @@ def test_every_setting_has_a_part_of_its_own(site: Path) -> None:
     page = (site / "reference" / "settings.html").read_text("utf-8")
     files = [*(ROOT / "properties").glob("*.yaml"), *(ROOT / "properties/model").glob("*.yaml")]
     files += (ROOT / "properties" / "stage").glob("*.yaml")
+    files += (ROOT / "recbole_tinynews" / "zoo").glob("*.yaml")
     stages = [file.stem for file in (ROOT / "properties" / "stage").glob("*.yaml")]
     names = {name for file in files for name in DECLARATION.findall(file.read_text("utf-8"))}
     plain = {re.sub(f"^({'|'.join(stages)})_", "", name) for name in names}

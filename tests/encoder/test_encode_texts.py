@@ -13,7 +13,7 @@ from tiny import Tiny, World
 
 from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.files.columns import CATEGORIES
-from recbole_tinynews.model.plmnr import PLMNR
+from recbole_tinynews.model.paper.plmnr import PLMNR
 
 ALL_VIEWS = ["title", "abstract", "category", "subcategory"]
 READ_AS: dict[str, dict[str, Any]] = {

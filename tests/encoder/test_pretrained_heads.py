@@ -17,7 +17,7 @@ from recbole_tinynews.encoder.news_encoder import DENSE
 from recbole_tinynews.encoder.pretrained_heads import UnitDense
 from recbole_tinynews.encoder.users.attentive import UserEncoder
 from recbole_tinynews.files.tensors import load_weights
-from recbole_tinynews.model.plmnr import PLMNR
+from recbole_tinynews.model.paper.plmnr import PLMNR
 from recbole_tinynews.pipeline.artifact import WEIGHTS
 
 ROWS = [0, 1, 2, 3, 4, 5, 6]  # an empty history, one candidate, and five others

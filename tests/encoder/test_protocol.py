@@ -16,7 +16,7 @@ from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.encoder.column_tokenizer import ColumnTokenizer
 from recbole_tinynews.encoder.protocol import EncodesNews
 from recbole_tinynews.encoder.states import Taps
-from recbole_tinynews.model.ensembleteacher import NewsEncoders
+from recbole_tinynews.model.paper.ensembleteacher import NewsEncoders
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.pipeline.speed import impressions_per_second, news_per_second
 from recbole_tinynews.serving.engine import ModelEngine

@@ -14,7 +14,7 @@ from torch import Tensor
 from recbole_tinynews.data.fields import CANDIDATES, HISTORY
 from recbole_tinynews.encoder.states import Taps
 from recbole_tinynews.encoder.views import ViewAttention, ViewConcatenation, ViewsEncoder
-from recbole_tinynews.model.plmnr import PLMNR
+from recbole_tinynews.model.paper.plmnr import PLMNR
 
 VIEWS = ["title", "category", "abstract", "subcategory"]
 

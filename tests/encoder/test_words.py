@@ -23,7 +23,7 @@ from recbole_tinynews.encoder.words.vocabulary import (
     word_tokenizer,
     write_tokenizer,
 )
-from recbole_tinynews.model.nrms import NRMS
+from recbole_tinynews.model.baselines.nrms import NRMS
 from recbole_tinynews.model.text_encoders import word_vectors_file, words_of_texts
 from recbole_tinynews.pipeline.fingerprints import Recipes
 from recbole_tinynews.pipeline.systems import system

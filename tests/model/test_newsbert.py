@@ -13,7 +13,7 @@ from tiny import LAYERS, Tiny, World, titles
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from recbole_tinynews.model.newsbert import NewsBERT
+from recbole_tinynews.model.paper.newsbert import NewsBERT
 
 EXACT = {"rtol": 1e-8, "atol": 1e-10}
 SAMPLES = list(range(9))

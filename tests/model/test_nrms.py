@@ -16,9 +16,9 @@ from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.encoder.cached_encoder import OneTextEncoder
 from recbole_tinynews.encoder.pooling import WordPooling
 from recbole_tinynews.encoder.users.attentive import SelfAttentiveUser
-from recbole_tinynews.encoder.users.mean import MeanUser
 from recbole_tinynews.encoder.words.context import WordSelfAttention
 from recbole_tinynews.encoder.words.word_encoder import WordEncoder
+from recbole_tinynews.zoo.latefusion import MeanUser
 
 HEAD = 16
 Weights = dict[str, Tensor]

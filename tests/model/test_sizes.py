@@ -11,7 +11,7 @@ from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.encoder.news_encoder import NewsEncoder
 from recbole_tinynews.encoder.text_encoder import TextEncoder
 from recbole_tinynews.encoder.users.attentive import UserEncoder
-from recbole_tinynews.model.ensembleteacher import NewsEncoders, UserEncoders
+from recbole_tinynews.model.paper.ensembleteacher import NewsEncoders, UserEncoders
 
 NOTHING = Ragged.from_rows([[]], np.int32)
 

@@ -11,8 +11,8 @@ from tiny import Tiny, run_of
 from torch import Tensor
 
 from recbole_tinynews.distillation.teacher_weighting import WEIGHTINGS, inverse_error, softmax
-from recbole_tinynews.model.mtbert import MTBERT
-from recbole_tinynews.model.tinynewsrec import TinyNewsRec
+from recbole_tinynews.model.paper.mtbert import MTBERT
+from recbole_tinynews.model.paper.tinynewsrec import TinyNewsRec
 from recbole_tinynews.model.title_body import TitleBodyMatcher, TitleBodyStudent
 
 CLICKS = list(range(6))

@@ -12,8 +12,8 @@ from tiny import STAGE_SETTINGS, Tiny
 
 from recbole_tinynews.config import NewsConfig
 from recbole_tinynews.files.tensors import save_weights
-from recbole_tinynews.model.plmnr import PLMNR
-from recbole_tinynews.model.tinynewsrec import TinyNewsRec
+from recbole_tinynews.model.paper.plmnr import PLMNR
+from recbole_tinynews.model.paper.tinynewsrec import TinyNewsRec
 from recbole_tinynews.model.title_body import TitleBodyMatcher, TitleBodyStudent
 from recbole_tinynews.pipeline.artifact import (
     Artifact,
@@ -133,7 +133,7 @@ def test_systems_share_a_stage_whatever_they_declare_for_themselves(
     """A benchmark would retrain the same teachers for each of its systems."""
     (tmp_path / "Other.yaml").write_text("my_width: 8\n")
     (tmp_path / "others_module.py").write_text(
-        "from recbole_tinynews.model.tinynewsrec import TinyNewsRec\n"
+        "from recbole_tinynews.model.paper.tinynewsrec import TinyNewsRec\n"
         "class Other(TinyNewsRec):\n    pass\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
@@ -168,7 +168,7 @@ def test_settings_and_metrics_are_read_without_running_anything(tiny: Tiny, tmp_
     write_settings(tmp_path, described(config, TinyNewsRec))
     settings = yaml.safe_load((tmp_path / "settings.yaml").read_text(encoding="utf-8"))
     assert settings["num_teachers"] == 2
-    assert settings["model_class"] == "recbole_tinynews.model.tinynewsrec.TinyNewsRec"
+    assert settings["model_class"] == "recbole_tinynews.model.paper.tinynewsrec.TinyNewsRec"
     assert settings["learning_rate"] == 1e-3
     write_metrics(tmp_path, {"valid": {"auc": 0.5}})
     assert json.loads((tmp_path / "metrics.json").read_text())["valid"] == {"auc": 0.5}

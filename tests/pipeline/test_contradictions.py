@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from tiny import STAGE_SETTINGS, Tiny
 
-from recbole_tinynews.model.plmnr import PLMNR
-from recbole_tinynews.model.tinynewsrec import TinyNewsRec
+from recbole_tinynews.model.paper.plmnr import PLMNR
+from recbole_tinynews.model.paper.tinynewsrec import TinyNewsRec
 from recbole_tinynews.pipeline.stage import Stage
 from recbole_tinynews.pipeline.systems import system
 

@@ -24,11 +24,10 @@ from recbole_tinynews.encoder.cached_encoder import OneTextEncoder
 from recbole_tinynews.encoder.news_encoder import NewsEncoder
 from recbole_tinynews.encoder.states import NO_TAPS
 from recbole_tinynews.encoder.users.attentive import SelfAttentiveUser
-from recbole_tinynews.encoder.words.context import CNNSelfAttention
 from recbole_tinynews.files.tensors import load_weights
-from recbole_tinynews.model.nrms import NRMS
-from recbole_tinynews.model.plmnr import PLMNR
-from recbole_tinynews.model.tinynewsrec import TinyNewsRec
+from recbole_tinynews.model.baselines.nrms import NRMS
+from recbole_tinynews.model.paper.plmnr import PLMNR
+from recbole_tinynews.model.paper.tinynewsrec import TinyNewsRec
 from recbole_tinynews.pipeline.artifact import WEIGHTS
 from recbole_tinynews.pipeline.fingerprints import source_of
 from recbole_tinynews.pipeline.handover import put_news_encoder
@@ -36,6 +35,7 @@ from recbole_tinynews.pipeline.stage import Stage, Start, in_order
 from recbole_tinynews.pipeline.systems import system
 from recbole_tinynews.quick_start import run
 from recbole_tinynews.serving.loading import load
+from recbole_tinynews.zoo.cennewsrec import CNNSelfAttention
 
 
 def config_of(tiny: Tiny, student: str = "PLMNR", **settings: Any) -> NewsConfig:
@@ -76,7 +76,7 @@ def test_a_word_student_has_all_stages_and_its_own_defaults(tiny: Tiny) -> None:
         ({"student": "NAML"}, WITHOUT_STAGE_ONE),
         ({"student": "NAML", "views": ["title"]}, BEFORE),
         ({"student": "LSTUR"}, WITHOUT_STAGE_ONE),
-        ({"student": "NPA"}, WITHOUT_STAGE_ONE),
+        ({"student": "NPA", "stage_one": False}, WITHOUT_STAGE_ONE),
         ({"student": "NRMS", "news_text": "title_abstract"}, BEFORE),
         ({"student": "NRMS", "finetune_teacher_news_encoder": "words"}, BEFORE[2:]),
     ],
@@ -281,7 +281,7 @@ def test_users_of_tokens_take_up_what_was_post_trained(tiny: Tiny, tmp_path: Pat
     """They pool nothing: weights of a pooling would have no place in them."""
     usual = tiny.settings("TinyNewsRec")
     del usual["head_init"]
-    given = {**usual, "news_encoder": "plm", "checkpoint_dir": str(tmp_path)}
+    given = {**usual, "news_encoder": "plm", "checkpoint_dir": str(tmp_path), "stage_one": False}
     result = run(student_of("NPA"), DATASET, config_dict=given)
     assert 0 < result["test"]["auc"] < 1
     names = [stage["name"] for stage in result["stages"]]

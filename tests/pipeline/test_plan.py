@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from tiny import DATASET, Tiny, finished, write_bert, write_dataset
 
-from recbole_tinynews.model.plmnr import PLMNR
+from recbole_tinynews.model.paper.plmnr import PLMNR
 from recbole_tinynews.pipeline import factory
 from recbole_tinynews.pipeline.plan import Step, nearest_differences, plan, plan_table
 from recbole_tinynews.pipeline.run import Run
@@ -234,7 +234,7 @@ def test_a_damaged_stage_is_named(tiny: Tiny, copied: Path) -> None:
 def test_an_artifact_of_an_older_version_does_not_stop_the_plan(tiny: Tiny, copied: Path) -> None:
     """Its settings are incomplete, or can't be read at all."""
     first, second = sorted((copied / DATASET).glob("finetune_teacher-*"))
-    (first / "settings.yaml").write_text("model_class: recbole_tinynews.model.plmnr.PLMNR\n")
+    (first / "settings.yaml").write_text("model_class: recbole_tinynews.model.paper.plmnr.PLMNR\n")
     (second / "settings.yaml").write_text(": no yaml [")
     steps = plan_of(tiny, copied, finetune_teacher_max_steps=1)
     assert steps[2].action == "runs"

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from tiny import STAGE_SETTINGS, Tiny
 
-from recbole_tinynews.model.plmnr import PLMNR
+from recbole_tinynews.model.paper.plmnr import PLMNR
 from recbole_tinynews.pipeline import stage as stage_module
 from recbole_tinynews.pipeline.stage import Copy, Stage, Start, in_order, last_copies, up_to
 from recbole_tinynews.pipeline.systems import SYSTEMS, system

@@ -21,7 +21,7 @@ from tiny import DATASET, Tiny
 
 from recbole_tinynews import quick_start
 from recbole_tinynews.command import main as run_recbole
-from recbole_tinynews.model.plmnr import PLMNR
+from recbole_tinynews.model.paper.plmnr import PLMNR
 from recbole_tinynews.pipeline import artifact
 from recbole_tinynews.search import search as searches
 from recbole_tinynews.search import study as trials_of_searches

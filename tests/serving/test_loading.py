@@ -15,7 +15,7 @@ from served import Served, assert_ranks_as_evaluated, in_order_given, serve, wor
 from tiny import Tiny, finished
 
 import recbole_tinynews
-from recbole_tinynews.model.plmnr import PLMNR
+from recbole_tinynews.model.paper.plmnr import PLMNR
 from recbole_tinynews.pipeline.artifact import read_metrics, write_metrics
 from recbole_tinynews.serving.loading import load
 
@@ -116,7 +116,7 @@ def test_a_stage_that_ranks_nothing_is_refused(
 @pytest.fixture
 def users_class(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> type:
     (tmp_path / "served_model.py").write_text(
-        "from recbole_tinynews.model.plmnr import PLMNR\n"
+        "from recbole_tinynews.model.paper.plmnr import PLMNR\n"
         "class Doubled(PLMNR):\n"
         "    def encode_news(self, news_ids):\n"
         "        return 2 * super().encode_news(news_ids)\n"

@@ -14,7 +14,7 @@ import torch
 from served import Served, in_order_given, words_of
 from tiny import Tiny, titles
 
-from recbole_tinynews.model.plmnr import PLMNR
+from recbole_tinynews.model.paper.plmnr import PLMNR
 from recbole_tinynews.serving import nearest, ranking
 from recbole_tinynews.serving.engine import ModelEngine
 from recbole_tinynews.serving.loading import load

@@ -21,7 +21,7 @@ from tiny import Tiny, draw_no_training, finished, run_of
 
 from recbole_tinynews.files.tensors import load_weights
 from recbole_tinynews.model.masked_language_model import TaskLanguageModel
-from recbole_tinynews.model.plmnr import PLMNR
+from recbole_tinynews.model.paper.plmnr import PLMNR
 from recbole_tinynews.model.title_body import TitleBodyMatcher, TitleBodyStudent
 from recbole_tinynews.paths import packaged_folder
 from recbole_tinynews.pipeline.artifact import Artifact

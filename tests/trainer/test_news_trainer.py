@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from recbole_tinynews.data.dataloader import ImpressionDataLoader
 from recbole_tinynews.evaluation.metrics import auc, mrr, ndcg, rank_impressions
-from recbole_tinynews.model.plmnr import PLMNR
+from recbole_tinynews.model.paper.plmnr import PLMNR
 from recbole_tinynews.trainer import news_trainer
 
 

@@ -1,4 +1,4 @@
-"""Users as the mean of their clicks: LateFusion, and the starting point of other user encoders."""
+"""Users as the mean of their clicks: the start of user encoders with pretrained heads."""
 
 from __future__ import annotations
 
@@ -9,19 +9,6 @@ from torch import Tensor, nn
 
 from recbole_tinynews.encoder.pooling import mean_pooling
 from recbole_tinynews.encoder.pretrained_heads import SCORE_SCALE
-from recbole_tinynews.encoder.users.no_clicks import NoClicks
-
-
-class MeanUser(nn.Module):
-    """``u = 1/n sum_i r_i``: a score is the mean of the clicks' dot products with the candidate."""
-
-    def __init__(self, news_dim: int) -> None:
-        super().__init__()
-        self.no_clicks = NoClicks(news_dim)
-
-    def forward(self, history: Tensor, clicked: Tensor) -> Tensor:
-        """User vectors ``[batch, dim]`` from clicks ``[batch, history, dim]``."""
-        return self.no_clicks(mean_pooling(history, clicked), clicked)
 
 
 class StartsAsMean(nn.Module):
@@ -37,7 +24,7 @@ class StartsAsMean(nn.Module):
         self.own_weight = nn.Parameter(torch.tensor(0.0))
         self.scale = nn.Parameter(torch.tensor(SCORE_SCALE))
 
-    def forward(self, history: Tensor, clicked: Tensor, *users: Tensor) -> Tensor:
+    def forward(self, history: Tensor, clicked: Tensor, *of_readers: Tensor) -> Tensor:
         """User vectors ``[batch, dim]``; arguments as for ``own``."""
-        own = self.own(history, clicked, *users)
+        own = self.own(history, clicked, *of_readers)
         return self.scale * (mean_pooling(history, clicked) + self.own_weight * own)

@@ -1,0 +1,1 @@
+"""Recommenders that others are compared with: of the field, of practice, and untrained."""

@@ -1,0 +1,129 @@
+"""Logit of categories and untrained titles: what a practitioner has without training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from logging import getLogger
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from recbole.data.interaction import Interaction
+from torch import Tensor
+
+from recbole_tinynews.data.dataloader import ImpressionDataLoader
+from recbole_tinynews.data.fields import CANDIDATES, HISTORY, IMPRESSION_SIZE
+from recbole_tinynews.files.columns import CATEGORIES
+from recbole_tinynews.model.baselines.zeroshotplm import ZeroShotPLM
+from recbole_tinynews.model.time_features import fit_conditional_logit
+from recbole_tinynews.settings.protocol import Settings
+
+CONTENT = ("category", "subcategory", "titles", "nearest title")
+
+
+class CategoryAndTitle(ZeroShotPLM):
+    """Conditional logit of content features (docs/method.md, section 11).
+
+    Shares of the clicks in the candidate's category and subcategory, mean and maximum cosine of its
+    untrained vector with the clicks', standardised on training data. With ``news_text:
+    title_abstract`` the vectors are those of title and abstract.
+    """
+
+    reads_time: ClassVar[bool] = False
+    content_mean: Tensor
+    content_scale: Tensor
+    weights: Tensor
+
+    def __init__(self, config: Settings, dataset: Any) -> None:
+        super().__init__(config, dataset)
+        self.names = [*CONTENT, *self.further_features(config)]
+        self.register_buffer("content_mean", torch.zeros(len(CONTENT)))
+        self.register_buffer("content_scale", torch.ones(len(CONTENT)))
+        self.register_buffer("weights", torch.zeros(len(self.names)))
+        for field in CATEGORIES:  # [news], 0 where it is unknown
+            self.register_buffer(field, dataset.item_feat[field], persistent=False)
+
+    @classmethod
+    def conflicting_settings(cls, config: Settings, prefix: str) -> Iterator[str]:
+        """Refuse a time term with features that were fitted without it."""
+        yield from super().conflicting_settings(config, prefix)
+        if config["popularity"] != "none" and not cls.reads_time:
+            yield (
+                f"{prefix}popularity={config['popularity']} expects none in {cls.__name__}. "
+                "Use TimeAndTitle, whose logit has both"
+            )
+
+    @classmethod
+    def why_not_loaded(cls) -> str:
+        """It needs the categories of clicks."""
+        return "looks up the categories of clicks by their ids in its data set"
+
+    def further_features(self, config: Settings) -> Sequence[str]:
+        """Names of the features after ``CONTENT``."""
+        return []
+
+    @torch.no_grad()
+    def start_heads(self, config: Settings, dataset: Any) -> None:
+        """Fit the logit on the training impressions."""
+        super().start_heads(config, dataset)
+        loader = ImpressionDataLoader(config, dataset)
+        self.eval()
+        batches = [batch.to(self.device) for batch, *_ in loader]
+        content = [self.content(batch) for batch in batches]
+        every = torch.cat(content).double()
+        self.content_mean.copy_(every.mean(0))
+        self.content_scale.copy_(every.std(0, correction=0).clamp(min=1e-9))
+        labels = dataset.inter_feat.labels
+        self.fit_further(batches, torch.from_numpy(np.array(labels)).to(self.device))
+        features = torch.cat([*map(self.standardised, content, batches)]).cpu().numpy()
+        self.fit(features, labels, dataset.inter_feat.candidates.offsets)
+
+    def fit_further(self, batches: list[Interaction], labels: Tensor) -> None:
+        """Fit the scale of further features to the training candidates."""
+
+    def fit(self, features: NDArray, labels: NDArray, offsets: NDArray) -> None:
+        """Fit the weights of standardised features; ``offsets`` are bounds of the impressions."""
+        weights = fit_conditional_logit(features, labels, offsets)
+        self.weights.copy_(torch.from_numpy(weights))
+        each = zip(self.names, weights, strict=True)
+        listed = ", ".join(f"{name} {weight:+.2f}" for name, weight in each)
+        getLogger().info(f"{type(self).__name__}: weights of standardised features: {listed}")
+
+    @torch.no_grad()
+    def predict(self, interaction: Interaction) -> Tensor:
+        """Scores of every candidate of whole impressions, ``[sum of impression_size]``."""
+        return self.score_features(self.features(interaction))
+
+    def score_features(self, features: Tensor) -> Tensor:
+        """Scores, ``[candidates, features] -> [candidates]``."""
+        return features @ self.weights
+
+    def features(self, interaction: Interaction) -> Tensor:
+        """Standardised features of every candidate, ``[candidates, features]``."""
+        return self.standardised(self.content(interaction), interaction)
+
+    def standardised(self, content: Tensor, interaction: Interaction) -> Tensor:
+        """Standardised features of candidates, from their ``content`` features."""
+        return (content - self.content_mean) / self.content_scale
+
+    def content(self, interaction: Interaction) -> Tensor:
+        """Content features of candidates, ``[candidates, 4]``; zeros without a click."""
+        history, sizes = interaction[HISTORY], interaction[IMPRESSION_SIZE]
+        clicked = self.encode_news(history)  # [batch, history, dim], of length 1 or 0
+        parts = zip(interaction[CANDIDATES].split(sizes.tolist()), history, clicked, strict=True)
+        return torch.cat([self._of_impression(*part) for part in parts])
+
+    def _of_impression(self, candidates: Tensor, history: Tensor, clicked: Tensor) -> Tensor:
+        real = history != 0
+        history, clicked = history[real], clicked[real]
+        if not len(history):
+            return torch.zeros(len(candidates), len(CONTENT), device=candidates.device)
+        shares = []
+        for field in CATEGORIES:
+            of_news = self.get_buffer(field)
+            wanted = of_news[candidates].unsqueeze(1)
+            same = (of_news[history] == wanted) & (wanted != 0)  # [candidates, clicks]
+            shares.append(same.float().mean(1))
+        cosines = self.encode_news(candidates) @ clicked.T
+        return torch.stack([*shares, cosines.mean(1), cosines.amax(1)], dim=1)

@@ -1,0 +1,42 @@
+"""The untrained language model as a recommender, which every trained one has to beat."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from recbole_tinynews.encoder.plm_files import plm_size
+from recbole_tinynews.model.paper.plmnr import PLMNR
+from recbole_tinynews.model.text_encoders import plm_source
+from recbole_tinynews.settings.protocol import Settings
+
+
+class ZeroShotPLM(PLMNR):
+    """Cosine of a candidate with the mean of the clicked articles; nothing is trained.
+
+    An article's vector is the mean of the last states of the title's tokens, [CLS] and [SEP]
+    included, minus the training news' mean if ``centred``, normalised: a ``PLMNR`` with pretrained
+    heads before its first step (our definition; docs/method.md, section 1).
+    """
+
+    trainer_class = "UntrainedNewsTrainer"
+    needs_language_model = True
+
+    def __init__(self, config: Settings, dataset: Any) -> None:
+        super().__init__(config, dataset)
+        self.requires_grad_(False)
+
+    @classmethod
+    def conflicting_settings(cls, config: Settings, prefix: str) -> Iterator[str]:
+        """Also require pretrained heads, since nothing trains."""
+        yield from super().conflicting_settings(config, prefix)
+        if config["head_init"] != "pretrained":
+            yield (
+                f"{prefix}head_init={config['head_init']} expects pretrained in {cls.__name__}, "
+                f"which trains nothing. Leave {prefix}head_init out"
+            )
+
+    @classmethod
+    def news_dim(cls, config: Settings) -> int:
+        """Width of the language model."""
+        return plm_size(plm_source(config)).hidden

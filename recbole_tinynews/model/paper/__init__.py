@@ -1,0 +1,1 @@
+"""Recommenders of the Tiny-NewsRec paper, and those that it compares with."""

@@ -1,0 +1,345 @@
+"""Recommenders of the zoo against plain versions of them, and their sizes counted by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import plain_users
+import pytest
+import torch
+from plain_recommenders import miner_interests, pprec
+from published import (
+    CATEGORY_IDS,
+    USERS,
+    WORD_VECTORS,
+    assert_as_in_its_paper,
+    assert_equal_gradients,
+    assert_is_a_teacher,
+    assert_learns_from_teachers,
+    assert_refused,
+    at_paper_size,
+    cnn,
+    dense,
+    folder_of,
+    gru,
+    known,
+    pooling,
+    reader_of,
+)
+from tiny import PLM_TEACHERS, Tiny, student_of
+from torch.nn import functional as F
+
+from recbole_tinynews.data.fields import CANDIDATE_FEATURES, CANDIDATES, HISTORY, IMPRESSION_SIZE
+from recbole_tinynews.encoder.column_tokenizer import pad_rows
+from recbole_tinynews.encoder.news_encoder import NewsEncoder
+from recbole_tinynews.pipeline.systems import system
+from recbole_tinynews.serving.loading import load
+
+CASES: list[tuple[str, dict[str, Any]]] = [
+    ("CenNewsRec", {"recent_clicks": 2}),
+    ("TANR", {}),
+    ("Fastformer", {}),
+    ("Fastformer", {"user_layers": 2, "word_encoder": "cnn"}),
+    ("NPA", {}),
+    ("NPA", {"news_encoder": "plm", "query_dim": 24}),
+    ("MINER", {"context_codes": 3, "code_dim": 5}),
+]
+EACH: list[tuple[str, dict[str, Any]]] = [
+    *((name, {}) for name in ("CenNewsRec", "TANR", "Fastformer", "NPA", "MINER", "PPRec")),
+    ("NPA", {"news_encoder": "plm"}),
+]
+SECOND_LOSS = {"TANR": "topic", "MINER": "disagreement"}
+
+
+@pytest.mark.parametrize(("name", "settings"), CASES)
+def test_a_recommender_scores_and_learns_as_its_paper_says(tiny: Tiny, name: str, settings) -> None:
+    """Of all that a table compares, a wrong equation would be the hardest to see."""
+    assert_as_in_its_paper(tiny, name, settings)
+
+
+def test_tanr_learns_the_known_categories_of_clicks_and_candidates(tiny: Tiny) -> None:
+    """Padding or an unknown category as a topic of its own would be the easiest to learn."""
+    world = tiny.world("TANR", topic_loss_weight=0.3)
+    model, batch = known(world.model), world.clicks().collate_fn(range(8))
+    model.get_buffer("category")[5::7] = 0
+    losses = model.calculate_loss(batch)
+    assert losses._fields == ("target", "topic")
+    outputs, category = model.score(batch), model.get_buffer("category")
+    found = [
+        -F.log_softmax(model.topic(vector), dim=0)[category[news]]
+        for ids, vectors in (
+            (batch[HISTORY], outputs.history),
+            (batch[CANDIDATES], outputs.candidates),
+        )
+        for news, vector in zip(ids.flatten().tolist(), vectors.flatten(0, 1), strict=True)
+        if category[news]
+    ]
+    assert 0 < len(found) < int((batch[HISTORY] != 0).sum()) + batch[CANDIDATES].numel()
+    torch.testing.assert_close(losses.topic, 0.3 * torch.stack(found).mean())
+
+
+def test_miners_second_loss_is_the_disagreement_of_interests(tiny: Tiny) -> None:
+    world = tiny.world("MINER", news_encoder="words", disagreement_loss_weight=0.7, context_codes=3)
+    model, reader = known(world.model), reader_of(world)
+    batch = world.clicks().collate_fn(range(5))
+    losses = model.calculate_loss(batch)
+    assert losses._fields == ("target", "disagreement")
+    found = [
+        plain_users.alike(miner_interests(reader, [n for n in history.tolist() if n], news))
+        for history, candidates in zip(batch[HISTORY], batch[CANDIDATES], strict=True)
+        for news in candidates.tolist()
+    ]
+    torch.testing.assert_close(losses.disagreement, 0.7 * torch.stack(found).mean())
+
+
+def test_pprec_scores_and_learns_as_its_paper_says(
+    tiny: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Interest and popularity share no equation: either may be wrong while the other ranks."""
+    world = tiny.world("PPRec")
+    model, reader = known(world.model), reader_of(world)
+    batch, random = world.shown([0, 1, 2, 3, 4]), np.random.default_rng(0)
+    exposures = random.integers(1, 90, len(batch[CANDIDATES]))
+    clicks, ages = random.binomial(exposures, 0.3), random.uniform(1, 1600, len(exposures))
+    now = np.column_stack([ages, clicks, exposures])
+    exposures = random.integers(0, 4, batch[HISTORY].shape) * 30  # 0: never exposed to others
+    of_clicks = np.stack([random.binomial(exposures, 0.3), exposures], axis=-1).astype(float)
+    batch[CANDIDATE_FEATURES] = torch.from_numpy(now)
+    monkeypatch.setattr(model.clicks, "at", lambda *_: torch.from_numpy(of_clicks))
+    scores, rate = model.predict(batch), float(model.time.features.click_rate)
+    places = torch.arange(len(scores)).split(batch[IMPRESSION_SIZE].tolist())
+    plain = torch.stack(
+        [
+            pprec(
+                reader,
+                [n for n in history.tolist() if n],
+                int(batch[CANDIDATES][place]),
+                now[place].tolist(),
+                [pair for pair, n in zip(counts.tolist(), history, strict=True) if n],
+                rate,
+            )
+            for history, counts, row in zip(batch[HISTORY], of_clicks, places, strict=True)
+            for place in row.tolist()
+        ]
+    )
+    torch.testing.assert_close(scores, plain)
+    assert_equal_gradients(model, scores, plain)
+    del batch.interaction[CANDIDATE_FEATURES], batch.interaction["timestamp"]
+    user = model.encode_user(model.encode_news(batch[HISTORY]), batch[HISTORY] != 0)
+    text = model.encode_news(batch[CANDIDATES]) * user.repeat_interleave(batch[IMPRESSION_SIZE], 0)
+    torch.testing.assert_close(model.predict(batch), text.sum(-1))
+
+
+def test_pprec_compares_each_click_with_each_negative(tiny: Tiny) -> None:
+    world = tiny.world("PPRec")
+    batch = world.clicks().collate_fn(range(5))
+    (loss,), scores = world.model.eval().calculate_loss(batch), world.model.score(batch).scores
+    pairs = [-torch.sigmoid(row[0] - other).log() for row in scores for other in row[1:]]
+    torch.testing.assert_close(loss, torch.stack(pairs).mean())
+
+
+def test_frozen_states_and_kept_vectors_change_nothing_for_users_of_tokens(tiny: Tiny) -> None:
+    """A token under another's place would be a title that nobody has written."""
+    kept, computed = (
+        tiny.world("NPA", news_encoder="plm", use_cache=use_cache) for use_cache in (True, False)
+    )
+    batch = kept.clicks().collate_fn(range(8))
+    losses, gradients = [], []
+    for world in (kept, computed):
+        (loss,) = world.model.train().calculate_loss(batch)
+        loss.backward()
+        losses.append(loss)
+        gradients.append([p.grad for p in world.model.parameters() if p.requires_grad])
+    assert kept.model.news_encoder._stored_states() is not None
+    torch.testing.assert_close(*losses)
+    torch.testing.assert_close(*gradients)
+
+
+def test_pad_tokens_are_no_tokens_that_a_user_attends_to(tiny: Tiny) -> None:
+    """A text with some at its end would have another vector than without."""
+    world = tiny.world("NPA", news_encoder="plm")
+    model, batch = known(world.model), world.shown([3, 4, 5])
+    scores = model.predict(batch)
+    encoder = model.news_encoder
+    widths = np.full(encoder.tokens.rows, 9)
+    tokens = pad_rows(encoder.tokens, widths, encoder.pad_token_id)
+    model.news_encoder = encoder = NewsEncoder(encoder.text_encoder, tokens).eval()
+    assert (encoder.tokens.values == encoder.pad_token_id).any()
+    torch.testing.assert_close(model.predict(batch), scores)
+
+
+def test_miner_compares_clicks_with_its_codes_once_a_step(tiny: Tiny) -> None:
+    """Interests for candidates and those whatever the candidate share this, the dearest part."""
+    world = tiny.world("MINER", news_encoder="words")
+    calls: list[Any] = []
+    world.model.user_encoder.poly_attention.projection.register_forward_hook(
+        lambda *given: calls.append(given)
+    )
+    world.model.calculate_loss(world.clicked([*range(8)]))
+    assert len(calls) == 1
+
+
+def test_users_have_scores_of_their_own(tiny: Tiny) -> None:
+    """Ids that never arrive would leave every user the unknown one, and no test would fail."""
+    world = tiny.world("NPA")
+    model, batch = known(world.model), world.shown([5])
+    scores = []
+    for user in (0, 1, 2):
+        batch["user_id"][:] = user
+        scores.append(model.predict(batch))
+    assert not torch.allclose(scores[0], scores[1])
+    assert not torch.allclose(scores[1], scores[2])
+
+
+@pytest.mark.parametrize(("name", "settings"), EACH)
+def test_a_recommender_learns_from_teachers_too(tiny: Tiny, name: str, settings) -> None:
+    """Its own second loss would be lost, or one of the parts left without a gradient."""
+    second = [SECOND_LOSS[name]] if name in SECOND_LOSS else []
+    model = assert_learns_from_teachers(tiny, name, settings, *second)
+    assert model.counted_by.get("topic") == ("articles" if name == "TANR" else None)
+
+
+@pytest.mark.parametrize(("name", "settings"), EACH)
+def test_a_recommender_is_a_teacher_too(tiny: Tiny, name: str, settings) -> None:
+    """Labels that are not its scores would teach something else."""
+    assert_is_a_teacher(tiny, name, settings)
+
+
+def test_articles_of_npa_are_compared_as_an_unknown_reader_reads_them(tiny: Tiny) -> None:
+    """Its encoder returns all words: their distance would be that of places in titles."""
+    world = tiny.world("NPA")
+    model, batch = known(world.model), world.shown([5])
+    batch["user_id"][:] = 0
+    about = model._about(batch)
+    read = model.user_encoder.read(model.encode_news(about.candidates)[None], *about.of_readers)
+    torch.testing.assert_close(model.article_vectors(about.candidates), read[0])
+
+
+def test_a_student_npa_is_not_post_trained(tiny: Tiny) -> None:
+    """Stage I knows no reader, and so no vector of an article that NPA would start with."""
+    with pytest.raises(ValueError, match=r"stage_one expects False in NPAStudent"):
+        system(tiny.config(student_of("NPA"), **PLM_TEACHERS))
+
+
+@pytest.mark.parametrize("name", ["CenNewsRec", "Fastformer", "PPRec"])
+def test_a_recommender_of_titles_is_served(tiny: Tiny, tmp_path: Path, name: str) -> None:
+    """A setting that is not kept with the weights would build another one."""
+    ranker = load(folder_of(tiny, name, tmp_path))
+    ranked = ranker.rank(["word1 word2"], ["word3 unheard of", "word4 word5"], ids=False)
+    assert len({each.score for each in ranked}) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("NPA", "is a NPA, which knows users by their ids in its data set"),
+        ("MINER", "is a MINER, which looks up the categories of clicks and candidates"),
+    ],
+)
+def test_one_that_knows_more_than_articles_is_not_served(
+    tiny: Tiny, tmp_path: Path, name: str, why: str
+) -> None:
+    """It would rank with what it knows left out, and no score would show it."""
+    folder = folder_of(tiny, name, tmp_path)
+    with pytest.raises(ValueError, match=why):
+        load(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "message"),
+    [
+        (
+            "NPA",
+            {"news_encoder": "plm", "news_pooling": "cls"},
+            r"^stage_news_pooling expects mean in NPA.*got cls. Leave stage_news_pooling out$",
+        ),
+        (
+            "NPA",
+            {"news_encoder": "plm", "head_init": "pretrained"},
+            r"^stage_head_init expects random in NPA",
+        ),
+        (
+            "NPA",
+            {"news_encoder": "plm", "mask_padding_in_news_pooling": False},
+            r"^stage_mask_padding_in_news_pooling expects True in NPA",
+        ),
+        (
+            "CenNewsRec",
+            {"word_encoder": "self_attention"},
+            r"^stage_word_encoder expects cnn in CenNewsRec.*got self_attention",
+        ),
+        (
+            "CenNewsRec",
+            {"head_dim": 5},
+            r"stage_news_dim expects a multiple of stage_head_dim=5.*got 16",
+        ),
+        (
+            "MINER",
+            {"context_codes": 0},
+            "^stage_context_codes expects at least 1, got 0",
+        ),
+        ("TANR", {"topic_loss_weight": -0.1}, "^stage_topic_loss_weight expects at least 0, got"),
+        ("Fastformer", {"user_layers": 0}, "^stage_user_layers expects at least 1, got 0"),
+        ("CenNewsRec", {"head_dim": 0}, "^stage_head_dim expects at least 1, got 0"),
+        ("PPRec", {"popularity_dim": 0}, "^stage_popularity_dim expects at least 1, got 0"),
+    ],
+)
+def test_settings_that_do_not_fit_are_found_before_training(
+    tiny: Tiny, name: str, settings: dict[str, Any], message: str
+) -> None:
+    assert_refused(tiny, name, settings, message)
+
+
+SIZES: list[tuple[str, dict[str, Any], int]] = [
+    (
+        "CenNewsRec",
+        {},
+        WORD_VECTORS
+        + (cnn(400) + 3 * 400 * 400 + pooling(400))
+        + (3 * 400 * 400 + pooling(400) + gru(400, 400) + pooling(400) + 400),
+    ),
+    ("TANR", {}, WORD_VECTORS + cnn(400) + 2 * pooling(400) + 400),
+    (
+        "Fastformer",
+        {},
+        WORD_VECTORS
+        + (3 * 300 * 256 + pooling(256))
+        + (3 * (256 * 256 + 256) + 2 * 256 + pooling(256) + 256),
+    ),
+    (
+        "NPA",
+        {},
+        WORD_VECTORS + cnn(400) + USERS * 50 + 2 * (50 * 200 + 200 + 200 * 400 + 400) + 400,
+    ),
+    (
+        "MINER",
+        {},
+        WORD_VECTORS
+        + (3 * 300 * 256 + pooling(256))
+        + (256 * 200 + 32 * 200)  # W and the context codes
+        + (256 * 256 + 256)  # weights of interests
+        + (CATEGORY_IDS * 300 + 1)  # categories and lambda
+        + 256,
+    ),
+    (
+        "PPRec",
+        {},
+        WORD_VECTORS
+        + (3 * 300 * 400 + pooling(400))
+        + (3 * 400 * 400 + 201 * 100 + pooling(500) + 400)
+        + 1500 * 100  # hours of age
+        + dense(400, 256, 256, 128, 1)
+        + dense(100, 64, 64, 1)
+        + dense(500, 128, 64, 1)
+        + dense(400, 64, 1)
+        + 2,
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "settings", "expected"), SIZES)
+def test_a_recommender_is_as_large_as_counted_by_hand(tiny: Tiny, name, settings, expected) -> None:
+    """At the sizes of the papers, which its yaml has."""
+    assert at_paper_size(tiny, name, **settings).parameter_count == expected
