@@ -235,7 +235,6 @@ def test_the_command_line_reads_its_flags(tiny: Tiny, monkeypatch) -> None:
         ("--dataset=nowhere", "does not exist"),
         ("--plm=package:no_such_package", "pip install"),
         ("--num_hidden_layers=9", "has 3 layers"),
-        ("--nproc=two", "--nproc expects a whole number"),
         ("--model=BPR", "run_recbole(model='BPR', dataset='ml-100k')\"."),
     ],
 )

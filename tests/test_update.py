@@ -457,7 +457,7 @@ def test_a_second_update_of_a_link_ends_in_one_line_while_the_first_goes_on(
         assert first.stdout.readline() == "updating\n"
         assert main(["--from", str(versions), "--data=none"]) == 1
         said = capsys.readouterr().err
-        assert f"another process ({first.pid}) is already updating it" in said
+        assert "another process is already updating it" in said
         assert said.count("\n") == 1
         first.stdin.write("\n")
         first.stdin.flush()

@@ -64,7 +64,7 @@ class MINER(CandidateAware, PLMNR):
             news.history,
             interests.user,
             news.states,
-            interests.of_candidates,
+            further=interests.of_candidates,
         )
 
     def further_losses(self, outputs: Outputs, interaction: Interaction) -> dict[str, Tensor]:

@@ -153,7 +153,7 @@ class TestFetch:
 
     def test_without_pooch_the_error_names_the_extra(self, target, monkeypatch) -> None:
         monkeypatch.setitem(sys.modules, "pooch", None)
-        with pytest.raises(ConversionError, match=r"recbole-tinynews\[download\]"):
+        with pytest.raises(ConversionError, match=r"\[download\]"):
             fetch(target, "http://127.0.0.1:9")
 
 

@@ -160,7 +160,7 @@ def test_without_pyarrow_the_error_names_the_extra(
 ) -> None:
     place = write_ebnerd(tmp_path / "eb")
     monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
-    with pytest.raises(ConversionError, match=r"recbole-tinynews\[parquet\]"):
+    with pytest.raises(ConversionError, match=r"\[parquet\]"):
         convert(place, tmp_path / "out")
 
 

@@ -41,9 +41,9 @@ def event(name: str, time: int = NOW, article: str = "A1") -> Event:
 
 
 def totals(counters: LiveCounters, at: int = NOW + 1) -> list[list[float]]:
-    return counters.features(COUNTING, [counters.known_numbers(["A1", "A2"])], [Moment(at)])[
-        :, 1:
-    ].tolist()
+    articles = [counters.known_numbers(["A1", "A2"])]
+    found = counters.features(COUNTING, articles, [Moment(at)])
+    return found[:, 1 : len(COUNTING.names)].tolist()
 
 
 def test_each_process_counts_what_another_one_commits(place: str) -> None:

@@ -209,7 +209,10 @@ def test_an_approximate_search_finds_what_the_exact_one_does(ranker: Ranker, lib
     assert ranker.recall(histories, 5) == 1.0
     ranker.forget([exact[0][0].candidate])
     assert ranker.top(CLICKS, 1)[0].candidate == exact[0][1].candidate
-    assert pickle.loads(pickle.dumps(ranker)).top(CLICKS, 1) == ranker.top(CLICKS, 1)
+    [copied], [best] = (
+        each.top(CLICKS, 1) for each in (pickle.loads(pickle.dumps(ranker)), ranker)
+    )
+    assert copied == best._replace(score=pytest.approx(best.score, abs=1e-5))
     ranker.approximate(None)
     with pytest.raises(ValueError, match="expects an approximate search"):
         ranker.recall(histories)

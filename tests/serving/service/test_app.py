@@ -170,10 +170,10 @@ def held(rankers: dict[str, Ranker], monkeypatch: pytest.MonkeyPatch) -> Iterato
 
 
 def batches_of(client: TestClient) -> Any:
-    """The student's batches of candidates and clicks that are all ids."""
+    """The student's batches of candidates and clicks that are all ids, without counters."""
     from recbole_tinynews.serving.service.schema import RankQuestion
 
-    return client.app.state.newsroom.recommenders["student"].batches[RankQuestion, False]
+    return client.app.state.newsroom.recommenders["student"].batches[RankQuestion, False, False]
 
 
 def wait_until_waiting(client: TestClient, number: int) -> None:
