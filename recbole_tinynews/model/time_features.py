@@ -77,8 +77,9 @@ class TimeFeatures(nn.Module):
     ``log((c + 0.1) / (C + 1))``, and of its exposures. Of theirs, windows after the first leave out
     what the first one counts, so that a click of this moment changes three features alone, the
     ``rising`` ones, which stand first; then comes the age. All are kept within the range of the
-    training candidates, since a hidden layer means nothing outside it. A click whose exposure
-    nobody reported counts as one. No feature depends on which other articles are ranked.
+    training candidates, since a hidden layer means nothing outside it; but the rising ones have
+    no upper bound, as more clicks than ever seen are to count. A click whose exposure nobody
+    reported counts as one. No feature depends on which other articles are ranked.
     """
 
     click_rate: Tensor
@@ -105,7 +106,7 @@ class TimeFeatures(nn.Module):
         features = self.unscaled(counters)
         if self.extended:
             self.low.copy_(features.amin(0))
-            self.high.copy_(features.amax(0))
+            self.high[self.rising :] = features.amax(0)[self.rising :]
         features = features.double()
         self.mean.copy_(features.mean(0))
         self.scale.copy_(features.std(0, correction=0).clamp(min=1e-9))

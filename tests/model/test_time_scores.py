@@ -155,10 +155,11 @@ def test_features_stay_within_the_range_that_was_trained_on() -> None:
     counters = torch.randint(0, 50, (200, 7), generator=draw).float()
     features = TimeFeatures(1, 1, extended=True)
     features.fit(counters[:, :5], torch.arange(200) % 2)
-    seen = features(counters[:, :5])
+    seen, rising = features(counters[:, :5]), features.rising
     extreme = features(torch.tensor([[1e6, 3000, 3000, 3000, 3000], [0, 0, 0, 1e6, 1e6]]))
-    assert (extreme <= seen.amax(0)).all()
+    assert (extreme[:, rising:] <= seen[:, rising:].amax(0)).all()
     assert (extreme >= seen.amin(0)).all()
+    assert extreme[0, 0] > seen[:, 0].max()  # more clicks than ever seen count as more
 
 
 @pytest.mark.parametrize("hidden", [0, 16])
