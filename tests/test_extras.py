@@ -23,15 +23,16 @@ EXTRA_OF = {
     "convert/release.py": "download",
     "encoder/adapters.py": "lora",
     "files/parquet.py": "parquet",
-    "model/timeboosted.py": "boosting",
+    "model/baselines/timeboosted.py": "boosting",
     "search": "search",
-    "serving/export": "export",
+    "export": "export",
+    "serving/bad_events.py": "serve",
+    "serving/exported.py": "export",
     "serving/nearest.py": "approximate",
     "serving/news_table.py": "parquet",
-    "serving/scoring.py": "parquet",
+    "serving/score.py": "parquet",
     "serving/service": "serve",
     "serving/store.py": "serve",
-    "serving/user_file.py": "parquet",
 }
 # Distributions that are not named like their module.
 DISTRIBUTIONS = {"faiss": "faiss-cpu", "sklearn": "scikit-learn", "yaml": "pyyaml"}
