@@ -56,6 +56,7 @@ setup(
     package_data={
         "recbole_tinynews.benchmark": ["page/*"],
         "recbole_tinynews.convert": ["*.yaml"],
+        "recbole_tinynews.export": ["*.jinja"],
         "recbole_tinynews.properties": ["**/*.yaml"],
         "recbole_tinynews.serving.service": ["page/*"],
         "recbole_tinynews.dataset": ["**/*"],

@@ -5,7 +5,7 @@ of each batch of 128, followed by the same pooling. Both encode the same titles,
 same number of threads, in turn and several times; the medians are reported. The models have the
 shape of BERT-base with 12, 4, 2 and 1 layers, and random weights, which are as fast as trained.
 
-Then the formats of ``python -m recbole_tinynews.serving.export`` on one thread, titles one by one
+Then the formats of ``recbole-tinynews export`` on one thread, titles one by one
 and 64 at once, in file order: fp32 and bf16 are ours, the others read padded batches of those of
 like length, as exports do. It needs the extra ``export``, and is left out without it.
 

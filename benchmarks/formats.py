@@ -1,4 +1,4 @@
-"""A news encoder in the formats of ``serving/export``, timed on one thread, for ``encode.py``."""
+"""A news encoder in the formats of ``export``, timed on one thread, for ``encode.py``."""
 
 from __future__ import annotations
 
@@ -19,14 +19,15 @@ from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.encoder.news_encoder import NewsEncoder
 from recbole_tinynews.encoder.text_encoder import TextEncoder
 from recbole_tinynews.encoder.users.attentive import UserEncoder
-from recbole_tinynews.serving.export.formats.onnx import session, write_news_graph
-from recbole_tinynews.serving.export.formats.onnx_int8 import (
-    RowScaledLinear,
-    quantize,
-    replace_linears,
+from recbole_tinynews.export.formats.onnx import write_news_graph
+from recbole_tinynews.export.formats.onnx_int8 import quantize, scale_rows
+from recbole_tinynews.serving.exported import Encode as EncodePadded
+from recbole_tinynews.serving.exported import (
+    Heads,
+    PaddedNewsEncoder,
+    encode_padded,
+    session,
 )
-from recbole_tinynews.serving.export.torch_engine import Encode as EncodePadded
-from recbole_tinynews.serving.export.torch_engine import Heads, PaddedNewsEncoder, encode_padded
 
 SETTINGS = {"news_pooling": "attention", "mask_padding_in_news_pooling": True}
 INPUTS = ("input_ids", "attention_mask")
@@ -71,7 +72,7 @@ def _ways(tokens: Ragged, layers: int, folder: Path) -> dict[str, Encode]:
     heads = Heads(text_encoder.pooling, text_encoder.dense, UserEncoder(NEWS_DIM, QUERY_DIM))
     padded = PaddedNewsEncoder(_with_own_attention(plm), heads, SETTINGS).eval()
     write_news_graph(padded, folder / "fp32.onnx")
-    replace_linears(padded.plm, RowScaledLinear)
+    scale_rows(padded.plm)
     write_news_graph(padded, folder / "scaled.onnx")
     quantize(folder / "scaled.onnx", folder / "int8.onnx")
 

@@ -19,7 +19,7 @@ import torch
 from loaded_sizes import Part
 from measure import finish, seconds_of
 
-from recbole_tinynews.serving.export.exporting import export
+from recbole_tinynews.export.exporting import export
 from recbole_tinynews.serving.loading import load
 from recbole_tinynews.serving.ranking import Ranker
 

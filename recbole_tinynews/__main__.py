@@ -17,7 +17,7 @@ COMMANDS = {
     "student": ("student", "a small recommender from a language model and articles alone"),
     "convert": ("convert", "convert MIND folders into atomic data sets"),
     "score": ("serving.score", "rank articles for every reader in a file"),
-    "export": ("serving.export", "a finished recommender as a Hugging Face or ONNX model"),
+    "export": ("export.export_command", "a finished recommender as a Hugging Face or ONNX model"),
     "serve": ("serving.serve", "serve finished recommenders over HTTP, with a page"),
     "events": ("serving.bad_events", "held events of a service's store, and wrong ones out of it"),
 }

@@ -18,7 +18,7 @@ FLOORS: list[set[str]] = [
     {"__main__"},
     {"command"},
     {"__init__"},
-    {"search", "student", "update"},
+    {"search", "student", "update", "export"},
     {"benchmark"},
     {"quick_start", "serving"},
     {"pipeline"},

@@ -9,10 +9,11 @@ import pytest
 import torch
 from tiny import Tiny, titles
 
+from recbole_tinynews.export.exporting import export
 from recbole_tinynews.files.tensors import load_weights
 from recbole_tinynews.pipeline.artifact import WEIGHTS
-from recbole_tinynews.serving.export.exporting import export
-from recbole_tinynews.serving.loading import load, load_export
+from recbole_tinynews.serving.exported import load_export
+from recbole_tinynews.serving.loading import load
 from recbole_tinynews.student import main
 
 SMALL = ("--use_gpu=False", "--use_cache=False", "--query_dim=8", "--learning_rate=1e-2")

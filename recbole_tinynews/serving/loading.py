@@ -43,9 +43,9 @@ from recbole_tinynews.registry import (
     recbole_models,
     stage_yaml_files,
 )
-from recbole_tinynews.serving.engine import Engine, ModelEngine
-from recbole_tinynews.serving.export.description import FILE, is_export, read_description
-from recbole_tinynews.serving.export.formats import find_format, format_names
+from recbole_tinynews.serving.description import is_export
+from recbole_tinynews.serving.engine import ModelEngine
+from recbole_tinynews.serving.exported import load_export
 from recbole_tinynews.serving.live_counters import LiveCounters
 from recbole_tinynews.serving.ranking import Ranker
 from recbole_tinynews.settings.declared import Models, rules_for
@@ -84,7 +84,7 @@ def load(
 
     Args:
         folder: ``<checkpoint_dir>/<dataset>/<Model>-<fingerprint>``, or an export
-            (``serving.export``), which runs on the CPU. Only ids need the data set.
+            (``recbole-tinynews export``), which runs on the CPU. Only ids need the data set.
         model: the recommender's class, if it is your own and not imported yet.
         data_path: contains the data set's folder (default: ``dataset``, then embedded data sets).
         device: device to compute on.
@@ -146,19 +146,6 @@ def load_trained(folder: Path, use: str, **how: Any) -> ModelEngine:
             "the folder that it was made from."
         )
     return engine
-
-
-def load_export(folder: str | Path) -> Engine:
-    """The engine of an export; ``FileNotFoundError``: none; ``ValueError``: damaged or unknown."""
-    folder = Path(folder)
-    description = read_description(folder)
-    if description.to not in format_names():
-        raise ValueError(
-            f"{folder} is an export to {description.to!r}, and this version of recbole_tinynews "
-            f"reads {', '.join(format_names())}. Install the version that wrote it."
-        )
-    with untrusted(folder / FILE):
-        return find_format(description.to).load(folder, description)
 
 
 def _check_format(settings: _Settings, folder: Path) -> None:

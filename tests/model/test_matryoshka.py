@@ -9,11 +9,12 @@ import torch
 from tiny import HIDDEN, Tiny, World, titles
 from torch import Tensor
 
+from recbole_tinynews.export.exporting import export
 from recbole_tinynews.model.alignednewsrec import AlignedNewsRec
 from recbole_tinynews.model.matryoshka import of_layers
 from recbole_tinynews.pipeline.systems import system
-from recbole_tinynews.serving.export.exporting import export
-from recbole_tinynews.serving.loading import load, load_export
+from recbole_tinynews.serving.exported import load_export
+from recbole_tinynews.serving.loading import load
 
 LAYERS, DIMS = (1, 2, 3), (8, 20, HIDDEN)
 WHOLE = {"num_hidden_layers": 3, "news_dim": HIDDEN, "finetune_layers": "all"}

@@ -10,7 +10,7 @@ from recbole_tinynews.cli import spin_briefly
 
 COMMANDS = (
     *("command", "benchmark.command", "search.command", "update", "student"),
-    *("serving.score", "serving.serve", "serving.export.__main__"),
+    *("serving.score", "serving.serve", "export.export_command"),
 )
 VARIABLES = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
 PROGRAM = """

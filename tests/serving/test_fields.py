@@ -14,7 +14,7 @@ from served import Served, in_order_given, serve
 from tiny import DATASET, Tiny
 
 from recbole_tinynews.data.atomic_files import read_news
-from recbole_tinynews.serving.export.source import Source
+from recbole_tinynews.export.finished import FinishedRecommender
 from recbole_tinynews.serving.loading import load
 from recbole_tinynews.serving.news_table import read_news_file
 from recbole_tinynews.serving.reading import FIELDS, Reading
@@ -152,7 +152,7 @@ def test_changed_names_of_categories_are_refused(naml: Served, tmp_path: Path) -
 
 def test_export_says_what_it_cannot_express(naml: Served) -> None:
     with pytest.raises(ValueError, match=r"NAML reads or scores in its own way \(ViewsEncoder\)"):
-        Source(naml.artifact.folder)
+        FinishedRecommender(naml.artifact.folder)
 
 
 def test_columns_that_are_not_read_may_hold_anything(tiny: Tiny) -> None:

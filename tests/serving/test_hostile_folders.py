@@ -121,7 +121,7 @@ def test_an_export_that_holds_anything_is_named(exported: Path) -> None:
 
 @pytest.fixture(scope="module")
 def exported(student: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from recbole_tinynews.serving.export.exporting import export
+    from recbole_tinynews.export.exporting import export
 
     place = tmp_path_factory.mktemp("exported") / "out"
     return export(student.artifact.folder, "hf", place).folder

@@ -9,23 +9,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from recbole_tinynews.serving.engine import Engine
-    from recbole_tinynews.serving.export.description import Description
-    from recbole_tinynews.serving.export.source import Source
+    from recbole_tinynews.export.finished import FinishedRecommender
 
 
 class Format(NamedTuple):
     """An export format."""
 
-    write: Callable[[Source, Path], None]  # writes the recommender's files into a folder
-    load: Callable[[Path, Description], Engine]  # reads the folder back
+    write: Callable[[FinishedRecommender, Path], None]  # writes its files into a folder
+    engine: str  # of ``serving.exported.ENGINES``, which reads the folder back
     library: str  # `library_name` of the model card
     example: Callable[[Mapping[str, Any]], str]  # code that ranks without this package, by settings
     exact: bool = True  # vectors and scores equal the recommender's; else both are evaluated
     task: str = "feature-extraction"  # `pipeline_tag` of the card
     note: str = ""  # sentence for the card about differences
     # largest difference of the vectors that the format's own library computes
-    check: Callable[[Source, Path, list[str]], float] | None = None
+    check: Callable[[FinishedRecommender, Path, list[str]], float] | None = None
 
 
 def format_names() -> list[str]:

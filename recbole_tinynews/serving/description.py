@@ -15,7 +15,7 @@ from recbole_tinynews.settings.values import unfit_value
 
 FILE = "recommender.json"
 CARD = "README.md"  # may be edited, so it has no checksum
-EXPORT_FORMAT = 1  # increased when older exports would be misread
+EXPORT_FORMAT = 2  # increased when older exports would be misread
 NEWS_DIM, NEWS_TOKENS = "news_dim", "news_tokens"  # maximum tokens of a text
 SIZES = (NEWS_DIM, NEWS_TOKENS, "query_dim", "history_length")
 LARGEST = 100_000  # of these sizes
@@ -43,6 +43,7 @@ class Description(NamedTuple):
     """Contents of ``recommender.json``."""
 
     to: str  # the format
+    engine: str  # the name of the engine that ranks with it
     settings: dict[str, Any]  # that affect vectors and scores
     made_from: dict[str, Any]  # the exported folder, and fingerprints of its origins
     checked: dict[str, Any]  # differences from the recommender, and metrics
@@ -75,23 +76,20 @@ def read_description(folder: Path) -> Description:
     if not is_export(folder):
         raise FileNotFoundError(
             f"{folder} expects an export, with a {FILE}, and has none. Write one with "
-            "python -m recbole_tinynews.serving.export."
+            "recbole-tinynews export."
         )
     with untrusted(folder / FILE):
         content = read_json(folder / FILE)
-        if not isinstance(content, dict) or content.keys() != {
-            "export_format",
-            *Description._fields,
-        }:
+        if not isinstance(content, dict) or "export_format" not in content:
             raise ValueError("it holds something else than the description of an export.")
-        version = content.pop("export_format")
-        described = Description(**content)
+    version = content.pop("export_format")
     if version != EXPORT_FORMAT:
         raise ValueError(
-            f"{folder} is an export of format {version}, and this version of recbole_tinynews "
-            f"reads {EXPORT_FORMAT}. Export it again."
+            f"{folder} is an export of format {str(version)[:20]}, and this version of "
+            f"recbole_tinynews reads {EXPORT_FORMAT}. Export it again."
         )
     with untrusted(folder / FILE):
+        described = Description(**content)
         _check_settings(described.settings)
         broken = changed(folder, described.files)
     if broken:

@@ -13,11 +13,11 @@ from tiny import Tiny, run_of, write_t5
 from torch import Tensor, nn
 
 from recbole_tinynews.encoder.users.attentive import UserEncoder
+from recbole_tinynews.export.exporting import export
+from recbole_tinynews.export.formats import onnx
+from recbole_tinynews.export.formats.onnx_int8 import RowScaledLinear
 from recbole_tinynews.pipeline.systems import system
-from recbole_tinynews.serving.export.exporting import export
-from recbole_tinynews.serving.export.formats import onnx
-from recbole_tinynews.serving.export.formats.onnx_int8 import RowScaledLinear
-from recbole_tinynews.serving.loading import load_export
+from recbole_tinynews.serving.exported import USER_GRAPH, load_export, session
 
 pytestmark = needs_onnx
 
@@ -79,7 +79,7 @@ def test_readers_of_any_history_get_their_own_vectors_from_the_graph(
     torch.manual_seed(3)
     encoder, width = UserEncoder(16, 8, kind, padding).eval(), 6
     onnx.write_user_graph(encoder, width, tmp_path / "user.onnx")
-    graph = onnx.session(tmp_path / "user.onnx")
+    graph = session(tmp_path / "user.onnx")
     lengths = [0, 1, 0, 3, width, 2 * width]
     clicks = torch.randn(len(lengths), 2 * width, 16)
     clicked = torch.arange(2 * width) >= 2 * width - torch.tensor(lengths)[:, None]
@@ -133,7 +133,7 @@ def test_int8_says_what_it_costs_beside_fp32(
     graphs: Path, recommender: Path, tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its vectors differ by design, so that only metrics tell whether it still ranks."""
-    user_graph = graphs / onnx.USER_GRAPH  # the same recommender's
+    user_graph = graphs / USER_GRAPH  # the same recommender's
     monkeypatch.setattr(onnx, "write_user_graph", lambda _, __, file: shutil.copy(user_graph, file))
     done = export(recommender, "onnx-int8", tmp_path / "out", data_path=tiny.data)
     metrics = done.checked["metrics"]

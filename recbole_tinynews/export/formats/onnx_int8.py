@@ -6,23 +6,16 @@ inputs quantised at run time. Embeddings are int8 too; the small user encoder st
 
 from __future__ import annotations
 
-import logging
-import os
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from recbole_tinynews.serving.export.formats import Format
-from recbole_tinynews.serving.export.formats.onnx import (
-    NEWS_GRAPH,
-    OnnxEngine,
-    example,
-    write_graphs,
-)
-from recbole_tinynews.serving.export.source import Source
+from recbole_tinynews.export.finished import FinishedRecommender
+from recbole_tinynews.export.formats import Format
+from recbole_tinynews.export.formats.onnx import example, write_graphs
+from recbole_tinynews.serving.exported import NEWS_GRAPH, ONNX
 from recbole_tinynews.serving.libraries import library
 
 TINY = 1e-20  # divisor for rows of zeros
@@ -46,47 +39,37 @@ class RowScaledLinear(nn.Module):
         return outputs if self.linear.bias is None else outputs + self.linear.bias
 
 
-def replace_linears(module: nn.Module, make: Callable[[nn.Linear], nn.Module]) -> None:
-    """Replace each linear layer inside a module by ``make(layer)``."""
+def scale_rows(module: nn.Module) -> None:
+    """Replace each linear layer inside a module by a ``RowScaledLinear``."""
     for name, part in module.named_children():
         if isinstance(part, nn.Linear):
-            setattr(module, name, make(part))
+            setattr(module, name, RowScaledLinear(part))
         else:
-            replace_linears(part, make)
+            scale_rows(part)
 
 
 def quantize(graph: Path, quantized: Path) -> None:
     """Quantise the weights of a graph to int8."""
     quantization = library("onnxruntime.quantization", "--to=onnx-int8")
-    logger = logging.getLogger()
-    level = logger.level
-    logger.setLevel(logging.ERROR)  # it recommends optimising the graph, which changed nothing
-    try:
-        quantization.quantize_dynamic(
-            graph,
-            quantized,
-            per_channel=True,
-            # signed weights: faster than unsigned ones where the processor has VNNI
-            weight_type=quantization.QuantType.QInt8,
-        )
-    finally:
-        logger.setLevel(level)
+    # signed weights: faster than unsigned ones where the processor has VNNI
+    signed = quantization.QuantType.QInt8
+    quantization.quantize_dynamic(graph, quantized, per_channel=True, weight_type=signed)
 
 
-def _write(source: Source, folder: Path) -> None:
-    library("onnxruntime.quantization", "--to=onnx-int8")
-    news_encoder = source.padded("eager")
-    replace_linears(news_encoder.plm, RowScaledLinear)
-    write_graphs(source, news_encoder, folder)
+def _write(recommender: FinishedRecommender, folder: Path) -> None:
+    library("onnxruntime.quantization", "--to=onnx-int8")  # before the graphs, which take long
+    news_encoder = recommender.padded("eager")
+    scale_rows(news_encoder.plm)
+    write_graphs(recommender, news_encoder, folder)
     with tempfile.TemporaryDirectory(dir=folder) as beside:
         quantized = Path(beside) / NEWS_GRAPH
         quantize(folder / NEWS_GRAPH, quantized)
-        os.replace(quantized, folder / NEWS_GRAPH)
+        quantized.replace(folder / NEWS_GRAPH)
 
 
 FORMAT = Format(
     _write,
-    OnnxEngine,
+    ONNX,
     "onnx",
     example,
     exact=False,

@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from transformers.utils import logging
+from huggingface_hub import HfApi
+from transformers.utils import logging as transformers_logging
 
-from recbole_tinynews.encoder.plm_files import quiet
-from recbole_tinynews.files.whole import is_new_or_empty, partial_place, whole_folder, write_text
-from recbole_tinynews.model.recommender import NewsRecommender
-from recbole_tinynews.serving.engine import Engine
-from recbole_tinynews.serving.export.card import (
-    Origins,
-    hub_name,
-    licence_of_data,
-    licence_of_plm,
-    model_card,
-    size_of,
-)
-from recbole_tinynews.serving.export.comparison import (
+from recbole_tinynews.export.card import model_card, origins_of
+from recbole_tinynews.export.comparison import (
     TOLERANCE,
     DataSet,
     differences,
@@ -31,16 +23,12 @@ from recbole_tinynews.serving.export.comparison import (
     refuse_difference,
     sample_of,
 )
-from recbole_tinynews.serving.export.description import (
-    CARD,
-    Description,
-    is_export,
-    write_description,
-)
-from recbole_tinynews.serving.export.formats import Format, find_format
-from recbole_tinynews.serving.export.source import Source
-from recbole_tinynews.serving.libraries import library
-from recbole_tinynews.serving.loading import load_export
+from recbole_tinynews.export.finished import FinishedRecommender
+from recbole_tinynews.export.formats import Format, find_format
+from recbole_tinynews.files.whole import is_new_or_empty, partial_place, whole_folder, write_text
+from recbole_tinynews.model.recommender import NewsRecommender
+from recbole_tinynews.serving.description import CARD, Description, is_export, write_description
+from recbole_tinynews.serving.exported import load_export
 
 
 class Exported(NamedTuple):
@@ -88,50 +76,28 @@ def export(
         push_to: ``ORG/NAME`` to upload to on the model hub.
         data_license, plm_license: for the card (default: if known from package or card).
     """
-    folder, output = Path(folder), Path(output)
-    wanted = find_format(to)
+    output, wanted = Path(output), find_format(to)
     _check_place(output, overwrite)
-    source = Source(folder, model, layers=layers, dim=dim)
-    data = find_data_set(source.settings, data_path)
-    beside = [] if data is None else [data.folder, data.folder.parent]
-    origins = Origins(
-        data_license or licence_of_data(None if data is None else data.folder),
-        plm_license or licence_of_plm(source.plm, [Path(), *beside]),
-        hub_name(source.plm, [Path(), *beside]),
-    )
-    with _quiet(), partial_place(output) as earlier, whole_folder(output) as place:
-        wanted.write(source, place)
-        described = Description(
-            to, source.settings, {"folder": folder.name, **source.made_from}, {}, {}
-        )
-        write_description(place, described)
-        checked = _check(wanted, source, place, data)
-        write_description(place, described._replace(checked=checked))
-        card = model_card(source, to, checked, origins, size_of(place))
-        write_text(place / CARD, card)
-        _share_files(place)
+    recommender = FinishedRecommender(Path(folder), model, layers=layers, dim=dim)
+    data = find_data_set(recommender, data_path)
+    origins = origins_of(recommender.written["plm"], data and data.folder)
+    given = {"data_license": data_license, "plm_license": plm_license}
+    origins = origins._replace(**{name: value for name, value in given.items() if value})
+    made_from = {"folder": recommender.folder.name, **recommender.made_from}
+    described = Description(to, wanted.engine, recommender.settings, made_from, {}, {})
+    with _quiet(), partial_place(output) as earlier, whole_folder(output) as unfinished:
+        wanted.write(recommender, unfinished)
+        write_description(unfinished, described)
+        checked = _check(wanted, recommender, unfinished, data)
+        write_description(unfinished, described._replace(checked=checked))
+        files = [file for file in unfinished.rglob("*") if file.is_file()]
+        size = sum(file.stat().st_size for file in files)
+        write_text(unfinished / CARD, model_card(recommender, to, checked, origins, size))
+        for file in files:  # safetensors lets only the owner read
+            file.chmod((unfinished / CARD).stat().st_mode)
         if output.exists():
             os.replace(output, earlier)  # removed when the new one is in its place
-    repository = None if push_to is None else _push(output, push_to)
-    return Exported(output, checked, repository)
-
-
-def _check(wanted: Format, source: Source, place: Path, data: DataSet | None) -> dict[str, Any]:
-    titles = [] if data is None else data.texts[1:]
-    engine = load_export(place)
-    found = differences(source, engine, titles)
-    if wanted.exact:
-        refuse_difference(found.vectors, TOLERANCE, "The export's vectors of titles")
-        refuse_difference(found.scores, TOLERANCE, "The export's scores")
-    checked: dict[str, Any] = {"texts": len(sample_of(titles)), **found._asdict()}
-    if wanted.check is not None:
-        checked["vectors"] = max(checked["vectors"], wanted.check(source, place, titles))
-    if data is not None and data.test is not None:
-        engines: dict[str, Engine] = {"exported": engine}
-        if not wanted.exact:
-            engines["fp32"] = source.engine
-        checked["metrics"] = {name: metrics_of(each, data, name) for name, each in engines.items()}
-    return checked
+    return Exported(output, checked, None if push_to is None else _push(output, push_to))
 
 
 def _check_place(output: Path, overwrite: bool) -> None:
@@ -145,24 +111,41 @@ def _check_place(output: Path, overwrite: bool) -> None:
     )
 
 
+def _check(
+    wanted: Format, recommender: FinishedRecommender, unfinished: Path, data: DataSet | None
+) -> dict[str, Any]:
+    titles = [] if data is None else data.texts[1:]
+    engine = load_export(unfinished)
+    found = differences(recommender, engine, titles)
+    if wanted.exact:
+        refuse_difference(found.vectors, TOLERANCE, "The export's vectors of titles")
+        refuse_difference(found.scores, TOLERANCE, "The export's scores")
+    checked: dict[str, Any] = {"texts": len(sample_of(titles)), **found._asdict()}
+    if wanted.check is not None:
+        own = wanted.check(recommender, unfinished, titles)
+        checked["vectors"] = max(checked["vectors"], own)
+    if data is not None and data.test is not None:
+        engines = {"exported": engine, **({} if wanted.exact else {"fp32": recommender.engine})}
+        checked["metrics"] = {
+            name: metrics_of(each, data.texts, data.test, name) for name, each in engines.items()
+        }
+    return checked
+
+
 @contextmanager
 def _quiet() -> Iterator[None]:
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
+    """Silence the messages, warnings and progress bars of other libraries."""
+    shown, disabled = transformers_logging.is_progress_bar_enabled(), logging.root.manager.disable
+    transformers_logging.disable_progress_bar()
+    logging.disable(logging.WARNING)
     try:
-        with quiet():
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             yield
     finally:
+        logging.disable(disabled)
         if shown:
-            logging.enable_progress_bar()
-
-
-def _share_files(folder: Path) -> None:
-    """Give all files default permissions: safetensors lets only the owner read."""
-    usual = (folder / CARD).stat().st_mode
-    for file in folder.rglob("*"):
-        if file.is_file():
-            file.chmod(usual)
+            transformers_logging.enable_progress_bar()
 
 
 def _push(folder: Path, repository: str) -> str:
@@ -170,14 +153,10 @@ def _push(folder: Path, repository: str) -> str:
 
     A new repository is private. The token is the user's own, from ``hf auth login``.
     """
-    api = library("huggingface_hub", "--push-to").HfApi()
+    api, message = HfApi(), "Export of recbole_tinynews"
     try:
         made = api.create_repo(repo_id=repository, private=True, exist_ok=True)
-        api.upload_folder(
-            repo_id=repository,
-            folder_path=str(folder),
-            commit_message="Export of recbole_tinynews",
-        )
+        api.upload_folder(repo_id=repository, folder_path=str(folder), commit_message=message)
     except Exception as problem:  # the hub's or its HTTP client's
         raise ValueError(
             f"--push-to={repository} expects a repository that you may write to, and the hub "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,24 +14,23 @@ from torch import Tensor, nn
 
 from recbole_tinynews.encoder.pooling import AttentionPooling
 from recbole_tinynews.encoder.pretrained_heads import UnitDense
+from recbole_tinynews.export.comparison import refuse_difference, sample_of
+from recbole_tinynews.export.finished import FinishedRecommender
+from recbole_tinynews.export.formats import Format
+from recbole_tinynews.export.formats.hf import write_heads
+from recbole_tinynews.export.usage import POOL, ranking_by_torch
 from recbole_tinynews.files.columns import TITLE
-from recbole_tinynews.installing import pip_install
-from recbole_tinynews.serving.export.comparison import refuse_difference, sample_of
-from recbole_tinynews.serving.export.description import NEWS_TOKENS
-from recbole_tinynews.serving.export.formats import Format
-from recbole_tinynews.serving.export.source import Source
-from recbole_tinynews.serving.export.torch_engine import TorchEngine, write_heads
-from recbole_tinynews.serving.export.usage import POOL, ranking_by_torch
+from recbole_tinynews.serving.description import NEWS_TOKENS
+from recbole_tinynews.serving.exported import TORCH
 from recbole_tinynews.serving.libraries import library
 
 TO = "sentence-transformers"
-EXAMPLE = """import torch
+EXAMPLE = f"""import torch
 from safetensors.torch import load_file
 from sentence_transformers import SentenceTransformer
 
 user = load_file(FOLDER + "/user_encoder.safetensors")
-"""
-ENCODE = """
+{POOL}
 vectors = torch.from_numpy(SentenceTransformer(FOLDER).encode(CLICKS + CANDIDATES))
 """
 TOLERANCE = 1e-5
@@ -40,54 +40,39 @@ BELOW_SATURATION = 18.0  # sigmoid(x - 18) is exp(x - 18) up to 2e-8 of it, for 
 SATURATED = 40.0  # its sigmoid is 1 in fp32
 
 
-def _write(source: Source, folder: Path) -> None:
-    _check_expressible(source)
-    source.check_auto_model(TO)
-    modules = _modules()
-    settings = source.settings
+def _write(recommender: FinishedRecommender, folder: Path) -> None:
+    _check_expressible(recommender.settings)
+    modules = library("sentence_transformers.sentence_transformer.modules", f"--to={TO}")
+    prefix = recommender.settings["text_prefix"]
     with tempfile.TemporaryDirectory(dir=folder) as beside:
-        source.padded("sdpa").plm.save_pretrained(beside)
-        source.write_tokenizer(Path(beside))
+        recommender.write_auto_model(Path(beside), TO)
         language_model = modules.Transformer(beside)
-    language_model.max_seq_length = settings[NEWS_TOKENS]
-    prefix = settings["text_prefix"]
+    language_model.max_seq_length = recommender.settings[NEWS_TOKENS]
     written = library("sentence_transformers", f"--to={TO}").SentenceTransformer(
-        modules=[language_model, *_heads(modules, source)],
+        modules=[language_model, *_heads(modules, recommender)],
         device="cpu",
         similarity_fn_name="dot",
         prompts={PROMPT: prefix} if prefix else None,
         default_prompt_name=PROMPT if prefix else None,
     )
     written.save_pretrained(str(folder), create_model_card=False)
-    write_heads(source.heads, folder)
+    write_heads(recommender, folder)
 
 
-def _check(source: Source, folder: Path, titles: list[str]) -> float:
+def _check(recommender: FinishedRecommender, folder: Path, titles: list[str]) -> float:
     """Largest difference between ``SentenceTransformer.encode`` and the recommender's vectors."""
     loaded = library("sentence_transformers", f"--to={TO}").SentenceTransformer(
         str(folder), device="cpu", local_files_only=True
     )
     texts = sample_of(titles)
     encoded = loaded.encode(texts, show_progress_bar=False)
-    difference = float(np.abs(encoded - source.engine.encode({TITLE: texts}).numpy()).max())
+    vectors = recommender.engine.encode({TITLE: texts}).numpy()
+    difference = float(np.abs(encoded - vectors).max())
     refuse_difference(difference, TOLERANCE, f"SentenceTransformer({folder.name}).encode")
     return difference
 
 
-def _modules() -> Any:
-    """The library's modules; ``ValueError`` if it is too old."""
-    installed = library("sentence_transformers", f"--to={TO}")
-    try:
-        return library("sentence_transformers.sentence_transformer.modules", f"--to={TO}")
-    except ModuleNotFoundError as missing:
-        raise ValueError(
-            f"--to={TO} expects sentence-transformers 5.6 or newer, got {installed.__version__}. "
-            f"Install it: {pip_install('export')}"
-        ) from missing
-
-
-def _check_expressible(source: Source) -> None:
-    settings = source.settings
+def _check_expressible(settings: Mapping[str, Any]) -> None:
     if not settings["mask_padding_in_news_pooling"]:
         problem = "pooling over pad tokens (mask_padding_in_news_pooling=false)"
         remedy = "--mask_padding_in_news_pooling=true"
@@ -102,16 +87,16 @@ def _check_expressible(source: Source) -> None:
     )
 
 
-def _heads(modules: Any, source: Source) -> list[nn.Module]:
-    pooling, dense, _ = source.heads
-    size = source.text_encoder.hidden_size
+def _heads(modules: Any, recommender: FinishedRecommender) -> list[nn.Module]:
+    pooling, dense, _ = recommender.heads
     weight, bias = _projection(dense)
     unit = [modules.Normalize()] if isinstance(dense, UnitDense) else []
     if pooling is not None:
         steps = _attention(modules, pooling, weight, bias)
         return [*steps, modules.Pooling(len(weight), "mean"), *unit]
+    size = dense.in_features
     return [
-        modules.Pooling(size, source.settings["news_pooling"]),
+        modules.Pooling(size, recommender.settings["news_pooling"]),
         modules.Dense(size, len(weight), True, nn.Identity(), weight, bias),
         *unit,
     ]
@@ -160,9 +145,9 @@ def _attention(
 
 FORMAT = Format(
     _write,
-    TorchEngine,
+    TORCH,
     "sentence-transformers",
-    lambda settings: EXAMPLE + POOL + ENCODE + ranking_by_torch(settings),
+    lambda settings: EXAMPLE + ranking_by_torch(settings),
     task="sentence-similarity",
     check=_check,
 )

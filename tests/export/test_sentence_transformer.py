@@ -14,9 +14,9 @@ from exports import (
     texts,
 )
 
-from recbole_tinynews.serving.export.exporting import export
-from recbole_tinynews.serving.export.source import Source
-from recbole_tinynews.serving.loading import load_export
+from recbole_tinynews.export.exporting import export
+from recbole_tinynews.export.finished import FinishedRecommender
+from recbole_tinynews.serving.exported import load_export
 
 pytestmark = needs_sentence_transformers
 
@@ -33,7 +33,7 @@ def test_encode_gives_our_news_vectors(
     loaded = SentenceTransformer(str(place), device="cpu")
     ours = {type(module).__module__.partition(".")[0] for module in loaded}
     assert ours == {"sentence_transformers"}
-    want = Source(folder).engine.encode({"title": texts()})
+    want = FinishedRecommender(folder).engine.encode({"title": texts()})
     np.testing.assert_allclose(loaded.encode(texts()), want, rtol=0, atol=1e-5)
     for text in ("", "word7"):
         alone = loaded.encode([text])[0]
@@ -46,7 +46,7 @@ def test_the_attention_that_is_tested_is_far_from_a_mean(
     finished_folder: Callable[..., Path],
 ) -> None:
     """Tests these tests: a mean in its place would pass, if all its weights were equal."""
-    source = Source(finished_folder(**SENTENCE_KINDS["attention"]))
+    source = FinishedRecommender(finished_folder(**SENTENCE_KINDS["attention"]))
     pooling = source.heads.pooling
     before = source.engine.encode({"title": texts()})
     pooling.query.weight.data.zero_()

@@ -11,10 +11,10 @@ from exports import needs_onnx, needs_sentence_transformers
 from real_mind import NAME, PLM, converted, needs_both
 
 from recbole_tinynews.data.atomic_files import read_news
+from recbole_tinynews.export.exporting import export
+from recbole_tinynews.export.finished import FinishedRecommender
 from recbole_tinynews.quick_start import run
-from recbole_tinynews.serving.export.exporting import export
-from recbole_tinynews.serving.export.source import Source
-from recbole_tinynews.serving.loading import load_export
+from recbole_tinynews.serving.exported import load_export
 
 pytestmark = [pytest.mark.long, *needs_both]
 
@@ -48,7 +48,7 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Real:
 @needs_onnx
 def test_graphs_on_real_titles_give_the_recommenders_vectors(real: Real, tmp_path: Path) -> None:
     engine = load_export(export(real.folder, "onnx", tmp_path / "out").folder)
-    want = Source(real.folder).engine.encode({"title": real.titles})
+    want = FinishedRecommender(real.folder).engine.encode({"title": real.titles})
     np.testing.assert_allclose(engine.encode({"title": real.titles}), want, rtol=0, atol=1e-4)
 
 
@@ -58,7 +58,7 @@ def test_sentence_transformers_encodes_real_titles_as_we_do(real: Real, tmp_path
 
     folder = export(real.folder, "sentence-transformers", tmp_path / "out").folder
     encoded = SentenceTransformer(str(folder), device="cpu").encode(real.titles)
-    want = Source(real.folder).engine.encode({"title": real.titles})
+    want = FinishedRecommender(real.folder).engine.encode({"title": real.titles})
     np.testing.assert_allclose(encoded, want, rtol=0, atol=1e-5)
 
 

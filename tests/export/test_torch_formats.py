@@ -7,8 +7,8 @@ import pytest
 from exports import HF_KINDS, assert_scores_equal, exported_scores, ranked_scores
 from transformers import AutoModel
 
-from recbole_tinynews.serving.export.exporting import export
-from recbole_tinynews.serving.loading import load_export
+from recbole_tinynews.export.exporting import export
+from recbole_tinynews.serving.exported import load_export
 
 
 @pytest.mark.parametrize("kind", HF_KINDS)

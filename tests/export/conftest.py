@@ -78,7 +78,7 @@ def exported(
     made: dict[tuple[str, Path], Path] = {}
 
     def make(to: str, **settings: Any) -> Path:
-        from recbole_tinynews.serving.export.exporting import export
+        from recbole_tinynews.export.exporting import export
 
         key = to, finished_folder(**settings)
         if key not in made:

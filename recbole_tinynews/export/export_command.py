@@ -1,4 +1,4 @@
-"""Command that exports: ``python -m recbole_tinynews.serving.export FOLDER --to=...``."""
+"""``recbole-tinynews export FOLDER --to=...``: a finished recommender for others."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from recbole_tinynews.cli import command_parser
-from recbole_tinynews.serving.export.formats import format_names
+from recbole_tinynews.export.formats import format_names
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -16,8 +16,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     texts = flags.pop("trim_vocabulary")
     try:
         if texts is not None:
-            return _trim(flags["folder"], texts, flags["output"])
-        from recbole_tinynews.serving.export.exporting import export  # slow import
+            from recbole_tinynews.export.trimmed_vocabulary import write_trimmed  # slow import
+
+            after, before = write_trimmed(flags["folder"], texts, flags["output"])
+            print(
+                f"{flags['output']}: {after:,} of {before:,} tokens. Serve it, or export it with "
+                "--to."
+            )
+            return 0
+        from recbole_tinynews.export.exporting import export  # slow import
 
         exported = export(**flags)
     except (ValueError, OSError, ModuleNotFoundError) as mistake:
@@ -35,17 +42,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _trim(folder: str, texts: str, output: str) -> int:
-    from recbole_tinynews.serving.export.trimming import write_trimmed  # slow import
-
-    after, before = write_trimmed(folder, texts, output)
-    print(f"{output}: {after:,} of {before:,} tokens. Serve it, or export it with --to.")
-    return 0
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = command_parser(
-        prog="python -m recbole_tinynews.serving.export",
+        prog="recbole-tinynews export",
         description="Export a finished recommender, and compare the export with it.",
     )
     add = parser.add_argument

@@ -1,4 +1,4 @@
-"""Engine of exports in torch: the language model on padded texts, and the heads."""
+"""Engines of exports: the language model on padded texts and the heads, in torch or onnxruntime."""
 
 from __future__ import annotations
 
@@ -16,16 +16,19 @@ from transformers import PreTrainedModel
 from recbole_tinynews.data.news_text import tokenise
 from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.encoder.language_model import load_plm
-from recbole_tinynews.encoder.plm_files import load_tokenizer
+from recbole_tinynews.encoder.plm_files import load_config, load_tokenizer
 from recbole_tinynews.encoder.pooling import AttentionPooling, mean_pooling
 from recbole_tinynews.encoder.pretrained_heads import UnitDense
 from recbole_tinynews.encoder.users.attentive import UserEncoder
 from recbole_tinynews.files.columns import TITLE
-from recbole_tinynews.files.tensors import load_into, load_weights, save_weights
+from recbole_tinynews.files.tensors import load_into, load_weights
+from recbole_tinynews.files.untrusted import untrusted
+from recbole_tinynews.serving.description import FILE, NEWS_TOKENS, Description, read_description
 from recbole_tinynews.serving.engine import Engine
-from recbole_tinynews.serving.export.description import NEWS_TOKENS, Description
+from recbole_tinynews.serving.libraries import library
 
 NEWS_HEADS, USER_ENCODER = "news_encoder.safetensors", "user_encoder.safetensors"
+NEWS_GRAPH, USER_GRAPH = "news_encoder.onnx", "user_encoder.onnx"
 
 
 class Heads(NamedTuple):
@@ -34,12 +37,6 @@ class Heads(NamedTuple):
     pooling: AttentionPooling | None  # over the tokens of a text; None: mean or first token
     dense: nn.Linear
     user_encoder: UserEncoder
-
-
-def write_heads(heads: Heads, folder: Path) -> None:
-    """Write the weights to the folder."""
-    save_weights(_news_heads(heads).state_dict(), folder / NEWS_HEADS)
-    save_weights(heads.user_encoder.state_dict(), folder / USER_ENCODER)
 
 
 def read_heads(folder: Path, settings: Mapping[str, Any], hidden_size: int) -> Heads:
@@ -59,12 +56,13 @@ def read_heads(folder: Path, settings: Mapping[str, Any], hidden_size: int) -> H
             starts_as_mean=pretrained,
         ),
     )
-    for module, name in ((_news_heads(heads), NEWS_HEADS), (heads.user_encoder, USER_ENCODER)):
+    for module, name in ((news_heads(heads), NEWS_HEADS), (heads.user_encoder, USER_ENCODER)):
         load_into(module, load_weights(folder / name), folder / name)
     return heads
 
 
-def _news_heads(heads: Heads) -> nn.ModuleDict:
+def news_heads(heads: Heads) -> nn.ModuleDict:
+    """The modules between language model and news vector, whose weights are in one file."""
     parts = {"pooling": heads.pooling, "dense": heads.dense}
     return nn.ModuleDict({name: part for name, part in parts.items() if part is not None})
 
@@ -160,3 +158,52 @@ class TorchEngine(PaddedEngine):
     ) -> NDArray[np.float32]:
         ids, mask = torch.from_numpy(input_ids), torch.from_numpy(attention_mask)
         return self._news_encoder(ids, mask).numpy()
+
+
+class OnnxEngine(PaddedEngine):
+    """Ranks with the two graphs on the CPU; thread-safe. ``session`` lists the errors."""
+
+    def __init__(self, folder: Path, description: Description) -> None:
+        super().__init__(folder, description, load_config(str(folder)).pad_token_id)
+        self._news, self._user = session(folder / NEWS_GRAPH), session(folder / USER_GRAPH)
+
+    def user_vectors(self, vectors: Tensor, histories: Tensor) -> Tensor:
+        """User vectors, ``[users, dim]``."""
+        given = {"history": vectors[histories].numpy(), "clicked": (histories != 0).numpy()}
+        return torch.from_numpy(self._user.run(None, given)[0])
+
+    def _encode_batch(
+        self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64]
+    ) -> NDArray[np.float32]:
+        return self._news.run(None, {"input_ids": input_ids, "attention_mask": attention_mask})[0]
+
+
+def session(graph: Path) -> Any:
+    """An onnxruntime session on the CPU with torch's threads; ``ValueError`` for a bad graph."""
+    onnxruntime = library("onnxruntime", "An export to ONNX")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.log_severity_level = 3  # errors
+    try:
+        return onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
+    except Exception as problem:  # onnxruntime's own classes have no common base
+        raise ValueError(
+            f"{graph} expects an ONNX graph that onnxruntime {onnxruntime.__version__} reads: "
+            f"{str(problem)[:300]} Export it again, or install a newer onnxruntime."
+        ) from problem
+
+
+TORCH, ONNX = "torch", "onnx"
+ENGINES: dict[str, Callable[[Path, Description], Engine]] = {TORCH: TorchEngine, ONNX: OnnxEngine}
+
+
+def load_export(folder: str | Path) -> Engine:
+    """The engine of an export; ``FileNotFoundError``: none; ``ValueError``: damaged or unknown."""
+    folder = Path(folder)
+    description = read_description(folder)
+    with untrusted(folder / FILE):
+        if description.engine not in ENGINES:
+            raise ValueError(
+                f"its engine must be one of {', '.join(ENGINES)}, got {description.engine!r:.50}"
+            )
+        return ENGINES[description.engine](folder, description)

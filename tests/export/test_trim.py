@@ -18,9 +18,10 @@ from exports import (
 from transformers import AutoConfig
 
 from recbole_tinynews.encoder.plm_files import load_tokenizer
-from recbole_tinynews.serving.export.__main__ import main
-from recbole_tinynews.serving.export.exporting import export
-from recbole_tinynews.serving.loading import load, load_export
+from recbole_tinynews.export.export_command import main
+from recbole_tinynews.export.exporting import export
+from recbole_tinynews.serving.exported import load_export
+from recbole_tinynews.serving.loading import load
 
 FLOOR = 14  # articles
 # which sentence-transformers can express, and of one layer, as writing a graph takes seconds

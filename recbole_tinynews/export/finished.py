@@ -1,0 +1,87 @@
+"""The finished recommender to export."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, cast
+
+from recbole_tinynews.encoder.news_encoder import NewsEncoder
+from recbole_tinynews.encoder.plm_files import bare_plm, load_config, load_tokenizer
+from recbole_tinynews.encoder.users.attentive import UserEncoder
+from recbole_tinynews.model.article_reader import longest_news_text
+from recbole_tinynews.model.recommender import NewsRecommender
+from recbole_tinynews.pipeline.artifact import PLM, read_metrics, read_settings
+from recbole_tinynews.serving.description import NEWS_DIM, NEWS_TOKENS, SETTINGS
+from recbole_tinynews.serving.exported import Heads, PaddedNewsEncoder
+from recbole_tinynews.serving.loading import load_trained
+from recbole_tinynews.settings.protocol import Settings
+
+TEXTS_AND_SCORES = ("news_tokens", "text_table", "encode_news", "encode_user", "match", "predict")
+
+
+class FinishedRecommender:
+    """A finished recommender, read from its folder.
+
+    ``settings`` affect vectors and scores, ``written`` are all of its settings file; ``made_from``
+    has fingerprints of its origins; every export is compared with ``engine``. ``size``: ``layers``
+    and ``dim`` of ``load``. Raises ``ValueError`` if it is not one language model with this
+    package's pooling, dense layer and user encoder, or ``load`` refuses its folder.
+    """
+
+    def __init__(
+        self, folder: Path, model: type[NewsRecommender] | None = None, **size: int | None
+    ) -> None:
+        self.folder, self.engine = folder, load_trained(folder, "export", model=model, **size)
+        self.model, self.name = self.engine.model, type(self.engine.model).__name__
+        self.written, self.metrics = read_settings(folder), read_metrics(folder)
+        self._check_modules()
+        self.text_encoder = cast("NewsEncoder", self.model.news_encoder).text_encoder
+        self.depth: int = self.text_encoder.plm.config.num_hidden_layers
+        self._loaded = cast("Settings", self.engine.settings)
+        self.made_from: dict[str, Any] = self._loaded["made_from"] or {}
+        self.settings = {name: self._loaded[name] for name in SETTINGS}
+        self.settings[NEWS_DIM] = self.text_encoder.dense.out_features
+        self.settings[NEWS_TOKENS] = longest_news_text(self._loaded)
+        self.heads = Heads(
+            self.text_encoder.pooling,
+            self.text_encoder.dense,
+            cast("UserEncoder", self.model.user_encoder),
+        )
+
+    def _check_modules(self) -> None:
+        changed = [
+            method
+            for method in TEXTS_AND_SCORES
+            if getattr(type(self.model), method) is not getattr(NewsRecommender, method)
+        ]
+        encoder, user_encoder = type(self.model.news_encoder), type(self.model.user_encoder)
+        if changed or encoder is not NewsEncoder:
+            raise ValueError(
+                f"export expects one language model whose vectors are compared by their dot "
+                f"product, and {self.name} reads or scores in its own way "
+                f"({', '.join(changed) or encoder.__name__}). Export a student, or one of its "
+                "teachers."
+            )
+        if user_encoder is not UserEncoder:
+            raise ValueError(
+                f"export expects the package's UserEncoder, got {user_encoder.__name__} in "
+                f"{self.name}. Serve its folder as it is: recbole_tinynews.load."
+            )
+
+    def padded(self, attention: str) -> PaddedNewsEncoder:
+        """The news encoder for padded batches, with an attention of transformers."""
+        plm = bare_plm(str(self.folder / PLM), self.model.layers_kept(self._loaded))
+        plm.load_state_dict(self.text_encoder.plm.state_dict())
+        plm.set_attn_implementation(attention)
+        return PaddedNewsEncoder(plm, self.heads, self.settings).eval()
+
+    def write_auto_model(self, folder: Path, to: str) -> None:
+        """Write language model and tokenizer; ``ValueError`` if ``AutoModel`` cannot read them."""
+        config = load_config(str(self.folder / PLM))
+        if config.is_encoder_decoder:
+            raise ValueError(
+                f"--to={to} expects a language model that AutoModel reads by itself, and this one "
+                f"is the encoder of an encoder-decoder ({config.model_type}). Use --to=onnx."
+            )
+        self.padded("sdpa").plm.save_pretrained(folder)
+        load_tokenizer(str(self.folder / PLM)).save_pretrained(folder)
