@@ -54,7 +54,6 @@ setup(
     packages=[*find_packages(include=["recbole_tinynews", "recbole_tinynews.*"]), *DATA_FOLDERS],
     package_dir=DATA_FOLDERS,
     package_data={
-        "recbole_tinynews.benchmark": ["page/*"],
         "recbole_tinynews.convert": ["*.yaml"],
         "recbole_tinynews.export": ["*.jinja"],
         "recbole_tinynews.properties": ["**/*.yaml"],
@@ -77,7 +76,6 @@ setup(
         "tqdm>=4.66",
         "psutil>=5.9",
         "scikit-learn>=1.4",
-        "jinja2>=3.1",  # report.html; torch depends on it too
         "tabulate>=0.9",  # tables of a benchmark; RecBole depends on it too
     ],
     extras_require={

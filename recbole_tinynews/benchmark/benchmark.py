@@ -18,7 +18,7 @@ from recbole_tinynews.benchmark.planning import (
     language_model_layers,
     plan_rows,
 )
-from recbole_tinynews.benchmark.report import write_report
+from recbole_tinynews.benchmark.report import write_report, write_tables
 from recbole_tinynews.benchmark.result_table import HEADS, notes_of_data
 from recbole_tinynews.benchmark.results import (
     METRICS,
@@ -100,6 +100,7 @@ class Benchmark:
         def after(outcome: Outcome) -> list[Job]:
             follows = self._keep(outcome)
             board.ended(outcome, _in_words(outcome.cells))
+            write_tables(self.output, self._summary())  # tests and figures would take minutes
             return follows
 
         run_jobs(jobs, self.jobs, after, board.watch)
@@ -109,6 +110,10 @@ class Benchmark:
 
     def report(self) -> list[str]:
         """Write tables, significance and figures of existing results; returns the file names."""
+        return [RESULTS, NOT_RUN, *write_report(self.output, self._summary())]
+
+    def _summary(self) -> Report:
+        """What is known so far; writes what was not run."""
         not_run = [
             {"system": planned.row.label, "seed": "", "reason": planned.why_not}
             for planned in self.asked
@@ -123,8 +128,7 @@ class Benchmark:
             *notes_of_data(self.dataset, rows),
             *(f"Speed of {name} was not measured: {why}" for name, why in self.unmeasured.items()),
         ]
-        report = Report(self.suite, self.dataset, self.seeds, systems, notes, self.settings)
-        return [RESULTS, NOT_RUN, *write_report(self.output, report)]
+        return Report(self.suite, self.seeds, systems, notes)
 
     def _planned(self, label: str) -> PlannedRow:
         return next(each for each in self.planned if each.row.label == label)

@@ -1,226 +1,260 @@
-"""Figures of one column's width, in the style of training figures, without overlapping labels."""
+"""Figures of a suite: AUC against size and speed; effects of stages, losses, teachers."""
 
 from __future__ import annotations
 
-import io
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from recbole_tinynews.benchmark.result_table import HEADS
+from recbole_tinynews.benchmark.results import Intervals, Reach, SystemResult
+from recbole_tinynews.benchmark.suite import ADDED, Suite
+from recbole_tinynews.files.whole import whole_file
 from recbole_tinynews.pipeline.training_figure import COLOURS, DASHES, MARKERS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from matplotlib.transforms import Bbox
 
-COLUMN = 3.35  # inches: one column of a two-column paper
-TWO_IN_A_ROW = 20  # longest names for two columns in a legend
-CATEGORY = 0.7  # share of the distance between categories that points side by side take
-_LABEL = 6.0  # font size of labels in points, the unit of the lengths below
-_DIGIT_WIDTH, _DIGIT_HEIGHT = 0.62 * _LABEL, 0.75 * _LABEL
-_MARKER, _GAP = 2.5, 1.2  # half a marker's size, and the distance to its label
-SMALL: dict[Any, Any] = {  # readable at that width
-    "font.size": 8,
-    "axes.linewidth": 0.6,
-    "pdf.fonttype": 42,  # embeds text as text
-}
+FORMATS = ("svg", "png")
+_COLUMN = 3.35  # inches: one column of a two-column paper
+_TWO_IN_A_ROW = 20  # characters of the longest names for two columns in a legend
+_ASIDE = 0.14  # between points of one category, as a share of the distance to the next one
+_STYLE: dict[Any, Any] = {"font.size": 8, "axes.linewidth": 0.6, "svg.hashsalt": "recbole_tinynews"}
+_QUALITY, _SIZE, _SPEED = "auc", "parameters", "news_per_second"
+Architecture = tuple[int | None, float | None]  # layers, parameters
 
 
-class Point(NamedTuple):
-    """A value, its interval from ``low`` to ``high``, and a label."""
+def suite_figures(
+    suite: Suite, systems: Sequence[SystemResult], intervals: Intervals
+) -> Iterator[tuple[str, Figure]]:
+    """Yield the name and figure of each of the suite's figures that has results."""
+    import matplotlib  # slow to import
 
-    x: float
-    y: float
-    low: float
-    high: float
-    label: str = ""
-
-
-class Series(NamedTuple):
-    """Points of one kind, joined by a line if each is the mean of several runs."""
-
-    name: str
-    points: Sequence[Point]
-    line: bool = False
-
-
-class Plot(NamedTuple):
-    """Content of one pair of axes; with ``categories``, x is an index into them."""
-
-    x_label: str
-    y_label: str
-    series: Sequence[Series]
-    log_x: bool = False
-    whole_x: bool = False  # ticks at whole numbers only
-    categories: Sequence[str] = ()
+    for name, families in suite.figures.items():
+        shown = [each for family in families for each in systems if each.row.family == family]
+        if name in ("size", "speed"):
+            shown += [each for each in systems if each.row.group == ADDED]
+        shown = [each for each in shown if _QUALITY in each.means]
+        with matplotlib.rc_context(_STYLE):
+            figure = _KINDS[name](shown, intervals) if shown else None
+        if figure is not None:
+            yield name, figure
 
 
-def column_figure(plots: Sequence[Plot]) -> Figure:
-    """Stacked plots of one column's width, with a common legend below."""
+def save(figure: Figure, place: Path) -> None:
+    """Write ``place`` in all ``FORMATS``, with the same bytes for equal figures."""
     import matplotlib
-    from matplotlib.figure import Figure
 
-    with matplotlib.rc_context(SMALL):
-        names = list(dict.fromkeys(series.name for plot in plots for series in plot.series))
-        columns = 2 if max(map(len, names)) <= TWO_IN_A_ROW else 1
-        legend = 0.17 * -(-len(names) // columns) if len(names) > 1 else 0
-        height = 2.3 * len(plots) + 0.2 + legend
-        figure = Figure(figsize=(COLUMN, height), layout="constrained")
-        column = figure.subplots(len(plots), 1, squeeze=False)[:, 0]
-        for axes, plot in zip(column, plots, strict=True):
-            _draw_plot(axes, plot, names)
-        if len(names) > 1:
-            handles = {h.get_label(): h for axes in column for h in axes.containers}
-            figure.legend(
-                [handles[name] for name in names],
-                names,
-                loc="outside lower center",
-                ncols=columns,
-                frameon=False,
-                columnspacing=1.0,
-                handlelength=2.2,
+    for kind in FORMATS:
+        metadata = {"Date": None} if kind == "svg" else {"Software": None}
+        with (
+            matplotlib.rc_context(_STYLE),
+            whole_file(place.with_name(f"{place.name}.{kind}")) as file,
+        ):
+            figure.savefig(file, format=kind, dpi=300, metadata=metadata)
+
+
+def _quality_against_size(systems: Sequence[SystemResult], intervals: Intervals) -> Figure | None:
+    sizes = {e.row.label: 1e-6 * e.means[_SIZE].value for e in systems if _SIZE in e.means}
+    return _against(systems, sizes, intervals, "parameters (millions)", log=False)
+
+
+def _quality_against_speed(systems: Sequence[SystemResult], intervals: Intervals) -> Figure | None:
+    speeds = speed_of_architectures(systems)
+    kinds = {each.row.label: _architecture(each) for each in systems}
+    of_systems = {label: speeds[kind] for label, kind in kinds.items() if kind in speeds}
+    return _against(systems, of_systems, intervals, "news encoded per second", log=True)
+
+
+def speed_of_architectures(systems: Sequence[SystemResult]) -> dict[Architecture, float]:
+    """Median speed of all rows with the same encoder, however it was trained."""
+    measured: dict[Architecture, list[float]] = {}
+    for each in systems:
+        if _SPEED in each.means:
+            measured.setdefault(_architecture(each), []).append(each.means[_SPEED].value)
+    return {architecture: median(values) for architecture, values in measured.items()}
+
+
+def _architecture(system: SystemResult) -> Architecture:
+    size = system.means.get(_SIZE)
+    return system.row.layers, size and size.value
+
+
+def _against(
+    systems: Sequence[SystemResult],
+    x: Mapping[str, float],
+    intervals: Intervals,
+    label: str,
+    log: bool,
+) -> Figure | None:
+    """One series per family, one point per size, labelled with its layers."""
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+
+    families = _families([each for each in systems if each.row.label in x])
+    if not families:
+        return None
+    figure, (axes,) = _axes(1, len(families))
+    for place, (family, members) in enumerate(families.items()):
+        members.sort(key=lambda each: x[each.row.label])
+        of_members = [x[each.row.label] for each in members]
+        _draw(axes, place, family, of_members, members, intervals)
+        for each, beside in zip(members, of_members, strict=True):
+            point = beside, 100 * each.means[_QUALITY].value
+            axes.annotate(
+                _size_of(each),
+                point,
+                (3, 3),
+                textcoords="offset points",
+                fontsize=6,
+                color=COLOURS[place % len(COLOURS)],
             )
-        figure.draw_without_rendering()  # while SMALL applies; fixes the positions of points
-        for axes, plot in zip(column, plots, strict=True):
-            _label_points(axes, plot.series, names)
-    return figure
-
-
-def place_labels(places: Sequence[Any], texts: Sequence[str]) -> list[Bbox]:
-    """A box in points for each text: the first free one beside its point, or the least covered."""
-    from matplotlib.transforms import Bbox
-
-    taken = [Bbox([[x - _MARKER, y - _MARKER], [x + _MARKER, y + _MARKER]]) for x, y in places]
-    found = []
-    for (x, y), text in zip(places, texts, strict=True):
-        boxes = [Bbox.from_bounds(*each) for each in _beside(x, y, _DIGIT_WIDTH * len(text))]
-        found.append(min(boxes, key=lambda box: sum(_overlap(box, each) for each in taken)))
-        taken.append(found[-1])
-    return found
-
-
-def _label_points(axes: Axes, series: Sequence[Series], names: Sequence[str]) -> None:
-    """Write labels beside their points; the axes must have been drawn once."""
-    from matplotlib.patheffects import withStroke
-
-    shown = [(each.name, point) for each in series for point in each.points if point.label]
-    places = [axes.transData.transform((p.x, p.y)) * 72 / axes.figure.dpi for _, p in shown]
-    boxes = place_labels(places, [point.label for _, point in shown])
-    for (name, point), place, box in zip(shown, places, boxes, strict=True):
-        text = axes.annotate(
-            point.label,
-            (point.x, point.y),
-            (box.x0 - place[0], box.y0 - place[1]),
-            textcoords="offset points",
-            fontsize=_LABEL,
-            color=COLOURS[names.index(name) % len(COLOURS)],
-            path_effects=[withStroke(linewidth=1.2, foreground="white")],  # over lines
-        )
-        text.set_in_layout(False)  # label positions depend on the finished layout
-
-
-def _overlap(one: Bbox, other: Bbox) -> float:
-    common = one.intersection(one, other)
-    return 0.0 if common is None else common.width * common.height
-
-
-def _beside(x: float, y: float, width: float) -> Iterator[tuple[float, float, float, float]]:
-    """Left, bottom, width, height of label positions, nearest first, none on an error bar."""
-    for step in range(3):
-        right = x + _MARKER + _GAP + step * (width + _GAP)
-        left = x - _MARKER - _GAP - width - step * (width + _GAP)
-        for up in (0.5, 0.1, 0.9):
-            bottom = y - up * _DIGIT_HEIGHT
-            yield right, bottom, width, _DIGIT_HEIGHT
-            yield left, bottom, width, _DIGIT_HEIGHT
-
-
-def _draw_plot(axes: Axes, plot: Plot, names: Sequence[str]) -> None:
-    for series in plot.series:
-        place = names.index(series.name)
-        aside = CATEGORY * ((place + 0.5) / len(names) - 0.5) if plot.categories else 0.0
-        points = series.points
-        axes.errorbar(
-            [each.x + aside for each in points],
-            [each.y for each in points],
-            yerr=np.transpose([(each.y - each.low, each.high - each.y) for each in points]),
-            label=series.name,
-            color=COLOURS[place % len(COLOURS)],
-            linestyle=DASHES[place % len(DASHES)] if series.line else "none",
-            marker=MARKERS[place % len(MARKERS)],
-            markersize=5,
-            markeredgecolor="white",
-            markeredgewidth=0.5,
-            linewidth=1.0,
-            # bars at the same x stay visible behind each other
-            elinewidth=0.7 + 0.2 * (len(names) - 1 - place),
-            capsize=1.5 + 0.6 * (len(names) - 1 - place),
-        )
-    _set_x_axis(axes, plot)
-    axes.margins(x=0.08, y=0.08)
-    axes.autoscale()
-    tidy(axes, plot.x_label, plot.y_label)
-
-
-def _set_x_axis(axes: Axes, plot: Plot) -> None:
-    from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
-
-    if plot.categories:
-        axes.set_xticks(range(len(plot.categories)), plot.categories)
-    if plot.log_x:
+    if log:
         axes.set_xscale("log")
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))  # no powers of ten
         axes.xaxis.set_minor_formatter(NullFormatter())
-    if plot.whole_x:
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    _finish(axes, f"{label}; at the points: layers{_bars(intervals)}", _label(_QUALITY))
+    return _with_legend(figure, [*families])
 
 
-def dot_figure(label: str, rows: Sequence[tuple[str, Point]]) -> Figure:
-    """One named value (``x``) with its interval per line, the first on top."""
-    import matplotlib
-    from matplotlib.figure import Figure
-
-    with matplotlib.rc_context(SMALL):
-        figure = Figure(figsize=(COLUMN, 0.75 + 0.27 * len(rows)), layout="constrained")
-        axes = figure.subplots()
-        for place, (_, point) in enumerate(rows):
-            axes.errorbar(
-                [point.x],
-                [place],
-                xerr=[[point.x - point.low], [point.high - point.x]],
-                color=COLOURS[2],
-                marker=MARKERS[0],
-                markersize=4.5,
-                capsize=2,
-                elinewidth=0.8,
-            )
-        axes.set_yticks(range(len(rows)), [name for name, _ in rows])
-        axes.set_ylim(len(rows) - 0.5, -0.5)
-        axes.margins(x=0.1)
-        tidy(axes, label, "")
-        axes.xaxis.label.set(horizontalalignment="right", x=1.0)  # long names leave little space
-        figure.draw_without_rendering()
+def _effect_of_stages(systems: Sequence[SystemResult], intervals: Intervals) -> Figure | None:
+    """Systems with as many layers as the first; None if there is only one."""
+    same = [each for each in systems if each.row.layers == systems[0].row.layers]
+    if len(same) < 2:
+        return None
+    figure, (axes,) = _axes(1)
+    figure.set_figheight(0.75 + 0.27 * len(same))
+    values, reaches = _percent(same, intervals, _QUALITY)
+    axes.errorbar(values, range(len(same)), xerr=reaches, fmt="o", color=COLOURS[2], capsize=2)
+    axes.set_yticks(range(len(same)), [each.row.label for each in same])
+    axes.invert_yaxis()
+    _finish(axes, f"{_label(_QUALITY)}{_bars(intervals)}", "")
+    axes.xaxis.label.set(horizontalalignment="right", x=1.0)  # long names leave little space
     return figure
 
 
-def tidy(axes: Axes, x_label: str, y_label: str) -> None:
-    """Set the labels, a light grid behind the points, and no frame at the top and right."""
+def _effect_of_losses(systems: Sequence[SystemResult], intervals: Intervals) -> Figure:
+    sizes = sorted({each.row.layers or 0 for each in systems})
+    families = _families(systems)
+    figure, (axes,) = _axes(1, len(families))
+    for place, (family, members) in enumerate(families.items()):
+        aside = _ASIDE * (place - (len(families) - 1) / 2)
+        x = [sizes.index(each.row.layers or 0) + aside for each in members]
+        _draw(axes, place, family, x, members, intervals, joined=False)
+    axes.set_xticks(range(len(sizes)), [str(size) for size in sizes])
+    _finish(axes, f"layers of the student{_bars(intervals)}", _label(_QUALITY))
+    return _with_legend(figure, [*families])
+
+
+def _effect_of_teachers(systems: Sequence[SystemResult], intervals: Intervals) -> Figure:
+    from matplotlib.ticker import MaxNLocator
+
+    members = sorted(systems, key=_teachers)
+    figure, both = _axes(2)
+    for axes, metric in zip(both, (_QUALITY, "ndcg@10"), strict=True):
+        teachers = [_teachers(each) for each in members]
+        _draw(axes, 0, "Tiny-NewsRec", teachers, members, intervals, metric)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        _finish(axes, "teachers M", _label(metric))
+    both[-1].set_xlabel(f"teachers M{_bars(intervals)}")
+    return figure
+
+
+# Keys as in `suite.FIGURES`.
+_KINDS: dict[str, Callable[[Sequence[SystemResult], Intervals], Figure | None]] = {
+    "size": _quality_against_size,
+    "speed": _quality_against_speed,
+    "stages": _effect_of_stages,
+    "losses": _effect_of_losses,
+    "teachers": _effect_of_teachers,
+}
+
+
+def _axes(plots: int, names: int = 0) -> tuple[Figure, Sequence[Axes]]:
+    from matplotlib.figure import Figure
+
+    size = _COLUMN, 2.4 * plots + 0.3 + 0.2 * names
+    figure = Figure(figsize=size, layout="constrained")
+    return figure, figure.subplots(plots, 1, squeeze=False)[:, 0]
+
+
+def _draw(
+    axes: Axes,
+    place: int,
+    name: str,
+    x: Sequence[float],
+    systems: Sequence[SystemResult],
+    intervals: Intervals,
+    metric: str = _QUALITY,
+    joined: bool = True,
+) -> None:
+    """One series; a line joins means of several runs alone: single ones show noise as a trend."""
+    values, reaches = _percent(systems, intervals, metric)
+    several = all(len(each.cells) > 1 for each in systems)
+    axes.errorbar(
+        x,
+        values,
+        yerr=reaches,
+        label=name,
+        color=COLOURS[place % len(COLOURS)],
+        linestyle=DASHES[place % len(DASHES)] if joined and several else "none",
+        marker=MARKERS[place % len(MARKERS)],
+        markersize=4.5,
+        linewidth=1.0,
+        capsize=2,
+    )
+
+
+def _percent(
+    systems: Sequence[SystemResult], intervals: Intervals, metric: str
+) -> tuple[list[float], np.ndarray]:
+    """Means, and the reaches of their intervals below and above, ``[2, systems]``."""
+    none = Reach(0.0, 0.0)
+    reaches = [intervals.of(each.row.label, metric) or none for each in systems]
+    return [100 * each.means[metric].value for each in systems], 100 * np.transpose(reaches)
+
+
+def _finish(axes: Axes, x_label: str, y_label: str) -> None:
     axes.set_xlabel(x_label)
     axes.set_ylabel(y_label)
+    axes.margins(0.1)
     axes.grid(color="#DDDDDD", linewidth=0.5)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def saved(figure: Figure, kind: str) -> bytes:
-    """The figure as ``png``, at 300 dpi, or ``pdf``; byte-identical for equal figures."""
-    import matplotlib
+def _with_legend(figure: Figure, names: Sequence[str]) -> Figure:
+    if len(names) > 1:
+        columns = 2 if max(map(len, names)) <= _TWO_IN_A_ROW else 1
+        figure.legend(loc="outside lower center", ncols=columns, frameon=False)
+    return figure
 
-    content = io.BytesIO()
-    metadata = {"png": {"Software": None}, "pdf": {"CreationDate": None}}[kind]
-    with matplotlib.rc_context(SMALL):
-        figure.savefig(content, format=kind, dpi=300, metadata=metadata)
-    return content.getvalue()
+
+def _families(systems: Sequence[SystemResult]) -> dict[str, list[SystemResult]]:
+    families: dict[str, list[SystemResult]] = {}
+    for each in systems:
+        families.setdefault(each.row.family, []).append(each)
+    return families
+
+
+def _size_of(system: SystemResult) -> str:
+    size = system.means.get(_SIZE)
+    if system.row.layers is not None:
+        return str(system.row.layers)
+    return f"{size.value / 1e6:.0f}M" if size else ""
+
+
+def _teachers(system: SystemResult) -> int:
+    return system.row.settings["num_teachers"]
+
+
+def _bars(intervals: Intervals) -> str:
+    return f"\nbars: 95 % bootstrap over {intervals.over}" if intervals.reaches else ""
+
+
+def _label(metric: str) -> str:
+    return f"{HEADS[metric]} (%)"

@@ -1,4 +1,4 @@
-"""Writes tables, significance tests, figures and an HTML page from existing results."""
+"""Writes tables, significance tests and figures from existing results."""
 
 from __future__ import annotations
 
@@ -7,38 +7,33 @@ from pathlib import Path
 
 import numpy as np
 
-from recbole_tinynews.benchmark.figures import saved
-from recbole_tinynews.benchmark.html_report import as_html
+from recbole_tinynews.benchmark.figures import FORMATS, save, suite_figures
 from recbole_tinynews.benchmark.impressions import ReadFiles, read_files
-from recbole_tinynews.benchmark.pair_tests import (
-    bootstrap_intervals,
-    compare_pairs,
-    significance_csv,
-    significance_table,
-)
-from recbole_tinynews.benchmark.plots import suite_figures
 from recbole_tinynews.benchmark.result_table import (
     HEADS,
+    Cell,
+    Table,
+    as_latex,
+    as_markdown,
     budget_table,
     cold_table,
     make_table,
     speed_table,
     with_deviation,
 )
-from recbole_tinynews.benchmark.results import (
-    METRICS,
-    Report,
-    mean_of,
+from recbole_tinynews.benchmark.results import METRICS, Report, mean_of
+from recbole_tinynews.benchmark.significance import (
+    bootstrap_intervals,
+    compare_pairs,
+    significance_csv,
+    significance_table,
 )
 from recbole_tinynews.benchmark.suite import compared
-from recbole_tinynews.benchmark.table import Cell, Table, as_latex, as_markdown
 from recbole_tinynews.evaluation.slices import HISTORY, HOUR, slices_of
-from recbole_tinynews.files.whole import whole_file, write_text
-from recbole_tinynews.pipeline.training_figure import as_svg
+from recbole_tinynews.files.whole import write_text
 
 _METRIC = METRICS[0]
 _KINDS = {HISTORY: "clicks in the history", HOUR: "hour (UTC)"}
-_FIGURES = ("svg", "png", "pdf")
 
 
 def slice_tables(systems: Sequence[str], read: ReadFiles) -> list[Table]:
@@ -105,40 +100,46 @@ def _left_out(name: str, every: Sequence[Mapping[str, np.ndarray]]) -> str:
     return f"{name} {some} of {len(values[0]):,}"
 
 
-def write_report(output: Path, report: Report) -> list[str]:
-    """Write a report into the folder of the results; returns the file names."""
+def write_tables(output: Path, report: Report) -> list[str]:
+    """Write the tables of results, speed, budgets and cold articles; returns the file names."""
     suite, systems = report.suite, report.systems
-    of_table = systems, report.seeds, suite.published, report.notes, suite.ceilings
-    table = make_table(*of_table)
+    table = make_table(systems, report.seeds, suite.published, report.notes, suite.ceilings)
     budgets = budget_table(systems, suite.ceilings)
-    read = read_files({each.row.label: each.impressions for each in systems if each.means})
-    tests = compare_pairs(compared(suite, [each.row for each in systems if each.means]), read)
-    intervals = bootstrap_intervals(read)
-    labels = [each.row.label for each in systems]
-    slices, further = slice_tables(labels, read), further_table(labels, read)
     texts = {
         "table.md": as_markdown(table),
         "table.tex": as_latex(table),
         "speed.md": as_markdown(speed_table(systems)),
         "budget.md": as_markdown(budgets) if any(budgets.groups) else "",
         "cold.md": as_markdown(cold_table(systems)),
-        "slices.md": "\n".join(map(as_markdown, slices)),
+    }
+    return _write(output, texts)
+
+
+def write_report(output: Path, report: Report) -> list[str]:
+    """Write a report into the folder of the results; returns the file names."""
+    systems = report.systems
+    read = read_files({each.row.label: each.impressions for each in systems if each.means})
+    pairs = compared(report.suite, [each.row for each in systems if each.means])
+    tests = compare_pairs(pairs, read)
+    labels = [each.row.label for each in systems]
+    further = further_table(labels, read)
+    texts = {
+        "slices.md": "\n".join(map(as_markdown, slice_tables(labels, read))),
         "further.md": as_markdown(further) if further.groups else "",
         "significance.csv": significance_csv(tests) if tests else "",
         "significance.md": as_markdown(significance_table(tests)) if tests else "",
     }
-    svgs = {}
-    for name, figure in suite_figures(suite, systems, intervals):
-        svgs[name] = as_svg(figure)
-        for kind in _FIGURES:
-            with whole_file(output / f"{name}.{kind}") as place:
-                place.write_bytes(svgs[name].encode() if kind == "svg" else saved(figure, kind))
-    on_page = make_table(*of_table, intervals if intervals.reaches else None)
-    texts["report.html"] = as_html(report, on_page, tests, slices, further, svgs)
+    written = [*write_tables(output, report), *_write(output, texts)]
+    for name, figure in suite_figures(report.suite, systems, bootstrap_intervals(read)):
+        save(figure, output / name)
+        written += [f"{name}.{kind}" for kind in FORMATS]
+    return written
+
+
+def _write(output: Path, texts: Mapping[str, str]) -> list[str]:
     for name, text in texts.items():
         if text:
             write_text(output / name, text)
         else:  # of an earlier report
             (output / name).unlink(missing_ok=True)
-    *written, page = [name for name, text in texts.items() if text]
-    return [*written, *(f"{name}.{kind}" for name in svgs for kind in _FIGURES), page]
+    return [name for name, text in texts.items() if text]

@@ -1,9 +1,13 @@
-"""The tables of a suite: results, speed, budgets, and impressions with cold articles."""
+"""The tables of a suite: results, speed, budgets, cold articles; Markdown and LaTeX."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import groupby
+from typing import NamedTuple
+
+from tabulate import SEPARATING_LINE, DataRow, Line, TableFormat, tabulate
 
 from recbole_tinynews.benchmark.results import (
     COLD,
@@ -11,12 +15,10 @@ from recbole_tinynews.benchmark.results import (
     METRICS,
     OWN_BUDGET,
     TEACHERS_BUDGET,
-    Intervals,
     Mean,
     SystemResult,
 )
 from recbole_tinynews.benchmark.suite import CLICKS_NOW, TITLE, USER_IDS, Published
-from recbole_tinynews.benchmark.table import Cell, Table
 
 Ceilings = Mapping[str, Mapping[str, int]]
 HEADS = {"auc": "AUC", "mrr": "MRR", "ndcg@5": "nDCG@5", "ndcg@10": "nDCG@10"}
@@ -36,6 +38,28 @@ _BUDGETS = {
     "clicks_x_candidates": "candidates of clicks",
     "flops": "TFLOP",
 }
+_LATEX = {"&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "$": r"\$", "{": r"\{", "}": r"\}"}
+_LATEX |= {"§": r"$^\S$", "±": r"$\pm$", "†": r"$^\dagger$", "‡": r"$^\ddagger$", "*": r"$^*$"}
+_LATEX |= {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"}
+_TOP, _MIDDLE, _BOTTOM = (Line(rf"\{name}rule", "", "", "") for name in ("top", "mid", "bottom"))
+_ROW = DataRow("", " & ", r" \\")
+# tabulate's own latex_booktabs escapes every cell; these hold commands
+_BOOKTABS = TableFormat(_TOP, _MIDDLE, None, _BOTTOM, _ROW, _ROW, 0, None)
+
+
+class Cell(NamedTuple):
+    """Text of a cell; ``best`` marks the best value of its column."""
+
+    text: str
+    best: bool = False
+
+
+class Table(NamedTuple):
+    """Head, groups of rows, notes; a row without results has two cells: its name and the reason."""
+
+    head: Sequence[str]
+    groups: Sequence[Sequence[Sequence[Cell]]]
+    notes: Sequence[str] = ()
 
 
 def make_table(
@@ -44,7 +68,6 @@ def make_table(
     published: Published,
     notes: Sequence[str] = (),
     ceilings: Ceilings | None = None,
-    intervals: Intervals | None = None,
 ) -> Table:
     """Means over seeds in percent, with published results; rows of a group are adjacent."""
     printed = [*published.here.values(), *published.elsewhere.values()]
@@ -64,7 +87,6 @@ def make_table(
             *(with_deviation(each.means.get(metric), best[metric]) for metric in METRICS),
             *(_amount(each.means.get(size), size) for size in sizes),
             *(_printed((here or there).get(metric), mark) for metric in beside),
-            *([_interval(each, intervals)] if intervals else ()),
         ]
 
     head = ["System", *HEADS.values(), *(_SIZE[name] for name in sizes)]
@@ -75,13 +97,6 @@ def make_table(
     ]
     of_others = [f"{ELSEWHERE} the paper's figures {published.elsewhere_is}."] if beside else []
     own = [*_notes(systems, seeds), *_note_of_ceilings(systems, ceilings), *of_others, *notes]
-    if intervals:
-        head.append(f"{HEADS[METRICS[0]]}, 95 % of {intervals.over}")
-        own.append(
-            f"The interval is a 95 % bootstrap over {intervals.over} for these trained models; it "
-            "says nothing about other seeds. Pairs are compared under Significance, not by "
-            "intervals."
-        )
     return Table(head, groups, own)
 
 
@@ -195,14 +210,6 @@ def with_deviation(
     return Cell(f"{value:.{places}f}{spread}", value == best)
 
 
-def _interval(system: SystemResult, intervals: Intervals) -> Cell:
-    reach, mean = intervals.of(system.row.label, METRICS[0]), system.means.get(METRICS[0])
-    if reach is None or mean is None:
-        return Cell("")
-    low, high = mean.value - reach.below, mean.value + reach.above
-    return Cell(f"{100 * low:.2f} to {100 * high:.2f}")
-
-
 def _best(systems: Sequence[SystemResult], metric: str) -> float | None:
     """The best value, rounded as printed: values that look equal are equally bold."""
     values = [each.means[metric].value for each in systems if metric in each.means]
@@ -245,3 +252,66 @@ def _notes(systems: Sequence[SystemResult], seeds: Sequence[int]) -> Iterator[st
             why = f": {each.why_not}" if each.why_not else ""
             ran = ", ".join(map(str, sorted(each.cells)))
             yield f"{each.row.label}: seeds {ran} of {listed}{why}."
+
+
+def as_markdown(table: Table) -> str:
+    """GitHub Markdown; the best of a column is bold, an empty row separates groups."""
+    width = len(table.head)
+
+    def write(cells: Sequence[Cell]) -> list[str]:
+        return [f"**{cell.text}**" if cell.best else plain_markdown(cell.text) for cell in cells]
+
+    rows = _rows(table, write, separator=[""] * width)
+    aligned = ["left", *["right"] * (width - 1)] if rows else None
+    text = tabulate(rows, table.head, "pipe", colalign=aligned, disable_numparse=True)
+    return "\n\n".join([text, *(re.sub(r"^\*", r"\\*", note) for note in table.notes)]) + "\n"
+
+
+def as_latex(table: Table) -> str:
+    r"""A ``tabular`` with booktabs rules, for ``\input`` into a paper."""
+    lines = [
+        r"% needs \usepackage{booktabs}",
+        rf"\begin{{tabular}}{{l{'r' * (len(table.head) - 1)}}}",
+        _latex_rows(table),
+        r"\end{tabular}",
+        *(rf"\par\smallskip{{\footnotesize {_escaped(note)}}}" for note in table.notes),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def plain_markdown(text: str) -> str:
+    r"""Escape text that would become a column, emphasis, link or HTML tag.
+
+    >>> plain_markdown("a|b <img> *")
+    'a\\|b &lt;img> \\*'
+    """
+    text = " ".join(text.split())
+    return re.sub(r"[|*`]|\[(?![+-])", r"\\\g<0>", text.replace("<", "&lt;"))  # not [-1, +1]
+
+
+def _rows(
+    table: Table, write: Callable[[Sequence[Cell]], list[str]], separator: object
+) -> list[object]:
+    rows: list[object] = []
+    for group in table.groups:
+        rows += [separator] * bool(rows) + [write(cells) for cells in group]
+    return rows
+
+
+def _latex_rows(table: Table) -> str:
+    width = len(table.head)
+
+    def write(cells: Sequence[Cell]) -> list[str]:
+        texts = [rf"\textbf{{{_escaped(c.text)}}}" if c.best else _escaped(c.text) for c in cells]
+        if len(texts) < width:
+            texts[1:] = [rf"\multicolumn{{{width - 1}}}{{l}}{{{texts[1]}}}"]
+        return texts
+
+    rows = _rows(table, write, SEPARATING_LINE)
+    text = tabulate(rows, [*map(_escaped, table.head)], _BOOKTABS, disable_numparse=True)
+    return re.sub(r"(\\multicolumn.*?)(?: +&)* +\\\\$", r"\1 \\\\", text, flags=re.M)  # unpad
+
+
+def _escaped(text: str) -> str:
+    text = " ".join(text.split())  # an empty line would end the paragraph
+    return re.sub("|".join(map(re.escape, _LATEX)), lambda found: _LATEX[found[0]], text)

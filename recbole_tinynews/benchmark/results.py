@@ -143,14 +143,12 @@ class SystemResult(NamedTuple):
 
 
 class Report(NamedTuple):
-    """The content of a report; ``seeds`` and ``settings`` are those requested for all systems."""
+    """The content of a report; ``seeds`` are those requested for all systems."""
 
     suite: Suite
-    dataset: str
     seeds: Sequence[int]
     systems: Sequence[SystemResult]
     notes: Sequence[str] = ()
-    settings: Mapping[str, Any] = {}
 
 
 def summarise(

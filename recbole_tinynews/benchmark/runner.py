@@ -15,13 +15,11 @@ from typing import Any, NamedTuple, TextIO
 
 from recbole_tinynews.benchmark.worker import MEASURE, TRAIN, Job, work
 from recbole_tinynews.logs.progress import duration
-from recbole_tinynews.pipeline.log_tables import text_table
 from recbole_tinynews.processes.launch import how_it_ended
 
 START_METHOD = "spawn"  # a fork of a process that has computed with torch may hang
 TICK = 1.0  # seconds between calls of `watch`
 _DOING = {TRAIN: "training", MEASURE: "measuring"}
-NEXT = 5  # waiting jobs listed; others are only counted
 
 
 class Outcome(NamedTuple):
@@ -102,7 +100,7 @@ def _outcome(job: Job, process: BaseProcess, seconds: float) -> Outcome:
 
 
 class Board:
-    """Shows progress as a live table in a terminal, and as plain lines elsewhere."""
+    """Shows progress in live lines in a terminal, and as plain lines elsewhere."""
 
     def __init__(
         self,
@@ -122,7 +120,7 @@ class Board:
         self._height = 0
 
     def tell(self, line: str) -> None:
-        """Print a line above the live table."""
+        """Print a line above the live ones."""
         self._clear()
         print(line, file=self.out, flush=True)
 
@@ -131,8 +129,8 @@ class Board:
         job = outcome.job
         if outcome.error is not None:
             self.failed += job.action == TRAIN
-            first = outcome.error.splitlines()[0]
-            self.tell(f"failed    {_name(job)}: {first} (full log: {job.log})")
+            reason = " ".join(outcome.error.split())
+            self.tell(f"failed    {_name(job)}: {reason} (full log: {job.log})")
             return
         self.seconds[job.action].append(outcome.seconds)
         self.finished += job.action == TRAIN
@@ -144,7 +142,7 @@ class Board:
         if self.live:
             self._clear()
             width = shutil.get_terminal_size().columns - 1
-            lines = [line[:width] for line in self._table(progress)]
+            lines = [line[:width] for line in self._lines(progress)]
             self._height = len(lines)
             print("\n".join(lines), file=self.out, flush=True)
             return
@@ -152,25 +150,25 @@ class Board:
             key = (job.action, job.system, job.seed)
             if key not in self._announced:
                 self._announced.add(key)
-                print(f"{_DOING[job.action]:9} {_name(job)}", file=self.out, flush=True)
+                doing = f"{_DOING[job.action]:9} {_name(job)}"
+                self.tell(f"{doing}; {self.finished} of {self.rows} done, {self._left(progress)}")
 
-    def _table(self, progress: Progress) -> list[str]:
+    def _lines(self, progress: Progress) -> list[str]:
         now = self.clock()
-        trainings = [job for job in progress.waiting if job.action == TRAIN]
-        running = [[_name(j), _DOING[j.action], duration(now - t)] for j, t in progress.running]
-        waiting = [[_name(job), "waiting", ""] for job in trainings[:NEXT]]
-        left = self.time_left(progress)
-        lines = [
-            f"{self.finished} of {self.rows} done, {len(progress.running)} running, "
-            f"{len(trainings)} waiting, {self.failed} failed; "
-            f"{duration(now - self.began)} elapsed, "
-            + ("time left unknown" if left is None else f"about {duration(left)} left")
+        waiting = sum(job.action == TRAIN for job in progress.waiting)
+        head = (
+            f"{self.finished} of {self.rows} done, {waiting} waiting, {self.failed} failed; "
+            f"{duration(now - self.began)} elapsed, {self._left(progress)}"
+        )
+        running = [
+            f"{_DOING[job.action]:9} {_name(job)}  {duration(now - since)}"
+            for job, since in progress.running
         ]
-        if running or waiting:
-            lines += text_table([*running, *waiting]).splitlines()
-        if len(trainings) > NEXT:
-            lines.append(f"and {len(trainings) - NEXT} more")
-        return lines
+        return [head, *running]
+
+    def _left(self, progress: Progress) -> str:
+        left = self.time_left(progress)
+        return "time left unknown" if left is None else f"about {duration(left)} left"
 
     def time_left(self, progress: Progress) -> float | None:
         """Estimated seconds left, from the mean time of finished jobs; None before the first."""

@@ -6,14 +6,11 @@ import argparse
 import logging
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 from recbole_tinynews.cli import command_parser
 from recbole_tinynews.installing import pip_install
 from recbole_tinynews.settings.command_line import program
-
-KEPT = "finished trials are kept"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -21,12 +18,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     arguments = sys.argv[1:] if arguments is None else arguments
     parser = _parser()
     given, settings = parser.parse_known_args(arguments)
+    terminal = logging.StreamHandler()
+    terminal.setLevel(logging.WARNING)
+    logging.basicConfig(level=logging.INFO, handlers=[terminal])  # files have the trials' full logs
     try:
-        with _only_warnings():
-            found = _search(given, settings)
+        found = _search(given, settings)
     except KeyboardInterrupt as stop:
         again = f"{program()} {shlex.join(arguments)}"
-        parser.exit(130, f"\nStopped; {str(stop) or KEPT}. To resume: {again}\n")
+        kept = str(stop) or "finished trials are kept"
+        parser.exit(130, f"\nStopped; {kept}. To resume: {again}\n")
     except ModuleNotFoundError as missing:
         hint = f" Run: {pip_install('search')}" if missing.name == "optuna" else ""
         parser.exit(1, f"{parser.prog}: {missing}.{hint}\n")
@@ -65,35 +65,11 @@ def _parser() -> argparse.ArgumentParser:
     add("--space", default="space.yaml", help="yaml file (default: space.yaml)")
     add("--trials", type=int, default=50, help="total, with those of earlier calls (default: 50)")
     add("--pruner", default="median", help="median, halving or none (default: median)")
-    add(
-        "--startup_trials",
-        type=int,
-        default=5,
-        help="complete trials before the median prunes any (default: 5)",
-    )
-    add(
-        "--storage",
-        help="an address that optuna knows, such as postgresql://..., or a journal file "
-        "(default: sqlite beside the stages)",
-    )
+    before = "complete trials before the median prunes any (default: 5)"
+    add("--startup_trials", type=int, default=5, help=before)
+    add("--storage", help="address of a database (default: sqlite beside the stages)")
     add("--test-best", action="store_true", help="at the end, test the best trial and no other")
     return parser
-
-
-@contextmanager
-def _only_warnings() -> Iterator[None]:
-    """Print only the warnings of trials, whose full logs are beside the stages."""
-    terminal = logging.StreamHandler()
-    terminal.setLevel(logging.WARNING)
-    root = logging.getLogger()
-    level = root.level
-    root.addHandler(terminal)
-    root.setLevel(logging.INFO)
-    try:
-        yield
-    finally:
-        root.removeHandler(terminal)
-        root.setLevel(level)
 
 
 if __name__ == "__main__":

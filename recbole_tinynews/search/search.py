@@ -1,39 +1,43 @@
-"""Runs a search and writes its report: trials are validated, not tested."""
+"""A search is an optuna study whose trials are validated and not tested."""
 
 from __future__ import annotations
 
+import errno
 import json
+import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from logging import getLogger
 from pathlib import Path
 from typing import Any
 
 import optuna
 from optuna.distributions import distribution_to_json
+from optuna.exceptions import ExperimentalWarning, StorageInternalError
 from optuna.pruners import BasePruner, MedianPruner, NopPruner, SuccessiveHalvingPruner
-from optuna.trial import FrozenTrial
+from optuna.samplers import TPESampler
+from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback, fail_stale_trials
+from optuna.trial import FrozenTrial, Trial, TrialState
+from sqlalchemy.exc import SQLAlchemyError
 
-from recbole_tinynews.benchmark.planning import FileContents
+from recbole_tinynews.benchmark.planning import result_fingerprint
 from recbole_tinynews.config import NewsConfig
 from recbole_tinynews.evaluation.own_metrics import files_of_metric
 from recbole_tinynews.files.array_cache import content_key
-from recbole_tinynews.pipeline.artifact import ARTIFACT_FORMAT
-from recbole_tinynews.pipeline.fingerprints import source_of
-from recbole_tinynews.pipeline.stage import Stage
+from recbole_tinynews.files.locks import exclusive_lock
+from recbole_tinynews.files.whole import write_text
+from recbole_tinynews.pipeline.run import GivenUpError
 from recbole_tinynews.processes.group import launched_group
-from recbole_tinynews.quick_start import run
-from recbole_tinynews.search import report
-from recbole_tinynews.search.space import Space, make_space
-from recbole_tinynews.search.study import REASON, Trials, run_trial
+from recbole_tinynews.quick_start import prepared, run
+from recbole_tinynews.search.space import draw, make_space
 from recbole_tinynews.settings.command_line import parse_command_line
-from recbole_tinynews.settings.declared import Affects, setting
-from recbole_tinynews.settings.literals import read_yaml
+from recbole_tinynews.settings.literals import read_yaml, write_yaml
 from recbole_tinynews.settings.values import refuse
 
-SEARCH = "search"  # folder of all searches, beside the stages
-# settings for the files of a single run, and one that would retrain shared stages
-_OF_ONE_RUN = ("fresh", "result_file", "eval_dump", "submission")
-_MOST_FAILURES = 10  # of the first trials, after which the search gives up
+ENDED = (TrialState.COMPLETE, TrialState.PRUNED)  # other trials run, wait or were interrupted
+SIGN_OF_LIFE, GRACE = 10, 60  # seconds; a trial that gives no sign is run again
+_FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
 
 PRUNERS: dict[str, Callable[[int], BasePruner]] = {
     "median": lambda trials: MedianPruner(n_startup_trials=trials),
@@ -43,21 +47,18 @@ PRUNERS: dict[str, Callable[[int], BasePruner]] = {
 
 
 class Search:
-    """Searches a model's settings for the best ``valid_metric``.
+    """Searches a model's settings for the best ``valid_metric``; the same search resumes.
 
-    Trials share a ``checkpoint_dir``, so common stages are trained once. A search with the same
-    settings, space and data resumes; several processes may share it. Raises ``ValueError`` for
-    invalid settings or space, or without validation.
+    Trials share finished stages, and several processes may share the trials. Raises ``ValueError``
+    for mistakes in settings or space, and without validation.
 
     Args:
-        model: name or class.
-        dataset: name of the data set.
+        model, dataset, config_file_list, config_dict, command_line: as for ``run``.
         space: yaml file, or its contents (see ``make_space``).
         trials: total number, including earlier calls and other processes.
-        config_file_list, config_dict, command_line: as for ``run``; the space overrides the dict.
         pruner: one of ``PRUNERS``.
         startup_trials: complete trials before the median pruner starts.
-        storage: optuna storage URL, or a journal file; None: sqlite in ``folder``.
+        storage: address of a database that optuna knows; None: sqlite in ``folder``.
     """
 
     def __init__(
@@ -73,146 +74,170 @@ class Search:
         startup_trials: int = 5,
         storage: str | None = None,
     ) -> None:
-        self.model, self.dataset, self.wanted = model, dataset, trials
-        self.files, self.command_line = config_file_list, command_line
-        self.settings = dict(config_dict or {})
-        config = self.config()
+        self.settings = {"show_progress": False, **(config_dict or {})}
+        self.wanted = trials
+        self._given = model, dataset, config_file_list, command_line
+        config = NewsConfig(*self._arguments({}))
         described, source = (
             (space, "space") if isinstance(space, Mapping) else (read_yaml(space), str(space))
         )
         fixed = parse_command_line(command_line).values
         self.space = make_space(described, source, config, fixed)
-        _check(config)
-        _check_search(trials, pruner, startup_trials)
+        _check(config, trials, pruner, startup_trials)
         last = config.for_stage(config["stage"]) if config["stage"] else config
-        self.metric = str(last["valid_metric"]).lower()
+        self.metric, self.seed = str(last["valid_metric"]).lower(), config["seed"]
+        values = {name: distribution_to_json(each) for name, each in self.space.items()}
+        compared = json.dumps([config["stage"], self.metric, values])
+        files = files_of_metric(last["valid_metric"])
+        key = content_key([result_fingerprint(config), compared, *files])[:12]
         of_data = Path(config["checkpoint_dir"]) / str(config["dataset"])
-        self.folder = of_data / SEARCH / f"{config['model']}-{search_key(config, self.space)}"
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
-        self.trials = Trials(
-            self.folder,
-            self.space,
-            PRUNERS[pruner](startup_trials),
-            config["seed"],
-            last["valid_metric_bigger"],
-            storage,
-        )
+        self.folder = of_data / "search" / f"{config['model']}-{key}"
+        self.direction = "maximize" if last["valid_metric_bigger"] else "minimize"
+        self.study = self._open(storage, PRUNERS[pruner](startup_trials))
 
-    def config(self, params: Mapping[str, Any] | None = None) -> NewsConfig:
-        """Settings of a trial; without ``params``, those shared by all trials."""
-        return NewsConfig(*self._run_arguments(params or {}))
+    def ended(self) -> list[FrozenTrial]:
+        """Complete and pruned trials; those that failed are pruned, with a ``reason``."""
+        return self.study.get_trials(deepcopy=False, states=ENDED)
 
     def run(self, tell: Callable[[str], None] = print) -> FrozenTrial | None:
         """Run the missing trials and write the report; returns the best one, if any.
 
-        Raises ``ValueError`` if the first trials all failed; ``KeyboardInterrupt`` for Ctrl-C, with
-        what is kept, after which the running trial is put back, as after a full disk.
+        Ctrl-C raises ``KeyboardInterrupt`` with what is kept; its trial is run again, as after a
+        full disk.
         """
-        tell(f"{len(self.trials.ended())} of {self.wanted} trials have ended, in {self.folder}")
+        tell(f"{len(self.ended())} of {self.wanted} trials have ended, in {self.folder}")
+        waits = False
         try:
-            while self._run_one(tell):
-                self._check_failures()
+            while (ended := len(self.ended())) < self.wanted:
+                fail_stale_trials(self.study)
+                running = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+                if ended + len(running) < self.wanted:
+                    self.study.optimize(partial(self._objective, tell), n_trials=1)
+                else:
+                    if not waits:
+                        tell(f"waiting for others; what was killed is run again after {GRACE} s")
+                    waits = True
+                    time.sleep(1)
         except KeyboardInterrupt as stop:
-            ended = len(self.trials.ended())
-            kept = f"kept in {self.folder}: {ended} of {self.wanted} trials"
+            kept = f"kept in {self.folder}: {len(self.ended())} of {self.wanted} trials"
             of_last = f"; of the one that ran, {stop}" if str(stop) else ""
             raise KeyboardInterrupt(kept + of_last) from stop
         return self.report(tell)
 
     def report(self, tell: Callable[[str], None] = print) -> FrozenTrial | None:
-        """Write table, figures and best settings of the finished trials; returns the best one."""
-        study, ended = self.trials.study, self.trials.ended()
-        tell(report.trials_table(study, ended, self.metric))
-        best = report.best_of(study, ended)
-        written = report.write_report(self.folder, study, ended, self.metric)
-        if best is not None:
-            report.write_best(self.folder, self.config(best.params), best, self.metric)
-            written.append(report.BEST)
-        tell(f"written   {', '.join(written)} in {self.folder}")
-        if not any(name.startswith(report.IMPORTANCE) for name in written):
-            tell(f"          a figure of {report.IMPORTANCE} needs {report.ENOUGH} complete trials")
+        """Write a table of the trials and the best settings; returns the best trial."""
+        table = self.study.trials_dataframe(("number", "state", "value", "params", "user_attrs"))
+        table = table[table["state"].isin([state.name for state in ENDED])]
+        best_first = [True, self.direction == "minimize"]
+        table = table.sort_values(["state", "value"], ascending=best_first)
+        table.columns = table.columns.str.replace("^(params|user_attrs)_", "", regex=True)
+        table = table.rename(columns={"number": "trial", "value": self.metric})
+        write_text(self.folder / "trials.csv", table.to_csv(index=False))
+        tell(table.drop(columns="reused", errors="ignore").to_string(index=False, na_rep=""))
+        tell(f"written   {self.folder / 'trials.csv'}")
+        if "COMPLETE" not in [*table["state"]]:
+            return None
+        best = self.study.best_trial
+        config = NewsConfig(*self._arguments(best.params))
+        settings = {"dataset": config["dataset"], **config.external_config_dict}
+        if not isinstance(self._given[0], type):
+            settings["model"] = config["model"]
+        del settings["show_progress"]
+        head = f"# Trial {best.number} of a search: {self.metric} {best.value:.6f} on validation.\n"
+        write_text(self.folder / "best.yaml", head + write_yaml(settings))
+        tell(f"written   {self.folder / 'best.yaml'}")
         return best
 
     def test(self, trial: FrozenTrial) -> dict[str, Any]:
-        """Train and test with a trial's settings; returns the result of ``quick_start.run``."""
-        return run(*self._run_arguments(trial.params))
+        """Train and test with a trial's settings; returns the result of ``run``."""
+        return run(*self._arguments(trial.params))
 
-    def _run_arguments(self, params: Mapping[str, Any]) -> tuple[Any, ...]:
-        values = {"show_progress": False, **self.settings, **params}
-        return self.model, self.dataset, self.files, values, self.command_line
+    def _arguments(self, params: Mapping[str, Any]) -> tuple[Any, ...]:
+        model, dataset, files, command_line = self._given
+        return model, dataset, files, {**self.settings, **params}, command_line
 
-    def _run_one(self, tell: Callable[[str], None]) -> bool:
-        with self.trials.claim(self.wanted, tell) as trial:
-            if trial is None:
-                return False
-            tell(f"trial {trial.number}: {report.in_words(trial.params)}")
-            try:
-                state, value = run_trial(trial, partial(self.config, trial.params), self.metric)
-            except BaseException:  # Ctrl-C, a full disk
-                self.trials.put_back(trial.number)
-                raise
-            ended = self.trials.study.tell(trial, value, state)
-            tell(f"trial {trial.number}: {report.how_it_ended(ended, self.metric)}")
-        return True
-
-    def _check_failures(self) -> None:
-        ended = self.trials.ended()
-        if len(ended) >= _MOST_FAILURES and all(REASON in each.user_attrs for each in ended):
+    def _open(self, storage: str | None, pruner: BasePruner) -> optuna.Study:
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        warnings.filterwarnings("ignore", category=ExperimentalWarning)  # signs of life
+        url = storage or f"sqlite:///{self.folder.resolve() / 'study.db'}?timeout=60"
+        life: Any = {"heartbeat_interval": SIGN_OF_LIFE, "grace_period": GRACE}
+        try:
+            with exclusive_lock(self.folder / "study", "opening it"):  # its tables are made once
+                return optuna.create_study(
+                    storage=RDBStorage(url, heartbeat_stale_trial_callback=_again, **life),
+                    study_name=self.folder.name,
+                    direction=self.direction,
+                    pruner=pruner,
+                    load_if_exists=True,
+                )
+        except (SQLAlchemyError, StorageInternalError, ImportError) as problem:
+            kind = url.partition("://")[0]  # the rest may have a password
             raise ValueError(
-                f"A search expects trials that can be trained, and all of the first {len(ended)} "
-                f"failed, the last one with: {ended[-1].user_attrs[REASON]} Correct settings or "
-                f"space; to start again with the same ones, delete {self.folder} first."
-            )
+                f"storage expects a database that can be opened, got one of {kind}://: "
+                f"{type(problem).__name__}. Check address, password and driver."
+            ) from problem
+
+    def _objective(self, tell: Callable[[str], None], trial: Trial) -> float:
+        # a seed per trial: processes with a common one would draw the same values
+        self.study.sampler = TPESampler(seed=self.seed + trial.number)
+        params = {name: draw(trial, name, values) for name, values in self.space.items()}
+        tell(f"trial {trial.number}: " + " ".join(f"{name}={params[name]}" for name in params))
+        ended = ""
+        try:
+            value = self._validation(trial, NewsConfig(*self._arguments(params)))
+            ended = f"complete, {self.metric} {value:.6f}"
+            return value
+        except GivenUpError:
+            ended = "pruned"
+            raise optuna.TrialPruned from None
+        except Exception as problem:
+            if isinstance(problem, OSError) and problem.errno in _FULL_DISK:
+                raise
+            if not isinstance(problem, ValueError):
+                getLogger().exception(f"Trial {trial.number} failed")
+            trial.set_user_attr("reason", " ".join((str(problem) or repr(problem)).split()))
+            ended = "failed"
+            raise optuna.TrialPruned from problem  # optuna learns nothing from a failure
+        finally:
+            if ended:
+                found = [f"{name} {value}" for name, value in trial.user_attrs.items() if value]
+                tell("; ".join([f"trial {trial.number}: {ended}", *found]))
+            else:
+                _again(self.study, self.study.trials[trial.number])
+
+    def _validation(self, trial: Trial, config: NewsConfig) -> float:
+        def report(number: int, score: float) -> None:
+            trial.report(score, number)
+            if trial.should_prune():
+                raise GivenUpError
+
+        with prepared(config) as (this_run, stages):
+            this_run.callbacks[stages[-1]] = report
+            try:
+                valid = this_run.make(*stages).valid
+            finally:
+                made = this_run.artifacts.values()
+                trial.set_user_attr("trained", ", ".join(e.name for e in made if not e.reused))
+                trial.set_user_attr("reused", ", ".join(e.name for e in made if e.reused))
+        if self.metric not in valid:
+            raise ValueError(f"A trial expects a validation with {self.metric}, got none.")
+        return float(valid[self.metric])
 
 
-def _check(config: NewsConfig) -> None:
-    """Refuse settings that prevent validation, or that belong to a single run."""
-    mistakes = [
-        f"{name} belongs to a single run. Give it to run_recbole.py with the best settings"
-        for name in _OF_ONE_RUN
-        if config[name]
-    ]
+def _again(study: optuna.Study, trial: FrozenTrial) -> None:
+    RetryHeartbeatStaleTrialCallback(inherit_intermediate_values=True)(study, trial)
+
+
+def _check(config: NewsConfig, trials: int, pruner: str, startup_trials: int) -> None:
+    """Refuse what prevents validation, or trials that share stages."""
     valid = Path(config["data_path"]) / f"{config['dataset']}.valid.inter"
-    if not valid.is_file():
-        mistakes.append(f"it expects validation impressions, and there is no {valid}")
-    if config["eval_step"] == 0:
-        mistakes.append("it expects validations, got eval_step=0")
-    if not launched_group().alone:
-        mistakes.append("it runs in one process. Start the same command several times instead")
-    refuse(f"A search for {config['model']} cannot begin:", mistakes)
-
-
-def _check_search(trials: int, pruner: str, startup_trials: int) -> None:
-    for name, number in (("trials", trials), ("startup_trials", startup_trials)):
-        if number < 1:
-            raise ValueError(f"{name} expects at least 1, got {number}.")
-    if pruner not in PRUNERS:
-        raise ValueError(f"pruner expects one of {', '.join(PRUNERS)}, got {pruner!r}.")
-
-
-def search_key(config: NewsConfig, space: Space) -> str:
-    """Digest of shared settings, space, data and user code."""
-    model_class = config.model_class
-    last = config.for_stage(config["stage"]) if config["stage"] else config
-    settings = {
-        str(key): value
-        for key, value in config.by_key().items()
-        if str(key) not in space and setting(key.name).affects is not Affects.NOTHING
+    mistakes = {
+        "trials and startup_trials expect at least 1": min(trials, startup_trials) < 1,
+        f"pruner expects one of {', '.join(PRUNERS)}, got {pruner!r}": pruner not in PRUNERS,
+        f"it expects validation impressions, and there is no {valid}": not valid.is_file(),
+        "it expects validations, got eval_step=0": config["eval_step"] == 0,
+        "fresh=True would train shared stages again": config["fresh"],
+        "one process runs a trial. Start the command several times": not launched_group().alone,
     }
-    described = {
-        "format": ARTIFACT_FORMAT,
-        "model": f"{model_class.__module__}.{model_class.__qualname__}",
-        "stage": config["stage"],
-        "settings": settings,
-        "space": {name: distribution_to_json(each) for name, each in space.items()},
-    }
-    contents = FileContents(config)
-    return content_key(
-        [
-            json.dumps(described, sort_keys=True, default=str),
-            contents.data_content(model_class, config),
-            contents.language_model_content(config),
-            *source_of(Stage(model_class.__name__, model_class)),
-            *files_of_metric(last["valid_metric"]),
-        ]
-    )[:12]
+    found = [mistake for mistake, is_made in mistakes.items() if is_made]
+    refuse(f"A search for {config['model']} cannot begin:", found)

@@ -10,8 +10,8 @@ import pytest
 from benchmark_rows import squeeze
 
 from recbole_tinynews.benchmark.recommender_file import model_class_of
+from recbole_tinynews.benchmark.result_table import Cell, Table, as_latex, as_markdown
 from recbole_tinynews.benchmark.results import COLUMNS, ResultsFile, as_csv
-from recbole_tinynews.benchmark.table import Cell, Table, as_latex, as_markdown
 
 FORMULAS = ["=HYPERLINK(1)", "+1+1", "@SUM(A1)", "-2+3", "\t=1"]
 

@@ -9,7 +9,7 @@ from benchmark_rows import keep, squeeze
 
 from recbole_tinynews.benchmark.impressions import read_files
 from recbole_tinynews.benchmark.report import further_table, slice_tables
-from recbole_tinynews.benchmark.table import as_markdown
+from recbole_tinynews.benchmark.result_table import as_markdown
 
 ABOUT = {"histories": [0, 3, 5, 60, 2], "hours": [23, 0, 0, 9, 9]}
 

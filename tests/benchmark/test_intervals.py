@@ -7,8 +7,8 @@ import pytest
 from benchmark_rows import keep
 
 from recbole_tinynews.benchmark.impressions import read_files
-from recbole_tinynews.benchmark.pair_tests import bootstrap_intervals
 from recbole_tinynews.benchmark.results import Intervals
+from recbole_tinynews.benchmark.significance import bootstrap_intervals
 
 
 def test_intervals_are_those_of_a_bootstrap_over_users_written_plainly(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from recbole_tinynews.benchmark.table import Cell, Table, as_latex
+from recbole_tinynews.benchmark.result_table import Cell, Table, as_latex
 
 NAMES = (
     *("PLM-NR_12 (FT)", "Tiny-NewsRec_4 w/o distillation loss", "ZeroShotPLM_12 not centred"),

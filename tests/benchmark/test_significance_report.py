@@ -8,16 +8,16 @@ import pytest
 from benchmark_rows import keep, squeeze, system
 
 from recbole_tinynews.benchmark.impressions import read_files
-from recbole_tinynews.benchmark.pair_tests import (
+from recbole_tinynews.benchmark.report import write_report
+from recbole_tinynews.benchmark.result_table import as_markdown
+from recbole_tinynews.benchmark.results import Report
+from recbole_tinynews.benchmark.significance import (
     PairTests,
     compare_pairs,
     significance_csv,
     significance_table,
 )
-from recbole_tinynews.benchmark.report import write_report
-from recbole_tinynews.benchmark.results import Report
 from recbole_tinynews.benchmark.suite import read_suite
-from recbole_tinynews.benchmark.table import as_markdown
 
 Files = dict[str, dict[int, Path]]
 
@@ -130,8 +130,8 @@ def test_nothing_outdated_is_left_where_nothing_can_be_tested(tmp_path: Path) ->
     ]
     suite = read_suite("paper", "any")._replace(comparisons=[("O", "R")], figures={})
     output = tmp_path / "out"
-    write_report(output, Report(suite, "any", [1], systems))
+    write_report(output, Report(suite, [1], systems))
     names = ["significance.csv", "significance.md"]
     assert sorted(each.name for each in output.glob("significance.*")) == names
-    write_report(output, Report(suite, "any", [1], systems[:1]))
+    write_report(output, Report(suite, [1], systems[:1]))
     assert not list(output.glob("significance.*"))

@@ -7,6 +7,8 @@ import pytest
 from benchmark_rows import squeeze, system
 
 from recbole_tinynews.benchmark.result_table import (
+    as_latex,
+    as_markdown,
     budget_table,
     cold_table,
     make_table,
@@ -21,7 +23,6 @@ from recbole_tinynews.benchmark.results import (
     summarise,
 )
 from recbole_tinynews.benchmark.suite import Published, Row
-from recbole_tinynews.benchmark.table import as_latex, as_markdown
 
 RESULTS = """\
 Small,1,0.6,0.3,0.35,0.4,1500000,200.0
