@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 from recbole_tinynews.cli import command_parser
 from recbole_tinynews.installing import pip_install
-from recbole_tinynews.settings.command_line import program
+from recbole_tinynews.settings.literals import program
 
 KEPT = "finished trials are kept"
 

@@ -25,9 +25,8 @@ from recbole_tinynews.quick_start import run
 from recbole_tinynews.search import report
 from recbole_tinynews.search.space import Space, make_space
 from recbole_tinynews.search.study import REASON, Trials, run_trial
-from recbole_tinynews.settings.command_line import parse_command_line
-from recbole_tinynews.settings.declared import Affects, setting
-from recbole_tinynews.settings.literals import read_yaml
+from recbole_tinynews.settings.literals import parse_command_line, read_yaml
+from recbole_tinynews.settings.table import Affects, setting
 from recbole_tinynews.settings.values import refuse
 
 SEARCH = "search"  # folder of all searches, beside the stages

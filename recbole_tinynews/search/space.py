@@ -18,8 +18,7 @@ from optuna.distributions import (
 )
 
 from recbole_tinynews.config import NewsConfig
-from recbole_tinynews.settings.declared import Affects, setting
-from recbole_tinynews.settings.names import parse_key
+from recbole_tinynews.settings.table import Affects, parse_key, setting
 from recbole_tinynews.settings.values import refuse
 
 Space = dict[str, BaseDistribution]

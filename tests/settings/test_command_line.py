@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from recbole_tinynews.settings.command_line import parse_command_line
+from recbole_tinynews.settings.literals import parse_command_line
 
 
 def test_a_value_is_all_that_follows_the_first_equals_sign() -> None:

@@ -4,11 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recbole_tinynews.settings.declared import NAMES
-from recbole_tinynews.settings.names import (
+from recbole_tinynews.settings.layers import recbole_overall_settings
+from recbole_tinynews.settings.table import (
+    NAMES,
     Key,
     parse_key,
-    recbole_overall_settings,
     unknown_setting,
 )
 

@@ -6,8 +6,15 @@ import pytest
 from recbole.utils import argument_list
 
 from recbole_tinynews.paths import packaged_folder
-from recbole_tinynews.registry import MODELS, stage_yaml_files
-from recbole_tinynews.settings.declared import (
+from recbole_tinynews.registry import MODELS, files_of, stage_yaml_files
+from recbole_tinynews.settings.layers import (
+    METRICS,
+    WHEN,
+    recbole_model_settings,
+    recbole_overall_settings,
+)
+from recbole_tinynews.settings.literals import read_yaml
+from recbole_tinynews.settings.table import (
     NAMES,
     OURS,
     RECBOLES,
@@ -16,15 +23,9 @@ from recbole_tinynews.settings.declared import (
     Scope,
     affects_result,
     known_without_yaml,
+    parse_key,
     rules_for,
     setting,
-)
-from recbole_tinynews.settings.layers import AS_IN, METRICS_SETTING, WITH_WORDS
-from recbole_tinynews.settings.literals import read_yaml
-from recbole_tinynews.settings.names import (
-    parse_key,
-    recbole_model_settings,
-    recbole_overall_settings,
 )
 
 PROPERTIES = packaged_folder("properties")
@@ -39,10 +40,8 @@ STAGES = [file.stem for file in (PROPERTIES / "stage").glob("*.yaml")]
 
 
 def declared_in(file: Path) -> set[str]:
-    values = read_yaml(file)
-    plain = {parse_key(name, STAGES).name for name in {*values, *values.get(WITH_WORDS, ())}}
-    of_stages = {AS_IN, METRICS_SETTING, WITH_WORDS}
-    return plain - (of_stages if file.parent.name == "stage" else set())
+    of_stage = {METRICS} if file.parent.name == "stage" else set()
+    return {parse_key(name, STAGES).name for name in read_yaml(file)} - {WHEN} - of_stage
 
 
 @pytest.mark.parametrize("file", DECLARING, ids=lambda file: file.stem)
@@ -70,7 +69,7 @@ def test_stages_and_models_are_read_from_where_they_lie() -> None:
     """Tests this test: with a wrong folder, it would find nothing and pass."""
     from recbole_tinynews.model.paper.plmnr import PLMNR
 
-    of_models = [model for model in MODELS.values() if PROPERTIES in model.yaml[-1].parents]
+    of_models = [name for name in MODELS if PROPERTIES in files_of(name).own[-1].parents]
     assert len(DECLARING) == 3 + len(of_models) + len(stage_yaml_files(PLMNR))
     assert len(STAGES) >= 4
 
