@@ -11,9 +11,8 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from recbole_tinynews.cli import command_parser
+from recbole_tinynews.cli import command_parser, program
 from recbole_tinynews.processes.launch import ProcessFailedError, launch, machine_flags
-from recbole_tinynews.settings.literals import program
 
 if TYPE_CHECKING:
     from recbole_tinynews.settings.layers import Settings

@@ -199,29 +199,25 @@ def files_of(model: str | type) -> ModelFiles:
         own = (file,) if file.is_file() else ()
         return ModelFiles(model, (model,), overall_yaml("recbole"), {}, own)
     _, classes, reads_text = MODELS[model]
-    folders = {name: [model_yaml_folder(), *_folders_with(name)] for name in classes}
+    ours = model_yaml_folder()
+    own = _existing((f, name) for name in classes for f in (ours, FOLDERS.get(name, ours)))
     overall = overall_yaml("overall" if reads_text else "impressions")
-    stages = _stage_files() if reads_text else {}
-    return ModelFiles(model, classes, overall, stages, _existing(folders))
+    return ModelFiles(model, classes, overall, _stage_files() if reads_text else {}, own)
 
 
 def _files_of_class(model_class: type) -> ModelFiles:
     name, classes, kind = model_class.__name__, tuple(reversed(model_class.__mro__)), "recbole"
     if is_news_model(model_class):
         kind = "overall" if has_language_model(model_class) else "impressions"
-    own = tuple(file for cls in classes for file in _existing({cls.__name__: _yaml_folders(cls)}))
+    own = _existing((f, cls.__name__) for cls in classes for f in _yaml_folders(cls))
     names = (name,) if kind == "recbole" else tuple(cls.__name__ for cls in classes)
     return ModelFiles(name, names, overall_yaml(kind), stage_yaml_files(model_class), own)
 
 
-def _existing(folders: Mapping[str, Iterable[Path]]) -> tuple[Path, ...]:
-    """The yaml files of classes, by the folders where each may have one."""
-    files = (folder / f"{name}.yaml" for name, each in folders.items() for folder in each)
-    return tuple(file for file in files if file.is_file())
-
-
-def _folders_with(name: str) -> list[Path]:
-    return [FOLDERS[name]] if name in FOLDERS else []
+def _existing(places: Iterable[tuple[Path, str]]) -> tuple[Path, ...]:
+    """The yaml files of classes that exist, of folders where each may have one."""
+    files = (folder / f"{name}.yaml" for folder, name in places)
+    return tuple(dict.fromkeys(file for file in files if file.is_file()))
 
 
 def stage_yaml_files(model_class: type) -> dict[str, Path]:

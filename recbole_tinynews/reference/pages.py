@@ -138,20 +138,14 @@ def read_by(model: str) -> dict[str, Any]:
 
 
 def _sections_of_all() -> dict[str, list[Entry]]:
-    """Settings of all news recommenders, then those of single ones."""
-    of_all = sections("PLMNR")
-    named = {entry.name for entries in of_all.values() for entry in entries}
-    single: dict[str, Entry] = {}
-    for model in MODELS:
-        for entry in (entry for entries in sections(model).values() for entry in entries):
-            if entry.name not in named and entry.stage is None:
-                before = single.get(entry.name, entry)
-                models = f"{before.group}, {model}" if entry.name in single else model
-                single[entry.name] = before._replace(group=models)
-    described = [e._replace(meaning=f"{e.meaning} [{e.group}]") for e in single.values()]
-    recboles = of_all.pop(RECBOLE)
-    title = "Of the models in brackets, with the first one's default"
-    return {**of_all, title: described, RECBOLE: recboles}
+    """Settings of all news recommenders, those that single ones and stages add, RecBole's."""
+    found: dict[str, list[Entry]] = {}
+    ours, named = [entry for entry in all_entries() if entry.origin != RECBOLE], set[str]()
+    for entry in ours:
+        if entry.name not in named and not entry.origin.startswith("data set"):
+            named.add(entry.name)
+            found.setdefault(entry.origin, []).append(entry)
+    return {**found, RECBOLE: [e for e in sections("PLMNR")[RECBOLE] if e.name not in named]}
 
 
 def _line(name: str, meaning: str, width: int) -> str:

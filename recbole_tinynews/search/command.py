@@ -9,9 +9,8 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from recbole_tinynews.cli import command_parser
+from recbole_tinynews.cli import command_parser, program
 from recbole_tinynews.installing import pip_install
-from recbole_tinynews.settings.literals import program
 
 KEPT = "finished trials are kept"
 

@@ -147,7 +147,7 @@ class Settings:
             self.kind = Models.RECBOLE_ON_IMPRESSIONS if on_impressions else Models.RECBOLE
         self.declares: dict[str, frozenset[str]] = {}
         declaring = [*(self._of_news() if files.is_news else self._of_recbole())]
-        self.declared = recbole_overall_settings()
+        self.declared = dict(recbole_overall_settings())
         if not files.is_news:
             self.declared |= recbole_model_settings()
             self.declared |= _merged(_layer(file) for file in self._stock_files).plain
@@ -390,14 +390,14 @@ def _resolved(
         for name, wanted, values in layer.when:
             of_run = final.get(Key(None, name))
             met = {
-                stage: same(name, final.get(Key(stage, name), of_run), wanted) for stage in stages
+                stage: same(name, final.get(Key(stage, name), of_run), wanted)
+                for stage in (None, *stages)
             }
-            met_by: dict[str | None, bool] = {None: same(name, of_run, wanted), **met}
-            applied = {key: value for key, value in values.items() if met_by[key.stage]}
-            for key in [key for key in applied if key.stage is None and key in before]:
-                for stage in (stage for stage in stages if not met[stage]):
-                    if Key(stage, key.name) not in before:
-                        applied[Key(stage, key.name)] = before[key]
+            applied = {key: value for key, value in values.items() if met[key.stage]}
+            kept = [key.name for key in applied if key.stage is None and key in before]
+            for key in (Key(stage, name) for stage in stages if not met[stage] for name in kept):
+                if key not in before:
+                    applied[key] = before[Key(None, key.name)]
             before.update(applied)
             yield Layer(layer.source, applied)
 
@@ -438,7 +438,8 @@ def recbole_overall_files() -> list[Path]:
     return [properties / "dataset" / "sample.yaml", properties / "overall.yaml"]
 
 
-def recbole_overall_settings() -> dict[str, Any]:
+@cache
+def recbole_overall_settings() -> Mapping[str, Any]:
     """RecBole's settings for every model; None where it declares no default."""
     names = [name for names in recbole_lists().values() for name in names]
     declared = dict.fromkeys([*names, *known_without_yaml(Models.EVERY)])
@@ -447,7 +448,8 @@ def recbole_overall_settings() -> dict[str, Any]:
     return declared
 
 
-def recbole_model_settings() -> dict[str, Any]:
+@cache
+def recbole_model_settings() -> Mapping[str, Any]:
     """Settings in RecBole's quick-start yaml files, for any of its models."""
     names = known_without_yaml(Models.OF_RECBOLE)
     for file in (recbole_folder() / "properties" / "quick_start_config").glob("*.yaml"):

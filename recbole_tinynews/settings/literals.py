@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import copy
 import re
-import shlex
-import sys
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -206,9 +204,3 @@ def parse_command_line(arguments: Sequence[str]) -> CommandLine:
         name: text if name in TEXT_SETTINGS else parse_value(text) for name, text in texts.items()
     }
     return CommandLine(values, switches, problems)
-
-
-def program() -> str:
-    """The command that started this process, for messages on how to rerun it."""
-    called = sys.argv[0]
-    return f"python {shlex.quote(called)}" if called.endswith(".py") else called

@@ -3,6 +3,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from recbole.utils import argument_list
 
 from recbole_tinynews.paths import packaged_folder
@@ -19,6 +21,7 @@ from recbole_tinynews.settings.table import (
     OURS,
     RECBOLES,
     Affects,
+    Key,
     Models,
     Scope,
     affects_result,
@@ -26,6 +29,7 @@ from recbole_tinynews.settings.table import (
     parse_key,
     rules_for,
     setting,
+    unknown_setting,
 )
 
 PROPERTIES = packaged_folder("properties")
@@ -119,3 +123,44 @@ def test_settings_of_recboles_models_are_not_known_to_news_recommenders() -> Non
     of_recbole = set(known_without_yaml(Models.OF_RECBOLE))
     assert "embedding_size" in of_recbole - set(known_without_yaml(Models.NEWS))
     assert set(known_without_yaml(Models.EVERY)) <= of_recbole
+
+
+# Names
+
+DECLARED = {"learning_rate": 1e-3, "epochs": 1, "topk": [5], "post_train_corpus": None}
+
+
+@given(st.sampled_from([None, *STAGES]), st.sampled_from(sorted(NAMES)))
+def test_a_setting_is_parsed_as_it_was_printed(stage: str | None, name: str) -> None:
+    """Split at the wrong place, `post_train_corpus` would be an unknown setting of a stage."""
+    key = Key(stage, name)
+    assert parse_key(str(key), STAGES) == key
+
+
+@pytest.mark.parametrize(
+    ("name", "answer"),
+    [
+        ("learnin_rate", "Did you mean learning_rate?"),
+        ("learning-rate", "Did you mean learning_rate?"),
+        ("finetune_teacher_epoch", "Did you mean finetune_teacher_epochs?"),
+        ("finetune_techer_epochs", "Did you mean finetune_teacher_epochs?"),
+        ("finetune_teacher_topk", "whole run, not for a stage. Set topk"),
+        ("zzz", "Declare a new one in the yaml beside the model"),
+    ],
+)
+def test_an_unknown_setting_is_answered_with_the_nearest_one(name: str, answer: str) -> None:
+    """RecBole stores it and continues: with `learnin_rate: 9` it trains at 0.001."""
+    assert answer in (unknown_setting(parse_key(name, STAGES), DECLARED, STAGES) or "")
+
+
+def test_a_stages_setting_is_known_for_models_with_stages_only() -> None:
+    name = "finetune_teacher_epochs"
+    assert unknown_setting(parse_key(name, STAGES), DECLARED, STAGES) is None
+    assert unknown_setting(parse_key(name, ()), DECLARED) is not None
+
+
+def test_settings_that_recbole_reads_without_declaring_are_known() -> None:
+    """RecBole's own start script passes them."""
+    known = recbole_overall_settings()
+    assert {"nproc", "world_size", "ip", "port", "config_files", "encoding", "worker"} <= set(known)
+    assert known["learning_rate"] == 0.001
