@@ -65,8 +65,9 @@ class NewsConfig(Config):
         self.metric_results: list[str] = []
         self.warnings = self._settings.warnings
         self._of_others: dict[tuple[str, type, bool], set[str]] = {}
-        name = model if isinstance(model, type) else self._settings.files.name
-        super().__init__(registry.find_model(name), self._settings.dataset)
+        named = model or self._settings.given.values.get("model")
+        found = registry.find_model(named if isinstance(named, type) else self._settings.files.name)
+        super().__init__(found, self._settings.dataset)
 
     @property
     def stage_names(self) -> tuple[str, ...]:

@@ -195,9 +195,8 @@ def files_of(model: str | type) -> ModelFiles:
         return _files_of_class(find_model(model))
     check_name(model)
     if model not in MODELS:
-        file = recbole_yaml_folder() / f"{model}.yaml"
-        own = (file,) if file.is_file() else ()
-        return ModelFiles(model, (model,), overall_yaml("recbole"), {}, own)
+        stock = _existing([(recbole_yaml_folder(), model)])
+        return ModelFiles(model, (model,), overall_yaml("recbole"), {}, stock)
     _, classes, reads_text = MODELS[model]
     ours = model_yaml_folder()
     own = _existing((f, name) for name in classes for f in (ours, FOLDERS.get(name, ours)))
