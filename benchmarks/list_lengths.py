@@ -73,7 +73,7 @@ def lists_of(log: Impressions, rows: NDArray, length: int | None, seed: int) -> 
 
 def with_counters(log: Impressions, shown: Impressions, config: Any, published: Any) -> Impressions:
     """The lists with what was counted before each of them; they are no events themselves."""
-    counting, _ = wanted_counters(config)
+    counting = wanted_counters(config)
     if counting is None:
         return shown
     both = concatenate([log, shown])

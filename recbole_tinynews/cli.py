@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shlex
+import sys
 from argparse import ArgumentParser
 from typing import Any
 
@@ -24,3 +26,9 @@ def command_parser(**named: Any) -> ArgumentParser:
     parser = ArgumentParser(allow_abbrev=False, **named)
     parser.add_argument("--version", action="version", version=VERSION)
     return parser
+
+
+def program() -> str:
+    """The command that started this process, for messages on how to rerun it."""
+    called = sys.argv[0]
+    return f"python {shlex.quote(called)}" if called.endswith(".py") else called

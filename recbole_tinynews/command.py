@@ -9,11 +9,13 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from recbole_tinynews.cli import command_parser
+from recbole_tinynews.cli import command_parser, program
 from recbole_tinynews.processes.launch import ProcessFailedError, launch, machine_flags
-from recbole_tinynews.settings.command_line import program
+
+if TYPE_CHECKING:
+    from recbole_tinynews.settings.layers import Settings
 
 ONCE_CORRECTED = (
     "Finished stages are kept: once that is corrected, the same command resumes from there."
@@ -36,16 +38,18 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
         # a second interrupt, from torchrun, would break off the clean-up; saved files are complete
         signal.signal(signal.SIGINT, lambda *_: os._exit(130))
     try:
-        from recbole_tinynews.reference.check import check_command  # needs RecBole's files
+        from recbole_tinynews.registry import read_settings  # needs RecBole's files
 
-        check_command(given.model, files, settings)
+        read = read_settings(given.model, given.dataset, files, command_line=settings)
+        read.refuse()
         of_machines = given.nproc, given.world_size, given.group_offset, given.ip, given.port
         machines = machine_flags(*of_machines)
         if max(given.nproc, given.world_size) > 1:
-            return _start(machines, given, files, settings)
-        from recbole_tinynews import run  # takes seconds
+            return _start(machines, given, read, settings)
+        from recbole_tinynews.config import NewsConfig  # takes seconds
+        from recbole_tinynews.quick_start import run_config
 
-        result = run(given.model, given.dataset, files, command_line=settings)
+        result = run_config(NewsConfig(settings=read))
     except KeyboardInterrupt as stop:
         again = [e for e in arguments if e.partition("=")[0] != "--fresh"]
         kept = str(stop) or "nothing is kept"
@@ -116,13 +120,12 @@ def _print_page(parser: argparse.ArgumentParser, given: argparse.Namespace) -> N
 
 
 def _start(
-    machines: list[str], given: argparse.Namespace, files: list[str] | None, settings: list[str]
+    machines: list[str], given: argparse.Namespace, read: Settings, settings: list[str]
 ) -> dict[str, Any]:
-    from recbole_tinynews.config import NewsConfig
+    from recbole_tinynews.config import NewsConfig, one_process_alone
     from recbole_tinynews.registry import has_language_model
-    from recbole_tinynews.settings.mistakes import one_process_alone
 
-    config = NewsConfig(given.model, given.dataset, files, command_line=settings)
+    config = NewsConfig(settings=read)
     if not has_language_model(config.model_class):  # told once, not by each process
         raise ValueError(one_process_alone(config["model"]))
     named = ("model", "dataset", "config_files")

@@ -1,10 +1,10 @@
-"""RecBole's Config with our yaml below the user's settings, and with checks of every setting."""
+"""RecBole's Config with our settings over RecBole's, and with the checks that need classes."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
-from functools import partial
+import importlib.util
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,25 +13,22 @@ from recbole.config import Config
 
 from recbole_tinynews import compat, registry
 from recbole_tinynews.data import fields
-from recbole_tinynews.encoder.plm_files import is_same_plm
 from recbole_tinynews.evaluation.recbole_metrics import bigger_is_better, map_metrics
 from recbole_tinynews.files.columns import BODY, ITEM, LABELS
-from recbole_tinynews.paths import packaged_folder
 from recbole_tinynews.processes.device import choose_device, gpu_numbers
 from recbole_tinynews.processes.group import launched_group
-from recbole_tinynews.recbole_models.feeds import fit_settings, has_impressions
-from recbole_tinynews.settings import mistakes
-from recbole_tinynews.settings.declared import unread_by
-from recbole_tinynews.settings.layering import DEFAULT_DATASET, DEFAULT_MODEL
-from recbole_tinynews.settings.layers import Files, read_given, settings_of_others
+from recbole_tinynews.recbole_models.feeds import fit_settings
+from recbole_tinynews.settings.layers import Files, Settings
 from recbole_tinynews.settings.literals import LiteralLoader, read_yaml
-from recbole_tinynews.settings.names import Key
-from recbole_tinynews.settings.values import refuse
+from recbole_tinynews.settings.table import Key, seen_by
+from recbole_tinynews.settings.values import FIELD
 from recbole_tinynews.trainer.optimization import default_precision
 
-_RECBOLES_DATASET = "ml-100k"  # part of RecBole, for any data_path
 # field names in use that no setting can change
 _TAKEN = {each for name, each in vars(fields).items() if name.isupper()} | {*ITEM[1:], BODY, LABELS}
+_FIELDS = ("USER_ID_FIELD", "ITEM_ID_FIELD", "TIME_FIELD", "LABEL_FIELD", "ITEM_LIST_LENGTH_FIELD")
+# values of settings that start no further process
+_ONE_PROCESS = {"nproc": (None, 1), "world_size": (None, -1, 0, 1), "local_rank": (None, 0)}
 
 
 class NewsConfig(Config):
@@ -39,8 +36,9 @@ class NewsConfig(Config):
 
     In ascending precedence: RecBole's yaml; ours (``overall``, stages, model, data set, data set
     for the model); ``properties/`` of the working folder; the user's files, ``config_dict`` and
-    ``command_line``, a list of ``--key=value``; ``sys.argv`` is never read. One ``ValueError``
-    lists all errors that show before data or weights are read.
+    ``command_line``, a list of ``--key=value``; ``sys.argv`` is never read. ``settings``, already
+    read, replace all arguments. One ``ValueError`` lists all errors that show before data or
+    weights are read.
 
     ``on_impressions``: whether the model runs on impressions, with MIND's metrics; ``of_stages``:
     values by stage and name; ``metric_results``: names of the results of the run's metrics;
@@ -56,20 +54,25 @@ class NewsConfig(Config):
         config_file_list: Files = None,
         config_dict: Mapping[str, Any] | None = None,
         command_line: Sequence[str] = (),
+        settings: Settings | None = None,
     ) -> None:
-        self._given = read_given(config_file_list, config_dict, command_line)
-        self._mistakes = list(self._given.mistakes)
+        self._settings = settings or registry.read_settings(
+            model, dataset, config_file_list, config_dict, command_line
+        )
         self._run_config: NewsConfig | None = None  # the run's config, in a stage's copy
+        self.on_impressions = self._settings.on_impressions
         self.of_stages: dict[str, dict[str, Any]] = {}
         self.metric_results: list[str] = []
-        self.warnings: list[str] = []
+        self.warnings = self._settings.warnings
         self._of_others: dict[tuple[str, type, bool], set[str]] = {}
-        super().__init__(model, dataset)
+        named = model or self._settings.given.values.get("model")
+        found = registry.find_model(named if isinstance(named, type) else self._settings.files.name)
+        super().__init__(found, self._settings.dataset)
 
     @property
     def stage_names(self) -> tuple[str, ...]:
         """Stages with settings of their own, as in ``finetune_teacher_epochs``."""
-        return tuple(self._settings.stages)
+        return self._settings.stages
 
     def by_key(self) -> dict[Key, Any]:
         """All values, including those of single stages."""
@@ -82,7 +85,8 @@ class NewsConfig(Config):
             return self._run_config.for_stage(stage, number)
         staged = copy.copy(self)
         staged._run_config = self
-        final = self.final_config_dict | self._settings.overrides(stage, self.by_key())
+        is_own = stage in self.stage_names
+        final = seen_by(stage, self.by_key()) if is_own else self.final_config_dict
         staged.final_config_dict = final = {
             name: copy.deepcopy(value) if isinstance(value, (list, dict)) else value
             for name, value in final.items()
@@ -109,10 +113,9 @@ class NewsConfig(Config):
         """Settings that only concern other stages or models."""
         key = stage, model_class, is_student
         if key not in self._of_others:  # a benchmark asks for each seed
-            is_last, of_stage = stage == self.model_class.__name__, registry.files_of(model_class)
-            stages, files = self._settings.stages, self._settings.files
-            found = settings_of_others(stage, stages, of_stage, files, is_last, is_student)
-            self._of_others[key] = found
+            is_last = stage == self.model_class.__name__
+            of_stage = registry.files_of(model_class)
+            self._of_others[key] = self._settings.of_others(stage, of_stage, is_last, is_student)
         return self._of_others[key]
 
     def changed_settings(self) -> list[tuple[Key, Any, Any, str]]:
@@ -143,50 +146,28 @@ class NewsConfig(Config):
         return values
 
     def _load_cmd_line(self) -> dict[str, Any]:
-        return self._given.values  # from all sources; RecBole's two other hooks get none
-
-    def _get_model_and_dataset(
-        self, model: str | type | None, dataset: str | None
-    ) -> tuple[str, type, str]:
-        model = model or self.external_config_dict.get("model") or DEFAULT_MODEL
-        dataset = dataset or self.external_config_dict.get("dataset") or DEFAULT_DATASET
-        return super()._get_model_and_dataset(registry.find_model(model), str(dataset))
+        return self._settings.given.values  # of all sources; RecBole's two other hooks get none
 
     def _load_internal_config_dict(self, model: str, model_class: type, dataset: str) -> None:
-        self._is_news = registry.is_news_model(model_class)
-        folder = self._data_folder("dataset")
-        # a missing data set is reported as missing, not as one without impressions
-        missing = not folder.is_dir() and dataset != _RECBOLES_DATASET
-        self.on_impressions = self._is_news or missing or has_impressions(folder)
         # without name, since a user's news recommender may share it with one of RecBole's
-        super()._load_internal_config_dict("" if self._is_news else model, model_class, dataset)
-        self._settings = registry.layering_of(
-            model_class,
-            dataset,
-            self.internal_config_dict,
-            self._given.values,
-            self.on_impressions,
-            partial(is_same_plm, folders=[folder]),
-        )
-        self._settings.finish(self._given.layers(self._settings.stages))
-        unread = unread_by(self._settings.kind) - {"config_files", "config_file"}
-        self.warnings += mistakes.drop_unread(self._settings, unread)
+        name = "" if self._settings.files.is_news else model
+        super()._load_internal_config_dict(name, model_class, dataset)
 
     def _get_final_config_dict(self) -> dict[str, Any]:
-        final: dict[str, Any] = {}
+        final = dict(self.internal_config_dict)
         for (stage, name), value in self._settings.values.items():
             (self.of_stages.setdefault(stage, {}) if stage else final)[name] = value
         return final
 
     def _set_default_parameters(self) -> None:
-        final = self.final_config_dict
-        refuse(f"The settings of {self.model} don't fit:", self._all_mistakes())
-        if self.on_impressions:
-            default = self._settings.before_user[Key(None, mistakes.EVALUATION)]
-            self.warnings += mistakes.keep_mode_alone(final, default)
-        if not self._is_news and isinstance(final["clip_grad_norm"], (int, float)):
+        final, is_news = self.final_config_dict, self._settings.files.is_news
+        folder = self._settings.given.data_folder(self.dataset, final["data_path"])
+        final["data_path"] = str(folder.parent) if self.on_impressions else final["data_path"]
+        missing = [*self._missing_data(folder)] if self.on_impressions else []
+        self._settings.refuse(missing, self._mistakes(final))
+        if not is_news and isinstance(final["clip_grad_norm"], (int, float)):
             final["clip_grad_norm"] = {"max_norm": final["clip_grad_norm"]}  # as RecBole reads it
-        if self._is_news:
+        if is_news:
             self._set_implied(final)
         super()._set_default_parameters()
         if self.on_impressions:
@@ -213,33 +194,50 @@ class NewsConfig(Config):
         if "precision" in final and final["precision"] is None:
             final["precision"] = default_precision(final["device"])
 
-    def _all_mistakes(self) -> list[str]:
-        final, settings = self.final_config_dict, self._settings
-        folder = self._data_folder(final["data_path"])
-        final["data_path"] = str(folder.parent) if self.on_impressions else final["data_path"]
-        found = [
-            *(mistakes.data_mistakes(folder) if self.on_impressions else ()),
-            *self._mistakes,
-            *mistakes.mistakes_by_key(self._given.switches, settings, self.by_key()),
-            *mistakes.process_mistakes(
-                final,
-                self.model,
-                launched_group().size,
-                registry.has_language_model(self.model_class),
-            ),
-            *mistakes.package_mistakes(final),
-        ]
-        if self.on_impressions and not self._is_news:
-            asked = {key.name for layer in settings.layers for key in layer.values}
-            found += fit_settings(self.model_class, final, asked)
-        if self.on_impressions:
-            found += mistakes.field_mistakes(final, _TAKEN)
-            found += map_metrics(final, self.of_stages, self.metric_results)
-        return found
+    # Checks that need classes, processes and data, beside those of the table
 
-    def _data_folder(self, default: str) -> Path:
-        given = self._given.values
-        folder = Path(str(given.get("data_path", default)), self.dataset)
-        packaged = packaged_folder("dataset") / self.dataset
-        elsewhere = "data_path" in given or folder.is_dir() or not packaged.is_dir()
-        return folder if elsewhere else packaged
+    def _missing_data(self, folder: Path) -> Iterator[str]:
+        if not folder.is_dir():
+            yield (
+                f"dataset expects a folder {folder.resolve()} (data_path/dataset), which does not "
+                "exist. Convert MIND into it: python -m recbole_tinynews.convert --train=DIR "
+                f"--valid=last-day --test=DIR --dataset={folder.name} --output={folder.parent}"
+            )
+
+    def _mistakes(self, final: dict[str, Any]) -> Iterator[str]:
+        if several := [
+            f"{n}={final[n]}" for n, ok in _ONE_PROCESS.items() if final.get(n) not in ok
+        ]:
+            yield (
+                f"{', '.join(several)}: settings start no process. Start several by run_recbole.py "
+                "--nproc=N, or by torchrun --nproc_per_node=N run_recbole.py"
+            )
+        if launched_group().size > 1 and not registry.has_language_model(self.model_class):
+            yield one_process_alone(self.model)
+        if final.get("log_wandb") is True and importlib.util.find_spec("wandb") is None:
+            yield "log_wandb expects the package wandb. Run: pip install wandb"
+        if self.on_impressions:
+            if not self._settings.files.is_news:
+                yield from fit_settings(self.model_class, final, self._settings.asked())
+            yield from _equal_fields(final)
+            yield from map_metrics(final, self.of_stages, self.metric_results)
+
+
+def one_process_alone(model: str) -> str:
+    """Message: the model trains in a single process only."""
+    return (
+        f"{model} has no language model to share out and is trained by one process, got several. "
+        "Start it without torchrun and --nproc"
+    )
+
+
+def _equal_fields(final: Mapping[str, Any]) -> Iterator[str]:
+    """Batch fields that share a name and would overwrite each other."""
+    named = {name: final.get(name) for name in _FIELDS}
+    if not all(map(FIELD.holds, named.values())):
+        return  # reported by the rule of the setting
+    seen = dict.fromkeys(_TAKEN, "a column of the data")
+    for name, field in named.items():
+        if field in seen:
+            yield f"{name} expects a name of its own, got {field}, which is {seen[field]}"
+        seen.setdefault(str(field), name)

@@ -79,7 +79,11 @@ def run(
     Raises:
         ValueError: settings are wrong; all errors are listed.
     """
-    config = NewsConfig(model, dataset, config_file_list, config_dict, command_line)
+    return run_config(NewsConfig(model, dataset, config_file_list, config_dict, command_line))
+
+
+def run_config(config: NewsConfig) -> dict[str, Any]:
+    """``run`` with settings that are read already."""
     with prepared(config) as (this_run, stages):
         result = _result(this_run, stages)
         if config["log_wandb"]:

@@ -5,56 +5,58 @@ from __future__ import annotations
 import importlib
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from recbole_tinynews.files.columns import has_impressions
 from recbole_tinynews.paths import packaged_folder, recbole_folder
 from recbole_tinynews.recbole_models.unfit import UNFIT
-from recbole_tinynews.settings.declared import Models
-from recbole_tinynews.settings.layering import Layering
-from recbole_tinynews.settings.layers import ModelFiles, read_news_yaml, recbole_declared
+from recbole_tinynews.settings.layers import Files, ModelFiles, Settings, read_given
 from recbole_tinynews.settings.values import suggest
 
+DEFAULT_MODEL, DEFAULT_DATASET = "TinyNewsRec", "mind-mini"
 PACKAGE = Path(__file__).parent
 ROOMS = ("model", "model/paper", "model/baselines", "zoo")  # of recommenders
+_RECBOLES_DATASET = "ml-100k"  # part of RecBole, for any data_path
 _CLASS = re.compile(r"^class (\w+)\(([^)]*)\):", re.MULTILINE)
 
 
 class Model(NamedTuple):
-    """A recommender, in the module ``<name in lower case>.py`` of a room, and its yaml files."""
+    """A recommender, in the module ``<name in lower case>.py`` of a room."""
 
     file: Path
-    yaml: tuple[Path, ...]  # of its bases too, weakest first
+    classes: tuple[str, ...]  # names of its bases and of itself, weakest first
     reads_text: bool
 
 
-def _own_models() -> dict[str, Model]:
-    """Our recommenders by name: those with a yaml in ``properties/model`` or beside their module.
+def _own_models() -> tuple[dict[str, Model], dict[str, Path]]:
+    """Our recommenders, those with a yaml in ``properties/model`` or beside their module.
 
-    Bases are read from the modules' text, since importing them would load torch.
+    Also the folder of each class in a room. Bases are read from the modules' text, since importing
+    them would load torch.
     """
     rooms = [PACKAGE / room for room in ROOMS]
     modules = {file.stem: file for room in rooms for file in sorted(room.glob("*.py"))}
-    yaml = [file for folder in (model_yaml_folder(), *rooms) for file in folder.glob("*.yaml")]
-    named = {file.stem: file for file in sorted(yaml, key=lambda file: file.stem)}
     bases: dict[str, list[str]] = {}
+    folders: dict[str, Path] = {}
     for file in modules.values():
         for name, listed in _CLASS.findall(file.read_text(encoding="utf-8")):
-            bases[name] = re.findall(r"\w+", listed)
+            bases[name], folders[name] = re.findall(r"\w+", listed), file.parent
 
     def bases_and(name: str) -> Iterator[str]:
-        for base in bases.get(name, ()):
+        for base in reversed(bases.get(name, [])):
             yield from bases_and(base)
         yield name
 
     found = {}
-    for name in named:
-        every = [*dict.fromkeys(bases_and(name))]
-        files = tuple(named[each] for each in every if each in named)
-        found[name] = Model(modules[name.lower()], files, "NewsRecommender" in every)
-    return found
+    for name in sorted(
+        f.stem for folder in (model_yaml_folder(), *rooms) for f in folder.glob("*.yaml")
+    ):
+        classes = tuple(dict.fromkeys(bases_and(name)))
+        found[name] = Model(modules[name.lower()], classes, "NewsRecommender" in classes)
+    return found, folders
 
 
 @cache
@@ -71,30 +73,12 @@ def check_name(name: str) -> None:
     known = [*MODELS, *recbole_models()]
     if name not in known:
         raise ValueError(
-            f"No model is named {name!r:.100}.{suggest(name, known)} Models of recbole_tinynews: "
+            f"No model is named '{name}'.{suggest(name, known)} The package's own are "
             f"{', '.join(MODELS)}; RecBole's own keep their names. All: --list-models"
         )
 
 
-def named_files(name: str) -> ModelFiles:
-    """Yaml files that declare the settings of the model of this name."""
-    if name not in MODELS:
-        file = recbole_yaml_folder() / f"{name}.yaml"
-        return ModelFiles(overall_yaml("recbole"), {}, [file] if file.is_file() else [])
-    model = MODELS[name]
-    if not model.reads_text:
-        return ModelFiles(overall_yaml("impressions"), {}, [*model.yaml])
-    return ModelFiles(overall_yaml("overall"), _stage_files(), [*model.yaml])
-
-
-def model_yaml_folder() -> Path:
-    """Folder of our models' yaml files."""
-    return packaged_folder("properties") / "model"
-
-
-def recbole_yaml_folder() -> Path:
-    """Folder of RecBole's models' yaml files."""
-    return recbole_folder() / "properties" / "model"
+# Classes
 
 
 def find_model(model: str | type) -> type:
@@ -171,63 +155,73 @@ def find_trainer(model_class: type) -> type:
     return getattr(trainer, named)
 
 
-def files_of(model_class: type) -> ModelFiles:
-    """Yaml files that declare a class's settings."""
-    kind = "recbole"
+# Settings
+
+
+def read_settings(
+    model: str | type | None = None,
+    dataset: str | None = None,
+    files: Files = None,
+    config_dict: Mapping[str, Any] | None = None,
+    command_line: Sequence[str] = (),
+) -> Settings:
+    """All settings of a run, with their mistakes; a model's name is looked up without torch."""
+    given = read_given(files, config_dict, command_line)
+    of_model = files_of(model or given.values.get("model") or DEFAULT_MODEL)
+    dataset = str(dataset or given.values.get("dataset") or DEFAULT_DATASET)
+    folder = given.data_folder(dataset)
+    # a missing data set is reported as missing, not as one without impressions
+    missing = not folder.is_dir() and dataset != _RECBOLES_DATASET
+    on_impressions = of_model.is_news or missing or has_impressions(folder)
+
+    def same(name: str, one: Any, other: Any) -> bool:
+        if one == other or name != "plm":
+            return one == other
+        from recbole_tinynews.encoder.plm_files import is_same_plm  # slow
+
+        return is_same_plm(one, other, [folder])
+
+    return Settings(of_model, dataset, given, on_impressions, same)
+
+
+def declared_settings(model: str | type) -> dict[str, Any]:
+    """Default of every setting of a model, on impressions."""
+    return Settings(files_of(model)).declared
+
+
+def files_of(model: str | type) -> ModelFiles:
+    """Yaml files that declare the settings of a class, or of the model of this name."""
+    if isinstance(model, type):
+        return _files_of_class(find_model(model))
+    check_name(model)
+    if model not in MODELS:
+        stock = _existing([(recbole_yaml_folder(), model)])
+        return ModelFiles(model, (model,), overall_yaml("recbole"), {}, stock)
+    _, classes, reads_text = MODELS[model]
+    ours = model_yaml_folder()
+    own = _existing((f, name) for name in classes for f in (ours, FOLDERS.get(name, ours)))
+    overall = overall_yaml("overall" if reads_text else "impressions")
+    return ModelFiles(model, classes, overall, _stage_files() if reads_text else {}, own)
+
+
+def _files_of_class(model_class: type) -> ModelFiles:
+    name, classes, kind = model_class.__name__, tuple(reversed(model_class.__mro__)), "recbole"
     if is_news_model(model_class):
         kind = "overall" if has_language_model(model_class) else "impressions"
-    stages, own = stage_yaml_files(model_class), model_yaml_files(model_class)
-    return ModelFiles(overall_yaml(kind), stages, own)
+    own = _existing((f, cls.__name__) for cls in classes for f in _yaml_folders(cls))
+    names = (name,) if kind == "recbole" else tuple(cls.__name__ for cls in classes)
+    return ModelFiles(name, names, overall_yaml(kind), stage_yaml_files(model_class), own)
 
 
-def layering_of(
-    model_class: type,
-    dataset: str,
-    base: Mapping[str, Any],
-    given: Mapping[str, Any],
-    on_impressions: bool,
-    same_plm: Callable[[Any, Any], bool] | None,
-) -> Layering:
-    """The yaml files of a model and its data set, layered over RecBole's values (``base``).
-
-    Some of the user's settings, ``given``, select files; ``same_plm`` says whether two ``plm`` are
-    the same model.
-    """
-    files = files_of(model_class)
-    if not is_news_model(model_class):
-        kind = Models.RECBOLE_ON_IMPRESSIONS if on_impressions else Models.RECBOLE
-        declared = recbole_declared(files, on_impressions)
-        settings = Layering(kind, files, declared, base, given, {})
-        settings.add_recbole_yaml(dataset, model_class.__name__)
-        return settings
-    yaml = read_news_yaml(files)
-    settings = Layering(Models.NEWS, files, yaml.declared, base, given, yaml.stages)
-    classes = [cls.__name__ for cls in reversed(model_class.__mro__)]
-    same_plm = same_plm if has_language_model(model_class) else None
-    settings.add_news_yaml(yaml, dataset, classes, same_plm)
-    return settings
-
-
-def declared_settings(model_class: type) -> dict[str, Any]:
-    """Default of every setting of a model, on impressions."""
-    files = files_of(model_class)
-    news = is_news_model(model_class)
-    return read_news_yaml(files).declared if news else recbole_declared(files)
-
-
-def model_yaml_files(model_class: type) -> list[Path]:
-    """Yaml files of a model and its bases, weakest first; a user's are beside their module."""
-    files = [
-        folder / f"{cls.__name__}.yaml"
-        for cls in reversed(model_class.__mro__)
-        for folder in _yaml_folders(cls)
-    ]
-    return [file for file in files if file.is_file()]
+def _existing(places: Iterable[tuple[Path, str]]) -> tuple[Path, ...]:
+    """The yaml files of classes that exist, of folders where each may have one."""
+    files = (folder / f"{name}.yaml" for folder, name in places)
+    return tuple(dict.fromkeys(file for file in files if file.is_file()))
 
 
 def stage_yaml_files(model_class: type) -> dict[str, Path]:
     """Yaml files of possible stages, the package's first; ``ValueError`` for equal names."""
-    if not is_news_model(model_class) or not has_language_model(model_class):
+    if not has_language_model(model_class):
         return {}
     users = (cls for cls in reversed(model_class.__mro__) if not _is_from(cls, "recbole_tinynews"))
     return _stage_files(folder / "stage" for cls in users for folder in _module_folder(cls))
@@ -252,6 +246,16 @@ def overall_yaml(kind: str) -> Path:
     return packaged_folder("properties") / f"{kind}.yaml"
 
 
+def model_yaml_folder() -> Path:
+    """Folder of our models' yaml files."""
+    return packaged_folder("properties") / "model"
+
+
+def recbole_yaml_folder() -> Path:
+    """Folder of RecBole's models' yaml files."""
+    return recbole_folder() / "properties" / "model"
+
+
 def _yaml_folders(cls: type) -> list[Path]:
     if _is_from(cls, "recbole_tinynews"):
         return [model_yaml_folder(), *_module_folder(cls)]
@@ -269,4 +273,4 @@ def _is_from(cls: type, package: str) -> bool:
     return cls.__module__.partition(".")[0] == package
 
 
-MODELS = _own_models()
+MODELS, FOLDERS = _own_models()

@@ -115,8 +115,7 @@ def settings_of(folder: Path, model: type | None) -> tuple[type, dict[str, Any]]
     from recbole_tinynews.quick_start import NO_TEST
     from recbole_tinynews.registry import declared_settings, find_trainer, stage_yaml_files
     from recbole_tinynews.serving.loading import AS_SAVED, load_trained
-    from recbole_tinynews.settings.declared import Scope, affects_result, setting
-    from recbole_tinynews.settings.names import parse_key
+    from recbole_tinynews.settings.table import Scope, affects_result, parse_key, setting
     from recbole_tinynews.trainer.untrained import UntrainedTrainer
 
     trained = load_trained(folder, "update", model=model).model

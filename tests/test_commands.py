@@ -114,7 +114,7 @@ def test_missing_recbole_is_named_with_the_command_that_installs_it() -> None:
         (["--list-settings"], "  epochs "),
         (["--list-settings=TinyNewsRec"], "Stage post_train_teacher"),
         (["--model=SASRec", "--list-settings"], "  hidden_size "),
-        (["--explain", "learning_rate"], "example     python run_recbole.py "),
+        (["--explain", "learning_rate"], "effect      A stage may differ."),
     ],
 )
 def test_models_and_settings_are_told_without_data_and_without_what_takes_seconds(

@@ -49,7 +49,7 @@ learning_rate: 1e-5
 negatives: 9
 negative_titles: random
 """,
-    "post_train_student": "as_in: {post_train_teacher: [metrics, negatives]}",
+    "post_train_student": "metrics: [ACCURACY]\nnegatives: 9",
     "pretrain_teacher": "",
     "finetune_teacher": "",
 }
@@ -404,7 +404,7 @@ def test_word_vectors_have_defaults_of_their_own_in_a_stage(properties: Path) ->
     """They start anew: at the rate of a language model they would hardly move from there."""
     with (properties / "overall.yaml").open("a") as file:
         file.write("news_encoder: plm\n")
-    text = "learning_rate: 1e-5\nwith_words: {learning_rate: 1e-3, epochs: 8}\n"
+    text = "learning_rate: 1e-5\nwhen: {news_encoder: {words: {learning_rate: 1e-3, epochs: 8}}}\n"
     (properties / "stage" / "post_train_student.yaml").write_text(text)
 
     def rate_and_epochs(*given: str) -> tuple[float, int]:
@@ -419,9 +419,14 @@ def test_word_vectors_have_defaults_of_their_own_in_a_stage(properties: Path) ->
     assert (
         config_of("--news_encoder=words").for_stage("post_train_teacher")["learning_rate"] == 1e-5
     )
-    # those of a data set suit its language model
-    (properties / "dataset" / "mind-mini.yaml").write_text("post_train_student_epochs: 3\n")
-    assert rate_and_epochs(words) == (1e-3, 8)
+    # those of a data set are stronger, and can have the same condition
+    dataset = properties / "dataset" / "mind-mini.yaml"
+    dataset.write_text("post_train_student_epochs: 3\n")
+    assert rate_and_epochs(words) == (1e-3, 3)
+    assert rate_and_epochs() == (1e-5, 3)
+    when = "when: {news_encoder: {words: {post_train_student_epochs: 6}}}\n"
+    dataset.write_text(f"post_train_student_epochs: 3\n{when}")
+    assert rate_and_epochs(words) == (1e-3, 6)
     assert rate_and_epochs() == (1e-5, 3)
 
 
@@ -491,18 +496,11 @@ def test_metrics_in_a_stages_yaml_are_shown_beside_those_of_the_run(properties: 
     assert "finetune_teacher_metrics expects some of AUC" in mistakes_of()
 
 
-def test_stages_share_the_defaults_of_a_yaml_and_not_what_a_user_sets_for_one() -> None:
-    """Another number of negatives for the teacher would change Stage I as well."""
-    config = config_of("--post_train_teacher_negatives=3")
-    assert config.for_stage("post_train_teacher")["negatives"] == 3
-    assert config.for_stage("post_train_student")["negatives"] == 9
-
-
 @pytest.fixture
 def users_stage(users_model: type, tmp_path: Path) -> type:
     """The user's class, with the yaml of an additional stage."""
     (tmp_path / "stage").mkdir()
-    text = "epochs: 7\nmy_width: 4\nmy_noise: 0.5\nas_in: {post_train_teacher: [learning_rate]}\n"
+    text = "epochs: 7\nmy_width: 4\nmy_noise: 0.5\nlearning_rate: 1e-5\n"
     (tmp_path / "stage" / "warm_up.yaml").write_text(text)
     return users_model
 

@@ -22,13 +22,10 @@ from recbole_tinynews.registry import (
     find_model,
     find_trainer,
     has_language_model,
-    model_yaml_files,
     model_yaml_folder,
-    named_files,
     recbole_models,
     stage_yaml_files,
 )
-from recbole_tinynews.settings.layers import recbole_declared
 from recbole_tinynews.trainer.impression_evaluation import ImpressionEvaluation
 
 
@@ -64,13 +61,15 @@ def test_the_files_by_name_are_those_of_the_class(name: str) -> None:
     """A base that the table lacks would lose its settings in lists, and before torch is there."""
     model_class = find_model(name)
     assert model_class.__name__ == name
-    assert named_files(name) == files_of(model_class)
+    by_name, by_class = files_of(name), files_of(model_class)
+    assert by_name._replace(classes=()) == by_class._replace(classes=())
+    assert [each for each in by_class.classes if each in by_name.classes] == [*by_name.classes]
     assert MODELS[name].reads_text == has_language_model(model_class)
 
 
 @pytest.mark.parametrize("name", ["BPR", "SASRec", "DeepFM", "Pop"])
 def test_settings_of_recboles_models_are_found_without_importing_them(name: str) -> None:
-    assert recbole_declared(named_files(name)) == declared_settings(find_model(name))
+    assert declared_settings(name) == declared_settings(find_model(name))
 
 
 def test_our_model_is_found_by_name(properties: Path) -> None:
@@ -175,7 +174,7 @@ def test_yaml_files_are_those_of_the_bases_then_the_users_beside_its_module(
         "from recbole_tinynews.model.paper.plmnr import PLMNR\nclass Mine(PLMNR): pass\n",
         monkeypatch,
     )
-    assert model_yaml_files(module.Mine) == [
+    assert [*files_of(module.Mine).own] == [
         properties / "model" / "PLMNR.yaml",
         tmp_path / "Mine.yaml",
     ]
@@ -208,7 +207,7 @@ def test_stages_are_those_of_the_package_then_those_beside_the_users_modules(
 
 def test_a_class_of_a_notebook_has_no_yaml_and_is_no_error(properties: Path) -> None:
     typed_in = type("Cell", (PLMNR,), {"__module__": "__nowhere__"})
-    assert model_yaml_files(typed_in) == [properties / "model" / "PLMNR.yaml"]
+    assert [*files_of(typed_in).own] == [properties / "model" / "PLMNR.yaml"]
 
 
 @pytest.mark.whole

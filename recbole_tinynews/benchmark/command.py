@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from recbole_tinynews.cli import command_parser
-from recbole_tinynews.settings.command_line import parse_command_line
+from recbole_tinynews.settings.literals import parse_command_line
 from recbole_tinynews.settings.values import refuse
 
 

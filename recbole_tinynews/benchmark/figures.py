@@ -8,6 +8,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from recbole_tinynews.benchmark.result_table import HEADS
 from recbole_tinynews.benchmark.results import Intervals, Reach, SystemResult
@@ -174,7 +175,7 @@ _KINDS: dict[str, Callable[[Sequence[SystemResult], Intervals], Figure | None]] 
 }
 
 
-def _axes(plots: int, names: int = 0) -> tuple[Figure, Sequence[Axes]]:
+def _axes(plots: int, names: int = 0) -> tuple[Figure, NDArray[Any]]:
     from matplotlib.figure import Figure
 
     size = _COLUMN, 2.4 * plots + 0.3 + 0.2 * names

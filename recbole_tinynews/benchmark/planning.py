@@ -29,8 +29,7 @@ from recbole_tinynews.registry import (
     recbole_models,
     stage_yaml_files,
 )
-from recbole_tinynews.settings.declared import setting
-from recbole_tinynews.settings.names import parse_key, unknown_setting
+from recbole_tinynews.settings.table import parse_key, setting, unknown_setting
 from recbole_tinynews.settings.values import refuse
 
 NO_MODEL = "no such model"

@@ -20,8 +20,8 @@ from scipy.sparse import csr_array
 
 from recbole_tinynews.data.impressions import CandidateFeatures, Impressions
 from recbole_tinynews.files.array_cache import Arrays, cached_arrays, content_key
-from recbole_tinynews.settings.names import FINETUNE_TEACHER
 from recbole_tinynews.settings.protocol import Settings
+from recbole_tinynews.settings.table import FINETUNE_TEACHER
 
 CACHE_FORMAT = "popularity 3"  # raise it when the meaning of the cached arrays changes
 FOREVER = 1 << 40  # seconds: longer than any log

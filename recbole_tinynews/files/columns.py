@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 
 PADDING = "[PAD]"  # RecBole's token for id 0
 
@@ -42,3 +43,12 @@ def typed(columns: Iterable[str]) -> tuple[str, ...]:
 def header(columns: Iterable[str]) -> str:
     """Header of an atomic file, without line end."""
     return "\t".join(typed(columns))
+
+
+def has_impressions(data_set: Path) -> bool:
+    """Whether rows are impressions (our format) rather than interactions."""
+    file = data_set / f"{data_set.name}.train.inter"
+    if not file.is_file():
+        return False
+    with file.open(encoding="utf-8", errors="replace") as lines:
+        return typed([CANDIDATES])[0] in lines.readline().rstrip("\n").split("\t")

@@ -20,7 +20,7 @@ from recbole_tinynews.pipeline.artifact import (
 )
 from recbole_tinynews.pipeline.stage import Copy, Stage, stage_of
 from recbole_tinynews.registry import find_trainer
-from recbole_tinynews.settings.declared import affects_result
+from recbole_tinynews.settings.table import affects_result
 
 _PACKAGES = {"recbole_tinynews", "recbole", "torch", "builtins"}
 

@@ -10,7 +10,7 @@ from recbole_tinynews.pipeline import artifact
 from recbole_tinynews.pipeline.fingerprints import Recipe, Recipes
 from recbole_tinynews.pipeline.log_tables import text_table
 from recbole_tinynews.pipeline.stage import Copy, Stage
-from recbole_tinynews.settings.names import parse_key
+from recbole_tinynews.settings.table import parse_key
 from recbole_tinynews.trainer.training_state import STATE, saved_step
 
 REUSED = "reused"

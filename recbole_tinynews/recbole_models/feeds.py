@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Set
 from enum import Enum
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from recbole.utils import InputType, ModelType
 
-from recbole_tinynews.files.columns import CANDIDATES, typed
 from recbole_tinynews.recbole_models.unfit import GRAPH, LIBRARY, UNFIT
 
 _INPUT_TYPES = {"CE": InputType.POINTWISE, "BPR": InputType.PAIRWISE}  # by loss_type, as in RecBole
@@ -18,15 +16,6 @@ _SAMPLES, _CANDIDATES = "train_neg_sample_args", "impression_negatives"
 _SAMPLED = {"distribution": "uniform", "sample_num": 1}
 # RecBole's sampling defaults, which do not apply to negatives from impressions.
 _HOW_SAMPLED = {"distribution": "uniform", "alpha": 1.0, "dynamic": False, "candidate_num": 0}
-
-
-def has_impressions(data_set: Path) -> bool:
-    """Whether rows are impressions (our format) rather than interactions."""
-    file = data_set / f"{data_set.name}.train.inter"
-    if not file.is_file():
-        return False
-    with file.open(encoding="utf-8", errors="replace") as lines:
-        return typed([CANDIDATES])[0] in lines.readline().rstrip("\n").split("\t")
 
 
 def fit_settings(model_class: type, final: dict[str, Any], asked: Set[str]) -> Iterator[str]:

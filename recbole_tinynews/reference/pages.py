@@ -2,39 +2,31 @@
 
 from __future__ import annotations
 
-import shlex
+import ast
+import re
 import shutil
 import textwrap
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+import warnings
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
 
 from recbole_tinynews.recbole_models.unfit import UNFIT
-from recbole_tinynews.reference.defaults import (
-    Described,
-    defaults_of,
-    every_setting,
-    files_about,
+from recbole_tinynews.reference.entries import (
+    Entry,
+    all_entries,
+    effects,
+    entries_about,
+    every_name,
     meaning_of,
-    meaning_of_model,
-    meaning_of_recbole_model,
-    news_yaml,
-    of_data_sets,
-    recbole_values,
-    sections,
-    sections_of_all,
+    recbole_entries,
     stage_files,
-    stages_declaring,
 )
-from recbole_tinynews.registry import MODELS, check_name, recbole_models
-from recbole_tinynews.settings.declared import Affects, Scope, setting
-from recbole_tinynews.settings.literals import write_yaml
-from recbole_tinynews.settings.names import (
-    Key,
-    parse_key,
-    recbole_model_settings,
-    recbole_overall_settings,
-)
-from recbole_tinynews.settings.values import Rule, rule_by_default, suggest
+from recbole_tinynews.registry import MODELS, files_of, recbole_models
+from recbole_tinynews.settings.layers import METRICS, Settings
+from recbole_tinynews.settings.literals import read_yaml
+from recbole_tinynews.settings.table import Scope, parse_key, recbole_lists, setting, unread_by
+from recbole_tinynews.settings.values import rule_by_default, suggest
 
 NARROWEST, WIDEST = 80, 100  # columns
 _NAME, _DEFAULT = 30, 17  # maximum column widths in lists of settings
@@ -43,15 +35,8 @@ _KINDS = {
     "sequential_recommender": "RecBole's models of click sequences",
     "context_aware_recommender": "RecBole's models of features",
 }
+RECBOLE = "RecBole"
 _MARGIN = 12  # width of the labels
-_RETRAINED = {
-    Affects.RESULT: "every stage that reads it",
-    Affects.STUDENTS: "only stages with teachers",
-    Affects.STAGES: "nothing: it chooses the stages of a system",
-    Affects.NOTHING: "nothing",
-}
-_RECBOLE = "RecBole"
-_TEXT_MODELS = [name for name, model in MODELS.items() if model.reads_text]
 
 
 def columns() -> int:
@@ -71,14 +56,15 @@ def model_list() -> str:
     texts, nothing = "News recommenders", "Without a language model, nothing trains"
     groups: dict[str, dict[str, str]] = {texts: {}, nothing: {}}
     for name, model in MODELS.items():
-        groups[texts if model.reads_text else nothing][name] = meaning_of_model(model.file)
+        docstring = ast.get_docstring(_parse(model.file)) or ""
+        groups[texts if model.reads_text else nothing][name] = _first_sentence(docstring)
     unfit = []
     for name, file in recbole_models().items():
         kind = _KINDS.get(file.parent.name)
         if kind is None or name in UNFIT:
             unfit.append(name)
         elif name not in MODELS:
-            groups.setdefault(kind, {})[name] = meaning_of_recbole_model(file, name)
+            groups.setdefault(kind, {})[name] = _meaning_of_recbole_model(file, name)
     width = max(len(name) for group in groups.values() for name in group)
     lines = []
     for title, group in groups.items():
@@ -89,18 +75,77 @@ def model_list() -> str:
     )
 
 
+def _meaning_of_recbole_model(file: Path, name: str) -> str:
+    """First sentence of a RecBole class's docstring, or else the title of its paper."""
+    tree = _parse(file)
+    classes = (node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == name)
+    of_class = [_first_sentence(ast.get_docstring(node) or "") for node in classes]
+    quoted = re.search(r'"([^"]+)"', ast.get_docstring(tree) or "")
+    title = " ".join(quoted[1].split()).rstrip(".") if quoted else ""
+    return next(filter(None, of_class), title)
+
+
+def _parse(file: Path) -> ast.Module:
+    with warnings.catch_warnings():  # RecBole's docstrings contain formulas with backslashes
+        warnings.simplefilter("ignore", SyntaxWarning)
+        warnings.simplefilter("ignore", DeprecationWarning)  # its category before Python 3.12
+        return ast.parse(file.read_text(encoding="utf-8"))
+
+
+def _first_sentence(docstring: str) -> str:
+    paragraph = " ".join(docstring.partition("\n\n")[0].split())
+    sentence, stop, _ = paragraph.partition(". ")
+    return sentence + stop.strip()
+
+
 def setting_list(model: str = "") -> str:
     """Settings of a model (``ValueError`` if unknown) or of all of ours, with meanings."""
-    if model:
-        check_name(model)
     of = f"{model}; about one: --explain SETTING" if model else "news recommenders"
     lines = [f"Settings of {of}", "name, default, (kind) meaning", ""]
-    for title, settings in sections(model) if model else sections_of_all():
-        if settings:
-            lines += [title, *_rows(settings), ""]
+    for title, entries in (sections(model) if model else _sections_of_all()).items():
+        if entries:
+            lines += [title[0].upper() + title[1:], *_rows(entries), ""]
     if not model:
         lines.append("Of a model, RecBole's too: --list-settings=MODEL; one: --explain SETTING")
     return "\n".join(lines).rstrip()
+
+
+def sections(model: str) -> dict[str, list[Entry]]:
+    """Settings of a model: its own, its bases', those of stages, its kind's, RecBole's."""
+    declared, about = read_by(model), entries_about(model)
+    found: dict[str, list[Entry]] = {}
+    taken: set[tuple[str | None, str]] = set()
+    for entry in reversed(about):
+        key = entry.stage, entry.name
+        hidden = entry.when or (entry.stage and entry.name == METRICS)
+        if entry.name in declared and key not in taken and not hidden:
+            taken.add(key)
+            kind, meaning = meaning_of(entry.name, [*about, entry])
+            found.setdefault(entry.origin, []).insert(0, entry._replace(kind=kind, meaning=meaning))
+    names = {name for _, name in taken}
+    rest = [Entry(name, declared[name], RECBOLE) for name in sorted(declared) if name not in names]
+    return {**found, RECBOLE: [*found.pop(RECBOLE, []), *rest]}
+
+
+def read_by(model: str) -> dict[str, Any]:
+    """Defaults of the settings that the model reads."""
+    settings = Settings(files_of(model))
+    unread = {*unread_by(settings.kind)}
+    if settings.files.is_news and not settings.files.reads_text:
+        shared = read_yaml(settings.files.overall)
+        unread |= {*recbole_lists()["training_arguments"]} - shared.keys()
+    return {name: value for name, value in settings.declared.items() if name not in unread}
+
+
+def _sections_of_all() -> dict[str, list[Entry]]:
+    """Settings of all news recommenders, those that single ones and stages add, RecBole's."""
+    found: dict[str, list[Entry]] = {}
+    ours, named = [entry for entry in all_entries() if entry.origin != RECBOLE], set[str]()
+    for entry in ours:
+        if entry.name not in named and not entry.origin.startswith("data set"):
+            named.add(entry.name)
+            found.setdefault(entry.origin, []).append(entry)
+    return {**found, RECBOLE: [e for e in sections("PLMNR")[RECBOLE] if e.name not in named]}
 
 
 def _line(name: str, meaning: str, width: int) -> str:
@@ -108,13 +153,19 @@ def _line(name: str, meaning: str, width: int) -> str:
     return f"  {name:<{width}}  {textwrap.shorten(meaning, room, placeholder=' ...')}".rstrip()
 
 
-def _rows(settings: Sequence[Described]) -> Iterator[str]:
-    names = min(_NAME, max(len(each.name) for each in settings))
-    defaults = min(_DEFAULT, max(len(shown(each.default)) for each in settings))
+def _rows(entries: list[Entry]) -> Iterator[str]:
+    # within a stage's section names are plain
+    written = [
+        entry.name if entry.source == entry.origin else f"{entry.stage}_{entry.name}"
+        for entry in entries
+    ]
+    names = min(_NAME, max(map(len, written)))
+    defaults = min(_DEFAULT, max(len(shown(entry.value)) for entry in entries))
     indent = names + defaults + 6
-    for name, default, (kind, text) in settings:
-        head = f"  {name:<{names}}  {shown(default):<{defaults}}  "
-        meaning = _wrapped(f"({kind}) {text}" if kind else text, indent)
+    for name, entry in zip(written, entries, strict=True):
+        head = f"  {name:<{names}}  {shown(entry.value):<{defaults}}  "
+        kind = f"({entry.kind}) " if entry.kind else ""
+        meaning = _wrapped(kind + entry.meaning, indent)
         if len(head) > indent:  # too long: a line of its own
             yield from _wrapped(head.strip(), 2, 4)
         else:
@@ -132,162 +183,43 @@ def _wrapped(text: str, indent: int, further: int | None = None) -> list[str]:
     )
 
 
-class Query(NamedTuple):
-    """A setting by its plain name, for a stage or (None) the whole run."""
-
-    stage: str | None
-    name: str
-    models: list[str]
-
-    @property
-    def ours(self) -> list[str]:
-        """Its models, without RecBole's."""
-        return [model for model in self.models if model in MODELS]
-
-
 def explanation(name: str) -> str:
     """The help page of a setting; ``ValueError`` with the nearest names if it is unknown."""
-    query = _parsed(name)
-    # BPR's files describe RecBole's settings
-    known_as = ["BPR" if model == _RECBOLE else model for model in reversed(query.models)]
-    of_stage = [stage_files()[query.stage]] if query.stage else []
-    files = [file for model in known_as for file in files_about(model)]
-    meaning = meaning_of(query.name, [*files, *of_stage])
-    default = _default(query)
-    rule = setting(query.name).rule or rule_by_default(default)
-    kind = f" ({meaning.kind})" if meaning.kind else ""
-    lines = [*textwrap.wrap(f"{name}{kind}: {meaning.text or 'not described'}", columns()), ""]
+    stage, plain = _parsed(name)
+    entries = [e for e in (*all_entries(), *recbole_entries()) if e.name == plain]
+    kind, meaning = meaning_of(plain, reversed(entries))  # the most general one
+    head = f"{name} ({kind})" if kind else name
+    lines = [*textwrap.wrap(f"{head}: {meaning or 'not described'}", columns()), ""]
+    rule = setting(plain).rule or rule_by_default(next((e.value for e in entries), None))
     lines += _part("allowed", [rule.expected if rule else "anything"])
-    if query.stage is None:
-        lines += _part("default", _defaults(query)) + _part("in stages", _of_stages(query))
+    if stage is None:
+        lines += _part("default", _by_value(entries))
     else:  # falls back to the plain setting
-        lines += _part("default", _of_stages(query)) + _part("or as", _defaults(query))
-    lines += _part("data sets", [f"{shown(v)}: {where}" for where, v in of_data_sets(name)])
-    lines += _part("read by", [_readers(query)])
-    lines += _part("retrains", [_RETRAINED[setting(query.name).affects]])
-    of_models = [news_yaml(model).values for model in query.ours]
-    keys = [Key(stage, query.name) for stage in stage_files()]
-    preferred = [values[key] for values in of_models for key in keys if key in values]
-    preferred += [value for _, value in of_data_sets(name)]
-    lines += _part("example", [_example(name, query, example_value(default, rule, preferred))])
-    return "\n".join(lines)
+        lines += _part("default", _by_value(e for e in entries if e.stage == stage))
+        lines += _part("or as", _by_value(e for e in entries if e.stage is None))
+    return "\n".join(lines + _part("effect", [" ".join(effects(plain))]))
 
 
-def _parsed(name: str) -> Query:
-    known = every_setting()
-    stage, plain = parse_key(name, stage_files())
-    if name in known:
-        return Query(None, name, known[name])
-    if stage is None or plain not in known:
-        of_stages = [
-            f"{each}_{n}" for each in stage_files() for n in known if each == stage or stage is None
-        ]
-        hint = suggest(name, [*known, *of_stages])
+def _parsed(name: str) -> tuple[str | None, str]:
+    names = every_name()
+    stage, plain = (None, name) if name in names else parse_key(name, stage_files())
+    if plain not in names:
+        of_stage = [each for each in names if setting(each).scope is Scope.STAGE]
+        of_stages = [f"{each}_{n}" for each in stage_files() for n in of_stage]
+        hint = suggest(name, sorted([*names, *of_stages]))
         raise ValueError(f"No setting is named {name!r}.{hint} All: --list-settings")
-    if setting(plain).scope is Scope.RUN:
+    if stage and setting(plain).scope is Scope.RUN:
         raise ValueError(f"{plain} holds for the whole run, not for a stage. See --explain {plain}")
-    return Query(stage, plain, known[plain])
+    return stage, plain
 
 
-def _default(query: Query) -> Any:
-    if query.models == [_RECBOLE]:
-        values = [v for v in recbole_values(query.name).values() if v is not None]
-        return values[0] if values else defaults_of("BPR").get(query.name)
-    values = [defaults_of(model)[query.name] for model in query.ours]
-    return next((value for value in values if value is not None), None)
-
-
-def _defaults(query: Query) -> list[str]:
-    by_value: dict[str, list[str]] = {}
-    found = [(model, defaults_of(model)[query.name]) for model in query.ours]
-    found += recbole_values(query.name).items()
-    general = {**recbole_overall_settings(), **recbole_model_settings(), **defaults_of("BPR")}
-    if _RECBOLE in query.models and query.name in general:
-        found.append(("RecBole's other models", general[query.name]))
-    for model, value in found:
-        by_value.setdefault(shown(value), []).append(model)
-    return [f"{value}: {_names(models, query.ours)}" for value, models in by_value.items()]
-
-
-def _names(models: list[str], ours: list[str]) -> str:
-    if len(ours) > 1 and set(ours) <= set(models):
-        others = [model for model in models if model not in ours]
-        if len(ours) == len(MODELS):
-            return ", ".join(["all of ours", *others])
-        if set(ours) == set(_TEXT_MODELS):
-            return ", ".join(["all of ours with a language model", *others])
-    return ", ".join(models)
-
-
-def _of_stages(query: Query) -> list[str]:
-    by_value: dict[tuple[str, str], list[str]] = {}
-    for model in query.ours:
-        yaml = news_yaml(model)
-        for stage, (_, _, with_words) in yaml.stages.items():
-            if query.stage not in (None, stage):
-                continue
-            if (key := Key(stage, query.name)) in yaml.values:
-                by_value.setdefault((shown(yaml.values[key]), stage), []).append(model)
-            if query.name in with_words:
-                who = f"{stage} by word vectors"
-                by_value.setdefault((shown(with_words[query.name]), who), []).append(model)
-    every = len(_TEXT_MODELS)
-    return [
-        f"{value}: {stage}" + ("" if len(models) == every else f" of {', '.join(models)}")
-        for (value, stage), models in by_value.items()
-    ]
-
-
-def _readers(query: Query) -> str:
-    if query.stage:
-        return f"only {query.stage}, in place of {query.name}"
-    read_text = [model for model in query.ours if model in _TEXT_MODELS]
-    if setting(query.name).scope is Scope.RUN or not read_text:
-        return "the run as a whole: no stage has a value of its own"
-    if stages := stages_declaring(query.name):
-        return f"{' and '.join(stages)}; for one of them: --{stages[0]}_{query.name}=..."
-    every = read_text == _TEXT_MODELS
-    which = "every stage that uses it" if every else "the stages of these models that use it"
-    other = "finetune_teacher" if every else "post_train_student"
-    return f"{which}; for one alone: --{other}_{query.name}=..."
-
-
-def _example(name: str, query: Query, value: Any) -> str:
-    if query.ours:
-        model = "TinyNewsRec" if "TinyNewsRec" in query.ours else query.ours[0]
-    else:
-        model = next(iter(recbole_values(query.name)), "BPR")
-    return f"python run_recbole.py --model={model} {shlex.quote(f'--{name}={as_yaml(value)}')}"
+def _by_value(entries: Iterable[Entry]) -> list[str]:
+    sources: dict[str, list[str]] = {}
+    for entry in entries:
+        sources.setdefault(shown(entry.value), []).append(entry.source)
+    return [f"{value}: {', '.join(dict.fromkeys(of))}" for value, of in sources.items()]
 
 
 def _part(title: str, texts: list[str]) -> list[str]:
     lines = [line for text in texts for line in _wrapped(text, _MARGIN, _MARGIN + 2)]
     return [title.ljust(_MARGIN) + lines[0][_MARGIN:], *lines[1:]] if lines else []
-
-
-def as_yaml(value: Any) -> str:
-    """A value as written on the command line."""
-    text = write_yaml(value, default_flow_style=True, width=1000)
-    return text.removesuffix("\n").removesuffix("\n...")
-
-
-def example_value(default: Any, rule: Rule | None, preferred: Iterable[Any] = ()) -> Any:
-    """A value that the rule (None: any) allows, if possible ``preferred`` and not the default."""
-    if rule is None:
-        return default
-    candidates = (*preferred, *_candidates(default, rule.choices))
-    allowed = [value for value in candidates if rule.holds(value)]
-    other = [value for value in allowed if value != default or type(value) is not type(default)]
-    return next(iter([*other, *allowed]), default)
-
-
-def _candidates(default: Any, choices: Iterable[Any]) -> Iterator[Any]:
-    yield from (choice for choice in choices if choice is not None)
-    if isinstance(default, bool):
-        yield not default
-    elif isinstance(default, (int, float)):
-        yield from (default * 2, default + 1, default / 2)
-    elif isinstance(default, list):
-        yield default[:1]
-    yield from (2, 0.5, True, "name", "folder/file", "file.zip", {"max_norm": 1.0})
-    yield from (default, [5], {"mode": "labeled"})

@@ -8,9 +8,8 @@ import shlex
 import sys
 from collections.abc import Sequence
 
-from recbole_tinynews.cli import command_parser
+from recbole_tinynews.cli import command_parser, program
 from recbole_tinynews.installing import pip_install
-from recbole_tinynews.settings.command_line import program
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

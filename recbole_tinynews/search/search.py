@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from logging import getLogger
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import optuna
 from optuna.distributions import distribution_to_json
@@ -31,8 +31,7 @@ from recbole_tinynews.pipeline.run import GivenUpError
 from recbole_tinynews.processes.group import launched_group
 from recbole_tinynews.quick_start import prepared, run
 from recbole_tinynews.search.space import draw, make_space
-from recbole_tinynews.settings.command_line import parse_command_line
-from recbole_tinynews.settings.literals import read_yaml, write_yaml
+from recbole_tinynews.settings.literals import parse_command_line, read_yaml, write_yaml
 from recbole_tinynews.settings.values import refuse
 
 ENDED = (TrialState.COMPLETE, TrialState.PRUNED)  # other trials run, wait or were interrupted
@@ -92,7 +91,9 @@ class Search:
         key = content_key([result_fingerprint(config), compared, *files])[:12]
         of_data = Path(config["checkpoint_dir"]) / str(config["dataset"])
         self.folder = of_data / "search" / f"{config['model']}-{key}"
-        self.direction = "maximize" if last["valid_metric_bigger"] else "minimize"
+        self.direction: Literal["maximize", "minimize"] = (
+            "maximize" if last["valid_metric_bigger"] else "minimize"
+        )
         self.study = self._open(storage, PRUNERS[pruner](startup_trials))
 
     def ended(self) -> list[FrozenTrial]:

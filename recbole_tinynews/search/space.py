@@ -10,8 +10,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from optuna.trial import Trial
 
 from recbole_tinynews.config import NewsConfig
-from recbole_tinynews.settings.declared import Affects, setting
-from recbole_tinynews.settings.names import parse_key
+from recbole_tinynews.settings.table import Affects, parse_key, setting
 from recbole_tinynews.settings.values import refuse
 
 Distribution = CategoricalDistribution | FloatDistribution | IntDistribution
@@ -68,11 +67,11 @@ def _distribution(values: Any) -> Distribution:
         case [_, _, *_]:
             return CategoricalDistribution(values)
         case {"uniform": [low, high], **rest} if rest.keys() <= {"step"} and isfinite(high - low):
-            return FloatDistribution(low, high, **rest)
+            return FloatDistribution(low, high, step=values.get("step"))
         case {"log": [low, high], **rest} if not rest and isfinite(high - low):
             return FloatDistribution(low, high, log=True)
         case {"int": [int(low), int(high)], **rest} if rest.keys() <= {"step"}:
-            return IntDistribution(low, high, **rest)
+            return IntDistribution(low, high, step=values.get("step", 1))
     raise ValueError(f"expects {FORMS}, got {values!r}")
 
 

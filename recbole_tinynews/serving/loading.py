@@ -48,8 +48,7 @@ from recbole_tinynews.serving.engine import ModelEngine
 from recbole_tinynews.serving.exported import load_export
 from recbole_tinynews.serving.live_counters import LiveCounters
 from recbole_tinynews.serving.ranking import Ranker
-from recbole_tinynews.settings.declared import Models, rules_for
-from recbole_tinynews.settings.names import parse_key, seen_by_stage
+from recbole_tinynews.settings.table import Models, parse_key, parse_keys, rules_for, seen_by
 from recbole_tinynews.settings.values import ANY_TEXT, list_of, unfit_value
 
 NEEDED = {"dataset": str, "ITEM_ID_FIELD": str, "USER_ID_FIELD": str, "history_length": int}
@@ -64,7 +63,8 @@ class _Settings(dict[str, Any]):
         return None
 
     def for_stage(self, stage: str) -> _Settings:
-        own = seen_by_stage(stage, {"teacher_num_hidden_layers": None, **self})  # None: all
+        read = {"teacher_num_hidden_layers": None, **self}  # None: all
+        own = seen_by(stage, parse_keys(read, [stage]))
         return _Settings({**own, **AS_SAVED})
 
 

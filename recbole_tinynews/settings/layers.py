@@ -1,42 +1,64 @@
-"""Reads the yaml files that declare a model's settings, and the settings that a user gives."""
+"""The settings of a run: yaml files and what a user gives, layered, read once and checked once."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from recbole_tinynews.paths import packaged_folder, recbole_folder
-from recbole_tinynews.settings.command_line import TEXT_SETTINGS, parse_command_line
-from recbole_tinynews.settings.declared import NAMES
-from recbole_tinynews.settings.literals import parse_value, read_yaml
-from recbole_tinynews.settings.names import (
-    Key,
-    parse_keys,
-    recbole_model_settings,
-    recbole_overall_settings,
+from recbole_tinynews.settings.literals import (
+    TEXT_SETTINGS,
+    parse_command_line,
+    parse_value,
+    read_yaml,
 )
+from recbole_tinynews.settings.table import (
+    NAMES,
+    Key,
+    Models,
+    known_without_yaml,
+    parse_key,
+    parse_keys,
+    recbole_lists,
+    rules_for,
+    unknown_setting,
+    unread_by,
+)
+from recbole_tinynews.settings.values import Rule, brief, refuse, rules_by_default, unfit_value
 
 Files = Sequence[str | Path] | str | Path | None
-AS_IN = "as_in"  # in a stage's yaml: {another stage: [settings whose values it shares]}
-WITH_WORDS = "with_words"  # in a stage's yaml: {setting: its value for models with word vectors}
+PROPERTIES = "properties"
+WHEN = "when"  # in a yaml: {setting: {value: {settings where it has that value}}}
+METRICS = "metrics"  # in a stage's yaml: reported in addition to the run's
+EVALUATION = "eval_args"
+# Entries that RecBole reads; it silently ignores misspelt ones. On impressions, only mode is read.
+_ENTRIES = {
+    EVALUATION: ("split", "group_by", "order", "mode"),
+    "train_neg_sample_args": ("distribution", "sample_num", "alpha", "dynamic", "candidate_num"),
+}
 _CODE = Path(__file__).resolve().parents[1]  # a yaml may lie beside its recommender
-METRICS_SETTING = "metrics"  # in a stage's yaml: reported in addition to the run's
-
-
-class Layer(NamedTuple):
-    """Values from one source, which is named in messages."""
-
-    source: str
-    values: Mapping[Key, Any]
 
 
 class ModelFiles(NamedTuple):
-    """Yaml files that declare a model's settings."""
+    """The recommender whose settings are read, and the yaml files that declare them."""
 
+    name: str
+    classes: tuple[str, ...]  # names of its bases and of itself, weakest first
     overall: Path  # for all models of its kind
     stages: Mapping[str, Path]
-    own: list[Path]  # of the bases, weakest first, and of the class itself
+    own: tuple[Path, ...]  # of the bases, weakest first, and of the class itself
+
+    @property
+    def is_news(self) -> bool:
+        """Whether it is a news recommender, none of RecBole's models."""
+        return self.overall.stem != "recbole"
+
+    @property
+    def reads_text(self) -> bool:
+        """Whether it encodes texts, and so may have stages."""
+        return self.overall.stem == "overall"
 
     @property
     def of_users(self) -> list[Path]:
@@ -46,142 +68,23 @@ class ModelFiles(NamedTuple):
 
 def is_shipped(file: Path, *others: Path) -> bool:
     """Whether a file comes with the package (or lies in other folders): it is no user's."""
-    shipped = packaged_folder("properties"), _CODE, *others
-    return any(each in file.parents for each in shipped)
+    shipped = packaged_folder(PROPERTIES), _CODE, *others
+    return any(folder in file.parents for folder in shipped)
 
 
-class StageYaml(NamedTuple):
-    """The yaml file of a stage."""
+class Layer(NamedTuple):
+    """Values from one source, which messages name; ``when`` has values under a condition."""
 
-    file: Path
-    declares: frozenset[str]  # settings that no other file declares
-    with_words: Mapping[str, Any]  # defaults for models with word vectors
-
-
-class NewsYaml(NamedTuple):
-    """Declared settings of a news recommender, before data set and user."""
-
-    declared: dict[str, Any]
-    values: dict[Key, Any]  # of the run and of stages, without RecBole's
-    stages: dict[str, StageYaml]
-    layers: list[Layer]  # values of single stages
-
-
-def recbole_declared(files: ModelFiles, on_impressions: bool = True) -> dict[str, Any]:
-    """Defaults of all settings of one of RecBole's models, or of a class derived from one."""
-    declared = {**recbole_overall_settings(), **recbole_model_settings()}
-    own = files.of_users
-    stock = [file for file in files.own if file not in own]
-    for file in [*stock, *([files.overall] if on_impressions else []), *own]:
-        declared |= read_yaml(file)
-    return declared
-
-
-def read_news_yaml(files: ModelFiles) -> NewsYaml:
-    """Read a recommender's files, of which a stage's may declare settings; else ``ValueError``."""
-    overall, stages, own = files
-    _check_stage_names(stages)
-    yaml = NewsYaml(recbole_overall_settings(), {}, {}, [])
-    values_of = {file: parse_keys(read_yaml(file), stages) for file in own}
-    of_users = files.of_users
-    _add(yaml, overall, parse_keys(read_yaml(overall), stages))
-    for stage, file in stages.items():
-        is_packaged = overall.parent in file.parents
-        known = set(yaml.declared)
-        for own_file, values in values_of.items():
-            if not is_packaged or own_file not in of_users:
-                known |= {key.name for key in values if key.stage is None}
-        of_stage = _values_of_stage(stage, stages)
-        with_words = of_stage.pop(WITH_WORDS, {})
-        declares = frozenset(of_stage.keys() - known)
-        yaml.stages[stage] = StageYaml(file, declares, with_words)
-        _add(
-            yaml,
-            file,
-            {Key(None if n in declares else stage, n): v for n, v in of_stage.items()},
-            unchecked=METRICS_SETTING,  # only a stage's own yaml may name its metrics
-        )
-    for file, values in values_of.items():
-        _add(yaml, file, values)
-    return yaml
-
-
-def _add(yaml: NewsYaml, file: Path, values: Mapping[Key, Any], unchecked: str = "") -> None:
-    of_stages = {key: v for key, v in values.items() if key.stage and key.name != unchecked}
-    yaml.values.update(values)
-    yaml.declared.update({key.name: v for key, v in values.items() if key.stage is None})
-    yaml.layers.append(Layer(f"file {file}", of_stages))
-
-
-def _values_of_stage(stage: str, files: Mapping[str, Path]) -> dict[str, Any]:
-    """Values in a stage's yaml, including those that ``as_in`` copies from another stage's yaml."""
-    values = read_yaml(files[stage])
-    as_in = values.pop(AS_IN, {})
-    if not isinstance(as_in, Mapping) or not all(isinstance(v, list) for v in as_in.values()):
-        raise ValueError(
-            f"{AS_IN} ({files[stage]}) expects {{stage: [settings]}}, got {as_in!r}. "
-            "Name the stage, and a list of settings of its yaml."
-        )
-    for other, names in as_in.items():
-        there = read_yaml(files[other]) if other in files else {}
-        missing = [name for name in names if name not in there]
-        if missing or other not in files:
-            raise ValueError(
-                f"{AS_IN} ({files[stage]}) expects settings of the yaml of another stage, got "
-                f"{', '.join(map(str, missing)) or 'nothing'} of {other}. Set them in this file."
-            )
-        values = {**{name: there[name] for name in names}, **values}
-    return values
-
-
-def _check_stage_names(stages: Mapping[str, Path]) -> None:
-    """Refuse names like ``finetune``, with which ``finetune_layers`` would set ``layers``."""
-    names = [*recbole_overall_settings(), *sorted(NAMES), *stages]
-    for stage, file in stages.items():
-        taken = next((name for name in names if name.startswith(f"{stage}_")), None)
-        if taken is not None:
-            raise ValueError(
-                f"The stage {stage} ({file}) expects a name that begins no other one, and {taken} "
-                "begins with it: a setting would be taken for the stage's own. Rename the file."
-            )
-
-
-def settings_of_others(
-    stage: str,
-    stages: Mapping[str, StageYaml],
-    of_stage: ModelFiles,
-    of_system: ModelFiles,
-    is_last: bool,
-    is_student: bool,
-) -> set[str]:
-    """Settings declared only by the yaml of the system or of another stage.
-
-    A student ignores only settings declared outside the package: another weight of a user's own
-    loss does not retrain Stage I. A user's own stage may read every setting.
-    """
-    ours = {name for name, each in stages.items() if is_shipped(each.file)}
-    if stage not in ours and not is_last:
-        return set()
-    others = _names_in(of_system.own)
-    shared = _names_in([of_stage.overall, *of_stage.own])
-    for other, yaml in stages.items():
-        if other == stage or (is_student and other in ours):
-            shared |= yaml.declares
-        elif other in ours or stage in ours:
-            others |= yaml.declares
-    if is_student:
-        shared |= _names_in(file for file in of_system.own if is_shipped(file))
-    return others - shared - recbole_overall_settings().keys()
-
-
-def _names_in(files: Iterable[Path]) -> set[str]:
-    return {name for file in files for name in read_yaml(file)}
+    source: str
+    values: Mapping[Key, Any]
+    declares: bool = False  # the settings of which it has values for the run
+    when: tuple[tuple[str, Any, Mapping[Key, Any]], ...] = ()
 
 
 class Given(NamedTuple):
-    """User settings."""
+    """What a user gives: sources with their values, weakest first."""
 
-    sources: list[tuple[str, dict[str, Any]]]  # weakest first
+    sources: list[tuple[str, dict[str, Any]]]
     switches: list[str]  # flags without a value, which mean true
     mistakes: list[str]  # unreadable files and arguments
 
@@ -190,9 +93,13 @@ class Given(NamedTuple):
         """All values; later sources override."""
         return {name: value for _, values in self.sources for name, value in values.items()}
 
-    def layers(self, stages: Collection[str]) -> list[Layer]:
-        """Layers for a model with these stages."""
-        return [Layer(source, parse_keys(values, stages)) for source, values in self.sources]
+    def data_folder(self, dataset: str, data_path: str = "dataset") -> Path:
+        """Folder of the data set; a packaged one replaces a missing one that nobody asked for."""
+        given = self.values
+        folder = Path(str(given.get("data_path", data_path)), dataset)
+        packaged = packaged_folder("dataset") / dataset
+        is_own = "data_path" in given or folder.is_dir() or not packaged.is_dir()
+        return folder if is_own else packaged
 
 
 def read_given(
@@ -213,3 +120,338 @@ def read_given(
     arguments = parse_command_line(command_line)
     sources += [("config_dict", of_dict), ("command line", arguments.values)]
     return Given(sources, arguments.switches, [*mistakes, *arguments.problems])
+
+
+class Settings:
+    """Every setting of a model on a data set, with the given values and all their mistakes.
+
+    ``declared`` has the default of every existing setting, ``defaults`` those of the run and of its
+    stages, ``values`` what holds, without RecBole's values below it; ``declares`` the settings that
+    a stage's yaml alone declares; ``warnings`` tell which values have no effect. ``same`` compares
+    two values of a setting (its name is the first argument).
+    """
+
+    def __init__(
+        self,
+        files: ModelFiles,
+        dataset: str = "",
+        given: Given | None = None,
+        on_impressions: bool = True,
+        same: Callable[[str, Any, Any], bool] = lambda _, one, other: one == other,
+    ) -> None:
+        self.files, self.dataset, self.stages = files, dataset, tuple(files.stages)
+        self.given = given or Given([], [], [])
+        self.on_impressions = on_impressions
+        self.kind = Models.NEWS
+        if not files.is_news:
+            self.kind = Models.RECBOLE_ON_IMPRESSIONS if on_impressions else Models.RECBOLE
+        self.declares: dict[str, frozenset[str]] = {}
+        declaring = [*(self._of_news() if files.is_news else self._of_recbole())]
+        self.declared = dict(recbole_overall_settings())
+        if not files.is_news:
+            self.declared |= recbole_model_settings()
+            self.declared |= _merged(_layer(file) for file in self._stock_files).plain
+        self.declared |= _merged(layer for layer in declaring if layer.declares).plain
+        # settings without a rule take their default's type, but RecBole's defaults mix types
+        self._typed_defaults = self.declared if files.is_news else {}
+        self.defaults = {Key(None, n): v for n, v in self.declared.items()} | _merged(declaring)
+        packaged = [*declaring, *self._of_data_set(), *self._of_working_folder()]
+        of_user = [Layer(s, parse_keys(v, self.stages)) for s, v in self.given.sources]
+        self.layers = [*_resolved([*packaged, *of_user], self.stages, same)]
+        before = _merged(self.layers[: len(self.layers) - len(of_user)])
+        self.values: dict[Key, Any] = _merged(self.layers)
+        self.warnings = [*self._drop_unread(before)]
+        self.mistakes = [*self.given.mistakes, *self._mistakes([*packaged, *of_user])]
+        if on_impressions:
+            self.warnings += self._keep_mode_alone(before)
+
+    # Layers
+
+    def _of_news(self) -> Iterator[Layer]:
+        """Files of a news recommender, of which a stage's may declare settings too."""
+        overall, stages = self.files.overall, self.files.stages
+        _check_stage_names(stages)
+        own = {file: _layer(file, stages, declares=True) for file in self.files.own}
+        yield _layer(overall, stages, declares=True)
+        known = recbole_overall_settings().keys() | read_yaml(overall).keys()
+        for stage, file in stages.items():
+            for own_file, layer in own.items():
+                # a user's class may give another default to what the package's stages declare
+                if not is_shipped(file) or own_file not in self.files.of_users:
+                    known |= {key.name for key in layer.values if key.stage is None}
+            layer = _stage_layer(stage, file, known)
+            self.declares[stage] = frozenset(k.name for k in layer.values if k.stage is None)
+            known |= self.declares[stage]
+            yield layer
+        yield from own.values()
+
+    def _of_recbole(self) -> Iterator[Layer]:
+        """Files over those that RecBole reads by itself."""
+        for file in self._stock_files:
+            if file.stem != self.files.name:
+                yield _layer(file, declares=True)
+        if self.on_impressions:
+            yield _layer(self.files.overall, declares=True)
+        yield from (_layer(file, declares=True) for file in self.files.of_users)
+
+    @property
+    def _stock_files(self) -> list[Path]:
+        return [file for file in self.files.own if file not in self.files.of_users]
+
+    def _of_data_set(self, folder: Path | None = None) -> Iterator[Layer]:
+        """Yaml files of the data set, which declare nothing."""
+        names = [f"{self.dataset}.{name}" for name in self.files.classes]
+        if self.files.reads_text:
+            names.insert(0, self.dataset)
+        for name in dict.fromkeys(names if self.on_impressions else ()):
+            file = (folder or packaged_folder(PROPERTIES)) / "dataset" / f"{name}.yaml"
+            if file.is_file():
+                yield _layer(file, self.stages)
+
+    def _of_working_folder(self) -> Iterator[Layer]:
+        """``properties/`` of the working directory, over the package's; it declares nothing."""
+        folder = Path(PROPERTIES)
+        if folder.resolve() == packaged_folder(PROPERTIES).resolve() or not self.on_impressions:
+            return
+        models = [f"model/{name}.yaml" for name in self.files.classes]
+        for place in (self.files.overall.name, *models):
+            if (folder / place).is_file():
+                yield _layer(folder / place, self.stages)
+        yield from self._of_data_set(folder)
+
+    # Checks
+
+    def mistake_of(self, name: str, value: Any) -> str | None:
+        """Error message for an invalid name or value; None if both are valid."""
+        key = parse_key(name, self.stages)
+        return unknown_setting(key, self.declared, self.stages) or self._unfit(key, value)
+
+    def refuse(self, before: Iterable[str] = (), after: Iterable[str] = ()) -> None:
+        """Raise ``ValueError`` with all mistakes, if there are any, between further ones."""
+        mistakes = [*before, *self.mistakes, *after]
+        refuse(f"The settings of {self.files.name} don't fit:", mistakes)
+
+    def _unfit(self, key: Key, value: Any) -> str | None:
+        if isinstance(value, str) and value == "None":
+            return "got the text 'None': write ~ or null for no value"
+        rules = _rules(self.kind, tuple(self._stock_files))
+        return unfit_value(key.name, value, rules, self._typed_defaults.get(key.name))
+
+    def _mistakes(self, layers: Sequence[Layer]) -> Iterator[str]:
+        """Unknown names, then flags without a value, then invalid values."""
+        yield from (mistake for layer in layers for mistake in self._unknown(layer))
+        for name in self.given.switches:
+            plain = parse_key(name, self.stages).name
+            if plain in self.declared and not isinstance(self.declared[plain], bool):
+                yield f"--{name} (command line) needs a value: write --{name}=value"
+        for key, value in self.values.items():
+            if mistake := self._unfit(key, value):
+                yield f"{key} ({self._source_of(key)}) {mistake}"
+
+    def _unknown(self, layer: Layer) -> Iterator[str]:
+        for key in (*layer.values, *(key for *_, values in layer.when for key in values)):
+            of_stage = f"file {self.files.stages.get(key.stage or '')}" == layer.source
+            mistake = unknown_setting(key, self.declared, self.stages)
+            if mistake and not (of_stage and key.name == METRICS):
+                yield f"{key!s:.100} ({layer.source}) {mistake}"
+        for name, known in _ENTRIES.items():
+            value = layer.values.get(Key(None, name))
+            for entry in value if isinstance(value, Mapping) else ():
+                if entry not in known:
+                    some = f"write some of {', '.join(known)}"
+                    yield f"{name} ({layer.source}) has no entry {entry!r}: {some}"
+
+    def _source_of(self, key: Key) -> str:
+        return [layer.source for layer in self.layers if key in layer.values][-1]
+
+    def _drop_unread(self, before: Mapping[Key, Any]) -> Iterator[str]:
+        """Reset unread settings, which would change fingerprints; yield a warning for each."""
+        unread = unread_by(self.kind) - {"config_files", "config_file"}
+        for key in [key for key in self.values if key.name in unread]:
+            value = self.values.pop(key)
+            if value != before.get(key, self.declared.get(key.name)):
+                yield f"{key} ({self._source_of(key)}) has no effect, got {brief(value)}"
+            if key in before:
+                self.values[key] = before[key]
+
+    def _keep_mode_alone(self, before: Mapping[Key, Any]) -> Iterator[str]:
+        """Reset the entries of ``eval_args`` other than its mode, with a warning."""
+        key = Key(None, EVALUATION)
+        value, default = self.values.get(key), before.get(key)
+        if isinstance(value, Mapping) and isinstance(default, Mapping):
+            unread = [k for k, v in value.items() if k != "mode" and v != default.get(k)]
+            if unread:
+                names = ", ".join(map(str, unread))
+                yield f"{EVALUATION} has no effect beyond its mode, got {names} too"
+            self.values[key] = dict(default)
+
+    # Views
+
+    def changed(self, values: Mapping[Key, Any]) -> list[tuple[Key, Any, Any, str]]:
+        """Key, value, default and source of non-default settings, most recently set first."""
+        sources: dict[Key, str] = {}  # ordered by when they were last set
+        for layer in self.layers:
+            for key in layer.values:  # what declares a setting, or a stage's metrics, is a default
+                if not (layer.declares and (key.stage is None or key.name == METRICS)):
+                    sources.pop(key, None)
+                    sources[key] = layer.source
+        return [
+            (key, values[key], self.defaults.get(key), source)
+            for key, source in reversed(sources.items())
+            if key in values and values[key] != self.defaults.get(key)
+        ]
+
+    def asked(self) -> set[str]:
+        """Names that a data set's yaml, a user's class or the user sets."""
+        shipped = [self.files.overall, *self._stock_files]
+        declaring = {f"file {file}" for file in shipped}
+        layers = (layer for layer in self.layers if layer.source not in declaring)
+        return {key.name for layer in layers for key in layer.values}
+
+    def of_others(
+        self, stage: str, of_stage: ModelFiles, is_last: bool, is_student: bool
+    ) -> set[str]:
+        """Settings declared only by the yaml of the system or of another stage.
+
+        A student ignores only settings declared outside the package: another weight of a user's
+        own loss does not retrain Stage I. A user's own stage may read every setting.
+        """
+        ours = {name for name, file in self.files.stages.items() if is_shipped(file)}
+        if stage not in ours and not is_last:
+            return set()
+        others = _names_in(self.files.own)
+        shared = _names_in([of_stage.overall, *of_stage.own])
+        for other, declares in self.declares.items():
+            if other == stage or (is_student and other in ours):
+                shared |= declares
+            elif other in ours or stage in ours:
+                others |= declares
+        if is_student:
+            shared |= _names_in(file for file in self.files.own if is_shipped(file))
+        return others - shared - recbole_overall_settings().keys()
+
+
+class _Merged(dict[Key, Any]):
+    """Values of layers, later over earlier."""
+
+    @property
+    def plain(self) -> dict[str, Any]:
+        """Those of the run."""
+        return {key.name: value for key, value in self.items() if key.stage is None}
+
+
+def _merged(layers: Iterable[Layer]) -> _Merged:
+    return _Merged({key: value for layer in layers for key, value in layer.values.items()})
+
+
+def _layer(file: Path, stages: Collection[str] = (), declares: bool = False) -> Layer:
+    """A yaml file; ``ValueError`` if what it says of conditions cannot be read."""
+    values = read_yaml(file)
+    when = [(n, v, parse_keys(each, stages)) for n, v, each in _conditions(file, values)]
+    return Layer(f"file {file}", parse_keys(values, stages), declares, tuple(when))
+
+
+def _stage_layer(stage: str, file: Path, known: Collection[str]) -> Layer:
+    """A stage's yaml, whose names are the stage's own but for those that it alone declares."""
+    values = read_yaml(file)
+    when = [
+        (name, value, {Key(stage, n): v for n, v in each.items()})
+        for name, value, each in _conditions(file, values)
+    ]
+    own = {Key(stage if name in known else None, name): v for name, v in values.items()}
+    return Layer(f"file {file}", own, True, tuple(when))
+
+
+def _conditions(file: Path, values: dict[str, Any]) -> list[tuple[str, Any, Mapping[str, Any]]]:
+    """Take the conditions out of a yaml file's values: setting, its value, values under it."""
+    when = values.pop(WHEN, {})
+    by_value = when.values() if isinstance(when, Mapping) else [when]
+    maps = all(isinstance(each, Mapping) for each in by_value)
+    if not maps or not all(isinstance(v, Mapping) for each in by_value for v in each.values()):
+        raise ValueError(
+            f"{WHEN} ({file}) expects {{setting: {{value: {{settings}}}}}}, got {brief(when)}. "
+            "Name a setting, one of its values, and the settings that hold where it has that value."
+        )
+    return [(name, value, under) for name, each in when.items() for value, under in each.items()]
+
+
+def _resolved(
+    layers: Sequence[Layer], stages: Sequence[str], same: Callable[[str, Any, Any], bool]
+) -> Iterator[Layer]:
+    """The layers, each followed by those of its conditions that are met.
+
+    A value for the run holds where the run meets the condition; stages that don't keep what they
+    had. A value for a stage holds where that stage meets it.
+    """
+    final, before = _merged(layers), _Merged()
+    for layer in layers:
+        yield layer._replace(when=())
+        before.update(layer.values)
+        for name, wanted, values in layer.when:
+            of_run = final.get(Key(None, name))
+            met = {
+                stage: same(name, final.get(Key(stage, name), of_run), wanted)
+                for stage in (None, *stages)
+            }
+            applied = {key: value for key, value in values.items() if met[key.stage]}
+            kept = [key.name for key in applied if key.stage is None and key in before]
+            for key in (Key(stage, name) for stage in stages if not met[stage] for name in kept):
+                if key not in before:
+                    applied[key] = before[Key(None, key.name)]
+            before.update(applied)
+            yield Layer(layer.source, applied)
+
+
+def _check_stage_names(stages: Mapping[str, Path]) -> None:
+    """Refuse names like ``finetune``, with which ``finetune_layers`` would set ``layers``."""
+    names = [*recbole_overall_settings(), *sorted(NAMES), *stages]
+    for stage, file in stages.items():
+        taken = next((name for name in names if name.startswith(f"{stage}_")), None)
+        if taken is not None:
+            raise ValueError(
+                f"The stage {stage} ({file}) expects a name that begins no other one, and {taken} "
+                "begins with it: a setting would be taken for the stage's own. Rename the file."
+            )
+
+
+def _names_in(files: Iterable[Path]) -> set[str]:
+    return {name for file in files for name in read_yaml(file)} - {WHEN}
+
+
+@cache
+def _rules(kind: Models, stock: tuple[Path, ...]) -> dict[str, Rule]:
+    """Rules of the table, and for RecBole's models those by their defaults."""
+    rules = rules_for(kind)
+    if kind is Models.RECBOLE_ON_IMPRESSIONS:
+        own = rules_by_default({name: v for file in stock for name, v in read_yaml(file).items()})
+        general = rules.keys() - known_without_yaml(Models.OF_RECBOLE)
+        rules |= {name: rule for name, rule in own.items() if name not in general}
+    return rules
+
+
+# RecBole's settings
+
+
+def recbole_overall_files() -> list[Path]:
+    """RecBole's yaml files for every model; later ones override."""
+    properties = recbole_folder() / "properties"
+    return [properties / "dataset" / "sample.yaml", properties / "overall.yaml"]
+
+
+@cache
+def recbole_overall_settings() -> Mapping[str, Any]:
+    """RecBole's settings for every model; None where it declares no default."""
+    names = [name for names in recbole_lists().values() for name in names]
+    declared = dict.fromkeys([*names, *known_without_yaml(Models.EVERY)])
+    for file in recbole_overall_files():
+        declared |= read_yaml(file)
+    return declared
+
+
+@cache
+def recbole_model_settings() -> Mapping[str, Any]:
+    """Settings in RecBole's quick-start yaml files, for any of its models."""
+    names = known_without_yaml(Models.OF_RECBOLE)
+    for file in (recbole_folder() / "properties" / "quick_start_config").glob("*.yaml"):
+        names += read_yaml(file)
+    return dict.fromkeys(names)

@@ -23,7 +23,7 @@ from recbole_tinynews.data.title_body import (
     TitleBodyDataset,
 )
 from recbole_tinynews.data.training_news import TrainingNews
-from recbole_tinynews.settings.declared import setting
+from recbole_tinynews.settings.table import setting
 
 AWKWARD = ["1", '"Quoted', "NA"], ["2", "Über\u2028東京", "null"], ["2", "again", "an id twice"]
 LINES = [*AWKWARD, *([str(i), f"title {i}", f"body {i}"] for i in range(3, 23))]

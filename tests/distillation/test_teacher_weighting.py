@@ -15,7 +15,7 @@ from recbole_tinynews.distillation.teacher_weighting import (
     inverse_error,
     softmax,
 )
-from recbole_tinynews.settings.declared import Models, rules_for
+from recbole_tinynews.settings.table import Models, rules_for
 
 SCORES = 3 * torch.randn(6, 4, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
 LABEL = torch.tensor([0, 4, 2, 2, 1, 3])

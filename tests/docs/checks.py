@@ -214,20 +214,13 @@ def _with_settings(words: list[str], folder: Path, patch: pytest.MonkeyPatch) ->
     }
     with patch.context() as here:
         here.chdir(_places(folder, arguments))
-        here.setattr(quick_start, "run", _only_settings)
+        here.setattr(quick_start, "run_config", lambda config: {})
         here.setattr(command, "launch", lambda *given: None)
         _without_trainings(here, script)
         try:
             programs[script](arguments)
         finally:
             sys.modules.pop("my_recommender", None)  # other tests have one of their own
-
-
-def _only_settings(
-    model: str, dataset: str, files: list[str], command_line: list[str]
-) -> dict[str, object]:
-    NewsConfig(model, dataset, files, command_line=command_line)
-    return {}
 
 
 def _without_trainings(patch: pytest.MonkeyPatch, script: str) -> None:

@@ -13,8 +13,7 @@ from checks import check
 from documents import INLINE, ROOT, Command, commands, name_of, pages
 
 from recbole_tinynews.registry import overall_yaml
-from recbole_tinynews.settings.declared import NAMES
-from recbole_tinynews.settings.names import parse_key
+from recbole_tinynews.settings.table import NAMES, parse_key
 
 pytestmark = pytest.mark.skipif(
     not (ROOT / "README.md").is_file(), reason="documents lie in a checkout only"

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import shlex
-
 import pytest
 
 from recbole_tinynews.reference import pages
-from recbole_tinynews.reference.defaults import every_setting, meanings
-from recbole_tinynews.reference.pages import as_yaml, example_value, explanation
+from recbole_tinynews.reference.entries import entries_of, every_name
+from recbole_tinynews.reference.pages import explanation, read_by
 from recbole_tinynews.registry import MODELS, recbole_models
-from recbole_tinynews.settings.command_line import parse_command_line
-from recbole_tinynews.settings.declared import OURS, setting
-from recbole_tinynews.settings.values import POSITIVE, one_of
+from recbole_tinynews.settings.table import OURS
 
-NAMES = sorted(every_setting())
+NAMES = sorted(every_name())
 LISTED = ["", *MODELS, "BPR", "SASRec", "DeepFM"]
 
 
@@ -43,9 +39,7 @@ def test_a_list_of_settings_fits_and_has_its_models_settings(width: int, model: 
     named = {
         line.split()[0] for line in page.splitlines() if line.startswith("  ") and line[2:3] != " "
     }
-    expected = {n for n, models in every_setting().items() if model in models or not model}
-    if model in MODELS:
-        assert expected <= named
+    assert read_by(model or "TinyNewsRec").keys() <= named
     assert {"seed", "checkpoint_dir"} <= named
 
 
@@ -59,40 +53,30 @@ def test_every_setting_of_the_package_is_explained(width: int) -> None:
             assert "not described" not in page, name
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_an_example_is_allowed_by_the_rule(name: str) -> None:
-    """An example that is refused teaches nothing but distrust."""
-    (line,) = [each for each in explanation(name).splitlines() if each.startswith("example ")] or [
-        ""
-    ]
-    words = shlex.split(" ".join(explanation(name).partition("example ")[2].split()))
-    asked = parse_command_line([words[-1]])
-    assert line
-    assert words[:2] == ["python", "run_recbole.py"]
-    assert not asked.problems
-    rule = setting(name).rule
-    assert rule is None or rule.holds(asked.values[name])
-
-
-def test_a_page_has_meaning_rule_defaults_stages_and_readers() -> None:
+def test_a_page_has_meaning_rule_defaults_and_effect() -> None:
     page = explanation("plm_learning_rate")
     assert page.startswith("plm_learning_rate (float): Rate of the language model's layers")
-    assert "a number >= 0 and < 1e+15 or ~" in page
-    assert "1e-06: post_train_student" in page
-    assert "read by     every stage" in page
-    assert "retrains    every stage that reads it" in page
+    assert "allowed     a number >= 0 and < 1e+15 or ~" in page
+    assert "default     ~: every news recommender" in page
+    assert "1e-06: stage post_train_student, stage post_train_teacher" in " ".join(page.split())
+    assert "effect      A stage may differ. Another value retrains what reads it." in page
 
 
 def test_a_stages_own_setting_has_the_stages_default() -> None:
     page = explanation("post_train_teacher_epochs")
-    assert "default     1: post_train_teacher" in page
-    assert "read by     only post_train_teacher, in place of epochs" in page
+    assert "default     1: stage post_train_teacher" in page
+    assert "or as       4: every news recommender" in page
+
+
+def test_a_value_under_a_condition_is_told_with_it() -> None:
+    """Whoever reads the plain default alone would take it for the one that is used."""
+    page = " ".join(explanation("word_vectors").split())
+    assert "word_vectors.txt.gz: data set mind-mini where news_encoder is words" in page
 
 
 def test_what_a_change_costs_is_told() -> None:
-    assert "retrains    nothing" in explanation("log_dir")
-    assert "retrains    only stages with teachers" in explanation("num_teachers")
-    assert "read by     the run as a whole" in explanation("num_teachers")
+    assert "One value for the whole run. It changes no result" in explanation("log_dir")
+    assert "retrains the stages that have teachers" in explanation("num_teachers")
 
 
 @pytest.mark.parametrize(
@@ -113,19 +97,11 @@ def test_a_setting_of_the_run_is_none_of_a_stage() -> None:
         explanation("finetune_teacher_num_teachers")
 
 
-def test_examples_differ_from_the_default() -> None:
-    assert example_value("a", one_of("a", "b")) == "b"
-    assert example_value(4, POSITIVE) == 8
-    assert example_value(None, POSITIVE, preferred=[7]) == 7
-    assert [as_yaml(v) for v in (None, True, [1, 2], "a", 0.5)] == [
-        *("null", "true", "[1, 2]", "a", "0.5")
-    ]
-
-
 def test_a_comment_of_several_lines_is_read_whole() -> None:
     from recbole_tinynews.paths import packaged_folder
 
-    of_overall = meanings(packaged_folder("properties") / "overall.yaml")
-    assert of_overall["precision"].text.endswith("identical on all processors.")
-    assert of_overall["text_prefix"].text.endswith('"query: ".')
+    file = packaged_folder("properties") / "overall.yaml"
+    of_overall = {entry.name: entry for entry in entries_of(file, "all")}
+    assert of_overall["precision"].meaning.endswith("identical on all processors.")
+    assert of_overall["text_prefix"].meaning.endswith('"query: ".')
     assert of_overall["finetune_layers"].kind == "int or 'all'"

@@ -1,7 +1,7 @@
 """Every setting that exists is given bad values: each is refused in a line, or has no effect.
 
 The settings and their kinds are read from the yaml files that declare them, so that a new one is
-tested as soon as it is declared; its rule is elsewhere (``settings/declared.py``).
+tested as soon as it is declared; its rule is elsewhere (``settings/table.py``).
 """
 
 from __future__ import annotations
@@ -21,12 +21,10 @@ from tiny import DATASET, Tiny
 from recbole_tinynews.config import NewsConfig
 from recbole_tinynews.pipeline.systems import system
 from recbole_tinynews.quick_start import run
-from recbole_tinynews.reference.defaults import defaults_of, news_yaml
 from recbole_tinynews.registry import MODELS as OURS
-from recbole_tinynews.registry import named_files
-from recbole_tinynews.settings.declared import Models, unread_by
-from recbole_tinynews.settings.layering import Layering
-from recbole_tinynews.settings.names import parse_key, recbole_overall_files
+from recbole_tinynews.registry import files_of
+from recbole_tinynews.settings.layers import Settings, recbole_overall_files
+from recbole_tinynews.settings.table import parse_key, unread_by
 
 MODELS = [
     "TinyNewsRec",
@@ -79,9 +77,9 @@ VALUES = st.recursive(
 OF_STAGES = ["epochs", "learning_rate", "finetune_layers", "seed", "valid_metric", "use_cache"]
 
 
-def files_of(model: str) -> list[Path]:
+def declaring(model: str) -> list[Path]:
     """The yaml files that declare the settings of a model, weakest first."""
-    files = named_files(model)
+    files = files_of(model)
     return [*recbole_overall_files(), files.overall, *files.stages.values(), *files.own]
 
 
@@ -89,7 +87,7 @@ def files_of(model: str) -> list[Path]:
 def kinds_of(model: str) -> dict[str, set[str]]:
     """The kinds of values that the comment of each declaration names."""
     found: dict[str, set[str]] = {}
-    for file in files_of(model):
+    for file in declaring(model):
         for line in file.read_text(encoding="utf-8").splitlines():
             if matched := DOCUMENTED.match(line):
                 name, words = matched.groups()
@@ -120,11 +118,9 @@ def is_of(kinds: set[str], value: Any) -> bool:
 
 
 @cache
-def layering_of(model: str) -> Layering:
+def layering_of(model: str) -> Settings:
     """The rules of a model's settings, without any values."""
-    kind = Models.NEWS if model in OURS else Models.RECBOLE_ON_IMPRESSIONS
-    stages = news_yaml(model).stages if model in OURS else {}
-    return Layering(kind, named_files(model), dict(defaults_of(model)), {}, {}, stages)
+    return Settings(files_of(model))
 
 
 @cache

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from recbole_tinynews.settings.declared import Models, rules_for
+from recbole_tinynews.settings.table import Models, rules_for
 from recbole_tinynews.settings.values import unfit_value
 
 NEWS_RULES = rules_for(Models.NEWS)

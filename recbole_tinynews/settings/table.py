@@ -1,8 +1,13 @@
-"""The table of settings: valid values, scope and effect. Defaults and meanings are in the yaml."""
+"""The table of settings: allowed values, scope and effect of each name.
+
+Defaults and meanings are read from the yaml files that declare them, ``# (type) meaning``.
+"""
 
 from __future__ import annotations
 
 import ast
+import difflib
+from collections.abc import Collection, Mapping
 from enum import Enum, Flag, auto
 from functools import cache
 from typing import Any, NamedTuple
@@ -10,6 +15,10 @@ from typing import Any, NamedTuple
 from recbole_tinynews.paths import recbole_folder
 from recbole_tinynews.settings import values
 from recbole_tinynews.settings.values import Rule, an_int, list_of, one_of, or_
+
+FINETUNE_TEACHER = "finetune_teacher"
+OF_TEACHERS = "_teacher"  # suffix of the stages that train teachers
+_LONGEST_NAME = 100  # characters that are compared to find similar names
 
 
 class Models(Flag):
@@ -324,3 +333,67 @@ def affects_result(name: str, has_teachers: bool) -> bool:
     """Whether a different value changes the result of a stage with, or without, teachers."""
     affects = setting(name).affects
     return affects is Affects.RESULT or (affects is Affects.STUDENTS and has_teachers)
+
+
+class Key(NamedTuple):
+    """A setting of one stage; with stage None, of the run, and the fallback of every stage.
+
+    >>> str(Key("finetune_teacher", "epochs")), str(Key(None, "epochs"))
+    ('finetune_teacher_epochs', 'epochs')
+    """
+
+    stage: str | None
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.stage}_{self.name}" if self.stage else self.name
+
+
+def parse_key(text: str, stages: Collection[str]) -> Key:
+    """Split a stage's name, if any, off the name of a setting.
+
+    >>> parse_key("warm_up_epochs", ["warm_up"])
+    Key(stage='warm_up', name='epochs')
+    """
+    for stage in stages:
+        if text.startswith(f"{stage}_"):
+            return Key(stage, text.removeprefix(f"{stage}_"))
+    return Key(None, text)
+
+
+def parse_keys(values: Mapping[str, Any], stages: Collection[str]) -> dict[Key, Any]:
+    """Values of a yaml file or command line, by parsed key."""
+    return {parse_key(text, stages): value for text, value in values.items()}
+
+
+def seen_by(stage: str, values: Mapping[Key, Any]) -> dict[str, Any]:
+    """Settings of a run as one of its stages sees them: its own values, else those of the run.
+
+    Teachers have ``teacher_num_hidden_layers`` layers, unless a stage has a number of its own.
+
+    >>> seen_by("warm_up", {Key(None, "epochs"): 4, Key("warm_up", "epochs"): 1})
+    {'epochs': 1}
+    """
+    seen = {key.name: value for key, value in values.items() if key.stage is None}
+    if stage.endswith(OF_TEACHERS) and "teacher_num_hidden_layers" in seen:
+        seen["num_hidden_layers"] = seen["teacher_num_hidden_layers"]
+    return seen | {key.name: value for key, value in values.items() if key.stage == stage}
+
+
+def unknown_setting(
+    key: Key, declared: Mapping[str, Any], stages: Collection[str] = ()
+) -> str | None:
+    """Error message for an undeclared name or a run-wide setting of a stage; None if valid."""
+    of_run = setting(key.name).scope is Scope.RUN
+    if key.name in declared:
+        if not (key.stage and of_run):
+            return None
+        return f"holds for the whole run, not for a stage. Set {key.name}"
+    per_stage = [each for each in declared if setting(each).scope is Scope.STAGE]
+    candidates = [*declared, *(f"{stage}_{name}" for stage in stages for name in per_stage)]
+    written = str(key)[:_LONGEST_NAME]
+    if nearest := difflib.get_close_matches(written, candidates, n=1):
+        return f"is no setting. Did you mean {nearest[0]}?"
+    similar = difflib.get_close_matches(written, candidates, n=3, cutoff=0.4)
+    hint = f" The nearest are {', '.join(similar)}." if similar else ""
+    return f"is no setting of this model.{hint} Declare a new one in the yaml beside the model"

@@ -3,28 +3,33 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from recbole.utils import argument_list
 
 from recbole_tinynews.paths import packaged_folder
-from recbole_tinynews.registry import MODELS, stage_yaml_files
-from recbole_tinynews.settings.declared import (
+from recbole_tinynews.registry import MODELS, files_of, stage_yaml_files
+from recbole_tinynews.settings.layers import (
+    METRICS,
+    WHEN,
+    recbole_model_settings,
+    recbole_overall_settings,
+)
+from recbole_tinynews.settings.literals import read_yaml
+from recbole_tinynews.settings.table import (
     NAMES,
     OURS,
     RECBOLES,
     Affects,
+    Key,
     Models,
     Scope,
     affects_result,
     known_without_yaml,
+    parse_key,
     rules_for,
     setting,
-)
-from recbole_tinynews.settings.layers import AS_IN, METRICS_SETTING, WITH_WORDS
-from recbole_tinynews.settings.literals import read_yaml
-from recbole_tinynews.settings.names import (
-    parse_key,
-    recbole_model_settings,
-    recbole_overall_settings,
+    unknown_setting,
 )
 
 PROPERTIES = packaged_folder("properties")
@@ -39,10 +44,8 @@ STAGES = [file.stem for file in (PROPERTIES / "stage").glob("*.yaml")]
 
 
 def declared_in(file: Path) -> set[str]:
-    values = read_yaml(file)
-    plain = {parse_key(name, STAGES).name for name in {*values, *values.get(WITH_WORDS, ())}}
-    of_stages = {AS_IN, METRICS_SETTING, WITH_WORDS}
-    return plain - (of_stages if file.parent.name == "stage" else set())
+    of_stage = {METRICS} if file.parent.name == "stage" else set()
+    return {parse_key(name, STAGES).name for name in read_yaml(file)} - {WHEN} - of_stage
 
 
 @pytest.mark.parametrize("file", DECLARING, ids=lambda file: file.stem)
@@ -70,7 +73,7 @@ def test_stages_and_models_are_read_from_where_they_lie() -> None:
     """Tests this test: with a wrong folder, it would find nothing and pass."""
     from recbole_tinynews.model.paper.plmnr import PLMNR
 
-    of_models = [model for model in MODELS.values() if PROPERTIES in model.yaml[-1].parents]
+    of_models = [name for name in MODELS if PROPERTIES in files_of(name).own[-1].parents]
     assert len(DECLARING) == 3 + len(of_models) + len(stage_yaml_files(PLMNR))
     assert len(STAGES) >= 4
 
@@ -120,3 +123,44 @@ def test_settings_of_recboles_models_are_not_known_to_news_recommenders() -> Non
     of_recbole = set(known_without_yaml(Models.OF_RECBOLE))
     assert "embedding_size" in of_recbole - set(known_without_yaml(Models.NEWS))
     assert set(known_without_yaml(Models.EVERY)) <= of_recbole
+
+
+# Names
+
+DECLARED = {"learning_rate": 1e-3, "epochs": 1, "topk": [5], "post_train_corpus": None}
+
+
+@given(st.sampled_from([None, *STAGES]), st.sampled_from(sorted(NAMES)))
+def test_a_setting_is_parsed_as_it_was_printed(stage: str | None, name: str) -> None:
+    """Split at the wrong place, `post_train_corpus` would be an unknown setting of a stage."""
+    key = Key(stage, name)
+    assert parse_key(str(key), STAGES) == key
+
+
+@pytest.mark.parametrize(
+    ("name", "answer"),
+    [
+        ("learnin_rate", "Did you mean learning_rate?"),
+        ("learning-rate", "Did you mean learning_rate?"),
+        ("finetune_teacher_epoch", "Did you mean finetune_teacher_epochs?"),
+        ("finetune_techer_epochs", "Did you mean finetune_teacher_epochs?"),
+        ("finetune_teacher_topk", "whole run, not for a stage. Set topk"),
+        ("zzz", "Declare a new one in the yaml beside the model"),
+    ],
+)
+def test_an_unknown_setting_is_answered_with_the_nearest_one(name: str, answer: str) -> None:
+    """RecBole stores it and continues: with `learnin_rate: 9` it trains at 0.001."""
+    assert answer in (unknown_setting(parse_key(name, STAGES), DECLARED, STAGES) or "")
+
+
+def test_a_stages_setting_is_known_for_models_with_stages_only() -> None:
+    name = "finetune_teacher_epochs"
+    assert unknown_setting(parse_key(name, STAGES), DECLARED, STAGES) is None
+    assert unknown_setting(parse_key(name, ()), DECLARED) is not None
+
+
+def test_settings_that_recbole_reads_without_declaring_are_known() -> None:
+    """RecBole's own start script passes them."""
+    known = recbole_overall_settings()
+    assert {"nproc", "world_size", "ip", "port", "config_files", "encoding", "worker"} <= set(known)
+    assert known["learning_rate"] == 0.001
