@@ -10,8 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from random_logs import HOUR, Log, impressions_of, logs
+from tiny import Tiny
 
 from recbole_tinynews.data import popularity
+from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.data.popularity import (
     Counting,
     count_events,
@@ -155,6 +157,33 @@ def test_features_of_a_candidate_ignore_which_others_are_shown_with_it(log: Log,
     start = sum(len(row) for _, _, row in log)
     assert (found[0].values[start:] == found[1].values[start : start + 2]).all()
     assert (found[0].moments == found[1].moments).all()
+
+
+@pytest.mark.parametrize("popularity_from", ["train", "stream"])
+def test_counters_of_a_test_set_stop_where_its_settings_say(tiny: Tiny, popularity_from) -> None:
+    """Counting the whole stream under `train`, an evaluation would look ahead unseen."""
+    given = {"popularity": "added", "popularity_windows": [None]}
+    config = tiny.config(popularity_from=popularity_from, **given)
+    train, _, test = NewsDataset(config).build()
+    log, features = test.log, test.impressions(config).features
+    until = train.inter_feat.rows if popularity_from == "train" else log.rows
+    expected = []
+    for row in range(log.rows - test.inter_feat.rows, log.rows):
+        events = [
+            (article, label == 1)
+            for other in range(until)
+            if log.timestamp[other] < log.timestamp[row] and log.user[other] != log.user[row]
+            for article, label in zip(
+                log.candidates.between(other, other + 1).values,
+                log.labels[slice(*log.candidates.offsets[other : other + 2])],
+                strict=True,
+            )
+        ]
+        for article in log.candidates.between(row, row + 1).values:
+            clicks = [clicked for other, clicked in events if other == article]
+            expected.append([sum(clicks), len(clicks)])
+    assert features.values[:, 1:].tolist() == expected
+    assert any(sum(counts) for counts in expected)
 
 
 def test_windows_have_whole_seconds_to_the_nearest() -> None:
