@@ -2,7 +2,7 @@
 
     python benchmarks/list_lengths.py --suite=time --systems=LABEL,LABEL --dataset=ebnerd
 
-Rows are those of a suite, trained first where they are not, with any setting as in a benchmark. To
+Rows are those of a suite, trained first where they are not. To
 each of some test impressions of 11 candidates with one click come articles that were shown to
 somebody in the 24 hours before it, drawn from a seed. Each list is scored anew. ``own`` is the AUC
 among the candidates that the reader was shown. ``all`` is the share of the whole list that the
@@ -30,6 +30,7 @@ from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.quick_start import prepared
 
 SEED = 2020  # of the trained recommenders
+SETTINGS = "data_path", "plm", "use_cache", "checkpoint_dir"
 SHOWN = 11  # candidates of the chosen impressions
 LENGTHS = (5, SHOWN, 50, 300, None)  # candidates; None: all that are live
 LIVE = 24 * 3600  # seconds
@@ -137,8 +138,10 @@ def main() -> None:
     parser.add_argument("--dataset", required=True)
     parser.add_argument("--impressions", type=int, default=2_000)
     parser.add_argument("--draw", type=int, default=1, help="seed of impressions and articles")
-    given, others = parser.parse_known_args()
-    settings = dict(each.removeprefix("--").split("=", 1) for each in others)
+    for name in SETTINGS:
+        parser.add_argument(f"--{name}", help="a setting, as in a benchmark")
+    given = parser.parse_args()
+    settings = {name: value for name in SETTINGS if (value := getattr(given, name)) is not None}
     suite = Benchmark(given.suite, given.dataset, [SEED], given.systems.split(","), settings)
     heads = ["all live" if length is None else str(length) for length in LENGTHS]
     print(f"| own / all, AUC in percent | {' | '.join(heads)} |")

@@ -91,7 +91,8 @@ class Given(NamedTuple):
     @property
     def values(self) -> dict[str, Any]:
         """All values; later sources override."""
-        return {name: value for _, values in self.sources for name, value in values.items()}
+        of_all = (item for _, values in self.sources for item in values.items())
+        return {name: value for name, value in of_all if name != WHEN}
 
     def data_folder(self, dataset: str, data_path: str = "dataset") -> Path:
         """Folder of the data set; a packaged one replaces a missing one that nobody asked for."""
@@ -156,7 +157,7 @@ class Settings:
         self._typed_defaults = self.declared if files.is_news else {}
         self.defaults = {Key(None, n): v for n, v in self.declared.items()} | _merged(declaring)
         packaged = [*declaring, *self._of_data_set(), *self._of_working_folder()]
-        of_user = [Layer(s, parse_keys(v, self.stages)) for s, v in self.given.sources]
+        of_user = [_layer_of(source, v, self.stages) for source, v in self.given.sources]
         self.layers = [*_resolved([*packaged, *of_user], self.stages, same)]
         before = _merged(self.layers[: len(self.layers) - len(of_user)])
         self.values: dict[Key, Any] = _merged(self.layers)
@@ -346,9 +347,14 @@ def _merged(layers: Iterable[Layer]) -> _Merged:
 
 def _layer(file: Path, stages: Collection[str] = (), declares: bool = False) -> Layer:
     """A yaml file; ``ValueError`` if what it says of conditions cannot be read."""
-    values = read_yaml(file)
-    when = [(n, v, parse_keys(each, stages)) for n, v, each in _conditions(file, values)]
-    return Layer(f"file {file}", parse_keys(values, stages), declares, tuple(when))
+    return _layer_of(f"file {file}", read_yaml(file), stages)._replace(declares=declares)
+
+
+def _layer_of(source: str, values: Mapping[str, Any], stages: Collection[str]) -> Layer:
+    """Values of a source, and those under conditions."""
+    plain = dict(values)
+    when = [(n, v, parse_keys(each, stages)) for n, v, each in _conditions(source, plain)]
+    return Layer(source, parse_keys(plain, stages), when=tuple(when))
 
 
 def _stage_layer(stage: str, file: Path, known: Collection[str]) -> Layer:
@@ -356,20 +362,20 @@ def _stage_layer(stage: str, file: Path, known: Collection[str]) -> Layer:
     values = read_yaml(file)
     when = [
         (name, value, {Key(stage, n): v for n, v in each.items()})
-        for name, value, each in _conditions(file, values)
+        for name, value, each in _conditions(f"file {file}", values)
     ]
     own = {Key(stage if name in known else None, name): v for name, v in values.items()}
     return Layer(f"file {file}", own, True, tuple(when))
 
 
-def _conditions(file: Path, values: dict[str, Any]) -> list[tuple[str, Any, Mapping[str, Any]]]:
-    """Take the conditions out of a yaml file's values: setting, its value, values under it."""
+def _conditions(source: str, values: dict[str, Any]) -> list[tuple[str, Any, Mapping[str, Any]]]:
+    """Take the conditions out of a source's values: setting, its value, values under it."""
     when = values.pop(WHEN, {})
     by_value = when.values() if isinstance(when, Mapping) else [when]
     maps = all(isinstance(each, Mapping) for each in by_value)
     if not maps or not all(isinstance(v, Mapping) for each in by_value for v in each.values()):
         raise ValueError(
-            f"{WHEN} ({file}) expects {{setting: {{value: {{settings}}}}}}, got {brief(when)}. "
+            f"{WHEN} ({source}) expects {{setting: {{value: {{settings}}}}}}, got {brief(when)}. "
             "Name a setting, one of its values, and the settings that hold where it has that value."
         )
     return [(name, value, under) for name, each in when.items() for value, under in each.items()]

@@ -76,7 +76,8 @@ def test_a_value_under_a_condition_is_told_with_it() -> None:
 
 def test_what_a_change_costs_is_told() -> None:
     assert "One value for the whole run. It changes no result" in explanation("log_dir")
-    assert "retrains the stages that have teachers" in explanation("num_teachers")
+    page = " ".join(explanation("num_teachers").split())
+    assert "retrains the stages that have teachers" in page
 
 
 @pytest.mark.parametrize(
