@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 PARENT_CHECK = 0.5  # seconds
+NAMES = "SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT"  # the last two are not on all systems
+SIGNALS = [getattr(signal, name) for name in NAMES if hasattr(signal, name)]
 PACKAGE_ROOT = Path(__file__).parents[2]
 
 
@@ -51,6 +53,7 @@ def launch(
     paths = [str(PACKAGE_ROOT), os.environ.get("PYTHONPATH", "")]
     os.environ["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
     log = f"--log-dir={os.devnull}"  # torchrun would leave an empty folder
+    handlers = {number: signal.getsignal(number) for number in SIGNALS}  # torchrun keeps its own
     try:
         main([f"--nproc_per_node={nproc}", *machines, log, "-m", module, *arguments])
     except ChildFailedError as problem:
@@ -65,6 +68,9 @@ def launch(
         if stop.sigval == signal.SIGINT:
             raise KeyboardInterrupt from stop
         raise ProcessFailedError(f"all were stopped by signal {int(stop.sigval)}") from stop
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
 
 def end_with_parent() -> None:

@@ -81,8 +81,12 @@ class Training:
         before = self.last_state()
 
         def kill() -> None:
+            for _ in range(6000):  # known before, as the rest of the training takes a second
+                workers = workers_of(os.getpid())
+                if len(workers) == processes:
+                    break
+                time.sleep(0.05)
             self.wait_for_state(before)
-            workers = workers_of(os.getpid())
             if len(workers) == processes:
                 workers[lost].kill()
             alive.extend(psutil.wait_procs(workers, timeout=SOON)[1])
@@ -107,10 +111,10 @@ class Training:
 
     def wait_for_state(self, before: int = 0) -> None:
         """Return when the training has saved two states since step ``before``."""
-        for _ in range(6000):
+        for _ in range(30_000):
             if self.last_state() >= before + 10:
                 return
-            time.sleep(0.05)
+            time.sleep(0.01)
         raise AssertionError("no state was saved")
 
 
