@@ -3,6 +3,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -149,8 +150,9 @@ def test_killed_processes_end_all_and_any_number_of_them_resumes(
     assert "Resuming" not in caplog.text
     for processes, lost in ((2, 0), (3, 1)):
         killed.lose(processes, lost)
-        end = f"process {lost} was killed by signal 9"
-        assert end in capsys.readouterr().err
+        # torchrun may see first one that ended because another was lost
+        end = rf"process {lost} was killed by signal 9|process \d ended with status 1"
+        assert re.search(end, capsys.readouterr().err)
     found = killed.run()
     assert "Resuming from step" in caplog.text
     logs = [log.read_text() for log in killed.folder.glob("saved/*/*/PLMNR/*.log")]
