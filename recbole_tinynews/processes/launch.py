@@ -58,7 +58,11 @@ def launch(
         main([f"--nproc_per_node={nproc}", *machines, log, "-m", module, *arguments])
     except ChildFailedError as problem:
         rank, failure = problem.get_first_failure()
-        raise ProcessFailedError(f"process {rank} {how_it_ended(failure.exitcode)}") from problem
+        for other, each in problem.failures.items():
+            if each.exitcode < 0:  # the others have ended because this one was killed
+                rank, failure = other, each
+        how = how_it_ended(failure.exitcode)
+        raise ProcessFailedError(f"process {rank} {how}") from problem
     except DistError as problem:
         raise ProcessFailedError(
             f"the processes cannot connect ({str(problem).splitlines()[0]}). Name the first "
@@ -70,7 +74,7 @@ def launch(
         raise ProcessFailedError(f"all were stopped by signal {int(stop.sigval)}") from stop
     finally:
         for number, handler in handlers.items():
-            signal.signal(number, handler)
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
 
 def end_with_parent() -> None:

@@ -3,7 +3,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -130,8 +129,11 @@ def family(pid: int) -> list[psutil.Process]:
 
 def workers_of(pid: int) -> list[psutil.Process]:
     """The processes that train, by rank."""
-    started = psutil.Process(pid).children()
-    modules = [each for each in started if "recbole_tinynews.command" in each.cmdline()]
+    modules = []
+    for each in psutil.Process(pid).children():
+        with contextlib.suppress(psutil.NoSuchProcess):  # libraries start short-lived ones
+            if "recbole_tinynews.command" in each.cmdline():
+                modules.append(each)
     return sorted(modules, key=lambda each: each.pid)
 
 
@@ -140,7 +142,7 @@ def assert_all_end(processes: list[psutil.Process]) -> None:
     assert alive == []
 
 
-@pytest.mark.xfail(reason="its training may end before a process is killed", strict=False)
+@pytest.mark.xfail(reason="of three processes a killed one does not always end in an error")
 def test_killed_processes_end_all_and_any_number_of_them_resumes(
     tiny: Tiny, tmp_path: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture
 ) -> None:
@@ -151,9 +153,8 @@ def test_killed_processes_end_all_and_any_number_of_them_resumes(
     assert "Resuming" not in caplog.text
     for processes, lost in ((2, 0), (3, 1)):
         killed.lose(processes, lost)
-        # torchrun may see first one that ended because another was lost
-        end = rf"process {lost} was killed by signal 9|process \d ended with status 1"
-        assert re.search(end, capsys.readouterr().err)
+        end = f"process {lost} was killed by signal 9"
+        assert end in capsys.readouterr().err
     found = killed.run()
     assert "Resuming from step" in caplog.text
     logs = [log.read_text() for log in killed.folder.glob("saved/*/*/PLMNR/*.log")]
