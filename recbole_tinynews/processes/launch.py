@@ -58,11 +58,7 @@ def launch(
         main([f"--nproc_per_node={nproc}", *machines, log, "-m", module, *arguments])
     except ChildFailedError as problem:
         rank, failure = problem.get_first_failure()
-        for other, each in problem.failures.items():
-            if each.exitcode < 0:  # the others have ended because this one was killed
-                rank, failure = other, each
-        how = how_it_ended(failure.exitcode)
-        raise ProcessFailedError(f"process {rank} {how}") from problem
+        raise ProcessFailedError(f"process {rank} {how_it_ended(failure.exitcode)}") from problem
     except DistError as problem:
         raise ProcessFailedError(
             f"the processes cannot connect ({str(problem).splitlines()[0]}). Name the first "

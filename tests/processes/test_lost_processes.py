@@ -81,15 +81,11 @@ class Training:
         before = self.last_state()
 
         def kill() -> None:
-            for _ in range(6000):  # known before, as the rest of the training takes a second
-                workers = workers_of(os.getpid())
-                if len(workers) == processes:
-                    break
-                time.sleep(0.05)
             self.wait_for_state(before)
+            workers = workers_of(os.getpid())
             if len(workers) == processes:
                 workers[lost].kill()
-            alive.extend(psutil.wait_procs(workers, timeout=SOON)[1])
+            alive.extend(still_running(workers))
             for each in alive:  # else the tests would wait for them
                 each.kill()
 
@@ -111,10 +107,10 @@ class Training:
 
     def wait_for_state(self, before: int = 0) -> None:
         """Return when the training has saved two states since step ``before``."""
-        for _ in range(30_000):
+        for _ in range(3000):
             if self.last_state() >= before + 10:
                 return
-            time.sleep(0.01)
+            time.sleep(0.05)
         raise AssertionError("no state was saved")
 
 
@@ -137,12 +133,26 @@ def workers_of(pid: int) -> list[psutil.Process]:
     return sorted(modules, key=lambda each: each.pid)
 
 
+def still_running(processes: list[psutil.Process]) -> list[psutil.Process]:
+    """Those that have not ended SOON; asks nobody's exit status, which torchrun is to read."""
+    end = time.monotonic() + SOON
+    while time.monotonic() < end and not all(map(has_ended, processes)):
+        time.sleep(0.05)
+    return [each for each in processes if not has_ended(each)]
+
+
+def has_ended(process: psutil.Process) -> bool:
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
 def assert_all_end(processes: list[psutil.Process]) -> None:
     _, alive = psutil.wait_procs(processes, timeout=SOON)
     assert alive == []
 
 
-@pytest.mark.xfail(reason="of three processes a killed one does not always end in an error")
 def test_killed_processes_end_all_and_any_number_of_them_resumes(
     tiny: Tiny, tmp_path: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture
 ) -> None:
