@@ -87,7 +87,7 @@ def _parser() -> argparse.ArgumentParser:
         ("--group_offset", 0, "processes on the machines before this one (default: 0)"),
         ("--port", 5678, "port of the first machine (default: 5678)"),
     ):
-        add(flag, type=int, default=default, help=meaning)
+        add(flag, type=_whole, default=default, help=meaning)
     add("--ip", default="localhost", help="address of the first machine (default: localhost)")
     lookup = parser.add_argument_group("lookup, without data")
     lookup.add_argument("--list-models", action="store_true", help="every model, one line each")
@@ -100,6 +100,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     lookup.add_argument("--explain", metavar="SETTING", help="everything about one setting")
     return parser
+
+
+def _whole(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be a whole number, got {text}") from None
 
 
 def _print_page(parser: argparse.ArgumentParser, given: argparse.Namespace) -> None:

@@ -253,6 +253,14 @@ def test_a_mistake_ends_with_its_message_alone(tiny: Tiny, capsys, wrong, messag
     assert "Traceback" not in error
 
 
+def test_a_number_of_processes_that_is_none_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    """One process would train where several were meant."""
+    with pytest.raises(SystemExit) as exit_:
+        main(["--nproc=two"])
+    assert exit_.value.code == 2
+    assert "--nproc: must be a whole number, got two" in capsys.readouterr().err
+
+
 @pytest.mark.whole
 def test_the_script_exits_with_an_error_code() -> None:
     """A shell script would continue after a run that never started."""

@@ -117,7 +117,7 @@ class ClickDataLoader(TrainDataLoader):
     Fields of a batch: ``user_id``, ``timestamp`` ``[batch]``; ``history`` ``[batch,
     history_length]``, newest clicks, padded in front with 0; ``candidates`` ``[batch, 1 +
     negatives]``, the clicked one **first**, so ``label`` ``[batch]`` is 0; if any,
-    ``candidate_features`` ``[*candidates, features + context]``.
+    ``candidate_features`` ``[*candidates, features + moments]``.
     """
 
     def __init__(self, config: Settings, dataset: ImpressionSource) -> None:

@@ -11,6 +11,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from recbole_tinynews.cli import command_parser
+from recbole_tinynews.installing import pip_install
 
 URL = "://"
 
@@ -45,8 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _run(given.store, given.drop_after)
     except ModuleNotFoundError as missing:
         print(
-            f"{parser.prog}: {missing.name} is not installed: install recbole-tinynews[serve], or "
-            "[serve,postgres] for PostgreSQL.",
+            f"{parser.prog}: {missing.name} is not installed. Run: {pip_install('serve')}, or "
+            f"{pip_install('serve', 'postgres')} for PostgreSQL.",
             file=sys.stderr,
         )
         return 1

@@ -242,6 +242,26 @@ def test_a_teacher_may_know_popularity_where_its_student_does_not(tiny: Tiny) ->
     assert CANDIDATE_FEATURES not in tiny.world("PLMNR").clicks().collate_fn([0]).interaction
 
 
+@pytest.mark.parametrize(("of_teachers", "labelled"), [("none", "text"), ("added", "total")])
+def test_teachers_label_the_part_of_a_score_that_they_know(
+    tiny: Tiny, of_teachers: str, labelled: str
+) -> None:
+    """Teachers of texts would pull the term of popularity away from the clicks."""
+    world = tiny.world("TinyNewsRec", popularity="added", finetune_teacher_popularity=of_teachers)
+    model, batch = world.model.eval(), world.clicked([*range(8)])
+    outputs = model.score(batch)
+    parts = {"text": outputs.text_scores, "total": outputs.scores}
+    assert not torch.allclose(*parts.values())
+    losses = {
+        name: model.losses(outputs._replace(scores=scores, text_scores=None), batch)
+        for name, scores in parts.items()
+    }
+    found = model.losses(outputs, batch)
+    torch.testing.assert_close(found.distillation, losses[labelled].distillation)
+    assert not torch.allclose(losses["text"].distillation, losses["total"].distillation)
+    torch.testing.assert_close(found.target, losses["total"].target)
+
+
 def test_teachers_with_other_counters_than_their_student_are_refused(tiny: Tiny) -> None:
     """Clicks of one window would be read as those of another, or as exposures."""
     given = {"popularity": "added", "finetune_teacher_popularity_windows": [24]}
