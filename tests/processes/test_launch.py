@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import signal
 import socket
 import tempfile
 from pathlib import Path
@@ -44,7 +45,9 @@ def test_processes_that_fit_no_machines_are_refused(
 def test_a_process_that_fails_is_named_with_its_status(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int
 ) -> None:
-    """A run that lost a process would end as if it had a result."""
+    """A run that lost a process would end as if it had a result, and what follows ignore Ctrl-C."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+    before = [signal.getsignal(number) for number in numbers]
     (tmp_path / "ends.py").write_text(f"raise SystemExit({status})")
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
@@ -54,6 +57,7 @@ def test_a_process_that_fails_is_named_with_its_status(
             launch(2, "ends", [])
     else:
         launch(2, "ends", [])
+    assert [signal.getsignal(number) for number in numbers] == before
     assert not list(tmp_path.glob("torchelastic_*"))  # each run left a folder there
 
 
