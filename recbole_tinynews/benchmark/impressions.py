@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from recbole_tinynews.benchmark.results import METRICS
-from recbole_tinynews.data.atomic_files import TokenIndex, concatenate, read_impressions
+from recbole_tinynews.data.atomic_files import Indices, concatenate, read_impressions
 from recbole_tinynews.evaluation.slices import hours_of
 from recbole_tinynews.files.array_cache import content_key
 from recbole_tinynews.files.columns import IMPRESSION_ID
@@ -57,7 +57,7 @@ def keep_eval_dump(dump: Path, impressions: Path, place: Path) -> None:
     table = pd.read_csv(dump, float_precision="round_trip", **as_text)
     ids = table.pop(IMPRESSION_ID).tolist()
     columns = {name: table[name].to_numpy(np.float32) for name in table}
-    read = concatenate(read_impressions(impressions, TokenIndex(), TokenIndex()))
+    read = concatenate(read_impressions(impressions, Indices()))
     row_of = {name: row for row, name in enumerate(read.impression_id.tolist())}
     places = np.array([row_of[name] for name in ids], np.int64)
     kept = ImpressionMetrics(

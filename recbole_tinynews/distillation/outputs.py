@@ -21,6 +21,7 @@ class BatchIds(NamedTuple):
     candidates: Tensor  # [batch, candidates], news ids, 0 where empty
     of_readers: tuple[Tensor, ...] = ()  # each [batch, ...], for the user encoder
     counters: Tensor | None = None  # [*candidates, counters], of `data.popularity`
+    page: Tensor | None = None  # [batch], news id of the page's article, 0 where there is none
 
 
 class Encoded(NamedTuple):

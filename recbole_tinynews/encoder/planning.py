@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from recbole.data.interaction import Interaction
 from torch import Tensor
 
-from recbole_tinynews.data.fields import CANDIDATES, HISTORY, LENGTHS, TOKENS
+from recbole_tinynews.data.fields import CANDIDATES, CONTEXT_ARTICLE, HISTORY, LENGTHS, TOKENS
 from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.encoder.packing import Pack, PackedTexts, packs, shortest_first
 from recbole_tinynews.processes.device import on_device
@@ -103,8 +103,10 @@ class ArticlePlanner(Protocol):
         if HISTORY not in batch or CANDIDATES not in batch:
             return None
         history, candidates = batch[HISTORY].numpy(), batch[CANDIDATES].numpy()
-        fresh = np.unique(candidates)
-        return self.plan(np.union1d(history, fresh), fresh)
+        fresh, ids = np.unique(candidates), history
+        if CONTEXT_ARTICLE in batch:
+            ids = np.append(history, batch[CONTEXT_ARTICLE].numpy())
+        return self.plan(np.union1d(ids, fresh), fresh)
 
     def plan(self, ids: NDArray[np.int64], fresh: NDArray[np.int64] | None = None) -> EncodingPlan:
         """Plan of distinct ids; ``fresh`` are those of candidates (``None``: all)."""

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from recbole_tinynews.bars import progress_bar
-from recbole_tinynews.data.atomic_files import TokenIndex, concatenate, read_impressions, read_news
+from recbole_tinynews.data.atomic_files import Indices, concatenate, read_impressions, read_news
 from recbole_tinynews.data.dataloader import id_tensor
 from recbole_tinynews.data.impressions import Impressions
 from recbole_tinynews.evaluation.metrics import auc, mrr, ndcg, rank_impressions
@@ -96,14 +96,14 @@ def find_data_set(recommender: FinishedRecommender, data_path: str | Path | None
             f"Data set '{name}' is expected in {Path(data_path) / name}, which has no {name}.item. "
             "Pass the folder that contains the folder of the data set."
         )
-    news, index, test = read_news(item_file), TokenIndex(), None
-    index.ids(news.item_id)
+    news, test = read_news(item_file), None
+    indices = Indices(news.item_id)
     test_file = item_file.with_name(f"{item_file.stem}.test.inter")
     if test_file.is_file():
-        read = concatenate(read_impressions(test_file, index, TokenIndex()))
+        read = concatenate(read_impressions(test_file, indices))
         test = read if read.labelled else None
     texts = [text for (text,) in read_of(news, recommender.engine.reading)]  # of the only view
-    without_row = len(index) - 1 - len(texts)
+    without_row = len(indices.news) - 1 - len(texts)
     return DataSet(item_file.parent, ["", *texts, *[""] * without_row], test)
 
 

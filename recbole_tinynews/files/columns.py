@@ -16,17 +16,23 @@ PUBLISHED = "published"
 IMPRESSION_ID, USER_ID, TIMESTAMP = "impression_id", "user_id", "timestamp"
 HISTORY, CANDIDATES, LABELS = "history", "candidates", "labels"
 LABEL = "label"  # of one candidate, in flat data sets
+# the page that an impression is on, and the visit
+CONTEXT_ARTICLE, DEVICE, SESSION = "context_article", "device", "session"
+SUBSCRIBER = "subscriber"
+CONTEXT = (CONTEXT_ARTICLE, DEVICE, SESSION, SUBSCRIBER)
 
 # of NAME.item; BODY, PUBLISHED, SOURCE may follow
 ITEM = (ITEM_ID, CATEGORY, SUBCATEGORY, TITLE, ABSTRACT)
-INTER = (IMPRESSION_ID, USER_ID, TIMESTAMP, HISTORY, CANDIDATES, LABELS)  # of NAME.<split>.inter
+# of NAME.<split>.inter; those of CONTEXT may follow
+INTER = (IMPRESSION_ID, USER_ID, TIMESTAMP, HISTORY, CANDIDATES, LABELS)
 FLAT_ITEM = (ITEM_ID, CATEGORY, SUBCATEGORY)
 FLAT_INTER = (USER_ID, ITEM_ID, LABEL, TIMESTAMP)
 
 _TYPES = {
     **dict.fromkeys((ITEM_ID, CATEGORY, SUBCATEGORY, IMPRESSION_ID, USER_ID), "token"),
+    **dict.fromkeys((CONTEXT_ARTICLE, DEVICE, SESSION), "token"),
     **dict.fromkeys((TITLE, ABSTRACT, BODY, HISTORY, CANDIDATES), "token_seq"),
-    **dict.fromkeys((TIMESTAMP, LABEL, PUBLISHED), "float"),
+    **dict.fromkeys((TIMESTAMP, LABEL, PUBLISHED, SUBSCRIBER), "float"),
     LABELS: "float_seq",
 }
 

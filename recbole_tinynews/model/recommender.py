@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -16,6 +16,7 @@ from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.data.fields import (
     CANDIDATE_FEATURES,
     CANDIDATES,
+    CONTEXT_ARTICLE,
     HISTORY,
     IMPRESSION_SIZE,
 )
@@ -29,6 +30,7 @@ from recbole_tinynews.encoder.states import NO_TAPS, Taps
 from recbole_tinynews.encoder.users.attentive import UserEncoder
 from recbole_tinynews.encoder.users.mean import StartsAsMean
 from recbole_tinynews.model.article_reader import ArticleReader
+from recbole_tinynews.model.reader_features import further_features, reader_features
 from recbole_tinynews.model.text_encoders import starts_pretrained
 from recbole_tinynews.model.time_features import TimeScore
 from recbole_tinynews.settings.protocol import Settings
@@ -63,6 +65,17 @@ class NewsRecommender(ArticleReader):
         self.counting = None if self.time is None else Counting.of(config)
 
     @classmethod
+    def conflicting_settings(cls, config: Settings, prefix: str) -> Iterator[str]:
+        """Also require what the parts of the reader and the page are added to."""
+        yield from super().conflicting_settings(config, prefix)
+        for part, needed in (("reader", "popularity"), ("context", "reader")):
+            if config[part] == "added" and config[needed] == "none":
+                yield (
+                    f"{prefix}{part}=added must stand beside {needed}=added, got {needed}=none. "
+                    f"Set {prefix}{needed}=added, or leave {prefix}{part} out"
+                )
+
+    @classmethod
     def why_not_loaded(cls) -> str:
         """Why ``load`` refuses it, as a clause after "which"; empty: it ranks given articles."""
         return ""
@@ -86,7 +99,8 @@ class NewsRecommender(ArticleReader):
             return None
         counting = Counting.of(config)
         sizes = len(counting.windows), len(counting.limited)
-        return TimeScore(*sizes, config["popularity_hidden"])
+        further = further_features(counting)
+        return TimeScore(*sizes, config["popularity_hidden"], counting.reader, further)
 
     @torch.no_grad()
     def start_time(self, config: Settings, dataset: NewsDataset, again: bool = False) -> None:
@@ -105,8 +119,13 @@ class NewsRecommender(ArticleReader):
         parts = []
         for some in np.array_split(rows, -(-len(rows) // loader.step)):
             batch = loader.collate_impressions(some).to(self.device)
-            counters = batch.interaction.pop(CANDIDATE_FEATURES)  # leaves text scores
-            parts.append((self.predict(batch).float(), counters, batch[self.label_field]))
+            labels = batch[self.label_field]
+            if self.reads_reader:
+                text, about, *_ = self._match_impressions(batch)
+                parts.append((text.float(), about.counters, labels))
+            else:
+                counters = batch.interaction.pop(CANDIDATE_FEATURES)  # leaves text scores
+                parts.append((self.predict(batch).float(), counters, labels))
         text, counters, labels = (torch.cat(each) for each in zip(*parts, strict=True))
         offsets = torch.from_numpy(loader.impressions.candidates.take(rows).offsets)
         fit(text, counters, labels, offsets)
@@ -151,8 +170,10 @@ class NewsRecommender(ArticleReader):
 
     def encode(self, interaction: Interaction, taps: Taps = NO_TAPS) -> Encoded:
         """Vectors of a training batch's articles, with the inner states of the same pass."""
-        about = self._about(interaction)
-        ids, states = torch.cat([about.history, about.candidates], dim=1), None  # each article once
+        about, states = self._about(interaction), None
+        ids = torch.cat([about.history, about.candidates], dim=1)  # each article once
+        if about.page is not None:
+            ids = torch.cat([ids, about.page.unsqueeze(1)], dim=1)
         with self.news_encoder.planned(plan_of(interaction)):
             if any(taps):  # encode all articles: vectors of earlier steps have no states
                 with self.news_encoder.tapped(taps) as tap:
@@ -161,13 +182,30 @@ class NewsRecommender(ArticleReader):
             else:
                 with self.news_encoder.reusing_all_but(about.candidates):
                     vectors = self.encode_news(ids)
-        width = about.history.shape[1]
-        return Encoded(vectors[:, width:], vectors[:, :width], about.history != 0, states, about)
+        widths = [about.history.shape[1], about.candidates.shape[1]]
+        history, news, page = vectors.split([*widths, ids.shape[1] - sum(widths)], dim=1)
+        if self.reads_reader:
+            same = None if about.page is None else about.candidates == about.page.unsqueeze(1)
+            one = None if about.page is None else page.squeeze(1)
+            about = self._with_reader(about, news, history, about.history != 0, one, same)
+        return Encoded(news, history, about.history != 0, states, about)
 
     def _about(self, interaction: Interaction) -> BatchIds:
         fields = interaction.interaction
         of_readers, counters = self.of_readers(interaction), fields.get(CANDIDATE_FEATURES)
-        return BatchIds(fields[HISTORY], fields[CANDIDATES], of_readers, counters)
+        reads_page = self.counting is not None and self.counting.page
+        page = fields[CONTEXT_ARTICLE] if reads_page else None
+        return BatchIds(fields[HISTORY], fields[CANDIDATES], of_readers, counters, page)
+
+    @property
+    def reads_reader(self) -> bool:
+        """Whether scores read the reader's own clicks and exposures beside their history."""
+        return self.counting is not None and self.counting.reader
+
+    def _with_reader(self, about: BatchIds, *vectors: Any) -> BatchIds:
+        """What is read of a batch, with the features of ``reader_features`` among the counters."""
+        features = reader_features(*vectors)
+        return about._replace(counters=torch.cat([about.counters, features], dim=-1))
 
     def planner(self) -> ArticlePlanner | MaskedTextPlanner | None:
         """Planner of training batches; ``None``: its encoder needs none."""
@@ -217,11 +255,35 @@ class NewsRecommender(ArticleReader):
 
     def predict(self, interaction: Interaction) -> Tensor:
         """Scores of every candidate of whole impressions, ``[sum of impression_size]``."""
+        text, about, users, candidates = self._match_impressions(interaction)
+        return self.total_scores(text, about, users, candidates)
+
+    def _match_impressions(
+        self, interaction: Interaction
+    ) -> tuple[Tensor, BatchIds, Tensor, Tensor]:
+        """Arguments of ``total_scores`` for whole impressions."""
         about, sizes = self._about(interaction), interaction[IMPRESSION_SIZE]
         history, clicked = self.encode_news(about.history), about.history != 0
         users = self._encode_users(history, clicked, about).repeat_interleave(sizes, 0)
         candidates = self.encode_news(about.candidates)
-        return self.total_scores((candidates * users).sum(-1), about, users, candidates)
+        if self.reads_reader:
+            page = None if about.page is None else self.encode_news(about.page)
+            about = self._with_readers(about, candidates, history, sizes, page)
+        return (candidates * users).sum(-1), about, users, candidates
+
+    def _with_readers(
+        self, about: BatchIds, news: Tensor, history: Tensor, sizes: Tensor, page: Tensor | None
+    ) -> BatchIds:
+        """``_with_reader`` for whole impressions, one by one: they differ in size."""
+        lengths, features = sizes.tolist(), []
+        ids = about.candidates.split(lengths)
+        for row, own in enumerate(news.split(lengths)):
+            one = slice(row, row + 1)
+            same = None if about.page is None else (ids[row] == about.page[row]).unsqueeze(0)
+            of_page = None if page is None else page[one]
+            clicked = about.history[one] != 0
+            features.append(reader_features(own[None], history[one], clicked, of_page, same)[0])
+        return about._replace(counters=torch.cat([about.counters, torch.cat(features)], dim=-1))
 
     def calculate_loss(self, interaction: Interaction) -> tuple[Tensor, ...]:
         """Score a training batch once, and compute all losses from it."""

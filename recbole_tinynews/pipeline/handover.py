@@ -53,6 +53,11 @@ def put_user_encoder(model: NewsRecommender, weights: Weights) -> None:
     _put_parts(model, weights, _USER_ENCODER)
 
 
+def put_encoders(model: NewsRecommender, weights: Weights) -> None:
+    """Load a student's news and user encoder."""
+    _put_parts(model, weights, NEWS_ENCODER, _USER_ENCODER)
+
+
 def put_aligned(model: NewsRecommender, weights: Weights) -> None:
     """Load news and user encoder of the student's alignment, and the axes of its vectors."""
     _put_parts(model, weights, NEWS_ENCODER, _USER_ENCODER, "distillation")

@@ -205,6 +205,11 @@ def _trained(
     if isinstance(recommender, AlignedNewsRec) and dim is not None:
         recommender.cut_vectors(dim)
     engine = ModelEngine(recommender.to(settings["device"]), settings, identity)
+    if engine.counting is not None and engine.counting.reader:
+        raise ValueError(
+            f"{folder} was trained with reader=added, which a service cannot count yet. Train it "
+            "with reader=none to load it."
+        )
     with untrusted(folder / PLM):
         engine.encode(engine.reading.columns([]))  # fails if it reads its own texts
     return engine
