@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from recbole_tinynews.convert.atomic import News, NewsRow
 from recbole_tinynews.convert.errors import (
     EXAMPLES,
     Column,
@@ -15,10 +16,12 @@ from recbole_tinynews.convert.errors import (
     quoted,
 )
 from recbole_tinynews.convert.readers.cells import id_of
-from recbole_tinynews.convert.readers.reader import Reader
-from recbole_tinynews.convert.readers.rows import parsed, read_rows
-from recbole_tinynews.convert.records import News, NewsRow
+from recbole_tinynews.convert.readers.reader import Reader, parsed, read_rows
 
+IN_FILE = "repeated_in_one_file_with_the_same_text"
+ACROSS_FILES = "repeated_across_files_with_the_same_text"
+FILLED = "repeated_with_empty_fields_of_one_filled"
+RESPACED = "repeated_with_other_white_space"
 BODY_COLUMNS = ("id", "title", "body")  # tab-separated, no header
 
 
@@ -46,10 +49,6 @@ class Bodies:
         self._places.setdefault(news_id, place)
         self.texts.setdefault(news_id, body.encode())
 
-    def of(self, news_id: str) -> str:
-        """The body of an article, '' if unknown."""
-        return self.texts.get(news_id, b"").decode()
-
     def expect_same(self, news_id: str, body: str, place: Place, column: Column) -> None:
         """Raise ``LineError`` if the article already has a different body."""
         if self.texts.get(news_id, encoded := body.encode()) != encoded:
@@ -62,9 +61,8 @@ class Bodies:
                 column,
             )
 
-    def read(self, path: Path, wanted: Iterable[str], on_bad_line: OnBadLine) -> None:
+    def read(self, path: Path, wanted: Collection[str], on_bad_line: OnBadLine) -> None:
         """Read bodies of the wanted news from a file of ids, titles and bodies, maybe gzip."""
-        wanted = set(wanted)
 
         def add(line: int, fields: list[str]) -> None:
             news_id, _, body = id_of(fields[0], column=1), *fields[1:]
@@ -80,6 +78,17 @@ class Bodies:
         if not self.rows:
             raise ConversionError(f"{path}: expected bodies, found no usable line.")
 
+    def summary(self, items: int) -> dict[str, Any]:
+        """Report section on article bodies."""
+        return {
+            "rows": self.rows,
+            "items_with_body": len(self.texts),
+            "items_without_body": items - len(self.texts),
+            "repeated_with_the_same_text": self.repeated,
+            "ids_without_news": len(self.without_news),
+            "ids_without_news_examples": sorted(self.without_news)[:EXAMPLES],
+        }
+
 
 class Catalogue:
     """News by id, in order of first occurrence; the first row of an id is kept.
@@ -92,10 +101,7 @@ class Catalogue:
         self.news: dict[str, News] = {}
         self.bodies = Bodies()
         self.rows: dict[Path, int] = {}
-        self.repeated_in_file = 0
-        self.repeated_across_files = 0
-        self.repeated_with_empty_fields = 0
-        self.repeated_with_other_white_space = 0
+        self._repeated = dict.fromkeys((IN_FILE, ACROSS_FILES, FILLED, RESPACED), 0)
         self._changed: dict[str, None] = {}  # an ordered set
         self._reader = reader
         self._places: dict[str, Place] = {}
@@ -121,6 +127,24 @@ class Catalogue:
         examples = list(self._changed)[:EXAMPLES]
         return {"articles_whose_text_changed": {"ids": len(self._changed), "examples": examples}}
 
+    def summary(self) -> dict[str, Any]:
+        """Report section on rows of articles."""
+        texts = {
+            "empty_titles": "title",
+            "empty_abstracts": "abstract",
+            "empty_categories": "category",
+            "empty_subcategories": "subcategory",
+        }
+        return {
+            "rows": {str(path): rows for path, rows in self.rows.items()},
+            "distinct": len(self.news),
+            **self._repeated,
+            **{
+                name: sum(not getattr(news, field).strip() for news in self.news.values())
+                for name, field in texts.items()
+            },
+        }
+
     def _add(self, row: NewsRow, place: Place) -> None:
         if self._reader.articles_in_clicks:
             row = self._with_first_texts(row)
@@ -137,7 +161,8 @@ class Catalogue:
         known = self.news.get(news.news_id)
         if known is None:
             return row
-        kept = NewsRow(known.filled_from(news), self.bodies.of(news.news_id) or body)
+        first_body = self.bodies.texts.get(news.news_id, b"").decode()
+        kept = NewsRow(known.filled_from(news), first_body or body)
         if kept != row:
             pairs = zip((*news, body), (*kept.news, kept.body), strict=True)
             if any(new and new != old for new, old in pairs):
@@ -150,8 +175,7 @@ class Catalogue:
         if first is place:
             return
         if known == news:
-            self.repeated_in_file += first.path == place.path
-            self.repeated_across_files += first.path != place.path
+            self._repeated[IN_FILE if first.path == place.path else ACROSS_FILES] += 1
             return
         for column, (name, old, new) in enumerate(zip(News._fields, known, news, strict=True), 1):
             if old.strip() and new.strip() and old.split() != new.split():
@@ -162,7 +186,7 @@ class Catalogue:
                     self._reader.news_columns[column - 1],
                 )
         if [*map(bool, map(str.strip, known))] != [*map(bool, map(str.strip, news))]:
-            self.repeated_with_empty_fields += 1
+            self._repeated[FILLED] += 1
             self.news[news.news_id] = known.filled_from(news)
         else:
-            self.repeated_with_other_white_space += 1
+            self._repeated[RESPACED] += 1

@@ -190,8 +190,8 @@ def test_a_click_log_with_a_flag_of_the_reader_is_still_one(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("column", "value", "expected"),
     [
-        ("clicked", "", "column clicked: expected 0 or 1 .* beside a candidate, got ''"),
-        ("clicked", "2", "column clicked: expected 0 or 1 .* beside a candidate, got '2'"),
+        ("clicked", "", "column clicked: expected 0 or 1 .*, got ''"),
+        ("clicked", "2", "column clicked: expected 0 or 1 .*, got '2'"),
         ("article", "a b", "column article: expected an id without white space, got 'a b'"),
         ("user", "eve", "column user: expected one user in all rows of an impression, got 'eve'"),
         ("time", "5", "column time: expected one time in all rows of an impression, got '5'"),

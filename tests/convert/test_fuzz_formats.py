@@ -148,7 +148,7 @@ def test_no_corrupted_row_of_parquet_is_lost_or_changed_without_a_count(
     rows = [
         row for split in ("train", "valid") for row in read(tmp_path / f"out/x/x.{split}.inter")
     ]
-    by_id = sorted(rows, key=lambda row: int(row[0]))
+    by_id = sorted((row[:6] for row in rows), key=lambda row: int(row[0]))
     assert by_id == [expected[number] for number in sorted(expected)]
     assert report["news"]["distinct"] == len(kept)
     assert report["skipped_lines"]["total"] == bad > 300

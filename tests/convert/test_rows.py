@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from recbole_tinynews.convert.errors import ConversionError, LineError, SkippedLines, stop
 from recbole_tinynews.convert.readers.cells import ids_of, mind_candidates
-from recbole_tinynews.convert.readers.compact import Histories, NumberedIds, RaggedNumbers, SeenIds
-from recbole_tinynews.convert.readers.rows import parsed, read_rows
+from recbole_tinynews.convert.readers.click_log import NumberedIds, RaggedNumbers, SeenIds
+from recbole_tinynews.convert.readers.reader import parsed, read_rows
 
 COLUMNS = ("id", "text")
 ROWS = [(3, "a"), (5, "b"), (6, "a"), (9, "")]
@@ -124,13 +124,10 @@ def test_a_refused_row_is_named_by_file_row_and_column_and_the_rest_is_kept() ->
 @given(st.lists(st.lists(st.text("abc", min_size=1), max_size=5), max_size=6))
 def test_ids_in_few_bytes_come_back_as_they_were_given(given: list[list[str]]) -> None:
     """A number that two ids share would put one reader's clicks on another article."""
-    ids, lists, histories = NumberedIds(), RaggedNumbers(), Histories()
-    for number, names in enumerate(given):
+    ids, lists = NumberedIds(), RaggedNumbers()
+    for names in given:
         lists.add(ids.numbers(names))
-        histories.add(f"u{number}", names)
     assert [[ids.names[each] for each in lists[row]] for row in range(len(lists))] == given
-    assert [histories.of(f"u{number}") for number in range(len(given))] == given
-    assert histories.of("stranger") == []
     for name in {name for names in given for name in names}:
         assert ids.names[ids[name]] == name
 
@@ -166,7 +163,7 @@ def test_any_text_of_candidates_is_parsed_exactly_or_refused(text: str) -> None:
         ("N1-0 N2", "candidate without label"),
         ("N1-0  N2-1", "candidate without label"),
         ("N1-0 -1", "empty id"),
-        ("-0", "empty id"),
+        ("-0", "no candidates"),
         (" ", "empty id"),
         ("N1 ", "empty id"),
         ("N\u00a01-0", "white space in an id"),
