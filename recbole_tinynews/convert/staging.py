@@ -11,8 +11,13 @@ from logging import getLogger
 from pathlib import Path
 
 from recbole_tinynews.convert.errors import ConversionError
-from recbole_tinynews.files.locks import LockHeldError, exclusive_lock
-from recbole_tinynews.files.whole import leftovers, partial_place, remove
+from recbole_tinynews.files.whole import (
+    LockHeldError,
+    exclusive_lock,
+    leftovers,
+    partial_place,
+    remove,
+)
 
 # In order of publication: after a kill in between, .item, .train.inter or the report is missing,
 # and no reader accepts the data set.

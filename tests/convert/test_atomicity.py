@@ -307,7 +307,7 @@ def test_without_locks_a_conversion_ends_and_removes_no_leftovers(
     def fail(*_: object, **__: object) -> None:
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
-    monkeypatch.setattr("recbole_tinynews.files.locks.FileLock.acquire", fail)
+    monkeypatch.setattr("recbole_tinynews.files.whole.FileLock.acquire", fail)
     leftover = tmp_path / "out" / ".tiny.abcdefgh.partial"
     leftover.mkdir(parents=True)
     with pytest.raises(ConversionError, match="No locks available"):

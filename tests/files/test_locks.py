@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from recbole_tinynews.files.locks import LockHeldError, exclusive_lock
+from recbole_tinynews.files.whole import LockHeldError, exclusive_lock
 
 
 def test_the_second_waits_for_the_first(tmp_path: Path, caplog) -> None:
@@ -75,7 +75,7 @@ def test_files_of_a_killed_process_lock_nobody_out(tmp_path: Path) -> None:
     code = (
         "import os, signal, sys\n"
         "from pathlib import Path\n"
-        "from recbole_tinynews.files.locks import exclusive_lock\n"
+        "from recbole_tinynews.files.whole import exclusive_lock\n"
         "with exclusive_lock(Path(sys.argv[1]), 'working'):\n"
         "    os.kill(os.getpid(), signal.SIGKILL)"
     )

@@ -123,20 +123,20 @@ def test_the_same_weights_are_the_same_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "shared",
+    "about",
     [
         "{",
         "[]",
         "3",
         "{}",
         "[" * 100_000,  # a RecursionError
-        *(f'{{"names": {names}}}' for names in ("3", '{"b": "c"}', '{"b": ["a"]}')),
+        *(f'{{"shared": {names}}}' for names in ("3", '{"b": "c"}', '{"b": ["a"]}')),
     ],
 )
-def test_names_that_stand_for_nothing_are_refused(tmp_path: Path, shared: str) -> None:
+def test_names_that_stand_for_nothing_are_refused(tmp_path: Path, about: str) -> None:
     """A file may be a stranger's, and a traceback would not say which one it is."""
     place = tmp_path / "model.safetensors"
-    save_file({"a": torch.ones(2)}, place, {"shared": shared})
+    save_file({"a": torch.ones(2)}, place, {"about": about})
     with pytest.raises(ValueError, match=f"{place} was changed"):
         load_weights(place)
 
@@ -156,8 +156,8 @@ def test_hundreds_of_thousands_of_empty_tensors_are_refused_at_once(tmp_path: Pa
 
 def test_a_tensor_with_thousands_of_names_is_not_digested_under_each(tmp_path: Path) -> None:
     """A file of a few megabytes would keep the checksum busy for hours."""
-    names = json.dumps({"checksum": "", "names": {str(n): "a" for n in range(20_000)}})
-    save_file({"a": torch.zeros(1 << 20)}, tmp_path / "model.safetensors", {"shared": names})
+    about = json.dumps({"checksum": "", "shared": {str(n): "a" for n in range(20_000)}})
+    save_file({"a": torch.zeros(1 << 20)}, tmp_path / "model.safetensors", {"about": about})
     started = time.monotonic()
     with pytest.raises(ValueError, match="was changed"):
         load_weights(tmp_path / "model.safetensors")
