@@ -250,11 +250,11 @@ class Conversion:
 
     def run(self) -> dict[str, Any]:
         """Write all files; returns the report."""
-        options, catalogue, bodies = self.options, self.catalogue, self.catalogue.bodies
+        options, catalogue = self.options, self.catalogue
         files = [file for place in self.places for file in self.reader.news_files(place)]
         for file in dict.fromkeys(files):  # splits may share files of articles
             catalogue.read(file)
-        if options.bodies is not None and bodies.rows:
+        if options.bodies is not None and catalogue.bodies:
             raise ConversionError(
                 f"--bodies={options.bodies}: expected articles without bodies, but those of "
                 f"--format={options.source.format} have them. Leave --bodies out."
@@ -263,8 +263,7 @@ class Conversion:
         missing = sorted((self.candidate_ids | self.history_ids) - catalogue.news.keys())
         items = [*catalogue.news.values(), *(News(news_id) for news_id in missing)]
         if options.bodies is not None:
-            wanted = {item.news_id for item in items}
-            bodies.read(options.bodies, wanted, self.reader.on_bad_line)
+            catalogue.read_bodies(options.bodies, {item.news_id for item in items})
         return self._complete(splits, items, missing)
 
     def _write_impressions(self) -> dict[str, Split]:
@@ -333,8 +332,7 @@ class Conversion:
     ) -> dict[str, Any]:
         """Write the articles and the report, and return it."""
         options, catalogue = self.options, self.catalogue
-        bodies = catalogue.bodies
-        texts = bodies.texts if bodies.rows else None
+        texts = catalogue.bodies if catalogue.body_rows else None
         texts_changed = write_items(self._file("item"), items, texts)
         report = {
             "format": ATOMIC_FORMAT,
@@ -351,7 +349,7 @@ class Conversion:
                 "among_histories": len(self.history_ids.intersection(missing)),
                 "examples": missing[:EXAMPLES],
             },
-            "bodies": bodies.summary(len(items)) if bodies.rows else None,
+            "bodies": catalogue.summary_of_bodies(len(items)),
             "texts_changed": texts_changed,
             "skipped_lines": self.skipped.summary(),
             "flat": self._complete_flat(splits, items) if options.flat else None,
