@@ -29,29 +29,6 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("rows") / "rows.tsv"
 
 
-@given(
-    texts=st.lists(
-        st.text(st.characters(codec="utf-8", exclude_characters="\t\n\r\0\ufeff")), min_size=1
-    ),
-    end=st.sampled_from(["\n", "\r\n"]),
-    last=st.booleans(),
-    mark=st.booleans(),
-    packed=st.booleans(),
-)
-def test_text_survives_every_way_of_ending_lines(
-    file: Path, texts: list[str], end: str, last: bool, mark: bool, packed: bool
-) -> None:
-    """str.splitlines cuts a title at U+2028, U+0085, a form feed and five more."""
-    content = ("\ufeff" * mark + end.join(f"N\t{text}" for text in texts) + end * last).encode()
-    file.write_bytes(gzip.compress(content) if packed else content)
-    assert rows(file) == [(number, ["N", text]) for number, text in enumerate(texts, 1)]
-
-
-def test_a_lone_carriage_return_is_text(file: Path) -> None:
-    file.write_bytes(b"N\ta\rb\r\nN\tc\r\r\n")
-    assert rows(file) == [(1, ["N", "a\rb"]), (2, ["N", "c\r"])]
-
-
 def test_line_numbers_continue_across_batches(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A number that starts again with each batch sends the user to the wrong line."""
     monkeypatch.setattr("recbole_tinynews.files.lines.BLOCK", 16)
@@ -154,26 +131,6 @@ def test_any_text_of_candidates_is_parsed_exactly_or_refused(text: str) -> None:
     else:
         with pytest.raises(LineError):
             mind_candidates(text, column=5)
-
-
-@pytest.mark.parametrize(
-    ("text", "kind"),
-    [
-        ("", "no candidates"),
-        ("N1-0 N2", "candidate without label"),
-        ("N1-0  N2-1", "candidate without label"),
-        ("N1-0 -1", "empty id"),
-        ("-0", "no candidates"),
-        (" ", "empty id"),
-        ("N1 ", "empty id"),
-        ("N\u00a01-0", "white space in an id"),
-        ("N\r1-0 -0", "white space in an id"),  # one more and one less: counts alone agree
-    ],
-)
-def test_a_broken_list_of_candidates_is_named_by_its_kind(text: str, kind: str) -> None:
-    with pytest.raises(LineError, match=r"^column 5: expected ") as caught:
-        mind_candidates(text, column=5)
-    assert caught.value.kind == kind
 
 
 def test_an_empty_history_has_no_ids() -> None:

@@ -223,16 +223,6 @@ def test_only_what_has_the_prefix_is_loaded_and_all_of_it(tmp_path: Path) -> Non
         load_into(module, {"weight": torch.ones(1, 1), "bias": torch.ones(1)}, tmp_path, "news.")
 
 
-def test_tensors_that_share_memory_are_saved_under_both_names(tmp_path: Path) -> None:
-    """A projection shared by news and users has two names; safetensors refuses such tensors."""
-    shared = nn.Linear(2, 2)
-    both = nn.ModuleDict({"of_items": shared, "of_users": shared})
-    save_weights(both.state_dict(), tmp_path / "weights.safetensors")
-    loaded = load_weights(tmp_path / "weights.safetensors")
-    assert torch.equal(loaded["of_items.weight"], loaded["of_users.weight"])
-    load_into(both, loaded, tmp_path)
-
-
 def test_others_may_read_weights_as_they_may_read_any_file(tmp_path: Path) -> None:
     """A colleague on the same machine could see the student's file, and not load it."""
     save_weights({"w": torch.ones(2)}, tmp_path / "model.safetensors")
