@@ -28,8 +28,8 @@ from recbole_tinynews.evaluation.own_metrics import is_own
 from recbole_tinynews.evaluation.reranked import IDS, Articles, reranked_results
 from recbole_tinynews.evaluation.slices import cold_impressions, hours_of, slices_of
 from recbole_tinynews.evaluation.submission import write_submission
+from recbole_tinynews.files.log_file import LOG, LateFile, add_to_summary, run_log, wandb_run
 from recbole_tinynews.files.whole import check_writable, write_text
-from recbole_tinynews.logs.log_file import LOG, LateFile, add_to_summary, run_log, wandb_run
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.pipeline.artifact import Artifact, as_written, remove_leftovers
 from recbole_tinynews.pipeline.factory import ImpressionFactory, NewsFactory

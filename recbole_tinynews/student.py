@@ -9,8 +9,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from recbole_tinynews.cli import command_parser
-from recbole_tinynews.convert.atomic import INTER_HEADER, impression_row, open_atomic, write_items
-from recbole_tinynews.convert.records import Impression, News
+from recbole_tinynews.convert.atomic import (
+    INTER_HEADER,
+    Impression,
+    News,
+    impression_row,
+    open_atomic,
+    write_items,
+)
 from recbole_tinynews.files.columns import ABSTRACT, BODY, TITLE
 from recbole_tinynews.files.whole import check_new_or_empty
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from recbole_tinynews.cli import command_parser
-from recbole_tinynews.files.locks import LockHeldError, exclusive_lock
+from recbole_tinynews.files.whole import LockHeldError, exclusive_lock
 
 # Default settings of an update; all others are those of the first training
 DEFAULTS = {"epochs": 1, "max_steps": None, "eval_steps": None, "warmup_steps": None}

@@ -14,7 +14,7 @@ import pytest
 from tiny import DATASET, Tiny
 
 import recbole_tinynews
-from recbole_tinynews.logs.log_file import run_log
+from recbole_tinynews.files.log_file import run_log
 from recbole_tinynews.quick_start import run
 
 pytestmark = pytest.mark.usefixtures("_shown")
@@ -128,7 +128,7 @@ def test_repeated_runs_leave_no_handle_and_no_thread(tiny: Tiny) -> None:
 
 def test_events_that_cannot_be_written_fail_no_training(tmp_path: Path, caplog) -> None:
     """RecBole's trainer fails at its first event where the folder is read-only or full."""
-    from recbole_tinynews.logs.progress import StageProgress
+    from recbole_tinynews.files.progress import StageProgress
     from recbole_tinynews.trainer.events import StageTensorboard
 
     (tmp_path / "file").touch()

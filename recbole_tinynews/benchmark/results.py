@@ -11,8 +11,7 @@ from statistics import fmean, stdev
 from typing import Any, NamedTuple
 
 from recbole_tinynews.benchmark.suite import Row, Suite
-from recbole_tinynews.files.locks import exclusive_lock
-from recbole_tinynews.files.whole import write_text
+from recbole_tinynews.files.whole import exclusive_lock, write_text
 
 METRICS = ("auc", "mrr", "ndcg@5", "ndcg@10")
 COLD = tuple(f"cold_{name}" for name in METRICS)  # clicked articles never clicked in training

@@ -14,7 +14,7 @@ from statistics import fmean
 from typing import Any, NamedTuple, TextIO
 
 from recbole_tinynews.benchmark.worker import MEASURE, TRAIN, Job, work
-from recbole_tinynews.logs.progress import duration
+from recbole_tinynews.files.progress import duration
 from recbole_tinynews.processes.launch import how_it_ended
 
 START_METHOD = "spawn"  # a fork of a process that has computed with torch may hang

@@ -17,12 +17,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from recbole_tinynews.bars import progress_bar
 from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.encoder.packing import Pack, packs
 from recbole_tinynews.files.array_cache import changed, content_key
-from recbole_tinynews.files.locks import exclusive_lock
-from recbole_tinynews.files.whole import resumable_file, write_text
+from recbole_tinynews.files.progress import progress_bar
+from recbole_tinynews.files.whole import exclusive_lock, resumable_file, write_text
 from recbole_tinynews.processes.device import has_room
 
 FREE_SHARE = 0.5  # largest share of the free disk for a table under `use_cache: auto`

@@ -12,10 +12,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from recbole_tinynews.bars import progress_bar
 from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.encoder.packing import packs, shortest_first
 from recbole_tinynews.encoder.states import StateName, States, Taps
+from recbole_tinynews.files.progress import progress_bar
 from recbole_tinynews.processes.device import has_room, on_device
 
 CGROUP = Path("/sys/fs/cgroup")  # has a container's memory limit

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from recbole_tinynews.bars import progress_bar
 from recbole_tinynews.encoder.packing import Pack, packs
 from recbole_tinynews.encoder.planning import EncodingPlan
 from recbole_tinynews.encoder.protocol import EncodesNews
 from recbole_tinynews.files.array_cache import content_key
+from recbole_tinynews.files.progress import progress_bar
 from recbole_tinynews.processes.device import on_device
 from recbole_tinynews.processes.gather import gather_rows, shared_arrays
 from recbole_tinynews.processes.group import process_group

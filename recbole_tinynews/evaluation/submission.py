@@ -14,8 +14,8 @@ from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 import numpy as np
 from numpy.typing import NDArray
 
-from recbole_tinynews.bars import progress_bar
 from recbole_tinynews.evaluation.metrics import NaNScoreError, candidate_ranks
+from recbole_tinynews.files.progress import progress_bar
 from recbole_tinynews.files.whole import whole_file
 
 MIND, EBNERD = "mind", "ebnerd"

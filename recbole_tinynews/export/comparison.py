@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recbole_tinynews.bars import progress_bar
 from recbole_tinynews.data.atomic_files import Indices, concatenate, read_impressions, read_news
 from recbole_tinynews.data.dataloader import id_tensor
 from recbole_tinynews.data.impressions import Impressions
 from recbole_tinynews.evaluation.metrics import auc, mrr, ndcg, rank_impressions
 from recbole_tinynews.export.finished import FinishedRecommender
 from recbole_tinynews.files.columns import TITLE
+from recbole_tinynews.files.progress import progress_bar
 from recbole_tinynews.serving.data_set_files import find_item_file, read_of
 from recbole_tinynews.serving.engine import Batch, Engine
 

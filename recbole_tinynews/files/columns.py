@@ -15,16 +15,15 @@ TITLE, ABSTRACT, BODY = "title", "abstract", "body"
 PUBLISHED = "published"
 IMPRESSION_ID, USER_ID, TIMESTAMP = "impression_id", "user_id", "timestamp"
 HISTORY, CANDIDATES, LABELS = "history", "candidates", "labels"
+CONTEXT_ARTICLE = "context_article"  # that the user was reading
+DEVICE, SESSION, SUBSCRIBER = "device", "session", "subscriber"
 LABEL = "label"  # of one candidate, in flat data sets
-# the page that an impression is on, and the visit
-CONTEXT_ARTICLE, DEVICE, SESSION = "context_article", "device", "session"
-SUBSCRIBER = "subscriber"
-CONTEXT = (CONTEXT_ARTICLE, DEVICE, SESSION, SUBSCRIBER)
 
 # of NAME.item; BODY, PUBLISHED, SOURCE may follow
 ITEM = (ITEM_ID, CATEGORY, SUBCATEGORY, TITLE, ABSTRACT)
-# of NAME.<split>.inter; those of CONTEXT may follow
+# of NAME.<split>.inter; those of CONTEXT that the source has follow
 INTER = (IMPRESSION_ID, USER_ID, TIMESTAMP, HISTORY, CANDIDATES, LABELS)
+CONTEXT = (CONTEXT_ARTICLE, DEVICE, SESSION, SUBSCRIBER)
 FLAT_ITEM = (ITEM_ID, CATEGORY, SUBCATEGORY)
 FLAT_INTER = (USER_ID, ITEM_ID, LABEL, TIMESTAMP)
 

@@ -21,12 +21,13 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from recbole_tinynews.files.array_cache import changed, checksums, content_key
-from recbole_tinynews.files.locks import LockHeldError, exclusive_lock
+from recbole_tinynews.files.lines import read_json, untrusted
 from recbole_tinynews.files.tensors import check_weights, load_weights
-from recbole_tinynews.files.untrusted import read_json, untrusted
 from recbole_tinynews.files.whole import (
+    LockHeldError,
     all_partials,
     everything_under,
+    exclusive_lock,
     remove,
     remove_old_partials,
     write_text,
@@ -39,7 +40,7 @@ from recbole_tinynews.trainer.losses import TrainingCurve
 from recbole_tinynews.trainer.post_training import COPIES
 from recbole_tinynews.trainer.training_state import STATE
 
-ARTIFACT_FORMAT = 9  # raise it when a change in the code changes results or files
+ARTIFACT_FORMAT = 10  # raise it when a change in the code changes results or files
 SETTINGS_FILE, METRICS_FILE = "settings.yaml", "metrics.json"
 FORMAT_KEY, MADE_FROM = "format", "made_from"  # keys of settings.yaml besides the settings
 # keys of metrics.json: checksums of the other files and its own, test metrics and their data's

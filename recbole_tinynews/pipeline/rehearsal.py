@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 
-from recbole_tinynews.logs.progress import StageProgress, number_stages
+from recbole_tinynews.files.progress import StageProgress, number_stages
 from recbole_tinynews.pipeline.artifact import too_few_copies
 from recbole_tinynews.pipeline.plan import numbered
 from recbole_tinynews.pipeline.run import Run

@@ -13,8 +13,8 @@ from recbole.utils import init_seed, set_color
 
 from recbole_tinynews.distillation.frozen_teachers import FrozenTeachers
 from recbole_tinynews.distillation.outputs import Teachers
-from recbole_tinynews.files.locks import exclusive_lock
-from recbole_tinynews.logs.progress import StageProgress
+from recbole_tinynews.files.progress import StageProgress
+from recbole_tinynews.files.whole import exclusive_lock
 from recbole_tinynews.pipeline.artifact import Artifact, Weights, begin, remove_state
 from recbole_tinynews.pipeline.factory import ImpressionFactory
 from recbole_tinynews.pipeline.fingerprints import Recipe, Recipes

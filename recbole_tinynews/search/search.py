@@ -25,8 +25,7 @@ from recbole_tinynews.benchmark.planning import result_fingerprint
 from recbole_tinynews.config import NewsConfig
 from recbole_tinynews.evaluation.own_metrics import files_of_metric
 from recbole_tinynews.files.array_cache import content_key
-from recbole_tinynews.files.locks import exclusive_lock
-from recbole_tinynews.files.whole import write_text
+from recbole_tinynews.files.whole import exclusive_lock, write_text
 from recbole_tinynews.pipeline.run import GivenUpError
 from recbole_tinynews.processes.group import launched_group
 from recbole_tinynews.quick_start import prepared, run

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from recbole_tinynews.files.array_cache import changed, checksums, content_key
-from recbole_tinynews.files.untrusted import read_json, untrusted
+from recbole_tinynews.files.lines import read_json, untrusted
 from recbole_tinynews.files.whole import write_text
 from recbole_tinynews.settings.table import Models, rules_for
 from recbole_tinynews.settings.values import unfit_value

@@ -21,8 +21,8 @@ from recbole_tinynews.encoder.pooling import AttentionPooling, mean_pooling
 from recbole_tinynews.encoder.pretrained_heads import UnitDense
 from recbole_tinynews.encoder.users.attentive import UserEncoder
 from recbole_tinynews.files.columns import TITLE
+from recbole_tinynews.files.lines import untrusted
 from recbole_tinynews.files.tensors import load_into, load_weights
-from recbole_tinynews.files.untrusted import untrusted
 from recbole_tinynews.serving.description import FILE, NEWS_TOKENS, Description, read_description
 from recbole_tinynews.serving.engine import Engine
 from recbole_tinynews.serving.libraries import library

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from recbole_tinynews.bars import progress_bar
 from recbole_tinynews.files.columns import GROUPS
+from recbole_tinynews.files.progress import progress_bar
 from recbole_tinynews.rerank import RerankError
 from recbole_tinynews.serving.data_set_files import DataSetTexts
 from recbole_tinynews.serving.engine import Engine

@@ -14,8 +14,8 @@ from recbole_tinynews.encoder.plm_files import check_sizes, plm_size
 from recbole_tinynews.encoder.words.vocabulary import load_word_tokenizer
 from recbole_tinynews.files.array_cache import content_key
 from recbole_tinynews.files.columns import CATEGORIES
+from recbole_tinynews.files.lines import read_json, untrusted
 from recbole_tinynews.files.tensors import check_weights, load_into, load_weights
-from recbole_tinynews.files.untrusted import read_json, untrusted
 from recbole_tinynews.model.alignednewsrec import AlignedNewsRec
 from recbole_tinynews.model.matryoshka import Sizes, of_layers
 from recbole_tinynews.model.recommender import NewsRecommender

@@ -8,9 +8,9 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from recbole_tinynews.bars import progress_bar
 from recbole_tinynews.cli import command_parser
-from recbole_tinynews.files.untrusted import untrusted
+from recbole_tinynews.files.lines import untrusted
+from recbole_tinynews.files.progress import progress_bar
 from recbole_tinynews.files.whole import whole_file
 from recbole_tinynews.serving.libraries import library
 

@@ -10,10 +10,9 @@ from typing import Any
 from recbole.trainer import Trainer
 from recbole.utils import set_color
 
-from recbole_tinynews.bars import progress_bar
 from recbole_tinynews.evaluation.collector import ImpressionCollector
+from recbole_tinynews.files.progress import StageProgress, progress_bar
 from recbole_tinynews.files.tensors import load_weights, save_weights
-from recbole_tinynews.logs.progress import StageProgress
 from recbole_tinynews.processes.group import process_group
 from recbole_tinynews.settings.protocol import Settings
 from recbole_tinynews.trainer.budget import BudgetCounter

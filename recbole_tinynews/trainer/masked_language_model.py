@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from recbole_tinynews.bars import progress_bar
+from recbole_tinynews.files.progress import progress_bar
 from recbole_tinynews.processes.group import all_gather_object, shard_slice
 from recbole_tinynews.settings.protocol import Settings
 from recbole_tinynews.trainer.news_trainer import NewsTrainer

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 from tqdm import tqdm
 
-from recbole_tinynews.bars import progress_bar
 from recbole_tinynews.data.dataloader import ClickDataLoader
+from recbole_tinynews.files.progress import progress_bar
 from recbole_tinynews.files.tensors import load_weights
 from recbole_tinynews.processes.gather import broadcast_weights, sum_gradients
 from recbole_tinynews.processes.group import ALONE, all_gather_object, process_group

@@ -10,7 +10,7 @@ from recbole.data.interaction import Interaction
 from recbole.model.abstract_recommender import AbstractRecommender, SequentialRecommender
 from torch import Tensor
 
-from recbole_tinynews.bars import progress_bar
+from recbole_tinynews.files.progress import progress_bar
 from recbole_tinynews.trainer.events import TRAIN
 from recbole_tinynews.trainer.impression_evaluation import ImpressionEvaluation
 from recbole_tinynews.trainer.losses import LossMeans, as_terms

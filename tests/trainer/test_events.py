@@ -11,7 +11,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tiny import DATASET, Tiny
 
-from recbole_tinynews.logs.progress import StageProgress
+from recbole_tinynews.files.progress import StageProgress
 from recbole_tinynews.quick_start import run
 
 ROUND = 2  # steps between two validations

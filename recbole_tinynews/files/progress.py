@@ -1,9 +1,54 @@
-"""Progress of a run's stages, and an estimate of the time left."""
+"""Progress: bars in a terminal, elsewhere lines; the time left of a run of several stages."""
 
 from __future__ import annotations
 
+import shutil
+import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from tqdm import tqdm
+
+WIDTH = 80  # maximum columns
+SECONDS = 20.0  # minimum between two lines
+
+
+class ProgressLines(tqdm):
+    """Progress as whole lines, for files and pipes; short work prints none."""
+
+    disable: bool  # tqdm has no types
+    _last = 0.0  # time of the last line
+
+    def refresh(self, *_: Any, **__: Any) -> None:
+        """Print a line if it is due."""
+        now = self._time()
+        if now - (self._last or self.start_t) >= SECONDS:
+            self._last = now
+            self._write_line()
+
+    def close(self) -> None:
+        """Print a last line if there were any."""
+        if not self.disable:
+            if self._last:
+                self._write_line()
+            self.disable = True
+            self._decr_instances(self)
+
+    def _write_line(self) -> None:
+        self.fp.write(f"{self}\n")
+        self.fp.flush()
+
+
+def progress_bar(
+    iterable: Iterable[Any] | None = None, *, desc: str, shown: bool = True, **of_tqdm: Any
+) -> tqdm:
+    """Progress of ``iterable`` or ``update`` calls: a bar in a terminal, otherwise lines."""
+    of_tqdm |= {"desc": desc, "disable": not shown}
+    if sys.stderr.isatty():
+        return tqdm(iterable, ncols=min(WIDTH, shutil.get_terminal_size().columns), **of_tqdm)
+    of_tqdm |= {"ncols": 0, "delay": 1e-9}  # no bar: counts, times and rate; no initial line
+    return ProgressLines(iterable, mininterval=min(1.0, SECONDS), miniters=1, **of_tqdm)
 
 
 class StageProgress:
@@ -48,17 +93,14 @@ class StageProgress:
 
     def seconds_left(self) -> float | None:
         """Seconds left of the run; None before its first step."""
-        taken = sum(stage.taken for stage in self.run)
-        if not taken:
+        usual = _seconds_per_step(self.run)
+        if usual is None:
             return None
-        of_all = sum(stage.seconds for stage in self.run if stage.taken) / taken
-        return sum(stage.left * stage.seconds_per_step(of_all) for stage in self.run)
+        return sum(stage.left * stage._expected(usual) for stage in self.run)
 
-    def seconds_per_step(self, usual: float) -> float:
-        """Mean of its own steps, of stages of its name, or ``usual``."""
-        alike = [self] if self.taken else [stage for stage in self.run if stage.name == self.name]
-        taken = sum(stage.taken for stage in alike)
-        return sum(stage.seconds for stage in alike if stage.taken) / taken if taken else usual
+    def _expected(self, usual: float) -> float:
+        alike = [stage for stage in self.run if stage.name == self.name]
+        return _seconds_per_step([self]) or _seconds_per_step(alike) or usual
 
     def time_left(self) -> str:
         """Time left of the run as text; empty if unknown or finished."""
@@ -69,6 +111,13 @@ class StageProgress:
         """A log line between the stage's label and the time left of the run."""
         left = self.time_left()
         return ", ".join(filter(None, [self.label, line, left and f"about {left} of the run"]))
+
+
+def _seconds_per_step(stages: Iterable[StageProgress]) -> float | None:
+    """Mean over the steps of the stages that have any; None without steps."""
+    begun = [stage for stage in stages if stage.taken]
+    taken = sum(stage.taken for stage in begun)
+    return sum(stage.seconds for stage in begun) / taken if taken else None
 
 
 def number_stages(stages: Sequence[StageProgress]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from recbole_tinynews.logs.progress import StageProgress, number_stages
+from recbole_tinynews.files.progress import StageProgress, number_stages
 
 
 class Clock:
