@@ -24,8 +24,8 @@ from recbole_tinynews.command import main as run_recbole
 from recbole_tinynews.model.paper.plmnr import PLMNR
 from recbole_tinynews.pipeline import artifact
 from recbole_tinynews.search import search as searches
-from recbole_tinynews.search.command import main
 from recbole_tinynews.search.search import Search
+from recbole_tinynews.search.search_command import main
 from recbole_tinynews.trainer import DistillationTrainer
 
 pytestmark = pytest.mark.whole

@@ -9,7 +9,7 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from tiny import Tiny
 
-from recbole_tinynews.search.space import make_space
+from recbole_tinynews.search.search import make_space
 from recbole_tinynews.settings.literals import read_yaml
 
 
