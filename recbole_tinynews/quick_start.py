@@ -409,7 +409,7 @@ def _of_parts(test: NewsDataset, trainer: ImpressionEvaluation) -> tuple[dict, d
 
     def of(part: NDArray[np.bool_]) -> dict[str, Any]:
         assert collector.evaluated is not None
-        of_part = collector.evaluated.only(part[collector.rows])
+        of_part = collector.evaluated.part(part[collector.rows])
         return dict(trainer.evaluator.evaluate(struct_of(of_part)))
 
     news, offsets = shown.candidates.values, shown.candidates.offsets

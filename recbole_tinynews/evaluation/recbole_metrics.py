@@ -22,16 +22,26 @@ SKIPPED = "skipped"  # prefix of a metric's name: number of impressions left out
 
 
 class Evaluated(NamedTuple):
-    """The impressions of an evaluation, as metrics read them; ``articles`` if any metric does."""
+    """The impressions of an evaluation, as metrics read them.
+
+    ``scores`` are of the whole evaluation, of which ``kept`` (``[impressions]``; None: all) is
+    this; ``articles`` are None if no metric reads them.
+    """
 
     ranked: RankedImpressions
-    scored: ScoredImpressions
+    scores: ScoredImpressions
     articles: RankedArticles | None = None
+    kept: NDArray[np.bool_] | None = None
 
-    def only(self, kept: NDArray[np.bool_]) -> Evaluated:
-        """Impressions where ``kept`` (``[impressions]``) holds."""
+    @property
+    def scored(self) -> ScoredImpressions:
+        """Scores of these impressions; of a part, copied when asked for: few metrics read them."""
+        return self.scores if self.kept is None else self.scores.only(self.kept)
+
+    def part(self, kept: NDArray[np.bool_]) -> Evaluated:
+        """Impressions of the whole where ``kept`` (``[impressions]``) holds."""
         articles = self.articles and self.articles.only(kept)
-        return Evaluated(self.ranked.only(kept), self.scored.only(kept), articles)
+        return Evaluated(self.ranked.only(kept), self.scores, articles, kept)
 
 
 def is_count(result: str) -> bool:

@@ -14,7 +14,6 @@ from tiny import DATASET, Tiny, student_of
 from recbole_tinynews.benchmark.benchmark import Benchmark
 from recbole_tinynews.benchmark.planning import (
     FileContents,
-    knows,
     model_class_of,
     plan_rows,
     read_by,
@@ -58,12 +57,9 @@ def _write_suite(tmp_path: Path) -> Callable[..., str]:
     return partial(write_suite, tmp_path)
 
 
-def test_the_paper_has_all_its_rows_in_its_order() -> None:
-    assert [row.label for row in read_suite("paper", "mind-small").rows] == PAPER
-
-
-def test_a_small_language_model_gets_students_that_are_smaller_than_it() -> None:
+def test_the_paper_has_all_its_rows_with_students_smaller_than_the_language_model() -> None:
     """A student with every layer of its teacher would be no distillation at all."""
+    assert [row.label for row in read_suite("paper", "mind-small").rows] == PAPER
     suite = read_suite("paper", "mind-mini")
     assert suite.reference == "Tiny-NewsRec_3"
     assert len(suite.rows) == len(PAPER) - 1  # six teachers
@@ -86,14 +82,6 @@ def test_every_row_has_settings_that_its_model_declares(tiny: Tiny, name: str) -
         for planned in plan_rows(suite, rows, DATASET, [1], given):
             assert planned.why_not == ""
             assert len(planned.fingerprints[1]) == 12
-
-
-@pytest.mark.parametrize("name", suite_names())
-def test_settings_for_all_rows_reach_some(name: str) -> None:
-    """Models ignore those that they don't have, so nobody would notice a misspelt one."""
-    for dataset in ("mind-mini", "mind-small"):
-        for setting in read_suite(name, dataset).settings:
-            assert knows(TinyNewsRec, setting)
 
 
 def test_rows_with_different_results_have_different_fingerprints(tiny: Tiny) -> None:
@@ -152,6 +140,8 @@ def test_another_model_or_a_users_own_is_added_to_the_rows_asked_for() -> None:
     assert model_class_of(asked[1].model).__name__ == "PopularNow"
     _, asked = choose(suite, ["TinyBERT_1", "+some/mine.py:Mine"])
     assert [row.label for row in asked] == ["TinyBERT_1", "Mine"]
+    with pytest.raises(ValueError, match=r"\['Mine'\] twice"):  # they would share a row
+        choose(suite, ["+one.py:Mine", "+two.py:Mine"])
 
 
 def test_the_papers_results_are_shown_for_the_real_data_set_alone() -> None:
@@ -257,12 +247,6 @@ def test_a_misspelt_setting_of_a_suite_is_found_before_anything_is_trained(
     """It would change no row, and the table would show results of the defaults."""
     with pytest.raises(ValueError, match=r"epoch is no setting\. Did you mean epochs"):
         make_benchmark(suite=write_suite(settings={"epoch": 1}))
-
-
-def test_two_user_systems_with_one_name_are_refused() -> None:
-    """They would share a row, and one of them would get the other's result."""
-    with pytest.raises(ValueError, match=r"\['Mine'\] twice"):
-        choose(read_suite("paper", "mind-small"), ["+one.py:Mine", "+two.py:Mine"])
 
 
 def test_rows_are_named_after_the_language_model_that_is_used(

@@ -109,7 +109,7 @@ def test_users_and_articles_are_those_of_the_collected_rows_in_a_part_too() -> N
     collector.start(SHOWN, FACTS)
     collect(collector, SECOND, FIRST)
     whole = collector.get_data_struct().get("rec.impressions")
-    part = whole.only(np.array([True, False, True])[collector.rows])
+    part = whole.part(np.array([True, False, True])[collector.rows])
     assert whole.scored.users.tolist() == [20, 30, 10]
     assert whole.scored.offsets.tolist() == [0, 2, 5, 7]
     assert whole.scored.labels.tolist() == [0, 0, 1, 0, 0, 0, 1]

@@ -138,7 +138,7 @@ def test_a_part_of_an_evaluation_has_the_keys_of_the_whole(shown) -> None:
         collector.eval_batch_collect(scores[span], batch, None, None)
     whole = evaluator.evaluate(collector.get_data_struct())
     kept = cold_impressions(**shown, clicked_before=set(range(1, 20)))
-    part = evaluator.evaluate(struct_of(collector.evaluated.only(kept[collector.rows])))
+    part = evaluator.evaluate(struct_of(collector.evaluated.part(kept[collector.rows])))
     assert part.keys() == whole.keys()
     rows = np.repeat(kept, sizes)
     offsets = np.append(0, np.cumsum(sizes[kept])).astype(int)
