@@ -162,7 +162,7 @@ _KINDS: dict[str, Callable[[Sequence[SystemResult], Intervals], Figure | None]] 
 }
 
 
-def _axes(plots: int, names: int = 0) -> tuple[Figure, Sequence[Axes]]:
+def _axes(plots: int, names: int = 0) -> tuple[Figure, np.ndarray]:
     from matplotlib.figure import Figure
 
     size = _COLUMN, 2.4 * plots + 0.3 + 0.2 * names

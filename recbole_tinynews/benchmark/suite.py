@@ -160,7 +160,8 @@ def _comparisons(
     suite: str, declared: Sequence[Any], layers: Mapping[str, int], labels: Collection[str]
 ) -> list[Pair]:
     """Pairs under ``comparisons``, with sizes filled in; refuses mistakes before any training."""
-    mistakes, pairs = [], []
+    mistakes: list[str] = []
+    pairs: list[Pair] = []
     for pair in declared:
         if not isinstance(pair, list) or len(pair) != 2:
             mistakes.append(f"{pair!r} is no pair [system, other]")

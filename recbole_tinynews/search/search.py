@@ -91,8 +91,8 @@ class Search:
         self.wanted = trials
         self._given = model, dataset, config_file_list, command_line
         config = NewsConfig(*self._arguments({}))
-        is_read = isinstance(space, Mapping)
-        described, source = (space, "space") if is_read else (read_yaml(space), str(space))
+        described = space if isinstance(space, Mapping) else read_yaml(space)
+        source = "space" if isinstance(space, Mapping) else str(space)
         fixed = parse_command_line(command_line).values
         self.space = make_space(described, source, config, fixed)
         _check(config, trials, pruner, startup_trials)
