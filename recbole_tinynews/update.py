@@ -290,7 +290,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, OSError, ModuleNotFoundError, LockHeldError) as mistake:
         print(f"{parser.prog}: {mistake}", file=sys.stderr)
         return 1
-    from recbole_tinynews.evaluation.impression_metric import is_count  # slow to import
+    from recbole_tinynews.evaluation.recbole_metrics import is_count  # slow to import
 
     for name, metrics in (("in use", done.before), ("updated", done.after)):
         shown = [f"{key} {value:.4f}" for key, value in metrics.items() if not is_count(key)]

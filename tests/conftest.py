@@ -125,13 +125,13 @@ def _no_figure_of_training() -> Iterator[None]:
     """
     from tiny import draw_no_training
 
-    from recbole_tinynews.benchmark import runner
+    from recbole_tinynews.benchmark import jobs
 
     with pytest.MonkeyPatch.context() as patch:
         draw_no_training(patch.setattr)
         if sys.platform == "linux":
             multiprocessing.set_forkserver_preload(["preloaded_in_tests"])
-            patch.setattr(runner, "START_METHOD", "forkserver")
+            patch.setattr(jobs, "START_METHOD", "forkserver")
         places = [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
         patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, places)))  # what the server has
         yield

@@ -6,7 +6,7 @@ import gc
 
 from tiny import draw_no_training
 
-import recbole_tinynews.benchmark.measure
+import recbole_tinynews.benchmark.benchmark
 import recbole_tinynews.quick_start  # noqa: F401
 
 draw_no_training()

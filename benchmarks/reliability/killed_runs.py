@@ -18,8 +18,8 @@ from outcome import Outcome
 from tiny import DATASET, SETTINGS, Tiny
 from tqdm import tqdm
 
-from recbole_tinynews.benchmark import runner
-from recbole_tinynews.benchmark.command import main
+from recbole_tinynews.benchmark import jobs as benchmark_jobs
+from recbole_tinynews.benchmark.benchmark_command import main
 from recbole_tinynews.benchmark.results import COLD, METRICS
 from recbole_tinynews.model.inner_state_student import InnerStateStudent
 from recbole_tinynews.pipeline.systems import SYSTEMS
@@ -173,7 +173,9 @@ def _benchmark(tiny: Tiny) -> Command:
 
         def work() -> None:
             os.setsid()
-            runner.START_METHOD = "fork"  # half of the kills would meet a process that imports
+            benchmark_jobs.START_METHOD = (
+                "fork"  # half of the kills would meet a process that imports
+            )
             main([*asked, "--output=out", *flags])
 
         return commands.forked(work, place)

@@ -113,7 +113,7 @@ def impression_set(
     ``clusters``, ``[impressions]``, numbers from 0 without gaps: users or, without several known
     ones, impressions. Raises ``ValueError`` if systems cover different impressions.
     """
-    every = [each for of_system in read.values() for each in of_system.values()]
+    every = [metrics for of_system in read.values() for metrics in of_system.values()]
     users = _common_users(every)
     ranked = ~np.isnan(every[0].values[:, 0]) if every else np.zeros(0, bool)
     known = np.zeros(int(ranked.sum())) if users is None else users[ranked]
@@ -128,8 +128,8 @@ def impression_set(
 
 def _common_users(metrics: Sequence[ImpressionMetrics]) -> NDArray[np.integer] | None:
     """The user of each impression, from any file that has users."""
-    known = [each.users for each in metrics if each.users is not None]
-    if len({each.of for each in metrics}) > 1 or any((u != known[0]).any() for u in known):
+    known = [of_file.users for of_file in metrics if of_file.users is not None]
+    if len({of_file.of for of_file in metrics}) > 1 or any((u != known[0]).any() for u in known):
         raise ValueError(
             "Significance expects every system to have ranked the same impressions of the same "
             "users, got several sets of them. Delete the rows of another data set from "

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from recbole_tinynews.evaluation.rerank import RerankError
 from recbole_tinynews.files.columns import GROUPS
 from recbole_tinynews.files.progress import progress_bar
-from recbole_tinynews.rerank import RerankError
 from recbole_tinynews.serving.data_set_files import DataSetTexts
 from recbole_tinynews.serving.engine import Engine
 from recbole_tinynews.serving.live_counters import Added, LiveCounters, Moment

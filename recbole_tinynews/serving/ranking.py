@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from recbole_tinynews.rerank import VECTORS, Candidates, ReRanking
+from recbole_tinynews.evaluation.rerank import VECTORS, Candidates, ReRanking
 from recbole_tinynews.serving.engine import Engine
 from recbole_tinynews.serving.known_articles import KnownArticles
 from recbole_tinynews.serving.live_counters import Moment

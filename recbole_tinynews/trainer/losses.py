@@ -13,7 +13,7 @@ import torch
 
 from recbole_tinynews.data.batch import plan_of
 from recbole_tinynews.distillation.loss_terms import loss_terms
-from recbole_tinynews.evaluation.impression_metric import is_count
+from recbole_tinynews.evaluation.recbole_metrics import is_count
 from recbole_tinynews.processes.gather import all_reduce
 
 CurveRow = dict[str, float]

@@ -10,8 +10,7 @@ import torch
 from served import Served, words_of
 
 from recbole_tinynews.evaluation.beyond_accuracy import rank_articles
-from recbole_tinynews.evaluation.reranked import rerank_impressions
-from recbole_tinynews.rerank import ReRanking, unit_vectors
+from recbole_tinynews.evaluation.rerank import ReRanking, rerank_impressions, unit_vectors
 from recbole_tinynews.serving import ranking
 from recbole_tinynews.serving.nearest import Nearest
 

@@ -17,8 +17,7 @@ from recbole_tinynews.encoder.pretrained_heads import UnitDense
 from recbole_tinynews.export.comparison import refuse_difference, sample_of
 from recbole_tinynews.export.finished import FinishedRecommender
 from recbole_tinynews.export.formats import Format
-from recbole_tinynews.export.formats.hf import write_heads
-from recbole_tinynews.export.usage import POOL, ranking_by_torch
+from recbole_tinynews.export.formats.hf import POOL, ranking_by_torch, write_heads
 from recbole_tinynews.files.columns import TITLE
 from recbole_tinynews.serving.description import NEWS_TOKENS
 from recbole_tinynews.serving.exported import TORCH

@@ -13,7 +13,7 @@ from fastapi.responses import JSONResponse
 from sqlalchemy.exc import DBAPIError
 from starlette.exceptions import HTTPException
 
-from recbole_tinynews.rerank import RerankError
+from recbole_tinynews.evaluation.rerank import RerankError
 from recbole_tinynews.serving.service.batches import BusyError
 from recbole_tinynews.serving.service.recommender import RefusedError
 

@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from recbole_tinynews.rerank import ReRanking
+from recbole_tinynews.evaluation.rerank import ReRanking
 from recbole_tinynews.serving.events import LATEST
 from recbole_tinynews.serving.live_counters import EARLIER, Moment
 from recbole_tinynews.serving.news_index import Shelf

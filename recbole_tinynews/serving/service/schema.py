@@ -14,7 +14,7 @@ from pydantic import (
     Tag,
 )
 
-from recbole_tinynews.rerank import EXAMPLE
+from recbole_tinynews.evaluation.rerank import EXAMPLE
 from recbole_tinynews.serving.events import LATEST
 
 MOST_CLICKS = 1_000

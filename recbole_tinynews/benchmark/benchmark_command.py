@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from recbole_tinynews.cli import command_parser
@@ -24,6 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add("--seeds", help="such as 1,2,3 (default: those of the suite)")
     add(
         "--systems",
+        default="",
         help="labels, models or groups of the suite's rows, separated by commas (default: all); "
         "+PopularNow adds that model, +path/to/file.py:Class a recommender of your own",
     )
@@ -41,13 +41,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
         help="run nothing: write tables, tests and figures of existing results with these settings "
         "and data",
     )
-    given, rest = parser.parse_known_args(sys.argv[1:] if arguments is None else arguments)
-    settings = parse_command_line(rest)
+    parsed, rest = parser.parse_known_args(sys.argv[1:] if arguments is None else arguments)
+    options: dict[str, Any] = vars(parsed)
+    settings, report_only = parse_command_line(rest), options.pop("report_only")
     try:
         refuse("The command line has mistakes:", settings.problems)
-        _check(given)
-        benchmark = _benchmark(given, settings.values)
-        if given.report_only:
+        if options["jobs"] < 1 or options["nproc"] < 1:
+            raise ValueError("--jobs and --nproc must be at least 1.")
+        options["seeds"] = seeds_of(options["seeds"]) if options["seeds"] else None
+        options["systems"] = [name.strip() for name in options["systems"].split(",") if name]
+        options["processes"], options["speed"] = options.pop("nproc"), not options.pop("no_speed")
+
+        from recbole_tinynews import Benchmark  # slow to import; reports a missing RecBole
+
+        benchmark = Benchmark(**options, settings=settings.values)
+        if report_only:
             print(f"written   {', '.join(benchmark.report())} in {benchmark.output}")
         elif not benchmark.run():
             parser.exit(1)
@@ -57,37 +65,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.exit(1, f"{parser.prog}: {mistake}\n")
 
 
-def _check(given: argparse.Namespace) -> None:
-    for flag, number in (("jobs", given.jobs), ("nproc", given.nproc)):
-        if number < 1:
-            raise ValueError(f"--{flag} expects at least 1, got {number}.")
-
-
-def _benchmark(given: argparse.Namespace, settings: Mapping[str, Any]) -> Any:
-    from recbole_tinynews import Benchmark  # slow to import; reports a missing RecBole
-
-    return Benchmark(
-        suite=given.suite,
-        dataset=given.dataset,
-        output=given.output,
-        seeds=seeds_of(given.seeds) if given.seeds else None,
-        systems=[each.strip() for each in given.systems.split(",")] if given.systems else (),
-        settings=settings,
-        jobs=given.jobs,
-        processes=given.nproc,
-        speed=not given.no_speed,
-    )
-
-
 def seeds_of(text: str) -> list[int]:
     """Parse distinct, comma-separated seeds; raises ``ValueError`` for anything else."""
     try:
-        seeds = [int(each) for each in text.split(",")]
+        seeds = [int(seed) for seed in text.split(",")]
     except ValueError:
         seeds = []
     if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
         raise ValueError(
-            f"--seeds expects different whole numbers, such as --seeds=1,2,3, got {text!r}."
+            f"--seeds must be different whole numbers, such as --seeds=1,2,3, got {text!r}."
         )
     return seeds
 

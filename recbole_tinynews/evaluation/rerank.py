@@ -4,15 +4,25 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from recbole.evaluator import Evaluator
 
+from recbole_tinynews.data.ragged import Ragged
+from recbole_tinynews.evaluation import beyond_accuracy
+from recbole_tinynews.evaluation.beyond_accuracy import RankedArticles, rank_articles
+from recbole_tinynews.evaluation.collector import ImpressionCollector, struct_of
+from recbole_tinynews.evaluation.metrics import candidate_ranks, rank_impressions
+from recbole_tinynews.evaluation.recbole_metrics import Evaluated, is_count, mean_of_known
 from recbole_tinynews.files.columns import GROUPS
 from recbole_tinynews.settings.values import ANY_TEXT, POSITIVE, SHARE, Rule, brief, list_of, one_of
 
-TOP, VECTORS = "top", "vectors"
+TOP, VECTORS, IDS = "top", "vectors", "ids"
+Articles = Mapping[str, NDArray[Any]]
+"""By news id: ids, groups by column and, if known, unit vectors ``[news, dim]``."""
 EXAMPLE = (
     "[{mmr: 0.7}, {at_most: {category: 2, top: 10}}, already_read, {pinned: [ID]}, "
     "{excluded: [ID]}]"
@@ -157,3 +167,74 @@ def unit_vectors(vectors: NDArray[np.floating]) -> NDArray[np.floating]:
     """Vectors of length 1, ``[n, dim]``; zeros stay zeros."""
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     return vectors / np.where(lengths > 0, lengths, 1)
+
+
+def rerank_impressions(
+    rerankers: ReRanking,
+    scores: NDArray[np.floating],
+    candidates: Ragged,
+    plain: RankedArticles,
+    articles: Articles,
+) -> list[tuple[NDArray[np.float64], RankedArticles]]:
+    """For each re-ranker, scores that reproduce its ranking, and the articles that it leaves.
+
+    Removed candidates rank last, in their old order. Shapes: scores ``[candidates in total]``;
+    candidates, ranked in ``plain``, ragged ``[impressions, *]``.
+    """
+    ranks = candidate_ranks(scores, candidates.offsets)
+    ranking = np.empty((len(rerankers), len(scores)))
+    ranked = np.empty(ranking.shape, candidates.values.dtype)
+    left = np.zeros((len(rerankers), candidates.rows), np.int64)
+    for row, (start, stop) in enumerate(pairwise(candidates.offsets.tolist())):
+        shown, clicked = candidates.values[start:stop], plain.history.row(row)
+        unranked = Candidates(
+            articles[IDS][shown].tolist(),
+            scores[start:stop],
+            set(articles[IDS][clicked].tolist()),
+            {name: articles[name][shown] for name in rerankers.needs},
+        )
+        before = np.argsort(ranks[start:stop]).tolist()
+        for number, order in enumerate(rerankers.orders(before, unranked)):
+            kept = set(order)
+            whole = np.array(order + [place for place in before if place not in kept], np.intp)
+            ranking[number, start + whole] = -np.arange(stop - start)
+            ranked[number, start:stop], left[number, row] = shown[whole], len(order)
+    return [
+        (own, plain._replace(ranked=Ragged(news, candidates.offsets).first(lengths)))
+        for own, news, lengths in zip(ranking, ranked, left, strict=True)
+    ]
+
+
+def reranked_results(
+    rerank: Sequence[Any], collector: ImpressionCollector, evaluator: Evaluator, articles: Articles
+) -> list[dict[str, Any]]:
+    """Results of the last evaluation: plain, then after each value of the setting ``rerank``.
+
+    ``distance@k`` (with vectors), ``calibration@k`` and ``catalogue@k`` for each k of ``topk``
+    follow the run's metrics.
+    """
+    shown, rows, evaluated = collector.impressions, collector.rows, collector.evaluated
+    assert collector.facts is not None
+    assert evaluated is not None
+    candidates, (scores, labels, offsets, _) = shown.candidates.take(rows), evaluated.scored
+    plain = rank_articles(scores, candidates, shown.history.take(rows), collector.facts)
+    reranked = rerank_impressions(ReRanking.parse(rerank), scores, candidates, plain, articles)
+    results = []
+    for name, (ranking, ranked) in zip(
+        ["plain", *rerank], [(scores, plain), *reranked], strict=True
+    ):
+        again = Evaluated(
+            rank_impressions(ranking, labels, offsets),
+            evaluated.scored._replace(scores=ranking),
+            evaluated.articles and ranked,
+        )
+        averages = evaluator.evaluate(struct_of(again))
+        result = {key: value for key, value in averages.items() if not is_count(key)}
+        for k in evaluator.config["topk"]:
+            if VECTORS in articles:
+                far = beyond_accuracy.distance(ranked, k, articles[VECTORS])
+                result[f"distance@{k}"] = mean_of_known(far)
+            result[f"calibration@{k}"] = mean_of_known(beyond_accuracy.calibration(ranked, k))
+            result[f"catalogue@{k}"] = beyond_accuracy.catalogue_coverage(ranked, k, candidates)
+        results.append({"rerank": name, **result})
+    return results

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from tiny import DATASET, Tiny
 
 from recbole_tinynews.command import main
+from recbole_tinynews.evaluation.rerank import Candidates, ReRanking
 from recbole_tinynews.quick_start import run
-from recbole_tinynews.rerank import Candidates, ReRanking
 
 NUMBERS = st.integers(-2, 2)
 

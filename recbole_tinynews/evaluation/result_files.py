@@ -1,20 +1,29 @@
-"""Submissions to a leaderboard: a zip with a single text file.
+"""Files of an evaluation: per-impression metrics as csv, and submissions to a leaderboard.
 
-Each line is ``<impression id> [r1,r2,...]``, without spaces between ranks; impressions and
-candidates are in the order of the test set's behaviors, and ranks are a permutation of
-1..candidates, 1 = best.
+A submission is a zip with a single text file. Each line is ``<impression id> [r1,r2,...]``, without
+spaces between ranks; impressions and candidates are in the order of the test set's behaviors, and
+ranks are a permutation of 1..candidates, 1 = best.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
-from recbole_tinynews.evaluation.metrics import NaNScoreError, candidate_ranks
+from recbole_tinynews.evaluation.metrics import (
+    NaNScoreError,
+    RankedImpressions,
+    auc,
+    candidate_ranks,
+    mrr,
+    ndcg,
+)
+from recbole_tinynews.files.columns import IMPRESSION_ID
 from recbole_tinynews.files.progress import progress_bar
 from recbole_tinynews.files.whole import whole_file
 
@@ -25,6 +34,31 @@ _BLOCK = 16_384  # impressions ranked and written at a time, to bound memory
 
 class SubmissionError(ValueError):
     """A submission can't be written, or a leaderboard would reject it."""
+
+
+def write_eval_dump(
+    path: str | Path,
+    impression_ids: Sequence[str] | np.ndarray,
+    ranked: RankedImpressions,
+    topk: Iterable[int] = (5, 10),
+    others: Mapping[str, NDArray[np.float64]] | None = None,
+) -> None:
+    """Write ``impression_id,auc,mrr,ndcg@k...``, unrounded; cells of skipped impressions are empty.
+
+    ``impression_ids`` and, by column name, ``others`` are ``[impressions]``, in ranked order.
+    """
+    if len(impression_ids) != len(ranked.evaluated):
+        raise ValueError(
+            f"write_eval_dump expects {len(ranked.evaluated)} ids, one for each ranked impression, "
+            f"got {len(impression_ids)}. Pass the ids of the split that was evaluated."
+        )
+    gains = {f"ndcg@{k}": ndcg(ranked, k) for k in topk}
+    found = {"auc": auc(ranked), "mrr": mrr(ranked), **gains}
+    columns = {name: ranked.of_all(values) for name, values in found.items()}
+    table = pd.DataFrame({**columns, **(others or {}), **columns})  # ours win
+    table.insert(0, IMPRESSION_ID, impression_ids)
+    with whole_file(Path(path)) as place:
+        table.to_csv(place, index=False, lineterminator="\n")
 
 
 def write_submission(
