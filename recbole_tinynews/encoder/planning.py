@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -95,8 +95,11 @@ class EncodingPlan(NamedTuple):
         return empty.index_copy(0, self.places, encoded)
 
 
-class ArticlePlanner(Protocol):
-    """Makes encoding plans; may run in another process."""
+class ArticlePlanner:
+    """Makes plans for encoder number ``encoder``, of ids alone; may run in another process."""
+
+    def __init__(self, encoder: int) -> None:
+        self.encoder = encoder
 
     def __call__(self, batch: Interaction) -> EncodingPlan | None:
         """Plan of a training batch; ``None`` if it has no history or no candidates."""
@@ -108,6 +111,10 @@ class ArticlePlanner(Protocol):
 
     def plan(self, ids: NDArray[np.int64], fresh: NDArray[np.int64] | None = None) -> EncodingPlan:
         """Plan of distinct ids; ``fresh`` are those of candidates (``None``: all)."""
+        at_host = torch.from_numpy(ids)
+        return EncodingPlan(
+            self.encoder, ids, ids if fresh is None else fresh, at_host, at_host, []
+        )
 
 
 class Planner(ArticlePlanner):
@@ -121,7 +128,8 @@ class Planner(ArticlePlanner):
         tokens_at_once: int,
         group: Group = ALONE,
     ) -> None:
-        self.encoder, self.tokens, self.pad_token_id = encoder, tokens, pad_token_id
+        super().__init__(encoder)
+        self.tokens, self.pad_token_id = tokens, pad_token_id
         self.tokens_at_once, self.group = tokens_at_once, group
         self.stored: Ragged | None = None  # rows of each text in the table of frozen states
         self.table_on_host = False
@@ -139,15 +147,15 @@ class Planner(ArticlePlanner):
             own = order[:1]
         own_ids = ids[own]
         packed = packs(self.tokens.lengths_of(own_ids), self.tokens_at_once)
-        return EncodingPlan(
-            self.encoder,
-            ids,
-            ids if fresh is None else fresh,
-            torch.from_numpy(ids),
-            torch.from_numpy(np.concatenate(parts)),
-            [self.pack(own_ids, pack) for pack in packed],
-            None if alone else tuple(map(len, parts)),
-            shares,
+        return (
+            super()
+            .plan(ids, fresh)
+            ._replace(
+                places=torch.from_numpy(np.concatenate(parts)),
+                packs=[self.pack(own_ids, pack) for pack in packed],
+                counts=None if alone else tuple(map(len, parts)),
+                shares=shares,
+            )
         )
 
     def _shares(self, own: NDArray[np.int64], every: NDArray[np.int64]) -> dict[str, float]:
@@ -180,7 +188,8 @@ class ViewsPlanner(ArticlePlanner):
     """Makes the plans of article encoder ``encoder``, with a planner for each text."""
 
     def __init__(self, encoder: int, each: Sequence[ArticlePlanner]) -> None:
-        self.encoder, self.each = encoder, each
+        super().__init__(encoder)
+        self.each = each
 
     def plan(self, ids: NDArray[np.int64], fresh: NDArray[np.int64] | None = None) -> EncodingPlan:
         """Plan of distinct ids; ``fresh`` are those of candidates (``None``: all)."""

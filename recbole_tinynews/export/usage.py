@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from textwrap import indent
 from typing import Any
 
-from recbole_tinynews.encoder.self_attention import HEAD_DIM
+from recbole_tinynews.encoder.pooling import HEAD_DIM
 from recbole_tinynews.serving.description import NEWS_DIM, NEWS_TOKENS
 
 POOL = """

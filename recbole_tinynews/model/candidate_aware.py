@@ -7,7 +7,7 @@ from recbole.data.interaction import Interaction
 from torch import Tensor
 
 from recbole_tinynews.data.fields import IMPRESSION_SIZE
-from recbole_tinynews.distillation.outputs import Encoded
+from recbole_tinynews.model.interface import Encoded
 from recbole_tinynews.model.recommender import NewsRecommender
 
 
@@ -20,13 +20,13 @@ class CandidateAware(NewsRecommender):
 
     def predict(self, interaction: Interaction) -> Tensor:
         """Scores of every candidate of whole impressions, ``[sum of impression_size]``."""
-        about, sizes = self._about(interaction), interaction[IMPRESSION_SIZE]
-        history, clicked = self.encode_news(about.history), about.history != 0
-        rows = about._replace(candidates=pad_candidates(about.candidates, sizes))
-        news = Encoded(self.encode_news(rows.candidates), history, clicked, ids=rows)
-        outputs, real = self.match(news), is_candidate(sizes)
-        users = outputs.user.repeat_interleave(sizes, 0)
-        return self.total_scores(outputs.scores[real], about, users, outputs.candidates[real])
+        context, sizes = self._context(interaction), interaction[IMPRESSION_SIZE]
+        rows = context._replace(candidates=pad_candidates(context.candidates, sizes))
+        ids, width = torch.cat([rows.history, rows.candidates], dim=1), rows.history.shape[1]
+        outputs = self.match(Encoded(self.encode_news(ids), ids != 0, width, rows))
+        users, real = outputs.user.repeat_interleave(sizes, 0), is_candidate(sizes)
+        candidates = outputs.news.candidates[real]
+        return self.total_scores(outputs.scores[real], context, users, candidates)
 
 
 def pad_candidates(candidates: Tensor, sizes: Tensor) -> Tensor:

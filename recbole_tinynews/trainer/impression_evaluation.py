@@ -17,9 +17,9 @@ from recbole_tinynews.logs.progress import StageProgress
 from recbole_tinynews.processes.group import process_group
 from recbole_tinynews.settings.protocol import Settings
 from recbole_tinynews.trainer.budget import BudgetCounter
+from recbole_tinynews.trainer.checkpoints import put_model_state, take_model_state
 from recbole_tinynews.trainer.events import EPOCH, VALID, events_of
 from recbole_tinynews.trainer.losses import TrainingCurve, loss_columns
-from recbole_tinynews.trainer.model_state import put_model_state, take_model_state
 
 WEIGHTS = "model.safetensors"  # in the folder of a training
 

@@ -24,6 +24,14 @@ from recbole_tinynews.processes.gather import broadcast_weights, sum_gradients
 from recbole_tinynews.processes.group import ALONE, all_gather_object, process_group
 from recbole_tinynews.settings.protocol import Settings
 from recbole_tinynews.trainer.budget import Budget, BudgetCounter
+from recbole_tinynews.trainer.checkpoints import (
+    STATE,
+    TrainingState,
+    newest_state,
+    put_state,
+    save_state,
+    take_state,
+)
 from recbole_tinynews.trainer.events import TRAIN
 from recbole_tinynews.trainer.impression_evaluation import ImpressionEvaluation
 from recbole_tinynews.trainer.losses import (
@@ -40,14 +48,6 @@ from recbole_tinynews.trainer.optimization import (
     make_schedule,
     most_steps,
     parameter_groups,
-)
-from recbole_tinynews.trainer.training_state import (
-    STATE,
-    TrainingState,
-    newest_state,
-    put_state,
-    save_state,
-    take_state,
 )
 
 # optimizer steps between readings of losses, which wait for a GPU
@@ -216,7 +216,7 @@ class NewsTrainer(ImpressionEvaluation):
     def _backward(self, interaction: Interaction, loss_func: LossFunction, share: float) -> Losses:
         with self._autocast():
             batch = self.prepare(interaction.to(self.device))
-            losses = parts_of_means(as_terms(loss_func(batch)), batch, self.model.counted_by)
+            losses = parts_of_means(as_terms(loss_func(batch)), batch, self.model.loss_units)
         self.scaler.scale(torch.stack(losses).sum() * share).backward()
         return losses
 

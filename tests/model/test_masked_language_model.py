@@ -13,7 +13,7 @@ from transformers import AutoModelForMaskedLM
 
 from recbole_tinynews.data.fields import LENGTHS, TOKENS
 from recbole_tinynews.data.ragged import Ragged
-from recbole_tinynews.model.masked_language_model import MaskedLanguageModel
+from recbole_tinynews.model.stages.masked_language_model import MaskedLanguageModel
 from recbole_tinynews.trainer import MaskedLanguageModelTrainer
 
 PLM = "news_encoder.text_encoder.plm."

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import cast
+from collections.abc import Sequence
 
 import torch
-from recbole.data.interaction import Interaction
 from torch import nn
 
-from recbole_tinynews.distillation.hidden import LayerPair, layer_pairs
-from recbole_tinynews.distillation.outputs import Outputs, Teachers
-from recbole_tinynews.encoder.news_encoder import NewsEncoder
-from recbole_tinynews.encoder.states import NO_TAPS, Taps
+from recbole_tinynews.distillation.layer_losses import LayerPair, layer_pairs
+from recbole_tinynews.distillation.teachers import Teachers
+from recbole_tinynews.encoder.one_text import OneTextEncoder
 from recbole_tinynews.encoder.text_encoder import TextEncoder
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.settings.protocol import Settings
 
 
 @torch.no_grad()
-def add_momentum(
+def mix_layer_gradients(
     student: Sequence[nn.Module],
     teachers: Sequence[Sequence[nn.Module]],
     pairs: Sequence[LayerPair],
@@ -54,8 +51,8 @@ class JointTeachers(Teachers):
     """Teachers with their student's pooling, dense layer and user encoder (NewsBERT, NewsBERT-MT).
 
     Only the student is saved and served. ``mapping`` pairs layers (``layer_pairs``); ``beta``
-    weights the teachers' gradients (``add_momentum``), 0: no momentum. Nothing is encoded ahead,
-    since vectors and states change with every step.
+    weights the teachers' gradients (``mix_layer_gradients``), 0: no momentum. Nothing is encoded
+    ahead, since vectors and states change with every step.
     """
 
     def __init__(
@@ -65,28 +62,22 @@ class JointTeachers(Teachers):
         mapping: str,
         beta: float,
     ) -> None:
-        super().__init__()
+        super().__init__(teachers)
         for teacher in teachers:
             _encoder(teacher).share_heads_of(_encoder(student))
             teacher.user_encoder = student.user_encoder
-        self.members = nn.ModuleList(teachers)
         # plain lists, so that no layer is registered under a second name
         self._layers = [_encoder(teacher).layers for teacher in teachers]
         self.pairs = layer_pairs(_encoder(student).depth, len(self._layers[0]), mapping)
         self.beta = beta
 
-    def outputs(self, batch: Interaction, taps: Taps = NO_TAPS) -> list[Outputs]:
-        """Outputs of each teacher for a training batch, with gradients."""
-        members = cast("Iterable[NewsRecommender]", self.members)
-        return [teacher.score(batch, taps) for teacher in members]
-
-    def lend_momentum(self, student: NewsRecommender) -> None:
+    def mix_gradients(self, student: NewsRecommender) -> None:
         """Mix the teachers' gradients into the student's, which must be complete."""
         if self.beta:
-            add_momentum(_encoder(student).layers, self._layers, self.pairs, self.beta)
+            mix_layer_gradients(_encoder(student).layers, self._layers, self.pairs, self.beta)
 
 
 def _encoder(recommender: NewsRecommender) -> TextEncoder:
     encoder = recommender.news_encoder
-    assert isinstance(encoder, NewsEncoder), "joint training needs language models"
-    return encoder.text_encoder
+    assert isinstance(encoder, OneTextEncoder), "joint training needs language models"
+    return encoder.language_model

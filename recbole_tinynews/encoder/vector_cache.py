@@ -1,23 +1,22 @@
-"""Caches of a ``CachedEncoder``'s vectors: of an evaluation, and of recent training steps."""
+"""Caches of a news encoder's vectors: of an evaluation, and of recent training steps."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from itertools import chain
 from operator import itemgetter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from recbole_tinynews.bars import progress_bar
 from recbole_tinynews.encoder.packing import Pack, packs
-from recbole_tinynews.encoder.planning import EncodingPlan
-from recbole_tinynews.encoder.protocol import EncodesNews
+from recbole_tinynews.encoder.text_encoder import versions
 from recbole_tinynews.files.array_cache import content_key
 from recbole_tinynews.processes.device import on_device
 from recbole_tinynews.processes.gather import gather_rows, shared_arrays
@@ -28,29 +27,11 @@ LOOK_UP_TOKENS = 128
 # number of texts that each process encodes before vectors are gathered
 TEXTS_IN_A_ROUND = 4_096
 
-
-class RememberedEncoder(EncodesNews):
-    """An encoder whose vectors are cached; changed weights invalidate them."""
-
-    def content(self) -> Iterator[str | bytes]:
-        """Everything that determines a vector, for the key of a saved table of vectors."""
-        raise NotImplementedError
-
-    def tokens_at_once(self) -> int:
-        """Number of tokens that it encodes together."""
-        raise NotImplementedError
-
-    def zeros(self, texts: int) -> Tensor:
-        """Vectors of empty texts, ``[texts, news_dim]``."""
-        raise NotImplementedError
-
-    def encode_pack(self, ids: NDArray[np.int64], pack: Pack) -> Tensor:
-        """Vectors of the texts of a pack, in pack order, ``[texts, news_dim]``."""
-        raise NotImplementedError
+Encoder = Any  # the NewsEncoder of the vectors, which is passed in and never stored
 
 
-class NewsVectors:
-    """Vectors by id, valid until a weight changes; the encoder is passed in and never stored."""
+class VectorCache:
+    """Vectors by id, of one evaluation: valid until a weight changes."""
 
     def __init__(self) -> None:
         self._vectors: Tensor | None = None
@@ -64,17 +45,14 @@ class NewsVectors:
 
     @torch.no_grad()
     def encode_ahead(
-        self,
-        encoder: RememberedEncoder,
-        ids: NDArray[np.int64],
-        show_progress: bool,
-        folder: Path | None,
+        self, encoder: Encoder, ids: NDArray[np.int64], show_progress: bool, folder: Path | None
     ) -> None:
         """Encode distinct ids in large, fixed packs and cache them, in ``folder`` if given."""
         vectors, encoded = self._current(encoder)
+        content = encoder.content()
         if encoded[ids].all():
             return
-        if folder is None:
+        if folder is None or content is None:
             _encode_all(encoder, ids, vectors, show_progress)
         else:
 
@@ -83,7 +61,7 @@ class NewsVectors:
                 _encode_all(encoder, ids, table, show_progress)
                 return {"vectors": table.cpu().numpy()}
 
-            key = content_key(chain(encoder.content(), [ids.tobytes()]))
+            key = content_key(chain(content, [ids.tobytes()]))
             table = shared_arrays(folder, "news-vectors", key, make, writable=True)["vectors"]
             self._vectors = torch.from_numpy(table).to(vectors.device)
             encoded[:] = encoder.tokens.lengths == 0
@@ -91,7 +69,7 @@ class NewsVectors:
 
     def look_up(
         self,
-        encoder: RememberedEncoder,
+        encoder: Encoder,
         news_ids: Tensor,
         host_ids: NDArray[np.int64] | None = None,
         shared: bool = False,
@@ -115,11 +93,11 @@ class NewsVectors:
             encoding = in_shares(needed, encode, vectors[:0]) if shared else map(encode, needed)
             for pack, made in zip(needed, encoding, strict=True):
                 new = ~encoded[pack.members]  # keep what was encoded ahead
-                vectors[_places(pack.members[new], vectors)] = made[torch.from_numpy(new)]
+                vectors[_on_device_of(vectors, pack.members[new])] = made[torch.from_numpy(new)]
                 encoded[pack.members] = True
         return F.embedding(news_ids.to(vectors.device), vectors)
 
-    def _current(self, encoder: RememberedEncoder) -> tuple[Tensor, NDArray[np.bool_]]:
+    def _current(self, encoder: Encoder) -> tuple[Tensor, NDArray[np.bool_]]:
         weights = versions(encoder.parameters())
         if self._vectors is None or self._weights != weights:
             self._vectors = encoder.zeros(encoder.tokens.rows)
@@ -128,7 +106,7 @@ class NewsVectors:
         return self._vectors, self._encoded
 
     def _packs(
-        self, encoder: RememberedEncoder, device: torch.device
+        self, encoder: Encoder, device: torch.device
     ) -> tuple[list[Pack], NDArray[np.int64]]:
         if self._look_up_packs is None:
             at_once = LOOK_UP_TOKENS if device.type == "cpu" else encoder.tokens_at_once()
@@ -140,67 +118,56 @@ class NewsVectors:
         return self._look_up_packs
 
 
-class RecentVectors:
-    """Vectors of the last training steps, without gradients (SpeedyFeed, KDD 2022); 0: none."""
+class StaleVectors:
+    """Vectors of the last ``steps`` training steps, without gradients (SpeedyFeed, KDD 2022).
+
+    While ``fresh_ids`` are set, vectors of other ids may be reused; each ``encode`` is a step.
+    """
 
     def __init__(self, steps: int) -> None:
         self.steps, self.step = steps, 0
+        self.fresh_ids: NDArray[np.int64] | None = None
         self._vectors: Tensor | None = None
         self._made_in = np.zeros(0, dtype=np.int64)  # step by id
-        self._recomputed = np.zeros(0, dtype=np.int64)
-        self.used = False  # whether vectors are being reused
 
-    @contextmanager
-    def reusing_all_but(self, news_ids: Tensor, plan: EncodingPlan | None) -> Iterator[None]:
-        """Recompute the vectors of these ids even if they are recent."""
-        if self.steps:
-            self._recomputed = news_ids.cpu().numpy() if plan is None else plan.fresh
-            self.used = True
-        try:
-            yield
-        finally:
-            self.used = False
-
-    def encode(self, encoder: RememberedEncoder, ids: NDArray[np.int64]) -> Tensor:
-        """Vectors of distinct ids, ``[ids, news_dim]``; each call counts as a training step."""
+    def encode(self, encoder: Encoder, ids: NDArray[np.int64]) -> Tensor:
+        """Vectors of distinct ids, ``[ids, news_dim]``."""
         if self._vectors is None:
-            self._vectors = encoder.zeros(encoder.tokens.rows)
-            self._made_in = np.full(encoder.tokens.rows, -1 - self.steps)  # too old to be reused
+            self._begin(encoder, encoder.zeros(0).dtype)
+        assert self._vectors is not None
         recent = self._made_in[ids] >= self.step - self.steps
-        needed = np.isin(ids, self._recomputed) | ~recent
+        needed = np.isin(ids, self.fresh_ids) | ~recent
         encoded = encoder.encode_distinct(ids[needed])
-        vectors = encoded.new_empty(len(ids), encoded.shape[-1])
-        vectors = vectors.index_copy(0, _places(np.flatnonzero(needed), encoded), encoded)
-        reused = self._vectors[_places(ids[~needed], self._vectors)].to(vectors)
-        vectors = vectors.index_copy(0, _places(np.flatnonzero(~needed), encoded), reused)
-        self._vectors[_places(ids[needed], self._vectors)] = encoded.detach().to(
-            self._vectors.dtype
-        )
+        reused = self._vectors[_on_device_of(encoded, ids[~needed])].to(encoded)
+        order = np.append(np.flatnonzero(needed), np.flatnonzero(~needed)).argsort()
+        vectors = torch.cat([encoded, reused])[_on_device_of(encoded, order)]
+        new = _on_device_of(encoded, ids[needed])
+        self._vectors[new] = encoded.detach().to(self._vectors.dtype)
         self._made_in[ids[needed]] = self.step
         self.step += 1
         return vectors
+
+    def _begin(self, encoder: Encoder, dtype: torch.dtype) -> None:
+        rows = encoder.tokens.rows
+        self._vectors = encoder.zeros(rows).to(dtype)
+        self.step, self._made_in = 0, np.full(rows, -1 - self.steps)  # too old to be reused
 
     def state(self) -> dict[str, Tensor]:
         """Vectors that may still be reused, with their ids and ages in steps."""
         if self._vectors is None:
             return {}
         ids = np.flatnonzero(self._made_in >= self.step - self.steps)
-        vectors = self._vectors[_places(ids, self._vectors)]
         ages = torch.from_numpy(self.step - self._made_in[ids])
+        vectors = self._vectors[_on_device_of(self._vectors, ids)]
         return {"ids": torch.from_numpy(ids), "ages": ages, "vectors": vectors}
 
-    def restore(self, encoder: RememberedEncoder, state: Mapping[str, Tensor]) -> None:
+    def restore(self, encoder: Encoder, state: Mapping[str, Tensor]) -> None:
         """Restore a ``state`` of an encoder of the same texts."""
-        empty, ids = encoder.zeros(encoder.tokens.rows), state["ids"].numpy()
-        self._vectors = empty.to(state["vectors"].dtype)
-        self._vectors[_places(ids, empty)] = state["vectors"].to(empty.device)
-        self._made_in = np.full(encoder.tokens.rows, -1 - self.steps)
-        self.step, self._made_in[ids] = 0, -state["ages"].numpy()
-
-
-def versions(parameters: Iterable[nn.Parameter]) -> tuple[int, ...]:
-    """Storage pointers and version counters of the parameters, which change with their values."""
-    return tuple(number for p in parameters for number in (p.data_ptr(), p._version))
+        self._begin(encoder, state["vectors"].dtype)
+        assert self._vectors is not None
+        ids = state["ids"].numpy()
+        self._vectors[_on_device_of(self._vectors, ids)] = state["vectors"].to(self._vectors.device)
+        self._made_in[ids] = -state["ages"].numpy()
 
 
 def in_shares(
@@ -232,25 +199,21 @@ def _one_round(
 
 
 def _encode_all(
-    encoder: RememberedEncoder, ids: NDArray[np.int64], vectors: Tensor, show_progress: bool
+    encoder: Encoder, ids: NDArray[np.int64], vectors: Tensor, show_progress: bool
 ) -> None:
     lengths = encoder.tokens.lengths_of(ids)
     packed = packs(lengths, encoder.tokens_at_once())
-    own = sum(
-        int(lengths[pack.members].sum())
-        for pack in packed[process_group().rank :: process_group().size]
-    )
-    with progress_bar(
-        desc="Encode news", shown=show_progress, total=own, unit=" tokens"
-    ) as progress:
+    group = process_group()
+    own = sum(int(lengths[pack.members].sum()) for pack in packed[group.rank :: group.size])
+    with progress_bar(desc="Encode news", shown=show_progress, total=own, unit=" tokens") as bar:
 
         def encode(pack: Pack) -> Tensor:
-            progress.update(int(lengths[pack.members].sum()))
+            bar.update(int(lengths[pack.members].sum()))
             return encoder.encode_pack(ids, pack).to(vectors.dtype)
 
         for pack, made in zip(packed, in_shares(packed, encode, vectors[:0]), strict=True):
-            vectors[_places(ids[pack.members], vectors)] = made
+            vectors[_on_device_of(vectors, ids[pack.members])] = made
 
 
-def _places(ids: NDArray[np.int64], vectors: Tensor) -> Tensor:
+def _on_device_of(vectors: Tensor, ids: NDArray[np.int64]) -> Tensor:
     return on_device(torch.from_numpy(ids), vectors.device)

@@ -15,10 +15,14 @@ from transformers import PreTrainedTokenizerBase
 
 from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.data.title_body import TitleBodyDataset
-from recbole_tinynews.distillation.tinynewsrec_losses import StageOneDistillation
-from recbole_tinynews.encoder.cached_encoder import OneTextEncoder
+from recbole_tinynews.distillation.tinynewsrec_losses import (
+    StageOneDistillation,
+    TinyNewsRecDistillation,
+)
 from recbole_tinynews.encoder.frozen_states import Storage
-from recbole_tinynews.encoder.pretrained_heads import SCORE_SCALE
+from recbole_tinynews.encoder.one_text import OneTextEncoder
+from recbole_tinynews.encoder.users import SCORE_SCALE
+from recbole_tinynews.model.article_reader import ReadsTitlesByPLM
 from recbole_tinynews.model.paper.plmnr import PLMNR
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.model.student import MultiTeacherStudent
@@ -52,14 +56,12 @@ class BodyAsUser(nn.Module):
         return body if self.scale is None else body * self.scale
 
 
-class TitleBodyMatcher(PLMNR):
+class TitleBodyModel(PLMNR):
     """``L_DP``: cross entropy of a body's own title among 1 + ``negatives`` titles."""
 
-    trainer_class = "PostTrainingTrainer"
     news_encoder: OneTextEncoder
     reads = TitleBodyDataset
     ranks_news = False
-    needs_language_model = True
 
     @classmethod
     def conflicting_settings(cls, config: Settings, prefix: str) -> Iterator[str]:
@@ -109,7 +111,13 @@ class TitleBodyMatcher(PLMNR):
             return self.score(interaction).scores
 
 
-class TitleBodyStudent(MultiTeacherStudent, TitleBodyMatcher):
+class TitleBodyMatcher(ReadsTitlesByPLM, TitleBodyModel):
+    """The teacher of Tiny-NewsRec in post-training."""
+
+    trainer_class = "PostTrainingTrainer"
+
+
+class TitleBodyStudent(MultiTeacherStudent, TitleBodyModel):
     """The student in Stage I, under post-trained teachers: ``L_DP_distill + L_DP_emb + L_DP``.
 
     Stage II takes over its news encoder but not its projections. Word vectors are those of that
@@ -117,9 +125,7 @@ class TitleBodyStudent(MultiTeacherStudent, TitleBodyMatcher):
     """
 
     trainer_class = "StageOneTrainer"
-    losses_of_stage = StageOneDistillation
     teacher_stage = "post_train_teacher"
-    needs_language_model = False
     reading_as: ClassVar[type[NewsRecommender]] = PLMNR
 
     @classmethod
@@ -141,6 +147,10 @@ class TitleBodyStudent(MultiTeacherStudent, TitleBodyMatcher):
                     f"{prefix}{name} expects {teachers[name]}, as in {cls.teacher_stage}: teachers "
                     f"and student read the same articles, got {config[name]}. Set {name} for both"
                 )
+
+    def make_distillation(self, config: Settings, **how: Any) -> TinyNewsRecDistillation:
+        """The losses of Stage I."""
+        return super().make_distillation(config, losses=StageOneDistillation)
 
     @classmethod
     def news_dim(cls, config: Settings) -> int:

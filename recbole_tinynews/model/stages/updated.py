@@ -9,13 +9,13 @@ from typing import Any
 from recbole.data.interaction import Interaction
 from torch import Tensor
 
-from recbole_tinynews.distillation.aligned import AlignedDistillation
 from recbole_tinynews.distillation.loss_terms import Weights
-from recbole_tinynews.distillation.outputs import Outputs
-from recbole_tinynews.encoder.states import NO_TAPS, Taps
-from recbole_tinynews.model.alignednewsrec import AlignedNewsRec
+from recbole_tinynews.encoder.hidden_states import NO_STATES, StateRequest
+from recbole_tinynews.model.alignednewsrec import AlignedDistillation
+from recbole_tinynews.model.interface import Outputs
+from recbole_tinynews.model.matryoshka import Matryoshka
 from recbole_tinynews.model.recommender import NewsRecommender
-from recbole_tinynews.model.student import is_article, teachers_of
+from recbole_tinynews.model.student import teachers_of
 from recbole_tinynews.settings.protocol import Settings
 
 
@@ -27,7 +27,6 @@ class Updated(NewsRecommender):
     """
 
     trainer_class = "DistillationTrainer"
-    makes_teachers = False
 
     def __init__(self, config: Settings, dataset: Any) -> None:
         super().__init__(config, dataset)
@@ -35,22 +34,28 @@ class Updated(NewsRecommender):
         self.memory = AlignedDistillation(1.0, Weights(memory, memory, 1.0))
 
     @property
-    def teacher_taps(self) -> Taps:
-        """No inner states: only outputs are compared."""
-        return NO_TAPS
+    def teacher_states(self) -> StateRequest:
+        """No hidden states: only outputs are compared."""
+        return NO_STATES
+
+    def make_teachers(self, config: Settings, dataset: Any, count: int) -> None:
+        """None: its teacher is finished."""
 
     def start_distillation(self, teachers: Sequence[Any], dataset: Any) -> None:
         """Does nothing: both share one vector space."""
 
     def calculate_loss(self, interaction: Interaction) -> tuple[Tensor, ...]:
-        """For each size if it has several; never another class's loss, which may need taps."""
-        kind = AlignedNewsRec if isinstance(self, AlignedNewsRec) else NewsRecommender
+        """For each size if it has several; never another class's loss, which may need states."""
+        kind = Matryoshka if isinstance(self, Matryoshka) else NewsRecommender
         return kind.calculate_loss(self, interaction)
+
+    def rotated(self, vectors: Tensor) -> Tensor:
+        """Its old self's vectors, which are in its basis."""
+        return vectors
 
     def losses(self, outputs: Outputs, interaction: Interaction) -> tuple[Tensor, ...]:
         """Weighted loss terms by name, each the mean over the batch."""
-        label, real = interaction[self.label_field], is_article(interaction)
-        return self.memory(outputs, teachers_of(interaction), label, real)
+        return self.memory(outputs, teachers_of(interaction), interaction[self.label_field])
 
 
 @cache

@@ -1,4 +1,4 @@
-"""Heads that start at the zero-shot solution, so that an untrained recommender already ranks."""
+"""Identity-initialised heads, with which an untrained recommender already ranks."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-
-SCORE_SCALE = 12.0  # initial scale of a cosine in a softmax over candidates
 
 
 class UnitDense(nn.Linear):

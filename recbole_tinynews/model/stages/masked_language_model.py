@@ -18,8 +18,9 @@ from recbole_tinynews.data.training_data import TrainingData
 from recbole_tinynews.distillation.loss_terms import loss_terms
 from recbole_tinynews.encoder.frozen_states import Storage
 from recbole_tinynews.encoder.language_model import load_language_model_head
-from recbole_tinynews.encoder.news_encoder import NewsEncoder
+from recbole_tinynews.encoder.one_text import OneTextEncoder
 from recbole_tinynews.encoder.planning import MaskedTextPlanner
+from recbole_tinynews.model.article_reader import ReadsTitlesByPLM
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.settings.protocol import Settings
 
@@ -31,20 +32,20 @@ class Guess(NamedTuple):
     truth: Tensor
 
 
-class MaskedLanguageModel(NewsRecommender):
+class MaskedLanguageModel(ReadsTitlesByPLM, NewsRecommender):
     """Cross entropy of masked tokens (DAPT); its decoder is tied to the embeddings, and dropped."""
 
     trainer_class = "MaskedLanguageModelTrainer"
-    needs_language_model = True
-    news_encoder: NewsEncoder
+    news_encoder: OneTextEncoder
     reads: ClassVar[type[TrainingData]] = MaskedBodies
     ranks_news = False
 
     def __init__(self, config: Settings, dataset: MaskedTextDataset) -> None:
         super().__init__(config, dataset)
-        for head in self.news_encoder.text_encoder.heads.values():
+        encoder = self.news_encoder.language_model
+        for head in encoder.heads.values():
             head.requires_grad_(False)
-        words = self.news_encoder.text_encoder.word_embeddings
+        words = encoder.word_embeddings
         counts = np.bincount(dataset.tokens.values, minlength=len(words))
         self.head = load_language_model_head(self.plm_source, words, torch.from_numpy(counts))
 
@@ -72,7 +73,7 @@ class MaskedLanguageModel(NewsRecommender):
         plan = plan_of(interaction) or self.planner()(interaction.cpu()).to(
             interaction[TOKENS].device
         )
-        states = self.news_encoder.text_encoder.hidden_states(plan)
+        states = self.news_encoder.language_model.hidden_states(plan)
         scores = self.head(states[interaction[PLACES]])
         full = torch.promote_types(scores.dtype, torch.float32)
         return Guess(scores.to(full), interaction[TRUTH])

@@ -1,4 +1,7 @@
-"""State ``state/step-N/`` of a training, to resume as if never stopped; reading it runs no code."""
+"""Saved weights, and the state ``state/step-N/`` of a training, to resume as if never stopped.
+
+Both are tensors by name and plain values; reading them runs no code.
+"""
 
 from __future__ import annotations
 
@@ -8,15 +11,19 @@ from logging import getLogger
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
+from scipy import sparse
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from recbole_tinynews.encoder.cached_encoder import CachedEncoder
+from recbole_tinynews.encoder.news_encoder import NewsEncoder
 from recbole_tinynews.files.array_cache import content_key
-from recbole_tinynews.files.tensors import load_weights, save_weights
+from recbole_tinynews.files.tensors import load_into, load_weights, save_weights
 from recbole_tinynews.files.whole import remove, whole_folder
 
+_OTHER = "other_parameter."
+_SPARSE = (".data", ".indices", ".indptr", ".shape")  # of a compressed sparse row matrix
 STATE = "state"  # folder beside the weights
 TENSORS, PROGRESS = "state.safetensors", "progress.json"
 STATE_FORMAT = 2
@@ -27,6 +34,53 @@ NEEDED = (  # to resume
 _CHECKSUM = "checksum"
 _MODEL, _OPTIMIZER, _RANDOM, _CUDA = "model.", "optimizer.", "random.cpu", "random.cuda."
 _REUSABLE, _BUFFER = "reusable.", "buffer."
+
+
+def take_model_state(model: Any) -> dict[str, Tensor]:
+    """Weights by name, and other attributes by prefixed name."""
+    state = dict(model.state_dict())
+    for name, value in model.other_parameter().items():
+        state.update(_as_tensors(_OTHER + name, value))
+    return state
+
+
+def put_model_state(model: Any, state: dict[str, Tensor], source: Path) -> None:
+    """Load a state; attributes without a saved value become None, unfit weights ``ValueError``."""
+    weights = {name: value for name, value in state.items() if not name.startswith(_OTHER)}
+    load_into(model, weights, source)
+    for name, value in model.other_parameter().items():
+        if not isinstance(value, nn.Module):
+            setattr(model, name, _from_tensors(_OTHER + name, state, value, model))
+
+
+def _as_tensors(name: str, value: Any) -> Iterator[tuple[str, Tensor]]:
+    if isinstance(value, Tensor):
+        yield name, value
+    elif isinstance(value, np.ndarray):
+        yield name, torch.from_numpy(np.ascontiguousarray(value))
+    elif sparse.issparse(value):
+        rows = value.tocsr()
+        for part, array in zip(
+            _SPARSE, (rows.data, rows.indices, rows.indptr, np.array(rows.shape)), strict=True
+        ):
+            yield name + part, torch.from_numpy(array)
+    elif value is not None and not isinstance(value, nn.Module):
+        raise ValueError(
+            f"{name} expects a tensor, an array or a sparse matrix to be saved, got {type(value)}. "
+            "Leave it out of other_parameter_name, or make it one of these."
+        )
+
+
+def _from_tensors(name: str, state: dict[str, Tensor], present: Any, model: Any) -> Any:
+    """The value in the type of ``present``, on the model's device."""
+    if name + _SPARSE[0] in state:
+        data, indices, indptr, shape = (state[name + part].numpy() for part in _SPARSE)
+        rows = sparse.csr_matrix((data, indices, indptr), shape=tuple(shape))
+        return rows.asformat(present.format) if sparse.issparse(present) else rows
+    value = state.get(name)
+    if value is None:
+        return None
+    return value.numpy() if isinstance(present, np.ndarray) else value.to(model.device)
 
 
 class TrainingState(NamedTuple):
@@ -50,7 +104,7 @@ def take_state(model: nn.Module, optimizer: Optimizer, progress: dict[str, Any])
             else:
                 values.setdefault(str(index), {})[key] = value
     for name, encoder in _caches(model):
-        for key, value in encoder.recent.state().items():
+        for key, value in encoder.stale_vectors.state().items():
             tensors[f"{_REUSABLE}{name}.{key}"] = value
     tensors[_RANDOM] = torch.get_rng_state()
     for number, state in enumerate(torch.cuda.get_rng_state_all()):
@@ -88,7 +142,7 @@ def put_state(model: nn.Module, optimizer: Optimizer, state: TrainingState) -> N
     for name, encoder in _caches(model):
         reusable = _with_prefix(state.tensors, f"{_REUSABLE}{name}.")
         if reusable:
-            encoder.recent.restore(encoder, reusable)
+            encoder.stale_vectors.restore(encoder, reusable)
     torch.set_rng_state(state.tensors[_RANDOM])
     cuda = _with_prefix(state.tensors, _CUDA)
     if cuda and len(cuda) == torch.cuda.device_count():
@@ -147,9 +201,9 @@ def _checksum(progress: dict[str, Any]) -> str:
     return content_key([json.dumps(progress, sort_keys=True)])
 
 
-def _caches(model: nn.Module) -> Iterator[tuple[str, CachedEncoder]]:
+def _caches(model: nn.Module) -> Iterator[tuple[str, NewsEncoder]]:
     for name, module in model.named_modules():
-        if isinstance(module, CachedEncoder):
+        if isinstance(module, NewsEncoder):
             yield name, module
 
 

@@ -3,37 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, ClassVar, cast
+from typing import Any, cast
 
 import torch
 from recbole.data.interaction import Interaction
 from torch import Tensor, nn
 
 from recbole_tinynews.distillation.loss_terms import loss_terms
-from recbole_tinynews.encoder.news_encoder import NewsEncoder
+from recbole_tinynews.encoder.one_text import OneTextEncoder
+from recbole_tinynews.model.article_reader import ReadsTitlesByPLM
 from recbole_tinynews.model.paper.plmnr import PLMNR
 from recbole_tinynews.settings.protocol import Settings
 
 
-class CoFinetunedTeachers(PLMNR):
+class CoFinetunedTeachers(ReadsTitlesByPLM, PLMNR):
     """PLM-NRs with shared pooling, dense layer and user encoder; the loss sums their ``L_FT``.
 
     MT-BERT's co-finetuning, transferred to news (our definition). The model is the first teacher,
-    starts from the last post-trained copy, and is evaluated; ``others`` are the rest.
+    starts from the last post-trained checkpoint, and is evaluated; ``others`` are the rest.
     """
 
-    news_encoder: NewsEncoder
-    needs_language_model = True
-    also_reads: ClassVar[frozenset[str]] = frozenset(("num_teachers",))
+    news_encoder: OneTextEncoder
 
     def __init__(self, config: Settings, dataset: Any) -> None:
         super().__init__(config, dataset)
         others = [PLMNR(config, dataset) for _ in range(config["num_teachers"] - 1)]
         self.others = nn.ModuleList(others)
         for other in others:
-            cast("NewsEncoder", other.news_encoder).text_encoder.share_heads_of(
-                self.news_encoder.text_encoder
-            )
+            encoder = cast("OneTextEncoder", other.news_encoder)
+            encoder.language_model.share_heads_of(self.news_encoder.language_model)
             other.user_encoder = self.user_encoder
 
     @property

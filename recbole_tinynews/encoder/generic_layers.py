@@ -5,23 +5,40 @@ from __future__ import annotations
 import copy
 import inspect
 from contextlib import ExitStack, suppress
-from typing import Any, NoReturn, cast
+from typing import Any, NoReturn, Protocol, cast
 
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from recbole_tinynews.encoder.attention import PACKED, Scores, packed_row
+from recbole_tinynews.encoder.hidden_states import ObservableStates, StateRecorder
 from recbole_tinynews.encoder.packing import PackedTexts
-from recbole_tinynews.encoder.protocol import Shown
-from recbole_tinynews.encoder.states import Tap
 
 USUAL_NAMES = ("layer", "layers", "h", "block", "blocks")  # attributes that hold the list of layers
 UNUSED = "pooler"
 
 
-class OwnLayers:
-    """Implements ``protocol.Layers`` for a language model of any architecture.
+class Layers(Protocol):
+    """The parts of a language model, and how they are run."""
+
+    observable: ObservableStates
+    around: list[nn.Module]  # modules that contain the others, from the model itself on
+    before: list[nn.Module]  # parts that run before the first layer, such as the embeddings
+    layers: list[nn.Module]
+    after: list[nn.Module]  # parts that run after the last layer, such as a final norm
+
+    def embed(self, texts: PackedTexts) -> Tensor:
+        """Input of the first layer, ``[tokens, hidden]``."""
+
+    def through(
+        self, numbers: range, hidden: Tensor, texts: PackedTexts, recorder: StateRecorder | None
+    ) -> Tensor:
+        """Output of these layers, ``[tokens, hidden]``; after the model's last, of ``after``."""
+
+
+class GenericLayers:
+    """``Layers`` of a language model of any architecture, run by its own code.
 
     ``in_one_row`` needs ``PACKED`` attention; otherwise texts of equal length form a batch, with
     the model's own attention. With ``as_one``, all layers count as one, for models whose layers
@@ -33,15 +50,15 @@ class OwnLayers:
         self.path, self.inner = find_layers(plm)
         whole: list[nn.Module] = [nn.ModuleList(self.inner)]
         self.layers = whole if as_one else self.inner
-        each = not as_one and len(self.inner) == plm.config.num_hidden_layers
-        self.shown = Shown(states=each, attention=in_one_row)
+        one_by_one = not as_one and len(self.inner) == plm.config.num_hidden_layers
+        self.observable = ObservableStates(hidden=one_by_one, attention=in_one_row)
         self.accepted = frozenset(inspect.signature(plm.forward).parameters)
         self.first_position = first_position(plm)
         self.around = ancestors(plm, self.path)
         self.before, self.after, self.also_given = _watch(plm, self.around, self.inner)
 
     @classmethod
-    def packed(cls, plm: PreTrainedModel) -> OwnLayers | None:
+    def packed(cls, plm: PreTrainedModel) -> GenericLayers | None:
         """Run on one row; ``None`` if the model takes no position ids or its attention is fixed."""
         made = cls(plm, in_one_row=True)
         if "position_ids" not in made.accepted:
@@ -54,33 +71,42 @@ class OwnLayers:
         return self._run(range(1, 1), None, texts, None)
 
     def through(
-        self, numbers: range, hidden: Tensor, texts: PackedTexts, tap: Tap | None
+        self, numbers: range, hidden: Tensor, texts: PackedTexts, recorder: StateRecorder | None
     ) -> Tensor:
         """Output of the last of these layers; after the last of all, output of ``after``.
 
-        The tap gets the layer's output before ``after``; ``ValueError`` if states cannot be shown.
+        The recorder gets the layer's output before ``after``; ``ValueError`` if it cannot.
         """
-        refusal = None if tap is None else self.shown.refusal(tap.taps, type(self.plm).__name__)
-        if refusal is not None:
-            raise ValueError(refusal)
+        if recorder is not None:
+            name = type(self.plm).__name__
+            if refusal := self.observable.refusal(recorder.request, name):
+                raise ValueError(refusal)
         if numbers and self.layers is not self.inner:
             numbers = range(1, len(self.inner) + 1)
-        return self._run(numbers, hidden, texts, tap) if numbers else hidden
+        return self._run(numbers, hidden, texts, recorder) if numbers else hidden
 
     def _run(
-        self, numbers: range, hidden: Tensor | None, texts: PackedTexts, tap: Tap | None
+        self,
+        numbers: range,
+        hidden: Tensor | None,
+        texts: PackedTexts,
+        recorder: StateRecorder | None,
     ) -> Tensor:
         """Output of the layer before ``numbers.stop``; ``hidden`` is the input of the first."""
         if self.in_one_row:
-            return self._call(numbers, hidden, texts, tap)
+            return self._call(numbers, hidden, texts, recorder)
         batches = texts.each_block()
         sizes = [len(batch.token_ids) for batch in batches]
         states = [None] * len(sizes) if hidden is None else hidden.split(sizes)
-        each = zip(states, batches, strict=True)
-        return torch.cat([self._call(numbers, *batch, tap) for batch in each])
+        parts = zip(states, batches, strict=True)
+        return torch.cat([self._call(numbers, *part, recorder) for part in parts])
 
     def _call(
-        self, numbers: range, hidden: Tensor | None, texts: PackedTexts, tap: Tap | None
+        self,
+        numbers: range,
+        hidden: Tensor | None,
+        texts: PackedTexts,
+        recorder: StateRecorder | None,
     ) -> Tensor:
         shape = (1, len(texts.token_ids)) if self.in_one_row else tuple(texts.pack.blocks[0])
         given: dict[str, Any] = {"input_ids": texts.token_ids.view(shape)}
@@ -93,7 +119,7 @@ class OwnLayers:
         if "use_cache" in self.accepted:
             given["use_cache"] = False
         states = None if hidden is None else hidden.view(*shape, -1)
-        watch = None if tap is None else _Watch(tap, texts)
+        watch = None if recorder is None else _Watch(recorder, texts)
         stand_ins = [
             self._stand_in(number, layer, numbers, states, watch)
             for number, layer in enumerate(self.inner, start=1)
@@ -126,22 +152,23 @@ class OwnLayers:
 
 
 class _Watch:
-    def __init__(self, tap: Tap, texts: PackedTexts) -> None:
-        self.tap, self.texts = tap, texts
+    def __init__(self, recorder: StateRecorder, texts: PackedTexts) -> None:
+        self.recorder, self.texts = recorder, texts
         self.scores: dict[nn.Module, Scores] = {}
 
     def wants(self, number: int) -> bool:
-        return number in self.tap.taps.hidden or number in self.tap.taps.attention
+        request = self.recorder.request
+        return number in request.hidden or number in request.attention
 
     def starts(self, number: int, layer: nn.Module) -> None:
-        scores = self.tap.scores_of(number)
+        scores = self.recorder.scores_of(number)
         if scores is not None:  # any of its modules may compute attention
             self.scores.update(dict.fromkeys(layer.modules(), scores))
 
     def ends(self, number: int, layer: nn.Module, hidden: Tensor) -> None:
-        self.tap.keep_hidden(number, hidden.flatten(0, 1), self.texts.real)
+        self.recorder.add_hidden(number, hidden.flatten(0, 1), self.texts.real)
         if layer in self.scores:
-            self.tap.keep_attention(number, self.scores[layer], self.texts)
+            self.recorder.add_attention(number, self.scores[layer], self.texts)
 
 
 class _StandIn(nn.Module):
@@ -161,7 +188,7 @@ class _Known(_StandIn):
 
 
 class _Around(_StandIn):
-    """Runs the layer on a known input, passes its states to the tap, or both."""
+    """Runs the layer on a known input, passes its states to the recorder, or both."""
 
     def forward(self, hidden: Tensor, *given: Any, **named: Any) -> Any:
         if self.watch is not None:

@@ -1,14 +1,19 @@
-"""PLM-NR's and NRMS's user encoders: attention over the clicks."""
+"""User encoders: one vector from the vectors of clicked articles.
+
+``history`` is ``[batch, history, dim]``, oldest click first; ``clicked``, ``[batch, history]``, is
+False for empty slots.
+"""
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from recbole_tinynews.encoder.pooling import AttentionPooling
-from recbole_tinynews.encoder.pretrained_heads import SCORE_SCALE
-from recbole_tinynews.encoder.self_attention import HEAD_DIM, SelfAttention
-from recbole_tinynews.encoder.users.no_clicks import NoClicks
+from recbole_tinynews.encoder.pooling import HEAD_DIM, AttentionPooling, mean_pooling
+
+SCORE_SCALE = 12.0  # initial scale of a cosine in a softmax over candidates
 
 
 class UserEncoder(nn.Module):
@@ -94,16 +99,58 @@ class UserEncoder(nn.Module):
         return attended if self.scale is None else history + attended
 
 
-class SelfAttentiveUser(nn.Module):
-    """Self-attention over the clicks, then attention pooling."""
+class NoClicks(nn.Module):
+    """A learned vector for users without clicks; with zeros, all candidates would tie."""
 
-    def __init__(self, news_dim: int, query_dim: int) -> None:
+    def __init__(self, dim: int) -> None:
         super().__init__()
-        self.self_attention = SelfAttention(news_dim, news_dim)
-        self.pooling = AttentionPooling(news_dim, query_dim)
-        self.no_clicks = NoClicks(news_dim)
+        self.vector = nn.Parameter(torch.empty(dim).uniform_(-1, 1) * dim**-0.5)
 
-    def forward(self, history: Tensor, clicked: Tensor) -> Tensor:
-        """User vectors ``[batch, dim]`` from clicks ``[batch, history, dim]``."""
-        attended = self.self_attention(history, clicked)
-        return self.no_clicks(self.pooling(attended, clicked), clicked)
+    def forward(self, user: Tensor, clicked: Tensor) -> Tensor:
+        """User vectors ``[batch, dim]``, replaced where a user has no clicks."""
+        return torch.where(clicked.any(dim=-1, keepdim=True), user, self.vector.to(user.dtype))
+
+    def before(self, history: Tensor, clicked: Tensor) -> tuple[Tensor, Tensor]:
+        """Clicks with an additional first slot, which holds the vector for users without clicks."""
+        first = self(history.new_zeros(len(history), history.shape[-1]), clicked)
+        without_clicks = ~clicked.any(dim=1, keepdim=True)
+        together = torch.cat([first.unsqueeze(1), history], dim=1)
+        return together, torch.cat([without_clicks, clicked], dim=1)
+
+
+class StartsAsMean(nn.Module):
+    """``u = s (1/n sum_i r_i + w own(r_1..r_n))`` with trained ``s`` and ``w``, ``w`` from 0.
+
+    A recommender starts by ranking with pretrained news vectors (docs/method.md, section 1) and
+    mixes in its ``own`` user encoder as it learns.
+    """
+
+    def __init__(self, own: nn.Module) -> None:
+        super().__init__()
+        self.own: Any = own
+        self.own_weight = nn.Parameter(torch.tensor(0.0))
+        self.scale = nn.Parameter(torch.tensor(SCORE_SCALE))
+
+    def forward(self, history: Tensor, clicked: Tensor, *of_readers: Tensor) -> Tensor:
+        """User vectors ``[batch, dim]``; arguments as for ``own``."""
+        own = self.own(history, clicked, *of_readers)
+        return self.scale * (mean_pooling(history, clicked) + self.own_weight * own)
+
+
+def last_state(
+    gru: nn.GRU,
+    history: Tensor,
+    clicked: Tensor,
+    first: Tensor | None = None,
+    newest: int | None = None,
+) -> Tensor:
+    """GRU state after the newest clicks, from ``first [batch, hidden]``; arbitrary if none."""
+    if newest is not None:
+        age = clicked.flip(1).cumsum(1).flip(1)  # the newest click has 1
+        clicked = clicked & (age <= newest)
+    # clicks first: later slots do not affect earlier states, so no lengths are needed
+    order = (~clicked).byte().argsort(dim=1, stable=True)[:, :newest]
+    clicks = history.gather(1, order.unsqueeze(-1).expand(-1, -1, history.shape[-1]))
+    states, _ = gru(clicks, None if first is None else first.unsqueeze(0).contiguous())
+    last = (clicked.sum(1) - 1).clamp(min=0)
+    return states[torch.arange(len(states), device=states.device), last]
