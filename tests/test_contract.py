@@ -23,11 +23,10 @@ from recbole_tinynews.data.fields import (
 )
 from recbole_tinynews.distillation.teachers import FrozenTeachers
 from recbole_tinynews.files.tensors import load_into, load_weights, save_weights
-from recbole_tinynews.model.candidate_aware import CandidateAware
 from recbole_tinynews.model.interface import Encoded, Outputs
 from recbole_tinynews.model.paper.plmnr import PLMNR
+from recbole_tinynews.model.reader_mixins import CandidateAware, WithUserIds
 from recbole_tinynews.model.recommender import NewsRecommender
-from recbole_tinynews.model.user_ids import WithUserIds
 from recbole_tinynews.registry import MODELS, find_model, has_language_model
 
 FITTED = {"CategoryAndTitle", "TimeAndTitle", "TimeBoosted"}  # on features of whole impressions

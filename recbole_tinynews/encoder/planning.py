@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from recbole.data.interaction import Interaction
 from torch import Tensor
 
-from recbole_tinynews.data.fields import CANDIDATES, HISTORY, LENGTHS, TOKENS
+from recbole_tinynews.data.fields import CANDIDATES, HISTORY
 from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.encoder.packing import Pack, PackedTexts, packs, shortest_first
 from recbole_tinynews.processes.device import on_device
@@ -195,33 +195,3 @@ class ViewsPlanner(ArticlePlanner):
         """Plan of distinct ids; ``fresh`` are those of candidates (``None``: all)."""
         first, *others = (planner.plan(ids, fresh) for planner in self.each)
         return first._replace(encoder=self.encoder, others=tuple(others))
-
-
-class TextsPlan(NamedTuple):
-    """How texts without ids are encoded."""
-
-    places: Tensor  # [tokens], position in the batch of each token of `packs`
-    packs: list[PackedTexts]
-
-    def apply(self, function: Callable[[Tensor], Tensor]) -> TextsPlan:
-        """Apply a function to each tensor."""
-        return TextsPlan(function(self.places), [pack.apply(function) for pack in self.packs])
-
-    def to(self, device: torch.device) -> TextsPlan:
-        """Move to a device."""
-        return self.apply(lambda tensor: on_device(tensor, device))
-
-
-class MaskedTextPlanner(NamedTuple):
-    """Makes plans for batches of masked texts; may run in another process."""
-
-    tokens_at_once: int
-
-    def __call__(self, batch: Interaction) -> TextsPlan:
-        """Plan of a batch's texts, on the host: tokens concatenated, without pad tokens."""
-        lengths = batch[LENGTHS].numpy()
-        rows = Ragged.layout(lengths)
-        packed = packs(lengths, self.tokens_at_once)
-        each = [torch.from_numpy(rows.positions(pack.members)) for pack in packed]
-        texts = (batch[TOKENS][places] for places in each)
-        return TextsPlan(torch.cat(each), list(map(PackedTexts.of, packed, texts)))

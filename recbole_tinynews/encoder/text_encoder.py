@@ -11,16 +11,17 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.encoder.adapters import add_adapters
 from recbole_tinynews.encoder.dropout import set_dropout
 from recbole_tinynews.encoder.hidden_states import StateRecorder
 from recbole_tinynews.encoder.identity_heads import UnitDense
 from recbole_tinynews.encoder.layers import layers_of
 from recbole_tinynews.encoder.packing import PackedTexts, packs, tokens_at_once
-from recbole_tinynews.encoder.planning import TextsPlan
 from recbole_tinynews.encoder.pooling import AttentionPooling, TokenBag, pool_texts
 
 Pooling = Literal["attention", "mean", "cls"]
@@ -337,15 +338,16 @@ class TextEncoder(TextVectors):
         exits = len(self.exits) if self.training else 1
         return self.dense.weight.new_zeros(texts, exits * self.dense.out_features)
 
-    def hidden_states(self, plan: TextsPlan) -> Tensor:
-        """Last hidden states, ``[tokens, hidden]``, with every layer computed."""
-        parts = [
-            state
-            for each in plan.packs
-            for state in self._trained_states(self.encode_frozen(each), each, None, (self.depth,))
-        ]
-        states = torch.cat(parts)
-        return torch.empty_like(states).index_copy(0, plan.places, states)
+    def hidden_states(self, tokens: Tensor, lengths: NDArray[np.int64]) -> Tensor:
+        """Last hidden states of texts of these lengths, ``[tokens, hidden]``; nothing is stored."""
+        rows, states, places = Ragged.layout(lengths), [], []
+        for pack in packs(lengths, self.tokens_at_once()):
+            places.append(torch.from_numpy(rows.positions(pack.members)).to(self.device))
+            texts = PackedTexts.of(pack, tokens[places[-1]])
+            texts = texts.apply(lambda tensor: tensor.to(self.device))
+            states += self._trained_states(self.encode_frozen(texts), texts, None, (self.depth,))
+        together = torch.cat(states)
+        return torch.empty_like(together).index_copy(0, torch.cat(places), together)
 
     def width(self) -> int:
         """That between the two dense layers of a layer of the language model."""

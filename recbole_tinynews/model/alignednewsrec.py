@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from recbole_tinynews.data.training_news import TrainingNews
 from recbole_tinynews.distillation.loss_terms import Distillation, Terms, Weights, stacked_scores
 from recbole_tinynews.model.article_reader import ReadsTitlesByPLM
+from recbole_tinynews.model.baselines.zeroshotplm import ZeroShotPLM
 from recbole_tinynews.model.interface import Outputs
 from recbole_tinynews.model.matryoshka import Matryoshka
 from recbole_tinynews.settings.protocol import Settings
@@ -82,3 +83,24 @@ class NewsAligner(AlignedNewsRec):
     """The stage before: trained on all articles of ``post_train_news``, without clicks."""
 
     reads: ClassVar[Any] = TrainingNews
+
+
+class ZeroShotTeacher(ZeroShotPLM):
+    """The untrained language model, without clicks."""
+
+    reads: ClassVar[Any] = TrainingNews
+
+
+class ZeroShotStudent(NewsAligner):
+    """``AlignedNewsRec``'s alignment alone, without clicks; a user is the mean of the clicks."""
+
+    teacher_stage = "zero_shot_teacher"
+
+    def __init__(self, config: Settings, dataset: Any) -> None:
+        super().__init__(config, dataset)
+        self.user_encoder.requires_grad_(False)
+
+    @classmethod
+    def news_dim(cls, config: Settings) -> int:
+        """As the teacher's, the width of the language model."""
+        return ZeroShotPLM.news_dim(config)

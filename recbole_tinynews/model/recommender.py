@@ -25,7 +25,7 @@ from recbole_tinynews.data.training_data import TrainingData
 from recbole_tinynews.distillation.loss_terms import loss_terms
 from recbole_tinynews.encoder.adapters import is_adapter
 from recbole_tinynews.encoder.hidden_states import NO_STATES, StateRequest
-from recbole_tinynews.encoder.planning import ArticlePlanner, MaskedTextPlanner
+from recbole_tinynews.encoder.planning import ArticlePlanner
 from recbole_tinynews.encoder.users import StartsAsMean, UserEncoder
 from recbole_tinynews.model.article_reader import ArticleReader
 from recbole_tinynews.model.interface import BatchContext, Encoded, Outputs
@@ -170,8 +170,8 @@ class NewsRecommender(ArticleReader):
         of_readers, counters = self.of_readers(interaction), fields.get(CANDIDATE_FEATURES)
         return BatchContext(fields[HISTORY], fields[CANDIDATES], of_readers, counters)
 
-    def planner(self) -> ArticlePlanner | MaskedTextPlanner | None:
-        """Planner of training batches; ``None``: its encoder needs none."""
+    def planner(self) -> ArticlePlanner:
+        """Planner of training batches."""
         return self.news_encoder.planner(shared=True)
 
     @property

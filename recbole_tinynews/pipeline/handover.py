@@ -10,7 +10,7 @@ from recbole_tinynews.encoder.news_encoder import NEWS_ENCODER
 from recbole_tinynews.encoder.one_text import DENSE, LANGUAGE_MODEL, POOLING
 from recbole_tinynews.files.tensors import load_into
 from recbole_tinynews.model.recommender import NewsRecommender
-from recbole_tinynews.model.stages.cofinetunedteachers import CoFinetunedTeachers
+from recbole_tinynews.model.stages.joint_teachers import CoFinetunedTeachers
 from recbole_tinynews.pipeline.artifact import Weights
 
 _USER_ENCODER = "user_encoder"

@@ -1,18 +1,48 @@
-"""Teachers trained jointly with their student; they share everything but the language model."""
+"""Teachers that share all but the language model: with one another, or with their student."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
-from torch import nn
+from recbole.data.interaction import Interaction
+from torch import Tensor, nn
 
 from recbole_tinynews.distillation.layer_losses import LayerPair, layer_pairs
+from recbole_tinynews.distillation.loss_terms import loss_terms
 from recbole_tinynews.distillation.teachers import Teachers
 from recbole_tinynews.encoder.one_text import OneTextEncoder
 from recbole_tinynews.encoder.text_encoder import TextEncoder
+from recbole_tinynews.model.article_reader import ReadsTitlesByPLM
+from recbole_tinynews.model.paper.plmnr import PLMNR
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.settings.protocol import Settings
+
+
+class CoFinetunedTeachers(ReadsTitlesByPLM, PLMNR):
+    """PLM-NRs with shared pooling, dense layer and user encoder; the loss sums their ``L_FT``.
+
+    MT-BERT's co-finetuning, transferred to news (our definition). The model is the first teacher,
+    starts from the last post-trained checkpoint, and is evaluated; ``others`` are the rest.
+    """
+
+    def __init__(self, config: Settings, dataset: Any) -> None:
+        super().__init__(config, dataset)
+        others = [PLMNR(config, dataset) for _ in range(config["num_teachers"] - 1)]
+        self.others: Any = nn.ModuleList(others)
+        for other in others:
+            share_heads(other, self)
+
+    @property
+    def teachers(self) -> list[PLMNR]:
+        """All teachers, itself first."""
+        return [self, *self.others]
+
+    def calculate_loss(self, interaction: Interaction) -> tuple[Tensor, ...]:
+        """Sum over teachers of the mean over the batch."""
+        losses: Any = [PLMNR.calculate_loss(teacher, interaction) for teacher in self.teachers]
+        return loss_terms({"target": torch.stack([loss.target for loss in losses]).sum()})
 
 
 @torch.no_grad()
@@ -64,8 +94,7 @@ class JointTeachers(Teachers):
     ) -> None:
         super().__init__(teachers)
         for teacher in teachers:
-            _encoder(teacher).share_heads_of(_encoder(student))
-            teacher.user_encoder = student.user_encoder
+            share_heads(teacher, student)
         # plain lists, so that no layer is registered under a second name
         self._layers = [_encoder(teacher).layers for teacher in teachers]
         self.pairs = layer_pairs(_encoder(student).depth, len(self._layers[0]), mapping)
@@ -75,6 +104,12 @@ class JointTeachers(Teachers):
         """Mix the teachers' gradients into the student's, which must be complete."""
         if self.beta:
             mix_layer_gradients(_encoder(student).layers, self._layers, self.pairs, self.beta)
+
+
+def share_heads(recommender: NewsRecommender, other: NewsRecommender) -> None:
+    """Train the same pooling, dense layer and user encoder as another recommender."""
+    _encoder(recommender).share_heads_of(_encoder(other))
+    recommender.user_encoder = other.user_encoder
 
 
 def _encoder(recommender: NewsRecommender) -> TextEncoder:

@@ -10,8 +10,7 @@ from recbole.data.interaction import Interaction
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from recbole_tinynews.data.batch import plan_of
-from recbole_tinynews.data.fields import PLACES, TOKENS, TRUTH
+from recbole_tinynews.data.fields import LENGTHS, PLACES, TOKENS, TRUTH
 from recbole_tinynews.data.masked_text import MaskedBodies, MaskedNews, MaskedTextDataset
 from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.data.training_data import TrainingData
@@ -19,7 +18,6 @@ from recbole_tinynews.distillation.loss_terms import loss_terms
 from recbole_tinynews.encoder.frozen_states import Storage
 from recbole_tinynews.encoder.language_model import load_language_model_head
 from recbole_tinynews.encoder.one_text import OneTextEncoder
-from recbole_tinynews.encoder.planning import MaskedTextPlanner
 from recbole_tinynews.model.article_reader import ReadsTitlesByPLM
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.settings.protocol import Settings
@@ -64,16 +62,10 @@ class MaskedLanguageModel(ReadsTitlesByPLM, NewsRecommender):
         """A placeholder, since there are no clicks."""
         return nn.Identity()
 
-    def planner(self) -> MaskedTextPlanner:
-        """Planner of batches of masked texts."""
-        return MaskedTextPlanner(self.news_encoder.tokens_at_once())
-
     def guess(self, interaction: Interaction) -> Guess:
         """Scores of all tokens at the chosen places."""
-        plan = plan_of(interaction) or self.planner()(interaction.cpu()).to(
-            interaction[TOKENS].device
-        )
-        states = self.news_encoder.language_model.hidden_states(plan)
+        lengths = interaction[LENGTHS].cpu().numpy()
+        states = self.news_encoder.language_model.hidden_states(interaction[TOKENS], lengths)
         scores = self.head(states[interaction[PLACES]])
         full = torch.promote_types(scores.dtype, torch.float32)
         return Guess(scores.to(full), interaction[TRUTH])
