@@ -24,7 +24,7 @@ _CLASS = re.compile(r"^class (\w+)\(([^)]*)\):", re.MULTILINE)
 
 
 class Model(NamedTuple):
-    """A recommender, in the module ``<name in lower case>.py`` of a room."""
+    """A recommender, in a module of a room."""
 
     file: Path
     classes: tuple[str, ...]  # names of its bases and of itself, weakest first
@@ -38,12 +38,11 @@ def _own_models() -> tuple[dict[str, Model], dict[str, Path]]:
     them would load torch.
     """
     rooms = [PACKAGE / room for room in ROOMS]
-    modules = {file.stem: file for room in rooms for file in sorted(room.glob("*.py"))}
     bases: dict[str, list[str]] = {}
-    folders: dict[str, Path] = {}
-    for file in modules.values():
+    files: dict[str, Path] = {}
+    for file in (file for room in rooms for file in sorted(room.glob("*.py"))):
         for name, listed in _CLASS.findall(file.read_text(encoding="utf-8")):
-            bases[name], folders[name] = re.findall(r"\w+", listed), file.parent
+            bases[name], files[name] = re.findall(r"\w+", listed), file
 
     def bases_and(name: str) -> Iterator[str]:
         for base in reversed(bases.get(name, [])):
@@ -55,8 +54,8 @@ def _own_models() -> tuple[dict[str, Model], dict[str, Path]]:
         f.stem for folder in (model_yaml_folder(), *rooms) for f in folder.glob("*.yaml")
     ):
         classes = tuple(dict.fromkeys(bases_and(name)))
-        found[name] = Model(modules[name.lower()], classes, "NewsRecommender" in classes)
-    return found, folders
+        found[name] = Model(files[name], classes, "NewsRecommender" in classes)
+    return found, {name: file.parent for name, file in files.items()}
 
 
 @cache

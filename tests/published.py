@@ -16,7 +16,7 @@ from transformers import AutoModel
 from recbole_tinynews.config import NewsConfig
 from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.data.fields import CANDIDATES, HISTORY, IMPRESSION_SIZE
-from recbole_tinynews.distillation.frozen_teachers import FrozenTeachers
+from recbole_tinynews.distillation.teachers import FrozenTeachers
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.quick_start import run
 from recbole_tinynews.registry import find_model

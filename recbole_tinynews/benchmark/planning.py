@@ -17,9 +17,9 @@ from recbole_tinynews.data.training_news import TrainingNews
 from recbole_tinynews.evaluation.own_metrics import is_own
 from recbole_tinynews.evaluation.recbole_metrics import of_each_impression
 from recbole_tinynews.files.array_cache import content_key
+from recbole_tinynews.model.reader_mixins import WithUserIds
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.model.text_encoders import plm_depth, views_of
-from recbole_tinynews.model.user_ids import WithUserIds
 from recbole_tinynews.pipeline.factory import content_of_language_model, source_of_texts
 from recbole_tinynews.pipeline.fingerprints import Recipes
 from recbole_tinynews.pipeline.systems import system

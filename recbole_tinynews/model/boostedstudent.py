@@ -38,5 +38,5 @@ class BoostedStudent(TimeBoosted):
 
     def counters(self, interaction: Interaction) -> Tensor:
         """Those of ``TimeBoosted``, then the student's text scores."""
-        text, *_ = self._match_impressions(interaction)
+        text, *_ = self.match_impressions(interaction)
         return torch.cat([super().counters(interaction), text.unsqueeze(1)], dim=1)

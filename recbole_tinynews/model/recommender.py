@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from recbole.data.interaction import Interaction
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from recbole_tinynews.data.batch import plan_of
 from recbole_tinynews.data.dataloader import ImpressionDataLoader
@@ -23,14 +24,17 @@ from recbole_tinynews.data.fields import (
 from recbole_tinynews.data.popularity import Counting, uses_popularity
 from recbole_tinynews.data.training_data import TrainingData
 from recbole_tinynews.distillation.loss_terms import loss_terms
-from recbole_tinynews.distillation.outputs import BatchIds, Encoded, Outputs
 from recbole_tinynews.encoder.adapters import is_adapter
-from recbole_tinynews.encoder.planning import ArticlePlanner, MaskedTextPlanner
-from recbole_tinynews.encoder.states import NO_TAPS, Taps
-from recbole_tinynews.encoder.users.attentive import UserEncoder
-from recbole_tinynews.encoder.users.mean import StartsAsMean
+from recbole_tinynews.encoder.hidden_states import NO_STATES, StateRequest
+from recbole_tinynews.encoder.planning import ArticlePlanner
+from recbole_tinynews.encoder.users import StartsAsMean, UserEncoder
 from recbole_tinynews.model.article_reader import ArticleReader
-from recbole_tinynews.model.reader_features import further_features, reader_features
+from recbole_tinynews.model.interface import BatchContext, Encoded, Outputs
+from recbole_tinynews.model.reader_features import (
+    features_of_impressions,
+    further_features,
+    reader_features,
+)
 from recbole_tinynews.model.text_encoders import starts_pretrained
 from recbole_tinynews.model.time_features import TimeScore
 from recbole_tinynews.settings.protocol import Settings
@@ -41,13 +45,12 @@ START_IMPRESSIONS = 20_000  # for fitting the initial weights of popularity
 class NewsRecommender(ArticleReader):
     """Scores candidates by the vectors of their texts and of the texts that the user clicked.
 
-    A subclass implements ``losses``, and may override ``news_tokens``, ``make_news_encoder`` or
-    ``make_user_encoder``; docs/extending.md has a complete example.
+    Its loss is the cross entropy of the click. A subclass may override ``losses``, ``news_tokens``,
+    ``make_news_encoder`` or ``make_user_encoder``; docs/extending.md has a complete example.
 
     Attributes:
         reads: class of its training data.
         ranks_news: whether it ranks news, and is evaluated.
-        makes_teachers: whether ``make_teachers`` returns teachers that train jointly with it.
         time: the term that ``popularity`` adds to scores, like ``TimeScore``, or ``None``.
         counting: the counters that its scores use, or ``None``.
     """
@@ -55,7 +58,6 @@ class NewsRecommender(ArticleReader):
     trainer_class = "NewsTrainer"
     reads: ClassVar[type[TrainingData]] = NewsDataset
     ranks_news: ClassVar[bool] = True
-    makes_teachers: ClassVar[bool] = False
 
     def __init__(self, config: Settings, dataset: Any) -> None:
         super().__init__(config, dataset)
@@ -121,8 +123,8 @@ class NewsRecommender(ArticleReader):
             batch = loader.collate_impressions(some).to(self.device)
             labels = batch[self.label_field]
             if self.reads_reader:
-                text, about, *_ = self._match_impressions(batch)
-                parts.append((text.float(), about.counters, labels))
+                text, context, *_ = self.match_impressions(batch)
+                parts.append((text.float(), context.counters, labels))
             else:
                 counters = batch.interaction.pop(CANDIDATE_FEATURES)  # leaves text scores
                 parts.append((self.predict(batch).float(), counters, labels))
@@ -141,9 +143,13 @@ class NewsRecommender(ArticleReader):
         return [self]
 
     @property
-    def teacher_taps(self) -> Taps:
-        """The inner states that its loss needs from its teachers."""
-        return NO_TAPS
+    def teacher_states(self) -> StateRequest:
+        """The hidden states that its loss needs from its teachers."""
+        return NO_STATES
+
+    def make_teachers(self, config: Settings, dataset: Any, count: int) -> Any:
+        """Teachers that train jointly with it; ``None``: its teachers are finished."""
+        return None
 
     @property
     def parameter_count(self) -> int:
@@ -168,51 +174,47 @@ class NewsRecommender(ArticleReader):
         """What the user encoder reads of a batch beside the clicks, each ``[batch, ...]``."""
         return ()
 
-    def encode(self, interaction: Interaction, taps: Taps = NO_TAPS) -> Encoded:
-        """Vectors of a training batch's articles, with the inner states of the same pass."""
-        about, states = self._about(interaction), None
-        ids = torch.cat([about.history, about.candidates], dim=1)  # each article once
-        if about.page is not None:
-            ids = torch.cat([ids, about.page.unsqueeze(1)], dim=1)
+    def encode(self, interaction: Interaction, request: StateRequest = NO_STATES) -> Encoded:
+        """Vectors of a training batch's articles, with the hidden states of the same pass."""
+        context = self._context(interaction)
+        ids, states = torch.cat([context.history, context.candidates], dim=1), None
+        if context.page is not None:
+            ids = torch.cat([ids, context.page.unsqueeze(1)], dim=1)
         with self.news_encoder.planned(plan_of(interaction)):
-            if any(taps):  # encode all articles: vectors of earlier steps have no states
-                with self.news_encoder.tapped(taps) as tap:
+            if any(request):  # encode all articles: vectors of earlier steps have no states
+                with self.news_encoder.record_states(request) as recorder:
                     vectors = self.encode_news(ids)
-                states = tap.states()
+                states = recorder.states()
             else:
-                with self.news_encoder.reusing_all_but(about.candidates):
+                with self.news_encoder.reusing_all_but(context.candidates):
                     vectors = self.encode_news(ids)
-        widths = [about.history.shape[1], about.candidates.shape[1]]
-        history, news, page = vectors.split([*widths, ids.shape[1] - sum(widths)], dim=1)
+        clicks, page = context.history.shape[1], None
+        if context.page is not None:
+            ids, vectors, page = ids[:, :-1], vectors[:, :-1], vectors[:, -1]
         if self.reads_reader:
-            same = None if about.page is None else about.candidates == about.page.unsqueeze(1)
-            one = None if about.page is None else page.squeeze(1)
-            about = self._with_reader(about, news, history, about.history != 0, one, same)
-        return Encoded(news, history, about.history != 0, states, about)
+            history, news = vectors[:, :clicks], vectors[:, clicks:]
+            features = reader_features(news, history, context, page)
+            context = context.with_further(features)
+        return Encoded(vectors, ids != 0, clicks, context, states)
 
-    def _about(self, interaction: Interaction) -> BatchIds:
+    def _context(self, interaction: Interaction) -> BatchContext:
         fields = interaction.interaction
         of_readers, counters = self.of_readers(interaction), fields.get(CANDIDATE_FEATURES)
         reads_page = self.counting is not None and self.counting.page
         page = fields[CONTEXT_ARTICLE] if reads_page else None
-        return BatchIds(fields[HISTORY], fields[CANDIDATES], of_readers, counters, page)
+        return BatchContext(fields[HISTORY], fields[CANDIDATES], of_readers, counters, page)
 
     @property
     def reads_reader(self) -> bool:
         """Whether scores read the reader's own clicks and exposures beside their history."""
         return self.counting is not None and self.counting.reader
 
-    def _with_reader(self, about: BatchIds, *vectors: Any) -> BatchIds:
-        """What is read of a batch, with the features of ``reader_features`` among the counters."""
-        features = reader_features(*vectors)
-        return about._replace(counters=torch.cat([about.counters, features], dim=-1))
-
-    def planner(self) -> ArticlePlanner | MaskedTextPlanner | None:
-        """Planner of training batches; ``None``: its encoder needs none."""
+    def planner(self) -> ArticlePlanner:
+        """Planner of training batches."""
         return self.news_encoder.planner(shared=True)
 
     @property
-    def counted_by(self) -> Mapping[str, str]:
+    def loss_units(self) -> Mapping[str, str]:
         """The unit that each loss is averaged over, by loss name; ``samples`` by default.
 
         Several processes weight their means by it: ``articles`` of histories and candidates with
@@ -222,15 +224,17 @@ class NewsRecommender(ArticleReader):
 
     def match(self, news: Encoded) -> Outputs:
         """User vectors, and their dot products with the candidates as scores."""
-        user = self._encode_users(news.history, news.clicked, news.ids)
+        user = self._encode_users(news.history, news.clicked, news.context)
         scores = (news.candidates @ user.unsqueeze(-1)).squeeze(-1)
-        return Outputs(scores, news.candidates, news.history, user, news.states)
+        return Outputs(scores, user, news)
 
-    def _encode_users(self, history: Tensor, clicked: Tensor, about: BatchIds | None) -> Tensor:
-        return self.encode_user(history, clicked, *(() if about is None else about.of_readers))
+    def _encode_users(
+        self, history: Tensor, clicked: Tensor, context: BatchContext | None
+    ) -> Tensor:
+        return self.encode_user(history, clicked, *(context.of_readers if context else ()))
 
     def total_scores(
-        self, text: Tensor, about: BatchIds | None, user: Tensor, news: Tensor
+        self, text: Tensor, context: BatchContext | None, user: Tensor, news: Tensor
     ) -> Tensor:
         """Text scores plus any other term: with ``popularity``, text + time.
 
@@ -238,52 +242,40 @@ class NewsRecommender(ArticleReader):
         ``[batch, candidates]``, in ``predict`` ``[sum of impression_size]``; ``user`` is ``[batch,
         dim]``, in ``predict`` one for each candidate; ``news`` is ``[*text.shape, dim]``.
         """
-        if self.counting is None or about is None or about.counters is None:
+        if self.counting is None or context is None or context.counters is None:
             return text
-        return self.time(text, about.counters, user, news)
+        return self.time(text, context.counters, user, news)
 
     def outputs_of(self, news: Encoded) -> Outputs:
         """Outputs of ``match`` with total scores."""
         outputs = self.match(news)
-        scores = self.total_scores(outputs.scores, news.ids, outputs.user, outputs.candidates)
+        candidates = outputs.news.candidates
+        scores = self.total_scores(outputs.scores, news.context, outputs.user, candidates)
         text = None if scores is outputs.scores else outputs.scores
         return outputs._replace(scores=scores, text_scores=text)
 
-    def score(self, interaction: Interaction, taps: Taps = NO_TAPS) -> Outputs:
+    def score(self, interaction: Interaction, request: StateRequest = NO_STATES) -> Outputs:
         """Score a training batch: one row of candidates for each history."""
-        return self.outputs_of(self.encode(interaction, taps))
+        return self.outputs_of(self.encode(interaction, request))
 
     def predict(self, interaction: Interaction) -> Tensor:
         """Scores of every candidate of whole impressions, ``[sum of impression_size]``."""
-        text, about, users, candidates = self._match_impressions(interaction)
-        return self.total_scores(text, about, users, candidates)
+        text, context, users, candidates = self.match_impressions(interaction)
+        return self.total_scores(text, context, users, candidates)
 
-    def _match_impressions(
+    def match_impressions(
         self, interaction: Interaction
-    ) -> tuple[Tensor, BatchIds, Tensor, Tensor]:
+    ) -> tuple[Tensor, BatchContext, Tensor, Tensor]:
         """Arguments of ``total_scores`` for whole impressions."""
-        about, sizes = self._about(interaction), interaction[IMPRESSION_SIZE]
-        history, clicked = self.encode_news(about.history), about.history != 0
-        users = self._encode_users(history, clicked, about).repeat_interleave(sizes, 0)
-        candidates = self.encode_news(about.candidates)
+        context, sizes = self._context(interaction), interaction[IMPRESSION_SIZE]
+        history, clicked = self.encode_news(context.history), context.history != 0
+        users = self._encode_users(history, clicked, context).repeat_interleave(sizes, 0)
+        candidates = self.encode_news(context.candidates)
         if self.reads_reader:
-            page = None if about.page is None else self.encode_news(about.page)
-            about = self._with_readers(about, candidates, history, sizes, page)
-        return (candidates * users).sum(-1), about, users, candidates
-
-    def _with_readers(
-        self, about: BatchIds, news: Tensor, history: Tensor, sizes: Tensor, page: Tensor | None
-    ) -> BatchIds:
-        """``_with_reader`` for whole impressions, one by one: they differ in size."""
-        lengths, features = sizes.tolist(), []
-        ids = about.candidates.split(lengths)
-        for row, own in enumerate(news.split(lengths)):
-            one = slice(row, row + 1)
-            same = None if about.page is None else (ids[row] == about.page[row]).unsqueeze(0)
-            of_page = None if page is None else page[one]
-            clicked = about.history[one] != 0
-            features.append(reader_features(own[None], history[one], clicked, of_page, same)[0])
-        return about._replace(counters=torch.cat([about.counters, torch.cat(features)], dim=-1))
+            page = None if context.page is None else self.encode_news(context.page)
+            further = features_of_impressions(candidates, history, sizes, context, page)
+            context = context.with_further(further)
+        return (candidates * users).sum(-1), context, users, candidates
 
     def calculate_loss(self, interaction: Interaction) -> tuple[Tensor, ...]:
         """Score a training batch once, and compute all losses from it."""
@@ -302,6 +294,5 @@ class NewsRecommender(ArticleReader):
         RecBole sums them and the log shows their names. To extend a base class:
         ``loss_terms({**super().losses(outputs, interaction)._asdict(), "mine": ...})``.
         """
-        raise NotImplementedError(
-            f"{type(self).__name__} must implement losses(outputs, interaction)."
-        )
+        target = F.cross_entropy(outputs.scores, interaction[self.label_field])
+        return loss_terms({"target": target})

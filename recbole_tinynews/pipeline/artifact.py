@@ -35,10 +35,10 @@ from recbole_tinynews.files.whole import (
 from recbole_tinynews.pipeline.training_figure import Panel, as_svg, step_figure
 from recbole_tinynews.settings.literals import read_yaml, write_yaml
 from recbole_tinynews.trainer.budget import Budget
+from recbole_tinynews.trainer.checkpoints import STATE
 from recbole_tinynews.trainer.impression_evaluation import WEIGHTS
 from recbole_tinynews.trainer.losses import TrainingCurve
 from recbole_tinynews.trainer.post_training import COPIES
-from recbole_tinynews.trainer.training_state import STATE
 
 ARTIFACT_FORMAT = 10  # raise it when a change in the code changes results or files
 SETTINGS_FILE, METRICS_FILE = "settings.yaml", "metrics.json"

@@ -111,11 +111,10 @@ def settings_that_matter(config: NewsConfig, stage: Stage) -> dict[str, Any]:
     """The settings that affect a stage's result; those of systems only if it has teachers."""
     model_class, has_teachers = stage.model, bool(stage.teachers)
     left_out = config.settings_of_others(stage.name, model_class, is_student=has_teachers)
-    read_anyway: frozenset[str] = getattr(model_class, "also_reads", frozenset())
     matter = {
         name: value
         for name, value in config.final_config_dict.items()
-        if name not in left_out and affects_result(name, has_teachers or name in read_anyway)
+        if name not in left_out and affects_result(name, has_teachers)
     }
     return {"model_class": f"{model_class.__module__}.{model_class.__name__}", **_plain(matter)}
 

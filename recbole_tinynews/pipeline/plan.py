@@ -11,7 +11,7 @@ from recbole_tinynews.pipeline.fingerprints import Recipe, Recipes
 from recbole_tinynews.pipeline.log_tables import text_table
 from recbole_tinynews.pipeline.stage import Copy, Stage
 from recbole_tinynews.settings.table import parse_key
-from recbole_tinynews.trainer.training_state import STATE, saved_step
+from recbole_tinynews.trainer.checkpoints import STATE, saved_step
 
 REUSED = "reused"
 MOST_DIFFERENCES = 3  # per line

@@ -11,9 +11,9 @@ from recbole_tinynews.pipeline.run import Run
 from recbole_tinynews.pipeline.stage import Copy, Stage
 from recbole_tinynews.registry import find_trainer
 from recbole_tinynews.settings.values import refuse
+from recbole_tinynews.trainer.checkpoints import STATE, saved_step
 from recbole_tinynews.trainer.optimization import most_steps
 from recbole_tinynews.trainer.post_training import most_copies
-from recbole_tinynews.trainer.training_state import STATE, saved_step
 from recbole_tinynews.trainer.untrained import UntrainedTrainer
 
 

@@ -9,11 +9,20 @@ from typing import Any
 
 from recbole_tinynews.config import NewsConfig
 from recbole_tinynews.encoder.plm_files import plm_size
-from recbole_tinynews.model.alignednewsrec import AlignedNewsRec, NewsAligner
-from recbole_tinynews.model.cofinetunedteachers import CoFinetunedTeachers
-from recbole_tinynews.model.masked_language_model import MaskedLanguageModel, TaskLanguageModel
+from recbole_tinynews.model.alignednewsrec import AlignedNewsRec, NewsAligner, ZeroShotTeacher
 from recbole_tinynews.model.paper.plmnr import PLMNR
 from recbole_tinynews.model.recommender import NewsRecommender
+from recbole_tinynews.model.stages.joint_teachers import CoFinetunedTeachers
+from recbole_tinynews.model.stages.masked_language_model import (
+    MaskedLanguageModel,
+    TaskLanguageModel,
+)
+from recbole_tinynews.model.stages.title_body import (
+    TitleBodyMatcher,
+    TitleBodyStudent,
+    title_body_student,
+)
+from recbole_tinynews.model.stages.updated import updated
 from recbole_tinynews.model.student import Student
 from recbole_tinynews.model.text_encoders import (
     plm_source,
@@ -21,9 +30,6 @@ from recbole_tinynews.model.text_encoders import (
     reads_titles_by_plm,
     reads_words,
 )
-from recbole_tinynews.model.title_body import TitleBodyMatcher, TitleBodyStudent, title_body_student
-from recbole_tinynews.model.updated import updated
-from recbole_tinynews.model.zeroshotstudent import ZeroShotTeacher
 from recbole_tinynews.pipeline import handover
 from recbole_tinynews.pipeline.stage import Copy, Stage, Start, in_order, last_copies
 from recbole_tinynews.registry import find_trainer

@@ -19,8 +19,8 @@ from recbole_tinynews.data.fields import (
     IMPRESSION_SIZE,
 )
 from recbole_tinynews.data.popularity import Counting
-from recbole_tinynews.distillation.outputs import BatchIds
-from recbole_tinynews.encoder.users.attentive import UserEncoder
+from recbole_tinynews.encoder.users import UserEncoder
+from recbole_tinynews.model.interface import BatchContext
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.model.time_features import TimeScore
 from recbole_tinynews.serving.reading import Reading
@@ -120,7 +120,7 @@ class ModelEngine(Engine):
         self, text: Tensor, users: Tensor, news: Tensor, counters: Tensor | None
     ) -> Tensor:
         """Text scores plus the term of counters, if any."""
-        about = None if counters is None else BatchIds(NO_IDS, NO_IDS, counters=counters)
+        about = None if counters is None else BatchContext(NO_IDS, NO_IDS, counters=counters)
         return self.model.total_scores(text, about, users, news)
 
     @torch.inference_mode()

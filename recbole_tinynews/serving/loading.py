@@ -11,7 +11,7 @@ import torch
 
 from recbole_tinynews.data.no_articles import NoArticles
 from recbole_tinynews.encoder.plm_files import check_sizes, plm_size
-from recbole_tinynews.encoder.words.vocabulary import load_word_tokenizer
+from recbole_tinynews.encoder.word_vocabulary import load_word_tokenizer
 from recbole_tinynews.files.array_cache import content_key
 from recbole_tinynews.files.columns import CATEGORIES
 from recbole_tinynews.files.lines import read_json, untrusted

@@ -42,7 +42,7 @@ class Reading:
         return read[0] if self._one_text else dict(zip(self.fields, read, strict=True))
 
     def columns(self, articles: Sequence[Read]) -> dict[str, list[str]]:
-        """The columns that ``EncodesNews.encode_texts`` takes."""
+        """The columns that ``NewsEncoder.encode_texts`` takes."""
         names = [TITLE] if self._one_text else self.fields
         return {name: [each[at] for each in articles] for at, name in enumerate(names)}
 

@@ -24,7 +24,7 @@ from recbole_tinynews.benchmark.suite import choose, read_suite, suite_names
 from recbole_tinynews.model.alignednewsrec import NewsAligner
 from recbole_tinynews.model.paper.plmnr import PLMNR
 from recbole_tinynews.model.paper.tinynewsrec import TinyNewsRec
-from recbole_tinynews.model.user_ids import WithUserIds
+from recbole_tinynews.model.reader_mixins import WithUserIds
 from recbole_tinynews.registry import MODELS, find_model, find_trainer
 from recbole_tinynews.trainer import UntrainedTrainer
 

@@ -17,7 +17,7 @@ from recbole_tinynews.encoder.language_model import load_plm
 from recbole_tinynews.evaluation.recbole_metrics import is_count
 from recbole_tinynews.model.paper.plmnr import PLMNR
 from recbole_tinynews.model.paper.tinynewsrec import TinyNewsRec
-from recbole_tinynews.model.title_body import TitleBodyMatcher
+from recbole_tinynews.model.stages.title_body import TitleBodyMatcher
 from recbole_tinynews.pipeline import artifact as artifact_module
 from recbole_tinynews.pipeline import factory
 from recbole_tinynews.pipeline import run as run_module

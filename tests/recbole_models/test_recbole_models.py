@@ -10,7 +10,7 @@ from recbole_tinynews.pipeline.run import Run
 from recbole_tinynews.pipeline.stage import Stage
 from recbole_tinynews.recbole_models.loaders import train_loader
 from recbole_tinynews.trainer import recbole_training
-from recbole_tinynews.trainer.model_state import put_model_state
+from recbole_tinynews.trainer.checkpoints import put_model_state
 
 METRICS = {"auc", "mrr", "ndcg@5", "ndcg@10", "impressions", "skipped"}
 # each way of feeding a model, and each of RecBole's trainers

@@ -10,7 +10,7 @@ from pathlib import Path
 from textwrap import indent
 from typing import Any
 
-from recbole_tinynews.encoder.self_attention import HEAD_DIM
+from recbole_tinynews.encoder.pooling import HEAD_DIM
 from recbole_tinynews.export.finished import FinishedRecommender
 from recbole_tinynews.export.formats import Format
 from recbole_tinynews.files.tensors import save_weights

@@ -67,13 +67,13 @@ class TimeBoosted(TimeAndTitle):
         """Counters, then cosines with clicks and page, and whether categories are the page's."""
         if not self.reads_reader:
             return super().counters(interaction)
-        _, about, *_ = self._match_impressions(interaction)
-        if about.page is None:
-            return about.counters
-        page = about.page.repeat_interleave(interaction[IMPRESSION_SIZE])
+        _, context, *_ = self.match_impressions(interaction)
+        if context.page is None:
+            return context.counters
+        page = context.page.repeat_interleave(interaction[IMPRESSION_SIZE])
         of_news = [self.get_buffer(field) for field in CATEGORIES]
-        same = [(of[about.candidates] == of[page]) & (of[page] != 0) for of in of_news]
-        return torch.cat([about.counters, torch.stack(same, dim=1).float()], dim=1)
+        same = [(of[context.candidates] == of[page]) & (of[page] != 0) for of in of_news]
+        return torch.cat([context.counters, torch.stack(same, dim=1).float()], dim=1)
 
     def fit(self, features: NDArray, labels: NDArray, offsets: NDArray) -> None:
         """Grow the trees."""
