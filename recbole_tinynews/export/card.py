@@ -19,7 +19,7 @@ from recbole_tinynews.files.untrusted import untrusted
 from recbole_tinynews.installing import pip_install
 from recbole_tinynews.paths import packaged_folder
 from recbole_tinynews.pipeline.artifact import saved_test_result
-from recbole_tinynews.serving.description import CARD
+from recbole_tinynews.serving.exported import CARD
 
 TEMPLATE = Path(__file__).with_name("model_card.md.jinja")
 UNKNOWN = "unknown"

@@ -7,7 +7,7 @@ from textwrap import indent
 from typing import Any
 
 from recbole_tinynews.encoder.self_attention import HEAD_DIM
-from recbole_tinynews.serving.description import NEWS_DIM, NEWS_TOKENS
+from recbole_tinynews.serving.exported import NEWS_DIM, NEWS_TOKENS
 
 POOL = """
 def pool(inputs, weights):  # additive attention
