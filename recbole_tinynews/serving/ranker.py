@@ -31,6 +31,7 @@ from recbole_tinynews.serving.article_index import (
     best_rows,
 )
 from recbole_tinynews.serving.engine import Engine, PredictEngine
+from recbole_tinynews.serving.events import Moment
 from recbole_tinynews.serving.live_counters import Added, LiveCounters
 from recbole_tinynews.serving.nearest import Nearest
 from recbole_tinynews.serving.rank_table import rank_table
@@ -286,9 +287,10 @@ class Ranker:
         snapshot: IndexSnapshot | None = None,
     ) -> list[Contributions] | None:
         """Parts of one user's scores, in the given order, if any; arguments as for ``rank``."""
-        (query, *more), _ = queries_of(history, candidates, at, user)
-        if more:
+        (query, *_), one = queries_of(history, candidates)
+        if not one:
             raise TypeError("contributions expects one user, got several.")
+        query = query._replace(moment=Moment.of(at, user))
         snapshot = snapshot or self.index.snapshot
         clicks, shown = self.index.resolve([query.history, query.candidates], ids, snapshot)
         counters = self._features([self._numbers(shown, snapshot)], [query])

@@ -135,7 +135,7 @@ def test_a_recommender_of_texts_alone_refuses_times_and_events(student: Served) 
     ranker = student.load()
     ranker.counters = LiveCounters(Store())
     with pytest.raises(ValueError, match="trained with popularity"):
-        ranker.rank(["word1"], ["word2"], at=AT)
+        ranker.rank(["word1"], ["word2"], ids=False, at=AT)
     with pytest.raises(ValueError, match="trained with popularity"):
         ranker.add_events([])
 
