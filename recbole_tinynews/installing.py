@@ -1,9 +1,11 @@
-"""The command that installs this package with extras, for messages and model cards."""
+"""Installing: the command for this package with extras, and imports of optional libraries."""
 
 from __future__ import annotations
 
 import os
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from recbole_tinynews.version import VERSION
 
@@ -28,3 +30,20 @@ def pip_install(*extras: str) -> str:
     if (Path(__file__).parents[1] / "setup.py").is_file():
         return f'pip install -e ".{wanted}"'
     return f'pip install "{_WHEEL}{wanted}"'
+
+
+def library(name: str, what: str, install: str | None = None) -> Any:
+    """Import a module that ``what`` needs; the ``ModuleNotFoundError`` says ``pip install ...``.
+
+    ``install`` is what to install; without it, the extra ``export``.
+    """
+    try:
+        return import_module(name)
+    except ModuleNotFoundError as missing:
+        if missing.name is None or missing.name.partition(".")[0] != name.partition(".")[0]:
+            raise
+        raise ModuleNotFoundError(
+            f"{what} expects {name.partition('.')[0]}, which is not installed. Install it: "
+            + (pip_install("export") if install is None else f"pip install {install}"),
+            name=missing.name,
+        ) from None

@@ -27,8 +27,13 @@ from recbole_tinynews.export.finished import FinishedRecommender
 from recbole_tinynews.export.formats import Format, find_format
 from recbole_tinynews.files.whole import is_new_or_empty, partial_place, whole_folder, write_text
 from recbole_tinynews.model.recommender import NewsRecommender
-from recbole_tinynews.serving.description import CARD, Description, is_export, write_description
-from recbole_tinynews.serving.exported import load_export
+from recbole_tinynews.serving.exported import (
+    CARD,
+    Description,
+    is_export,
+    load_export,
+    write_description,
+)
 
 
 class Exported(NamedTuple):

@@ -11,8 +11,13 @@ from recbole_tinynews.encoder.users import UserEncoder
 from recbole_tinynews.model.article_reader import longest_news_text
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.pipeline.artifact import PLM, read_metrics, read_settings
-from recbole_tinynews.serving.description import NEWS_DIM, NEWS_TOKENS, SETTINGS
-from recbole_tinynews.serving.exported import Heads, PaddedNewsEncoder
+from recbole_tinynews.serving.exported import (
+    NEWS_DIM,
+    NEWS_TOKENS,
+    SETTINGS,
+    Heads,
+    PaddedNewsEncoder,
+)
 from recbole_tinynews.serving.loading import load_trained
 from recbole_tinynews.settings.protocol import Settings
 

@@ -20,7 +20,7 @@ from recbole_tinynews.model.paper.ensembleteacher import NewsEncoders
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.pipeline.speed import impressions_per_second, news_per_second
 from recbole_tinynews.serving.engine import ModelEngine
-from recbole_tinynews.serving.ranking import Ranker
+from recbole_tinynews.serving.ranker import Ranker
 
 
 class WordVectors(NewsEncoder):

@@ -14,8 +14,14 @@ from recbole_tinynews.encoder.pooling import HEAD_DIM
 from recbole_tinynews.export.finished import FinishedRecommender
 from recbole_tinynews.export.formats import Format
 from recbole_tinynews.files.tensors import save_weights
-from recbole_tinynews.serving.description import NEWS_DIM, NEWS_TOKENS
-from recbole_tinynews.serving.exported import NEWS_HEADS, TORCH, USER_ENCODER, news_heads
+from recbole_tinynews.serving.exported import (
+    NEWS_DIM,
+    NEWS_HEADS,
+    NEWS_TOKENS,
+    TORCH,
+    USER_ENCODER,
+    news_heads,
+)
 
 POOL = """
 def pool(inputs, weights):  # additive attention

@@ -19,9 +19,8 @@ from recbole_tinynews.export.finished import FinishedRecommender
 from recbole_tinynews.export.formats import Format
 from recbole_tinynews.export.formats.hf import POOL, ranking_by_torch, write_heads
 from recbole_tinynews.files.columns import TITLE
-from recbole_tinynews.serving.description import NEWS_TOKENS
-from recbole_tinynews.serving.exported import TORCH
-from recbole_tinynews.serving.libraries import library
+from recbole_tinynews.installing import library
+from recbole_tinynews.serving.exported import NEWS_TOKENS, TORCH
 
 TO = "sentence-transformers"
 EXAMPLE = f"""import torch

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 USER, HISTORY, CANDIDATES = "user_id", "history", "candidates"
 CANDIDATE, SCORE, RANK = "candidate", "score", "rank"
@@ -33,58 +32,45 @@ def rank_table(
     Returns columns ``user_id``, ``candidate``, ``score`` and ``rank`` (from 1), best first; a user
     without candidates has no row. Raises ``ValueError``: missing column, unknown id, ``top`` < 1.
     """
-    expect_columns(users, "users", [USER, HISTORY, *([CANDIDATES] if candidates is None else [])])
+    _expect_columns(users, "users", [USER, HISTORY, *([CANDIDATES] if candidates is None else [])])
     if top is not None and top < 1:
         raise ValueError(f"rank_table expects top of at least 1, got {top}.")
-    histories = [ids_of(each) for each in users[HISTORY]]
     if isinstance(candidates, str):
         if candidates != ALL:
             raise ValueError(
                 f"rank_table expects a table or 'all' as candidates, got {candidates!r}."
             )
-        every = len(ranker.news_ids)
-        best = list(ranker.top_rows(histories, top or max(every, 1), ids=True))
-        return _flat(users[USER], [each.ids for each in best], [each.scores for each in best])
-    if candidates is None:
-        shown = [ids_of(each) for each in users[CANDIDATES]]
+        histories, most = [*users[HISTORY].map(ids_of)], max(len(ranker.news_ids), 1)
+        ranked = ranker.top(histories, top or most, ids=True) if histories else []
     else:
-        shown = _own_candidates(users[USER].tolist(), candidates)
-    asked = [row for row, each in enumerate(shown) if each]
-    to_rank = [histories[row] for row in asked], [shown[row] for row in asked]
-    ranked = ranker.rank(*to_rank, ids=True) if asked else []
-    best_of_each = [each[:top] for each in ranked]
-    return _flat(
-        users[USER].iloc[asked],
-        [[candidate for candidate, _, _ in best] for best in best_of_each],
-        [np.array([score for _, score, _ in best], np.float32) for best in best_of_each],
-    )
-
-
-def _flat(
-    users: pd.Series, candidates: list[list[str]], scores: list[NDArray[np.float32]]
-) -> pd.DataFrame:
-    lengths = [len(each) for each in candidates]
+        shown = users[CANDIDATES] if candidates is None else _own_candidates(users, candidates)
+        shown = shown.map(ids_of)
+        has_candidates = (shown.map(len) > 0).to_numpy()
+        users, shown = users[has_candidates], [*shown[has_candidates]]
+        ranked = ranker.rank([*users[HISTORY].map(ids_of)], shown, ids=True) if shown else []
+    ranked = [best[:top] for best in ranked]
+    every = [candidate for best in ranked for candidate in best]
+    lengths = [*map(len, ranked)]
     return pd.DataFrame(
         {
-            USER: users.repeat(lengths).reset_index(drop=True),
-            CANDIDATE: [each for of_user in candidates for each in of_user],
-            SCORE: np.concatenate([np.empty(0, np.float32), *scores]),
-            RANK: np.concatenate([np.empty(0, np.int64), *(np.arange(1, 1 + n) for n in lengths)]),
+            USER: users[USER].repeat(lengths).reset_index(drop=True),
+            CANDIDATE: [candidate.candidate for candidate in every],
+            SCORE: np.array([candidate.score for candidate in every], np.float32),
+            RANK: np.array([rank for n in lengths for rank in range(1, 1 + n)], np.int64),
         }
     )
 
 
-def _own_candidates(users: list[Any], table: pd.DataFrame) -> list[list[str]]:
-    expect_columns(table, "candidates", [USER, CANDIDATE])
-    named = table.assign(**{CANDIDATE: table[CANDIDATE].astype(str)})
-    by_user = named.groupby(USER, sort=False)[CANDIDATE].agg(list).to_dict()
-    strangers = by_user.keys() - set(users)
+def _own_candidates(users: pd.DataFrame, table: pd.DataFrame) -> pd.Series:
+    """The candidates of each row of users."""
+    _expect_columns(table, "candidates", [USER, CANDIDATE])
+    strangers = {*table[USER]} - {*users[USER]}
     if strangers:
         raise ValueError(
             f"rank_table expects candidates of the users in the table of users, got "
             f"{sorted(map(str, strangers))[0]!r}, who is not there."
         )
-    return [by_user.get(each, []) for each in users]
+    return users[USER].map(table.groupby(USER, sort=False)[CANDIDATE].agg(list))
 
 
 def ids_of(cell: Any) -> list[str]:
@@ -96,8 +82,7 @@ def ids_of(cell: Any) -> list[str]:
     return [str(each) for each in cell]
 
 
-def expect_columns(table: pd.DataFrame, what: str, expected: list[str]) -> None:
-    """Raise ``ValueError`` if a column is missing; ``what`` names the table."""
+def _expect_columns(table: pd.DataFrame, what: str, expected: list[str]) -> None:
     missing = [name for name in expected if name not in table.columns]
     if missing:
         raise ValueError(
