@@ -28,7 +28,7 @@ from recbole_tinynews.model.candidate_aware import CandidateAware
 from recbole_tinynews.model.paper.plmnr import PLMNR
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.model.user_ids import WithUserIds
-from recbole_tinynews.registry import MODELS, find_model, has_language_model
+from recbole_tinynews.settings.registry import MODELS, find_model, has_language_model
 
 FITTED = {"CategoryAndTitle", "TimeAndTitle", "TimeBoosted"}  # on features of whole impressions
 TIE = {"CategoryAndTitle", "TimeBoosted"}  # without clicks there is no content; few trees

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny import DATASET, Tiny
 
-from recbole_tinynews.command import main
-from recbole_tinynews.quick_start import run
+from recbole_tinynews.__main__ import run_recbole as main
+from recbole_tinynews.pipeline.quick_start import run
 from recbole_tinynews.rerank import Candidates, ReRanking
 
 NUMBERS = st.integers(-2, 2)

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from recbole.utils import init_seed
 
-from recbole_tinynews.config import NewsConfig
 from recbole_tinynews.data.dataset import NewsDataset
+from recbole_tinynews.pipeline.config import NewsConfig
 from recbole_tinynews.pipeline.factory import NewsFactory
 from recbole_tinynews.pipeline.speed import impressions_per_second, news_per_second
 

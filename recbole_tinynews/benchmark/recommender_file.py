@@ -6,7 +6,7 @@ import importlib.util
 import sys
 from pathlib import Path
 
-from recbole_tinynews.registry import find_model
+from recbole_tinynews.settings.registry import find_model
 
 _MARK = "+"
 

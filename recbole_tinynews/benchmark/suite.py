@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from recbole_tinynews.benchmark.recommender_file import is_added
-from recbole_tinynews.paths import packaged_folder
+from recbole_tinynews.files.installation import packaged_folder
 from recbole_tinynews.settings.literals import read_yaml
 from recbole_tinynews.settings.values import refuse, suggest
 

@@ -56,9 +56,9 @@ def train(job: Job) -> dict[str, Any]:
     from recbole_tinynews.benchmark.impressions import keep_eval_dump
     from recbole_tinynews.benchmark.recommender_file import model_class_of
     from recbole_tinynews.benchmark.results import METRICS, OWN_BUDGET, TEACHERS_BUDGET
-    from recbole_tinynews.config import NewsConfig
-    from recbole_tinynews.quick_start import run
-    from recbole_tinynews.registry import has_language_model
+    from recbole_tinynews.pipeline.config import NewsConfig
+    from recbole_tinynews.pipeline.quick_start import run
+    from recbole_tinynews.settings.registry import has_language_model
 
     with partial_place(job.impressions) as dump:
         settings = {**job.settings, "seed": job.seed, "eval_dump": str(dump)}
@@ -99,8 +99,8 @@ def run_as_one_of_several(order: Path) -> None:
     import torch
 
     from recbole_tinynews.benchmark.recommender_file import model_class_of
+    from recbole_tinynews.pipeline.quick_start import run
     from recbole_tinynews.processes.group import leave, process_group
-    from recbole_tinynews.quick_start import run
 
     asked = json.loads(order.read_text(encoding="utf-8"))
     torch.set_num_threads(asked["threads"])
@@ -115,7 +115,7 @@ def measure_speed(job: Job) -> dict[str, Any]:
     """Measure speed and memory; no cells without a language model."""
     from recbole_tinynews.benchmark.measure import measure
     from recbole_tinynews.benchmark.recommender_file import model_class_of
-    from recbole_tinynews.registry import has_language_model
+    from recbole_tinynews.settings.registry import has_language_model
 
     model_class = model_class_of(job.model)
     if not has_language_model(model_class):

@@ -15,9 +15,8 @@ from recbole_tinynews.encoder.plm_files import PACKAGE_PREFIX
 from recbole_tinynews.export.finished import FinishedRecommender
 from recbole_tinynews.export.formats import find_format
 from recbole_tinynews.files.columns import TITLE
+from recbole_tinynews.files.installation import packaged_folder, pip_install
 from recbole_tinynews.files.untrusted import untrusted
-from recbole_tinynews.installing import pip_install
-from recbole_tinynews.paths import packaged_folder
 from recbole_tinynews.pipeline.artifact import saved_test_result
 from recbole_tinynews.serving.description import CARD
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from recbole_tinynews.bars import progress_bar
-from recbole_tinynews.installing import pip_install
+from recbole_tinynews.files.installation import pip_install
 
 if TYPE_CHECKING:
     import pyarrow as pa

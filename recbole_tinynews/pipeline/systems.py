@@ -7,7 +7,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from recbole_tinynews.config import NewsConfig
 from recbole_tinynews.encoder.plm_files import plm_size
 from recbole_tinynews.model.alignednewsrec import NewsAligner
 from recbole_tinynews.model.cofinetunedteachers import CoFinetunedTeachers
@@ -25,10 +24,10 @@ from recbole_tinynews.model.title_body import TitleBodyMatcher, TitleBodyStudent
 from recbole_tinynews.model.updated import updated
 from recbole_tinynews.model.zeroshotstudent import ZeroShotTeacher
 from recbole_tinynews.pipeline import handover
+from recbole_tinynews.pipeline.config import NewsConfig
 from recbole_tinynews.pipeline.stage import Copy, Stage, Start, in_order, last_copies
-from recbole_tinynews.registry import find_trainer
 from recbole_tinynews.settings.values import refuse
-from recbole_tinynews.trainer import DistillationTrainer
+from recbole_tinynews.trainer import DistillationTrainer, find_trainer
 
 POST_TRAINED = Stage("post_train_teacher", TitleBodyMatcher)
 PACKAGE = __name__.partition(".")[0]

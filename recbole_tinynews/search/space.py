@@ -9,7 +9,7 @@ from typing import Any
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import Trial
 
-from recbole_tinynews.config import NewsConfig
+from recbole_tinynews.pipeline.config import NewsConfig
 from recbole_tinynews.settings.table import Affects, parse_key, setting
 from recbole_tinynews.settings.values import refuse
 

@@ -11,7 +11,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from recbole_tinynews.cli import command_parser
-from recbole_tinynews.installing import pip_install
+from recbole_tinynews.files.installation import pip_install
 
 URL = "://"
 

@@ -16,7 +16,7 @@ from recbole_tinynews.data.atomic_files import (
     read_news,
 )
 from recbole_tinynews.files.columns import GROUPS
-from recbole_tinynews.paths import packaged_folder
+from recbole_tinynews.files.installation import packaged_folder
 from recbole_tinynews.serving.events import CLICK, EXPOSURE, Event
 from recbole_tinynews.serving.reading import FIELDS, Read, Reading
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-from recbole_tinynews.installing import pip_install
+from recbole_tinynews.files.installation import pip_install
 
 
 def library(name: str, what: str, install: str | None = None) -> Any:

@@ -24,7 +24,6 @@ from recbole_tinynews.pipeline.artifact import (
     ARTIFACT_FORMAT,
     CATEGORY_NAMES,
     CURVE,
-    FIGURE,
     FORMAT_KEY,
     METRICS_FILE,
     PLM,
@@ -34,20 +33,20 @@ from recbole_tinynews.pipeline.artifact import (
     read_settings,
 )
 from recbole_tinynews.pipeline.fingerprints import identity_of
-from recbole_tinynews.registry import (
-    MODELS,
-    declared_settings,
-    find_model,
-    has_language_model,
-    is_news_model,
-    recbole_models,
-    stage_yaml_files,
-)
 from recbole_tinynews.serving.description import is_export
 from recbole_tinynews.serving.engine import ModelEngine
 from recbole_tinynews.serving.exported import load_export
 from recbole_tinynews.serving.live_counters import LiveCounters
 from recbole_tinynews.serving.ranking import Ranker
+from recbole_tinynews.settings.registry import (
+    MODELS,
+    declared_settings,
+    files_of,
+    find_model,
+    has_language_model,
+    is_news_model,
+    recbole_models,
+)
 from recbole_tinynews.settings.table import Models, parse_key, parse_keys, rules_for, seen_by
 from recbole_tinynews.settings.values import ANY_TEXT, list_of, unfit_value
 
@@ -254,7 +253,7 @@ def _check_folder(folder: Path) -> None:
             "again: it resumes where it was stopped."
         )
     # settings may be edited, and are validated; the curve is never read
-    unread = {SETTINGS_FILE, CURVE, FIGURE}
+    unread = {SETTINGS_FILE, CURVE}
     with untrusted(folder / METRICS_FILE):
         broken = [name for name in broken_files(folder) if name not in unread]
     if broken:
@@ -301,7 +300,7 @@ def _check_settings(
     settings: Mapping[str, Any], model_class: type[NewsRecommender], folder: Path
 ) -> None:
     """Refuse invalid values: settings may be edited, or come from a stranger."""
-    stages = stage_yaml_files(model_class)
+    stages = files_of(model_class).stages
     defaults = declared_settings(model_class)
     rules = rules_for(Models.NEWS)
     wrong = [

@@ -12,9 +12,9 @@ from sklearn.metrics import (
     recall_score,
 )
 
-from recbole_tinynews import compat
 from recbole_tinynews.evaluation.metrics import rank_impressions
 from recbole_tinynews.evaluation.top_k import average_precision, hit, precision, recall
+from recbole_tinynews.recbole_models import patches
 
 EXACT = {"rtol": 0, "atol": 1e-12}
 CUTOFFS = (1, 2, 5, 10, 1000)
@@ -71,7 +71,7 @@ def test_they_agree_with_scikit_learn(ragged) -> None:
 
 def recboles(scores: np.ndarray, labels: np.ndarray, *metrics: str) -> dict[str, float]:
     """What RecBole itself says of users (rows) who all have the same number of items."""
-    compat.apply()  # RecBole's metrics use numpy's old names
+    patches.apply_to_libraries()  # RecBole's metrics use numpy's old names
     config = {
         "metrics": list(metrics),
         "topk": [1, 3, 5],

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from recbole_tinynews.installing import pip_install
+from recbole_tinynews.files.installation import pip_install
 from recbole_tinynews.model.baselines.categoryandtitle import CONTENT
 from recbole_tinynews.model.baselines.timeandtitle import TimeAndTitle
 from recbole_tinynews.settings.protocol import Settings

@@ -1,16 +1,22 @@
-"""Paths of files installed with the package and with RecBole."""
+"""Where the package and RecBole are installed, and the command that installs the package."""
 
 from __future__ import annotations
 
 import importlib.util
+import os
 from functools import cache
 from pathlib import Path
 
-_PACKAGE = Path(__file__).resolve().parent
+from recbole_tinynews import __version__
+
+_PACKAGE = Path(__file__).resolve().parents[1]
 MISSING_RECBOLE = (
     "recbole_tinynews expects RecBole 1.2.1, which is not installed. From Python 3.12 on it needs "
     "a command of its own: pip install --no-deps recbole==1.2.1"
 )
+# Where the package is installed from: a URL or path of a wheel, an archive or a checkout. Without
+# it, the checkout that this is, or the wheel of this version: no index has the package.
+SOURCE = "RECBOLE_TINYNEWS_SOURCE"
 
 
 @cache
@@ -34,3 +40,21 @@ def packaged_folder(name: str) -> Path:
         f"recbole_tinynews expects its folder '{name}' in {_PACKAGE} (installed from a wheel) or "
         f"{_PACKAGE.parent} (a checkout), and found neither. Install the package again."
     )
+
+
+def pip_install(*extras: str) -> str:
+    """The command, to run where the checkout or the wheel lies.
+
+    >>> pip_install("serve", "postgres").partition("[")[2]
+    'serve,postgres]"'
+    """
+    wanted = f"[{','.join(extras)}]" if extras else ""
+    source = os.environ.get(SOURCE)
+    if source and "://" in source:
+        return f'pip install "recbole-tinynews{wanted} @ {source}"'
+    if source:
+        return f'pip install "{source}{wanted}"'
+    if (_PACKAGE.parent / "setup.py").is_file():
+        return f'pip install -e ".{wanted}"'
+    wheel = f"recbole_tinynews-{__version__}-py3-none-any.whl"
+    return f'pip install "{wheel}{wanted}"'
