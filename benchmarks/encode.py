@@ -32,12 +32,12 @@ from measure import finish, samples_from, seconds_of
 from torch import Tensor
 from transformers import BertConfig, BertModel
 
-from recbole_tinynews.config import NewsConfig
 from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.encoder.one_text import OneTextEncoder
 from recbole_tinynews.encoder.plm_files import load_tokenizer, locate_plm
 from recbole_tinynews.encoder.text_encoder import TextEncoder
+from recbole_tinynews.pipeline.config import NewsConfig
 
 DEPTHS = (12, 4, 2, 1)
 EXPORT_DEPTHS = (4,)

@@ -31,8 +31,8 @@ def student(
     new or empty folder (``FileExistsError``), is one for ``load``, ``serve`` and exports. Raises
     ``ValueError`` for wrong settings or no titles.
     """
-    from recbole_tinynews.config import NewsConfig  # slow imports
-    from recbole_tinynews.quick_start import NO_TEST, prepared
+    from recbole_tinynews.pipeline.config import NewsConfig  # slow imports
+    from recbole_tinynews.pipeline.quick_start import NO_TEST, prepared
 
     texts, output = Path(texts), Path(output)
     check_new_or_empty(output)

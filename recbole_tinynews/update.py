@@ -83,9 +83,9 @@ def _updated(
     folder: Path, data: Path, settings: Sequence[str], model: type | None, since: float | None
 ) -> Update:
     """The update of a folder, compared with it."""
-    from recbole_tinynews.config import NewsConfig  # slow imports
     from recbole_tinynews.pipeline.artifact import METRICS_FILE, NEWEST, read_metrics
-    from recbole_tinynews.quick_start import prepared
+    from recbole_tinynews.pipeline.config import NewsConfig  # slow imports
+    from recbole_tinynews.pipeline.quick_start import prepared
 
     if since is None and (folder / METRICS_FILE).is_file():
         newest = read_metrics(folder).get(NEWEST)
@@ -120,10 +120,11 @@ def settings_of(folder: Path, model: type | None) -> tuple[type, dict[str, Any]]
     from recbole_tinynews.evaluation.recbole_metrics import computing
     from recbole_tinynews.model.text_encoders import reads_words
     from recbole_tinynews.pipeline.artifact import PLM, read_settings
-    from recbole_tinynews.quick_start import NO_TEST
-    from recbole_tinynews.registry import declared_settings, find_trainer, stage_yaml_files
+    from recbole_tinynews.pipeline.quick_start import NO_TEST
     from recbole_tinynews.serving.loading import AS_SAVED, load_trained
+    from recbole_tinynews.settings.registry import declared_settings, files_of
     from recbole_tinynews.settings.table import Scope, affects_result, parse_key, setting
+    from recbole_tinynews.trainer import find_trainer
     from recbole_tinynews.trainer.untrained import UntrainedTrainer
 
     trained = load_trained(folder, "update", model=model).model
@@ -140,7 +141,7 @@ def settings_of(folder: Path, model: type | None) -> tuple[type, dict[str, Any]]
             f"{name} has vectors of the words or categories of its data set, which another data "
             "set numbers differently. Retrain it."
         )
-    defaults, stages = declared_settings(model_class), stage_yaml_files(model_class)
+    defaults, stages = declared_settings(model_class), files_of(model_class).stages
     given: dict[str, Any] = {}
     for name in defaults:  # settings that were None are not saved
         rule = setting(name).rule

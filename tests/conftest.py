@@ -17,7 +17,7 @@ from hypothesis import settings
 if TYPE_CHECKING:
     from tiny import Tiny
 
-    from recbole_tinynews.pipeline.recbole_factory import RecBoleFactory
+    from recbole_tinynews.pipeline.factory import RecBoleFactory
 
 # Read when transformers and torch are imported, here and in processes that a test starts.
 os.environ["HF_HUB_OFFLINE"] = "1"  # no test downloads anything
@@ -118,17 +118,11 @@ def _language_models_read_once() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _no_figure_of_training() -> Iterator[None]:
-    """Figures are drawn once, in ``test_stages.py``; nor do processes of the fork server draw any.
-
-    It imports what tests share, once for all.
-    """
-    from tiny import draw_no_training
-
+def _fork_server() -> Iterator[None]:
+    """It imports what processes share, once for all."""
     from recbole_tinynews.benchmark import jobs
 
     with pytest.MonkeyPatch.context() as patch:
-        draw_no_training(patch.setattr)
         if sys.platform == "linux":
             multiprocessing.set_forkserver_preload(["preloaded_in_tests"])
             patch.setattr(jobs, "START_METHOD", "forkserver")
@@ -176,9 +170,9 @@ def all_four_stages(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Pat
 @pytest.fixture
 def stock(tiny: Tiny) -> Callable[..., RecBoleFactory]:
     """Make the factory of one of RecBole's own models on the tiny data set; nothing is trained."""
-    from recbole_tinynews.config import NewsConfig
     from recbole_tinynews.data.dataset import NewsDataset
-    from recbole_tinynews.pipeline.recbole_factory import RecBoleFactory
+    from recbole_tinynews.pipeline.config import NewsConfig
+    from recbole_tinynews.pipeline.factory import RecBoleFactory
 
     def started(model: str | type, **settings: object) -> RecBoleFactory:
         config = NewsConfig(model, "tiny", config_dict=tiny.stock_settings(**settings))

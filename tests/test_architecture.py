@@ -16,34 +16,28 @@ PACKAGE = Path(recbole_tinynews.__file__).parent
 FLOORS: list[set[str]] = [
     {"run_"},
     {"__main__"},
-    {"command"},
     {"__init__"},
     {"search", "student", "update", "export"},
     {"benchmark"},
-    {"quick_start", "serving"},
+    {"serving"},
     {"pipeline"},
-    {"config", "reference", "zoo"},
-    {"registry"},
+    {"zoo"},
     {"trainer"},
     {"model", "evaluation"},
     {"distillation"},
     {"model.interface"},
     {"encoder", "recbole_models"},
     {"data"},
-    {"settings", "compat", "convert", "processes"},
-    {"files", "paths", "cli"},
-    {"installing"},
-    {"version"},
+    {"settings", "convert", "processes", "cli"},
+    {"files"},
 ]
 INTERFACE = "model.interface"
 ROOMS = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 # Rooms that may import less than their layer allows.
 NARROWER = {
-    "convert": {"files", "paths", "installing", "version"},
-    "settings": {"paths"},
-    "version": set(),
-    "compat": set(),
-    "files": {"installing"},
+    "convert": {"files"},
+    "settings": {"files"},
+    "files": set(),
 }
 # Files with stricter limits than their room.
 PURE = {

@@ -27,7 +27,7 @@ from recbole_tinynews.model.interface import Encoded, Outputs
 from recbole_tinynews.model.paper.plmnr import PLMNR
 from recbole_tinynews.model.reader_mixins import CandidateAware, WithUserIds
 from recbole_tinynews.model.recommender import NewsRecommender
-from recbole_tinynews.registry import MODELS, find_model, has_language_model
+from recbole_tinynews.settings.registry import MODELS, find_model, has_language_model
 
 FITTED = {"CategoryAndTitle", "TimeAndTitle", "TimeBoosted"}  # on features of whole impressions
 TIE = {"CategoryAndTitle", "TimeBoosted"}  # without clicks there is no content; few trees

@@ -33,14 +33,14 @@ from tiny import DATASET, Tiny, World
 
 import recbole_tinynews
 from recbole_tinynews.benchmark.benchmark import Benchmark
-from recbole_tinynews.config import NewsConfig
 from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.evaluation.metrics import auc, rank_impressions
 from recbole_tinynews.evaluation.recbole_metrics import METRICS
 from recbole_tinynews.files.tensors import load_weights
+from recbole_tinynews.pipeline.config import NewsConfig
+from recbole_tinynews.pipeline.quick_start import run
 from recbole_tinynews.pipeline.stage import in_order
 from recbole_tinynews.pipeline.systems import system
-from recbole_tinynews.quick_start import run
 
 DOCUMENT = Path(recbole_tinynews.__file__).parent.parent / "docs" / "extending.md"
 TEACHERS = [

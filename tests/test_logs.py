@@ -15,7 +15,7 @@ from tiny import DATASET, Tiny
 
 import recbole_tinynews
 from recbole_tinynews.files.log_file import run_log
-from recbole_tinynews.quick_start import run
+from recbole_tinynews.pipeline.quick_start import run
 
 pytestmark = pytest.mark.usefixtures("_shown")
 CONFIG = {"state": "INFO", "model": "PLMNR"}

@@ -16,7 +16,7 @@ from recbole_tinynews.encoder.language_model import load_plm
 from recbole_tinynews.encoder.one_text import OneTextEncoder
 from recbole_tinynews.encoder.plm_files import load_tokenizer, locate_plm
 from recbole_tinynews.encoder.text_encoder import TextEncoder
-from recbole_tinynews.quick_start import run
+from recbole_tinynews.pipeline.quick_start import run
 
 pytestmark = needs_both
 SIZES = (35, TEST_IMPRESSIONS)  # of validation and test

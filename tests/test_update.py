@@ -334,7 +334,7 @@ def test_of_errors_the_smaller_is_better(
     """The worse version would replace the better one."""
     from recbole_tinynews import update as module
 
-    monkeypatch.setattr("recbole_tinynews.config.bigger_is_better", lambda _: False)
+    monkeypatch.setattr("recbole_tinynews.pipeline.config.bigger_is_better", lambda _: False)
     figures = iter([{"auc": 0.6}, {"auc": 0.7}, {"auc": 0.7}, {"auc": 0.6}])
     monkeypatch.setattr(module, "_metrics", lambda *_: next(figures))
     for expected in (False, True):

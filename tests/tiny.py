@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,7 +22,6 @@ from transformers import (
     T5Model,
 )
 
-from recbole_tinynews.config import NewsConfig
 from recbole_tinynews.data.dataloader import ClickDataLoader, ImpressionDataLoader
 from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.data.fields import (
@@ -40,13 +38,13 @@ from recbole_tinynews.model.paper.tinynewsrec import TinyNewsRec
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.model.stages.joint_teachers import JointTeachers
 from recbole_tinynews.model.student import Student
-from recbole_tinynews.pipeline import artifact
 from recbole_tinynews.pipeline.artifact import Artifact
+from recbole_tinynews.pipeline.config import NewsConfig
 from recbole_tinynews.pipeline.factory import NewsFactory
 from recbole_tinynews.pipeline.run import Run
 from recbole_tinynews.pipeline.systems import SYSTEMS
-from recbole_tinynews.registry import find_model, find_trainer, has_language_model
-from recbole_tinynews.trainer import DistillationTrainer
+from recbole_tinynews.settings.registry import find_model, has_language_model
+from recbole_tinynews.trainer import DistillationTrainer, find_trainer
 
 DATASET = "tiny"
 WORDS = [f"word{number}" for number in range(50)]
@@ -277,12 +275,6 @@ def write_dataset(folder: Path, labelled_test: bool = True) -> Path:
 
 
 # ------------------------------------------------------------------------- what tests put together
-
-
-def draw_no_training(patch: Callable[[object, str, object], object] = setattr) -> None:
-    """Drawing takes matplotlib longer than a few steps of training take a tiny model."""
-    patch(artifact, "step_figure", lambda title, panels: title)
-    patch(artifact, "as_svg", lambda figure: f"<svg>{figure}</svg>")
 
 
 _WORLDS: dict[tuple[Any, ...], tuple[World, torch.Tensor]] = {}

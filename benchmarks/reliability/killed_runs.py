@@ -23,7 +23,7 @@ from recbole_tinynews.benchmark.benchmark_command import main
 from recbole_tinynews.benchmark.results import COLD, METRICS
 from recbole_tinynews.model.student import LayerStudent
 from recbole_tinynews.pipeline.systems import SYSTEMS
-from recbole_tinynews.registry import find_model
+from recbole_tinynews.settings.registry import find_model
 
 BENCHMARK = "benchmark"
 MODELS = (*SYSTEMS, "PLMNR", "LightGCN")

@@ -14,13 +14,17 @@ from recbole_tinynews.benchmark.results import SystemResult
 from recbole_tinynews.benchmark.significance import Intervals
 from recbole_tinynews.benchmark.suite import ADDED, Suite
 from recbole_tinynews.files.whole import whole_file
-from recbole_tinynews.pipeline.training_figure import COLOURS, DASHES, MARKERS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 FORMATS = ("svg", "png")
+# Okabe and Ito's colour-blind safe palette without its yellow, which is invisible on white;
+# dashes and markers are for black-and-white print
+COLOURS = ("#000000", "#E69F00", "#0072B2", "#009E73", "#D55E00", "#56B4E9", "#CC79A7")
+DASHES = ("-", "--", "-.", (0, (5, 1)), ":")
+MARKERS = ("o", "s", "^", "D", "v")
 _COLUMN = 3.35  # inches: one column of a two-column paper
 _TWO_IN_A_ROW = 20  # characters of the longest names for two columns in a legend
 _ASIDE = 0.14  # between points of one category, as a share of the distance to the next one

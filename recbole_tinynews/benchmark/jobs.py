@@ -131,9 +131,9 @@ def train(job: Job) -> dict[str, Any]:
     """Train and test; returns cells of the system's row."""
     from recbole_tinynews.benchmark.impressions import keep_eval_dump
     from recbole_tinynews.benchmark.planning import model_class_of
-    from recbole_tinynews.config import NewsConfig
-    from recbole_tinynews.quick_start import run
-    from recbole_tinynews.registry import has_language_model
+    from recbole_tinynews.pipeline.config import NewsConfig
+    from recbole_tinynews.pipeline.quick_start import run
+    from recbole_tinynews.settings.registry import has_language_model
 
     model_class = model_class_of(job.model)
     with partial_place(job.impressions) as dump:
@@ -174,8 +174,8 @@ def _run_as_one_of_several(order: Path) -> None:
     import torch
 
     from recbole_tinynews.benchmark.planning import model_class_of
+    from recbole_tinynews.pipeline.quick_start import run
     from recbole_tinynews.processes.group import leave, process_group
-    from recbole_tinynews.quick_start import run
 
     asked = json.loads(order.read_text(encoding="utf-8"))
     torch.set_num_threads(asked["threads"])
@@ -192,11 +192,11 @@ def measure(job: Job) -> dict[str, Any]:
     from recbole.utils import init_seed
 
     from recbole_tinynews.benchmark.planning import model_class_of
-    from recbole_tinynews.config import NewsConfig
     from recbole_tinynews.data.dataset import NewsDataset
+    from recbole_tinynews.pipeline.config import NewsConfig
     from recbole_tinynews.pipeline.factory import NewsFactory
     from recbole_tinynews.pipeline.speed import impressions_per_second, news_per_second
-    from recbole_tinynews.registry import has_language_model
+    from recbole_tinynews.settings.registry import has_language_model
 
     model_class = model_class_of(job.model)
     if not has_language_model(model_class):

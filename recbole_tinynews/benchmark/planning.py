@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 
 from recbole_tinynews.benchmark.results import METRICS
 from recbole_tinynews.benchmark.suite import ADDS, CLICKS_NOW, TITLE, USER_IDS, Row, Suite
-from recbole_tinynews.config import NewsConfig
 from recbole_tinynews.data.popularity import uses_popularity
 from recbole_tinynews.data.training_news import TrainingNews
 from recbole_tinynews.evaluation.own_metrics import is_own
@@ -20,16 +19,17 @@ from recbole_tinynews.files.array_cache import content_key
 from recbole_tinynews.model.reader_mixins import WithUserIds
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.model.text_encoders import plm_depth, views_of
+from recbole_tinynews.pipeline.config import NewsConfig
 from recbole_tinynews.pipeline.factory import content_of_language_model, source_of_texts
 from recbole_tinynews.pipeline.fingerprints import Recipes
 from recbole_tinynews.pipeline.systems import system
-from recbole_tinynews.registry import (
+from recbole_tinynews.settings.registry import (
     MODELS,
     declared_settings,
+    files_of,
     find_model,
     has_language_model,
     recbole_models,
-    stage_yaml_files,
 )
 from recbole_tinynews.settings.table import parse_key, setting, unknown_setting
 from recbole_tinynews.settings.values import refuse
@@ -172,7 +172,7 @@ def _mistake(model_class: type, name: str) -> str | None:
 
 @cache
 def _known(model_class: type) -> tuple[dict[str, Any], tuple[str, ...]]:
-    return declared_settings(model_class), tuple(stage_yaml_files(model_class))
+    return declared_settings(model_class), tuple(files_of(model_class).stages)
 
 
 def model_class_of(model: str) -> type:

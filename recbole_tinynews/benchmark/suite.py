@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from recbole_tinynews.paths import packaged_folder
+from recbole_tinynews.files.installation import packaged_folder
 from recbole_tinynews.settings.literals import read_yaml
 from recbole_tinynews.settings.values import refuse, suggest
 

@@ -13,7 +13,7 @@ from recbole_tinynews.encoder.plm_files import PACKAGE_PREFIX
 from recbole_tinynews.export.finished import FinishedRecommender
 from recbole_tinynews.export.formats import find_format
 from recbole_tinynews.files.columns import TITLE
-from recbole_tinynews.installing import pip_install
+from recbole_tinynews.files.installation import pip_install
 from recbole_tinynews.pipeline.artifact import saved_test_result
 
 TEMPLATE = Path(__file__).with_name("model_card.md.jinja")

@@ -81,10 +81,10 @@ class TimeFeatures(nn.Module):
     no upper bound, as more clicks than ever seen are to count. A click whose exposure nobody
     reported counts as one. No feature depends on which other articles are ranked.
 
-    With ``reader``, 2 W + 5 more: log(1 + the reader's own clicks) and log(1 + own exposures) of the
-    candidate, windows apart as above; whether they saw it, and log(1 + hours) since they first and
-    last did; whether they were here before, and log(1 + hours) since. ``further`` ones, made of
-    vectors, are read as they are.
+    With ``reader``, 2 W + 5 more: log(1 + clicks) and log(1 + exposures) of the reader's own of the
+    candidate, windows apart as above; log(1 + hours) since they first and last saw it and since
+    they were last here; whether they saw it, and whether they were here before. ``further`` ones,
+    made of vectors, are read as they are.
     """
 
     click_rate: Tensor

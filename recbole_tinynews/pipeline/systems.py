@@ -7,7 +7,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from recbole_tinynews.config import NewsConfig
 from recbole_tinynews.encoder.plm_files import plm_size
 from recbole_tinynews.model.alignednewsrec import AlignedNewsRec, NewsAligner, ZeroShotTeacher
 from recbole_tinynews.model.paper.plmnr import PLMNR
@@ -31,10 +30,10 @@ from recbole_tinynews.model.text_encoders import (
     reads_words,
 )
 from recbole_tinynews.pipeline import handover
+from recbole_tinynews.pipeline.config import NewsConfig
 from recbole_tinynews.pipeline.stage import Copy, Stage, Start, in_order, last_copies
-from recbole_tinynews.registry import find_trainer
 from recbole_tinynews.settings.values import refuse
-from recbole_tinynews.trainer import DistillationTrainer
+from recbole_tinynews.trainer import DistillationTrainer, find_trainer
 
 POST_TRAINED = Stage("post_train_teacher", TitleBodyMatcher)
 PACKAGE = __name__.partition(".")[0]

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from recbole.utils import InputType, ModelType
 
-from recbole_tinynews.recbole_models.unfit import GRAPH, LIBRARY, UNFIT
+from recbole_tinynews.settings.registry import GRAPH, LIBRARY, UNFIT
 
 _INPUT_TYPES = {"CE": InputType.POINTWISE, "BPR": InputType.PAIRWISE}  # by loss_type, as in RecBole
 

@@ -28,13 +28,13 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from recbole_tinynews.benchmark.planning import result_fingerprint
-from recbole_tinynews.config import NewsConfig
 from recbole_tinynews.evaluation.own_metrics import files_of_metric
 from recbole_tinynews.files.array_cache import content_key
 from recbole_tinynews.files.whole import exclusive_lock, write_text
+from recbole_tinynews.pipeline.config import NewsConfig
+from recbole_tinynews.pipeline.quick_start import prepared, run
 from recbole_tinynews.pipeline.run import GivenUpError
 from recbole_tinynews.processes.group import launched_group
-from recbole_tinynews.quick_start import prepared, run
 from recbole_tinynews.settings.literals import parse_command_line, read_yaml, write_yaml
 from recbole_tinynews.settings.table import Affects, parse_key, setting
 from recbole_tinynews.settings.values import refuse

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from recbole_tinynews.cli import command_parser, program
-from recbole_tinynews.installing import pip_install
+from recbole_tinynews.files.installation import pip_install
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

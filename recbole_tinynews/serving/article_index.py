@@ -18,9 +18,9 @@ from torch import Tensor
 
 from recbole_tinynews.evaluation.rerank import RerankError
 from recbole_tinynews.files.columns import GROUPS
+from recbole_tinynews.files.installation import packaged_folder
 from recbole_tinynews.files.progress import progress_bar
 from recbole_tinynews.files.tensors import write_tensors
-from recbole_tinynews.paths import packaged_folder
 from recbole_tinynews.serving.article_fields import (
     ArticleInput,
     Content,

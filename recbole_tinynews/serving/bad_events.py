@@ -11,7 +11,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from recbole_tinynews.cli import command_parser
-from recbole_tinynews.installing import pip_install
+from recbole_tinynews.files.installation import pip_install
 
 LIST = (
     "print the events that do not count yet, since they are over a day after the newest that "

@@ -23,10 +23,10 @@ from recbole_tinynews.encoder.pooling import AttentionPooling, mean_pooling
 from recbole_tinynews.encoder.users import UserEncoder
 from recbole_tinynews.files.array_cache import changed, checksums, content_key
 from recbole_tinynews.files.columns import TITLE
+from recbole_tinynews.files.installation import library
 from recbole_tinynews.files.lines import read_json, untrusted
 from recbole_tinynews.files.tensors import load_into, load_weights
 from recbole_tinynews.files.whole import write_text
-from recbole_tinynews.installing import library
 from recbole_tinynews.serving.engine import Engine
 from recbole_tinynews.settings.table import Models, rules_for
 from recbole_tinynews.settings.values import unfit_value

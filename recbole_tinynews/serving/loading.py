@@ -24,7 +24,6 @@ from recbole_tinynews.pipeline.artifact import (
     ARTIFACT_FORMAT,
     CATEGORY_NAMES,
     CURVE,
-    FIGURE,
     FORMAT_KEY,
     METRICS_FILE,
     PLM,
@@ -34,26 +33,26 @@ from recbole_tinynews.pipeline.artifact import (
     read_settings,
 )
 from recbole_tinynews.pipeline.fingerprints import identity_of
-from recbole_tinynews.registry import (
-    MODELS,
-    declared_settings,
-    find_model,
-    has_language_model,
-    is_news_model,
-    recbole_models,
-    stage_yaml_files,
-)
 from recbole_tinynews.serving.engine import Engine, ModelEngine, engine_of
 from recbole_tinynews.serving.exported import is_export, load_export
 from recbole_tinynews.serving.live_counters import LiveCounters
 from recbole_tinynews.serving.ranker import Ranker
+from recbole_tinynews.settings.registry import (
+    MODELS,
+    declared_settings,
+    files_of,
+    find_model,
+    has_language_model,
+    is_news_model,
+    recbole_models,
+)
 from recbole_tinynews.settings.table import Models, parse_key, parse_keys, rules_for, seen_by
 from recbole_tinynews.settings.values import ANY_TEXT, list_of, unfit_value
 
 NEEDED = {"dataset": str, "ITEM_ID_FIELD": str, "USER_ID_FIELD": str, "history_length": int}
 LONGEST = 100_000  # history in clicks, or text in tokens
 USUAL_DIM = 1_000  # always allowed, since unused parts have settings but no weights
-UNREAD = {SETTINGS_FILE, CURVE, FIGURE}  # settings may be edited, and are validated
+UNREAD = {SETTINGS_FILE, CURVE}  # settings may be edited, and are validated
 AS_SAVED = {"lora_rank": 0, "word_vectors": None}  # merged into, or part of, the saved weights
 
 
@@ -267,7 +266,7 @@ def _check_settings(
     settings: Mapping[str, Any], model_class: type[NewsRecommender], folder: Path
 ) -> None:
     """Refuse invalid values: settings may be edited, or come from a stranger."""
-    stages, rules = stage_yaml_files(model_class), rules_for(Models.NEWS)
+    stages, rules = files_of(model_class).stages, rules_for(Models.NEWS)
     defaults = declared_settings(model_class)
     wrong = [
         f"{name} {mistake}"

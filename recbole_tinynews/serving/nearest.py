@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from recbole_tinynews.installing import library
+from recbole_tinynews.files.installation import library
 from recbole_tinynews.serving.article_index import NOT_A_NUMBER, BestRows, IndexSnapshot, best_rows
 
 Search = Callable[[NDArray[np.float32], int], NDArray[np.int64]]

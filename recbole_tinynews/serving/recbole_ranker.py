@@ -10,14 +10,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from recbole_tinynews.config import NewsConfig
 from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.data.impressions import UNLABELLED, Impressions
 from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.files.lines import untrusted
 from recbole_tinynews.files.tensors import load_into, load_weights
 from recbole_tinynews.pipeline.artifact import MADE_FROM, SETTINGS_FILE, WEIGHTS
-from recbole_tinynews.pipeline.recbole_factory import RecBoleFactory
+from recbole_tinynews.pipeline.config import NewsConfig
+from recbole_tinynews.pipeline.factory import RecBoleFactory
 from recbole_tinynews.serving.article_fields import queries_of
 from recbole_tinynews.serving.article_index import data_folders
 from recbole_tinynews.serving.ranker import Ranked, best_first

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from recbole_tinynews.cli import command_parser
+from recbole_tinynews.files.installation import library
 from recbole_tinynews.files.lines import untrusted
 from recbole_tinynews.files.progress import progress_bar
 from recbole_tinynews.files.whole import whole_file
-from recbole_tinynews.installing import library
 
 READERS_AT_ONCE = 8_192
 ALL, OWN = "all", "users"

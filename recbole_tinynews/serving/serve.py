@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from recbole_tinynews.cli import command_parser
-from recbole_tinynews.installing import pip_install
+from recbole_tinynews.files.installation import pip_install
 from recbole_tinynews.serving.service import MAX_BODY
 
 if TYPE_CHECKING:

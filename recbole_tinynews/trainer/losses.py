@@ -110,22 +110,6 @@ class TrainingCurve:
         self.losses, self.metrics = list(losses), list(metrics)
         self.waiting = dict(waiting or {})
 
-    @classmethod
-    def from_csv(cls, text: str, metrics: Iterable[str]) -> TrainingCurve:
-        """A curve from ``as_csv``; ``metrics`` are the columns of validations."""
-        of_validations = {"step", *metrics}
-        curve = cls(0)
-        for row in csv.DictReader(io.StringIO(text)):
-            values: CurveRow = {name: float(cell) for name, cell in row.items() if cell}
-            values["step"] = int(row["step"])
-            validated = {name: n for name, n in values.items() if name in of_validations}
-            losses = {name: n for name, n in values.items() if name not in of_validations}
-            if len(validated) > 1:
-                curve.metrics.append(validated)
-            if losses:
-                curve.losses.append({"step": values["step"], **losses})
-        return curve
-
     def add_batch(self, losses: Losses) -> None:
         """Add the losses of a batch."""
         for name, value in named_losses(losses):

@@ -21,8 +21,8 @@ from recbole_tinynews.benchmark.impressions import read_impression_metrics
 from recbole_tinynews.benchmark.jobs import ACTIONS, MEASURE, TRAIN, Job
 from recbole_tinynews.benchmark.results import METRICS, OWN_BUDGET, SPEEDS, TEACHERS_BUDGET
 from recbole_tinynews.benchmark.suite import read_suite
-from recbole_tinynews.quick_start import run
-from recbole_tinynews.registry import MODELS
+from recbole_tinynews.pipeline.quick_start import run
+from recbole_tinynews.settings.registry import MODELS
 
 pytestmark = pytest.mark.whole
 

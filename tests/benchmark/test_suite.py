@@ -25,8 +25,8 @@ from recbole_tinynews.model.alignednewsrec import NewsAligner
 from recbole_tinynews.model.paper.plmnr import PLMNR
 from recbole_tinynews.model.paper.tinynewsrec import TinyNewsRec
 from recbole_tinynews.model.reader_mixins import WithUserIds
-from recbole_tinynews.registry import MODELS, find_model, find_trainer
-from recbole_tinynews.trainer import UntrainedTrainer
+from recbole_tinynews.settings.registry import MODELS, find_model
+from recbole_tinynews.trainer import UntrainedTrainer, find_trainer
 
 PAPER = [
     *("Random", "CategoryMatch", "TfIdf", "ZeroShotPLM_12", "ZeroShotPLM_12 not centred"),

@@ -23,7 +23,7 @@ from tiny import write_bert
 
 from recbole_tinynews import student, update
 from recbole_tinynews.__main__ import COMMANDS
-from recbole_tinynews.config import NewsConfig
+from recbole_tinynews.pipeline.config import NewsConfig
 
 MODULES = {name: f"recbole_tinynews.{module}" for name, (module, _) in COMMANDS.items()}
 # a session runs them, bash reads them
@@ -185,14 +185,15 @@ def _parse(program: Callable[[], object], words: list[str], patch: pytest.Monkey
 
 def _with_settings(words: list[str], folder: Path, patch: pytest.MonkeyPatch) -> None:
     """Read all settings as the run would, data set and model yaml included; nothing is trained."""
-    from recbole_tinynews import command, quick_start
+    from recbole_tinynews import __main__ as command
     from recbole_tinynews.benchmark import benchmark
     from recbole_tinynews.benchmark.benchmark_command import main as run_benchmark
+    from recbole_tinynews.pipeline import quick_start
     from recbole_tinynews.search.search_command import main as run_search
 
     script, *arguments = words
     programs = {
-        "run_recbole.py": command.main,
+        "run_recbole.py": command.run_recbole,
         "run_benchmark.py": run_benchmark,
         "run_search.py": run_search,
     }

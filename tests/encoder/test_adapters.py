@@ -16,7 +16,7 @@ from recbole_tinynews.encoder.frozen_states import Storage
 from recbole_tinynews.encoder.one_text import OneTextEncoder
 from recbole_tinynews.encoder.plm_files import encoder_of
 from recbole_tinynews.encoder.text_encoder import TextEncoder
-from recbole_tinynews.quick_start import run
+from recbole_tinynews.pipeline.quick_start import run
 
 peft = pytest.importorskip("peft", reason="needs peft, which the extra lora brings")
 IDS = torch.arange(1, len(LENGTHS))

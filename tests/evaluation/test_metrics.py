@@ -14,7 +14,6 @@ from recbole.evaluator import Evaluator
 from recbole.evaluator.collector import Collector
 from sklearn.metrics import roc_auc_score
 
-from recbole_tinynews import compat
 from recbole_tinynews.evaluation.metrics import (
     NaNScoreError,
     ScoredImpressions,
@@ -30,6 +29,7 @@ from recbole_tinynews.evaluation.metrics import (
     rank_impressions,
     recall,
 )
+from recbole_tinynews.recbole_models import patches
 
 EXACT = {"rtol": 0, "atol": 1e-12}
 CUTOFFS = (1, 2, 5, 10, 1000)
@@ -122,7 +122,7 @@ def test_all_metrics_agree_with_their_definitions_on_thousands_of_impressions(
 
 def recboles(scores: np.ndarray, labels: np.ndarray, *metrics: str) -> dict[str, float]:
     """What RecBole itself says of users (rows) who all have the same number of items."""
-    compat.apply()  # RecBole's metrics use numpy's old names
+    patches.apply_to_libraries()  # RecBole's metrics use numpy's old names
     config = {
         "metrics": list(metrics),
         "topk": [1, 3, 5],

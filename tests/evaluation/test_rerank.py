@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny import DATASET, Tiny
 
-from recbole_tinynews.command import main
+from recbole_tinynews.__main__ import run_recbole as main
 from recbole_tinynews.evaluation.rerank import Candidates, ReRanking
-from recbole_tinynews.quick_start import run
+from recbole_tinynews.pipeline.quick_start import run
 
 NUMBERS = st.integers(-2, 2)
 

@@ -28,7 +28,7 @@ from recbole_tinynews.export.finished import FinishedRecommender
 from recbole_tinynews.export.formats import hf
 from recbole_tinynews.export.trimmed_vocabulary import write_trimmed
 from recbole_tinynews.pipeline.artifact import TEST_DATA, read_metrics, write_metrics
-from recbole_tinynews.quick_start import run
+from recbole_tinynews.pipeline.quick_start import run
 from recbole_tinynews.serving.exported import load_export
 from recbole_tinynews.serving.loading import load
 from recbole_tinynews.update import update

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from recbole_tinynews.data.fields import TEACHERS
 from recbole_tinynews.distillation.teachers import FrozenTeachers
 from recbole_tinynews.encoder.hidden_states import StateRequest
-from recbole_tinynews.registry import find_trainer
+from recbole_tinynews.trainer import find_trainer
 
 EXACT = {"rtol": 1e-9, "atol": 1e-9}
 STUDENTS = ["TinyBERT", "TinyBERTMT", "MTBERT"]

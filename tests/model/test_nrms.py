@@ -150,7 +150,7 @@ def test_a_model_is_as_large_as_its_paper_makes_it() -> None:
 
 def test_default_sizes_are_those_of_the_paper(tiny: Tiny) -> None:
     """Values of a data set or of PLM-NR in their place would be another model under its name."""
-    from recbole_tinynews.registry import declared_settings, find_model
+    from recbole_tinynews.settings.registry import declared_settings, find_model
 
     found = declared_settings(find_model("NRMS"))
     expected = {

@@ -25,7 +25,6 @@ from tiny import (
     student_of,
 )
 
-from recbole_tinynews.config import NewsConfig
 from recbole_tinynews.data.articles import Article, articles_for
 from recbole_tinynews.data.fields import CANDIDATES, HISTORY
 from recbole_tinynews.data.title_body import TitleBodyDataLoader, TitleBodyDataset
@@ -36,6 +35,7 @@ from recbole_tinynews.model.stages.title_body import (
     TitleBodyStudent,
     title_body_student,
 )
+from recbole_tinynews.pipeline.config import NewsConfig
 from recbole_tinynews.pipeline.factory import NewsFactory
 from recbole_tinynews.trainer import StageOneTrainer
 

@@ -10,7 +10,6 @@ import torch
 import yaml
 from tiny import STAGE_SETTINGS, Tiny
 
-from recbole_tinynews.config import NewsConfig
 from recbole_tinynews.files.tensors import save_weights
 from recbole_tinynews.model.paper.plmnr import PLMNR
 from recbole_tinynews.model.paper.tinynewsrec import TinyNewsRec
@@ -21,6 +20,7 @@ from recbole_tinynews.pipeline.artifact import (
     write_metrics,
     write_settings,
 )
+from recbole_tinynews.pipeline.config import NewsConfig
 from recbole_tinynews.pipeline.fingerprints import fingerprint, settings_that_matter
 from recbole_tinynews.pipeline.stage import Stage
 

@@ -19,7 +19,6 @@ from tiny import (
     student_of,
 )
 
-from recbole_tinynews.config import NewsConfig
 from recbole_tinynews.encoder.hidden_states import NO_STATES
 from recbole_tinynews.encoder.one_text import OneTextEncoder
 from recbole_tinynews.files.tensors import load_weights
@@ -27,11 +26,12 @@ from recbole_tinynews.model.baselines.nrms import NRMS, SelfAttentiveUser
 from recbole_tinynews.model.paper.plmnr import PLMNR
 from recbole_tinynews.model.paper.tinynewsrec import TinyNewsRec
 from recbole_tinynews.pipeline.artifact import WEIGHTS
+from recbole_tinynews.pipeline.config import NewsConfig
 from recbole_tinynews.pipeline.fingerprints import source_of
 from recbole_tinynews.pipeline.handover import put_news_encoder
+from recbole_tinynews.pipeline.quick_start import run
 from recbole_tinynews.pipeline.stage import Stage, Start, in_order
 from recbole_tinynews.pipeline.systems import system
-from recbole_tinynews.quick_start import run
 from recbole_tinynews.serving.loading import load
 from recbole_tinynews.zoo.cennewsrec import CNNSelfAttention
 

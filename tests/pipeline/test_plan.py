@@ -11,10 +11,10 @@ from tiny import DATASET, Tiny, finished, write_bert, write_dataset
 from recbole_tinynews.model.paper.plmnr import PLMNR
 from recbole_tinynews.pipeline import factory
 from recbole_tinynews.pipeline.plan import Step, nearest_differences, plan, plan_table
+from recbole_tinynews.pipeline.quick_start import run
 from recbole_tinynews.pipeline.run import Run
 from recbole_tinynews.pipeline.stage import Stage, in_order
 from recbole_tinynews.pipeline.systems import system
-from recbole_tinynews.quick_start import run
 from recbole_tinynews.trainer import NewsTrainer
 
 pytestmark = pytest.mark.whole

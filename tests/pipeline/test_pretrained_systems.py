@@ -19,9 +19,9 @@ from recbole_tinynews.data.fields import CANDIDATES, HISTORY
 from recbole_tinynews.encoder.language_model import load_plm
 from recbole_tinynews.pipeline import factory
 from recbole_tinynews.pipeline.artifact import Artifact
+from recbole_tinynews.pipeline.quick_start import run
 from recbole_tinynews.pipeline.run import Run
 from recbole_tinynews.pipeline.systems import system
-from recbole_tinynews.quick_start import run
 
 pytestmark = pytest.mark.whole
 

@@ -18,7 +18,6 @@ from recbole_tinynews.evaluation.recbole_metrics import is_count
 from recbole_tinynews.model.paper.plmnr import PLMNR
 from recbole_tinynews.model.paper.tinynewsrec import TinyNewsRec
 from recbole_tinynews.model.stages.title_body import TitleBodyMatcher
-from recbole_tinynews.pipeline import artifact as artifact_module
 from recbole_tinynews.pipeline import factory
 from recbole_tinynews.pipeline import run as run_module
 from recbole_tinynews.pipeline.artifact import Artifact, Weights
@@ -28,7 +27,6 @@ from recbole_tinynews.pipeline.plan import REUSED, plan
 from recbole_tinynews.pipeline.run import Run
 from recbole_tinynews.pipeline.stage import Stage, in_order, up_to
 from recbole_tinynews.pipeline.systems import system
-from recbole_tinynews.pipeline.training_figure import as_svg, step_figure
 from recbole_tinynews.trainer import DistillationTrainer
 
 
@@ -103,8 +101,6 @@ def recorded(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> RecordedRu
     folder = tmp_path_factory.mktemp("recorded")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        for drawing in (as_svg, step_figure):
-            patch.setattr(artifact_module, drawing.__name__, drawing)
         return record(tiny, checkpoint_dir=str(folder / "saved"))
 
 
@@ -191,7 +187,7 @@ def test_each_stage_leaves_its_folder(recorded: RecordedRun) -> None:
         assert artifact.folder.name == f"{artifact.name}-{artifact.fingerprint}"
         names = {path.name for path in artifact.folder.iterdir()}
         expected = {"model.safetensors", "settings.yaml", "metrics.json"}
-        expected |= {"training.csv", "training.svg", "tensorboard"}
+        expected |= {"training.csv", "tensorboard"}
         if artifact.name == "post_train_teacher":
             expected |= {"copies"}
         if not artifact.name.startswith("post_train"):  # those rank no articles
@@ -202,7 +198,7 @@ def test_each_stage_leaves_its_folder(recorded: RecordedRun) -> None:
         assert artifact.seconds > 0
 
 
-def test_each_stage_saves_its_training_curve_and_figure(recorded: RecordedRun) -> None:
+def test_each_stage_saves_its_training_curve(recorded: RecordedRun) -> None:
     """They show losses by name with their sum, and the metric of the stage's validation."""
     for artifact in finished(recorded.run):
         table = artifact.folder / "training.csv"
@@ -213,21 +209,6 @@ def test_each_stage_saves_its_training_curve_and_figure(recorded: RecordedRun) -
         assert curve[losses].notna().all(axis=None)
         metric = "accuracy" if artifact.name.startswith("post_train") else "auc"
         assert artifact.valid[metric] in set(curve[metric])
-        assert "optimizer steps" in (artifact.folder / "training.svg").read_text(encoding="utf-8")
-
-
-@pytest.mark.parametrize("broken", ["as_svg", "step_figure"])
-def test_a_figure_that_cannot_be_drawn_costs_no_training(
-    tiny: Tiny, monkeypatch: pytest.MonkeyPatch, caplog, broken: str
-) -> None:
-    """With a missing font, a full disk or no matplotlib, weights that took hours must remain."""
-    monkeypatch.setattr(artifact_module, broken, lambda *arguments: 1 / 0)
-    config = tiny.config(max_steps=1)
-    made = run_of(config).make(Stage("PLMNR", PLMNR))
-    assert "training.svg could not be drawn: ZeroDivisionError" in caplog.text
-    assert (made.folder / "training.csv").is_file()
-    assert not (made.folder / "training.svg").exists()
-    assert run_of(config).make(Stage("PLMNR", PLMNR)).reused
 
 
 def test_no_weights_hold_a_teacher(recorded: RecordedRun) -> None:

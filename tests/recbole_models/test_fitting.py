@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from tiny import DATASET, Tiny
 
-from recbole_tinynews.config import NewsConfig
 from recbole_tinynews.evaluation.recbole_metrics import METRICS
+from recbole_tinynews.pipeline.config import NewsConfig
 
 UNIFORM = {"distribution": "uniform", "sample_num": 2}
 

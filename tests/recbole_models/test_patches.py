@@ -14,7 +14,7 @@ from scipy.sparse import dok_matrix
 
 from recbole_tinynews.recbole_models import patches
 from recbole_tinynews.recbole_models.loaders import train_loader
-from recbole_tinynews.registry import find_model
+from recbole_tinynews.settings.registry import find_model
 from recbole_tinynews.trainer import on_impressions
 
 
@@ -39,7 +39,7 @@ def test_a_graph_model_can_be_built_and_has_the_papers_graph(stock, monkeypatch)
     monkeypatch.delattr(dok_matrix, "_update")
     with pytest.raises(AttributeError, match="_update"):
         lightgcn.LightGCN(run.config, run.interactions)
-    patches.apply()
+    patches.apply_to_models()
     graph = built(run).norm_adj_matrix.to_dense().numpy()
 
     clicks = (run.interactions.inter_matrix(form="csr").toarray() > 0).astype(float)
@@ -52,7 +52,7 @@ def test_a_graph_model_can_be_built_and_has_the_papers_graph(stock, monkeypatch)
 def test_a_scipy_that_has_the_method_keeps_it(monkeypatch) -> None:
     own = lambda self, entries: None  # noqa: E731
     monkeypatch.setattr(dok_matrix, "_update", own)
-    patches.apply()
+    patches.apply_to_models()
     assert dok_matrix._update is own
 
 
@@ -65,7 +65,10 @@ def test_popularity_counts_every_click(stock, monkeypatch) -> None:
 
     original = as_installed(pop).Pop
     monkeypatch.setattr(patches, "Pop", original)
-    patches.apply()
+    patches.apply_to_models()
+    patched = original.calculate_loss
+    patches.apply_to_models()
+    assert original.calculate_loss is patched  # a second call patches nothing
     counted = original(run.config, run.interactions)
     counted.calculate_loss(batch).backward()
     assert counted.item_cnt.flatten().tolist() == expected.tolist()

@@ -19,10 +19,9 @@ from optuna.pruners import ThresholdPruner
 from optuna.trial import FrozenTrial, TrialState
 from tiny import DATASET, Tiny
 
-from recbole_tinynews import quick_start
-from recbole_tinynews.command import main as run_recbole
+from recbole_tinynews.__main__ import run_recbole
 from recbole_tinynews.model.paper.plmnr import PLMNR
-from recbole_tinynews.pipeline import artifact
+from recbole_tinynews.pipeline import artifact, outcome
 from recbole_tinynews.search import search as searches
 from recbole_tinynews.search.search import Search
 from recbole_tinynews.search.search_command import main
@@ -54,7 +53,7 @@ def untested(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: Any) -> None:
         raise AssertionError("a trial was tested")
 
-    monkeypatch.setattr(quick_start, "_evaluate", refuse)
+    monkeypatch.setattr(outcome, "_evaluate", refuse)
 
 
 @pytest.mark.usefixtures("untested")

@@ -90,7 +90,7 @@ def test_all_mistakes_are_named_at_once(tiny: Tiny, described: dict, mistakes: i
 
 
 def test_settings_of_recboles_own_models_are_known(tiny: Tiny) -> None:
-    from recbole_tinynews.config import NewsConfig
+    from recbole_tinynews.pipeline.config import NewsConfig
 
     config = NewsConfig("LightGCN", "tiny", config_dict=tiny.stock_settings())
     assert list(make_space({"n_layers": {"int": [1, 3]}}, "space", config, ())) == ["n_layers"]

@@ -14,7 +14,7 @@ from tiny import DATASET, Tiny, finished, write_roberta
 
 from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.evaluation import metrics
-from recbole_tinynews.quick_start import run
+from recbole_tinynews.pipeline.quick_start import run
 from recbole_tinynews.serving import article_index
 from recbole_tinynews.serving import ranker as ranking
 from recbole_tinynews.serving.loading import load

@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from recbole.utils import argument_list
 
-from recbole_tinynews.paths import packaged_folder
-from recbole_tinynews.registry import MODELS, files_of, stage_yaml_files
+from recbole_tinynews.files.installation import packaged_folder
 from recbole_tinynews.settings.layers import (
     METRICS,
     WHEN,
@@ -16,6 +15,7 @@ from recbole_tinynews.settings.layers import (
     recbole_overall_settings,
 )
 from recbole_tinynews.settings.literals import read_yaml
+from recbole_tinynews.settings.registry import MODELS, files_of
 from recbole_tinynews.settings.table import (
     NAMES,
     OURS,
@@ -74,7 +74,7 @@ def test_stages_and_models_are_read_from_where_they_lie() -> None:
     from recbole_tinynews.model.paper.plmnr import PLMNR
 
     of_models = [name for name in MODELS if PROPERTIES in files_of(name).own[-1].parents]
-    assert len(DECLARING) == 3 + len(of_models) + len(stage_yaml_files(PLMNR))
+    assert len(DECLARING) == 3 + len(of_models) + len(files_of(PLMNR).stages)
     assert len(STAGES) >= 4
 
 

@@ -23,7 +23,7 @@ from recbole_tinynews.encoder.users import UserEncoder
 from recbole_tinynews.export.finished import FinishedRecommender
 from recbole_tinynews.export.formats import Format
 from recbole_tinynews.export.formats.hf import tokens_of, with_prefix
-from recbole_tinynews.installing import library
+from recbole_tinynews.files.installation import library
 from recbole_tinynews.pipeline.artifact import PLM
 from recbole_tinynews.serving.exported import NEWS_GRAPH, ONNX, USER_GRAPH, PaddedNewsEncoder
 

@@ -19,7 +19,7 @@ from recbole_tinynews.export.finished import FinishedRecommender
 from recbole_tinynews.export.formats import Format
 from recbole_tinynews.export.formats.hf import POOL, ranking_by_torch, write_heads
 from recbole_tinynews.files.columns import TITLE
-from recbole_tinynews.installing import library
+from recbole_tinynews.files.installation import library
 from recbole_tinynews.serving.exported import NEWS_TOKENS, TORCH
 
 TO = "sentence-transformers"

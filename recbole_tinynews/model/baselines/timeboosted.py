@@ -14,7 +14,7 @@ from torch import Tensor
 from recbole_tinynews.data.fields import IMPRESSION_SIZE
 from recbole_tinynews.data.popularity import Counting
 from recbole_tinynews.files.columns import CATEGORIES
-from recbole_tinynews.installing import pip_install
+from recbole_tinynews.files.installation import pip_install
 from recbole_tinynews.model.baselines.categoryandtitle import CONTENT
 from recbole_tinynews.model.baselines.timeandtitle import TimeAndTitle
 from recbole_tinynews.model.reader_features import further_features

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from recbole_tinynews import installing
-from recbole_tinynews.installing import SOURCE, pip_install
+from recbole_tinynews.files import installation as installing
+from recbole_tinynews.files.installation import SOURCE, pip_install
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 # Tests name the phrase; the changelog and the record tell what was.
 PLACES = ("recbole_tinynews", "docs", "properties", "benchmarks", "README.md", "dataset")
 READ = {".py", ".md", ".yaml", ".yml", ".html", ".js"}
@@ -34,7 +34,7 @@ def test_the_command_names_the_checkout_the_wheel_or_what_is_set(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv(SOURCE, raising=False)
-    monkeypatch.setattr(installing, "__file__", str(tmp_path / "package" / "installing.py"))
+    monkeypatch.setattr(installing, "_PACKAGE", tmp_path / "package")
     assert re.fullmatch(r'pip install "recbole_tinynews-[0-9.]+-py3-none-any\.whl"', pip_install())
     (tmp_path / "setup.py").touch()
     assert pip_install("serve", "postgres") == 'pip install -e ".[serve,postgres]"'

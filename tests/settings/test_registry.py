@@ -10,29 +10,31 @@ import pytest
 from recbole.model.general_recommender.bpr import BPR
 from recbole.trainer import trainer as recbole_trainers
 
-from recbole_tinynews import compat, paths, registry, trainer
+from recbole_tinynews import trainer
+from recbole_tinynews.files import installation
 from recbole_tinynews.model.impression_recommender import ImpressionRecommender
 from recbole_tinynews.model.paper.plmnr import PLMNR
 from recbole_tinynews.model.paper.tinynewsrec import TinyNewsRec
 from recbole_tinynews.model.recommender import NewsRecommender
-from recbole_tinynews.registry import (
+from recbole_tinynews.recbole_models import patches
+from recbole_tinynews.settings import registry
+from recbole_tinynews.settings.registry import (
     MODELS,
     declared_settings,
     files_of,
     find_model,
-    find_trainer,
     has_language_model,
     model_yaml_folder,
     recbole_models,
-    stage_yaml_files,
 )
+from recbole_tinynews.trainer import find_trainer
 from recbole_tinynews.trainer.impression_evaluation import ImpressionEvaluation
 
 
 @pytest.fixture
 def properties(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A temporary properties folder."""
-    monkeypatch.setattr(paths, "_PACKAGE", tmp_path / "installed")
+    monkeypatch.setattr(installation, "_PACKAGE", tmp_path / "installed")
     folder = tmp_path / "installed" / "properties" / "model"
     folder.mkdir(parents=True)
     for name in ("PLMNR", "TinyNewsRec"):
@@ -51,7 +53,7 @@ def module_of_a_user(path: Path, text: str, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_the_table_of_models_has_a_row_for_every_yaml() -> None:
     """A new model is a module and a yaml; one that is not found could not be named."""
-    beside = (Path(registry.__file__).parent / "zoo").glob("*.yaml")
+    beside = (registry.PACKAGE / "zoo").glob("*.yaml")
     files = [*model_yaml_folder().glob("*.yaml"), *beside]
     assert sorted(MODELS) == sorted(file.stem for file in files)
 
@@ -159,7 +161,7 @@ def test_every_model_of_the_package_has_a_trainer() -> None:
     ],
 )
 def test_recboles_models_keep_recboles_trainers(model: str, expected: str) -> None:
-    compat.apply()
+    patches.apply_to_libraries()
     model_class = find_model(model)
     assert find_trainer(model_class) is getattr(recbole_trainers, expected)
     assert find_trainer(type("Variant", (model_class,), {})) is getattr(recbole_trainers, expected)
@@ -195,14 +197,14 @@ def test_stages_are_those_of_the_package_then_those_beside_the_users_modules(
         "class Next(Mine): pass\n",
         monkeypatch,
     )
-    assert list(stage_yaml_files(PLMNR)) == ["post_train"]
-    assert list(stage_yaml_files(module.Next).items()) == [
+    assert list(files_of(PLMNR).stages) == ["post_train"]
+    assert list(files_of(module.Next).stages.items()) == [
         ("post_train", properties / "stage" / "post_train.yaml"),
         ("align", tmp_path / "stage" / "align.yaml"),
     ]
     (tmp_path / "stage" / "post_train.yaml").touch()
     with pytest.raises(ValueError, match="two called post_train"):
-        stage_yaml_files(module.Mine)
+        files_of(module.Mine)
 
 
 def test_a_class_of_a_notebook_has_no_yaml_and_is_no_error(properties: Path) -> None:
@@ -214,7 +216,7 @@ def test_a_class_of_a_notebook_has_no_yaml_and_is_no_error(properties: Path) -> 
 def test_looking_names_up_imports_neither_models_nor_optional_packages() -> None:
     """`--help` and a misspelt name must answer at once, and where lightgbm is missing."""
     code = (
-        "import sys; from recbole_tinynews import registry as r; r.MODELS;"
+        "import sys; from recbole_tinynews.settings import registry as r; r.MODELS;"
         "r.recbole_models();"
         "print([m for m in sys.modules if m in ('transformers', 'ray', 'lightgbm', 'xgboost')"
         " or 'exlib' in m or m.startswith(('recbole_tinynews.model.', 'recbole_tinynews.zoo'))])"

@@ -11,7 +11,6 @@ from typing import Any
 import yaml
 from recbole.config import Config
 
-from recbole_tinynews import compat, registry
 from recbole_tinynews.data import fields
 from recbole_tinynews.evaluation.recbole_metrics import bigger_is_better, map_metrics
 from recbole_tinynews.files.columns import BODY, ITEM, LABELS
@@ -19,8 +18,10 @@ from recbole_tinynews.model.paper.plmnr import PretrainedPLMNR
 from recbole_tinynews.processes.device import choose_device, gpu_numbers
 from recbole_tinynews.processes.group import launched_group
 from recbole_tinynews.recbole_models.feeds import fit_settings
-from recbole_tinynews.settings.layers import Files, Settings
-from recbole_tinynews.settings.literals import LiteralLoader, read_yaml
+from recbole_tinynews.recbole_models.patches import apply_to_libraries
+from recbole_tinynews.settings import registry
+from recbole_tinynews.settings.layers import RunSettings
+from recbole_tinynews.settings.literals import Files, LiteralLoader, read_yaml
 from recbole_tinynews.settings.table import Key, seen_by
 from recbole_tinynews.settings.values import FIELD
 from recbole_tinynews.trainer.optimization import default_precision
@@ -41,9 +42,9 @@ class NewsConfig(Config):
     read, replace all arguments. One ``ValueError`` lists all errors that show before data or
     weights are read.
 
-    ``on_impressions``: whether the model runs on impressions, with MIND's metrics; ``of_stages``:
-    values by stage and name; ``metric_results``: names of the results of the run's metrics;
-    ``warnings``: given settings without effect; ``tokenizer``: that of ``plm``, if it is loaded.
+    ``of_stages``: values by stage and name; ``metric_results``: names of the results of the run's
+    metrics; ``warnings``: given settings without effect; ``tokenizer``: that of ``plm``, if it is
+    loaded.
     """
 
     tokenizer: Any = None
@@ -55,17 +56,15 @@ class NewsConfig(Config):
         config_file_list: Files = None,
         config_dict: Mapping[str, Any] | None = None,
         command_line: Sequence[str] = (),
-        settings: Settings | None = None,
+        settings: RunSettings | None = None,
     ) -> None:
         self._settings = settings or registry.read_settings(
             model, dataset, config_file_list, config_dict, command_line
         )
         self._run_config: NewsConfig | None = None  # the run's config, in a stage's copy
-        self.on_impressions = self._settings.on_impressions
         self.of_stages: dict[str, dict[str, Any]] = {}
         self.metric_results: list[str] = []
         self.warnings = self._settings.warnings
-        self._of_others: dict[tuple[str, type, bool], set[str]] = {}
         named = model or self._settings.given.values.get("model")
         found = registry.find_model(named if isinstance(named, type) else self._settings.files.name)
         super().__init__(found, self._settings.dataset)
@@ -93,8 +92,7 @@ class NewsConfig(Config):
             for name, value in final.items()
         }
         final["seed"] += number
-        if self.on_impressions:
-            final["valid_metric_bigger"] = bigger_is_better(final["valid_metric"])
+        final["valid_metric_bigger"] = bigger_is_better(final["valid_metric"])
         return staged
 
     def with_plm(self, plm: str, tokenizer: Any) -> NewsConfig:
@@ -108,16 +106,12 @@ class NewsConfig(Config):
         """Error message for a setting's value; None if valid."""
         return self._settings.mistake_of(name, value)
 
-    def settings_of_others(
-        self, stage: str, model_class: type, is_student: bool = False
-    ) -> set[str]:
-        """Settings that only concern other stages or models."""
-        key = stage, model_class, is_student
-        if key not in self._of_others:  # a benchmark asks for each seed
-            is_last = stage == self.model_class.__name__
-            of_stage = registry.files_of(model_class)
-            self._of_others[key] = self._settings.of_others(stage, of_stage, is_last, is_student)
-        return self._of_others[key]
+    def read_by(self, stage: str, model_class: type, is_student: bool = False) -> dict[str, Any]:
+        """The settings that a stage may read: not those of other stages and models alone."""
+        is_last = stage == self.model_class.__name__
+        of_stage = registry.files_of(model_class)
+        names = self._settings.read_by(stage, of_stage, is_last, is_student)
+        return {name: value for name, value in self.final_config_dict.items() if name in names}
 
     def changed_settings(self) -> list[tuple[Key, Any, Any, str]]:
         """Key, value, default and source of non-default settings, highest precedence first."""
@@ -131,7 +125,7 @@ class NewsConfig(Config):
 
     def compatibility_settings(self) -> None:
         """Set the names that numpy lacks; RecBole's own method fails on numpy 2."""
-        compat.apply()
+        apply_to_libraries()
 
     def _init_parameters_category(self) -> None:
         super()._init_parameters_category()
@@ -163,16 +157,14 @@ class NewsConfig(Config):
     def _set_default_parameters(self) -> None:
         final, is_news = self.final_config_dict, self._settings.files.is_news
         folder = self._settings.given.data_folder(self.dataset, final["data_path"])
-        final["data_path"] = str(folder.parent) if self.on_impressions else final["data_path"]
-        missing = [*self._missing_data(folder)] if self.on_impressions else []
-        self._settings.refuse(missing, self._mistakes(final))
-        if not is_news and isinstance(final["clip_grad_norm"], (int, float)):
-            final["clip_grad_norm"] = {"max_norm": final["clip_grad_norm"]}  # as RecBole reads it
+        final["data_path"] = str(folder.parent)
+        self._settings.refuse(_missing_data(folder), self._mistakes(final))
         if is_news:
             self._set_implied(final)
+        elif isinstance(final["clip_grad_norm"], (int, float)):
+            final["clip_grad_norm"] = {"max_norm": final["clip_grad_norm"]}  # as RecBole reads it
         super()._set_default_parameters()
-        if self.on_impressions:
-            final["valid_metric_bigger"] = bigger_is_better(final["valid_metric"])
+        final["valid_metric_bigger"] = bigger_is_better(final["valid_metric"])
 
     def _set_implied(self, final: dict[str, Any]) -> None:
         given = "precision" in self.external_config_dict or final.get("precision") is not None
@@ -197,14 +189,6 @@ class NewsConfig(Config):
 
     # Checks that need classes, processes and data, beside those of the table
 
-    def _missing_data(self, folder: Path) -> Iterator[str]:
-        if not folder.is_dir():
-            yield (
-                f"dataset expects a folder {folder.resolve()} (data_path/dataset), which does not "
-                "exist. Convert MIND into it: python -m recbole_tinynews.convert --train=DIR "
-                f"--valid=last-day --test=DIR --dataset={folder.name} --output={folder.parent}"
-            )
-
     def _mistakes(self, final: dict[str, Any]) -> Iterator[str]:
         if several := [
             f"{n}={final[n]}" for n, ok in _ONE_PROCESS.items() if final.get(n) not in ok
@@ -217,11 +201,19 @@ class NewsConfig(Config):
             yield one_process_alone(self.model)
         if final.get("log_wandb") is True and importlib.util.find_spec("wandb") is None:
             yield "log_wandb expects the package wandb. Run: pip install wandb"
-        if self.on_impressions:
-            if not self._settings.files.is_news:
-                yield from fit_settings(self.model_class, final, self._settings.asked())
-            yield from _equal_fields(final)
-            yield from map_metrics(final, self.of_stages, self.metric_results)
+        if not self._settings.files.is_news:
+            yield from fit_settings(self.model_class, final, self._settings.asked())
+        yield from _equal_fields(final)
+        yield from map_metrics(final, self.of_stages, self.metric_results)
+
+
+def _missing_data(folder: Path) -> Iterator[str]:
+    if not folder.is_dir():
+        yield (
+            f"dataset expects a folder {folder.resolve()} (data_path/dataset), which does not "
+            "exist. Convert MIND into it: python -m recbole_tinynews.convert --train=DIR "
+            f"--valid=last-day --test=DIR --dataset={folder.name} --output={folder.parent}"
+        )
 
 
 def one_process_alone(model: str) -> str:

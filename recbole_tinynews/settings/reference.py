@@ -1,4 +1,4 @@
-"""For the terminal: lists of models and settings, and the page of a setting."""
+"""Models and settings explained, for the terminal and the site; read from yaml without torch."""
 
 from __future__ import annotations
 
@@ -8,35 +8,187 @@ import shutil
 import textwrap
 import warnings
 from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from recbole_tinynews.recbole_models.unfit import UNFIT
-from recbole_tinynews.reference.entries import (
-    Entry,
-    all_entries,
-    effects,
-    entries_about,
-    every_name,
-    meaning_of,
-    recbole_entries,
-    stage_files,
+from recbole_tinynews.files.installation import packaged_folder
+from recbole_tinynews.settings.layers import METRICS, PROPERTIES, RunSettings, recbole_overall_files
+from recbole_tinynews.settings.literals import WHEN, read_yaml
+from recbole_tinynews.settings.registry import (
+    MODELS,
+    UNFIT,
+    declared_settings,
+    files_of,
+    overall_yaml,
+    recbole_models,
+    recbole_yaml_folder,
 )
-from recbole_tinynews.registry import MODELS, files_of, recbole_models
-from recbole_tinynews.settings.layers import METRICS, Settings
-from recbole_tinynews.settings.literals import read_yaml
-from recbole_tinynews.settings.table import Scope, parse_key, recbole_lists, setting, unread_by
+from recbole_tinynews.settings.table import (
+    NAMES,
+    Affects,
+    Models,
+    Scope,
+    parse_key,
+    recbole_lists,
+    setting,
+    unread_by,
+)
 from recbole_tinynews.settings.values import rule_by_default, suggest
 
 NARROWEST, WIDEST = 80, 100  # columns
 _NAME, _DEFAULT = 30, 17  # maximum column widths in lists of settings
+_MARGIN = 12  # width of the labels of an explanation
+EVERY, RECBOLE = "every news recommender", "RecBole"
+_ORIGINS = {  # of the yaml files for all models of a kind
+    "overall": EVERY,
+    "impressions": "models that train nothing",
+    "recbole": "RecBole's models on impressions",
+}
 _KINDS = {
     "general_recommender": "RecBole's models of clicks alone",
     "sequential_recommender": "RecBole's models of click sequences",
     "context_aware_recommender": "RecBole's models of features",
 }
-RECBOLE = "RecBole"
-_MARGIN = 12  # width of the labels
+_EFFECTS = {
+    Affects.RESULT: "Another value retrains what reads it.",
+    Affects.STUDENTS: "Another value retrains the stages that have teachers.",
+    Affects.STAGES: "It decides which stages there are.",
+    Affects.NOTHING: "It changes no result: finished stages are reused.",
+}
+_SETTING = re.compile(r"(?P<name>[\w-]+):[^#]*(?:#\s*(?:\((?P<kind>[^)]*)\))?\s*(?P<text>.*))?$")
+_CONTINUED = re.compile(r"\s+#\s*(?P<text>.*)$")
+
+
+# What yaml files say
+
+
+class Entry(NamedTuple):
+    """A value of a setting in a yaml file, with what the file says of it."""
+
+    name: str
+    value: Any
+    origin: str  # for whom the file has values
+    kind: str = ""
+    meaning: str = ""
+    group: str = ""  # the heading above it
+    stage: str | None = None
+    when: str = ""  # the condition under which the value holds
+
+    @property
+    def source(self) -> str:
+        """For whom the value holds."""
+        of_stage = f"stage {self.stage}"
+        is_own = self.stage is None or self.origin == of_stage
+        source = self.origin if is_own else f"{of_stage} of {self.origin}"
+        return f"{source} where {self.when}" if self.when else source
+
+
+@cache
+def stage_files() -> dict[str, Path]:
+    """The yaml file of each stage, by name."""
+    return dict(files_of("PLMNR").stages)
+
+
+@cache
+def entries_of(file: Path, origin: str) -> list[Entry]:
+    r"""Every setting of a yaml file, those under a condition at the end.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = Path(folder, "some.yaml")
+    ...     _ = file.write_text("epochs: 4  # (int) Passes\n           #  over the clicks.\n")
+    ...     [(entry.kind, entry.meaning) for entry in entries_of(file, "NRMS")]
+    [('int', 'Passes over the clicks.')]
+    """
+    values, comments = read_yaml(file), _comments(file)
+    conditions = values.pop(WHEN, {})
+    entries = [Entry(name, value, origin, *comments[name]) for name, value in values.items()]
+    entries += [
+        Entry(name, value, origin, when=f"{condition} is {wanted}")
+        for condition, by_value in conditions.items()
+        for wanted, under in by_value.items()
+        for name, value in under.items()
+    ]
+    if file in stage_files().values():
+        return [entry._replace(stage=file.stem) for entry in entries]
+    return [entry._replace(**parse_key(entry.name, stage_files())._asdict()) for entry in entries]
+
+
+def _comments(file: Path) -> dict[str, tuple[str, str, str]]:
+    """Kind, meaning and heading of each setting; a heading is a comment after an empty line."""
+    comments: dict[str, tuple[str, str, str]] = {}
+    name = group = last = ""  # name: setting of the previous line
+    for line in file.read_text(encoding="utf-8").splitlines():
+        if line.startswith("#") and not last:
+            group = line.removeprefix("#").partition(",")[0].strip().removesuffix(" Settings")
+        if declared := _SETTING.match(line):
+            name = declared["name"]
+            comments[name] = declared["kind"] or "", (declared["text"] or "").strip(), group
+        elif name and (more := _CONTINUED.match(line)):
+            kind, text, of = comments[name]
+            comments[name] = kind, f"{text} {more['text'].strip()}".strip(), of
+        else:
+            name = ""
+        last = line
+    return comments
+
+
+def entries_about(model: str) -> list[Entry]:
+    """Entries of all files that declare a model's settings, weakest first."""
+    files = files_of(model)
+    origins = dict.fromkeys(recbole_overall_files(), RECBOLE)
+    origins |= {files.overall: _ORIGINS[files.overall.stem]}
+    origins |= {file: f"stage {stage}" for stage, file in files.stages.items()}
+    return _read(origins | {file: file.stem for file in files.own})
+
+
+@cache
+def all_entries() -> list[Entry]:
+    """Entries of every file that declares settings or sets defaults, most general first."""
+    own = sorted({files_of(name).own[-1] for name in MODELS}, key=lambda file: file.stem)
+    origins = {overall_yaml("overall"): EVERY} | {file: file.stem for file in own}
+    origins |= {file: f"stage {stage}" for stage, file in stage_files().items()}
+    origins |= {overall_yaml(kind): _ORIGINS[kind] for kind in ("impressions", "recbole")}
+    origins |= dict.fromkeys(recbole_overall_files(), RECBOLE)
+    of_data = sorted((packaged_folder(PROPERTIES) / "dataset").glob("*.yaml"))
+    origins |= {file: f"data set {file.stem}" for file in of_data}
+    return _read(origins)
+
+
+def _read(origins: dict[Path, str]) -> list[Entry]:
+    return [entry for file, origin in origins.items() for entry in entries_of(file, origin)]
+
+
+@cache
+def recbole_entries() -> list[Entry]:
+    """Values that RecBole has for single ones of its models."""
+    return _read({file: file.stem for file in sorted(recbole_yaml_folder().glob("*.yaml"))})
+
+
+@cache
+def every_name() -> frozenset[str]:
+    """Names of all settings, ours and RecBole's."""
+    named = {entry.name for entry in (*all_entries(), *recbole_entries())}
+    return frozenset(named | NAMES | declared_settings("BPR").keys())
+
+
+def meaning_of(name: str, entries: Iterable[Entry]) -> tuple[str, str]:
+    """Kind and meaning by the last entry that says one."""
+    said = [(e.kind, e.meaning) for e in entries if e.name == name and e.meaning]
+    return said[-1] if said else ("", "")
+
+
+def effects(name: str) -> Iterator[str]:
+    """Where a setting can be set, what depends on it, and who leaves it aside."""
+    row = setting(name)
+    yield "One value for the whole run." if row.scope is Scope.RUN else "A stage may differ."
+    yield _EFFECTS[row.affects]
+    if name in unread_by(Models.NEWS):
+        yield "News recommenders don't read it, and say so."
+
+
+# Pages for the terminal
 
 
 def columns() -> int:
@@ -113,23 +265,24 @@ def setting_list(model: str = "") -> str:
 def sections(model: str) -> dict[str, list[Entry]]:
     """Settings of a model: its own, its bases', those of stages, its kind's, RecBole's."""
     declared, about = read_by(model), entries_about(model)
-    found: dict[str, list[Entry]] = {}
-    taken: set[tuple[str | None, str]] = set()
+    strongest: dict[tuple[str | None, str], Entry] = {}
     for entry in reversed(about):
-        key = entry.stage, entry.name
         hidden = entry.when or (entry.stage and entry.name == METRICS)
-        if entry.name in declared and key not in taken and not hidden:
-            taken.add(key)
-            kind, meaning = meaning_of(entry.name, [*about, entry])
-            found.setdefault(entry.origin, []).insert(0, entry._replace(kind=kind, meaning=meaning))
-    names = {name for _, name in taken}
+        if entry.name in declared and not hidden:
+            strongest.setdefault((entry.stage, entry.name), entry)
+    by_origin: dict[str, list[Entry]] = {}
+    for entry in strongest.values():
+        kind, meaning = meaning_of(entry.name, [*about, entry])
+        described = entry._replace(kind=kind, meaning=meaning)
+        by_origin.setdefault(entry.origin, []).insert(0, described)
+    names = {name for _, name in strongest}
     rest = [Entry(name, declared[name], RECBOLE) for name in sorted(declared) if name not in names]
-    return {**found, RECBOLE: [*found.pop(RECBOLE, []), *rest]}
+    return {**by_origin, RECBOLE: [*by_origin.pop(RECBOLE, []), *rest]}
 
 
 def read_by(model: str) -> dict[str, Any]:
     """Defaults of the settings that the model reads."""
-    settings = Settings(files_of(model))
+    settings = RunSettings(files_of(model))
     unread = {*unread_by(settings.kind)}
     if settings.files.is_news and not settings.files.reads_text:
         shared = read_yaml(settings.files.overall)
@@ -139,13 +292,14 @@ def read_by(model: str) -> dict[str, Any]:
 
 def _sections_of_all() -> dict[str, list[Entry]]:
     """Settings of all news recommenders, those that single ones and stages add, RecBole's."""
-    found: dict[str, list[Entry]] = {}
-    ours, named = [entry for entry in all_entries() if entry.origin != RECBOLE], set[str]()
-    for entry in ours:
-        if entry.name not in named and not entry.origin.startswith("data set"):
-            named.add(entry.name)
-            found.setdefault(entry.origin, []).append(entry)
-    return {**found, RECBOLE: [e for e in sections("PLMNR")[RECBOLE] if e.name not in named]}
+    first: dict[str, Entry] = {}
+    for entry in all_entries():
+        if entry.origin != RECBOLE and not entry.origin.startswith("data set"):
+            first.setdefault(entry.name, entry)
+    by_origin: dict[str, list[Entry]] = {}
+    for entry in first.values():
+        by_origin.setdefault(entry.origin, []).append(entry)
+    return {**by_origin, RECBOLE: [e for e in sections("PLMNR")[RECBOLE] if e.name not in first]}
 
 
 def _line(name: str, meaning: str, width: int) -> str:

@@ -1,14 +1,13 @@
-"""``run``: train and evaluate a recommender."""
+"""What a finished run came to: metrics of the test set, size and speed, and its report."""
 
 from __future__ import annotations
 
 import json
 import math
 import platform
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Mapping, Sequence
 from functools import reduce
-from logging import ERROR, getLogger
+from logging import getLogger
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,11 +16,10 @@ import torch
 import transformers
 from numpy.typing import NDArray
 from recbole.model.abstract_recommender import AbstractRecommender
-from recbole.utils import init_seed, set_color
+from recbole.utils import set_color
 from tabulate import tabulate
 
 import recbole_tinynews
-from recbole_tinynews.config import NewsConfig
 from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.evaluation.collector import struct_of
 from recbole_tinynews.evaluation.own_metrics import is_own
@@ -29,149 +27,29 @@ from recbole_tinynews.evaluation.rerank import (
     IDS,
     VECTORS,
     Articles,
-    ReRanking,
     reranked_results,
     unit_vectors,
 )
 from recbole_tinynews.evaluation.result_files import write_eval_dump, write_submission
 from recbole_tinynews.evaluation.slices import cold_impressions, hours_of, slices_of
-from recbole_tinynews.files.log_file import LOG, LateFile, add_to_summary, run_log, wandb_run
-from recbole_tinynews.files.whole import check_writable, write_text
+from recbole_tinynews.files.whole import write_text
 from recbole_tinynews.model.recommender import NewsRecommender
-from recbole_tinynews.pipeline.artifact import Artifact, as_written, remove_leftovers
-from recbole_tinynews.pipeline.factory import ImpressionFactory, NewsFactory
-from recbole_tinynews.pipeline.log_tables import in_one_line, oracle_of, shown_settings, summary
-from recbole_tinynews.pipeline.plan import REUSED, plan, plan_table
-from recbole_tinynews.pipeline.recbole_factory import RecBoleFactory
-from recbole_tinynews.pipeline.rehearsal import rehearse, schedule
+from recbole_tinynews.pipeline.artifact import Artifact
+from recbole_tinynews.pipeline.config import NewsConfig
+from recbole_tinynews.pipeline.factory import ImpressionFactory
+from recbole_tinynews.pipeline.log_tables import in_one_line, oracle_of, summary
 from recbole_tinynews.pipeline.run import Run
 from recbole_tinynews.pipeline.speed import news_per_second
-from recbole_tinynews.pipeline.stage import Stage, lineage, up_to
-from recbole_tinynews.pipeline.systems import system
-from recbole_tinynews.processes.group import broadcast, join, launched_group, process_group
-from recbole_tinynews.registry import has_language_model, is_news_model, is_stock_model
-from recbole_tinynews.settings.values import refuse
+from recbole_tinynews.pipeline.stage import Stage, lineage
+from recbole_tinynews.processes.group import broadcast, process_group
 from recbole_tinynews.trainer.budget import Budget
 from recbole_tinynews.trainer.impression_evaluation import ImpressionEvaluation
 
 _PLACEHOLDERS = frozenset(("fake_loss", "dummy_param"))  # optimizers need a parameter
 
-# settings of a run that tests nothing
-NO_TEST: dict[str, Any] = {"eval_dump": None, "submission": None, "rerank": []}
 
-
-def run(
-    model: str | type | None = None,
-    dataset: str | None = None,
-    config_file_list: Sequence[str | Path] | None = None,
-    config_dict: Mapping[str, Any] | None = None,
-    command_line: Sequence[str] = (),
-) -> dict[str, Any]:
-    """Train a recommender and evaluate it per impression.
-
-    Args:
-        model: a name, including RecBole's own models, or a class derived from ``NewsRecommender``
-            or one of them.
-        dataset: name of a folder of atomic files in ``data_path``.
-        config_file_list: yaml files; later ones override earlier ones.
-        config_dict: settings that override the files.
-        command_line: ``--key=value`` strings that override everything; ``sys.argv`` is never read.
-
-    Returns:
-        The contents of ``result_file``: model, dataset, seed, valid, test, test_cold, test_slices,
-            test_reranked if asked for, parameters, stages, news_per_second (None for models that
-            encode no news), budget, environment, and teachers if any. Metrics are fractions.
-
-    Raises:
-        ValueError: settings are wrong; all errors are listed.
-    """
-    return run_config(NewsConfig(model, dataset, config_file_list, config_dict, command_line))
-
-
-def run_config(config: NewsConfig) -> dict[str, Any]:
-    """``run`` with settings that are read already."""
-    with prepared(config) as (this_run, stages):
-        result = _result(this_run, stages)
-        if config["log_wandb"]:
-            add_to_summary({f"test/{name}": value for name, value in result["test"].items()})
-        return result
-
-
-@contextmanager
-def prepared(config: NewsConfig) -> Iterator[tuple[Run, list[Stage]]]:
-    """A run and its stages in order, after checks of settings, data and models (``ValueError``).
-
-    Ctrl-C inside the block raises ``KeyboardInterrupt`` with a message that names the stages kept.
-    """
-    if not config.on_impressions:
-        raise ValueError(_interactions_only(config))
-    _check_output_paths(config)
-    join(config["device"], config["process_timeout"] if not launched_group().alone else 0)
-    if not process_group().first:
-        getLogger().setLevel(ERROR)
-    beside_stages = Path(config["checkpoint_dir"], str(config["dataset"]), LOG)
-    log_folder = Path(config["log_dir"] or beside_stages)
-    log_file = run_log(config, log_folder) if process_group().first else nullcontext()
-    wandb: AbstractContextManager[Any] = nullcontext()
-    if config["log_wandb"]:
-        name = f"{config['model']}-{config['dataset']}-{config['seed']}"
-        shown = as_written(config.final_config_dict)
-        wandb = wandb_run(config["wandb_project"], name, shown)
-    with log_file as log, wandb:
-        this_run, stages = _prepare(config, log)
-        try:
-            yield this_run, stages
-        except KeyboardInterrupt as stop:
-            kept = this_run.kept(stages)
-            folder = this_run.recipes.of(stages[-1]).folder.parent
-            raise KeyboardInterrupt(
-                f"kept in {folder}: {', '.join(kept)}" if kept else "nothing is kept"
-            ) from stop
-
-
-def _interactions_only(config: NewsConfig) -> str:
-    """Message with the command by which RecBole itself trains on this data set."""
-    model, dataset, folder = config["model"], config["dataset"], Path(config["data_path"])
-    problem = f"run expects a data set of impressions for {model}, got interactions in {folder}."
-    convert = "convert impressions: python -m recbole_tinynews.convert."
-    if not is_stock_model(config.model_class):
-        return f"{problem} To use it, {convert}"
-    # RecBole finds its own ml-100k; to any other data_path it appends the data set's name
-    packaged = folder.parent.name == "dataset_example"
-    place = "" if packaged else f", config_dict={{'data_path': '{folder.parent}'}}"
-    return (
-        f'{problem} RecBole itself trains on them: python -c "from recbole.quick_start import '
-        f"run_recbole; run_recbole(model='{model}', dataset='{dataset}'{place})\". For metrics per "
-        f"impression, {convert}"
-    )
-
-
-def _prepare(config: NewsConfig, log: LateFile | None) -> tuple[Run, list[Stage]]:
-    transformers.utils.logging.disable_progress_bar()  # one per loaded model
-    logger = getLogger()
-    stages, rerankers = up_to(system(config), config["stage"]), ReRanking.parse(config["rerank"])
-    logger.info(shown_settings(config, {stage.name for stage in stages}))
-    for warning in config.warnings:
-        logger.warning(f"{warning}: {config['model']} does not read it on impressions.")
-    init_seed(config["seed"], config["reproducibility"])
-    data = NewsDataset(config)
-    logger.info(data)
-    factory = factory_of(config, data)
-    _check_test_outputs(factory, stages[-1], rerankers)
-    this_run = Run(factory)
-    steps = plan(this_run.recipes, stages, config["fresh"])
-    logger.info(set_color(f"Stages of {config['model']}", "pink") + f":\n{plan_table(steps)}")
-    trained = [s for s, step in zip(stages, steps, strict=True) if step.action != REUSED]
-    rehearse(this_run, trained)
-    this_run.progress = schedule(this_run, stages, trained)
-    if log is not None:
-        remove_leftovers(this_run.recipes.of(stages[-1]).folder.parent, data.content)
-        if trained:
-            log.begin()
-    return this_run, stages
-
-
-def _result(this_run: Run, stages: Sequence[Stage]) -> dict[str, Any]:
+def result_of(this_run: Run, stages: Sequence[Stage]) -> dict[str, Any]:
+    """The result of a run, logged and written by its first process, after all of its stages."""
     factory, config = this_run.factory, this_run.factory.config
     artifact = this_run.make(*stages)
     model = this_run.model(stages[-1])
@@ -223,57 +101,6 @@ def _budgets(artifacts: Mapping[Stage, Artifact], last: Stage) -> dict[str, Any]
         known = len(counted) == len(budgets)
         found[name] = reduce(Budget.plus, counted, Budget())._asdict() if known else None
     return found
-
-
-def factory_of(config: NewsConfig, data: NewsDataset) -> ImpressionFactory:
-    """The factory for this kind of model."""
-    if has_language_model(config.model_class):
-        return NewsFactory(config, data)
-    kind = ImpressionFactory if is_news_model(config.model_class) else RecBoleFactory
-    return kind(config, data)
-
-
-def _check_output_paths(config: NewsConfig) -> None:
-    mistakes = []
-    for name in ("checkpoint_dir", "result_file", "eval_dump", "submission"):
-        if not config[name]:
-            continue
-        place = Path(config[name])
-        try:
-            check_writable(place / "model" if name == "checkpoint_dir" else place)
-        except (OSError, ValueError) as problem:  # ValueError: a name with a null character
-            mistakes.append(
-                f"{name} expects a place that can be written, got {place}: "
-                f"{getattr(problem, 'strerror', None) or problem}. Name another one"
-            )
-    refuse("Results could not be saved:", mistakes)
-
-
-def _check_test_outputs(factory: ImpressionFactory, last: Stage, rerankers: ReRanking) -> None:
-    """Refuse ``submission`` and ``rerank`` before training if there is nothing to rank."""
-    config, name = factory.config, factory.dataset.dataset_name
-    for setting in (each for each in ("submission", "rerank") if config[each]):
-        if not getattr(last.model, "ranks_news", True):
-            raise ValueError(
-                f"{setting}={config[setting]} expects a stage that ranks news, and {last.name} "
-                f"reads texts alone. Set stage=~, or leave {setting} out."
-            )
-        if factory.test is None:
-            raise ValueError(
-                f"{setting}={config[setting]} expects test impressions, and data set '{name}' has "
-                f"no {name}.test.inter. Convert it with --test=DIR, labelled or not."
-            )
-    if not rerankers.needs:
-        return
-    groups = factory.dataset.groups()
-    known = {column for column, each in groups.items() if (each != "").any()}
-    known |= {VECTORS} if issubclass(last.model, NewsRecommender) else set()
-    if missing := rerankers.needs - known:
-        raise ValueError(
-            f"rerank={config['rerank']} expects {', '.join(sorted(missing))} of articles, and "
-            f"{config['model']} on '{name}' has {', '.join(sorted(known)) or 'none'}. Leave it out"
-            f", or add the column NAME:token to {name}.item."
-        )
 
 
 class TestMetrics(NamedTuple):

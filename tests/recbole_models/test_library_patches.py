@@ -11,7 +11,7 @@ import recbole
 import torch
 from recbole.data.interaction import Interaction
 
-from recbole_tinynews import compat
+from recbole_tinynews.recbole_models import patches
 
 
 def parse(file: Path) -> ast.Module:
@@ -25,7 +25,7 @@ def test_an_interaction_of_arrays_needs_the_numpy_names(monkeypatch: pytest.Monk
     monkeypatch.delattr(np, "float", raising=False)
     with pytest.raises(AttributeError, match="float"):
         Interaction({"score": [0.5, 1.5]})
-    compat.apply()
+    patches.apply_to_libraries()
     torch.testing.assert_close(
         Interaction({"score": [0.5, 1.5]})["score"], torch.tensor([0.5, 1.5])
     )
@@ -33,7 +33,7 @@ def test_an_interaction_of_arrays_needs_the_numpy_names(monkeypatch: pytest.Monk
 
 def test_every_numpy_name_that_recbole_reads_exists() -> None:
     """A missing name would otherwise fail late, such as in a metric after the training."""
-    compat.apply()
+    patches.apply_to_libraries()
     read = {
         node.attr
         for file in Path(recbole.__file__).parent.rglob("*.py")
@@ -49,13 +49,13 @@ def test_names_that_numpy_has_are_left_alone(monkeypatch: pytest.MonkeyPatch) ->
     """Numpy 2 has a `long` of another meaning; other libraries rely on it."""
     own = type("own", (), {})
     monkeypatch.setattr(np, "long", own, raising=False)
-    compat.apply()
+    patches.apply_to_libraries()
     assert np.long is own
 
 
 def test_a_generator_reaches_a_spawned_worker_with_its_state() -> None:
     """RecBole's loaders hold one; torch's own way ends with "unable to resize file"."""
-    compat.apply()
+    patches.apply_to_libraries()
     generator = torch.Generator().manual_seed(7)
     torch.rand(3, generator=generator)
     sent = ForkingPickler.dumps(generator)

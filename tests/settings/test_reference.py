@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from recbole_tinynews.reference import pages
-from recbole_tinynews.reference.entries import entries_of, every_name
-from recbole_tinynews.reference.pages import explanation, read_by
-from recbole_tinynews.registry import MODELS, recbole_models
+from recbole_tinynews.settings import reference
+from recbole_tinynews.settings.reference import entries_of, every_name, explanation, read_by
+from recbole_tinynews.settings.registry import MODELS, recbole_models
 from recbole_tinynews.settings.table import OURS
 
 NAMES = sorted(every_name())
@@ -25,7 +24,7 @@ def widest(page: str) -> int:
 
 
 def test_all_models_are_listed_once_and_fit(width: int) -> None:
-    page = pages.model_list()
+    page = reference.model_list()
     assert widest(page) <= width
     words = page.replace(",", " ").split()
     for name in {*MODELS, *recbole_models()}:
@@ -34,7 +33,7 @@ def test_all_models_are_listed_once_and_fit(width: int) -> None:
 
 @pytest.mark.parametrize("model", LISTED)
 def test_a_list_of_settings_fits_and_has_its_models_settings(width: int, model: str) -> None:
-    page = pages.setting_list(model)
+    page = reference.setting_list(model)
     assert widest(page) <= width
     named = {
         line.split()[0] for line in page.splitlines() if line.startswith("  ") and line[2:3] != " "
@@ -99,7 +98,7 @@ def test_a_setting_of_the_run_is_none_of_a_stage() -> None:
 
 
 def test_a_comment_of_several_lines_is_read_whole() -> None:
-    from recbole_tinynews.paths import packaged_folder
+    from recbole_tinynews.files.installation import packaged_folder
 
     file = packaged_folder("properties") / "overall.yaml"
     of_overall = {entry.name: entry for entry in entries_of(file, "all")}

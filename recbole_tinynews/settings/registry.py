@@ -10,52 +10,76 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from recbole_tinynews.files.columns import has_impressions
-from recbole_tinynews.paths import packaged_folder, recbole_folder
-from recbole_tinynews.recbole_models.unfit import UNFIT
-from recbole_tinynews.settings.layers import Files, ModelFiles, Settings, read_given
+from recbole_tinynews.files.installation import packaged_folder, recbole_folder
+from recbole_tinynews.settings.layers import ModelFiles, RunSettings
+from recbole_tinynews.settings.literals import Files, read_given
 from recbole_tinynews.settings.values import suggest
 
 DEFAULT_MODEL, DEFAULT_DATASET = "TinyNewsRec", "mind-mini"
-PACKAGE = Path(__file__).parent
+PACKAGE = Path(__file__).parents[1]
 ROOMS = ("model", "model/paper", "model/baselines", "zoo")  # of recommenders
-_RECBOLES_DATASET = "ml-100k"  # part of RecBole, for any data_path
 _CLASS = re.compile(r"^class (\w+)\(([^)]*)\):", re.MULTILINE)
+# the yaml of the settings that all models of a kind share, by the base of the kind
+_KINDS = {"NewsRecommender": "overall", "ImpressionRecommender": "impressions"}
+
+GRAPH = "it needs a knowledge graph (.kg and .link files), which these data sets don't have"
+LIBRARY = "it is trained by an external library, on one table of all rows"
+_ENTITIES = "it needs vectors of the items' entities, made from a knowledge graph"
+_PRETRAIN = "it needs an earlier stage of training, whose pickle current versions of torch refuse"
+
+# RecBole's models that cannot run on impressions, and why (families: `recbole_models.feeds`)
+UNFIT: dict[str, str] = {
+    "FEARec": "it reads the sequences of all rows from one table, which doesn't exist here",
+    "GRU4RecKG": _ENTITIES,
+    "KD_DAGFM": _PRETRAIN,
+    "KSR": _ENTITIES,
+    "LDiffRec": "it needs item vectors of another model (item_emb.npy)",
+    "NCL": "it needs faiss on a GPU",
+    "lightgbm": LIBRARY,
+    "xgboost": LIBRARY,
+    "RaCT": _PRETRAIN,
+    "S3Rec": _PRETRAIN,
+}
+
+
+Bases = list[tuple[str, list[Path]]]  # classes, weakest first, with the folders of their yaml files
 
 
 class Model(NamedTuple):
-    """A recommender, in a module of a room."""
+    """A recommender of ours, in a module of a room."""
 
     file: Path
-    classes: tuple[str, ...]  # names of its bases and of itself, weakest first
-    reads_text: bool
+    bases: Bases
+
+    @property
+    def reads_text(self) -> bool:
+        """Whether it encodes texts; others train no language model."""
+        return _kind_of(self.bases) == "overall"
 
 
-def _own_models() -> tuple[dict[str, Model], dict[str, Path]]:
+def _own_models() -> dict[str, Model]:
     """Our recommenders, those with a yaml in ``properties/model`` or beside their module.
 
-    Also the folder of each class in a room. Bases are read from the modules' text, since importing
-    them would load torch.
+    Bases are read from the modules' text, since importing them would load torch.
     """
     rooms = [PACKAGE / room for room in ROOMS]
-    bases: dict[str, list[str]] = {}
-    files: dict[str, Path] = {}
+    classes: dict[str, tuple[Path, list[str]]] = {}
     for file in (file for room in rooms for file in sorted(room.glob("*.py"))):
-        for name, listed in _CLASS.findall(file.read_text(encoding="utf-8")):
-            bases[name], files[name] = re.findall(r"\w+", listed), file
+        for name, bases in _CLASS.findall(file.read_text(encoding="utf-8")):
+            classes[name] = file, re.findall(r"\w+", bases)
 
-    def bases_and(name: str) -> Iterator[str]:
-        for base in reversed(bases.get(name, [])):
-            yield from bases_and(base)
+    def walk(name: str) -> Iterator[str]:
+        for base in reversed(classes[name][1] if name in classes else []):
+            yield from walk(base)
         yield name
 
-    found = {}
-    for name in sorted(
-        f.stem for folder in (model_yaml_folder(), *rooms) for f in folder.glob("*.yaml")
-    ):
-        classes = tuple(dict.fromkeys(bases_and(name)))
-        found[name] = Model(files[name], classes, "NewsRecommender" in classes)
-    return found, {name: file.parent for name, file in files.items()}
+    def bases_of(name: str) -> Bases:
+        names = [each for each in dict.fromkeys(walk(name)) if each in classes]
+        return [(base, [model_yaml_folder(), classes[base][0].parent]) for base in names]
+
+    declaring = (model_yaml_folder(), *rooms)
+    names = sorted(file.stem for folder in declaring for file in folder.glob("*.yaml"))
+    return {name: Model(classes[name][0], bases_of(name)) for name in names}
 
 
 @cache
@@ -117,16 +141,12 @@ def _find_recbole_model(name: str) -> type:
 
 def is_news_model(model_class: type) -> bool:
     """Whether the model is a news recommender, with our settings, data set and metrics."""
-    from recbole_tinynews.model.impression_recommender import ImpressionRecommender
-
-    return issubclass(model_class, ImpressionRecommender)
+    return _kind_of(_bases_of(model_class)) != "recbole"
 
 
 def has_language_model(model_class: type) -> bool:
     """Whether the model is a news recommender that encodes texts; others train nothing."""
-    from recbole_tinynews.model.recommender import NewsRecommender
-
-    return issubclass(model_class, NewsRecommender)
+    return _kind_of(_bases_of(model_class)) == "overall"
 
 
 def is_stock_model(model_class: type) -> bool:
@@ -134,24 +154,8 @@ def is_stock_model(model_class: type) -> bool:
     return _is_from(model_class, "recbole")
 
 
-def find_trainer(model_class: type) -> type:
-    """The model's ``trainer_class`` (``ValueError`` if unknown), or RecBole's trainer."""
-    named = getattr(model_class, "trainer_class", None)
-    if named is None:
-        from recbole.utils import get_trainer
-
-        stock = next(cls for cls in model_class.__mro__ if is_stock_model(cls))
-        return get_trainer(getattr(model_class, "type", None), stock.__name__)
-    if isinstance(named, type):
-        return named
-    from recbole_tinynews import trainer
-
-    if named not in trainer.__all__:
-        raise ValueError(
-            f"{model_class.__name__}.trainer_class expects a class, or the name of one in "
-            f"recbole_tinynews.trainer, got {named!r}.{suggest(str(named), trainer.__all__)}"
-        )
-    return getattr(trainer, named)
+def _is_from(cls: type, package: str) -> bool:
+    return cls.__module__.partition(".")[0] == package
 
 
 # Settings
@@ -163,70 +167,50 @@ def read_settings(
     files: Files = None,
     config_dict: Mapping[str, Any] | None = None,
     command_line: Sequence[str] = (),
-) -> Settings:
+) -> RunSettings:
     """All settings of a run, with their mistakes; a model's name is looked up without torch."""
     given = read_given(files, config_dict, command_line)
     of_model = files_of(model or given.values.get("model") or DEFAULT_MODEL)
     dataset = str(dataset or given.values.get("dataset") or DEFAULT_DATASET)
-    folder = given.data_folder(dataset)
-    # a missing data set is reported as missing, not as one without impressions
-    missing = not folder.is_dir() and dataset != _RECBOLES_DATASET
-    on_impressions = of_model.is_news or missing or has_impressions(folder)
-
-    def same(name: str, one: Any, other: Any) -> bool:
-        if one == other or name != "plm":
-            return one == other
-        from recbole_tinynews.encoder.plm_files import is_same_plm  # slow
-
-        return is_same_plm(one, other, [folder])
-
-    return Settings(of_model, dataset, given, on_impressions, same)
+    return RunSettings(of_model, dataset, given)
 
 
 def declared_settings(model: str | type) -> dict[str, Any]:
     """Default of every setting of a model, on impressions."""
-    return Settings(files_of(model)).declared
+    return RunSettings(files_of(model)).declared
 
 
 def files_of(model: str | type) -> ModelFiles:
     """Yaml files that declare the settings of a class, or of the model of this name."""
+    of_users: list[Path] = []
     if isinstance(model, type):
-        return _files_of_class(find_model(model))
-    check_name(model)
-    if model not in MODELS:
-        stock = _existing([(recbole_yaml_folder(), model)])
-        return ModelFiles(model, (model,), overall_yaml("recbole"), {}, stock)
-    _, classes, reads_text = MODELS[model]
-    ours = model_yaml_folder()
-    own = _existing((f, name) for name in classes for f in (ours, FOLDERS.get(name, ours)))
-    overall = overall_yaml("overall" if reads_text else "impressions")
-    return ModelFiles(model, classes, overall, _stage_files() if reads_text else {}, own)
+        name, bases = model.__name__, _bases_of(find_model(model))
+        users = (cls for cls in reversed(model.__mro__) if not _is_from(cls, PACKAGE.name))
+        of_users = [folder / "stage" for cls in users for folder in _module_folder(cls)]
+    else:
+        check_name(model)
+        stock = [(model, [recbole_yaml_folder()])]
+        name, bases = model, MODELS[model].bases if model in MODELS else stock
+    kind = _kind_of(bases)
+    places = (folder / f"{base}.yaml" for base, folders in bases for folder in folders)
+    own = tuple(dict.fromkeys(file for file in places if file.is_file()))
+    names = (name,) if kind == "recbole" else tuple(base for base, _ in bases)
+    stages = _stage_files(of_users) if kind == "overall" else {}
+    return ModelFiles(name, names, overall_yaml(kind), stages, own)
 
 
-def _files_of_class(model_class: type) -> ModelFiles:
-    name, classes, kind = model_class.__name__, tuple(reversed(model_class.__mro__)), "recbole"
-    if is_news_model(model_class):
-        kind = "overall" if has_language_model(model_class) else "impressions"
-    own = _existing((f, cls.__name__) for cls in classes for f in _yaml_folders(cls))
-    names = (name,) if kind == "recbole" else tuple(cls.__name__ for cls in classes)
-    return ModelFiles(name, names, overall_yaml(kind), stage_yaml_files(model_class), own)
+def _bases_of(model_class: type) -> Bases:
+    return [(cls.__name__, _yaml_folders(cls)) for cls in reversed(model_class.__mro__)]
 
 
-def _existing(places: Iterable[tuple[Path, str]]) -> tuple[Path, ...]:
-    """The yaml files of classes that exist, of folders where each may have one."""
-    files = (folder / f"{name}.yaml" for folder, name in places)
-    return tuple(dict.fromkeys(file for file in files if file.is_file()))
+def _kind_of(bases: Bases) -> str:
+    """Name of the yaml file of all models of this kind, by the nearest of our base classes."""
+    ours = [name for name, folders in reversed(bases) if model_yaml_folder() in folders]
+    return next((_KINDS[name] for name in ours if name in _KINDS), "recbole")
 
 
-def stage_yaml_files(model_class: type) -> dict[str, Path]:
+def _stage_files(of_users: Iterable[Path]) -> dict[str, Path]:
     """Yaml files of possible stages, the package's first; ``ValueError`` for equal names."""
-    if not has_language_model(model_class):
-        return {}
-    users = (cls for cls in reversed(model_class.__mro__) if not _is_from(cls, "recbole_tinynews"))
-    return _stage_files(folder / "stage" for cls in users for folder in _module_folder(cls))
-
-
-def _stage_files(of_users: Iterable[Path] = ()) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for folder in dict.fromkeys([packaged_folder("properties") / "stage", *of_users]):
         for file in sorted(folder.glob("*.yaml")):
@@ -256,11 +240,9 @@ def recbole_yaml_folder() -> Path:
 
 
 def _yaml_folders(cls: type) -> list[Path]:
-    if _is_from(cls, "recbole_tinynews"):
+    if _is_from(cls, PACKAGE.name):
         return [model_yaml_folder(), *_module_folder(cls)]
-    if is_stock_model(cls):
-        return [recbole_yaml_folder()]
-    return _module_folder(cls)
+    return [recbole_yaml_folder()] if is_stock_model(cls) else _module_folder(cls)
 
 
 def _module_folder(cls: type) -> list[Path]:
@@ -268,8 +250,4 @@ def _module_folder(cls: type) -> list[Path]:
     return [Path(file).resolve().parent] if file else []
 
 
-def _is_from(cls: type, package: str) -> bool:
-    return cls.__module__.partition(".")[0] == package
-
-
-MODELS, FOLDERS = _own_models()
+MODELS = _own_models()

@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
+from recbole_tinynews import __version__
 from recbole_tinynews.__main__ import COMMANDS
-from recbole_tinynews.version import VERSION
 
 MAIN = "from recbole_tinynews.__main__ import main; main()"
 HEAVY = ("torch", "transformers", "recbole", "pandas", "sklearn", "scipy", "matplotlib")
@@ -70,7 +70,7 @@ def test_an_unknown_command_is_answered_with_the_right_one(arguments: list[str],
 @pytest.mark.parametrize("command", [[], *([name] for name in COMMANDS)])
 def test_every_command_has_a_version(command: list[str]) -> None:
     done = shell(MAIN, *command, "--version")
-    assert (done.returncode, done.stdout) == (0, f"{VERSION}\n")
+    assert (done.returncode, done.stdout) == (0, f"{__version__}\n")
 
 
 @pytest.mark.parametrize(
