@@ -21,7 +21,7 @@ from measure import finish
 from numpy.typing import NDArray
 
 from recbole_tinynews.benchmark.benchmark import Benchmark
-from recbole_tinynews.benchmark.recommender_file import model_class_of
+from recbole_tinynews.benchmark.planning import model_class_of
 from recbole_tinynews.data.atomic_files import concatenate
 from recbole_tinynews.data.impressions import UNLABELLED, Impressions
 from recbole_tinynews.data.popularity import popularity_features, wanted_counters

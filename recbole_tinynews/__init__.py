@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from recbole_tinynews import convert as convert
     from recbole_tinynews.benchmark.benchmark import Benchmark as Benchmark
+    from recbole_tinynews.evaluation.metrics import ScoredImpressions as ScoredImpressions
     from recbole_tinynews.evaluation.own_metrics import impression_metric as impression_metric
-    from recbole_tinynews.evaluation.scored import ScoredImpressions as ScoredImpressions
     from recbole_tinynews.model.impression_recommender import (
         ImpressionRecommender as ImpressionRecommender,
     )
@@ -39,7 +39,7 @@ _HOMES = {
     "load": "serving.loading",
     "Benchmark": "benchmark.benchmark",
     "impression_metric": "evaluation.own_metrics",
-    "ScoredImpressions": "evaluation.scored",
+    "ScoredImpressions": "evaluation.metrics",
     "Search": "search.search",
     "ImpressionRecommender": "model.impression_recommender",
     "NewsRecommender": "model.recommender",

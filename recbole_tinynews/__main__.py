@@ -28,8 +28,8 @@ RUN = "run"
 # the module to run as a program, and its meaning
 COMMANDS = {
     RUN: ("", "train and evaluate a news recommender"),
-    "benchmark": ("benchmark.command", "train and measure systems side by side"),
-    "search": ("search.command", "search for settings with the best validation metric"),
+    "benchmark": ("benchmark.benchmark_command", "train and measure systems side by side"),
+    "search": ("search.search_command", "search for settings with the best validation metric"),
     "update": ("update", "train a finished recommender further on newer clicks"),
     "student": ("student", "a small recommender from a language model and articles alone"),
     "convert": ("convert", "convert MIND folders into atomic data sets"),

@@ -9,8 +9,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from recbole_tinynews.cli import command_parser
-from recbole_tinynews.convert.atomic import INTER_HEADER, impression_row, open_atomic, write_items
-from recbole_tinynews.convert.records import Impression, News
+from recbole_tinynews.convert.atomic import (
+    INTER_HEADER,
+    Impression,
+    News,
+    impression_row,
+    open_atomic,
+    write_items,
+)
 from recbole_tinynews.files.columns import ABSTRACT, BODY, TITLE
 from recbole_tinynews.files.whole import check_new_or_empty
 
@@ -49,7 +55,7 @@ def student(
 
 
 def _write_data_set(texts: Path, folder: Path) -> None:
-    from recbole_tinynews.serving.news_table import read_news_file  # slow import
+    from recbole_tinynews.serving.article_fields import read_news_file  # slow import
 
     table = read_news_file(texts).fillna("").astype(str)
     if TITLE not in table.columns or not table[TITLE].str.strip().any():

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from recbole_tinynews.cli import command_parser
-from recbole_tinynews.files.locks import LockHeldError, exclusive_lock
+from recbole_tinynews.convert.timestamps import MILLISECONDS, iso
+from recbole_tinynews.files.whole import LockHeldError, exclusive_lock
 
 # Default settings of an update; all others are those of the first training
 DEFAULTS = {"epochs": 1, "max_steps": None, "eval_steps": None, "warmup_steps": None}
@@ -82,15 +83,22 @@ def _updated(
     folder: Path, data: Path, settings: Sequence[str], model: type | None, since: float | None
 ) -> Update:
     """The update of a folder, compared with it."""
-    from recbole_tinynews.pipeline.artifact import METRICS_FILE
+    from recbole_tinynews.pipeline.artifact import METRICS_FILE, NEWEST, read_metrics
     from recbole_tinynews.pipeline.config import NewsConfig  # slow imports
     from recbole_tinynews.pipeline.quick_start import prepared
 
     if since is None and (folder / METRICS_FILE).is_file():
-        since = _newest(folder)
+        newest = read_metrics(folder).get(NEWEST)
+        if not newest:
+            raise ValueError(
+                f"{folder} does not record its newest training click. Pass the first UTC second to "
+                "learn from: --since=SECONDS."
+            )
+        since = newest + 1
     train = data / f"{data.absolute().name}.train.inter"
     if since is not None and train.is_file() and not _has_clicks(train, since):
-        raise NoNewClicksError(f"No clicks since {_time(since)} in {train}, nothing to do.")
+        first = iso(int(since)) if 0 <= since < MILLISECONDS else f"UTC second {since:.0f}"
+        raise NoNewClicksError(f"No clicks since {first} in {train}, nothing to do.")
     model_class, given = settings_of(folder, model)
     given |= {"data_path": str(data.absolute().parent), "train_since": since}
     config = NewsConfig(model_class, data.name, config_dict=given, command_line=settings)
@@ -155,18 +163,6 @@ def settings_of(folder: Path, model: type | None) -> tuple[type, dict[str, Any]]
     return model_class, given | {name: value for name, value in own.items() if name in defaults}
 
 
-def _newest(folder: Path) -> float:
-    from recbole_tinynews.pipeline.artifact import NEWEST, read_metrics
-
-    newest = read_metrics(folder).get(NEWEST)
-    if not newest:
-        raise ValueError(
-            f"{folder} does not record its newest training click. Pass the first UTC second to "
-            "learn from: --since=SECONDS."
-        )
-    return newest + 1
-
-
 def _has_clicks(inter: Path, since: float) -> bool:
     """Whether a file has a click since then that gives a training sample; True if unreadable."""
     from recbole_tinynews.data.atomic_files import LABEL_VALUES
@@ -185,12 +181,6 @@ def _has_clicks(inter: Path, since: float) -> bool:
     except (ValueError, IndexError, KeyError):  # loading the data says what is wrong, and where
         return True
     return False
-
-
-def _time(seconds: float) -> str:
-    from recbole_tinynews.convert.timestamps import MILLISECONDS, iso
-
-    return iso(int(seconds)) if 0 <= seconds < MILLISECONDS else f"UTC second {seconds:.0f}"
 
 
 def _metrics(run: Any, stage: Any) -> dict[str, float]:
@@ -263,14 +253,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description="Train a finished recommender further on newer clicks.",
         epilog="Further settings: --key=value, e.g. --epochs=1. Docs: docs/updates.md.",
     )
-    add = parser.add_argument
-    add(
-        "--from",
-        dest="folder",
-        required=True,
-        metavar="FOLDER",
-        help="of the recommender in use, or a symbolic link to it, which then follows the update",
-    )
+    add, folder = parser.add_argument, "of the recommender in use, or a link, which then follows"
+    add("--from", dest="folder", required=True, metavar="FOLDER", help=folder)
     add("--data", metavar="FOLDER", help="of a data set with newer impressions")
     add("--since", type=float, metavar="SECONDS", help="UTC; learn from clicks from then on")
     add("--rollback", action="store_true", help="point the link back to the previous version")
@@ -291,7 +275,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, OSError, ModuleNotFoundError, LockHeldError) as mistake:
         print(f"{parser.prog}: {mistake}", file=sys.stderr)
         return 1
-    from recbole_tinynews.evaluation.impression_metric import is_count  # slow to import
+    from recbole_tinynews.evaluation.recbole_metrics import is_count  # slow to import
 
     for name, metrics in (("in use", done.before), ("updated", done.after)):
         shown = [f"{key} {value:.4f}" for key, value in metrics.items() if not is_count(key)]

@@ -61,16 +61,16 @@ def _own_torch_state() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def _closed_tensorboard(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The first event of a trainer opens a writer, whose threads would outlive its test."""
-    from recbole_tinynews.trainer.events import StageTensorboard
+    from recbole_tinynews.trainer.stage_events import StageEvents
 
-    writers: list[StageTensorboard] = []
-    made = StageTensorboard.__init__
+    writers: list[StageEvents] = []
+    made = StageEvents.__init__
 
-    def opened(self: StageTensorboard, *arguments: object, **named: object) -> None:
+    def opened(self: StageEvents, *arguments: object, **named: object) -> None:
         made(self, *arguments, **named)
         writers.append(self)
 
-    monkeypatch.setattr(StageTensorboard, "__init__", opened)
+    monkeypatch.setattr(StageEvents, "__init__", opened)
     yield
     for writer in writers:
         writer.close()
@@ -120,12 +120,12 @@ def _language_models_read_once() -> Iterator[None]:
 @pytest.fixture(scope="session", autouse=True)
 def _fork_server() -> Iterator[None]:
     """It imports what processes share, once for all."""
-    from recbole_tinynews.benchmark import runner
+    from recbole_tinynews.benchmark import jobs
 
     with pytest.MonkeyPatch.context() as patch:
         if sys.platform == "linux":
             multiprocessing.set_forkserver_preload(["preloaded_in_tests"])
-            patch.setattr(runner, "START_METHOD", "forkserver")
+            patch.setattr(jobs, "START_METHOD", "forkserver")
         places = [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
         patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, places)))  # what the server has
         yield

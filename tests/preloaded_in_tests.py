@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 
-import recbole_tinynews.benchmark.measure
+import recbole_tinynews.benchmark.benchmark
 import recbole_tinynews.pipeline.quick_start  # noqa: F401
 
 gc.freeze()

@@ -15,7 +15,7 @@ from transformers import AutoModel
 
 from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.data.fields import CANDIDATES, HISTORY, IMPRESSION_SIZE
-from recbole_tinynews.distillation.frozen_teachers import FrozenTeachers
+from recbole_tinynews.distillation.teachers import FrozenTeachers
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.pipeline.config import NewsConfig
 from recbole_tinynews.pipeline.quick_start import run

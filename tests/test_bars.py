@@ -4,8 +4,8 @@ import time
 
 import pytest
 
-from recbole_tinynews import bars
-from recbole_tinynews.bars import progress_bar
+from recbole_tinynews.files import progress as bars
+from recbole_tinynews.files.progress import progress_bar
 
 
 def test_long_work_in_a_pipe_prints_lines_and_short_work_nothing(

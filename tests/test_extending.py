@@ -204,7 +204,9 @@ def test_the_category_loss_is_its_formula_and_trains_the_news_encoder(world: Wor
     batch = world.clicked(list(range(8)))
     losses = world.model.train().calculate_loss(batch)
     scored = world.model.score(batch)
-    logits = world.model.category_head(scored.candidates).double()  # [batch, candidates, classes]
+    logits = world.model.category_head(
+        scored.news.candidates
+    ).double()  # [batch, candidates, classes]
     right = world.train.item_feat["category"][batch["candidates"]]
     chosen = torch.log_softmax(logits, -1).gather(-1, right[..., None])
     torch.testing.assert_close(losses.category.double(), -0.1 * chosen.mean())

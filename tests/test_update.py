@@ -22,11 +22,11 @@ from torch.nn import functional as F
 
 from recbole_tinynews.data.dataloader import ClickDataLoader
 from recbole_tinynews.data.fields import TEACHERS
-from recbole_tinynews.distillation.frozen_teachers import FrozenTeachers
+from recbole_tinynews.distillation.teachers import FrozenTeachers
 from recbole_tinynews.files.tensors import load_weights
 from recbole_tinynews.model.recommender import NewsRecommender
+from recbole_tinynews.model.stages.updated import updated
 from recbole_tinynews.model.time_features import PASSES, START_RATE, TimeScore
-from recbole_tinynews.model.updated import updated
 from recbole_tinynews.pipeline.artifact import WEIGHTS, read_metrics, read_settings
 from recbole_tinynews.pipeline.systems import system
 from recbole_tinynews.serving.loading import load

@@ -31,13 +31,12 @@ from recbole_tinynews.data.fields import (
     IMPRESSION,
     IMPRESSION_SIZE,
 )
-from recbole_tinynews.distillation.frozen_teachers import FrozenTeachers
-from recbole_tinynews.distillation.outputs import Teachers
-from recbole_tinynews.model.joint_teachers import JointTeachers
+from recbole_tinynews.distillation.teachers import FrozenTeachers, Teachers
 from recbole_tinynews.model.paper.newsbert import NewsBERT
 from recbole_tinynews.model.paper.plmnr import PLMNR
 from recbole_tinynews.model.paper.tinynewsrec import TinyNewsRec
 from recbole_tinynews.model.recommender import NewsRecommender
+from recbole_tinynews.model.stages.joint_teachers import JointTeachers
 from recbole_tinynews.model.student import Student
 from recbole_tinynews.pipeline.artifact import Artifact
 from recbole_tinynews.pipeline.config import NewsConfig
@@ -392,7 +391,7 @@ class World(NamedTuple):
         if not issubclass(trainer_class, DistillationTrainer):
             return trainer_class(self.config, self.model, folder)
         if teachers is None:
-            joint = self.model.makes_teachers
+            joint = isinstance(self.model, NewsBERT)
             teachers = self.joint_teachers() if joint else self.teachers()
         return trainer_class(self.config, self.model, teachers, folder)
 

@@ -23,7 +23,7 @@ import transformers.models.bert.modeling_bert  # noqa: F401
 import yaml
 from tiny import DATASET, Tiny, write_bert, write_dataset
 
-import recbole_tinynews.benchmark.measure
+import recbole_tinynews.benchmark.benchmark
 import recbole_tinynews.pipeline.quick_start  # noqa: F401
 from recbole_tinynews.__main__ import run_recbole as main
 from recbole_tinynews.files.whole import OLD, all_partials

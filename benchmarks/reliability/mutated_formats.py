@@ -8,7 +8,7 @@ from collections import Counter
 from pathlib import Path
 
 from outcome import Outcome
-from plain_formats import FORMATS, spoilt
+from spoiled_formats import FORMATS, check, spoiled
 from tqdm import tqdm
 
 AT_ONCE = 10_000
@@ -20,11 +20,11 @@ def measure(folder: Path, count: int, seed: int) -> Outcome:
     figures: Counter[str] = Counter()
     failures: list[str] = []
     with tqdm(total=count, unit=" lines", mininterval=5) as bar:
-        for name, kind in FORMATS.items():
+        for name in FORMATS:
             left = count // len(FORMATS)
             while left > 0:
                 size = min(left, AT_ONCE)
-                found = kind.compare(spoilt(name, size, rng), folder / "batch")
+                found = check(name, spoiled(name, size, rng), folder / "batch")
                 shutil.rmtree(folder / "batch")
                 figures.update({"mutated lines": size, f"{name} kept": found.kept})
                 figures[f"{name} skipped"] += found.skipped

@@ -6,21 +6,19 @@ import argparse
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, cast
 
 from recbole_tinynews import __version__
 from recbole_tinynews.convert import release
-from recbole_tinynews.convert.conversion import convert_news
+from recbole_tinynews.convert.conversion import LAST_DAY, LAYOUTS, ON_ERROR, convert_news
 from recbole_tinynews.convert.errors import ConversionError, LineError
-from recbole_tinynews.convert.options import LAST_DAY, LAYOUTS, ON_ERROR
 from recbole_tinynews.convert.readers import READERS
 from recbole_tinynews.convert.readers.reader import Source
 from recbole_tinynews.convert.readers.row_shape import ROWS
 from recbole_tinynews.convert.release import DEFAULT_FOLDER, RELEASES
-from recbole_tinynews.convert.report import readable
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -38,10 +36,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         status = 130
         message = "Interrupted: no incomplete file has its final name."
     else:
-        print(readable(report))
-        both = [each for each in (report, report["flat"]) if each is not None]
-        output = report["settings"]["output"]
-        written = ", ".join(f"{output}/{each['dataset']}/" for each in both)
+        print(*summary(report), sep="\n")
+        data_sets = [part["dataset"] for part in (report, report["flat"]) if part is not None]
+        written = ", ".join(f"{report['settings']['output']}/{name}/" for name in data_sets)
         print(f"wrote {written} in {time.perf_counter() - begin:.1f} s")
         return 0
     print(message, file=sys.stderr)  # after the progress bars are closed
@@ -185,6 +182,62 @@ def _columns(text: str) -> dict[str, str]:
     if not all(role and name for role, _, name in pairs) or len(columns) < len(pairs):
         raise argparse.ArgumentTypeError(f"expected ROLE=NAME,... with each role once, got {text}")
     return columns
+
+
+_LEAKS = {
+    "clicked_in_history": "clicks on news that are already in the history",
+    "same_user_time_and_candidates": "impressions that occur in both splits",
+    "same_id_user_and_time": "impressions whose id, user and time occur in both splits",
+}
+_NOTES = {  # by sections of the report
+    ("news", "repeated_with_empty_fields_of_one_filled"): (
+        "repeats with a field that is empty in one row, filled from the other"
+    ),
+    ("ids_without_news_row", "ids"): "ids without a news row, kept with empty text",
+    ("news", "empty_titles"): "empty titles",
+    ("texts_changed",): "texts with a tab or line end inside, now a space",
+    ("skipped_lines", "total"): "bad lines dropped",
+    ("sampled_candidates", "impressions"): (
+        "impressions with sampled candidates, not those that were shown"
+    ),
+    ("bodies", "items_without_body"): "items without body",
+    ("articles_whose_text_changed", "ids"): "articles whose text changed, the first one kept",
+    ("adressa", "events_without_article"): "events without an article",
+    ("ebnerd", "impressions_of_users_without_history"): "impressions of users without a history",
+    ("ebnerd", "impressions_beyond_accuracy"): "impressions beyond accuracy",
+    ("xmind", "articles_without_translation"): "articles without a translation, kept in English",
+    ("xmind", "translated_differently_again"): "translations that differ from the first, not used",
+}
+
+
+def summary(report: dict[str, Any]) -> Iterator[str]:
+    """Lines of text on a conversion's report."""
+    for path, table in report.get("tables", {}).items():
+        yield f" rows: {path} is a table of {table['rows']}: {table['recognised_by']}"
+    for split, part in report["impressions"].items():
+        yield (
+            f"{split:>5}: {part['impressions']:,} impressions, {part['candidates']:,} candidates, "
+            + ("no labels" if part["unlabelled"] else f"{part['clicks']:,} clicks")
+            + f", {part['first_time']} to {part['last_time']}"
+        )
+    if "leaks" in report:  # with --check-leaks
+        yield from [*_lines_of_leaks(report["leaks"])] or [" leak: none found"]
+    yield f" news: {report['news']['distinct']:,}, {report['items']:,} items"
+    for names, what in _NOTES.items():
+        count: Any = report
+        for name in names:
+            count = (count or {}).get(name, 0)
+        count = sum(count.values()) if isinstance(count, dict) else count
+        if count:
+            yield f" note: {count:,} {what}"
+
+
+def _lines_of_leaks(leaks: dict[str, Any]) -> Iterator[str]:
+    for kind, what in _LEAKS.items():
+        unit = "clicks" if kind == "clicked_in_history" else "impressions"
+        for splits, leak in leaks[kind].items():
+            if leak["impressions"]:
+                yield f" leak: {splits}: {leak[unit]:,} {what}, such as {leak['examples'][0]}"
 
 
 def _end(signal_number: int, _: object) -> None:

@@ -4,40 +4,92 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from logging import getLogger
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+from numpy.typing import NDArray
 
 from recbole_tinynews.convert.atomic import (
     ATOMIC_FORMAT,
-    INTER_HEADER,
-    SUFFIX,
+    FLAT,
+    Impression,
+    News,
     impression_row,
+    inter_file,
     open_atomic,
-    write_flat_interactions,
     write_flat_items,
     write_items,
 )
-from recbole_tinynews.convert.catalogue import Bodies, Catalogue
-from recbole_tinynews.convert.errors import EXAMPLES, ConversionError, SkippedLines
-from recbole_tinynews.convert.options import LAST_DAY, Options, checked
+from recbole_tinynews.convert.catalogue import Catalogue
+from recbole_tinynews.convert.errors import EXAMPLES, ConversionError, SkippedLines, quoted
 from recbole_tinynews.convert.readers import READERS
 from recbole_tinynews.convert.readers.reader import Reader, Source
-from recbole_tinynews.convert.records import Impression, News
-from recbole_tinynews.convert.report import (
-    bodies_summary,
+from recbole_tinynews.convert.readers.row_shape import ROWS
+from recbole_tinynews.convert.splits import (
+    Split,
+    Tally,
     check_order,
     find_leaks,
     find_overlaps,
-    news_summary,
+    last_day,
+    latest_fraction,
     overlap_notes,
 )
 from recbole_tinynews.convert.staging import staged
-from recbole_tinynews.convert.tally import Part, Tally, copy_rows, latest
+from recbole_tinynews.files.columns import CONTEXT, INTER
 
 PathLike = str | os.PathLike[str]
 Folders = PathLike | Sequence[PathLike]
+
+LAST_DAY = "last-day"
+ON_ERROR = ("stop", "skip")
+LAYOUTS = ("impression", "interaction")
+
+
+class Options(NamedTuple):
+    """What to convert; ``valid`` is ``last-day``, a fraction or a path."""
+
+    train: tuple[Path, ...]
+    dataset: str
+    valid: str | float | Path
+    test: tuple[Path, ...]
+    bodies: Path | None
+    output: Path
+    on_error: str
+    layout: str
+    check_leaks: bool
+    source: Source
+
+    @property
+    def places(self) -> dict[str, tuple[Path, ...]]:
+        """Input paths of each split that has any."""
+        valid = (self.valid,) if isinstance(self.valid, Path) else ()
+        places = {"train": self.train, "valid": valid, "test": self.test}
+        return {split: paths for split, paths in places.items() if paths}
+
+    @property
+    def flat(self) -> bool:
+        """Whether to write a second data set, for stock RecBole."""
+        return self.layout == "interaction"
+
+    def as_given(self) -> dict[str, Any]:
+        """Report section on settings that affect the files."""
+        given: dict[str, Any] = {
+            name: str(value) if isinstance(value, Path) else value
+            for name, value in self._asdict().items()
+            if name not in ("check_leaks", "source")
+        }
+        for split in ("train", "test"):
+            paths = [str(path) for path in given[split]]
+            given[split] = paths if len(paths) > 1 else next(iter(paths), None)
+        if self.source.format == "mind":
+            return given
+        of_source = self.source._asdict() | {"news": list(map(str, self.source.news))}
+        used = {"format", *READERS[self.source.format].options}
+        return given | {name: value for name, value in of_source.items() if name in used}
 
 
 def convert_news(
@@ -67,52 +119,130 @@ def convert_news(
     ``layout="interaction"`` adds ``<dataset>-flat`` for stock RecBole; ``check_leaks`` reports
     leaked labels. After a ``ConversionError``, such as for a full disk, nothing is written.
     """
-    return _write(
-        Options(
-            train=paths_of(train),
-            dataset=dataset,
-            valid=valid if isinstance(valid, str | int | float) else Path(valid),
-            test=() if test is None else paths_of(test),
-            bodies=None if bodies is None else Path(bodies),
-            output=Path(output),
-            on_error=on_error,
-            layout=layout,
-            check_leaks=check_leaks,
-            source=Source(format, dict(columns or {}), paths_of(news), sampled, seed, rows),
-        )
+    options = Options(
+        train=_paths(train),
+        dataset=dataset,
+        valid=_parse_valid(valid),
+        test=_paths(test),
+        bodies=None if bodies is None else Path(bodies),
+        output=Path(output),
+        on_error=on_error,
+        layout=layout,
+        check_leaks=check_leaks,
+        source=Source(format, dict(columns or {}), _paths(news), sampled, seed, rows),
     )
+    _check(options)
+    written = [dataset, *([dataset + FLAT] if options.flat else [])]
+    try:
+        with staged(options.output, written) as staging:
+            return Conversion(options, staging).run()
+    except OSError as error:  # a write error: read errors name their file
+        raise ConversionError(
+            f"--output={output}: expected to write the data set, got: {error}."
+        ) from error
 
 
 convert_mind = convert_news  # former name
 
 
-def paths_of(folders: Folders) -> tuple[Path, ...]:
-    """One path or several, as a tuple."""
+def _paths(folders: Folders | None) -> tuple[Path, ...]:
     if isinstance(folders, str | os.PathLike):
         return (Path(folders),)
-    return tuple(Path(folder) for folder in folders)
+    return tuple(Path(folder) for folder in folders or ())
 
 
-def _write(options: Options) -> dict[str, Any]:
-    """Validate the options, write the data set or nothing, and return its report."""
-    settings = checked(options)
+def _parse_valid(valid: PathLike | float) -> str | float | Path:
+    if valid == LAST_DAY or isinstance(valid, os.PathLike):
+        return Path(valid) if isinstance(valid, os.PathLike) else LAST_DAY
     try:
-        with staged(settings.output, settings.written) as staging:
-            return Conversion(settings, staging).run()
-    except OSError as error:  # a write error: read errors name their file
-        raise ConversionError(
-            f"--output={settings.output}: expected to write the data set, got: {error}."
-        ) from error
+        return float(valid)
+    except ValueError:
+        return Path(str(valid))
+
+
+def _check(options: Options) -> None:
+    """Raise ``ConversionError`` that lists all invalid options, before any data is read."""
+    problems = [
+        f"--{name}={quoted(str(value))}: expected a path, got a NUL byte in it."
+        for name, given in options._asdict().items()
+        for value in (given if isinstance(given, tuple) else [given])
+        if name not in ("dataset", "source") and "\0" in str(value)
+    ]
+    if not problems:  # the system refuses such paths in every call
+        problems = [*_problems(options), *_problems_of_source(options)]
+    if problems:
+        raise ConversionError("\n".join(problems))
+
+
+def _problems(options: Options) -> Iterator[str]:
+    name, valid = options.dataset, options.valid
+    if isinstance(valid, float) and not 0 < valid < 1:
+        yield (f"--valid={valid}: expected a fraction above 0 and below 1, {LAST_DAY} or a folder.")
+    if re.fullmatch(r"[^\s/\\.\-][^\s/\\]*", name) is None or not name.isprintable():
+        yield (
+            f"--dataset={quoted(name)}: expected a name for a folder and its files, without white "
+            "space and path separators, not beginning with a dot or a dash."
+        )
+    elif name.endswith(FLAT):
+        yield (
+            f"--dataset={name}: expected a name that does not end with {FLAT}, which "
+            "--layout=interaction gives to its second data set."
+        )
+    for flag, value, allowed in (
+        ("on-error", options.on_error, ON_ERROR),
+        ("layout", options.layout, LAYOUTS),
+    ):
+        if value not in allowed:
+            yield f"--{flag}={value}: expected one of {', '.join(allowed)}."
+    if not options.train:
+        yield "--train: expected at least one folder or file, got none."
+    if options.bodies is not None and not os.path.isfile(options.bodies):
+        yield f"--bodies={options.bodies}: expected a file, found none there."
+
+
+def _problems_of_source(options: Options) -> Iterator[str]:
+    source = options.source
+    if source.format not in READERS:
+        yield f"--format={source.format}: expected one of {', '.join(READERS)}."
+        return
+    used = READERS[source.format].options
+    for name, default in Source()._asdict().items():
+        if name != "format" and name not in used and getattr(source, name) != default:
+            formats = [format for format, reader in READERS.items() if name in reader.options]
+            yield f"--{name} expects --format={'|'.join(formats)}, got --format={source.format}."
+    if source.rows not in (None, *ROWS):
+        yield f"--rows={source.rows}: expected one of {', '.join(ROWS)}."
+    for path in source.news:
+        if not os.path.exists(path):
+            yield f"--news={path}: expected a file of articles, found nothing there."
+    if source.sampled < 1:
+        yield f"--sampled={source.sampled}: expected at least 1 candidate beside the click."
+    reader = READERS[source.format](source)
+    for split, places in options.places.items():
+        for place in places:
+            yield from _problems_of_place(reader, split, place)
+
+
+def _problems_of_place(reader: Reader, split: str, place: Path) -> Iterator[str]:
+    try:
+        problem = reader.problem(place)
+    except (OSError, ConversionError) as error:  # a name too long, no permission, no header
+        problem = f"expected {reader.expects}, got: {error}"
+    if problem is not None:
+        misspelt = split == "valid" and not os.path.exists(place)
+        hint = f" --valid also takes {LAST_DAY} or a fraction." if misspelt else ""
+        yield f"--{split}={place}: {problem}{hint}"
 
 
 class Conversion:
     """Steps of a conversion, in a staging folder."""
 
-    def __init__(self, settings: Options, staging: Path) -> None:
-        self.settings, self.staging = settings, staging
+    def __init__(self, options: Options, staging: Path) -> None:
+        self.options, self.staging = options, staging
+        self.places = [place for paths in options.places.values() for place in paths]
         self.skipped = SkippedLines()
-        self.reader = READERS[settings.source.format](settings.source)
-        if settings.on_error == "skip":
+        self.reader = READERS[options.source.format](options.source)
+        if options.on_error == "skip":
             self.reader.on_bad_line = self.skipped
         self.catalogue = Catalogue(self.reader)
         self.candidate_ids: set[str] = set()
@@ -120,113 +250,128 @@ class Conversion:
 
     def run(self) -> dict[str, Any]:
         """Write all files; returns the report."""
-        places = [place for each in self.settings.places.values() for place in each]
-        files = [file for place in places for file in self.reader.news_files(place)]
+        options, catalogue = self.options, self.catalogue
+        files = [file for place in self.places for file in self.reader.news_files(place)]
         for file in dict.fromkeys(files):  # splits may share files of articles
-            self.catalogue.read(file)
-        if self.settings.bodies is not None and self.catalogue.bodies.rows:
+            catalogue.read(file)
+        if options.bodies is not None and catalogue.bodies:
             raise ConversionError(
-                f"--bodies={self.settings.bodies}: expected articles without bodies, but those of "
-                f"--format={self.settings.source.format} have them. Leave --bodies out."
+                f"--bodies={options.bodies}: expected articles without bodies, but those of "
+                f"--format={options.source.format} have them. Leave --bodies out."
             )
-        parts = self._write_impressions()
-        known = self.catalogue.news
-        missing = sorted((self.candidate_ids | self.history_ids) - known.keys())
-        items = [*known.values(), *(News(news_id) for news_id in missing)]
-        bodies = self.catalogue.bodies
-        if self.settings.bodies is not None:
-            wanted = (item.news_id for item in items)
-            bodies.read(self.settings.bodies, wanted, self.reader.on_bad_line)
-        return self._complete(parts, items, missing, bodies)
+        splits = self._write_impressions()
+        missing = sorted((self.candidate_ids | self.history_ids) - catalogue.news.keys())
+        items = [*catalogue.news.values(), *(News(news_id) for news_id in missing)]
+        if options.bodies is not None:
+            catalogue.read_bodies(options.bodies, {item.news_id for item in items})
+        return self._complete(splits, items, missing)
 
-    def _write_impressions(self) -> dict[str, Part]:
-        """Write the ``.inter`` files; the splits in order."""
-        settings = self.settings
-        files = {split: self._inter(split) for split in ("train", "valid", "test")}
-        parts = {
-            split: Part(self._write_rows(files[split], places, split != "test"))
-            for split, places in settings.places.items()
-        }
-        if not isinstance(settings.valid, Path):
-            tally = parts["train"].tally
-            into_valid = latest(tally.timestamps, settings.valid)
-            whole = files["train"].replace(self.staging / "whole.inter")
-            copy_rows(whole, {files["train"]: ~into_valid, files["valid"]: into_valid})
-            whole.unlink()  # flat files may need the space
-            parts |= {"train": Part(tally, ~into_valid), "valid": Part(tally, into_valid)}
-        parts = {split: parts[split] for split in files if split in parts}
-        check_order(parts)
-        return parts
+    def _write_impressions(self) -> dict[str, Split]:
+        """Write the ``.inter`` files, flat ones too; the splits in order."""
+        places = self.options.places
+        present = {name for place in self.places for name in self.reader.context(place)}
+        columns = (*INTER, *(name for name in CONTEXT if name in present))
+        splits: dict[str, Split] = {}
+        for split, paths in places.items():
+            if split == "train" and "valid" not in places:
+                splits |= self._cut(paths, columns)
+            else:
+                numbers = self._write_rows(self._inter(split), paths, columns, split)
+                splits[split] = Split(self._inter(split), numbers)
+        check_order(splits)
+        return splits
 
-    def _write_rows(self, inter: Path, places: Sequence[Path], labels_required: bool) -> Tally:
-        """Write the impressions of the places, and record the news ids in them."""
+    def _write_rows(
+        self, file: Path, places: Sequence[Path], columns: Sequence[str], split: str = ""
+    ) -> NDArray[Any]:
+        """Write the impressions of the places; returns their numbers."""
         tally = Tally()
-        with open_atomic(inter) as file:
-            file.write(f"{INTER_HEADER}\n")
-            for impression in read_places(self.reader, places, labels_required):
-                tally.add(impression)
-                file.write(impression_row(impression))
+        with inter_file(file, columns, self._flat(split)) as write:
+            for impression in read_places(self.reader, places, split != "test"):
+                row = impression_row(impression, columns).encode()
+                tally.add(impression, row)
+                write(row)
         self.candidate_ids |= tally.candidate_ids
         self.history_ids |= tally.history_ids
-        return tally
+        return tally.numbers()
+
+    def _cut(self, places: Sequence[Path], columns: Sequence[str]) -> dict[str, Split]:
+        """Write the latest impressions for validation, the others for training.
+
+        Which these are is known after the last one: the rows wait in a file of their own.
+        """
+        whole, valid = self.staging / "whole.inter", self.options.valid
+        numbers = self._write_rows(whole, places, columns)
+        times = numbers["time"]
+        late = latest_fraction(times, valid) if isinstance(valid, float) else last_day(times)
+        with (
+            whole.open("rb") as rows,
+            inter_file(self._inter("train"), columns, self._flat("train")) as train,
+            inter_file(self._inter("valid"), columns, self._flat("valid")) as validate,
+        ):
+            rows.readline()
+            for row, is_late in zip(rows, late.tolist(), strict=True):
+                (validate if is_late else train)(row)
+        whole.unlink()  # later files may need the space
+        parts = {"train": numbers[~late], "valid": numbers[late]}
+        return {split: Split(self._inter(split), part) for split, part in parts.items()}
 
     def _file(self, kind: str, suffix: str = "") -> Path:
-        """The staged path of a file of the data set or, with ``SUFFIX``, of the flat one."""
-        name = self.settings.dataset + suffix
+        """The staged path of a file of the data set or, with ``FLAT``, of the flat one."""
+        name = self.options.dataset + suffix
         return self.staging / name / f"{name}.{kind}"
 
-    def _inter(self, split: str, suffix: str = "") -> Path:
-        return self._file(f"{split}.inter", suffix)
+    def _inter(self, split: str) -> Path:
+        return self._file(f"{split}.inter")
+
+    def _flat(self, split: str) -> Path | None:
+        return self._file(f"{split}.inter", FLAT) if split and self.options.flat else None
 
     def _complete(
-        self, parts: dict[str, Part], items: list[News], missing: list[str], bodies: Bodies
+        self, splits: dict[str, Split], items: list[News], missing: list[str]
     ) -> dict[str, Any]:
-        texts = bodies.texts if bodies.rows else None
+        """Write the articles and the report, and return it."""
+        options, catalogue = self.options, self.catalogue
+        texts = catalogue.bodies if catalogue.body_rows else None
         texts_changed = write_items(self._file("item"), items, texts)
         report = {
             "format": ATOMIC_FORMAT,
-            "dataset": self.settings.dataset,
-            "settings": self.settings.as_given(),
+            "dataset": options.dataset,
+            "settings": options.as_given(),
             **self.reader.about(),
-            **self.catalogue.about(),
-            "impressions": {split: part.summary() for split, part in parts.items()},
+            **catalogue.about(),
+            "impressions": {name: split.summary() for name, split in splits.items()},
             "items": len(items),
-            "news": news_summary(self.catalogue),
+            "news": catalogue.summary(),
             "ids_without_news_row": {
                 "ids": len(missing),
                 "among_candidates": len(self.candidate_ids.intersection(missing)),
                 "among_histories": len(self.history_ids.intersection(missing)),
                 "examples": missing[:EXAMPLES],
             },
-            "bodies": bodies_summary(bodies, len(items)) if bodies.rows else None,
+            "bodies": catalogue.summary_of_bodies(len(items)),
             "texts_changed": texts_changed,
             "skipped_lines": self.skipped.summary(),
-            "flat": self._write_flat(parts, items),
+            "flat": self._complete_flat(splits, items) if options.flat else None,
         }
-        files = {split: self._inter(split) for split in parts}
-        if overlaps := find_overlaps(parts, files):
+        if overlaps := find_overlaps(splits):
             report["overlaps"] = overlaps
             for note in overlap_notes(overlaps):
-                getLogger(__name__).warning(f"{self.settings.dataset}: {note}")
-        if self.settings.check_leaks:
-            report["leaks"] = find_leaks(parts, files)
+                getLogger(__name__).warning(f"{options.dataset}: {note}")
+        if options.check_leaks:
+            report["leaks"] = find_leaks(splits)
         with open_atomic(self._file("report.json")) as file:
             json.dump(report, file, indent=2)
             file.write("\n")
         return report
 
-    def _write_flat(self, parts: dict[str, Part], items: list[News]) -> dict[str, Any] | None:
-        if self.settings.layout != "interaction":
-            return None
-        write_flat_items(self._file("item", SUFFIX), items)
-        return {
-            "dataset": self.settings.dataset + SUFFIX,
-            "rows": {
-                split: write_flat_interactions(self._inter(split), self._inter(split, SUFFIX))
-                for split, part in parts.items()
-                if part.labelled  # flat rows need labels
-            },
-        }
+    def _complete_flat(self, splits: dict[str, Split], items: list[News]) -> dict[str, Any]:
+        write_flat_items(self._file("item", FLAT), items)
+        labelled = [name for name, split in splits.items() if split.labelled]
+        for split in splits.keys() - labelled:  # flat rows need labels
+            self._file(f"{split}.inter", FLAT).unlink()
+        rows = {name: splits[name].summary()["candidates"] for name in labelled}
+        return {"dataset": self.options.dataset + FLAT, "rows": rows}
 
 
 def read_places(
@@ -236,22 +381,21 @@ def read_places(
     seen: dict[str, tuple[str, int]] = {}  # id -> (user, time), if there are several places
     for number, place in enumerate(places, 1):
         path = place / reader.impressions_file
-        found = False
+        empty = True
         for impression in reader.read_impressions(place, labels_required):
-            found = True
+            empty = False
             if len(places) == 1 or impression.impression_id == reader.shared_id:
                 yield impression
                 continue
-            given, user, timestamp, *_ = impression
-            if seen.get(given) == (user, timestamp):
+            unique, user, timestamp, *_ = impression
+            if seen.get(unique) == (user, timestamp):
                 raise ConversionError(
-                    f"{path}: expected impressions that no earlier folder has, got {given} of "
+                    f"{path}: expected impressions that no earlier folder has, got {unique} of "
                     f"{user} at the same time again. Pass only one of two overlapping folders."
                 )
-            unique = given
             while unique in seen:
                 unique += f"/{number}"
             seen[unique] = user, timestamp
             yield impression._replace(impression_id=unique)
-        if not found:
+        if empty:
             raise ConversionError(f"{path}: expected impressions, found no usable line.")

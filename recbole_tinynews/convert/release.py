@@ -12,11 +12,11 @@ from typing import Any
 
 import yaml
 
-from recbole_tinynews.bars import progress_bar
+from recbole_tinynews.convert.conversion import LAST_DAY
 from recbole_tinynews.convert.errors import ConversionError
-from recbole_tinynews.convert.options import LAST_DAY
 from recbole_tinynews.convert.readers.mind import IMPRESSIONS_FILE, NEWS_FILE
 from recbole_tinynews.files.installation import pip_install
+from recbole_tinynews.files.progress import progress_bar
 from recbole_tinynews.files.whole import whole_folder
 
 RELEASES = ("demo", "small", "large")  # keys in downloads.yaml

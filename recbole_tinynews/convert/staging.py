@@ -11,8 +11,13 @@ from logging import getLogger
 from pathlib import Path
 
 from recbole_tinynews.convert.errors import ConversionError
-from recbole_tinynews.files.locks import LockHeldError, exclusive_lock
-from recbole_tinynews.files.whole import leftovers, partial_place, remove
+from recbole_tinynews.files.whole import (
+    LockHeldError,
+    exclusive_lock,
+    leftovers,
+    partial_place,
+    remove,
+)
 
 # In order of publication: after a kill in between, .item, .train.inter or the report is missing,
 # and no reader accepts the data set.
@@ -48,16 +53,18 @@ def _prepare(output: Path, datasets: Sequence[str], stack: ExitStack) -> Path:
     created = [folder for folder in (output, *output.parents) if not folder.exists()]
     stack.callback(_remove_empty, created)
     output.mkdir(parents=True, exist_ok=True)
+    targets = [output / dataset for dataset in datasets]
+    for target in targets:
+        _check_target(target)
+    for target in targets:
+        stack.enter_context(exclusive_lock(target, f"writing '{target.name}' there", wait=False))
+        for folder in leftovers(target):
+            remove(folder)
+            what = "can't be removed" if folder.exists() else "were removed"
+            getLogger(__name__).warning(f"{folder}: leftovers of a killed conversion {what}.")
+    staging = stack.enter_context(partial_place(targets[0]))
     for dataset in datasets:
-        _check_target(output / dataset)
-    for dataset in datasets:
-        place = output / dataset
-        stack.enter_context(exclusive_lock(place, f"writing '{dataset}' there", wait=False))
-        _remove_leftovers(place)
-    staging = stack.enter_context(partial_place(output / datasets[0]))
-    staging.mkdir()
-    for dataset in datasets:
-        (staging / dataset).mkdir()
+        (staging / dataset).mkdir(parents=True)
     return staging
 
 
@@ -69,22 +76,15 @@ def _check_target(target: Path) -> None:
         raise NotADirectoryError(f"{target} is not a folder")
     if not os.access(target, os.W_OK | os.X_OK):
         raise PermissionError(f"{target} is not writable")
-    for kind in _KINDS:
-        if (target / f"{target.name}.{kind}").is_dir():
-            raise IsADirectoryError(f"{target / f'{target.name}.{kind}'} is a folder")
+    for file in (target / f"{target.name}.{kind}" for kind in _KINDS):
+        if file.is_dir():
+            raise IsADirectoryError(f"{file} is a folder")
 
 
 def _remove_empty(folders: Sequence[Path]) -> None:
     for folder in folders:
         with suppress(OSError):  # not empty: success
             folder.rmdir()
-
-
-def _remove_leftovers(place: Path) -> None:
-    for folder in leftovers(place):
-        remove(folder)
-        what = "can't be removed" if folder.exists() else "were removed"
-        getLogger(__name__).warning(f"{folder}: leftovers of a killed conversion {what}.")
 
 
 @contextmanager

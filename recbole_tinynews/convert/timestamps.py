@@ -5,16 +5,16 @@ from __future__ import annotations
 import math
 import re
 from contextlib import suppress
-from datetime import date, datetime, timezone
-from functools import cache
+from datetime import datetime, timezone
 from typing import Any
 
 from recbole_tinynews.convert.errors import Column, LineError, quoted
 
 SECONDS_A_DAY = 86_400
 
-_DATE = re.compile(r"([0-9]{1,2})/([0-9]{1,2})/([0-9]{4})")
-_CLOCK = re.compile(r"([0-9]{1,2}):([0-9]{2}):([0-9]{2}) (AM|PM)")
+_MIND = re.compile(
+    r"([0-9]{1,2})/([0-9]{1,2})/([0-9]{4}) (0?[1-9]|1[0-2]):([0-9]{2}):([0-9]{2}) (AM|PM)"
+)
 # Stricter than fromisoformat, which varies with the Python version. Fractions are dropped.
 _ISO = re.compile(
     r"([0-9]{4}-[0-9]{2}-[0-9]{2})"
@@ -25,14 +25,26 @@ _COMPACT = re.compile("(19|20)[0-9]{2}(0[1-9]|1[0-2])(0[1-9]|[12][0-9]|3[01])") 
 EARLIEST, MILLISECONDS = -62_135_596_800, 100_000_000_000  # as seconds: the years 1 and 5138
 
 
-def utc_seconds(text: str) -> int:
-    """UTC seconds of MIND's format, month first: ``11/15/2019 8:55:22 AM``; else ``ValueError``.
+def utc_seconds(text: str, column: Column | None = None) -> int:
+    """UTC seconds of MIND's format, month first: ``11/15/2019 8:55:22 AM``; else ``LineError``.
 
     >>> utc_seconds("1/2/1970 12:05:00 AM"), utc_seconds("1/2/1970 12:05:00 PM")
     (86700, 129900)
     """
-    day, _, clock = text.partition(" ")
-    return _midnight(day) + _second_of_day(clock)
+    match, why = _MIND.fullmatch(text), ""
+    if match is not None:
+        month, day, year, hour, minute, second = map(int, match.groups()[:6])
+        hour = hour % 12 + (12 if match[7] == "PM" else 0)
+        try:
+            moment = datetime(year, month, day, hour, minute, second, tzinfo=timezone.utc)
+            return int(moment.timestamp())
+        except ValueError as error:
+            why = f" ({error})"
+    raise LineError(
+        "unknown time",
+        f"expected a time such as 11/15/2019 8:55:22 AM, got {quoted(text)}{why}.",
+        column,
+    )
 
 
 def iso(seconds: int) -> str:
@@ -91,32 +103,3 @@ def _iso(text: str) -> float:
     day, clock, zone = match.groups()
     zone = zone if zone not in (None, "Z") else "+00:00"
     return datetime.fromisoformat(f"{day}T{clock or '00:00'}{zone}").timestamp()
-
-
-# A file has few dates and at most 86,400 times of day, so nearly every call is a cache hit;
-# `datetime.strptime` would dominate the parsing of a line. Errors are not cached.
-
-
-@cache
-def _midnight(text: str) -> int:
-    match = _DATE.fullmatch(text)
-    if match is None:
-        raise ValueError(f"expected a date month/day/year, got {text[:40]!r}")
-    month, day, year = map(int, match.groups())
-    try:
-        days = date(year, month, day).toordinal() - date(1970, 1, 1).toordinal()
-    except ValueError as error:
-        raise ValueError(f"expected a date of the calendar, got {text!r} ({error})") from None
-    return days * SECONDS_A_DAY
-
-
-@cache
-def _second_of_day(text: str) -> int:
-    match = _CLOCK.fullmatch(text)
-    if match is None:
-        raise ValueError(f"expected a clock hour:minute:second AM or PM, got {text[:40]!r}")
-    hour, minute, second = int(match[1]), int(match[2]), int(match[3])
-    if not (1 <= hour <= 12 and minute < 60 and second < 60):
-        raise ValueError(f"expected a clock from 1:00:00 to 12:59:59, AM or PM, got {text!r}")
-    afternoon = 12 if match[4] == "PM" else 0
-    return (hour % 12 + afternoon) * 3600 + minute * 60 + second

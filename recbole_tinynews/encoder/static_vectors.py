@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers import BertConfig, BertModel, PreTrainedModel, PreTrainedTokenizerBase
 
-from recbole_tinynews.bars import progress_bar
 from recbole_tinynews.encoder.language_model import load_plm, longest_text
 from recbole_tinynews.encoder.plm_files import load_tokenizer, quiet
+from recbole_tinynews.files.progress import progress_bar
 
 A = 3e-3  # tokens above this share of all tokens count less than half
 TOKENS_AT_ONCE = 512

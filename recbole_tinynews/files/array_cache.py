@@ -1,26 +1,27 @@
-"""Digests of files, and an on-disk cache of arrays, keyed by a digest of their inputs."""
+"""Digests of files, an on-disk cache of arrays keyed by them, and arrays larger than memory."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import shutil
+import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack, suppress
 from functools import lru_cache
 from logging import getLogger
 from pathlib import Path
-from typing import Literal
+from typing import IO, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from recbole_tinynews.files.locks import exclusive_lock
-from recbole_tinynews.files.whole import whole_folder
+from recbole_tinynews.files.whole import exclusive_lock, whole_folder
 
 Arrays = dict[str, NDArray]
 
 NAMES = "names.json"  # names and digests of a folder's arrays
+_BLOCK = 1 << 20  # bytes to read, values to copy at once
 
 
 def content_key(parts: Iterable[str | bytes | Path]) -> str:
@@ -44,7 +45,7 @@ def content_key(parts: Iterable[str | bytes | Path]) -> str:
 def _file_digest(path: Path, *_status: int) -> bytes:
     digest = hashlib.sha256()
     with path.open("rb") as file:
-        while block := file.read(1 << 20):
+        while block := file.read(_BLOCK):
             digest.update(block)
     return digest.digest()
 
@@ -73,60 +74,96 @@ def cached_arrays(
     """
     if folder is None:
         return make()
-    found = find_arrays(folder, name, key, writable)
-    if found is not None:
-        return found
-    place = folder / f"{name}-{key}"
+    if (cached := find_arrays(folder, name, key, writable)) is not None:
+        return cached
+    path = folder / f"{name}-{key}"
     with ExitStack() as stack:
         with suppress(OSError):  # read-only folder: no lock needed
-            stack.enter_context(exclusive_lock(place, "computing it"))
-        found = find_arrays(folder, name, key, writable)  # another process may have computed it
-        if found is not None:
-            return found
+            stack.enter_context(exclusive_lock(path, "computing it"))
+        if (cached := find_arrays(folder, name, key, writable)) is not None:
+            return cached  # another process has computed it
         arrays = make()
         try:
-            _write(place, arrays)
-            return _mapped(place, arrays, writable)
+            _write(path, arrays)
+            return _mapped(path, arrays, writable)
         except OSError as problem:
-            getLogger().warning(f"{place} cannot be written, so nothing is cached: {problem}")
+            getLogger().warning(f"{path} cannot be written, so nothing is cached: {problem}")
     return arrays
 
 
 def find_arrays(folder: Path, name: str, key: str, writable: bool = False) -> Arrays | None:
     """The cached arrays, or None; damaged ones are deleted."""
-    place = folder / f"{name}-{key}"
-    if not place.is_dir():
+    path = folder / f"{name}-{key}"
+    if not path.is_dir():
         return None
     try:
-        return _read(place, writable)
+        return _read(path, writable)
     except (OSError, ValueError, EOFError) as problem:  # EOFError: numpy, on an empty file
-        getLogger().warning(f"{place} cannot be read and is recomputed: {problem}")
-        shutil.rmtree(place, ignore_errors=True)
+        getLogger().warning(f"{path} cannot be read and is recomputed: {problem}")
+        shutil.rmtree(path, ignore_errors=True)
         return None
 
 
-def _read(place: Path, writable: bool) -> Arrays:
-    digests = json.loads((place / NAMES).read_text())
+def _read(path: Path, writable: bool) -> Arrays:
+    digests = json.loads((path / NAMES).read_text())
     if not isinstance(digests, dict):
-        raise ValueError(f"{NAMES} of an earlier version has no digests")
-    for name, digest in digests.items():
-        if content_key([place / f"{name}.npy"]) != digest:
-            raise ValueError(f"{name}.npy was changed after it was written")
-    return _mapped(place, digests, writable)
+        raise ValueError(f"{NAMES} must have digests")
+    if damaged := changed(path, digests):
+        raise ValueError(f"{damaged[0]} was changed after it was written")
+    return _mapped(path, [name.removesuffix(".npy") for name in digests], writable)
 
 
-def _mapped(place: Path, names: Iterable[str], writable: bool) -> Arrays:
+def _mapped(path: Path, names: Iterable[str], writable: bool) -> Arrays:
     mode: Literal["c", "r"] = "c" if writable else "r"
     return {
-        name: np.load(place / f"{name}.npy", mmap_mode=mode, allow_pickle=False) for name in names
+        name: np.load(path / f"{name}.npy", mmap_mode=mode, allow_pickle=False) for name in names
     }
 
 
-def _write(place: Path, arrays: Arrays) -> None:
-    with whole_folder(place, first_wins=True) as folder:
-        digests = {}
+def _write(path: Path, arrays: Arrays) -> None:
+    with whole_folder(path, first_wins=True) as folder:
         for name, array in arrays.items():
-            file = folder / f"{name}.npy"
-            np.save(file, array, allow_pickle=False)
-            digests[name] = content_key([file])
+            np.save(folder / f"{name}.npy", array, allow_pickle=False)
+        digests = {f"{name}.npy": content_key([folder / f"{name}.npy"]) for name in arrays}
         (folder / NAMES).write_text(json.dumps(digests))
+
+
+class GrowingArray:
+    """A flat array in an unnamed file, which disappears with the process, however that ends.
+
+    The file is in ``folder`` if that is writable, else in the system's temporary folder.
+    """
+
+    def __init__(self, folder: Path | None, start: NDArray[Any]) -> None:
+        self._folder, self._dtype, self._length = folder, start.dtype, 0
+        self._file = _unnamed_file(folder)
+        self.append(start)
+
+    def append(self, block: NDArray[Any]) -> None:
+        """Add values of the same type; strings may be longer than those before."""
+        if block.dtype.itemsize > self._dtype.itemsize:
+            narrow = self.array()
+            self._file, self._dtype, self._length = _unnamed_file(self._folder), block.dtype, 0
+            for start in range(0, len(narrow), _BLOCK):
+                self._write(narrow[start : start + _BLOCK])
+        self._write(block)
+
+    def array(self) -> NDArray[Any]:
+        """All values, memory-mapped."""
+        self._file.flush()
+        if not self._length:
+            return np.empty(0, self._dtype)
+        return np.memmap(self._file, self._dtype, "r", shape=(self._length,))
+
+    def _write(self, block: NDArray[Any]) -> None:
+        self._file.write(np.ascontiguousarray(block, self._dtype).data.cast("B"))
+        self._length += len(block)
+
+
+def _unnamed_file(folder: Path | None) -> IO[bytes]:
+    try:
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+        return tempfile.TemporaryFile(dir=folder)
+    except OSError:
+        return tempfile.TemporaryFile()

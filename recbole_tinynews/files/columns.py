@@ -15,18 +15,23 @@ TITLE, ABSTRACT, BODY = "title", "abstract", "body"
 PUBLISHED = "published"
 IMPRESSION_ID, USER_ID, TIMESTAMP = "impression_id", "user_id", "timestamp"
 HISTORY, CANDIDATES, LABELS = "history", "candidates", "labels"
+CONTEXT_ARTICLE = "context_article"  # that the user was reading
+DEVICE, SESSION, SUBSCRIBER = "device", "session", "subscriber"
 LABEL = "label"  # of one candidate, in flat data sets
 
 # of NAME.item; BODY, PUBLISHED, SOURCE may follow
 ITEM = (ITEM_ID, CATEGORY, SUBCATEGORY, TITLE, ABSTRACT)
-INTER = (IMPRESSION_ID, USER_ID, TIMESTAMP, HISTORY, CANDIDATES, LABELS)  # of NAME.<split>.inter
+# of NAME.<split>.inter; those of CONTEXT that the source has follow
+INTER = (IMPRESSION_ID, USER_ID, TIMESTAMP, HISTORY, CANDIDATES, LABELS)
+CONTEXT = (CONTEXT_ARTICLE, DEVICE, SESSION, SUBSCRIBER)
 FLAT_ITEM = (ITEM_ID, CATEGORY, SUBCATEGORY)
 FLAT_INTER = (USER_ID, ITEM_ID, LABEL, TIMESTAMP)
 
 _TYPES = {
     **dict.fromkeys((ITEM_ID, CATEGORY, SUBCATEGORY, IMPRESSION_ID, USER_ID), "token"),
+    **dict.fromkeys((CONTEXT_ARTICLE, DEVICE, SESSION), "token"),
     **dict.fromkeys((TITLE, ABSTRACT, BODY, HISTORY, CANDIDATES), "token_seq"),
-    **dict.fromkeys((TIMESTAMP, LABEL, PUBLISHED), "float"),
+    **dict.fromkeys((TIMESTAMP, LABEL, PUBLISHED, SUBSCRIBER), "float"),
     LABELS: "float_seq",
 }
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import importlib.util
 import os
 from functools import cache
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from recbole_tinynews import __version__
 
@@ -58,3 +60,20 @@ def pip_install(*extras: str) -> str:
         return f'pip install -e ".{wanted}"'
     wheel = f"recbole_tinynews-{__version__}-py3-none-any.whl"
     return f'pip install "{wheel}{wanted}"'
+
+
+def library(name: str, what: str, install: str | None = None) -> Any:
+    """Import a module that ``what`` needs; the ``ModuleNotFoundError`` says ``pip install ...``.
+
+    ``install`` is what to install; without it, the extra ``export``.
+    """
+    try:
+        return import_module(name)
+    except ModuleNotFoundError as missing:
+        if missing.name is None or missing.name.partition(".")[0] != name.partition(".")[0]:
+            raise
+        raise ModuleNotFoundError(
+            f"{what} expects {name.partition('.')[0]}, which is not installed. Install it: "
+            + (pip_install("export") if install is None else f"pip install {install}"),
+            name=missing.name,
+        ) from None

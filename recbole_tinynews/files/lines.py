@@ -1,19 +1,22 @@
-"""Read text lines, plain or gzip; errors name file and line."""
+"""Read text files of others, lines or JSON; errors name the file."""
 
 from __future__ import annotations
 
 import gzip
+import json
 import zlib
 from codecs import BOM_UTF8
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
-from recbole_tinynews.bars import progress_bar
+from recbole_tinynews.files.progress import progress_bar
 
 GZIP_MAGIC = b"\x1f\x8b"
 BLOCK = 1 << 20  # bytes per read
 LONGEST_LINE = 1 << 26  # bytes; bounds memory for files without line ends
+LARGEST = 1 << 24  # bytes of a JSON file
 
 
 def read_lines(path: Path, progress: bool = False) -> Iterator[str]:
@@ -79,3 +82,30 @@ def _unzipped(file: BinaryIO) -> BinaryIO:
     magic = file.read(len(GZIP_MAGIC))
     file.seek(0)
     return cast(BinaryIO, gzip.GzipFile(fileobj=file)) if magic == GZIP_MAGIC else file
+
+
+@contextmanager
+def untrusted(file: Path) -> Iterator[None]:
+    """Turn errors, except a missing file or module, into a ``ValueError`` that names ``file``."""
+    try:
+        yield
+    except (FileNotFoundError, ModuleNotFoundError):
+        raise
+    except Exception as problem:
+        if isinstance(problem, ValueError) and str(file.parent) in str(problem):
+            raise  # already names a file
+        why = " ".join(str(problem).split())[:300].rstrip(".")
+        raise ValueError(
+            f"{file} cannot be used: {type(problem).__name__}: {why}. Write it again, or "
+            "copy it again."
+        ) from problem
+
+
+def read_json(file: Path) -> Any:
+    """Parse a JSON file; ``ValueError`` if over ``LARGEST``, nested too deeply, or invalid."""
+    if (size := file.stat().st_size) > LARGEST:
+        raise ValueError(f"{file} expects at most {LARGEST:,} bytes, got {size:,}.")
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as problem:
+        raise ValueError(f"{file} is not valid JSON: {str(problem)[:300]}") from problem

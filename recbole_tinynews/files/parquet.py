@@ -2,62 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from recbole_tinynews.bars import progress_bar
 from recbole_tinynews.files.installation import pip_install
+from recbole_tinynews.files.progress import progress_bar
 
 if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
 ROWS_AT_ONCE = 16_384
+_A_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 
 Row = tuple[int, dict[str, Any]]  # number, from 1, and cells: times in UTC seconds, None if missing
-
-
-class Kind(NamedTuple):
-    """Allowed type of a column: a description, and a check of the Arrow type."""
-
-    words: str
-    fits: Callable[[pa.DataType], bool]
-
-
-def _is_id(kind: pa.DataType) -> bool:
-    return _types().is_integer(kind) or _is_text(kind)
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    types = _types()
-    if types.is_dictionary(kind):
-        return _is_text(kind.value_type)
-    return types.is_string(kind) or types.is_large_string(kind)
-
-
-def _is_list(kind: pa.DataType) -> bool:
-    return _types().is_list(kind) or _types().is_large_list(kind)
-
-
-def _types() -> Any:
-    import pyarrow as pa
-
-    return pa.types
-
-
-ID = Kind("whole numbers or text", _is_id)
-IDS = Kind(
-    "lists of whole numbers or text", lambda kind: _is_list(kind) and _is_id(kind.value_type)
-)
-TIME = Kind("timestamps", lambda kind: _types().is_timestamp(kind))
-TIMES = Kind("lists of timestamps", lambda kind: _is_list(kind) and TIME.fits(kind.value_type))
-TEXT = Kind("text", _is_text)
-FLAG = Kind("true or false", lambda kind: _types().is_boolean(kind))
-ANY = Kind("anything", lambda kind: True)
 
 
 def column_names(path: Path) -> list[str]:
@@ -68,17 +31,23 @@ def column_names(path: Path) -> list[str]:
 
 def read_rows(
     path: Path,
-    required: Mapping[str, Kind],
-    optional: Mapping[str, Kind] | None = None,
+    required: Iterable[str],
+    optional: Iterable[str] = (),
     rows_at_once: int = ROWS_AT_ONCE,
+    progress: bool = True,
 ) -> Iterator[Row]:
-    """Rows without missing ``optional`` columns; ``ValueError`` for an unfit file or column."""
+    """Rows without missing ``optional`` columns; ``ValueError`` for an unfit file."""
+    required = [*required]
     with _opened(path) as file:
-        kinds = {**required, **(optional or {})}
-        present = [name for name in kinds if name in file.schema_arrow.names]
-        _check_columns(path, file.schema_arrow, required, {name: kinds[name] for name in present})
-        name, count = "/".join(path.parts[-2:]), file.metadata.num_rows
-        with progress_bar(desc=name, total=count, unit=" rows", leave=False) as bar:
+        names = file.schema_arrow.names
+        if missing := [name for name in required if name not in names]:
+            raise ValueError(
+                f"{path}: expected a column {' and a column '.join(missing)}, found "
+                f"{', '.join(names)}."
+            )
+        present = [name for name in (*required, *optional) if name in names]
+        what = {"desc": "/".join(path.parts[-2:]), "total": file.metadata.num_rows}
+        with progress_bar(shown=progress, unit=" rows", leave=False, **what) as bar:
             before = 0
             for batch in file.iter_batches(rows_at_once, columns=present):
                 columns = [cells_of(batch.column(name)) for name in present]
@@ -92,46 +61,33 @@ def cells_of(column: pa.Array) -> list[Any]:
     """Cells of a column as Python values, in bulk where the type allows."""
     import pyarrow as pa
 
-    types = pa.types
-    if _is_list(column.type):
+    kind = column.type
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
         bounds = column.offsets.to_numpy()  # into all values; the column may be a slice
         first, end = int(bounds[0]), int(bounds[-1])
         values = cells_of(column.values.slice(first, end - first))
-        offsets = (bounds - first).tolist()
-        known = column.is_valid().to_pylist() if column.null_count else [True] * len(column)
-        parts = zip(known, offsets[:-1], offsets[1:], strict=True)
-        return [values[start:end] if valid else None for valid, start, end in parts]
-    if types.is_timestamp(column.type):
-        a_second = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[column.type.unit]
+        cells = [values[start:stop] for start, stop in pairwise((bounds - first).tolist())]
+    elif pa.types.is_timestamp(kind):
         units = column.cast(pa.int64()).fill_null(0).to_numpy()
-        seconds = np.floor_divide(units, a_second).tolist()
-        if column.null_count:
-            known = column.is_valid().to_pylist()
-            return [each if valid else None for each, valid in zip(seconds, known, strict=True)]
-        return seconds
-    if types.is_integer(column.type) and not column.null_count:
-        return column.to_numpy().tolist()
-    if types.is_dictionary(column.type):
-        column = column.dictionary_decode()
+        cells = np.floor_divide(units, _A_SECOND[kind.unit]).tolist()
+    elif pa.types.is_integer(kind):
+        cells = column.fill_null(0).to_numpy().tolist()
+    else:
+        cells = _cells(column.dictionary_decode() if pa.types.is_dictionary(kind) else column)
+    if column.null_count:
+        valid = column.is_valid().to_pylist()
+        return [cell if there else None for cell, there in zip(cells, valid, strict=True)]
+    return cells
+
+
+def _cells(column: pa.Array) -> list[Any]:
+    import pyarrow as pa
+
     try:
         return column.to_pylist()
     except UnicodeDecodeError:  # invalid bytes become surrogates, which row checks detect
         cells = column.cast(pa.large_binary()).to_pylist()
         return [cell and cell.decode("utf-8", "surrogateescape") for cell in cells]
-
-
-def _check_columns(
-    path: Path, schema: pa.Schema, required: Iterable[str], kinds: Mapping[str, Kind]
-) -> None:
-    if missing := [name for name in required if name not in schema.names]:
-        raise ValueError(
-            f"{path}: expected a column {' and a column '.join(missing)}, found "
-            f"{', '.join(schema.names)}."
-        )
-    for name, kind in kinds.items():
-        found = schema.field(name).type
-        if not kind.fits(found):
-            raise ValueError(f"{path}: column {name}: expected {kind.words}, found {found}.")
 
 
 @contextmanager

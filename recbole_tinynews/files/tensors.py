@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from recbole_tinynews.files.whole import partial_place
 
-# Metadata is one entry, since safetensors writes several in random order: the checksum of all
-# tensors, or JSON with it and {alias: name of the same tensor}.
-_CHECKSUM, _SHARED = "checksum", "shared"
+# Metadata is one entry, since safetensors writes several in random order: JSON with the checksum of
+# all tensors and {alias: name of the same tensor}.
+_ABOUT, _CHECKSUM, _SHARED = "about", "checksum", "shared"
 _LONGEST_HEADER = 1 << 21  # bytes, some 20,000 tensors: parsing takes 10 us each
 _MOST_SHARING = 20  # bytes under aliases per stored byte: the checksum reads all
 
@@ -30,11 +30,8 @@ def save_weights(weights: dict[str, Tensor], path: Path) -> None:
         for name, value in weights.items()
         if name not in shared
     }
-    checksum = _checksum(_with_shared(distinct, shared))
-    about = {_CHECKSUM: checksum}
-    if shared:
-        about = {_SHARED: json.dumps({_CHECKSUM: checksum, "names": shared})}
-    write_tensors(distinct, path, about)
+    about = {_CHECKSUM: _checksum(_with_shared(distinct, shared)), _SHARED: shared}
+    write_tensors(distinct, path, {_ABOUT: json.dumps(about)})
 
 
 def write_tensors(tensors: dict[str, Tensor], path: Path, about: dict[str, str]) -> None:
@@ -69,16 +66,16 @@ def load_weights(path: Path) -> dict[str, Tensor]:
             f"{path} expects weights in safetensors format, but cannot be read: {problem}. "
             "Delete it and train again."
         ) from problem
-    try:
-        if _SHARED in about:
-            about = json.loads(about[_SHARED])
-            aliased = sum(weights[name].nbytes for name in about["names"].values())
-            if aliased > path.stat().st_size * _MOST_SHARING:
-                raise ValueError
-            weights = _with_shared(weights, about["names"])
-        intact = about.get(_CHECKSUM) in (None, _checksum(weights))  # earlier versions wrote none
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):  # malformed metadata
-        intact = False
+    intact = True
+    if _ABOUT in about:  # weights of others have no checksum
+        try:
+            written = json.loads(about[_ABOUT])
+            aliased = sum(weights[name].nbytes for name in written[_SHARED].values())
+            intact = aliased <= path.stat().st_size * _MOST_SHARING
+            weights = _with_shared(weights, written[_SHARED] if intact else {})
+            intact = intact and _checksum(weights) == written[_CHECKSUM]
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):  # malformed
+            intact = False
     if not intact:
         raise ValueError(
             f"{path} was changed after it was written: its checksum differs. Delete it and train "
@@ -114,13 +111,13 @@ def load_into(
 ) -> None:
     """Strictly load the weights named ``prefix...``; ``ValueError`` on another name or shape."""
     named = {name: value for name, value in weights.items() if name.startswith(prefix)}
-    own = {name.removeprefix(prefix): value for name, value in named.items()}
+    given = {name.removeprefix(prefix): value for name, value in named.items()}
     expected = module.state_dict()
-    missing, unexpected = sorted(expected.keys() - own), sorted(own.keys() - expected)
+    missing, unexpected = sorted(expected.keys() - given), sorted(given.keys() - expected)
     reshaped = [
-        f"{name} {tuple(own[name].shape)} for {tuple(value.shape)}"
+        f"{name} {tuple(given[name].shape)} for {tuple(value.shape)}"
         for name, value in expected.items()
-        if name in own and own[name].shape != value.shape
+        if name in given and given[name].shape != value.shape
     ]
     if missing or unexpected or reshaped:
         raise ValueError(
@@ -128,7 +125,7 @@ def load_into(
             f"got missing {missing[:3]}, unexpected {unexpected[:3]}, other shapes {reshaped[:3]}. "
             "Load it with the settings in the settings.yaml of the same folder."
         )
-    module.load_state_dict(own)
+    module.load_state_dict(given)
 
 
 def _shared(weights: dict[str, Tensor]) -> dict[str, str]:
@@ -136,15 +133,15 @@ def _shared(weights: dict[str, Tensor]) -> dict[str, str]:
     first: dict[tuple, str] = {}
     shared = {}
     for name, value in weights.items():
-        place = value.device, value.data_ptr(), value.dtype, value.shape, value.stride()
-        known = first.setdefault(place, name)
-        if known != name and value.numel():  # empty tensors have no address
-            shared[name] = known
+        memory = value.device, value.data_ptr(), value.dtype, value.shape, value.stride()
+        first_name = first.setdefault(memory, name)
+        if first_name != name and value.numel():  # empty tensors have no address
+            shared[name] = first_name
     return shared
 
 
 def _with_shared(weights: dict[str, Tensor], shared: dict[str, str]) -> dict[str, Tensor]:
-    return {**weights, **{name: weights[known] for name, known in shared.items()}}
+    return {**weights, **{alias: weights[name] for alias, name in shared.items()}}
 
 
 def _checksum(weights: dict[str, Tensor]) -> str:

@@ -21,22 +21,23 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from recbole_tinynews.files.array_cache import changed, checksums, content_key
-from recbole_tinynews.files.locks import LockHeldError, exclusive_lock
+from recbole_tinynews.files.lines import read_json, untrusted
 from recbole_tinynews.files.tensors import check_weights, load_weights
-from recbole_tinynews.files.untrusted import read_json, untrusted
 from recbole_tinynews.files.whole import (
+    LockHeldError,
     all_partials,
     everything_under,
+    exclusive_lock,
     remove,
     remove_old_partials,
     write_text,
 )
 from recbole_tinynews.settings.literals import read_yaml, write_yaml
 from recbole_tinynews.trainer.budget import Budget
+from recbole_tinynews.trainer.checkpoints import STATE
 from recbole_tinynews.trainer.impression_evaluation import WEIGHTS
 from recbole_tinynews.trainer.losses import TrainingCurve
 from recbole_tinynews.trainer.post_training import COPIES
-from recbole_tinynews.trainer.training_state import STATE
 
 ARTIFACT_FORMAT = 10  # raise it when a change in the code changes results or files
 SETTINGS_FILE, METRICS_FILE = "settings.yaml", "metrics.json"

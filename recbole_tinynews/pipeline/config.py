@@ -14,6 +14,7 @@ from recbole.config import Config
 from recbole_tinynews.data import fields
 from recbole_tinynews.evaluation.recbole_metrics import bigger_is_better, map_metrics
 from recbole_tinynews.files.columns import BODY, ITEM, LABELS
+from recbole_tinynews.model.paper.plmnr import PretrainedPLMNR
 from recbole_tinynews.processes.device import choose_device, gpu_numbers
 from recbole_tinynews.processes.group import launched_group
 from recbole_tinynews.recbole_models.feeds import fit_settings
@@ -170,7 +171,7 @@ class NewsConfig(Config):
         if final["enable_amp"] and not given:
             final["precision"] = "auto"  # RecBole's switch turns on mixed precision
         # an earlier stage pretrains the model, with its number of layers
-        pretrained = getattr(self.model_class, "pretrains_itself", False)
+        pretrained = issubclass(self.model_class, PretrainedPLMNR)
         if pretrained and final["teacher_num_hidden_layers"] is None:
             final["teacher_num_hidden_layers"] = final["num_hidden_layers"]
 

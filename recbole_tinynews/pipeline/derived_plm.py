@@ -16,8 +16,7 @@ from recbole_tinynews.encoder.plm_files import load_tokenizer
 from recbole_tinynews.encoder.static_vectors import write_static_plm
 from recbole_tinynews.files.array_cache import content_key
 from recbole_tinynews.files.columns import ABSTRACT, BODY, TITLE
-from recbole_tinynews.files.locks import exclusive_lock
-from recbole_tinynews.files.whole import whole_folder
+from recbole_tinynews.files.whole import exclusive_lock, whole_folder
 
 READ = (TITLE, ABSTRACT, TITLE_ABSTRACT, BODY)  # texts whose tokens count
 ABOUT = "about.txt"  # in the folder: a line to log

@@ -15,9 +15,9 @@ from transformers import PreTrainedTokenizerBase
 from recbole_tinynews.data.dataloader import ImpressionDataLoader
 from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.data.training_data import TrainingData
-from recbole_tinynews.distillation.outputs import Teachers
+from recbole_tinynews.distillation.teachers import Teachers
 from recbole_tinynews.encoder.plm_files import load_tokenizer, write_bare_plm
-from recbole_tinynews.encoder.words.vocabulary import vocabulary_of, write_tokenizer
+from recbole_tinynews.encoder.word_vocabulary import vocabulary_of, write_tokenizer
 from recbole_tinynews.files.array_cache import content_key
 from recbole_tinynews.files.columns import CATEGORIES
 from recbole_tinynews.files.whole import write_text

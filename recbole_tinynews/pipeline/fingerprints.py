@@ -110,11 +110,10 @@ class Recipes:
 def settings_that_matter(config: NewsConfig, stage: Stage) -> dict[str, Any]:
     """The settings that affect a stage's result; those of systems only if it has teachers."""
     model_class, has_teachers = stage.model, bool(stage.teachers)
-    read_anyway: frozenset[str] = getattr(model_class, "also_reads", frozenset())
     matter = {
         name: value
         for name, value in config.read_by(stage.name, model_class, has_teachers).items()
-        if affects_result(name, has_teachers or name in read_anyway)
+        if affects_result(name, has_teachers)
     }
     return {"model_class": f"{model_class.__module__}.{model_class.__name__}", **_plain(matter)}
 

@@ -21,11 +21,17 @@ from tabulate import tabulate
 
 import recbole_tinynews
 from recbole_tinynews.data.dataset import NewsDataset
-from recbole_tinynews.evaluation.dump import write_eval_dump
+from recbole_tinynews.evaluation.collector import struct_of
 from recbole_tinynews.evaluation.own_metrics import is_own
-from recbole_tinynews.evaluation.reranked import IDS, Articles, reranked_results
+from recbole_tinynews.evaluation.rerank import (
+    IDS,
+    VECTORS,
+    Articles,
+    reranked_results,
+    unit_vectors,
+)
+from recbole_tinynews.evaluation.result_files import write_eval_dump, write_submission
 from recbole_tinynews.evaluation.slices import cold_impressions, hours_of, slices_of
-from recbole_tinynews.evaluation.submission import write_submission
 from recbole_tinynews.files.whole import write_text
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.pipeline.artifact import Artifact
@@ -36,7 +42,6 @@ from recbole_tinynews.pipeline.run import Run
 from recbole_tinynews.pipeline.speed import news_per_second
 from recbole_tinynews.pipeline.stage import Stage, lineage
 from recbole_tinynews.processes.group import broadcast, process_group
-from recbole_tinynews.rerank import VECTORS, unit_vectors
 from recbole_tinynews.trainer.budget import Budget
 from recbole_tinynews.trainer.impression_evaluation import ImpressionEvaluation
 
@@ -188,20 +193,19 @@ def _evaluate(
     loader = factory.impressions(config, test)
     show_progress = config["show_progress"]
     result = trainer.evaluate(loader, load_best_model=False, show_progress=show_progress)
-    collector = trainer.eval_collector
+    collector, evaluated = trainer.eval_collector, trainer.eval_collector.evaluated
     assert result is not None
-    assert collector.ranked is not None, "evaluate has just ranked them"
+    assert evaluated is not None, "evaluate has just ranked them"
     if not process_group().first:
         dump, submission, rerank = None, None, ()
     if dump:
-        struct = collector.struct_of()
         others: dict[str, Any] = {}
         for metric in trainer.evaluator.metric_class.values():
-            others |= metric.of_each_impression(struct)
-        write_eval_dump(dump, collector.ids, collector.ranked, config["topk"], others)
+            others |= metric.of_each_impression(evaluated)
+        write_eval_dump(dump, collector.ids, evaluated.ranked, config["topk"], others)
     if submission:
         assert np.array_equal(collector.rows, np.arange(len(test))), "in the files' order"
-        scored = collector.ids, collector.scores, collector.offsets
+        scored = collector.ids, evaluated.scored.scores, evaluated.scored.offsets
         write_submission(submission, *scored, show_progress, config["leaderboard"])
         of = f"{submission} ({len(test):,} impressions)"
         getLogger().info(f"{set_color('submission', 'yellow')}: {of}")
@@ -227,11 +231,13 @@ def _articles(model: AbstractRecommender, test: NewsDataset) -> Articles:
 
 def _of_parts(test: NewsDataset, trainer: ImpressionEvaluation) -> tuple[dict, dict]:
     """Metrics on cold impressions and on slices of the test impressions just ranked."""
-    shown, facts = test.inter_feat, test.facts
+    shown, facts, collector = test.inter_feat, test.facts, trainer.eval_collector
     assert facts is not None, "the data set was built"
 
     def of(part: NDArray[np.bool_]) -> dict[str, Any]:
-        return dict(trainer.evaluator.evaluate(trainer.eval_collector.struct_of(part)))
+        assert collector.evaluated is not None
+        of_part = collector.evaluated.part(part[collector.rows])
+        return dict(trainer.evaluator.evaluate(struct_of(of_part)))
 
     news, offsets = shown.candidates.values, shown.candidates.offsets
     cold = cold_impressions(news, shown.labels, offsets, np.flatnonzero(facts.clicks))

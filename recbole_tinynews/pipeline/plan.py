@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Sequence, Set
 from contextlib import suppress
 from typing import Any, NamedTuple
 
-from recbole_tinynews.logs.progress import StageProgress, number_stages
+from recbole_tinynews.files.progress import StageProgress, number_stages
 from recbole_tinynews.pipeline import artifact
 from recbole_tinynews.pipeline.fingerprints import Recipe, Recipes
 from recbole_tinynews.pipeline.log_tables import text_table
@@ -16,9 +16,9 @@ from recbole_tinynews.pipeline.stage import Copy, Stage
 from recbole_tinynews.settings.table import parse_key
 from recbole_tinynews.settings.values import refuse
 from recbole_tinynews.trainer import UntrainedTrainer, find_trainer
+from recbole_tinynews.trainer.checkpoints import STATE, saved_step
 from recbole_tinynews.trainer.optimization import most_steps
 from recbole_tinynews.trainer.post_training import most_copies
-from recbole_tinynews.trainer.training_state import STATE, saved_step
 
 REUSED = "reused"
 MOST_DIFFERENCES = 3  # per line

@@ -12,9 +12,10 @@ import transformers
 from recbole.utils import init_seed, set_color
 
 from recbole_tinynews.data.dataset import NewsDataset
+from recbole_tinynews.evaluation.rerank import VECTORS, ReRanking
 from recbole_tinynews.files.columns import has_impressions
+from recbole_tinynews.files.log_file import LOG, LateFile, add_to_summary, run_log, wandb_run
 from recbole_tinynews.files.whole import check_writable
-from recbole_tinynews.logs.log_file import LOG, LateFile, add_to_summary, run_log, wandb_run
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.pipeline.artifact import as_written, remove_leftovers
 from recbole_tinynews.pipeline.config import NewsConfig
@@ -26,7 +27,6 @@ from recbole_tinynews.pipeline.run import Run
 from recbole_tinynews.pipeline.stage import Stage, up_to
 from recbole_tinynews.pipeline.systems import system
 from recbole_tinynews.processes.group import join, launched_group, process_group
-from recbole_tinynews.rerank import VECTORS, ReRanking
 from recbole_tinynews.settings.registry import is_news_model, is_stock_model
 from recbole_tinynews.settings.values import refuse
 

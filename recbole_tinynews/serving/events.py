@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+import math
+from collections.abc import Container, Iterator, Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
+
+import numpy as np
+
+from recbole_tinynews.data.atomic_files import TokenIndex, concatenate, read_impressions
 
 CLICK, EXPOSURE = "click", "exposure"
 LONGEST = 200  # characters of an id
@@ -18,6 +24,20 @@ class Event(NamedTuple):
     article: str
     user: str
     time: int
+
+
+class Moment(NamedTuple):
+    """When an impression is made (UTC seconds), and for which user, if known."""
+
+    at: int
+    user: str = ""
+
+    @classmethod
+    def of(cls, at: float, user: str | None) -> Moment:
+        """The moment in whole seconds; ``ValueError`` if ``at`` is not UTC seconds."""
+        if isinstance(at, bool) or not isinstance(at, (int, float)) or not 0 <= at <= LATEST:
+            raise ValueError(f"at expects UTC seconds, got {at!r:.100}.")
+        return cls(math.floor(at), user or "")
 
 
 class Refused(NamedTuple):
@@ -75,3 +95,20 @@ def _is_id(text: Any, may_be_empty: bool = False) -> bool:
         return False
     # PostgreSQL stores no NUL, and a lone surrogate cannot be encoded
     return "\0" not in text and not any("\ud800" <= letter <= "\udfff" for letter in text)
+
+
+def data_set_events(folder: Path) -> Iterator[Event]:
+    """Exposures and clicks of all splits in order of time; ``ValueError`` for a damaged file."""
+    name, news, users = folder.resolve().name, TokenIndex(), TokenIndex()
+    files = sorted(folder.glob(f"{name}.*.inter"))
+    if not files:
+        raise FileNotFoundError(f"{folder} expects impressions, {name}.train.inter, and has none.")
+    log = concatenate(block for file in files for block in read_impressions(file, news, users))
+    articles, people = list(news), list(users)
+    for row in np.argsort(log.timestamp, kind="stable").tolist():
+        user, time = people[log.user[row]], int(log.timestamp[row])
+        for place in range(*log.candidates.offsets[row : row + 2].tolist()):
+            article = articles[log.candidates.values[place]]
+            yield Event(f"{name} {place}", EXPOSURE, article, user, time)
+            if log.labels[place] == 1:
+                yield Event(f"{name} {place} click", CLICK, article, user, time)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import threading
 import time
 from collections.abc import Container, Iterable, Mapping, Sequence
@@ -14,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recbole_tinynews.data.popularity import HOUR, Counting, SiteTotals, age_hours
-from recbole_tinynews.serving.events import LATEST, Event, Refused, Tally, event_of, id_of
+from recbole_tinynews.serving.events import LATEST, Event, Moment, Refused, Tally, event_of, id_of
 
 if TYPE_CHECKING:
     from recbole_tinynews.serving.store import Store
@@ -29,20 +28,6 @@ Rows = NDArray[np.int64]
 """Tallies, ``[5, tallies]``: article and user as indices, time, clicks, exposures."""
 
 NOTHING = np.empty((5, 0), np.int64)
-
-
-class Moment(NamedTuple):
-    """When an impression is made (UTC seconds), and for which user, if known."""
-
-    at: int
-    user: str = ""
-
-    @classmethod
-    def of(cls, at: float, user: str | None) -> Moment:
-        """The moment in whole seconds; ``ValueError`` if ``at`` is not UTC seconds."""
-        if isinstance(at, bool) or not isinstance(at, (int, float)) or not 0 <= at <= LATEST:
-            raise ValueError(f"at expects UTC seconds, got {at!r:.100}.")
-        return cls(math.floor(at), user or "")
 
 
 class Added(NamedTuple):

@@ -8,11 +8,11 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from recbole_tinynews.bars import progress_bar
 from recbole_tinynews.cli import command_parser
-from recbole_tinynews.files.untrusted import untrusted
+from recbole_tinynews.files.installation import library
+from recbole_tinynews.files.lines import untrusted
+from recbole_tinynews.files.progress import progress_bar
 from recbole_tinynews.files.whole import whole_file
-from recbole_tinynews.serving.libraries import library
 
 READERS_AT_ONCE = 8_192
 ALL, OWN = "all", "users"
@@ -34,9 +34,9 @@ def score(
     ``all`` articles of ``news``, or the ``users``' own. ``output`` is written whole or not at all.
     Raises ``OSError`` for a missing file, ``ValueError`` for a damaged one or an unknown id.
     """
+    from recbole_tinynews.serving.article_fields import read_news_file
     from recbole_tinynews.serving.loading import load_reader  # slow imports
-    from recbole_tinynews.serving.news_table import read_news_file
-    from recbole_tinynews.serving.table import CANDIDATES, HISTORY, ids_of
+    from recbole_tinynews.serving.rank_table import CANDIDATES, HISTORY, ids_of
 
     tables, as_csv, unknown = _read(Path(users)), _is_csv(Path(output)), 0
     ranker = load_reader(Path(recommender), device=device)
@@ -76,7 +76,7 @@ def _read(path: Path) -> Iterable[Any]:
 
 
 def _write(tables: Iterable[Any], path: Path, as_csv: bool) -> None:
-    from recbole_tinynews.serving.table import EMPTY
+    from recbole_tinynews.serving.rank_table import EMPTY
 
     filled = (table for table in tables if len(table))
     first = next(filled, EMPTY)  # has the types of all

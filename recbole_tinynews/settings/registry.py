@@ -46,7 +46,7 @@ Bases = list[tuple[str, list[Path]]]  # classes, weakest first, and where their 
 
 
 class Model(NamedTuple):
-    """A recommender of ours, in the module ``<name in lower case>.py`` of a room."""
+    """A recommender of ours, in a module of a room."""
 
     file: Path
     bases: Bases
@@ -63,11 +63,10 @@ def _own_models() -> dict[str, Model]:
     Bases are read from the modules' text, since importing them would load torch.
     """
     rooms = [PACKAGE / room for room in ROOMS]
-    modules = {file.stem: file for room in rooms for file in sorted(room.glob("*.py"))}
     classes: dict[str, tuple[Path, list[str]]] = {}
-    for file in modules.values():
+    for file in (file for room in rooms for file in sorted(room.glob("*.py"))):
         for name, bases in _CLASS.findall(file.read_text(encoding="utf-8")):
-            classes[name] = file.parent, re.findall(r"\w+", bases)
+            classes[name] = file, re.findall(r"\w+", bases)
 
     def walk(name: str) -> Iterator[str]:
         for base in reversed(classes[name][1] if name in classes else []):
@@ -76,11 +75,11 @@ def _own_models() -> dict[str, Model]:
 
     def bases_of(name: str) -> Bases:
         names = [each for each in dict.fromkeys(walk(name)) if each in classes]
-        return [(base, [classes[base][0]]) for base in names]
+        return [(base, [classes[base][0].parent]) for base in names]
 
     declaring = (model_yaml_folder(), *rooms)
     names = sorted(file.stem for folder in declaring for file in folder.glob("*.yaml"))
-    return {name: Model(modules[name.lower()], bases_of(name)) for name in names}
+    return {name: Model(classes[name][0], bases_of(name)) for name in names}
 
 
 @cache

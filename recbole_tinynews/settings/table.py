@@ -194,6 +194,8 @@ OURS: tuple[Setting, ...] = (
     Setting("popularity_windows", values.WINDOWS, _NEWS),
     *_news(values.COUNT, "popularity_hidden", "popularity_delay"),
     Setting("popularity_from", one_of("stream", "train"), _NEWS),
+    *_news(one_of("none", "added"), "reader", "context"),
+    Setting("history_from", one_of("given", "log"), _NEWS),
     Setting("boosting_rounds", values.POSITIVE, _NEWS),
     Setting("boosting_rate", values.ABOVE_ZERO, _NEWS),
     Setting("impression_negatives", one_of(None, True, False), _RECBOLE),

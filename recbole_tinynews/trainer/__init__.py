@@ -11,9 +11,12 @@ from recbole_tinynews.trainer.distillation_trainer import (
     EnsembleTeacherTrainer,
     JointTrainer,
 )
-from recbole_tinynews.trainer.masked_language_model import MaskedLanguageModelTrainer
 from recbole_tinynews.trainer.news_trainer import NewsTrainer
-from recbole_tinynews.trainer.post_training import PostTrainingTrainer, StageOneTrainer
+from recbole_tinynews.trainer.post_training import (
+    MaskedLanguageModelTrainer,
+    PostTrainingTrainer,
+    StageOneTrainer,
+)
 from recbole_tinynews.trainer.recbole_training import on_impressions
 from recbole_tinynews.trainer.untrained import UntrainedNewsTrainer, UntrainedTrainer
 

@@ -22,6 +22,7 @@ BEHAVIORS = pa.schema(
         ("article_ids_clicked", pa.list_(pa.int32())),
         ("user_id", pa.uint32()),
         ("session_id", pa.uint32()),
+        ("is_subscriber", pa.bool_()),
     ]
 )
 HISTORY = pa.schema(
@@ -59,9 +60,11 @@ def of_seconds(seconds: int) -> datetime:
 
 IMPRESSIONS = (
     {"impression_id": 48401, "user_id": 22, "impression_time": at("2023-05-21 21:06:50")}
-    | {"article_ids_inview": [11, 12, 13], "article_ids_clicked": [12]},
+    | {"article_ids_inview": [11, 12, 13], "article_ids_clicked": [12]}
+    | {"article_id": 14, "device_type": 2, "session_id": 3, "is_subscriber": False},
     {"impression_id": 152513, "user_id": 7, "impression_time": at("2023-05-24 07:31:26")}
-    | {"article_ids_inview": [13, 11], "article_ids_clicked": []},
+    | {"article_ids_inview": [13, 11], "article_ids_clicked": []}
+    | {"device_type": 1, "is_subscriber": True},
     {"impression_id": 155390, "user_id": 99, "impression_time": at("2023-05-24 07:30:33")}
     | {"article_ids_inview": [11], "article_ids_clicked": [11]},
 )

@@ -207,28 +207,6 @@ def test_a_kill_between_two_data_sets_leaves_no_old_one_beside_a_new_one(
     assert {Path(file).parts[0] for file in files(tmp_path / "out")} == {"tiny"}
 
 
-@pytest.mark.parametrize(
-    "failure", [KeyboardInterrupt(), SystemExit(143), OSError(errno.ENOSPC, "disk full")]
-)
-def test_whatever_ends_a_conversion_leaves_the_old_files(
-    tmp_path: Path, failure: BaseException
-) -> None:
-    (tmp_path / "a").mkdir()
-    (tmp_path / "a" / "a.item").write_text("old")
-
-    def fail(output: Path) -> None:
-        with staged(output, ["a", "b"]) as staging:
-            (staging / "a" / "a.item").write_text("half")
-            assert not (output / "b").exists()  # nothing has its final name before all is written
-            raise failure
-
-    for output in (tmp_path, tmp_path / "new" / "deep"):
-        with pytest.raises(type(failure)):
-            fail(output)
-    assert files(tmp_path) == {"a/a.item": b"old"}
-    assert [path.name for path in tmp_path.iterdir()] == ["a"]
-
-
 def test_the_report_disappears_first_and_comes_last_and_signals_wait(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -307,7 +285,7 @@ def test_without_locks_a_conversion_ends_and_removes_no_leftovers(
     def fail(*_: object, **__: object) -> None:
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
-    monkeypatch.setattr("recbole_tinynews.files.locks.FileLock.acquire", fail)
+    monkeypatch.setattr("recbole_tinynews.files.whole.FileLock.acquire", fail)
     leftover = tmp_path / "out" / ".tiny.abcdefgh.partial"
     leftover.mkdir(parents=True)
     with pytest.raises(ConversionError, match="No locks available"):

@@ -38,21 +38,6 @@ def test_a_bad_line_gives_a_message_with_a_remedy_and_no_traceback(
     assert "Traceback" not in message
 
 
-def test_a_full_disk_gives_a_message_and_no_traceback(
-    write_mind: WriteMind,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("recbole_tinynews.convert.conversion.impression_row", full)
-    assert command.main(flags(write_mind(), tmp_path / "out")) == 1
-    assert "No space left on device" in capsys.readouterr().err
-    assert not (tmp_path / "out").exists()
-
-
 @pytest.mark.parametrize(
     "arguments", [[], ["--train=a"], ["--dataset=a"], ["--train=a", "--dataset=b", "--vald=c"]]
 )

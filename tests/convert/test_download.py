@@ -17,7 +17,6 @@ from pathlib import Path
 import pytest
 import yaml
 from mind_folder import IMPRESSIONS, NEWS
-from tqdm import tqdm
 
 from recbole_tinynews.convert import ConversionError, release
 from recbole_tinynews.convert import __main__ as command
@@ -114,17 +113,6 @@ class TestFetch:
         server.breaks = [release._BLOCK, 0, 0]
         with pytest.raises(ConversionError, match=r"file\.zip: expected a download"):
             get()
-        assert list(target.parent.iterdir()) == []
-        assert get() == CONTENT
-
-    def test_ctrl_c_leaves_nothing_either(self, get, target, monkeypatch) -> None:
-        def interrupted(bar, count) -> None:
-            raise KeyboardInterrupt
-
-        with monkeypatch.context() as patch:
-            patch.setattr(tqdm, "update", interrupted)
-            with pytest.raises(KeyboardInterrupt):
-                get()
         assert list(target.parent.iterdir()) == []
         assert get() == CONTENT
 
@@ -312,13 +300,6 @@ class TestRelease:
         assert {file.name for file in (tmp_path / "raw").iterdir()} == {
             *("MINDdemo_train", "MINDdemo_train.zip", "MINDdemo_dev.zip"),
         }
-
-    def test_a_download_folder_that_is_a_file_is_an_error(
-        self, run: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-    ) -> None:
-        (tmp_path / "raw").write_text("mine")
-        assert run("--download=demo") == 1
-        assert "--download-dir another folder" in capsys.readouterr().err
 
     @pytest.mark.parametrize(
         "flags",

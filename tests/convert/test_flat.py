@@ -7,8 +7,7 @@ import pytest
 from mind_folder import IMPRESSIONS, NEWS, WriteMind
 
 from recbole_tinynews.convert import ConversionError, convert_mind
-from recbole_tinynews.convert.atomic import write_flat_items
-from recbole_tinynews.convert.records import News
+from recbole_tinynews.convert.atomic import News, write_flat_items
 
 
 def test_every_candidate_is_a_row_that_stock_recbole_reads(

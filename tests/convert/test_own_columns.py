@@ -143,6 +143,35 @@ def test_the_article_with_the_id_0_is_in_a_history(tmp_path: Path) -> None:
     assert [row[5] for row in rows] == ["0 1", "0 0", "1 0"]
 
 
+@pytest.mark.parametrize("rows", ["clicks", "candidates"])
+def test_columns_of_the_context_are_kept_and_nothing_known_is_an_empty_field(
+    tmp_path: Path, rows: str
+) -> None:
+    """A missing device that became the word None would be a device."""
+    clicked = "article" if rows == "candidates" else "clicked"
+    table = [
+        ("user", "time", clicked, "title", "where", "device", "subscriber"),
+        ("anna", "10", "a", "A", "b", " big  phone ", "true"),
+        ("anna", "20", "b", "B", "", "", ""),
+        ("anna", "30", "a", "A", "c", "tv", "0"),
+    ]
+    if rows == "candidates":
+        table = [(*row, mark) for row, mark in zip(table, ("clicked", *"111"), strict=True)]
+    given = {"columns": {"context_article": "where"}, "rows": rows}
+    convert(write_table(tmp_path / "t.csv", table), tmp_path, **given)
+    header = (tmp_path / "out" / "mine" / "mine.train.inter").read_text().split("\n")[0]
+    assert header.split("\t")[6:] == ["context_article:token", "device:token", "subscriber:float"]
+    assert [row[6:] for row in inter(tmp_path, "train", "valid")] == [
+        ["b", "big phone", "1"],
+        ["", "", ""],
+        ["c", "tv", "0"],
+    ]
+    for column, cell in ((4, "b c"), (6, "2")):
+        bad = [*table[:3], (*table[3][:column], cell, *table[3][column + 1 :])]
+        with pytest.raises(ConversionError, match=f":4: column {table[0][column]}: expected"):
+            convert(write_table(tmp_path / "t.csv", bad), tmp_path, **given)
+
+
 def test_a_title_that_was_edited_is_counted_and_the_first_one_kept(tmp_path: Path) -> None:
     rows = [*CLICKS, ("dora", "2024-03-02T11:00:00", "/a", "Harbour open again", "x")]
     report = convert(write_table(tmp_path / "clicks.csv", rows), tmp_path)

@@ -12,7 +12,7 @@ from mind_folder import WriteMind
 from plain_mind import read
 
 from recbole_tinynews.convert import ConversionError, convert_news
-from recbole_tinynews.convert.report import readable
+from recbole_tinynews.convert.__main__ import summary
 
 
 def convert(format: str, train: Path, output: Path, **more: Any) -> dict[str, Any]:
@@ -90,7 +90,7 @@ def test_a_translation_of_other_news_is_told_where_the_command_ends(
     """Another file's ids fit no article, and the data set would be English without a word."""
     news = write_lines(tmp_path / "ron.tsv", ROMANIAN[0], "M1\tUn titlu\t")
     report = convert("xmind", write_mind(), tmp_path, news=[news])
-    assert " note: 3 articles without a translation, kept in English" in readable(report)
+    assert " note: 3 articles without a translation, kept in English" in summary(report)
 
 
 def test_an_empty_translation_takes_no_title_away(write_mind: WriteMind, tmp_path: Path) -> None:

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from recbole_tinynews.convert.errors import ConversionError, LineError, SkippedLines, stop
 from recbole_tinynews.convert.readers.cells import ids_of, mind_candidates
-from recbole_tinynews.convert.readers.compact import Histories, NumberedIds, RaggedNumbers, SeenIds
-from recbole_tinynews.convert.readers.rows import parsed, read_rows
+from recbole_tinynews.convert.readers.click_log import NumberedIds, RaggedNumbers, SeenIds
+from recbole_tinynews.convert.readers.reader import parsed, read_rows
 
 COLUMNS = ("id", "text")
 ROWS = [(3, "a"), (5, "b"), (6, "a"), (9, "")]
@@ -27,29 +27,6 @@ def rows(path: Path) -> list[tuple[int, list[str]]]:
 @pytest.fixture(scope="module")
 def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("rows") / "rows.tsv"
-
-
-@given(
-    texts=st.lists(
-        st.text(st.characters(codec="utf-8", exclude_characters="\t\n\r\0\ufeff")), min_size=1
-    ),
-    end=st.sampled_from(["\n", "\r\n"]),
-    last=st.booleans(),
-    mark=st.booleans(),
-    packed=st.booleans(),
-)
-def test_text_survives_every_way_of_ending_lines(
-    file: Path, texts: list[str], end: str, last: bool, mark: bool, packed: bool
-) -> None:
-    """str.splitlines cuts a title at U+2028, U+0085, a form feed and five more."""
-    content = ("\ufeff" * mark + end.join(f"N\t{text}" for text in texts) + end * last).encode()
-    file.write_bytes(gzip.compress(content) if packed else content)
-    assert rows(file) == [(number, ["N", text]) for number, text in enumerate(texts, 1)]
-
-
-def test_a_lone_carriage_return_is_text(file: Path) -> None:
-    file.write_bytes(b"N\ta\rb\r\nN\tc\r\r\n")
-    assert rows(file) == [(1, ["N", "a\rb"]), (2, ["N", "c\r"])]
 
 
 def test_line_numbers_continue_across_batches(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,13 +101,10 @@ def test_a_refused_row_is_named_by_file_row_and_column_and_the_rest_is_kept() ->
 @given(st.lists(st.lists(st.text("abc", min_size=1), max_size=5), max_size=6))
 def test_ids_in_few_bytes_come_back_as_they_were_given(given: list[list[str]]) -> None:
     """A number that two ids share would put one reader's clicks on another article."""
-    ids, lists, histories = NumberedIds(), RaggedNumbers(), Histories()
-    for number, names in enumerate(given):
+    ids, lists = NumberedIds(), RaggedNumbers()
+    for names in given:
         lists.add(ids.numbers(names))
-        histories.add(f"u{number}", names)
     assert [[ids.names[each] for each in lists[row]] for row in range(len(lists))] == given
-    assert [histories.of(f"u{number}") for number in range(len(given))] == given
-    assert histories.of("stranger") == []
     for name in {name for names in given for name in names}:
         assert ids.names[ids[name]] == name
 
@@ -157,26 +131,6 @@ def test_any_text_of_candidates_is_parsed_exactly_or_refused(text: str) -> None:
     else:
         with pytest.raises(LineError):
             mind_candidates(text, column=5)
-
-
-@pytest.mark.parametrize(
-    ("text", "kind"),
-    [
-        ("", "no candidates"),
-        ("N1-0 N2", "candidate without label"),
-        ("N1-0  N2-1", "candidate without label"),
-        ("N1-0 -1", "empty id"),
-        ("-0", "empty id"),
-        (" ", "empty id"),
-        ("N1 ", "empty id"),
-        ("N\u00a01-0", "white space in an id"),
-        ("N\r1-0 -0", "white space in an id"),  # one more and one less: counts alone agree
-    ],
-)
-def test_a_broken_list_of_candidates_is_named_by_its_kind(text: str, kind: str) -> None:
-    with pytest.raises(LineError, match=r"^column 5: expected ") as caught:
-        mind_candidates(text, column=5)
-    assert caught.value.kind == kind
 
 
 def test_an_empty_history_has_no_ids() -> None:

@@ -1,13 +1,10 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
-from recbole_tinynews.convert.atomic import INTER_HEADER
 from recbole_tinynews.convert.errors import ConversionError
-from recbole_tinynews.convert.tally import copy_rows, last_day, latest_fraction
+from recbole_tinynews.convert.splits import last_day, latest_fraction
 
 DAY = 86_400
 
@@ -36,18 +33,3 @@ def test_a_fraction_takes_the_latest_and_not_the_last_in_the_file() -> None:
 def test_neither_side_of_a_cut_is_empty(fraction: float) -> None:
     with pytest.raises(ConversionError, match="on both sides"):
         latest_fraction(np.arange(10), fraction)
-
-
-def test_copying_rows_loses_none_and_keeps_their_order(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("recbole_tinynews.convert.tally._BATCH", 64)  # many batches
-    whole, train, valid = tmp_path / "whole", tmp_path / "train", tmp_path / "valid"
-    rows = [f"{number}\ttext\u2028\n" for number in range(500)]
-    whole.write_text(f"{INTER_HEADER}\n" + "".join(rows), encoding="utf-8")
-    into_valid = np.random.default_rng(0).random(500) < 0.3
-    masks = {train: ~into_valid, valid: into_valid}
-    copy_rows(whole, masks)
-    for file, mask in masks.items():
-        kept = [row for row, keep in zip(rows, mask, strict=True) if keep]
-        assert file.read_text(encoding="utf-8") == f"{INTER_HEADER}\n" + "".join(kept)

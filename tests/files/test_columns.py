@@ -1,10 +1,10 @@
 from __future__ import annotations
 
-from recbole_tinynews.convert.atomic import InterRow
-from recbole_tinynews.convert.records import Impression
+from recbole_tinynews.convert.atomic import Impression
 from recbole_tinynews.data.atomic_files import ItemColumns
 from recbole_tinynews.files.columns import (
     BODY,
+    CONTEXT,
     FLAT_INTER,
     FLAT_ITEM,
     INTER,
@@ -31,5 +31,5 @@ def test_headers_are_those_that_data_sets_out_there_have() -> None:
 
 def test_records_name_their_fields_as_the_files_name_their_columns() -> None:
     """A record in another order would be written, or read, into the wrong columns."""
-    assert InterRow._fields == Impression._fields == INTER
+    assert Impression._fields == (*INTER, *CONTEXT)
     assert ItemColumns._fields == (*ITEM, BODY, PUBLISHED, SOURCE)

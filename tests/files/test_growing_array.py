@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recbole_tinynews.files import growing_array
-from recbole_tinynews.files.growing_array import GrowingArray
+from recbole_tinynews.files import array_cache
+from recbole_tinynews.files.array_cache import GrowingArray
 
 NUMBERS = st.lists(st.integers(-(2**31), 2**31 - 1))
 WORDS = st.lists(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])))
@@ -31,7 +31,7 @@ def test_blocks_come_back_in_order_however_long_later_words_are(numbers, words) 
 def test_longer_words_leave_those_before_them_in_all_pieces_of_the_copy(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(growing_array, "_COPY_BLOCK", 3)
+    monkeypatch.setattr(array_cache, "_BLOCK", 3)
     grown = GrowingArray(None, np.array(["a", "b", "c", "d"]))
     grown.append(np.array(["long"]))
     assert grown.array().tolist() == ["a", "b", "c", "d", "long"]

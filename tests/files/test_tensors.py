@@ -123,20 +123,20 @@ def test_the_same_weights_are_the_same_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "shared",
+    "about",
     [
         "{",
         "[]",
         "3",
         "{}",
         "[" * 100_000,  # a RecursionError
-        *(f'{{"names": {names}}}' for names in ("3", '{"b": "c"}', '{"b": ["a"]}')),
+        *(f'{{"shared": {names}}}' for names in ("3", '{"b": "c"}', '{"b": ["a"]}')),
     ],
 )
-def test_names_that_stand_for_nothing_are_refused(tmp_path: Path, shared: str) -> None:
+def test_names_that_stand_for_nothing_are_refused(tmp_path: Path, about: str) -> None:
     """A file may be a stranger's, and a traceback would not say which one it is."""
     place = tmp_path / "model.safetensors"
-    save_file({"a": torch.ones(2)}, place, {"shared": shared})
+    save_file({"a": torch.ones(2)}, place, {"about": about})
     with pytest.raises(ValueError, match=f"{place} was changed"):
         load_weights(place)
 
@@ -156,8 +156,8 @@ def test_hundreds_of_thousands_of_empty_tensors_are_refused_at_once(tmp_path: Pa
 
 def test_a_tensor_with_thousands_of_names_is_not_digested_under_each(tmp_path: Path) -> None:
     """A file of a few megabytes would keep the checksum busy for hours."""
-    names = json.dumps({"checksum": "", "names": {str(n): "a" for n in range(20_000)}})
-    save_file({"a": torch.zeros(1 << 20)}, tmp_path / "model.safetensors", {"shared": names})
+    about = json.dumps({"checksum": "", "shared": {str(n): "a" for n in range(20_000)}})
+    save_file({"a": torch.zeros(1 << 20)}, tmp_path / "model.safetensors", {"about": about})
     started = time.monotonic()
     with pytest.raises(ValueError, match="was changed"):
         load_weights(tmp_path / "model.safetensors")
@@ -221,16 +221,6 @@ def test_only_what_has_the_prefix_is_loaded_and_all_of_it(tmp_path: Path) -> Non
     assert module.weight == module.bias == 1
     with pytest.raises(ValueError, match="missing"):
         load_into(module, {"weight": torch.ones(1, 1), "bias": torch.ones(1)}, tmp_path, "news.")
-
-
-def test_tensors_that_share_memory_are_saved_under_both_names(tmp_path: Path) -> None:
-    """A projection shared by news and users has two names; safetensors refuses such tensors."""
-    shared = nn.Linear(2, 2)
-    both = nn.ModuleDict({"of_items": shared, "of_users": shared})
-    save_weights(both.state_dict(), tmp_path / "weights.safetensors")
-    loaded = load_weights(tmp_path / "weights.safetensors")
-    assert torch.equal(loaded["of_items.weight"], loaded["of_users.weight"])
-    load_into(both, loaded, tmp_path)
 
 
 def test_others_may_read_weights_as_they_may_read_any_file(tmp_path: Path) -> None:

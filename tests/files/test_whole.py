@@ -51,15 +51,6 @@ def test_a_failed_write_leaves_the_former_file_and_nothing_else(tmp_path: Path, 
     assert names(tmp_path) == ["result.json"]
 
 
-def test_a_text_that_is_not_utf8_leaves_the_former_one(tmp_path: Path) -> None:
-    place = tmp_path / "deep" / "result.json"
-    write_text(place, "first")
-    with pytest.raises(UnicodeEncodeError):
-        write_text(place, "\ud800")
-    assert place.read_text() == "first"
-    assert names(place.parent) == ["result.json"]
-
-
 def test_a_folder_has_its_name_only_when_it_is_complete(tmp_path: Path) -> None:
     """A folder with some of its files would be read as complete."""
     place = tmp_path / "deep" / "state"

@@ -13,7 +13,7 @@ from tiny import STAGE_SETTINGS, Tiny
 from recbole_tinynews.files.tensors import save_weights
 from recbole_tinynews.model.paper.plmnr import PLMNR
 from recbole_tinynews.model.paper.tinynewsrec import TinyNewsRec
-from recbole_tinynews.model.title_body import TitleBodyMatcher, TitleBodyStudent
+from recbole_tinynews.model.stages.title_body import TitleBodyMatcher, TitleBodyStudent
 from recbole_tinynews.pipeline.artifact import (
     Artifact,
     read_metrics,

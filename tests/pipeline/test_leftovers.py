@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 from tiny import DATASET, Tiny
 
-from recbole_tinynews.files.locks import exclusive_lock
-from recbole_tinynews.files.whole import OLD, partial_place, resumable_file
+from recbole_tinynews.files.whole import OLD, exclusive_lock, partial_place, resumable_file
 from recbole_tinynews.model.paper.plmnr import PLMNR
 from recbole_tinynews.pipeline.artifact import BEGUN, begin, remove_leftovers
 from recbole_tinynews.pipeline.quick_start import run

@@ -23,7 +23,7 @@ from recbole_tinynews.data.dataloader import ImpressionDataLoader
 from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.files import tensors as weights
 from recbole_tinynews.files.tensors import load_weights
-from recbole_tinynews.model.baselines.categorymatch import CategoryMatch
+from recbole_tinynews.model.baselines.without_texts import CategoryMatch
 from recbole_tinynews.pipeline import outcome
 from recbole_tinynews.pipeline.artifact import (
     Artifact,

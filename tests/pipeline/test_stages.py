@@ -14,7 +14,7 @@ from tiny import DATASET, STAGE_SETTINGS, Tiny, finished, run_of, titles, write_
 
 from recbole_tinynews.data import articles
 from recbole_tinynews.encoder.language_model import load_plm
-from recbole_tinynews.evaluation.impression_metric import is_count
+from recbole_tinynews.evaluation.recbole_metrics import is_count
 from recbole_tinynews.model.paper.plmnr import PLMNR
 from recbole_tinynews.model.paper.tinynewsrec import TinyNewsRec
 from recbole_tinynews.pipeline import factory

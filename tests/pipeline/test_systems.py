@@ -11,7 +11,7 @@ import torch
 from tiny import STAGE_SETTINGS, Tiny, finished
 from torch import Tensor
 
-from recbole_tinynews.model.cofinetunedteachers import CoFinetunedTeachers
+from recbole_tinynews.model.stages.joint_teachers import CoFinetunedTeachers
 from recbole_tinynews.pipeline.artifact import Artifact
 from recbole_tinynews.pipeline.handover import put_copies, put_heads
 from recbole_tinynews.pipeline.plan import Step, plan

@@ -129,6 +129,15 @@ def test_a_held_event_counts_as_soon_as_counted_ones_are_within_a_day(place: str
     assert Store(place).held() == []
 
 
+def test_a_held_event_that_is_sent_again_with_the_right_time_counts(place: str) -> None:
+    """Its id was taken: it would be missing until its wrong time has come."""
+    counters = filled(place)
+    assert counters.add([event("ahead", NOW + YEAR)], now=NOW + YEAR).held == 1
+    assert counters.add([event("ahead", NOW)], now=NOW + 1) == (1, 0, 0, [])
+    assert exposures(counters, NOW + 1) == [24 + 1, 31 + 1]
+    assert Store(place).held() == []
+
+
 def test_all_readers_of_an_hour_of_a_wrong_clock_forget_nothing(place: str) -> None:
     """They agree, so they count; but what they make seem old is still needed."""
     one, other, ahead = filled(place), opened(place), NOW + YEAR

@@ -79,7 +79,7 @@ def test_our_model_is_found_by_name(properties: Path) -> None:
 
 
 def test_a_name_that_both_have_is_ours() -> None:
-    assert find_model("Random").__module__ == "recbole_tinynews.model.baselines.random"
+    assert find_model("Random").__module__ == "recbole_tinynews.model.baselines.without_texts"
 
 
 def test_recboles_own_names_are_those_that_its_get_model_takes() -> None:

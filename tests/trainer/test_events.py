@@ -11,7 +11,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tiny import DATASET, Tiny
 
-from recbole_tinynews.logs.progress import StageProgress
+from recbole_tinynews.files.progress import StageProgress
 from recbole_tinynews.pipeline.quick_start import run
 
 ROUND = 2  # steps between two validations
@@ -175,7 +175,7 @@ def test_a_resumed_training_has_each_step_once(tiny: Tiny, tmp_path: Path) -> No
     stopped._after_step = stop
     with pytest.raises(KeyboardInterrupt):
         stopped.fit(world.clicks(), world.impressions())
-    stopped.tensorboard.add_scalar("train/target_loss", 99.0, 4)  # told, and not saved
+    stopped.tensorboard.log("train", 4, {"target_loss": 99.0})  # told, and not saved
     stopped.tensorboard.close()
     again = tiny.world(eval_steps=2, max_steps=4, save_steps=2)
     resumed = again.trainer(tmp_path / "stage")

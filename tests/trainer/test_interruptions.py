@@ -21,9 +21,9 @@ from tiny import Tiny, finished, run_of
 
 from recbole_tinynews.files.installation import packaged_folder
 from recbole_tinynews.files.tensors import load_weights
-from recbole_tinynews.model.masked_language_model import TaskLanguageModel
 from recbole_tinynews.model.paper.plmnr import PLMNR
-from recbole_tinynews.model.title_body import TitleBodyMatcher, TitleBodyStudent
+from recbole_tinynews.model.stages.masked_language_model import TaskLanguageModel
+from recbole_tinynews.model.stages.title_body import TitleBodyMatcher, TitleBodyStudent
 from recbole_tinynews.pipeline.artifact import Artifact
 from recbole_tinynews.pipeline.quick_start import run
 from recbole_tinynews.pipeline.stage import Stage, last_copies

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from recbole_tinynews.bars import progress_bar
+from recbole_tinynews.files.progress import progress_bar
 from tools.mind_mini import world
 from tools.mind_mini.impressions import MOVING, ClickLog, Impressions, Law
 from tools.mind_mini.text import Writer, make_names

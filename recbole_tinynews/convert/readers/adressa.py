@@ -7,12 +7,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from recbole_tinynews.convert.atomic import Impression, News, NewsRow
 from recbole_tinynews.convert.errors import LineError, quoted
 from recbole_tinynews.convert.readers.cells import id_of, text_of
-from recbole_tinynews.convert.readers.click_log import ClickLog, Row
-from recbole_tinynews.convert.readers.reader import Reader, Source
-from recbole_tinynews.convert.readers.rows import decoded, read_raw_lines
-from recbole_tinynews.convert.records import Impression, News, NewsRow
+from recbole_tinynews.convert.readers.click_log import ClickLog, LogRow
+from recbole_tinynews.convert.readers.reader import Reader, Source, decoded, read_raw_lines
 from recbole_tinynews.convert.timestamps import published_of, seconds_of
 
 USER, TIME, ARTICLE, TITLE, PUBLISHED = "userId", "time", "id", "title", "publishtime"
@@ -59,7 +58,7 @@ class AdressaReader(Reader):
             return None
         news = _article(event)
         user, time = id_of(event.get(USER), USER), seconds_of(event.get(TIME), TIME)
-        self._log.add(path, Row(None, user, time, [news.news_id], None, None))
+        self._log.add(path, LogRow(None, user, time, [news.news_id], None, None))
         return NewsRow(news)
 
     def read_impressions(self, place: Path, labels_required: bool) -> Iterator[Impression]:

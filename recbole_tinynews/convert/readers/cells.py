@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from recbole_tinynews.convert.errors import Column, LineError, quoted
-from recbole_tinynews.files.columns import PADDING
+from recbole_tinynews.files.columns import CONTEXT_ARTICLE, PADDING, SUBSCRIBER
 
 _MARKS = {"0": False, "0.0": False, "false": False, "1": True, "1.0": True, "true": True}
+_LABELS = frozenset(("-0", "-1"))  # after MIND's candidates
 MOST_IDS = 100_000  # per cell; MIND's longest history has under a thousand
 
 
@@ -73,41 +74,28 @@ class Candidates(NamedTuple):
 
 
 def mind_candidates(text: str, column: Column) -> Candidates:
-    """Parse MIND's candidates, all labelled or none, with bulk string operations.
+    """Parse MIND's candidates, all labelled or none.
 
     >>> mind_candidates("N1-0 N2-1 N3-0", column=5)
     Candidates(ids=['N1', 'N2', 'N3'], labels='0 1 0')
     >>> mind_candidates("N1 N2", column=5)
     Candidates(ids=['N1', 'N2'], labels='')
     """
-    if not text:
-        raise _no_candidates(column)
-    _check_number(text.count(" ") + 1, column)
-    parts = (text + " ").split("-1 ")  # each part but the last ends with the id of a click
-    labels, ids = [], []
-    for part in parts:
-        unclicked = part.count("-0 ")
-        if unclicked != part.count(" "):
-            return _unlabelled(text, column)
-        labels.append("0 " * unclicked)
-        ids.append(part.replace("-0 ", " "))
-    news_ids = ids_of(" ".join(ids)[:-1], column)
-    if not news_ids:
-        raise LineError("empty id", f"expected an id before the label, got {quoted(text)}.", column)
-    return Candidates(news_ids, "1 ".join(labels)[:-1])
-
-
-def _unlabelled(text: str, column: Column) -> Candidates:
-    labelled = [token.endswith(("-0", "-1")) for token in text.split(" ")]
-    if any(labelled):
-        place = labelled.index(False)
+    _check_number(text.count(" ") + 1, column)  # before splitting fills the memory
+    tokens = text.split(" ")
+    labels = [token[-2:] for token in tokens]
+    if _LABELS.issuperset(labels):
+        ids = shown_in(" ".join([token[:-2] for token in tokens]), column)
+        return Candidates(ids, " ".join([label[1] for label in labels]))
+    if not _LABELS.isdisjoint(labels):
+        place = next(place for place, label in enumerate(labels) if label not in _LABELS)
         raise LineError(
             "candidate without label",
             f"expected -0 or -1 after candidate {place + 1}, as after others of this line, got "
-            f"{quoted(text.split(' ')[place])}.",
+            f"{quoted(tokens[place])}.",
             column,
         )
-    return Candidates(ids_of(text, column), "")
+    return Candidates(shown_in(text, column), "")
 
 
 def shown_in(cell: Any, column: Column) -> list[str]:
@@ -140,15 +128,33 @@ def mark_of(cell: Any) -> bool | None:
 
 
 def marked_in(cell: Any, column: Column) -> bool:
-    """Whether the article of the row was clicked, from 0 or 1, true or false."""
+    """Whether a cell says yes, from 0 or 1, true or false."""
     mark = mark_of(cell)
     if mark is None:
         raise LineError(
-            "clicked neither 0 nor 1",
-            f"expected 0 or 1 (or true or false) beside a candidate, got {_shown(cell)}.",
-            column,
+            "neither 0 nor 1", f"expected 0 or 1 (or true or false), got {_shown(cell)}.", column
         )
     return mark
+
+
+def context_of(cells: Mapping[str, Any], column: Callable[[str], str]) -> dict[str, str]:
+    """Columns of ``CONTEXT`` as in the atomic file, '' where nothing is known.
+
+    ``cells`` are by the name in the atomic file; ``column`` gives the name for errors.
+    """
+    return {name: _context(name, cell, column(name)) for name, cell in cells.items()}
+
+
+def _context(name: str, cell: Any, column: Column) -> str:
+    if cell is None or cell == "" or cell != cell:  # NaN: pandas has no whole number for nothing
+        return ""
+    if name == SUBSCRIBER:
+        return str(int(marked_in(cell, column)))
+    if isinstance(cell, float) and cell.is_integer():
+        cell = int(cell)
+    if name == CONTEXT_ARTICLE:
+        return id_of(cell, column)
+    return " ".join(text_of(cell, column).split())
 
 
 def one_id_of(cell: Any, column: Column) -> str:

@@ -5,23 +5,84 @@ from __future__ import annotations
 import random
 from array import array
 from bisect import bisect_left, bisect_right
-from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections import Counter, defaultdict, deque
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from itertools import compress
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from recbole_tinynews.convert.atomic import Impression
+from recbole_tinynews.convert.errors import LineError, quoted
 from recbole_tinynews.convert.readers.cells import labels_of
-from recbole_tinynews.convert.readers.compact import NumberedIds, RaggedNumbers
-from recbole_tinynews.convert.records import Impression
 
 HOURS = 24  # an article is current this long after a click on it
+_BITS = 1_024  # of seen ids, in one number
 
 
-class Row(NamedTuple):
+class NumberedIds(dict[str, int]):
+    """Numbers for distinct ids, from 0 in order of first occurrence; ``names`` are the ids."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: list[str] = []
+
+    def __missing__(self, name: str) -> int:
+        self[name] = number = len(self)
+        self.names.append(name)
+        return number
+
+    def numbers(self, names: Iterable[str]) -> list[int]:
+        """The numbers of ids, which may be new."""
+        return list(map(self.__getitem__, names))
+
+
+class RaggedNumbers:
+    """Integer rows of varying length, in the order added, in four bytes each."""
+
+    def __init__(self, values: Iterable[int] = (), ends: Iterable[int] = ()) -> None:
+        self._values, self._ends = array("i", values), array("q", [0, *ends])
+
+    def __len__(self) -> int:
+        return len(self._ends) - 1
+
+    def __getitem__(self, row: int) -> Sequence[int]:
+        return self._values[self._ends[row] : self._ends[row + 1]]
+
+    def add(self, numbers: Iterable[int]) -> None:
+        """Append a row."""
+        self._values.extend(numbers)
+        self._ends.append(len(self._values))
+
+
+class SeenIds:
+    """Impression ids of a file: integers as bits, others in a set."""
+
+    def __init__(self) -> None:
+        self._bits: defaultdict[int, int] = defaultdict(int)
+        self._texts: set[str] = set()
+
+    def add(self, name: int | str) -> bool:
+        """Add an id; return whether it is new.
+
+        >>> seen = SeenIds()
+        >>> seen.add(7), seen.add(70_000), seen.add("a"), seen.add(7), seen.add("a")
+        (True, True, True, False, False)
+        """
+        if isinstance(name, str):
+            new = name not in self._texts
+            self._texts.add(name)
+            return new
+        page, place = divmod(name, _BITS)
+        before = self._bits[page]
+        self._bits[page] |= 1 << place
+        return self._bits[page] != before
+
+
+class LogRow(NamedTuple):
     """A row of a log, None for missing columns; without ``shown``, ``clicked`` is a single id.
 
-    ``marks`` say of each of ``shown`` whether it was clicked, where that is known one by one.
+    ``context`` has columns of ``CONTEXT``.
     """
 
     impression_id: str | None
@@ -30,7 +91,7 @@ class Row(NamedTuple):
     clicked: Sequence[str] | None
     shown: Sequence[str] | None
     history: Sequence[str] | None
-    marks: Sequence[int] | None = None
+    context: Mapping[str, str] = {}
 
 
 class _Past:
@@ -42,9 +103,9 @@ class _Past:
 
     def add(self, time: int, articles: Sequence[int]) -> None:
         for article in articles:
-            place = bisect_right(self._times, time)
-            self._times.insert(place, time)
-            self._articles.insert(place, article)
+            position = bisect_right(self._times, time)
+            self._times.insert(position, time)
+            self._articles.insert(position, article)
 
 
 class ClickLog:
@@ -56,61 +117,91 @@ class ClickLog:
 
     def __init__(self, sampled: int, seed: int) -> None:
         self._sampled, self._seed = sampled, seed
-        self._users, self._articles = NumberedIds(), NumberedIds()
-        self._files: dict[Any, _File] = {}
-        self._past: dict[int, _Past] = {}
+        self._users, self._articles, self._texts = NumberedIds(), NumberedIds(), NumberedIds()
+        self._files: defaultdict[Any, _File] = defaultdict(_File)
+        self._past: defaultdict[int, _Past] = defaultdict(_Past)
         self._current = CurrentArticles(seed)
         self._read: set[Any] = set()
         self._rows_sampled = self._rows_with_fewer = 0
 
-    def add(self, file: Any, row: Row) -> None:
+    def add(self, file: Any, row: LogRow) -> None:
         """Store a row of a file."""
-        content = self._files.setdefault(file, _File())
+        content = self._files[file]
         content.ids.append(row.impression_id)
         content.users.append(self._users[row.user])
         content.times.append(row.time)
         for column, ids in zip(content.ragged, (row.clicked, row.shown, row.history), strict=True):
             if ids is not None:
                 column.add(self._articles.numbers(ids))
-        if row.marks is not None:
-            content.marks.add(row.marks)
+        for name, text in row.context.items():
+            content.context[name].append(self._texts[text])
+
+    def add_candidate(self, file: Any, row: LogRow) -> None:
+        """Store a candidate of an impression, which is the only one of ``row.shown``.
+
+        Rows with one impression id, else rows of one reader and time, are an impression, wherever
+        they stand in the file; its candidates keep the order of the rows. ``LineError`` if a row
+        differs in what all rows of an impression share.
+        """
+        content = self._files[file]
+        key = (row.user, row.time) if row.impression_id is None else row.impression_id
+        if key not in content.first:
+            content.first[key] = len(content.ids), row
+            self.add(file, row._replace(clicked=None, shown=None))
+        number, first = content.first[key]
+        for name in ("user", "time", "history", "context"):
+            expected, got = getattr(first, name), getattr(row, name)
+            if expected != got:
+                raise LineError(
+                    "impression of two",
+                    f"expected one {name} in all rows of an impression, got {quoted(str(got))} "
+                    f"after {quoted(str(expected))}.",
+                    name,
+                )
+        content.impressions.append(number)
+        content.candidates.extend(self._articles.numbers(row.shown or ()))
+        if row.clicked is not None:
+            content.clicks.append(bool(row.clicked))
 
     def impressions(self, files: Sequence[Any]) -> Iterator[Impression]:
         """Rows of these files in time order; ties keep the files' order."""
-        present = [file for file in files if file in self._files]
-        times = [np.frombuffer(self._files[file].times, np.int64) for file in present]
-        starts = np.cumsum([0, *map(len, times)])
+        present = [self._files[file] for file in files if file in self._files]
+        for content in present:
+            content.collect()
+        known = [file in self._read for file in files if file in self._files]
+        starts = np.cumsum([0, *(len(content.times) for content in present)])
+        times = [np.frombuffer(content.times, np.int64) for content in present]
         order = np.argsort(np.concatenate([np.zeros(0, np.int64), *times]), kind="stable")
         files_of = np.searchsorted(starts, order, side="right") - 1
-        for number, (file_number, place) in enumerate(zip(files_of, order, strict=True), 1):
-            file, row = present[file_number], int(place - starts[file_number])
-            yield self._impression(self._files[file], row, str(number), file in self._read)
+        for number, (file, position) in enumerate(zip(files_of, order, strict=True), 1):
+            row = int(position - starts[file])
+            yield self._impression(present[file], row, str(number), known[file])
         self._read.update(files)
 
     def _impression(self, file: _File, row: int, number: str, known: bool) -> Impression:
         """A row as an impression; its clicks are added to the past unless ``known`` from before."""
         names, user, time = self._articles.names, file.users[row], file.times[row]
         clicked, shown, history = (column[row] if column else None for column in file.ragged)
-        past = self._past.setdefault(user, _Past())
+        past = self._past[user]
         before = past.before(time) if history is None else history
         if shown is None:
             assert clicked is not None, "the reader refuses a file that has neither"
             shown = self._candidates(time, clicked[0])
-        if clicked is not None and not known:
-            past.add(time, clicked)
-        if clicked is None:
-            labels = ""
-        elif file.marks:
+        if file.marks:
+            clicked = list(compress(shown, file.marks[row]))
             labels = " ".join(map(str, file.marks[row]))
         else:
-            labels = labels_of(shown, clicked)
+            labels = "" if clicked is None else labels_of(shown, clicked)
+        if clicked is not None and not known:
+            past.add(time, clicked)
         return Impression(
             file.ids[row] or number,
             self._users.names[user],
             time,
-            [names[each] for each in before],
-            [names[each] for each in shown],
+            [names[article] for article in before],
+            [names[article] for article in shown],
             labels,
+            **{name: self._texts.names[texts[row]] for name, texts in file.context.items()},
         )
 
     def about(self) -> dict[str, Any]:
@@ -142,7 +233,25 @@ class _File:
         self.ids: list[str | None] = []
         self.users, self.times = array("i"), array("q")
         self.ragged = (RaggedNumbers(), RaggedNumbers(), RaggedNumbers())  # clicked, shown, history
-        self.marks = RaggedNumbers()
+        self.marks = RaggedNumbers()  # whether each of shown was clicked, where known one by one
+        self.context: defaultdict[str, array[int]] = defaultdict(lambda: array("i"))
+        # of rows with one candidate each
+        self.first: dict[Hashable, tuple[int, LogRow]] = {}  # of each impression, with its number
+        self.impressions, self.candidates = array("i"), array("i")
+        self.clicks = array("b")  # empty without labels
+
+    def collect(self) -> None:
+        """Collect the candidates of each impression."""
+        if not self.impressions:
+            return
+        of = np.frombuffer(self.impressions, np.int32)
+        order, ends = np.argsort(of, kind="stable"), np.bincount(of).cumsum().tolist()
+        clicked, _, history = self.ragged
+        shown = np.frombuffer(self.candidates, np.int32)[order].tolist()
+        self.ragged = (clicked, RaggedNumbers(shown, ends), history)
+        if self.clicks:
+            self.marks = RaggedNumbers(np.frombuffer(self.clicks, np.int8)[order].tolist(), ends)
+        self.impressions = array("i")
 
 
 class CurrentArticles:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -9,9 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from recbole_tinynews.convert.atomic import Impression, News, NewsRow
 from recbole_tinynews.convert.errors import LineError, OnBadLine, quoted, readable
 from recbole_tinynews.convert.readers.cells import (
     clicked_in,
+    context_of,
     duplicate,
     id_of,
     ids_of,
@@ -19,12 +22,17 @@ from recbole_tinynews.convert.readers.cells import (
     shown_in,
     text_of,
 )
-from recbole_tinynews.convert.readers.compact import Histories, SeenIds
-from recbole_tinynews.convert.readers.reader import Reader, Source, missing_files, unlabelled
-from recbole_tinynews.convert.readers.rows import parsed
-from recbole_tinynews.convert.records import Impression, News, NewsRow
+from recbole_tinynews.convert.readers.click_log import NumberedIds, SeenIds
+from recbole_tinynews.convert.readers.reader import (
+    Reader,
+    Source,
+    missing_files,
+    parsed,
+    unlabelled,
+)
 from recbole_tinynews.convert.timestamps import published_of, seconds_of
 from recbole_tinynews.files import parquet
+from recbole_tinynews.files.columns import CONTEXT_ARTICLE, DEVICE, SESSION, SUBSCRIBER
 
 BEHAVIORS, HISTORY, ARTICLES = "behaviors.parquet", "history.parquet", "articles.parquet"
 
@@ -32,6 +40,12 @@ IMPRESSION_ID, USER_ID, TIME_SHOWN = "impression_id", "user_id", "impression_tim
 SHOWN, CLICKED = "article_ids_inview", "article_ids_clicked"
 BEYOND_ACCURACY = "is_beyond_accuracy"
 CLICKS, CLICK_TIMES = "article_id_fixed", "impression_time_fixed"
+CONTEXT_COLUMNS = {
+    CONTEXT_ARTICLE: "article_id",
+    DEVICE: "device_type",
+    SESSION: "session_id",
+    SUBSCRIBER: "is_subscriber",
+}
 
 ARTICLE_ID, TITLE, ABSTRACT, BODY = "article_id", "title", "subtitle", "body"
 PUBLISHED = "published_time"
@@ -68,10 +82,8 @@ class EbnerdReader(Reader):
 
     def news_rows(self, path: Path) -> Iterator[parquet.Row]:
         """The rows of ``articles.parquet``."""
-        optional = {name: parquet.TEXT for name in (ABSTRACT, BODY, CATEGORY)}
-        optional |= {CATEGORY_NUMBER: parquet.ID, SUBCATEGORY: parquet.IDS, PUBLISHED: parquet.TIME}
-        required = {ARTICLE_ID: parquet.ID, TITLE: parquet.TEXT}
-        return _rows(path, required, optional, ARTICLES_AT_ONCE)
+        optional = (ABSTRACT, BODY, CATEGORY, CATEGORY_NUMBER, SUBCATEGORY, PUBLISHED)
+        return _rows(path, (ARTICLE_ID, TITLE), optional, ARTICLES_AT_ONCE)
 
     def article(self, path: Path, content: Mapping[str, Any]) -> NewsRow:
         """An article, with the first of its subcategories."""
@@ -90,11 +102,10 @@ class EbnerdReader(Reader):
     def read_impressions(self, place: Path, labels_required: bool) -> Iterator[Impression]:
         """Rows of ``behaviors.parquet``, with histories from ``history.parquet``."""
         path = place / BEHAVIORS
-        with readable(path):
-            names = parquet.column_names(path)
+        names = _names(path)
         if labels_required and CLICKED not in names:
             raise unlabelled(path, CLICKED, names)
-        histories = _histories(place / HISTORY, self.on_bad_line)
+        histories = _Histories(place / HISTORY, self.on_bad_line)
         seen = SeenIds()
 
         def parse(_: int, cells: Mapping[str, Any]) -> Impression:
@@ -104,14 +115,18 @@ class EbnerdReader(Reader):
             if not seen.add(cells[IMPRESSION_ID]) and not shared:
                 raise duplicate("impression id", impression.impression_id, IMPRESSION_ID)
             self._beyond_accuracy += beyond_accuracy
-            if impression.user_id not in histories:
+            if impression.user_id not in histories.clicks:
                 self._without_history[str(path)] += 1
             return impression
 
-        required = {IMPRESSION_ID: parquet.ID, USER_ID: parquet.ID}
-        required |= {TIME_SHOWN: parquet.TIME, SHOWN: parquet.IDS}
-        rows = _rows(path, required, {CLICKED: parquet.IDS, BEYOND_ACCURACY: parquet.FLAG})
+        required = (IMPRESSION_ID, USER_ID, TIME_SHOWN, SHOWN)
+        rows = _rows(path, required, (CLICKED, BEYOND_ACCURACY, *CONTEXT_COLUMNS.values()))
         yield from parsed(path, rows, parse, self.on_bad_line)
+
+    def context(self, place: Path) -> Sequence[str]:
+        """What ``behaviors.parquet`` has of article read, device, session and subscription."""
+        names = _names(place / BEHAVIORS)
+        return [name for name, column in CONTEXT_COLUMNS.items() if column in names]
 
     def about(self) -> dict[str, Any]:
         """Report section on impressions without a history and beyond accuracy."""
@@ -123,6 +138,11 @@ class EbnerdReader(Reader):
         }
 
 
+def _names(path: Path) -> list[str]:
+    with readable(path):
+        return parquet.column_names(path)
+
+
 def _rows(path: Path, *columns: Any) -> Iterator[parquet.Row]:
     with readable(path):
         yield from parquet.read_rows(path, *columns)
@@ -132,23 +152,30 @@ def _articles(place: Path) -> Path:
     return place / ARTICLES if (place / ARTICLES).is_file() else place.parent / ARTICLES
 
 
-def _histories(path: Path, on_bad_line: OnBadLine) -> Histories:
-    histories = Histories()
+class _Histories:
+    """Article ids by user, oldest click first, in a tenth of the memory of strings."""
 
-    def parse(_: int, cells: Mapping[str, Any]) -> tuple[str, list[str]]:
+    def __init__(self, path: Path, on_bad_line: OnBadLine) -> None:
+        self.clicks: dict[str, array[int]] = {}
+        self._articles = NumberedIds()
+        rows = _rows(path, (USER_ID, CLICKS), (CLICK_TIMES,), USERS_AT_ONCE)
+        for _ in parsed(path, rows, self._add, on_bad_line):
+            pass
+
+    def of(self, user: str) -> list[str]:
+        """The user's history, empty if unknown."""
+        return [self._articles.names[number] for number in self.clicks.get(user, ())]
+
+    def _add(self, _: int, cells: Mapping[str, Any]) -> None:
         user = id_of(cells[USER_ID], USER_ID)
         clicks = ids_of(cells[CLICKS], CLICKS)
-        if user in histories:
+        if user in self.clicks:
             raise LineError(
                 "duplicate user", f"expected a user once, got {quoted(user)} again.", USER_ID
             )
-        return user, _by_time(clicks, cells[CLICK_TIMES]) if CLICK_TIMES in cells else clicks
-
-    required, optional = {USER_ID: parquet.ID, CLICKS: parquet.IDS}, {CLICK_TIMES: parquet.TIMES}
-    rows = _rows(path, required, optional, USERS_AT_ONCE)
-    for user, clicks in parsed(path, rows, parse, on_bad_line):
-        histories.add(user, clicks)
-    return histories
+        if CLICK_TIMES in cells:
+            clicks = _by_time(clicks, cells[CLICK_TIMES])
+        self.clicks[user] = array("i", self._articles.numbers(clicks))
 
 
 def _by_time(clicks: list[str], times: Sequence[int | None] | None) -> list[str]:
@@ -162,12 +189,13 @@ def _by_time(clicks: list[str], times: Sequence[int | None] | None) -> list[str]
     return [clicks[place] for place in np.argsort(np.array(times, np.int64), kind="stable")]
 
 
-def _impression(cells: Mapping[str, Any], histories: Histories) -> Impression:
+def _impression(cells: Mapping[str, Any], histories: _Histories) -> Impression:
     user = id_of(cells[USER_ID], USER_ID)
     shown = shown_in(cells[SHOWN], SHOWN)
     labels = ""
     if CLICKED in cells:
         labels = labels_of(shown, clicked_in(cells[CLICKED], CLICKED, shown))
+    context = {name: cells[column] for name, column in CONTEXT_COLUMNS.items() if column in cells}
     return Impression(
         id_of(cells[IMPRESSION_ID], IMPRESSION_ID),
         user,
@@ -175,4 +203,5 @@ def _impression(cells: Mapping[str, Any], histories: Histories) -> Impression:
         histories.of(user),
         shown,
         labels,
+        **context_of(context, CONTEXT_COLUMNS.__getitem__),
     )

@@ -6,11 +6,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from recbole_tinynews.convert.atomic import Impression, News, NewsRow
 from recbole_tinynews.convert.errors import ConversionError, LineError, OnBadLine, quoted
 from recbole_tinynews.convert.readers.cells import duplicate, id_of, ids_of, mind_candidates
-from recbole_tinynews.convert.readers.reader import Reader, Source, missing_files
-from recbole_tinynews.convert.readers.rows import parsed, read_rows
-from recbole_tinynews.convert.records import Impression, News, NewsRow
+from recbole_tinynews.convert.readers.reader import (
+    Reader,
+    Source,
+    missing_files,
+    parsed,
+    read_rows,
+)
 from recbole_tinynews.convert.timestamps import utc_seconds
 
 IMPRESSIONS_FILE = "behaviors.tsv"
@@ -93,22 +98,10 @@ def _parse_impression(fields: list[str]) -> Impression:
     return Impression(
         id_of(impression_id, column=1),
         id_of(user_id, column=2),
-        parse_time(time, column=3),
+        utc_seconds(time, column=3),
         ids_of(history, column=4),
         *mind_candidates(candidates, column=5),
     )
-
-
-def parse_time(text: str, column: int) -> int:
-    """UTC seconds of a time in Microsoft's logs; else ``LineError``."""
-    try:
-        return utc_seconds(text)
-    except ValueError as error:
-        raise LineError(
-            "unknown time",
-            f"expected a time such as 11/15/2019 8:55:22 AM: {error}.",
-            column,
-        ) from None
 
 
 def _mismatched_labels(candidates: str, labelled: bool, labels_required: bool) -> LineError:

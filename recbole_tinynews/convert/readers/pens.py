@@ -6,12 +6,11 @@ import random
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from recbole_tinynews.convert.atomic import Impression, News, NewsRow
 from recbole_tinynews.convert.errors import LineError
 from recbole_tinynews.convert.readers.cells import id_of, ids_of
-from recbole_tinynews.convert.readers.mind import parse_time
-from recbole_tinynews.convert.readers.reader import Reader, not_a_file
-from recbole_tinynews.convert.readers.rows import parsed, read_rows
-from recbole_tinynews.convert.records import Impression, News, NewsRow
+from recbole_tinynews.convert.readers.reader import Reader, not_a_file, parsed, read_rows
+from recbole_tinynews.convert.timestamps import utc_seconds
 
 NEWS_FILE = "news.tsv"
 NEWS_COLUMNS = (
@@ -84,7 +83,7 @@ class PensReader(Reader):
         return Impression(
             str(number),
             id_of(fields[USER], USER + 1),
-            parse_time(fields[START], START + 1),
+            utc_seconds(fields[START], START + 1),
             ids_of(fields[HISTORY], HISTORY + 1),
             [each for each, _ in shown],
             " ".join([label for _, label in shown]),

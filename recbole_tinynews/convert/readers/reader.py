@@ -1,14 +1,27 @@
-"""The interface of the format readers."""
+"""The interface of the format readers, and the loop over rows that they share."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
-from recbole_tinynews.convert.errors import Column, ConversionError, OnBadLine, stop
-from recbole_tinynews.convert.records import Impression, NewsRow
+from recbole_tinynews.convert.atomic import Impression, NewsRow
+from recbole_tinynews.convert.errors import (
+    EXAMPLES,
+    Column,
+    ConversionError,
+    LineError,
+    OnBadLine,
+    quoted,
+    readable,
+    stop,
+)
+from recbole_tinynews.files.lines import read_line_batches
+
+Content = TypeVar("Content")
+Record = TypeVar("Record")
 
 
 class Source(NamedTuple):
@@ -63,24 +76,27 @@ class Reader(ABC):
     def read_impressions(self, place: Path, labels_required: bool) -> Iterator[Impression]:
         """Impressions of a place, all labelled or none; called after the articles are read."""
 
+    def context(self, place: Path) -> Sequence[str]:
+        """Columns of ``CONTEXT`` that the impressions of a place have."""
+        return ()
+
     def about(self) -> dict[str, Any]:
         """Report sections specific to the format, after reading."""
         return {}
 
 
-def unlabelled(path: Path, column: str, found: Sequence[str]) -> ConversionError:
+def unlabelled(path: Path, column: str, names: Sequence[str]) -> ConversionError:
     """Error for a file without the required labels."""
     return ConversionError(
         f"{path}: expected a column {column} (only --test may go without labels), found "
-        f"{', '.join(found)}."
+        f"{', '.join(names)}."
     )
 
 
 def missing_files(place: Path, names: Sequence[str], expects: str) -> str | None:
     """Describe in a sentence which of these files a folder lacks, or return None."""
     if not place.is_dir():
-        found = "a file" if place.exists() else "nothing there"
-        return f"expected {expects}, found {found}."
+        return f"expected {expects}, found {'a file' if place.exists() else 'nothing there'}."
     missing = [name for name in names if not (place / name).is_file()]
     return f"expected {expects}, found no {' and no '.join(missing)}." if missing else None
 
@@ -90,3 +106,85 @@ def not_a_file(place: Path, expects: str) -> str | None:
     if place.is_file():
         return None
     return f"expected {expects}, found {'a folder' if place.is_dir() else 'nothing there'}."
+
+
+def parsed(
+    path: Path,
+    rows: Iterable[tuple[int, Content]],
+    parse: Callable[[int, Content], Record],
+    on_bad_line: OnBadLine,
+) -> Iterator[Record]:
+    """Apply ``parse`` to numbers and rows, in order; its ``LineError`` goes to ``on_bad_line``."""
+    for number, content in rows:
+        try:
+            record = parse(number, content)
+        except LineError as error:
+            on_bad_line(error.at(path, number))
+        else:
+            yield record
+
+
+def read_rows(
+    path: Path, columns: Sequence[str], on_bad_line: OnBadLine, header: bool = False
+) -> Iterator[tuple[int, list[str]]]:
+    """Line numbers, from 1, and fields of a tab-separated file without quoting, plain or gzip."""
+
+    def split(number: int, line: bytes) -> tuple[int, list[str]]:
+        fields = decoded(line).split("\t")
+        if len(fields) != len(columns):
+            raise _wrong_number(fields, columns)
+        return number, fields
+
+    number = 0
+    for lines in _batches(path):
+        if len(lines) > EXAMPLES and not any(lines):
+            empty = _wrong_number([""], columns)  # many empty lines are one error
+            empty.lines = len(lines) - EXAMPLES
+            on_bad_line(empty.at(path, number + 1))
+            number += empty.lines
+            lines = lines[:EXAMPLES]
+        for row in parsed(path, enumerate(lines, number + 1), split, on_bad_line):
+            if not header or row != (1, [*columns]):
+                yield row
+        number += len(lines)
+
+
+def read_raw_lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """Numbered lines, from 1, plain or gzip; ``ConversionError`` if unreadable or empty."""
+    number = 0
+    for lines in _batches(path):
+        yield from enumerate(lines, number + 1)
+        number += len(lines)
+
+
+def decoded(line: bytes) -> str:
+    """The text of a line; ``LineError`` if it is not UTF-8 or has a NUL byte."""
+    if b"\0" in line:
+        raise LineError("NUL byte", f"expected text, got a NUL byte at byte {line.index(0) + 1}.")
+    try:
+        return line.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise LineError(
+            "invalid UTF-8",
+            f"expected UTF-8, got {line[error.start : error.start + 4]!r} at byte "
+            f"{error.start + 1} of the line ({error.reason}).",
+        ) from None
+
+
+def _wrong_number(fields: Sequence[str], columns: Sequence[str]) -> LineError:
+    text = "\t".join(fields)
+    return LineError(
+        "wrong number of columns",
+        f"expected {len(columns)} tab-separated columns ({', '.join(columns)}), got "
+        f"{len(fields)} in {quoted(text)}.",
+    )
+
+
+def _batches(path: Path) -> Iterator[list[bytes]]:
+    empty = True
+    with readable(path):
+        for lines in read_line_batches(path, progress=True):
+            empty = False
+            yield lines
+    if empty:
+        raise ConversionError(f"{path}: expected lines, got an empty file.")

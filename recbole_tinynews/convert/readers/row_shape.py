@@ -13,6 +13,7 @@ ROWS = (CLICKS, IMPRESSIONS, CANDIDATES)
 SAMPLE = 1_000  # rows looked at
 SHOWN_IN_ERRORS = 3
 MARK_NAMES = ("label", "labels", "target")  # beside all names with "click" in them
+_ROLES = {CLICKS: ("clicked",), IMPRESSIONS: ("shown",), CANDIDATES: ("article", "shown")}
 
 Cells = Mapping[str, Any]  # of a row, by the name of the column
 
@@ -39,14 +40,17 @@ def recognised(columns: Mapping[str, str], sample: Sequence[Cells], stated: str 
     marked = [mark_of(row[columns["clicked"]]) is not None for row in sample]
     if "shown" in columns and not ("article" in columns and all(marked)):
         return _with_all_shown(columns, sample, bool(sample) and all(marked))
-    if "article" in columns:
-        return _with_one_article(columns, sample, marked)
-    return _clicks_alone(columns, sample, bool(sample) and all(marked))
+    if "article" in columns and all(marked):
+        return _candidates(columns, "article")
+    if "article" in columns and 2 * sum(marked) >= len(marked):
+        odd = [row for row, mark in zip(sample, marked, strict=True) if not mark]
+        article = columns["article"], columns["clicked"]
+        raise _ambiguous(columns, [sample[0], *odd], CLICKS, article)
+    return _clicks(columns, sample, "article" not in columns and bool(sample) and all(marked))
 
 
 def _stated(columns: Mapping[str, str], rows: str) -> Shape:
-    roles = {CLICKS: ("clicked",), IMPRESSIONS: ("shown",), CANDIDATES: ("article", "shown")}
-    wanted = roles[rows]
+    wanted = _ROLES[rows]
     role = next((role for role in wanted if role in columns), None)
     if role is None:
         raise ConversionError(
@@ -66,44 +70,27 @@ def _unlabelled(columns: Mapping[str, str]) -> Shape:
     )
 
 
+def _candidates(columns: Mapping[str, str], article: str) -> Shape:
+    reason = f"{columns['clicked']} is 0 or 1 and {columns[article]} is one id"
+    return Shape(CANDIDATES, reason, article)
+
+
 def _with_all_shown(columns: Mapping[str, str], sample: Sequence[Cells], marked: bool) -> Shape:
     shown, clicked = columns["shown"], columns["clicked"]
     if not marked or not all(_is_one(row[shown]) for row in sample):
         return Shape(IMPRESSIONS, f"{shown} has all candidates, {clicked} the ids of those clicked")
     if all(str(row[shown]) == str(row[clicked]) for row in sample):
-        readings = {
-            IMPRESSIONS: lambda row: f"was shown {row[shown]} alone and clicked {row[clicked]}",
-            CANDIDATES: lambda row: _as_candidate(row[shown], row[clicked]),
-        }
-        raise _ambiguous(columns, sample, readings)
-    return Shape(CANDIDATES, f"{clicked} is 0 or 1 and {shown} is one id", "shown")
+        raise _ambiguous(columns, sample, IMPRESSIONS, (shown, clicked))
+    return _candidates(columns, "shown")
 
 
-def _with_one_article(
-    columns: Mapping[str, str], sample: Sequence[Cells], marked: Sequence[bool]
-) -> Shape:
-    article, clicked = columns["article"], columns["clicked"]
-    if all(marked):
-        return Shape(CANDIDATES, f"{clicked} is 0 or 1 and {article} is one id", "article")
-    if 2 * sum(marked) < len(marked):
-        return _clicks_alone(columns, sample, False)
-    readings = {
-        CLICKS: lambda row: f"clicked {quoted(str(row[clicked]))}",
-        CANDIDATES: lambda row: _as_candidate(row[article], row[clicked]),
-    }
-    odd = [row for row, mark in zip(sample, marked, strict=True) if not mark]
-    raise _ambiguous(columns, [sample[0], *odd], readings)
-
-
-def _clicks_alone(columns: Mapping[str, str], sample: Sequence[Cells], marked: bool) -> Shape:
+def _clicks(columns: Mapping[str, str], sample: Sequence[Cells], marked: bool) -> Shape:
     clicked = columns["clicked"]
-    readings = {CLICKS: lambda row: f"clicked {quoted(str(row[clicked]))}"}
     if marked:
-        readings[CANDIDATES] = lambda row: _as_candidate("an article", row[clicked])
-        raise _ambiguous(columns, sample, readings, "article=NAME")
+        raise _ambiguous(columns, sample, CLICKS, (None, clicked), "article=NAME")
     if (marks := _unused_marks(columns, sample)) is not None:
-        readings[CANDIDATES] = lambda row: _as_candidate(row[clicked], row[marks])
-        raise _ambiguous(columns, sample, readings, f"article={clicked},clicked={marks}")
+        roles = f"article={clicked},clicked={marks}"
+        raise _ambiguous(columns, sample, CLICKS, (clicked, marks), roles)
     return Shape(CLICKS, f"{clicked} is the id of the article clicked, nothing says what was shown")
 
 
@@ -125,26 +112,37 @@ def _unused_marks(columns: Mapping[str, str], sample: Sequence[Cells]) -> str | 
 def _ambiguous(
     columns: Mapping[str, str],
     sample: Sequence[Cells],
-    readings: Mapping[str, Any],
+    rows: str,
+    candidate: tuple[str | None, str],
     roles: str | None = None,
 ) -> ConversionError:
-    """The error for rows with two readings; ``roles`` are those that the second one needs."""
+    """The error for rows that are ``rows``, or candidates in a column with marks in another.
+
+    ``roles`` are those that the second reading needs.
+    """
+    article, marks = candidate
+    verbs = {True: "and clicked it", False: "and did not click it"}
+
+    def sentence(row: Cells, reading: str) -> str:
+        clicked = row[columns["clicked"]]
+        if reading == CANDIDATES:
+            shown = "an article" if article is None else row[article]
+            mark = mark_of(row[marks])
+            what = f"with mark {row[marks]!r}" if mark is None else verbs[mark]
+            said = f"was shown {shown} {what}"
+        elif reading == IMPRESSIONS:
+            said = f"was shown {row[columns['shown']]} alone and clicked {clicked}"
+        else:
+            said = f"clicked {quoted(str(clicked))}"
+        return f"{row[columns['user']]} {said} at {row[columns['time']]}"
+
     lines = ["expected rows with one meaning, and these have two:"]
-    for rows, sentence in readings.items():
-        shown = [
-            f"{row[columns['user']]} {sentence(row)} at {row[columns['time']]}"
-            for row in sample[:SHOWN_IN_ERRORS]
-        ]
-        lines.append(f"  as {rows}: {'; '.join(shown)}.")
-    first, second = readings
-    wanted = f"--columns={roles}" if roles else f"--rows={second}"
-    lines.append(f"Pass --rows={first} if the first is right, {wanted} if the second.")
+    for reading in (rows, CANDIDATES):
+        sentences = [sentence(row, reading) for row in sample[:SHOWN_IN_ERRORS]]
+        lines.append(f"  as {reading}: {'; '.join(sentences)}.")
+    wanted = f"--columns={roles}" if roles else f"--rows={CANDIDATES}"
+    lines.append(f"Pass --rows={rows} if the first is right, {wanted} if the second.")
     return ConversionError("\n".join(lines))
-
-
-def _as_candidate(article: Any, mark: Any) -> str:
-    clicked = {True: "and clicked it", False: "and did not click it", None: f"with mark {mark!r}"}
-    return f"was shown {article} {clicked[mark_of(mark)]}"
 
 
 def _is_one(cell: Any) -> bool:

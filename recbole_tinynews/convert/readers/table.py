@@ -9,10 +9,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from recbole_tinynews.convert.atomic import Impression, News, NewsRow
 from recbole_tinynews.convert.errors import ConversionError, LineError, OnBadLine, quoted, readable
-from recbole_tinynews.convert.readers.candidate_rows import CandidateRow, CandidateRows
 from recbole_tinynews.convert.readers.cells import (
     clicked_in,
+    context_of,
     duplicate,
     id_of,
     ids_of,
@@ -21,9 +22,8 @@ from recbole_tinynews.convert.readers.cells import (
     shown_in,
     text_of,
 )
-from recbole_tinynews.convert.readers.click_log import ClickLog, Row
-from recbole_tinynews.convert.readers.compact import SeenIds
-from recbole_tinynews.convert.readers.reader import Reader, Source, not_a_file, unlabelled
+from recbole_tinynews.convert.readers.click_log import ClickLog, LogRow, SeenIds
+from recbole_tinynews.convert.readers.reader import Reader, Source, not_a_file, parsed, unlabelled
 from recbole_tinynews.convert.readers.row_shape import (
     CANDIDATES,
     CLICKS,
@@ -32,29 +32,224 @@ from recbole_tinynews.convert.readers.row_shape import (
     Shape,
     recognised,
 )
-from recbole_tinynews.convert.readers.rows import parsed
-from recbole_tinynews.convert.records import Impression, News, NewsRow
 from recbole_tinynews.convert.timestamps import published_of, seconds_of
+from recbole_tinynews.files.columns import CONTEXT
 from recbole_tinynews.files.lines import LONGEST_LINE, read_line_batches
-from recbole_tinynews.files.parquet import ANY, column_names, read_rows
+from recbole_tinynews.files.parquet import column_names, read_rows
 
 KINDS = "a .csv, .tsv or .parquet file"
 PARQUET = ".parquet"
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
-IMPRESSION_ROLES = ("user", "time", "article", "clicked", "shown", "history", "impression")
+IMPRESSION_ROLES = (
+    *("user", "time", "article", "clicked", "shown", "history", "impression"),
+    *CONTEXT,
+)
 NEWS_ROLES = ("id", "title", "abstract", "category", "subcategory", "published", "body")
 ROLES = (*IMPRESSION_ROLES, *NEWS_ROLES)
 
 
-def is_table(path: Path) -> bool:
+class TableReader(Reader):
+    """Reads tables whose rows are impressions, candidates of impressions, or clicks.
+
+    ``row_shape`` tells which. Articles are in ``--news`` files or, with one article a row, in the
+    same row; ``ClickLog`` adds missing histories and candidates.
+    """
+
+    expects = KINDS
+    options = frozenset({"columns", "news", "sampled", "seed", "rows"})
+
+    def __init__(self, source: Source) -> None:
+        super().__init__(source)
+        self._log = ClickLog(source.sampled, source.seed)
+        self._seen: dict[Path, SeenIds] = {}
+        self._shapes: dict[Path, Shape] = {}
+        self.articles_in_clicks = not source.news
+        of_news = ("id", "category", "subcategory", "title", "abstract", "published")
+        self.news_columns = [self._column(role) for role in of_news]  # in the order of News
+        self.body_column = self._column("body")
+
+    def problem(self, place: Path) -> str | None:
+        """Describe a wrong file type, missing columns, or rows with two meanings."""
+        if unknown := sorted(self.source.columns.keys() - {*ROLES}):
+            return f"expected roles of {', '.join(ROLES)} in --columns, got {', '.join(unknown)}."
+        if problem := not_a_file(place, KINDS):
+            return problem
+        if not _is_table(place):
+            return f"expected {KINDS}, judging by its extension."
+        of_this_file = IMPRESSION_ROLES if self.source.news else ROLES
+        named = [role for role in of_this_file if role in self.source.columns]
+        wanted = dict.fromkeys(["user", "time", *(role for role in named if role != "clicked")])
+        return self._missing(place, wanted) or self._problem_of_roles(place)
+
+    def news_files(self, place: Path) -> Sequence[Path]:
+        """The files of ``--news``, or the table itself."""
+        return self.source.news or [place]
+
+    def news_rows(self, path: Path) -> Iterable[tuple[int, Mapping[str, Any]]]:
+        """Rows of a file of articles, or of a click log that contains them."""
+        if not self.source.news:
+            return self._read(path, ROLES)
+        if not _is_table(path):
+            raise ConversionError(f"--news={path}: expected {KINDS}, judging by its extension.")
+        named = [role for role in NEWS_ROLES if role in self.source.columns]
+        if problem := self._missing(path, dict.fromkeys(["id", "title", *named])):
+            raise ConversionError(f"{path}: {problem}")
+        return self._read(path, NEWS_ROLES)
+
+    def article(self, path: Path, content: Mapping[str, Any]) -> NewsRow:
+        """An article; a click in the same row is stored for ``read_impressions``."""
+        if self.source.news:
+            return self._article(id_of(content["id"], self._column("id")), content)
+        row = self._row(path, content)
+        (news_id,) = row.shown or row.clicked or ()  # as the columns, which have been checked, say
+        article = self._article(news_id, content)
+        self._add(path, row)
+        return article
+
+    def read_impressions(self, place: Path, labels_required: bool) -> Iterator[Impression]:
+        """Rows in time order."""
+        if labels_required and not self._roles(place, ["clicked"]):
+            raise unlabelled(place, self._column("clicked"), _names_of(place))
+        if place not in self._seen:  # with --news; otherwise already read with the articles
+            rows = self._read(place, IMPRESSION_ROLES)
+
+            def add(_: int, cells: Mapping[str, Any]) -> None:
+                self._add(place, self._row(place, cells))
+
+            for _ in parsed(place, rows, add, self.on_bad_line):
+                pass
+        yield from self._log.impressions([place])
+
+    def context(self, place: Path) -> Sequence[str]:
+        """Columns of these roles."""
+        return self._roles(place, CONTEXT)
+
+    def about(self) -> dict[str, Any]:
+        """Report sections on what the rows of each table are, and on sampled candidates."""
+        tables = {
+            str(path): {"rows": shape.rows, "recognised_by": shape.reason}
+            for path, shape in self._shapes.items()
+        }
+        return {"tables": tables, **self._log.about()}
+
+    def _column(self, role: str) -> str:
+        return self.source.columns.get(role, role)
+
+    def _roles(self, path: Path, roles: Iterable[str]) -> list[str]:
+        names = _names_of(path)
+        return [role for role in roles if self._column(role) in names]
+
+    def _missing(self, path: Path, roles: Iterable[str]) -> str | None:
+        """Describe in a sentence the columns that a table lacks, or return None."""
+        names = _names_of(path)
+        missing = [self._column(role) for role in roles if self._column(role) not in names]
+        if not missing:
+            return None
+        return (
+            f"expected a column {' and a column '.join(missing)}, found {', '.join(names)}. Name "
+            "others with --columns."
+        )
+
+    def _problem_of_roles(self, place: Path) -> str | None:
+        present = self._roles(place, ROLES)
+        found = f"found {', '.join(_names_of(place))}."
+        if not {"article", "clicked", "shown"}.intersection(present):
+            return f"expected a column of clicked or shown ids, {found} Name it with --columns."
+        try:
+            shape = self._shape(place)
+        except ConversionError as error:
+            return str(error)
+        if not self.source.news and shape.rows == IMPRESSIONS:
+            return "expected --news=FILE with the articles that were shown, got none."
+        if not self.source.news and "title" not in present:
+            return f"expected --news=FILE with the articles, or a column of titles, {found}"
+        return None
+
+    def _shape(self, path: Path) -> Shape:
+        """What the rows of a table are; ``ConversionError`` if its first rows leave that open."""
+        if path not in self._shapes:
+            columns = {role: self._column(role) for role in self._roles(path, IMPRESSION_ROLES)}
+            self._shapes[path] = recognised(columns, _first_rows(path), self.source.rows)
+        return self._shapes[path]
+
+    def _read(self, path: Path, roles: Iterable[str]) -> Iterator[tuple[int, dict[str, Any]]]:
+        """Row numbers (csv and tsv: of the first line), from 1, and cells by role."""
+        columns = {role: self._column(role) for role in self._roles(path, roles)}
+        with readable(path):
+            for number, cells in _rows(path, self.on_bad_line, columns.values()):
+                yield number, {role: cells[name] for role, name in columns.items()}
+
+    def _row(self, path: Path, cells: Mapping[str, Any]) -> LogRow:
+        """A row of the log; that of a candidate has it alone in ``shown``."""
+        column, shape = self._column, self._shape(path)
+        seen = self._seen.setdefault(path, SeenIds())
+        shown, clicked, history, impression_id = None, None, None, None
+        if shape.article is not None:
+            shown = [one_id_of(cells[shape.article], column(shape.article))]
+            if "clicked" in cells:
+                clicked = shown if marked_in(cells["clicked"], column("clicked")) else []
+        elif shape.rows == CLICKS:
+            clicked = [id_of(cells["clicked"], column("clicked"))]
+        else:
+            shown = shown_in(cells["shown"], column("shown"))
+            if "clicked" in cells:
+                clicked = clicked_in(_empty_if_null(cells["clicked"]), column("clicked"), shown)
+        if "history" in cells:  # empty cell: user without clicks
+            history = ids_of(_empty_if_null(cells["history"]), column("history"))
+        if "impression" in cells:
+            impression_id = id_of(cells["impression"], column("impression"))
+        user = id_of(cells["user"], column("user"))
+        time = seconds_of(cells["time"], column("time"))
+        context = context_of({role: cells[role] for role in CONTEXT if role in cells}, column)
+        if shape.rows != CANDIDATES and impression_id is not None and not seen.add(impression_id):
+            raise duplicate("impression id", impression_id, column("impression"))
+        return LogRow(impression_id, user, time, clicked, shown, history, context)
+
+    def _add(self, path: Path, row: LogRow) -> None:
+        if self._shape(path).rows == CANDIDATES:
+            self._log.add_candidate(path, row)
+        else:
+            self._log.add(path, row)
+
+    def _article(self, news_id: str, cells: Mapping[str, Any]) -> NewsRow:
+        texts = {
+            role: text_of(cells.get(role), self._column(role))
+            for role in NEWS_ROLES
+            if role not in ("id", "published")
+        }
+        body = texts.pop("body")
+        published = published_of(cells.get("published"), self._column("published"))
+        news = News(news_id=news_id, **texts, published=published)
+        return NewsRow(news, body if "body" in cells else None)
+
+
+def _is_table(path: Path) -> bool:
     """Whether the file name has a table's extension."""
     return path.suffix == PARQUET or _delimiter(path) is not None
 
 
-def names_of(path: Path) -> list[str]:
+def _names_of(path: Path) -> list[str]:
     """Column names; ``ConversionError`` if the file is unreadable or a name occurs twice."""
     with readable(path):
         return column_names(path) if path.suffix == PARQUET else _header(path)
+
+
+def _rows(
+    path: Path, on_bad_line: OnBadLine, columns: Iterable[str] = (), progress: bool = True
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Rows by the name of the column; of parquet, only these columns are read."""
+    if path.suffix == PARQUET:
+        return read_rows(path, columns, progress=progress)
+    return _records(path, on_bad_line, progress)
+
+
+def _first_rows(path: Path) -> list[dict[str, Any]]:
+    """Readable rows among the first; what is wrong with others is told when all are read."""
+    found: list[dict[str, Any]] = []
+    with suppress(ConversionError, ValueError, OSError, EOFError):
+        rows = _rows(path, lambda _: None, _names_of(path), progress=False)
+        found.extend(cells for _, cells in islice(rows, SAMPLE))
+    return found
 
 
 def _delimiter(path: Path) -> str | None:
@@ -66,7 +261,7 @@ def _delimiter(path: Path) -> str | None:
 
 def _header(path: Path) -> list[str]:
     try:
-        names: list[str] = next(_reader(path), [])
+        names: list[str] = next(_reader(path, progress=False), [])
     except csv.Error as error:
         raise ConversionError(f"{path}:1: expected names of columns, got: {error}.") from error
     if not names:
@@ -78,7 +273,7 @@ def _header(path: Path) -> list[str]:
 
 
 def _records(
-    path: Path, on_bad_line: OnBadLine, progress: bool = True
+    path: Path, on_bad_line: OnBadLine, progress: bool
 ) -> Iterator[tuple[int, dict[str, str]]]:
     names = _header(path)
     reader = _reader(path, progress)
@@ -98,7 +293,7 @@ def _records(
             yield before + 1, dict(zip(names, fields, strict=True))
 
 
-def _reader(path: Path, progress: bool = False) -> Any:
+def _reader(path: Path, progress: bool) -> Any:
     # invalid bytes become surrogates, detected once the record is complete
     lines = (
         line.decode("utf-8", "surrogateescape").replace("\0", "\udc00") + "\n"
@@ -127,202 +322,6 @@ def _check(fields: list[str], names: list[str]) -> None:
 
 def _broken_quotes(error: csv.Error) -> LineError:
     return LineError("broken quotes", f"expected cells, quoted where needed, got: {error}.")
-
-
-class TableReader(Reader):
-    """Reads tables whose rows are impressions, candidates of impressions, or clicks.
-
-    ``row_shape`` tells which. Articles are in ``--news`` files or, with one article a row, in the
-    same row; ``ClickLog`` adds missing histories and candidates.
-    """
-
-    expects = KINDS
-    options = frozenset({"columns", "news", "sampled", "seed", "rows"})
-
-    def __init__(self, source: Source) -> None:
-        super().__init__(source)
-        self._log = ClickLog(source.sampled, source.seed)
-        self._seen: dict[Path, SeenIds] = {}
-        self._shapes: dict[Path, Shape] = {}
-        self._candidates: dict[Path, CandidateRows] = {}  # of files not in the log yet
-        self.articles_in_clicks = not source.news
-        of_news = ("id", "category", "subcategory", "title", "abstract", "published")
-        self.news_columns = [self._column(role) for role in of_news]  # in the order of News
-        self.body_column = self._column("body")
-
-    def problem(self, place: Path) -> str | None:
-        """Describe a wrong file type, missing columns, or rows with two meanings."""
-        if unknown := sorted(self.source.columns.keys() - {*ROLES}):
-            return f"expected roles of {', '.join(ROLES)} in --columns, got {', '.join(unknown)}."
-        if problem := not_a_file(place, KINDS):
-            return problem
-        if not is_table(place):
-            return f"expected {KINDS}, judging by its extension."
-        of_this_file = IMPRESSION_ROLES if self.source.news else ROLES
-        named = [role for role in of_this_file if role in self.source.columns]
-        wanted = dict.fromkeys(["user", "time", *(role for role in named if role != "clicked")])
-        return self._missing(place, wanted) or self._problem_of_roles(place)
-
-    def news_files(self, place: Path) -> Sequence[Path]:
-        """The files of ``--news``, or the table itself."""
-        return self.source.news or [place]
-
-    def news_rows(self, path: Path) -> Iterable[tuple[int, Mapping[str, Any]]]:
-        """Rows of a file of articles, or of a click log that contains them."""
-        if not self.source.news:
-            return self._read(path, ROLES)
-        if not is_table(path):
-            raise ConversionError(f"--news={path}: expected {KINDS}, judging by its extension.")
-        named = [role for role in NEWS_ROLES if role in self.source.columns]
-        if problem := self._missing(path, dict.fromkeys(["id", "title", *named])):
-            raise ConversionError(f"{path}: {problem}")
-        return self._read(path, NEWS_ROLES)
-
-    def article(self, path: Path, content: Mapping[str, Any]) -> NewsRow:
-        """An article; a click in the same row is stored for ``read_impressions``."""
-        if self.source.news:
-            return self._article(id_of(content["id"], self._column("id")), content)
-        row = self._row(path, content)
-        if isinstance(row, CandidateRow):
-            news_id = row.article
-        else:
-            assert row.clicked is not None, "the columns have been checked"
-            news_id = row.clicked[0]
-        article = self._article(news_id, content)
-        self._add(path, row)
-        return article
-
-    def read_impressions(self, place: Path, labels_required: bool) -> Iterator[Impression]:
-        """Rows in time order."""
-        if labels_required and not self._roles(place, ["clicked"]):
-            raise unlabelled(place, self._column("clicked"), names_of(place))
-        if place not in self._seen:  # with --news; otherwise already read with the articles
-            rows = self._read(place, IMPRESSION_ROLES)
-
-            def add(_: int, cells: Mapping[str, Any]) -> None:
-                self._add(place, self._row(place, cells))
-
-            for _ in parsed(place, rows, add, self.on_bad_line):
-                pass
-        for row in self._candidates.pop(place, CandidateRows()).impressions():
-            self._log.add(place, row)
-        yield from self._log.impressions([place])
-
-    def about(self) -> dict[str, Any]:
-        """Report sections on what the rows of each table are, and on sampled candidates."""
-        tables = {
-            str(path): {"rows": shape.rows, "recognised_by": shape.reason}
-            for path, shape in self._shapes.items()
-        }
-        return {"tables": tables, **self._log.about()}
-
-    def _column(self, role: str) -> str:
-        return self.source.columns.get(role, role)
-
-    def _roles(self, path: Path, roles: Iterable[str]) -> list[str]:
-        names = names_of(path)
-        return [role for role in roles if self._column(role) in names]
-
-    def _missing(self, path: Path, roles: Iterable[str]) -> str | None:
-        """Describe in a sentence the columns that a table lacks, or return None."""
-        names = names_of(path)
-        missing = [self._column(role) for role in roles if self._column(role) not in names]
-        if not missing:
-            return None
-        return (
-            f"expected a column {' and a column '.join(missing)}, found {', '.join(names)}. Name "
-            "others with --columns."
-        )
-
-    def _problem_of_roles(self, place: Path) -> str | None:
-        present = self._roles(place, ROLES)
-        found = f"found {', '.join(names_of(place))}."
-        if not {"article", "clicked", "shown"}.intersection(present):
-            return f"expected a column of clicked or shown ids, {found} Name it with --columns."
-        try:
-            shape = self._shape(place)
-        except ConversionError as error:
-            return str(error)
-        if not self.source.news and shape.rows == IMPRESSIONS:
-            return "expected --news=FILE with the articles that were shown, got none."
-        if not self.source.news and "title" not in present:
-            return f"expected --news=FILE with the articles, or a column of titles, {found}"
-        return None
-
-    def _shape(self, path: Path) -> Shape:
-        """What the rows of a table are; ``ConversionError`` if its first rows leave that open."""
-        if path not in self._shapes:
-            columns = {role: self._column(role) for role in self._roles(path, IMPRESSION_ROLES)}
-            self._shapes[path] = recognised(columns, _first_rows(path), self.source.rows)
-        return self._shapes[path]
-
-    def _read(self, path: Path, roles: Iterable[str]) -> Iterator[tuple[int, dict[str, Any]]]:
-        """Row numbers (csv and tsv: of the first line), from 1, and cells by role."""
-        columns = {role: self._column(role) for role in self._roles(path, roles)}
-        with readable(path):
-            if path.suffix == PARQUET:
-                rows = read_rows(path, dict.fromkeys(columns.values(), ANY))
-            else:
-                rows = _records(path, self.on_bad_line)
-            for number, cells in rows:
-                yield number, {role: cells[name] for role, name in columns.items()}
-
-    def _row(self, path: Path, cells: Mapping[str, Any]) -> Row | CandidateRow:
-        column, shape = self._column, self._shape(path)
-        seen = self._seen.setdefault(path, SeenIds())
-        shown, clicked, history, mark = None, None, None, None
-        if shape.article is not None:
-            article = one_id_of(cells[shape.article], column(shape.article))
-            if "clicked" in cells:
-                mark = marked_in(cells["clicked"], column("clicked"))
-        elif shape.rows == CLICKS:
-            clicked = [id_of(cells["clicked"], column("clicked"))]
-        else:
-            shown = shown_in(cells["shown"], column("shown"))
-            if "clicked" in cells:
-                clicked = clicked_in(_empty_if_null(cells["clicked"]), column("clicked"), shown)
-        if "history" in cells:  # empty cell: user without clicks
-            history = ids_of(_empty_if_null(cells["history"]), column("history"))
-        impression_id = None
-        if "impression" in cells:
-            impression_id = id_of(cells["impression"], column("impression"))
-        user = id_of(cells["user"], column("user"))
-        time = seconds_of(cells["time"], column("time"))
-        if shape.rows == CANDIDATES:
-            return CandidateRow(impression_id, user, time, article, mark, history)
-        if impression_id is not None and not seen.add(impression_id):
-            raise duplicate("impression id", impression_id, column("impression"))
-        return Row(impression_id, user, time, clicked, shown, history)
-
-    def _add(self, path: Path, row: Row | CandidateRow) -> None:
-        if isinstance(row, CandidateRow):
-            self._candidates.setdefault(path, CandidateRows()).add(row)
-        else:
-            self._log.add(path, row)
-
-    def _article(self, news_id: str, cells: Mapping[str, Any]) -> NewsRow:
-        texts = {
-            role: text_of(cells.get(role), self._column(role))
-            for role in NEWS_ROLES
-            if role not in ("id", "published")
-        }
-        body = texts.pop("body")
-        published = published_of(cells.get("published"), self._column("published"))
-        news = News(news_id=news_id, **texts, published=published)
-        return NewsRow(news, body if "body" in cells else None)
-
-
-def _first_rows(path: Path) -> list[dict[str, Any]]:
-    """Readable rows among the first; what is wrong with others is told when all are read."""
-    if path.suffix == PARQUET:
-        names = dict.fromkeys(column_names(path), ANY)
-        rows: Iterator[tuple[int, dict[str, Any]]] = read_rows(path, names, rows_at_once=SAMPLE)
-    else:
-        rows = _records(path, lambda _: None, progress=False)
-    found: list[dict[str, Any]] = []
-    with suppress(ConversionError, ValueError, OSError, EOFError):
-        found.extend(cells for _, cells in islice(rows, SAMPLE))
-    return found
 
 
 def _empty_if_null(cell: Any) -> Any:

@@ -1,1 +1,0 @@
-"""Log, progress and W&B run of a training."""

@@ -1,0 +1,136 @@
+"""Files of formats other than MIND's with many bad rows: what is skipped leaves no trace.
+
+The test of the readers and ``benchmarks/reliability`` share it.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+from unittest.mock import patch
+
+from mind_folder import IMPRESSIONS, NEWS
+from plain_mind import read, spoil
+
+from recbole_tinynews.convert import convert_news
+
+USERS = 97  # of a log
+PENS_NEWS = "N1\tsports\tsoccer\tA title\tA body.\t{}\t{}"
+PENS_LINE = "U%d\tN1 N2\t1 2\tx#TAB#y\tN3\tN2 N1\t7/%d/2019 6:43:49 AM\t7/3/2019 7:06:06 AM\t34"
+
+
+class Counted(NamedTuple):
+    """Lines given, kept and skipped by the converter, and what was wrong."""
+
+    given: int
+    kept: int
+    skipped: int
+    failures: list[str]
+
+
+def event_line(number: int, rng: random.Random) -> str:
+    user, time = f"cx:{rng.randrange(USERS)}", 1_483_225_200 + number * 7
+    event = {"eventId": number, "userId": user, "time": time, "id": f"a{rng.randrange(500)}"}
+    if rng.randrange(5) == 0:
+        del event["id"]
+    return json.dumps({**event, "title": "En tittel", "category1": "nyheter|by"})
+
+
+def table_line(number: int, rng: random.Random) -> str:
+    user, article = rng.randrange(USERS), rng.randrange(500)
+    return f"u{user},{1_700_000_000 + number * 7},n{article},A title"
+
+
+def translation_line(number: int, rng: random.Random) -> str:
+    return f"N{number if rng.randrange(9) else 1 + number % 3}\tUn titlu\tUn rezumat"
+
+
+def pens_line(number: int, rng: random.Random) -> str:
+    return PENS_LINE % (number, 3 + number % 2)
+
+
+class Format(NamedTuple):
+    """A good line, the file of such lines, its header and other files, and settings."""
+
+    line: Callable[[int, random.Random], str]
+    file: str
+    header: Sequence[str] = ()
+    others: Mapping[str, Sequence[str]] = {}
+    train: str = ""  # the file, if empty
+    given: Mapping[str, Any] = {}
+
+
+FORMATS = {
+    "adressa": Format(event_line, "day", given={"sampled": 1}),
+    "table": Format(table_line, "t.csv", ["user,time,clicked,title"], given={"sampled": 1}),
+    "xmind": Format(
+        translation_line, "ron.tsv", (), {"behaviors.tsv": IMPRESSIONS, "news.tsv": NEWS}, "."
+    ),
+    "pens": Format(pens_line, "train.tsv", (), {"news.tsv": [PENS_NEWS]}),
+}
+
+
+def spoiled(name: str, count: int, rng: random.Random) -> list[bytes]:
+    """So many bad lines of a format, some of which are good all the same."""
+    lines = []
+    for number in range(count):
+        good = FORMATS[name].line(number, rng).encode()
+        bad = spoil(good, rng).replace(b"\n", b"")
+        lines.append(good if name == "table" and b'"' in bad else bad)
+    return lines
+
+
+def check(name: str, lines: Sequence[bytes], place: Path) -> Counted:
+    """Convert all lines; without those that were skipped, the result must be the same."""
+    kind = FORMATS[name]
+    for file, rows in kind.others.items():
+        write_lines(place / file, [row.encode() for row in rows])
+    train, header = place / (kind.train or kind.file), [row.encode() for row in kind.header]
+    given = {"format": name, "output": place / "out", "valid": 0.5, **kind.given}
+    if name == "xmind":
+        given["news"] = [place / kind.file]
+    write_lines(place / kind.file, [*header, *lines])
+    report, bad = convert_skipping(train, given)
+    written = records(place / "out" / "x")
+    numbers = {number for path, number in bad if path == str(place / kind.file)}
+    good = [line for number, line in enumerate(lines, len(header) + 1) if number not in numbers]
+    write_lines(place / kind.file, [*header, *good])
+    convert_news(train, "x", **given)  # the first line that is bad would stop it
+    failures = [] if records(place / "out" / "x") == written else ["skipped lines left a trace"]
+    kept = len(good)
+    if name != "xmind":  # whose lines are no impressions
+        elsewhere = report.get("adressa", {}).get("events_without_article", 0)
+        kept = sum(part["impressions"] for part in report["impressions"].values()) + elsewhere
+    return Counted(len(lines), kept, report["skipped_lines"]["total"], failures)
+
+
+def convert_skipping(train: Path, given: dict[str, Any]) -> tuple[dict[str, Any], set]:
+    """The report, and file and row of everything that was skipped."""
+    with patch("recbole_tinynews.convert.errors.EXAMPLES", 1_000_000):
+        report = convert_news(train, "x", on_error="skip", **given)
+    kinds = report["skipped_lines"]["kinds"].values()
+    named = [re.match(r"(.*?):(\d+): ", error) for kind in kinds for error in kind["examples"]]
+    return report, {(match[1], int(match[2])) for match in named}
+
+
+def records(folder: Path) -> list[list[Any]]:
+    """Articles, and user, time, history and clicked articles of each impression."""
+    rows = [row for split in ("train", "valid") for row in read(folder / f"x.{split}.inter")]
+    clicks = [zip(row[4].split(), row[5].split(), strict=True) for row in rows]
+    return [
+        *read(folder / "x.item"),
+        *(
+            [*row[1:4], {name for name, label in pairs if label == "1"}]
+            for row, pairs in zip(rows, clicks, strict=True)
+        ),
+    ]
+
+
+def write_lines(path: Path, lines: Sequence[bytes]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)  # truncating and rewriting it would wait for the disk on ext4
+    path.write_bytes(b"".join(line + b"\n" for line in lines))
