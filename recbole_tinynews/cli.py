@@ -16,8 +16,9 @@ from recbole_tinynews import __version__
 SPINS = "500"
 # the extra that brings a package that a command misses
 _EXTRAS = {
-    **dict.fromkeys(("fastapi", "fastapi_offline", "prometheus_client", "uvicorn"), "serve"),
-    **{"sqlalchemy": "serve", "psycopg": "postgres", "optuna": "search"},
+    **dict.fromkeys(("fastapi", "uvicorn", "fastapi_offline", "starlette", "pydantic"), "serve"),
+    **dict.fromkeys(("prometheus_client", "sqlalchemy"), "serve"),
+    **{"psycopg": "postgres", "optuna": "search"},
 }
 
 

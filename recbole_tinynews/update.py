@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from recbole_tinynews.cli import command_parser
+from recbole_tinynews.cli import command_parser, one_line_errors
 from recbole_tinynews.convert.timestamps import MILLISECONDS, iso
 from recbole_tinynews.files.whole import LockHeldError, exclusive_lock
 
@@ -259,22 +259,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("--since", type=float, metavar="SECONDS", help="UTC; learn from clicks from then on")
     add("--rollback", action="store_true", help="point the link back to the previous version")
     flags, settings = parser.parse_known_args(arguments)
-    try:
+    if not flags.rollback and flags.data is None:
+        parser.error("--data expects the folder of a data set with newer impressions.")
+    hint = " The same command resumes."
+    with one_line_errors(parser.prog, hint=hint, mistakes=(LockHeldError,)):
         if flags.rollback:
             print(f"{flags.folder} is {rollback(flags.folder)} again.")
             return 0
-        if flags.data is None:
-            parser.error("--data expects the folder of a data set with newer impressions.")
-        done = update(flags.folder, flags.data, settings, since=flags.since)
-    except KeyboardInterrupt as stop:
-        print(f"\nStopped; {stop}. The same command resumes.", file=sys.stderr)
-        return 130
-    except NoNewClicksError as nothing:
-        print(nothing)
-        return 0
-    except (ValueError, OSError, ModuleNotFoundError, LockHeldError) as mistake:
-        print(f"{parser.prog}: {mistake}", file=sys.stderr)
-        return 1
+        try:
+            done = update(flags.folder, flags.data, settings, since=flags.since)
+        except NoNewClicksError as nothing:
+            print(nothing)
+            return 0
     from recbole_tinynews.evaluation.recbole_metrics import is_count  # slow to import
 
     for name, metrics in (("in use", done.before), ("updated", done.after)):

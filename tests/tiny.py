@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -275,6 +276,14 @@ def write_dataset(folder: Path, labelled_test: bool = True) -> Path:
 
 
 # ------------------------------------------------------------------------- what tests put together
+
+
+def status_of(main: Callable[[Sequence[str]], int | None], arguments: Sequence[str]) -> object:
+    """The exit status of a command, which ends the process after a mistake."""
+    try:
+        return main(arguments) or 0
+    except SystemExit as ended:
+        return ended.code
 
 
 _WORLDS: dict[tuple[Any, ...], tuple[World, torch.Tensor]] = {}

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from recbole_tinynews.cli import command_parser
+from recbole_tinynews.cli import command_parser, one_line_errors
 from recbole_tinynews.settings.literals import parse_command_line
 from recbole_tinynews.settings.values import refuse
 
@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parsed, rest = parser.parse_known_args(sys.argv[1:] if arguments is None else arguments)
     options: dict[str, Any] = vars(parsed)
     settings, report_only = parse_command_line(rest), options.pop("report_only")
-    try:
+    with one_line_errors(parser.prog, "rows and steps are kept", " The same command resumes."):
         refuse("The command line has mistakes:", settings.problems)
         if options["jobs"] < 1 or options["nproc"] < 1:
             raise ValueError("--jobs and --nproc must be at least 1.")
@@ -59,10 +59,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
             print(f"written   {', '.join(benchmark.report())} in {benchmark.output}")
         elif not benchmark.run():
             parser.exit(1)
-    except KeyboardInterrupt:
-        parser.exit(130, "\nStopped; rows and steps are kept, and the same command resumes.\n")
-    except (ValueError, FileNotFoundError, ModuleNotFoundError) as mistake:
-        parser.exit(1, f"{parser.prog}: {mistake}\n")
 
 
 def seeds_of(text: str) -> list[int]:

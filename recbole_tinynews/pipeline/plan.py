@@ -110,29 +110,34 @@ def nearest_differences(
     for folder in sorted(recipe.folder.parent.glob(f"{recipe.stage.name}-*")):
         if folder.name not in others and artifact.was_finished(folder):
             with suppress(OSError, ValueError):  # costs only an explanation
-                differences = _differences(recipe, artifact.read_settings(folder), follows)
-                compared.append((len(differences), -folder.stat().st_mtime, differences))
+                there = artifact.read_settings(folder)
+                inputs = _inputs_that_differ(recipe, there, follows)
+                settings = _settings_that_differ(recipe, there)
+                age = -folder.stat().st_mtime
+                # most settings change an input too, and say why
+                compared.append((len(settings) + len(inputs), age, settings or inputs))
     return min(compared)[-1] if compared else None
 
 
-def _differences(recipe: Recipe, there: dict[str, Any], follows: bool) -> list[str]:
-    """Settings that differ; inputs only where no setting does, since most settings change one."""
-    here, there = artifact.as_written(recipe.settings), dict(there)
-    inputs = there.pop(artifact.MADE_FROM, {})
-    version = there.pop(artifact.FORMAT_KEY, None)
-    stages = recipe.config.stage_names
+def _settings_that_differ(recipe: Recipe, there: dict[str, Any]) -> list[str]:
+    here, stages = artifact.as_written(recipe.settings), recipe.config.stage_names
     names = [n for n in dict.fromkeys([*here, *there]) if not parse_key(n, stages).stage]
     if here["model_class"] != there["model_class"]:  # others are those of another model
         names = ["model_class"]
-    if differing := [name for name in names if here.get(name) != there.get(name)]:
-        return [
-            f"{name}: {_shown(name, here.get(name))}, there: {_shown(name, there.get(name))}"
-            for name in differing
-        ]
-    if version != artifact.ARTIFACT_FORMAT:
+    return [
+        f"{name}: {_shown(name, here.get(name))}, there: {_shown(name, there.get(name))}"
+        for name in names
+        if here.get(name) != there.get(name)
+        and name not in (artifact.FORMAT_KEY, artifact.MADE_FROM)
+    ]
+
+
+def _inputs_that_differ(recipe: Recipe, there: dict[str, Any], follows: bool) -> list[str]:
+    if there.get(artifact.FORMAT_KEY) != artifact.ARTIFACT_FORMAT:
         return ["made by another version"]
     parts = [part for part in _CHANGED if not (follows and part in ("after", "start", "teachers"))]
-    return [_CHANGED[part] for part in parts if inputs.get(part) != recipe.made_from[part]]
+    made_from = there.get(artifact.MADE_FROM, {})
+    return [_CHANGED[part] for part in parts if made_from.get(part) != recipe.made_from[part]]
 
 
 def _shown(name: str, value: Any) -> str:

@@ -7,8 +7,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 
-from recbole_tinynews.cli import command_parser, program
-from recbole_tinynews.files.installation import pip_install
+from recbole_tinynews.cli import command_parser, one_line_errors, program
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -35,7 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     terminal = logging.StreamHandler()
     terminal.setLevel(logging.WARNING)
     logging.basicConfig(level=logging.INFO, handlers=[terminal])  # files have the trials' full logs
-    try:
+    resume = f" To resume: {program()} {shlex.join(arguments)}"
+    with one_line_errors(parser.prog, "finished trials are kept", resume):
         from recbole_tinynews import Search  # takes seconds
 
         search = Search(**options, config_file_list=files, command_line=settings)
@@ -45,15 +45,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"best      trial {best.number}, {search.metric} {best.value:.6f} on validation")
         if test_best:
             print(f"test      {search.test(best)['test']}")
-    except KeyboardInterrupt as stop:
-        again = f"{program()} {shlex.join(arguments)}"
-        kept = str(stop) or "finished trials are kept"
-        parser.exit(130, f"\nStopped; {kept}. To resume: {again}\n")
-    except ModuleNotFoundError as missing:
-        hint = f" Run: {pip_install('search')}" if missing.name == "optuna" else ""
-        parser.exit(1, f"{parser.prog}: {missing}.{hint}\n")
-    except (ValueError, OSError) as mistake:
-        parser.exit(1, f"{parser.prog}: {mistake}\n")
 
 
 if __name__ == "__main__":

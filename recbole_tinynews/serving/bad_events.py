@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
 from argparse import ArgumentTypeError
 from collections.abc import Sequence
 from contextlib import closing
 from datetime import datetime, timezone
 from pathlib import Path
 
-from recbole_tinynews.cli import command_parser
-from recbole_tinynews.files.installation import pip_install
+from recbole_tinynews.cli import command_parser, one_line_errors
 
 LIST = (
     "print the events that do not count yet, since they are over a day after the newest that "
@@ -23,8 +21,8 @@ DROP = (
 )
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; the exit status is 0, or 1 if there is no such store."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command; exit with status 1 if there is no such store."""
     parser = command_parser(
         prog="recbole-tinynews events",
         description="List events that a service's store holds, or take wrong ones out of it. "
@@ -36,19 +34,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     what.add_argument("--list-held", action="store_true", help=LIST)
     what.add_argument("--drop-after", type=_seconds, metavar="TIME", help=DROP)
     flags = parser.parse_args(arguments)
-    try:
+    with one_line_errors(parser.prog):
         if "://" not in flags.store and not Path(flags.store).is_file():
             raise ValueError(f"STORE expects an existing file or a URL, got {flags.store}.")
         _run(flags.store, flags.drop_after)
-    except ModuleNotFoundError as missing:
-        extras = ("serve", "postgres") if missing.name == "psycopg" else ("serve",)
-        problem = f"{missing.name} is not installed. Run: {pip_install(*extras)}"
-    except (ValueError, OSError) as mistake:
-        problem = str(mistake)
-    else:
-        return 0
-    print(f"{parser.prog}: {problem}", file=sys.stderr)
-    return 1
 
 
 def _run(place: str, drop_after: int | None) -> None:
@@ -86,4 +75,4 @@ def _seconds(text: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

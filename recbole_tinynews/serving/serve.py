@@ -12,8 +12,7 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from recbole_tinynews.cli import command_parser
-from recbole_tinynews.files.installation import pip_install
+from recbole_tinynews.cli import command_parser, one_line_errors
 from recbole_tinynews.serving.service import MAX_BODY
 
 if TYPE_CHECKING:
@@ -21,10 +20,6 @@ if TYPE_CHECKING:
     from recbole_tinynews.serving.service.state import ServiceState
     from recbole_tinynews.serving.store import Store
 
-PARTS = (
-    *("fastapi", "uvicorn", "fastapi_offline", "starlette", "pydantic", "prometheus_client"),
-    *("sqlalchemy", "psycopg"),
-)
 FOLLOW_SECONDS = 1  # between looks at links to recommenders
 TOKEN = "RECBOLE_TINYNEWS_TOKEN"  # in the environment
 
@@ -44,17 +39,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if not getattr(flags, name) > 0:
             flag = f"--{name.replace('_', '-')}"
             parser.error(f"{flag} expects a number above 0, got {getattr(flags, name)}.")
-    try:
+    # Ctrl-C during startup; later, uvicorn handles it
+    with one_line_errors(parser.prog, mistakes=(TypeError,)):
         _serve(flags)
-    except ModuleNotFoundError as missing:
-        if missing.name not in PARTS:
-            parser.exit(1, f"{parser.prog}: {missing}\n")
-        extra = pip_install("postgres" if missing.name == "psycopg" else "serve")
-        parser.exit(1, f"{parser.prog}: {missing.name} is not installed: {extra}\n")
-    except (ValueError, TypeError, OSError) as mistake:
-        parser.exit(1, f"{parser.prog}: {mistake}\n")
-    except KeyboardInterrupt:  # during startup; later, uvicorn handles it
-        parser.exit(130, f"{parser.prog}: stopped\n")
 
 
 def _parser() -> argparse.ArgumentParser:

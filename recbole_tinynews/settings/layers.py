@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from functools import cache
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +15,6 @@ from recbole_tinynews.settings.table import (
     Models,
     known_without_yaml,
     parse_key,
-    parse_keys,
     recbole_lists,
     rules_for,
     unknown_setting,
@@ -25,12 +24,7 @@ from recbole_tinynews.settings.values import Rule, brief, refuse, rules_by_defau
 
 PROPERTIES = "properties"
 METRICS = "metrics"  # in a stage's yaml: reported in addition to the run's
-EVALUATION = "eval_args"
-# Entries that RecBole reads; it silently ignores misspelt ones. On impressions, only mode is read.
-_ENTRIES = {
-    EVALUATION: ("split", "group_by", "order", "mode"),
-    "train_neg_sample_args": ("distribution", "sample_num", "alpha", "dynamic", "candidate_num"),
-}
+EVALUATION = "eval_args"  # of which impressions need the mode alone
 _CODE = Path(__file__).resolve().parents[1]  # a yaml may lie beside its recommender
 
 
@@ -91,36 +85,44 @@ class RunSettings:
         self.declared = dict(recbole_overall_settings())
         if not files.is_news:
             self.declared |= recbole_model_settings()
-            self.declared |= _plain(_merged(_layer(file) for file in self._stock_files))
+            self.declared |= _plain(_merged(map(self._layer, self._stock_files)))
         self.declared |= _plain(_merged(layer for layer in declaring if layer.declares))
         # settings without a rule take their default's type, but RecBole's defaults mix types
         self._typed_defaults = self.declared if files.is_news else {}
         self.defaults = {Key(None, n): v for n, v in self.declared.items()} | _merged(declaring)
         packaged = [*declaring, *self._of_data_set(), *self._of_working_folder()]
-        of_user = [_layer_of(source, v, self.stages) for source, v in self.given.sources]
+        of_user = [_layer_of(source, v, self._key_of) for source, v in self.given.sources]
         data = self.given.data_folder(dataset)
         self.layers = [*_resolved([*packaged, *of_user], self.stages, data)]
         before = _merged(self.layers[: len(self.layers) - len(of_user)])
         self.values: dict[Key, Any] = _merged(self.layers)
-        self.warnings = [*self._drop_unread(before), *self._keep_mode_alone(before)]
+        self.warnings = [*self._drop_unread(before)]
         self.mistakes = [*self.given.mistakes, *self._mistakes([*packaged, *of_user])]
+        self.warnings += self._keep_mode_alone(before)
 
     # Layers
+
+    def _key_of(self, name: str) -> Key:
+        return parse_key(name, self.stages)
+
+    def _layer(self, file: Path, declares: bool = False) -> Layer:
+        return _layer_of(f"file {file}", read_yaml(file), self._key_of, declares)
 
     def _of_news(self) -> Iterator[Layer]:
         """Files of a news recommender, of which a stage's may declare settings too."""
         overall, stages = self.files.overall, self.files.stages
         _check_stage_names(stages)
-        own = {file: _layer(file, stages, declares=True) for file in self.files.own}
-        yield _layer(overall, stages, declares=True)
+        own = {file: self._layer(file, declares=True) for file in self.files.own}
+        yield self._layer(overall, declares=True)
         known = recbole_overall_settings().keys() | read_yaml(overall).keys()
         for stage, file in stages.items():
             for own_file, layer in own.items():
                 # a user's class may give another default to what the package's stages declare
                 if not is_shipped(file) or own_file not in self.files.of_users:
-                    known |= {key.name for key in layer.values if key.stage is None}
-            layer = _stage_layer(stage, file, known)
-            self.declares[stage] = frozenset(k.name for k in layer.values if k.stage is None)
+                    known |= _plain(layer.values).keys()
+            key_of = partial(_stage_key, stage, frozenset(known))
+            layer = _layer_of(f"file {file}", read_yaml(file), key_of, declares=True)
+            self.declares[stage] = frozenset(_plain(layer.values))
             known |= self.declares[stage]
             yield layer
         yield from own.values()
@@ -129,9 +131,9 @@ class RunSettings:
         """Files over those that RecBole reads by itself."""
         for file in self._stock_files:
             if file.stem != self.files.name:
-                yield _layer(file, declares=True)
-        yield _layer(self.files.overall, declares=True)
-        yield from (_layer(file, declares=True) for file in self.files.of_users)
+                yield self._layer(file, declares=True)
+        yield self._layer(self.files.overall, declares=True)
+        yield from (self._layer(file, declares=True) for file in self.files.of_users)
 
     @property
     def _stock_files(self) -> list[Path]:
@@ -145,7 +147,7 @@ class RunSettings:
         for name in dict.fromkeys(names):
             file = (folder or packaged_folder(PROPERTIES)) / "dataset" / f"{name}.yaml"
             if file.is_file():
-                yield _layer(file, self.stages)
+                yield self._layer(file)
 
     def _of_working_folder(self) -> Iterator[Layer]:
         """``properties/`` of the working directory, over the package's; it declares nothing."""
@@ -155,7 +157,7 @@ class RunSettings:
         models = [f"model/{name}.yaml" for name in self.files.classes]
         for place in (self.files.overall.name, *models):
             if (folder / place).is_file():
-                yield _layer(folder / place, self.stages)
+                yield self._layer(folder / place)
         yield from self._of_data_set(folder)
 
     # Checks
@@ -193,12 +195,6 @@ class RunSettings:
             mistake = unknown_setting(key, self.declared, self.stages)
             if mistake and not (of_stage and key.name == METRICS):
                 yield f"{key!s:.100} ({layer.source}) {mistake}"
-        for name, known in _ENTRIES.items():
-            value = layer.values.get(Key(None, name))
-            for entry in value if isinstance(value, Mapping) else ():
-                if entry not in known:
-                    some = f"write some of {', '.join(known)}"
-                    yield f"{name} ({layer.source}) has no entry {entry!r}: {some}"
 
     def _source_of(self, key: Key) -> str:
         return [layer.source for layer in self.layers if key in layer.values][-1]
@@ -277,40 +273,31 @@ def _plain(values: Mapping[Key, Any]) -> dict[str, Any]:
     return {key.name: value for key, value in values.items() if key.stage is None}
 
 
-def _layer(file: Path, stages: Collection[str] = (), declares: bool = False) -> Layer:
-    """A yaml file; ``ValueError`` if what it says of conditions cannot be read."""
-    return _layer_of(f"file {file}", read_yaml(file), stages)._replace(declares=declares)
+def _stage_key(stage: str, known: Collection[str], name: str) -> Key:
+    """Key in a stage's yaml: the stage's own, unless it is the first to declare the name."""
+    return Key(stage if name in known else None, name)
 
 
-def _layer_of(source: str, values: Mapping[str, Any], stages: Collection[str]) -> Layer:
-    """Values of a source, and those under conditions."""
-    plain = dict(values)
-    when = [(n, v, parse_keys(each, stages)) for n, v, each in _conditions(source, plain)]
-    return Layer(source, parse_keys(plain, stages), when=tuple(when))
-
-
-def _stage_layer(stage: str, file: Path, known: Collection[str]) -> Layer:
-    """A stage's yaml, whose names are the stage's own but for those that it alone declares."""
-    values = read_yaml(file)
-    when = [
-        (name, value, {Key(stage, n): v for n, v in each.items()})
-        for name, value, each in _conditions(f"file {file}", values)
-    ]
-    own = {Key(stage if name in known else None, name): v for name, v in values.items()}
-    return Layer(f"file {file}", own, True, tuple(when))
-
-
-def _conditions(source: str, values: dict[str, Any]) -> list[tuple[str, Any, Mapping[str, Any]]]:
-    """Take the conditions out of a source's values: setting, its value, values under it."""
-    when = values.pop(WHEN, {})
-    by_value = when.values() if isinstance(when, Mapping) else [when]
+def _layer_of(
+    source: str, values: dict[str, Any], key_of: Callable[[str], Key], declares: bool = False
+) -> Layer:
+    """Values of a source, and those under conditions; ``ValueError`` if these cannot be read."""
+    conditions = values.get(WHEN, {})
+    by_value = conditions.values() if isinstance(conditions, Mapping) else [conditions]
     maps = all(isinstance(each, Mapping) for each in by_value)
     if not maps or not all(isinstance(v, Mapping) for each in by_value for v in each.values()):
         raise ValueError(
-            f"{WHEN} ({source}) expects {{setting: {{value: {{settings}}}}}}, got {brief(when)}. "
-            "Name a setting, one of its values, and the settings that hold where it has that value."
+            f"{WHEN} ({source}) must be {{setting: {{value: {{settings}}}}}}, got "
+            f"{brief(conditions)}. Name a setting, one of its values, and the settings that hold "
+            "where it has that value."
         )
-    return [(name, value, under) for name, each in when.items() for value, under in each.items()]
+    when = tuple(
+        (name, value, {key_of(n): v for n, v in under.items()})
+        for name, each in conditions.items()
+        for value, under in each.items()
+    )
+    plain = {key_of(name): value for name, value in values.items() if name != WHEN}
+    return Layer(source, plain, declares, when)
 
 
 def _resolved(layers: Sequence[Layer], stages: Sequence[str], data: Path) -> Iterator[Layer]:
@@ -353,7 +340,7 @@ def _check_stage_names(stages: Mapping[str, Path]) -> None:
         taken = next((name for name in names if name.startswith(f"{stage}_")), None)
         if taken is not None:
             raise ValueError(
-                f"The stage {stage} ({file}) expects a name that begins no other one, and {taken} "
+                f"The stage {stage} ({file}) must have a name that begins no other, and {taken} "
                 "begins with it: a setting would be taken for the stage's own. Rename the file."
             )
 

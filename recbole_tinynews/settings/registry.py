@@ -16,7 +16,7 @@ from recbole_tinynews.settings.literals import Files, read_given
 from recbole_tinynews.settings.values import suggest
 
 DEFAULT_MODEL, DEFAULT_DATASET = "TinyNewsRec", "mind-mini"
-PACKAGE = Path(__file__).parents[1]
+PACKAGE = Path(__file__).resolve().parents[1]
 ROOMS = ("model", "model/paper", "model/baselines", "zoo")  # of recommenders
 _CLASS = re.compile(r"^class (\w+)\(([^)]*)\):", re.MULTILINE)
 # the yaml of the settings that all models of a kind share, by the base of the kind
@@ -42,7 +42,7 @@ UNFIT: dict[str, str] = {
 }
 
 
-Bases = list[tuple[str, list[Path]]]  # classes, weakest first, with the folders of their yaml files
+Bases = list[tuple[str, list[Path]]]  # classes, weakest first, and where their own yaml may lie
 
 
 class Model(NamedTuple):
@@ -75,7 +75,7 @@ def _own_models() -> dict[str, Model]:
 
     def bases_of(name: str) -> Bases:
         names = [each for each in dict.fromkeys(walk(name)) if each in classes]
-        return [(base, [model_yaml_folder(), classes[base][0].parent]) for base in names]
+        return [(base, [classes[base][0].parent]) for base in names]
 
     declaring = (model_yaml_folder(), *rooms)
     names = sorted(file.stem for folder in declaring for file in folder.glob("*.yaml"))
@@ -192,7 +192,11 @@ def files_of(model: str | type) -> ModelFiles:
         stock = [(model, [recbole_yaml_folder()])]
         name, bases = model, MODELS[model].bases if model in MODELS else stock
     kind = _kind_of(bases)
-    places = (folder / f"{base}.yaml" for base, folders in bases for folder in folders)
+    places = (
+        folder / f"{base}.yaml"
+        for base, folders in bases
+        for folder in ([model_yaml_folder()] if _are_ours(folders) else []) + folders
+    )
     own = tuple(dict.fromkeys(file for file in places if file.is_file()))
     names = (name,) if kind == "recbole" else tuple(base for base, _ in bases)
     stages = _stage_files(of_users) if kind == "overall" else {}
@@ -200,12 +204,19 @@ def files_of(model: str | type) -> ModelFiles:
 
 
 def _bases_of(model_class: type) -> Bases:
-    return [(cls.__name__, _yaml_folders(cls)) for cls in reversed(model_class.__mro__)]
+    return [
+        (cls.__name__, [recbole_yaml_folder()] if is_stock_model(cls) else _module_folder(cls))
+        for cls in reversed(model_class.__mro__)
+    ]
+
+
+def _are_ours(folders: Iterable[Path]) -> bool:
+    return any(PACKAGE in folder.parents for folder in folders)
 
 
 def _kind_of(bases: Bases) -> str:
     """Name of the yaml file of all models of this kind, by the nearest of our base classes."""
-    ours = [name for name, folders in reversed(bases) if model_yaml_folder() in folders]
+    ours = (name for name, folders in reversed(bases) if _are_ours(folders))
     return next((_KINDS[name] for name in ours if name in _KINDS), "recbole")
 
 
@@ -237,12 +248,6 @@ def model_yaml_folder() -> Path:
 def recbole_yaml_folder() -> Path:
     """Folder of RecBole's models' yaml files."""
     return recbole_folder() / "properties" / "model"
-
-
-def _yaml_folders(cls: type) -> list[Path]:
-    if _is_from(cls, PACKAGE.name):
-        return [model_yaml_folder(), *_module_folder(cls)]
-    return [recbole_yaml_folder()] if is_stock_model(cls) else _module_folder(cls)
 
 
 def _module_folder(cls: type) -> list[Path]:

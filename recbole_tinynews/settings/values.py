@@ -186,7 +186,8 @@ CLIPPING = Rule(
 
 
 def _is_labeled(value: Any) -> bool:
-    mode = value.get("mode", "labeled") if isinstance(value, Mapping) else None
+    known = isinstance(value, Mapping) and value.keys() <= {"mode", "split", "group_by", "order"}
+    mode = value.get("mode", "labeled") if known else None
     modes = mode.values() if isinstance(mode, Mapping) else [mode]
     return all(each == "labeled" for each in modes)
 
@@ -200,10 +201,12 @@ SWITCH = Rule("true or false", lambda value: isinstance(value, bool))
 def _are_samples(value: Any) -> bool:
     if not isinstance(value, Mapping):
         return value is None
+    entries = {"distribution", "sample_num", "alpha", "dynamic", "candidate_num"}  # RecBole's
     chosen = not value.get("dynamic") or NEGATIVES.holds(value.get("candidate_num"))
     known = value.get("distribution", "uniform") in ("uniform", "popularity", None)
     power = NUMBER.holds(value.get("alpha", 1.0)) and SWITCH.holds(value.get("dynamic", False))
-    return known and chosen and power and NEGATIVES.holds(value.get("sample_num", 1))
+    samples = NEGATIVES.holds(value.get("sample_num", 1))
+    return value.keys() <= entries and known and chosen and power and samples
 
 
 SAMPLES = Rule(

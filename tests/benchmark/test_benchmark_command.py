@@ -43,7 +43,7 @@ def test_seeds_are_whole_numbers(text: str) -> None:
     ("ends", "status", "message"),
     [
         (False, 1, ""),  # a script that continues after a failed system publishes half a table
-        (KeyboardInterrupt(), 130, "the same command resumes"),
+        (KeyboardInterrupt(), 130, "The same command resumes"),
         (ValueError("Delete the rows of another data set."), 1, ": Delete the rows of another"),
     ],
 )

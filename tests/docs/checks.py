@@ -153,7 +153,7 @@ def _with_settings_of(name: str, words: list[str], patch: pytest.MonkeyPatch) ->
         here.setattr(student, "student", make_student)
         here.setattr(update, "update", make_update)
         here.setattr(update, "rollback", Path)
-        assert module.main(words[: words.index("||")] if "||" in words else words) == 0
+        assert not module.main(words[: words.index("||")] if "||" in words else words)
 
 
 def _tests(words: list[str]) -> None:

@@ -12,7 +12,7 @@ import pytest
 import torch
 import yaml
 from exports import histories, needs_onnx, texts
-from tiny import DATASET, Tiny
+from tiny import DATASET, Tiny, status_of
 
 from recbole_tinynews.__main__ import main as commands
 from recbole_tinynews.export.card import hub_name
@@ -259,14 +259,14 @@ def test_push_uploads_the_whole_export_to_a_private_repository(
     """Data of a site may lie in its weights: it decides itself when others may see them."""
     monkeypatch.setattr("recbole_tinynews.export.exporting.HfApi", Hub)
     arguments = [str(finished_folder()), "--to=hf", f"--output={tmp_path / 'out'}"]
-    assert main([*arguments, "--push-to=site/student"]) == 0
+    assert status_of(main, [*arguments, "--push-to=site/student"]) == 0
     assert [(each["repo_id"], each["private"]) for each in Hub.created] == [("site/student", True)]
     names = {f.name for f in (tmp_path / "out").iterdir()}
     assert {name.removeprefix("site/student/") for name in Hub.uploaded} == names
     assert "https://hub.example/site/student" in capsys.readouterr().out
 
     arguments[2] += "2"
-    assert main([*arguments, "--push-to=stranger/student"]) == 1
+    assert status_of(main, [*arguments, "--push-to=stranger/student"]) == 1
     assert "403" in capsys.readouterr().err
     assert (tmp_path / "out2" / "model.safetensors").is_file()  # only the upload failed
 
@@ -275,7 +275,7 @@ def test_push_uploads_the_whole_export_to_a_private_repository(
 
 
 def test_a_mistake_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    assert main([str(tmp_path / "none"), "--to=hf", f"--output={tmp_path / 'out'}"]) == 1
+    assert status_of(main, [str(tmp_path / "none"), "--to=hf", f"--output={tmp_path / 'out'}"]) == 1
     error = capsys.readouterr().err
     assert error.startswith("Not exported: load expects the folder of a finished stage")
     assert error.count("\n") == 1

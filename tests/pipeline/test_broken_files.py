@@ -58,7 +58,7 @@ def run_again(tiny: Tiny, folder: Path) -> list[tuple[str, bool]]:
     [
         *(("TinyNewsRec", WEIGHTS, damage) for damage in ("flipped", "cut", "zeroed", "deleted")),
         ("post_train_student", WEIGHTS, "flipped"),
-        ("post_train_teacher", COPY, "flipped"),
+        *(("post_train_teacher", COPY, damage) for damage in ("flipped", "cut", "deleted")),
         *(("TinyNewsRec", "settings.yaml", damage) for damage in ("flipped", "deleted")),
         *(("TinyNewsRec", "plm/tokenizer.json", damage) for damage in ("flipped", "deleted")),
         ("finetune_teacher", "plm/config.json", "zeroed"),

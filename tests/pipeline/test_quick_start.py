@@ -34,6 +34,8 @@ from recbole_tinynews.pipeline.artifact import (
 from recbole_tinynews.pipeline.fingerprints import Recipe
 from recbole_tinynews.pipeline.quick_start import run
 from recbole_tinynews.pipeline.run import Run
+from recbole_tinynews.pipeline.stage import in_order
+from recbole_tinynews.pipeline.systems import system
 from recbole_tinynews.trainer import NewsTrainer
 
 KEYS = [
@@ -62,20 +64,30 @@ def rows_of(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+SYSTEMS = {
+    "PLMNRDAPT": ["pretrain_teacher", "PLMNRDAPT"],
+    "PLMNRDP": ["post_train_teacher", "PLMNRDP"],
+    "EnsembleTeacher": [*FOUR_STAGES[:1], *FOUR_STAGES[2:4], "EnsembleTeacher"],
+    "TinyBERT": ["post_train_teacher", "finetune_teacher", "TinyBERT"],
+    "TinyBERTMT": [*FOUR_STAGES[:1], *FOUR_STAGES[2:4], "TinyBERTMT"],
+    "MTBERT": ["post_train_teacher", "finetune_teacher", "MTBERT"],
+    "NewsBERT": ["post_train_teacher", "NewsBERT"],
+    "NewsBERTMT": ["post_train_teacher", "NewsBERTMT"],
+}
+
+
+@pytest.mark.parametrize("model", SYSTEMS)
+def test_a_system_has_the_stages_that_were_promised(tiny: Tiny, model: str) -> None:
+    stages = in_order(system(tiny.config(model)))
+    assert [stage.name for stage in stages] == SYSTEMS[model]
+
+
 @pytest.mark.parametrize(
     ("model", "stages"),
     [
         ("PLMNR", ["PLMNR"]),
-        ("PLMNRDAPT", ["pretrain_teacher", "PLMNRDAPT"]),
         ("PLMNRTAPT", ["pretrain_teacher", "PLMNRTAPT"]),
-        ("PLMNRDP", ["post_train_teacher", "PLMNRDP"]),
-        ("EnsembleTeacher", [*FOUR_STAGES[:1], *FOUR_STAGES[2:4], "EnsembleTeacher"]),
         ("TinyNewsRec", FOUR_STAGES),
-        ("TinyBERT", ["post_train_teacher", "finetune_teacher", "TinyBERT"]),
-        ("TinyBERTMT", [*FOUR_STAGES[:1], *FOUR_STAGES[2:4], "TinyBERTMT"]),
-        ("MTBERT", ["post_train_teacher", "finetune_teacher", "MTBERT"]),
-        ("NewsBERT", ["post_train_teacher", "NewsBERT"]),
-        ("NewsBERTMT", ["post_train_teacher", "NewsBERTMT"]),
     ],
 )
 def test_a_run_leaves_the_result_that_was_promised(tiny: Tiny, tmp_path, model, stages) -> None:
@@ -203,21 +215,6 @@ def test_a_full_disk_ends_a_run_with_one_line_and_costs_no_finished_stage(
     assert "Finished stages are kept" in error
     assert "Traceback" not in error
     assert [s["reused"] for s in main(arguments)["stages"]] == [True, True, False, False, False]
-
-
-def test_a_stage_that_the_system_lacks_is_a_mistake(tiny: Tiny) -> None:
-    """The whole system would be trained, waiting for a stage that never comes."""
-    settings = tiny.settings("TinyNewsRec", stage="finetune_teachers")
-    with pytest.raises(ValueError, match="finetune_teacher, TinyNewsRec, got finetune_teachers"):
-        run("TinyNewsRec", DATASET, config_dict=settings)
-    assert list(Path("saved").rglob("*.safetensors")) == []
-
-
-def test_the_flags_of_a_host_program_are_not_settings(tiny: Tiny, monkeypatch) -> None:
-    """Under pytest, `--maxfail=1` becomes a setting; in a notebook, whatever Jupyter was given."""
-    monkeypatch.setattr(sys, "argv", ["host", "--epochs=0", "--no_such=1", "--model=BPR"])
-    result = run("PLMNR", DATASET, config_dict=tiny.settings(max_steps=1))
-    assert result["model"] == "PLMNR"
 
 
 def test_the_command_line_reads_its_flags(tiny: Tiny, monkeypatch) -> None:

@@ -114,7 +114,7 @@ def test_a_condition_of_a_stages_yaml_is_about_that_stage(folder: Path) -> None:
 def test_a_condition_that_cannot_be_read_is_an_error(folder: Path, when: str) -> None:
     """Otherwise it would silently be trained with the plain values."""
     write(folder / "properties/stage/second.yaml", f"when: {when}")
-    with pytest.raises(ValueError, match=r"when .*second\.yaml.* expects {setting: {value"):
+    with pytest.raises(ValueError, match=r"when .*second\.yaml.* must be {setting: {value"):
         read(folder)
 
 

@@ -104,13 +104,10 @@ def test_what_affects_a_result_depends_on_teachers(
 
 def test_rules_are_for_the_models_that_a_row_names() -> None:
     """RecBole's models use other types for some settings with the same names."""
-    news, toolkit, stock = map(
-        rules_for, (Models.NEWS, Models.RECBOLE_ON_IMPRESSIONS, Models.RECBOLE)
-    )
-    assert "temperature" in news.keys() - toolkit.keys() - stock.keys()
-    assert "impression_negatives" in toolkit.keys() - news.keys() - stock.keys()
-    assert "topk" in (news.keys() & toolkit.keys()) - stock.keys()
-    assert "learning_rate" in news.keys() & toolkit.keys() & stock.keys()
+    news, toolkit = map(rules_for, (Models.NEWS, Models.RECBOLE))
+    assert "temperature" in news.keys() - toolkit.keys()
+    assert "impression_negatives" in toolkit.keys() - news.keys()
+    assert {"topk", "learning_rate"} <= news.keys() & toolkit.keys()
 
 
 def test_what_recbole_reads_of_every_data_set_holds_for_the_whole_run() -> None:
@@ -120,7 +117,7 @@ def test_what_recbole_reads_of_every_data_set_holds_for_the_whole_run() -> None:
 
 
 def test_settings_of_recboles_models_are_not_known_to_news_recommenders() -> None:
-    of_recbole = set(known_without_yaml(Models.OF_RECBOLE))
+    of_recbole = set(known_without_yaml(Models.RECBOLE))
     assert "embedding_size" in of_recbole - set(known_without_yaml(Models.NEWS))
     assert set(known_without_yaml(Models.EVERY)) <= of_recbole
 
