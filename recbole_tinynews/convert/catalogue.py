@@ -147,12 +147,9 @@ class Catalogue:
         fields = zip(News._fields, self._reader.news_columns, first, news, strict=True)
         for name, column, old, new in fields:
             if old.strip() and new.strip() and old.split() != new.split():
-                raise LineError(
-                    "duplicate news with different text",
-                    f"expected the {name} of {news.news_id}, first in "
-                    f"{first_place[0]}:{first_place[1]}, {quoted(old)}, got {quoted(new)}.",
-                    column,
-                )
+                where = f"first in {first_place[0]}:{first_place[1]}"
+                expected = f"the {name} of {news.news_id}, {where}, {quoted(old)}"
+                raise LineError("duplicate news with different text", expected, quoted(new), column)
         if [*map(bool, map(str.strip, first))] != [*map(bool, map(str.strip, news))]:
             self._repeated[FILLED] += 1
             self.news[news.news_id] = first.filled_from(news)
@@ -164,11 +161,8 @@ class Catalogue:
         if self.bodies.get(news_id, encoded := body.encode()) != encoded:
             path, line = self._body_places[news_id]
             where = f"line {line}" if path == place[0] else f"{path}:{line}"
-            raise LineError(
-                "duplicate body with different text",
-                f"expected the body that {news_id} has in {where}, got {quoted(body)}.",
-                column,
-            )
+            expected = f"the body that {news_id} has in {where}"
+            raise LineError("duplicate body with different text", expected, quoted(body), column)
 
     def _keep_body(self, news_id: str, body: str, place: Place) -> None:
         self.body_rows += 1

@@ -77,19 +77,22 @@ class Options(NamedTuple):
 
     def as_given(self) -> dict[str, Any]:
         """Report section on settings that affect the files."""
-        given: dict[str, Any] = {
-            name: str(value) if isinstance(value, Path) else value
-            for name, value in self._asdict().items()
+        used = {"format", *READERS[self.source.format].options}
+        of_source = {name: value for name, value in self.source._asdict().items() if name in used}
+        given = self._asdict() | of_source
+        return {
+            name: _plain(value)
+            for name, value in given.items()
             if name not in ("check_leaks", "source")
         }
-        for split in ("train", "test"):
-            paths = [str(path) for path in given[split]]
-            given[split] = paths if len(paths) > 1 else next(iter(paths), None)
-        if self.source.format == "mind":
-            return given
-        of_source = self.source._asdict() | {"news": list(map(str, self.source.news))}
-        used = {"format", *READERS[self.source.format].options}
-        return given | {name: value for name, value in of_source.items() if name in used}
+
+
+def _plain(value: Any) -> Any:
+    """A setting as JSON has it; of several paths a list."""
+    if isinstance(value, tuple):
+        paths = [str(path) for path in value]
+        return paths if len(paths) > 1 else next(iter(paths), None)
+    return str(value) if isinstance(value, Path) else value
 
 
 def convert_news(
@@ -152,11 +155,11 @@ def _paths(folders: Folders | None) -> tuple[Path, ...]:
 
 
 def _parse_valid(valid: PathLike | float) -> str | float | Path:
-    if valid == LAST_DAY or isinstance(valid, os.PathLike):
-        return Path(valid) if isinstance(valid, os.PathLike) else LAST_DAY
+    if valid == LAST_DAY:
+        return LAST_DAY
     try:
-        return float(valid)
-    except ValueError:
+        return float(valid)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
         return Path(str(valid))
 
 

@@ -7,7 +7,6 @@ must be counted: kept + skipped == given.
 from __future__ import annotations
 
 import random
-import re
 from pathlib import Path
 
 import pytest
@@ -23,8 +22,6 @@ from plain_mind import (
 )
 
 from recbole_tinynews.convert import convert_mind
-from recbole_tinynews.convert.errors import LineError, stop
-from recbole_tinynews.convert.readers.mind import read_behaviors
 
 IMPRESSION_LINES, NEWS_LINES, BODY_LINES = 24_000, 8_000, 8_000
 A_FILE = 8_000
@@ -98,28 +95,3 @@ def test_no_corrupted_body_is_lost_or_changed_without_a_count(
     assert {key: text.replace("\r", " ") for key, text in first.items()} == {
         key: text for key, text in written.items() if key in first
     }
-
-
-def write_new_file(path: Path, content: bytes) -> None:
-    """Replace the file: truncating and rewriting it would wait for the disk on ext4."""
-    path.unlink(missing_ok=True)
-    path.write_bytes(content)
-
-
-def test_one_corrupted_line_is_a_line_error_or_an_impression(tmp_path: Path) -> None:
-    """Stopping and skipping must agree on which line is bad, and the error must say where."""
-    rng = random.Random(3)
-    path = tmp_path / "behaviors.tsv"
-    for _ in range(1_000):
-        content = spoil(b"7\tU1\t11/15/2019 1:00:00 AM\tN1\tN2-0 N3-1", rng).replace(b"\n", b"")
-        write_new_file(path, content + b"\n")
-        expected = expected_impressions(content + b"\n")
-        if not expected:
-            with pytest.raises(LineError, match=rf"{re.escape(str(path))}:1: "):
-                list(read_behaviors(path, stop, labels_required=True))
-            continue
-        ((*ids, timestamp, history, candidates, labels),) = read_behaviors(
-            path, stop, labels_required=True
-        )
-        row = [*ids, str(timestamp), " ".join(history), " ".join(candidates), labels]
-        assert [row] == expected

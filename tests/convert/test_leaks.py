@@ -30,13 +30,6 @@ def leaks(write_mind: WriteMind, tmp_path: Path) -> Callable[..., dict]:
     return check
 
 
-def test_nothing_is_said_of_a_data_set_without_leaks(leaks: Callable[..., dict]) -> None:
-    found = leaks(test=["1\tU2\t11/15/2019 1:00:00 AM\tN1\tN2-0 N3-1"])
-    assert found["clicked_in_history"] == dict.fromkeys(("train", "valid", "test"), NOTHING)
-    pairs = dict.fromkeys(("valid in train", "test in train", "test in valid"), NOTHING)
-    assert found["same_user_time_and_candidates"] == found["same_id_user_and_time"] == pairs
-
-
 def test_a_clicked_candidate_of_the_history_is_counted_by_click_and_impression(
     leaks: Callable[..., dict],
 ) -> None:

@@ -105,13 +105,14 @@ def _parse_impression(fields: list[str]) -> Impression:
 
 
 def _mismatched_labels(candidates: str, labelled: bool, labels_required: bool) -> LineError:
-    before = ", as in the lines before (a file has all or none)"
-    only_test = " (only --test may go without labels)"
-    expected, kind = f"candidates without labels{before}", "labelled among unlabelled"
+    why = ", as in the lines before (a file has all or none)"
+    if labels_required:
+        why = " (only --test may go without labels)"
     if labelled:
-        expected = f"-0 or -1 after each candidate{only_test if labels_required else before}"
-        kind = "candidate without label"
-    return LineError(kind, f"expected {expected}, got {quoted(candidates)}.", column=5)
+        kind, expected = "candidate without label", f"-0 or -1 after each candidate{why}"
+    else:
+        kind, expected = "labelled among unlabelled", f"candidates without labels{why}"
+    return LineError(kind, expected, quoted(candidates), column=5)
 
 
 class _Text(NamedTuple):

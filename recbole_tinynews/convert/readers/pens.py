@@ -74,11 +74,8 @@ class PensReader(Reader):
         shown = [(each, "1") for each in ids_of(fields[CLICKED], CLICKED + 1)]
         shown += [(each, "0") for each in ids_of(fields[UNCLICKED], UNCLICKED + 1)]
         if not shown:
-            raise LineError(
-                "no candidates",
-                f"expected at least one candidate here or in column {UNCLICKED + 1}, got none.",
-                CLICKED + 1,
-            )
+            expected = f"at least one candidate here or in column {UNCLICKED + 1}"
+            raise LineError("no candidates", expected, "none", CLICKED + 1)
         random.Random(f"{self.source.seed}/{number}").shuffle(shown)
         return Impression(
             str(number),

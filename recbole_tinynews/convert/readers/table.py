@@ -308,20 +308,18 @@ def _reader(path: Path, progress: bool) -> Any:
 
 def _check(fields: list[str], names: list[str]) -> None:
     if len(fields) != len(names):
-        raise LineError(
-            "wrong number of columns",
-            f"expected {len(names)} columns ({', '.join(names)}), got {len(fields)} in "
-            f"{quoted(str(fields))}.",
-        )
+        expected = f"{len(names)} columns ({', '.join(names)})"
+        got = f"{len(fields)} in {quoted(str(fields))}"
+        raise LineError("wrong number of columns", expected, got)
     for name, field in zip(names, fields, strict=True):
         if not field.isascii() and any("\ud800" <= letter <= "\udfff" for letter in field):
             what = "a NUL byte" if "\udc00" in field else "other bytes"
             kind = "NUL byte" if "\udc00" in field else "invalid UTF-8"
-            raise LineError(kind, f"expected UTF-8, got {what} in {quoted(field)}.", name)
+            raise LineError(kind, "UTF-8", f"{what} in {quoted(field)}", name)
 
 
 def _broken_quotes(error: csv.Error) -> LineError:
-    return LineError("broken quotes", f"expected cells, quoted where needed, got: {error}.")
+    return LineError("broken quotes", "cells, quoted where needed", str(error))
 
 
 def _empty_if_null(cell: Any) -> Any:
