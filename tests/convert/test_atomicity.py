@@ -141,7 +141,7 @@ def convert(write_mind: WriteMind, tmp_path: Path) -> Callable[..., None]:
     return convert
 
 
-@pytest.mark.parametrize("after", range(1, 8))
+@pytest.mark.parametrize("after", range(1, 9))
 def test_whichever_write_fails_all_earlier_files_stay(
     convert: Callable[..., None],
     tmp_path: Path,

@@ -85,7 +85,7 @@ class TableReader(Reader):
         """The files of ``--news``, or the table itself."""
         return self.source.news or [place]
 
-    def news_rows(self, path: Path) -> Iterable[tuple[int, Mapping[str, Any]]]:
+    def news_rows(self, path: Path) -> Iterable[tuple[int, Any]]:
         """Rows of a file of articles, or of a click log that contains them."""
         if not self.source.news:
             return self._read(path, ROLES)
@@ -96,7 +96,7 @@ class TableReader(Reader):
             raise ConversionError(f"{path}: {problem}")
         return self._read(path, NEWS_ROLES)
 
-    def article(self, path: Path, content: Mapping[str, Any]) -> NewsRow:
+    def article(self, path: Path, content: Any) -> NewsRow | None:
         """An article; a click in the same row is stored for ``read_impressions``."""
         if self.source.news:
             return self._article(id_of(content["id"], self._column("id")), content)
