@@ -7,7 +7,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from recbole_tinynews.convert.atomic import News, NewsRow
+from recbole_tinynews.convert.atomic import NewsItem, NewsRow
 from recbole_tinynews.convert.errors import EXAMPLES, Column, ConversionError, LineError, quoted
 from recbole_tinynews.convert.readers.cells import id_of
 from recbole_tinynews.convert.readers.reader import Reader, parsed, read_rows
@@ -37,7 +37,7 @@ class Catalogue:
     """
 
     def __init__(self, reader: Reader) -> None:
-        self.news: dict[str, News] = {}
+        self.news: dict[str, NewsItem] = {}
         self.bodies: dict[str, bytes] = {}
         self.body_rows = 0
         self._rows: dict[Path, int] = {}
@@ -136,7 +136,7 @@ class Catalogue:
                 self._changed[news.news_id] = None
         return kept
 
-    def _add_news(self, news: News, place: Place) -> None:
+    def _add_news(self, news: NewsItem, place: Place) -> None:
         first = self.news.setdefault(news.news_id, news)
         first_place = self._places.setdefault(news.news_id, place)
         if first_place is place:
@@ -144,7 +144,7 @@ class Catalogue:
         if first == news:
             self._repeated[IN_FILE if first_place[0] == place[0] else ACROSS_FILES] += 1
             return
-        fields = zip(News._fields, self._reader.news_columns, first, news, strict=True)
+        fields = zip(NewsItem._fields, self._reader.news_columns, first, news, strict=True)
         for name, column, old, new in fields:
             if old.strip() and new.strip() and old.split() != new.split():
                 where = f"first in {first_place[0]}:{first_place[1]}"

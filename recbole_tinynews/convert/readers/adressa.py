@@ -11,7 +11,7 @@ from recbole_tinynews.convert.atomic import Impression, NewsRow
 from recbole_tinynews.convert.errors import LineError, quoted
 from recbole_tinynews.convert.readers.reader import Source, decoded, read_raw_lines
 from recbole_tinynews.convert.readers.row_shape import CLICKS, Shape
-from recbole_tinynews.convert.readers.table import TableReader
+from recbole_tinynews.convert.readers.tables import TableReader
 
 ARTICLE, CATEGORIES, PROFILE = "id", "category1", "profile"
 COLUMNS = {

@@ -60,32 +60,32 @@ def check_text(text: str, column: Column) -> str:
     return text
 
 
-class Candidates(NamedTuple):
+class MindCandidates(NamedTuple):
     """Ids in display order; ``labels`` as in the atomic file (``0 1 0``), '' if unlabelled."""
 
     ids: list[str]
     labels: str
 
 
-def mind_candidates(text: str, column: Column) -> Candidates:
+def mind_candidates(text: str, column: Column) -> MindCandidates:
     """Parse MIND's candidates, all labelled or none.
 
     >>> mind_candidates("N1-0 N2-1 N3-0", column=5)
-    Candidates(ids=['N1', 'N2', 'N3'], labels='0 1 0')
+    MindCandidates(ids=['N1', 'N2', 'N3'], labels='0 1 0')
     >>> mind_candidates("N1 N2", column=5)
-    Candidates(ids=['N1', 'N2'], labels='')
+    MindCandidates(ids=['N1', 'N2'], labels='')
     """
     _check_number(text.count(" ") + 1, column)  # before splitting fills the memory
     tokens = text.split(" ")
     labels = [token[-2:] for token in tokens]
     if _LABELS.issuperset(labels):
         ids = shown_in(" ".join([token[:-2] for token in tokens]), column)
-        return Candidates(ids, " ".join([label[1] for label in labels]))
+        return MindCandidates(ids, " ".join([label[1] for label in labels]))
     if not _LABELS.isdisjoint(labels):
         place = next(place for place, label in enumerate(labels) if label not in _LABELS)
         expected = f"-0 or -1 after candidate {place + 1}, as after others of this line"
         raise LineError("candidate without label", expected, quoted(tokens[place]), column)
-    return Candidates(shown_in(text, column), "")
+    return MindCandidates(shown_in(text, column), "")
 
 
 def shown_in(cell: Any, column: Column) -> list[str]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from recbole_tinynews.convert.atomic import Impression, News, NewsRow
+from recbole_tinynews.convert.atomic import Impression, NewsItem, NewsRow
 from recbole_tinynews.convert.errors import LineError, OnBadLine, quoted, readable
 from recbole_tinynews.convert.readers.cells import (
     clicked_in,
@@ -89,7 +89,7 @@ class EbnerdReader(Reader):
         """An article, with the first of its subcategories."""
         category = content.get(CATEGORY) or content.get(CATEGORY_NUMBER)
         subcategories = content.get(SUBCATEGORY) or [None]
-        news = News(
+        news = NewsItem(
             id_of(content[ARTICLE_ID], ARTICLE_ID),
             text_of(category, CATEGORY),
             text_of(subcategories[0], SUBCATEGORY),

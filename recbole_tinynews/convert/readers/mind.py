@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from recbole_tinynews.convert.atomic import Impression, News, NewsRow
+from recbole_tinynews.convert.atomic import Impression, NewsItem, NewsRow
 from recbole_tinynews.convert.errors import ConversionError, LineError, OnBadLine, quoted
 from recbole_tinynews.convert.readers.cells import duplicate, id_of, ids_of, mind_candidates
 from recbole_tinynews.convert.readers.reader import (
@@ -55,7 +55,7 @@ class MindReader(Reader):
 
     def article(self, path: Path, content: Sequence[str]) -> NewsRow:
         """An article, without urls and entities."""
-        return NewsRow(News(id_of(content[0], column=1), *content[1:5]))
+        return NewsRow(NewsItem(id_of(content[0], column=1), *content[1:5]))
 
     def read_impressions(self, place: Path, labels_required: bool) -> Iterator[Impression]:
         """The impressions of a ``behaviors.tsv``."""

@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from recbole_tinynews.convert.atomic import Impression, News, NewsRow
+from recbole_tinynews.convert.atomic import Impression, NewsItem, NewsRow
 from recbole_tinynews.convert.errors import ConversionError, LineError, OnBadLine, quoted, readable
 from recbole_tinynews.convert.readers.cells import (
     clicked_in,
@@ -65,7 +65,7 @@ class TableReader(Reader):
         self._shapes: dict[Path, Shape] = {}
         self.articles_in_clicks = not source.news
         of_news = ("id", "category", "subcategory", "title", "abstract", "published")
-        self.news_columns = [self._column(role) for role in of_news]  # in the order of News
+        self.news_columns = [self._column(role) for role in of_news]  # in the order of NewsItem
         self.body_column = self._column("body")
 
     def problem(self, place: Path) -> str | None:
@@ -219,7 +219,7 @@ class TableReader(Reader):
         }
         body = texts.pop("body")
         published = published_of(cells.get("published"), self._column("published"))
-        news = News(news_id=news_id, **texts, published=published)
+        news = NewsItem(news_id=news_id, **texts, published=published)
         return NewsRow(news, body if "body" in cells else None)
 
 
