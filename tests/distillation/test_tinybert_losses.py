@@ -5,9 +5,7 @@ from typing import Any
 import plain_losses as plain
 import pytest
 import torch
-from batches import LABEL, MASK, Padded, padded, values, with_states
-from torch import Tensor
-from torch.nn import functional as F
+from batches import LABEL, MASK, Padded, padded, values
 
 from recbole_tinynews.distillation.layer_losses import (
     Compared,
@@ -87,49 +85,6 @@ def test_each_loss_term_equals_the_papers_formula(temperature: float, dim: int) 
     loss = loss_of(module, own, other)
     assert loss._fields == SUMMANDS
     assert values(loss) == pytest.approx(expected, rel=1e-9)
-
-
-def test_several_teachers_are_averaged_and_the_target_counts_once() -> None:
-    """A sum would let the number of teachers decide how much the target counts."""
-    teachers = [teacher(number) for number in range(3)]
-    of_each = [by_the_formulas(student(), each, 2.0) for each in teachers]
-    means = [plain.mean(each) for each in zip(*of_each, strict=True)]
-    assert values(loss_of(make(3, temperature=2.0), student(), *teachers)) == pytest.approx(means)
-
-
-def test_the_mean_of_soft_label_losses_is_one_against_the_mean_of_probabilities() -> None:
-    """An identity of cross entropy; it fails where the teachers' scores are mixed first."""
-    teachers, temperature = [teacher(number) for number in range(3)], 2.0
-    own = student()
-    loss = loss_of(make(3, temperature=temperature), own, *teachers).distillation
-    mean = torch.stack([F.softmax(each.scores / temperature, -1) for each in teachers]).mean(0)
-    log_student = F.log_softmax(own.scores / temperature, -1)
-    torch.testing.assert_close(loss, -(mean * log_student).sum(-1).mean() * temperature**2)
-
-
-def test_the_mean_of_squared_errors_learns_what_one_against_the_mean_teacher_does() -> None:
-    """The gradients are equal without projections; the values differ by the teachers' variance."""
-    teachers = [teacher(number) for number in range(3)]
-    each_one = [each.outputs() for each in teachers]
-    states = each_one[0].states._replace(
-        hidden={n: _mean_of(each.states.hidden[n] for each in each_one) for n in (0, 3, 5)},
-        attention={n: _mean_of(each.states.attention[n] for each in each_one) for n in (3, 5)},
-    )
-    mean = with_states(each_one[0], states)
-    gradients = []
-    for module, others in ((make(3), each_one), (make(1), [mean])):
-        own = student().outputs()
-        states = [*own.states.hidden.values(), *own.states.attention.values()]
-        for state in states:
-            state.requires_grad_()
-        loss = module(own, others, LABEL)
-        (loss.hidden + loss.attention + loss.embedding).backward()
-        gradients.append([state.grad for state in states])
-    torch.testing.assert_close(*gradients)
-
-
-def _mean_of(tensors: Any) -> Tensor:
-    return torch.stack(list(tensors)).mean(0)
 
 
 def test_a_student_that_equals_its_teacher_has_nothing_to_imitate() -> None:
