@@ -39,7 +39,7 @@ from recbole_tinynews.trainer.impression_evaluation import WEIGHTS
 from recbole_tinynews.trainer.losses import TrainingCurve
 from recbole_tinynews.trainer.post_training import COPIES
 
-ARTIFACT_FORMAT = 9  # raise it when a change in the code changes results or files
+ARTIFACT_FORMAT = 10  # raise it when a change in the code changes results or files
 SETTINGS_FILE, METRICS_FILE = "settings.yaml", "metrics.json"
 FORMAT_KEY, MADE_FROM = "format", "made_from"  # keys of settings.yaml besides the settings
 # keys of metrics.json: checksums of the other files and its own, test metrics and their data's
