@@ -13,8 +13,6 @@ from tiny import LAYERS, Tiny, World, titles
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from recbole_tinynews.model.paper.newsbert import NewsBERT
-
 EXACT = {"rtol": 1e-8, "atol": 1e-10}
 SAMPLES = list(range(9))
 
@@ -302,14 +300,6 @@ def test_a_teacher_may_be_shallower_than_its_language_model(tiny: Tiny) -> None:
     settings = {"num_hidden_layers": 3, "layer_mapping": "last"}
     with pytest.raises(ValueError, match=r"at least the student's 3 layers, got one with 2"):
         tiny.world("NewsBERT", teacher_num_hidden_layers=2, **settings).joint_teachers()
-
-
-def test_a_batch_without_teachers_outputs_is_refused(tiny: Tiny) -> None:
-    """The student would silently learn from clicks alone, without distillation."""
-    world = tiny.world("NewsBERT")
-    assert isinstance(world.model, NewsBERT)
-    with pytest.raises(ValueError, match=r"got one without. Train it with DistillationTrainer"):
-        world.model.calculate_loss(world.clicks().collate_fn([0, 1]))
 
 
 def test_the_student_holds_no_teacher(tiny: Tiny) -> None:
