@@ -19,8 +19,8 @@ from recbole_tinynews.model.paper.plmnr import PLMNR
 from recbole_tinynews.serving import nearest
 from recbole_tinynews.serving import ranker as ranking
 from recbole_tinynews.serving.article_fields import ArticleInput, InputFields
-from recbole_tinynews.serving.article_index import ArticleIndex, IndexSnapshot, best_rows
-from recbole_tinynews.serving.engine import ModelEngine, PredictEngine, engine_of
+from recbole_tinynews.serving.article_index import ArticleIndex, IndexSnapshot
+from recbole_tinynews.serving.engine import ModelEngine, PredictEngine, best_rows, engine_of
 from recbole_tinynews.serving.loading import load
 from recbole_tinynews.serving.nearest import Nearest
 from recbole_tinynews.serving.ranker import Ranker
