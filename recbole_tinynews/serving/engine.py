@@ -47,14 +47,14 @@ class Ranked(NamedTuple):
 class Contributions(NamedTuple):
     """The terms of a score; freshness depends on the article's age.
 
-    ``reader``: what is added since this reader saw, clicked and is reading what they do; 0 for
-    recommenders without that part.
+    ``reader``: what is added since this reader saw, clicked and is reading what they do; ``None``
+    for recommenders without that part.
     """
 
     text: float
     popularity: float
     freshness: float
-    reader: float = 0.0
+    reader: float | None = None
 
 
 class Batch(NamedTuple):

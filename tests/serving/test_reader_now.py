@@ -114,6 +114,27 @@ def test_contributions_add_up_to_the_score(ranker: Ranker) -> None:
     assert (np.ptp(parts, axis=0) > 0).all()
 
 
+def test_a_request_without_a_history_is_ranked_by_the_clicks_of_the_store(ranker: Ranker) -> None:
+    """Every app would have to keep the clicks that the service has."""
+    testclient = pytest.importorskip("fastapi.testclient", reason="no extra serve")
+    from recbole_tinynews.serving.service.app import make_app
+    from recbole_tinynews.serving.service.state import ServiceState
+
+    shown = ["N5", "N6", "N8"]
+    expected = ranker.rank([], shown, ids=True, **VISIT)
+    assert expected != ranker.rank([], shown, ids=True, at=AT)
+    app = make_app(ServiceState({"reader": ranker}, {}), max_body=20_000)
+    with testclient.TestClient(app) as client:
+        asked = {"candidates": shown, "contributions": True, **VISIT}
+        answer = client.post("/rank", json=asked).json()
+    assert [each["id"] for each in answer["ranked"]] == [each.candidate for each in expected]
+    scores = [each["score"] for each in answer["ranked"]]
+    np.testing.assert_allclose(scores, [each.score for each in expected], rtol=1e-5, atol=1e-5)
+    parts = [[*part.values()] for part in answer["contributions"]]
+    np.testing.assert_allclose(np.sum(parts, axis=1), scores, rtol=1e-4, atol=1e-4)
+    assert answer["contributions"][0].keys() == {"text", "popularity", "freshness", "reader"}
+
+
 def test_without_a_time_texts_and_the_history_given_rank_alone(ranker: Ranker) -> None:
     """Whoever has no store would get an error, or the clicks of another time."""
     ids = list(ranker.news_ids)
