@@ -1,9 +1,10 @@
-"""Adds what EB-NeRD's own files say of pages and visits to a data set that was converted from MIND's format.
+"""Adds EB-NeRD's pages and visits to a data set that was converted from MIND's format.
 
-    python benchmarks/join_context.py dataset/ebnerd-reader TRAIN/behaviors.parquet TEST/behaviors.parquet
+    python benchmarks/join_context.py dataset/ebnerd-reader train.parquet test.parquet
 
-Rows of the .inter files get the columns context_article, device, session and subscriber by their
-impression ids; a second call changes nothing. Articles have the prefix N in MIND's format.
+The files are EB-NeRD's behaviors.parquet. Rows of the .inter files get the columns
+context_article, device, session and subscriber by their impression ids; a second call changes
+nothing. Articles have the prefix N in MIND's format.
 """
 
 from __future__ import annotations
