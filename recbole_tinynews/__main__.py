@@ -22,7 +22,7 @@ from recbole_tinynews.processes.launch import ProcessFailedError, launch, machin
 from recbole_tinynews.settings.values import suggest
 
 if TYPE_CHECKING:
-    from recbole_tinynews.settings.layers import RunSettings
+    from recbole_tinynews.settings.run_settings import RunSettings
 
 RUN = "run"
 # the module to run as a program, and its meaning
