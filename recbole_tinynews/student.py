@@ -11,7 +11,7 @@ from recbole_tinynews.cli import command_parser, one_line_errors
 from recbole_tinynews.convert.atomic import (
     INTER_HEADER,
     Impression,
-    News,
+    NewsItem,
     impression_row,
     open_atomic,
     write_items,
@@ -64,7 +64,7 @@ def _write_data_set(texts: Path, folder: Path) -> None:
         )
     table = table[table[TITLE].str.strip() != ""]
     rows = zip(table[TITLE], table.get(ABSTRACT, table.get(BODY, [""] * len(table))), strict=True)
-    news = [News(f"N{n}", title=title, abstract=more) for n, (title, more) in enumerate(rows)]
+    news = [NewsItem(f"N{n}", title=title, abstract=more) for n, (title, more) in enumerate(rows)]
     ids = [each.news_id for each in news]
     folder.mkdir(parents=True)
     write_items(folder / f"{folder.name}.item", news, None)

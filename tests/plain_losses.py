@@ -75,7 +75,7 @@ def mean(values: Vector) -> float:
     return sum(values) / len(values)
 
 
-# ------------------------------------------- inner states, padded as [texts, length, ...] lists
+# ------------------------------------------- hidden states, padded as [texts, length, ...] lists
 
 
 def padded_hidden(

@@ -67,6 +67,20 @@ def attentive_user(weights: Weights, clicks: list[Tensor]) -> Tensor:
     return attention_pooling(part(weights, "pooling"), clicks) if clicks else weights["pad_doc"]
 
 
+def nrms(reader: Reader, user: int, history: list[int], candidate: int) -> Tensor:
+    clicks, weights = [*map(reader.title, history)], part(reader.user, "self_attention")
+    if not clicks:
+        return reader.user["no_clicks.vector"] @ reader.title(candidate)
+    seen = plain.self_attention(weights, clicks, len(clicks[0]) // plain_texts.HEAD_DIM)
+    return attention_pooling(part(reader.user, "pooling"), seen) @ reader.title(candidate)
+
+
+def late_fusion(reader: Reader, user: int, history: list[int], candidate: int) -> Tensor:
+    clicks = [*map(reader.title, history)]
+    mean = sum(clicks) / len(clicks) if clicks else reader.user["no_clicks.vector"]
+    return mean @ reader.title(candidate)
+
+
 def naml(reader: Reader, user: int, history: list[int], candidate: int) -> Tensor:
     composition = part(reader.weights, "news_encoder.composition")
 
@@ -189,6 +203,8 @@ def pprec(
 
 
 PLAIN: dict[str, Callable[[Reader, int, list[int], int], Tensor]] = {
+    "NRMS": nrms,
+    "LateFusion": late_fusion,
     "NAML": naml,
     "LSTUR": lstur,
     "CenNewsRec": cennewsrec,

@@ -13,8 +13,9 @@ from recbole_tinynews.data.dataloader import ImpressionDataLoader
 from recbole_tinynews.pipeline.artifact import Artifact
 from recbole_tinynews.pipeline.run import Run
 from recbole_tinynews.pipeline.systems import system
+from recbole_tinynews.serving.engine import Ranked
 from recbole_tinynews.serving.loading import load
-from recbole_tinynews.serving.ranker import Ranked, Ranker
+from recbole_tinynews.serving.ranker import Ranker
 
 
 class Served(NamedTuple):

@@ -43,7 +43,7 @@ class Impression(NamedTuple):
     subscriber: str = ""
 
 
-class News(NamedTuple):
+class NewsItem(NamedTuple):
     """One article; ``published`` is UTC seconds as text, '' if unknown."""
 
     news_id: str
@@ -53,15 +53,17 @@ class News(NamedTuple):
     abstract: str = ""
     published: str = ""
 
-    def filled_from(self, other: News) -> News:
+    def filled_from(self, other: NewsItem) -> NewsItem:
         """A copy with empty fields filled from another row of this article."""
-        return News(*(own if own.strip() else its for own, its in zip(self, other, strict=True)))
+        return NewsItem(
+            *(own if own.strip() else its for own, its in zip(self, other, strict=True))
+        )
 
 
 class NewsRow(NamedTuple):
     """An article; ``body`` is None in formats without bodies."""
 
-    news: News
+    news: NewsItem
     body: str | None = None
 
 
@@ -110,7 +112,7 @@ def _flat_rows(row: bytes) -> Iterator[str]:
             yield f"{user}\t{item}\t{label}\t{timestamp}\n"
 
 
-def write_items(path: Path, news: Sequence[News], bodies: Mapping[str, bytes] | None) -> int:
+def write_items(path: Path, news: Sequence[NewsItem], bodies: Mapping[str, bytes] | None) -> int:
     r"""Write an ``.item``, with the known columns; return how many texts had tabs or line ends."""
     changed = 0
     timed = any(record.published for record in news)
@@ -140,7 +142,7 @@ _MISSING = frozenset((
 # fmt: on
 
 
-def write_flat_items(path: Path, news: Iterable[News]) -> None:
+def write_flat_items(path: Path, news: Iterable[NewsItem]) -> None:
     """Write ids and categories of the items."""
     with open_atomic(path) as file:
         file.write(f"{header(FLAT_ITEM)}\n")

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from recbole_tinynews.convert.atomic import News, NewsRow
+from recbole_tinynews.convert.atomic import NewsItem, NewsRow
 from recbole_tinynews.convert.errors import EXAMPLES, Column, ConversionError, LineError, quoted
 from recbole_tinynews.convert.readers.cells import id_of
 from recbole_tinynews.convert.readers.reader import Reader, parsed, read_rows
@@ -37,7 +37,7 @@ class Catalogue:
     """
 
     def __init__(self, reader: Reader) -> None:
-        self.news: dict[str, News] = {}
+        self.news: dict[str, NewsItem] = {}
         self.bodies: dict[str, bytes] = {}
         self.body_rows = 0
         self._rows: dict[Path, int] = {}
@@ -136,7 +136,7 @@ class Catalogue:
                 self._changed[news.news_id] = None
         return kept
 
-    def _add_news(self, news: News, place: Place) -> None:
+    def _add_news(self, news: NewsItem, place: Place) -> None:
         first = self.news.setdefault(news.news_id, news)
         first_place = self._places.setdefault(news.news_id, place)
         if first_place is place:
@@ -144,15 +144,12 @@ class Catalogue:
         if first == news:
             self._repeated[IN_FILE if first_place[0] == place[0] else ACROSS_FILES] += 1
             return
-        fields = zip(News._fields, self._reader.news_columns, first, news, strict=True)
+        fields = zip(NewsItem._fields, self._reader.news_columns, first, news, strict=True)
         for name, column, old, new in fields:
             if old.strip() and new.strip() and old.split() != new.split():
-                raise LineError(
-                    "duplicate news with different text",
-                    f"expected the {name} of {news.news_id}, first in "
-                    f"{first_place[0]}:{first_place[1]}, {quoted(old)}, got {quoted(new)}.",
-                    column,
-                )
+                where = f"first in {first_place[0]}:{first_place[1]}"
+                expected = f"the {name} of {news.news_id}, {where}, {quoted(old)}"
+                raise LineError("duplicate news with different text", expected, quoted(new), column)
         if [*map(bool, map(str.strip, first))] != [*map(bool, map(str.strip, news))]:
             self._repeated[FILLED] += 1
             self.news[news.news_id] = first.filled_from(news)
@@ -164,11 +161,8 @@ class Catalogue:
         if self.bodies.get(news_id, encoded := body.encode()) != encoded:
             path, line = self._body_places[news_id]
             where = f"line {line}" if path == place[0] else f"{path}:{line}"
-            raise LineError(
-                "duplicate body with different text",
-                f"expected the body that {news_id} has in {where}, got {quoted(body)}.",
-                column,
-            )
+            expected = f"the body that {news_id} has in {where}"
+            raise LineError("duplicate body with different text", expected, quoted(body), column)
 
     def _keep_body(self, news_id: str, body: str, place: Place) -> None:
         self.body_rows += 1

@@ -16,7 +16,7 @@ from recbole_tinynews.convert.atomic import (
     ATOMIC_FORMAT,
     FLAT,
     Impression,
-    News,
+    NewsItem,
     impression_row,
     inter_file,
     open_atomic,
@@ -29,8 +29,8 @@ from recbole_tinynews.convert.readers import READERS
 from recbole_tinynews.convert.readers.reader import Reader, Source
 from recbole_tinynews.convert.readers.row_shape import ROWS
 from recbole_tinynews.convert.splits import (
+    ImpressionCounts,
     Split,
-    Tally,
     check_order,
     find_leaks,
     find_overlaps,
@@ -77,19 +77,22 @@ class Options(NamedTuple):
 
     def as_given(self) -> dict[str, Any]:
         """Report section on settings that affect the files."""
-        given: dict[str, Any] = {
-            name: str(value) if isinstance(value, Path) else value
-            for name, value in self._asdict().items()
+        used = {"format", *READERS[self.source.format].options}
+        of_source = {name: value for name, value in self.source._asdict().items() if name in used}
+        given = self._asdict() | of_source
+        return {
+            name: _plain(value)
+            for name, value in given.items()
             if name not in ("check_leaks", "source")
         }
-        for split in ("train", "test"):
-            paths = [str(path) for path in given[split]]
-            given[split] = paths if len(paths) > 1 else next(iter(paths), None)
-        if self.source.format == "mind":
-            return given
-        of_source = self.source._asdict() | {"news": list(map(str, self.source.news))}
-        used = {"format", *READERS[self.source.format].options}
-        return given | {name: value for name, value in of_source.items() if name in used}
+
+
+def _plain(value: Any) -> Any:
+    """A setting as JSON has it; of several paths a list."""
+    if isinstance(value, tuple):
+        paths = [str(path) for path in value]
+        return paths if len(paths) > 1 else next(iter(paths), None)
+    return str(value) if isinstance(value, Path) else value
 
 
 def convert_news(
@@ -152,11 +155,11 @@ def _paths(folders: Folders | None) -> tuple[Path, ...]:
 
 
 def _parse_valid(valid: PathLike | float) -> str | float | Path:
-    if valid == LAST_DAY or isinstance(valid, os.PathLike):
-        return Path(valid) if isinstance(valid, os.PathLike) else LAST_DAY
+    if valid == LAST_DAY:
+        return LAST_DAY
     try:
-        return float(valid)
-    except ValueError:
+        return float(valid)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
         return Path(str(valid))
 
 
@@ -261,7 +264,7 @@ class Conversion:
             )
         splits = self._write_impressions()
         missing = sorted((self.candidate_ids | self.history_ids) - catalogue.news.keys())
-        items = [*catalogue.news.values(), *(News(news_id) for news_id in missing)]
+        items = [*catalogue.news.values(), *(NewsItem(news_id) for news_id in missing)]
         if options.bodies is not None:
             catalogue.read_bodies(options.bodies, {item.news_id for item in items})
         return self._complete(splits, items, missing)
@@ -285,7 +288,7 @@ class Conversion:
         self, file: Path, places: Sequence[Path], columns: Sequence[str], split: str = ""
     ) -> NDArray[Any]:
         """Write the impressions of the places; returns their numbers."""
-        tally = Tally()
+        tally = ImpressionCounts()
         with inter_file(file, columns, self._flat(split)) as write:
             for impression in read_places(self.reader, places, split != "test"):
                 row = impression_row(impression, columns).encode()
@@ -328,7 +331,7 @@ class Conversion:
         return self._file(f"{split}.inter", FLAT) if split and self.options.flat else None
 
     def _complete(
-        self, splits: dict[str, Split], items: list[News], missing: list[str]
+        self, splits: dict[str, Split], items: list[NewsItem], missing: list[str]
     ) -> dict[str, Any]:
         """Write the articles and the report, and return it."""
         options, catalogue = self.options, self.catalogue
@@ -365,7 +368,7 @@ class Conversion:
             file.write("\n")
         return report
 
-    def _complete_flat(self, splits: dict[str, Split], items: list[News]) -> dict[str, Any]:
+    def _complete_flat(self, splits: dict[str, Split], items: list[NewsItem]) -> dict[str, Any]:
         write_flat_items(self._file("item", FLAT), items)
         labelled = [name for name, split in splits.items() if split.labelled]
         for split in splits.keys() - labelled:  # flat rows need labels

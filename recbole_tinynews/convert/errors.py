@@ -18,11 +18,17 @@ class ConversionError(ValueError):
 
 
 class LineError(ConversionError):
-    """A bad line. Parsers set the column; the loop over rows adds path and line with :meth:`at`."""
+    """A bad line. Parsers set the column; the loop over rows adds path and line with :meth:`at`.
 
-    def __init__(self, kind: str, message: str, column: Column | None = None) -> None:
-        super().__init__(message)
-        self.kind, self.message, self.column = kind, message, column
+    The message is "expected ``expected``, got ``got``." and ``advice``, if any.
+    """
+
+    def __init__(
+        self, kind: str, expected: str, got: str, column: Column | None = None, advice: str = ""
+    ) -> None:
+        self.message = f"expected {expected}, got {got}.{advice and ' '}{advice}"
+        super().__init__(self.message)
+        self.kind, self.column = kind, column
         self.path: Path | None = None
         self.line: int | None = None
         self.lines = 1  # more for a run of equal lines

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import shutil
-import struct
 import sys
 import zipfile
-import zlib
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -16,6 +14,7 @@ from recbole_tinynews.convert.conversion import LAST_DAY
 from recbole_tinynews.convert.errors import ConversionError
 from recbole_tinynews.convert.readers.mind import IMPRESSIONS_FILE, NEWS_FILE
 from recbole_tinynews.files.installation import pip_install
+from recbole_tinynews.files.lines import untrusted
 from recbole_tinynews.files.progress import progress_bar
 from recbole_tinynews.files.whole import whole_folder
 
@@ -25,17 +24,6 @@ TIMEOUT = 60  # seconds without data
 RETRIES = 2  # after 1 and 2 seconds
 _FILES = (IMPRESSIONS_FILE, NEWS_FILE)
 _BLOCK = 1 << 16  # bytes
-# What zipfile raises for a damaged or encrypted file, and writing for a full disk.
-_NOT_UNPACKED = (
-    zipfile.BadZipFile,
-    zlib.error,
-    struct.error,
-    EOFError,
-    RuntimeError,
-    ValueError,
-    OverflowError,
-    OSError,
-)
 
 
 def download(release: str, folder: Path, base_url: str | None = None) -> dict[str, str | Path]:
@@ -100,6 +88,7 @@ def unpack(archive: Path, folder: Path) -> None:
     """
     try:
         with (
+            untrusted(archive),
             whole_folder(folder, first_wins=True) as unfinished,
             zipfile.ZipFile(archive) as content,
         ):
@@ -109,8 +98,8 @@ def unpack(archive: Path, folder: Path) -> None:
             for name in _FILES:
                 with content.open(members[name]) as packed, (unfinished / name).open("xb") as file:
                     shutil.copyfileobj(packed, file)
-    except _NOT_UNPACKED as error:
+    except (ValueError, OSError) as error:
         raise ConversionError(
-            f"{archive}: expected a zip of MIND that can be unpacked, got: {error}. If the disk is "
+            f"{archive}: expected a zip of MIND that can be unpacked, got: {error} If the disk is "
             "not full, remove it and download it again."
         ) from error

@@ -24,7 +24,7 @@ _TYPES = np.dtype([*((name, "<i8") for name in _NAMES), *((name, "<i4") for name
 _UNLABELLED = -1  # stored as the number of clicks
 
 
-class Tally:
+class ImpressionCounts:
     """Numbers of each impression of a file, in file order, and the news ids in it."""
 
     def __init__(self) -> None:

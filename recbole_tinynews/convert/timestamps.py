@@ -40,11 +40,8 @@ def utc_seconds(text: str, column: Column | None = None) -> int:
             return int(moment.timestamp())
         except ValueError as error:
             why = f" ({error})"
-    raise LineError(
-        "unknown time",
-        f"expected a time such as 11/15/2019 8:55:22 AM, got {quoted(text)}{why}.",
-        column,
-    )
+    expected = "a time such as 11/15/2019 8:55:22 AM"
+    raise LineError("unknown time", expected, f"{quoted(text)}{why}", column)
 
 
 def iso(seconds: int) -> str:
@@ -58,23 +55,17 @@ def seconds_of(cell: Any, column: Column) -> int:
     >>> seconds_of("1970-01-02T00:00:00+01:00", "time"), seconds_of("1/2/1970 12:05:00 AM", "time")
     (82800, 86700)
     """
-    number = cell if isinstance(cell, int | float) else _parse(str(cell))
+    number, got = cell if isinstance(cell, int | float) else _parse(str(cell)), quoted(str(cell))
     unreadable = isinstance(number, float) and not math.isfinite(number)
     if number is None or unreadable or isinstance(cell, bool):
-        raise LineError("unknown time", f"expected {_TIME}, got {quoted(str(cell))}.", column)
+        raise LineError("unknown time", _TIME, got, column)
     if not EARLIEST <= number < MILLISECONDS:
-        raise LineError(
-            "unknown time",
-            f"expected seconds since 1970, got {quoted(str(cell))}. Divide milliseconds by 1000.",
-            column,
-        )
+        advice = "Divide milliseconds by 1000."
+        raise LineError("unknown time", "seconds since 1970", got, column, advice)
     seconds = math.floor(number)
     if seconds == number and _COMPACT.fullmatch(str(seconds)):
-        raise LineError(
-            "unknown time",
-            f"expected {_TIME}, got {quoted(str(cell))}, a day of 1970 or, more likely, a date.",
-            column,
-        )
+        got += ", a day of 1970 or, more likely, a date"
+        raise LineError("unknown time", _TIME, got, column)
     return seconds
 
 

@@ -256,7 +256,8 @@ class NewsDataset(Dataset):
         events = self.log if stream else self.log.between(0, self.file_size_list[0])
         clicked = np.flatnonzero(events.labels == 1)
         clicks = events.candidates.rows_of(clicked), events.candidates.values[clicked]
-        return RecentClicks.of(self.log.user, self.log.timestamp, clicks, delay)
+        names = self.field2id_token[self.iid_field]
+        return RecentClicks.of(self.log.user, self.log.timestamp, clicks, delay, names)
 
     def tokens(
         self, field: str, tokenizer: PreTrainedTokenizerBase, max_length: int, prefix: str = ""

@@ -28,13 +28,17 @@ class RecentClicks(NamedTuple):
         timestamp: NDArray[np.int64],
         clicks: tuple[NDArray[np.int64], NDArray[np.integer]],
         delay: int,
+        names: NDArray[np.str_],
     ) -> RecentClicks:
         """Clicks known ``delay`` seconds later, of impressions ``[impressions]``.
 
-        ``clicks`` are the row of the impression of each click, and its article.
+        ``clicks`` are the row of the impression of each click, and its article; clicks of one
+        second are in the order of their articles' ``names``, ``[news]``, as in a service.
         """
         rows, articles = clicks
-        order = np.lexsort((timestamp[rows], user[rows]))
+        by_name = np.empty(len(names), np.int64)
+        by_name[np.argsort(names, kind="stable")] = np.arange(len(names))
+        order = np.lexsort((by_name[articles], timestamp[rows], user[rows]))
         origin = int(timestamp.min(initial=0))
         bits = int(timestamp.max(initial=0) - origin).bit_length()
         of_reader = user.astype(np.int64) << bits

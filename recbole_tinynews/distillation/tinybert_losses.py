@@ -27,10 +27,8 @@ def attention_loss(
     ``L_attn`` of TinyBERT (Jiao et al., Findings of EMNLP 2020). ``A`` are scores before softmax by
     layer, ``[pairs of tokens, heads]``, of each distinct text of a batch (our definition).
     """
-    losses = [
-        mean_squared_error("attention_loss", student[pair.student], teacher[pair.teacher], HEADS)
-        for pair in pairs
-    ]
+    compared = [(student[pair.student], teacher[pair.teacher].detach()) for pair in pairs]
+    losses = [mean_squared_error("attention_loss", *states, HEADS) for states in compared]
     return torch.stack(losses).sum()
 
 

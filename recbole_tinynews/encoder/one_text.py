@@ -32,7 +32,7 @@ from recbole_tinynews.processes.group import ALONE, process_group
 LANGUAGE_MODEL = f"{NEWS_ENCODER}.text_encoder.plm"
 POOLING = f"{NEWS_ENCODER}.text_encoder.pooling"
 DENSE = f"{NEWS_ENCODER}.text_encoder.dense"
-STATES_FORMAT = "frozen states 1"  # bump when the meaning of stored states changes
+STATES_FORMAT = "frozen states 2"  # bump when the meaning of stored states changes
 NO_ENCODER = -1
 
 

@@ -12,7 +12,7 @@ from recbole_tinynews.data.atomic_files import read_news
 from recbole_tinynews.data.news_text import TITLE_ABSTRACT, with_abstract
 from recbole_tinynews.evaluation.rerank import ReRanking
 from recbole_tinynews.files.columns import ABSTRACT, BODY, GROUPS, PUBLISHED, TITLE
-from recbole_tinynews.files.installation import library
+from recbole_tinynews.files.installation import library, packaged_folder
 from recbole_tinynews.serving.events import LATEST, Moment
 from recbole_tinynews.settings.values import suggest
 
@@ -77,6 +77,19 @@ class InputFields:
         rows = zip(*(getattr(news, name) for name in FIELDS), strict=True)
         contents = (dict(zip(FIELDS, row, strict=True)) for row in rows)
         return [*map(self.article, news.item_id, contents)]
+
+
+def data_folders(data_path: str | Path | None) -> list[Path]:
+    """Folders that may contain a data set's folder, by ``data_path`` as for ``load``."""
+    if data_path is None:
+        return [Path("dataset"), packaged_folder("dataset")]
+    return [Path(data_path)]
+
+
+def find_item_file(name: str, data_path: str | Path | None) -> Path | None:
+    """A data set's ``.item`` file, or ``None``, by ``data_path`` as for ``load``."""
+    files = (folder / name / f"{name}.item" for folder in data_folders(data_path))
+    return next((file for file in files if file.is_file()), None)
 
 
 def check_content(content: Content) -> None:

@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -18,7 +18,6 @@ from torch import Tensor
 
 from recbole_tinynews.evaluation.rerank import RerankError
 from recbole_tinynews.files.columns import GROUPS
-from recbole_tinynews.files.installation import packaged_folder
 from recbole_tinynews.files.progress import progress_bar
 from recbole_tinynews.files.tensors import write_tensors
 from recbole_tinynews.serving.article_fields import (
@@ -27,19 +26,18 @@ from recbole_tinynews.serving.article_fields import (
     FieldTuple,
     Given,
     check_content,
+    data_folders,
+    find_item_file,
 )
-from recbole_tinynews.serving.engine import Batch, Engine
+from recbole_tinynews.serving.engine import NOT_A_NUMBER, Batch, BestRows, Engine, best_rows
+from recbole_tinynews.serving.live_counters import LiveCounters
 
 FORMAT, ANY_FORMAT = "news index 3", "news index "
 ARTICLES_AT_ONCE = 1_000  # per step of the progress bar
 CACHED_VECTORS = 100_000  # of the most recently used articles; 150 MB at news_dim 384
-NOT_A_NUMBER = "The model scores {!r} with NaN. Its weights are damaged: retrain it."
 
 Resolved = int | ArticleInput
 """An article to rank: a row of the index, or any other article."""
-
-BestRows = tuple[NDArray[np.int64], NDArray[np.float32]]
-"""Rows of a user's best articles and their scores, best first."""
 
 
 class OtherRecommenderError(ValueError):
@@ -69,6 +67,15 @@ class IndexSnapshot(NamedTuple):
     articles: tuple[ArticleInput, ...]
     rows: Mapping[str, int]  # by id
     vectors: Tensor  # [articles, dim]
+
+    def best(
+        self, scores: NDArray[np.float32], k: int, left_out: Sequence[Sequence[int]]
+    ) -> list[BestRows]:
+        """``best_rows`` of scores ``[users, articles]``; ``ValueError`` if one is not a number."""
+        if np.isnan(scores.min()):  # min returns NaN if there is one
+            name = self.ids[int(np.isnan(scores).any(0).argmax())]
+            raise ValueError(NOT_A_NUMBER.format(name))
+        return best_rows(scores, k, left_out)
 
     def rows_of(self, articles: Sequence[Resolved]) -> list[int]:
         """Rows of these articles, found by id or equal fields."""
@@ -105,6 +112,7 @@ class ArticleIndex:
         self._room = torch.zeros(0, 0)  # [capacity, dim]; starts with the snapshot's vectors
         self._changing = Lock()
         self._data_path = data_path
+        self._numbered: tuple[Any, Any, Any] = None, None, None  # counters, ids, their numbers
 
     def __contains__(self, article_id: object) -> bool:
         return article_id in self.snapshot.rows
@@ -281,6 +289,22 @@ class ArticleIndex:
         arrays = newest, flat, np.array([*map(len, shown)], np.int64)
         return Batch(vectors, *(torch.from_numpy(array).to(vectors.device) for array in arrays))
 
+    def numbers(
+        self,
+        articles: Sequence[Resolved] | None,
+        snapshot: IndexSnapshot,
+        counters: LiveCounters,
+    ) -> NDArray[np.int64]:
+        """Numbers of articles in the counters, -1 for titles; ``None``: of all added ones."""
+        if articles is not None and {*map(type, articles)} != {int}:
+            ids = [snapshot.ids[a] if isinstance(a, int) else a.id for a in articles]
+            return counters.known_numbers(ids)
+        of_counters, of_ids, numbers = self._numbered
+        if of_counters is not counters or of_ids is not snapshot.ids:
+            numbers = counters.numbers(snapshot.ids)  # kept: each look-up misses the cache
+            self._numbered = counters, snapshot.ids, numbers
+        return numbers if articles is None else numbers[np.fromiter(articles, np.int64)]
+
     def _encode(self, articles: Sequence[FieldTuple]) -> Tensor:
         return self.engine.encode(self.fields.columns(articles))
 
@@ -363,19 +387,6 @@ class VectorCache:
             return torch.stack([self._vectors[fields] for fields in articles])
 
 
-def data_folders(data_path: str | Path | None) -> list[Path]:
-    """Folders that may contain a data set's folder, by ``data_path`` as for ``load``."""
-    if data_path is None:
-        return [Path("dataset"), packaged_folder("dataset")]
-    return [Path(data_path)]
-
-
-def find_item_file(name: str, data_path: str | Path | None) -> Path | None:
-    """A data set's ``.item`` file, or ``None``, by ``data_path`` as for ``load``."""
-    files = (folder / name / f"{name}.item" for folder in data_folders(data_path))
-    return next((file for file in files if file.is_file()), None)
-
-
 def _chunks(articles: list[FieldTuple], show_progress: bool) -> Iterator[list[FieldTuple]]:
     shown = show_progress and len(articles) > ARTICLES_AT_ONCE
     with progress_bar(desc="Encode news", shown=shown, total=len(articles), unit=" news") as bar:
@@ -383,22 +394,3 @@ def _chunks(articles: list[FieldTuple], show_progress: bool) -> Iterator[list[Fi
             some = articles[start : start + ARTICLES_AT_ONCE]
             yield some
             bar.update(len(some))
-
-
-def best_rows(
-    scores: NDArray[np.float32], k: int, left_out: Sequence[Sequence[int]]
-) -> list[BestRows]:
-    """Each user's best rows, the first of equal ones; overwrites ``scores``."""
-    best = []
-    for user, rows in zip(scores, left_out, strict=True):
-        user[list(rows)] = -np.inf
-        few = min(k, len(user) - len(set(rows)))
-        if few <= 0:
-            best.append((np.empty(0, np.int64), np.empty(0, np.float32)))
-            continue
-        # all scores from the k-th up, since a partition breaks ties arbitrarily
-        least = np.partition(user, len(user) - few)[len(user) - few]
-        reach = np.flatnonzero(user >= least)
-        chosen = reach[np.argsort(-user[reach], kind="stable")[:few]]
-        best.append((chosen, user[chosen]))
-    return best

@@ -7,7 +7,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from recbole.data.interaction import Interaction
 from torch import Tensor, nn
 
@@ -25,7 +27,28 @@ from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.model.time_features import TimeScore
 from recbole_tinynews.serving.article_fields import InputFields
 
+NOT_A_NUMBER = "The model scores {!r} with NaN. Its weights are damaged: retrain it."
 NO_IDS = torch.empty(0, dtype=torch.long)
+
+
+BestRows = tuple[NDArray[np.int64], NDArray[np.float32]]
+"""Rows of a user's best articles and their scores, best first."""
+
+
+class Ranked(NamedTuple):
+    """A candidate (the id or title given), its score, and its position in the input, from 0."""
+
+    candidate: str
+    score: float
+    place: int
+
+
+class Contributions(NamedTuple):
+    """The terms of a score; freshness depends on the article's age."""
+
+    text: float
+    popularity: float
+    freshness: float
 
 
 class Batch(NamedTuple):
@@ -188,3 +211,31 @@ def engine_of(model: NewsRecommender, settings: Mapping[str, Any], identity: str
         and type(model).encode_news is NewsRecommender.encode_news
     )
     return (ModelEngine if is_dot_product else PredictEngine)(model, settings, identity)
+
+
+def best_first(names: list[str], scores: NDArray[np.float32]) -> list[Ranked]:
+    """Sort candidates by score, ties in the given order; ``ValueError`` for NaN."""
+    if np.isnan(scores).any():
+        raise ValueError(NOT_A_NUMBER.format(names[int(np.isnan(scores).argmax())]))
+    order = np.argsort(-scores, kind="stable").tolist()
+    values = scores.tolist()
+    return [Ranked(names[place], values[place], place) for place in order]
+
+
+def best_rows(
+    scores: NDArray[np.float32], k: int, left_out: Sequence[Sequence[int]]
+) -> list[BestRows]:
+    """Each user's best rows, the first of equal ones; overwrites ``scores``."""
+    best = []
+    for user, rows in zip(scores, left_out, strict=True):
+        user[list(rows)] = -np.inf
+        few = min(k, len(user) - len(set(rows)))
+        if few <= 0:
+            best.append((np.empty(0, np.int64), np.empty(0, np.float32)))
+            continue
+        # all scores from the k-th up, since a partition breaks ties arbitrarily
+        least = np.partition(user, len(user) - few)[len(user) - few]
+        reach = np.flatnonzero(user >= least)
+        chosen = reach[np.argsort(-user[reach], kind="stable")[:few]]
+        best.append((chosen, user[chosen]))
+    return best

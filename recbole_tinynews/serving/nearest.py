@@ -12,7 +12,8 @@ import torch
 from numpy.typing import NDArray
 
 from recbole_tinynews.files.installation import library
-from recbole_tinynews.serving.article_index import NOT_A_NUMBER, BestRows, IndexSnapshot, best_rows
+from recbole_tinynews.serving.article_index import IndexSnapshot
+from recbole_tinynews.serving.engine import NOT_A_NUMBER, BestRows, best_rows
 
 Search = Callable[[NDArray[np.float32], int], NDArray[np.int64]]
 """``(user vectors [users, dim], k) -> rows [users, k]``, best first; -1 if it found fewer."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,14 +23,18 @@ from recbole_tinynews.serving.article_fields import (
     queries_of,
 )
 from recbole_tinynews.serving.article_index import (
-    NOT_A_NUMBER,
     ArticleIndex,
-    BestRows,
     IndexSnapshot,
     Resolved,
-    best_rows,
 )
-from recbole_tinynews.serving.engine import Engine, PredictEngine
+from recbole_tinynews.serving.engine import (
+    BestRows,
+    Contributions,
+    Engine,
+    PredictEngine,
+    Ranked,
+    best_first,
+)
 from recbole_tinynews.serving.events import Moment
 from recbole_tinynews.serving.live_counters import Added, LiveCounters
 from recbole_tinynews.serving.nearest import Nearest
@@ -40,22 +44,6 @@ USERS_AT_ONCE = 256
 SCORES_AT_ONCE = 32_000_000  # users times articles: 128 MB
 COUNTERS_OF_A_SCORE = 20  # about: age and two per window, and as many for the context
 POOL, LEAST_POOL, MOST_POOL = 10, 100, 1_000  # articles that `top` re-ranks: per wanted; bounds
-
-
-class Ranked(NamedTuple):
-    """A candidate (the id or title given), its score, and its position in the input, from 0."""
-
-    candidate: str
-    score: float
-    place: int
-
-
-class Contributions(NamedTuple):
-    """The terms of a score; freshness depends on the article's age."""
-
-    text: float
-    popularity: float
-    freshness: float
 
 
 class Ranker:
@@ -76,7 +64,6 @@ class Ranker:
         self.engine, self.settings = engine, engine.settings
         self.index = ArticleIndex(engine, data_path)
         self._nearest: Nearest | None = None
-        self._numbered: tuple[Any, Any, Any] = None, None, None
 
     def rank(
         self,
@@ -156,7 +143,7 @@ class Ranker:
             scores = self._scores(some, clicks, candidates, snapshot)
             for query, articles, values in zip(some, candidates, scores, strict=True):
                 ranked = best_first([*map(name_of, query.candidates)], values)
-                answers.append(self._reranked(query, ranked, articles, snapshot))
+                answers.append(_reranked(query, ranked, articles, self.index, snapshot))
         return answers
 
     def answer_top(
@@ -174,17 +161,8 @@ class Ranker:
             group = [queries[number] for number in numbers]
             most = len(snapshot.ids) if pins else max(map(_pool_size, group), default=1)
             bests = self.best(group, most, ids, leave_out_clicked, pins, snapshot)
-            for number, query, (rows, scores) in zip(numbers, group, bests, strict=True):
-                size, every = _pool_size(query), zip(rows.tolist(), scores.tolist(), strict=True)
-                pool = [
-                    Ranked(snapshot.ids[row], score, row)
-                    for place, (row, score) in enumerate(every)
-                    if place < size or snapshot.ids[row] in pinned[number]
-                ]
-                numbered = [best._replace(place=place) for place, best in enumerate(pool)]
-                articles = [best.place for best in pool]
-                chosen = self._reranked(query, numbered, articles, snapshot)
-                answers[number] = [pool[best.place] for best in chosen][: query.k]
+            for number, query, best in zip(numbers, group, bests, strict=True):
+                answers[number] = _best_of_pool(query, best, pinned[number], self.index, snapshot)
         return [answers[number] for number in range(len(queries))]
 
     def best(
@@ -214,13 +192,9 @@ class Ranker:
                 if not np.isnan(users).any():
                     yield from nearest.best(snapshot, users, k, left_out)
                     continue
-            numbers = [self._numbers_on(snapshot)] * len(some) if counts else []
-            counters = self._features(numbers, some)
+            counters = self._features([None] * len(some), some, snapshot)
             scores = self.engine.all_scores(batch, snapshot.vectors, counters).cpu().numpy()
-            if np.isnan(scores.min()):  # min returns NaN if there is one
-                name = snapshot.ids[int(np.isnan(scores).any(0).argmax())]
-                raise ValueError(NOT_A_NUMBER.format(name))
-            yield from best_rows(scores, k, left_out)
+            yield from snapshot.best(scores, k, left_out)
 
     def _scores(
         self,
@@ -230,33 +204,9 @@ class Ranker:
         snapshot: IndexSnapshot,
     ) -> list[NDArray[np.float32]]:
         batch = self.index.batch(clicks, candidates, snapshot)
-        counts = any(query.moment is not None for query in queries)
-        numbers = [self._numbers(articles, snapshot) for articles in candidates] if counts else []
-        scores = self.engine.scores(batch, self._features(numbers, queries)).cpu().numpy()
+        counters = self._features(candidates, queries, snapshot)
+        scores = self.engine.scores(batch, counters).cpu().numpy()
         return np.split(scores, np.cumsum([*map(len, candidates)])[:-1])
-
-    def _reranked(
-        self,
-        query: Query,
-        ranked: list[Ranked],
-        articles: Sequence[Resolved],
-        snapshot: IndexSnapshot,
-    ) -> list[Ranked]:
-        """The order after ``query.rerank``; ``articles`` in the order of the places."""
-        if not query.rerank:
-            return ranked
-        by_place = sorted(ranked, key=lambda candidate: candidate.place)
-        columns: dict[str, Any] = {}
-        for name in query.rerank.needs:
-            if name == VECTORS:
-                batch = self.index.batch([], [articles], snapshot)
-                columns[name] = batch.vectors[batch.candidates].float().cpu().numpy()
-            else:
-                columns[name] = snapshot.group(name, articles)
-        names, scores = [c.candidate for c in by_place], np.array([c.score for c in by_place])
-        candidates = Candidates(names, scores, {*map(name_of, query.history)}, columns)
-        *_, order = query.rerank.orders([c.place for c in ranked], candidates)
-        return [by_place[place] for place in order]
 
     def click_weights(
         self, history: Any, *, ids: bool | None = None, snapshot: IndexSnapshot | None = None
@@ -293,7 +243,7 @@ class Ranker:
         query = query._replace(moment=Moment.of(at, user))
         snapshot = snapshot or self.index.snapshot
         clicks, shown = self.index.resolve([query.history, query.candidates], ids, snapshot)
-        counters = self._features([self._numbers(shown, snapshot)], [query])
+        counters = self._features([shown], [query], snapshot)
         assert counters is not None
         parts = self.engine.contributions(self.index.batch([clicks], [shown], snapshot), counters)
         return None if parts is None else [*map(Contributions._make, parts.tolist())]
@@ -367,11 +317,6 @@ class Ranker:
         counters, _ = self._counters()
         return counters.add(events, self.index, now)
 
-    @property
-    def knows_time(self) -> bool:
-        """Whether ``at`` can be given."""
-        return self.counters is not None and self.engine.counting is not None
-
     def _counters(self) -> tuple[LiveCounters, Counting]:
         if self.engine.counting is None:
             raise ValueError(
@@ -383,30 +328,68 @@ class Ranker:
         return self.counters, self.engine.counting
 
     def _features(
-        self, numbers: Sequence[NDArray[np.int64]], queries: Sequence[Query]
+        self,
+        candidates: Sequence[Sequence[Resolved] | None],
+        queries: Sequence[Query],
+        snapshot: IndexSnapshot,
     ) -> torch.Tensor | None:
-        """Counters of articles for each query, ``[articles, features]``; ``None``: no moment."""
+        """Counters of candidates (``None``: all added articles), ``[candidates, features]``.
+
+        ``None`` if the queries have no moment.
+        """
         moments = [query.moment for query in queries if query.moment is not None]
         if not moments:
             return None
         counters, counting = self._counters()
+        numbers = [self.index.numbers(articles, snapshot, counters) for articles in candidates]
         features = counters.features(counting, numbers, moments)
         return torch.from_numpy(features).to(self.engine.device)
 
-    def _numbers(self, articles: Sequence[Resolved], snapshot: IndexSnapshot) -> NDArray[np.int64]:
-        """Numbers of articles in the counters; -1 for titles."""
-        if {*map(type, articles)} != {int}:  # not all are added articles
-            ids = [snapshot.ids[a] if isinstance(a, int) else a.id for a in articles]
-            return self._counters()[0].known_numbers(ids)
-        return self._numbers_on(snapshot)[np.fromiter(articles, np.int64, len(articles))]
 
-    def _numbers_on(self, snapshot: IndexSnapshot) -> NDArray[np.int64]:
-        """Numbers of all added articles, kept: each look-up of a string misses the cache."""
-        (counters, _), (of_counters, of_ids, numbers) = self._counters(), self._numbered
-        if of_counters is not counters or of_ids is not snapshot.ids:
-            numbers = counters.numbers(snapshot.ids)
-            self._numbered = counters, snapshot.ids, numbers
-        return numbers
+def _best_of_pool(
+    query: Query,
+    best: BestRows,
+    pinned: Set[str],
+    index: ArticleIndex,
+    snapshot: IndexSnapshot,
+) -> list[Ranked]:
+    """The ``k`` best after re-ranking of the best articles and the pinned ones."""
+    size, every = _pool_size(query), zip(best[0].tolist(), best[1].tolist(), strict=True)
+    pool = [
+        Ranked(snapshot.ids[row], score, row)
+        for place, (row, score) in enumerate(every)
+        if place < size or snapshot.ids[row] in pinned
+    ]
+    if query.rerank:
+        numbered = [article._replace(place=place) for place, article in enumerate(pool)]
+        rows = [article.place for article in pool]
+        chosen = _reranked(query, numbered, rows, index, snapshot)
+        pool = [pool[article.place] for article in chosen]
+    return pool[: query.k]
+
+
+def _reranked(
+    query: Query,
+    ranked: list[Ranked],
+    articles: Sequence[Resolved],
+    index: ArticleIndex,
+    snapshot: IndexSnapshot,
+) -> list[Ranked]:
+    """The order after ``query.rerank``; ``articles`` in the order of the places."""
+    if not query.rerank:
+        return ranked
+    by_place = sorted(ranked, key=lambda candidate: candidate.place)
+    columns: dict[str, Any] = {}
+    for name in query.rerank.needs:
+        if name == VECTORS:
+            batch = index.batch([], [articles], snapshot)
+            columns[name] = batch.vectors[batch.candidates].float().cpu().numpy()
+        else:
+            columns[name] = snapshot.group(name, articles)
+    names, scores = [c.candidate for c in by_place], np.array([c.score for c in by_place])
+    candidates = Candidates(names, scores, {*map(name_of, query.history)}, columns)
+    *_, order = query.rerank.orders([c.place for c in ranked], candidates)
+    return [by_place[place] for place in order]
 
 
 def _pool_size(query: Query) -> int:
@@ -417,12 +400,3 @@ def _pool_size(query: Query) -> int:
     wanted = max(min(max(POOL * query.k, LEAST_POOL), MOST_POOL), query.k)
     removed = len(query.history) * removes_read + len(query.rerank.ids_of("excluded"))
     return wanted + removed
-
-
-def best_first(names: list[str], scores: NDArray[np.float32]) -> list[Ranked]:
-    """Sort candidates by score, ties in the given order; ``ValueError`` for NaN."""
-    if np.isnan(scores).any():
-        raise ValueError(NOT_A_NUMBER.format(names[int(np.isnan(scores).argmax())]))
-    order = np.argsort(-scores, kind="stable").tolist()
-    values = scores.tolist()
-    return [Ranked(names[place], values[place], place) for place in order]

@@ -16,11 +16,9 @@ from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.files.lines import untrusted
 from recbole_tinynews.files.tensors import load_into, load_weights
 from recbole_tinynews.pipeline.artifact import MADE_FROM, SETTINGS_FILE, WEIGHTS
-from recbole_tinynews.pipeline.config import NewsConfig
 from recbole_tinynews.pipeline.factory import RecBoleFactory
-from recbole_tinynews.serving.article_fields import queries_of
-from recbole_tinynews.serving.article_index import data_folders
-from recbole_tinynews.serving.ranker import Ranked, best_first
+from recbole_tinynews.serving.article_fields import data_folders, queries_of
+from recbole_tinynews.serving.engine import Ranked, best_first
 from recbole_tinynews.trainer.recbole_training import reads_sequence_alone, scores_by_sequence
 
 OF_THE_CLASS = ("MODEL_TYPE", "MODEL_INPUT_TYPE")  # settings determined by the model class

@@ -23,7 +23,7 @@ from recbole_tinynews.files.columns import TITLE
 from recbole_tinynews.serving.article_fields import Content
 from recbole_tinynews.serving.events import CLICK, EXPOSURE, Event, Tally
 
-VERSION = 4  # of the schema
+VERSION = 5  # of the schema
 # events that are held do not count yet; `about` has one row
 SCHEMA = (
     """
@@ -37,7 +37,8 @@ CREATE TABLE events (
     """
 CREATE TABLE sums (
     article TEXT NOT NULL, "user" TEXT NOT NULL, time BIGINT NOT NULL, clicks INTEGER NOT NULL,
-    exposures INTEGER NOT NULL, PRIMARY KEY (article, "user")
+    exposures INTEGER NOT NULL, shown BIGINT NOT NULL, clicked BIGINT NOT NULL,
+    PRIMARY KEY (article, "user")
 )""",
     """
 CREATE TABLE articles (
@@ -87,13 +88,18 @@ INSERT INTO articles VALUES (:id, :fields, :published, :sequence)
 ON CONFLICT (id) DO UPDATE SET fields = excluded.fields, sequence = excluded.sequence,
     published = coalesce(excluded.published, articles.published)
 """)
+SHOWN = "CASE WHEN exposures > 0 THEN time ELSE -1 END"
+CLICKED = "CASE WHEN clicks > 0 THEN time ELSE -1 END"
 OLD = "FROM events WHERE held = 0 AND time < :before"
 SUM_UP = f"""
 INSERT INTO sums
-SELECT article, "user", min(time), sum(clicks), sum(exposures) {OLD} GROUP BY article, "user"
+SELECT article, "user", min(time), sum(clicks), sum(exposures), max({SHOWN}), max({CLICKED})
+{OLD} GROUP BY article, "user"
 ON CONFLICT (article, "user") DO UPDATE SET
     time = CASE WHEN sums.time < excluded.time THEN sums.time ELSE excluded.time END,
-    clicks = sums.clicks + excluded.clicks, exposures = sums.exposures + excluded.exposures
+    clicks = sums.clicks + excluded.clicks, exposures = sums.exposures + excluded.exposures,
+    shown = CASE WHEN sums.shown > excluded.shown THEN sums.shown ELSE excluded.shown END,
+    clicked = CASE WHEN sums.clicked > excluded.clicked THEN sums.clicked ELSE excluded.clicked END
 """
 SUMMED_UP = "UPDATE about SET summed_up = :before, forgotten = :forgotten"
 # one statement, as each is a way to the server and back
@@ -103,9 +109,10 @@ SELECT summed_up, sequence, forgotten, coalesce({NEWEST}, summed_up),
     EXISTS (SELECT 1 FROM events WHERE held = 1)
 FROM about
 """)
-COLUMNS = 'SELECT article, "user", time, clicks, exposures FROM'
-EVERYTHING = f"{COLUMNS} sums UNION ALL {COLUMNS} events WHERE held = 0"
-NEWER = f"{COLUMNS} events WHERE held = 0 AND sequence > :since"
+COLUMNS = 'SELECT article, "user", time, clicks, exposures'
+EVENTS = f"{COLUMNS}, {SHOWN}, {CLICKED} FROM events WHERE held = 0"
+EVERYTHING = f"{COLUMNS}, shown, clicked FROM sums UNION ALL {EVENTS}"
+NEWER = f"{EVENTS} AND sequence > :since"
 CHANGED = "SELECT id, fields, published FROM articles WHERE sequence > :since ORDER BY sequence"
 
 # First statement of a transaction: one that reads a snapshot, or the only one that writes

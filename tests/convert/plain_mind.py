@@ -1,4 +1,4 @@
-"""MIND's files read a second time, plainly, as the format says: what a conversion must keep.
+"""MIND's impressions read a second time, as the format says: what a conversion must keep.
 
 And ways to spoil their lines. The test of the converter and ``benchmarks/reliability`` share it.
 """
@@ -9,21 +9,10 @@ import random
 import re
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import NamedTuple
 
 PIECES = [
-    *(
-        b"\t",
-        b" ",
-        b"  ",
-        b"\r",
-        b"\n",
-        b"\0",
-        b"\xff",
-        b"\xc3",
-        b"\xed\xa0\x80",
-        b"\xf4\x90\x80\x80",
-    ),
+    *(b"\t", b" ", b"  ", b"\r", b"\n", b"\0", b"\xff", b"\xc3"),
+    *(b"\xed\xa0\x80", b"\xf4\x90\x80\x80"),
     *("\xa0", "\u2028", "\x85", "\x0b", "\x1c", "\u3000", "\ufeff", "\u200b", "é", "😀", "٣"),
     *(b"-", b"-0", b"-1", b"-2", b"-0 ", b"-1 ", b"0", b"1", b"N", b"[PAD]", b'"', b"'", b"\\"),
     *(b"AM", b"PM", b"13:00:00", b"2/30/2019", b"/", b":", b"NA", b"nan", b"null", b"%s", b"../"),
@@ -89,10 +78,6 @@ def plain_impression(line: bytes) -> list[str] | None:
     return [number, user, str(int(moment.timestamp())), history, " ".join(ids), labels]
 
 
-def same(old: str, new: str) -> bool:
-    return old.split() == new.split()
-
-
 def lines_of(content: bytes) -> list[bytes]:
     lines = content.removeprefix(b"\xef\xbb\xbf").split(b"\n")
     return [line.removesuffix(b"\r") for line in (lines if lines[-1] else lines[:-1])]
@@ -109,50 +94,3 @@ def expected_impressions(content: bytes) -> list[list[str]]:
 
 def read(path: Path) -> list[list[str]]:
     return [line.split("\t") for line in path.read_bytes().decode().split("\n")[1:-1]]
-
-
-class PlainNews(NamedTuple):
-    """The articles by id, in the order of their first good row, and the number of good rows."""
-
-    articles: dict[str, list[str]]
-    used: int
-
-
-def expected_news(content: bytes) -> PlainNews:
-    """A good row repeats no article with other text; it may fill what another one has empty."""
-    first: dict[str, list[str]] = {}
-    used = 0
-    for line in lines_of(content):
-        fields = plain_columns(line, 8)
-        if fields is None or not is_id(fields[0]):
-            continue
-        pairs = list(zip(first.setdefault(fields[0], fields[:5]), fields[:5], strict=True))
-        if all(not old.strip() or not new.strip() or same(old, new) for old, new in pairs):
-            used += 1
-            first[fields[0]] = [
-                old if old.strip() or not new.strip() else new for old, new in pairs
-            ]
-    return PlainNews(first, used)
-
-
-def as_written(articles: dict[str, list[str]]) -> list[list[str]]:
-    """The rows of the articles as the converter writes them."""
-    return [[text.replace("\r", " ") for text in row] for row in articles.values()]
-
-
-class PlainBodies(NamedTuple):
-    """The bodies of known articles by id, the first of each, and the number of good rows."""
-
-    texts: dict[str, str]
-    used: int
-
-
-def expected_bodies(content: bytes, known: set[str]) -> PlainBodies:
-    """A good row repeats no body of a known article with another text."""
-    first: dict[str, str] = {}
-    used = 0
-    for line in lines_of(content):
-        fields = plain_columns(line, 3)
-        if fields is not None and is_id(fields[0]):
-            used += fields[0] not in known or first.setdefault(fields[0], fields[2]) == fields[2]
-    return PlainBodies(first, used)

@@ -1,4 +1,4 @@
-"""Files of formats other than MIND's with many bad rows: what is skipped leaves no trace.
+"""Files of other formats than MIND's impressions with many bad rows: they leave no trace.
 
 The test of the readers and ``benchmarks/reliability`` share it.
 """
@@ -49,28 +49,41 @@ def translation_line(number: int, rng: random.Random) -> str:
     return f"N{number if rng.randrange(9) else 1 + number % 3}\tUn titlu\tUn rezumat"
 
 
+def article_line(number: int, rng: random.Random) -> str:
+    title = rng.choice(("A title", "A  title", "Another", ""))
+    return f"N{rng.randrange(1_000)}\tsports\tgolf\t{title}\tAn abstract\thttp://a\t[]\t[]"
+
+
+def body_line(number: int, rng: random.Random) -> str:
+    return f"N{rng.choice((1, 2, 3, 44))}\ttitle\tThe body of it."
+
+
 def pens_line(number: int, rng: random.Random) -> str:
     return PENS_LINE % (number, 3 + number % 2)
 
 
 class Format(NamedTuple):
-    """A good line, the file of such lines, its header and other files, and settings."""
+    """A good line, the file of such lines, its header and the files beside it.
+
+    ``flag`` names the file, if it is not what is converted but beside it.
+    """
 
     line: Callable[[int, random.Random], str]
     file: str
-    header: Sequence[str] = ()
     others: Mapping[str, Sequence[str]] = {}
-    train: str = ""  # the file, if empty
-    given: Mapping[str, Any] = {}
+    header: Sequence[str] = ()
+    flag: str = ""
+    format: str = "mind"
 
 
+MIND = {"behaviors.tsv": IMPRESSIONS, "news.tsv": NEWS}
 FORMATS = {
-    "adressa": Format(event_line, "day", given={"sampled": 1}),
-    "table": Format(table_line, "t.csv", ["user,time,clicked,title"], given={"sampled": 1}),
-    "xmind": Format(
-        translation_line, "ron.tsv", (), {"behaviors.tsv": IMPRESSIONS, "news.tsv": NEWS}, "."
-    ),
-    "pens": Format(pens_line, "train.tsv", (), {"news.tsv": [PENS_NEWS]}),
+    "adressa": Format(event_line, "day", format="adressa"),
+    "table": Format(table_line, "t.csv", header=["user,time,clicked,title"], format="table"),
+    "translations": Format(translation_line, "ron.tsv", MIND, flag="news", format="xmind"),
+    "pens": Format(pens_line, "train.tsv", {"news.tsv": [PENS_NEWS]}, format="pens"),
+    "articles": Format(article_line, "news.tsv", {"behaviors.tsv": IMPRESSIONS}),
+    "bodies": Format(body_line, "bodies.tsv", MIND, flag="bodies"),
 }
 
 
@@ -89,10 +102,11 @@ def check(name: str, lines: Sequence[bytes], place: Path) -> Counted:
     kind = FORMATS[name]
     for file, rows in kind.others.items():
         write_lines(place / file, [row.encode() for row in rows])
-    train, header = place / (kind.train or kind.file), [row.encode() for row in kind.header]
-    given = {"format": name, "output": place / "out", "valid": 0.5, **kind.given}
-    if name == "xmind":
-        given["news"] = [place / kind.file]
+    header = [row.encode() for row in kind.header]
+    given = {"format": kind.format, "output": place / "out", "valid": 0.5}
+    if kind.flag:
+        given[kind.flag] = place / kind.file
+    train = place if "behaviors.tsv" in kind.others else place / kind.file
     write_lines(place / kind.file, [*header, *lines])
     report, bad = convert_skipping(train, given)
     written = records(place / "out" / "x")
@@ -101,10 +115,14 @@ def check(name: str, lines: Sequence[bytes], place: Path) -> Counted:
     write_lines(place / kind.file, [*header, *good])
     convert_news(train, "x", **given)  # the first line that is bad would stop it
     failures = [] if records(place / "out" / "x") == written else ["skipped lines left a trace"]
-    kept = len(good)
-    if name != "xmind":  # whose lines are no impressions
-        elsewhere = report.get("adressa", {}).get("events_without_article", 0)
-        kept = sum(part["impressions"] for part in report["impressions"].values()) + elsewhere
+    kept = {
+        "articles": sum(report["news"]["rows"].values()),
+        "bodies": (report["bodies"] or {}).get("rows"),
+        "translations": len(good),
+    }
+    impressions = sum(part["impressions"] for part in report["impressions"].values())
+    impressions += report.get("adressa", {}).get("events_without_article", 0)
+    kept = kept.get(name, impressions)
     return Counted(len(lines), kept, report["skipped_lines"]["total"], failures)
 
 

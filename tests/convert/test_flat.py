@@ -7,7 +7,7 @@ import pytest
 from mind_folder import IMPRESSIONS, NEWS, WriteMind
 
 from recbole_tinynews.convert import ConversionError, convert_mind
-from recbole_tinynews.convert.atomic import News, write_flat_items
+from recbole_tinynews.convert.atomic import NewsItem, write_flat_items
 
 
 def test_every_candidate_is_a_row_that_stock_recbole_reads(
@@ -44,7 +44,8 @@ def test_no_category_is_a_missing_cell_for_stock_recbole(
 
 def test_a_category_with_a_tab_or_a_line_end_stays_in_its_cell(tmp_path: Path) -> None:
     """As parquet may have it: every later column, or row, would be another's."""
-    write_flat_items(tmp_path / "flat.item", [News("N1", "a\tb", "c\nd"), News("N2", "e", "f")])
+    news = [NewsItem("N1", "a\tb", "c\nd"), NewsItem("N2", "e", "f")]
+    write_flat_items(tmp_path / "flat.item", news)
     rows = (tmp_path / "flat.item").read_text().splitlines()
     assert rows[1:] == ["N1\ta b\tc d", "N2\te\tf"]
 

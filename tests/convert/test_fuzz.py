@@ -1,4 +1,4 @@
-"""Forty thousand corrupted lines, compared with a plain parser written from the format.
+"""Thousands of corrupted impressions, compared with a plain parser written from the format.
 
 What the converter keeps must be exactly the lines that the plain parser accepts, and what it skips
 must be counted: kept + skipped == given.
@@ -7,30 +7,18 @@ must be counted: kept + skipped == given.
 from __future__ import annotations
 
 import random
-import re
 from pathlib import Path
 
 import pytest
-from mind_folder import IMPRESSIONS, NEWS, WriteMind
-from plain_mind import (
-    as_written,
-    expected_bodies,
-    expected_impressions,
-    expected_news,
-    lines_of,
-    read,
-    spoil,
-)
+from mind_folder import IMPRESSIONS, WriteMind
+from plain_mind import expected_impressions, lines_of, read, spoil
 
 from recbole_tinynews.convert import convert_mind
-from recbole_tinynews.convert.errors import LineError, stop
-from recbole_tinynews.convert.readers.mind import read_behaviors
 
-IMPRESSION_LINES, NEWS_LINES, BODY_LINES = 24_000, 8_000, 8_000
 A_FILE = 8_000
 
 
-@pytest.mark.parametrize("seed", range(IMPRESSION_LINES // A_FILE))
+@pytest.mark.parametrize("seed", range(2))
 def test_no_corrupted_impression_is_lost_or_changed_without_a_count(
     write_mind: WriteMind, tmp_path: Path, seed: int
 ) -> None:
@@ -52,74 +40,3 @@ def test_no_corrupted_impression_is_lost_or_changed_without_a_count(
     assert report["impressions"]["train"]["impressions"] == len(kept)
     assert len(kept) + skipped == len(lines_of(content))
     assert min(len(kept), skipped) > A_FILE / 20  # enough lines are corrupted, and not too many
-
-
-@pytest.mark.parametrize("seed", range(NEWS_LINES // A_FILE))
-def test_no_corrupted_article_is_lost_or_changed_without_a_count(
-    write_mind: WriteMind, tmp_path: Path, seed: int
-) -> None:
-    rng = random.Random(1000 + seed)
-    train, good = write_mind(), [f"{line}\n".encode() for line in NEWS]
-    base = 'N%d\tsports\tgolf\tA "title"\tAn abstract\thttp://a\t[]\t[]'
-    spoilt = [
-        spoil((base % rng.randrange(10, 99_999)).encode(), rng) + b"\n" for _ in range(A_FILE)
-    ]
-    content = b"".join([*good, *spoilt])
-    (train / "news.tsv").write_bytes(content)
-    report = convert_mind(train, "tiny", output=tmp_path / "out", on_error="skip")
-
-    first, used = expected_news(content)
-    assert read(tmp_path / "out" / "tiny" / "tiny.item") == as_written(first)
-    assert report["news"]["rows"] == {str(train / "news.tsv"): used}
-    assert used + report["skipped_lines"]["total"] == len(lines_of(content))
-    repeats = (count for name, count in report["news"].items() if name.startswith("repeated_"))
-    assert used - len(first) == sum(repeats)
-
-
-@pytest.mark.parametrize("seed", range(BODY_LINES // A_FILE))
-def test_no_corrupted_body_is_lost_or_changed_without_a_count(
-    write_mind: WriteMind, tmp_path: Path, seed: int
-) -> None:
-    rng = random.Random(2000 + seed)
-    bodies = tmp_path / "bodies.tsv"
-    spoilt = [
-        spoil(f"N{rng.choice((1, 2, 3, 44))}\ttitle\tThe body of it.".encode(), rng) + b"\n"
-        for _ in range(A_FILE)
-    ]
-    content = b"".join(spoilt)
-    bodies.write_bytes(content)
-    report = convert_mind(
-        write_mind(), "tiny", bodies=bodies, output=tmp_path / "out", on_error="skip"
-    )
-    first, used = expected_bodies(content, {line.split("\t")[0] for line in NEWS})
-    assert report["bodies"]["rows"] == used
-    assert used + report["skipped_lines"]["total"] == len(lines_of(content))
-    written = {row[0]: row[5] for row in read(tmp_path / "out" / "tiny" / "tiny.item")}
-    assert {key: text.replace("\r", " ") for key, text in first.items()} == {
-        key: text for key, text in written.items() if key in first
-    }
-
-
-def write_new_file(path: Path, content: bytes) -> None:
-    """Replace the file: truncating and rewriting it would wait for the disk on ext4."""
-    path.unlink(missing_ok=True)
-    path.write_bytes(content)
-
-
-def test_one_corrupted_line_is_a_line_error_or_an_impression(tmp_path: Path) -> None:
-    """Stopping and skipping must agree on which line is bad, and the error must say where."""
-    rng = random.Random(3)
-    path = tmp_path / "behaviors.tsv"
-    for _ in range(1_000):
-        content = spoil(b"7\tU1\t11/15/2019 1:00:00 AM\tN1\tN2-0 N3-1", rng).replace(b"\n", b"")
-        write_new_file(path, content + b"\n")
-        expected = expected_impressions(content + b"\n")
-        if not expected:
-            with pytest.raises(LineError, match=rf"{re.escape(str(path))}:1: "):
-                list(read_behaviors(path, stop, labels_required=True))
-            continue
-        ((*ids, timestamp, history, candidates, labels),) = read_behaviors(
-            path, stop, labels_required=True
-        )
-        row = [*ids, str(timestamp), " ".join(history), " ".join(candidates), labels]
-        assert [row] == expected

@@ -76,9 +76,9 @@ def test_a_file_of_line_ends_is_counted_without_looking_at_each(
 def no_repeats(kept: list[tuple[int, str]], number: int, text: str) -> tuple[int, str]:
     """What a reader may do: refuse a row by itself, or beside those kept before it."""
     if not text:
-        raise LineError("empty", "expected a letter, got none.", "letter")
+        raise LineError("empty", "a letter", "none", "letter")
     if any(text == other for _, other in kept):
-        raise LineError("repeated", f"expected another letter than {text}.", 1)
+        raise LineError("repeated", f"another letter than {text}", text, 1)
     return number, text
 
 
@@ -89,7 +89,7 @@ def test_a_refused_row_is_named_by_file_row_and_column_and_the_rest_is_kept() ->
         kept.append(record)  # before the next row is parsed, which is compared with it
     assert kept == [(3, "a"), (5, "b")]
     assert skipped.examples == {
-        "repeated": ["f:6: column 1: expected another letter than a."],
+        "repeated": ["f:6: column 1: expected another letter than a, got a."],
         "empty": ["f:9: column letter: expected a letter, got none."],
     }
     behind = iter(ROWS)

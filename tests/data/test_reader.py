@@ -66,13 +66,15 @@ def test_clicks_of_the_log_extend_the_history_given(log: Log, delay: int, width:
     events = impressions_of(log)
     clicked = np.flatnonzero(events.between(0, counted).labels == 1)
     clicks = events.candidates.rows_of(clicked), events.candidates.values[clicked]
-    recent = RecentClicks.of(events.user, events.timestamp, clicks, delay * HOUR)
+    recent = RecentClicks.of(
+        events.user, events.timestamp, clicks, delay * HOUR, np.array(list("01234"))
+    )
     history = np.array([data.draw(st.permutations(range(9)))[:width] for _ in log])
     history[history > 4] = 0
     history = np.take_along_axis(history, np.argsort(history != 0, axis=1, kind="stable"), 1)
     found = recent.appended(history, np.arange(len(log)))
     for row, given_clicks in enumerate(history.tolist()):
-        seen = sorted(seen_before(log, row, delay, counted), key=lambda each: each.time)
+        seen = sorted(seen_before(log, row, delay, counted))
         newest = [each.article for each in seen if each.clicked][-width:]
         once = [a for place, a in enumerate(newest) if a not in newest[place + 1 :]]
         both = [*filter(None, given_clicks), *(a for a in once if a not in given_clicks)]

@@ -1,4 +1,4 @@
-"""Batches of inner states: padded, as the papers have them, and packed, as the losses do."""
+"""Outputs of students and teachers: padded, as the papers have them, and packed, as losses do."""
 
 from __future__ import annotations
 
@@ -11,10 +11,13 @@ from torch import Tensor
 from recbole_tinynews.encoder.hidden_states import HiddenStates
 from recbole_tinynews.model.interface import Encoded, Outputs
 
-BATCH, CANDIDATES, HEADS = 4, 5, 2
+BATCH, HISTORY, CANDIDATES, HEADS = 4, 2, 5, 2
 LENGTHS = [2, 3, 3, 5]  # shortest text first
 LABEL = torch.tensor([0, 3, 1, 4])
 MASK = torch.arange(max(LENGTHS)) < torch.tensor(LENGTHS)[:, None]  # [texts, length]
+REAL = torch.tensor(  # [batch, history + candidates]
+    [[1] * 7, [0, 0, 1, 1, 1, 1, 1], [0, 1, 1, 1, 1, 1, 1], [0] * 2 + [1] * 5]
+).bool()
 
 
 class Padded(NamedTuple):
@@ -23,40 +26,21 @@ class Padded(NamedTuple):
     scores: Tensor
     hidden: dict[int, Tensor]
     attention: dict[int, Tensor]
+    news: Tensor  # [batch, history + candidates, dim]
+    user: Tensor
+    pooled: Tensor
 
     def outputs(self) -> Outputs:
-        """The same without padding, text behind text."""
+        """The same without padding, text behind text; every tensor is a leaf."""
         pairs = MASK[:, :, None] & MASK[:, None, :]
         hidden = {layer: state[MASK] for layer, state in self.hidden.items()}
         attention = {
             layer: scores.permute(0, 2, 3, 1)[pairs] for layer, scores in self.attention.items()
         }
         ids = np.arange(1, len(LENGTHS) + 1)
-        nothing = torch.empty(0, 0)
-        states = HiddenStates(ids, hidden, attention, nothing, nothing)
-        return outputs_of(self.scores, states=states)
-
-
-def outputs_of(
-    scores: Tensor,
-    history: Tensor | None = None,
-    candidates: Tensor | None = None,
-    user: Tensor | None = None,
-    real: Tensor | None = None,
-    states: HiddenStates | None = None,
-) -> Outputs:
-    """Outputs with what a loss reads; every slot has an article unless ``real`` says otherwise."""
-    nothing = torch.empty(len(scores), 0, 0)
-    history, candidates = (nothing if part is None else part for part in (history, candidates))
-    vectors = torch.cat([history, candidates], dim=1)
-    real = torch.ones(vectors.shape[:2], dtype=torch.bool) if real is None else real
-    news = Encoded(vectors, real, history.shape[1], states=states)
-    return Outputs(scores, torch.empty(0) if user is None else user, news)
-
-
-def with_states(outputs: Outputs, states: HiddenStates | None) -> Outputs:
-    """The same outputs with other hidden states."""
-    return outputs._replace(news=outputs.news._replace(states=states))
+        states = HiddenStates(ids, hidden, attention, self.pooled.clone(), torch.empty(0, 0))
+        news = Encoded(self.news.clone(), REAL, HISTORY, states=states)
+        return Outputs(self.scores.clone(), self.user.clone(), news)
 
 
 def padded(seed: int, layers: int, dim: int) -> Padded:
@@ -70,4 +54,23 @@ def padded(seed: int, layers: int, dim: int) -> Padded:
         2 * random(BATCH, CANDIDATES),
         {layer: random(texts, length, dim) for layer in range(layers + 1)},
         {layer: random(texts, HEADS, length, length) for layer in range(1, layers + 1)},
+        random(BATCH, HISTORY + CANDIDATES, dim),
+        random(BATCH, dim),
+        random(texts, dim),
     )
+
+
+def with_states(outputs: Outputs, states: HiddenStates | None) -> Outputs:
+    """The same outputs with other hidden states."""
+    return outputs._replace(news=outputs.news._replace(states=states))
+
+
+def tensors_of(outputs: Outputs) -> list[Tensor]:
+    """All that a loss may read of outputs."""
+    states = outputs.states
+    of_layers = *states.hidden.values(), *states.attention.values()
+    return [outputs.scores, outputs.user, outputs.news.all, states.pooled, *of_layers]
+
+
+def values(loss: tuple[Tensor, ...]) -> list[float]:
+    return [float(part.detach()) for part in loss]

@@ -242,29 +242,29 @@ def test_a_model_that_reads_something_else_is_one_clear_line() -> None:
 
 
 @pytest.mark.parametrize("kind", [k for k, f in FAMILIES.items() if f.layers == DEPTH])
-def test_a_tap_gets_the_states_between_layers(kind: str) -> None:
+def test_a_recorder_gets_the_states_between_layers(kind: str) -> None:
     """Distilled by TinyBERT, a student of any kind is compared layer by layer."""
     plm = encoder_of(make(kind)).eval()
     expected = plm(
         input_ids=torch.from_numpy(texts().row(2))[None], output_hidden_states=True
     ).hidden_states
     encoder = encoder_around(plm, finetune_layers=1)
-    with encoder.record_states(StateRequest(hidden=frozenset({0, 1, 2}))) as tap:
+    with encoder.record_states(StateRequest(hidden=frozenset({0, 1, 2}))) as recorder:
         encoder(torch.tensor([2]))
     for layer in (0, 1, 2):
         torch.testing.assert_close(
-            tap.states().hidden[layer], expected[layer][0], rtol=1e-5, atol=1e-6
+            recorder.states().hidden[layer], expected[layer][0], rtol=1e-5, atol=1e-6
         )
 
 
 @needs_transformers_5
 @pytest.mark.parametrize("kind", ["electra", "distilbert", "qwen3"])
-def test_a_tap_gets_attention_scores_where_attention_can_be_exchanged(kind: str) -> None:
+def test_a_recorder_gets_attention_scores_where_attention_can_be_exchanged(kind: str) -> None:
     plm = encoder_of(make(kind)).eval()
     encoder = encoder_around(plm, finetune_layers=1)
-    with encoder.record_states(StateRequest(attention=frozenset({2}))) as tap:
+    with encoder.record_states(StateRequest(attention=frozenset({2}))) as recorder:
         encoder(torch.tensor([2]))
-    assert tap.states().attention[2].shape == (LENGTHS[2] ** 2, 4)
+    assert recorder.states().attention[2].shape == (LENGTHS[2] ** 2, 4)
 
 
 @pytest.mark.parametrize("kind", ["albert", "t5"])
@@ -308,7 +308,7 @@ def test_what_a_refusal_advises_can_be_trained(tiny: Tiny, tmp_path: Path) -> No
 
 def test_a_pooled_text_can_be_seen_of_any_model() -> None:
     """The same for each model."""
-    hidden = ObservableStates(states=False, attention=False)
+    hidden = ObservableStates(hidden=False, attention=False)
     assert hidden.refusal(StateRequest(frozenset({0}), pooled=True), "T5") is None
     assert "one by one" in (hidden.refusal(StateRequest(frozenset({1})), "T5") or "")
 

@@ -83,7 +83,7 @@ def ensemble(tiny: Tiny) -> NewsEncoders:
     return NewsEncoders([tiny.world().model.news_encoder for _ in range(2)]).eval()
 
 
-def test_an_ensemble_refuses_to_give_inner_states(ensemble: NewsEncoders) -> None:
+def test_an_ensemble_refuses_to_give_hidden_states(ensemble: NewsEncoders) -> None:
     """Those of its first encoder would be taken for those of all."""
     with pytest.raises(ValueError, match=r"one language model.*got NewsEncoders"):
         ensemble.record_states(StateRequest(frozenset({1})))

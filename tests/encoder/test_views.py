@@ -153,7 +153,7 @@ def test_recent_vectors_of_clicks_are_reused_where_asked(tiny: Tiny) -> None:
     assert not torch.equal(first.news.candidates, second.news.candidates)
 
 
-def test_inner_states_of_several_views_are_refused(tiny: Tiny) -> None:
+def test_hidden_states_of_several_views_are_refused(tiny: Tiny) -> None:
     """Those of the title would be taken for those of the article."""
     with pytest.raises(ValueError, match=r"got ViewsEncoder\. Set news_encoder=plm and views"):
         world_of(tiny).model.news_encoder.record_states(StateRequest(frozenset({1})))

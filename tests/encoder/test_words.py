@@ -10,19 +10,17 @@ import numpy as np
 import pytest
 import torch
 from tiny import Tiny
-from torch.nn import functional as F
 
 from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.data.news_text import tokenise
 from recbole_tinynews.data.word_vectors import size_of_vectors, vectors_of
-from recbole_tinynews.encoder.packing import PackedTexts, packs
 from recbole_tinynews.encoder.word_vocabulary import (
     load_word_tokenizer,
     word_embedding,
     word_tokenizer,
     write_tokenizer,
 )
-from recbole_tinynews.encoder.words import WordCNN, WordSelfAttention
+from recbole_tinynews.encoder.words import WordSelfAttention
 from recbole_tinynews.model.baselines.nrms import NRMS
 from recbole_tinynews.model.text_encoders import word_vectors_file, words_of_texts
 from recbole_tinynews.pipeline.fingerprints import Recipes
@@ -194,38 +192,6 @@ def test_a_model_starts_with_the_vectors_of_its_file(tiny: Tiny, tmp_path: Path)
     vocabulary, words = model.tokenizer.get_vocab(), model.news_encoder.text_encoder.words
     assert words.weight[vocabulary["word7"]].tolist() == [1, 2]
     assert words.weight[vocabulary["word3"]].tolist() == [3, 4]
-
-
-# --------------------------------------------------------------------------------------- contexts
-
-LENGTHS = [4, 1, 2, 7, 4, 1]
-
-
-def packed(dim: int) -> tuple[torch.Tensor, PackedTexts, list[torch.Tensor]]:
-    """Words of texts in a pack, and of each text by itself in its order."""
-    torch.manual_seed(3)
-    (pack,) = packs(np.array(LENGTHS), 99)
-    texts = [torch.randn(LENGTHS[n], dim, dtype=torch.float64) for n in pack.members]
-    row = PackedTexts.of(pack, torch.zeros(sum(LENGTHS), dtype=torch.int64))
-    return torch.cat(texts), row, texts
-
-
-def test_a_filter_sees_three_words_and_never_those_of_another_text() -> None:
-    """In one row, the last word of a text stands before the first of the next."""
-    hidden, row, texts = packed(5)
-    cnn = WordCNN(5, 6).double()
-    weight = cnn.filters.weight.unflatten(1, (3, 5)).transpose(1, 2)  # [filters, in, window]
-    expected = [
-        F.conv1d(text.T[None], weight, cnn.filters.bias, padding=1)[0].T.relu() for text in texts
-    ]
-    torch.testing.assert_close(cnn(hidden, row), torch.cat(expected))
-
-
-def test_a_word_attends_to_its_own_text_alone() -> None:
-    hidden, row, texts = packed(5)
-    context = WordSelfAttention(5, 32).double()
-    alone = [context.attention(text[None], torch.ones(1, len(text)) > 0)[0] for text in texts]
-    torch.testing.assert_close(context(hidden, row), torch.cat(alone))
 
 
 def test_self_attention_needs_whole_heads() -> None:

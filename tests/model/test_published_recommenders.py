@@ -1,4 +1,4 @@
-"""NAML and LSTUR against plain versions of them, and their sizes counted by hand."""
+"""NRMS, NAML and LSTUR against plain versions of them, and their sizes counted by hand."""
 
 from __future__ import annotations
 
@@ -25,8 +25,10 @@ from published import (
 from tiny import Tiny
 
 from recbole_tinynews.serving.loading import load
+from recbole_tinynews.settings.registry import declared_settings, find_model
 
 CASES: list[tuple[str, dict[str, Any]]] = [
+    ("NRMS", {"news_dim": 32}),
     ("NAML", {}),
     ("NAML", {"views": ["body", "subcategory", "title"], "word_encoder": "self_attention"}),
     ("LSTUR", {}),
@@ -40,13 +42,13 @@ def test_a_recommender_scores_and_learns_as_its_paper_says(tiny: Tiny, name: str
     assert_as_in_its_paper(tiny, name, settings)
 
 
-@pytest.mark.parametrize("name", ["NAML", "LSTUR"])
+@pytest.mark.parametrize("name", ["NRMS", "NAML", "LSTUR"])
 def test_a_recommender_learns_from_teachers_too(tiny: Tiny, name: str) -> None:
     """One of its parts would be left without a gradient."""
     assert_learns_from_teachers(tiny, name, {})
 
 
-@pytest.mark.parametrize("name", ["NAML", "LSTUR"])
+@pytest.mark.parametrize("name", ["NRMS", "NAML", "LSTUR"])
 def test_a_recommender_is_a_teacher_too(tiny: Tiny, name: str) -> None:
     """Labels that are not its scores would teach something else."""
     assert_is_a_teacher(tiny, name, {})
@@ -80,6 +82,13 @@ def test_settings_that_do_not_fit_are_found_before_training(tiny: Tiny) -> None:
 OF_LSTUR = WORD_VECTORS + (cnn(300) + pooling(300)) + 2 * CATEGORY_IDS * 100
 SIZES: list[tuple[str, dict[str, Any], int]] = [
     (
+        "NRMS",
+        {},
+        WORD_VECTORS
+        + (3 * 300 * 256 + pooling(256))
+        + (3 * 256 * 256 + pooling(256) + 256),  # the last stands for a user without clicks
+    ),
+    (
         "NAML",
         {},
         WORD_VECTORS
@@ -97,3 +106,21 @@ SIZES: list[tuple[str, dict[str, Any], int]] = [
 def test_a_recommender_is_as_large_as_counted_by_hand(tiny: Tiny, name, settings, expected) -> None:
     """At the sizes of the papers, which its yaml has."""
     assert at_paper_size(tiny, name, **settings).parameter_count == expected
+
+
+def test_default_sizes_are_those_of_the_paper() -> None:
+    """Values of a data set or of PLM-NR in their place would be another model under its name."""
+    found = declared_settings(find_model("NRMS"))
+    expected = {
+        "news_encoder": "words",
+        "word_encoder": "self_attention",
+        "word_dim": 300,
+        "news_dim": 256,
+        "query_dim": 200,
+        "word_dropout": 0.2,
+        "negatives": 4,
+        "train_batch_size": 64,
+        "learner": "adam",
+        "amsgrad": False,
+    }
+    assert {name: found[name] for name in expected} == expected

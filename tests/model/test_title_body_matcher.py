@@ -3,13 +3,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from tiny import DATASET, MAX_TITLE, Tiny, run_of
+from tiny import MAX_TITLE, Tiny, run_of
 from torch.nn import functional as F
 
 from recbole_tinynews.data.dataloader import ImpressionDataLoader
-from recbole_tinynews.data.fields import CANDIDATES, HISTORY, TEACHERS
+from recbole_tinynews.data.fields import CANDIDATES, HISTORY
 from recbole_tinynews.data.title_body import TitleBodyDataLoader
-from recbole_tinynews.model.stages.title_body import TitleBodyMatcher, TitleBodyStudent
+from recbole_tinynews.model.stages.title_body import TitleBodyMatcher
 
 
 @pytest.fixture
@@ -78,23 +78,6 @@ def test_states_of_bodies_are_stored_only_if_asked_for(articles, use_cache, bodi
     assert stored == (lengths.sum() if bodies else lengths[lengths <= MAX_TITLE].sum())
 
 
-def test_a_student_refuses_a_batch_that_no_teacher_has_labelled(articles) -> None:
-    """Without labels it would be trained as if it had no teachers."""
-    config, data, model = articles(TitleBodyStudent)
-    batch = TitleBodyDataLoader(config, data).collate_fn([0, 1])
-    with pytest.raises(ValueError, match=r"got one without. Train it with DistillationTrainer"):
-        model.calculate_loss(batch)
-
-
-def test_a_students_vectors_lie_in_a_space_of_their_own_size(tiny: Tiny) -> None:
-    """Projections map the teachers' size to the student's: W has the shape student x teacher."""
-    world = tiny.world("TinyNewsRec", finetune_teacher_news_dim=24, post_train_teacher_news_dim=24)
-    projection = world.model.distillation.item_embedding.projections[0]
-    assert projection.weight.shape == (16, 24)
-    losses = world.model.calculate_loss(world.clicked([0, 1, 2]))
-    assert all(part.isfinite() for part in losses)
-
-
 def test_padded_slots_count_in_the_embedding_loss_only_where_asked(tiny: Tiny) -> None:
     """Zero vectors are easy to imitate, and would make the loss look small."""
     losses = {}
@@ -106,32 +89,3 @@ def test_padded_slots_count_in_the_embedding_loss_only_where_asked(tiny: Tiny) -
         losses[masked] = world.model.calculate_loss(world.clicked(samples.tolist()))
     assert losses[True].embedding != losses[False].embedding
     assert losses[True].target == losses[False].target
-
-
-def test_tiny_newsrec_learns_from_history_candidates_and_user(tiny: Tiny) -> None:
-    """If they were joined in another order than the teachers', wrong vectors would be compared."""
-    world = tiny.world("TinyNewsRec", distillation_loss_weight=0, target_loss_weight=0)
-    batch, model = world.clicked(list(range(6))), world.model
-    student, teachers = model.score(batch), batch[TEACHERS]
-    likelihoods = [F.log_softmax(teacher.scores, -1)[:, 0] for teacher in teachers]
-    weights = torch.stack(likelihoods, dim=1).softmax(-1)
-    expected = 0.0
-    for row in range(6):
-        for number, teacher in enumerate(teachers):
-            of_items = model.distillation.item_embedding.projections[number]
-            of_users = model.distillation.user_embedding.projections[number]
-            errors = [
-                (of_items(theirs[row, slot]) - ours[row, slot]).square().mean()
-                for ours, theirs, ids in (
-                    (student.news.history, teacher.news.history, batch[HISTORY]),
-                    (student.news.candidates, teacher.news.candidates, batch[CANDIDATES]),
-                )
-                for slot in range(ids.shape[1])
-                if ids[row, slot] != 0
-            ]
-            user = (of_users(teacher.user[row]) - student.user[row]).square().mean()
-            expected = expected + weights[row, number] * (torch.stack(errors).mean() + user) / 6
-    losses = model.calculate_loss(batch)
-    torch.testing.assert_close(losses.embedding, expected)
-    assert losses._fields == ("embedding",)
-    assert world.train.dataset_name == DATASET

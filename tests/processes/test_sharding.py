@@ -61,7 +61,7 @@ def test_gathered_vectors_are_put_where_their_ids_are(size: int) -> None:
 
 
 def test_parts_of_texts_tokens_and_pairs_add_up_to_one() -> None:
-    """Losses on inner states are means over these; pad tokens are not compared."""
+    """Losses on hidden states are means over these; pad tokens are not compared."""
     plans = plans_of(3, np.arange(5, 150))
     for name in ("texts", "tokens", "pairs"):
         assert sum(plan.shares[name] for plan in plans) == pytest.approx(1)

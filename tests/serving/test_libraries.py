@@ -14,6 +14,11 @@ from recbole_tinynews.serving.nearest import Nearest
 from recbole_tinynews.serving.score import score
 
 
+def test_a_search_that_is_none_is_named() -> None:
+    with pytest.raises(ValueError, match="faiss or usearch, got 'annoy'"):
+        Nearest("annoy")
+
+
 @pytest.mark.parametrize(
     ("missing", "use", "remedy"),
     [

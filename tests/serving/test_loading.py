@@ -64,14 +64,6 @@ def test_an_unfinished_artifact_is_not_served(folder: Path) -> None:
         load(folder)
 
 
-def test_another_format_is_refused(folder: Path) -> None:
-    """Its weights may fit and give other scores."""
-    settings = yaml.safe_load((folder / "settings.yaml").read_text())
-    (folder / "settings.yaml").write_text(yaml.safe_dump({**settings, "format": 0}))
-    with pytest.raises(ValueError, match="has format 0, and this version"):
-        load(folder)
-
-
 @pytest.mark.parametrize("text", ["[1, 2]", "a: b: c", "seed: 1", "model_class: !!python/name:os"])
 def test_unreadable_settings_are_refused(folder: Path, text: str) -> None:
     (folder / "settings.yaml").write_text(text)
@@ -88,14 +80,6 @@ def test_cut_off_weights_are_refused(folder: Path, checked: bool) -> None:
         write_metrics(folder, {**read_metrics(folder), "files": {}})
     reason = "safetensors is missing or changed" if checked else "not a complete safetensors file"
     with pytest.raises(ValueError, match=reason):
-        load(folder)
-
-
-@pytest.mark.parametrize("text", ["[]", "{", '{"files": 3}'])
-def test_metrics_that_cannot_be_read_are_refused(folder: Path, text: str) -> None:
-    """The checksums are in them."""
-    (folder / "metrics.json").write_text(text)
-    with pytest.raises(ValueError, match=r"metrics\.json (is not valid JSON|expects the metrics)"):
         load(folder)
 
 
@@ -148,15 +132,6 @@ def test_a_class_is_never_imported_because_a_folder_names_it(
         served.load(model=PLMNR)
 
 
-@pytest.mark.parametrize("named", ["os.system", "subprocess.Popen", "builtins.dict"])
-def test_what_is_no_recommender_is_not_built(folder: Path, named: str) -> None:
-    """The class name comes from the folder, and may name anything."""
-    settings = yaml.safe_load((folder / "settings.yaml").read_text())
-    (folder / "settings.yaml").write_text(yaml.safe_dump({**settings, "model_class": named}))
-    with pytest.raises(ValueError, match="subclass of NewsRecommender"):
-        load(folder)
-
-
 def test_code_beside_the_language_model_is_not_run(folder: Path) -> None:
     """Transformers imports the module that ``auto_map`` names, if it is allowed to."""
     (folder / "plm" / "evil.py").write_text("raise SystemExit('it ran')\n")
@@ -187,6 +162,9 @@ def test_a_recommender_that_reads_more_than_titles_says_so(tiny: Tiny, monkeypat
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
+        ("format", 0, "has format 0, and this version"),  # weights may fit and score otherwise
+        ("model_class", "os.system", "subclass of NewsRecommender"),
+        ("model_class", "builtins.dict", "subclass of NewsRecommender"),
         ("num_hidden_layers", 1_000_000, "num_hidden_layers expects .*got 1000000"),
         ("num_hidden_layers", 900, r"at most 2 \(plm/config.json\), got 900"),
         ("history_length", -3, "history_length expects"),

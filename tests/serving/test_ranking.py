@@ -112,14 +112,6 @@ def test_memory_does_not_grow_with_the_texts_met(student: Served, monkeypatch) -
     np.testing.assert_allclose([e.score for e in after], [e.score for e in before], atol=1e-6)
 
 
-def test_more_users_than_fit_a_batch_are_ranked_alike(student: Served, monkeypatch) -> None:
-    histories, candidates, expected = student.impressions()
-    monkeypatch.setattr(ranking, "USERS_AT_ONCE", 3)
-    ranked = student.load().rank(histories, candidates)
-    for each, scores in zip(ranked, expected, strict=True):
-        np.testing.assert_allclose(in_order_given(each), scores, atol=1e-5)
-
-
 # ---------------------------------------------------------------------------- what a user may ask
 
 

@@ -1,12 +1,12 @@
 from __future__ import annotations
 
-import importlib
 import pickle
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,8 +19,8 @@ from recbole_tinynews.model.paper.plmnr import PLMNR
 from recbole_tinynews.serving import nearest
 from recbole_tinynews.serving import ranker as ranking
 from recbole_tinynews.serving.article_fields import ArticleInput, InputFields
-from recbole_tinynews.serving.article_index import ArticleIndex, IndexSnapshot, best_rows
-from recbole_tinynews.serving.engine import ModelEngine, PredictEngine, engine_of
+from recbole_tinynews.serving.article_index import ArticleIndex, IndexSnapshot
+from recbole_tinynews.serving.engine import ModelEngine, PredictEngine, best_rows, engine_of
 from recbole_tinynews.serving.loading import load
 from recbole_tinynews.serving.nearest import Nearest
 from recbole_tinynews.serving.ranker import Ranker
@@ -45,19 +45,27 @@ def ranker(student: Served) -> Ranker:
 # ------------------------------------------------------------------------------ articles by id
 
 
-def test_articles_given_as_pairs_have_the_scores_of_their_titles(student: Served) -> None:
-    ranker = student.load()
-    pairs = list(zip(["a", "b", "c"], words_of(["N4", "N5", "N6"]), strict=True))
-    by_title = ranker.rank(words_of(CLICKS), words_of(["N4", "N5", "N6"]), ids=False)
-    ranked = ranker.rank(list(zip("xyz", words_of(CLICKS), strict=True)), pairs)
-    assert [each.score for each in ranked] == [each.score for each in by_title]
-    assert [each.candidate for each in ranked] == ["abc"[each.place] for each in by_title]
-    many = ranker.rank([words_of(CLICKS), []], [pairs, pairs[:1]])
-    assert [each.place for each in many[0]] == [each.place for each in ranked]
-    np.testing.assert_allclose(in_order_given(many[0]), in_order_given(ranked), atol=1e-5)
-    assert [each.candidate for each in many[1]] == ["a"]
-    mixed = ranker.rank(CLICKS, pairs, ids=True)  # ids of the data set, and articles with titles
-    assert [each.score for each in mixed] == [each.score for each in by_title]
+def test_articles_in_any_form_have_the_scores_of_evaluation(student: Served, monkeypatch) -> None:
+    """Ids of the data set, added ids, pairs and fields, mixed and in several batches."""
+    histories, candidates, expected = student.impressions()
+    ranker, draw = student.load(), np.random.default_rng(0)
+    added = [f"N{number}" for number in range(1, 41, 2)]
+    ranker.add_news(dict(zip(added, words_of(added), strict=True)))
+    monkeypatch.setattr(ranking, "USERS_AT_ONCE", 3)
+
+    def in_some_form(name: str) -> Any:
+        (title,) = words_of([name])
+        forms = name, name, (f"my {name}", title), {"id": f"my {name}", "title": title}
+        return forms[draw.integers(4)]
+
+    def lists_of(rows: list[list[str]]) -> list[list[Any]]:
+        return [[*map(in_some_form, row)] for row in rows]
+
+    ranked = ranker.rank(lists_of(histories), lists_of(candidates), ids=True)
+    for row, scores in enumerate(expected):
+        np.testing.assert_allclose(in_order_given(ranked[row]), scores, atol=1e-5)
+        shown = [each.candidate.removeprefix("my ") for each in ranked[row]]
+        assert shown == [candidates[row][each.place] for each in ranked[row]]
 
 
 def test_added_articles_are_ranked_by_id_as_by_title(student: Served, tmp_path: Path) -> None:
@@ -69,6 +77,26 @@ def test_added_articles_are_ranked_by_id_as_by_title(student: Served, tmp_path: 
         ranked = ranker.rank(["A1"], ["A2", "A3"], ids=ids)
         np.testing.assert_allclose(in_order_given(ranked), in_order_given(expected), atol=1e-6)
     assert ranker.index.contents(["A3", "A1"]) == ["word5", "word1 word2"]
+
+
+class Watched(ArticleIndex):
+    """Notes the ids of every snapshot that another thread may see."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "snapshot":
+            vars(self).setdefault("seen", []).append(value.ids)
+        super().__setattr__(name, value)
+
+
+def test_an_article_that_is_replaced_is_never_missing() -> None:
+    """A request that came in between was told that there is no article with its id."""
+    index = Watched(SimpleNamespace(fields=None))
+    one, two = ArticleInput("a", ("one",), ()), ArticleInput("b", ("two",), ())
+    index.put([one, two], torch.ones(2, 3))
+    index.put([one._replace(fields=("three",))], torch.zeros(1, 3))
+    assert index.seen == [(), ("a", "b"), ("b", "a")]
+    assert [article.fields for article in index.snapshot.articles] == [("two",), ("three",)]
+    assert index.snapshot.vectors.tolist() == [[1.0] * 3, [0.0] * 3]
 
 
 def test_an_article_whose_title_changes_gets_a_new_vector(ranker: Ranker) -> None:
@@ -311,15 +339,6 @@ def test_an_article_whose_vector_is_not_a_number_is_named(monkeypatch) -> None:
 
 def best_of_none(users: np.ndarray, k: int) -> np.ndarray:
     return np.full((len(users), k), -1)
-
-
-def test_a_library_that_is_missing_is_named(ranker: Ranker, monkeypatch) -> None:
-    with pytest.raises(ValueError, match="faiss or usearch, got 'annoy'"):
-        ranker.approximate("annoy")
-    monkeypatch.setitem(sys.modules, "faiss", None)
-    with pytest.raises(ModuleNotFoundError, match="pip install faiss-cpu"):
-        Nearest("faiss")
-    importlib.invalidate_caches()
 
 
 # ------------------------------------------------------------------------------ a saved index

@@ -37,7 +37,8 @@ def test_labels_are_each_teachers_outputs(tiny: Tiny) -> None:
             )
             users = teacher.user_encoder(history, batch["history"] != 0)
         scores = (candidates * users[:, None]).sum(-1)
-        torch.testing.assert_close(outputs[:4], (scores, candidates, history, users))
+        found = outputs.scores, outputs.news.candidates, outputs.news.history, outputs.user
+        torch.testing.assert_close(found, (scores, candidates, history, users))
         assert outputs.news.states is None
 
 

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -234,23 +233,6 @@ def test_a_state_of_another_model_is_named_and_left_out(tiny: Tiny, tmp_path: Pa
     (folder / "state").rename(other.parent / "state")
     assert_same(run_stage(tiny, tmp_path / "other"), expected)
     assert "no state to resume from" in caplog.text
-
-
-def test_a_state_of_a_version_without_curves_is_resumed(
-    tiny: Tiny, stopped: Path, undisturbed
-) -> None:
-    """A training of days must survive an upgrade; its curve starts where it was resumed."""
-    (file,) = stopped.rglob("progress.json")
-    progress = json.loads(file.read_text(encoding="utf-8"))
-    del progress["curve"], progress["checksum"]
-    file.write_text(json.dumps(progress), encoding="utf-8")
-    resumed = run_stage(tiny, stopped)
-    late = [
-        (weights, valid, [line for line in shown.splitlines()[1:] if int(line.split(",")[0]) > 10])
-        for weights, valid, shown in (resumed, undisturbed)
-    ]
-    assert len(late[0][2]) > 2
-    assert_same(*late)
 
 
 def post_train(tiny: Tiny, folder: Path, kind: str, stages: int = 2) -> list[Artifact]:

@@ -90,14 +90,6 @@ def test_a_teacher_trains_with_dropout_and_a_validation_leaves_it_so(tiny: Tiny)
     assert all(modes)
 
 
-def test_without_teachers_it_is_refused_before_its_first_step(tiny: Tiny) -> None:
-    world = tiny.world("NewsBERT")
-    trainer = JointTrainer(world.config, world.model)
-    with pytest.raises(ValueError, match=r"expects teachers to train with, got none"):
-        trainer.fit(world.clicks())
-    assert trainer.step == 0
-
-
 def test_momentum_takes_the_gradient_of_a_whole_step(tiny: Tiny) -> None:
     """Added after each batch of an accumulated step, it would count the first batches repeatedly.
 

@@ -17,6 +17,7 @@ from recbole_tinynews.data.dataloader import ImpressionDataLoader
 from recbole_tinynews.evaluation.metrics import auc, mrr, ndcg, rank_impressions
 from recbole_tinynews.model.paper.plmnr import PLMNR
 from recbole_tinynews.trainer import news_trainer
+from recbole_tinynews.trainer.stage_events import TENSORBOARD
 
 
 def trained(world: World, **arguments: Any) -> Any:
@@ -234,8 +235,8 @@ def test_losses_are_shown_and_kept_by_name_and_as_means(tiny: Tiny, tmp_path, ca
     assert f"train loss: {sum(expected.values()):.4f}" in line
     assert trainer.train_loss_dict[0] == pytest.approx(sum(expected.values()), rel=1e-5)
 
-    trainer.tensorboard.flush()
-    events = EventAccumulator(str(Path(trainer.tensorboard.log_dir))).Reload()
+    trainer.tensorboard.close()
+    events = EventAccumulator(str(trainer.folder / TENSORBOARD)).Reload()
     for name, value in {**expected, "train": sum(expected.values())}.items():
         (event,) = events.Scalars(f"TinyNewsRec/epoch/{name}_loss")
         assert event.value == pytest.approx(value, rel=1e-5)

@@ -36,9 +36,12 @@ from recbole_tinynews.encoder.column_tokenizer import pad_rows
 from recbole_tinynews.encoder.one_text import OneTextEncoder
 from recbole_tinynews.pipeline.systems import system
 from recbole_tinynews.serving.loading import load
+from recbole_tinynews.zoo.fastformer import FastformerAttention
 
 CASES: list[tuple[str, dict[str, Any]]] = [
     ("CenNewsRec", {"recent_clicks": 2}),
+    ("CenNewsRec", {"recent_clicks": 20, "head_dim": 8}),
+    ("LateFusion", {}),
     ("TANR", {}),
     ("Fastformer", {}),
     ("Fastformer", {"user_layers": 2, "word_encoder": "cnn"}),
@@ -152,7 +155,7 @@ def test_frozen_states_and_kept_vectors_change_nothing_for_users_of_tokens(tiny:
         loss.backward()
         losses.append(loss)
         gradients.append([p.grad for p in world.model.parameters() if p.requires_grad])
-    assert kept.model.news_encoder._stored_states() is not None
+    assert kept.model.news_encoder._frozen_states() is not None
     torch.testing.assert_close(*losses)
     torch.testing.assert_close(*gradients)
 
@@ -164,9 +167,9 @@ def test_pad_tokens_are_no_tokens_that_a_user_attends_to(tiny: Tiny) -> None:
     scores = model.predict(batch)
     encoder = model.news_encoder
     widths = np.full(encoder.tokens.rows, 9)
-    tokens = pad_rows(encoder.tokens, widths, encoder.pad_token_id)
+    tokens = pad_rows(encoder.tokens, widths, encoder.text_encoder.pad_token_id)
     model.news_encoder = encoder = OneTextEncoder(encoder.text_encoder, tokens).eval()
-    assert (encoder.tokens.values == encoder.pad_token_id).any()
+    assert (encoder.tokens.values == encoder.text_encoder.pad_token_id).any()
     torch.testing.assert_close(model.predict(batch), scores)
 
 
@@ -223,6 +226,11 @@ def test_a_student_npa_is_not_post_trained(tiny: Tiny) -> None:
         system(tiny.config(student_of("NPA"), **PLM_TEACHERS))
 
 
+def test_heads_of_fastformer_are_whole() -> None:
+    with pytest.raises(ValueError, match=r"divisible by 3 heads, got 10"):
+        FastformerAttention(10, 3)
+
+
 @pytest.mark.parametrize("name", ["CenNewsRec", "Fastformer", "PPRec"])
 def test_a_recommender_of_titles_is_served(tiny: Tiny, tmp_path: Path, name: str) -> None:
     """A setting that is not kept with the weights would build another one."""
@@ -271,11 +279,6 @@ def test_one_that_knows_more_than_articles_is_not_served(
             r"^stage_word_encoder expects cnn in CenNewsRec.*got self_attention",
         ),
         (
-            "CenNewsRec",
-            {"head_dim": 5},
-            r"stage_news_dim expects a multiple of stage_head_dim=5.*got 16",
-        ),
-        (
             "MINER",
             {"context_codes": 0},
             "^stage_context_codes expects at least 1, got 0",
@@ -300,6 +303,7 @@ SIZES: list[tuple[str, dict[str, Any], int]] = [
         + (cnn(400) + 3 * 400 * 400 + pooling(400))
         + (3 * 400 * 400 + pooling(400) + gru(400, 400) + pooling(400) + 400),
     ),
+    ("LateFusion", {}, WORD_VECTORS + 3 * 300 * 256 + pooling(256) + 256),
     ("TANR", {}, WORD_VECTORS + cnn(400) + 2 * pooling(400) + 400),
     (
         "Fastformer",
@@ -340,6 +344,6 @@ SIZES: list[tuple[str, dict[str, Any], int]] = [
 
 
 @pytest.mark.parametrize(("name", "settings", "expected"), SIZES)
-def test_a_recommender_is_as_large_as_loss_units_hand(tiny: Tiny, name, settings, expected) -> None:
+def test_a_recommender_is_as_large_as_counted_by_hand(tiny: Tiny, name, settings, expected) -> None:
     """At the sizes of the papers, which its yaml has."""
     assert at_paper_size(tiny, name, **settings).parameter_count == expected

@@ -7,7 +7,7 @@ from recbole_tinynews.convert.readers.ebnerd import EbnerdReader
 from recbole_tinynews.convert.readers.mind import MindReader, XmindReader
 from recbole_tinynews.convert.readers.pens import PensReader
 from recbole_tinynews.convert.readers.reader import Reader
-from recbole_tinynews.convert.readers.table import TableReader
+from recbole_tinynews.convert.readers.tables import TableReader
 
 READERS: dict[str, type[Reader]] = {
     "mind": MindReader,

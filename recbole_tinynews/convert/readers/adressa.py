@@ -7,28 +7,32 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from recbole_tinynews.convert.atomic import Impression, News, NewsRow
+from recbole_tinynews.convert.atomic import Impression, NewsRow
 from recbole_tinynews.convert.errors import LineError, quoted
-from recbole_tinynews.convert.readers.cells import id_of, text_of
-from recbole_tinynews.convert.readers.click_log import ClickLog, LogRow
-from recbole_tinynews.convert.readers.reader import Reader, Source, decoded, read_raw_lines
-from recbole_tinynews.convert.timestamps import published_of, seconds_of
+from recbole_tinynews.convert.readers.reader import Source, decoded, read_raw_lines
+from recbole_tinynews.convert.readers.row_shape import CLICKS, Shape
+from recbole_tinynews.convert.readers.tables import TableReader
 
-USER, TIME, ARTICLE, TITLE, PUBLISHED = "userId", "time", "id", "title", "publishtime"
-CATEGORIES, PROFILE = "category1", "profile"
+ARTICLE, CATEGORIES, PROFILE = "id", "category1", "profile"
+COLUMNS = {
+    "user": "userId",
+    "time": "time",
+    "clicked": ARTICLE,
+    "title": "title",
+    "published": "publishtime",
+    "category": CATEGORIES,
+    "subcategory": CATEGORIES,
+}
 
 
-class AdressaReader(Reader):
-    """Reads files of one day's events; those with an ``id`` are clicks. Samples candidates."""
+class AdressaReader(TableReader):
+    """Reads files of one day's events as tables; those with an ``id`` are clicks."""
 
     expects = "a file of events, a JSON object in each line, or a folder of such files"
     options = frozenset({"sampled", "seed"})
-    articles_in_clicks = True
-    news_columns = (ARTICLE, CATEGORIES, CATEGORIES, TITLE, TITLE, PUBLISHED)
 
     def __init__(self, source: Source) -> None:
-        super().__init__(source)
-        self._log = ClickLog(source.sampled, source.seed)
+        super().__init__(source._replace(columns=COLUMNS))
         self._without_article = 0
 
     def problem(self, place: Path) -> str | None:
@@ -56,18 +60,24 @@ class AdressaReader(Reader):
         if not _is_click(event):
             self._without_article += 1
             return None
-        news = _article(event)
-        user, time = id_of(event.get(USER), USER), seconds_of(event.get(TIME), TIME)
-        self._log.add(path, LogRow(None, user, time, [news.news_id], None, None))
-        return NewsRow(news)
+        cells = {role: event.get(name) for role, name in COLUMNS.items()}
+        cells["category"], cells["subcategory"] = _categories(event)
+        return super().article(path, cells)
 
     def read_impressions(self, place: Path, labels_required: bool) -> Iterator[Impression]:
         """Clicks in time order."""
         return self._log.impressions(self.news_files(place))
 
+    def context(self, place: Path) -> Sequence[str]:
+        """None: events say nothing of it."""
+        return ()
+
     def about(self) -> dict[str, Any]:
         """Report sections on sampled candidates and events other than clicks."""
         return {**self._log.about(), "adressa": {"events_without_article": self._without_article}}
+
+    def _shape(self, path: Path) -> Shape:
+        return Shape(CLICKS, "events")
 
 
 def _event(line: bytes) -> dict[str, Any]:
@@ -78,7 +88,7 @@ def _event(line: bytes) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         why = f" ({error})"
     if not isinstance(event, dict):
-        raise LineError("no JSON", f"expected a JSON object, got {quoted(text)}{why}.")
+        raise LineError("no JSON", "a JSON object", f"{quoted(text)}{why}")
     return event
 
 
@@ -88,17 +98,6 @@ def _is_click(event: dict[str, Any]) -> bool:
         return False
     classes = _profile_items(event, "pageclass")
     return not classes or "article" in classes
-
-
-def _article(event: dict[str, Any]) -> News:
-    parts = _categories(event)
-    return News(
-        id_of(event[ARTICLE], ARTICLE),
-        text_of(parts[0], CATEGORIES),
-        text_of(parts[1], CATEGORIES),
-        text_of(event.get(TITLE), TITLE),
-        published=published_of(event.get(PUBLISHED), PUBLISHED),
-    )
 
 
 def _categories(event: dict[str, Any]) -> tuple[str, str]:
@@ -116,10 +115,10 @@ def _profile_items(event: dict[str, Any], name: str) -> list[str]:
     """Items of the event's profile in a group; malformed ones are ignored."""
     profile = event.get(PROFILE)
     return [
-        each["item"]
-        for each in (profile if isinstance(profile, list) else ())
-        if isinstance(each, dict)
-        and isinstance(each.get("item"), str)
-        and isinstance(each.get("groups"), list)
-        and any(isinstance(group, dict) and group.get("group") == name for group in each["groups"])
+        part["item"]
+        for part in (profile if isinstance(profile, list) else ())
+        if isinstance(part, dict)
+        and isinstance(part.get("item"), str)
+        and isinstance(part.get("groups"), list)
+        and any(isinstance(group, dict) and group.get("group") == name for group in part["groups"])
     ]

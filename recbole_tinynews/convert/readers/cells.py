@@ -18,17 +18,14 @@ def id_of(cell: Any, column: Column) -> str:
     if isinstance(cell, int) and not isinstance(cell, bool):
         return str(cell)
     if not isinstance(cell, str):
-        raise LineError("empty id", f"expected an id, got {_shown(cell)}.", column)
+        raise LineError("empty id", "an id", _shown(cell), column)
     text = check_text(cell, column)
     if text.split() == [text]:
-        if text == PADDING:
-            raise _reserved_id(column)
+        _check_padding(text, column)
         return text
     if not text.strip():
-        raise LineError("empty id", f"expected an id, got {quoted(text)}.", column)
-    raise LineError(
-        "white space in an id", f"expected an id without white space, got {quoted(text)}.", column
-    )
+        raise LineError("empty id", "an id", quoted(text), column)
+    raise LineError("white space in an id", "an id without white space", quoted(text), column)
 
 
 def ids_of(cell: Any, column: Column) -> list[str]:
@@ -38,11 +35,11 @@ def ids_of(cell: Any, column: Column) -> list[str]:
     if isinstance(cell, int):
         return [id_of(cell, column)]
     if not isinstance(cell, list):
-        raise LineError("no ids", f"expected ids, got {_shown(cell)}.", column)
+        raise LineError("no ids", "ids", _shown(cell), column)
     _check_number(len(cell), column)
     if set(map(type, cell)) == {int}:  # nearly every cell of EB-NeRD
         return list(map(str, cell))
-    return [id_of(each, column) for each in cell]
+    return [id_of(part, column) for part in cell]
 
 
 def text_of(cell: Any, column: Column) -> str:
@@ -53,56 +50,49 @@ def text_of(cell: Any, column: Column) -> str:
 def check_text(text: str, column: Column) -> str:
     """The text, unless a NUL byte or lone surrogate prevents writing and reading it back."""
     if "\0" in text:
-        raise LineError("NUL byte", f"expected text, got a NUL byte in {quoted(text)}.", column)
+        raise LineError("NUL byte", "text", f"a NUL byte in {quoted(text)}", column)
     if not text.isascii():
         try:
             text.encode()
         except UnicodeEncodeError:
-            raise LineError(
-                "invalid Unicode",
-                f"expected text, got a lone surrogate in {quoted(text)}.",
-                column,
-            ) from None
+            got = f"a lone surrogate in {quoted(text)}"
+            raise LineError("invalid Unicode", "text", got, column) from None
     return text
 
 
-class Candidates(NamedTuple):
+class MindCandidates(NamedTuple):
     """Ids in display order; ``labels`` as in the atomic file (``0 1 0``), '' if unlabelled."""
 
     ids: list[str]
     labels: str
 
 
-def mind_candidates(text: str, column: Column) -> Candidates:
+def mind_candidates(text: str, column: Column) -> MindCandidates:
     """Parse MIND's candidates, all labelled or none.
 
     >>> mind_candidates("N1-0 N2-1 N3-0", column=5)
-    Candidates(ids=['N1', 'N2', 'N3'], labels='0 1 0')
+    MindCandidates(ids=['N1', 'N2', 'N3'], labels='0 1 0')
     >>> mind_candidates("N1 N2", column=5)
-    Candidates(ids=['N1', 'N2'], labels='')
+    MindCandidates(ids=['N1', 'N2'], labels='')
     """
     _check_number(text.count(" ") + 1, column)  # before splitting fills the memory
     tokens = text.split(" ")
     labels = [token[-2:] for token in tokens]
     if _LABELS.issuperset(labels):
         ids = shown_in(" ".join([token[:-2] for token in tokens]), column)
-        return Candidates(ids, " ".join([label[1] for label in labels]))
+        return MindCandidates(ids, " ".join([label[1] for label in labels]))
     if not _LABELS.isdisjoint(labels):
         place = next(place for place, label in enumerate(labels) if label not in _LABELS)
-        raise LineError(
-            "candidate without label",
-            f"expected -0 or -1 after candidate {place + 1}, as after others of this line, got "
-            f"{quoted(tokens[place])}.",
-            column,
-        )
-    return Candidates(shown_in(text, column), "")
+        expected = f"-0 or -1 after candidate {place + 1}, as after others of this line"
+        raise LineError("candidate without label", expected, quoted(tokens[place]), column)
+    return MindCandidates(shown_in(text, column), "")
 
 
 def shown_in(cell: Any, column: Column) -> list[str]:
     """Candidate ids, at least one."""
     shown = ids_of(cell, column)
     if not shown:
-        raise _no_candidates(column)
+        raise LineError("no candidates", "at least one candidate", "none", column)
     return shown
 
 
@@ -110,11 +100,8 @@ def clicked_in(cell: Any, column: Column, shown: Sequence[str]) -> list[str]:
     """Clicked ids, all among those shown."""
     clicked = ids_of(cell, column)
     if strange := set(clicked).difference(shown):
-        raise LineError(
-            "clicked but not shown",
-            f"expected clicks on what was shown, got {quoted(min(strange))}, which was not.",
-            column,
-        )
+        got = f"{quoted(min(strange))}, which was not"
+        raise LineError("clicked but not shown", "clicks on what was shown", got, column)
     return clicked
 
 
@@ -131,9 +118,7 @@ def marked_in(cell: Any, column: Column) -> bool:
     """Whether a cell says yes, from 0 or 1, true or false."""
     mark = mark_of(cell)
     if mark is None:
-        raise LineError(
-            "neither 0 nor 1", f"expected 0 or 1 (or true or false), got {_shown(cell)}.", column
-        )
+        raise LineError("neither 0 nor 1", "0 or 1 (or true or false)", _shown(cell), column)
     return mark
 
 
@@ -175,43 +160,34 @@ def labels_of(shown: Sequence[object], clicked: Sequence[object]) -> str:
 
 def duplicate(what: str, name: object, column: Column, first: str = "") -> LineError:
     """Error for an id that an earlier row has."""
-    return LineError(
-        f"duplicate {what}", f"expected a unique id, got {quoted(str(name))}{first} again.", column
-    )
+    got = f"{quoted(str(name))}{first} again"
+    return LineError(f"duplicate {what}", "a unique id", got, column)
 
 
 def _split(text: str, column: Column) -> list[str]:
     _check_number(text.count(" ") + 1, column)  # before splitting fills the memory
     ids = text.split()
-    if PADDING in text and PADDING in ids:
-        raise _reserved_id(column)
+    if PADDING in ids:
+        _check_padding(PADDING, column)
     if " ".join(ids) == text:
         return ids
-    for position, token in enumerate(text.split(" "), 1):  # slow, to locate the error
-        if not token:
-            found = f"separated by single spaces, got an empty one at place {position}."
-            raise LineError("empty id", f"expected ids {found}", column)
-        if token.split() != [token]:
-            found = f"without white space at place {position}, got {quoted(token)}."
-            raise LineError("white space in an id", f"expected an id {found}", column)
-    raise AssertionError(text)
+    tokens = enumerate(text.split(" "), 1)
+    position, token = next((number, token) for number, token in tokens if [token] != token.split())
+    if not token:
+        got = f"an empty one at place {position}"
+        raise LineError("empty id", "ids separated by single spaces", got, column)
+    expected = f"an id without white space at place {position}"
+    raise LineError("white space in an id", expected, quoted(token), column)
 
 
 def _check_number(number: int, column: Column) -> None:
     if number > MOST_IDS:
-        raise LineError(
-            "too many ids", f"expected at most {MOST_IDS:,} ids, got {number:,}.", column
-        )
+        raise LineError("too many ids", f"at most {MOST_IDS:,} ids", f"{number:,}", column)
 
 
-def _reserved_id(column: Column) -> LineError:  # news with this id would become padding
-    return LineError(
-        "reserved id", f"expected an id other than RecBole's padding, got '{PADDING}'.", column
-    )
-
-
-def _no_candidates(column: Column) -> LineError:
-    return LineError("no candidates", "expected at least one candidate, got none.", column)
+def _check_padding(text: str, column: Column) -> None:  # news with this id would become padding
+    if text == PADDING:
+        raise LineError("reserved id", "an id other than RecBole's padding", repr(text), column)
 
 
 def _shown(cell: Any) -> str:

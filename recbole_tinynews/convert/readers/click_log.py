@@ -152,12 +152,9 @@ class ClickLog:
         for name in ("user", "time", "history", "context"):
             expected, got = getattr(first, name), getattr(row, name)
             if expected != got:
-                raise LineError(
-                    "impression of two",
-                    f"expected one {name} in all rows of an impression, got {quoted(str(got))} "
-                    f"after {quoted(str(expected))}.",
-                    name,
-                )
+                both = f"{quoted(str(got))} after {quoted(str(expected))}"
+                wanted = f"one {name} in all rows of an impression"
+                raise LineError("impression of two", wanted, both, name)
         content.impressions.append(number)
         content.candidates.extend(self._articles.numbers(row.shown or ()))
         if row.clicked is not None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from recbole_tinynews.convert.atomic import Impression, News, NewsRow
+from recbole_tinynews.convert.atomic import Impression, NewsItem, NewsRow
 from recbole_tinynews.convert.errors import LineError, OnBadLine, quoted, readable
 from recbole_tinynews.convert.readers.cells import (
     clicked_in,
@@ -89,7 +89,7 @@ class EbnerdReader(Reader):
         """An article, with the first of its subcategories."""
         category = content.get(CATEGORY) or content.get(CATEGORY_NUMBER)
         subcategories = content.get(SUBCATEGORY) or [None]
-        news = News(
+        news = NewsItem(
             id_of(content[ARTICLE_ID], ARTICLE_ID),
             text_of(category, CATEGORY),
             text_of(subcategories[0], SUBCATEGORY),
@@ -170,9 +170,7 @@ class _Histories:
         user = id_of(cells[USER_ID], USER_ID)
         clicks = ids_of(cells[CLICKS], CLICKS)
         if user in self.clicks:
-            raise LineError(
-                "duplicate user", f"expected a user once, got {quoted(user)} again.", USER_ID
-            )
+            raise LineError("duplicate user", "a user once", f"{quoted(user)} again", USER_ID)
         if CLICK_TIMES in cells:
             clicks = _by_time(clicks, cells[CLICK_TIMES])
         self.clicks[user] = array("i", self._articles.numbers(clicks))
@@ -180,12 +178,9 @@ class _Histories:
 
 def _by_time(clicks: list[str], times: Sequence[int | None] | None) -> list[str]:
     if times is None or len(times) != len(clicks) or None in times:
-        raise LineError(
-            "clicks without times",
-            f"expected a time for each of {len(clicks)} clicks, got "
-            f"{'none' if times is None else len(times) - times.count(None)}.",
-            CLICK_TIMES,
-        )
+        expected = f"a time for each of {len(clicks)} clicks"
+        got = "none" if times is None else str(len(times) - times.count(None))
+        raise LineError("clicks without times", expected, got, CLICK_TIMES)
     return [clicks[place] for place in np.argsort(np.array(times, np.int64), kind="stable")]
 
 

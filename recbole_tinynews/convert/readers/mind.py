@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from recbole_tinynews.convert.atomic import Impression, News, NewsRow
+from recbole_tinynews.convert.atomic import Impression, NewsItem, NewsRow
 from recbole_tinynews.convert.errors import ConversionError, LineError, OnBadLine, quoted
 from recbole_tinynews.convert.readers.cells import duplicate, id_of, ids_of, mind_candidates
 from recbole_tinynews.convert.readers.reader import (
@@ -55,7 +55,7 @@ class MindReader(Reader):
 
     def article(self, path: Path, content: Sequence[str]) -> NewsRow:
         """An article, without urls and entities."""
-        return NewsRow(News(id_of(content[0], column=1), *content[1:5]))
+        return NewsRow(NewsItem(id_of(content[0], column=1), *content[1:5]))
 
     def read_impressions(self, place: Path, labels_required: bool) -> Iterator[Impression]:
         """The impressions of a ``behaviors.tsv``."""
@@ -105,13 +105,14 @@ def _parse_impression(fields: list[str]) -> Impression:
 
 
 def _mismatched_labels(candidates: str, labelled: bool, labels_required: bool) -> LineError:
-    before = ", as in the lines before (a file has all or none)"
-    only_test = " (only --test may go without labels)"
-    expected, kind = f"candidates without labels{before}", "labelled among unlabelled"
+    why = ", as in the lines before (a file has all or none)"
+    if labels_required:
+        why = " (only --test may go without labels)"
     if labelled:
-        expected = f"-0 or -1 after each candidate{only_test if labels_required else before}"
-        kind = "candidate without label"
-    return LineError(kind, f"expected {expected}, got {quoted(candidates)}.", column=5)
+        kind, expected = "candidate without label", f"-0 or -1 after each candidate{why}"
+    else:
+        kind, expected = "labelled among unlabelled", f"candidates without labels{why}"
+    return LineError(kind, expected, quoted(candidates), column=5)
 
 
 class _Text(NamedTuple):

@@ -6,7 +6,7 @@ import random
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from recbole_tinynews.convert.atomic import Impression, News, NewsRow
+from recbole_tinynews.convert.atomic import Impression, NewsItem, NewsRow
 from recbole_tinynews.convert.errors import LineError
 from recbole_tinynews.convert.readers.cells import id_of, ids_of
 from recbole_tinynews.convert.readers.reader import Reader, not_a_file, parsed, read_rows
@@ -63,7 +63,7 @@ class PensReader(Reader):
     def article(self, path: Path, content: Sequence[str]) -> NewsRow:
         """An article with its body; PENS has no abstracts."""
         news_id, category, topic, headline, body, *_ = content
-        return NewsRow(News(id_of(news_id, 1), category, topic, headline), body)
+        return NewsRow(NewsItem(id_of(news_id, 1), category, topic, headline), body)
 
     def read_impressions(self, place: Path, labels_required: bool) -> Iterator[Impression]:
         """Impressions, timed by their start."""
@@ -74,11 +74,8 @@ class PensReader(Reader):
         shown = [(each, "1") for each in ids_of(fields[CLICKED], CLICKED + 1)]
         shown += [(each, "0") for each in ids_of(fields[UNCLICKED], UNCLICKED + 1)]
         if not shown:
-            raise LineError(
-                "no candidates",
-                f"expected at least one candidate here or in column {UNCLICKED + 1}, got none.",
-                CLICKED + 1,
-            )
+            expected = f"at least one candidate here or in column {UNCLICKED + 1}"
+            raise LineError("no candidates", expected, "none", CLICKED + 1)
         random.Random(f"{self.source.seed}/{number}").shuffle(shown)
         return Impression(
             str(number),

@@ -49,7 +49,7 @@ class Reader(ABC):
     impressions_file = ""  # of a place, to name in errors; none: the place itself
     shared_id: str | None = None  # an impression id that may repeat
     articles_in_clicks = False  # texts may differ between rows; the first is kept
-    news_columns: Sequence[Column] = (1, 2, 3, 4, 5, "published")  # for errors, in News' order
+    news_columns: Sequence[Column] = (1, 2, 3, 4, 5, "published")  # in NewsItem's order
     body_column: Column = "body"
 
     def __init__(self, source: Source) -> None:
@@ -160,24 +160,19 @@ def read_raw_lines(path: Path) -> Iterator[tuple[int, bytes]]:
 def decoded(line: bytes) -> str:
     """The text of a line; ``LineError`` if it is not UTF-8 or has a NUL byte."""
     if b"\0" in line:
-        raise LineError("NUL byte", f"expected text, got a NUL byte at byte {line.index(0) + 1}.")
+        raise LineError("NUL byte", "text", f"a NUL byte at byte {line.index(0) + 1}")
     try:
         return line.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise LineError(
-            "invalid UTF-8",
-            f"expected UTF-8, got {line[error.start : error.start + 4]!r} at byte "
-            f"{error.start + 1} of the line ({error.reason}).",
-        ) from None
+        wrong = line[error.start : error.start + 4]
+        got = f"{wrong!r} at byte {error.start + 1} of the line ({error.reason})"
+        raise LineError("invalid UTF-8", "UTF-8", got) from None
 
 
 def _wrong_number(fields: Sequence[str], columns: Sequence[str]) -> LineError:
     text = "\t".join(fields)
-    return LineError(
-        "wrong number of columns",
-        f"expected {len(columns)} tab-separated columns ({', '.join(columns)}), got "
-        f"{len(fields)} in {quoted(text)}.",
-    )
+    expected = f"{len(columns)} tab-separated columns ({', '.join(columns)})"
+    return LineError("wrong number of columns", expected, f"{len(fields)} in {quoted(text)}")
 
 
 def _batches(path: Path) -> Iterator[list[bytes]]:

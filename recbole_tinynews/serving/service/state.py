@@ -14,9 +14,10 @@ from recbole_tinynews.evaluation.rerank import ReRanking
 from recbole_tinynews.files.columns import TITLE
 from recbole_tinynews.serving.article_fields import Given, Query
 from recbole_tinynews.serving.article_index import IndexSnapshot
+from recbole_tinynews.serving.engine import Contributions, Ranked
 from recbole_tinynews.serving.events import LATEST, Moment
 from recbole_tinynews.serving.live_counters import AHEAD, EARLIER, Added
-from recbole_tinynews.serving.ranker import Contributions, Ranked, Ranker
+from recbole_tinynews.serving.ranker import Ranker
 from recbole_tinynews.serving.service.schema import (
     AnyArticle,
     NewsArticle,
@@ -194,7 +195,7 @@ class ServedRecommender:
             layers=settings["num_hidden_layers"],
             history_length=settings["history_length"],
             news=len(self.ranker.news_ids),
-            popularity=self.ranker.knows_time,
+            popularity=self._earliest() is not None,
         )
 
     def _answers(self, asked: Sequence[_Asked]) -> Sequence[Answer | Exception]:
@@ -238,12 +239,16 @@ class ServedRecommender:
         if question.click_weights:
             weights = self.ranker.click_weights(query.history, ids=True, snapshot=snapshot)
         if question.contributions and query.moment is not None and best:
-            articles = [
-                query.candidates[b.place] if query.candidates else b.candidate for b in best
-            ]
-            at, user = query.moment
-            how = {"ids": True, "at": at, "user": user, "snapshot": snapshot}
-            parts = self.ranker.contributions(query.history, articles, **how)
+            names: list[Given] = [article.candidate for article in best]
+            shown = [query.candidates[article.place] for article in best if query.candidates]
+            parts = self.ranker.contributions(
+                query.history,
+                shown or names,
+                ids=True,
+                at=query.moment.at,
+                user=query.moment.user,
+                snapshot=snapshot,
+            )
         return Answer(best, weights, parts, warning)
 
 
@@ -266,8 +271,8 @@ class ServiceState:
         self._store = Store() if store is None else store
         self._seen = 0  # sequence number of the newest change of an article
         self._following = threading.Lock()
-        counters = (ranker.counters for ranker in rankers.values() if ranker.knows_time)
-        self.counters = next(counters, None)
+        counting = (ranker for ranker in rankers.values() if ranker.engine.counting is not None)
+        self.counters = next((ranker.counters for ranker in counting), None)
         self._events = Batches(self._add_events)
         self.read_at = time.monotonic()
 

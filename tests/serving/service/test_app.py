@@ -16,7 +16,8 @@ from recbole_tinynews.serving.article_fields import InputFields
 if TYPE_CHECKING:
     from fastapi.testclient import TestClient
 
-    from recbole_tinynews.serving.ranker import Ranked, Ranker
+    from recbole_tinynews.serving.engine import Ranked
+    from recbole_tinynews.serving.ranker import Ranker
 
 CLICKS = ["N3", "N7", "N12"]
 CANDIDATES = ["N20", "N5", "N9", "N14"]

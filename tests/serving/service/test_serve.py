@@ -207,14 +207,15 @@ def test_the_others_are_served_where_one_folder_is_damaged(
     """A service with several recommenders would end with the error of one."""
     (folder / "metrics.json").write_bytes(b"[" * 9_999)
     folders = [folder, teacher.artifact.folder, student.artifact.folder]
-    rankers, indexes = serve._rankers(folders, [Path("1"), Path("2"), Path("3")], "cpu")
+    asked = [*map(str, folders), *(f"--index={number}" for number in (1, 2, 3))]
+    rankers, indexes = serve._rankers(serve._parser().parse_args(asked), skip_broken=True)
     assert [*rankers] == [each.name for each in folders[1:]]
     assert indexes == [Path("2"), Path("3")]
     said = capsys.readouterr().err
     assert said.startswith("not served: ")
     assert f"{folder / 'metrics.json'}" in said
     with pytest.raises(ValueError, match=r"metrics\.json"):
-        serve._rankers([folder, folder], [], "cpu")
+        serve._rankers(serve._parser().parse_args([str(folder)] * 2), skip_broken=True)
 
 
 def test_a_missing_extra_is_named_with_the_command_that_installs_it(

@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from recbole_tinynews.convert.atomic import Impression, News, NewsRow
+from recbole_tinynews.convert.atomic import Impression, NewsItem, NewsRow
 from recbole_tinynews.convert.errors import ConversionError, LineError, OnBadLine, quoted, readable
 from recbole_tinynews.convert.readers.cells import (
     clicked_in,
@@ -65,7 +65,7 @@ class TableReader(Reader):
         self._shapes: dict[Path, Shape] = {}
         self.articles_in_clicks = not source.news
         of_news = ("id", "category", "subcategory", "title", "abstract", "published")
-        self.news_columns = [self._column(role) for role in of_news]  # in the order of News
+        self.news_columns = [self._column(role) for role in of_news]  # in the order of NewsItem
         self.body_column = self._column("body")
 
     def problem(self, place: Path) -> str | None:
@@ -85,7 +85,7 @@ class TableReader(Reader):
         """The files of ``--news``, or the table itself."""
         return self.source.news or [place]
 
-    def news_rows(self, path: Path) -> Iterable[tuple[int, Mapping[str, Any]]]:
+    def news_rows(self, path: Path) -> Iterable[tuple[int, Any]]:
         """Rows of a file of articles, or of a click log that contains them."""
         if not self.source.news:
             return self._read(path, ROLES)
@@ -96,7 +96,7 @@ class TableReader(Reader):
             raise ConversionError(f"{path}: {problem}")
         return self._read(path, NEWS_ROLES)
 
-    def article(self, path: Path, content: Mapping[str, Any]) -> NewsRow:
+    def article(self, path: Path, content: Any) -> NewsRow | None:
         """An article; a click in the same row is stored for ``read_impressions``."""
         if self.source.news:
             return self._article(id_of(content["id"], self._column("id")), content)
@@ -219,7 +219,7 @@ class TableReader(Reader):
         }
         body = texts.pop("body")
         published = published_of(cells.get("published"), self._column("published"))
-        news = News(news_id=news_id, **texts, published=published)
+        news = NewsItem(news_id=news_id, **texts, published=published)
         return NewsRow(news, body if "body" in cells else None)
 
 
@@ -308,20 +308,18 @@ def _reader(path: Path, progress: bool) -> Any:
 
 def _check(fields: list[str], names: list[str]) -> None:
     if len(fields) != len(names):
-        raise LineError(
-            "wrong number of columns",
-            f"expected {len(names)} columns ({', '.join(names)}), got {len(fields)} in "
-            f"{quoted(str(fields))}.",
-        )
+        expected = f"{len(names)} columns ({', '.join(names)})"
+        got = f"{len(fields)} in {quoted(str(fields))}"
+        raise LineError("wrong number of columns", expected, got)
     for name, field in zip(names, fields, strict=True):
         if not field.isascii() and any("\ud800" <= letter <= "\udfff" for letter in field):
             what = "a NUL byte" if "\udc00" in field else "other bytes"
             kind = "NUL byte" if "\udc00" in field else "invalid UTF-8"
-            raise LineError(kind, f"expected UTF-8, got {what} in {quoted(field)}.", name)
+            raise LineError(kind, "UTF-8", f"{what} in {quoted(field)}", name)
 
 
 def _broken_quotes(error: csv.Error) -> LineError:
-    return LineError("broken quotes", f"expected cells, quoted where needed, got: {error}.")
+    return LineError("broken quotes", "cells, quoted where needed", str(error))
 
 
 def _empty_if_null(cell: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Students that imitate inner states: their losses, and what they ask teachers for."""
+"""Students that imitate hidden states: their losses, and what they ask teachers for."""
 
 from __future__ import annotations
 
@@ -215,7 +215,7 @@ def test_teachers_that_reuse_vectors_are_tapped_for_every_text(tiny: Tiny) -> No
 
 
 @pytest.mark.parametrize("name", STUDENTS)
-def test_a_batch_without_inner_states_is_refused(tiny: Tiny, name: str) -> None:
+def test_a_batch_without_hidden_states_is_refused(tiny: Tiny, name: str) -> None:
     """With scores alone, training would leave out the core of the method."""
     world = tiny.world(name)
     batch, teachers = labelled(world)

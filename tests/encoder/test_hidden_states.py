@@ -1,7 +1,8 @@
-"""Tapped inner states, compared with those of transformers' own code for padded texts."""
+"""Recorded hidden states: those of transformers' own code for padded texts, and kept ones."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,12 @@ from eager import Reference
 from tiny import EMPTY_TITLE, LONG_TITLE, NEWS, SHORT_TITLE, Tiny
 from torch import Tensor
 
-from recbole_tinynews.encoder import bert_layers, planning
+from recbole_tinynews.distillation import teachers
+from recbole_tinynews.encoder import bert_layers, hidden_states, planning
 from recbole_tinynews.encoder.hidden_states import HiddenStates, StateRequest
 from recbole_tinynews.encoder.one_text import OneTextEncoder
 from recbole_tinynews.encoder.packing import packs
+from recbole_tinynews.encoder.text_encoder import TextEncoder
 
 IDS = torch.tensor([[0, 5, LONG_TITLE, 5], [SHORT_TITLE, 9, EMPTY_TITLE, 20]])
 TEXTS = [5, 9, 20, EMPTY_TITLE, LONG_TITLE, SHORT_TITLE]  # all but padding
@@ -27,14 +30,19 @@ def encoder_of(tiny: Tiny, **settings: Any) -> OneTextEncoder:
     return tiny.world(num_hidden_layers=LAYERS, **settings).model.train().news_encoder
 
 
-def tap(encoder: OneTextEncoder, taps: StateRequest = ALL, ids: Tensor = IDS) -> HiddenStates:
-    with encoder.record_states(taps) as tapped:
+def recorded(
+    encoder: OneTextEncoder,
+    request: StateRequest = ALL,
+    ids: Tensor = IDS,
+    no_grad: bool = False,
+) -> HiddenStates:
+    with torch.set_grad_enabled(not no_grad), encoder.record_states(request) as recorder:
         encoder(ids)
-    return tapped.states()
+    return recorder.states()
 
 
 def assert_as_transformers(tiny: Tiny, encoder: OneTextEncoder, **tolerance: float) -> None:
-    states = tap(encoder)
+    states = recorded(encoder)
     reference = Reference(encoder, tiny.plm)
     with torch.no_grad():
         each = [reference.states(int(text)) for text in states.ids]
@@ -55,8 +63,8 @@ def assert_as_transformers(tiny: Tiny, encoder: OneTextEncoder, **tolerance: flo
 
 
 @pytest.mark.parametrize("layers", [0, 1, "all"])
-def test_tapped_states_are_those_of_transformers(tiny: Tiny, layers) -> None:
-    """HiddenStates of other tokens, or scores of another scale, would train a student as well.
+def test_recorded_states_are_those_of_transformers(tiny: Tiny, layers) -> None:
+    """States of other tokens, or scores of another scale, would train a student as well.
 
     Expected scores come from transformers' queries and keys, and are checked with its softmax.
     """
@@ -73,14 +81,14 @@ def test_pad_tokens_that_take_part_in_pooling_are_in_no_state(tiny: Tiny) -> Non
 
 @pytest.mark.parametrize("layers", [0, 1, 2])
 def test_states_with_a_stored_table_are_those_without_it(tiny: Tiny, layers) -> None:
-    """Layers below the table are computed only as far as they are tapped; the rest is read."""
+    """Layers below the table are computed only as far as they are recorded; the rest is read."""
     encoder = encoder_of(tiny, finetune_layers=layers, use_cache=True)
     assert_as_transformers(tiny, encoder, rtol=1e-4, atol=1e-4)
     assert encoder._frozen[0] is not None
 
 
 @pytest.mark.parametrize(
-    ("taps", "computed"),
+    ("asked", "computed"),
     [
         (StateRequest(frozenset({3}), frozenset({3})), 0),
         (StateRequest(frozenset({2, 3})), 0),
@@ -90,7 +98,7 @@ def test_states_with_a_stored_table_are_those_without_it(tiny: Tiny, layers) -> 
     ],
 )
 def test_no_frozen_layer_is_computed_beyond_what_is_asked_for(
-    tiny: Tiny, monkeypatch, taps: StateRequest, computed: int
+    tiny: Tiny, monkeypatch, asked: StateRequest, computed: int
 ) -> None:
     """Ten frozen layers of a teacher in each step would cost more than the student's training."""
     encoder = encoder_of(tiny, finetune_layers=1, use_cache=True)
@@ -101,17 +109,17 @@ def test_no_frozen_layer_is_computed_beyond_what_is_asked_for(
         "apply_layer",
         lambda layer, *given: layers.append(layer) or plain(layer, *given),
     )
-    tap(encoder, taps)
+    recorded(encoder, asked)
     assert len(layers) == computed + 1  # the trained one
 
 
-def test_tapping_changes_neither_vectors_nor_gradients(tiny: Tiny) -> None:
-    """The attention of a tapped layer is computed by other code."""
+def test_recording_changes_neither_vectors_nor_gradients(tiny: Tiny) -> None:
+    """The attention of a recorded layer is computed by other code."""
     encoder = encoder_of(tiny, finetune_layers="all")
     made = []
-    for taps in (StateRequest(), ALL):
+    for request in (StateRequest(), ALL):
         encoder.zero_grad()
-        with encoder.record_states(taps):
+        with encoder.record_states(request):
             vectors = encoder(IDS)
         vectors.square().sum().backward()
         grads = [
@@ -124,9 +132,9 @@ def test_tapping_changes_neither_vectors_nor_gradients(tiny: Tiny) -> None:
 def test_states_are_of_the_pass_that_made_the_vectors(tiny: Tiny) -> None:
     """With dropout, states of a second pass would belong to other scores."""
     encoder = encoder_of(tiny, finetune_layers=2, plm_dropout=0.4)
-    with encoder.record_states(ALL) as tapped:
+    with encoder.record_states(ALL) as recorder:
         vectors = encoder(IDS)
-    states = tapped.states()
+    states = recorder.states()
     place = {int(text): row for row, text in enumerate(states.ids)}
     for text, vector in zip(IDS.flatten().tolist(), vectors.flatten(0, 1), strict=True):
         if text in place:
@@ -142,7 +150,7 @@ def test_gradients_reach_the_layers_that_train_through_their_states(
     tiny: Tiny, layers, hidden, attention
 ) -> None:
     """A loss on detached states would be a constant."""
-    states = tap(encoder_of(tiny, finetune_layers=layers))
+    states = recorded(encoder_of(tiny, finetune_layers=layers))
     assert {layer for layer, state in states.hidden.items() if state.requires_grad} == hidden
     assert {layer for layer, state in states.attention.items() if state.requires_grad} == attention
 
@@ -150,11 +158,11 @@ def test_gradients_reach_the_layers_that_train_through_their_states(
 def test_a_teachers_states_have_the_row_order_of_its_students(tiny: Tiny, monkeypatch) -> None:
     """Another split into packs would pair tokens of different texts."""
     ids = torch.arange(1, NEWS + 1)
-    once = tap(encoder_of(tiny), ids=ids)
+    once = recorded(encoder_of(tiny), ids=ids)
     monkeypatch.setattr(planning, "packs", lambda lengths, tokens: packs(lengths, tokens=20))
     teacher = encoder_of(tiny).eval()
     with torch.no_grad():
-        often = tap(teacher, ids=ids)
+        often = recorded(teacher, ids=ids)
     assert np.array_equal(once.ids, often.ids)
     for one, other in zip(once[1:3], often[1:3], strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
@@ -162,12 +170,105 @@ def test_a_teachers_states_have_the_row_order_of_its_students(tiny: Tiny, monkey
     assert not often.hidden[3].requires_grad
 
 
-def test_nothing_is_kept_when_nothing_is_tapped(tiny: Tiny) -> None:
-    """A tap that stays open would fill the memory in a long training."""
+def test_nothing_is_kept_when_nothing_is_recorded(tiny: Tiny) -> None:
+    """A recorder that stays open would fill the memory in a long training."""
     encoder = encoder_of(tiny)
-    with encoder.record_states(ALL) as tapped:
+    with encoder.record_states(ALL) as recorder:
         encoder(IDS)
     encoder(IDS)
-    assert len(tapped.states().ids) == len(TEXTS)
-    with encoder.record_states(ALL) as tapped, pytest.raises(ValueError, match="at least one text"):
-        tapped.states()
+    assert len(recorder.states().ids) == len(TEXTS)
+    with (
+        encoder.record_states(ALL) as recorder,
+        pytest.raises(ValueError, match="at least one text"),
+    ):
+        recorder.states()
+
+
+# ------------------------------------------------------------------- states of a frozen teacher
+
+KEPT = StateRequest(frozenset({1, 3}), frozenset({2, 3}), pooled=True)
+
+
+def teacher_of(tiny: Tiny, **settings: Any) -> OneTextEncoder:
+    return encoder_of(tiny, **settings).eval()
+
+
+@pytest.fixture
+def passes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Passes through the language model."""
+    counted: list[int] = []
+    plain = TextEncoder.encode
+    monkeypatch.setattr(TextEncoder, "encode", lambda *given: counted.append(1) or plain(*given))
+    return counted
+
+
+@pytest.mark.parametrize("encoded", [True, False])
+def test_recorded_are_those_that_are_computed(tiny: Tiny, passes: list[int], encoded: bool) -> None:
+    """Rows of another text would train a student as well."""
+    encoder = teacher_of(tiny)
+    computed = recorded(encoder, KEPT, no_grad=True)
+    if encoded:
+        encoder.encode_ahead(np.arange(NEWS + 1))
+    else:
+        encoder.train().eval()  # forgets its vectors
+    encoder.record_ahead(np.arange(NEWS + 1), KEPT, 0.25)
+    passes.clear()
+    known = recorded(encoder, KEPT, no_grad=True)
+    assert bool(passes) != encoded
+    assert np.array_equal(known.ids, computed.ids)
+    torch.testing.assert_close(known[1:], computed[1:], rtol=1e-5, atol=1e-5)
+    assert not any(part.requires_grad for part in known.hidden.values())
+
+
+@pytest.mark.parametrize("why", ["another request", "an unknown text", "new weights", "no memory"])
+def test_states_that_are_not_known_are_computed(tiny: Tiny, passes: list[int], why: str) -> None:
+    """Outdated or missing ones would be labels of nothing."""
+    encoder, asked = teacher_of(tiny), KEPT
+    ids = np.arange(NEWS + 1)
+    share = 0.0 if why == "no memory" else 0.25
+    encoder.record_ahead(ids[ids != 9] if why == "an unknown text" else ids, asked, share)
+    if why == "another request":
+        asked = StateRequest(frozenset({2}))
+    if why == "new weights":
+        with torch.no_grad():
+            encoder.text_encoder.dense.weight.mul_(2.0)
+    passes.clear()
+    states = recorded(encoder, asked, no_grad=True)
+    assert passes
+    encoder._recorded = None
+    torch.testing.assert_close(states[1:], recorded(encoder, asked, no_grad=True)[1:])
+
+
+def test_pad_tokens_that_are_encoded_are_in_no_known_state(tiny: Tiny) -> None:
+    encoder = teacher_of(tiny, mask_padding_in_news_pooling=False)
+    computed = recorded(encoder, KEPT, no_grad=True)
+    encoder.record_ahead(np.arange(NEWS + 1), KEPT, 0.25)
+    torch.testing.assert_close(recorded(encoder, KEPT, no_grad=True)[1:], computed[1:])
+
+
+@pytest.mark.parametrize("system", ["TinyBERT", "TinyBERTMT", "MTBERT"])
+def test_a_student_under_recorded_ends_with_the_same_weights(
+    tiny: Tiny, monkeypatch: pytest.MonkeyPatch, system: str
+) -> None:
+    trained = []
+    for share in (0.25, 0.0):
+        monkeypatch.setattr(teachers, "MEMORY_SHARE", share)
+        torch.manual_seed(4)
+        world = tiny.world(system)
+        trainer = world.trainer()
+        trainer.fit(world.clicks())
+        known = [t.news_encoder._recorded is not None for t in trainer.teachers.members]
+        assert all(known) if share else not any(known)
+        trained.append(world.model.state_dict())
+    torch.testing.assert_close(trained[0], trained[1], rtol=1e-3, atol=1e-4)
+
+
+def test_a_containers_limit_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The host's memory may be many times what the container may take before it is killed."""
+    monkeypatch.setattr(hidden_states, "CGROUP", tmp_path)
+    of_host = hidden_states.free_memory()
+    (tmp_path / "memory.current").write_text("1000\n")
+    (tmp_path / "memory.max").write_text("max\n")
+    assert hidden_states.free_memory() == pytest.approx(of_host, rel=0.2)
+    (tmp_path / "memory.max").write_text("5000\n")
+    assert hidden_states.free_memory() == 4000
