@@ -15,6 +15,7 @@ from recbole_tinynews.data.impressions import Impressions
 from recbole_tinynews.evaluation.metrics import auc, mrr, ndcg, rank_impressions
 from recbole_tinynews.export.finished import FinishedRecommender
 from recbole_tinynews.files.columns import TITLE
+from recbole_tinynews.files.progress import progress_bar
 from recbole_tinynews.serving.article_fields import find_item_file
 from recbole_tinynews.serving.engine import Batch, Engine
 

@@ -16,6 +16,7 @@ from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.files.lines import untrusted
 from recbole_tinynews.files.tensors import load_into, load_weights
 from recbole_tinynews.pipeline.artifact import MADE_FROM, SETTINGS_FILE, WEIGHTS
+from recbole_tinynews.pipeline.config import NewsConfig
 from recbole_tinynews.pipeline.factory import RecBoleFactory
 from recbole_tinynews.serving.article_fields import data_folders, queries_of
 from recbole_tinynews.serving.engine import Ranked, best_first
