@@ -22,7 +22,7 @@ from recbole_tinynews.processes.launch import ProcessFailedError, launch, machin
 from recbole_tinynews.settings.values import suggest
 
 if TYPE_CHECKING:
-    from recbole_tinynews.settings.layers import RunSettings
+    from recbole_tinynews.settings.run_settings import RunSettings
 
 RUN = "run"
 # the module to run as a program, and its meaning
@@ -30,8 +30,11 @@ COMMANDS = {
     RUN: ("", "train and evaluate a news recommender"),
     "benchmark": ("benchmark.benchmark_command", "train and measure systems side by side"),
     "search": ("search.search_command", "search for settings with the best validation metric"),
-    "update": ("update", "train a finished recommender further on newer clicks"),
-    "student": ("student", "a small recommender from a language model and articles alone"),
+    "update": ("serving.update", "train a finished recommender further on newer clicks"),
+    "student": (
+        "serving.aligned_student",
+        "a small recommender from a language model and articles alone",
+    ),
     "convert": ("convert", "convert MIND folders into atomic data sets"),
     "score": ("serving.score", "rank articles for every reader in a file"),
     "export": ("export.export_command", "a finished recommender as a Hugging Face or ONNX model"),

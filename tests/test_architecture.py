@@ -17,7 +17,7 @@ FLOORS: list[set[str]] = [
     {"run_"},
     {"__main__"},
     {"__init__"},
-    {"search", "student", "update", "export"},
+    {"search", "export"},
     {"benchmark"},
     {"serving"},
     {"pipeline"},

@@ -20,8 +20,8 @@ from recbole_tinynews.processes.group import launched_group
 from recbole_tinynews.recbole_models.feeds import fit_settings
 from recbole_tinynews.recbole_models.patches import apply_to_libraries
 from recbole_tinynews.settings import registry
-from recbole_tinynews.settings.layers import RunSettings
 from recbole_tinynews.settings.literals import Files, LiteralLoader, read_yaml
+from recbole_tinynews.settings.run_settings import RunSettings
 from recbole_tinynews.settings.table import Key, seen_by
 from recbole_tinynews.settings.values import FIELD
 from recbole_tinynews.trainer.optimization import default_precision

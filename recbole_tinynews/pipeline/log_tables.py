@@ -14,7 +14,7 @@ from tabulate import tabulate
 
 from recbole_tinynews.evaluation.recbole_metrics import bigger_is_better, is_count
 from recbole_tinynews.pipeline.config import NewsConfig
-from recbole_tinynews.settings.layers import is_shipped
+from recbole_tinynews.settings.run_settings import is_shipped
 
 ALL = "all"  # a value of show_settings
 _LONGEST = 34  # characters per cell, for lines of a hundred

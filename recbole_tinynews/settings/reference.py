@@ -6,14 +6,12 @@ import ast
 import re
 import shutil
 import textwrap
-import warnings
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from recbole_tinynews.files.installation import packaged_folder
-from recbole_tinynews.settings.layers import METRICS, PROPERTIES, RunSettings, recbole_overall_files
 from recbole_tinynews.settings.literals import WHEN, read_yaml
 from recbole_tinynews.settings.registry import (
     MODELS,
@@ -23,6 +21,12 @@ from recbole_tinynews.settings.registry import (
     overall_yaml,
     recbole_models,
     recbole_yaml_folder,
+)
+from recbole_tinynews.settings.run_settings import (
+    METRICS,
+    PROPERTIES,
+    RunSettings,
+    recbole_overall_files,
 )
 from recbole_tinynews.settings.table import (
     NAMES,
@@ -50,6 +54,7 @@ _KINDS = {
     "sequential_recommender": "RecBole's models of click sequences",
     "context_aware_recommender": "RecBole's models of features",
 }
+_UNFIT = "RecBole's models that cannot run on impressions"
 _EFFECTS = {
     Affects.RESULT: "Another value retrains what reads it.",
     Affects.STUDENTS: "Another value retrains the stages that have teachers.",
@@ -204,50 +209,29 @@ def shown(value: Any) -> str:
 
 
 def model_list() -> str:
-    """All models, with one line from each docstring."""
+    """All models: ours with one line from each docstring, RecBole's by name."""
     texts, nothing = "News recommenders", "Without a language model, nothing trains"
-    groups: dict[str, dict[str, str]] = {texts: {}, nothing: {}}
+    ours: dict[str, dict[str, str]] = {texts: {}, nothing: {}}
     for name, model in MODELS.items():
-        docstring = ast.get_docstring(_parse(model.file)) or ""
-        groups[texts if model.reads_text else nothing][name] = _first_sentence(docstring)
-    unfit = []
-    for name, file in recbole_models().items():
-        kind = _KINDS.get(file.parent.name)
-        if kind is None or name in UNFIT:
-            unfit.append(name)
-        elif name not in MODELS:
-            groups.setdefault(kind, {})[name] = _meaning_of_recbole_model(file, name)
-    width = max(len(name) for group in groups.values() for name in group)
+        tree = ast.parse(model.file.read_text(encoding="utf-8"))
+        classes = (node for node in tree.body if isinstance(node, ast.ClassDef))
+        docstring = next(ast.get_docstring(node) for node in classes if node.name == name) or ""
+        sentence, stop, _ = " ".join(docstring.partition("\n\n")[0].split()).partition(". ")
+        ours[texts if model.reads_text else nothing][name] = sentence + stop.strip()
+    width = max(map(len, MODELS))
     lines = []
-    for title, group in groups.items():
-        lines += [title, *(_line(name, meaning, width) for name, meaning in group.items()), ""]
-    lines += ["RecBole's models that cannot run on impressions", *_wrapped(", ".join(unfit), 2), ""]
+    for title, of_kind in ours.items():
+        lines += [title, *(_line(name, meaning, width) for name, meaning in of_kind.items()), ""]
+    recboles: dict[str, list[str]] = {title: [] for title in (*_KINDS.values(), _UNFIT)}
+    for name, file in recbole_models().items():
+        if name not in MODELS:
+            kind = _UNFIT if name in UNFIT else _KINDS.get(file.parent.name, _UNFIT)
+            recboles[kind].append(name)
+    for title, names in recboles.items():
+        lines += [title, *_wrapped(", ".join(names), 2), ""]
     return "\n".join(
         [*lines, "Settings of a model: --list-settings=MODEL; of all of ours: --list-settings"]
     )
-
-
-def _meaning_of_recbole_model(file: Path, name: str) -> str:
-    """First sentence of a RecBole class's docstring, or else the title of its paper."""
-    tree = _parse(file)
-    classes = (node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == name)
-    of_class = [_first_sentence(ast.get_docstring(node) or "") for node in classes]
-    quoted = re.search(r'"([^"]+)"', ast.get_docstring(tree) or "")
-    title = " ".join(quoted[1].split()).rstrip(".") if quoted else ""
-    return next(filter(None, of_class), title)
-
-
-def _parse(file: Path) -> ast.Module:
-    with warnings.catch_warnings():  # RecBole's docstrings contain formulas with backslashes
-        warnings.simplefilter("ignore", SyntaxWarning)
-        warnings.simplefilter("ignore", DeprecationWarning)  # its category before Python 3.12
-        return ast.parse(file.read_text(encoding="utf-8"))
-
-
-def _first_sentence(docstring: str) -> str:
-    paragraph = " ".join(docstring.partition("\n\n")[0].split())
-    sentence, stop, _ = paragraph.partition(". ")
-    return sentence + stop.strip()
 
 
 def setting_list(model: str = "") -> str:

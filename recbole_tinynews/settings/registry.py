@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from recbole_tinynews.files.installation import packaged_folder, recbole_folder
-from recbole_tinynews.settings.layers import ModelFiles, RunSettings
 from recbole_tinynews.settings.literals import Files, read_given
+from recbole_tinynews.settings.run_settings import ModelFiles, RunSettings
 from recbole_tinynews.settings.values import suggest
 
 DEFAULT_MODEL, DEFAULT_DATASET = "TinyNewsRec", "mind-mini"

@@ -21,9 +21,10 @@ import pytest
 from documents import ROOT, Command, blocks, pages
 from tiny import write_bert
 
-from recbole_tinynews import student, update
 from recbole_tinynews.__main__ import COMMANDS
 from recbole_tinynews.pipeline.config import NewsConfig
+from recbole_tinynews.serving import aligned_student as student
+from recbole_tinynews.serving import update
 
 MODULES = {name: f"recbole_tinynews.{module}" for name, (module, _) in COMMANDS.items()}
 # a session runs them, bash reads them

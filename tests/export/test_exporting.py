@@ -31,7 +31,7 @@ from recbole_tinynews.pipeline.artifact import TEST_DATA, read_metrics, write_me
 from recbole_tinynews.pipeline.quick_start import run
 from recbole_tinynews.serving.exported import load_export
 from recbole_tinynews.serving.loading import load
-from recbole_tinynews.update import update
+from recbole_tinynews.serving.update import update
 
 
 @pytest.fixture(scope="module")

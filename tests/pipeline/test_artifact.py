@@ -114,19 +114,6 @@ def test_a_setting_without_effect_leaves_the_fingerprint(tiny: Tiny, settings) -
     assert mark(tiny, **settings) == mark(tiny)
 
 
-def test_a_students_settings_do_not_affect_a_stage_without_teachers(tiny: Tiny) -> None:
-    """Another temperature would retrain all teachers."""
-    settings = {"temperature": 2.0, "num_teachers": 3, "target_loss_weight": 0.2}
-
-    def of(model: type, **given) -> str:
-        config = tiny.config("TinyNewsRec", **given)
-        return fingerprint(described(config, model))
-
-    assert of(PLMNR, **settings) == of(PLMNR)
-    assert of(TinyNewsRec, **settings) != of(TinyNewsRec)
-    assert of(PLMNR, finetune_teacher_epochs=3) == of(PLMNR)  # another stage's
-
-
 def test_systems_share_a_stage_whatever_they_declare_for_themselves(
     tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -155,11 +142,6 @@ def test_systems_share_a_stage_whatever_they_declare_for_themselves(
     settings = {"negative_titles": "hard", "teacher_checkpoint_interval": 7}
     assert of(PLMNR, PLMNR, **settings) == of(PLMNR, PLMNR)
     assert of(PLMNR, TitleBodyMatcher, **settings) != of(PLMNR, TitleBodyMatcher)
-
-
-def test_the_data_changes_the_fingerprint(tiny: Tiny) -> None:
-    assert mark(tiny, contents=("other",)) != mark(tiny)
-    assert mark(tiny, contents=("data", "teacher")) != mark(tiny)
 
 
 def test_settings_and_metrics_are_read_without_running_anything(tiny: Tiny, tmp_path) -> None:

@@ -169,11 +169,6 @@ def test_students_may_start_from_the_teachers_first_layers(tiny: Tiny) -> None:
     )
 
 
-def test_more_teachers_than_copies_are_refused_by_name(tiny: Tiny) -> None:
-    with pytest.raises(ValueError, match=r"num_teachers=3 .*got 2"):
-        record(tiny, SYSTEM, num_teachers=3)
-
-
 def test_the_corpus_is_read_once_for_all_stages(tiny: Tiny, tmp_path, monkeypatch) -> None:
     """If each stage read it, the whole corpus would be in memory several times."""
     made: list[object] = []

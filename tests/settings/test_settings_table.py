@@ -8,14 +8,14 @@ from hypothesis import strategies as st
 from recbole.utils import argument_list
 
 from recbole_tinynews.files.installation import packaged_folder
-from recbole_tinynews.settings.layers import (
+from recbole_tinynews.settings.literals import read_yaml
+from recbole_tinynews.settings.registry import MODELS, files_of
+from recbole_tinynews.settings.run_settings import (
     METRICS,
     WHEN,
     recbole_model_settings,
     recbole_overall_settings,
 )
-from recbole_tinynews.settings.literals import read_yaml
-from recbole_tinynews.settings.registry import MODELS, files_of
 from recbole_tinynews.settings.table import (
     NAMES,
     OURS,

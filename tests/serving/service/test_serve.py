@@ -21,7 +21,7 @@ from forked import SECONDS, in_a_fork, served_in_a_fork
 from served import Served
 
 from recbole_tinynews.serving import serve
-from recbole_tinynews.update import switch
+from recbole_tinynews.serving.update import switch
 
 
 def command(*arguments: str | Path) -> list[str]:

@@ -12,9 +12,9 @@ from tiny import Tiny, status_of, titles
 from recbole_tinynews.export.exporting import export
 from recbole_tinynews.files.tensors import load_weights
 from recbole_tinynews.pipeline.artifact import WEIGHTS
+from recbole_tinynews.serving.aligned_student import main
 from recbole_tinynews.serving.exported import load_export
 from recbole_tinynews.serving.loading import load
-from recbole_tinynews.student import main
 
 SMALL = ("--use_gpu=False", "--use_cache=False", "--query_dim=8", "--learning_rate=1e-2")
 
@@ -101,7 +101,7 @@ def test_ctrl_c_leaves_nothing_and_says_so(
     def stopped(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("recbole_tinynews.student._write_data_set", stopped)
+    monkeypatch.setattr("recbole_tinynews.serving.aligned_student._write_data_set", stopped)
     given = f"--plm={tiny.plm}", f"--texts={articles}", f"--output={tmp_path / 'out'}"
     assert status_of(main, [*given]) == 130
     assert "nothing is kept" in capsys.readouterr().err

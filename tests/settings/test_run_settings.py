@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from recbole_tinynews.files import installation
-from recbole_tinynews.settings.layers import ModelFiles, RunSettings
+from recbole_tinynews.settings.run_settings import ModelFiles, RunSettings
 
 
 @pytest.fixture
