@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from recbole_tinynews.benchmark.command import main
+from recbole_tinynews.benchmark.benchmark_command import main
 
 if __name__ == "__main__":
     main()

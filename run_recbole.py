@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from recbole_tinynews.command import main
+from recbole_tinynews.__main__ import run_recbole
 
 if __name__ == "__main__":
-    main()
+    run_recbole()

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-import runpy
+import re
 from pathlib import Path
 
 from setuptools import find_packages, setup
 
 ROOT = Path(__file__).parent
-VERSION = runpy.run_path(str(ROOT / "recbole_tinynews" / "version.py"))["VERSION"]
+VERSION = re.search(
+    r'^__version__ = "(.+)"$',
+    (ROOT / "recbole_tinynews" / "__init__.py").read_text(encoding="utf-8"),
+    re.MULTILINE,
+)[1]
 
 # `properties/` and `dataset/` stand at the top level, as RecBole users expect; a wheel carries them
-# inside the package (`recbole_tinynews.paths` finds both places).
+# inside the package (`recbole_tinynews.files.installation` finds both places).
 DATA_FOLDERS = {
     "recbole_tinynews.properties": "properties",
     "recbole_tinynews.dataset": "dataset",

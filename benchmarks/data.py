@@ -92,8 +92,8 @@ def batches(folder: Path, _: str) -> dict[str, Any]:
 
 
 def _loaded(folder: Path, **more: Any) -> tuple[tuple[Any, Any], dict[str, Any]]:
-    from recbole_tinynews.config import NewsConfig
     from recbole_tinynews.data.dataset import NewsDataset
+    from recbole_tinynews.pipeline.config import NewsConfig
 
     began = time.perf_counter()
     places = {"data_path": str(folder / "dataset"), "checkpoint_dir": str(folder / "saved")}

@@ -34,11 +34,11 @@ import numpy as np
 import torch
 from measure import finish, samples_from
 
-from recbole_tinynews.config import NewsConfig
 from recbole_tinynews.data.dataloader import ClickDataLoader
 from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.data.fields import CANDIDATES, HISTORY
 from recbole_tinynews.encoder.packing import shortest_first
+from recbole_tinynews.pipeline.config import NewsConfig
 from recbole_tinynews.processes.group import (
     Group,
     all_gather_object,

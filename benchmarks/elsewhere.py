@@ -19,8 +19,8 @@ import torch
 
 from recbole_tinynews.benchmark.significance import users_random
 from recbole_tinynews.evaluation.metrics import auc, mrr, ndcg, rank_impressions
+from recbole_tinynews.serving.article_fields import read_news_file
 from recbole_tinynews.serving.loading import load
-from recbole_tinynews.serving.news_table import read_news_file
 
 READ = "history", "candidates"
 

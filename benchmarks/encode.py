@@ -32,12 +32,12 @@ from measure import finish, samples_from, seconds_of
 from torch import Tensor
 from transformers import BertConfig, BertModel
 
-from recbole_tinynews.config import NewsConfig
 from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.data.ragged import Ragged
-from recbole_tinynews.encoder.news_encoder import NewsEncoder
+from recbole_tinynews.encoder.one_text import OneTextEncoder
 from recbole_tinynews.encoder.plm_files import load_tokenizer, locate_plm
 from recbole_tinynews.encoder.text_encoder import TextEncoder
+from recbole_tinynews.pipeline.config import NewsConfig
 
 DEPTHS = (12, 4, 2, 1)
 EXPORT_DEPTHS = (4,)
@@ -62,7 +62,7 @@ def titles_of(data: Path | None, plm: str, most: int) -> tuple[Ragged, str]:
 class UsualWay:
     """Encodes with ``AutoModel``, in padded batches in file order."""
 
-    def __init__(self, encoder: NewsEncoder) -> None:
+    def __init__(self, encoder: OneTextEncoder) -> None:
         self.encoder = encoder
 
     @torch.no_grad()
@@ -84,7 +84,7 @@ def compare(tokens: Ragged, layers: int) -> dict[str, float]:
     torch.manual_seed(0)
     plm = BertModel(BertConfig(num_hidden_layers=layers), add_pooling_layer=False).eval()
     text_encoder = TextEncoder(plm, news_dim=256, query_dim=200, finetune_layers=0)
-    encoder = NewsEncoder(text_encoder, tokens).eval()
+    encoder = OneTextEncoder(text_encoder, tokens).eval()
     usual, ids = UsualWay(encoder), np.arange(1, tokens.rows)
 
     @torch.no_grad()

@@ -27,11 +27,11 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 from synthetic import Settings, generate
 
-from recbole_tinynews.config import NewsConfig
 from recbole_tinynews.convert import convert_mind
 from recbole_tinynews.data.dataloader import ImpressionDataLoader
 from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.evaluation.metrics import auc, mrr, ndcg, rank_impressions
+from recbole_tinynews.pipeline.config import NewsConfig
 from recbole_tinynews.trainer import NewsTrainer
 
 IMPRESSIONS, NEWS, USERS = 73_152, 65_238, 50_000  # MIND-small, dev

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from transformers import BertConfig, BertModel
 
 from recbole_tinynews.data.ragged import Ragged
-from recbole_tinynews.encoder.news_encoder import NewsEncoder
+from recbole_tinynews.encoder.one_text import OneTextEncoder
 from recbole_tinynews.encoder.text_encoder import TextEncoder
-from recbole_tinynews.encoder.users.attentive import UserEncoder
+from recbole_tinynews.encoder.users import UserEncoder
 from recbole_tinynews.export.formats.onnx import write_news_graph
 from recbole_tinynews.export.formats.onnx_int8 import quantize, scale_rows
 from recbole_tinynews.serving.exported import Encode as EncodePadded
@@ -68,7 +68,7 @@ def _ways(tokens: Ragged, layers: int, folder: Path) -> dict[str, Encode]:
     torch.manual_seed(0)
     plm = BertModel(BertConfig(num_hidden_layers=layers), add_pooling_layer=False).eval()
     text_encoder = TextEncoder(plm, NEWS_DIM, QUERY_DIM, finetune_layers=0)
-    ours = NewsEncoder(text_encoder, tokens).eval()
+    ours = OneTextEncoder(text_encoder, tokens).eval()
     heads = Heads(text_encoder.pooling, text_encoder.dense, UserEncoder(NEWS_DIM, QUERY_DIM))
     padded = PaddedNewsEncoder(_with_own_attention(plm), heads, SETTINGS).eval()
     write_news_graph(padded, folder / "fp32.onnx")

@@ -21,13 +21,13 @@ from measure import finish
 from numpy.typing import NDArray
 
 from recbole_tinynews.benchmark.benchmark import Benchmark
-from recbole_tinynews.benchmark.recommender_file import model_class_of
-from recbole_tinynews.config import NewsConfig
+from recbole_tinynews.benchmark.planning import model_class_of
 from recbole_tinynews.data.atomic_files import concatenate
 from recbole_tinynews.data.impressions import UNLABELLED, Impressions
 from recbole_tinynews.data.popularity import popularity_features, wanted_counters
 from recbole_tinynews.data.ragged import Ragged
-from recbole_tinynews.quick_start import prepared
+from recbole_tinynews.pipeline.config import NewsConfig
+from recbole_tinynews.pipeline.quick_start import prepared
 
 SEED = 2020  # of the trained recommenders
 SETTINGS = "data_path", "plm", "use_cache", "checkpoint_dir"

@@ -31,9 +31,9 @@ from recbole_tinynews.benchmark.results import METRICS, RESULTS, ResultsFile
 from recbole_tinynews.benchmark.significance import compare
 from recbole_tinynews.data.atomic_files import TokenIndex, concatenate, read_impressions
 from recbole_tinynews.evaluation import metrics
+from recbole_tinynews.serving.article_fields import read_news_file
 from recbole_tinynews.serving.loading import load
-from recbole_tinynews.serving.news_table import read_news_file
-from recbole_tinynews.serving.ranking import Ranker
+from recbole_tinynews.serving.ranker import Ranker
 
 Size = tuple[int, int]  # layers, entries
 Values = dict[Size, dict[int, np.ndarray]]  # by seed

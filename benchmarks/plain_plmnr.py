@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import AutoModel
 
-from recbole_tinynews.encoder.own_layers import find_layers
+from recbole_tinynews.encoder.generic_layers import find_layers
 from recbole_tinynews.model.recommender import NewsRecommender
 
 

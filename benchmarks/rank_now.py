@@ -23,9 +23,9 @@ import torch
 from measure import finish, seconds_of
 from serve import CANDIDATES, CLICKS, finished_run, readers
 
+from recbole_tinynews.serving.article_fields import read_news_file
 from recbole_tinynews.serving.events import CLICK, EXPOSURE, Event
 from recbole_tinynews.serving.loading import load
-from recbole_tinynews.serving.news_table import read_news_file
 
 DAY = 24 * 3600
 USERS = 50_000

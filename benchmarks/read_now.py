@@ -20,9 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recbole_tinynews.benchmark.significance import users_random
-from recbole_tinynews.config import NewsConfig
 from recbole_tinynews.evaluation.metrics import auc, rank_impressions
-from recbole_tinynews.quick_start import prepared
+from recbole_tinynews.pipeline.config import NewsConfig
+from recbole_tinynews.pipeline.quick_start import prepared
 from recbole_tinynews.update import settings_of
 
 QUIET = ("--use_gpu=False", "--show_progress=False")

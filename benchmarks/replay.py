@@ -20,17 +20,17 @@ import numpy as np
 import torch
 from measure import finish
 
-from recbole_tinynews.config import NewsConfig
 from recbole_tinynews.data.dataloader import ImpressionDataLoader
 from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.data.popularity import Counting
 from recbole_tinynews.evaluation import metrics
-from recbole_tinynews.quick_start import prepared
-from recbole_tinynews.serving.data_set_files import data_set_events
+from recbole_tinynews.pipeline.config import NewsConfig
+from recbole_tinynews.pipeline.quick_start import prepared
+from recbole_tinynews.serving.article_fields import read_news_file
+from recbole_tinynews.serving.events import data_set_events
 from recbole_tinynews.serving.live_counters import LiveCounters, Moment
 from recbole_tinynews.serving.loading import load
-from recbole_tinynews.serving.news_table import read_news_file
-from recbole_tinynews.serving.ranking import Ranker
+from recbole_tinynews.serving.ranker import Ranker
 from recbole_tinynews.serving.store import Store
 
 Score = Callable[[list[str], list[str], Moment], Sequence[float]]
@@ -85,7 +85,7 @@ def by_ranker(ranker: Ranker) -> Score:
     """Scores of ``rank``; an article without a row in the data set has an empty text."""
 
     def given(name: str) -> Any:
-        return name if name in ranker else (name, "")
+        return name if name in ranker.index else (name, "")
 
     def score(clicks: list[str], candidates: list[str], moment: Moment) -> Sequence[float]:
         asked = [*map(given, clicks)], [*map(given, candidates)]

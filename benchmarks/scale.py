@@ -80,8 +80,8 @@ def convert(folder: Path, _: int) -> dict[str, Any]:
 
 
 def load(folder: Path, _: int) -> dict[str, Any]:
-    from recbole_tinynews.config import NewsConfig
     from recbole_tinynews.data.dataset import NewsDataset
+    from recbole_tinynews.pipeline.config import NewsConfig
 
     NewsDataset(NewsConfig("PLMNR", NAME, config_dict=_settings(folder))).build()
     return {}

@@ -35,9 +35,9 @@ import psutil
 import torch
 from measure import finish, seconds_of
 
+from recbole_tinynews.serving.article_fields import read_news_file
 from recbole_tinynews.serving.loading import load
-from recbole_tinynews.serving.news_table import read_news_file
-from recbole_tinynews.serving.ranking import Ranker
+from recbole_tinynews.serving.ranker import Ranker
 
 ROOT = Path(__file__).parents[1]
 CLIENTS = (1, 8, 32)

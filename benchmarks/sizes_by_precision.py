@@ -21,7 +21,7 @@ from measure import finish, seconds_of
 
 from recbole_tinynews.export.exporting import export
 from recbole_tinynews.serving.loading import load
-from recbole_tinynews.serving.ranking import Ranker
+from recbole_tinynews.serving.ranker import Ranker
 
 TITLES, AT_ONCE, ROUNDS = 512, 64, 5
 

@@ -22,13 +22,13 @@ from pathlib import Path
 import numpy as np
 from measure import finish
 
-from recbole_tinynews.config import NewsConfig
 from recbole_tinynews.data.dataloader import ImpressionDataLoader
 from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.data.impressions import UNLABELLED, Impressions
 from recbole_tinynews.data.ragged import Ragged
-from recbole_tinynews.evaluation.submission import write_submission
+from recbole_tinynews.evaluation.result_files import write_submission
 from recbole_tinynews.files.columns import CATEGORY, INTER, ITEM_ID, SUBCATEGORY, TITLE, header
+from recbole_tinynews.pipeline.config import NewsConfig
 from recbole_tinynews.trainer import NewsTrainer
 
 NAME = "bench"

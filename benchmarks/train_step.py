@@ -30,12 +30,13 @@ from plain_plmnr import PlainPLMNR
 from torch import Tensor
 from transformers import BertConfig, BertModel
 
-from recbole_tinynews.config import NewsConfig
 from recbole_tinynews.data.dataloader import ClickDataLoader
 from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.data.fields import CANDIDATES, HISTORY
-from recbole_tinynews.encoder.news_encoder import LANGUAGE_MODEL, NEWS_ENCODER
+from recbole_tinynews.encoder.news_encoder import NEWS_ENCODER
+from recbole_tinynews.encoder.one_text import LANGUAGE_MODEL
 from recbole_tinynews.encoder.plm_files import load_tokenizer, locate_plm
+from recbole_tinynews.pipeline.config import NewsConfig
 from recbole_tinynews.processes.device import has_bf16_products
 from recbole_tinynews.trainer import NewsTrainer
 

@@ -21,9 +21,10 @@ import numpy as np
 import pandas as pd
 
 from recbole_tinynews.benchmark.significance import compare
-from recbole_tinynews.config import NewsConfig
 from recbole_tinynews.data.atomic_files import TokenIndex, concatenate, read_impressions
-from recbole_tinynews.quick_start import evaluate_test, prepared
+from recbole_tinynews.pipeline.config import NewsConfig
+from recbole_tinynews.pipeline.outcome import evaluate_test
+from recbole_tinynews.pipeline.quick_start import prepared
 from recbole_tinynews.update import settings_of, update
 
 DAY, QUIET = 86_400, ("--use_gpu=False", "--show_progress=False")

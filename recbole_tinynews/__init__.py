@@ -15,34 +15,31 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from recbole_tinynews.paths import MISSING_RECBOLE
-from recbole_tinynews.version import VERSION
-
 if TYPE_CHECKING:
     from recbole_tinynews import convert as convert
     from recbole_tinynews.benchmark.benchmark import Benchmark as Benchmark
+    from recbole_tinynews.evaluation.metrics import ScoredImpressions as ScoredImpressions
     from recbole_tinynews.evaluation.own_metrics import impression_metric as impression_metric
-    from recbole_tinynews.evaluation.scored import ScoredImpressions as ScoredImpressions
     from recbole_tinynews.model.impression_recommender import (
         ImpressionRecommender as ImpressionRecommender,
     )
     from recbole_tinynews.model.recommender import NewsRecommender as NewsRecommender
+    from recbole_tinynews.pipeline.quick_start import run as run
     from recbole_tinynews.pipeline.stage import Copy as Copy
     from recbole_tinynews.pipeline.stage import Stage as Stage
     from recbole_tinynews.pipeline.stage import Start as Start
-    from recbole_tinynews.quick_start import run as run
     from recbole_tinynews.search.search import Search as Search
     from recbole_tinynews.serving.loading import load as load
     from recbole_tinynews.trainer.news_trainer import NewsTrainer as NewsTrainer
 
-__version__ = VERSION
+__version__ = "0.1.0"
 
 _HOMES = {
-    "run": "quick_start",
+    "run": "pipeline.quick_start",
     "load": "serving.loading",
     "Benchmark": "benchmark.benchmark",
     "impression_metric": "evaluation.own_metrics",
-    "ScoredImpressions": "evaluation.scored",
+    "ScoredImpressions": "evaluation.metrics",
     "Search": "search.search",
     "ImpressionRecommender": "model.impression_recommender",
     "NewsRecommender": "model.recommender",
@@ -63,6 +60,8 @@ def __getattr__(name: str) -> Any:
     except ModuleNotFoundError as missing:
         if missing.name != "recbole":
             raise
+        from recbole_tinynews.files.installation import MISSING_RECBOLE
+
         raise ModuleNotFoundError(MISSING_RECBOLE, name="recbole") from None
 
 

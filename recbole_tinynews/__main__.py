@@ -1,18 +1,35 @@
-"""Commands of the package: ``recbole-tinynews``, or ``python -m recbole_tinynews``."""
+"""Commands of the package: ``recbole-tinynews``, or ``python -m recbole_tinynews``.
+
+``run``, the command line of ``run_recbole.py``, is here; others are modules with a ``main``.
+"""
 
 from __future__ import annotations
 
+import argparse
+import os
 import runpy
+import shlex
+import signal
 import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
+from recbole_tinynews import __version__
+from recbole_tinynews.cli import command_parser, one_line_errors, program
+from recbole_tinynews.processes.launch import ProcessFailedError, launch, machine_flags
 from recbole_tinynews.settings.values import suggest
-from recbole_tinynews.version import VERSION
 
+if TYPE_CHECKING:
+    from recbole_tinynews.settings.layers import RunSettings
+
+RUN = "run"
 # the module to run as a program, and its meaning
 COMMANDS = {
-    "run": ("command", "train and evaluate a news recommender"),
-    "benchmark": ("benchmark.command", "train and measure systems side by side"),
-    "search": ("search.command", "search for settings with the best validation metric"),
+    RUN: ("", "train and evaluate a news recommender"),
+    "benchmark": ("benchmark.benchmark_command", "train and measure systems side by side"),
+    "search": ("search.search_command", "search for settings with the best validation metric"),
     "update": ("update", "train a finished recommender further on newer clicks"),
     "student": ("student", "a small recommender from a language model and articles alone"),
     "convert": ("convert", "convert MIND folders into atomic data sets"),
@@ -21,13 +38,17 @@ COMMANDS = {
     "serve": ("serving.serve", "serve finished recommenders over HTTP, with a page"),
     "events": ("serving.bad_events", "held events of a service's store, and wrong ones out of it"),
 }
+ONCE_CORRECTED = (
+    "Finished stages are kept: once that is corrected, the same command resumes from there."
+)
+LOST_FIRST = 1.0  # seconds for the launcher to notice and name a lost process
 
 
 def main() -> None:
     """Run the command named by the first argument with the others."""
     name, *arguments = sys.argv[1:] or ["--help"]
     if name == "--version":
-        print(VERSION)
+        print(__version__)
     elif name in ("--help", "-h"):
         print(_usage())
     elif name not in COMMANDS:
@@ -35,8 +56,10 @@ def main() -> None:
         sys.exit(2)
     else:
         sys.argv = [f"recbole-tinynews {name}", *arguments]
-        module = f"{__package__ or 'recbole_tinynews'}.{COMMANDS[name][0]}"
-        runpy.run_module(module, run_name="__main__")
+        if name == RUN:
+            run_recbole(arguments)
+        else:
+            runpy.run_module(f"recbole_tinynews.{COMMANDS[name][0]}", run_name="__main__")
 
 
 def _usage() -> str:
@@ -51,6 +74,124 @@ def _unknown(arguments: list[str]) -> str:
     if name.startswith("-"):
         hint = f" Did you mean recbole-tinynews run {' '.join(arguments)}?"
     return f"recbole-tinynews: expected one of these commands, got {name!r:.100}.{hint}"
+
+
+def run_recbole(arguments: Sequence[str] | None = None) -> dict[str, Any]:
+    """RecBole's command line: its flags, and ``--key=value``; heavy imports follow parsing."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    parser = _run_parser()
+    given, settings = parser.parse_known_args(arguments)
+    again = [e for e in arguments if e.partition("=")[0] != "--fresh"]
+    hint = f" To resume: {program()} {shlex.join(again)}"
+    name = parser.prog
+    if int(os.environ.get("WORLD_SIZE", 1)) > 1:  # the launcher reports interruptions
+        name = f"{name} (process {os.environ['RANK']})"
+        # a second interrupt, from torchrun, would break off the clean-up; saved files are complete
+        signal.signal(signal.SIGINT, lambda *_: os._exit(130))
+    with one_line_errors(name, hint=hint), _problems_of_processes():
+        if given.list_models or given.list_settings is not None or given.explain is not None:
+            _print_page(given)
+            return {}
+        from recbole_tinynews.settings.registry import read_settings  # needs RecBole's files
+
+        files = given.config_files.split() if given.config_files else None
+        read = read_settings(given.model, given.dataset, files, command_line=settings)
+        read.refuse()
+        of_machines = given.nproc, given.world_size, given.group_offset, given.ip, given.port
+        machines = machine_flags(*of_machines)
+        if max(given.nproc, given.world_size) > 1:
+            _start(machines, given, read, settings)
+            return {}
+        from recbole_tinynews.pipeline.config import NewsConfig  # takes seconds
+        from recbole_tinynews.pipeline.quick_start import run_config
+        from recbole_tinynews.processes.group import leave
+
+        result = run_config(NewsConfig(settings=read))
+        leave()
+        return result
+
+
+@contextmanager
+def _problems_of_processes() -> Iterator[None]:
+    """Name a lost process; say after a problem of the disk that finished stages are kept."""
+    try:
+        yield
+    except ProcessFailedError as problem:
+        raise ValueError(str(problem)) from problem
+    except (FileNotFoundError, BrokenPipeError):
+        raise
+    except OSError as problem:
+        raise ValueError(f"{problem}\n{ONCE_CORRECTED}") from problem
+    except RuntimeError as problem:
+        from recbole_tinynews.processes.group import lost_process
+
+        lost = lost_process(problem)
+        if lost is None:
+            raise
+        time.sleep(LOST_FIRST)
+        raise ValueError(lost) from problem
+
+
+def _run_parser() -> argparse.ArgumentParser:
+    parser = command_parser(
+        description="Train and evaluate a news recommender.",
+        epilog="Any setting: --key=value, e.g. --epochs=2 or --finetune_teacher_epochs=1.",
+    )
+    add = parser.add_argument
+    add("--model", "-m", help="name of a model (default: TinyNewsRec)")
+    add("--dataset", "-d", help="name of a data set (default: mind-mini)")
+    add("--config_files", help="yaml files, separated by spaces")
+    for flag, default, meaning in (
+        ("--nproc", 1, "processes on this machine (default: 1)"),
+        ("--world_size", -1, "processes on all machines (default: nproc)"),
+        ("--group_offset", 0, "processes on the machines before this one (default: 0)"),
+        ("--port", 5678, "port of the first machine (default: 5678)"),
+    ):
+        add(flag, type=int, default=default, help=meaning)
+    add("--ip", default="localhost", help="address of the first machine (default: localhost)")
+    lookup = parser.add_argument_group("lookup, without data")
+    lookup.add_argument("--list-models", action="store_true", help="every model, one line each")
+    lookup.add_argument(
+        "--list-settings",
+        nargs="?",
+        const="",
+        metavar="MODEL",
+        help="every setting, of one model or of all, with default and meaning",
+    )
+    lookup.add_argument("--explain", metavar="SETTING", help="everything about one setting")
+    return parser
+
+
+def _print_page(given: argparse.Namespace) -> None:
+    from recbole_tinynews.settings import reference
+
+    if given.list_models:
+        page = reference.model_list()
+    elif given.explain is not None:
+        page = reference.explanation(given.explain)
+    else:
+        page = reference.setting_list(given.list_settings or given.model or "")
+    try:
+        print(page, flush=True)
+    except BrokenPipeError:  # as with `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _start(
+    machines: list[str], given: argparse.Namespace, read: RunSettings, settings: list[str]
+) -> None:
+    from recbole_tinynews.pipeline.config import NewsConfig, one_process_alone
+    from recbole_tinynews.settings.registry import has_language_model
+
+    config = NewsConfig(settings=read)
+    if not has_language_model(config.model_class):  # told once, not by each process
+        raise ValueError(one_process_alone(config["model"]))
+    named = ("model", "dataset", "config_files")
+    flags = [f"--{name}={value}" for name in named if (value := getattr(given, name)) is not None]
+    try:
+        launch(given.nproc, "recbole_tinynews", [RUN, *flags, *settings], machines)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("finished stages and saved steps are kept") from None
 
 
 if __name__ == "__main__":

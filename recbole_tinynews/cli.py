@@ -1,4 +1,4 @@
-"""What all commands share; importing it is quick."""
+"""What all commands share: their parser, and what they say when they end early; quick to import."""
 
 from __future__ import annotations
 
@@ -6,12 +6,20 @@ import os
 import shlex
 import sys
 from argparse import ArgumentParser
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
-from recbole_tinynews.version import VERSION
+from recbole_tinynews import __version__
 
 # for GNU's OpenMP, which torch's CPU builds use; see benchmarks/thread_waiting.py
 SPINS = "500"
+# the extra that brings a package that a command misses
+_EXTRAS = {
+    **dict.fromkeys(("fastapi", "uvicorn", "fastapi_offline", "starlette", "pydantic"), "serve"),
+    **dict.fromkeys(("prometheus_client", "sqlalchemy"), "serve"),
+    **{"psycopg": "postgres", "optuna": "search"},
+}
 
 
 def spin_briefly() -> None:
@@ -24,7 +32,7 @@ def command_parser(**named: Any) -> ArgumentParser:
     """A command's parser, with ``--version``; make it before importing torch."""
     spin_briefly()
     parser = ArgumentParser(allow_abbrev=False, **named)
-    parser.add_argument("--version", action="version", version=VERSION)
+    parser.add_argument("--version", action="version", version=__version__)
     return parser
 
 
@@ -32,3 +40,35 @@ def program() -> str:
     """The command that started this process, for messages on how to rerun it."""
     called = sys.argv[0]
     return f"python {shlex.quote(called)}" if called.endswith(".py") else called
+
+
+@contextmanager
+def one_line_errors(
+    name: str,
+    kept: str = "nothing is kept",
+    hint: str = "",
+    mistakes: tuple[type[Exception], ...] = (),
+) -> Iterator[None]:
+    """End the process with a line instead of a traceback: status 1 for a mistake, 130 for Ctrl-C.
+
+    ``name`` is the command's; ``kept`` says what an interruption leaves, where the exception does
+    not, and ``hint`` how to continue; ``mistakes`` are exceptions beside ``ValueError``,
+    ``OSError`` and missing packages.
+    """
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        status, line = 130, f"\nStopped; {stop or kept}.{hint}"
+    except ModuleNotFoundError as missing:
+        extra = _EXTRAS.get(missing.name or "")
+        status, line = 1, f"{name}: {missing}"
+        if extra is not None:
+            from recbole_tinynews.files.installation import pip_install
+
+            line = f"{name}: {missing.name} is not installed. Run: {pip_install(extra)}"
+    except (ValueError, OSError, *mistakes) as mistake:
+        status, line = 1, f"{name}: {mistake}"
+    else:
+        return
+    print(line, file=sys.stderr, flush=True)
+    sys.exit(status)

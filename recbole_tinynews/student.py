@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from recbole_tinynews.cli import command_parser
+from recbole_tinynews.cli import command_parser, one_line_errors
 from recbole_tinynews.convert.atomic import (
     INTER_HEADER,
     Impression,
@@ -31,8 +30,8 @@ def student(
     new or empty folder (``FileExistsError``), is one for ``load``, ``serve`` and exports. Raises
     ``ValueError`` for wrong settings or no titles.
     """
-    from recbole_tinynews.config import NewsConfig  # slow imports
-    from recbole_tinynews.quick_start import NO_TEST, prepared
+    from recbole_tinynews.pipeline.config import NewsConfig  # slow imports
+    from recbole_tinynews.pipeline.quick_start import NO_TEST, prepared
 
     texts, output = Path(texts), Path(output)
     check_new_or_empty(output)
@@ -55,7 +54,7 @@ def student(
 
 
 def _write_data_set(texts: Path, folder: Path) -> None:
-    from recbole_tinynews.serving.news_table import read_news_file  # slow import
+    from recbole_tinynews.serving.article_fields import read_news_file  # slow import
 
     table = read_news_file(texts).fillna("").astype(str)
     if TITLE not in table.columns or not table[TITLE].str.strip().any():
@@ -74,8 +73,8 @@ def _write_data_set(texts: Path, folder: Path) -> None:
         file.write(f"{INTER_HEADER}\n{impression_row(shown)}")
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; the exit status is 0, or 1 if nothing was written."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command; exit with status 1 if nothing was written."""
     parser = command_parser(
         prog="recbole-tinynews student",
         description="Make a small recommender from a language model and articles, without clicks.",
@@ -89,17 +88,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("--output", required=True, metavar="DIR", help="a new or empty folder")
     add("--layers", type=int, default=0, help="of the student; 0: token vectors alone (default: 0)")
     flags, settings = parser.parse_known_args(arguments)
-    try:
+    with one_line_errors(parser.prog):
         place = student(flags.plm, flags.texts, flags.output, flags.layers, settings)
-    except KeyboardInterrupt:
-        print("\nStopped; nothing is kept.", file=sys.stderr)
-        return 130
-    except (ValueError, OSError, ModuleNotFoundError) as mistake:
-        print(f"{parser.prog}: {mistake}", file=sys.stderr)
-        return 1
     print(f"{place} is finished. Try it: recbole-tinynews serve {place} --news={flags.texts}")
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

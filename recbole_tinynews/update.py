@@ -10,7 +10,8 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from recbole_tinynews.cli import command_parser
+from recbole_tinynews.cli import command_parser, one_line_errors
+from recbole_tinynews.convert.timestamps import MILLISECONDS, iso
 from recbole_tinynews.files.whole import LockHeldError, exclusive_lock
 
 # Default settings of an update; all others are those of the first training
@@ -82,15 +83,22 @@ def _updated(
     folder: Path, data: Path, settings: Sequence[str], model: type | None, since: float | None
 ) -> Update:
     """The update of a folder, compared with it."""
-    from recbole_tinynews.config import NewsConfig  # slow imports
-    from recbole_tinynews.pipeline.artifact import METRICS_FILE
-    from recbole_tinynews.quick_start import prepared
+    from recbole_tinynews.pipeline.artifact import METRICS_FILE, NEWEST, read_metrics
+    from recbole_tinynews.pipeline.config import NewsConfig  # slow imports
+    from recbole_tinynews.pipeline.quick_start import prepared
 
     if since is None and (folder / METRICS_FILE).is_file():
-        since = _newest(folder)
+        newest = read_metrics(folder).get(NEWEST)
+        if not newest:
+            raise ValueError(
+                f"{folder} does not record its newest training click. Pass the first UTC second to "
+                "learn from: --since=SECONDS."
+            )
+        since = newest + 1
     train = data / f"{data.absolute().name}.train.inter"
     if since is not None and train.is_file() and not _has_clicks(train, since):
-        raise NoNewClicksError(f"No clicks since {_time(since)} in {train}, nothing to do.")
+        first = iso(int(since)) if 0 <= since < MILLISECONDS else f"UTC second {since:.0f}"
+        raise NoNewClicksError(f"No clicks since {first} in {train}, nothing to do.")
     model_class, given = settings_of(folder, model)
     given |= {"data_path": str(data.absolute().parent), "train_since": since}
     config = NewsConfig(model_class, data.name, config_dict=given, command_line=settings)
@@ -112,10 +120,11 @@ def settings_of(folder: Path, model: type | None) -> tuple[type, dict[str, Any]]
     from recbole_tinynews.evaluation.recbole_metrics import computing
     from recbole_tinynews.model.text_encoders import reads_words
     from recbole_tinynews.pipeline.artifact import PLM, read_settings
-    from recbole_tinynews.quick_start import NO_TEST
-    from recbole_tinynews.registry import declared_settings, find_trainer, stage_yaml_files
+    from recbole_tinynews.pipeline.quick_start import NO_TEST
     from recbole_tinynews.serving.loading import AS_SAVED, load_trained
+    from recbole_tinynews.settings.registry import declared_settings, files_of
     from recbole_tinynews.settings.table import Scope, affects_result, parse_key, setting
+    from recbole_tinynews.trainer import find_trainer
     from recbole_tinynews.trainer.untrained import UntrainedTrainer
 
     trained = load_trained(folder, "update", model=model).model
@@ -132,7 +141,7 @@ def settings_of(folder: Path, model: type | None) -> tuple[type, dict[str, Any]]
             f"{name} has vectors of the words or categories of its data set, which another data "
             "set numbers differently. Retrain it."
         )
-    defaults, stages = declared_settings(model_class), stage_yaml_files(model_class)
+    defaults, stages = declared_settings(model_class), files_of(model_class).stages
     given: dict[str, Any] = {}
     for name in defaults:  # settings that were None are not saved
         rule = setting(name).rule
@@ -154,18 +163,6 @@ def settings_of(folder: Path, model: type | None) -> tuple[type, dict[str, Any]]
     return model_class, given | {name: value for name, value in own.items() if name in defaults}
 
 
-def _newest(folder: Path) -> float:
-    from recbole_tinynews.pipeline.artifact import NEWEST, read_metrics
-
-    newest = read_metrics(folder).get(NEWEST)
-    if not newest:
-        raise ValueError(
-            f"{folder} does not record its newest training click. Pass the first UTC second to "
-            "learn from: --since=SECONDS."
-        )
-    return newest + 1
-
-
 def _has_clicks(inter: Path, since: float) -> bool:
     """Whether a file has a click since then that gives a training sample; True if unreadable."""
     from recbole_tinynews.data.atomic_files import LABEL_VALUES
@@ -184,12 +181,6 @@ def _has_clicks(inter: Path, since: float) -> bool:
     except (ValueError, IndexError, KeyError):  # loading the data says what is wrong, and where
         return True
     return False
-
-
-def _time(seconds: float) -> str:
-    from recbole_tinynews.convert.timestamps import MILLISECONDS, iso
-
-    return iso(int(seconds)) if 0 <= seconds < MILLISECONDS else f"UTC second {seconds:.0f}"
 
 
 def _metrics(run: Any, stage: Any) -> dict[str, float]:
@@ -262,35 +253,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description="Train a finished recommender further on newer clicks.",
         epilog="Further settings: --key=value, e.g. --epochs=1. Docs: docs/updates.md.",
     )
-    add = parser.add_argument
-    add(
-        "--from",
-        dest="folder",
-        required=True,
-        metavar="FOLDER",
-        help="of the recommender in use, or a symbolic link to it, which then follows the update",
-    )
+    add, folder = parser.add_argument, "of the recommender in use, or a link, which then follows"
+    add("--from", dest="folder", required=True, metavar="FOLDER", help=folder)
     add("--data", metavar="FOLDER", help="of a data set with newer impressions")
     add("--since", type=float, metavar="SECONDS", help="UTC; learn from clicks from then on")
     add("--rollback", action="store_true", help="point the link back to the previous version")
     flags, settings = parser.parse_known_args(arguments)
-    try:
+    if not flags.rollback and flags.data is None:
+        parser.error("--data expects the folder of a data set with newer impressions.")
+    hint = " The same command resumes."
+    with one_line_errors(parser.prog, hint=hint, mistakes=(LockHeldError,)):
         if flags.rollback:
             print(f"{flags.folder} is {rollback(flags.folder)} again.")
             return 0
-        if flags.data is None:
-            parser.error("--data expects the folder of a data set with newer impressions.")
-        done = update(flags.folder, flags.data, settings, since=flags.since)
-    except KeyboardInterrupt as stop:
-        print(f"\nStopped; {stop}. The same command resumes.", file=sys.stderr)
-        return 130
-    except NoNewClicksError as nothing:
-        print(nothing)
-        return 0
-    except (ValueError, OSError, ModuleNotFoundError, LockHeldError) as mistake:
-        print(f"{parser.prog}: {mistake}", file=sys.stderr)
-        return 1
-    from recbole_tinynews.evaluation.impression_metric import is_count  # slow to import
+        try:
+            done = update(flags.folder, flags.data, settings, since=flags.since)
+        except NoNewClicksError as nothing:
+            print(nothing)
+            return 0
+    from recbole_tinynews.evaluation.recbole_metrics import is_count  # slow to import
 
     for name, metrics in (("in use", done.before), ("updated", done.after)):
         shown = [f"{key} {value:.4f}" for key, value in metrics.items() if not is_count(key)]

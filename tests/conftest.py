@@ -17,7 +17,7 @@ from hypothesis import settings
 if TYPE_CHECKING:
     from tiny import Tiny
 
-    from recbole_tinynews.pipeline.recbole_factory import RecBoleFactory
+    from recbole_tinynews.pipeline.factory import RecBoleFactory
 
 # Read when transformers and torch are imported, here and in processes that a test starts.
 os.environ["HF_HUB_OFFLINE"] = "1"  # no test downloads anything
@@ -61,16 +61,16 @@ def _own_torch_state() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def _closed_tensorboard(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The first event of a trainer opens a writer, whose threads would outlive its test."""
-    from recbole_tinynews.trainer.events import StageTensorboard
+    from recbole_tinynews.trainer.stage_events import StageEvents
 
-    writers: list[StageTensorboard] = []
-    made = StageTensorboard.__init__
+    writers: list[StageEvents] = []
+    made = StageEvents.__init__
 
-    def opened(self: StageTensorboard, *arguments: object, **named: object) -> None:
+    def opened(self: StageEvents, *arguments: object, **named: object) -> None:
         made(self, *arguments, **named)
         writers.append(self)
 
-    monkeypatch.setattr(StageTensorboard, "__init__", opened)
+    monkeypatch.setattr(StageEvents, "__init__", opened)
     yield
     for writer in writers:
         writer.close()
@@ -118,20 +118,14 @@ def _language_models_read_once() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _no_figure_of_training() -> Iterator[None]:
-    """Figures are drawn once, in ``test_stages.py``; nor do processes of the fork server draw any.
-
-    It imports what tests share, once for all.
-    """
-    from tiny import draw_no_training
-
-    from recbole_tinynews.benchmark import runner
+def _fork_server() -> Iterator[None]:
+    """It imports what processes share, once for all."""
+    from recbole_tinynews.benchmark import jobs
 
     with pytest.MonkeyPatch.context() as patch:
-        draw_no_training(patch.setattr)
         if sys.platform == "linux":
             multiprocessing.set_forkserver_preload(["preloaded_in_tests"])
-            patch.setattr(runner, "START_METHOD", "forkserver")
+            patch.setattr(jobs, "START_METHOD", "forkserver")
         places = [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
         patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, places)))  # what the server has
         yield
@@ -176,9 +170,9 @@ def all_four_stages(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Pat
 @pytest.fixture
 def stock(tiny: Tiny) -> Callable[..., RecBoleFactory]:
     """Make the factory of one of RecBole's own models on the tiny data set; nothing is trained."""
-    from recbole_tinynews.config import NewsConfig
     from recbole_tinynews.data.dataset import NewsDataset
-    from recbole_tinynews.pipeline.recbole_factory import RecBoleFactory
+    from recbole_tinynews.pipeline.config import NewsConfig
+    from recbole_tinynews.pipeline.factory import RecBoleFactory
 
     def started(model: str | type, **settings: object) -> RecBoleFactory:
         config = NewsConfig(model, "tiny", config_dict=tiny.stock_settings(**settings))

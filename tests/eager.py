@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from transformers import AutoModel
 
-from recbole_tinynews.encoder.news_encoder import NewsEncoder
+from recbole_tinynews.encoder.one_text import OneTextEncoder
 
 LENGTH = 40  # of a padded text
 
@@ -18,7 +18,7 @@ LENGTH = 40  # of a padded text
 class Reference:
     """The language model of an encoder in transformers' eager code, with a copy of its weights."""
 
-    def __init__(self, encoder: NewsEncoder, plm: Any) -> None:
+    def __init__(self, encoder: OneTextEncoder, plm: Any) -> None:
         self.encoder, text_encoder = encoder, encoder.text_encoder
         self.plm = AutoModel.from_pretrained(
             plm,
@@ -35,9 +35,9 @@ class Reference:
     def states(self, text: int) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
         """Hidden states ``[tokens, hidden]``, attention scores and weights ``[pairs, heads]``."""
         row = self.encoder.tokens.values[self.encoder.tokens.positions(np.array([text]))]
-        real = row != self.encoder.pad_token_id
+        real = row != self.encoder.text_encoder.pad_token_id
         length = int(real.sum())
-        padded = np.full(LENGTH, self.encoder.pad_token_id)
+        padded = np.full(LENGTH, self.encoder.text_encoder.pad_token_id)
         padded[: len(row)] = row
         self.asked.clear()
         made = self.plm(

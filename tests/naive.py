@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoModel, AutoTokenizer
 
-from recbole_tinynews.encoder.news_encoder import DENSE, LANGUAGE_MODEL, POOLING
+from recbole_tinynews.encoder.one_text import DENSE, LANGUAGE_MODEL, POOLING
 from recbole_tinynews.model.recommender import NewsRecommender
 
 

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import gc
 
-from tiny import draw_no_training
+import recbole_tinynews.benchmark.benchmark
+import recbole_tinynews.pipeline.quick_start  # noqa: F401
 
-import recbole_tinynews.benchmark.measure
-import recbole_tinynews.quick_start  # noqa: F401
-
-draw_no_training()
 gc.freeze()

@@ -13,13 +13,13 @@ from tiny import DATASET, OWN_SETTINGS, PLM_TEACHERS, SETTINGS, Tiny, World, stu
 from torch import Tensor, nn
 from transformers import AutoModel
 
-from recbole_tinynews.config import NewsConfig
 from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.data.fields import CANDIDATES, HISTORY, IMPRESSION_SIZE
-from recbole_tinynews.distillation.frozen_teachers import FrozenTeachers
+from recbole_tinynews.distillation.teachers import FrozenTeachers
 from recbole_tinynews.model.recommender import NewsRecommender
-from recbole_tinynews.quick_start import run
-from recbole_tinynews.registry import find_model
+from recbole_tinynews.pipeline.config import NewsConfig
+from recbole_tinynews.pipeline.quick_start import run
+from recbole_tinynews.settings.registry import find_model
 
 CATEGORIES = ("category", "subcategory")
 

@@ -14,7 +14,7 @@ from recbole_tinynews.pipeline.artifact import Artifact
 from recbole_tinynews.pipeline.run import Run
 from recbole_tinynews.pipeline.systems import system
 from recbole_tinynews.serving.loading import load
-from recbole_tinynews.serving.ranking import Ranked, Ranker
+from recbole_tinynews.serving.ranker import Ranked, Ranker
 
 
 class Served(NamedTuple):

@@ -21,14 +21,13 @@ from recbole_tinynews.data.fields import (
     HISTORY,
     IMPRESSION_SIZE,
 )
-from recbole_tinynews.distillation.frozen_teachers import FrozenTeachers
-from recbole_tinynews.distillation.outputs import Encoded, Outputs
+from recbole_tinynews.distillation.teachers import FrozenTeachers
 from recbole_tinynews.files.tensors import load_into, load_weights, save_weights
-from recbole_tinynews.model.candidate_aware import CandidateAware
+from recbole_tinynews.model.interface import Encoded, Outputs
 from recbole_tinynews.model.paper.plmnr import PLMNR
+from recbole_tinynews.model.reader_mixins import CandidateAware, WithUserIds
 from recbole_tinynews.model.recommender import NewsRecommender
-from recbole_tinynews.model.user_ids import WithUserIds
-from recbole_tinynews.registry import MODELS, find_model, has_language_model
+from recbole_tinynews.settings.registry import MODELS, find_model, has_language_model
 
 FITTED = {"CategoryAndTitle", "TimeAndTitle", "TimeBoosted"}  # on features of whole impressions
 TIE = {"CategoryAndTitle", "TimeBoosted"}  # without clicks there is no content; few trees
@@ -89,10 +88,10 @@ class KnowsCandidates(CandidateAware, PLMNR):
         users = shares.softmax(-1) @ news.history  # [batch, candidates, dim]
         user = self.encode_user(news.history, news.clicked)
         scores = ((users + user[:, None]) * news.candidates).sum(-1)
-        return Outputs(scores, news.candidates, news.history, user)
+        return Outputs(scores, user, news)
 
     def further_losses(self, outputs: Outputs, interaction: Interaction) -> dict[str, Tensor]:
-        return {"small": outputs.candidates.square().mean()}
+        return {"small": outputs.news.candidates.square().mean()}
 
 
 class KnowsMoments(PLMNR):

@@ -33,14 +33,14 @@ from tiny import DATASET, Tiny, World
 
 import recbole_tinynews
 from recbole_tinynews.benchmark.benchmark import Benchmark
-from recbole_tinynews.config import NewsConfig
 from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.evaluation.metrics import auc, rank_impressions
 from recbole_tinynews.evaluation.recbole_metrics import METRICS
 from recbole_tinynews.files.tensors import load_weights
+from recbole_tinynews.pipeline.config import NewsConfig
+from recbole_tinynews.pipeline.quick_start import run
 from recbole_tinynews.pipeline.stage import in_order
 from recbole_tinynews.pipeline.systems import system
-from recbole_tinynews.quick_start import run
 
 DOCUMENT = Path(recbole_tinynews.__file__).parent.parent / "docs" / "extending.md"
 TEACHERS = [
@@ -204,7 +204,9 @@ def test_the_category_loss_is_its_formula_and_trains_the_news_encoder(world: Wor
     batch = world.clicked(list(range(8)))
     losses = world.model.train().calculate_loss(batch)
     scored = world.model.score(batch)
-    logits = world.model.category_head(scored.candidates).double()  # [batch, candidates, classes]
+    logits = world.model.category_head(
+        scored.news.candidates
+    ).double()  # [batch, candidates, classes]
     right = world.train.item_feat["category"][batch["candidates"]]
     chosen = torch.log_softmax(logits, -1).gather(-1, right[..., None])
     torch.testing.assert_close(losses.category.double(), -0.1 * chosen.mean())

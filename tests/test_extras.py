@@ -29,7 +29,7 @@ EXTRA_OF = {
     "serving/bad_events.py": "serve",
     "serving/exported.py": "export",
     "serving/nearest.py": "approximate",
-    "serving/news_table.py": "parquet",
+    "serving/article_fields.py": "parquet",
     "serving/score.py": "parquet",
     "serving/service": "serve",
     "serving/store.py": "serve",

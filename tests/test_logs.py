@@ -15,7 +15,7 @@ from tiny import DATASET, Tiny
 
 import recbole_tinynews
 from recbole_tinynews.files.log_file import run_log
-from recbole_tinynews.quick_start import run
+from recbole_tinynews.pipeline.quick_start import run
 
 pytestmark = pytest.mark.usefixtures("_shown")
 CONFIG = {"state": "INFO", "model": "PLMNR"}
@@ -129,11 +129,13 @@ def test_repeated_runs_leave_no_handle_and_no_thread(tiny: Tiny) -> None:
 def test_events_that_cannot_be_written_fail_no_training(tmp_path: Path, caplog) -> None:
     """RecBole's trainer fails at its first event where the folder is read-only or full."""
     from recbole_tinynews.files.progress import StageProgress
-    from recbole_tinynews.trainer.events import StageTensorboard
+    from recbole_tinynews.trainer.stage_events import StageEvents
 
     (tmp_path / "file").touch()
-    trainer = SimpleNamespace(config={}, folder=tmp_path / "file", progress=StageProgress("any"))
-    writer = StageTensorboard(trainer)
+    trainer = SimpleNamespace(
+        config={"log_wandb": False}, folder=tmp_path / "file", progress=StageProgress("any")
+    )
+    writer = StageEvents(trainer)
     for step in range(3):
         writer.add_scalar("loss", 1.0, step)
     writer.close()

@@ -13,10 +13,10 @@ from transformers import AutoModel, AutoTokenizer
 
 from recbole_tinynews.data.news_text import tokenise
 from recbole_tinynews.encoder.language_model import load_plm
-from recbole_tinynews.encoder.news_encoder import NewsEncoder
+from recbole_tinynews.encoder.one_text import OneTextEncoder
 from recbole_tinynews.encoder.plm_files import load_tokenizer, locate_plm
 from recbole_tinynews.encoder.text_encoder import TextEncoder
-from recbole_tinynews.quick_start import run
+from recbole_tinynews.pipeline.quick_start import run
 
 pytestmark = needs_both
 SIZES = (35, TEST_IMPRESSIONS)  # of validation and test
@@ -35,7 +35,7 @@ def test_real_titles_have_the_vectors_of_the_plain_language_model(data_path: Pat
     source = locate_plm(PLM)
     tokens = tokenise(["", *titles], load_tokenizer(source), 30)
     text_encoder = TextEncoder(load_plm(source), 384, 8, pooling="mean")
-    encoder = NewsEncoder(text_encoder, tokens).eval()
+    encoder = OneTextEncoder(text_encoder, tokens).eval()
     with torch.no_grad():
         text_encoder.dense.weight.copy_(torch.eye(384))
         text_encoder.dense.bias.zero_()

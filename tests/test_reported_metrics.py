@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from tiny import DATASET, Tiny
 
-from recbole_tinynews.quick_start import run
+from recbole_tinynews.pipeline.quick_start import run
 
 
 def dump_by_id() -> dict[str, dict[str, str]]:

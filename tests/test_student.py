@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-from tiny import Tiny, titles
+from tiny import Tiny, status_of, titles
 
 from recbole_tinynews.export.exporting import export
 from recbole_tinynews.files.tensors import load_weights
@@ -28,7 +28,7 @@ def articles(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def made(tiny: Tiny, articles: Path, output: Path, layers: int, *settings: str) -> Path:
     given = f"--plm={tiny.plm}", f"--texts={articles}", f"--output={output}", f"--layers={layers}"
-    assert main([*given, *SMALL, *settings]) == 0
+    assert status_of(main, [*given, *SMALL, *settings]) == 0
     return output
 
 
@@ -72,7 +72,10 @@ def test_a_table_without_titles_is_refused_at_once(
 ) -> None:
     file = tmp_path / "news.csv"
     file.write_text(table)
-    assert main([f"--plm={tiny.plm}", f"--texts={file}", f"--output={tmp_path / 'out'}"]) == 1
+    assert (
+        status_of(main, [f"--plm={tiny.plm}", f"--texts={file}", f"--output={tmp_path / 'out'}"])
+        == 1
+    )
     assert message in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
@@ -100,6 +103,6 @@ def test_ctrl_c_leaves_nothing_and_says_so(
 
     monkeypatch.setattr("recbole_tinynews.student._write_data_set", stopped)
     given = f"--plm={tiny.plm}", f"--texts={articles}", f"--output={tmp_path / 'out'}"
-    assert main([*given]) == 130
+    assert status_of(main, [*given]) == 130
     assert "nothing is kept" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []

@@ -12,11 +12,11 @@ import pytest
 from board import assert_accepted
 from tiny import DATASET, Tiny, write_dataset
 
-from recbole_tinynews.command import main
+from recbole_tinynews.__main__ import run_recbole as main
 from recbole_tinynews.convert import convert_mind, convert_news
 from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.evaluation.metrics import auc, mrr, ndcg, rank_impressions
-from recbole_tinynews.quick_start import run
+from recbole_tinynews.pipeline.quick_start import run
 from tools.mind_mini import Settings, generate
 
 

@@ -17,16 +17,16 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny import DATASET, Tiny, run_of
+from tiny import DATASET, Tiny, run_of, status_of
 from torch.nn import functional as F
 
 from recbole_tinynews.data.dataloader import ClickDataLoader
 from recbole_tinynews.data.fields import TEACHERS
-from recbole_tinynews.distillation.frozen_teachers import FrozenTeachers
+from recbole_tinynews.distillation.teachers import FrozenTeachers
 from recbole_tinynews.files.tensors import load_weights
 from recbole_tinynews.model.recommender import NewsRecommender
+from recbole_tinynews.model.stages.updated import updated
 from recbole_tinynews.model.time_features import PASSES, START_RATE, TimeScore
-from recbole_tinynews.model.updated import updated
 from recbole_tinynews.pipeline.artifact import WEIGHTS, read_metrics, read_settings
 from recbole_tinynews.pipeline.systems import system
 from recbole_tinynews.serving.loading import load
@@ -198,7 +198,7 @@ def test_an_update_goes_from_link_to_link_and_back(
     """The command, as a night would run it: update, serve, update again, and roll back."""
     place = f"--data={tiny.data / DATASET}"
     base = ["--from", str(link), place, *QUIET]
-    assert main([*base, "--since", str(NEWER), "--epochs=1"]) in (0, 3)
+    assert status_of(main, [*base, "--since", str(NEWER), "--epochs=1"]) in (0, 3)
     said = capsys.readouterr().out
     assert "in use: auc" in said
     assert "updated: auc" in said
@@ -212,10 +212,10 @@ def test_an_update_goes_from_link_to_link_and_back(
     assert len(ranked) == 2
     link.unlink()
     link.symlink_to(made)
-    assert main(base) == 0  # no newer clicks
+    assert status_of(main, base) == 0  # no newer clicks
     assert "No clicks since 2019-11-06T00:27:20Z" in capsys.readouterr().out
     switch(link, finished)
-    assert main(["--from", str(link), "--rollback"]) == 0
+    assert status_of(main, ["--from", str(link), "--rollback"]) == 0
     assert link.resolve() == made.resolve()
 
 
@@ -249,7 +249,7 @@ def test_a_worse_update_is_refused_with_figures(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "_metrics", lambda *_: next(figures))
         given = ["--from", str(link), f"--data={tiny.data / DATASET}", f"--since={NEWER}"]
-        assert main([*given, *QUIET, "--max_steps=1"]) == 3
+        assert status_of(main, [*given, *QUIET, "--max_steps=1"]) == 3
     said = capsys.readouterr()
     assert "auc 0.7000" in said.out
     assert "is worse" in said.err
@@ -285,11 +285,11 @@ def test_what_cannot_be_updated_is_one_line(
     tiny: Tiny, finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     data = f"--data={tiny.data / DATASET}"
-    assert main(["--from", str(tmp_path), data]) == 1
+    assert status_of(main, ["--from", str(tmp_path), data]) == 1
     assert "finished stage" in capsys.readouterr().err
-    assert main(["--from", str(finished), f"--data={tmp_path / 'none'}", *QUIET]) == 1
+    assert status_of(main, ["--from", str(finished), f"--data={tmp_path / 'none'}", *QUIET]) == 1
     assert "none" in capsys.readouterr().err
-    assert main(["--from", str(finished), "--rollback"]) == 1
+    assert status_of(main, ["--from", str(finished), "--rollback"]) == 1
     assert "symbolic link" in capsys.readouterr().err
 
 
@@ -300,7 +300,7 @@ def test_a_night_without_clicks_is_no_error_and_known_before_anything_is_loaded(
     from recbole_tinynews import update as module
 
     monkeypatch.delattr(module, "settings_of")
-    assert main(["--from", str(link), f"--data={tiny.data / DATASET}"]) == 0
+    assert status_of(main, ["--from", str(link), f"--data={tiny.data / DATASET}"]) == 0
     said = capsys.readouterr()
     assert said.out.startswith("No clicks since 2019-11-06T00:27:20Z in ")
     assert said.out.endswith("nothing to do.\n")
@@ -334,7 +334,7 @@ def test_of_errors_the_smaller_is_better(
     """The worse version would replace the better one."""
     from recbole_tinynews import update as module
 
-    monkeypatch.setattr("recbole_tinynews.config.bigger_is_better", lambda _: False)
+    monkeypatch.setattr("recbole_tinynews.pipeline.config.bigger_is_better", lambda _: False)
     figures = iter([{"auc": 0.6}, {"auc": 0.7}, {"auc": 0.7}, {"auc": 0.6}])
     monkeypatch.setattr(module, "_metrics", lambda *_: next(figures))
     for expected in (False, True):
@@ -418,7 +418,7 @@ def test_an_update_does_not_replace_what_it_was_not_compared_with(
         return Update(made, {"auc": 0.58}, {"auc": 0.59}, True)
 
     monkeypatch.setattr(module, "_updated", updated_meanwhile)
-    assert main(["--from", str(versions), "--data=none"]) == 1
+    assert status_of(main, ["--from", str(versions), "--data=none"]) == 1
     said = capsys.readouterr().err
     assert f"{versions} was moved while the update was made" in said
     assert said.count("\n") == 1
@@ -455,7 +455,7 @@ def test_a_second_update_of_a_link_ends_in_one_line_while_the_first_goes_on(
     assert first.stdout is not None
     with first:
         assert first.stdout.readline() == "updating\n"
-        assert main(["--from", str(versions), "--data=none"]) == 1
+        assert status_of(main, ["--from", str(versions), "--data=none"]) == 1
         said = capsys.readouterr().err
         assert "another process is already updating it" in said
         assert said.count("\n") == 1

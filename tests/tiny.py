@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,7 +23,6 @@ from transformers import (
     T5Model,
 )
 
-from recbole_tinynews.config import NewsConfig
 from recbole_tinynews.data.dataloader import ClickDataLoader, ImpressionDataLoader
 from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.data.fields import (
@@ -33,21 +32,20 @@ from recbole_tinynews.data.fields import (
     IMPRESSION,
     IMPRESSION_SIZE,
 )
-from recbole_tinynews.distillation.frozen_teachers import FrozenTeachers
-from recbole_tinynews.distillation.outputs import Teachers
-from recbole_tinynews.model.joint_teachers import JointTeachers
+from recbole_tinynews.distillation.teachers import FrozenTeachers, Teachers
 from recbole_tinynews.model.paper.newsbert import NewsBERT
 from recbole_tinynews.model.paper.plmnr import PLMNR
 from recbole_tinynews.model.paper.tinynewsrec import TinyNewsRec
 from recbole_tinynews.model.recommender import NewsRecommender
+from recbole_tinynews.model.stages.joint_teachers import JointTeachers
 from recbole_tinynews.model.student import Student
-from recbole_tinynews.pipeline import artifact
 from recbole_tinynews.pipeline.artifact import Artifact
+from recbole_tinynews.pipeline.config import NewsConfig
 from recbole_tinynews.pipeline.factory import NewsFactory
 from recbole_tinynews.pipeline.run import Run
 from recbole_tinynews.pipeline.systems import SYSTEMS
-from recbole_tinynews.registry import find_model, find_trainer, has_language_model
-from recbole_tinynews.trainer import DistillationTrainer
+from recbole_tinynews.settings.registry import find_model, has_language_model
+from recbole_tinynews.trainer import DistillationTrainer, find_trainer
 
 DATASET = "tiny"
 WORDS = [f"word{number}" for number in range(50)]
@@ -280,10 +278,12 @@ def write_dataset(folder: Path, labelled_test: bool = True) -> Path:
 # ------------------------------------------------------------------------- what tests put together
 
 
-def draw_no_training(patch: Callable[[object, str, object], object] = setattr) -> None:
-    """Drawing takes matplotlib longer than a few steps of training take a tiny model."""
-    patch(artifact, "step_figure", lambda title, panels: title)
-    patch(artifact, "as_svg", lambda figure: f"<svg>{figure}</svg>")
+def status_of(main: Callable[[Sequence[str]], int | None], arguments: Sequence[str]) -> object:
+    """The exit status of a command, which ends the process after a mistake."""
+    try:
+        return main(arguments) or 0
+    except SystemExit as ended:
+        return ended.code
 
 
 _WORLDS: dict[tuple[Any, ...], tuple[World, torch.Tensor]] = {}
@@ -400,7 +400,7 @@ class World(NamedTuple):
         if not issubclass(trainer_class, DistillationTrainer):
             return trainer_class(self.config, self.model, folder)
         if teachers is None:
-            joint = self.model.makes_teachers
+            joint = isinstance(self.model, NewsBERT)
             teachers = self.joint_teachers() if joint else self.teachers()
         return trainer_class(self.config, self.model, teachers, folder)
 

@@ -21,15 +21,13 @@ import numpy as np
 import psutil
 import transformers.models.bert.modeling_bert  # noqa: F401
 import yaml
-from tiny import DATASET, Tiny, draw_no_training, write_bert, write_dataset
+from tiny import DATASET, Tiny, write_bert, write_dataset
 
-import recbole_tinynews.benchmark.measure
-import recbole_tinynews.quick_start  # noqa: F401
-from recbole_tinynews.command import main
+import recbole_tinynews.benchmark.benchmark
+import recbole_tinynews.pipeline.quick_start  # noqa: F401
+from recbole_tinynews.__main__ import run_recbole as main
 from recbole_tinynews.files.whole import OLD, all_partials
-from recbole_tinynews.registry import find_model, is_news_model
-
-draw_no_training()
+from recbole_tinynews.settings.registry import find_model, is_news_model
 
 OUTPUT = "output.txt"  # of the last command, in its folder
 NOT_COMPARED = ("log", "tensorboard", OUTPUT)

@@ -18,12 +18,12 @@ from outcome import Outcome
 from tiny import DATASET, SETTINGS, Tiny
 from tqdm import tqdm
 
-from recbole_tinynews.benchmark import runner
-from recbole_tinynews.benchmark.command import main
+from recbole_tinynews.benchmark import jobs as benchmark_jobs
+from recbole_tinynews.benchmark.benchmark_command import main
 from recbole_tinynews.benchmark.results import COLD, METRICS
-from recbole_tinynews.model.inner_state_student import InnerStateStudent
+from recbole_tinynews.model.student import LayerStudent
 from recbole_tinynews.pipeline.systems import SYSTEMS
-from recbole_tinynews.registry import find_model
+from recbole_tinynews.settings.registry import find_model
 
 BENCHMARK = "benchmark"
 MODELS = (*SYSTEMS, "PLMNR", "LightGCN")
@@ -145,7 +145,7 @@ def _of(model: str) -> dict[str, Any]:
     if model == "LightGCN":
         return {}
     chosen = {**CHOSEN, **SHIPPED}
-    if issubclass(find_model(model), InnerStateStudent):  # it compares states, and keeps no vectors
+    if issubclass(find_model(model), LayerStudent):  # it compares states, and keeps no vectors
         del chosen["history_cache_steps"]
     return {**chosen, **LONGER} if model in SYSTEMS else {**chosen, "epochs": 4}
 
@@ -173,7 +173,9 @@ def _benchmark(tiny: Tiny) -> Command:
 
         def work() -> None:
             os.setsid()
-            runner.START_METHOD = "fork"  # half of the kills would meet a process that imports
+            benchmark_jobs.START_METHOD = (
+                "fork"  # half of the kills would meet a process that imports
+            )
             main([*asked, "--output=out", *flags])
 
         return commands.forked(work, place)

@@ -20,7 +20,7 @@ from outcome import Outcome
 from served import words_of
 
 from recbole_tinynews.serving.loading import load
-from recbole_tinynews.serving.ranking import Ranker
+from recbole_tinynews.serving.ranker import Ranker
 
 LONGEST, CLIENTS, AT_ONCE = 10, 4, 250  # seconds; requests of a connection
 KNOWN = [f"N{number}" for number in range(1, 31)]  # nothing changes them

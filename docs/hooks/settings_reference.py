@@ -11,8 +11,15 @@ from collections.abc import Iterator
 
 from mkdocs.structure.pages import Page
 
-from recbole_tinynews.reference.entries import EVERY, Entry, all_entries, effects, meaning_of
-from recbole_tinynews.reference.pages import RECBOLE, shown
+from recbole_tinynews.settings.reference import (
+    EVERY,
+    RECBOLE,
+    Entry,
+    all_entries,
+    effects,
+    meaning_of,
+    shown,
+)
 from recbole_tinynews.settings.table import OURS, RECBOLES, setting
 
 MARKER = "<!-- every setting -->"

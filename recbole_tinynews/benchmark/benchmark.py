@@ -2,36 +2,33 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
 import torch
 
-from recbole_tinynews.benchmark.impressions import (
-    impressions_file,
-    read_impression_metrics,
-)
+from recbole_tinynews.benchmark.impressions import impressions_file, read_impression_metrics
+from recbole_tinynews.benchmark.jobs import MEASURE, TRAIN, Job, Outcome, run_jobs
 from recbole_tinynews.benchmark.planning import (
     NO_MODEL,
     PlannedRow,
     language_model_layers,
     plan_rows,
 )
-from recbole_tinynews.benchmark.report import write_report, write_tables
-from recbole_tinynews.benchmark.result_table import HEADS, notes_of_data
+from recbole_tinynews.benchmark.report import Report, notes_of_data, write_report, write_tables
+from recbole_tinynews.benchmark.result_table import HEADS
 from recbole_tinynews.benchmark.results import (
     METRICS,
     RESULTS,
-    Report,
     ResultsFile,
     SystemResult,
     as_csv,
     summarise,
 )
-from recbole_tinynews.benchmark.runner import Board, Outcome, run_jobs
 from recbole_tinynews.benchmark.suite import choose, read_suite
-from recbole_tinynews.benchmark.worker import MEASURE, TRAIN, Job
+from recbole_tinynews.files.progress import progress_bar
 from recbole_tinynews.files.whole import remove_old_partials, write_text
 
 NOT_RUN = "not_run.csv"
@@ -74,9 +71,9 @@ class Benchmark:
         self.dataset, self.jobs, self.processes, self.speed = dataset, jobs, processes, speed
         self.seeds = list(seeds or self.suite.seeds)
         rows, asked = choose(self.suite, systems)
-        self.planned = plan_rows(self.suite, rows, dataset, self.seeds, self.settings)
-        labels = {row.label for row in asked}
-        self.asked = [planned for planned in self.planned if planned.row.label in labels]
+        planned = plan_rows(self.suite, rows, dataset, self.seeds, self.settings)
+        self.planned = {row.row.label: row for row in planned}
+        self.asked = [self.planned[row.label] for row in asked]
         self.output = Path(output or Path("benchmarks", "results", self.suite.folder)).resolve()
         self.results = ResultsFile(self.output / RESULTS)
         self.errors: dict[tuple[str, int], str] = {}
@@ -90,22 +87,42 @@ class Benchmark:
         jobs = [job for seed in self.seeds for row in runnable for job in self._missing(row, seed)]
         wanted = len(runnable) * len(self.seeds)
         existing = wanted - sum(job.action == TRAIN for job in jobs)
-        board = Board(wanted, existing, self.jobs, out)
+
+        def tell(what: str, text: object) -> None:
+            print(f"{what:9} {text}", file=out or sys.stdout, flush=True)
+
         for planned in self.asked:
             if planned.why_not:
-                board.tell(f"not run   {planned.row.label}: {planned.why_not}")
+                tell("not run", f"{planned.row.label}: {planned.why_not}")
         if existing:
-            board.tell(f"{existing} results exist already, in {self.results.path}")
+            tell("exist", f"{existing} results, in {self.results.path}")
+        bar = progress_bar(
+            desc="Benchmark",
+            shown=sys.stderr.isatty(),
+            total=wanted,
+            initial=existing,
+            unit=" results",
+        )
 
-        def after(outcome: Outcome) -> list[Job]:
-            follows = self._keep(outcome)
-            board.ended(outcome, _in_words(outcome.cells))
+        def started(job: Job) -> None:
+            with bar.external_write_mode(out or sys.stdout):
+                tell("training" if job.action == TRAIN else "measuring", job)
+
+        def ended(outcome: Outcome) -> list[Job]:
+            job, follows = outcome.job, self._keep(outcome)
+            with bar.external_write_mode(out or sys.stdout):
+                if outcome.error is None:
+                    tell("done" if job.action == TRAIN else "measured", _in_words(outcome))
+                else:
+                    tell("failed", f"{job}: {_one_line(outcome.error)} (full log: {job.log})")
+            bar.update(job.action == TRAIN)
             write_tables(self.output, self._summary())  # tests and figures would take minutes
             return follows
 
-        run_jobs(jobs, self.jobs, after, board.watch)
-        board.tell(f"written   {', '.join(self.report())} in {self.output}")
-        mistaken = [each for each in self.asked if each.why_not and NO_MODEL not in each.why_not]
+        with bar:
+            run_jobs(jobs, self.jobs, started, ended)
+        tell("written", f"{', '.join(self.report())} in {self.output}")
+        mistaken = [row for row in self.asked if row.why_not and NO_MODEL not in row.why_not]
         return not (mistaken or self.errors or self.unmeasured)
 
     def report(self) -> list[str]:
@@ -114,24 +131,28 @@ class Benchmark:
 
     def _summary(self) -> Report:
         """What is known so far; writes what was not run."""
-        not_run = [
-            {"system": planned.row.label, "seed": "", "reason": planned.why_not}
-            for planned in self.asked
-            if planned.why_not
-        ]
-        for (label, seed), reason in self.errors.items():
-            not_run.append({"system": label, "seed": str(seed), "reason": reason})
-        write_text(self.output / NOT_RUN, as_csv(["system", "seed", "reason"], not_run))
+        reasons = {(row.row.label, ""): row.why_not for row in self.asked if row.why_not}
+        reasons |= {(label, str(seed)): reason for (label, seed), reason in self.errors.items()}
+        names = ("system", "seed", "reason")
+        not_run = [dict(zip(names, (*key, why), strict=True)) for key, why in reasons.items()]
+        write_text(self.output / NOT_RUN, as_csv(names, not_run))
         systems = list(self._shown())
-        rows = [cells for each in systems for cells in each.cells.values()]
+        rows = [cells for system in systems for cells in system.cells.values()]
         notes = [
             *notes_of_data(self.dataset, rows),
             *(f"Speed of {name} was not measured: {why}" for name, why in self.unmeasured.items()),
         ]
         return Report(self.suite, self.seeds, systems, notes)
 
-    def _planned(self, label: str) -> PlannedRow:
-        return next(each for each in self.planned if each.row.label == label)
+    def _shown(self) -> Iterator[SystemResult]:
+        """Rows of the table: requested ones, and others that have results for these settings."""
+        for label, planned in self.planned.items():
+            rows = {seed: row for seed in self.seeds if (row := self._row(planned, seed))}
+            if rows or planned in self.asked:
+                errors = [reason for (system, _), reason in self.errors.items() if system == label]
+                files = {seed: self._impressions(planned, seed) for seed in rows}
+                why_not = planned.why_not or next(iter(errors), "")
+                yield summarise(planned.row, rows, files, why_not)
 
     def _row(self, planned: PlannedRow, seed: int) -> dict[str, str] | None:
         if planned.why_not:
@@ -177,33 +198,26 @@ class Benchmark:
         """Store a job's result in its row; returns the follow-up job, if any."""
         job, cells = outcome.job, outcome.cells
         if outcome.error is not None:
-            reason = " ".join(outcome.error.split())
             if job.action == TRAIN:
-                self.errors[job.system, job.seed] = reason
+                self.errors[job.system, job.seed] = _one_line(outcome.error)
             else:
-                self.unmeasured[job.system] = reason
+                self.unmeasured[job.system] = _one_line(outcome.error)
             return []
-        planned = self._planned(job.system)
+        planned = self.planned[job.system]
         mark = planned.fingerprints[job.seed]
         if job.action == MEASURE:  # marks the row as measured, even without cells
             cells = {"device": "-", **cells}
         self.results.put({"system": job.system, "seed": job.seed, "settings": mark, **cells})
         return self._unmeasured(planned, job.seed)
 
-    def _shown(self) -> Iterator[SystemResult]:
-        """Rows of the table: requested ones, and others that have results for these settings."""
-        for planned in self.planned:
-            rows = {seed: row for seed in self.seeds if (row := self._row(planned, seed))}
-            if rows or planned in self.asked:
-                label = planned.row.label
-                errors = [text for (system, _), text in self.errors.items() if system == label]
-                files = {seed: self._impressions(planned, seed) for seed in rows}
-                why_not = planned.why_not or next(iter(errors), "")
-                yield summarise(planned.row, rows, files, why_not)
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
 
 
-def _in_words(cells: Mapping[str, Any]) -> str:
+def _in_words(outcome: Outcome) -> str:
+    cells = outcome.cells
     known = [f"{HEADS[name]} {cells[name]:.4f}" for name in METRICS if cells.get(name) is not None]
     if cells.get("news_per_second") is not None:
         known.append(f"{cells['news_per_second']:,.0f} news/s")
-    return ", ".join(known)
+    return f"{outcome.job}  {', '.join(known)}"

@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from recbole_tinynews.benchmark.results import METRICS
-from recbole_tinynews.data.atomic_files import TokenIndex, concatenate, read_impressions
+from recbole_tinynews.data.atomic_files import Indices, concatenate, read_impressions
 from recbole_tinynews.evaluation.slices import hours_of
 from recbole_tinynews.files.array_cache import content_key
 from recbole_tinynews.files.columns import IMPRESSION_ID
@@ -57,7 +57,7 @@ def keep_eval_dump(dump: Path, impressions: Path, place: Path) -> None:
     table = pd.read_csv(dump, float_precision="round_trip", **as_text)
     ids = table.pop(IMPRESSION_ID).tolist()
     columns = {name: table[name].to_numpy(np.float32) for name in table}
-    read = concatenate(read_impressions(impressions, TokenIndex(), TokenIndex()))
+    read = concatenate(read_impressions(impressions, Indices()))
     row_of = {name: row for row, name in enumerate(read.impression_id.tolist())}
     places = np.array([row_of[name] for name in ids], np.int64)
     kept = ImpressionMetrics(
@@ -113,7 +113,7 @@ def impression_set(
     ``clusters``, ``[impressions]``, numbers from 0 without gaps: users or, without several known
     ones, impressions. Raises ``ValueError`` if systems cover different impressions.
     """
-    every = [each for of_system in read.values() for each in of_system.values()]
+    every = [metrics for of_system in read.values() for metrics in of_system.values()]
     users = _common_users(every)
     ranked = ~np.isnan(every[0].values[:, 0]) if every else np.zeros(0, bool)
     known = np.zeros(int(ranked.sum())) if users is None else users[ranked]
@@ -128,8 +128,8 @@ def impression_set(
 
 def _common_users(metrics: Sequence[ImpressionMetrics]) -> NDArray[np.integer] | None:
     """The user of each impression, from any file that has users."""
-    known = [each.users for each in metrics if each.users is not None]
-    if len({each.of for each in metrics}) > 1 or any((u != known[0]).any() for u in known):
+    known = [of_file.users for of_file in metrics if of_file.users is not None]
+    if len({of_file.of for of_file in metrics}) > 1 or any((u != known[0]).any() for u in known):
         raise ValueError(
             "Significance expects every system to have ranked the same impressions of the same "
             "users, got several sets of them. Delete the rows of another data set from "

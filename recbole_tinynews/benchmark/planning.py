@@ -2,32 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import importlib.util
+import sys
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from recbole_tinynews.benchmark.recommender_file import is_added, model_class_of
 from recbole_tinynews.benchmark.results import METRICS
-from recbole_tinynews.benchmark.suite import CLICKS_NOW, TITLE, USER_IDS, Row, Suite
-from recbole_tinynews.config import NewsConfig
+from recbole_tinynews.benchmark.suite import ADDS, CLICKS_NOW, TITLE, USER_IDS, Row, Suite
 from recbole_tinynews.data.popularity import uses_popularity
 from recbole_tinynews.data.training_news import TrainingNews
 from recbole_tinynews.evaluation.own_metrics import is_own
 from recbole_tinynews.evaluation.recbole_metrics import of_each_impression
 from recbole_tinynews.files.array_cache import content_key
+from recbole_tinynews.model.reader_mixins import WithUserIds
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.model.text_encoders import plm_depth, views_of
-from recbole_tinynews.model.user_ids import WithUserIds
+from recbole_tinynews.pipeline.config import NewsConfig
 from recbole_tinynews.pipeline.factory import content_of_language_model, source_of_texts
 from recbole_tinynews.pipeline.fingerprints import Recipes
 from recbole_tinynews.pipeline.systems import system
-from recbole_tinynews.registry import (
+from recbole_tinynews.settings.registry import (
     MODELS,
     declared_settings,
+    files_of,
+    find_model,
     has_language_model,
     recbole_models,
-    stage_yaml_files,
 )
 from recbole_tinynews.settings.table import parse_key, setting, unknown_setting
 from recbole_tinynews.settings.values import refuse
@@ -55,16 +57,16 @@ def plan_rows(
     classes = {
         row.model: model_class_of(row.model)
         for row in rows
-        if is_added(row.model) or row.model in existing
+        if row.model.startswith(ADDS) or row.model in existing
     }
-    refuse_unknown({**suite.settings, **given}, classes.values())
+    _refuse_unknown({**suite.settings, **given}, classes.values())
     planned = [
         _plan(suite, row, classes[row.model], dataset, seeds, given)
         if row.model in classes
         else PlannedRow(row, why_not=f"{NO_MODEL} ({row.model})")
         for row in rows
     ]
-    mistakes = [each.why_not for each in planned if each.row.model in classes]
+    mistakes = [why_not for row, *_, why_not, _ in planned if row.model in classes]
     if mistakes and all(mistakes):  # such as a data set that isn't there
         raise ValueError(mistakes[0])
     return planned
@@ -72,12 +74,11 @@ def plan_rows(
 
 def language_model_layers(suite: Suite, dataset: str, given: Mapping[str, Any]) -> int | None:
     """Depth of the language model under these settings; None if unknown."""
-    ours = ((row, model_class_of(row.model)) for row in suite.rows if row.model in MODELS)
-    found = next(((row, each) for row, each in ours if has_language_model(each)), None)
-    if found is None:
+    classes = (model_class_of(row.model) for row in suite.rows if row.model in MODELS)
+    model_class = next(filter(has_language_model, classes), None)
+    if model_class is None:
         return None
-    row, model_class = found
-    settings = row_settings(row._replace(settings={}), model_class, suite, given)
+    settings = row_settings({}, model_class, suite, given)
     try:
         return plm_depth(NewsConfig(model_class, dataset, config_dict=settings))
     except (ValueError, OSError):  # each row reports this itself
@@ -92,7 +93,7 @@ def _plan(
     seeds: Sequence[int],
     given: Mapping[str, Any],
 ) -> PlannedRow:
-    settings = row_settings(row, model_class, suite, given)
+    settings = row_settings(row.settings, model_class, suite, given)
     try:
         config = NewsConfig(model_class, dataset, config_dict=settings)
         reads = read_by(config.model_class, config)
@@ -111,7 +112,7 @@ def _plan(
     missing = [name for name in METRICS if name not in config.metric_results]
     if missing:  # cells would stay empty: metrics are not part of a fingerprint
         why_not = (
-            "a benchmark expects AUC, MRR and NDCG among metrics, and 5 and 10 among topk; these "
+            "a benchmark must have AUC, MRR and NDCG among metrics, and 5 and 10 among topk; these "
             f"leave out {', '.join(missing)}"
         )
         return PlannedRow(row, settings, why_not=why_not)
@@ -139,22 +140,22 @@ def read_by(model_class: type, config: NewsConfig) -> tuple[str, ...]:
 
 
 def row_settings(
-    row: Row, model_class: type, suite: Suite, given: Mapping[str, Any]
+    of_row: Mapping[str, Any], model_class: type, suite: Suite, given: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Merge settings of suite, user and row; shared ones only where the model has them."""
     shared = {**suite.settings, **given}
     known = {name: value for name, value in shared.items() if knows(model_class, name)}
-    return {"show_progress": False, **known, **row.settings}
+    return {"show_progress": False, **known, **of_row}
 
 
-def refuse_unknown(given: Mapping[str, Any], model_classes: Iterable[type]) -> None:
+def _refuse_unknown(shared: Iterable[str], classes: Collection[type]) -> None:
     """Refuse shared settings that no system has, or that the benchmark sets itself."""
-    classes = list(dict.fromkeys(model_classes))
-    decided = {name: setting(name).in_benchmarks for name in given}
-    mistakes = [f"{name}: {instead}." for name, instead in decided.items() if instead]
-    for name, instead in decided.items():
-        if not instead and classes and not any(knows(each, name) for each in classes):
-            mistakes.append(f"{name} {_mistake(classes[-1], name)}.")
+    mistakes = []
+    for name in shared:
+        if instead := setting(name).in_benchmarks:
+            mistakes.append(f"{name}: {instead}.")
+        elif classes and not any(knows(model_class, name) for model_class in classes):
+            mistakes.append(f"{name} {_mistake([*classes][-1], name)}.")
     refuse("The settings for all systems don't fit:", mistakes)
 
 
@@ -171,7 +172,48 @@ def _mistake(model_class: type, name: str) -> str | None:
 
 @cache
 def _known(model_class: type) -> tuple[dict[str, Any], tuple[str, ...]]:
-    return declared_settings(model_class), tuple(stage_yaml_files(model_class))
+    return declared_settings(model_class), tuple(files_of(model_class).stages)
+
+
+def model_class_of(model: str) -> type:
+    """The class of a row's model, from a file or the registry."""
+    path, colon, name = model.removeprefix(ADDS).rpartition(":")
+    if not model.startswith(ADDS) or (name.isidentifier() and not colon):
+        return find_model(name)
+    if not colon or not path.endswith(".py") or not name:
+        raise ValueError(
+            "A system is added as +Model, one of your own is written +path/to/file.py:Class, got "
+            f"{model!r}."
+        )
+    module = _module_of(Path(path).resolve())
+    cls = getattr(module, name, None)
+    if not isinstance(cls, type):
+        found = [key for key, value in vars(module).items() if isinstance(value, type)]
+        raise ValueError(f"{path} has no class {name!r}. It has {', '.join(found) or 'none'}.")
+    return find_model(cls)
+
+
+def _module_of(path: Path) -> object:
+    """Import a file under its own name, by which the registry finds the yaml beside it."""
+    name = path.stem
+    if (known := sys.modules.get(name)) is not None:
+        if getattr(known, "__file__", None) == str(path):
+            return known
+        raise ValueError(f"{path} has the name of another module, {known}. Rename the file.")
+    if not path.is_file():
+        raise ValueError(f"A system of your own is expected in {path}, where there is no file.")
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None, "a path that ends in .py has a loader"
+    assert spec.loader is not None, "the same"
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    sys.path.append(str(path.parent))  # for modules in the same folder that it imports
+    try:
+        spec.loader.exec_module(module)
+    except (Exception, SystemExit) as problem:  # a script that exits would end the benchmark
+        del sys.modules[name]
+        raise ValueError(f"{path} can't be imported: {problem!r}") from problem
+    return module
 
 
 def result_fingerprint(config: NewsConfig) -> str:

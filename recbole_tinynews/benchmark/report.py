@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -21,40 +22,112 @@ from recbole_tinynews.benchmark.result_table import (
     speed_table,
     with_deviation,
 )
-from recbole_tinynews.benchmark.results import METRICS, Report, mean_of
+from recbole_tinynews.benchmark.results import METRICS, SystemResult, mean_of
 from recbole_tinynews.benchmark.significance import (
     bootstrap_intervals,
     compare_pairs,
     significance_csv,
     significance_table,
 )
-from recbole_tinynews.benchmark.suite import compared
+from recbole_tinynews.benchmark.suite import Suite, compared
 from recbole_tinynews.evaluation.slices import HISTORY, HOUR, slices_of
 from recbole_tinynews.files.whole import write_text
 
-_METRIC = METRICS[0]
 _KINDS = {HISTORY: "clicks in the history", HOUR: "hour (UTC)"}
+
+
+class Report(NamedTuple):
+    """The content of a report; ``seeds`` are those requested for all systems."""
+
+    suite: Suite
+    seeds: Sequence[int]
+    systems: Sequence[SystemResult]
+    notes: Sequence[str] = ()
+
+
+def write_tables(output: Path, report: Report) -> list[str]:
+    """Write the tables of results, speed, budgets and cold articles; returns the file names."""
+    suite, systems = report.suite, report.systems
+    table = make_table(systems, report.seeds, suite.published, report.notes, suite.ceilings)
+    budgets = budget_table(systems, suite.ceilings)
+    texts = {
+        "table.md": as_markdown(table),
+        "table.tex": as_latex(table),
+        "speed.md": as_markdown(speed_table(systems)),
+        "budget.md": as_markdown(budgets) if any(budgets.groups) else "",
+        "cold.md": as_markdown(cold_table(systems)),
+    }
+    return _write(output, texts)
+
+
+def write_report(output: Path, report: Report) -> list[str]:
+    """Write a report into the folder of the results; returns the file names."""
+    systems = report.systems
+    read = read_files({system.row.label: system.impressions for system in systems if system.means})
+    pairs = compared(report.suite, [system.row for system in systems if system.means])
+    tests = compare_pairs(pairs, read)
+    labels = [system.row.label for system in systems]
+    further = further_table(labels, read)
+    texts = {
+        "slices.md": "\n".join(map(as_markdown, slice_tables(labels, read))),
+        "further.md": as_markdown(further) if further.groups else "",
+        "significance.csv": significance_csv(tests) if tests else "",
+        "significance.md": as_markdown(significance_table(tests)) if tests else "",
+    }
+    written = [*write_tables(output, report), *_write(output, texts)]
+    for name, figure in suite_figures(report.suite, systems, bootstrap_intervals(read)):
+        save(figure, output / name)
+        written += [f"{name}.{kind}" for kind in FORMATS]
+    return written
+
+
+def _write(output: Path, texts: Mapping[str, str]) -> list[str]:
+    for name, text in texts.items():
+        if text:
+            write_text(output / name, text)
+        else:  # of an earlier report
+            (output / name).unlink(missing_ok=True)
+    return [name for name, text in texts.items() if text]
+
+
+def notes_of_data(dataset: str, rows: Sequence[Mapping[str, str]]) -> Iterator[str]:
+    """Notes on the test set and the speed measurement, from rows of ``results.csv``."""
+    impressions = sorted({row["impressions"] for row in rows if row["impressions"]})
+    yield f"Data set {dataset}: {' or '.join(impressions) or 'no'} test impressions."
+    measured = [row for row in rows if row["news_per_second"]]
+    where = sorted({(row["device"], row["threads"], row["precision"]) for row in measured})
+    for device, threads, precision in where:
+        yield (
+            f"Speed: median of 3 runs after one for warm-up, titles of the data set as long as "
+            f"they are, {device}, threads: {threads}, precision {precision}, nothing "
+            "else of the benchmark running beside it. More of it: speed.md."
+        )
 
 
 def slice_tables(systems: Sequence[str], read: ReadFiles) -> list[Table]:
     """The first metric by history length and by hour; empty if either is unknown."""
     seeds = {name: [*read[name].values()] for name in systems if read.get(name)}
-    known = [each for of_system in seeds.values() for each in of_system if each.hours is not None]
-    if not known or known[0].history_lengths is None or known[0].hours is None:
+    known = [
+        (metrics.history_lengths, metrics.hours, ~np.isnan(metrics.values[:, 0]))
+        for of_system in seeds.values()
+        for metrics in of_system
+        if metrics.history_lengths is not None and metrics.hours is not None
+    ]
+    if not known:
         return []
-    ranked = ~np.isnan(known[0].values[:, 0])
+    lengths, hours, ranked = known[0]
     tables = []
-    for kind, slices in slices_of(known[0].history_lengths, known[0].hours).items():
+    for kind, slices in slices_of(lengths, hours).items():
         parts = {name: part & ranked for name, part in slices.items() if (part & ranked).any()}
         rows = []
         for label, of_system in seeds.items():
             means = (
-                mean_of(float(each.values[part, 0].mean(dtype=float)) for each in of_system)
+                mean_of(float(metrics.values[part, 0].mean(dtype=float)) for metrics in of_system)
                 for part in parts.values()
             )
             rows.append([Cell(label), *map(with_deviation, means)])
         note = (
-            f"{HEADS[_METRIC]} in percent, by {_KINDS[kind]}; in brackets, how many test "
+            f"{HEADS[METRICS[0]]} in percent, by {_KINDS[kind]}; in brackets, how many test "
             "impressions a slice has. Nothing is tested here, and so nothing marked as the best. "
             "All metrics of each slice are in test_slices of a run's result_file."
         )
@@ -66,7 +139,9 @@ def slice_tables(systems: Sequence[str], read: ReadFiles) -> list[Table]:
 
 def further_table(systems: Sequence[str], read: ReadFiles) -> Table:
     """Means of further metrics over impressions and seeds, each in its own unit."""
-    values = {label: [each.further for each in read.get(label, {}).values()] for label in systems}
+    values = {
+        label: [metrics.further for metrics in read.get(label, {}).values()] for label in systems
+    }
     every = [columns for of_system in values.values() for columns in of_system]
     names = list(dict.fromkeys(name for columns in every for name in columns))
     rows = [
@@ -92,54 +167,9 @@ def _mean_cell(name: str, seeds: Sequence[Mapping[str, np.ndarray]]) -> Cell:
 
 def _left_out(name: str, every: Sequence[Mapping[str, np.ndarray]]) -> str:
     """The number of impressions without a value, which may differ between systems."""
-    values = [columns[name] for columns in every if name in columns]
-    counts = sorted({int(np.isnan(each).sum()) for each in values})
+    columns = [of_seed[name] for of_seed in every if name in of_seed]
+    counts = sorted({int(np.isnan(values).sum()) for values in columns})
     if counts == [0]:
         return ""
     some = f"{counts[0]:,}" if len(counts) == 1 else f"{counts[0]:,} to {counts[-1]:,}"
-    return f"{name} {some} of {len(values[0]):,}"
-
-
-def write_tables(output: Path, report: Report) -> list[str]:
-    """Write the tables of results, speed, budgets and cold articles; returns the file names."""
-    suite, systems = report.suite, report.systems
-    table = make_table(systems, report.seeds, suite.published, report.notes, suite.ceilings)
-    budgets = budget_table(systems, suite.ceilings)
-    texts = {
-        "table.md": as_markdown(table),
-        "table.tex": as_latex(table),
-        "speed.md": as_markdown(speed_table(systems)),
-        "budget.md": as_markdown(budgets) if any(budgets.groups) else "",
-        "cold.md": as_markdown(cold_table(systems)),
-    }
-    return _write(output, texts)
-
-
-def write_report(output: Path, report: Report) -> list[str]:
-    """Write a report into the folder of the results; returns the file names."""
-    systems = report.systems
-    read = read_files({each.row.label: each.impressions for each in systems if each.means})
-    pairs = compared(report.suite, [each.row for each in systems if each.means])
-    tests = compare_pairs(pairs, read)
-    labels = [each.row.label for each in systems]
-    further = further_table(labels, read)
-    texts = {
-        "slices.md": "\n".join(map(as_markdown, slice_tables(labels, read))),
-        "further.md": as_markdown(further) if further.groups else "",
-        "significance.csv": significance_csv(tests) if tests else "",
-        "significance.md": as_markdown(significance_table(tests)) if tests else "",
-    }
-    written = [*write_tables(output, report), *_write(output, texts)]
-    for name, figure in suite_figures(report.suite, systems, bootstrap_intervals(read)):
-        save(figure, output / name)
-        written += [f"{name}.{kind}" for kind in FORMATS]
-    return written
-
-
-def _write(output: Path, texts: Mapping[str, str]) -> list[str]:
-    for name, text in texts.items():
-        if text:
-            write_text(output / name, text)
-        else:  # of an earlier report
-            (output / name).unlink(missing_ok=True)
-    return [name for name, text in texts.items() if text]
+    return f"{name} {some} of {len(columns[0]):,}"

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import NamedTuple
 
-from tabulate import SEPARATING_LINE, DataRow, Line, TableFormat, tabulate
+from tabulate import (
+    LATEX_ESCAPE_RULES,
+    SEPARATING_LINE,
+    DataRow,
+    Line,
+    TableFormat,
+    tabulate,
+)
 
 from recbole_tinynews.benchmark.results import (
     COLD,
@@ -38,9 +45,6 @@ _BUDGETS = {
     "clicks_x_candidates": "candidates of clicks",
     "flops": "TFLOP",
 }
-_LATEX = {"&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "$": r"\$", "{": r"\{", "}": r"\}"}
-_LATEX |= {"§": r"$^\S$", "±": r"$\pm$", "†": r"$^\dagger$", "‡": r"$^\ddagger$", "*": r"$^*$"}
-_LATEX |= {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"}
 _TOP, _MIDDLE, _BOTTOM = (Line(rf"\{name}rule", "", "", "") for name in ("top", "mid", "bottom"))
 _ROW = DataRow("", " & ", r" \\")
 # tabulate's own latex_booktabs escapes every cell; these hold commands
@@ -71,29 +75,29 @@ def make_table(
 ) -> Table:
     """Means over seeds in percent, with published results; rows of a group are adjacent."""
     printed = [*published.here.values(), *published.elsewhere.values()]
-    beside = [metric for metric in METRICS if any(metric in each for each in printed)]
-    sizes = [name for name in _SIZE if any(name in each.means for each in systems)]
+    beside = [metric for metric in METRICS if any(metric in figures for figures in printed)]
+    sizes = _measured(systems, _SIZE)
     best = {name: _best(systems, name) for name in METRICS}
 
-    def cells(each: SystemResult) -> list[Cell]:
-        name = Cell(each.row.label + _mark(each) + (OVER if over(each, ceilings) else ""))
-        if not each.means:
-            return [name, Cell(f"not run: {each.why_not}")]
-        here = published.here.get(each.row.label)
-        there = published.elsewhere.get(each.row.label, {})
+    def cells(system: SystemResult) -> list[Cell]:
+        label = system.row.label
+        name = Cell(label + _mark(system) + (OVER if over(system, ceilings) else ""))
+        if not system.means:
+            return [name, Cell(f"not run: {system.why_not}")]
+        here, there = published.here.get(label), published.elsewhere.get(label, {})
         mark = "" if here else ELSEWHERE
         return [
             name,
-            *(with_deviation(each.means.get(metric), best[metric]) for metric in METRICS),
-            *(_amount(each.means.get(size), size) for size in sizes),
+            *(with_deviation(system.means.get(metric), best[metric]) for metric in METRICS),
+            *(_amount(system, size) for size in sizes),
             *(_printed((here or there).get(metric), mark) for metric in beside),
         ]
 
     head = ["System", *HEADS.values(), *(_SIZE[name] for name in sizes)]
     head += [f"{HEADS[name]}, paper" for name in beside]
     groups = [
-        [cells(each) for each in members]
-        for _, members in groupby(systems, key=lambda each: each.row.group)
+        [cells(system) for system in members]
+        for _, members in groupby(systems, key=lambda system: system.row.group)
     ]
     of_others = [f"{ELSEWHERE} the paper's figures {published.elsewhere_is}."] if beside else []
     own = [*_notes(systems, seeds), *_note_of_ceilings(systems, ceilings), *of_others, *notes]
@@ -102,11 +106,11 @@ def make_table(
 
 def speed_table(systems: Sequence[SystemResult]) -> Table:
     """Speed, memory and training time of each system."""
-    columns = [name for name in SPEED_HEADS if any(name in each.means for each in systems)]
+    columns = _measured(systems, SPEED_HEADS)
     rows = [
-        [Cell(each.row.label), *(_amount(each.means.get(name), name) for name in columns)]
-        for each in systems
-        if each.means
+        [Cell(system.row.label), *(_amount(system, name) for name in columns)]
+        for system in systems
+        if system.means
     ]
     note = (
         "Impressions are ranked from the text of their news, each encoded once, or from cached "
@@ -119,42 +123,54 @@ def speed_table(systems: Sequence[SystemResult]) -> Table:
 
 def cold_table(systems: Sequence[SystemResult]) -> Table:
     """Metrics of the impressions whose clicked articles were never clicked in training."""
-    known = [each for each in systems if any(name in each.means for name in COLD)]
+    known, without = _known(systems, COLD)
     best = {name: _best(known, name) for name in COLD}
     rows = [
-        [Cell(each.row.label), *(with_deviation(each.means.get(name), best[name]) for name in COLD)]
-        for each in known
+        [Cell(s.row.label), *(with_deviation(s.means.get(name), best[name]) for name in COLD)]
+        for s in known
     ]
-    counts = sorted({each.means[COLD_COUNT].value for each in known if COLD_COUNT in each.means})
+    counts = sorted({s.means[COLD_COUNT].value for s in known if COLD_COUNT in s.means})
     note = (
         "Percent, of those test impressions alone whose clicked news were never clicked in "
         f"training impressions: {' or '.join(f'{count:,.0f}' for count in counts) or 'none'}."
     )
-    if without := [each.row.label for each in systems if each.means and each not in known]:
-        note += f" Not known of {', '.join(without)}."
+    note += f" Not known of {without}." if without else ""
     return Table(["System, clicked news cold", *HEADS.values()], [rows], [note])
 
 
 def budget_table(systems: Sequence[SystemResult], ceilings: Ceilings | None = None) -> Table:
     """Text, clicks and FLOPs measured in a system's own training and in that of its teachers."""
-    known = [each for each in systems if any(name in each.means for name in OWN_BUDGET)]
+    known, without = _known(systems, OWN_BUDGET)
     rows = [
         [
-            Cell(each.row.label + (OVER if over(each, ceilings) else "")),
-            *(_amount(each.means.get(name), name) for name in (*OWN_BUDGET, *TEACHERS_BUDGET)),
+            Cell(system.row.label + (OVER if over(system, ceilings) else "")),
+            *(_amount(system, name) for name in (*OWN_BUDGET, *TEACHERS_BUDGET)),
         ]
-        for each in known
+        for system in known
     ]
     heads = [f"{name}, {whose}" for whose in ("own", "teachers") for name in _BUDGETS.values()]
     notes = [
         "Articles and tokens read in stages without clicks; candidates of all clicks trained on; "
         "FLOP of the layers that train, forward and backward (docs/benchmark.md, Budgets). Own: "
-        "the stages of the system's own weights; teachers: all other stages that precede it."
+        "the stages of the system's own weights; teachers: all other stages that precede it.",
+        *_note_of_ceilings(known, ceilings),
     ]
-    notes += _note_of_ceilings(known, ceilings)
-    if without := [each.row.label for each in systems if each.means and each not in known]:
-        notes.append(f"Not counted: {', '.join(without)}.")
+    notes += [f"Not counted: {without}."] if without else []
     return Table(["System", *heads], [rows], notes)
+
+
+def _measured(systems: Sequence[SystemResult], columns: Iterable[str]) -> list[str]:
+    """Those columns of which a system has a value."""
+    return [name for name in columns if any(name in system.means for system in systems)]
+
+
+def _known(
+    systems: Sequence[SystemResult], columns: Sequence[str]
+) -> tuple[list[SystemResult], str]:
+    """Systems with values in these columns, and the names of the others that have results."""
+    known = [system for system in systems if any(name in system.means for name in columns)]
+    others = [system.row.label for system in systems if system.means and system not in known]
+    return known, ", ".join(others)
 
 
 def over(system: SystemResult, ceilings: Ceilings | None) -> bool:
@@ -168,7 +184,7 @@ def over(system: SystemResult, ceilings: Ceilings | None) -> bool:
 
 
 def _note_of_ceilings(systems: Sequence[SystemResult], ceilings: Ceilings | None) -> Iterator[str]:
-    if not any(over(each, ceilings) for each in systems):
+    if not any(over(system, ceilings) for system in systems):
         return
     listed = "; ".join(
         f"{kind}: " + ", ".join(f"{value:,} {_BUDGETS[name]}" for name, value in limits.items())
@@ -177,26 +193,13 @@ def _note_of_ceilings(systems: Sequence[SystemResult], ceilings: Ceilings | None
     yield f"{OVER} used more than the suite's ceiling ({listed})."
 
 
-def _amount(mean: Mean | None, name: str) -> Cell:
+def _amount(system: SystemResult, name: str) -> Cell:
+    mean = system.means.get(name)
     if mean is None:
         return Cell("")
     if name == "parameters":
         return Cell(f"{mean.value / 1e6:.2f}")
     return Cell(f"{mean.value / 1e12:,.3g}" if name.endswith("flops") else f"{mean.value:,.0f}")
-
-
-def notes_of_data(dataset: str, rows: Sequence[Mapping[str, str]]) -> Iterator[str]:
-    """Notes on the test set and the speed measurement, from rows of ``results.csv``."""
-    impressions = sorted({row["impressions"] for row in rows if row["impressions"]})
-    yield f"Data set {dataset}: {' or '.join(impressions) or 'no'} test impressions."
-    measured = [row for row in rows if row["news_per_second"]]
-    where = sorted({(row["device"], row["threads"], row["precision"]) for row in measured})
-    for device, threads, precision in where:
-        yield (
-            f"Speed: median of 3 runs after one for warm-up, titles of the data set as long as "
-            f"they are, {device}, threads: {threads}, precision {precision}, nothing "
-            "else of the benchmark running beside it. More of it: speed.md."
-        )
 
 
 def with_deviation(
@@ -212,106 +215,93 @@ def with_deviation(
 
 def _best(systems: Sequence[SystemResult], metric: str) -> float | None:
     """The best value, rounded as printed: values that look equal are equally bold."""
-    values = [each.means[metric].value for each in systems if metric in each.means]
+    values = [system.means[metric].value for system in systems if metric in system.means]
     return round(100 * max(values), 2) if len(values) > 1 else None
 
 
 def _printed(figures: Sequence[float] | None, mark: str) -> Cell:
-    return Cell(" ± ".join(f"{each:.2f}" for each in figures) + mark if figures else "")
+    return Cell(" ± ".join(f"{figure:.2f}" for figure in figures) + mark if figures else "")
 
 
-def _inputs(system: SystemResult) -> tuple[list[str], list[str]]:
-    """Texts that a system ranks by, and counters of clicks."""
-    reads = [name for name in system.row.reads if name != USER_IDS]
-    counters = [name for name in reads if name.startswith(CLICKS_NOW)]
-    return [name for name in reads if name not in counters], counters
+def _more_text(system: SystemResult) -> str:
+    """Texts that a system ranks by; empty if it is the title alone, or none."""
+    reads = system.row.reads
+    texts = [name for name in reads if name != USER_IDS and not name.startswith(CLICKS_NOW)]
+    return "" if {*texts} <= {*TITLE} else " and ".join(texts)
+
+
+def _counters(system: SystemResult) -> list[str]:
+    return [name for name in system.row.reads if name.startswith(CLICKS_NOW)]
 
 
 def _mark(system: SystemResult) -> str:
-    texts, counters = _inputs(system)
-    of_text = "" if {*texts} <= {*TITLE} else MORE_TEXT
+    of_text = MORE_TEXT if _more_text(system) else ""
     of_users = KNOWS_USERS if USER_IDS in system.row.reads else ""
-    return of_text + of_users + (NOW if counters else "")
+    return of_text + of_users + (NOW if _counters(system) else "")
 
 
 def _notes(systems: Sequence[SystemResult], seeds: Sequence[int]) -> Iterator[str]:
     listed = ", ".join(map(str, seeds))
     spread = ", mean ± standard deviation over seeds" if len(seeds) > 1 else ", seed"
     yield f"Percent, per impression{spread} {listed}."
-    inputs = [_inputs(each) for each in systems]
-    if texts := {" and ".join(read) for read, _ in inputs if not {*read} <= {*TITLE}}:
-        listed_texts = "; ".join(sorted(texts))
-        yield f"{MORE_TEXT} ranks by other text than the title alone: {listed_texts}."
-    if any(USER_IDS in each.row.reads for each in systems):
+    if texts := {*map(_more_text, systems)} - {""}:
+        yield f"{MORE_TEXT} ranks by other text than the title alone: {'; '.join(sorted(texts))}."
+    if any(USER_IDS in system.row.reads for system in systems):
         yield f"{KNOWS_USERS} has a vector for each user of the training data."
-    if counters := {name for _, counted in inputs for name in counted}:
-        listed_counters = "; ".join(sorted(counters))
-        yield f"{NOW} ranks by what is read now in this sample of users: {listed_counters}."
-    for each in systems:
-        if each.means and len(each.cells) < len(seeds):
-            why = f": {each.why_not}" if each.why_not else ""
-            ran = ", ".join(map(str, sorted(each.cells)))
-            yield f"{each.row.label}: seeds {ran} of {listed}{why}."
+    if counters := {name for system in systems for name in _counters(system)}:
+        named = "; ".join(sorted(counters))
+        yield f"{NOW} ranks by what is read now in this sample of users: {named}."
+    for system in systems:
+        if system.means and len(system.cells) < len(seeds):
+            why = f": {system.why_not}" if system.why_not else ""
+            ran = ", ".join(map(str, sorted(system.cells)))
+            yield f"{system.row.label}: seeds {ran} of {listed}{why}."
 
 
 def as_markdown(table: Table) -> str:
     """GitHub Markdown; the best of a column is bold, an empty row separates groups."""
-    width = len(table.head)
-
-    def write(cells: Sequence[Cell]) -> list[str]:
-        return [f"**{cell.text}**" if cell.best else plain_markdown(cell.text) for cell in cells]
-
-    rows = _rows(table, write, separator=[""] * width)
-    aligned = ["left", *["right"] * (width - 1)] if rows else None
+    rows: list[list[str]] = []
+    for group in table.groups:
+        rows += [[""] * len(table.head)] * bool(rows)
+        rows += [[_markdown(cell) for cell in cells] for cells in group]
+    aligned = ["left", *["right"] * (len(table.head) - 1)] if rows else None
     text = tabulate(rows, table.head, "pipe", colalign=aligned, disable_numparse=True)
     return "\n\n".join([text, *(re.sub(r"^\*", r"\\*", note) for note in table.notes)]) + "\n"
 
 
+def _markdown(cell: Cell) -> str:
+    r"""Escape text that would become a column, emphasis, link or HTML tag.
+
+    >>> _markdown(Cell("a|b <img> *"))
+    'a\\|b &lt;img> \\*'
+    """
+    if cell.best:
+        return f"**{cell.text}**"
+    text = " ".join(cell.text.split()).replace("<", "&lt;")
+    return re.sub(r"[|*`]|\[(?![+-])", r"\\\g<0>", text)  # not [-1, +1]
+
+
 def as_latex(table: Table) -> str:
     r"""A ``tabular`` with booktabs rules, for ``\input`` into a paper."""
+    rows: list[object] = []
+    notes = list(table.notes)
+    for group in table.groups:
+        rows += [SEPARATING_LINE] * bool(rows)
+        there = [cells for cells in group if len(cells) == len(table.head)]
+        rows += [[_latex(cell) for cell in cells] for cells in there]
+        notes += [f"{cells[0].text}: {cells[1].text}." for cells in group if cells not in there]
+    head = [_latex(Cell(name)) for name in table.head]
     lines = [
         r"% needs \usepackage{booktabs}",
         rf"\begin{{tabular}}{{l{'r' * (len(table.head) - 1)}}}",
-        _latex_rows(table),
+        tabulate(rows, head, _BOOKTABS, disable_numparse=True),
         r"\end{tabular}",
-        *(rf"\par\smallskip{{\footnotesize {_escaped(note)}}}" for note in table.notes),
+        *(rf"\par\smallskip{{\footnotesize {_latex(Cell(note))}}}" for note in notes),
     ]
     return "\n".join(lines) + "\n"
 
 
-def plain_markdown(text: str) -> str:
-    r"""Escape text that would become a column, emphasis, link or HTML tag.
-
-    >>> plain_markdown("a|b <img> *")
-    'a\\|b &lt;img> \\*'
-    """
-    text = " ".join(text.split())
-    return re.sub(r"[|*`]|\[(?![+-])", r"\\\g<0>", text.replace("<", "&lt;"))  # not [-1, +1]
-
-
-def _rows(
-    table: Table, write: Callable[[Sequence[Cell]], list[str]], separator: object
-) -> list[object]:
-    rows: list[object] = []
-    for group in table.groups:
-        rows += [separator] * bool(rows) + [write(cells) for cells in group]
-    return rows
-
-
-def _latex_rows(table: Table) -> str:
-    width = len(table.head)
-
-    def write(cells: Sequence[Cell]) -> list[str]:
-        texts = [rf"\textbf{{{_escaped(c.text)}}}" if c.best else _escaped(c.text) for c in cells]
-        if len(texts) < width:
-            texts[1:] = [rf"\multicolumn{{{width - 1}}}{{l}}{{{texts[1]}}}"]
-        return texts
-
-    rows = _rows(table, write, SEPARATING_LINE)
-    text = tabulate(rows, [*map(_escaped, table.head)], _BOOKTABS, disable_numparse=True)
-    return re.sub(r"(\\multicolumn.*?)(?: +&)* +\\\\$", r"\1 \\\\", text, flags=re.M)  # unpad
-
-
-def _escaped(text: str) -> str:
-    text = " ".join(text.split())  # an empty line would end the paragraph
-    return re.sub("|".join(map(re.escape, _LATEX)), lambda found: _LATEX[found[0]], text)
+def _latex(cell: Cell) -> str:
+    text = " ".join(cell.text.split())  # an empty line would end the paragraph
+    text = "".join(LATEX_ESCAPE_RULES.get(character, character) for character in text)
+    return rf"\textbf{{{text}}}" if cell.best else text

@@ -5,22 +5,20 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any, NamedTuple
 
-from recbole_tinynews.benchmark.suite import Row, Suite
+from recbole_tinynews.benchmark.suite import Row
 from recbole_tinynews.files.whole import exclusive_lock, write_text
 
 METRICS = ("auc", "mrr", "ndcg@5", "ndcg@10")
 COLD = tuple(f"cold_{name}" for name in METRICS)  # clicked articles never clicked in training
 COLD_COUNT = "cold_impressions"
 SPEEDS = (
-    "news_per_second",  # a large batch
-    "news_per_second_batch_1",
-    "impressions_per_second",  # encoding their articles
-    "impressions_per_second_cached",  # from cached vectors
+    *("news_per_second", "news_per_second_batch_1"),  # in a large batch, one by one
+    *("impressions_per_second", "impressions_per_second_cached"),  # with and without encoding
 )
 OWN_BUDGET = ("articles", "tokens", "clicks_x_candidates", "flops")
 TEACHERS_BUDGET = tuple(f"teachers_{name}" for name in OWN_BUDGET)
@@ -71,7 +69,7 @@ class ResultsFile:
             columns = {*(reader.fieldnames or ())}
             if not columns.issuperset(NEEDED) or not columns.issubset(COLUMNS):
                 raise ValueError(
-                    f"{self.path} expects the columns {','.join(COLUMNS)}, got "
+                    f"{self.path} must have the columns {','.join(COLUMNS)}, got "
                     f"{','.join(reader.fieldnames or ())}. Move it away, or name another --output."
                 )
             rows = ({name: _as_given(row.get(name, "")) for name in COLUMNS} for row in reader)
@@ -113,24 +111,6 @@ class Mean(NamedTuple):
     deviation: float | None
 
 
-class Reach(NamedTuple):
-    """Distances from a mean to the ends of its 95 % interval, both >= 0."""
-
-    below: float
-    above: float
-
-
-class Intervals(NamedTuple):
-    """Reaches by system and metric; ``over`` names the resampled units."""
-
-    reaches: Mapping[str, Mapping[str, Reach]] = {}
-    over: str = "users"
-
-    def of(self, system: str, metric: str) -> Reach | None:
-        """The reach around a mean; None without per-impression metrics."""
-        return self.reaches.get(system, {}).get(metric)
-
-
 class SystemResult(NamedTuple):
     """A system in a report; ``cells`` and ``impressions`` are by seed."""
 
@@ -141,15 +121,6 @@ class SystemResult(NamedTuple):
     why_not: str = ""  # reason for missing results
 
 
-class Report(NamedTuple):
-    """The content of a report; ``seeds`` are those requested for all systems."""
-
-    suite: Suite
-    seeds: Sequence[int]
-    systems: Sequence[SystemResult]
-    notes: Sequence[str] = ()
-
-
 def summarise(
     row: Row,
     cells: Mapping[int, Mapping[str, str]],
@@ -157,10 +128,8 @@ def summarise(
     why_not: str = "",
 ) -> SystemResult:
     """Means over the seeds that have results; keeps those of ``files`` that exist."""
-    means = {}
-    for name in AVERAGED:
-        if mean := mean_of(float(each[name]) for each in cells.values() if each[name]):
-            means[name] = mean
+    columns = {name: [float(row[name]) for row in cells.values() if row[name]] for name in AVERAGED}
+    means = {name: mean for name, values in columns.items() if (mean := mean_of(values))}
     impressions = {seed: file for seed, file in (files or {}).items() if file.is_file()}
     return SystemResult(row, means, cells, impressions, why_not)
 

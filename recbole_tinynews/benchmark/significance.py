@@ -12,7 +12,7 @@ from scipy.special import stdtr, stdtrit
 
 from recbole_tinynews.benchmark.impressions import ReadFiles, impression_set
 from recbole_tinynews.benchmark.result_table import HEADS, Cell, Table
-from recbole_tinynews.benchmark.results import METRICS, Intervals, Reach, as_csv
+from recbole_tinynews.benchmark.results import METRICS, as_csv
 from recbole_tinynews.benchmark.suite import Pair
 
 SIGNIFICANT = 0.05
@@ -57,19 +57,19 @@ def compare(
     """Test each pair; ``differences`` and ``users`` as for ``seeds_and_users_random``."""
     if not differences:
         return []
-    exact = [each.astype(np.float64) for each in differences]
-    fixed = users_random(np.stack([each.mean(axis=0) for each in exact]), users, resamples, seed)
+    exact = [pair.astype(np.float64) for pair in differences]
+    fixed = users_random(np.stack([pair.mean(axis=0) for pair in exact]), users, resamples, seed)
     both = [
-        seeds_and_users_random(each, users) if len(each) >= FEWEST_SEEDS else None for each in exact
+        seeds_and_users_random(pair, users) if len(pair) >= FEWEST_SEEDS else None for pair in exact
     ]
-    tested = iter(holm([each.p for each in both if each]).tolist())
-    corrected = holm([each.p for each in fixed]).tolist()
-    found = []
-    for values, of_both, of_fixed, p_holm in zip(exact, both, fixed, corrected, strict=True):
+    tested = iter(holm([estimate.p for estimate in both if estimate]).tolist())
+    corrected = holm([estimate.p for estimate in fixed]).tolist()
+    comparisons = []
+    for pair, of_both, of_fixed, p_holm in zip(exact, both, fixed, corrected, strict=True):
         low, high, p = of_both or (None, None, None)
         random = low, high, p, next(tested) if of_both else None
-        found.append(Comparison(float(values.mean()), len(values), *random, *of_fixed, p_holm))
-    return found
+        comparisons.append(Comparison(float(pair.mean()), len(pair), *random, *of_fixed, p_holm))
+    return comparisons
 
 
 def holm(p: Sequence[float] | NDArray[np.floating]) -> NDArray[np.float64]:
@@ -177,22 +177,31 @@ def _resampled_means(
     return means
 
 
+class Intervals(NamedTuple):
+    """Distances from means to both ends of their 95 % intervals, by system and metric, all >= 0.
+
+    ``over`` names the resampled units.
+    """
+
+    reaches: Mapping[tuple[str, str], tuple[float, float]] = {}
+    over: str = "users"
+
+
 def bootstrap_intervals(read: ReadFiles) -> Intervals:
     """Intervals of means over seeds, by resampling users: they hold for other users, not seeds."""
     there = {system: of_system for system, of_system in read.items() if of_system}
-    if not there:
-        return Intervals()
     values, clusters, users = impression_set(there)
     if len(clusters) < 2:
         return Intervals()
-    means = np.stack([np.mean([*values[e].values()], axis=0, dtype=np.float64) for e in there])
+    means = np.stack([np.mean([*values[s].values()], axis=0, dtype=np.float64) for s in there])
     # a row for each system and metric: [systems * metrics, impressions]
     rows = means.transpose(0, 2, 1).reshape(-1, len(clusters))
-    found = iter(
-        Reach(max(0.0, mean - each.low), max(0.0, each.high - mean))
-        for mean, each in zip(rows.mean(axis=1), users_random(rows, clusters), strict=True)
-    )
-    reaches = {system: {metric: next(found) for metric in METRICS} for system in there}
+    names = [(system, metric) for system in there for metric in METRICS]
+    estimates = users_random(rows, clusters)
+    reaches = {
+        name: (max(0.0, mean - estimate.low), max(0.0, estimate.high - mean))
+        for name, mean, estimate in zip(names, rows.mean(axis=1).tolist(), estimates, strict=True)
+    }
     return Intervals(reaches, "impressions" if users is None else "users")
 
 
@@ -232,7 +241,7 @@ def compare_pairs(pairs: Sequence[Pair], read: ReadFiles) -> PairTests | None:
         for column, metric in enumerate(METRICS)
     }
     return PairTests(
-        {metric: dict(zip(tested, each, strict=True)) for metric, each in found.items()},
+        {metric: dict(zip(tested, tests, strict=True)) for metric, tests in found.items()},
         len(clusters),
         users,
         [pair for pair in pairs if not seeds[pair]],
@@ -266,33 +275,27 @@ def significance_table(tests: PairTests) -> Table:
         ]
         for pair, first in tests.found[METRICS[0]].items()
     ]
-    return Table(["system against other", "seeds", *heads], [rows], notes_of_tests(tests))
+    return Table(["system against other", "seeds", *heads], [rows], _notes_of_tests(tests))
 
 
 def _cells(comparison: Comparison) -> tuple[Cell, Cell]:
-    """The tests with random seeds, if there is one, and with fixed seeds."""
+    """The test with random seeds, if there is one, and that with fixed seeds."""
     text, sure = f"{100 * comparison.difference:+.2f}", False
-    if comparison.p_holm is not None:
-        text += f" [{_interval(comparison)}] {p_value(comparison.p_holm)}"
-        sure = comparison.p_holm < SIGNIFICANT
-    return Cell(text, sure), Cell(p_value(comparison.fixed_p_holm))
+    low, high, p = comparison.low, comparison.high, comparison.p_holm
+    if low is not None and high is not None and p is not None:
+        text += f" [{100 * low:+.2f}, {100 * high:+.2f}] {_p_value(p)}"
+        sure = p < SIGNIFICANT
+    return Cell(text, sure), Cell(_p_value(comparison.fixed_p_holm))
 
 
-def _interval(comparison: Comparison) -> str:
-    if comparison.low is None or comparison.high is None:
-        return ""
-    return f"{100 * comparison.low:+.2f}, {100 * comparison.high:+.2f}"
-
-
-def p_value(value: float) -> str:
-    """A p-value such as ``p = 0.0312``."""
+def _p_value(value: float) -> str:
     return f"p = {value:.4f}" if value >= 0.0001 else "p < 0.0001"
 
 
-def notes_of_tests(tests: PairTests) -> list[str]:
+def _notes_of_tests(tests: PairTests) -> list[str]:
     """Notes on what was tested and how."""
     comparisons = tests.found[METRICS[0]].values()
-    random = sum(each.p is not None for each in comparisons)
+    random = sum(comparison.p is not None for comparison in comparisons)
     if tests.users:
         unit, clusters = "users", f"{tests.users:,} users (clusters: their impressions together)"
     else:

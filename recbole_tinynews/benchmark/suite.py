@@ -8,18 +8,18 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from recbole_tinynews.benchmark.recommender_file import is_added
-from recbole_tinynews.paths import packaged_folder
+from recbole_tinynews.files.installation import packaged_folder
 from recbole_tinynews.settings.literals import read_yaml
 from recbole_tinynews.settings.values import refuse, suggest
 
 Pair = tuple[str, str]  # labels of a system and of its comparison
 ADDED = "added"  # group of rows added on the command line
+ADDS = "+"  # the mark of such a row
 TITLE, USER_IDS = ("title",), "ids of users"
 CLICKS_NOW = "clicks of other users"  # prefix of the inputs of rows with click counters
+_OF_ROWS = ("rows", "layers", "reference", "comparisons", "figures")  # what rows_of takes over
 _KEYS = {
-    *("rows", "rows_of", "layers", "settings", "seeds", "reference", "comparisons"),
-    *("folder", "figures", "published", "datasets", "ceilings"),
+    *(*_OF_ROWS, "rows_of", "settings", "seeds", "folder", "published", "datasets", "ceilings"),
 }
 _ROW_KEYS = {"label", "model", "layers", "settings", "group", "reads"}
 _DATASET_KEYS = {"layers", "settings", "seeds", "leave_out"}
@@ -76,64 +76,70 @@ def suite_names() -> list[str]:
 def read_suite(name: str, dataset: str, all_layers: int | None = None) -> Suite:
     """Read a suite, named or a yaml file, for a data set; ``ValueError`` for mistakes in it."""
     declared = _read(_file_of(name))
-    own = _of_dataset(declared, dataset)
-    layers = {**declared.get("layers", {}), **own.get("layers", {})}
+    of_dataset: dict[str, Any] = {}  # later matching patterns override
+    for pattern, values in declared.get("datasets", {}).items():
+        _refuse_unknown(f"datasets: {pattern}", values, _DATASET_KEYS)
+        of_dataset |= values if fnmatchcase(dataset, pattern) else {}
+    layers = {**declared.get("layers", {}), **of_dataset.get("layers", {})}
     if all_layers is not None:
         layers[_ALL] = all_layers
-    left_out = own.get("leave_out", [])
-    rows = [row for each in declared["rows"] for row in _rows(each, layers)]
-    unknown = [label for label in left_out if label not in {row.label for row in rows}]
-    reference = str(declared.get("reference", rows[0].label)).format_map(layers)
-    figures = declared.get("figures", {})
-    _check_names(name, rows, reference, figures)
-    labels = [row.label for row in rows]
-    rows = [row for row in rows if row.label not in left_out]
-    duplicates = _duplicates(rows)
-    if unknown or duplicates:
-        raise ValueError(
-            f"Suite {name} expects a unique label for each row of {dataset}, and known labels "
-            f"under leave_out. Duplicates: {duplicates or 'none'}; unknown: {unknown or 'none'}. "
-            f"Correct layers and leave_out under datasets (sizes are now {layers})."
-        )
+    left_out = of_dataset.get("leave_out", [])
+    all_rows = [row for values in declared["rows"] for row in _rows(values, layers)]
+    labels = [row.label for row in all_rows]
+    rows = [row for row in all_rows if row.label not in left_out]
+    reference = str(declared.get("reference", labels[0])).format_map(layers)
+    figures, ceilings = declared.get("figures", {}), declared.get("ceilings", {})
+    _check_ceilings(f"Suite {name}, ceilings", ceilings)
+    mistakes = [f"label {label!r} has a comma" for label in labels if "," in label]
+    mistakes += [f"duplicate label {label!r}" for label in _duplicates(rows)]
+    mistakes += [f"leave_out: {label!r} is no row" for label in {*left_out} - {*labels}]
+    if reference not in labels:
+        mistakes.append(f"reference {reference!r} is no row")
+    families = {row.family for row in all_rows}
+    for figure, shown in figures.items():
+        if figure not in FIGURES:
+            mistakes.append(f"figure {figure!r} is none of {', '.join(FIGURES)}")
+        mistakes += [f"figure {figure}: no rows {row!r}" for row in shown if row not in families]
+    refuse(f"Suite {name} has mistakes for {dataset} (sizes are now {layers}):", mistakes)
     pairs = _comparisons(name, declared.get("comparisons", []), layers, labels)
     pairs = pairs or [(label, reference) for label in labels if label != reference]
     return Suite(
         name=Path(name).stem,
         rows=rows,
-        settings={**declared.get("settings", {}), **own.get("settings", {})},
-        seeds=own.get("seeds") or declared.get("seeds") or [2020],
+        settings={**declared.get("settings", {}), **of_dataset.get("settings", {})},
+        seeds=of_dataset.get("seeds") or declared.get("seeds") or [2020],
         reference=reference,
         comparisons=[pair for pair in pairs if not {*pair} & {*left_out}],
         folder=declared.get("folder", "{dataset}").format(dataset=dataset),
         figures=figures,
         published=_published(declared.get("published"), dataset),
-        ceilings=_ceilings(name, declared.get("ceilings", {})),
+        ceilings=ceilings,
     )
 
 
 def choose(suite: Suite, systems: Sequence[str]) -> tuple[list[Row], list[Row]]:
     """All rows, and those asked for by label, model, group, ``+Model`` or ``+file.py:Class``."""
     added = []
-    for spec in filter(is_added, systems):
-        label = spec.rpartition(":")[2].removeprefix("+")
+    for spec in (name for name in systems if name.startswith(ADDS)):
+        label = spec.rpartition(":")[2].removeprefix(ADDS)
         added.append(Row(label, label, spec))
-    named = [each for each in systems if not is_added(each)]
-    asked = list(suite.rows) if not named else []
+    named = [name for name in systems if not name.startswith(ADDS)]
+    asked = [] if named else list(suite.rows)
     for name in named:
-        found = [row for row in suite.rows if name.casefold() in _names(row)]
-        if not found:
+        matching = [row for row in suite.rows if name.casefold() in _names(row)]
+        if not matching:
             known = sorted({known for row in suite.rows for known in (row.label, row.model)})
             raise ValueError(
                 f"Suite {suite.name} has no system {name!r}.{suggest(name, known)} Name labels, "
                 "models or groups of its rows: "
                 f"{', '.join(row.label for row in suite.rows)}."
             )
-        asked += found
+        asked += matching
     asked = [row for row in suite.rows if row in asked]  # each once, in the suite's order
     rows = [*suite.rows, *added]
     if duplicates := _duplicates(rows):
         raise ValueError(
-            f"An added system expects a name that no other row has, got {duplicates} twice. "
+            f"An added system must have a name that no other row has, got {duplicates} twice. "
             "Name the class differently."
         )
     return rows, [*asked, *added]
@@ -150,36 +156,23 @@ def _duplicates(rows: Sequence[Row]) -> list[str]:
     return sorted(label for label, times in Counter(row.label for row in rows).items() if times > 1)
 
 
-def _check_names(
-    suite: str, rows: Sequence[Row], reference: str, figures: Mapping[str, Sequence[str]]
-) -> None:
-    """Refuse mistakes that would otherwise appear only in the report, after all trainings."""
-    mistakes = [f"label {row.label!r} has a comma" for row in rows if "," in row.label]
-    if reference not in {row.label for row in rows}:
-        mistakes.append(f"reference {reference!r} is no row")
-    families = {row.family for row in rows}
-    for figure, shown in figures.items():
-        if figure not in FIGURES:
-            mistakes.append(f"figure {figure!r} is none of {', '.join(FIGURES)}")
-        mistakes += [f"figure {figure}: no rows {each!r}" for each in shown if each not in families]
-    refuse(f"Suite {suite} has mistakes:", mistakes)
-
-
 def _comparisons(
     suite: str, declared: Sequence[Any], layers: Mapping[str, int], labels: Collection[str]
 ) -> list[Pair]:
     """Pairs under ``comparisons``, with sizes filled in; refuses mistakes before any training."""
-    odd = [each for each in declared if not (isinstance(each, list) and len(each) == 2)]
-    pairs: list[Pair] = [
-        (str(each[0]).format_map(layers), str(each[1]).format_map(layers))
-        for each in declared
-        if each not in odd
-    ]
-    times = Counter(frozenset(pair) for pair in pairs)
-    mistakes = [f"{each!r} is no pair [system, other]" for each in odd]
-    mistakes += [f"{label!r} is no row" for pair in pairs for label in pair if label not in labels]
-    mistakes += [f"{[*pair]} compares a row with itself" for pair in pairs if len({*pair}) < 2]
-    mistakes += [f"{[*pair]} occurs twice" for pair in pairs if times[frozenset(pair)] > 1]
+    mistakes: list[str] = []
+    pairs: list[Pair] = []
+    for pair in declared:
+        if not isinstance(pair, list) or len(pair) != 2:
+            mistakes.append(f"{pair!r} is no pair [system, other]")
+            continue
+        one, other = (str(label).format_map(layers) for label in pair)
+        mistakes += [f"{label!r} is no row" for label in (one, other) if label not in labels]
+        if one == other:
+            mistakes.append(f"{[one, other]} compares a row with itself")
+        if {(one, other), (other, one)} & {*pairs}:
+            mistakes.append(f"{[one, other]} occurs twice")
+        pairs.append((one, other))
     refuse(f"Suite {suite} has wrong comparisons:", mistakes)
     return pairs
 
@@ -208,39 +201,24 @@ def _read(file: Path) -> dict[str, Any]:
     declared = read_yaml(file)
     _refuse_unknown(f"Suite {file}", declared, _KEYS)
     if "rows_of" in declared:
-        taken = _read(_file_of(declared.pop("rows_of")))
-        kept = ("rows", "layers", "reference", "comparisons", "figures")
-        declared = {**{key: taken[key] for key in kept if key in taken}, **declared}
+        other = _read(_file_of(declared.pop("rows_of")))
+        declared = {**{key: other[key] for key in _OF_ROWS if key in other}, **declared}
     if not declared.get("rows"):
-        raise ValueError(f"Suite {file} expects rows, or rows_of another suite, and has none.")
+        raise ValueError(f"Suite {file} must have rows, or rows_of another suite, and has none.")
     return declared
 
 
-def _of_dataset(declared: Mapping[str, Any], dataset: str) -> dict[str, Any]:
-    """Declarations for a data set; later matching patterns override."""
-    own: dict[str, Any] = {}
-    for pattern, values in declared.get("datasets", {}).items():
-        _refuse_unknown(f"datasets: {pattern}", values, _DATASET_KEYS)
-        if fnmatchcase(dataset, pattern):
-            own.update(values)
-    return own
-
-
-def _ceilings(suite: str, declared: Mapping[str, Any]) -> Mapping[str, Mapping[str, int]]:
-    where = f"Suite {suite}, ceilings"
+def _check_ceilings(where: str, declared: Any) -> None:
     _refuse_unknown(where, declared, _CEILINGS)
     for kind, ceilings in declared.items():
         _refuse_unknown(f"{where}, {kind}", ceilings, _CEILING_KEYS)
         for name, value in ceilings.items():
             if not isinstance(value, int) or value < 1:
-                raise ValueError(
-                    f"{where}: {name} expects a whole number from 1 on, got {value!r}."
-                )
-    return declared
+                raise ValueError(f"{where}: {name} must be a whole number from 1 on, got {value}.")
 
 
 def _published(declared: Mapping[str, Any] | None, dataset: str) -> Published:
-    if not declared or not any(fnmatchcase(dataset, each) for each in declared["datasets"]):
+    if not declared or not any(fnmatchcase(dataset, pattern) for pattern in declared["datasets"]):
         return Published()
     return Published(**read_yaml(_folder() / "published" / f"{declared['file']}.yaml"))
 
@@ -248,12 +226,12 @@ def _published(declared: Mapping[str, Any] | None, dataset: str) -> Published:
 def _rows(declared: Mapping[str, Any], layers: Mapping[str, int]) -> Iterator[Row]:
     _refuse_unknown(f"row {declared}"[:100], declared, _ROW_KEYS)
     if missing := sorted({"label", "model"} - declared.keys()):
-        raise ValueError(f"row {declared} expects {' and '.join(missing)}.")
+        raise ValueError(f"row {declared} must have {' and '.join(missing)}.")
     sizes = declared.get("layers", _ALL)
     for size in sizes if isinstance(sizes, list) else [sizes]:
         if size not in layers and "layers" in declared:
             raise ValueError(
-                f"row {declared['label']} expects layers of {', '.join(layers)}, got {size!r}."
+                f"row {declared['label']} must have layers of {', '.join(layers)}, got {size!r}."
             )
         settings = dict(declared.get("settings", {}))
         if size != _ALL:
@@ -269,8 +247,8 @@ def _rows(declared: Mapping[str, Any], layers: Mapping[str, int]) -> Iterator[Ro
         )
 
 
-def _refuse_unknown(where: str, given: Any, known: set[str]) -> None:
-    if not isinstance(given, Mapping):
-        raise ValueError(f"{where} expects {', '.join(sorted(known))} with values, got {given!r}.")
-    if unknown := sorted(set(given) - known):
-        raise ValueError(f"{where} expects some of {', '.join(sorted(known))}, got {unknown}.")
+def _refuse_unknown(where: str, declared: Any, known: set[str]) -> None:
+    if not isinstance(declared, Mapping):
+        raise ValueError(f"{where} must have {', '.join(sorted(known))}, got {declared!r}.")
+    if unknown := sorted(set(declared) - known):
+        raise ValueError(f"{where} must have some of {', '.join(sorted(known))}, got {unknown}.")

@@ -11,6 +11,7 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, cast
 
+from recbole_tinynews import __version__
 from recbole_tinynews.convert import release
 from recbole_tinynews.convert.conversion import LAST_DAY, LAYOUTS, ON_ERROR, convert_news
 from recbole_tinynews.convert.errors import ConversionError, LineError
@@ -18,7 +19,6 @@ from recbole_tinynews.convert.readers import READERS
 from recbole_tinynews.convert.readers.reader import Source
 from recbole_tinynews.convert.readers.row_shape import ROWS
 from recbole_tinynews.convert.release import DEFAULT_FOLDER, RELEASES
-from recbole_tinynews.version import VERSION
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -79,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m recbole_tinynews.convert", description=__doc__, allow_abbrev=False
     )
     add = parser.add_argument
-    add("--version", action="version", version=VERSION)
+    add("--version", action="version", version=__version__)
     _add_source(parser)
     add(
         "--train",

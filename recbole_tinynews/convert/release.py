@@ -13,10 +13,10 @@ import yaml
 from recbole_tinynews.convert.conversion import LAST_DAY
 from recbole_tinynews.convert.errors import ConversionError
 from recbole_tinynews.convert.readers.mind import IMPRESSIONS_FILE, NEWS_FILE
+from recbole_tinynews.files.installation import pip_install
 from recbole_tinynews.files.lines import untrusted
 from recbole_tinynews.files.progress import progress_bar
 from recbole_tinynews.files.whole import whole_folder
-from recbole_tinynews.installing import pip_install
 
 RELEASES = ("demo", "small", "large")  # keys in downloads.yaml
 DEFAULT_FOLDER = Path("~", ".cache", "recbole_tinynews", "mind")

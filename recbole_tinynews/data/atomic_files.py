@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,9 @@ from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.files.columns import (
     CANDIDATES,
     CATEGORY,
+    CONTEXT,
+    CONTEXT_ARTICLE,
+    DEVICE,
     HISTORY,
     IMPRESSION_ID,
     INTER,
@@ -22,7 +25,9 @@ from recbole_tinynews.files.columns import (
     LABELS,
     PADDING,
     PUBLISHED,
+    SESSION,
     SUBCATEGORY,
+    SUBSCRIBER,
     TIMESTAMP,
     TITLE,
     USER_ID,
@@ -112,17 +117,27 @@ def publication_times(path: Path, news: ItemColumns) -> NDArray[np.float64] | No
     return times
 
 
-def read_impressions(path: Path, news: TokenIndex, users: TokenIndex) -> Iterator[Impressions]:
+class Indices:
+    """Numbers of the ids in the files of a data set; those of ``news`` come first."""
+
+    def __init__(self, news: Sequence[str] = ()) -> None:
+        self.news, self.users = TokenIndex(), TokenIndex()
+        self.devices, self.sessions = TokenIndex(), TokenIndex()
+        self.news.ids(news)
+
+
+def read_impressions(path: Path, indices: Indices) -> Iterator[Impressions]:
     """Blocks of ``NAME.<split>.inter``; unknown ids get new numbers; ``ValueError`` if wrong."""
     for rows in _read(path, INTER, progress=True):
-        history, candidates = _token_rows(rows, (HISTORY, CANDIDATES), news)
+        history, candidates = _token_rows(rows, (HISTORY, CANDIDATES), indices.news)
         yield Impressions(
             np.array(rows.columns[IMPRESSION_ID], dtype=str),
-            _users(rows, users),
+            _users(rows, indices.users),
             _timestamps(rows),
             history,
             candidates,
             _labels(rows, candidates.lengths),
+            columns=_context(rows, indices),
         )
 
 
@@ -136,6 +151,10 @@ def concatenate(blocks: Iterable[Impressions]) -> Impressions:
         Ragged.concatenate([part.history for part in parts]),
         Ragged.concatenate([part.candidates for part in parts]),
         np.concatenate([part.labels for part in parts]),
+        columns={
+            name: np.concatenate([part.columns[name] for part in parts])
+            for name in parts[-1].columns
+        },
     )
 
 
@@ -147,6 +166,10 @@ NO_IMPRESSIONS = Impressions(
     _NO_TOKENS,
     _NO_TOKENS,
     np.zeros(0, np.int8),
+    columns={
+        **dict.fromkeys((CONTEXT_ARTICLE, DEVICE, SESSION), np.zeros(0, np.int32)),
+        SUBSCRIBER: np.zeros(0, np.float32),
+    },
 )
 
 
@@ -212,6 +235,19 @@ def _users(rows: FileRows, index: TokenIndex) -> NDArray[np.int32]:
         row = texts.index(PADDING)
         raise rows.mistake(row, USER_ID, f"no id {PADDING}, which means padding", "one")
     return ids
+
+
+def _context(rows: FileRows, indices: Indices) -> dict[str, NDArray[Any]]:
+    """Columns of the page and the visit; 0, and NaN of ``subscriber``, where they are unknown."""
+    empty = [""] * len(rows.columns[USER_ID])
+    every = [rows.columns.get(name, empty) for name in CONTEXT]
+    indexed = zip(every, (indices.news, indices.devices, indices.sessions), strict=False)
+    ids = [index.ids([text or PADDING for text in texts]) for texts, index in indexed]
+    subscriber = np.fromiter(map(_seconds, every[-1]), np.float32, len(empty))
+    for row in np.flatnonzero(np.isnan(subscriber)).tolist():
+        if text := every[-1][row]:
+            raise rows.mistake(row, SUBSCRIBER, "a number or nothing", f"'{text}'")
+    return dict(zip(CONTEXT, [*ids, subscriber], strict=True))
 
 
 def _timestamps(rows: FileRows) -> NDArray[np.int64]:

@@ -17,6 +17,7 @@ from recbole_tinynews.data.batch import NewsBatch, Plan
 from recbole_tinynews.data.fields import (
     CANDIDATE_FEATURES,
     CANDIDATES,
+    CONTEXT_ARTICLE,
     HISTORY,
     IMPRESSION,
     IMPRESSION_SIZE,
@@ -146,7 +147,7 @@ class ClickDataLoader(TrainDataLoader):
         if not self.since:
             return self.impressions.news_ids(self.history_width)
         rows = np.unique(self.clicks.impression)
-        clicked = self.impressions.history.newest(rows, self.history_width)
+        clicked = self.impressions.clicked(rows, self.history_width)
         seen = np.union1d(clicked, self.impressions.candidates.take(rows).values)
         return seen[seen != 0].astype(np.int64)
 
@@ -235,9 +236,11 @@ def _fields(
     fields = {
         config["USER_ID_FIELD"]: id_tensor(impressions.user[rows]),
         config["TIME_FIELD"]: id_tensor(impressions.timestamp[rows]),
-        HISTORY: id_tensor(impressions.history.newest(rows, width)),
+        HISTORY: id_tensor(impressions.clicked(rows, width)),
         CANDIDATES: id_tensor(impressions.candidates.values[positions]),
     }
+    if impressions.reads_page:
+        fields[CONTEXT_ARTICLE] = id_tensor(impressions.columns[CONTEXT_ARTICLE][rows])
     if (features := impressions.features) is not None:
         values = np.ascontiguousarray(features.values[positions], dtype=np.float32)
         if features.moments is not None:

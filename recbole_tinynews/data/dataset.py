@@ -18,21 +18,24 @@ from recbole.utils import FeatureSource, FeatureType, set_color
 
 from recbole_tinynews.data.atomic_files import (
     NO_IMPRESSIONS,
+    Indices,
     TokenIndex,
     publication_times,
     read_impressions,
     read_news,
 )
 from recbole_tinynews.data.dataloader import ClickDataLoader, ImpressionDataLoader, ImpressionSource
-from recbole_tinynews.data.impressions import ArticleFacts, Impressions
+from recbole_tinynews.data.impressions import ArticleFacts, CandidateFeatures, Impressions
 from recbole_tinynews.data.news_text import TITLE_ABSTRACT, tokenise, with_abstract
 from recbole_tinynews.data.plausibility import check_articles, check_candidates, check_report
 from recbole_tinynews.data.popularity import (
+    Counting,
     popularity_features,
     refuse_without_times,
     wanted_counters,
 )
 from recbole_tinynews.data.ragged import Ragged
+from recbole_tinynews.data.recent_clicks import RecentClicks
 from recbole_tinynews.files.array_cache import Arrays, cached_arrays, content_key
 from recbole_tinynews.files.columns import (
     ABSTRACT,
@@ -40,6 +43,8 @@ from recbole_tinynews.files.columns import (
     CANDIDATES,
     CATEGORIES,
     CATEGORY,
+    CONTEXT,
+    CONTEXT_ARTICLE,
     HISTORY,
     LABELS,
     PADDING,
@@ -55,7 +60,7 @@ if TYPE_CHECKING:
 
 SPLITS = ("train", "valid", "test")
 TEXT_FIELDS = (TITLE, ABSTRACT, BODY)
-CACHE_FORMAT = "impressions 1"  # raise it when the meaning of the cached arrays changes
+CACHE_FORMAT = "impressions 2"  # raise it when the meaning of the cached arrays changes
 
 
 class NewsDataset(Dataset):
@@ -119,6 +124,7 @@ class NewsDataset(Dataset):
             getLogger().warning(warning)
         self._set_index(self.uid_field, np.array(arrays["users"]))
         self._set_index(self.iid_field, np.array(arrays["news"]))
+        self.devices = arrays["devices"].tolist()
         self.user_feat = None
 
         unseen = len(arrays["news"]) - known
@@ -139,7 +145,7 @@ class NewsDataset(Dataset):
         unknown = np.full(unseen, np.nan)
         self.published = None if times is None else np.concatenate([[np.nan], times, unknown])
         self.log, self._first_row = self.inter_feat, 0
-        self._popularity: dict[Hashable, Any] = {}
+        self._made_of_log: dict[Hashable, Any] = {}
         self._describe_fields()
 
     def _set_index(self, field: str, tokens: NDArray[np.str_]) -> None:
@@ -184,14 +190,14 @@ class NewsDataset(Dataset):
         return [parts.get(split) for split in SPLITS]
 
     def copy(self, new_inter_feat: Impressions) -> NewsDataset:
-        """The data set with other impressions; log and counters are shared."""
+        """The data set with other impressions; the log and what is made of it are shared."""
         part: NewsDataset = super().copy(new_inter_feat)
-        part.log, part._popularity = self.log, self._popularity
+        part.log, part._made_of_log = self.log, self._made_of_log
         return part
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out the other splits, which a loader's worker does not read."""
-        return {**self.__dict__, "log": None, "_popularity": {}}
+        return {**self.__dict__, "log": None, "_made_of_log": {}}
 
     def _rows_of_splits(self) -> dict[str, tuple[int, int]]:
         ends = np.cumsum(self.file_size_list).tolist()
@@ -211,19 +217,47 @@ class NewsDataset(Dataset):
         return ClickDataLoader(config, self), ImpressionDataLoader(config, valid) if valid else None
 
     def impressions(self, config: Settings) -> Impressions:
-        """Impressions, with counters if ``popularity`` is set; ``ValueError`` for unknown times."""
-        counting = wanted_counters(config)
-        if counting is None:
-            return self.inter_feat
-        cache = self.cache_dir, self.content
-        arguments = self.log, counting, self.file_size_list[0]
-        if counting not in self._popularity:
+        """Impressions, with what else the settings read: counters, and clicks of the log.
+
+        ``ValueError`` for unknown times.
+        """
+        first, last = self._first_row, self._first_row + self.inter_feat.rows
+        counting, further = wanted_counters(config), {}
+        if counting is not None:
+            every = self.log._replace(features=self._of_log(counting, self._count))
+            further["features"] = every.between(first, last).features
+            further["reads_page"] = counting.page
+        if config["history_from"] == "log":
+            known = config["popularity_delay"], config["popularity_from"] == "stream"
+            further["recent"] = self._of_log(known, self._recent_clicks).between(first, last)
+        return self.inter_feat._replace(**further)
+
+    def _of_log(self, key: Hashable, make: Callable[[Any], Any]) -> Any:
+        """What ``make(key)`` makes of the log, once for all splits."""
+        if key not in self._made_of_log:
             for split, (start, stop) in self._rows_of_splits().items():
                 refuse_without_times(self.log.between(start, stop), split)
-            self._popularity[counting] = popularity_features(*arguments, self.published, cache)
-        first, rows = self._first_row, self.inter_feat.rows
-        known = self.log._replace(features=self._popularity[counting]).between(first, first + rows)
-        return self.inter_feat._replace(features=known.features)
+            self._made_of_log[key] = make(key)
+        return self._made_of_log[key]
+
+    def _count(self, counting: Counting) -> CandidateFeatures:
+        if counting.page and not self.log.columns[CONTEXT_ARTICLE].any():
+            raise ValueError(
+                f"context=added needs the columns {', '.join(CONTEXT)} of "
+                f"{self.dataset_name}.train.inter, and no impression has a {CONTEXT_ARTICLE}. "
+                "Convert a data set that has them (docs/data.md), or set context=none."
+            )
+        cache = self.cache_dir, self.content
+        arguments = self.log, counting, self.file_size_list[0], self.published
+        return popularity_features(*arguments, cache, self.devices)
+
+    def _recent_clicks(self, known: tuple[int, bool]) -> RecentClicks:
+        delay, stream = known
+        events = self.log if stream else self.log.between(0, self.file_size_list[0])
+        clicked = np.flatnonzero(events.labels == 1)
+        clicks = events.candidates.rows_of(clicked), events.candidates.values[clicked]
+        names = self.field2id_token[self.iid_field]
+        return RecentClicks.of(self.log.user, self.log.timestamp, clicks, delay, names)
 
     def tokens(
         self, field: str, tokenizer: PreTrainedTokenizerBase, max_length: int, prefix: str = ""
@@ -324,13 +358,12 @@ class NewsDataset(Dataset):
 
 def _index_impressions(folder: Path, item_ids: list[str], files: dict[str, Path]) -> Arrays:
     """Arrays of all files, which may be larger than memory."""
-    news, users = TokenIndex(), TokenIndex()
-    news.ids(item_ids)
+    indices = Indices(item_ids)
     columns = {name: GrowingArray(folder, each) for name, each in _columns(NO_IMPRESSIONS).items()}
     sizes = []
     for file in files.values():
         sizes.append(0)
-        for block in read_impressions(file, news, users):
+        for block in read_impressions(file, indices):
             sizes[-1] += block.rows
             for name, values in _columns(block).items():
                 columns[name].append(values)
@@ -338,7 +371,8 @@ def _index_impressions(folder: Path, item_ids: list[str], files: dict[str, Path]
     for name in ("history", "candidates"):
         offsets = Ragged.from_lengths(arrays[name], arrays.pop(f"{name}_lengths")).offsets
         arrays[f"{name}_offsets"] = offsets
-    return {"sizes": np.array(sizes), "news": news.tokens(), "users": users.tokens(), **arrays}
+    tokens = {name: index.tokens() for name, index in vars(indices).items()}
+    return {"sizes": np.array(sizes), **tokens, **arrays}
 
 
 def _columns(block: Impressions) -> Arrays:
@@ -351,6 +385,7 @@ def _columns(block: Impressions) -> Arrays:
         "candidates": block.candidates.values,
         "candidates_lengths": block.candidates.lengths,
         "labels": block.labels,
+        **block.columns,
     }
 
 
@@ -362,4 +397,5 @@ def _impressions(arrays: Arrays) -> Impressions:
         Ragged(arrays["history"], arrays["history_offsets"]),
         Ragged(arrays["candidates"], arrays["candidates_offsets"]),
         arrays["labels"],
+        columns={name: arrays[name] for name in CONTEXT},
     )

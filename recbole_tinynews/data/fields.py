@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from recbole_tinynews.files.columns import CANDIDATES as CANDIDATES
+from recbole_tinynews.files.columns import CONTEXT_ARTICLE as CONTEXT_ARTICLE
 from recbole_tinynews.files.columns import HISTORY as HISTORY
 
 CANDIDATE_FEATURES = "candidate_features"  # of each candidate, if any

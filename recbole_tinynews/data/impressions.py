@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from recbole_tinynews.data.ragged import Ragged
+from recbole_tinynews.data.recent_clicks import RecentClicks
+from recbole_tinynews.files.columns import CONTEXT_ARTICLE
 
 UNLABELLED = -1
 ROWS_AT_ONCE = 1 << 18  # positions of all clicks at once would take many times their memory
+NO_COLUMNS: Mapping[str, NDArray[Any]] = MappingProxyType({})
 
 
 class CandidateFeatures(NamedTuple):
@@ -40,6 +45,11 @@ class Impressions(NamedTuple):
         candidates: ragged ``[impressions, *]``, int32 news ids.
         labels: ``[candidates.values]``, int8: 1 clicked, 0 unclicked, -1 unlabelled.
         features: of each candidate, if any.
+        columns: of the page and the visit, by their names in ``files.columns.CONTEXT``, each
+            ``[impressions]``: news id of the page, indices of device and session (0: unknown), and
+            whether the reader subscribes (NaN: unknown).
+        recent: what the reader clicked in the log before each impression, if histories go on.
+        reads_page: whether batches have the article of the page.
     """
 
     impression_id: NDArray[np.str_]
@@ -49,6 +59,9 @@ class Impressions(NamedTuple):
     candidates: Ragged
     labels: NDArray[np.int8]
     features: CandidateFeatures | None = None
+    columns: Mapping[str, NDArray[Any]] = NO_COLUMNS
+    recent: RecentClicks | None = None
+    reads_page: bool = False
 
     @property
     def rows(self) -> int:
@@ -79,7 +92,21 @@ class Impressions(NamedTuple):
                 True
             )
         marked[0] = False  # padding
-        return np.flatnonzero(marked)
+        ids = np.flatnonzero(marked)
+        if self.recent is not None:
+            ids = np.union1d(ids, self.recent.articles)
+        if self.reads_page:
+            pages = np.unique(self.columns[CONTEXT_ARTICLE])
+            ids = np.union1d(ids, pages[pages != 0])
+        return ids.astype(np.int64)
+
+    def clicked(self, rows: NDArray[np.int64], width: int) -> NDArray[np.integer]:
+        """The newest clicks of readers, padded in front with 0, ``[rows, width]``.
+
+        Those of the history, then recent ones of other articles.
+        """
+        history = self.history.newest(rows, width)
+        return history if self.recent is None else self.recent.appended(history, rows)
 
     def between(self, start: int, stop: int) -> Impressions:
         """Impressions ``start .. stop - 1``, as views."""
@@ -93,6 +120,9 @@ class Impressions(NamedTuple):
             self.candidates.between(start, stop),
             self.labels[places],
             features and features.between(start, stop, places),
+            {name: column[start:stop] for name, column in self.columns.items()},
+            self.recent and self.recent.between(start, stop),
+            self.reads_page,
         )
 
     def with_features(self, features: CandidateFeatures) -> Impressions:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from recbole_tinynews.bars import progress_bar
 from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.files.array_cache import Arrays, cached_arrays, content_key
+from recbole_tinynews.files.progress import progress_bar
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

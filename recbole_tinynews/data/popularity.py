@@ -4,12 +4,14 @@ An event is a candidate of an impression, at its time. For an impression of user
 d, counters of a window W are the clicks and exposures of an article by other users in
 ``[t - d - W, t - d)``, so impressions of one second never see each other. What is true of the
 moment t itself, whichever articles are ranked, are the clicks and exposures of the whole site in
-the limited windows.
+the limited windows. What the reader did themselves (``reader``) stands apart: their own clicks and
+exposures of a candidate in the same windows, and how long ago they first and last saw it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any, NamedTuple
@@ -20,12 +22,14 @@ from scipy.sparse import csr_array
 
 from recbole_tinynews.data.impressions import CandidateFeatures, Impressions
 from recbole_tinynews.files.array_cache import Arrays, cached_arrays, content_key
+from recbole_tinynews.files.columns import DEVICE, SUBSCRIBER
 from recbole_tinynews.settings.protocol import Settings
 from recbole_tinynews.settings.table import FINETUNE_TEACHER
 
-CACHE_FORMAT = "popularity 3"  # raise it when the meaning of the cached arrays changes
+CACHE_FORMAT = "popularity 4"  # raise it when the meaning of the cached arrays changes
 FOREVER = 1 << 40  # seconds: longer than any log
 HOUR = 3600  # seconds
+DEVICES = 8  # columns that names of devices are hashed to
 BLOCK = 2_000_000  # candidates counted at once: about 0.4 GB
 
 
@@ -35,17 +39,28 @@ def uses_popularity(config: Settings) -> bool:
 
 
 class Counting(NamedTuple):
-    """Windows (hours; None: all), delay (seconds); ``stream``: test events count too, if live."""
+    """Windows (hours; None: all), delay (seconds), and what is counted.
+
+    ``stream``: test events count too, if live; ``reader``: the reader's own events stand apart;
+    ``page``: so does what is known of the page and the visit.
+    """
 
     windows: tuple[float | None, ...] = (3, 24, None)
     delay: int = 0
     stream: bool = True
+    reader: bool = False
+    page: bool = False
 
     @classmethod
     def of(cls, config: Settings | Mapping[str, Any]) -> Counting:
         """The counters that these settings select."""
         windows = tuple(config["popularity_windows"])
-        return cls(windows, config["popularity_delay"], config["popularity_from"] == "stream")
+        stream, reader, page = (
+            config["popularity_from"] == "stream",
+            config["reader"] == "added",
+            config["context"] == "added",
+        )
+        return cls(windows, config["popularity_delay"], stream, reader, page)
 
     @property
     def span(self) -> int:
@@ -59,10 +74,15 @@ class Counting(NamedTuple):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Features of a candidate: hours of age, then clicks, then exposures by window."""
+        """Features of a candidate: hours of age, then clicks, then exposures by window.
+
+        With ``reader`` then the reader's own, and hours since they first and last saw it (-1:
+        never).
+        """
         spans = ["ever" if window is None else f"{window:g}h" for window in self.windows]
         counters = [f"{kind}_{span}" for kind in ("clicks", "exposures") for span in spans]
-        return ("age_hours", *counters)
+        own = [f"own_{name}" for name in counters] + ["hours_since_first", "hours_since_last"]
+        return ("age_hours", *counters, *(own if self.reader else ()))
 
     @property
     def limited(self) -> list[int]:
@@ -75,7 +95,12 @@ class Counting(NamedTuple):
     @property
     def size(self) -> int:
         """Number of features of a candidate and of its moment."""
-        return len(self.names) + 2 * len(self.limited)
+        return len(self.names) + 2 * len(self.limited) + self.reader + len(self.context)
+
+    @property
+    def context(self) -> tuple[str, ...]:
+        """Features of a visit: the device, one of ``DEVICES`` columns, and the subscription."""
+        return (*(f"device {row}" for row in range(DEVICES)), "subscriber") if self.page else ()
 
 
 def wanted_counters(config: Settings) -> Counting | None:
@@ -98,14 +123,23 @@ def popularity_features(
     training: int,
     published: NDArray[np.floating] | None = None,
     cache: tuple[Path, str] | None = None,
+    devices: Sequence[str] = (),
 ) -> CandidateFeatures:
     """Age and counters of every candidate of a log, memory-mapped from a cache, and of moments.
 
-    The first ``training`` impressions are those of training; ``cache`` is a folder and a digest.
+    The first ``training`` impressions are those of training; ``cache`` is a folder and a digest;
+    ``devices`` are the names of the indices in the column of devices.
     """
     counted = log.rows if counting.stream else training
     features = _features(log, counting, counted, published, cache)
-    return features._replace(moments=moment_features(log, counting, counted))
+    moments = moment_features(log, counting, counted)
+    if counting.reader:
+        since = hours_since_visit(log, counting.delay, counted)
+        moments = np.concatenate([moments, since[:, None]], axis=1)
+    if counting.page:
+        visits = visit_features(devices, log.columns[DEVICE], log.columns[SUBSCRIBER])
+        moments = np.concatenate([moments, visits], axis=1)
+    return features._replace(moments=moments)
 
 
 def _features(
@@ -184,11 +218,7 @@ def count_events(
         back[order] = np.arange(len(back), dtype=back.dtype)
         repeated, number = _repeated(article, user, high - low, users)
         own = _Sorted.of(repeated, number, stamp[repeated] - origin)
-        counts = own.counts(clicked, exposed, counting)
-        some = np.flatnonzero(counts.any(axis=0))
-        of_pairs = back[repeated[some]]
-        for column, each in enumerate(counts, 1):
-            features[of_pairs, column] -= each[some]
+        _set_apart(features, own, back[repeated], clicked, exposed, counting)
         times = None if published is None else published[articles[places[order]]]
         features[:, 0] = age_hours(stamp[order], stamp[order[every.start]], times)
         if place_in_time is None and len(places) == len(out):  # three times as fast
@@ -196,6 +226,32 @@ def count_events(
         else:
             out[places] = features.take(back, axis=0)
     return out
+
+
+def _set_apart(
+    features: NDArray[np.float32],
+    own: _Sorted,
+    rows: NDArray[np.int32],
+    clicked: NDArray[np.bool_],
+    exposed: NDArray[np.bool_] | None,
+    counting: Counting,
+) -> None:
+    """Take the reader's own events out of the counters, and put them into columns of their own.
+
+    ``rows`` are those of ``own`` among the features.
+    """
+    counts = own.counts(clicked, exposed, counting)
+    some = np.flatnonzero(counts.any(axis=0))
+    for column, values in enumerate(counts, 1):
+        features[rows[some], column] -= values[some]
+    if not counting.reader:
+        return
+    width = 1 + len(counts)
+    features[:, width:-2] = 0
+    features[:, -2:] = -1
+    for column, values in enumerate(counts, width):
+        features[rows[some], column] = values[some]
+    features[rows, -2:] = own.hours_since(exposed, counting.delay)
 
 
 def age_hours(
@@ -248,6 +304,22 @@ def moment_features(log: Impressions, counting: Counting, counted: int) -> NDArr
     )
     totals = SiteTotals.of(events.timestamp, clicks, events.candidates.lengths)
     return totals.counts(np.asarray(log.timestamp), counting).astype(np.float32)
+
+
+def visit_features(
+    devices: Sequence[str], index: NDArray[np.integer], subscriber: NDArray[np.floating]
+) -> NDArray[np.float32]:
+    """Features ``Counting.context`` of visits, ``[visits, features]``.
+
+    ``devices`` are names, the first one of unknown devices; ``index`` says which, ``[visits]``;
+    ``subscriber`` is NaN where it is unknown, ``[visits]``. Names are hashed, so that a new one
+    needs no table (Weinberger et al., ICML 2009).
+    """
+    columns = np.zeros((len(devices), DEVICES), np.float32)
+    for row, name in enumerate(devices):
+        columns[row, zlib.crc32(name.encode()) % DEVICES] = row > 0
+    known = np.where(np.isnan(subscriber), 0.5, subscriber).astype(np.float32)
+    return np.concatenate([columns[index], known[:, None]], axis=1)
 
 
 def refuse_without_times(impressions: Impressions, split: str) -> None:
@@ -308,6 +380,42 @@ class _Sorted(NamedTuple):
             for each, last, first in zip(counts, until, before, strict=True):
                 np.subtract(last, first, out=each[number], casting="same_kind")
         return counts.reshape(2 * windows, len(keys))
+
+    def hours_since(self, exposed: NDArray[np.bool_] | None, delay: int) -> NDArray[np.float64]:
+        """Hours since the first and the last exposure of each event's group, ``[events, 2]``.
+
+        Those from ``delay`` seconds before the event on are unknown; -1: there is none.
+        """
+        size = len(self.order)
+        counted = np.ones(size, bool) if exposed is None else exposed[self.order]
+        shift = int(self.time.max(initial=0)).bit_length()
+        base = self.group.astype(np.int64) << shift
+        until = np.searchsorted(base + self.time, base + np.maximum(self.time - delay, 0))
+        places = np.append(np.arange(size), size)
+        last = np.maximum.accumulate(np.append(np.where(counted, places[:-1], -1), -1))[until - 1]
+        following = np.where(np.append(counted, True), places, size)[::-1]
+        first = np.minimum.accumulate(following)[::-1][self.start]
+        hours = np.full((size, 2), -1.0)
+        for column, event, is_known in (
+            (0, first, first < until),
+            (1, last, (until > self.start) & (last >= self.start)),
+        ):
+            hours[is_known, column] = (self.time[is_known] - self.time[event[is_known]]) / HOUR
+        return hours
+
+
+def hours_since_visit(log: Impressions, delay: int, counted: int) -> NDArray[np.float32]:
+    """Hours since each impression's reader was last shown anything, ``[impressions]``; -1: never.
+
+    The first ``counted`` impressions are events.
+    """
+    order = np.lexsort((log.timestamp, log.user))
+    time = log.timestamp[order] - log.timestamp.min(initial=0)
+    user = log.user[order]
+    visits = _Sorted.of(order.astype(np.int32), user, time)
+    hours = np.empty(log.rows, np.float32)
+    hours[order] = visits.hours_since(np.arange(log.rows) < counted, delay)[:, 1]
+    return hours
 
 
 def _run_starts(new: NDArray[np.bool_], size: int) -> NDArray[np.int64]:

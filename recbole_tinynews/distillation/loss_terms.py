@@ -1,7 +1,8 @@
-"""Named and weighted loss terms."""
+"""Soft labels and weighted loss terms: the base of the losses between a student and teachers."""
 
 from __future__ import annotations
 
+import math
 from collections import namedtuple
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
@@ -11,11 +12,42 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from recbole_tinynews.distillation.outputs import Outputs
-from recbole_tinynews.distillation.soft_label import SoftLabelLoss
-from recbole_tinynews.encoder.states import NO_TAPS, Taps
+from recbole_tinynews.encoder.hidden_states import NO_STATES, StateRequest
+from recbole_tinynews.model.interface import Outputs
 
 Terms = dict[str, Callable[[], Tensor]]
+
+
+class SoftLabelLoss(nn.Module):
+    """Cross entropy of softened candidate distributions: ``L_DP_distill`` and ``L_FT_distill``.
+
+    ``temperature ** 2`` keeps gradients the same size (Hinton et al. 2015, section 2).
+    """
+
+    def __init__(self, temperature: float = 1.0) -> None:
+        super().__init__()
+        if not 0 < temperature < math.inf:
+            raise ValueError(
+                f"SoftLabelLoss expects a positive, finite temperature, got {temperature}. "
+                "Pass 1.0 for no softening."
+            )
+        self.temperature = temperature
+
+    def forward(self, student_scores: Tensor, teacher_scores: Tensor) -> Tensor:
+        """Mean over the batch, shape ``[]``, of raw scores ``[batch, candidates]``."""
+        return self.of_samples(student_scores, teacher_scores).mean()
+
+    def of_samples(self, student_scores: Tensor, teacher_scores: Tensor) -> Tensor:
+        """Loss of each sample, ``[batch]``."""
+        if student_scores.shape != teacher_scores.shape:  # would broadcast without an error
+            raise ValueError(
+                "SoftLabelLoss expects equal shapes [batch, candidates], got student "
+                f"{tuple(student_scores.shape)} and teacher {tuple(teacher_scores.shape)}. "
+                "Score the same candidates with both."
+            )
+        target = F.softmax(teacher_scores.detach() / self.temperature, dim=-1)
+        log_student = F.log_softmax(student_scores / self.temperature, dim=-1)
+        return -(target * log_student).sum(dim=-1) * self.temperature**2
 
 
 class Weights(NamedTuple):
@@ -38,9 +70,9 @@ class Distillation(nn.Module):
     )
     of_teachers: ClassVar[tuple[str, ...]] = ()  # losses that the student does not learn from
     # the unit that each loss is averaged over, by loss, where not samples
-    counted_by: ClassVar[Mapping[str, str]] = {}
-    student_taps: Taps = NO_TAPS
-    teacher_taps: Taps = NO_TAPS
+    loss_units: ClassVar[Mapping[str, str]] = {}
+    student_states: StateRequest = NO_STATES
+    teacher_states: StateRequest = NO_STATES
 
     def __init__(self, temperature: float, weights: Any) -> None:
         super().__init__()
@@ -52,28 +84,22 @@ class Distillation(nn.Module):
             )
         self.weights, self.soft_label = weights, SoftLabelLoss(temperature)
 
-    def terms(
-        self, student: Outputs, teachers: Sequence[Outputs], label: Tensor, real: Tensor | None
-    ) -> Terms:
+    def terms(self, student: Outputs, teachers: Sequence[Outputs], label: Tensor) -> Terms:
         """Functions of all losses but ``target``, by name; arguments as for ``forward``."""
         raise NotImplementedError
 
     def forward(
-        self,
-        student: Outputs,
-        teachers: Sequence[Outputs],
-        label: Tensor,
-        real: Tensor | None = None,
+        self, student: Outputs, teachers: Sequence[Outputs], label: Tensor
     ) -> tuple[Tensor, ...]:
         """Loss terms of nonzero weight by name, means over the batch.
 
         Teachers that know texts alone label the text's part of a student's scores. ``label
-        [batch]``: index of the target; ``real [batch, items]``: which are no padding.
+        [batch]``: index of the target.
         """
         labelled = student
         if student.text_scores is not None and all(each.text_scores is None for each in teachers):
             labelled = student._replace(scores=student.text_scores)
-        terms = self.terms(labelled, teachers, label, real)
+        terms = self.terms(labelled, teachers, label)
         terms["target"] = lambda: F.cross_entropy(student.scores, label)
         named = self.weights._asdict().items()
         return loss_terms({name: weight * terms[name]() for name, weight in named if weight})
@@ -87,6 +113,11 @@ def loss_terms(losses: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
 def mean_of(losses: Iterable[Tensor]) -> Tensor:
     """Mean over the teachers' losses, ``[]``."""
     return torch.stack(list(losses)).mean()
+
+
+def stacked_scores(teachers: Sequence[Outputs]) -> Tensor:
+    """Scores of all teachers, ``[batch, teachers, candidates]``."""
+    return torch.stack([teacher.scores for teacher in teachers], dim=1)
 
 
 @cache

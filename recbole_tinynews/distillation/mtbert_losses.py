@@ -8,15 +8,15 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from recbole_tinynews.distillation.hidden import ProjectedHiddenStateLoss
-from recbole_tinynews.distillation.inner_states import (
+from recbole_tinynews.distillation.layer_losses import (
     Compared,
-    InnerStateDistillation,
+    LayerDistillation,
+    ProjectedHiddenStateLoss,
     compare_hidden,
 )
-from recbole_tinynews.distillation.loss_terms import Terms
-from recbole_tinynews.distillation.outputs import Outputs, stacked_scores
+from recbole_tinynews.distillation.loss_terms import Terms, stacked_scores
 from recbole_tinynews.distillation.teacher_weighting import TeacherWeighting, inverse_error
+from recbole_tinynews.model.interface import Outputs
 
 
 class MTBERTWeights(NamedTuple):
@@ -27,7 +27,7 @@ class MTBERTWeights(NamedTuple):
     target: float = 1.0
 
 
-class MTBERTDistillation(InnerStateDistillation):
+class MTBERTDistillation(LayerDistillation):
     """``sum_i [mean(CE(y_i/T, y_s/T) / (1 + CE(y_i, y))) + MSE(H_s, W_i H_ti)] + CE(y_s, y)``.
 
     MT-BERT (Wu et al., Findings of ACL 2021), after a public re-implementation. The mean is over
@@ -49,9 +49,7 @@ class MTBERTDistillation(InnerStateDistillation):
         super().__init__(teachers, compared, temperature, weights)
         self.weighting = weighting
 
-    def terms(
-        self, student: Outputs, teachers: Sequence[Outputs], label: Tensor, real: Tensor | None
-    ) -> Terms:
+    def terms(self, student: Outputs, teachers: Sequence[Outputs], label: Tensor) -> Terms:
         """Weighted soft labels and hidden states of paired layers, summed over the teachers."""
         return {
             "distillation": lambda: self._soft_labels(student, teachers, label),

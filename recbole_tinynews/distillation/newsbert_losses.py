@@ -9,10 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from recbole_tinynews.distillation.hidden import mean_squared_error
-from recbole_tinynews.distillation.inner_states import InnerStateDistillation, states_of
+from recbole_tinynews.distillation.layer_losses import LayerDistillation, mean_squared_error
 from recbole_tinynews.distillation.loss_terms import Terms, mean_of
-from recbole_tinynews.distillation.outputs import Outputs
+from recbole_tinynews.model.interface import Outputs
 
 
 class NewsBERTWeights(NamedTuple):
@@ -27,7 +26,7 @@ class NewsBERTWeights(NamedTuple):
     teacher_target: float = 1.0
 
 
-class NewsBERTDistillation(InnerStateDistillation):
+class NewsBERTDistillation(LayerDistillation):
     """``L^s`` and ``L^t`` of NewsBERT (Wu et al., Findings of EMNLP 2021).
 
     The student's losses are averaged over the teachers and pass them no gradient. Each teacher
@@ -37,14 +36,12 @@ class NewsBERTDistillation(InnerStateDistillation):
 
     of_teachers = ("teacher_target",)
 
-    def terms(
-        self, student: Outputs, teachers: Sequence[Outputs], label: Tensor, real: Tensor | None
-    ) -> Terms:
+    def terms(self, student: Outputs, teachers: Sequence[Outputs], label: Tensor) -> Terms:
         """Soft labels, hidden states, embeddings, pooled news, users, and the teachers' target."""
         return {
-            **super().terms(student, teachers, label, real),
+            **super().terms(student, teachers, label),
             "news_vector": lambda: mean_of(
-                _error("news_vector", states_of(student).pooled, states_of(each).pooled)
+                _error("news_vector", student.states.pooled, each.states.pooled)
                 for each in teachers
             ),
             "user": lambda: mean_of(_error("user", student.user, each.user) for each in teachers),

@@ -11,6 +11,11 @@ from torch.nn import functional as F
 TeacherWeighting = Callable[[Tensor, Tensor], Tensor]
 
 
+def mix_scores(scores: Tensor, weights: Tensor) -> Tensor:
+    """Sum of raw scores ``[batch, teachers, candidates]``, weighted by ``[batch, teachers]``."""
+    return (weights.unsqueeze(-1) * scores).sum(dim=1)
+
+
 def softmax(scores: Tensor, label: Tensor) -> Tensor:
     """``alpha`` and ``beta`` of Tiny-NewsRec (EMNLP 2022): softmax of negative cross entropy."""
     return _log_likelihood(scores, label).softmax(dim=-1)

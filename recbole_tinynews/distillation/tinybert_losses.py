@@ -8,10 +8,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from recbole_tinynews.distillation.hidden import LayerPair, mean_squared_error
-from recbole_tinynews.distillation.inner_states import InnerStateDistillation, states_of
+from recbole_tinynews.distillation.layer_losses import (
+    LayerDistillation,
+    LayerPair,
+    mean_squared_error,
+)
 from recbole_tinynews.distillation.loss_terms import Terms, mean_of
-from recbole_tinynews.distillation.outputs import Outputs
+from recbole_tinynews.model.interface import Outputs
 
 HEADS = " Both need the same number of heads; else set attention_loss_weight=0."
 
@@ -41,7 +44,7 @@ class TinyBERTWeights(NamedTuple):
     target: float = 1.0
 
 
-class TinyBERTDistillation(InnerStateDistillation):
+class TinyBERTDistillation(LayerDistillation):
     """``(1/M) sum_i [L_pred + L_hidn + L_attn + L_embd](student, t_i) + CE(z_s, y)``.
 
     The joint loss of TinyBERT's terms (Jiao et al., Findings of EMNLP 2020); the uniform mean over
@@ -49,14 +52,12 @@ class TinyBERTDistillation(InnerStateDistillation):
     Hidden states of different width are projected.
     """
 
-    def terms(
-        self, student: Outputs, teachers: Sequence[Outputs], label: Tensor, real: Tensor | None
-    ) -> Terms:
+    def terms(self, student: Outputs, teachers: Sequence[Outputs], label: Tensor) -> Terms:
         """Soft labels, hidden states and attention of paired layers, and embeddings."""
         return {
-            **super().terms(student, teachers, label, real),
+            **super().terms(student, teachers, label),
             "attention": lambda: mean_of(
-                attention_loss(states_of(student).attention, states_of(each).attention, self.pairs)
+                attention_loss(student.states.attention, each.states.attention, self.pairs)
                 for each in teachers
             ),
         }

@@ -3,15 +3,127 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from recbole_tinynews.distillation.embedding import ProjectedEmbeddingLoss
-from recbole_tinynews.distillation.loss_terms import Distillation, Terms, Weights
-from recbole_tinynews.distillation.outputs import Outputs, stacked_scores
-from recbole_tinynews.distillation.soft_label import mix_scores
-from recbole_tinynews.distillation.teacher_weighting import TeacherWeighting, softmax
+from recbole_tinynews.distillation.loss_terms import Distillation, Terms, Weights, stacked_scores
+from recbole_tinynews.distillation.teacher_weighting import TeacherWeighting, mix_scores, softmax
+from recbole_tinynews.model.interface import Encoded, Outputs
+
+RIDGE = 1e-3  # relative to the mean variance of the teacher's dimensions
+
+
+class ProjectedEmbeddingLoss(nn.Module):
+    """Teacher-weighted mean squared error of ``W_i v^(t_i) + b_i`` against ``v^(s)``.
+
+    Half of ``L_DP_emb`` and ``L_FT_emb`` of Tiny-NewsRec: titles or bodies, news or users.
+    Balanced, an item's error is ``2 |p - v|^2 / (|p|^2 + |v|^2)`` with projected vector ``p`` and
+    no gradient through the denominator, so vectors of any length weigh the same (our definition);
+    for equal lengths it is ``2 (1 - cos)``. With ``start_as_identity``, vectors start in one space;
+    otherwise weights are Xavier-uniform and biases zero.
+    """
+
+    def __init__(
+        self,
+        teachers: int,
+        teacher_dim: int,
+        student_dim: int,
+        start_as_identity: bool = False,
+        balanced: bool = False,
+    ) -> None:
+        super().__init__()
+        self.balanced = balanced
+        self.projections = nn.ModuleList(
+            _projection(teacher_dim, student_dim, start_as_identity) for _ in range(teachers)
+        )
+        self.dims = (teacher_dim, student_dim)
+
+    def forward(
+        self,
+        student: Tensor,
+        teachers: Sequence[Tensor],
+        weights: Tensor,
+        mask: Tensor | None = None,
+    ) -> Tensor:
+        """Mean over items, weighted sum over teachers, mean over the batch.
+
+        ``student`` is ``[batch, items, student_dim]``, each teacher ``[batch, items, teacher_dim]``
+        without gradient, ``weights`` ``[batch, teachers]``, ``mask`` ``[batch, items]``.
+        """
+        self._check_shapes(student, teachers, weights, mask)
+        projected = torch.stack(
+            [
+                project(teacher.detach())
+                for project, teacher in zip(self.projections, teachers, strict=True)
+            ],
+            dim=1,
+        )
+        errors = self._errors(projected, student.unsqueeze(1).expand_as(projected))
+        if mask is None:
+            per_teacher = errors.mean(dim=-1)
+        else:
+            counted = mask.unsqueeze(1).to(errors.dtype)
+            per_teacher = (errors * counted).sum(dim=-1) / counted.sum(dim=-1).clamp(min=1)
+        return (weights * per_teacher).sum(dim=-1).mean()
+
+    def _errors(self, projected: Tensor, student: Tensor) -> Tensor:
+        """Errors ``[batch, teachers, items]``."""
+        squares = (projected - student).square()
+        if not self.balanced:
+            return squares.mean(dim=-1)
+        scale = (projected.detach().square() + student.detach().square()).sum(dim=-1)
+        return 2 * squares.sum(dim=-1) / scale.clamp(min=torch.finfo(scale.dtype).tiny)
+
+    @torch.no_grad()
+    def start(self, projections: Iterable[Tensor]) -> None:
+        """Set the projections, ``[student_dim, teacher_dim]`` for each teacher."""
+        for module, projection in zip(self.projections, projections, strict=True):
+            cast(nn.Linear, module).weight.copy_(projection)
+
+    def _check_shapes(
+        self, student: Tensor, teachers: Sequence[Tensor], weights: Tensor, mask: Tensor | None
+    ) -> None:
+        """Wrong shapes would broadcast silently where a size is 1."""
+        batch, items, count = *student.shape[:2], len(self.projections)
+        if len(teachers) != count:
+            raise ValueError(
+                f"ProjectedEmbeddingLoss expects {count} teachers, one for each projection, got "
+                f"{len(teachers)}. Build it with the number of teachers that label its batches."
+            )
+        teacher_dim, student_dim = self.dims
+        for name, tensor, expected in (
+            ("student", student, (batch, items, student_dim)),
+            *(("teacher", teacher, (batch, items, teacher_dim)) for teacher in teachers),
+            ("weights", weights, (batch, count)),
+            ("mask", mask, (batch, items)),
+        ):
+            if tensor is not None and tensor.shape != expected:
+                raise ValueError(
+                    f"ProjectedEmbeddingLoss expects {name} of shape {expected}, got "
+                    f"{tuple(tensor.shape)}. Encode the same items with student and teachers."
+                )
+
+
+def fitted_projection(pairs: Iterable[tuple[Tensor, Tensor]]) -> Tensor:
+    """Ridge regression ``[student_dim, teacher_dim]`` from chunks of student, teacher vectors."""
+    products: list[Tensor] = []
+    for student, teacher in pairs:
+        exact = teacher.double()
+        some = exact.T @ exact, exact.T @ student.double()
+        products = [a + b for a, b in zip(products, some, strict=True)] if products else [*some]
+    covariance, shared = products
+    ridge = RIDGE * covariance.diagonal().mean().clamp(min=1e-12)
+    covariance.diagonal().add_(ridge)
+    return torch.linalg.solve(covariance, shared).T
+
+
+def _projection(teacher_dim: int, student_dim: int, as_identity: bool) -> nn.Linear:
+    projection = nn.Linear(teacher_dim, student_dim)
+    (nn.init.eye_ if as_identity else nn.init.xavier_uniform_)(projection.weight)
+    nn.init.zeros_(projection.bias)
+    return projection
 
 
 class TinyNewsRecDistillation(Distillation):
@@ -21,7 +133,7 @@ class TinyNewsRecDistillation(Distillation):
     teachers weighted for each sample (in the paper by ``softmax``). With ``shared_projection``, a
     teacher has one for items and users (docs/method.md, section 3); with ``aligned``, all start in
     one space and projections as identities; ``balanced`` errors are relative to vector lengths.
-    Weight 0 of ``embedding`` removes the projections.
+    With ``masked``, padding is left out. Weight 0 of ``embedding`` removes the projections.
     """
 
     def __init__(
@@ -35,9 +147,10 @@ class TinyNewsRecDistillation(Distillation):
         shared_projection: bool = False,
         aligned: bool = False,
         balanced: bool = False,
+        masked: bool = True,
     ) -> None:
         super().__init__(temperature, weights)
-        self.weighting = weighting
+        self.weighting, self.masked = weighting, masked
         if weights.embedding:
             arguments = teachers, teacher_dim, student_dim, aligned, balanced
             self.item_embedding = ProjectedEmbeddingLoss(*arguments)
@@ -45,38 +158,28 @@ class TinyNewsRecDistillation(Distillation):
                 self.item_embedding if shared_projection else ProjectedEmbeddingLoss(*arguments)
             )
 
-    def items(self, outputs: Outputs) -> Tensor:
-        """Item vectors to compare, ``[batch, items, dim]``."""
+    def items(self, news: Encoded) -> tuple[Tensor, Tensor]:
+        """Item vectors to compare, ``[batch, items, dim]``, and which are no padding."""
         raise NotImplementedError
 
-    def terms(
-        self, student: Outputs, teachers: Sequence[Outputs], label: Tensor, real: Tensor | None
-    ) -> Terms:
-        """Soft labels of the mixed scores, and embedding losses of ``real`` items and users."""
+    def terms(self, student: Outputs, teachers: Sequence[Outputs], label: Tensor) -> Terms:
+        """Soft labels of the mixed scores, and embedding losses of items and users."""
         scores = stacked_scores(teachers)
         weights = self.weighting(scores, label)
-
-        def embedding() -> Tensor:
-            of_items, of_users = self.embedding_losses(student, teachers, weights, real)
-            return of_items + of_users
-
         return {
             "distillation": lambda: self.soft_label(student.scores, mix_scores(scores, weights)),
-            "embedding": embedding,
+            "embedding": lambda: sum(self.embedding_losses(student, teachers, weights)),
         }
 
     def embedding_losses(
-        self,
-        student: Outputs,
-        teachers: Sequence[Outputs],
-        weights: Tensor,
-        real: Tensor | None = None,
+        self, student: Outputs, teachers: Sequence[Outputs], weights: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Losses of ``real`` items (``None``: all) and users; ``weights [batch, teachers]``."""
-        items = _slices(self.items(each) for each in teachers)
-        users = _slices(each.user.unsqueeze(1) for each in teachers)  # [batch, 1, dim]
+        """Losses of items, if ``masked`` without padding, and of users."""
+        items, real = self.items(student.news)
+        of_teachers = [self.items(teacher.news)[0] for teacher in teachers]
+        users = [teacher.user.unsqueeze(1) for teacher in teachers]  # [batch, 1, dim]
         return (
-            self.item_embedding(self.items(student), items, weights, real),
+            self.item_embedding(items, of_teachers, weights, real if self.masked else None),
             self.user_embedding(student.user.unsqueeze(1), users, weights),
         )
 
@@ -89,19 +192,14 @@ class TinyNewsRecDistillation(Distillation):
 class StageOneDistillation(TinyNewsRecDistillation):
     """``L_1``: titles are the items, the body is the user."""
 
-    def items(self, outputs: Outputs) -> Tensor:
+    def items(self, news: Encoded) -> tuple[Tensor, Tensor]:
         """Titles."""
-        return outputs.candidates
+        return news.candidates, news.real[:, news.width :]
 
 
 class StageTwoDistillation(TinyNewsRecDistillation):
     """``L_2``: clicked articles and candidates are the items."""
 
-    def items(self, outputs: Outputs) -> Tensor:
+    def items(self, news: Encoded) -> tuple[Tensor, Tensor]:
         """History, then candidates."""
-        return torch.cat([outputs.history, outputs.candidates], dim=1)
-
-
-def _slices(tensors: Iterable[Tensor]) -> tuple[Tensor, ...]:
-    """Slices of the stacked tensors, whose products torch rounds differently."""
-    return torch.stack(list(tensors), dim=1).unbind(dim=1)
+        return news.all, news.real

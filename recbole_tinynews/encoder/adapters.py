@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from recbole_tinynews.installing import pip_install
+from recbole_tinynews.files.installation import pip_install
 
 ADAPTER = "adapter"
 SCALE = 2.0  # of adapters: peft's alpha / rank

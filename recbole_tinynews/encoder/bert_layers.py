@@ -10,17 +10,16 @@ from torch.nn import functional as F
 from transformers import PreTrainedModel
 
 from recbole_tinynews.encoder.attention import Rules, Scores, attend_stacked
-from recbole_tinynews.encoder.own_layers import first_position
+from recbole_tinynews.encoder.generic_layers import first_position
+from recbole_tinynews.encoder.hidden_states import ObservableStates, StateRecorder
 from recbole_tinynews.encoder.packing import PackedTexts
-from recbole_tinynews.encoder.protocol import Shown
-from recbole_tinynews.encoder.states import Tap
 
 
 class BertLayers:
-    """``protocol.Layers`` of BERT; ``AttributeError`` for other parts."""
+    """``Layers`` of BERT; ``AttributeError`` for other parts."""
 
     def __init__(self, plm: PreTrainedModel) -> None:
-        self.shown = Shown(states=True, attention=True)
+        self.observable = ObservableStates(hidden=True, attention=True)
         self.around = [plm, plm.get_submodule("encoder")]
         self.before: list[nn.Module] = [plm.get_submodule("embeddings")]
         self.layers = list(cast("nn.ModuleList", plm.get_submodule("encoder.layer")))
@@ -42,16 +41,16 @@ class BertLayers:
         )[0]
 
     def through(
-        self, numbers: range, hidden: Tensor, texts: PackedTexts, tap: Tap | None
+        self, numbers: range, hidden: Tensor, texts: PackedTexts, recorder: StateRecorder | None
     ) -> Tensor:
         """Output of the last of these layers, counted from 1."""
         for number in numbers:
-            scores = None if tap is None else tap.scores_of(number)
+            scores = None if recorder is None else recorder.scores_of(number)
             hidden = apply_layer(self.layers[number - 1], hidden, texts, scores)
-            if tap is not None:
-                tap.keep_hidden(number, hidden, texts.real)
+            if recorder is not None:
+                recorder.add_hidden(number, hidden, texts.real)
                 if scores is not None:
-                    tap.keep_attention(number, scores, texts)
+                    recorder.add_attention(number, scores, texts)
         return hidden
 
 

@@ -100,14 +100,16 @@ def open_frozen_states(
         (rows, hidden_size),
         layout,
     )
-    found = _identity(plan.place)
     table = _read(plan)
     if table is None:
         storage.folder.mkdir(parents=True, exist_ok=True)
         if not _has_room(plan, storage.ample_room):
             return None
-        _make(plan, compute, refused=found)
-        table = _read(plan)
+        with exclusive_lock(plan.place, "making it"):  # other processes wait here
+            table = _read(plan, warns=False)
+            if table is None:
+                _make(plan, compute)
+                table = _read(plan)
         assert table is not None, "a table that was just written"
     return FrozenStates(table, layout, device)
 
@@ -124,30 +126,29 @@ def _longest_stored(storage: Storage, lengths: NDArray[np.int64], row_bytes: int
     return longest
 
 
-def _read(plan: _Plan) -> Tensor | None:
-    if not plan.place.is_file():
-        if _checksum_file(plan.place).is_file():
-            getLogger().warning(f"{plan.place} is missing, but has a checksum, and is rebuilt.")
+def _read(plan: _Plan, warns: bool = True) -> Tensor | None:
+    """The table; ``None`` if it is missing or, which it may warn of, unusable."""
+    if not plan.place.is_file() and not _checksum_file(plan.place).is_file():
         return None
-    if not _as_written(plan.place):
-        getLogger().warning(
-            f"{plan.place} was changed after it was written, or is of an earlier version, and is "
-            "rebuilt."
-        )
-        return None
-    try:
-        # copy-on-write: torch wants a writable array, the file is not changed
-        table = np.lib.format.open_memmap(plan.place, mode="c")
-    except ValueError as problem:
-        getLogger().warning(f"{plan.place} cannot be read and is rebuilt: {problem}")
-        return None
-    if table.shape != plan.shape or table.dtype != STORED_AS[plan.precision]:
-        getLogger().warning(
-            f"{plan.place} expects {plan.shape} {plan.precision} hidden states, got {table.shape} "
-            f"{table.dtype}, and is rebuilt."
-        )
-        return None
-    return torch.from_numpy(table).view(PRECISIONS[plan.precision])
+    problem = "is missing, but has a checksum,"
+    if plan.place.is_file():
+        problem = "was changed after it was written, or is of an earlier version,"
+        if _as_written(plan.place):
+            try:
+                # copy-on-write: torch wants a writable array, the file is not changed
+                table = np.lib.format.open_memmap(plan.place, mode="c")
+            except ValueError as mistake:
+                problem = f"cannot be read ({mistake})"
+            else:
+                if table.shape == plan.shape and table.dtype == STORED_AS[plan.precision]:
+                    return torch.from_numpy(table).view(PRECISIONS[plan.precision])
+                problem = (
+                    f"expects {plan.shape} {plan.precision} hidden states, got {table.shape} "
+                    f"{table.dtype},"
+                )
+    if warns:
+        getLogger().warning(f"{plan.place} {problem} and is rebuilt.")
+    return None
 
 
 def _as_written(place: Path) -> bool:
@@ -156,15 +157,6 @@ def _as_written(place: Path) -> bool:
     except (OSError, ValueError):
         return False
     return not changed(place.parent, {place.name: known})
-
-
-def _identity(place: Path) -> tuple[int, int] | None:
-    """Inode and modification time, which change when a file is replaced; ``None``: no file."""
-    try:
-        status = place.stat()
-    except OSError:
-        return None
-    return status.st_ino, status.st_mtime_ns
 
 
 def _checksum_file(place: Path) -> Path:
@@ -190,19 +182,15 @@ def _has_room(plan: _Plan, ample: bool) -> bool:
     return False
 
 
-def _make(plan: _Plan, compute: Compute, refused: tuple[int, int] | None) -> None:
-    """Build the table under a temporary name and rename it; ``refused``: identity of a bad one."""
-    # other processes wait here, and verify the table after leaving the lock, which takes minutes
-    with exclusive_lock(plan.place, "making it"):
-        if _identity(plan.place) not in (None, refused):
-            return  # another process has built it meanwhile
-        plan.place.unlink(missing_ok=True)
-        progress = plan.place.with_name(f".{plan.place.name}.json")
-        with resumable_file(plan.place) as unfinished:
-            table, done = _begin(plan, unfinished, progress)
-            _fill(plan, compute, table, done, progress)
-            write_text(_checksum_file(plan.place), content_key([unfinished]))
-        progress.unlink(missing_ok=True)
+def _make(plan: _Plan, compute: Compute) -> None:
+    """Build the table under a temporary name, and rename it."""
+    plan.place.unlink(missing_ok=True)
+    progress = plan.place.with_name(f".{plan.place.name}.json")
+    with resumable_file(plan.place) as unfinished:
+        table, done = _begin(plan, unfinished, progress)
+        _fill(plan, compute, table, done, progress)
+        write_text(_checksum_file(plan.place), content_key([unfinished]))
+    progress.unlink(missing_ok=True)
 
 
 def _begin(plan: _Plan, unfinished: Path, progress: Path) -> tuple[np.memmap, int]:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoModel, AutoModelForMaskedLM, PreTrainedModel
 
-from recbole_tinynews.encoder.own_layers import UNUSED, find_layers, first_position
+from recbole_tinynews.encoder.generic_layers import UNUSED, find_layers, first_position
 from recbole_tinynews.encoder.plm_files import (
     cut_config,
     encoder_of,

@@ -11,16 +11,16 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from recbole_tinynews.encoder.bert_layers import BertLayers
-from recbole_tinynews.encoder.own_layers import OwnLayers
+from recbole_tinynews.encoder.generic_layers import GenericLayers, Layers
+from recbole_tinynews.encoder.hidden_states import ObservableStates
 from recbole_tinynews.encoder.packing import PackedTexts, packs
 from recbole_tinynews.encoder.plm_files import bare_plm, plm_size, quiet
-from recbole_tinynews.encoder.protocol import Layers, Shown
 
-WAYS: tuple[Callable[[PreTrainedModel], Layers | None], ...] = (
+LAYER_RUNNERS: tuple[Callable[[PreTrainedModel], Layers | None], ...] = (
     BertLayers,
-    OwnLayers.packed,
-    partial(OwnLayers, in_one_row=False),
-    partial(OwnLayers, in_one_row=False, as_one=True),
+    GenericLayers.packed,
+    partial(GenericLayers, in_one_row=False),
+    partial(GenericLayers, in_one_row=False, as_one=True),
 )
 _FOUND: dict[str, Callable[[PreTrainedModel], Layers | None]] = {}  # by configuration
 
@@ -41,7 +41,7 @@ def layers_of(plm: PreTrainedModel) -> Layers:
     plm.eval()
     try:
         probe = Probe(plm)
-        for make in WAYS:
+        for make in LAYER_RUNNERS:
             with quiet():  # some models warn that their attention can't be set
                 plm.set_attn_implementation(own_attention)
             try:
@@ -63,10 +63,10 @@ def layers_of(plm: PreTrainedModel) -> Layers:
 
 
 @lru_cache(maxsize=8)
-def shown_by(source: str) -> Shown:
+def observable_states(source: str) -> ObservableStates:
     """Observable states of a language model, tested on two layers with random weights."""
     with torch.random.fork_rng(devices=[]):
-        return layers_of(bare_plm(source, min(2, plm_size(source).layers))).shown
+        return layers_of(bare_plm(source, min(2, plm_size(source).layers))).observable
 
 
 TOLERANCE = 2e-5  # relative to the largest state

@@ -1,203 +1,191 @@
-"""The news encoder of a language model, with the output of frozen layers stored."""
+"""News encoders: news ids in, vectors out, each article encoded once."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from recbole_tinynews.data.ragged import Ragged
-from recbole_tinynews.encoder.cached_encoder import OneTextEncoder
-from recbole_tinynews.encoder.column_tokenizer import ColumnTokenizer
-from recbole_tinynews.encoder.frozen_states import FrozenStates, Storage, open_frozen_states
-from recbole_tinynews.encoder.known_states import KnownStates
-from recbole_tinynews.encoder.news_vectors import versions
-from recbole_tinynews.encoder.packing import Pack, PackedTexts
-from recbole_tinynews.encoder.planning import PlannedPack, Planner
-from recbole_tinynews.encoder.states import States, Tap, Taps
-from recbole_tinynews.encoder.text_encoder import EncodedTexts, TextEncoder
-from recbole_tinynews.files.array_cache import content_key
-from recbole_tinynews.processes.device import has_bf16_products, on_device
+from recbole_tinynews.encoder.hidden_states import StateRecorder, StateRequest
+from recbole_tinynews.encoder.packing import Pack
+from recbole_tinynews.encoder.planning import ArticlePlanner, EncodingPlan
+from recbole_tinynews.encoder.vector_cache import StaleVectors, VectorCache
 
 NEWS_ENCODER = "news_encoder"
-LANGUAGE_MODEL = f"{NEWS_ENCODER}.text_encoder.plm"
-POOLING = f"{NEWS_ENCODER}.text_encoder.pooling"
-DENSE = f"{NEWS_ENCODER}.text_encoder.dense"
+TOKENS_AT_ONCE = 4_096
+
+_numbers = itertools.count()  # of encoders; a plan belongs to one
 
 
-STATES_FORMAT = "frozen states 1"  # bump when the meaning of stored states changes
+class NewsEncoder(nn.Module):
+    """News ids in, vectors out: the base of news encoders.
 
+    A subclass implements ``encode_distinct`` and ``encode_texts``. ``tokens`` are the token ids of
+    each article (row 0 is padding and empty), or their numbers without values.
 
-class NewsEncoder(OneTextEncoder):
-    """Encodes one text per article with a language model, giving access to its layers and states.
-
-    Row 0 of ``tokens`` is empty; pad tokens, which occur only with ``mask_padding=False``, are not
-    attended to. Without ``storage``, frozen layers are computed each time.
+    Repeats in a batch are encoded once, so they share a dropout mask; in evaluation, vectors are
+    cached until a weight changes. For ``history_cache_steps`` training steps, a clicked article's
+    vector may be reused without a gradient (SpeedyFeed, Xiao et al., KDD 2022); 0 is exact.
     """
 
-    def __init__(
-        self,
-        text_encoder: TextEncoder,
-        tokens: Ragged,
-        storage: Storage | None = None,
-        history_cache_steps: int = 0,
-        tokenizer: ColumnTokenizer | None = None,
+    def __init__(self, tokens: Ragged, history_cache_steps: int = 0) -> None:
+        super().__init__()
+        self.tokens, self._number = tokens, next(_numbers)
+        self._plan: EncodingPlan | None = None
+        self._cache, self.stale_vectors = VectorCache(), StaleVectors(history_cache_steps)
+
+    def encode_distinct(self, ids: NDArray[np.int64]) -> Tensor:
+        """Vectors of distinct ids, ``[ids, news_dim]``, computed now; zeros for empty texts."""
+        raise NotImplementedError
+
+    def encode_texts(self, columns: Mapping[str, Sequence[str]]) -> Tensor:
+        """Vectors of articles outside the data set, ``[articles, news_dim]``, without gradients.
+
+        Nothing is cached or changed, so threads may share the encoder. ``columns`` has one entry
+        per article in those of ``title``, ``abstract``, ``body``, ``category`` and ``subcategory``
+        that are read. A missing or unknown category counts as none; for a missing text, or an
+        encoder that cannot do this, it raises ``ValueError``.
+        """
+        raise NotImplementedError
+
+    def forward(self, news_ids: Tensor) -> Tensor:
+        """News vectors, ``[*news_ids.shape, news_dim]``; ids may repeat, 0 is padding: zeros."""
+        if not self.training and not torch.is_grad_enabled():
+            cached = self._look_up(news_ids)
+            if cached is not None:
+                return cached
+        plan = self._plan
+        if plan is None or plan.encoder != self._number:  # none, or another encoder's
+            ids = np.unique(news_ids.cpu().numpy()) if plan is None else plan.host_ids
+            plan = self._plan_now(ids)
+        stale = self.stale_vectors
+        reuses = stale.fresh_ids is not None
+        vectors = stale.encode(self, plan.host_ids) if reuses else self.follow(plan)
+        return vectors[plan.find(news_ids)]
+
+    def _look_up(self, news_ids: Tensor) -> Tensor | None:
+        """Vectors from the cache, which encodes missing ones; ``None``: it cannot be used."""
+        ids = None if self._plan is None else self._plan.host_ids
+        return self._cache.look_up(self, news_ids, ids, self._is_shared)
+
+    def planner(self, shared: bool = False) -> ArticlePlanner:
+        """Planner for the encoder's current state; if ``shared``, each process encodes a part."""
+        return ArticlePlanner(self._number)
+
+    def follow(self, plan: EncodingPlan) -> Tensor:
+        """Vectors of a plan's ids, ``[ids, news_dim]``."""
+        return self.encode_distinct(plan.host_ids)
+
+    @contextmanager
+    def planned(self, plan: EncodingPlan | None) -> Iterator[None]:
+        """Follow this plan, which holds all ids of the batch, without synchronising the device."""
+        self._plan = plan
+        try:
+            yield
+        finally:
+            self._plan = None
+
+    def _plan_now(self, ids: NDArray[np.int64]) -> EncodingPlan:
+        return self.planner(self._is_shared).plan(ids).to(self.device)
+
+    @property
+    def _is_shared(self) -> bool:
+        return self._plan is not None and self._plan.counts is not None
+
+    @contextmanager
+    def reusing_all_but(self, news_ids: Tensor) -> Iterator[None]:
+        """Recompute only these ids in training, as far as ``history_cache_steps`` allows."""
+        stale = self.stale_vectors
+        if stale.steps:
+            stale.fresh_ids = news_ids.cpu().numpy() if self._plan is None else self._plan.fresh
+        try:
+            yield
+        finally:
+            stale.fresh_ids = None
+
+    def encode_ahead(
+        self, ids: NDArray[np.int64], show_progress: bool = False, folder: Path | None = None
     ) -> None:
-        super().__init__(text_encoder, tokens, history_cache_steps, tokenizer)
-        self.text_encoder: TextEncoder
-        self.storage = storage
-        self._tap: Tap | None = None
-        self._known_states: tuple[KnownStates, tuple[int, ...]] | None = None
-        self._states: FrozenStates | None = None
-        self._states_of: tuple[int, ...] = ()
+        """Encode distinct ids now and cache them until weights change, in ``folder`` if given."""
+        self._cache.encode_ahead(self, ids, show_progress, folder)
 
-    def planner(self, shared: bool = False) -> Planner:
-        """Planner for the encoder's current state, with rows of its table."""
-        planner, states = super().planner(shared), self._stored_states()
-        if states is not None:
-            planner.stored = states.layout
-            planner.table_on_host = states.table.device != self.device
-        return planner
+    def train(self, mode: bool = True) -> NewsEncoder:
+        """Set the mode; training mode drops the cached vectors of an evaluation."""
+        super().train(mode)
+        if mode:
+            self._cache.forget()
+        return self
 
-    def _encode(self, texts: PackedTexts) -> Tensor:
-        return self.text_encoder.encode(texts).vectors
+    @property
+    def device(self) -> torch.device:
+        """The device of its weights."""
+        return next(self.parameters(), torch.empty(0)).device
 
-    def _encode_pack(self, pack: PlannedPack) -> Tensor:
-        return self._encoded(pack).vectors
-
-    def start_heads(self, ids: NDArray[np.int64], centred: bool) -> None:
-        """Initialise the heads of each exit; see ``EncodesNews``."""
-        for layers in self.text_encoder.exits:
-            with self.text_encoder.encoding_at(layers):
-                super().start_heads(ids, centred)
-
-    def _pooled(self, pack: PlannedPack) -> Tensor:
-        return self._encoded(pack).pooled
-
-    def _encoded(self, pack: PlannedPack) -> EncodedTexts:
-        encoded = self.text_encoder.encode(pack.texts, self._stored(pack), self._tap)
-        if self._tap is not None:
-            self._tap.keep_texts(pack.ids, encoded.pooled, encoded.vectors)
-        return encoded
+    # What the caches ask of an encoder
 
     def encode_pack(self, ids: NDArray[np.int64], pack: Pack) -> Tensor:
         """Vectors of the texts of a pack, in pack order, ``[texts, news_dim]``."""
-        return self._encode_pack(self.planner().pack(ids, pack).to(self.device))
+        return self.encode_distinct(ids[pack.members])
 
-    def content(self) -> Iterator[str | bytes]:
-        """Everything that determines a vector, for the key of a saved table of vectors."""
-        yield str(self.text_encoder.compute_dtype())
-        yield from self._states_content()
-        yield from self.text_encoder.content()
+    def zeros(self, texts: int) -> Tensor:
+        """Vectors of empty texts, ``[texts, news_dim]``."""
+        vectors = self.encode_distinct(np.zeros(1, np.int64))
+        return vectors.new_zeros(texts, vectors.shape[-1])
 
-    @contextmanager
-    def tapped(self, taps: Taps) -> Iterator[Tap]:
-        """Collect inner states, with gradients, of the distinct texts of each call."""
-        self._tap = tap = Tap(taps)
-        try:
-            yield tap
-        finally:
-            self._tap = None
+    def tokens_at_once(self) -> int:
+        """Number of tokens that are encoded together."""
+        return TOKENS_AT_ONCE
 
-    def tap(self, ids: NDArray[np.int64], taps: Taps) -> States:
-        """Inner states of distinct ids, shortest first."""
-        with self.tapped(taps) as tap:
-            self.encode_distinct(ids)
-        return tap.states()
+    def content(self) -> Iterator[str | bytes] | None:
+        """Everything that determines a vector; ``None``: unknown, so no run saves its vectors."""
+        return None
 
-    def tap_ahead(
-        self, ids: NDArray[np.int64], taps: Taps, share: float, show_progress: bool = False
-    ) -> None:
-        """Compute inner states of these ids for evaluation, if they fit this share of memory."""
-        if (self.tokens.values != self.pad_token_id).all():  # states exclude pad tokens
-            lengths = np.zeros_like(self.tokens.lengths)
-            lengths[ids] = self.tokens.lengths[ids]
-            how = lengths, self.tokens_at_once(), taps, share, show_progress
-            known = KnownStates.compute(lambda some: self.tap(some, taps), *how)
-            self._known_states = None if known is None else (known, versions(self.parameters()))
+    # Encoders within this one, which override these
 
-    def _looked_up(self, news_ids: Tensor) -> Tensor | None:
-        """Cached vectors, and inner states if all ids have them."""
-        if self._tap is None:
-            return super()._looked_up(news_ids)
-        tap = self._tap
-        states = self._states_of_texts(news_ids, tap.taps)
-        if states is None:
-            return None
-        tap.keep_states(states)
-        self._tap = None  # a missing vector is encoded along with other texts
-        try:
-            return super()._looked_up(news_ids)
-        finally:
-            self._tap = tap
+    @property
+    def _inner(self) -> list[NewsEncoder]:
+        return [part for part in self.modules() if isinstance(part, NewsEncoder)][1:]
 
-    def _states_of_texts(self, news_ids: Tensor, taps: Taps) -> States | None:
-        if self._known_states is None:
-            return None
-        known, weights = self._known_states
-        ids = np.unique(news_ids.cpu().numpy()) if self._plan is None else self._plan.own_ids
-        fits = known.taps == taps and known.has(ids, self.tokens.lengths[ids])
-        if not fits or weights != versions(self.parameters()):
-            return None
-        return known.states(ids, self.device)
+    def start_heads(self, ids: NDArray[np.int64], centred: bool) -> None:
+        """Initialise heads that start from the vectors of distinct training texts, ``ids``."""
+        for encoder in self._inner:
+            encoder.start_heads(ids, centred)
 
     @contextmanager
     def without_tables(self) -> Iterator[None]:
         """Compute every layer, as for an article never seen before."""
-        storage, self.storage = self.storage, None
-        try:
+        with ExitStack() as stack:
+            for encoder in self._inner:
+                stack.enter_context(encoder.without_tables())
             yield
-        finally:
-            self.storage = storage
 
     def close_table(self) -> None:
-        """Free the table of frozen states, which is reopened when needed."""
-        self._states, self._states_of = None, ()
+        """Free the tables of frozen layers' states, which are reopened when needed."""
+        for encoder in self._inner:
+            encoder.close_table()
 
-    def _stored(self, pack: PlannedPack) -> Tensor | None:
-        """Stored output of the frozen layers, ``[tokens, hidden]``, if it has these texts."""
-        states = self._stored_states()
-        if states is None or pack.rows is None:
-            return None
-        return on_device(states.rows(pack.rows), self.device)
+    # Hidden states
 
-    def _stored_states(self) -> FrozenStates | None:
-        if self.storage is None or self.text_encoder.first_trained == 0:
-            return None
-        frozen = [p for part in self.text_encoder.frozen_modules for p in part.parameters()]
-        weights = versions(frozen)
-        if self._states_of != weights:
-            self._states = open_frozen_states(
-                self.storage,
-                content_key(self._states_content()),
-                self.tokens,
-                self.text_encoder.hidden_size,
-                self._compute_states,
-                self.device,
-            )
-            self._states_of = weights
-        return self._states
+    def record_states(self, request: StateRequest) -> AbstractContextManager[StateRecorder]:
+        """Collect hidden states of everything encoded; ``ValueError`` if there are none."""
+        raise ValueError(
+            f"A loss on hidden states expects one language model whose layers can be observed, got "
+            f"{type(self).__name__}. Set news_encoder=plm and views=[title], or the loss's weight "
+            "to 0."
+        )
 
-    def _states_content(self) -> Iterator[str | bytes]:
-        yield STATES_FORMAT
-        if self._computes_in_bf16():
-            yield "computed in bf16"
-        yield from self.text_encoder.frozen_content()
-        yield self.tokens.values.tobytes()
-        yield self.tokens.offsets.tobytes()
-
-    def _computes_in_bf16(self) -> bool:
-        """Whether states are stored in bf16, and so computed in it where that is fast."""
-        rounds = self.storage is not None and self.storage.precision == "bf16"
-        return rounds and has_bf16_products(self.device)
-
-    def _compute_states(self, members: NDArray[np.int64], pack: Pack) -> Tensor:
-        planner = super().planner()  # without the table, which is being built
-        texts = planner.texts(members, pack).apply(lambda tensor: on_device(tensor, self.device))
-        in_bf16 = self._computes_in_bf16()
-        with torch.no_grad(), torch.autocast(self.device.type, torch.bfloat16, enabled=in_bf16):
-            return self.text_encoder.encode_frozen(texts)
+    def record_ahead(
+        self,
+        ids: NDArray[np.int64],
+        request: StateRequest,
+        share: float,
+        show_progress: bool = False,
+    ) -> None:
+        """Compute hidden states of these ids for evaluation, if they fit this share of memory."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from recbole.data.interaction import Interaction
 from torch import Tensor
 
-from recbole_tinynews.data.fields import CANDIDATES, HISTORY, LENGTHS, TOKENS
+from recbole_tinynews.data.fields import CANDIDATES, CONTEXT_ARTICLE, HISTORY
 from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.encoder.packing import Pack, PackedTexts, packs, shortest_first
 from recbole_tinynews.processes.device import on_device
@@ -95,19 +95,28 @@ class EncodingPlan(NamedTuple):
         return empty.index_copy(0, self.places, encoded)
 
 
-class ArticlePlanner(Protocol):
-    """Makes encoding plans; may run in another process."""
+class ArticlePlanner:
+    """Makes plans for encoder number ``encoder``, of ids alone; may run in another process."""
+
+    def __init__(self, encoder: int) -> None:
+        self.encoder = encoder
 
     def __call__(self, batch: Interaction) -> EncodingPlan | None:
         """Plan of a training batch; ``None`` if it has no history or no candidates."""
         if HISTORY not in batch or CANDIDATES not in batch:
             return None
         history, candidates = batch[HISTORY].numpy(), batch[CANDIDATES].numpy()
-        fresh = np.unique(candidates)
-        return self.plan(np.union1d(history, fresh), fresh)
+        fresh, ids = np.unique(candidates), history
+        if CONTEXT_ARTICLE in batch:
+            ids = np.append(history, batch[CONTEXT_ARTICLE].numpy())
+        return self.plan(np.union1d(ids, fresh), fresh)
 
     def plan(self, ids: NDArray[np.int64], fresh: NDArray[np.int64] | None = None) -> EncodingPlan:
         """Plan of distinct ids; ``fresh`` are those of candidates (``None``: all)."""
+        at_host = torch.from_numpy(ids)
+        return EncodingPlan(
+            self.encoder, ids, ids if fresh is None else fresh, at_host, at_host, []
+        )
 
 
 class Planner(ArticlePlanner):
@@ -121,7 +130,8 @@ class Planner(ArticlePlanner):
         tokens_at_once: int,
         group: Group = ALONE,
     ) -> None:
-        self.encoder, self.tokens, self.pad_token_id = encoder, tokens, pad_token_id
+        super().__init__(encoder)
+        self.tokens, self.pad_token_id = tokens, pad_token_id
         self.tokens_at_once, self.group = tokens_at_once, group
         self.stored: Ragged | None = None  # rows of each text in the table of frozen states
         self.table_on_host = False
@@ -139,15 +149,15 @@ class Planner(ArticlePlanner):
             own = order[:1]
         own_ids = ids[own]
         packed = packs(self.tokens.lengths_of(own_ids), self.tokens_at_once)
-        return EncodingPlan(
-            self.encoder,
-            ids,
-            ids if fresh is None else fresh,
-            torch.from_numpy(ids),
-            torch.from_numpy(np.concatenate(parts)),
-            [self.pack(own_ids, pack) for pack in packed],
-            None if alone else tuple(map(len, parts)),
-            shares,
+        return (
+            super()
+            .plan(ids, fresh)
+            ._replace(
+                places=torch.from_numpy(np.concatenate(parts)),
+                packs=[self.pack(own_ids, pack) for pack in packed],
+                counts=None if alone else tuple(map(len, parts)),
+                shares=shares,
+            )
         )
 
     def _shares(self, own: NDArray[np.int64], every: NDArray[np.int64]) -> dict[str, float]:
@@ -180,39 +190,10 @@ class ViewsPlanner(ArticlePlanner):
     """Makes the plans of article encoder ``encoder``, with a planner for each text."""
 
     def __init__(self, encoder: int, each: Sequence[ArticlePlanner]) -> None:
-        self.encoder, self.each = encoder, each
+        super().__init__(encoder)
+        self.each = each
 
     def plan(self, ids: NDArray[np.int64], fresh: NDArray[np.int64] | None = None) -> EncodingPlan:
         """Plan of distinct ids; ``fresh`` are those of candidates (``None``: all)."""
         first, *others = (planner.plan(ids, fresh) for planner in self.each)
         return first._replace(encoder=self.encoder, others=tuple(others))
-
-
-class TextsPlan(NamedTuple):
-    """How texts without ids are encoded."""
-
-    places: Tensor  # [tokens], position in the batch of each token of `packs`
-    packs: list[PackedTexts]
-
-    def apply(self, function: Callable[[Tensor], Tensor]) -> TextsPlan:
-        """Apply a function to each tensor."""
-        return TextsPlan(function(self.places), [pack.apply(function) for pack in self.packs])
-
-    def to(self, device: torch.device) -> TextsPlan:
-        """Move to a device."""
-        return self.apply(lambda tensor: on_device(tensor, device))
-
-
-class MaskedTextPlanner(NamedTuple):
-    """Makes plans for batches of masked texts; may run in another process."""
-
-    tokens_at_once: int
-
-    def __call__(self, batch: Interaction) -> TextsPlan:
-        """Plan of a batch's texts, on the host: tokens concatenated, without pad tokens."""
-        lengths = batch[LENGTHS].numpy()
-        rows = Ragged.layout(lengths)
-        packed = packs(lengths, self.tokens_at_once)
-        each = [torch.from_numpy(rows.positions(pack.members)) for pack in packed]
-        texts = (batch[TOKENS][places] for places in each)
-        return TextsPlan(torch.cat(each), list(map(PackedTexts.of, packed, texts)))

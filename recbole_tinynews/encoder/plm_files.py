@@ -25,9 +25,9 @@ from transformers import (
 )
 from transformers.utils import logging
 
+from recbole_tinynews.files.installation import pip_install
 from recbole_tinynews.files.tensors import check_weights
 from recbole_tinynews.files.whole import whole_folder
-from recbole_tinynews.installing import pip_install
 
 PACKAGE_PREFIX = "package:"
 HUB_SECONDS = 3  # for the hub to answer

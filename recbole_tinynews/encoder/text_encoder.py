@@ -11,18 +11,18 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.encoder.adapters import add_adapters
 from recbole_tinynews.encoder.dropout import set_dropout
+from recbole_tinynews.encoder.hidden_states import StateRecorder
+from recbole_tinynews.encoder.identity_heads import UnitDense
 from recbole_tinynews.encoder.layers import layers_of
-from recbole_tinynews.encoder.news_vectors import versions
 from recbole_tinynews.encoder.packing import PackedTexts, packs, tokens_at_once
-from recbole_tinynews.encoder.planning import TextsPlan
 from recbole_tinynews.encoder.pooling import AttentionPooling, TokenBag, pool_texts
-from recbole_tinynews.encoder.pretrained_heads import UnitDense
-from recbole_tinynews.encoder.states import Tap
 
 Pooling = Literal["attention", "mean", "cls"]
 NOT_OF_A_STATE = {"num_hidden_layers", "_name_or_path", "transformers_version", "architectures"}
@@ -35,7 +35,58 @@ class EncodedTexts(NamedTuple):
     vectors: Tensor  # [texts, news_dim], after it
 
 
-class TextEncoder(nn.Module):
+class TextVectors(nn.Module):
+    """Packed texts in, one vector per text out: the base of text encoders."""
+
+    pad_token_id = 0
+    first_trained = 0  # number of frozen layers
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.trained_tokens = 0  # encoded with gradients so far
+
+    def encode(
+        self,
+        texts: PackedTexts,
+        frozen: Tensor | None = None,
+        recorder: StateRecorder | None = None,
+    ) -> EncodedTexts:
+        """Encodings of a row of texts, in its order; ``frozen``: output of frozen layers."""
+        raise NotImplementedError
+
+    def zeros(self, texts: int) -> Tensor:
+        """Vectors of empty texts, ``[texts, news_dim]``."""
+        raise NotImplementedError
+
+    def width(self) -> int:
+        """Numbers per token in its widest layer."""
+        raise NotImplementedError
+
+    def identity_heads(self) -> Iterator[UnitDense]:
+        """Dense layers that start as the identity; while one is yielded, it encodes texts."""
+        raise NotImplementedError
+
+    @property
+    def device(self) -> torch.device:
+        """The device of its weights."""
+        return next(self.parameters()).device
+
+    def compute_dtype(self) -> torch.dtype:
+        """Type of activations: autocast's if it is on, else that of the weights."""
+        if torch.is_autocast_enabled(self.device.type):
+            return torch.get_autocast_dtype(self.device.type)
+        return next(self.parameters()).dtype
+
+    def tokens_at_once(self) -> int:
+        """Number of tokens that are encoded together."""
+        return tokens_at_once(self.device, self.width() * self.compute_dtype().itemsize)
+
+    def content(self) -> Iterator[str | bytes]:
+        """Everything that determines a vector."""
+        yield from weights_content(self)
+
+
+class TextEncoder(TextVectors):
     """Language model, pooling over its last hidden states, dense layer (PLM-NR's news encoder).
 
     The last layers train. The others are frozen and run without dropout, so their output for a text
@@ -68,7 +119,6 @@ class TextEncoder(nn.Module):
     ) -> None:
         super().__init__()
         self.plm, self._layers = plm, layers_of(plm)
-        self.trained_tokens = 0  # encoded with gradients so far
         # with the versions of the weights that made it
         self._bag: tuple[tuple[int, ...], TokenBag | None] | None = None
         self.pooling_kind, self.mask_padding = pooling, mask_padding
@@ -86,7 +136,7 @@ class TextEncoder(nn.Module):
         is_static = not self.depth and bool(finetune_layers)
         self.embeddings_train = finetune_layers == "all" or is_static
         trained = self.depth if finetune_layers == "all" else min(finetune_layers, self.depth)
-        self.first_trained = self.depth - trained  # number of frozen layers
+        self.first_trained = self.depth - trained
         self._freeze(dropout, lora_rank)
         self.train(self.training)
 
@@ -134,20 +184,17 @@ class TextEncoder(nn.Module):
         finally:
             self._encodes_at = self.depth
 
-    @property
-    def unit_dense(self) -> UnitDense | None:
-        """The dense layer (of ``encoding_at``), if it starts from pretrained vectors."""
-        dense = self._heads_at(self._encodes_at)["dense"]
-        return dense if isinstance(dense, UnitDense) else None
+    def identity_heads(self) -> Iterator[UnitDense]:
+        """Those of each exit."""
+        for layers in self.exits:
+            dense = self._heads_at(layers)["dense"]
+            if isinstance(dense, UnitDense):
+                with self.encoding_at(layers):
+                    yield dense
 
     def share_heads_of(self, other: TextEncoder) -> None:
         """Train the same pooling and dense layer as another encoder."""
         self.pooling, self.dense = other.pooling, other.dense
-
-    @property
-    def device(self) -> torch.device:
-        """The device of its weights."""
-        return self.dense.weight.device
 
     def _freeze(self, dropout: float, lora_rank: int) -> None:
         trained = self.layers[self.first_trained :]
@@ -188,20 +235,23 @@ class TextEncoder(nn.Module):
         return self
 
     def encode(
-        self, texts: PackedTexts, frozen: Tensor | None = None, tap: Tap | None = None
+        self,
+        texts: PackedTexts,
+        frozen: Tensor | None = None,
+        recorder: StateRecorder | None = None,
     ) -> EncodedTexts:
         """Encodings of a row of texts, in its order; ``frozen`` is ``encode_frozen``'s output."""
-        if tap is None and self.is_bag(texts) and (bag := self._token_bag()) is not None:
+        if recorder is None and self.is_bag(texts) and (bag := self._token_bag()) is not None:
             pooled = bag.pool(texts)
             return EncodedTexts(pooled, self.dense(pooled))
         if frozen is None:
-            hidden = self.encode_frozen(texts, tap)
+            hidden = self.encode_frozen(texts, recorder)
         else:
             hidden = frozen
-            if tap is not None:
-                self._tap_frozen(texts, hidden, tap)
+            if recorder is not None:
+                self._record_frozen(texts, hidden, recorder)
         exits = self.exits if self.training else (self._encodes_at,)
-        states = self._trained_states(hidden, texts, tap, exits)
+        states = self._trained_states(hidden, texts, recorder, exits)
         each = [self.encodings(s, texts, at) for at, s in zip(exits, states, strict=True)]
         if len(each) == 1:
             return each[0]
@@ -238,28 +288,32 @@ class TextEncoder(nn.Module):
             self._bag = weights, None if depends else TokenBag(states, energy)
         return self._bag[1]
 
-    def encode_frozen(self, texts: PackedTexts, tap: Tap | None = None) -> Tensor:
+    def encode_frozen(self, texts: PackedTexts, recorder: StateRecorder | None = None) -> Tensor:
         """Input of the first layer that trains, ``[tokens, hidden]``."""
-        return self._frozen_part(self.first_trained, texts, tap)
+        return self._frozen_part(self.first_trained, texts, recorder)
 
-    def _tap_frozen(self, texts: PackedTexts, frozen: Tensor, tap: Tap) -> None:
-        """Run the frozen layers only as deep as the tap needs; the output of the last is known."""
-        deepest = tap.deepest(self.first_trained)
+    def _record_frozen(self, texts: PackedTexts, frozen: Tensor, recorder: StateRecorder) -> None:
+        """Run the frozen layers only as deep as is recorded; the output of the last is known."""
+        deepest = recorder.deepest(self.first_trained)
         if deepest >= 0:
-            self._frozen_part(deepest, texts, tap)
+            self._frozen_part(deepest, texts, recorder)
         if deepest < self.first_trained:
-            tap.keep_hidden(self.first_trained, frozen, texts.real)
+            recorder.add_hidden(self.first_trained, frozen, texts.real)
 
-    def _frozen_part(self, last: int, texts: PackedTexts, tap: Tap | None) -> Tensor:
+    def _frozen_part(self, last: int, texts: PackedTexts, recorder: StateRecorder | None) -> Tensor:
         """Output of frozen layer ``last``; 0: of the embeddings."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and self.embeddings_train):
             hidden = self._layers.embed(texts)
-            if tap is not None:
-                tap.keep_hidden(0, hidden, texts.real)
-            return self._layers.through(range(1, last + 1), hidden, texts, tap)
+            if recorder is not None:
+                recorder.add_hidden(0, hidden, texts.real)
+            return self._layers.through(range(1, last + 1), hidden, texts, recorder)
 
     def _trained_states(
-        self, hidden: Tensor, texts: PackedTexts, tap: Tap | None, exits: tuple[int, ...]
+        self,
+        hidden: Tensor,
+        texts: PackedTexts,
+        recorder: StateRecorder | None,
+        exits: tuple[int, ...],
     ) -> Iterator[Tensor]:
         """Last hidden states, ``[tokens, hidden]``, at each exit; ``hidden``: the frozen output."""
         if torch.is_grad_enabled():
@@ -267,7 +321,7 @@ class TextEncoder(nn.Module):
         hidden = hidden.to(self.compute_dtype())  # cast once, not in each operation
         before = self.first_trained
         for last in exits:
-            hidden = self._layers.through(range(before + 1, last + 1), hidden, texts, tap)
+            hidden = self._layers.through(range(before + 1, last + 1), hidden, texts, recorder)
             before, state = last, hidden
             for module in self._layers.after if last < self.depth else ():
                 state = module(state)
@@ -284,39 +338,42 @@ class TextEncoder(nn.Module):
         exits = len(self.exits) if self.training else 1
         return self.dense.weight.new_zeros(texts, exits * self.dense.out_features)
 
-    def hidden_states(self, plan: TextsPlan) -> Tensor:
-        """Last hidden states, ``[tokens, hidden]``, with every layer computed."""
-        parts = [
-            state
-            for each in plan.packs
-            for state in self._trained_states(self.encode_frozen(each), each, None, (self.depth,))
-        ]
-        states = torch.cat(parts)
-        return torch.empty_like(states).index_copy(0, plan.places, states)
+    def hidden_states(self, tokens: Tensor, lengths: NDArray[np.int64]) -> Tensor:
+        """Last hidden states of texts of these lengths, ``[tokens, hidden]``; nothing is stored."""
+        rows, states, places = Ragged.layout(lengths), [], []
+        for pack in packs(lengths, self.tokens_at_once()):
+            places.append(torch.from_numpy(rows.positions(pack.members)).to(self.device))
+            texts = PackedTexts.of(pack, tokens[places[-1]])
+            texts = texts.apply(lambda tensor: tensor.to(self.device))
+            states += self._trained_states(self.encode_frozen(texts), texts, None, (self.depth,))
+        together = torch.cat(states)
+        return torch.empty_like(together).index_copy(0, torch.cat(places), together)
 
-    def compute_dtype(self) -> torch.dtype:
-        """Type of activations: autocast's if it is on, else that of the weights."""
-        if torch.is_autocast_enabled(self.device.type):
-            return torch.get_autocast_dtype(self.device.type)
-        return self.dense.weight.dtype
-
-    def tokens_at_once(self) -> int:
-        """Number of tokens that pass through the language model together."""
-        inner = getattr(self.plm.config, "intermediate_size", 4 * self.hidden_size)
-        return tokens_at_once(self.device, inner * self.compute_dtype().itemsize)
+    def width(self) -> int:
+        """That between the two dense layers of a layer of the language model."""
+        return getattr(self.plm.config, "intermediate_size", 4 * self.hidden_size)
 
     def frozen_content(self) -> Iterator[str | bytes]:
         """Everything that determines the output of the frozen layers for a text."""
-        yield type(self.plm).__name__
-        config = self.plm.config.to_dict()
-        yield json.dumps({k: v for k, v in config.items() if k not in NOT_OF_A_STATE}, default=str)
+        yield from self._plm_content()
         for module in self.frozen_modules:
             yield from weights_content(module)
 
+    def _plm_content(self) -> Iterator[str | bytes]:
+        yield type(self.plm).__name__
+        config = self.plm.config.to_dict()
+        yield json.dumps({k: v for k, v in config.items() if k not in NOT_OF_A_STATE}, default=str)
+
     def content(self) -> Iterator[str | bytes]:
-        """All weights by name, and the kind of pooling."""
-        yield from weights_content(self)
+        """All weights by name, the language model's configuration, and the kind of pooling."""
+        yield from self._plm_content()
+        yield from super().content()
         yield self.pooling_kind
+
+
+def versions(parameters: Iterable[nn.Parameter]) -> tuple[int, ...]:
+    """Storage pointers and version counters of the parameters, which change with their values."""
+    return tuple(number for p in parameters for number in (p.data_ptr(), p._version))
 
 
 def weights_content(module: nn.Module) -> Iterator[str | bytes]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
 from typing import Any, cast
 
 import numpy as np
@@ -12,7 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from recbole_tinynews.data.ragged import Ragged
-from recbole_tinynews.encoder.cached_encoder import CachedEncoder, OneTextEncoder
+from recbole_tinynews.encoder.news_encoder import NewsEncoder
+from recbole_tinynews.encoder.one_text import OneTextEncoder
 from recbole_tinynews.encoder.planning import EncodingPlan, ViewsPlanner
 from recbole_tinynews.encoder.pooling import AttentionPooling
 from recbole_tinynews.encoder.text_encoder import weights_content
@@ -42,7 +42,7 @@ class CategoryView(nn.Module):
         return self.vectors(self.categories[ids])
 
 
-class ViewsEncoder(CachedEncoder):
+class ViewsEncoder(NewsEncoder):
     """Encodes each view of an article and combines the vectors; zeros without any view.
 
     ``views`` are in the order of ``composition``, from ``{view: [articles, size]}`` to ``[articles,
@@ -68,11 +68,6 @@ class ViewsEncoder(CachedEncoder):
         """Text encoders by view."""
         return {name: view for name, view in self.views.items() if isinstance(view, OneTextEncoder)}
 
-    @property
-    def text_encoder(self) -> Any:
-        """The encoder of its first text."""
-        return next(iter(self.texts.values())).text_encoder
-
     def planner(self, shared: bool = False) -> ViewsPlanner:
         """Planner for all texts of an article."""
         each = tuple(text.planner(shared) for text in self.texts.values())
@@ -87,9 +82,13 @@ class ViewsEncoder(CachedEncoder):
         }
         return self.composition(vectors) * self.written[plan.ids][:, None]
 
+    def encode_distinct(self, ids: NDArray[np.int64]) -> Tensor:
+        """Vectors of distinct ids, ``[ids, news_dim]``, computed now; zeros without any view."""
+        return self.follow(self._plan_now(ids))
+
     @torch.no_grad()
     def encode_texts(self, columns: Mapping[str, Sequence[str]]) -> Tensor:
-        """Vectors of given articles, ``[articles, news_dim]``; see ``EncodesNews``."""
+        """Vectors of given articles, ``[articles, news_dim]``."""
         tokens = {name: text.tokenise(columns) for name, text in self.texts.items()}
         articles = next(iter(tokens.values())).rows - 1
         written = torch.zeros(articles, dtype=torch.bool, device=self.device)
@@ -106,7 +105,11 @@ class ViewsEncoder(CachedEncoder):
 
     def zeros(self, texts: int) -> Tensor:
         """Vectors of empty articles, ``[texts, news_dim]``."""
-        return self.text_encoder.zeros(0).new_zeros(texts, self.composition.dim)
+        return next(iter(self.texts.values())).zeros(0).new_zeros(texts, self.composition.dim)
+
+    def tokens_at_once(self) -> int:
+        """As many as its first text encoder."""
+        return next(iter(self.texts.values())).tokens_at_once()
 
     def content(self) -> Iterator[str | bytes]:
         """Everything that determines a vector, for the key of a saved table of vectors."""
@@ -119,24 +122,6 @@ class ViewsEncoder(CachedEncoder):
             elif isinstance(view, CategoryView):
                 yield view.categories.cpu().numpy().tobytes()
                 yield from weights_content(view)
-
-    def start_heads(self, ids: NDArray[np.int64], centred: bool) -> None:
-        """Initialise the heads of texts; the first view initialises a shared one."""
-        for text in self.texts.values():
-            text.start_heads(ids, centred)
-
-    def close_table(self) -> None:
-        """Free the tables of frozen states."""
-        for text in self.texts.values():
-            text.close_table()
-
-    @contextmanager
-    def without_tables(self) -> Iterator[None]:
-        """Compute every layer, as for an article never seen before."""
-        with ExitStack() as stack:
-            for text in self.texts.values():
-                stack.enter_context(text.without_tables())
-            yield
 
 
 def _article_lengths(views: Mapping[str, OneTextEncoder | CategoryView]) -> Ragged:

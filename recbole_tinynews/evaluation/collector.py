@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -14,10 +13,14 @@ from torch import Tensor
 
 from recbole_tinynews.data.fields import IMPRESSION, IMPRESSION_SIZE
 from recbole_tinynews.data.impressions import ArticleFacts, Impressions
-from recbole_tinynews.evaluation.beyond_accuracy import RankedArticles, rank_articles
-from recbole_tinynews.evaluation.impression_metric import ARTICLES_KEY, RANKED_KEY, SCORED_KEY
-from recbole_tinynews.evaluation.metrics import NaNScoreError, RankedImpressions, rank_impressions
-from recbole_tinynews.evaluation.scored import ScoredImpressions, offsets_of
+from recbole_tinynews.evaluation.beyond_accuracy import rank_articles
+from recbole_tinynews.evaluation.metrics import (
+    NaNScoreError,
+    ScoredImpressions,
+    offsets_of,
+    rank_impressions,
+)
+from recbole_tinynews.evaluation.recbole_metrics import ARTICLES, EVALUATED, Evaluated
 from recbole_tinynews.processes.group import gather_array
 from recbole_tinynews.settings.protocol import Settings
 
@@ -25,8 +28,8 @@ from recbole_tinynews.settings.protocol import Settings
 class ImpressionCollector(Collector):
     """Collects flat scores and labels with the bounds of their impressions.
 
-    ``ranked``, ``ids``, ``scores``, ``labels`` and ``offsets`` describe the last evaluation.
-    RecBole's own collector is used if no metric needs impressions.
+    ``evaluated`` are the impressions of the last evaluation, of all processes, and ``rows`` their
+    places in the split. RecBole's own collector is used if no metric needs impressions.
     """
 
     def __init__(self, config: Settings) -> None:
@@ -48,18 +51,14 @@ class ImpressionCollector(Collector):
 
     def clear(self) -> None:
         """Drop the collected batches and the last result."""
-        self.ranked: RankedImpressions | None = None  # [impressions], as collected
-        self.articles: RankedArticles | None = None  # the same, if a metric needs them
+        self.evaluated: Evaluated | None = None
         self.rows = np.empty(0, np.int64)  # [impressions], as collected
-        self.scores = np.empty(0, np.float32)  # [candidates in total], or float64
-        self.labels = np.empty(0, np.int8)  # [candidates in total]
-        self.offsets = np.zeros(1, np.int64)  # [impressions + 1], of the scores
         # scores, labels, sizes and rows of each batch
         self._batches: tuple[list[Tensor], ...] = ([], [], [], [])
 
     @property
     def ids(self) -> NDArray[np.str_]:
-        """Ids of the impressions of ``ranked``, in its order."""
+        """Ids of the evaluated impressions, in their order."""
         return self.impressions.impression_id[self.rows]
 
     def eval_batch_collect(
@@ -72,7 +71,7 @@ class ImpressionCollector(Collector):
         """Keep a batch: scores and labels ``[candidates of the batch]``, on any device."""
         if self._collected is not None:
             self._collected()
-        if not self.register.need(RANKED_KEY):
+        if not self.register.need(EVALUATED):
             super().eval_batch_collect(scores_tensor, interaction, positive_u, positive_i)
             return
         scores, labels = _kept(scores_tensor), _kept(interaction[self.config["LABEL_FIELD"]])
@@ -93,58 +92,23 @@ class ImpressionCollector(Collector):
 
     def get_data_struct(self) -> DataStruct:
         """Concatenate and rank; the next evaluation starts empty, even after an error."""
-        if not self.register.need(RANKED_KEY):
+        if not self.register.need(EVALUATED):
             return super().get_data_struct()
-        kept = self._batches
+        batches = self._batches
         self.clear()
-        own = [_together(parts).numpy() for parts in kept]
-        ranked = self._rank(*own)
-        # each process has ranked a slice of the impressions
-        scores, labels, sizes, rows = map(gather_array, own)
-        self.ranked = RankedImpressions(*map(gather_array, ranked))
-        self.rows, self.scores, self.offsets = rows.astype(np.int64), scores, offsets_of(sizes)
-        self.labels = labels.astype(np.int8)
-        self.articles = self._rank_articles()
-        struct = self.struct_of()
+        # each process has scored a slice of the impressions
+        scores, labels, sizes, rows = (gather_array(_together(parts).numpy()) for parts in batches)
+        self.evaluated = self._evaluate(scores, labels.astype(np.int8), offsets_of(sizes), rows)
+        self.rows = rows.astype(np.int64)
+        struct = struct_of(self.evaluated)
         struct._data_dict.update(self.data_struct._data_dict)  # from data_collect
         struct.set("rec.score", torch.from_numpy(scores))
         struct.set("data.label", torch.from_numpy(labels))
         return struct
 
-    def struct_of(self, kept: NDArray[np.bool_] | None = None) -> DataStruct:
-        """Data for metrics from the last evaluation; ``kept`` selects rows of the split."""
-        assert self.ranked is not None, "an evaluation comes before its parts"
-
-        def part(impressions: Any) -> Any:
-            return impressions if kept is None else impressions.only(kept[self.rows])
-
-        struct = DataStruct()
-        struct.set(RANKED_KEY, part(self.ranked))
-        if self.register.need(SCORED_KEY):  # avoids copies otherwise
-            users = self.impressions.user[self.rows]
-            scored = ScoredImpressions(self.scores, self.labels, self.offsets, users)
-            struct.set(SCORED_KEY, part(scored))
-        if self.articles is not None:
-            struct.set(ARTICLES_KEY, part(self.articles))
-        return struct
-
-    def rescored(self, scores: NDArray, articles: RankedArticles) -> DataStruct:
-        """Data for metrics as if the last evaluation had had these scores and articles."""
-        other = copy.copy(self)
-        other.scores, other.ranked = scores, rank_impressions(scores, self.labels, self.offsets)
-        other.articles = self.articles and articles
-        return other.struct_of()
-
-    def _rank_articles(self) -> RankedArticles | None:
-        if self.facts is None or not self.register.need(ARTICLES_KEY):
-            return None
-        candidates = self.impressions.candidates.take(self.rows)
-        history = self.impressions.history.take(self.rows)
-        return rank_articles(self.scores, candidates, history, self.facts)
-
-    def _rank(
-        self, scores: NDArray, labels: NDArray, sizes: NDArray, rows: NDArray
-    ) -> RankedImpressions:
+    def _evaluate(
+        self, scores: NDArray, labels: NDArray, offsets: NDArray, rows: NDArray
+    ) -> Evaluated:
         unique, counts = np.unique(rows, return_counts=True)
         if len(unique) < len(rows):
             raise ValueError(
@@ -153,14 +117,28 @@ class ImpressionCollector(Collector):
                 "an evaluation, and drop the repeats that a distributed sampler adds."
             )
         try:
-            return rank_impressions(scores, labels, offsets_of(sizes))
+            ranked = rank_impressions(scores, labels, offsets)
         except NaNScoreError as error:
             name = self._name(rows[error.impression])
             raise ValueError(f"The model scored {name} with NaN. {error}") from error
+        users = self.impressions.user[rows] if len(rows) else rows
+        evaluated = Evaluated(ranked, ScoredImpressions(scores, labels, offsets, users))
+        if self.facts is None or not self.register.need(ARTICLES):
+            return evaluated
+        candidates, history = self.impressions.candidates, self.impressions.history
+        articles = rank_articles(scores, candidates.take(rows), history.take(rows), self.facts)
+        return evaluated._replace(articles=articles)
 
     def _name(self, row: int) -> str:
         name = self.impressions.impression_id[row]
         return f"impression {name} (row {row} of the evaluated split)"
+
+
+def struct_of(evaluated: Evaluated) -> DataStruct:
+    """The data of RecBole's evaluator."""
+    struct = DataStruct()
+    struct.set(EVALUATED, evaluated)
+    return struct
 
 
 def _together(parts: list[Tensor]) -> Tensor:

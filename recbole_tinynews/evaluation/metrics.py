@@ -1,5 +1,11 @@
 """Ranking metrics of ragged impressions as in MIND's evaluation script, one value per impression.
 
+Those of the first k candidates are RecBole's, with impressions instead of users:
+
+>>> ranked = rank_impressions([0.5, 0.4, 0.2, 0.1], [0, 1, 1, 0], [0, 4])
+>>> [float(metric(ranked, 2)[0]) for metric in (hit, recall, precision, average_precision)]
+[1.0, 0.5, 0.5, 0.25]
+
 Ties rank in favour of the later candidate. Impressions without clicked or unclicked candidates, or
 labels, are skipped. Ragged arrays are flat: ``scores`` and ``labels`` ``[candidates in total]``,
 ``offsets`` ``[impressions + 1]``: impression i owns ``scores[offsets[i]:offsets[i + 1]]``.
@@ -67,6 +73,60 @@ class RankedImpressions(NamedTuple):
         return len(self.evaluated) - int(np.count_nonzero(self.evaluated))
 
 
+class ScoredImpressions(NamedTuple):
+    """Impressions of an evaluation, with score and label of each candidate.
+
+    Shapes:
+        scores: ``[candidates in total]``, impression after impression.
+        labels: ``[candidates in total]``: 1 clicked, 0 unclicked, -1 in unlabelled impressions.
+        offsets: ``[impressions + 1]``: impression i owns ``offsets[i]:offsets[i + 1]``.
+        users: ``[impressions]``, a number for each user.
+    """
+
+    scores: NDArray[np.floating]
+    labels: NDArray[np.integer]
+    offsets: NDArray[np.int64]
+    users: NDArray[np.integer]
+
+    @property
+    def sizes(self) -> NDArray[np.int64]:
+        """Number of candidates, ``[impressions]``."""
+        return np.diff(self.offsets)
+
+    @property
+    def ranks(self) -> NDArray[np.int64]:
+        """Rank of each candidate in its impression, 1 = best, ``[candidates in total]``."""
+        return candidate_ranks(self.scores, self.offsets)
+
+    def spread(self, values: ArrayLike) -> NDArray:
+        """Repeat values for the candidates, ``[impressions]`` to ``[candidates in total]``."""
+        return np.repeat(np.asarray(values), self.sizes)
+
+    def sum(self, values: ArrayLike) -> NDArray[np.float64]:
+        """Sums over each impression, ``[candidates in total]`` to ``[impressions]``.
+
+        >>> scored = ScoredImpressions(np.ones(3), np.ones(3), np.array([0, 2, 2, 3]), np.arange(3))
+        >>> scored.sum([1, 2, 4])
+        array([3., 0., 4.])
+        """
+        rows = np.repeat(np.arange(len(self.users)), self.sizes)
+        totals = np.bincount(rows, np.asarray(values, np.float64), minlength=len(self.users))
+        return totals.astype(np.float64)
+
+    def only(self, kept: NDArray[np.bool_]) -> ScoredImpressions:
+        """Impressions where ``kept`` (``[impressions]``) holds."""
+        candidates = self.spread(kept)
+        offsets = offsets_of(self.sizes[kept])
+        return ScoredImpressions(
+            self.scores[candidates], self.labels[candidates], offsets, self.users[kept]
+        )
+
+
+def offsets_of(sizes: NDArray) -> NDArray[np.int64]:
+    """Bounds of consecutive impressions of these sizes, ``[impressions + 1]``."""
+    return np.append(0, np.cumsum(sizes)).astype(np.int64)
+
+
 def check_cut_off(k: int) -> None:
     """Refuse a cut-off below 1."""
     if k < 1:
@@ -111,6 +171,60 @@ def ndcg(ranked: RankedImpressions, k: int) -> NDArray[np.float64]:
     gains = np.append(discounts, 0.0)[np.minimum(ranked.ranks, k + 1) - 1]
     ideal = np.cumsum(discounts)[np.minimum(ranked.clicked, k) - 1]
     return ranked.per_impression(gains) / ideal
+
+
+def hit(ranked: RankedImpressions, k: int) -> NDArray[np.float64]:
+    """1 where a click is among the first k, else 0."""
+    return np.minimum(ranked.per_impression(_among_first(ranked, k)), 1.0)
+
+
+def recall(ranked: RankedImpressions, k: int) -> NDArray[np.float64]:
+    """Share of the clicks that are among the first k."""
+    return ranked.per_impression(_among_first(ranked, k)) / ranked.clicked
+
+
+def precision(ranked: RankedImpressions, k: int) -> NDArray[np.float64]:
+    """Clicks among the first k, divided by k, even where there are fewer candidates."""
+    return ranked.per_impression(_among_first(ranked, k)) / k
+
+
+def average_precision(ranked: RankedImpressions, k: int) -> NDArray[np.float64]:
+    """Precision at the rank of each click among the first k, over min(k, clicks)."""
+    among_first = _among_first(ranked, k)
+    first = np.repeat(np.cumsum(ranked.clicked) - ranked.clicked, ranked.clicked)  # [clicks]
+    # an impression's lowest ranked click comes first, with all the others above it
+    at_or_above = np.repeat(ranked.clicked, ranked.clicked) - (np.arange(len(first)) - first)
+    precisions = among_first * at_or_above / ranked.ranks
+    return ranked.per_impression(precisions) / np.minimum(ranked.clicked, k)
+
+
+def _among_first(ranked: RankedImpressions, k: int) -> NDArray[np.float64]:
+    """1 for each click among the first k, else 0, ``[clicks]``."""
+    check_cut_off(k)
+    return np.where(ranked.ranks <= k, 1.0, 0.0)
+
+
+def gauc(scored: ScoredImpressions) -> float:
+    """AUC of each user over the candidates of all their impressions, weighted by clicks.
+
+    As RecBole's GAUC: candidates of different impressions are compared too; users without a clicked
+    or an unclicked one are left out. NaN without users.
+
+    >>> scores, labels = np.array([0.9, 0.1, 0.8, 0.2]), np.array([1, 0, 0, 1])
+    >>> gauc(ScoredImpressions(scores, labels, np.array([0, 2, 4]), users=np.array([7, 7])))
+    0.75
+    """
+    labelled = scored.labels != UNLABELLED
+    _, user = np.unique(scored.spread(scored.users)[labelled], return_inverse=True)
+    order = np.argsort(user, kind="stable")
+    ranked = rank_impressions(
+        scored.scores[labelled][order],
+        scored.labels[labelled][order],
+        offsets_of(np.bincount(user)),
+    )
+    if not len(ranked.clicked):
+        return float("nan")
+    return float(np.average(auc(ranked), weights=ranked.clicked))
 
 
 def rank_impressions(scores: ArrayLike, labels: ArrayLike, offsets: ArrayLike) -> RankedImpressions:

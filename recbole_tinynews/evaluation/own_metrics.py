@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar, overload
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from recbole_tinynews.evaluation.impression_metric import (
+from recbole_tinynews.evaluation.metrics import ScoredImpressions
+from recbole_tinynews.evaluation.recbole_metrics import (
+    METRICS,
     SKIPPED,
     ScoredMetric,
     is_count,
+    metric_of,
 )
-from recbole_tinynews.evaluation.recbole_metrics import METRICS, metric_of
-from recbole_tinynews.evaluation.scored import ScoredImpressions
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 # impressions with clicks, without labels, without unclicked candidates
@@ -47,19 +48,9 @@ class OwnMetric(ScoredMetric):
         return values
 
 
-@overload
-def impression_metric(function: Function) -> Function: ...
-
-
-@overload
 def impression_metric(
-    *, at_k: bool = False, smaller_is_better: bool = False
-) -> Callable[[Function], Function]: ...
-
-
-def impression_metric(
-    function: Function | None = None, *, at_k: bool = False, smaller_is_better: bool = False
-) -> Function | Callable[[Function], Function]:
+    function: Any = None, *, at_k: bool = False, smaller_is_better: bool = False
+) -> Any:
     """Register a function as a metric, for ``metrics: [AUC, its_name]`` and ``valid_metric``.
 
     It receives the ``ScoredImpressions`` of an evaluation and returns a value for each impression,
@@ -83,9 +74,7 @@ def is_own(result: str) -> bool:
 def files_of_metric(result: str) -> list[Path]:
     """The file of the user's function behind a result; empty for the package's metrics."""
     metric = metric_of(result)
-    if metric is None or not issubclass(metric, OwnMetric):
-        return []
-    file = Path(_file_of(metric.function))
+    file = Path(_file_of(metric.function)) if metric and issubclass(metric, OwnMetric) else Path()
     return [file] if file.is_file() else []
 
 

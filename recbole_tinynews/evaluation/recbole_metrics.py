@@ -1,35 +1,150 @@
-"""Per-impression metrics for RecBole's evaluator: registration, and the setting ``metrics``."""
+"""Per-impression metrics in RecBole's evaluator: adapters, registry, the setting ``metrics``."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
 from recbole.evaluator import register
+from recbole.evaluator.base_metric import AbstractMetric
+from recbole.utils import EvaluatorType
 
-from recbole_tinynews.evaluation import beyond_accuracy, top_k
-from recbole_tinynews.evaluation.impression_metric import (
-    RANKED_KEY,
-    ArticleMetric,
-    ImpressionMetric,
-    ScoredMetric,
-)
-from recbole_tinynews.evaluation.metrics import accuracy, auc, mrr, ndcg
-from recbole_tinynews.evaluation.scored import gauc
+from recbole_tinynews.evaluation import beyond_accuracy, metrics
+from recbole_tinynews.evaluation.beyond_accuracy import RankedArticles
+from recbole_tinynews.evaluation.metrics import RankedImpressions, ScoredImpressions
+from recbole_tinynews.settings.protocol import Settings
 from recbole_tinynews.settings.values import brief
 
+EVALUATED, ARTICLES = "rec.impressions", "rec.articles"  # what metrics need of the collector
+SKIPPED = "skipped"  # prefix of a metric's name: number of impressions left out of its mean
 
-class ImpressionCount(ImpressionMetric):
-    """Numbers of evaluated and of skipped impressions."""
 
-    def of_each_impression(self, dataobject: Any) -> dict[str, Any]:
-        """Empty: these are totals."""
+class Evaluated(NamedTuple):
+    """The impressions of an evaluation, as metrics read them.
+
+    ``scores`` are of the whole evaluation, of which ``kept`` (``[impressions]``; None: all) is
+    this; ``articles`` are None if no metric reads them.
+    """
+
+    ranked: RankedImpressions
+    scores: ScoredImpressions
+    articles: RankedArticles | None = None
+    kept: NDArray[np.bool_] | None = None
+
+    @property
+    def scored(self) -> ScoredImpressions:
+        """Scores of these impressions; of a part, copied when asked for: few metrics read them."""
+        return self.scores if self.kept is None else self.scores.only(self.kept)
+
+    def part(self, kept: NDArray[np.bool_]) -> Evaluated:
+        """Impressions of the whole where ``kept`` (``[impressions]``) holds."""
+        articles = self.articles and self.articles.only(kept)
+        return Evaluated(self.ranked.only(kept), self.scores, articles, kept)
+
+
+def is_count(result: str) -> bool:
+    """Whether a result is a count rather than a metric.
+
+    >>> [is_count(name) for name in ("skipped", "skipped_calibration@5", "calibration@5")]
+    [True, True, False]
+    """
+    return result in ("impressions", "tokens") or result.startswith(SKIPPED)
+
+
+def mean_of_known(values: NDArray[np.float64]) -> float:
+    """Mean of the values that are not NaN; NaN without any."""
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else float("nan")
+
+
+class ImpressionMetric(AbstractMetric):
+    """Unweighted mean over the evaluated impressions; NaN without any.
+
+    As a ``VALUE`` metric, it permits RecBole's ``eval_args: {mode: labeled}``. ``key`` is the name
+    of the result; ``measure`` maps ``RankedImpressions`` to values and, if ``at_k``, takes each k
+    of ``topk`` for a result ``key@k``.
+    """
+
+    metric_type = EvaluatorType.VALUE
+    metric_need: tuple[str, ...] = ("rec.score", "data.label", EVALUATED)
+    key: str
+    measure: Callable[..., NDArray[np.float64]]
+    at_k = False
+
+    def __init__(self, config: Settings) -> None:
+        super().__init__(config)
+        self.topk = config["topk"] if self.at_k else ()
+
+    def by_key(self, impressions: Any) -> dict[str, NDArray[np.float64]]:
+        """Values of ``measure`` by name of the result."""
+        if not self.at_k:
+            return {self.key: self.measure(impressions)}
+        return {f"{self.key}@{k}": self.measure(impressions, k) for k in self.topk}
+
+    def of_each_impression(self, evaluated: Evaluated) -> dict[str, NDArray[np.float64]]:
+        """Values by key, ``[impressions]``, NaN where there is none."""
+        ranked = evaluated.ranked
+        return {key: ranked.of_all(values) for key, values in self.by_key(ranked).items()}
+
+    def calculate_metric(self, dataobject: Any) -> dict[str, float]:
+        """Averages by key, from RecBole's ``DataStruct``."""
+        of_each = self.of_each_impression(dataobject.get(EVALUATED))
+        return {key: self.average(values) for key, values in of_each.items()}
+
+    def average(self, values: NDArray[np.float64]) -> float:
+        """The mean over impressions, rounded."""
+        return round(mean_of_known(values), self.decimal_place)
+
+
+class ArticleMetric(ImpressionMetric):
+    """A metric of the first k ``RankedArticles``; ``skipped_key@k`` counts undefined values."""
+
+    metric_need = (*ImpressionMetric.metric_need, ARTICLES)
+    at_k = True
+
+    def of_each_impression(self, evaluated: Evaluated) -> dict[str, NDArray[np.float64]]:
+        """Values by key, ``[impressions]``, NaN where there is none."""
+        return {} if evaluated.articles is None else self.by_key(evaluated.articles)
+
+    def calculate_metric(self, dataobject: Any) -> dict[str, float]:
+        """Averages by key, and the number of impressions left out, if any."""
+        of_each = self.of_each_impression(dataobject.get(EVALUATED))
+        averages = {key: self.average(values) for key, values in of_each.items()}
+        counts = {f"{SKIPPED}_{key}": int(np.isnan(v).sum()) for key, v in of_each.items()}
+        return {**averages, **{key: count for key, count in counts.items() if count}}
+
+
+class ScoredMetric(ImpressionMetric):
+    """A metric of ``ScoredImpressions``: a value for each impression, or one overall number."""
+
+    def of_each_impression(self, evaluated: Evaluated) -> dict[str, NDArray[np.float64]]:
+        """Values by key, ``[impressions]``; empty if there is one number."""
+        values = self.by_key(evaluated.scored)
+        return {key: of_key for key, of_key in values.items() if np.ndim(of_key)}
+
+    def calculate_metric(self, dataobject: Any) -> dict[str, float]:
+        """Averages over the impressions with a value, or the one number."""
+        values = self.by_key(dataobject.get(EVALUATED).scored)
+        return {key: self.average(np.atleast_1d(of_key)) for key, of_key in values.items()}
+
+
+class OverallMetric(ScoredMetric):
+    """One number for all impressions, which is computed once."""
+
+    def of_each_impression(self, evaluated: Evaluated) -> dict[str, Any]:
+        """Empty: it has no value of an impression."""
         return {}
+
+
+class ImpressionCount(OverallMetric):
+    """Numbers of evaluated and of skipped impressions."""
 
     def calculate_metric(self, dataobject: Any) -> dict[str, float]:
         """Totals instead of averages."""
-        ranked = dataobject.get(RANKED_KEY)
-        return {"impressions": len(ranked.clicked), "skipped": ranked.skipped}
+        ranked = dataobject.get(EVALUATED).ranked
+        return {"impressions": len(ranked.clicked), SKIPPED: ranked.skipped}
 
 
 def _metric(
@@ -48,14 +163,14 @@ def _metric(
 METRICS: dict[str, type[ImpressionMetric]] = {
     metric.key: metric
     for metric in (
-        _metric("ImpressionAUC", "auc", auc),
-        _metric("ImpressionMRR", "mrr", mrr),
-        _metric("ImpressionNDCG", "ndcg", ndcg, at_k=True),
-        _metric("ImpressionRecall", "recall", top_k.recall, at_k=True),
-        _metric("ImpressionHit", "hit", top_k.hit, at_k=True),
-        _metric("ImpressionPrecision", "precision", top_k.precision, at_k=True),
-        _metric("ImpressionMAP", "map", top_k.average_precision, at_k=True),
-        _metric("UserGAUC", "gauc", gauc, ScoredMetric, overall=True),
+        _metric("ImpressionAUC", "auc", metrics.auc),
+        _metric("ImpressionMRR", "mrr", metrics.mrr),
+        _metric("ImpressionNDCG", "ndcg", metrics.ndcg, at_k=True),
+        _metric("ImpressionRecall", "recall", metrics.recall, at_k=True),
+        _metric("ImpressionHit", "hit", metrics.hit, at_k=True),
+        _metric("ImpressionPrecision", "precision", metrics.precision, at_k=True),
+        _metric("ImpressionMAP", "map", metrics.average_precision, at_k=True),
+        _metric("UserGAUC", "gauc", metrics.gauc, OverallMetric),
         _metric("CategoryDiversity", "diversity", beyond_accuracy.diversity, ArticleMetric),
         _metric("CategoryCoverage", "coverage", beyond_accuracy.coverage, ArticleMetric),
         _metric(
@@ -67,7 +182,7 @@ METRICS: dict[str, type[ImpressionMetric]] = {
         ),
         _metric("ClickNovelty", "novelty", beyond_accuracy.novelty, ArticleMetric),
         _metric("ColdShare", "cold_share", beyond_accuracy.cold_share, ArticleMetric),
-        _metric("ImpressionAccuracy", "accuracy", accuracy),
+        _metric("ImpressionAccuracy", "accuracy", metrics.accuracy),
     )
 }
 COUNT_METRIC = ImpressionCount.__name__
@@ -91,9 +206,9 @@ def needs_clicks(result: str) -> bool:
 
 
 def of_each_impression(result: str) -> bool:
-    """Whether a result has a value for each impression; GAUC does not."""
+    """Whether a result has a value for each impression."""
     metric = metric_of(result)
-    return metric is not None and metric is not METRICS["gauc"]
+    return metric is not None and not issubclass(metric, OverallMetric)
 
 
 def results_of(names: Iterable[str], topk: Iterable[int]) -> list[str]:
@@ -106,25 +221,25 @@ def results_of(names: Iterable[str], topk: Iterable[int]) -> list[str]:
     ]
 
 
-def computing(result: str, metrics: Any, topk: Any) -> dict[str, Any]:
+def computing(result: str, names: Any, topk: Any) -> dict[str, Any]:
     """``metrics`` and ``topk`` with what computes a result too; empty if it is computed already."""
-    names, ks = _lower(metrics), _as_list(topk)
-    if result.lower() in results_of([name for name in names if name in METRICS], ks):
+    asked, ks = _lower(names), _as_list(topk)
+    if result.lower() in results_of([name for name in asked if name in METRICS], ks):
         return {}
     name, _, k = result.partition("@")
-    return {"metrics": [*names, name], "topk": sorted({*ks, *([int(k)] if k else [])})}
+    return {"metrics": [*asked, name], "topk": sorted({*ks, *([int(k)] if k else [])})}
 
 
-def register_metrics(metrics: Iterable[type[ImpressionMetric]] | None = None) -> None:
+def register_metrics(added: Iterable[type[ImpressionMetric]] | None = None) -> None:
     """Add metrics, by default all, to RecBole's registry before a ``Config`` is built."""
-    added = [*METRICS.values(), ImpressionCount] if metrics is None else metrics
-    named: dict[str, Any] = {metric.__name__.lower(): metric for metric in added}
+    classes = [*METRICS.values(), ImpressionCount] if added is None else added
+    named: dict[str, Any] = {metric.__name__.lower(): metric for metric in classes}
     for name, metric in named.items():
         present = register.metrics_dict.get(name, metric)
         if present is not metric:
             raise ValueError(
-                f"register_metrics expects a name that is free in RecBole's registry, got '{name}' "
-                f"for {metric.__module__}.{metric.__name__}, which is "
+                f"register_metrics: '{name}' must be free in RecBole's registry, got it for "
+                f"{metric.__module__}.{metric.__name__}, and it is "
                 f"{present.__module__}.{present.__name__}. Rename the class."
             )
     register.metrics_dict.update(named)
@@ -142,21 +257,21 @@ def map_metrics(
     named = {"": final["metrics"]} | {
         f"{stage}_": own["metrics"] for stage, own in of_stages.items() if own.get("metrics")
     }
-    for prefix, metrics in named.items():
-        if not set(_lower(metrics)) <= METRICS.keys() or not metrics:
+    for prefix, names in named.items():
+        if not set(_lower(names)) <= METRICS.keys() or not names:
             choices = ", ".join(METRICS).upper()
             yield (
                 f"{prefix}metrics expects some of {choices}, computed for each impression, "
-                f"got {brief(metrics)}"
+                f"got {brief(names)}"
             )
             return
     register_metrics()
-    names = _lower(final["metrics"])
-    results += results_of(names, _as_list(final["topk"]))
-    final["metrics"] = [*(METRICS[name].__name__ for name in names), COUNT_METRIC]
+    of_final = _lower(final["metrics"])
+    results += results_of(of_final, _as_list(final["topk"]))
+    final["metrics"] = [*(METRICS[name].__name__ for name in of_final), COUNT_METRIC]
     for own in of_stages.values():
         if own.get("metrics"):
-            further = [name for name in _lower(own["metrics"]) if name not in names]
+            further = [name for name in _lower(own["metrics"]) if name not in of_final]
             own["metrics"] = [*(METRICS[name].__name__ for name in further), *final["metrics"]]
     decisive = [result for result in results if needs_clicks(result)]
     choices = ", ".join(decisive) or "the results of a metric of clicks, such as AUC"

@@ -2,43 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from importlib import metadata
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
-from torch import Tensor
 
 from recbole_tinynews import __version__
 from recbole_tinynews.encoder.plm_files import PACKAGE_PREFIX
 from recbole_tinynews.export.finished import FinishedRecommender
 from recbole_tinynews.export.formats import find_format
 from recbole_tinynews.files.columns import TITLE
-from recbole_tinynews.files.lines import untrusted
-from recbole_tinynews.installing import pip_install
-from recbole_tinynews.paths import packaged_folder
+from recbole_tinynews.files.installation import pip_install
 from recbole_tinynews.pipeline.artifact import saved_test_result
-from recbole_tinynews.serving.description import CARD
 
 TEMPLATE = Path(__file__).with_name("model_card.md.jinja")
 UNKNOWN = "unknown"
-OURS = "MIT"  # of this package and its data
 METRICS = {"auc": "AUC", "mrr": "MRR", "ndcg@5": "nDCG@5", "ndcg@10": "nDCG@10"}
 TRAINING = (
-    "epochs",
-    "max_steps",
-    "learning_rate",
-    "plm_learning_rate",
-    "train_batch_size",
-    "negatives",
-    "finetune_layers",
-    "precision",
-    "head_init",
-    "news_pooling",
-    "user_encoder",
-    "temperature",
-    "num_teachers",
+    *("epochs", "max_steps", "learning_rate", "plm_learning_rate", "train_batch_size", "negatives"),
+    *("finetune_layers", "precision", "head_init", "news_pooling", "user_encoder"),
+    *("temperature", "num_teachers"),
 )
 
 
@@ -50,41 +34,11 @@ class Origins(NamedTuple):
     base_model: str | None
 
 
-def origins_of(plm: str, data: Path | None) -> Origins:
-    """What is known of a language model and a data set's folder, by package, card or hub name.
-
-    A relative ``plm`` lies in the working directory, the data set's folder, or the one around it.
-    """
-    beside = [Path()] if data is None else [Path(), data, data.parent]
-    found = next((folder / plm for folder in beside if (folder / plm).is_dir()), None)
-    base_model, plm_license = None, UNKNOWN
-    if plm.startswith(PACKAGE_PREFIX):
-        plm_license = _of_package(plm.removeprefix(PACKAGE_PREFIX))
-    elif found is not None:
-        plm_license = OURS if _embedded(found) else _of_card(found / CARD)
-    elif plm.count("/") == 1 and not Path(plm).is_absolute():
-        base_model = plm
-    return Origins(OURS if data and _embedded(data) else UNKNOWN, plm_license, base_model)
-
-
-def _embedded(folder: Path) -> bool:
-    return folder.resolve().is_relative_to(packaged_folder("dataset").resolve())
-
-
-def _of_package(name: str) -> str:
-    for distribution in metadata.packages_distributions().get(name, []):
-        known = metadata.metadata(distribution).json
-        licence = known.get("license_expression") or known.get("license")
-        if isinstance(licence, str) and "\n" not in licence:  # some contain the full text
-            return licence
-    return UNKNOWN
-
-
-def _of_card(card: Path) -> str:
-    if not card.is_file():
-        return UNKNOWN
-    with untrusted(card):
-        return str(ModelCard.load(card).data.license or UNKNOWN)
+def hub_name(plm: str, data: Path | None) -> str | None:
+    """The name on the hub of a language model that is no package, and no folder beside the data."""
+    beside = [Path(), *([data, data.parent] if data else [])]
+    is_local = plm.startswith(PACKAGE_PREFIX) or any((folder / plm).is_dir() for folder in beside)
+    return None if is_local or plm.count("/") != 1 or Path(plm).is_absolute() else plm
 
 
 def model_card(
@@ -108,14 +62,13 @@ def model_card(
         settings=settings,
         wanted=find_format(to),
         text="title" if settings["news_text"] == TITLE else "title and abstract",
-        formula=formula(settings),
         pip_install=pip_install(),
         metrics=METRICS,
         results=results,
         lost=lost,
         checked=checked,
-        parameters=_number_of(recommender.model.parameters()),
-        plm_parameters=_number_of(recommender.text_encoder.plm.parameters()),
+        parameters=sum(p.numel() for p in recommender.model.parameters()),
+        plm_parameters=recommender.text_encoder.plm.num_parameters(),
         size=size,
         version=__version__,
         plm=plm.name if plm.is_absolute() else plm,  # no folder of this machine
@@ -124,10 +77,6 @@ def model_card(
         training=", ".join(f"`{name}: {written[name]}`" for name in TRAINING if name in written),
     )
     return f"{card}\n"
-
-
-def _number_of(parameters: Iterable[Tensor]) -> int:
-    return sum(parameter.numel() for parameter in parameters)
 
 
 def _card_data(
@@ -178,38 +127,16 @@ def _results(
     return {"as trained, test impressions": tested}
 
 
-def formula(settings: Mapping[str, Any]) -> str:
-    """News vector, user vector and score, as the settings have them."""
-    pretrained, length = settings["head_init"] == "pretrained", settings["history_length"]
-    attended = "sum_{i} softmax_{i}(q . tanh(P {x} + p)) {x}"
-    pooled = {"attention": attended.format(i="j", x="h_j"), "mean": "mean_j h_j", "cls": "h_1"}
-    news = pooled[settings["news_pooling"]]
-    vector = f"unit(W ({news} - centre) + b)" if pretrained else f"W ({news}) + b"
-    scale = "scale * " if pretrained else ""
-    clicks = f"the newest {length} clicks"
-    if settings["user_encoder"] == "self_attention":
-        clicks += ", after self-attention" + (" that is added to them" if pretrained else "")
-    if settings["history_padding"] == "learned":
-        otherwise = f"{length} slots, of which the empty ones hold pad_doc"
-    else:
-        otherwise = f"without clicks, user = {scale}pad_doc"
-    return (
-        f"score = user . news\n"
-        f"news  = {vector}   (h_j: last states of the text's tokens, special ones included)\n"
-        f"user  = {scale}{attended.format(i='i', x='n_i')}   "
-        f"(n_i: vectors of {clicks}; {otherwise})"
-    )
-
-
 def _stages_before(recommender: FinishedRecommender) -> dict[str, str]:
     """Folder names of teachers and of other stages, or fingerprints of those that are gone."""
     after = recommender.made_from.get("after", [])
-    places = (each.partition("/")[0] for each in recommender.made_from.get("teachers", "").split())
-    teachers = list(dict.fromkeys(after[int(place)] for place in places))
+    numbers = (each.partition("/")[0] for each in recommender.made_from.get("teachers", "").split())
+    teachers = list(dict.fromkeys(after[int(number)] for number in numbers))
 
-    def named(fingerprint: str) -> str:
-        beside = sorted(recommender.folder.resolve().parent.glob(f"*-{fingerprint}"))
-        return f"`{beside[0].name if beside else fingerprint}`"
+    def named(fingerprints: list[str]) -> str:
+        folders = recommender.folder.resolve().parent
+        there = ((f, sorted(folders.glob(f"*-{f}"))) for f in fingerprints)
+        return ", ".join(f"`{places[0].name if places else f}`" for f, places in there)
 
     others = [fingerprint for fingerprint in after if fingerprint not in teachers]
-    return {"teachers": ", ".join(map(named, teachers)), "after": ", ".join(map(named, others))}
+    return {"teachers": named(teachers), "after": named(others)}

@@ -9,14 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recbole_tinynews.data.atomic_files import TokenIndex, concatenate, read_impressions, read_news
+from recbole_tinynews.data.atomic_files import Indices, concatenate, read_impressions
 from recbole_tinynews.data.dataloader import id_tensor
 from recbole_tinynews.data.impressions import Impressions
 from recbole_tinynews.evaluation.metrics import auc, mrr, ndcg, rank_impressions
 from recbole_tinynews.export.finished import FinishedRecommender
 from recbole_tinynews.files.columns import TITLE
 from recbole_tinynews.files.progress import progress_bar
-from recbole_tinynews.serving.data_set_files import find_item_file, read_of
+from recbole_tinynews.serving.article_index import find_item_file
 from recbole_tinynews.serving.engine import Batch, Engine
 
 TOLERANCE = 1e-4
@@ -96,14 +96,14 @@ def find_data_set(recommender: FinishedRecommender, data_path: str | Path | None
             f"Data set '{name}' is expected in {Path(data_path) / name}, which has no {name}.item. "
             "Pass the folder that contains the folder of the data set."
         )
-    news, index, test = read_news(item_file), TokenIndex(), None
-    index.ids(news.item_id)
+    news, test = recommender.engine.fields.data_set(item_file), None
+    indices = Indices([article.id for article in news])
     test_file = item_file.with_name(f"{item_file.stem}.test.inter")
     if test_file.is_file():
-        read = concatenate(read_impressions(test_file, index, TokenIndex()))
+        read = concatenate(read_impressions(test_file, indices))
         test = read if read.labelled else None
-    texts = [text for (text,) in read_of(news, recommender.engine.reading)]  # of the only view
-    without_row = len(index) - 1 - len(texts)
+    texts = [article.fields[0] for article in news]  # of the only view
+    without_row = len(indices.news) - 1 - len(texts)
     return DataSet(item_file.parent, ["", *texts, *[""] * without_row], test)
 
 

@@ -2,47 +2,14 @@
 
 from __future__ import annotations
 
-import argparse
-import sys
 from collections.abc import Sequence
 
-from recbole_tinynews.cli import command_parser
+from recbole_tinynews.cli import command_parser, one_line_errors
 from recbole_tinynews.export.formats import format_names
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; the exit status is 0, or 1 if nothing was exported."""
-    flags = vars(_parser().parse_args(arguments))
-    texts = flags.pop("trim_vocabulary")
-    try:
-        if texts is not None:
-            from recbole_tinynews.export.trimmed_vocabulary import write_trimmed  # slow import
-
-            after, before = write_trimmed(flags["folder"], texts, flags["output"])
-            print(
-                f"{flags['output']}: {after:,} of {before:,} tokens. Serve it, or export it with "
-                "--to."
-            )
-            return 0
-        from recbole_tinynews.export.exporting import export  # slow import
-
-        exported = export(**flags)
-    except (ValueError, OSError, ModuleNotFoundError) as mistake:
-        print(f"Not exported: {mistake}", file=sys.stderr)
-        return 1
-    checked = exported.checked
-    print(
-        f"{exported.folder}: {flags['to']}; vectors differ by {checked['vectors']:.1e}, scores by "
-        f"{checked['scores']:.1e} over {checked['texts']} texts."
-    )
-    for name, metrics in checked.get("metrics", {}).items():
-        print(f"{name:>9}: " + ", ".join(f"{key} {value}" for key, value in metrics.items()))
-    if exported.repository is not None:
-        print(f"uploaded to {exported.repository}")
-    return 0
-
-
-def _parser() -> argparse.ArgumentParser:
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command; exit with status 1 if nothing was exported."""
     parser = command_parser(
         prog="recbole-tinynews export",
         description="Export a finished recommender, and compare the export with it.",
@@ -70,8 +37,28 @@ def _parser() -> argparse.ArgumentParser:
     add("--push-to", metavar="ORG/NAME", help="upload it to this repository of the model hub")
     add("--data_license", help="of the data set, for the model card")
     add("--plm_license", help="of the language model, for the model card")
-    return parser
+    flags = vars(parser.parse_args(arguments))
+    texts, output = flags.pop("trim_vocabulary"), flags["output"]
+    with one_line_errors("Not exported"):
+        if texts is not None:
+            from recbole_tinynews.export.trimmed_vocabulary import write_trimmed  # slow import
+
+            after, before = write_trimmed(flags["folder"], texts, output)
+            print(f"{output}: {after:,} of {before:,} tokens. Serve it, or export it with --to.")
+            return
+        from recbole_tinynews.export.exporting import export  # slow import
+
+        exported = export(**flags)
+    checked = exported.checked
+    print(
+        f"{exported.folder}: {flags['to']}; vectors differ by {checked['vectors']:.1e}, scores by "
+        f"{checked['scores']:.1e} over {checked['texts']} texts."
+    )
+    for name, metrics in checked.get("metrics", {}).items():
+        print(f"{name:>9}: " + ", ".join(f"{key} {value}" for key, value in metrics.items()))
+    if exported.repository is not None:
+        print(f"uploaded to {exported.repository}")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

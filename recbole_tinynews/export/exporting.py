@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from huggingface_hub import HfApi
 from transformers.utils import logging as transformers_logging
 
-from recbole_tinynews.export.card import model_card, origins_of
+from recbole_tinynews.export.card import UNKNOWN, Origins, hub_name, model_card
 from recbole_tinynews.export.comparison import (
     TOLERANCE,
     DataSet,
@@ -27,8 +27,13 @@ from recbole_tinynews.export.finished import FinishedRecommender
 from recbole_tinynews.export.formats import Format, find_format
 from recbole_tinynews.files.whole import is_new_or_empty, partial_place, whole_folder, write_text
 from recbole_tinynews.model.recommender import NewsRecommender
-from recbole_tinynews.serving.description import CARD, Description, is_export, write_description
-from recbole_tinynews.serving.exported import load_export
+from recbole_tinynews.serving.exported import (
+    CARD,
+    Description,
+    is_export,
+    load_export,
+    write_description,
+)
 
 
 class Exported(NamedTuple):
@@ -74,15 +79,14 @@ def export(
         model, data_path, layers, dim: as for ``load``; with a data set, metrics are compared too.
         overwrite: replace an earlier export in ``output``.
         push_to: ``ORG/NAME`` to upload to on the model hub.
-        data_license, plm_license: for the card (default: if known from package or card).
+        data_license, plm_license: for the card (default: unknown).
     """
     output, wanted = Path(output), find_format(to)
     _check_place(output, overwrite)
     recommender = FinishedRecommender(Path(folder), model, layers=layers, dim=dim)
     data = find_data_set(recommender, data_path)
-    origins = origins_of(recommender.written["plm"], data and data.folder)
-    given = {"data_license": data_license, "plm_license": plm_license}
-    origins = origins._replace(**{name: value for name, value in given.items() if value})
+    base_model = hub_name(recommender.written["plm"], data and data.folder)
+    origins = Origins(data_license or UNKNOWN, plm_license or UNKNOWN, base_model)
     made_from = {"folder": recommender.folder.name, **recommender.made_from}
     described = Description(to, wanted.engine, recommender.settings, made_from, {}, {})
     with _quiet(), partial_place(output) as earlier, whole_folder(output) as unfinished:

@@ -5,14 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, cast
 
-from recbole_tinynews.encoder.news_encoder import NewsEncoder
+from recbole_tinynews.encoder.one_text import OneTextEncoder
 from recbole_tinynews.encoder.plm_files import bare_plm, load_config, load_tokenizer
-from recbole_tinynews.encoder.users.attentive import UserEncoder
+from recbole_tinynews.encoder.users import UserEncoder
 from recbole_tinynews.model.article_reader import longest_news_text
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.pipeline.artifact import PLM, read_metrics, read_settings
-from recbole_tinynews.serving.description import NEWS_DIM, NEWS_TOKENS, SETTINGS
-from recbole_tinynews.serving.exported import Heads, PaddedNewsEncoder
+from recbole_tinynews.serving.exported import (
+    NEWS_DIM,
+    NEWS_TOKENS,
+    SETTINGS,
+    Heads,
+    PaddedNewsEncoder,
+)
 from recbole_tinynews.serving.loading import load_trained
 from recbole_tinynews.settings.protocol import Settings
 
@@ -35,7 +40,7 @@ class FinishedRecommender:
         self.model, self.name = self.engine.model, type(self.engine.model).__name__
         self.written, self.metrics = read_settings(folder), read_metrics(folder)
         self._check_modules()
-        self.text_encoder = cast("NewsEncoder", self.model.news_encoder).text_encoder
+        self.text_encoder = cast("OneTextEncoder", self.model.news_encoder).text_encoder
         self.depth: int = self.text_encoder.plm.config.num_hidden_layers
         self._loaded = cast("Settings", self.engine.settings)
         self.made_from: dict[str, Any] = self._loaded["made_from"] or {}
@@ -55,7 +60,7 @@ class FinishedRecommender:
             if getattr(type(self.model), method) is not getattr(NewsRecommender, method)
         ]
         encoder, user_encoder = type(self.model.news_encoder), type(self.model.user_encoder)
-        if changed or encoder is not NewsEncoder:
+        if changed or encoder is not OneTextEncoder:
             raise ValueError(
                 f"export expects one language model whose vectors are compared by their dot "
                 f"product, and {self.name} reads or scores in its own way "

@@ -34,8 +34,8 @@ from recbole_tinynews.pipeline.artifact import (
     write_metrics,
     write_settings,
 )
+from recbole_tinynews.serving.article_fields import read_news_file
 from recbole_tinynews.serving.loading import load_trained
-from recbole_tinynews.serving.news_table import read_news_file
 
 
 def write_trimmed(folder: str | Path, texts: str | Path, output: str | Path) -> tuple[int, int]:

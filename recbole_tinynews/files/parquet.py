@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from recbole_tinynews.files.installation import pip_install
 from recbole_tinynews.files.progress import progress_bar
-from recbole_tinynews.installing import pip_install
 
 if TYPE_CHECKING:
     import pyarrow as pa

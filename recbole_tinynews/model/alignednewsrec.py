@@ -2,44 +2,64 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
-from recbole.data.interaction import Interaction
-from torch import Tensor, nn
-from torch.func import functional_call
+from torch import Tensor
 from torch.nn import functional as F
 
 from recbole_tinynews.data.training_news import TrainingNews
-from recbole_tinynews.distillation.aligned import AlignedDistillation
-from recbole_tinynews.distillation.loss_terms import Weights, loss_terms
-from recbole_tinynews.distillation.outputs import BatchIds, Outputs
-from recbole_tinynews.encoder.news_encoder import NewsEncoder
-from recbole_tinynews.encoder.pretrained_heads import principal_axes
-from recbole_tinynews.model.matryoshka import Sizes, of_prefix, unfit_sizes
-from recbole_tinynews.model.student import Student, is_article, teachers_of
+from recbole_tinynews.distillation.loss_terms import Distillation, Terms, Weights, stacked_scores
+from recbole_tinynews.model.article_reader import ReadsTitlesByPLM
+from recbole_tinynews.model.baselines.zeroshotplm import ZeroShotPLM
+from recbole_tinynews.model.interface import Outputs
+from recbole_tinynews.model.matryoshka import Matryoshka
 from recbole_tinynews.settings.protocol import Settings
 
 
-class AlignedNewsRec(Student):
+class AlignedDistillation(Distillation):
+    """Soft labels, directions of news vectors, and the target, under the mean of the teachers.
+
+    ``T^2 CE(mean_i y^(t_i) / T, y^(s) / T) + mean over news of 1 - cos(n^(s), sum_i n^(t_i)) +
+    CE(y^(s), y)``, our definition (docs/method.md, section 12). All vectors lie in the language
+    model's space, so there are no projections; of a teacher's longer vectors the first entries
+    count. ``temperature`` is T.
+    """
+
+    loss_units: ClassVar[Mapping[str, str]] = {"embedding": "articles"}
+
+    def terms(self, student: Outputs, teachers: Sequence[Outputs], label: Tensor) -> Terms:
+        """Soft labels of the mean scores, and directions of all articles' vectors."""
+        news = student.news
+
+        def directions() -> Tensor:
+            vectors = torch.stack([teacher.news.all for teacher in teachers]).sum(0).detach()
+            return cosine_distance(news.all, vectors[..., : news.all.shape[-1]], news.real)
+
+        return {
+            "distillation": lambda: self.soft_label(
+                student.scores, stacked_scores(teachers).mean(dim=1)
+            ),
+            "embedding": directions,
+        }
+
+
+def cosine_distance(vectors: Tensor, others: Tensor, real: Tensor) -> Tensor:
+    """Mean of ``1 - cos`` over ``real [batch, news]`` pairs of vectors ``[batch, news, dim]``."""
+    # masked, since boolean indexing would synchronise with the device
+    apart = (1 - F.cosine_similarity(vectors, others, dim=-1)) * real
+    return apart.sum() / real.sum()
+
+
+class AlignedNewsRec(ReadsTitlesByPLM, Matryoshka):
     """A student on clicks that starts with its finetuned teachers' user encoder.
 
     Pretrained heads (``head_init``) share the language model's space, so no projections are needed:
-    ``NewsAligner`` on all articles first, then soft labels over (nearly) whole impressions. The
-    losses are sums over all sizes, including ``matryoshka_layers`` and ``matryoshka_dims``; the
-    first entries of a vector then are its teachers' first principal axes.
+    ``NewsAligner`` on all articles first, then soft labels over (nearly) whole impressions.
     """
 
     weights = Weights
-    needs_language_model = True
-    news_encoder: NewsEncoder
-
-    def __init__(self, config: Settings, dataset: Any) -> None:
-        super().__init__(config, dataset)
-        encoder = self.news_encoder.text_encoder
-        self.sizes = Sizes.of(config, encoder.depth, self.news_dim(config))
-        encoder.add_exits(self.sizes.layers[:-1])
 
     @classmethod
     def conflicting_settings(cls, config: Settings, prefix: str) -> Iterator[str]:
@@ -53,76 +73,34 @@ class AlignedNewsRec(Student):
                         f"{stage}{name}={given} expects {value} in {cls.__name__}, whose vectors "
                         f"lie in its teachers' space. Set {stage}{name}={value}"
                     )
-        yield from unfit_sizes(config, cls.news_dim(config), prefix)
 
     def make_distillation(self, config: Settings) -> AlignedDistillation:
         """Soft labels, directions of news vectors, and the target."""
-        rotated = self.news_dim(config) if config["matryoshka_dims"] else None
-        return AlignedDistillation(config["temperature"], self.loss_weights(config), rotated)
-
-    @torch.no_grad()
-    def start_distillation(self, teachers: Sequence[Any], dataset: Any) -> None:
-        """Rotate student and labels to the principal axes of the teachers' vectors, once."""
-        if self.distillation.axes is None or self.distillation.has_axes:
-            return
-        news = torch.from_numpy(dataset.training_news()).to(self.device)
-        vectors = sum(each.encode_news(news) for each in teachers).double()
-        axes = principal_axes(vectors.T @ vectors, self.sizes.dims[-1])
-        self.distillation.axes.copy_(axes)
-        encoder = self.news_encoder.text_encoder
-        user: Any = self.user_encoder
-        every: list[Any] = [encoder.heads, *encoder.exit_heads.values()]
-        for heads in every:
-            for weight in (heads["dense"].weight, heads["dense"].bias):
-                weight.copy_(axes @ weight.double())
-        user.pad_doc.copy_(axes @ user.pad_doc.double())
-        projection: Tensor = user.pooling.projection.weight
-        projection.copy_(projection.double() @ axes.T)
-
-    def calculate_loss(self, interaction: Interaction) -> tuple[Tensor, ...]:
-        """The losses of each size, summed by name."""
-        if self.sizes == Sizes(self.sizes.layers[-1:], self.sizes.dims[-1:]):
-            return super().calculate_loss(interaction)
-        news, whole = self.encode(interaction), self.sizes.dims[-1]
-        every: list[Any] = []
-        for parts in zip(
-            news.candidates.split(whole, -1), news.history.split(whole, -1), strict=True
-        ):
-            for dim in self.sizes.dims:
-                candidates, history = (F.normalize(part[..., :dim], dim=-1) for part in parts)
-                outputs = self.outputs_of(news._replace(candidates=candidates, history=history))
-                every.append(self.losses(outputs, interaction))
-        return loss_terms(
-            {name: sum(terms) for name, *terms in zip(every[0]._fields, *every, strict=True)}
-        )
-
-    def _encode_users(self, history: Tensor, clicked: Tensor, about: BatchIds | None) -> Tensor:
-        dim = history.shape[-1]
-        if dim == self.sizes.dims[-1]:
-            return super()._encode_users(history, clicked, about)
-        weights = of_prefix(self.user_encoder, dim)
-        return functional_call(self.user_encoder, weights, (history, clicked))
-
-    def cut_vectors(self, dim: int) -> None:
-        """Keep the first ``dim`` entries of news vectors, as their losses saw them."""
-        dense: nn.Linear = self.news_encoder.text_encoder.dense
-        user: Any = self.user_encoder
-        dense.weight, dense.bias = (
-            nn.Parameter(each[:dim].detach().clone()) for each in (dense.weight, dense.bias)
-        )
-        dense.out_features = dim
-        for name, value in of_prefix(user, dim).items():
-            user.get_parameter(name).data = value.detach().clone()
-        user.pooling.projection.in_features = dim
-        self.sizes = Sizes(self.sizes.layers, (dim,))
-
-    def losses(self, outputs: Outputs, interaction: Interaction) -> tuple[Tensor, ...]:
-        """Weighted loss terms by name, each the mean over the batch."""
-        label, real = interaction[self.label_field], is_article(interaction)
-        return self.distillation(outputs, teachers_of(interaction), label, real)
+        return AlignedDistillation(config["temperature"], self.loss_weights(config))
 
 
 class NewsAligner(AlignedNewsRec):
     """The stage before: trained on all articles of ``post_train_news``, without clicks."""
 
     reads: ClassVar[Any] = TrainingNews
+
+
+class ZeroShotTeacher(ZeroShotPLM):
+    """The untrained language model, without clicks."""
+
+    reads: ClassVar[Any] = TrainingNews
+
+
+class ZeroShotStudent(NewsAligner):
+    """``AlignedNewsRec``'s alignment alone, without clicks; a user is the mean of the clicks."""
+
+    teacher_stage = "zero_shot_teacher"
+
+    def __init__(self, config: Settings, dataset: Any) -> None:
+        super().__init__(config, dataset)
+        self.user_encoder.requires_grad_(False)
+
+    @classmethod
+    def news_dim(cls, config: Settings) -> int:
+        """As the teacher's, the width of the language model."""
+        return ZeroShotPLM.news_dim(config)

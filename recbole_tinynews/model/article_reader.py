@@ -14,19 +14,16 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from recbole_tinynews.data.news_text import TITLE_ABSTRACT
 from recbole_tinynews.data.no_articles import NoArticles
 from recbole_tinynews.data.ragged import Ragged
-from recbole_tinynews.encoder.cached_encoder import OneTextEncoder
 from recbole_tinynews.encoder.column_tokenizer import ColumnTokenizer, pad_rows
 from recbole_tinynews.encoder.frozen_states import Storage
 from recbole_tinynews.encoder.language_model import load_plm, longest_text
 from recbole_tinynews.encoder.news_encoder import NewsEncoder
+from recbole_tinynews.encoder.one_text import OneTextEncoder
 from recbole_tinynews.encoder.plm_files import bare_plm, load_tokenizer
-from recbole_tinynews.encoder.pooling import WordPooling
-from recbole_tinynews.encoder.protocol import EncodesNews
-from recbole_tinynews.encoder.self_attention import HEAD_DIM
 from recbole_tinynews.encoder.text_encoder import TextEncoder
 from recbole_tinynews.encoder.views import CategoryView, StartsAsText, ViewAttention, ViewsEncoder
-from recbole_tinynews.encoder.words.vocabulary import word_embedding
-from recbole_tinynews.encoder.words.word_encoder import WordEncoder
+from recbole_tinynews.encoder.word_vocabulary import word_embedding
+from recbole_tinynews.encoder.words import WordEncoder, WordPooling
 from recbole_tinynews.files.columns import CATEGORIES, TITLE
 from recbole_tinynews.model.impression_recommender import ImpressionRecommender
 from recbole_tinynews.model.text_encoders import (
@@ -37,7 +34,6 @@ from recbole_tinynews.model.text_encoders import (
     reads_words,
     starts_as,
     starts_pretrained,
-    unfit_heads,
     unfit_word_vectors,
     views_of,
     word_vectors_file,
@@ -50,16 +46,10 @@ class ArticleReader(ImpressionRecommender):
     """Builds a recommender's news encoder from its settings.
 
     ``views`` are texts (title, abstract, body) and categories (category, subcategory), each with
-    its encoder; ``make_composition`` combines them into one vector. ``needs_language_model``: word
-    vectors cannot replace it; ``pretrains_itself``: earlier stages train the layers that it
-    finetunes, and keep as many unless ``teacher_num_hidden_layers`` is set; ``plm_source``: folder
-    of its language model, empty for word vectors; ``user_head_dim``: size of the heads of its user
-    encoder, which have to divide a vector; ``least``: smallest values of settings of its own.
+    its encoder; ``make_composition`` combines them into one vector. ``plm_source``: folder of its
+    language model, empty for word vectors; ``least``: smallest values of settings of its own.
     """
 
-    needs_language_model: ClassVar[bool] = False
-    pretrains_itself: ClassVar[bool] = False
-    user_head_dim: ClassVar[int | None] = None
     least: ClassVar[Mapping[str, float]] = {}
 
     def __init__(self, config: Settings, dataset: Any) -> None:
@@ -69,7 +59,7 @@ class ArticleReader(ImpressionRecommender):
             self._known_tokenizer = self.word_tokenizer(config, dataset)
         else:
             self.plm_source = plm_source(config)
-        self.news_encoder: EncodesNews = self.make_news_encoder(config, dataset)
+        self.news_encoder: NewsEncoder = self.make_news_encoder(config, dataset)
 
     @classmethod
     def conflicting_settings(cls, config: Settings, prefix: str) -> Iterator[str]:
@@ -79,20 +69,6 @@ class ArticleReader(ImpressionRecommender):
                 yield f"{prefix}{name} expects at least {least}, got {config[name]}. Raise it"
         if reads_words(config):
             yield from unfit_word_vectors(config, prefix)
-            usual = cls.make_word_context is ArticleReader.make_word_context
-            if usual and config["word_encoder"] == "self_attention":
-                of = f"{HEAD_DIM}, the size of a head of {prefix}word_encoder=self_attention"
-                yield from unfit_heads(cls.text_dim(config), HEAD_DIM, of, prefix)
-        of_plm = cls.needs_language_model or cls.pretrains_itself
-        if of_plm and not reads_titles_by_plm(config):
-            yield (
-                f"{cls.__name__} needs one language model that reads titles, and expects "
-                f"{prefix}news_encoder=plm and {prefix}views=[title], got {config['news_encoder']} "
-                f"and {views_of(config)}. Set both, or choose another model"
-            )
-        if cls.user_head_dim is not None:
-            of = f"{cls.user_head_dim}, the size of a head of {cls.__name__}"
-            yield from unfit_heads(cls.news_dim(config), cls.user_head_dim, of, prefix)
 
     @classmethod
     def news_dim(cls, config: Settings) -> int:
@@ -160,8 +136,8 @@ class ArticleReader(ImpressionRecommender):
         """Initialise heads by the language model, after earlier stages' weights are loaded."""
         self.news_encoder.start_heads(dataset.training_news(), config["centred"])
 
-    def make_news_encoder(self, config: Settings, dataset: Any) -> EncodesNews:
-        """The news encoder (``EncodesNews``); ``ValueError`` if a text is too long for it."""
+    def make_news_encoder(self, config: Settings, dataset: Any) -> NewsEncoder:
+        """The news encoder; ``ValueError`` if a text is too long for it."""
         read = self._by_words if reads_words(config) else self._by_language_model
         views: dict[str, Any] = dict.fromkeys(views_of(config)) | read(config, dataset)
         if len(views) == 1:
@@ -211,7 +187,7 @@ class ArticleReader(ImpressionRecommender):
             pooling = self.make_word_pooling(config, context.dim)
             is_start = view == starts_as(config)
             encoder = WordEncoder(words, context, pooling, config["word_dropout"], is_start)
-            made[view] = OneTextEncoder(encoder, tokens, steps, tokenizer)
+            made[view] = OneTextEncoder(encoder, tokens, tokenizer, history_cache_steps=steps)
         return made
 
     def _by_language_model(self, config: Settings, dataset: Any) -> dict[str, Any]:
@@ -229,7 +205,7 @@ class ArticleReader(ImpressionRecommender):
                     f"{config['plm']} can read, got {tokens.lengths.max()}. "
                     f"Lower max_{view}_length{' or max_body_length' if view == TITLE else ''}."
                 )
-            made[view] = NewsEncoder(encoder, tokens, storage, steps, tokenizer)
+            made[view] = OneTextEncoder(encoder, tokens, tokenizer, storage, steps)
         return made
 
     def _token_tables(
@@ -242,6 +218,21 @@ class ArticleReader(ImpressionRecommender):
             elif view not in CATEGORIES:
                 how = self.tokenizer, config[f"max_{view}_length"], config["text_prefix"]
                 yield view, dataset.tokens(view, *how), ColumnTokenizer(view, *how)
+
+
+class ReadsTitlesByPLM(ArticleReader):
+    """Mixin of recommenders that need one language model, which reads titles alone."""
+
+    @classmethod
+    def conflicting_settings(cls, config: Settings, prefix: str) -> Iterator[str]:
+        """Also refuse word vectors and other views."""
+        yield from super().conflicting_settings(config, prefix)
+        if not reads_titles_by_plm(config):
+            yield (
+                f"{cls.__name__} needs one language model that reads titles, and expects "
+                f"{prefix}news_encoder=plm and {prefix}views=[title], got {config['news_encoder']} "
+                f"and {views_of(config)}. Set both, or choose another model"
+            )
 
 
 def longest_news_text(config: Settings) -> int:

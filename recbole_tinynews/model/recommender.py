@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from recbole.data.interaction import Interaction
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from recbole_tinynews.data.batch import plan_of
 from recbole_tinynews.data.dataloader import ImpressionDataLoader
@@ -16,19 +17,24 @@ from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.data.fields import (
     CANDIDATE_FEATURES,
     CANDIDATES,
+    CONTEXT_ARTICLE,
     HISTORY,
     IMPRESSION_SIZE,
 )
 from recbole_tinynews.data.popularity import Counting, uses_popularity
 from recbole_tinynews.data.training_data import TrainingData
 from recbole_tinynews.distillation.loss_terms import loss_terms
-from recbole_tinynews.distillation.outputs import BatchIds, Encoded, Outputs
 from recbole_tinynews.encoder.adapters import is_adapter
-from recbole_tinynews.encoder.planning import ArticlePlanner, MaskedTextPlanner
-from recbole_tinynews.encoder.states import NO_TAPS, Taps
-from recbole_tinynews.encoder.users.attentive import UserEncoder
-from recbole_tinynews.encoder.users.mean import StartsAsMean
+from recbole_tinynews.encoder.hidden_states import NO_STATES, StateRequest
+from recbole_tinynews.encoder.planning import ArticlePlanner
+from recbole_tinynews.encoder.users import StartsAsMean, UserEncoder
 from recbole_tinynews.model.article_reader import ArticleReader
+from recbole_tinynews.model.interface import BatchContext, Encoded, Outputs
+from recbole_tinynews.model.reader_features import (
+    features_of_impressions,
+    further_features,
+    reader_features,
+)
 from recbole_tinynews.model.text_encoders import starts_pretrained
 from recbole_tinynews.model.time_features import TimeScore
 from recbole_tinynews.settings.protocol import Settings
@@ -39,13 +45,12 @@ START_IMPRESSIONS = 20_000  # for fitting the initial weights of popularity
 class NewsRecommender(ArticleReader):
     """Scores candidates by the vectors of their texts and of the texts that the user clicked.
 
-    A subclass implements ``losses``, and may override ``news_tokens``, ``make_news_encoder`` or
-    ``make_user_encoder``; docs/extending.md has a complete example.
+    Its loss is the cross entropy of the click. A subclass may override ``losses``, ``news_tokens``,
+    ``make_news_encoder`` or ``make_user_encoder``; docs/extending.md has a complete example.
 
     Attributes:
         reads: class of its training data.
         ranks_news: whether it ranks news, and is evaluated.
-        makes_teachers: whether ``make_teachers`` returns teachers that train jointly with it.
         time: the term that ``popularity`` adds to scores, like ``TimeScore``, or ``None``.
         counting: the counters that its scores use, or ``None``.
     """
@@ -53,7 +58,6 @@ class NewsRecommender(ArticleReader):
     trainer_class = "NewsTrainer"
     reads: ClassVar[type[TrainingData]] = NewsDataset
     ranks_news: ClassVar[bool] = True
-    makes_teachers: ClassVar[bool] = False
 
     def __init__(self, config: Settings, dataset: Any) -> None:
         super().__init__(config, dataset)
@@ -61,6 +65,17 @@ class NewsRecommender(ArticleReader):
         self.user_encoder = self.make_user_encoder(config)
         self.time = self.make_time_score(config)
         self.counting = None if self.time is None else Counting.of(config)
+
+    @classmethod
+    def conflicting_settings(cls, config: Settings, prefix: str) -> Iterator[str]:
+        """Also require what the parts of the reader and the page are added to."""
+        yield from super().conflicting_settings(config, prefix)
+        for part, needed in (("reader", "popularity"), ("context", "reader")):
+            if config[part] == "added" and config[needed] == "none":
+                yield (
+                    f"{prefix}{part}=added must stand beside {needed}=added, got {needed}=none. "
+                    f"Set {prefix}{needed}=added, or leave {prefix}{part} out"
+                )
 
     @classmethod
     def why_not_loaded(cls) -> str:
@@ -86,7 +101,8 @@ class NewsRecommender(ArticleReader):
             return None
         counting = Counting.of(config)
         sizes = len(counting.windows), len(counting.limited)
-        return TimeScore(*sizes, config["popularity_hidden"])
+        further = further_features(counting)
+        return TimeScore(*sizes, config["popularity_hidden"], counting.reader, further)
 
     @torch.no_grad()
     def start_time(self, config: Settings, dataset: NewsDataset, again: bool = False) -> None:
@@ -105,8 +121,13 @@ class NewsRecommender(ArticleReader):
         parts = []
         for some in np.array_split(rows, -(-len(rows) // loader.step)):
             batch = loader.collate_impressions(some).to(self.device)
-            counters = batch.interaction.pop(CANDIDATE_FEATURES)  # leaves text scores
-            parts.append((self.predict(batch).float(), counters, batch[self.label_field]))
+            labels = batch[self.label_field]
+            if self.reads_reader:
+                text, context, *_ = self.match_impressions(batch)
+                parts.append((text.float(), context.counters, labels))
+            else:
+                counters = batch.interaction.pop(CANDIDATE_FEATURES)  # leaves text scores
+                parts.append((self.predict(batch).float(), counters, labels))
         text, counters, labels = (torch.cat(each) for each in zip(*parts, strict=True))
         offsets = torch.from_numpy(loader.impressions.candidates.take(rows).offsets)
         fit(text, counters, labels, offsets)
@@ -122,9 +143,13 @@ class NewsRecommender(ArticleReader):
         return [self]
 
     @property
-    def teacher_taps(self) -> Taps:
-        """The inner states that its loss needs from its teachers."""
-        return NO_TAPS
+    def teacher_states(self) -> StateRequest:
+        """The hidden states that its loss needs from its teachers."""
+        return NO_STATES
+
+    def make_teachers(self, config: Settings, dataset: Any, count: int) -> Any:
+        """Teachers that train jointly with it; ``None``: its teachers are finished."""
+        return None
 
     @property
     def parameter_count(self) -> int:
@@ -149,32 +174,47 @@ class NewsRecommender(ArticleReader):
         """What the user encoder reads of a batch beside the clicks, each ``[batch, ...]``."""
         return ()
 
-    def encode(self, interaction: Interaction, taps: Taps = NO_TAPS) -> Encoded:
-        """Vectors of a training batch's articles, with the inner states of the same pass."""
-        about = self._about(interaction)
-        ids, states = torch.cat([about.history, about.candidates], dim=1), None  # each article once
+    def encode(self, interaction: Interaction, request: StateRequest = NO_STATES) -> Encoded:
+        """Vectors of a training batch's articles, with the hidden states of the same pass."""
+        context = self._context(interaction)
+        ids, states = torch.cat([context.history, context.candidates], dim=1), None
+        if context.page is not None:
+            ids = torch.cat([ids, context.page.unsqueeze(1)], dim=1)
         with self.news_encoder.planned(plan_of(interaction)):
-            if any(taps):  # encode all articles: vectors of earlier steps have no states
-                with self.news_encoder.tapped(taps) as tap:
+            if any(request):  # encode all articles: vectors of earlier steps have no states
+                with self.news_encoder.record_states(request) as recorder:
                     vectors = self.encode_news(ids)
-                states = tap.states()
+                states = recorder.states()
             else:
-                with self.news_encoder.reusing_all_but(about.candidates):
+                with self.news_encoder.reusing_all_but(context.candidates):
                     vectors = self.encode_news(ids)
-        width = about.history.shape[1]
-        return Encoded(vectors[:, width:], vectors[:, :width], about.history != 0, states, about)
+        clicks, page = context.history.shape[1], None
+        if context.page is not None:
+            ids, vectors, page = ids[:, :-1], vectors[:, :-1], vectors[:, -1]
+        if self.reads_reader:
+            history, news = vectors[:, :clicks], vectors[:, clicks:]
+            features = reader_features(news, history, context, page)
+            context = context.with_further(features)
+        return Encoded(vectors, ids != 0, clicks, context, states)
 
-    def _about(self, interaction: Interaction) -> BatchIds:
+    def _context(self, interaction: Interaction) -> BatchContext:
         fields = interaction.interaction
         of_readers, counters = self.of_readers(interaction), fields.get(CANDIDATE_FEATURES)
-        return BatchIds(fields[HISTORY], fields[CANDIDATES], of_readers, counters)
+        reads_page = self.counting is not None and self.counting.page
+        page = fields[CONTEXT_ARTICLE] if reads_page else None
+        return BatchContext(fields[HISTORY], fields[CANDIDATES], of_readers, counters, page)
 
-    def planner(self) -> ArticlePlanner | MaskedTextPlanner | None:
-        """Planner of training batches; ``None``: its encoder needs none."""
+    @property
+    def reads_reader(self) -> bool:
+        """Whether scores read the reader's own clicks and exposures beside their history."""
+        return self.counting is not None and self.counting.reader
+
+    def planner(self) -> ArticlePlanner:
+        """Planner of training batches."""
         return self.news_encoder.planner(shared=True)
 
     @property
-    def counted_by(self) -> Mapping[str, str]:
+    def loss_units(self) -> Mapping[str, str]:
         """The unit that each loss is averaged over, by loss name; ``samples`` by default.
 
         Several processes weight their means by it: ``articles`` of histories and candidates with
@@ -184,15 +224,17 @@ class NewsRecommender(ArticleReader):
 
     def match(self, news: Encoded) -> Outputs:
         """User vectors, and their dot products with the candidates as scores."""
-        user = self._encode_users(news.history, news.clicked, news.ids)
+        user = self._encode_users(news.history, news.clicked, news.context)
         scores = (news.candidates @ user.unsqueeze(-1)).squeeze(-1)
-        return Outputs(scores, news.candidates, news.history, user, news.states)
+        return Outputs(scores, user, news)
 
-    def _encode_users(self, history: Tensor, clicked: Tensor, about: BatchIds | None) -> Tensor:
-        return self.encode_user(history, clicked, *(() if about is None else about.of_readers))
+    def _encode_users(
+        self, history: Tensor, clicked: Tensor, context: BatchContext | None
+    ) -> Tensor:
+        return self.encode_user(history, clicked, *(context.of_readers if context else ()))
 
     def total_scores(
-        self, text: Tensor, about: BatchIds | None, user: Tensor, news: Tensor
+        self, text: Tensor, context: BatchContext | None, user: Tensor, news: Tensor
     ) -> Tensor:
         """Text scores plus any other term: with ``popularity``, text + time.
 
@@ -200,28 +242,40 @@ class NewsRecommender(ArticleReader):
         ``[batch, candidates]``, in ``predict`` ``[sum of impression_size]``; ``user`` is ``[batch,
         dim]``, in ``predict`` one for each candidate; ``news`` is ``[*text.shape, dim]``.
         """
-        if self.counting is None or about is None or about.counters is None:
+        if self.counting is None or context is None or context.counters is None:
             return text
-        return self.time(text, about.counters, user, news)
+        return self.time(text, context.counters, user, news)
 
     def outputs_of(self, news: Encoded) -> Outputs:
         """Outputs of ``match`` with total scores."""
         outputs = self.match(news)
-        scores = self.total_scores(outputs.scores, news.ids, outputs.user, outputs.candidates)
+        candidates = outputs.news.candidates
+        scores = self.total_scores(outputs.scores, news.context, outputs.user, candidates)
         text = None if scores is outputs.scores else outputs.scores
         return outputs._replace(scores=scores, text_scores=text)
 
-    def score(self, interaction: Interaction, taps: Taps = NO_TAPS) -> Outputs:
+    def score(self, interaction: Interaction, request: StateRequest = NO_STATES) -> Outputs:
         """Score a training batch: one row of candidates for each history."""
-        return self.outputs_of(self.encode(interaction, taps))
+        return self.outputs_of(self.encode(interaction, request))
 
     def predict(self, interaction: Interaction) -> Tensor:
         """Scores of every candidate of whole impressions, ``[sum of impression_size]``."""
-        about, sizes = self._about(interaction), interaction[IMPRESSION_SIZE]
-        history, clicked = self.encode_news(about.history), about.history != 0
-        users = self._encode_users(history, clicked, about).repeat_interleave(sizes, 0)
-        candidates = self.encode_news(about.candidates)
-        return self.total_scores((candidates * users).sum(-1), about, users, candidates)
+        text, context, users, candidates = self.match_impressions(interaction)
+        return self.total_scores(text, context, users, candidates)
+
+    def match_impressions(
+        self, interaction: Interaction
+    ) -> tuple[Tensor, BatchContext, Tensor, Tensor]:
+        """Arguments of ``total_scores`` for whole impressions."""
+        context, sizes = self._context(interaction), interaction[IMPRESSION_SIZE]
+        history, clicked = self.encode_news(context.history), context.history != 0
+        users = self._encode_users(history, clicked, context).repeat_interleave(sizes, 0)
+        candidates = self.encode_news(context.candidates)
+        if self.reads_reader:
+            page = None if context.page is None else self.encode_news(context.page)
+            further = features_of_impressions(candidates, history, sizes, context, page)
+            context = context.with_further(further)
+        return (candidates * users).sum(-1), context, users, candidates
 
     def calculate_loss(self, interaction: Interaction) -> tuple[Tensor, ...]:
         """Score a training batch once, and compute all losses from it."""
@@ -240,6 +294,5 @@ class NewsRecommender(ArticleReader):
         RecBole sums them and the log shows their names. To extend a base class:
         ``loss_terms({**super().losses(outputs, interaction)._asdict(), "mine": ...})``.
         """
-        raise NotImplementedError(
-            f"{type(self).__name__} must implement losses(outputs, interaction)."
-        )
+        target = F.cross_entropy(outputs.scores, interaction[self.label_field])
+        return loss_terms({"target": target})

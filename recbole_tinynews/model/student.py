@@ -1,4 +1,4 @@
-"""The base of recommenders that learn from teachers as well as from labels."""
+"""The bases of recommenders that learn from teachers as well as from labels."""
 
 from __future__ import annotations
 
@@ -9,20 +9,35 @@ import torch
 from recbole.data.interaction import Interaction
 from torch import Tensor
 
-from recbole_tinynews.data.fields import CANDIDATES, HISTORY, TEACHERS
+from recbole_tinynews.data.fields import TEACHERS
 from recbole_tinynews.data.popularity import wanted_counters
-from recbole_tinynews.distillation.embedding import fitted_projection
+from recbole_tinynews.distillation.layer_losses import Compared, layer_pairs
 from recbole_tinynews.distillation.loss_terms import Distillation, Weights
-from recbole_tinynews.distillation.outputs import Outputs
 from recbole_tinynews.distillation.teacher_weighting import WEIGHTINGS, TeacherWeighting
-from recbole_tinynews.distillation.tinynewsrec_losses import TinyNewsRecDistillation
-from recbole_tinynews.encoder.states import Taps
+from recbole_tinynews.distillation.tinynewsrec_losses import (
+    StageTwoDistillation,
+    TinyNewsRecDistillation,
+    fitted_projection,
+)
+from recbole_tinynews.encoder.hidden_states import StateRequest
+from recbole_tinynews.encoder.layers import observable_states
+from recbole_tinynews.encoder.one_text import OneTextEncoder
+from recbole_tinynews.encoder.plm_files import plm_size
+from recbole_tinynews.model.article_reader import ReadsTitlesByPLM
+from recbole_tinynews.model.interface import Outputs
 from recbole_tinynews.model.paper.plmnr import PLMNR
 from recbole_tinynews.model.recommender import NewsRecommender
-from recbole_tinynews.model.text_encoders import reads_words, starts_pretrained
+from recbole_tinynews.model.text_encoders import (
+    plm_depth,
+    plm_source,
+    reads_words,
+    starts_pretrained,
+)
 from recbole_tinynews.settings.protocol import Settings
 
 AT_ONCE = 4_096  # articles whose vectors are multiplied together
+# Settings on which the tokens depend
+SHARED = ("news_text", "max_title_length", "max_abstract_length", "mask_padding_in_news_pooling")
 
 
 class Student(NewsRecommender):
@@ -31,13 +46,12 @@ class Student(NewsRecommender):
     The trainer puts the teachers' outputs into the batch; the student holds no teacher. A subclass
     implements ``make_distillation``; all are PLM-NRs unless derived from another recommender too.
     ``weights`` is a NamedTuple class with the names of its losses, ``teacher_stage`` the stage that
-    makes its teachers, ``one_teacher`` whether it ignores ``num_teachers``.
+    makes its teachers.
     """
 
     trainer_class = "DistillationTrainer"
     weights: ClassVar[Any] = None
     teacher_stage: ClassVar[str] = "finetune_teacher"
-    one_teacher: ClassVar[bool] = False
 
     def __init__(self, config: Settings, dataset: Any) -> None:
         super().__init__(config, dataset)
@@ -69,7 +83,7 @@ class Student(NewsRecommender):
     @classmethod
     def number_of_teachers(cls, config: Settings) -> int:
         """Number of teachers."""
-        return 1 if cls.one_teacher else config["num_teachers"]
+        return config["num_teachers"]
 
     def make_distillation(self, config: Settings) -> Distillation:
         """The losses, from ``Outputs`` and label to a NamedTuple."""
@@ -85,14 +99,14 @@ class Student(NewsRecommender):
         return WEIGHTINGS[config["teacher_weighting"]]
 
     @property
-    def teacher_taps(self) -> Taps:
-        """The inner states that its loss needs from its teachers."""
-        return self.distillation.teacher_taps
+    def teacher_states(self) -> StateRequest:
+        """The hidden states that its loss needs from its teachers."""
+        return self.distillation.teacher_states
 
     @property
-    def counted_by(self) -> Mapping[str, str]:
+    def loss_units(self) -> Mapping[str, str]:
         """The unit that each loss is averaged over, by loss name, where not samples."""
-        return {**super().counted_by, **getattr(self.distillation, "counted_by", {})}
+        return {**super().loss_units, **getattr(self.distillation, "loss_units", {})}
 
     def losses(self, outputs: Outputs, interaction: Interaction) -> tuple[Tensor, ...]:
         """Weighted loss terms by name, each the mean over the batch."""
@@ -110,26 +124,25 @@ def teachers_of(interaction: Interaction) -> list[Outputs]:
     return interaction[TEACHERS]
 
 
-def is_article(interaction: Interaction) -> Tensor:
-    """Whether each slot of history, then candidates, has an article, ``[batch, articles]``."""
-    return torch.cat([interaction[HISTORY], interaction[CANDIDATES]], dim=1) != 0
-
-
 class MultiTeacherStudent(Student):
     """Soft labels, projected vectors and the target, under teachers weighted for each sample."""
 
     weights = Weights
-    losses_of_stage: ClassVar[type[TinyNewsRecDistillation]]
     _fits_projections = False
 
-    def make_distillation(self, config: Settings) -> TinyNewsRecDistillation:
+    def make_distillation(
+        self,
+        config: Settings,
+        losses: type[TinyNewsRecDistillation] = StageTwoDistillation,
+        masked: bool = False,
+    ) -> TinyNewsRecDistillation:
         """Losses on scores, on item and user vectors, and on the target."""
         of_teachers = config.for_stage(self.teacher_stage)
         one_space = not (reads_words(config) or reads_words(of_teachers))
         pretrained = starts_pretrained(config)
-        balanced = (config["embedding_loss"] or ("balanced" if pretrained else "mse")) == "balanced"
+        kind = config["embedding_loss"] or ("balanced" if pretrained else "mse")
         self._fits_projections = pretrained and not one_space
-        return self.losses_of_stage(
+        return losses(
             self.number_of_teachers(config),
             PLMNR.news_dim(of_teachers),
             self.news_dim(config),
@@ -138,7 +151,8 @@ class MultiTeacherStudent(Student):
             self.teacher_weighting(config),
             config["shared_projection"],
             aligned=pretrained and one_space,
-            balanced=balanced,
+            balanced=kind == "balanced",
+            masked=masked,
         )
 
     @torch.no_grad()
@@ -147,15 +161,73 @@ class MultiTeacherStudent(Student):
         if not self._fits_projections or not self.distillation.weights.embedding:
             return
         training, news = self.training, dataset.training_news()
-        for each in (self.eval(), *teachers):
-            each.news_encoder.encode_ahead(news)
+        for recommender in (self.eval(), *teachers):
+            recommender.news_encoder.encode_ahead(news)
         parts = torch.from_numpy(news).to(self.device).split(AT_ONCE)
         self.distillation.start_projections(
             [
                 fitted_projection(
-                    (self.article_vectors(ids), each.article_vectors(ids)) for ids in parts
+                    (self.article_vectors(ids), teacher.article_vectors(ids)) for ids in parts
                 )
-                for each in teachers
+                for teacher in teachers
             ]
         )
         self.train(training)
+
+
+class LayerStudent(ReadsTitlesByPLM, Student):
+    """Base of students whose loss compares hidden states and attention (docs/method.md)."""
+
+    news_encoder: OneTextEncoder
+
+    @classmethod
+    def conflicting_settings(cls, config: Settings, prefix: str) -> Iterator[str]:
+        """Also require hidden states that can be compared."""
+        yield from super().conflicting_settings(config, prefix)
+        teacher = config.for_stage(cls.teacher_stage)
+        try:
+            layer_pairs(plm_depth(config), plm_depth(teacher), config["layer_mapping"])
+        except ValueError as mistake:
+            yield str(mistake)
+        yield from cls._unobservable(config, teacher)
+        yield from cls._other_tokens(config, teacher)
+        if config["history_cache_steps"]:
+            yield (
+                f"{prefix}history_cache_steps expects 0, got {config['history_cache_steps']}: the "
+                "hidden states of all news of a batch are compared, and vectors of earlier steps "
+                "have none"
+            )
+
+    @classmethod
+    def _unobservable(cls, config: Settings, teacher: Settings) -> Iterator[str]:
+        """Errors for language models that do not expose the states compared."""
+        compared = {name for name in cls.learnt_losses() if config[f"{name}_loss_weight"]}
+        if not config["finetune_layers"] or not compared & {"hidden", "attention"}:
+            return
+        first = frozenset({1})
+        request = StateRequest(first, first if "attention" in compared else frozenset())
+        for plm, source in {of["plm"]: plm_source(of) for of in (config, teacher)}.items():
+            if refusal := observable_states(source).refusal(request, plm):
+                yield refusal.removesuffix(".")
+
+    @classmethod
+    def _other_tokens(cls, config: Settings, teacher: Settings) -> Iterator[str]:
+        """Errors for teachers that read other tokens."""
+        for name in SHARED:
+            if teacher[name] != config[name]:
+                yield (
+                    f"{cls.teacher_stage}_{name} expects {config[name]}, as the student has, got "
+                    f"{teacher[name]}: their states are compared token by token. Set both equal"
+                )
+
+    def compared(self, config: Settings) -> Compared:
+        """The layers that the losses compare, and their widths."""
+        teacher, encoder = config.for_stage(self.teacher_stage), self.news_encoder.language_model
+        pairs = layer_pairs(encoder.depth, plm_depth(teacher), config["layer_mapping"])
+        learning = [pair for pair in pairs if pair.student > encoder.first_trained]
+        width = plm_size(plm_source(teacher)).hidden
+        return Compared(learning, encoder.embeddings_train, encoder.hidden_size, width)
+
+    def calculate_loss(self, interaction: Interaction) -> tuple[Tensor, ...]:
+        """Weighted loss terms by name, each the mean over the batch."""
+        return self.losses(self.score(interaction, self.distillation.student_states), interaction)

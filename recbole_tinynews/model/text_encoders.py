@@ -10,8 +10,8 @@ from transformers import PreTrainedTokenizerBase
 
 from recbole_tinynews.data.word_vectors import size_of_vectors
 from recbole_tinynews.encoder.plm_files import locate_plm, plm_size
-from recbole_tinynews.encoder.words.context import WordCNN, WordSelfAttention
-from recbole_tinynews.encoder.words.vocabulary import word_tokenizer
+from recbole_tinynews.encoder.word_vocabulary import word_tokenizer
+from recbole_tinynews.encoder.words import WordCNN, WordSelfAttention
 from recbole_tinynews.files.columns import CATEGORIES, TITLE
 from recbole_tinynews.settings.protocol import Settings
 
@@ -87,12 +87,6 @@ def word_vectors_file(config: Settings) -> Path | None:
     beside = Path(config["data_path"]) / config["word_vectors"]
     given = Path(config["word_vectors"])
     return beside if beside.is_file() and not given.is_file() else given
-
-
-def unfit_heads(size: int, head: int, of: str, prefix: str) -> Iterator[str]:
-    """The error if heads of size ``head`` don't divide a news vector."""
-    if size % head:
-        yield f"{prefix}news_dim expects a multiple of {of}, got {size}. Change one of them"
 
 
 def unfit_word_vectors(config: Settings, prefix: str) -> Iterator[str]:

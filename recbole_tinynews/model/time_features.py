@@ -80,6 +80,11 @@ class TimeFeatures(nn.Module):
     training candidates, since a hidden layer means nothing outside it; but the rising ones have
     no upper bound, as more clicks than ever seen are to count. A click whose exposure nobody
     reported counts as one. No feature depends on which other articles are ranked.
+
+    With ``reader``, 2 W + 5 more: log(1 + clicks) and log(1 + exposures) of the reader's own of the
+    candidate, windows apart as above; log(1 + hours) since they first and last saw it and since
+    they were last here; whether they saw it, and whether they were here before. ``further`` ones,
+    made of vectors, are read as they are.
     """
 
     click_rate: Tensor
@@ -88,10 +93,21 @@ class TimeFeatures(nn.Module):
     low: Tensor
     high: Tensor
 
-    def __init__(self, windows: int, limited: int, extended: bool = False) -> None:
+    def __init__(
+        self,
+        windows: int,
+        limited: int,
+        extended: bool = False,
+        reader: bool = False,
+        further: int = 0,
+    ) -> None:
         super().__init__()
         self.windows, self.limited, self.extended = windows, limited, extended
-        self.size = 1 + 3 * windows + 2 * limited if extended else 2 + windows
+        self.reader, self.further = reader, further
+        of_reader = 2 * windows + 5 if reader else 0
+        own = 2 * windows + 2 if reader else 0
+        self.widths = [1, windows, windows, own, limited, limited, int(reader), further]
+        self.size = 1 + 3 * windows + 2 * limited + of_reader + further if extended else 2 + windows
         self.rising = 2 + bool(limited) if extended else 0
         self.register_buffer("click_rate", torch.tensor(0.5))
         self.register_buffer("mean", torch.zeros(self.size))
@@ -114,22 +130,43 @@ class TimeFeatures(nn.Module):
     def unscaled(self, counters: Tensor) -> Tensor:
         """Features before standardising, ``[..., counters] -> [..., features]``.
 
-        ``counters`` are 1 + 2 W, followed by the 2 L site totals where there are any.
+        ``counters`` are in the order of ``Counting.names`` and of ``moments``, then ``further``.
         """
-        windows, limited = self.windows, self.limited
-        widths = [1, windows, windows, counters.shape[-1] - 1 - 2 * windows]
-        age, clicks, exposures, site = counters.split(widths, dim=-1)
+        limited, used = self.limited, self.widths if self.extended else self.widths[:3]
+        parts = counters.split([*used, counters.shape[-1] - sum(used)], dim=-1)
+        age, clicks, exposures, *others = parts
         exposures = torch.maximum(exposures, clicks)
         if not self.extended:
             rates = self.rate(clicks, exposures).log()
             return torch.cat([age.log1p(), exposures.amax(-1, keepdim=True).log1p(), rates], dim=-1)
+        own, *of_site, visit, further, _ = others
         clicks, exposures = map(_apart, (clicks, exposures))
-        site_clicks, site_exposures = map(_apart, site.chunk(2, dim=-1))
+        site_clicks, site_exposures = map(_apart, of_site)
         of_clicks = ((clicks[..., :limited] + 0.1) / (site_clicks + 1)).log()
         of_exposures = ((exposures[..., :limited] + 0.1) / (site_exposures + 1)).log()
         by_clicks = [clicks.log1p(), self.rate(clicks, exposures).log(), of_clicks]
-        rising, others = zip(*(each.tensor_split([1], dim=-1) for each in by_clicks), strict=True)
-        return torch.cat([*rising, age.log1p(), *others, exposures.log1p(), of_exposures], dim=-1)
+        rising, windows = zip(*(each.tensor_split([1], dim=-1) for each in by_clicks), strict=True)
+        of_reader = self._of_reader(own, visit) if self.reader else []
+        free = [age.log1p(), *windows, exposures.log1p(), of_exposures, *of_reader, further]
+        return torch.cat([*rising, *free], dim=-1)
+
+    def _of_reader(self, own: Tensor, visit: Tensor) -> list[Tensor]:
+        widths = [self.windows, self.windows, 1, 1]
+        clicks, exposures, first, last = own.split(widths, dim=-1)
+        hours = [each.clamp(min=0).log1p() for each in (first, last, visit)]
+        known = [(each >= 0).to(own.dtype) for each in (last, visit)]
+        return [_apart(clicks).log1p(), _apart(exposures).log1p(), *hours, *known]
+
+    def without_reader(self, counters: Tensor) -> Tensor:
+        """The counters of a reader who is new to the site, and on no page."""
+        neutral = counters.clone()
+        start = sum(self.widths[:3])
+        neutral[..., start : start + 2 * self.windows] = 0
+        neutral[..., [start + 2 * self.windows, start + 2 * self.windows + 1]] = -1
+        stop = sum(self.widths[:6])
+        neutral[..., stop : stop + 1] = -1
+        neutral[..., stop + 1 :] = 0
+        return neutral
 
     def rate(self, clicks: Tensor, exposures: Tensor) -> Tensor:
         """Smoothed click rate relative to that of training."""
@@ -187,9 +224,11 @@ class TimeScore(nn.Module):
     its order. ``hidden=0`` leaves out the hidden layers.
     """
 
-    def __init__(self, windows: int, limited: int, hidden: int) -> None:
+    def __init__(
+        self, windows: int, limited: int, hidden: int, reader: bool = False, further: int = 0
+    ) -> None:
         super().__init__()
-        self.features = TimeFeatures(windows, limited, extended=True)
+        self.features = TimeFeatures(windows, limited, True, reader, further)
         rising, others = self.features.rising, self.features.size - self.features.rising
         self.text_weight = nn.Parameter(torch.ones(()))
         self.rising_weights = nn.Parameter(torch.zeros(rising))
@@ -281,10 +320,16 @@ class TimeScore(nn.Module):
         return self.text_weight * text + self.term(self.features(counters))
 
     def parts(self, text: Tensor, counters: Tensor) -> Tensor:
-        """Parts of scores, ``[..., 3]``: text, popularity (at an average age) and freshness."""
-        features = self.features(counters)
+        """Parts of scores: text, popularity (at an average age), freshness, and the reader's.
+
+        ``[..., 3]``, and with ``reader`` ``[..., 4]``: what is added since this reader is not a
+        new one.
+        """
+        reader, whole = self.features.reader, self.term(self.features(counters))
+        features = self.features(self.features.without_reader(counters) if reader else counters)
+        of_anyone = self.term(features)
         at_mean_age = features.clone()
         at_mean_age[..., self.features.rising] = 0
         popularity = self.term(at_mean_age)
-        parts = self.text_weight * text, popularity, self.term(features) - popularity
-        return torch.stack(parts, dim=-1)
+        parts = [self.text_weight * text, popularity, of_anyone - popularity]
+        return torch.stack([*parts, whole - of_anyone] if reader else parts, dim=-1)

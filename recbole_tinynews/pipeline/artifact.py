@@ -2,7 +2,7 @@
 
 <checkpoint_dir>/<dataset>/<stage>-<fingerprint>/
     model.safetensors  [copies/step-N.safetensors]    saved by the trainer
-    settings.yaml  training.csv  training.svg         for models and people to read
+    settings.yaml  training.csv                       for models and people to read
     [plm/]                                            for models that rank news
     metrics.json                                      written last: marks a finished stage
     [state/  begun.json]                              while the stage is unfinished
@@ -32,13 +32,12 @@ from recbole_tinynews.files.whole import (
     remove_old_partials,
     write_text,
 )
-from recbole_tinynews.pipeline.training_figure import Panel, as_svg, step_figure
 from recbole_tinynews.settings.literals import read_yaml, write_yaml
 from recbole_tinynews.trainer.budget import Budget
+from recbole_tinynews.trainer.checkpoints import STATE
 from recbole_tinynews.trainer.impression_evaluation import WEIGHTS
 from recbole_tinynews.trainer.losses import TrainingCurve
 from recbole_tinynews.trainer.post_training import COPIES
-from recbole_tinynews.trainer.training_state import STATE
 
 ARTIFACT_FORMAT = 10  # raise it when a change in the code changes results or files
 SETTINGS_FILE, METRICS_FILE = "settings.yaml", "metrics.json"
@@ -48,7 +47,7 @@ FORMAT_KEY, MADE_FROM = "format", "made_from"  # keys of settings.yaml besides t
 FILES, CHECKSUM, TEST, TEST_DATA, CURVE_TEXT = "files", "checksum", "test", "test_data", "curve"
 NEWEST = "newest"  # key of metrics.json
 BEGUN = "begun.json"  # digest of an unfinished stage's data set
-CURVE, FIGURE = "training.csv", "training.svg"  # by step, for people
+CURVE = "training.csv"  # losses and validation metrics by step, for people
 PLM = "plm"  # configuration and tokenizer of the language model, and category names
 CATEGORY_NAMES = "categories.json"  # in plm/: names by field, in id order, without padding
 
@@ -122,27 +121,18 @@ class Artifact(NamedTuple):
         shutil.rmtree(folder / PLM, ignore_errors=True)  # drop a damaged one
         keep_language_model(folder / PLM)
         write_settings(folder, settings)
-        self._write_curve(curve or TrainingCurve.from_csv(earlier[CURVE_TEXT], self.valid))
+        table = curve.as_csv() if curve else earlier[CURVE_TEXT]
+        write_text(folder / CURVE, table)
         metrics = {"valid": self.valid, "seconds": self.seconds, NEWEST: self.newest}
         if self.budget is not None:
             metrics["budget"] = self.budget._asdict()
         copies = sorted(path.name for path in (folder / COPIES).glob("step-*.safetensors"))
         if copies:  # listed, to notice missing ones
             metrics[COPIES] = copies
-        metrics[CURVE_TEXT] = curve.as_csv() if curve else earlier[CURVE_TEXT]
+        metrics[CURVE_TEXT] = table
         metrics |= {key: earlier[key] for key in (TEST, TEST_DATA) if key in earlier}
-        shown = [place for place in (folder / CURVE, folder / FIGURE) if place.is_file()]
-        metrics[FILES] = checksums(folder, [*files_of(folder), *shown])
+        metrics[FILES] = checksums(folder, [*files_of(folder), folder / CURVE])
         write_metrics(folder, metrics)
-
-    def _write_curve(self, curve: TrainingCurve) -> None:
-        """Write the curve as table and figure; a failure must not cost the training."""
-        try:
-            write_text(self.folder / CURVE, curve.as_csv())
-            panels = Panel("training loss", curve.losses), Panel("validation metric", curve.metrics)
-            write_text(self.folder / FIGURE, as_svg(step_figure(self.name, panels)))
-        except Exception as problem:
-            getLogger().warning(f"{self.folder / FIGURE} could not be drawn: {problem!r}")
 
     @property
     def weights(self) -> Weights:

@@ -1,4 +1,4 @@
-"""Factories of a stage's settings, data, model, trainer and loaders."""
+"""Factories of a stage's settings, data, model, trainer and loaders, for each kind of model."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from recbole.data.dataloader import AbstractDataLoader
+from recbole.data.transform import construct_transform
+from recbole.utils import init_seed
 from transformers import PreTrainedTokenizerBase
 
-from recbole_tinynews.config import NewsConfig
 from recbole_tinynews.data.dataloader import ImpressionDataLoader
 from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.data.training_data import TrainingData
-from recbole_tinynews.distillation.outputs import Teachers
+from recbole_tinynews.distillation.teachers import Teachers
 from recbole_tinynews.encoder.plm_files import load_tokenizer, write_bare_plm
-from recbole_tinynews.encoder.words.vocabulary import vocabulary_of, write_tokenizer
+from recbole_tinynews.encoder.word_vocabulary import vocabulary_of, write_tokenizer
 from recbole_tinynews.files.array_cache import content_key
 from recbole_tinynews.files.columns import CATEGORIES
 from recbole_tinynews.files.whole import write_text
@@ -29,9 +30,15 @@ from recbole_tinynews.model.text_encoders import (
     words_of_texts,
 )
 from recbole_tinynews.pipeline.artifact import CATEGORY_NAMES
+from recbole_tinynews.pipeline.config import NewsConfig
 from recbole_tinynews.pipeline.derived_plm import derived_plm
-from recbole_tinynews.registry import find_trainer
+from recbole_tinynews.recbole_models import patches
+from recbole_tinynews.recbole_models.feeds import feed_of
+from recbole_tinynews.recbole_models.interactions import InteractionDataset
+from recbole_tinynews.recbole_models.loaders import RowDataLoader, train_loader
 from recbole_tinynews.settings.protocol import Settings
+from recbole_tinynews.settings.registry import has_language_model, is_news_model
+from recbole_tinynews.trainer import find_trainer, on_impressions
 
 PLM_FILES = frozenset((".json", ".safetensors", ".bin", ".txt", ".model"))  # weights and tokenizer
 
@@ -178,6 +185,58 @@ class NewsFactory(ImpressionFactory):
     def loaders(self, config: NewsConfig, data: TrainingData) -> tuple[Any, Any]:
         """Training and validation loaders; the latter may be ``None``."""
         return data.loaders(config, self.valid)
+
+
+class RecBoleFactory(ImpressionFactory):
+    """Factory of RecBole's own models, which read impressions as single interactions."""
+
+    def __init__(self, config: NewsConfig, dataset: NewsDataset) -> None:
+        super().__init__(config, dataset)
+        patches.apply_to_models()
+        self.feed = feed_of(config.model_class, config["MODEL_INPUT_TYPE"])
+        self.interactions = InteractionDataset(self.train, config, self.feed)
+        construct_transform(config)  # adds field names to the config, for BERT4Rec
+
+    def data(self, model_class: type, config: NewsConfig) -> InteractionDataset:
+        """The training interactions."""
+        return self.interactions
+
+    def model(self, model_class: type, config: NewsConfig) -> Any:
+        """A new model; seeded, since some draw random values that are not among their weights."""
+        init_seed(config["seed"], config["reproducibility"])
+        try:
+            return model_class(config, self.interactions).to(config["device"])
+        except Exception as problem:  # these models don't check settings, and fail in any way
+            raise ValueError(
+                f"RecBole's {model_class.__name__} cannot be built with these settings: "
+                f"{type(problem).__name__}: {' '.join(str(problem).split())[:300]} Check the "
+                "settings of its yaml that you have changed."
+            ) from problem
+
+    def trainer(
+        self, config: NewsConfig, model: Any, folder: Path | None = None, teachers: Any = None
+    ) -> Any:
+        """The model's RecBole trainer, on whole impressions."""
+        return on_impressions(find_trainer(type(model)))(config, model, folder)
+
+    def loaders(
+        self, config: NewsConfig, data: InteractionDataset
+    ) -> tuple[AbstractDataLoader, AbstractDataLoader | None]:
+        """RecBole's training loader, and one of whole validation impressions or ``None``."""
+        valid = self.impressions(config, self.valid) if self.valid else None
+        return train_loader(config, data), valid
+
+    def impressions(self, config: NewsConfig, shown: NewsDataset) -> AbstractDataLoader:
+        """A loader of whole impressions, with one row per candidate."""
+        return RowDataLoader(config, InteractionDataset(shown, config, self.feed))
+
+
+def factory_of(config: NewsConfig, dataset: NewsDataset) -> ImpressionFactory:
+    """The factory for this kind of model."""
+    if has_language_model(config.model_class):
+        return NewsFactory(config, dataset)
+    kind = ImpressionFactory if is_news_model(config.model_class) else RecBoleFactory
+    return kind(config, dataset)
 
 
 def source_of_texts(config: Settings) -> str:

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from recbole_tinynews.config import NewsConfig
 from recbole_tinynews.evaluation.own_metrics import files_of_metric
 from recbole_tinynews.files.array_cache import checksums, content_key
 from recbole_tinynews.pipeline.artifact import (
@@ -18,9 +17,10 @@ from recbole_tinynews.pipeline.artifact import (
     Artifact,
     files_of,
 )
+from recbole_tinynews.pipeline.config import NewsConfig
 from recbole_tinynews.pipeline.stage import Copy, Stage, stage_of
-from recbole_tinynews.registry import find_trainer
 from recbole_tinynews.settings.table import affects_result
+from recbole_tinynews.trainer import find_trainer
 
 _PACKAGES = {"recbole_tinynews", "recbole", "torch", "builtins"}
 
@@ -110,12 +110,10 @@ class Recipes:
 def settings_that_matter(config: NewsConfig, stage: Stage) -> dict[str, Any]:
     """The settings that affect a stage's result; those of systems only if it has teachers."""
     model_class, has_teachers = stage.model, bool(stage.teachers)
-    left_out = config.settings_of_others(stage.name, model_class, is_student=has_teachers)
-    read_anyway: frozenset[str] = getattr(model_class, "also_reads", frozenset())
     matter = {
         name: value
-        for name, value in config.final_config_dict.items()
-        if name not in left_out and affects_result(name, has_teachers or name in read_anyway)
+        for name, value in config.read_by(stage.name, model_class, has_teachers).items()
+        if affects_result(name, has_teachers)
     }
     return {"model_class": f"{model_class.__module__}.{model_class.__name__}", **_plain(matter)}
 

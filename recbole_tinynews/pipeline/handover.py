@@ -6,10 +6,11 @@ import operator
 
 from torch import nn
 
-from recbole_tinynews.encoder.news_encoder import DENSE, LANGUAGE_MODEL, NEWS_ENCODER, POOLING
+from recbole_tinynews.encoder.news_encoder import NEWS_ENCODER
+from recbole_tinynews.encoder.one_text import DENSE, LANGUAGE_MODEL, POOLING
 from recbole_tinynews.files.tensors import load_into
-from recbole_tinynews.model.cofinetunedteachers import CoFinetunedTeachers
 from recbole_tinynews.model.recommender import NewsRecommender
+from recbole_tinynews.model.stages.joint_teachers import CoFinetunedTeachers
 from recbole_tinynews.pipeline.artifact import Weights
 
 _USER_ENCODER = "user_encoder"
@@ -53,9 +54,14 @@ def put_user_encoder(model: NewsRecommender, weights: Weights) -> None:
     _put_parts(model, weights, _USER_ENCODER)
 
 
+def put_encoders(model: NewsRecommender, weights: Weights) -> None:
+    """Load a student's news and user encoder."""
+    _put_parts(model, weights, NEWS_ENCODER, _USER_ENCODER)
+
+
 def put_aligned(model: NewsRecommender, weights: Weights) -> None:
     """Load news and user encoder of the student's alignment, and the axes of its vectors."""
-    _put_parts(model, weights, NEWS_ENCODER, _USER_ENCODER, "distillation")
+    _put_parts(model, weights, NEWS_ENCODER, _USER_ENCODER, "rotation")
 
 
 def put_all_but_user_encoder(model: NewsRecommender, weights: Weights) -> None:

@@ -12,9 +12,8 @@ from typing import Any
 from recbole.utils import set_color
 from tabulate import tabulate
 
-from recbole_tinynews.config import NewsConfig
-from recbole_tinynews.evaluation.impression_metric import is_count
-from recbole_tinynews.evaluation.recbole_metrics import bigger_is_better
+from recbole_tinynews.evaluation.recbole_metrics import bigger_is_better, is_count
+from recbole_tinynews.pipeline.config import NewsConfig
 from recbole_tinynews.settings.layers import is_shipped
 
 ALL = "all"  # a value of show_settings

@@ -1,17 +1,24 @@
-"""Plan of a run: which stages are trained, resumed or reused, and why."""
+"""Before the first training: which stages are trained, why, and whether they can be."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Collection, Iterator, Sequence, Set
+from contextlib import suppress
 from typing import Any, NamedTuple
 
+from recbole_tinynews.files.progress import StageProgress, number_stages
 from recbole_tinynews.pipeline import artifact
 from recbole_tinynews.pipeline.fingerprints import Recipe, Recipes
 from recbole_tinynews.pipeline.log_tables import text_table
+from recbole_tinynews.pipeline.run import Run
 from recbole_tinynews.pipeline.stage import Copy, Stage
 from recbole_tinynews.settings.table import parse_key
-from recbole_tinynews.trainer.training_state import STATE, saved_step
+from recbole_tinynews.settings.values import refuse
+from recbole_tinynews.trainer import UntrainedTrainer, find_trainer
+from recbole_tinynews.trainer.checkpoints import STATE, saved_step
+from recbole_tinynews.trainer.optimization import most_steps
+from recbole_tinynews.trainer.post_training import most_copies
 
 REUSED = "reused"
 MOST_DIFFERENCES = 3  # per line
@@ -99,54 +106,129 @@ def nearest_differences(
     Earlier stages are not compared if one will be trained (``follows``); ``others`` are this run's
     folders, since another teacher is not a changed version of the first.
     """
-    found = []
+    compared = []
     for folder in sorted(recipe.folder.parent.glob(f"{recipe.stage.name}-*")):
-        if folder.name in others or not artifact.was_finished(folder):
-            continue
-        try:
-            there = artifact.read_settings(folder)
-        except (OSError, ValueError):  # costs only an explanation
-            continue
-        found.append((list(_differences(recipe, there, follows)), -folder.stat().st_mtime))
-    return min(found, key=lambda each: (len(each[0]), each[1]))[0] if found else None
+        if folder.name not in others and artifact.was_finished(folder):
+            with suppress(OSError, ValueError):  # costs only an explanation
+                there = artifact.read_settings(folder)
+                inputs = _inputs_that_differ(recipe, there, follows)
+                settings = _settings_that_differ(recipe, there)
+                age = -folder.stat().st_mtime
+                # most settings change an input too, and say why
+                compared.append((len(settings) + len(inputs), age, settings or inputs))
+    return min(compared)[-1] if compared else None
 
 
-def _differences(recipe: Recipe, there: dict[str, Any], follows: bool) -> Iterator[str]:
+def _settings_that_differ(recipe: Recipe, there: dict[str, Any]) -> list[str]:
     here, stages = artifact.as_written(recipe.settings), recipe.config.stage_names
-    head = (artifact.FORMAT_KEY, artifact.MADE_FROM)
-    other = {n: v for n, v in there.items() if n not in head and not parse_key(n, stages).stage}
-    # for different models, compare only settings that both have
-    same_model = here["model_class"] == other["model_class"]
-    shared = here | other if same_model else here.keys() & other
-    names = [name for name in here | other if name in shared and here.get(name) != other.get(name)]
-    for name in names:
-        yield f"{name}: {_shown(name, here.get(name))}, there: {_shown(name, other.get(name))}"
+    names = [n for n in dict.fromkeys([*here, *there]) if not parse_key(n, stages).stage]
+    if here["model_class"] != there["model_class"]:  # others are those of another model
+        names = ["model_class"]
+    return [
+        f"{name}: {_shown(name, here.get(name))}, there: {_shown(name, there.get(name))}"
+        for name in names
+        if here.get(name) != there.get(name)
+        and name not in (artifact.FORMAT_KEY, artifact.MADE_FROM)
+    ]
+
+
+def _inputs_that_differ(recipe: Recipe, there: dict[str, Any], follows: bool) -> list[str]:
     if there.get(artifact.FORMAT_KEY) != artifact.ARTIFACT_FORMAT:
-        yield "made by another version"
-    implied = _implied(recipe, {*names})
-    if follows:
-        implied |= {"after", "start", "teachers"}
-    there_from = there.get(artifact.MADE_FROM, {})
-    for part, value in recipe.made_from.items():
-        if part not in implied and part in there_from and there_from[part] != value:
-            yield _CHANGED[part]
-
-
-def _implied(recipe: Recipe, names: Set[str]) -> set[str]:
-    """Parts that differ because of a listed setting."""
-    of_plm = {"plm", "vocabulary_min_articles"}
-    implied = set() if names.isdisjoint(of_plm) else {"language_model"}
-    if not names.isdisjoint({"num_teachers", "model_class"}):
-        implied.add("teachers")
-    reads = getattr(recipe.stage.model, "reads", None)  # None for RecBole's own models
-    decides = {*reads.settings} if reads else set()
-    # these settings change token ids, and so the data's digest
-    if decides and not names.isdisjoint({*decides, *of_plm}):
-        implied.add("data")
-    return implied
+        return ["made by another version"]
+    parts = [part for part in _CHANGED if not (follows and part in ("after", "start", "teachers"))]
+    made_from = there.get(artifact.MADE_FROM, {})
+    return [_CHANGED[part] for part in parts if made_from.get(part) != recipe.made_from[part]]
 
 
 def _shown(name: str, value: Any) -> str:
     if name == "model_class":
         return str(value).rpartition(".")[2]
     return "~" if value is None else str(value)
+
+
+def rehearse(run: Run, stages: Sequence[Stage]) -> None:
+    """Check data, copies and models of the stages to train; ``ValueError`` lists all errors."""
+    mistakes = [mistake for stage in stages for mistake in _of_data(run, stage)]
+    mistakes += _of_copies(run, stages)
+    built = {(stages[0].name, stages[0].model)} if stages else set()
+    for stage in stages:
+        if (stage.name, stage.model) not in built:  # equal stages differ only in seeds
+            built.add((stage.name, stage.model))
+            try:
+                run.factory.model(stage.model, run.recipes.of(stage).config)
+            except ValueError as mistake:
+                mistakes.append(f"Stage {stage.name}: {str(mistake).removesuffix('.')}")
+    model = run.factory.config["model"]
+    refuse(f"{model} cannot be trained with these settings and data:", mistakes)
+
+
+def _of_data(run: Run, stage: Stage) -> Iterator[str]:
+    """Data without anything to train or validate on."""
+    factory, config = run.factory, run.recipes.of(stage).config
+    reads = getattr(stage.model, "reads", None)
+    name = factory.dataset.dataset_name
+    trains = not issubclass(find_trainer(stage.model), UntrainedTrainer)
+    on_clicks = trains and getattr(reads, "trains_on_clicks", False)
+    if on_clicks and not factory.train.inter_feat.rankable:
+        yield (
+            f"Stage {stage.name} expects training impressions with clicked and unclicked "
+            f"candidates, and {name}.train.inter has none among {len(factory.train)}. Convert "
+            "labelled impressions"
+        )
+    text = config["news_text"]
+    if on_clicks and not any(map(str.strip, factory.dataset.texts(text))):
+        yield (
+            f"Stage {stage.name} expects articles with words, and all texts of {name}.item are "
+            f"empty (news_text={text}). Convert the data set with its texts"
+        )
+    validates = config["eval_step"] > 0 and config["epochs"] != 0
+    on_impressions = reads is None or getattr(reads, "validates_on_impressions", False)
+    unlabelled = factory.valid is not None and not factory.valid.inter_feat.rankable
+    if validates and on_impressions and unlabelled:
+        yield (
+            "Validation expects impressions with clicked and unclicked candidates, and found none "
+            f"among {len(factory.valid or ())} in {name}.valid.inter. Give labelled validation "
+            "data, or train without: --eval_step=0"
+        )
+
+
+def _of_copies(run: Run, stages: Sequence[Stage]) -> Iterator[str]:
+    """Stages that need more copies than will be saved."""
+    wanted: dict[Stage, int] = {}
+    for source in (source for stage in stages for source in stage.sources):
+        if isinstance(source, Copy) and source.stage in stages:
+            wanted[source.stage] = max(wanted.get(source.stage, 0), source.back)
+    for stage, back in wanted.items():
+        config = run.recipes.of(stage).config
+        data = run.factory.data(stage.model, config)
+        copies = most_copies(config, len(run.factory.loaders(config, data)[0]))
+        if copies <= back:
+            yield artifact.too_few_copies(stage.name, back + 1, copies)
+
+
+def schedule(
+    run: Run, stages: Sequence[Stage], trained: Collection[Stage]
+) -> dict[Stage, StageProgress]:
+    """Progress of each stage, with the number of steps left."""
+    made: dict[Stage, StageProgress] = {}
+    steps: dict[tuple[str, type], int] = {}  # equal stages differ only in seeds
+    for stage, tag in zip(stages, numbered([stage.name for stage in stages]), strict=True):
+        kind, left = (stage.name, stage.model), 0
+        if stage in trained and len(trained) > 1:  # a single stage counts its own
+            if kind not in steps:
+                steps[kind] = steps_of(run, stage)
+            taken = saved_step(run.recipes.of(stage).folder / STATE) or 0
+            left = max(0, steps[kind] - taken)
+        made[stage] = StageProgress(stage.name, tag.replace(" ", "_"), left)
+    number_stages([*made.values()])
+    return made
+
+
+def steps_of(run: Run, stage: Stage) -> int:
+    """Steps of a stage without early stopping."""
+    if issubclass(find_trainer(stage.model), UntrainedTrainer):
+        return 0
+    config = run.recipes.of(stage).config
+    batches, _ = run.factory.loaders(config, run.factory.data(stage.model, config))
+    accumulated, limit = config["accumulation_steps"], config["max_steps"]
+    return most_steps(len(batches), config["epochs"], accumulated, limit)

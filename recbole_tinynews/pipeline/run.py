@@ -11,8 +11,7 @@ from typing import Any
 
 from recbole.utils import init_seed, set_color
 
-from recbole_tinynews.distillation.frozen_teachers import FrozenTeachers
-from recbole_tinynews.distillation.outputs import Teachers
+from recbole_tinynews.distillation.teachers import FrozenTeachers, Teachers
 from recbole_tinynews.files.progress import StageProgress
 from recbole_tinynews.files.whole import exclusive_lock
 from recbole_tinynews.pipeline.artifact import Artifact, Weights, begin, remove_state
@@ -22,9 +21,8 @@ from recbole_tinynews.pipeline.handover import put_language_model
 from recbole_tinynews.pipeline.stage import Copy, Stage, in_order, stage_of
 from recbole_tinynews.processes.group import all_gather_object, broadcast, process_group
 from recbole_tinynews.trainer.budget import Budget
+from recbole_tinynews.trainer.checkpoints import STATE, put_model_state, saved_step
 from recbole_tinynews.trainer.losses import TrainingCurve
-from recbole_tinynews.trainer.model_state import put_model_state
-from recbole_tinynews.trainer.training_state import STATE, saved_step
 
 
 class GivenUpError(Exception):
@@ -210,12 +208,12 @@ class Run:
 
     def _teachers(self, recipe: Recipe, model: Any) -> Teachers:
         stage, config = recipe.stage, recipe.config
-        if not model.makes_teachers:
-            finished = [self.model(source) for source in stage.teachers]
-            return FrozenTeachers([each for several in finished for each in several.teachers])
         data = self.factory.data(stage.model, config)
         given = self.factory.model_settings(config)
         joint = model.make_teachers(given, data, len(stage.teachers))
+        if joint is None:
+            finished = [self.model(source) for source in stage.teachers]
+            return FrozenTeachers([each for several in finished for each in several.teachers])
         for teacher, source in zip(joint.members, stage.teachers, strict=True):
             put_language_model(teacher, self.weights(source))
         return joint.to(config["device"])

@@ -14,7 +14,7 @@ from torch import nn
 
 from recbole_tinynews.data.dataloader import ImpressionDataLoader
 from recbole_tinynews.data.fields import CANDIDATES, HISTORY
-from recbole_tinynews.encoder.protocol import EncodesNews
+from recbole_tinynews.encoder.news_encoder import NewsEncoder
 from recbole_tinynews.model.recommender import NewsRecommender
 
 NEWS, REPEATS = 512, 3
@@ -22,7 +22,7 @@ NEWS_ALONE = 64  # articles, when encoded one by one
 IMPRESSIONS = 64
 
 
-def news_per_second(news_encoder: EncodesNews, batch: int | None = None) -> float:
+def news_per_second(news_encoder: NewsEncoder, batch: int | None = None) -> float:
     """Articles encoded per second without caches, the median of a few runs over typical articles.
 
     ``batch`` articles per call; None: all, in packs of the encoder's own size.
@@ -67,7 +67,7 @@ def impressions_per_second(
 
 
 @contextmanager
-def _serving(news_encoder: EncodesNews, model: nn.Module | None = None) -> Iterator[None]:
+def _serving(news_encoder: NewsEncoder, model: nn.Module | None = None) -> Iterator[None]:
     """Evaluation mode without gradients and caches, restored afterwards."""
     served = news_encoder if model is None else model
     was_training = served.training

@@ -7,13 +7,21 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from recbole_tinynews.config import NewsConfig
 from recbole_tinynews.encoder.plm_files import plm_size
-from recbole_tinynews.model.alignednewsrec import NewsAligner
-from recbole_tinynews.model.cofinetunedteachers import CoFinetunedTeachers
-from recbole_tinynews.model.masked_language_model import MaskedLanguageModel, TaskLanguageModel
+from recbole_tinynews.model.alignednewsrec import AlignedNewsRec, NewsAligner, ZeroShotTeacher
 from recbole_tinynews.model.paper.plmnr import PLMNR
 from recbole_tinynews.model.recommender import NewsRecommender
+from recbole_tinynews.model.stages.joint_teachers import CoFinetunedTeachers
+from recbole_tinynews.model.stages.masked_language_model import (
+    MaskedLanguageModel,
+    TaskLanguageModel,
+)
+from recbole_tinynews.model.stages.title_body import (
+    TitleBodyMatcher,
+    TitleBodyStudent,
+    title_body_student,
+)
+from recbole_tinynews.model.stages.updated import updated
 from recbole_tinynews.model.student import Student
 from recbole_tinynews.model.text_encoders import (
     plm_source,
@@ -21,14 +29,11 @@ from recbole_tinynews.model.text_encoders import (
     reads_titles_by_plm,
     reads_words,
 )
-from recbole_tinynews.model.title_body import TitleBodyMatcher, TitleBodyStudent, title_body_student
-from recbole_tinynews.model.updated import updated
-from recbole_tinynews.model.zeroshotstudent import ZeroShotTeacher
 from recbole_tinynews.pipeline import handover
+from recbole_tinynews.pipeline.config import NewsConfig
 from recbole_tinynews.pipeline.stage import Copy, Stage, Start, in_order, last_copies
-from recbole_tinynews.registry import find_trainer
 from recbole_tinynews.settings.values import refuse
-from recbole_tinynews.trainer import DistillationTrainer
+from recbole_tinynews.trainer import DistillationTrainer, find_trainer
 
 POST_TRAINED = Stage("post_train_teacher", TitleBodyMatcher)
 PACKAGE = __name__.partition(".")[0]
@@ -114,7 +119,7 @@ def update_of(config: NewsConfig) -> Stage:
     model_class = config.model_class
     in_use = Stage("in_use", model_class, folder=Path(config["update_from"]))
     start = Start(handover.put_all, (in_use,), complete=True)
-    return _last(config, updated(model_class), start=start, teachers=(in_use,))
+    return _last(config, start, (in_use,), updated(model_class))
 
 
 def pretrained(before: Stage, put: Callable[..., None], config: NewsConfig) -> Stage:
@@ -162,7 +167,7 @@ def tiny_newsrec(config: NewsConfig) -> Stage:
         )
         start = Start(handover.put_news_encoder, (student,))
     if not config["stage_two"]:
-        return _last(config, PLMNR, start=start)
+        return _last(config, start, model=PLMNR)
     if post_trained:
         return _last(config, start=start, teachers=_finetuned(copies))
     teachers = tuple(Stage("finetune_teacher", PLMNR, number=copy.back) for copy in copies)
@@ -229,8 +234,20 @@ def aligned_newsrec(config: NewsConfig) -> Stage:
             "they choose the axes of vectors, and the same matryoshka_layers in both. Set "
             "align_student_matryoshka_dims and align_student_matryoshka_layers too."
         )
+    return _last(config, *_aligned(config["num_teachers"]))
+
+
+def boosted_student(config: NewsConfig) -> Stage:
+    """Gradient boosting on the text scores and vectors of an ``AlignedNewsRec`` that is trained."""
+    start, teachers = _aligned(config.for_stage("train_student")["num_teachers"])
+    student = Stage("train_student", AlignedNewsRec, start=start, teachers=teachers)
+    return _last(config, Start(handover.put_encoders, (student,)))
+
+
+def _aligned(num_teachers: int) -> tuple[Start, tuple[Stage, ...]]:
+    """Finetuned teachers, and the start of a student that was aligned with them."""
     teachers = tuple(
-        Stage("finetune_teacher", PLMNR, number=number) for number in range(config["num_teachers"])
+        Stage("finetune_teacher", PLMNR, number=number) for number in range(num_teachers)
     )
     aligned = Stage(
         "align_student",
@@ -238,7 +255,7 @@ def aligned_newsrec(config: NewsConfig) -> Stage:
         start=Start(handover.put_user_encoder, teachers[:1]),
         teachers=teachers,
     )
-    return _last(config, start=Start(handover.put_aligned, (aligned,)), teachers=teachers)
+    return Start(handover.put_aligned, (aligned,)), teachers
 
 
 def zero_shot_student(config: NewsConfig) -> Stage:
@@ -261,9 +278,9 @@ def _finetuned(copies: tuple[Copy, ...]) -> tuple[Stage, ...]:
 
 def _last(
     config: NewsConfig,
-    model: type | None = None,
     start: Start | None = None,
     teachers: tuple[Stage | Copy, ...] = (),
+    model: type | None = None,
 ) -> Stage:
     """The last stage, named after the requested model, whichever class it trains."""
     name = config.model_class.__name__
@@ -282,6 +299,7 @@ SYSTEMS: dict[str, Callable[[Any], Stage]] = {
     "TinyNewsRec": tiny_newsrec,
     "EnsembleTeacher": ensemble_teacher,
     "AlignedNewsRec": aligned_newsrec,
+    "BoostedStudent": boosted_student,
     "ZeroShotStudent": zero_shot_student,
     "TinyBERT": tinybert,
     "TinyBERTMT": tinybert,

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from recbole.utils import InputType, ModelType
 
-from recbole_tinynews.recbole_models.unfit import GRAPH, LIBRARY, UNFIT
+from recbole_tinynews.settings.registry import GRAPH, LIBRARY, UNFIT
 
 _INPUT_TYPES = {"CE": InputType.POINTWISE, "BPR": InputType.PAIRWISE}  # by loss_type, as in RecBole
 
@@ -116,8 +116,6 @@ class Feed(NamedTuple):
     negative_sequence: bool = False  # with a random item per sequence item
 
 
-_HISTORY = Sequence.HISTORY
-
 # Models without an input type get it from loss_type, as in RecBole: CE is point-wise (over all
 # items), BPR pair-wise.
 FAMILIES: dict[tuple[ModelType, InputType], Feed] = {
@@ -125,14 +123,14 @@ FAMILIES: dict[tuple[ModelType, InputType], Feed] = {
     (ModelType.GENERAL, InputType.PAIRWISE): Feed(Rows.PAIRS),
     (ModelType.GENERAL, InputType.POINTWISE): Feed(Rows.LABELLED),
     (ModelType.CONTEXT, InputType.POINTWISE): Feed(Rows.LABELLED),
-    (ModelType.SEQUENTIAL, InputType.PAIRWISE): Feed(Rows.PAIRS, _HISTORY),
-    (ModelType.SEQUENTIAL, InputType.POINTWISE): Feed(Rows.CLICKS, _HISTORY),
+    (ModelType.SEQUENTIAL, InputType.PAIRWISE): Feed(Rows.PAIRS, Sequence.HISTORY),
+    (ModelType.SEQUENTIAL, InputType.POINTWISE): Feed(Rows.CLICKS, Sequence.HISTORY),
 }
 # Models that differ from their family.
 EXCEPTIONS: dict[str, Feed] = {
     "BERT4Rec": Feed(Rows.CLICKS, Sequence.HISTORY_AND_CLICK),
-    "DIN": Feed(Rows.LABELLED, _HISTORY),
-    "DIEN": Feed(Rows.LABELLED, _HISTORY, negative_sequence=True),
+    "DIN": Feed(Rows.LABELLED, Sequence.HISTORY),
+    "DIEN": Feed(Rows.LABELLED, Sequence.HISTORY, negative_sequence=True),
     **dict.fromkeys(
         ("CDAE", "DiffRec", "ENMF", "MacridVAE", "MultiDAE", "MultiVAE", "RecVAE"),
         Feed(Rows.USERS),

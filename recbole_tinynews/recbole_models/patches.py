@@ -1,7 +1,9 @@
-"""Patches of RecBole 1.2.1 for bugs, and for newer versions of scipy, torch and pandas.
+"""Patches of RecBole 1.2.1 for bugs, and for newer versions of numpy, scipy, torch and pandas.
 
 | problem | patched in |
 | --- | --- |
+| numpy >= 1.24 lacks `np.float` and other names | here |
+| torch sends generators to loader processes in shared memory, scarce in containers | here |
 | scipy >= 1.13 has no `dok_matrix._update`: LightGCN, NGCF, GCMC, SpectralCF don't build | here |
 | Pop counts an article once per batch, however often it was clicked in it | here |
 | importing any sequential model makes autograd trace every operation (SINE's module) | `registry` |
@@ -15,19 +17,31 @@ scipy has several versions, and is patched only where it lacks the method.
 from __future__ import annotations
 
 import os
+from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
+import numpy as np
 import torch
 from recbole.config import Config
-from recbole.model.general_recommender import Pop
 from scipy.sparse import dok_matrix
 from torch import Tensor
 
-from recbole_tinynews import compat
+# numpy names that RecBole uses; numpy 1.24 removed all four, numpy 2 restored two
+_NUMPY_NAMES = {"bool": np.bool_, "float": np.float64, "long": np.int_, "str": np.str_}
 
 
-def apply() -> None:
-    """Apply this module's patches; idempotent."""
+def apply_to_libraries() -> None:
+    """Add numpy names that RecBole needs; pickle generators by value, not in shared memory."""
+    for name, scalar in _NUMPY_NAMES.items():
+        if name not in vars(np):  # with hasattr, numpy would warn about these names
+            setattr(np, name, scalar)
+    ForkingPickler.register(torch.Generator, _sent)
+
+
+def apply_to_models() -> None:
+    """Patch RecBole's models; idempotent."""
+    from recbole.model.general_recommender import Pop  # imports all models of its kind
+
     if not hasattr(dok_matrix, "_update"):
         dok_matrix._update = _update
     Pop.calculate_loss = _count_every_click
@@ -39,10 +53,21 @@ def allow_recbole_entry_points() -> None:
     For RecBole's own scripts, which need the extra ``recbole``; ours need neither. From here on
     ``torch.load`` unpickles, as RecBole's checkpoints require: load only files that you trust.
     """
-    compat.apply()
-    apply()
+    apply_to_libraries()
+    apply_to_models()
     Config.compatibility_settings = lambda self: None  # names that numpy 2 does not have
     os.environ["TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"] = "1"
+
+
+def _sent(generator: torch.Generator) -> tuple[Any, ...]:
+    state = generator.get_state().numpy().tobytes()
+    return _received, (str(generator.device), state)
+
+
+def _received(device: str, state: bytes) -> torch.Generator:
+    generator = torch.Generator(device)
+    generator.set_state(torch.frombuffer(bytearray(state), dtype=torch.uint8))
+    return generator
 
 
 def _update(self: Any, entries: dict[tuple[int, int], float]) -> None:

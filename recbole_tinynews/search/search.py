@@ -6,14 +6,20 @@ import errno
 import json
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from logging import getLogger
+from math import isfinite, pi
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import optuna
-from optuna.distributions import distribution_to_json
+from optuna.distributions import (
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+    distribution_to_json,
+)
 from optuna.exceptions import ExperimentalWarning, StorageInternalError
 from optuna.pruners import BasePruner, MedianPruner, NopPruner, SuccessiveHalvingPruner
 from optuna.samplers import TPESampler
@@ -22,20 +28,28 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from recbole_tinynews.benchmark.planning import result_fingerprint
-from recbole_tinynews.config import NewsConfig
 from recbole_tinynews.evaluation.own_metrics import files_of_metric
 from recbole_tinynews.files.array_cache import content_key
 from recbole_tinynews.files.whole import exclusive_lock, write_text
+from recbole_tinynews.pipeline.config import NewsConfig
+from recbole_tinynews.pipeline.quick_start import prepared, run
 from recbole_tinynews.pipeline.run import GivenUpError
 from recbole_tinynews.processes.group import launched_group
-from recbole_tinynews.quick_start import prepared, run
-from recbole_tinynews.search.space import draw, make_space
 from recbole_tinynews.settings.literals import parse_command_line, read_yaml, write_yaml
+from recbole_tinynews.settings.table import Affects, parse_key, setting
 from recbole_tinynews.settings.values import refuse
+
+Distribution = CategoricalDistribution | FloatDistribution | IntDistribution
 
 ENDED = (TrialState.COMPLETE, TrialState.PRUNED)  # other trials run, wait or were interrupted
 SIGN_OF_LIFE, GRACE = 10, 60  # seconds; a trial that gives no sign is run again
 _FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
+_FORMS = (
+    "a list of at least two values, {uniform: [low, high]}, {log: [low, high]} or "
+    "{int: [low, high]}, the first and the last with an optional step:"
+)
+# trials with different values could not be compared
+_SAME_FOR_ALL = ("dataset", "metrics", "topk", "valid_metric", "metric_decimal_place", "eval_args")
 
 PRUNERS: dict[str, Callable[[int], BasePruner]] = {
     "median": lambda trials: MedianPruner(n_startup_trials=trials),
@@ -76,23 +90,20 @@ class Search:
         self.wanted = trials
         self._given = model, dataset, config_file_list, command_line
         config = NewsConfig(*self._arguments({}))
-        described, source = (
-            (space, "space") if isinstance(space, Mapping) else (read_yaml(space), str(space))
-        )
+        described = space if isinstance(space, Mapping) else read_yaml(space)
+        source = "space" if isinstance(space, Mapping) else str(space)
         fixed = parse_command_line(command_line).values
         self.space = make_space(described, source, config, fixed)
         _check(config, trials, pruner, startup_trials)
         last = config.for_stage(config["stage"]) if config["stage"] else config
         self.metric, self.seed = str(last["valid_metric"]).lower(), config["seed"]
-        values = {name: distribution_to_json(each) for name, each in self.space.items()}
+        values = {name: distribution_to_json(values) for name, values in self.space.items()}
         compared = json.dumps([config["stage"], self.metric, values])
         files = files_of_metric(last["valid_metric"])
         key = content_key([result_fingerprint(config), compared, *files])[:12]
         of_data = Path(config["checkpoint_dir"]) / str(config["dataset"])
         self.folder = of_data / "search" / f"{config['model']}-{key}"
-        self.direction: Literal["maximize", "minimize"] = (
-            "maximize" if last["valid_metric_bigger"] else "minimize"
-        )
+        self.bigger_is_better = last["valid_metric_bigger"]
         self.study = self._open(storage, PRUNERS[pruner](startup_trials))
 
     def ended(self) -> list[FrozenTrial]:
@@ -106,17 +117,13 @@ class Search:
         full disk.
         """
         tell(f"{len(self.ended())} of {self.wanted} trials have ended, in {self.folder}")
-        waits = False
         try:
             while (ended := len(self.ended())) < self.wanted:
                 fail_stale_trials(self.study)
                 running = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
                 if ended + len(running) < self.wanted:
                     self.study.optimize(partial(self._objective, tell), n_trials=1)
-                else:
-                    if not waits:
-                        tell(f"waiting for others; what was killed is run again after {GRACE} s")
-                    waits = True
+                else:  # of other processes; what was killed is run again after GRACE
                     time.sleep(1)
         except KeyboardInterrupt as stop:
             kept = f"kept in {self.folder}: {len(self.ended())} of {self.wanted} trials"
@@ -128,8 +135,7 @@ class Search:
         """Write a table of the trials and the best settings; returns the best trial."""
         table = self.study.trials_dataframe(("number", "state", "value", "params", "user_attrs"))
         table = table[table["state"].isin([state.name for state in ENDED])]
-        best_first = [True, self.direction == "minimize"]
-        table = table.sort_values(["state", "value"], ascending=best_first)
+        table = table.sort_values(["state", "value"], ascending=[True, not self.bigger_is_better])
         table.columns = table.columns.str.replace("^(params|user_attrs)_", "", regex=True)
         table = table.rename(columns={"number": "trial", "value": self.metric})
         write_text(self.folder / "trials.csv", table.to_csv(index=False))
@@ -166,7 +172,7 @@ class Search:
                 return optuna.create_study(
                     storage=RDBStorage(url, heartbeat_stale_trial_callback=_again, **life),
                     study_name=self.folder.name,
-                    direction=self.direction,
+                    direction="maximize" if self.bigger_is_better else "minimize",
                     pruner=pruner,
                     load_if_exists=True,
                 )
@@ -180,7 +186,7 @@ class Search:
     def _objective(self, tell: Callable[[str], None], trial: Trial) -> float:
         # a seed per trial: processes with a common one would draw the same values
         self.study.sampler = TPESampler(seed=self.seed + trial.number)
-        params = {name: draw(trial, name, values) for name, values in self.space.items()}
+        params = {name: _draw(trial, name, values) for name, values in self.space.items()}
         tell(f"trial {trial.number}: " + " ".join(f"{name}={params[name]}" for name in params))
         ended = ""
         try:
@@ -200,8 +206,8 @@ class Search:
             raise optuna.TrialPruned from problem  # optuna learns nothing from a failure
         finally:
             if ended:
-                found = [f"{name} {value}" for name, value in trial.user_attrs.items() if value]
-                tell("; ".join([f"trial {trial.number}: {ended}", *found]))
+                about = [f"{name} {value}" for name, value in trial.user_attrs.items() if value]
+                tell("; ".join([f"trial {trial.number}: {ended}", *about]))
             else:
                 _again(self.study, self.study.trials[trial.number])
 
@@ -217,8 +223,8 @@ class Search:
                 valid = this_run.make(*stages).valid
             finally:
                 made = this_run.artifacts.values()
-                trial.set_user_attr("trained", ", ".join(e.name for e in made if not e.reused))
-                trial.set_user_attr("reused", ", ".join(e.name for e in made if e.reused))
+                trial.set_user_attr("trained", ", ".join(a.name for a in made if not a.reused))
+                trial.set_user_attr("reused", ", ".join(a.name for a in made if a.reused))
         if self.metric not in valid:
             raise ValueError(f"A trial expects a validation with {self.metric}, got none.")
         return float(valid[self.metric])
@@ -239,5 +245,66 @@ def _check(config: NewsConfig, trials: int, pruner: str, startup_trials: int) ->
         "fresh=True would train shared stages again": config["fresh"],
         "one process runs a trial. Start the command several times": not launched_group().alone,
     }
-    found = [mistake for mistake, is_made in mistakes.items() if is_made]
-    refuse(f"A search for {config['model']} cannot begin:", found)
+    made = [mistake for mistake, is_made in mistakes.items() if is_made]
+    refuse(f"A search for {config['model']} cannot begin:", made)
+
+
+def make_space(
+    described: Mapping[str, Any], source: str, config: NewsConfig, fixed: Collection[str]
+) -> dict[str, Distribution]:
+    """The distribution of each setting; ``ValueError`` lists all mistakes of ``source``."""
+    space = {}
+    mistakes = [] if described else ["it names no setting"]
+    for name, values in described.items():
+        try:
+            _check_name(name, config, fixed)
+            space[name] = _distribution(values)
+            unfit = (config.mistake_of(name, value) for value in _samples(space[name]))
+            mistakes += [f"{name} {mistake}" for mistake in unfit if mistake][:1]
+        except (TypeError, ValueError) as mistake:
+            mistakes.append(f"{name} {mistake}")
+    refuse(f"{source} is no space for {config['model']}:", mistakes)
+    return space
+
+
+def _check_name(name: str, config: NewsConfig, fixed: Collection[str]) -> None:
+    plain = parse_key(name, config.stage_names).name
+    if name in fixed:
+        raise ValueError("is on the command line too, which would fix it. Leave it out of one")
+    if name in _SAME_FOR_ALL:
+        raise ValueError("expects one value for all trials, by which they are compared")
+    if plain == "seed":
+        raise ValueError("is no setting to search: the best of several seeds is the luckiest")
+    if setting(plain).affects is Affects.NOTHING:
+        raise ValueError("changes no result. Give it on the command line")
+
+
+def _distribution(values: Any) -> Distribution:
+    match values:
+        case [_, _, *_]:
+            return CategoricalDistribution(values)
+        case {"uniform": [low, high], **rest} if rest.keys() <= {"step"} and isfinite(high - low):
+            return FloatDistribution(low, high, step=values.get("step"))
+        case {"log": [low, high], **rest} if not rest and isfinite(high - low):
+            return FloatDistribution(low, high, log=True)
+        case {"int": [int(low), int(high)], **rest} if rest.keys() <= {"step"}:
+            return IntDistribution(low, high, step=values.get("step", 1))
+    raise ValueError(f"expects {_FORMS}, got {values!r}")
+
+
+def _draw(trial: Trial, name: str, values: Distribution) -> Any:
+    if isinstance(values, CategoricalDistribution):
+        return trial.suggest_categorical(name, values.choices)
+    if isinstance(values, IntDistribution):
+        return trial.suggest_int(name, values.low, values.high, step=values.step)
+    return trial.suggest_float(name, values.low, values.high, step=values.step, log=values.log)
+
+
+def _samples(values: Distribution) -> Sequence[Any]:
+    """Values to validate: all choices, or the ends of a range and one value between."""
+    if isinstance(values, CategoricalDistribution):
+        return values.choices
+    if isinstance(values, IntDistribution):
+        return values.low, values.high
+    between = values.step or (values.high - values.low) / pi
+    return values.low, values.low + between, values.high

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import json
-import sys
 from argparse import ArgumentTypeError
 from collections.abc import Sequence
 from contextlib import closing
 from datetime import datetime, timezone
 from pathlib import Path
 
-from recbole_tinynews.cli import command_parser
-from recbole_tinynews.installing import pip_install
+from recbole_tinynews.cli import command_parser, one_line_errors
 
-URL = "://"
+LIST = (
+    "print the events that do not count yet, since they are over a day after the newest that "
+    "counts; one a line, as POST /events takes them"
+)
+DROP = (
+    "take all events after this time out of the store, held ones too: UTC seconds or ISO 8601, in "
+    "UTC unless it says otherwise (2026-05-31T08:00)"
+)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; the exit status is 0, or 1 if there is no such store."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command; exit with status 1 if there is no such store."""
     parser = command_parser(
         prog="recbole-tinynews events",
         description="List events that a service's store holds, or take wrong ones out of it. "
@@ -26,35 +31,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("store", metavar="STORE", help="a file or postgresql://USER@HOST/DATABASE")
     what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument(
-        "--list-held",
-        action="store_true",
-        help="print the events that do not count yet, since they are over a day after the newest "
-        "that counts; one a line, as POST /events takes them",
-    )
-    what.add_argument(
-        "--drop-after",
-        type=_seconds,
-        metavar="TIME",
-        help="take all events after this time out of the store, held ones too: UTC seconds or "
-        "ISO 8601, in UTC unless it says otherwise (2026-05-31T08:00)",
-    )
-    given = parser.parse_args(arguments)
-    try:
-        if URL not in given.store and not Path(given.store).is_file():
-            raise ValueError(f"STORE expects an existing file or a URL, got {given.store}.")
-        _run(given.store, given.drop_after)
-    except ModuleNotFoundError as missing:
-        print(
-            f"{parser.prog}: {missing.name} is not installed. Run: {pip_install('serve')}, or "
-            f"{pip_install('serve', 'postgres')} for PostgreSQL.",
-            file=sys.stderr,
-        )
-        return 1
-    except (ValueError, OSError) as mistake:
-        print(f"{parser.prog}: {mistake}", file=sys.stderr)
-        return 1
-    return 0
+    what.add_argument("--list-held", action="store_true", help=LIST)
+    what.add_argument("--drop-after", type=_seconds, metavar="TIME", help=DROP)
+    flags = parser.parse_args(arguments)
+    with one_line_errors(parser.prog):
+        if "://" not in flags.store and not Path(flags.store).is_file():
+            raise ValueError(f"STORE expects an existing file or a URL, got {flags.store}.")
+        _run(flags.store, flags.drop_after)
 
 
 def _run(place: str, drop_after: int | None) -> None:
@@ -78,13 +61,12 @@ def _seconds(text: str) -> int:
     from recbole_tinynews.serving.events import LATEST
 
     try:
-        if text.isdecimal():
-            seconds = int(text)
-        else:
+        if not text.isdecimal():
             time = datetime.fromisoformat(text.removesuffix("Z"))
-            seconds = int((time if time.tzinfo else time.replace(tzinfo=timezone.utc)).timestamp())
-        if 0 <= seconds <= LATEST:
-            return seconds
+            time = time if time.tzinfo else time.replace(tzinfo=timezone.utc)
+            text = str(int(time.timestamp()))
+        if 0 <= int(text) <= LATEST:
+            return int(text)
     except (ValueError, OverflowError):
         pass
     raise ArgumentTypeError(
@@ -93,4 +75,4 @@ def _seconds(text: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

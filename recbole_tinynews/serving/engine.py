@@ -19,11 +19,11 @@ from recbole_tinynews.data.fields import (
     IMPRESSION_SIZE,
 )
 from recbole_tinynews.data.popularity import Counting
-from recbole_tinynews.distillation.outputs import BatchIds
-from recbole_tinynews.encoder.users.attentive import UserEncoder
+from recbole_tinynews.encoder.users import UserEncoder
+from recbole_tinynews.model.interface import BatchContext
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.model.time_features import TimeScore
-from recbole_tinynews.serving.reading import Reading
+from recbole_tinynews.serving.article_fields import InputFields
 
 NO_IDS = torch.empty(0, dtype=torch.long)
 
@@ -38,20 +38,23 @@ class Batch(NamedTuple):
 
 
 class Engine(ABC):
-    """Vectors and scores; thread-safe. ``identity``: digest of everything that affects a vector."""
+    """Vectors, and scores as dot products of a user's and an article's; thread-safe.
 
-    two_towers: bool = True  # a text score is the dot product of a user vector and a news vector
-    counting: Counting | None = None  # counters that scores may use
-    user_encoder: UserEncoder | None = None  # the package's, which weighs clicks
+    ``identity``: digest of everything that affects a vector; ``counting``: counters that scores may
+    use; ``user_encoder``: the package's, which weighs clicks, if it has that.
+    """
+
+    counting: Counting | None = None
+    user_encoder: UserEncoder | None = None
     device = torch.device("cpu")
 
     def __init__(self, settings: Mapping[str, Any], identity: str) -> None:
         self.settings, self.identity = settings, identity
-        self.reading = Reading(settings)
+        self.fields = InputFields(settings)
 
     @abstractmethod
     def encode(self, columns: Mapping[str, Sequence[str]]) -> Tensor:
-        """Vectors of articles, ``[articles, dim]``, float32, from ``Reading.columns``."""
+        """Vectors of articles, ``[articles, dim]``, float32, from ``InputFields.columns``."""
 
     @abstractmethod
     def user_vectors(self, vectors: Tensor, histories: Tensor) -> Tensor:
@@ -69,32 +72,43 @@ class Engine(ABC):
         """Text scores plus the term of counters, if any, as ``NewsRecommender.total_scores``."""
         return text
 
-    def contributions(self, text: Tensor, counters: Tensor) -> Tensor | None:
-        """What text, popularity and freshness add to scores, ``[candidates, 3]``, if known."""
+    def contributions(self, batch: Batch, counters: Tensor) -> Tensor | None:
+        """What text, popularity and freshness add to one user's scores, ``[candidates, 3]``."""
         return None
+
+    def text_scores(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """Text scores ``[candidates]``, and each candidate's user and news vectors."""
+        users = self.user_vectors(batch.vectors, batch.histories)
+        users, news = users.repeat_interleave(batch.sizes, 0), batch.vectors[batch.candidates]
+        return (news * users).sum(-1), users, news
 
     def scores(self, batch: Batch, counters: Tensor | None = None) -> Tensor:
         """Scores of all users' candidates, ``[candidates]``.
 
         ``counters``: ``[candidates, features]`` by ``counting`` (``None``: text scores).
         """
+        return self.total_scores(*self.text_scores(batch), counters)
+
+    def all_scores(self, batch: Batch, vectors: Tensor, counters: Tensor | None = None) -> Tensor:
+        """Scores of all articles, ``[articles, dim]``, for all users, ``[users, articles]``.
+
+        ``counters``: ``[users * articles, features]``.
+        """
         users = self.user_vectors(batch.vectors, batch.histories)
-        users, news = users.repeat_interleave(batch.sizes, 0), batch.vectors[batch.candidates]
-        return self.total_scores((news * users).sum(-1), users, news, counters)
+        text = users @ vectors.T
+        if counters is not None:
+            counters = counters.view(*text.shape, -1)
+        return self.total_scores(text, users, vectors.expand(len(users), -1, -1), counters)
 
 
 class ModelEngine(Engine):
-    """Runs a trained recommender's own code, including a ``predict`` that its class overrides."""
+    """Runs a trained recommender's own code."""
 
     def __init__(self, model: NewsRecommender, settings: Mapping[str, Any], identity: str) -> None:
         super().__init__(settings, identity)
         self.model, self.device = model.eval(), torch.device(settings["device"])
-        own, encoder = type(model), model.user_encoder
+        encoder = model.user_encoder
         self.user_encoder = encoder if type(encoder) is UserEncoder else None
-        self.two_towers = (
-            own.predict is NewsRecommender.predict
-            and own.encode_news is NewsRecommender.encode_news
-        )
         self.counting = model.counting
 
     def encode(self, columns: Mapping[str, Sequence[str]]) -> Tensor:
@@ -120,20 +134,28 @@ class ModelEngine(Engine):
         self, text: Tensor, users: Tensor, news: Tensor, counters: Tensor | None
     ) -> Tensor:
         """Text scores plus the term of counters, if any."""
-        about = None if counters is None else BatchIds(NO_IDS, NO_IDS, counters=counters)
+        about = None if counters is None else BatchContext(NO_IDS, NO_IDS, counters=counters)
         return self.model.total_scores(text, about, users, news)
 
     @torch.inference_mode()
-    def contributions(self, text: Tensor, counters: Tensor) -> Tensor | None:
-        """What text, popularity and freshness add to scores, ``[candidates, 3]``."""
+    def contributions(self, batch: Batch, counters: Tensor) -> Tensor | None:
+        """What text, popularity and freshness add to one user's scores, ``[candidates, 3]``."""
         time = self.model.time
-        return time.parts(text, counters) if isinstance(time, TimeScore) else None
+        if not isinstance(time, TimeScore):
+            return None
+        text, *_ = self.text_scores(batch)
+        return time.parts(text, counters)
+
+
+class PredictEngine(ModelEngine):
+    """Scores by the recommender's own ``predict``, which is no dot product of two vectors."""
+
+    def contributions(self, batch: Batch, counters: Tensor) -> None:
+        """Unknown."""
 
     @torch.inference_mode()
     def scores(self, batch: Batch, counters: Tensor | None = None) -> Tensor:
         """Scores of each user's candidates, ``[candidates]``, as in evaluation."""
-        if self.two_towers:
-            return super().scores(batch, counters)
         users = len(batch.histories)
         fields = {
             self.settings["USER_ID_FIELD"]: torch.zeros(users, dtype=torch.long),
@@ -143,12 +165,26 @@ class ModelEngine(Engine):
             CANDIDATES: batch.candidates,
             **({} if counters is None else {CANDIDATE_FEATURES: counters}),
         }
-        given = Interaction(fields).to(self.device)
-        return self._with_vectors(batch.vectors).predict(given).float()
-
-    def _with_vectors(self, vectors: Tensor) -> NewsRecommender:
-        """A copy of the model that looks up news vectors in a table; other modules are shared."""
+        # a copy that looks news vectors up in a table; other modules are shared
         model = copy.copy(self.model)
-        table = nn.Embedding.from_pretrained(vectors)
+        table = nn.Embedding.from_pretrained(batch.vectors)
         model._modules = {**model._modules, "news_encoder": table}
-        return model
+        return model.predict(Interaction(fields).to(self.device)).float()
+
+    def all_scores(self, batch: Batch, vectors: Tensor, counters: Tensor | None = None) -> Tensor:
+        """Scores of all articles for all users, ``[users, articles]``."""
+        users, articles = len(batch.histories), len(vectors)
+        rows = torch.arange(articles, device=vectors.device) + len(batch.vectors)
+        sizes = torch.full((users,), articles, device=vectors.device)
+        table = torch.cat([batch.vectors, vectors])
+        every = Batch(table, batch.histories, rows.repeat(users), sizes)
+        return self.scores(every, counters).view(users, articles)
+
+
+def engine_of(model: NewsRecommender, settings: Mapping[str, Any], identity: str) -> ModelEngine:
+    """The engine of a trained recommender, by whether its class replaces the dot product."""
+    is_dot_product = (
+        type(model).predict is NewsRecommender.predict
+        and type(model).encode_news is NewsRecommender.encode_news
+    )
+    return (ModelEngine if is_dot_product else PredictEngine)(model, settings, identity)

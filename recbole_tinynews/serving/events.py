@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+import math
+from collections.abc import Container, Iterator, Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
+
+import numpy as np
+
+from recbole_tinynews.data.atomic_files import Indices, concatenate, read_impressions
 
 CLICK, EXPOSURE = "click", "exposure"
 LONGEST = 200  # characters of an id
@@ -20,6 +26,34 @@ class Event(NamedTuple):
     time: int
 
 
+class Moment(NamedTuple):
+    """When an impression is made (UTC seconds), for which user, and on which page, if known.
+
+    ``page`` is the id of the article that the user is reading; ``subscriber`` is NaN if unknown.
+    """
+
+    at: int
+    user: str = ""
+    page: str = ""
+    device: str = ""
+    subscriber: float = math.nan
+
+    @classmethod
+    def of(
+        cls,
+        at: float,
+        user: str | None,
+        page: str | None = None,
+        device: str | None = None,
+        subscriber: bool | None = None,
+    ) -> Moment:
+        """The moment in whole seconds; ``ValueError`` if ``at`` is not UTC seconds."""
+        if isinstance(at, bool) or not isinstance(at, (int, float)) or not 0 <= at <= LATEST:
+            raise ValueError(f"at must be UTC seconds, got {at!r:.100}.")
+        known = math.nan if subscriber is None else float(subscriber)
+        return cls(math.floor(at), user or "", page or "", device or "", known)
+
+
 class Refused(NamedTuple):
     """An event that does not count: its place in the batch, its id if it has one, and why."""
 
@@ -29,13 +63,18 @@ class Refused(NamedTuple):
 
 
 class Tally(NamedTuple):
-    """A user's clicks and exposures of an article: one event, or several at the first's time."""
+    """A user's clicks and exposures of an article: one event, or several at the first's time.
+
+    ``shown`` and ``clicked`` are the times of the last exposure and the last click, -1 for none.
+    """
 
     article: str
     user: str
     time: int
     clicks: int
     exposures: int
+    shown: int
+    clicked: int
 
 
 def event_of(given: Any, known: Container[str] | None, earliest: float, latest: float) -> Event:
@@ -75,3 +114,20 @@ def _is_id(text: Any, may_be_empty: bool = False) -> bool:
         return False
     # PostgreSQL stores no NUL, and a lone surrogate cannot be encoded
     return "\0" not in text and not any("\ud800" <= letter <= "\udfff" for letter in text)
+
+
+def data_set_events(folder: Path) -> Iterator[Event]:
+    """Exposures and clicks of all splits in order of time; ``ValueError`` for a damaged file."""
+    name, indices = folder.resolve().name, Indices()
+    files = sorted(folder.glob(f"{name}.*.inter"))
+    if not files:
+        raise FileNotFoundError(f"{folder} expects impressions, {name}.train.inter, and has none.")
+    log = concatenate(block for file in files for block in read_impressions(file, indices))
+    articles, people = list(indices.news), list(indices.users)
+    for row in np.argsort(log.timestamp, kind="stable").tolist():
+        user, time = people[log.user[row]], int(log.timestamp[row])
+        for place in range(*log.candidates.offsets[row : row + 2].tolist()):
+            article = articles[log.candidates.values[place]]
+            yield Event(f"{name} {place}", EXPOSURE, article, user, time)
+            if log.labels[place] == 1:
+                yield Event(f"{name} {place} click", CLICK, article, user, time)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import threading
 import time
 from collections.abc import Container, Iterable, Mapping, Sequence
@@ -13,8 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from recbole_tinynews.data.popularity import HOUR, Counting, SiteTotals, age_hours
-from recbole_tinynews.serving.events import LATEST, Event, Refused, Tally, event_of, id_of
+from recbole_tinynews.data.popularity import HOUR, Counting, SiteTotals, age_hours, visit_features
+from recbole_tinynews.serving.events import LATEST, Event, Moment, Refused, Tally, event_of, id_of
 
 if TYPE_CHECKING:
     from recbole_tinynews.serving.store import Store
@@ -26,23 +25,9 @@ AHEAD = 60  # seconds that a client's clock may be ahead
 EARLIER = "Expected at from {} UTC seconds on, since older events are summed up, got {}."
 
 Rows = NDArray[np.int64]
-"""Tallies, ``[5, tallies]``: article and user as indices, time, clicks, exposures."""
+"""Tallies, ``[7, tallies]``: article and user as indices, then as in ``Tally``."""
 
-NOTHING = np.empty((5, 0), np.int64)
-
-
-class Moment(NamedTuple):
-    """When an impression is made (UTC seconds), and for which user, if known."""
-
-    at: int
-    user: str = ""
-
-    @classmethod
-    def of(cls, at: float, user: str | None) -> Moment:
-        """The moment in whole seconds; ``ValueError`` if ``at`` is not UTC seconds."""
-        if isinstance(at, bool) or not isinstance(at, (int, float)) or not 0 <= at <= LATEST:
-            raise ValueError(f"at expects UTC seconds, got {at!r:.100}.")
-        return cls(math.floor(at), user or "")
+NOTHING = np.empty((len(Tally._fields), 0), np.int64)
 
 
 class Added(NamedTuple):
@@ -71,6 +56,7 @@ class LiveCounters:
         spans = (each.span if any(each.windows) else max(each.span, least) for each in counting)
         self._span = max(spans, default=least)
         self._articles: dict[str, int] = {}
+        self._names: dict[int, str] = {}
         self._users: dict[str, int] = {}
         self._published = np.array([np.nan])  # UTC seconds, by article; last: unknown
         self._publishing = threading.Lock()
@@ -165,13 +151,39 @@ class LiveCounters:
         ):
             if moment.at < earliest:
                 raise ValueError(EARLIER.format(earliest, moment.at))
+            rows = features[start:stop]
             first, counts = self._counts(known.parts, counting, article, moment)
             times = published[np.minimum(article, len(published) - 1)]
-            features[start:stop, 0] = age_hours(moment.at, first, times)
-            features[start:stop, 1:width] = counts
+            rows[:, 0] = age_hours(moment.at, first, times)
+            rows[:, 1:width] = counts
+            totals = width + 2 * len(counting.limited)
             times = np.array([moment.at])
-            features[start:stop, width:] = sum(p.site.counts(times, counting) for p in known.parts)
+            rows[:, width:totals] = sum(p.site.counts(times, counting) for p in known.parts)
+            if counting.reader:
+                own = self._own(known.parts, moment.user)
+                rows[:, totals] = own.hours_since_visit(moment.at, counting.delay)
+            if counting.page:
+                index, subscriber = np.array([int(bool(moment.device))]), moment.subscriber
+                visit = visit_features(["", moment.device], index, np.array([subscriber]))
+                rows[:, totals + 1 :] = visit
         return features
+
+    def clicks(self, user: str, at: int, delay: int, most: int) -> list[str]:
+        """Ids of the articles that a user clicked, oldest first, at most the ``most`` newest.
+
+        Each is at the place of its newest click; those since ``delay`` seconds before ``at`` are
+        unknown.
+        """
+        own, names = self._own(self._known.parts, user), self._names
+        newest: dict[str, int] = {}
+        for number, _, _, _, _, _, clicked in own.rows.T.tolist():
+            if 0 <= clicked < at - delay:
+                newest[names[number]] = max(clicked, newest.get(names[number], 0))
+        return sorted(newest, key=lambda name: (newest[name], name))[-most:]
+
+    def _own(self, parts: Sequence[_Part], user: str) -> _Own:
+        number = self._users.get(user, -1) if user else -1
+        return _Own(np.concatenate([part.of_user(number) for part in parts], axis=1))
 
     def _counts(
         self,
@@ -180,12 +192,19 @@ class LiveCounters:
         article: NDArray[np.int64],
         moment: Moment,
     ) -> tuple[NDArray[np.int64], NDArray[np.integer]]:
-        """Time of each article's first event, and counters ``[articles, 2 * windows]``."""
+        """Time of each article's first event, and counters ``[articles, columns]``.
+
+        Others' clicks and exposures, and with ``counting.reader`` the reader's own columns.
+        """
         parts = [part for part in parts if part.users.size] or parts[:1]
-        user = self._users.get(moment.user, -1) if moment.user else -1
         first = reduce(np.minimum, (part.first(article) for part in parts))
-        counts = (part.counts(article, moment.at, user, counting) for part in parts)
-        return first, reduce(np.add, counts)
+        counts = reduce(np.add, (part.counts(article, moment.at, counting) for part in parts))
+        own = self._own(parts, moment.user)
+        if not own.rows.size and not counting.reader:
+            return first, counts
+        apart, hours = own.counters(article, moment.at, counting)
+        counts = counts - apart
+        return first, np.concatenate([counts, apart, hours], 1) if counting.reader else counts
 
     def _count_new(self) -> None:
         with self._store.tallies(self._seen) as new:
@@ -208,12 +227,15 @@ class LiveCounters:
             for article, user, *numbers in tallies
             for value in (self._number(article), users.setdefault(user, len(users)), *numbers)
         )
-        return np.ascontiguousarray(np.fromiter(values, np.int64).reshape(-1, 5).T)
+        return np.ascontiguousarray(np.fromiter(values, np.int64).reshape(-1, len(NOTHING)).T)
 
     def _number(self, article: str) -> int:
         """An article's number, without a lock: of two threads, one sets it."""
         number = self._articles.get(article)
-        return self._articles.setdefault(article, next(self._next)) if number is None else number
+        if number is None:
+            number = self._articles.setdefault(article, next(self._next))
+            self._names[number] = article
+        return number
 
 
 class _Known(NamedTuple):
@@ -261,7 +283,7 @@ class _Part(NamedTuple):
         least, most = np.iinfo(np.int64).min, np.iinfo(np.int64).max
         bounded = np.concatenate([[least], keys[order], [most]])
         running = np.zeros((1 + len(order), 2), np.int64)
-        np.cumsum(rows[3:, order].T, axis=0, out=running[1:])
+        np.cumsum(rows[3:5, order].T, axis=0, out=running[1:])
         firsts = np.full(int(rows[0].max(initial=-1)) + 2, LATEST)
         firsts[rows[0, order[::-1]]] = rows[2, order[::-1]]
         site = SiteTotals.of(rows[2], rows[3], rows[4])
@@ -271,10 +293,13 @@ class _Part(NamedTuple):
     def first(self, article: NDArray[np.int64]) -> NDArray[np.int64]:
         return self.firsts[np.minimum(article, len(self.firsts) - 1)]
 
-    def counts(
-        self, article: NDArray[np.int64], at: int, user: int, counting: Counting
-    ) -> NDArray[np.int64]:
-        """Clicks, then exposures in each window, without the user's, ``[articles, 2 * windows]``.
+    def of_user(self, user: int) -> Rows:
+        """A user's tallies, by article."""
+        start, stop = self.users.searchsorted([user, user + 1])
+        return self.rows[:, start:stop]
+
+    def counts(self, article: NDArray[np.int64], at: int, counting: Counting) -> NDArray[np.int64]:
+        """Clicks, then exposures in each window, ``[articles, 2 * windows]``.
 
         Kept until an event enters or leaves one of an article's windows: few do between two
         requests, and looking them up misses the processor's caches.
@@ -287,9 +312,6 @@ class _Part(NamedTuple):
             row_of_old = row[old] % len(self.firsts)
             times, counts[old] = self._count(row_of_old, at, kept)
             kept.put(row_of_old, times, counts[old])
-        start, stop = self.users.searchsorted([user, user + 1])
-        if start < stop:
-            self._leave_out(self.rows[:, start:stop], counts, row, at, kept)
         return counts
 
     def _count(self, article: NDArray[np.int64], at: int, kept: _Counted) -> tuple[Rows, Rows]:
@@ -305,18 +327,46 @@ class _Part(NamedTuple):
         np.where(of_article, after - key + kept.ends, -NEVER).min(axis=1, out=times[:, 1])
         return times, counts
 
-    def _leave_out(
-        self, own: Rows, counts: Rows, row: NDArray[np.int64], at: int, kept: _Counted
-    ) -> None:
-        starts = np.flatnonzero(np.append(True, own[0, 1:] != own[0, :-1]))
-        ago = at - kept.delay - own[2]
-        within = (ago > 0) & (ago <= kept.lengths[:, None])
-        tallies = (within * own[3:, None]).reshape(-1, own.shape[1])
-        sums = np.zeros((len(starts) + 1, len(tallies)), np.int64)  # last: other articles
-        sums[:-1] = np.add.reduceat(tallies, starts, axis=1).T
-        place = np.full(len(self.firsts), len(starts))
-        place[own[0, starts]] = np.arange(len(starts))
-        counts -= sums[place[row]]
+
+class _Own(NamedTuple):
+    """What one reader did."""
+
+    rows: Rows  # the reader's tallies
+
+    def counters(
+        self, article: NDArray[np.int64], at: int, counting: Counting
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Own clicks, then exposures in each window, ``[articles, 2 * windows]``.
+
+        And hours since the first and the last exposure, ``[articles, 2]``, -1 for none.
+        """
+        windows, until = np.array(counting.lengths), at - counting.delay
+        order = np.argsort(self.rows[0], kind="stable")
+        rows = self.rows[:, order]
+        starts = np.flatnonzero(np.append(True, rows[0, 1:] != rows[0, :-1])[: rows.shape[1]])
+        sums = np.zeros((len(starts) + 1, 2 * len(windows)), np.int64)  # last: other articles
+        hours = np.full((len(starts) + 1, 2), -1.0)
+        if len(starts):
+            ago = until - rows[2]
+            within = (ago > 0) & (ago <= windows[:, None])
+            tallies = (within * rows[3:5, None]).reshape(-1, rows.shape[1])
+            sums[:-1] = np.add.reduceat(tallies, starts, axis=1).T
+            shown = rows[4] > 0
+            first = np.where(shown & (ago > 0), rows[2], LATEST)
+            last = np.where(rows[5] < until, rows[5], np.where(shown & (ago > 0), rows[2], -1))
+            first, last = np.minimum.reduceat(first, starts), np.maximum.reduceat(last, starts)
+            known = last >= 0
+            hours[:-1][known] = (at - np.stack([first, last], axis=1)[known]) / HOUR
+        found = np.minimum(np.searchsorted(rows[0, starts], article), max(len(starts) - 1, 0))
+        is_own = rows[0, starts][found] == article if len(starts) else np.zeros(len(article), bool)
+        place = np.where(is_own, found, len(starts))
+        return sums[place], hours[place]
+
+    def hours_since_visit(self, at: int, delay: int) -> float:
+        """Hours since the reader was last shown anything, -1 for never."""
+        shown = self.rows[5]
+        last = shown[shown < at - delay].max(initial=-1)
+        return -1.0 if last < 0 else (at - int(last)) / HOUR
 
 
 def _summed_up(rows: Rows, before: int) -> Rows:
@@ -327,5 +377,8 @@ def _summed_up(rows: Rows, before: int) -> Rows:
     first = np.full(len(pairs), LATEST)
     np.minimum.at(first, place, old[2])
     sums = [np.bincount(place, weights=old[row], minlength=len(pairs)) for row in (3, 4)]
-    summed = np.stack([pairs >> 32, pairs & 0xFFFFFFFF, first, *sums]).astype(np.int64)
+    latest = np.full((2, len(pairs)), -1)
+    for newest, row in zip(latest, (5, 6), strict=True):
+        np.maximum.at(newest, place, old[row])
+    summed = np.stack([pairs >> 32, pairs & 0xFFFFFFFF, first, *sums, *latest]).astype(np.int64)
     return np.concatenate([summed, rows[:, ~is_old]], axis=1)

@@ -11,7 +11,7 @@ import torch
 
 from recbole_tinynews.data.no_articles import NoArticles
 from recbole_tinynews.encoder.plm_files import check_sizes, plm_size
-from recbole_tinynews.encoder.words.vocabulary import load_word_tokenizer
+from recbole_tinynews.encoder.word_vocabulary import load_word_tokenizer
 from recbole_tinynews.files.array_cache import content_key
 from recbole_tinynews.files.columns import CATEGORIES
 from recbole_tinynews.files.lines import read_json, untrusted
@@ -24,7 +24,6 @@ from recbole_tinynews.pipeline.artifact import (
     ARTIFACT_FORMAT,
     CATEGORY_NAMES,
     CURVE,
-    FIGURE,
     FORMAT_KEY,
     METRICS_FILE,
     PLM,
@@ -34,38 +33,39 @@ from recbole_tinynews.pipeline.artifact import (
     read_settings,
 )
 from recbole_tinynews.pipeline.fingerprints import identity_of
-from recbole_tinynews.registry import (
+from recbole_tinynews.serving.engine import Engine, ModelEngine, engine_of
+from recbole_tinynews.serving.exported import is_export, load_export
+from recbole_tinynews.serving.live_counters import LiveCounters
+from recbole_tinynews.serving.ranker import Ranker
+from recbole_tinynews.settings.registry import (
     MODELS,
     declared_settings,
+    files_of,
     find_model,
     has_language_model,
     is_news_model,
     recbole_models,
-    stage_yaml_files,
 )
-from recbole_tinynews.serving.description import is_export
-from recbole_tinynews.serving.engine import ModelEngine
-from recbole_tinynews.serving.exported import load_export
-from recbole_tinynews.serving.live_counters import LiveCounters
-from recbole_tinynews.serving.ranking import Ranker
 from recbole_tinynews.settings.table import Models, parse_key, parse_keys, rules_for, seen_by
 from recbole_tinynews.settings.values import ANY_TEXT, list_of, unfit_value
 
 NEEDED = {"dataset": str, "ITEM_ID_FIELD": str, "USER_ID_FIELD": str, "history_length": int}
 LONGEST = 100_000  # history in clicks, or text in tokens
 USUAL_DIM = 1_000  # always allowed, since unused parts have settings but no weights
-
+UNREAD = {SETTINGS_FILE, CURVE}  # settings may be edited, and are validated
 AS_SAVED = {"lora_rank": 0, "word_vectors": None}  # merged into, or part of, the saved weights
 
 
-class _Settings(dict[str, Any]):
+class SavedSettings(dict[str, Any]):
+    """Settings of a finished stage; what was ``None`` is not saved."""
+
     def __missing__(self, name: str) -> None:
         return None
 
-    def for_stage(self, stage: str) -> _Settings:
+    def for_stage(self, stage: str) -> SavedSettings:
+        """Settings as an earlier stage had them."""
         read = {"teacher_num_hidden_layers": None, **self}  # None: all
-        own = seen_by(stage, parse_keys(read, [stage]))
-        return _Settings({**own, **AS_SAVED})
+        return SavedSettings({**seen_by(stage, parse_keys(read, [stage])), **AS_SAVED})
 
 
 def load(
@@ -99,24 +99,22 @@ def load(
         ValueError: unfinished, damaged, of another format or an unimported class, or no news
             ranker; not a store, or not trained with ``popularity`` or for this size.
     """
-    folder = Path(folder)
+    folder, has_size = Path(folder), layers is not None or dim is not None
     if is_export(folder):
-        if layers is not None or dim is not None:
+        if has_size:
             raise ValueError(f"{folder} is an export, which has one size. Export another size.")
-        engine = load_export(folder)
+        engine: Engine = load_export(folder)
     else:
-        _check_folder(folder)
-        settings = _Settings(read_settings(folder))
-        _check_format(settings, folder)
-        own = _recbole_class(settings["model_class"], model)
-        if own is not None and layers is None and dim is None:
+        settings = _read_settings(folder)
+        stock = _recbole_class(settings["model_class"], model)
+        if stock is not None and not has_size:
             from recbole_tinynews.serving.recbole_ranker import load_recbole
 
-            return load_recbole(folder, own, settings, data_path, device)  # type: ignore[return-value]
+            return load_recbole(folder, stock, settings, data_path, device)  # type: ignore[return-value]
         engine = _trained(folder, settings, model, device, layers, dim)
     ranker = Ranker(engine, data_path)
     if index is not None:
-        ranker.load_index(index)
+        ranker.index.load(Path(index))
     if store is not None:
         if engine.counting is None:
             raise ValueError(f"{folder} was trained without popularity, and counts no events.")
@@ -148,54 +146,69 @@ def load_trained(folder: Path, use: str, **how: Any) -> ModelEngine:
     return engine
 
 
-def _check_format(settings: _Settings, folder: Path) -> None:
+def _read_settings(folder: Path) -> SavedSettings:
+    """The settings of a finished stage, after a check of all its files."""
+    if not folder.is_dir():
+        raise FileNotFoundError(
+            f"load expects the folder of a finished stage, and {folder.absolute()} is none."
+        )
+    names = WEIGHTS, SETTINGS_FILE, METRICS_FILE
+    missing = [name for name in names if not (folder / name).is_file()]
+    if len(missing) == len(names):
+        inside = sorted(path.parent.name for path in folder.glob(f"*/{METRICS_FILE}"))
+        hint = f" Did you mean one of those in it: {', '.join(inside)}?" if inside else ""
+        raise FileNotFoundError(
+            f"load expects the folder of a finished stage, with {WEIGHTS}, {SETTINGS_FILE} and "
+            f"{METRICS_FILE}, and {folder} has none of them.{hint}"
+        )
+    if missing:
+        raise ValueError(
+            f"{folder} is unfinished: {' and '.join(missing)} are missing. Run the same command "
+            "again: it resumes where it was stopped."
+        )
+    with untrusted(folder / METRICS_FILE):
+        broken = [name for name in broken_files(folder) if name not in UNREAD]
+    if broken:
+        raise ValueError(
+            f"{folder} expects its files as they were written, and {', '.join(broken)} "
+            f"{'are' if len(broken) > 1 else 'is'} missing or changed: it would rank wrongly. "
+            "Rerun the command that made it, which repairs it, or copy the folder again."
+        )
+    settings = SavedSettings(read_settings(folder))
     if settings[FORMAT_KEY] != ARTIFACT_FORMAT:
         raise ValueError(
             f"{folder / SETTINGS_FILE} has format {str(settings[FORMAT_KEY])[:20]}, and this "
             f"version of recbole_tinynews reads format {ARTIFACT_FORMAT}: its scores would differ. "
             "Rerun the command that made it with --fresh, or install the version that made it."
         )
-
-
-def _recbole_class(named: str, given: type | None) -> type | None:
-    module, _, name = named.rpartition(".")
-    if given is None and module.startswith("recbole.model.") and name in recbole_models():
-        given = find_model(name)
-    if not isinstance(given, type) or given.__name__ != name or is_news_model(given):
-        return None
-    return given
+    return settings
 
 
 def _trained(
     folder: Path,
-    settings: _Settings,
+    settings: SavedSettings,
     model: type[NewsRecommender] | None,
     device: str | torch.device,
     layers: int | None,
     dim: int | None,
 ) -> ModelEngine:
-    identity = identity_of(folder)
+    identity, words = identity_of(folder), reads_words(settings)
     with untrusted(folder / SETTINGS_FILE):
         model_class = _model_class(settings["model_class"], model, folder)
-        _check_loadable(model_class, folder)
         _check_settings(settings, model_class, folder)
-    if not reads_words(settings):
+    if not words:
         check_sizes(str(folder / PLM), folder / WEIGHTS)
-    settings.update(
-        plm=str(folder / PLM),
-        data_path=str(folder),
-        device=torch.device(device),
-        **AS_SAVED,
-    )
+    places = {"plm": str(folder / PLM), "data_path": str(folder), "device": torch.device(device)}
+    settings.update(**places, **AS_SAVED)
     if layers is not None or dim is not None:
         layers, dim = _chosen_size(settings, model_class, layers, dim)
         identity = content_key([identity, f"{layers} layers, {dim} entries"])
         settings.update(num_hidden_layers=layers, matryoshka_layers=None, matryoshka_dims=None)
-    no_articles = NoArticles(
-        settings["ITEM_ID_FIELD"], _categories(folder), lambda: load_word_tokenizer(folder / PLM)
-    )
+    categories = _categories(folder)
     with untrusted(folder / PLM):  # its files may contradict each other
-        recommender = model_class(settings, no_articles)
+        tokenizer = load_word_tokenizer(folder / PLM) if words else None
+        nothing = NoArticles(settings["ITEM_ID_FIELD"], categories, tokenizer)
+        recommender = model_class(settings, nothing)
     with untrusted(folder / WEIGHTS):
         weights = load_weights(folder / WEIGHTS)
         if layers is not None:
@@ -204,14 +217,17 @@ def _trained(
         load_into(recommender, weights, folder / WEIGHTS)
     if isinstance(recommender, AlignedNewsRec) and dim is not None:
         recommender.cut_vectors(dim)
-    engine = ModelEngine(recommender.to(settings["device"]), settings, identity)
+    engine = engine_of(recommender.to(settings["device"]), settings, identity)
     with untrusted(folder / PLM):
-        engine.encode(engine.reading.columns([]))  # fails if it reads its own texts
+        engine.encode(engine.fields.columns([]))  # fails if it reads its own texts
     return engine
 
 
 def _chosen_size(
-    settings: _Settings, model_class: type[NewsRecommender], layers: int | None, dim: int | None
+    settings: SavedSettings,
+    model_class: type[NewsRecommender],
+    layers: int | None,
+    dim: int | None,
 ) -> tuple[int, int]:
     """Layers and size of the vectors; ``ValueError`` if it was not trained for them."""
     if not issubclass(model_class, AlignedNewsRec):
@@ -233,63 +249,12 @@ def _chosen_size(
     return chosen
 
 
-def _check_folder(folder: Path) -> None:
-    if not folder.is_dir():
-        raise FileNotFoundError(
-            f"load expects the folder of a finished stage, and {folder.absolute()} is none."
-        )
-    missing = [
-        name for name in (WEIGHTS, SETTINGS_FILE, METRICS_FILE) if not (folder / name).is_file()
-    ]
-    if len(missing) == 3:
-        inside = sorted(path.parent.name for path in folder.glob(f"*/{METRICS_FILE}"))
-        hint = f" Did you mean one of those in it: {', '.join(inside)}?" if inside else ""
-        raise FileNotFoundError(
-            f"load expects the folder of a finished stage, with {WEIGHTS}, {SETTINGS_FILE} and "
-            f"{METRICS_FILE}, and {folder} has none of them.{hint}"
-        )
-    if missing:
-        raise ValueError(
-            f"{folder} is unfinished: {' and '.join(missing)} are missing. Run the same command "
-            "again: it resumes where it was stopped."
-        )
-    # settings may be edited, and are validated; the curve is never read
-    unread = {SETTINGS_FILE, CURVE, FIGURE}
-    with untrusted(folder / METRICS_FILE):
-        broken = [name for name in broken_files(folder) if name not in unread]
-    if broken:
-        raise ValueError(
-            f"{folder} expects its files as they were written, and {', '.join(broken)} "
-            f"{'are' if len(broken) > 1 else 'is'} missing or changed: it would rank wrongly. "
-            "Rerun the command that made it, which repairs it, or copy the folder again."
-        )
-
-
-def _check_loadable(model_class: type[NewsRecommender], folder: Path) -> None:
-    if why_not := model_class.why_not_loaded():
-        raise ValueError(
-            f"{folder} is a {model_class.__name__}, which {why_not}. It can be evaluated and "
-            "distilled, but not loaded: train a student under it, or another recommender."
-        )
-    if not any((folder / PLM / name).is_file() for name in ("config.json", "tokenizer.json")):
-        raise _without_plm(folder)
-
-
-def _without_plm(folder: Path) -> ValueError:
-    return ValueError(
-        f"{folder} lacks {PLM}/, configuration and tokenizer of its language model. A stage of "
-        "post-training has none, since it ranks no news: load the folder of the last stage. "
-        "Any other has lost it, or is of an earlier version: rerun the command that made it with "
-        "--fresh."
-    )
-
-
 def _categories(folder: Path) -> dict[str, list[str]]:
     """Category names by field."""
     file = folder / PLM / CATEGORY_NAMES
     names = read_json(file) if file.is_file() else None
     texts = list_of(ANY_TEXT, may_be_empty=True)
-    if not (isinstance(names, dict) and all(texts.holds(names.get(each)) for each in CATEGORIES)):
+    if not (isinstance(names, dict) and all(texts.holds(names.get(field)) for field in CATEGORIES)):
         raise ValueError(
             f"{file} expects the names of categories as they were written, and holds something "
             "else. Rerun the command that made the folder with --fresh."
@@ -301,9 +266,8 @@ def _check_settings(
     settings: Mapping[str, Any], model_class: type[NewsRecommender], folder: Path
 ) -> None:
     """Refuse invalid values: settings may be edited, or come from a stranger."""
-    stages = stage_yaml_files(model_class)
+    stages, rules = files_of(model_class).stages, rules_for(Models.NEWS)
     defaults = declared_settings(model_class)
-    rules = rules_for(Models.NEWS)
     wrong = [
         f"{name} {mistake}"
         for name, value in settings.items()
@@ -311,60 +275,78 @@ def _check_settings(
         and (mistake := unfit_value(plain, value, rules, defaults[plain]))
     ]
     wrong += [f"{n} is missing" for n, kind in NEEDED.items() if not isinstance(settings[n], kind)]
-    if not wrong:
-        wrong = [*_too_many_layers(settings, folder), *_too_large(settings, folder)]
-    if wrong:
+    if wrong := wrong or [*_too_large(settings, folder)]:
         raise ValueError(
             f"{folder / SETTINGS_FILE} expects what was written there: {'; '.join(wrong)}. Rerun "
             "the command that made it, which repairs it, or copy the folder again."
         )
 
 
-def _too_many_layers(settings: Mapping[str, Any], folder: Path) -> list[str]:
-    if reads_words(settings):
-        return []
-    with untrusted(folder / PLM / "config.json"):
-        depth, asked = plm_size(str(folder / PLM)).layers, settings["num_hidden_layers"]
-    if asked is None or asked <= depth:
-        return []
-    return [f"num_hidden_layers expects at most the {depth} of {PLM}/config.json, got {asked}"]
-
-
 def _too_large(settings: Mapping[str, Any], folder: Path) -> Iterator[str]:
-    """Settings larger than the weights allow, found before memory is allocated for them."""
+    """Settings larger than the files allow, found before memory is allocated for them."""
     shapes = check_weights(folder / WEIGHTS)
     largest = max((size for shape in shapes for size in shape), default=0)
     limits = {"dim": max(largest, USUAL_DIM), "teachers": len(shapes), "length": LONGEST}
-    for name, value in settings.items():
-        most = limits.get(name.rpartition("_")[2])
-        if most is not None and isinstance(value, int) and value > most:
-            yield f"{name} expects at most {most}, got {value}"
+    most = {name: limits.get(name.rpartition("_")[2]) for name in settings}
+    if not reads_words(settings):
+        with untrusted(folder / PLM / "config.json"):
+            most["num_hidden_layers"] = plm_size(str(folder / PLM)).layers
+    for name, limit in most.items():
+        value = settings[name]
+        if limit is not None and isinstance(value, int) and value > limit:
+            of_file = f" ({PLM}/config.json)" if name == "num_hidden_layers" else ""
+            yield f"{name} expects at most {limit}{of_file}, got {value}"
 
 
-def _model_class(named: str, given: type | None, folder: Path) -> type[NewsRecommender]:
+def _recbole_class(name: str, model: type | None) -> type | None:
+    """The class of one of RecBole's own models, if the folder holds one."""
+    module, _, class_name = name.rpartition(".")
+    if model is None and module.startswith("recbole.model.") and class_name in recbole_models():
+        model = find_model(class_name)
+    is_named = isinstance(model, type) and model.__name__ == class_name
+    return model if is_named and not is_news_model(model) else None
+
+
+def _model_class(name: str, model: type | None, folder: Path) -> type[NewsRecommender]:
     """The class that an untrusted folder names: ours, the given one, or one already imported."""
-    module, _, name = named.rpartition(".")
+    module, _, class_name = name.rpartition(".")
     is_ours = module.startswith("recbole_tinynews.")
-    if given is None and is_ours and name in MODELS:
-        given = find_model(name)
-    if given is None and is_ours:
-        raise _without_plm(folder)  # a stage of post-training
-    if given is None:
-        given = getattr(sys.modules.get(module), name, None)
-    if given is None:
+    if model is None and is_ours:
+        model = find_model(class_name) if class_name in MODELS else None
+        if model is None:
+            raise _without_plm(folder)  # a stage of post-training
+    elif model is None:
+        model = getattr(sys.modules.get(module), class_name, None)
+    if model is None:
         raise ValueError(
-            f"{folder} was made by {named}, a class that is not imported, and load imports none "
-            f"that a folder names. Import it and pass it: load(folder, model={name})."
+            f"{folder} was made by {name}, a class that is not imported, and load imports none "
+            f"that a folder names. Import it and pass it: load(folder, model={class_name})."
         )
-    is_named = isinstance(given, type) and given.__name__ == name
-    if is_named and is_news_model(given) and not has_language_model(given):
+    is_named = isinstance(model, type) and model.__name__ == class_name
+    if is_named and is_news_model(model) and not has_language_model(model):
         raise ValueError(
-            f"{folder} is a {name}, which reads no text, and ranks nothing but its data set's "
-            "articles. It can be evaluated, but not loaded."
+            f"{folder} is a {class_name}, which reads no text, and ranks nothing but its data "
+            "set's articles. It can be evaluated, but not loaded."
         )
-    if not (is_named and has_language_model(given)):
+    if not (is_named and has_language_model(model)):
         raise ValueError(
-            f"{folder} was made by {named}, which must be a subclass of NewsRecommender, got "
-            f"{given}. Pass that class: load(folder, model={name})."
+            f"{folder} was made by {name}, which must be a subclass of NewsRecommender, got "
+            f"{model}. Pass that class: load(folder, model={class_name})."
         )
-    return given
+    if why_not := model.why_not_loaded():
+        raise ValueError(
+            f"{folder} is a {class_name}, which {why_not}. It can be evaluated and distilled, but "
+            "not loaded: train a student under it, or another recommender."
+        )
+    if not any((folder / PLM / file).is_file() for file in ("config.json", "tokenizer.json")):
+        raise _without_plm(folder)
+    return model
+
+
+def _without_plm(folder: Path) -> ValueError:
+    return ValueError(
+        f"{folder} lacks {PLM}/, configuration and tokenizer of its language model. A stage of "
+        "post-training has none, since it ranks no news: load the folder of the last stage. "
+        "Any other has lost it, or is of an earlier version: rerun the command that made it with "
+        "--fresh."
+    )

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from recbole_tinynews.serving.libraries import library
-from recbole_tinynews.serving.news_index import NOT_A_NUMBER, Best, Shelf, best_rows
+from recbole_tinynews.files.installation import library
+from recbole_tinynews.serving.article_index import NOT_A_NUMBER, BestRows, IndexSnapshot, best_rows
 
 Search = Callable[[NDArray[np.float32], int], NDArray[np.int64]]
 """``(user vectors [users, dim], k) -> rows [users, k]``, best first; -1 if it found fewer."""
@@ -25,20 +25,38 @@ RECALL, FOUND = 0.98, 100  # share of the best articles that faiss is to find
 READERS, CLICKS = 100, 10  # on whom this is measured: means of articles drawn at random
 
 
-class _Index(NamedTuple):
-    built: Shelf  # without vectors
+class _Built(NamedTuple):
+    """A search built once, and how the present articles differ from those that it was built of."""
+
+    built: IndexSnapshot  # without vectors
     search: Search  # rows of `built`
-    shelf: Shelf  # the articles as they are now
-    places: NDArray[np.int64]  # [articles of `built`], rows of `shelf`; -1 if gone or changed
-    gone: int  # places that are -1
-    others: NDArray[np.int64]  # rows of `shelf` that are new or changed
+    snapshot: IndexSnapshot  # the present articles
+    rows: NDArray[np.int64]  # [articles of `built`], rows of `snapshot`; -1 if gone or changed
+    others: NDArray[np.int64]  # rows of `snapshot` that are new or changed
     vectors: NDArray[np.float32]  # [others, dim]
+
+    def moved(self, snapshot: IndexSnapshot) -> _Built | None:
+        """The search for other articles, without building it; ``None``: too many differ."""
+        built, others = self.built, []
+        rows = np.full(len(built.ids), -1)
+        for row, (name, article) in enumerate(zip(snapshot.ids, snapshot.articles, strict=True)):
+            old = built.rows.get(name)
+            if old is None or built.articles[old].fields != article.fields:
+                others.append(row)
+            else:
+                rows[old] = row
+        if max((rows < 0).sum(), len(others)) > STALE * len(rows):
+            return None
+        changed = np.array(others, np.int64)
+        return self._replace(
+            snapshot=snapshot, rows=rows, others=changed, vectors=_vectors(snapshot, changed)
+        )
 
 
 class Nearest:
     """Approximate search of the best articles: ``faiss`` (IVF) or ``usearch`` (HNSW).
 
-    The index is built when it is first needed, and again once a tenth of the articles differ from
+    The search is built when it is first needed, and again once a tenth of the articles differ from
     it, while others wait. Until then, new and changed articles are compared one by one.
     """
 
@@ -47,7 +65,7 @@ class Nearest:
             raise ValueError(f"approximate expects {' or '.join(_BUILDERS)}, got {name!r}.")
         self.library = name
         self._import()
-        self._made: _Index | None = None
+        self._made: _Built | None = None
         self._making = threading.Lock()
 
     def __reduce__(self) -> tuple[type[Nearest], tuple[str]]:
@@ -55,76 +73,58 @@ class Nearest:
 
     def best(
         self,
-        shelf: Shelf,
+        snapshot: IndexSnapshot,
         users: NDArray[np.float32],
         k: int,
         left_out: Sequence[Sequence[int]],
-    ) -> list[Best]:
+    ) -> list[BestRows]:
         """Approximate ``best_rows`` for user vectors ``[users, dim]``."""
-        index = self._index(shelf)
-        wanted = k + max(map(len, left_out), default=0)
-        fewest = min(wanted, len(index.places) - index.gone)
-        asked = 2 * wanted if index.gone else wanted  # some may be gone
-        near = index.search(users, min(asked, len(index.places)))
-        new = best_rows(users @ index.vectors.T, wanted, [()] * len(users))
-        found = []
-        for user, rows, (further, _), out in zip(users, near, new, left_out, strict=True):
-            known = index.places[rows[rows >= 0]]
-            known = known[known >= 0]
-            if len(known) < fewest:  # what is gone was near this user
-                found += best_rows((shelf.vectors.cpu().numpy() @ user)[None], k, [out])
+        made = self._of(snapshot)
+        wanted, gone = k + max(map(len, left_out), default=0), int((made.rows < 0).sum())
+        fewest = min(wanted, len(made.rows) - gone)
+        asked = 2 * wanted if gone else wanted  # some may be gone
+        near = made.search(users, min(asked, len(made.rows)))
+        new = best_rows(users @ made.vectors.T, wanted, [()] * len(users))
+        best = []
+        for user, places, (further, _), out in zip(users, near, new, left_out, strict=True):
+            rows = made.rows[places[places >= 0]]
+            rows = rows[rows >= 0]
+            if len(rows) < fewest:  # what is gone was near this user
+                best += best_rows((snapshot.vectors.cpu().numpy() @ user)[None], k, [out])
                 continue
-            both = np.concatenate([known, index.others[further]])
-            both = both[~np.isin(both, out)]
-            scores = shelf.vectors[both].cpu().numpy() @ user
-            order = np.lexsort((both, -scores))[:k]
-            found.append((both[order], scores[order]))
-        return found
+            rows = np.concatenate([rows, made.others[further]])
+            rows = rows[~np.isin(rows, out)]
+            scores = snapshot.vectors[rows].cpu().numpy() @ user
+            order = np.lexsort((rows, -scores))[:k]
+            best.append((rows[order], scores[order]))
+        return best
 
     def _import(self) -> ModuleType:
         package = "faiss-cpu" if self.library == "faiss" else self.library
         install = f"{package}. The exact search needs nothing."
         return library(_BUILDERS[self.library][0], f"approximate={self.library!r}", install)
 
-    def _index(self, shelf: Shelf) -> _Index:
+    def _of(self, snapshot: IndexSnapshot) -> _Built:
         with self._making:
-            if self._made is None:
-                self._made = self._built(shelf)
-            elif self._made.shelf is not shelf:
-                self._made = _moved(self._made, shelf) or self._built(shelf)
-            return self._made
-
-    def _built(self, shelf: Shelf) -> _Index:
-        every = np.arange(len(shelf.ids))
-        vectors = _vectors(shelf, every)
-        search = _BUILDERS[self.library][1](self._import(), vectors)
-        built = shelf._replace(vectors=torch.empty(0))  # the library has a copy
-        return _Index(built, search, shelf, every, 0, every[:0], vectors[:0].copy())
-
-
-def _moved(index: _Index, shelf: Shelf) -> _Index | None:
-    """The index for other articles, without building it; ``None``: too many of them differ."""
-    built, others = index.built, []
-    places = np.full(len(built.ids), -1)
-    for row, (name, read) in enumerate(zip(shelf.ids, shelf.read, strict=True)):
-        place = built.rows.get(name)
-        if place is None or built.read[place] != read:
-            others.append(row)
-        else:
-            places[place] = row
-    gone = int((places < 0).sum())
-    if max(gone, len(others)) > STALE * len(places):
-        return None
-    changed = np.array(others, np.int64)
-    return _Index(built, index.search, shelf, places, gone, changed, _vectors(shelf, changed))
+            made = self._made
+            if made is not None and made.snapshot is not snapshot:
+                made = made.moved(snapshot)
+            if made is None:
+                every = np.arange(len(snapshot.ids))
+                vectors = _vectors(snapshot, every)
+                search = _BUILDERS[self.library][1](self._import(), vectors)
+                built = snapshot._replace(vectors=torch.empty(0))  # the library has a copy
+                made = _Built(built, search, snapshot, every, every[:0], vectors[:0].copy())
+            self._made = made
+            return made
 
 
-def _vectors(shelf: Shelf, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+def _vectors(snapshot: IndexSnapshot, rows: NDArray[np.int64]) -> NDArray[np.float32]:
     """Vectors of these rows; ``ValueError`` if one is not a number."""
-    vectors = shelf.vectors[rows].cpu().numpy()
+    vectors = snapshot.vectors[rows].cpu().numpy()
     wrong = ~np.isfinite(vectors.sum(axis=1))
     if wrong.any():
-        raise ValueError(NOT_A_NUMBER.format(shelf.ids[rows[wrong.argmax()]]))
+        raise ValueError(NOT_A_NUMBER.format(snapshot.ids[rows[wrong.argmax()]]))
     return vectors
 
 

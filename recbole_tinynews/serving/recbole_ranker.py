@@ -10,17 +10,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from recbole_tinynews.config import NewsConfig
 from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.data.impressions import UNLABELLED, Impressions
 from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.files.lines import untrusted
 from recbole_tinynews.files.tensors import load_into, load_weights
 from recbole_tinynews.pipeline.artifact import MADE_FROM, SETTINGS_FILE, WEIGHTS
-from recbole_tinynews.pipeline.recbole_factory import RecBoleFactory
-from recbole_tinynews.serving.data_set_files import data_folders
-from recbole_tinynews.serving.ranking import Ranked, best_first
-from recbole_tinynews.serving.requests import users_of
+from recbole_tinynews.pipeline.config import NewsConfig
+from recbole_tinynews.pipeline.factory import RecBoleFactory
+from recbole_tinynews.serving.article_fields import queries_of
+from recbole_tinynews.serving.article_index import data_folders
+from recbole_tinynews.serving.ranker import Ranked, best_first
 from recbole_tinynews.trainer.recbole_training import reads_sequence_alone, scores_by_sequence
 
 OF_THE_CLASS = ("MODEL_TYPE", "MODEL_INPUT_TYPE")  # settings determined by the model class
@@ -40,27 +40,27 @@ class RecBoleRanker:
         ``user`` is an id in the data set, for models with user vectors (a list for many users;
         ``None``: unseen in training). Raises ``ValueError`` for titles too, or if ``ids`` is False.
         """
-        users, one = users_of(history, candidates)
-        given = [each for some in users for part in some for each in part]
-        if ids is False or any(not isinstance(each, str) for each in given):
+        queries, one = queries_of(history, candidates)
+        articles = [a for query in queries for a in (*query.history, *query.candidates)]
+        if ids is False or not all(isinstance(article, str) for article in articles):
             raise ValueError("A model of RecBole reads no text and expects ids=True, got titles.")
-        data = self._factory.train
-        named = [user] if one else [None] * len(users) if user is None else list(user)
-        if len(named) != len(users):
-            raise ValueError(f"rank expects a user for each history, got {len(named)}.")
+        data, users = self._factory.train, len(queries)
+        names = [user] if one else [None] * users if user is None else list(user)
+        if len(names) != users:
+            raise ValueError(f"rank expects a user for each history, got {len(names)}.")
         field = data.uid_field
-        shown = Ragged.from_rows([self._news(each.candidates) for each in users], np.int32)
+        shown = Ragged.from_rows([self._news(query.candidates) for query in queries], np.int32)
         impressions = Impressions(
-            np.array([""] * len(users)),
-            np.array([0 if each is None else self._id(field, each) for each in named], np.int32),
-            np.zeros(len(users), np.int64),
-            Ragged.from_rows([self._news(each.history) for each in users], np.int32),
+            np.array([""] * users),
+            np.array([0 if n is None else self._id(field, n) for n in names], np.int32),
+            np.zeros(users, np.int64),
+            Ragged.from_rows([self._news(query.history) for query in queries], np.int32),
             shown,
             np.full(len(shown.values), UNLABELLED, np.int8),
         )
         scores = np.split(self._scores(impressions), shown.offsets[1:-1])
-        names: list[Any] = [each.candidates for each in users]
-        ranked: list[list[Ranked]] = [*map(best_first, names, scores)]
+        lists: list[Any] = [query.candidates for query in queries]
+        ranked: list[list[Ranked]] = [*map(best_first, lists, scores)]
         return ranked[0] if one else ranked
 
     @torch.no_grad()

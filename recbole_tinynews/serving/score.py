@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from recbole_tinynews.cli import command_parser
+from recbole_tinynews.cli import command_parser, one_line_errors
+from recbole_tinynews.files.installation import library
 from recbole_tinynews.files.lines import untrusted
 from recbole_tinynews.files.progress import progress_bar
 from recbole_tinynews.files.whole import whole_file
-from recbole_tinynews.serving.libraries import library
 
 READERS_AT_ONCE = 8_192
 ALL, OWN = "all", "users"
@@ -34,9 +33,9 @@ def score(
     ``all`` articles of ``news``, or the ``users``' own. ``output`` is written whole or not at all.
     Raises ``OSError`` for a missing file, ``ValueError`` for a damaged one or an unknown id.
     """
+    from recbole_tinynews.serving.article_fields import read_news_file
     from recbole_tinynews.serving.loading import load_reader  # slow imports
-    from recbole_tinynews.serving.news_table import read_news_file
-    from recbole_tinynews.serving.table import CANDIDATES, HISTORY, ids_of
+    from recbole_tinynews.serving.rank_table import CANDIDATES, HISTORY, ids_of
 
     tables, as_csv, unknown = _read(Path(users)), _is_csv(Path(output)), 0
     ranker = load_reader(Path(recommender), device=device)
@@ -76,7 +75,7 @@ def _read(path: Path) -> Iterable[Any]:
 
 
 def _write(tables: Iterable[Any], path: Path, as_csv: bool) -> None:
-    from recbole_tinynews.serving.table import EMPTY
+    from recbole_tinynews.serving.rank_table import EMPTY
 
     filled = (table for table in tables if len(table))
     first = next(filled, EMPTY)  # has the types of all
@@ -92,8 +91,8 @@ def _write(tables: Iterable[Any], path: Path, as_csv: bool) -> None:
             file.write_table(pa.Table.from_pandas(table, schema, preserve_index=False))
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; the exit status is 0, or 1 after an error."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command; exit with status 1 after an error."""
     parser = command_parser(
         prog="recbole-tinynews score", description="Rank articles for every reader in a file."
     )
@@ -107,14 +106,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("--skip-unknown", action="store_true", help="leave out ids of no article, and count them")
     add("--device", default="cpu", help="where it computes (default: cpu)")
     flags = parser.parse_args(arguments)
-    try:
+    with one_line_errors(parser.prog, mistakes=(TypeError,)):
         unknown = score(**vars(flags))
-    except (ValueError, TypeError, OSError, ModuleNotFoundError) as mistake:
-        print(f"{parser.prog}: {mistake}", file=sys.stderr)
-        return 1
     print(f"{flags.output} is written; {unknown:,} unknown ids were left out.")
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -12,21 +12,14 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from recbole_tinynews.cli import command_parser
-from recbole_tinynews.installing import pip_install
+from recbole_tinynews.cli import command_parser, one_line_errors
 from recbole_tinynews.serving.service import MAX_BODY
 
 if TYPE_CHECKING:
-    from recbole_tinynews.serving.ranking import Ranker
-    from recbole_tinynews.serving.service.newsroom import Newsroom
+    from recbole_tinynews.serving.ranker import Ranker
+    from recbole_tinynews.serving.service.state import ServiceState
     from recbole_tinynews.serving.store import Store
 
-MEMORY = ":memory:"
-PARTS = (
-    *("fastapi", "uvicorn", "fastapi_offline", "starlette", "pydantic", "prometheus_client"),
-    *("sqlalchemy", "psycopg"),
-)
-PORT = 8000
 FOLLOW_SECONDS = 1  # between looks at links to recommenders
 TOKEN = "RECBOLE_TINYNEWS_TOKEN"  # in the environment
 
@@ -34,29 +27,21 @@ TOKEN = "RECBOLE_TINYNEWS_TOKEN"  # in the environment
 def main(arguments: Sequence[str] | None = None) -> None:
     """Serve until Ctrl-C; exit with status 1 and a message after an error."""
     parser = _parser()
-    given = parser.parse_args(sys.argv[1:] if arguments is None else arguments)
-    if given.index and len(given.index) != len(given.folders):
+    flags = parser.parse_args(sys.argv[1:] if arguments is None else arguments)
+    if flags.index and len(flags.index) != len(flags.folders):
         parser.error(
-            f"--index expects a file for each FOLDER, in their order: {len(given.folders)}, got "
-            f"{len(given.index)}."
+            f"--index expects a file for each FOLDER, in their order: {len(flags.folders)}, got "
+            f"{len(flags.index)}."
         )
-    if not 0 <= given.port < 2**16:  # the system would use it modulo 65,536
-        parser.error(f"--port expects 0 to 65535, got {given.port}.")
+    if not 0 <= flags.port < 2**16:  # the system would use it modulo 65,536
+        parser.error(f"--port expects 0 to 65535, got {flags.port}.")
     for name in ("max_body", "max_connections", "request_seconds"):
-        if not getattr(given, name) > 0:
+        if not getattr(flags, name) > 0:
             flag = f"--{name.replace('_', '-')}"
-            parser.error(f"{flag} expects a number above 0, got {getattr(given, name)}.")
-    try:
-        _serve(given)
-    except ModuleNotFoundError as missing:
-        if missing.name not in PARTS:
-            parser.exit(1, f"{parser.prog}: {missing}\n")
-        extra = pip_install("postgres" if missing.name == "psycopg" else "serve")
-        parser.exit(1, f"{parser.prog}: {missing.name} is not installed: {extra}\n")
-    except (ValueError, TypeError, OSError) as mistake:
-        parser.exit(1, f"{parser.prog}: {mistake}\n")
-    except KeyboardInterrupt:  # during startup; later, uvicorn handles it
-        parser.exit(130, f"{parser.prog}: stopped\n")
+            parser.error(f"{flag} expects a number above 0, got {getattr(flags, name)}.")
+    # Ctrl-C during startup; later, uvicorn handles it
+    with one_line_errors(parser.prog, mistakes=(TypeError,)):
+        _serve(flags)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -66,109 +51,68 @@ def _parser() -> argparse.ArgumentParser:
         "Ctrl-C finish running requests, SIGHUP reloads everything.",
     )
     add = parser.add_argument
-    add(
-        "folders",
-        metavar="FOLDER",
-        nargs="+",
-        type=Path,
-        help="of a finished recommender, or a link that is followed to new versions; the page "
-        "compares several, and the first is the default",
+    folders = (
+        "of a finished recommender, or a link that is followed to new versions; the page "
+        "compares several, and the first is the default"
     )
+    index = "keeps the articles' vectors for the next start; one for each FOLDER, in their order"
+    store = (
+        "keeps articles and events, for the next start and for other processes: a file or "
+        "postgresql://USER@HOST/DATABASE (default: in memory, lost when the service ends)"
+    )
+    token = f"with the bearer token that requests must send (default: that in {TOKEN}, if set)"
+    approximate = "approximate search of the best articles, for hundreds of thousands"
+    seconds = "time in which a whole request has to arrive (default: 8)"
+    log = "of a data set, whose impressions a new store begins with"
+    access_log = "print a line for each request (default: yes)"
+    body = f"largest request body (default: {MAX_BODY})"
+    connections = "further ones are closed with a 503 (default: 500)"
+    add("folders", metavar="FOLDER", nargs="+", type=Path, help=folders)
     add("--news", type=Path, metavar="FILE", help="articles: .parquet, .csv, .tsv, .item")
-    add(
-        "--index",
-        type=Path,
-        metavar="FILE",
-        action="append",
-        default=[],
-        help="keeps the articles' vectors for the next start; one for each FOLDER, in their order",
-    )
-    add(
-        "--store",
-        default=MEMORY,
-        metavar="FILE|URL",
-        help="keeps articles and events, for the next start and for other processes: a file or "
-        "postgresql://USER@HOST/DATABASE (default: in memory, lost when the service ends)",
-    )
-    add(
-        "--log",
-        type=Path,
-        metavar="FOLDER",
-        help="of a data set, whose impressions a new store begins with",
-    )
+    add("--index", type=Path, metavar="FILE", action="append", default=[], help=index)
+    add("--store", default=":memory:", metavar="FILE|URL", help=store)
+    add("--log", type=Path, metavar="FOLDER", help=log)
     add("--host", default="127.0.0.1", help="(default: 127.0.0.1, this machine)")
-    add("--port", type=int, default=PORT, help=f"(default: {PORT}; 0: a free one)")
-    add(
-        "--max-body",
-        type=int,
-        default=MAX_BODY,
-        metavar="BYTES",
-        help=f"largest request body (default: {MAX_BODY})",
-    )
+    add("--port", type=int, default=8000, help="(default: 8000; 0: a free one)")
+    add("--max-body", type=int, default=MAX_BODY, metavar="BYTES", help=body)
     add("--device", default="cpu", help="(default: cpu)")
-    add(
-        "--approximate",
-        choices=["faiss", "usearch"],
-        help="approximate search of the best articles: worth it from hundreds of thousands on",
-    )
-    add(
-        "--max-connections",
-        type=int,
-        default=500,
-        metavar="N",
-        help="further ones are closed with a 503 (default: 500)",
-    )
-    add(
-        "--request-seconds",
-        type=float,
-        default=8,
-        metavar="S",
-        help="time in which a whole request has to arrive (default: 8)",
-    )
-    add(
-        "--token-file",
-        type=Path,
-        metavar="FILE",
-        help=f"with the bearer token that requests must send (default: that in {TOKEN}, if set)",
-    )
-    add(
-        "--access-log",
-        action=argparse.BooleanOptionalAction,
-        default=True,
-        help="print a line for each request (default: yes)",
-    )
+    add("--approximate", choices=["faiss", "usearch"], help=approximate)
+    add("--max-connections", type=int, default=500, metavar="N", help=connections)
+    add("--request-seconds", type=float, default=8, metavar="S", help=seconds)
+    add("--token-file", type=Path, metavar="FILE", help=token)
+    add("--access-log", action=argparse.BooleanOptionalAction, default=True, help=access_log)
     return parser
 
 
-def _serve(given: argparse.Namespace) -> None:
+def _serve(flags: argparse.Namespace) -> None:
     from recbole_tinynews.serving.service.server import Limits, bound, freeze, run
 
-    with bound(given.host, given.port) as place, ExitStack() as stack:  # fail before encoding
+    with bound(flags.host, flags.port) as place, ExitStack() as stack:  # fail before encoding
         from recbole_tinynews.serving.service.app import make_app
         from recbole_tinynews.serving.store import Store
 
-        store = stack.enter_context(closing(Store(given.store)))
-        app = make_app(_newsroom(given, store), given.max_body, _token(given.token_file))
+        store = stack.enter_context(closing(Store(flags.store)))
+        app = make_app(_state(flags, store), flags.max_body, _token(flags.token_file))
         reloading = threading.Lock()
 
         def reload() -> None:
-            """Replace the newsroom while requests are answered; after an error, nothing changes."""
+            """Replace the state while requests are answered; after an error, nothing changes."""
             with reloading:
                 try:
-                    room = _newsroom(given, store, skip_broken=False)
+                    state = _state(flags, store, skip_broken=False)
                 except Exception as problem:
                     print(f"not reloaded: {problem}", file=sys.stderr, flush=True)
                     return
-                app.state.newsroom = room
-                room.follow_articles()  # what changed while it was made
-                room.follow_events()
+                app.state.service = state
+                state.follow_articles()  # what changed while it was made
+                state.follow_events()
                 freeze()
                 print("reloaded", flush=True)
 
-        if any(folder.is_symlink() for folder in given.folders):
-            threading.Thread(target=_follow, args=(given.folders, reload), daemon=True).start()
-        limits = Limits(given.max_connections, given.request_seconds)
-        run(app, place, limits, given.access_log, reload)
+        if any(folder.is_symlink() for folder in flags.folders):
+            threading.Thread(target=_follow, args=(flags.folders, reload), daemon=True).start()
+        limits = Limits(flags.max_connections, flags.request_seconds)
+        run(app, place, limits, flags.access_log, reload)
 
 
 def _follow(links: Sequence[Path], reload: Callable[[], None]) -> None:
@@ -182,20 +126,6 @@ def _follow(links: Sequence[Path], reload: Callable[[], None]) -> None:
             reload()
 
 
-def _newsroom(given: argparse.Namespace, store: Store, skip_broken: bool = True) -> Newsroom:
-    from recbole_tinynews.serving.service.newsroom import open_newsroom
-
-    rankers, indexes = _rankers(given.folders, given.index, given.device, skip_broken)
-    _count(rankers, store, given.log)
-    room = open_newsroom(rankers, store, given.news, indexes)
-    if not room.titles:
-        print("no articles yet: name a file with --news=FILE, or send them with PUT /news")
-    if given.approximate:
-        for each in rankers.values():
-            each.approximate(given.approximate)
-    return room
-
-
 def _token(file: Path | None) -> str | None:
     if file is None:
         return os.environ.get(TOKEN) or None
@@ -205,11 +135,102 @@ def _token(file: Path | None) -> str | None:
     return token
 
 
+def _state(flags: argparse.Namespace, store: Store, skip_broken: bool = True) -> ServiceState:
+    rankers, indexes = _rankers(flags, skip_broken)
+    _count(rankers, store, flags.log)
+    state = open_state(rankers, store, flags.news, indexes)
+    if not state.titles:
+        print("no articles yet: name a file with --news=FILE, or send them with PUT /news")
+    for ranker in rankers.values():
+        ranker.approximate(flags.approximate)
+    return state
+
+
+def open_state(
+    rankers: Mapping[str, Ranker], store: Store, news: Path | None, indexes: Sequence[Path]
+) -> ServiceState:
+    """The state at startup, with the articles of its store, to which those of a file are added.
+
+    ``indexes`` (one per ranker, or none) cache vectors, and are brought up to date; without
+    ``news``, articles that all of them have are served too. Raises ``ValueError`` if they differ,
+    or a file is damaged.
+    """
+    from recbole_tinynews.serving.service.state import ServiceState
+
+    if news is not None:
+        _store_news(rankers, store, news)
+    kept = {article.id for article in store.articles()[1] if article.fields is not None}
+    files: Sequence[Path | None] = indexes or [None] * len(rankers)
+    for ranker, index in zip(rankers.values(), files, strict=True):
+        if index is not None and (not kept or index.exists()):
+            _load_index(ranker, index, can_encode=bool(kept))
+    titles = _common_titles(rankers, may_differ=bool(kept)) if news is None else {}
+    before = []
+    for ranker in rankers.values():
+        before.append(ranker.index.snapshot)
+        ranker.forget([name for name in ranker.news_ids if name not in kept and name not in titles])
+    state = ServiceState(rankers, titles, store)
+    if kept:
+        print(f"{len(kept):,} articles, encoding those without vectors", flush=True)
+    state.follow_articles(show_progress=True)
+    for (name, ranker), index, old in zip(rankers.items(), files, before, strict=True):
+        print(f"{name}: {len(ranker.news_ids):,} articles", flush=True)
+        if index is not None and ranker.index.snapshot is not old:
+            ranker.save_index(index)
+    return state
+
+
+def _store_news(rankers: Mapping[str, Ranker], store: Store, news: Path) -> None:
+    """Add the articles of a file to a store; a temporary one needs only the fields read."""
+    from recbole_tinynews.serving.article_fields import (
+        FIELDS,
+        articles_of,
+        published_in,
+        read_news_file,
+    )
+    from recbole_tinynews.serving.store import StoredArticle
+
+    read = {name for ranker in rankers.values() for name in ranker.engine.fields.names}
+    table, known = read_news_file(news), {article.id: article for article in store.articles()[1]}
+    published, changed = published_in(table), []
+    for name, content in articles_of(table, read if store.is_temporary else FIELDS).items():
+        old = known.get(name, StoredArticle(name, None))
+        new = StoredArticle.of(name, content, published.get(name, old.published))
+        changed += [new] if new != old else []
+    store.put(changed)
+
+
+def _load_index(ranker: Ranker, index: Path, can_encode: bool) -> None:
+    from recbole_tinynews.serving.article_index import OtherRecommenderError
+
+    try:
+        ranker.index.load(index)
+    except OtherRecommenderError:
+        if not can_encode:
+            raise
+        print(f"{index} has the vectors of another recommender: it is rebuilt")
+
+
+def _common_titles(rankers: Mapping[str, Ranker], may_differ: bool) -> dict[str, str]:
+    """Titles of the articles that all rankers have; ``ValueError`` if some have others too."""
+    from recbole_tinynews.serving.article_fields import title_of
+
+    first, *others = rankers.values()
+    common = set(first.news_ids).intersection(*(other.news_ids for other in others))
+    if not may_differ and any(len(ranker.news_ids) > len(common) for ranker in rankers.values()):
+        raise ValueError(
+            "The indexes of several recommenders expect the same articles, and have different "
+            "ones. Pass the articles that all of them should know: --news=FILE."
+        )
+    ids = [name for name in first.news_ids if name in common]
+    return dict(zip(ids, map(title_of, first.index.contents(ids)), strict=True))
+
+
 def _count(rankers: Mapping[str, Ranker], store: Store, log: Path | None) -> None:
-    from recbole_tinynews.serving.data_set_files import data_set_events
+    from recbole_tinynews.serving.events import data_set_events
     from recbole_tinynews.serving.live_counters import LiveCounters
 
-    counting = [each.engine.counting for each in rankers.values() if each.engine.counting]
+    counting = [ranker.engine.counting for ranker in rankers.values() if ranker.engine.counting]
     if not counting:
         if log:
             raise ValueError(
@@ -221,18 +242,17 @@ def _count(rankers: Mapping[str, Ranker], store: Store, log: Path | None) -> Non
     counters = LiveCounters(store, counting)
     if log:
         counters.add_past(data_set_events(log), if_empty=True)
-    for each in rankers.values():
-        each.counters = counters
+    for ranker in rankers.values():
+        ranker.counters = counters
 
 
-def _rankers(
-    folders: Sequence[Path], indexes: Sequence[Path], device: str, skip_broken: bool = True
-) -> tuple[dict[str, Ranker], list[Path]]:
+def _rankers(flags: argparse.Namespace, skip_broken: bool) -> tuple[dict[str, Ranker], list[Path]]:
+    """Recommenders by name, and their indexes."""
     from recbole_tinynews.serving.loading import load_reader
 
     rankers: dict[str, Ranker] = {}
-    kept: list[Path] = []
-    for place, folder in enumerate(folders):
+    indexes: list[Path] = []
+    for place, folder in enumerate(flags.folders):
         # a link keeps its name when it points to another version
         name = plain = folder.name if folder.is_symlink() else folder.resolve().name
         number = 1
@@ -240,14 +260,14 @@ def _rankers(
             number += 1
             name = f"{plain} ({number})"
         try:
-            rankers[name] = load_reader(folder, device=device)
+            rankers[name] = load_reader(folder, device=flags.device)
         except (ValueError, FileNotFoundError) as problem:
-            if not skip_broken or (not rankers and place == len(folders) - 1):
+            if not skip_broken or (not rankers and place == len(flags.folders) - 1):
                 raise  # none is left to serve
             print(f"not served: {problem}", file=sys.stderr, flush=True)
         else:
-            kept += indexes[place : place + 1]
-    return rankers, kept
+            indexes += flags.index[place : place + 1]
+    return rankers, indexes
 
 
 if __name__ == "__main__":

@@ -13,115 +13,107 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sqlalchemy import (
-    URL,
-    Connection,
-    TextClause,
-    create_engine,
-    event,
-    inspect,
-    make_url,
-    text,
-)
+from sqlalchemy import URL, Connection, create_engine, inspect, make_url, text
+from sqlalchemy import event as engine_event
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.pool import StaticPool
 
 from recbole_tinynews.data.popularity import HOUR
 from recbole_tinynews.files.columns import TITLE
+from recbole_tinynews.serving.article_fields import Content
 from recbole_tinynews.serving.events import CLICK, EXPOSURE, Event, Tally
-from recbole_tinynews.serving.reading import Content
 
-# Script n migrates the schema to version n; released scripts never change.
-SCRIPTS = (
+VERSION = 5  # of the schema
+# events that are held do not count yet; `about` has one row
+SCHEMA = (
     """
 CREATE TABLE events (
     id TEXT PRIMARY KEY, article TEXT NOT NULL, "user" TEXT NOT NULL, time BIGINT NOT NULL,
-    clicks INTEGER NOT NULL, exposures INTEGER NOT NULL
-);
-CREATE INDEX events_by_time ON events (time);
+    clicks INTEGER NOT NULL, exposures INTEGER NOT NULL, sequence BIGINT NOT NULL,
+    held INTEGER NOT NULL
+)""",
+    "CREATE INDEX events_by_time ON events (held, time)",
+    "CREATE INDEX events_by_sequence ON events (sequence)",
+    """
 CREATE TABLE sums (
     article TEXT NOT NULL, "user" TEXT NOT NULL, time BIGINT NOT NULL, clicks INTEGER NOT NULL,
-    exposures INTEGER NOT NULL, PRIMARY KEY (article, "user")
-);
-CREATE TABLE about (version INTEGER NOT NULL, summed_up BIGINT NOT NULL);
-INSERT INTO about VALUES (1, 0)
-""",
+    exposures INTEGER NOT NULL, shown BIGINT NOT NULL, clicked BIGINT NOT NULL,
+    PRIMARY KEY (article, "user")
+)""",
     """
-ALTER TABLE events ADD COLUMN sequence BIGINT NOT NULL DEFAULT 0;
-CREATE INDEX events_by_sequence ON events (sequence);
-ALTER TABLE about ADD COLUMN sequence BIGINT NOT NULL DEFAULT 0;
-ALTER TABLE about ADD COLUMN forgotten BIGINT NOT NULL DEFAULT 0;
 CREATE TABLE articles (
     id TEXT PRIMARY KEY, fields TEXT, published DOUBLE PRECISION, sequence BIGINT NOT NULL
-);
-CREATE INDEX articles_by_sequence ON articles (sequence)
-""",
+)""",
+    "CREATE INDEX articles_by_sequence ON articles (sequence)",
     """
-CREATE TABLE held (
-    id TEXT PRIMARY KEY, article TEXT NOT NULL, "user" TEXT NOT NULL, time BIGINT NOT NULL,
-    clicks INTEGER NOT NULL, exposures INTEGER NOT NULL, sequence BIGINT NOT NULL
-);
-CREATE INDEX held_by_time ON held (time)
-""",
+CREATE TABLE about (
+    version INTEGER NOT NULL, summed_up BIGINT NOT NULL, sequence BIGINT NOT NULL,
+    forgotten BIGINT NOT NULL
+)""",
+    f"INSERT INTO about VALUES ({VERSION}, 0, 0, 0)",
 )
 DAY = 24 * HOUR
-ADD, HOLD = (
-    text(f"""
-INSERT INTO {table} VALUES (:id, :article, :user, :time, :clicks, :exposures, :sequence)
-ON CONFLICT (id) DO NOTHING
+# an event that was held is replaced by one with its id that counts
+ADD = text("""
+INSERT INTO events VALUES
+    (:id, :article, :user, :time, :clicks, :exposures, :sequence, :held)
+ON CONFLICT (id) DO UPDATE SET article = excluded.article, "user" = excluded."user",
+    time = excluded.time, clicks = excluded.clicks, exposures = excluded.exposures,
+    sequence = excluded.sequence, held = 0
+    WHERE events.held = 1 AND excluded.held = 0
 """)
-    for table in ("events", "held")
-)
-NEAR = text(f"SELECT max(time) FROM held WHERE time <= (SELECT max(time) FROM events) + {DAY}")
+NEWEST = "(SELECT max(time) FROM events WHERE held = 0)"
+NEAR = f"SELECT max(time) FROM events WHERE held = 1 AND time <= {NEWEST} + {DAY}"
 # if events of two readers are within an hour, so are two of them that are neighbours in time
-AGREED = text(f"""
+AGREED = f"""
 SELECT max(time) FROM (
     SELECT time, "user", lag(time) OVER by_time AS previous, lag("user") OVER by_time AS other
-    FROM held WINDOW by_time AS (ORDER BY time)
+    FROM events WHERE held = 1 WINDOW by_time AS (ORDER BY time)
 ) AS neighbours
 WHERE time <= previous + {HOUR} AND ("user" <> other OR "user" = '')
-""")
-RELEASE = text("""
-INSERT INTO events
-SELECT id, article, "user", time, clicks, exposures, :sequence FROM held WHERE time <= :until
-ON CONFLICT (id) DO NOTHING
-""")
-HELD = text('SELECT id, clicks, article, "user", time FROM held ORDER BY time, id')
-LATER = text("""
+"""
+RELEASE = "UPDATE events SET held = 0, sequence = :sequence WHERE held = 1 AND time <= :until"
+NEW = "SELECT count(*), coalesce(sum(held), 0) FROM events WHERE sequence > :start"
+HELD = 'SELECT id, clicks, article, "user", time FROM events WHERE held = 1 ORDER BY time, id'
+LATER = """
 SELECT (SELECT count(*) FROM events WHERE time > :time)
-    + (SELECT count(*) FROM held WHERE time > :time)
     + (SELECT coalesce(sum(clicks + exposures), 0) FROM sums WHERE time > :time)
-""")
-DROPPED = text("""
+"""
+DROPPED = """
 UPDATE about SET forgotten = :sequence,
     summed_up = CASE WHEN summed_up < :time THEN summed_up ELSE :time END
-""")
+"""
 PUT = text("""
 INSERT INTO articles VALUES (:id, :fields, :published, :sequence)
 ON CONFLICT (id) DO UPDATE SET fields = excluded.fields, sequence = excluded.sequence,
     published = coalesce(excluded.published, articles.published)
 """)
-SUM_UP = text("""
+SHOWN = "CASE WHEN exposures > 0 THEN time ELSE -1 END"
+CLICKED = "CASE WHEN clicks > 0 THEN time ELSE -1 END"
+OLD = "FROM events WHERE held = 0 AND time < :before"
+SUM_UP = f"""
 INSERT INTO sums
-SELECT article, "user", min(time), sum(clicks), sum(exposures) FROM events WHERE time < :before
-GROUP BY article, "user"
+SELECT article, "user", min(time), sum(clicks), sum(exposures), max({SHOWN}), max({CLICKED})
+{OLD} GROUP BY article, "user"
 ON CONFLICT (article, "user") DO UPDATE SET
     time = CASE WHEN sums.time < excluded.time THEN sums.time ELSE excluded.time END,
-    clicks = sums.clicks + excluded.clicks, exposures = sums.exposures + excluded.exposures
-""")
+    clicks = sums.clicks + excluded.clicks, exposures = sums.exposures + excluded.exposures,
+    shown = CASE WHEN sums.shown > excluded.shown THEN sums.shown ELSE excluded.shown END,
+    clicked = CASE WHEN sums.clicked > excluded.clicked THEN sums.clicked ELSE excluded.clicked END
+"""
+SUMMED_UP = "UPDATE about SET summed_up = :before, forgotten = :forgotten"
 # one statement, as each is a way to the server and back
 ABOUT = text(f"""
-SELECT summed_up, sequence, forgotten, coalesce((SELECT max(time) FROM events), summed_up),
-    (SELECT max(time) FROM events WHERE time <= (SELECT max(time) FROM events) - {HOUR}),
-    EXISTS (SELECT 1 FROM held)
+SELECT summed_up, sequence, forgotten, coalesce({NEWEST}, summed_up),
+    (SELECT max(time) FROM events WHERE held = 0 AND time <= {NEWEST} - {HOUR}),
+    EXISTS (SELECT 1 FROM events WHERE held = 1)
 FROM about
 """)
-COLUMNS = 'SELECT article, "user", time, clicks, exposures FROM'
-EVERYTHING = text(f"{COLUMNS} sums UNION ALL {COLUMNS} events")
-NEWER = text(f"{COLUMNS} events WHERE sequence > :since")
-CHANGED = text(
-    "SELECT id, fields, published FROM articles WHERE sequence > :since ORDER BY sequence"
-)
+COLUMNS = 'SELECT article, "user", time, clicks, exposures'
+EVENTS = f"{COLUMNS}, {SHOWN}, {CLICKED} FROM events WHERE held = 0"
+EVERYTHING = f"{COLUMNS}, shown, clicked FROM sums UNION ALL {EVENTS}"
+NEWER = f"{EVENTS} AND sequence > :since"
+CHANGED = "SELECT id, fields, published FROM articles WHERE sequence > :since ORDER BY sequence"
 
 # First statement of a transaction: one that reads a snapshot, or the only one that writes
 BEGIN = {
@@ -144,7 +136,7 @@ MEMORY = ":memory:"
 AT_ONCE = 10_000  # events of a statement
 
 
-class Article(NamedTuple):
+class StoredArticle(NamedTuple):
     """An article's fields, ``None`` if it was removed; ``published`` in UTC seconds, if known."""
 
     id: str
@@ -152,7 +144,7 @@ class Article(NamedTuple):
     published: float | None = None
 
     @classmethod
-    def of(cls, name: str, content: Content, published: float | None) -> Article:
+    def of(cls, name: str, content: Content, published: float | None) -> StoredArticle:
         """Equal for equal contents: empty fields are left out."""
         fields = {TITLE: content} if isinstance(content, str) else content
         kept = {key: value for key, value in fields.items() if value or key == TITLE}
@@ -184,13 +176,17 @@ class _About(NamedTuple):
     followed: int | None  # that of the newest one that is older than it by an hour
     holds: bool  # whether any events are held
 
+    @classmethod
+    def read(cls, connection: Connection) -> _About:
+        return cls._make(connection.execute(ABOUT).one())
+
 
 class Store:
     """Articles and events; processes and threads may share it.
 
     Changes are numbered in the order of their commits, so each process reads what is new to it.
     ``place``: an SQLite file, ``:memory:`` (temporary) or ``postgresql://USER@HOST/DATABASE``.
-    Raises ``ValueError`` if it cannot be opened, is not a store, or is of a later version.
+    Raises ``ValueError`` if it cannot be opened, is not a store, or is of another version.
     """
 
     def __init__(self, place: Path | str = MEMORY) -> None:
@@ -198,10 +194,14 @@ class Store:
         self.is_temporary = str(place) == MEMORY
         url = _url(str(place))
         self._kind, self._name = url.get_backend_name(), url.render_as_string()  # no password
+        options: dict[str, Any] = {"pool_pre_ping": True, "connect_args": {"connect_timeout": 5}}
+        if self._kind == "sqlite":  # one connection: another one in memory is another database
+            arguments = {"timeout": WAIT, "check_same_thread": False}
+            options = {"poolclass": StaticPool, "connect_args": arguments}
         try:
-            self._engine = create_engine(url, **_options(self._kind))
-            event.listen(self._engine, "connect", self._prepare)
-            self._migrate()
+            self._engine = create_engine(url, **options)
+            engine_event.listen(self._engine, "connect", self._prepare)
+            self._create()
         except SQLAlchemyError as problem:
             raise ValueError(f"{self._name} expects a store of events: {problem}.") from problem
 
@@ -213,22 +213,18 @@ class Store:
             connection.execute(statement)
         connection.commit()
 
-    def _migrate(self) -> None:
+    def _create(self) -> None:
         with self._transaction(write=True) as connection:
-            version = 0
-            if inspect(connection).get_table_names():
-                version = connection.execute(text("SELECT version FROM about")).scalar_one()
-            if version > len(SCRIPTS):
+            if not inspect(connection).get_table_names():
+                for statement in SCHEMA:
+                    connection.exec_driver_sql(statement)
+            version = connection.execute(text("SELECT version FROM about")).scalar_one()
+            if version != VERSION:
                 raise ValueError(
                     f"{self._name} has schema version {version}, and this version of "
-                    f"recbole_tinynews reads {len(SCRIPTS)}. Use another one, or install the "
-                    "version that wrote it."
+                    f"recbole_tinynews reads {VERSION}. Use another one, or install the version "
+                    "that wrote it."
                 )
-            for script in SCRIPTS[version:]:
-                for statement in script.split(";"):
-                    connection.exec_driver_sql(statement)
-            if version < len(SCRIPTS):
-                connection.execute(text(f"UPDATE about SET version = {len(SCRIPTS)}"))
 
     def add(
         self,
@@ -259,7 +255,7 @@ class Store:
     def held(self) -> list[Event]:
         """Events that are held, oldest first."""
         with self._transaction() as connection:
-            rows = connection.execute(HELD).all()
+            rows = connection.execute(text(HELD)).all()
         return [Event(i, CLICK if c else EXPOSURE, a, user, time) for i, c, a, user, time in rows]
 
     def drop_after(self, time: int) -> int:
@@ -268,49 +264,46 @@ class Store:
         Other processes notice. If events before ``time`` had been summed up because of those taken
         out, they stay, and counters are known again from a longest window after ``time`` on.
         """
-        given = {"time": time}
+        values = {"time": time}
         with self._transaction(write=True) as connection:
-            number: int = connection.execute(LATER, given).scalar_one()
-            for table in ("events", "held", "sums"):
-                connection.execute(text(f"DELETE FROM {table} WHERE time > :time"), given)
-            connection.execute(DROPPED, {**given, "sequence": _take(connection, 1).sequence + 1})
+            number: int = connection.execute(text(LATER), values).scalar_one()
+            for table in ("events", "sums"):
+                connection.execute(text(f"DELETE FROM {table} WHERE time > :time"), values)
+            sequence = _take(connection, 1).sequence + 1
+            connection.execute(text(DROPPED), {**values, "sequence": sequence})
         return number
 
     @contextmanager
     def tallies(self, since: int) -> Iterator[Tallies]:
         """Events after a sequence number; everything, if some were summed up or taken out."""
         with self._transaction() as connection:
-            about = _about(connection)
+            about = _About.read(connection)
             everything = since < about.forgotten or since < 0
+            statement = text(NEWER).bindparams(since=since)
             if everything:
                 connection = connection.execution_options(stream_results=True)
-            rows = connection.execute(EVERYTHING if everything else NEWER.bindparams(since=since))
-            tallies = map(Tally._make, rows)
+                statement = text(EVERYTHING)
+            tallies = map(Tally._make, connection.execute(statement))
             yield Tallies(about.summed_up, about.newest, about.sequence, everything, tallies)
 
-    def put(self, articles: Sequence[Article]) -> None:
+    def put(self, articles: Sequence[StoredArticle]) -> None:
         """Commit articles: new, changed or, without fields, removed ones."""
         with self._transaction(write=True) as connection:
-            start = _take(connection, len(articles)).sequence
+            start = _take(connection, len(articles)).sequence + 1
             rows = [
-                each._asdict()
-                | {"fields": each.fields and json.dumps(each.fields), "sequence": start + place}
-                for place, each in enumerate(articles, start=1)
+                {**article._asdict(), "fields": article.fields and json.dumps(article.fields)}
+                | {"sequence": sequence}
+                for sequence, article in enumerate(articles, start)
             ]
             if rows:
                 connection.execute(PUT, rows)
 
-    def articles(self, since: int = 0) -> tuple[int, list[Article]]:
+    def articles(self, since: int = 0) -> tuple[int, list[StoredArticle]]:
         """The newest sequence number, and articles that changed after ``since``, in order."""
         with self._transaction() as connection:
-            found = connection.execute(CHANGED, {"since": since})
-            changed = [Article(i, fields and json.loads(fields), p) for i, fields, p in found]
-            return _about(connection).sequence, changed
-
-    def sequence(self) -> int:
-        """The newest sequence number."""
-        with self._transaction() as connection:
-            return _about(connection).sequence
+            rows = connection.execute(text(CHANGED), {"since": since})
+            changed = [StoredArticle(i, fields and json.loads(fields), p) for i, fields, p in rows]
+            return _About.read(connection).sequence, changed
 
     def close(self) -> None:
         """Release the file or the server."""
@@ -349,20 +342,9 @@ def _url(place: str) -> URL:
     return url.set(drivername="postgresql+psycopg") if url.drivername == "postgresql" else url
 
 
-def _options(kind: str) -> dict[str, Any]:
-    if kind == "sqlite":  # one connection: another one in memory would be another database
-        options = {"timeout": WAIT, "check_same_thread": False}
-        return {"poolclass": StaticPool, "connect_args": options}
-    return {"pool_pre_ping": True, "connect_args": {"connect_timeout": 5}}
-
-
-def _about(connection: Connection) -> _About:
-    return _About._make(connection.execute(ABOUT).one())
-
-
 def _take(connection: Connection, number: int) -> _About:
     """Reserve sequence numbers, and return what was before them."""
-    about = _about(connection)
+    about = _About.read(connection)
     last = {"last": about.sequence + number}
     connection.execute(text("UPDATE about SET sequence = :last"), last)
     return about
@@ -370,61 +352,46 @@ def _take(connection: Connection, number: int) -> _About:
 
 def _insert(connection: Connection, events: Sequence[Event], may_hold: bool) -> Stored:
     about = _take(connection, len(events))
-    start = about.sequence
     # the first events of a store have none to be compared with
     latest = about.newest + DAY if may_hold and about.newest else math.inf
-    rows = [
-        each._asdict()
-        | {"clicks": int(each.kind == CLICK), "exposures": int(each.kind != CLICK)}
-        | {"sequence": start + place}
-        for place, each in enumerate(events, start=1)
-    ]
-    near = [row for row in rows if row["time"] <= latest]
-    far = [row for row in rows if row["time"] > latest]
-    for statement, some in ((ADD, near), (HOLD, far)):
-        if some:
-            connection.execute(statement, some)
-    new = _number_after(connection, "events", start)
-    if far:
-        new += _number_after(connection, "held", start)
-        _count_held(connection, AGREED)
-    if far or about.holds:
-        while _count_held(connection, NEAR):  # the newest counted one may be later each time
+    rows = []
+    for sequence, event in enumerate(events, start=about.sequence + 1):
+        is_click, is_far = event.kind == CLICK, event.time > latest
+        numbers = {"clicks": int(is_click), "exposures": int(not is_click), "held": int(is_far)}
+        rows.append({**event._asdict(), **numbers, "sequence": sequence})
+    connection.execute(ADD, rows)
+    new = connection.execute(text(NEW), {"start": about.sequence}).one()[0]
+    any_far = any(row["held"] for row in rows)
+    if any_far:
+        _release(connection, AGREED)
+    if any_far or about.holds:
+        while _release(connection, NEAR):  # the newest counted one may be later each time
             pass
-    held = _number_after(connection, "held", start) if far else 0
+    held = connection.execute(text(NEW), {"start": about.sequence}).one()[1] if any_far else 0
     return Stored(new - held, held)
 
 
-def _number_after(connection: Connection, table: str, start: int) -> int:
-    number = text(f"SELECT count(*) FROM {table} WHERE sequence > :start")
-    return connection.execute(number, {"start": start}).scalar_one()
-
-
-def _count_held(connection: Connection, until: TextClause) -> bool:
+def _release(connection: Connection, until: str) -> bool:
     """Count held events up to the time that a statement finds, if any."""
-    time = connection.execute(until).scalar()
+    time = connection.execute(text(until)).scalar()
     if time is None:
         return False
-    given = {"until": time, "sequence": _take(connection, 1).sequence + 1}
-    connection.execute(RELEASE, given)
-    connection.execute(text("DELETE FROM held WHERE time <= :until"), given)
+    values = {"until": time, "sequence": _take(connection, 1).sequence + 1}
+    connection.execute(text(RELEASE), values)
     return True
 
 
 def _sum_up(connection: Connection, keep: float, now: float) -> None:
     """Sum up old events, unless a clock that was ahead for less than an hour makes them seem so."""
-    about = _about(connection)
+    about = _About.read(connection)
     if about.followed is None:
         return
-    given = {"before": int(min(now, about.followed + HOUR) - keep)}
-    if given["before"] < about.summed_up + HOUR:
+    values = {"before": int(min(now, about.followed + HOUR) - keep)}
+    if values["before"] < about.summed_up + HOUR:
         return
-    newest = connection.execute(
-        text("SELECT max(sequence) FROM events WHERE time < :before"), given
-    ).scalar()
+    newest = connection.execute(text(f"SELECT max(sequence) {OLD}"), values).scalar()
     if newest is None:
         return
-    connection.execute(SUM_UP, given)
-    connection.execute(text("DELETE FROM events WHERE time < :before"), given)
-    changed = text("UPDATE about SET summed_up = :before, forgotten = :forgotten")
-    connection.execute(changed, {**given, "forgotten": max(about.forgotten, newest)})
+    connection.execute(text(SUM_UP), values)
+    connection.execute(text(f"DELETE {OLD}"), values)
+    connection.execute(text(SUMMED_UP), {**values, "forgotten": max(about.forgotten, newest)})

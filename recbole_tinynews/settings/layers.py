@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from recbole_tinynews.paths import packaged_folder, recbole_folder
-from recbole_tinynews.settings.literals import (
-    TEXT_SETTINGS,
-    parse_command_line,
-    parse_value,
-    read_yaml,
-)
+from recbole_tinynews.files.installation import packaged_folder, recbole_folder
+from recbole_tinynews.settings.literals import WHEN, Given, read_yaml
 from recbole_tinynews.settings.table import (
     NAMES,
     Key,
     Models,
     known_without_yaml,
     parse_key,
-    parse_keys,
     recbole_lists,
     rules_for,
     unknown_setting,
@@ -28,16 +22,9 @@ from recbole_tinynews.settings.table import (
 )
 from recbole_tinynews.settings.values import Rule, brief, refuse, rules_by_default, unfit_value
 
-Files = Sequence[str | Path] | str | Path | None
 PROPERTIES = "properties"
-WHEN = "when"  # in a yaml: {setting: {value: {settings where it has that value}}}
 METRICS = "metrics"  # in a stage's yaml: reported in addition to the run's
-EVALUATION = "eval_args"
-# Entries that RecBole reads; it silently ignores misspelt ones. On impressions, only mode is read.
-_ENTRIES = {
-    EVALUATION: ("split", "group_by", "order", "mode"),
-    "train_neg_sample_args": ("distribution", "sample_num", "alpha", "dynamic", "candidate_num"),
-}
+EVALUATION = "eval_args"  # of which impressions need the mode alone
 _CODE = Path(__file__).resolve().parents[1]  # a yaml may lie beside its recommender
 
 
@@ -81,107 +68,61 @@ class Layer(NamedTuple):
     when: tuple[tuple[str, Any, Mapping[Key, Any]], ...] = ()
 
 
-class Given(NamedTuple):
-    """What a user gives: sources with their values, weakest first."""
-
-    sources: list[tuple[str, dict[str, Any]]]
-    switches: list[str]  # flags without a value, which mean true
-    mistakes: list[str]  # unreadable files and arguments
-
-    @property
-    def values(self) -> dict[str, Any]:
-        """All values; later sources override."""
-        of_all = (item for _, values in self.sources for item in values.items())
-        return {name: value for name, value in of_all if name != WHEN}
-
-    def data_folder(self, dataset: str, data_path: str = "dataset") -> Path:
-        """Folder of the data set; a packaged one replaces a missing one that nobody asked for."""
-        given = self.values
-        folder = Path(str(given.get("data_path", data_path)), dataset)
-        packaged = packaged_folder("dataset") / dataset
-        is_own = "data_path" in given or folder.is_dir() or not packaged.is_dir()
-        return folder if is_own else packaged
-
-
-def read_given(
-    files: Files, config_dict: Mapping[str, Any] | None, command_line: Sequence[str]
-) -> Given:
-    """Read yaml files, then a dict, then ``--key=value`` arguments."""
-    sources: list[tuple[str, dict[str, Any]]] = []
-    mistakes: list[str] = []
-    for file in [files] if isinstance(files, (str, Path)) else files or ():
-        try:
-            sources.append((f"file {file}", read_yaml(file)))
-        except ValueError as error:
-            mistakes.append(str(error))
-    of_dict = {
-        name: parse_value(value) if isinstance(value, str) and name not in TEXT_SETTINGS else value
-        for name, value in (config_dict or {}).items()
-    }
-    arguments = parse_command_line(command_line)
-    sources += [("config_dict", of_dict), ("command line", arguments.values)]
-    return Given(sources, arguments.switches, [*mistakes, *arguments.problems])
-
-
-class Settings:
+class RunSettings:
     """Every setting of a model on a data set, with the given values and all their mistakes.
 
     ``declared`` has the default of every existing setting, ``defaults`` those of the run and of its
     stages, ``values`` what holds, without RecBole's values below it; ``declares`` the settings that
-    a stage's yaml alone declares; ``warnings`` tell which values have no effect. ``same`` compares
-    two values of a setting (its name is the first argument).
+    a stage's yaml alone declares; ``warnings`` tell which values have no effect.
     """
 
-    def __init__(
-        self,
-        files: ModelFiles,
-        dataset: str = "",
-        given: Given | None = None,
-        on_impressions: bool = True,
-        same: Callable[[str, Any, Any], bool] = lambda _, one, other: one == other,
-    ) -> None:
+    def __init__(self, files: ModelFiles, dataset: str = "", given: Given | None = None) -> None:
         self.files, self.dataset, self.stages = files, dataset, tuple(files.stages)
         self.given = given or Given([], [], [])
-        self.on_impressions = on_impressions
-        self.kind = Models.NEWS
-        if not files.is_news:
-            self.kind = Models.RECBOLE_ON_IMPRESSIONS if on_impressions else Models.RECBOLE
+        self.kind = Models.NEWS if files.is_news else Models.RECBOLE
         self.declares: dict[str, frozenset[str]] = {}
         declaring = [*(self._of_news() if files.is_news else self._of_recbole())]
         self.declared = dict(recbole_overall_settings())
         if not files.is_news:
             self.declared |= recbole_model_settings()
-            self.declared |= _merged(_layer(file) for file in self._stock_files).plain
-        self.declared |= _merged(layer for layer in declaring if layer.declares).plain
+            self.declared |= _plain(_merged(map(self._layer, self._stock_files)))
+        self.declared |= _plain(_merged(layer for layer in declaring if layer.declares))
         # settings without a rule take their default's type, but RecBole's defaults mix types
         self._typed_defaults = self.declared if files.is_news else {}
         self.defaults = {Key(None, n): v for n, v in self.declared.items()} | _merged(declaring)
         packaged = [*declaring, *self._of_data_set(), *self._of_working_folder()]
-        of_user = [_layer_of(source, v, self.stages) for source, v in self.given.sources]
-        self.layers = [*_resolved([*packaged, *of_user], self.stages, same)]
+        of_user = [_layer_of(source, v, self._key_of) for source, v in self.given.sources]
+        data = self.given.data_folder(dataset)
+        self.layers = [*_resolved([*packaged, *of_user], self.stages, data)]
         before = _merged(self.layers[: len(self.layers) - len(of_user)])
         self.values: dict[Key, Any] = _merged(self.layers)
         self.warnings = [*self._drop_unread(before)]
         self.mistakes = [*self.given.mistakes, *self._mistakes([*packaged, *of_user])]
-        if on_impressions:
-            self.warnings += self._keep_mode_alone(before)
+        self.warnings += self._keep_mode_alone(before)
 
     # Layers
+
+    def _key_of(self, name: str) -> Key:
+        return parse_key(name, self.stages)
+
+    def _layer(self, file: Path, declares: bool = False) -> Layer:
+        return _layer_of(f"file {file}", read_yaml(file), self._key_of, declares)
 
     def _of_news(self) -> Iterator[Layer]:
         """Files of a news recommender, of which a stage's may declare settings too."""
         overall, stages = self.files.overall, self.files.stages
         _check_stage_names(stages)
-        own = {file: _layer(file, stages, declares=True) for file in self.files.own}
-        yield _layer(overall, stages, declares=True)
+        own = {file: self._layer(file, declares=True) for file in self.files.own}
+        yield self._layer(overall, declares=True)
         known = recbole_overall_settings().keys() | read_yaml(overall).keys()
         for stage, file in stages.items():
             for own_file, layer in own.items():
                 # a user's class may give another default to what the package's stages declare
                 if not is_shipped(file) or own_file not in self.files.of_users:
-                    known |= {key.name for key in layer.values if key.stage is None}
-            layer = _stage_layer(stage, file, known)
-            self.declares[stage] = frozenset(k.name for k in layer.values if k.stage is None)
+                    known |= _plain(layer.values).keys()
+            key_of = partial(_stage_key, stage, frozenset(known))
+            layer = _layer_of(f"file {file}", read_yaml(file), key_of, declares=True)
+            self.declares[stage] = frozenset(_plain(layer.values))
             known |= self.declares[stage]
             yield layer
         yield from own.values()
@@ -190,10 +131,9 @@ class Settings:
         """Files over those that RecBole reads by itself."""
         for file in self._stock_files:
             if file.stem != self.files.name:
-                yield _layer(file, declares=True)
-        if self.on_impressions:
-            yield _layer(self.files.overall, declares=True)
-        yield from (_layer(file, declares=True) for file in self.files.of_users)
+                yield self._layer(file, declares=True)
+        yield self._layer(self.files.overall, declares=True)
+        yield from (self._layer(file, declares=True) for file in self.files.of_users)
 
     @property
     def _stock_files(self) -> list[Path]:
@@ -204,20 +144,20 @@ class Settings:
         names = [f"{self.dataset}.{name}" for name in self.files.classes]
         if self.files.reads_text:
             names.insert(0, self.dataset)
-        for name in dict.fromkeys(names if self.on_impressions else ()):
+        for name in dict.fromkeys(names):
             file = (folder or packaged_folder(PROPERTIES)) / "dataset" / f"{name}.yaml"
             if file.is_file():
-                yield _layer(file, self.stages)
+                yield self._layer(file)
 
     def _of_working_folder(self) -> Iterator[Layer]:
         """``properties/`` of the working directory, over the package's; it declares nothing."""
         folder = Path(PROPERTIES)
-        if folder.resolve() == packaged_folder(PROPERTIES).resolve() or not self.on_impressions:
+        if folder.resolve() == packaged_folder(PROPERTIES).resolve():
             return
         models = [f"model/{name}.yaml" for name in self.files.classes]
         for place in (self.files.overall.name, *models):
             if (folder / place).is_file():
-                yield _layer(folder / place, self.stages)
+                yield self._layer(folder / place)
         yield from self._of_data_set(folder)
 
     # Checks
@@ -255,12 +195,6 @@ class Settings:
             mistake = unknown_setting(key, self.declared, self.stages)
             if mistake and not (of_stage and key.name == METRICS):
                 yield f"{key!s:.100} ({layer.source}) {mistake}"
-        for name, known in _ENTRIES.items():
-            value = layer.values.get(Key(None, name))
-            for entry in value if isinstance(value, Mapping) else ():
-                if entry not in known:
-                    some = f"write some of {', '.join(known)}"
-                    yield f"{name} ({layer.source}) has no entry {entry!r}: {some}"
 
     def _source_of(self, key: Key) -> str:
         return [layer.source for layer in self.layers if key in layer.values][-1]
@@ -309,94 +243,77 @@ class Settings:
         layers = (layer for layer in self.layers if layer.source not in declaring)
         return {key.name for layer in layers for key in layer.values}
 
-    def of_others(
+    def read_by(
         self, stage: str, of_stage: ModelFiles, is_last: bool, is_student: bool
     ) -> set[str]:
-        """Settings declared only by the yaml of the system or of another stage.
+        """Settings that a stage may read: not those of other stages, nor of its system alone.
 
         A student ignores only settings declared outside the package: another weight of a user's
         own loss does not retrain Stage I. A user's own stage may read every setting.
         """
         ours = {name for name, file in self.files.stages.items() if is_shipped(file)}
-        if stage not in ours and not is_last:
-            return set()
-        others = _names_in(self.files.own)
-        shared = _names_in([of_stage.overall, *of_stage.own])
+        if not self.files.is_news or (stage not in ours and not is_last):
+            return {*self.declared}
+        files = [of_stage.overall, *of_stage.own]
+        files += [file for file in self.files.own if is_student and is_shipped(file)]
+        read = {name for file in files for name in read_yaml(file)} - {WHEN}
         for other, declares in self.declares.items():
-            if other == stage or (is_student and other in ours):
-                shared |= declares
-            elif other in ours or stage in ours:
-                others |= declares
-        if is_student:
-            shared |= _names_in(file for file in self.files.own if is_shipped(file))
-        return others - shared - recbole_overall_settings().keys()
+            if other == stage or (is_student if other in ours else is_last):
+                read |= declares
+        return read | recbole_overall_settings().keys()
 
 
-class _Merged(dict[Key, Any]):
+def _merged(layers: Iterable[Layer]) -> dict[Key, Any]:
     """Values of layers, later over earlier."""
-
-    @property
-    def plain(self) -> dict[str, Any]:
-        """Those of the run."""
-        return {key.name: value for key, value in self.items() if key.stage is None}
+    return {key: value for layer in layers for key, value in layer.values.items()}
 
 
-def _merged(layers: Iterable[Layer]) -> _Merged:
-    return _Merged({key: value for layer in layers for key, value in layer.values.items()})
+def _plain(values: Mapping[Key, Any]) -> dict[str, Any]:
+    """Those of the run."""
+    return {key.name: value for key, value in values.items() if key.stage is None}
 
 
-def _layer(file: Path, stages: Collection[str] = (), declares: bool = False) -> Layer:
-    """A yaml file; ``ValueError`` if what it says of conditions cannot be read."""
-    return _layer_of(f"file {file}", read_yaml(file), stages)._replace(declares=declares)
+def _stage_key(stage: str, known: Collection[str], name: str) -> Key:
+    """Key in a stage's yaml: the stage's own, unless it is the first to declare the name."""
+    return Key(stage if name in known else None, name)
 
 
-def _layer_of(source: str, values: Mapping[str, Any], stages: Collection[str]) -> Layer:
-    """Values of a source, and those under conditions."""
-    plain = dict(values)
-    when = [(n, v, parse_keys(each, stages)) for n, v, each in _conditions(source, plain)]
-    return Layer(source, parse_keys(plain, stages), when=tuple(when))
-
-
-def _stage_layer(stage: str, file: Path, known: Collection[str]) -> Layer:
-    """A stage's yaml, whose names are the stage's own but for those that it alone declares."""
-    values = read_yaml(file)
-    when = [
-        (name, value, {Key(stage, n): v for n, v in each.items()})
-        for name, value, each in _conditions(f"file {file}", values)
-    ]
-    own = {Key(stage if name in known else None, name): v for name, v in values.items()}
-    return Layer(f"file {file}", own, True, tuple(when))
-
-
-def _conditions(source: str, values: dict[str, Any]) -> list[tuple[str, Any, Mapping[str, Any]]]:
-    """Take the conditions out of a source's values: setting, its value, values under it."""
-    when = values.pop(WHEN, {})
-    by_value = when.values() if isinstance(when, Mapping) else [when]
+def _layer_of(
+    source: str, values: dict[str, Any], key_of: Callable[[str], Key], declares: bool = False
+) -> Layer:
+    """Values of a source, and those under conditions; ``ValueError`` if these cannot be read."""
+    conditions = values.get(WHEN, {})
+    by_value = conditions.values() if isinstance(conditions, Mapping) else [conditions]
     maps = all(isinstance(each, Mapping) for each in by_value)
     if not maps or not all(isinstance(v, Mapping) for each in by_value for v in each.values()):
         raise ValueError(
-            f"{WHEN} ({source}) expects {{setting: {{value: {{settings}}}}}}, got {brief(when)}. "
-            "Name a setting, one of its values, and the settings that hold where it has that value."
+            f"{WHEN} ({source}) must be {{setting: {{value: {{settings}}}}}}, got "
+            f"{brief(conditions)}. Name a setting, one of its values, and the settings that hold "
+            "where it has that value."
         )
-    return [(name, value, under) for name, each in when.items() for value, under in each.items()]
+    when = tuple(
+        (name, value, {key_of(n): v for n, v in under.items()})
+        for name, each in conditions.items()
+        for value, under in each.items()
+    )
+    plain = {key_of(name): value for name, value in values.items() if name != WHEN}
+    return Layer(source, plain, declares, when)
 
 
-def _resolved(
-    layers: Sequence[Layer], stages: Sequence[str], same: Callable[[str, Any, Any], bool]
-) -> Iterator[Layer]:
+def _resolved(layers: Sequence[Layer], stages: Sequence[str], data: Path) -> Iterator[Layer]:
     """The layers, each followed by those of its conditions that are met.
 
     A value for the run holds where the run meets the condition; stages that don't keep what they
     had. A value for a stage holds where that stage meets it.
     """
-    final, before = _merged(layers), _Merged()
+    final, before = _merged(layers), dict[Key, Any]()
     for layer in layers:
         yield layer._replace(when=())
         before.update(layer.values)
         for name, wanted, values in layer.when:
             of_run = final.get(Key(None, name))
             met = {
-                stage: same(name, final.get(Key(stage, name), of_run), wanted)
+                stage: _is_same(final.get(Key(stage, name), of_run), wanted, data)
                 for stage in (None, *stages)
             }
             applied = {key: value for key, value in values.items() if met[key.stage]}
@@ -408,6 +325,14 @@ def _resolved(
             yield Layer(layer.source, applied)
 
 
+def _is_same(value: Any, wanted: Any, data: Path) -> bool:
+    """Whether a setting has this value, or names the same folder, perhaps of the data set."""
+    if value == wanted or not isinstance(value, str) or not isinstance(wanted, str):
+        return bool(value == wanted)
+    named = (next(filter(Path.is_dir, (Path(v), data / v)), Path(v)) for v in (value, wanted))
+    return len({path.resolve() for path in named}) == 1
+
+
 def _check_stage_names(stages: Mapping[str, Path]) -> None:
     """Refuse names like ``finetune``, with which ``finetune_layers`` would set ``layers``."""
     names = [*recbole_overall_settings(), *sorted(NAMES), *stages]
@@ -415,22 +340,18 @@ def _check_stage_names(stages: Mapping[str, Path]) -> None:
         taken = next((name for name in names if name.startswith(f"{stage}_")), None)
         if taken is not None:
             raise ValueError(
-                f"The stage {stage} ({file}) expects a name that begins no other one, and {taken} "
+                f"The stage {stage} ({file}) must have a name that begins no other, and {taken} "
                 "begins with it: a setting would be taken for the stage's own. Rename the file."
             )
-
-
-def _names_in(files: Iterable[Path]) -> set[str]:
-    return {name for file in files for name in read_yaml(file)} - {WHEN}
 
 
 @cache
 def _rules(kind: Models, stock: tuple[Path, ...]) -> dict[str, Rule]:
     """Rules of the table, and for RecBole's models those by their defaults."""
     rules = rules_for(kind)
-    if kind is Models.RECBOLE_ON_IMPRESSIONS:
+    if kind is Models.RECBOLE:
         own = rules_by_default({name: v for file in stock for name, v in read_yaml(file).items()})
-        general = rules.keys() - known_without_yaml(Models.OF_RECBOLE)
+        general = rules.keys() - known_without_yaml(Models.RECBOLE)
         rules |= {name: rule for name, rule in own.items() if name not in general}
     return rules
 
@@ -457,7 +378,7 @@ def recbole_overall_settings() -> Mapping[str, Any]:
 @cache
 def recbole_model_settings() -> Mapping[str, Any]:
     """Settings in RecBole's quick-start yaml files, for any of its models."""
-    names = known_without_yaml(Models.OF_RECBOLE)
+    names = known_without_yaml(Models.RECBOLE)
     for file in (recbole_folder() / "properties" / "quick_start_config").glob("*.yaml"):
         names += read_yaml(file)
     return dict.fromkeys(names)

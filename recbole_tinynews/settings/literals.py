@@ -1,10 +1,10 @@
-"""Parses yaml and ``--key=value`` literally: values never become code, dates or base-60 numbers."""
+"""Reads yaml and ``--key=value`` literally: values never become code, dates or base-60 numbers."""
 
 from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, NoReturn
@@ -12,8 +12,11 @@ from typing import Any, ClassVar, NamedTuple, NoReturn
 import yaml
 from yaml.composer import ComposerError
 
+from recbole_tinynews.files.installation import packaged_folder
 from recbole_tinynews.settings.values import brief
 
+Files = Sequence[str | Path] | str | Path | None
+WHEN = "when"  # in a yaml: {setting: {value: {settings where it has that value}}}
 _INT = r"[-+]?(?:0|[1-9][0-9_]*)"
 _FLOAT = r"""(?:
      [-+]?[0-9][0-9_]*\.[0-9_]*(?:[eE][-+]?[0-9]+)?
@@ -204,3 +207,45 @@ def parse_command_line(arguments: Sequence[str]) -> CommandLine:
         name: text if name in TEXT_SETTINGS else parse_value(text) for name, text in texts.items()
     }
     return CommandLine(values, switches, problems)
+
+
+class Given(NamedTuple):
+    """What a user gives: sources with their values, weakest first."""
+
+    sources: list[tuple[str, dict[str, Any]]]
+    switches: list[str]  # flags without a value, which mean true
+    mistakes: list[str]  # unreadable files and arguments
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """All values; later sources override."""
+        of_all = (item for _, values in self.sources for item in values.items())
+        return {name: value for name, value in of_all if name != WHEN}
+
+    def data_folder(self, dataset: str, data_path: str = "dataset") -> Path:
+        """Folder of the data set; a packaged one replaces a missing one that nobody asked for."""
+        given = self.values
+        folder = Path(str(given.get("data_path", data_path)), dataset)
+        packaged = packaged_folder("dataset") / dataset
+        is_own = "data_path" in given or folder.is_dir() or not packaged.is_dir()
+        return folder if is_own else packaged
+
+
+def read_given(
+    files: Files, config_dict: Mapping[str, Any] | None, command_line: Sequence[str]
+) -> Given:
+    """Read yaml files, then a dict, then ``--key=value`` arguments."""
+    sources: list[tuple[str, dict[str, Any]]] = []
+    mistakes: list[str] = []
+    for file in [files] if isinstance(files, (str, Path)) else files or ():
+        try:
+            sources.append((f"file {file}", read_yaml(file)))
+        except ValueError as error:
+            mistakes.append(str(error))
+    of_dict = {
+        name: parse_value(value) if isinstance(value, str) and name not in TEXT_SETTINGS else value
+        for name, value in (config_dict or {}).items()
+    }
+    arguments = parse_command_line(command_line)
+    sources += [("config_dict", of_dict), ("command line", arguments.values)]
+    return Given(sources, arguments.switches, [*mistakes, *arguments.problems])

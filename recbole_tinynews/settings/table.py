@@ -12,7 +12,7 @@ from enum import Enum, Flag, auto
 from functools import cache
 from typing import Any, NamedTuple
 
-from recbole_tinynews.paths import recbole_folder
+from recbole_tinynews.files.installation import recbole_folder
 from recbole_tinynews.settings import values
 from recbole_tinynews.settings.values import Rule, an_int, list_of, one_of, or_
 
@@ -26,11 +26,8 @@ class Models(Flag):
 
     NONE = 0
     NEWS = auto()  # news recommenders
-    RECBOLE_ON_IMPRESSIONS = auto()
-    RECBOLE = auto()  # RecBole's own models, on RecBole's data
-    ON_IMPRESSIONS = NEWS | RECBOLE_ON_IMPRESSIONS
-    OF_RECBOLE = RECBOLE_ON_IMPRESSIONS | RECBOLE
-    EVERY = NEWS | RECBOLE_ON_IMPRESSIONS | RECBOLE
+    RECBOLE = auto()  # RecBole's own models, on impressions
+    EVERY = NEWS | RECBOLE
 
 
 class Scope(Enum):
@@ -67,9 +64,8 @@ class Setting(NamedTuple):
     in_benchmarks: str = ""
 
 
-_RUN, _NOTHING, _EVERY = Scope.RUN, Affects.NOTHING, Models.EVERY
-_NEWS, _IMPRESSIONS = Models.NEWS, Models.ON_IMPRESSIONS
-_RECBOLE_ON_IMPRESSIONS = Models.RECBOLE_ON_IMPRESSIONS
+_RUN, _NOTHING = Scope.RUN, Affects.NOTHING
+_NEWS, _RECBOLE, _EVERY = Models.NEWS, Models.RECBOLE, Models.EVERY
 _PLACE = or_(values.PLACE, None)
 
 
@@ -116,23 +112,19 @@ _SAVED_DATA = ("save_dataset", "dataset_save_path", "save_dataloaders", "dataloa
 
 RECBOLES: tuple[Setting, ...] = (
     # the data set, which is read once
-    *_rows(*_FIELDS, rule=values.FIELD, checked_for=_IMPRESSIONS, scope=_RUN),
-    Setting("TIME_FIELD", one_of("timestamp"), _IMPRESSIONS, scope=_RUN),  # a column of the files
-    *_rows(
-        *_SEQUENCE_FIELDS, rule=values.FIELD, scope=_RUN, unread_by=_NEWS, checked_for=_IMPRESSIONS
-    ),
-    Setting("MAX_ITEM_LIST_LENGTH", values.HISTORY_LENGTH, _IMPRESSIONS, _RUN, unread_by=_NEWS),
-    *_rows(*_OF_TABLES, scope=_RUN, unread_by=_IMPRESSIONS),
+    *_rows(*_FIELDS, rule=values.FIELD, scope=_RUN),
+    Setting("TIME_FIELD", one_of("timestamp"), scope=_RUN),  # a column of the files
+    *_rows(*_SEQUENCE_FIELDS, rule=values.FIELD, scope=_RUN, unread_by=_NEWS),
+    Setting("MAX_ITEM_LIST_LENGTH", values.HISTORY_LENGTH, scope=_RUN, unread_by=_NEWS),
+    *_rows(*_OF_TABLES, scope=_RUN, unread_by=_EVERY),
     Setting("dataset", values.PLACE, scope=_RUN, known_to=_EVERY),
     _of_run("data_path", values.PLACE),
-    *_rows(*_SAVED_DATA, scope=_RUN, affects=_NOTHING, unread_by=_IMPRESSIONS),
+    *_rows(*_SAVED_DATA, scope=_RUN, affects=_NOTHING, unread_by=_EVERY),
     Setting("transform", one_of(None, *_TRANSFORMS), scope=_RUN, unread_by=_NEWS),
-    Setting(
-        "train_neg_sample_args", values.SAMPLES, _RECBOLE_ON_IMPRESSIONS, _RUN, unread_by=_NEWS
-    ),
-    *_rows("encoding", "tail_ratio", known_to=_EVERY, unread_by=_IMPRESSIONS),
+    Setting("train_neg_sample_args", values.SAMPLES, _RECBOLE, _RUN, unread_by=_NEWS),
+    *_rows("encoding", "tail_ratio", known_to=_EVERY, unread_by=_EVERY),
     # RecBole's old names
-    *_rows("neg_sampling", "training_neg_sample_num", known_to=_EVERY, unread_by=_IMPRESSIONS),
+    *_rows("neg_sampling", "training_neg_sample_num", known_to=_EVERY, unread_by=_EVERY),
     # the run
     # systems share teachers; fingerprints include each stage's class
     _of_run("model", values.TEXT, known_to=_EVERY, in_benchmarks="Name systems with --systems"),
@@ -167,33 +159,33 @@ RECBOLES: tuple[Setting, ...] = (
     Setting("worker", values.WORKERS, affects=_NOTHING),
     # evaluation, with the same metrics for all stages
     Setting("eval_batch_size", values.POSITIVE, affects=_NOTHING),
-    _of_run("topk", values.CUTOFFS, _IMPRESSIONS),  # `valid_metric` chooses the weights
-    Setting("valid_metric", values.TEXT, _IMPRESSIONS),
+    _of_run("topk", values.CUTOFFS),  # `valid_metric` chooses the weights
+    Setting("valid_metric", values.TEXT),
     _of_run("metrics"),  # checked by `map_metrics`
-    Setting("valid_metric_bigger", one_of(True), _IMPRESSIONS, scope=_RUN),  # for all metrics
-    Setting("eval_args", values.EVALUATION, _IMPRESSIONS, scope=_RUN),
+    Setting("valid_metric_bigger", one_of(True), scope=_RUN),  # for all metrics
+    Setting("eval_args", values.EVALUATION, scope=_RUN),
     Setting("repeatable", values.SWITCH, scope=_RUN, unread_by=_NEWS),
     Setting("metric_decimal_place", values.DECIMAL_PLACES, scope=_RUN),
     # settings that RecBole's models read, but RecBole declares for none or only some of them
-    Setting("loss_type", values.TEXT, known_to=Models.OF_RECBOLE),
-    Setting("embedding_size", values.SIZE, known_to=Models.OF_RECBOLE),
+    Setting("loss_type", values.TEXT, known_to=_RECBOLE),
+    Setting("embedding_size", values.SIZE, known_to=_RECBOLE),
     *_rows(
         *("double_tower", "has_residual", "contrast", "use_filter", "convert_token_to_onehot"),
         rule=values.SWITCH,
-        known_to=Models.OF_RECBOLE,
+        known_to=_RECBOLE,
     ),
-    Setting("reg_weight", values.NOT_NEGATIVE, known_to=Models.OF_RECBOLE),
-    *_rows("norm", "sim", "tau", "cin", known_to=Models.OF_RECBOLE),
-    Setting("token_num_threshold", values.COUNT, known_to=Models.OF_RECBOLE),
-    Setting("xgb_early_stopping_rounds", values.COUNT, known_to=Models.OF_RECBOLE),
-    Setting("selected_features", list_of(values.FIELD, may_be_empty=True), _RECBOLE_ON_IMPRESSIONS),
+    Setting("reg_weight", values.NOT_NEGATIVE, known_to=_RECBOLE),
+    *_rows("norm", "sim", "tau", "cin", known_to=_RECBOLE),
+    Setting("token_num_threshold", values.COUNT, known_to=_RECBOLE),
+    Setting("xgb_early_stopping_rounds", values.COUNT, known_to=_RECBOLE),
+    Setting("selected_features", list_of(values.FIELD, may_be_empty=True), _RECBOLE),
     # values that RecBole computes and stores among the settings
     *_rows("device", "single_spec", "eval_type", affects=_NOTHING),
 )
 
 OURS: tuple[Setting, ...] = (
     # the data
-    Setting("history_length", values.HISTORY_LENGTH, _IMPRESSIONS),
+    Setting("history_length", values.HISTORY_LENGTH),
     Setting("negatives", values.NEGATIVES, _NEWS),
     Setting("news_text", one_of("title", "title_abstract"), _NEWS),
     *_news(an_int(1, 100_000), "max_title_length", "max_abstract_length", "max_body_length"),
@@ -202,9 +194,11 @@ OURS: tuple[Setting, ...] = (
     Setting("popularity_windows", values.WINDOWS, _NEWS),
     *_news(values.COUNT, "popularity_hidden", "popularity_delay"),
     Setting("popularity_from", one_of("stream", "train"), _NEWS),
+    *_news(one_of("none", "added"), "reader", "context"),
+    Setting("history_from", one_of("given", "log"), _NEWS),
     Setting("boosting_rounds", values.POSITIVE, _NEWS),
     Setting("boosting_rate", values.ABOVE_ZERO, _NEWS),
-    Setting("impression_negatives", one_of(None, True, False), _RECBOLE_ON_IMPRESSIONS),
+    Setting("impression_negatives", one_of(None, True, False), _RECBOLE),
     # the model
     Setting("views", values.VIEWS, _NEWS),
     Setting("news_encoder", one_of("plm", "words"), _NEWS),
@@ -249,7 +243,6 @@ OURS: tuple[Setting, ...] = (
     _of_run(
         "fresh",
         values.SWITCH,
-        _IMPRESSIONS,
         in_benchmarks="Systems share their stages: name another --checkpoint_dir, or delete that "
         "folder",
     ),
@@ -282,14 +275,13 @@ OURS: tuple[Setting, ...] = (
     Setting("shared_projection", values.SWITCH, _NEWS),
     Setting("mask_padding_in_embedding_loss", values.SWITCH, _NEWS),
     # results
-    _of_run("show_settings", one_of("changed", "all"), _IMPRESSIONS),
-    _of_run("log_dir", _PLACE, _IMPRESSIONS),
+    _of_run("show_settings", one_of("changed", "all")),
+    _of_run("log_dir", _PLACE),
     _of_run("result_file", _PLACE, known_to=_EVERY, in_benchmarks="Results go into --output"),
     _of_run("eval_dump", _PLACE, in_benchmarks="Metrics of each impression go into --output"),
     _of_run(
         "submission",
         or_(values.ZIP_FILE, None),
-        _IMPRESSIONS,
         known_to=_EVERY,
         in_benchmarks="Submit a system by run_recbole.py, which finds its stages finished",
     ),

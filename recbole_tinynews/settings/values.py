@@ -186,7 +186,8 @@ CLIPPING = Rule(
 
 
 def _is_labeled(value: Any) -> bool:
-    mode = value.get("mode", "labeled") if isinstance(value, Mapping) else None
+    known = isinstance(value, Mapping) and value.keys() <= {"mode", "split", "group_by", "order"}
+    mode = value.get("mode", "labeled") if known else None
     modes = mode.values() if isinstance(mode, Mapping) else [mode]
     return all(each == "labeled" for each in modes)
 
@@ -200,10 +201,12 @@ SWITCH = Rule("true or false", lambda value: isinstance(value, bool))
 def _are_samples(value: Any) -> bool:
     if not isinstance(value, Mapping):
         return value is None
+    entries = {"distribution", "sample_num", "alpha", "dynamic", "candidate_num"}  # RecBole's
     chosen = not value.get("dynamic") or NEGATIVES.holds(value.get("candidate_num"))
     known = value.get("distribution", "uniform") in ("uniform", "popularity", None)
     power = NUMBER.holds(value.get("alpha", 1.0)) and SWITCH.holds(value.get("dynamic", False))
-    return known and chosen and power and NEGATIVES.holds(value.get("sample_num", 1))
+    samples = NEGATIVES.holds(value.get("sample_num", 1))
+    return value.keys() <= entries and known and chosen and power and samples
 
 
 SAMPLES = Rule(
@@ -253,43 +256,27 @@ def unfit_value(name: str, value: Any, rules: Mapping[str, Rule], default: Any) 
     return f"expects {rule.expected}, got {brief(value)}{hint}"
 
 
-# RecBole's own models: rules by the names and the defaults in their yaml
-_PROBABILITIES = ("dropout", "drop_ratio", "drop_prob")  # parts of names
-_SIZES = ("size", "dim", "dimension", "rank", "heads", "channels", "kernels")  # last words of names
-# ints that may be 0: a graph model without layers is matrix factorisation
-_FROM_ZERO = ("n_layers", "context_norm", "use_proj_bias", "warm_up_step", "anneal_steps")
-# floats whose defaults are written as ints
-_NUMBERS = ("global_ratio", "spatial_ratio", "resolution", "negative_weight", "w_max")
-
-
 def rules_by_default(defaults: Mapping[str, Any]) -> dict[str, Rule]:
-    """Rules by the type and name of each default; none for ~.
+    """Rules of RecBole's own models by name and default; none for ~.
 
     >>> rules_by_default({"hidden_size": 64, "dropout_prob": 0, "fields": None}).keys()
     dict_keys(['hidden_size', 'dropout_prob'])
     """
-    found = {name: _rule(name, default) for name, default in defaults.items()}
+    rules = {name: _rule(name, default) for name, default in defaults.items()}
     if "n_heads" in defaults and "n_layers" in defaults:  # a transformer needs a layer
-        found["n_layers"] = POSITIVE
-    return {name: rule for name, rule in found.items() if rule is not None}
+        rules["n_layers"] = POSITIVE
+    return {name: rule for name, rule in rules.items() if rule is not None}
 
 
 def _rule(name: str, default: Any) -> Rule | None:
-    if isinstance(default, bool):
-        return SWITCH
-    if isinstance(default, (int, float)):
-        return _number(name, default)
-    if isinstance(default, str):
-        return ANY_TEXT
-    if isinstance(default, Mapping):
-        return MAPPING
     if isinstance(default, list):
-        each = _rule(name, default[0]) if default else None
-        return each and list_of(each)
-    return None
-
-
-def _number(name: str, default: float) -> Rule:
+        of_first = _rule(name, default[0]) if default else None
+        return of_first and list_of(of_first)
+    if isinstance(default, (bool, str, Mapping)):
+        kinds = {bool: SWITCH, str: ANY_TEXT, dict: MAPPING}
+        return kinds[type(default)]
+    if not isinstance(default, (int, float)):
+        return None
     if any(part in name for part in _PROBABILITIES):
         return PROBABILITY
     if default < 0 or name == "margin":
@@ -298,4 +285,11 @@ def _number(name: str, default: float) -> Rule:
         return NOT_NEGATIVE
     if default == 0 or name in _FROM_ZERO:
         return COUNT
-    return SIZE if name.rpartition("_")[2] in _SIZES else POSITIVE
+    return SIZE if default <= 1_000 else POSITIVE
+
+
+_PROBABILITIES = ("dropout", "drop_ratio", "drop_prob")  # parts of names
+# ints that may be 0: a graph model without layers is matrix factorisation
+_FROM_ZERO = ("n_layers", "context_norm", "use_proj_bias", "warm_up_step", "anneal_steps")
+# floats whose defaults are written as ints
+_NUMBERS = ("global_ratio", "spatial_ratio", "resolution", "negative_weight", "w_max")

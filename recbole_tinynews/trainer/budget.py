@@ -8,7 +8,7 @@ from torch import nn
 
 from recbole_tinynews.data.fields import CANDIDATES, LENGTHS
 from recbole_tinynews.encoder.text_encoder import TextEncoder
-from recbole_tinynews.encoder.words.word_encoder import WordEncoder
+from recbole_tinynews.encoder.words import WordEncoder
 from recbole_tinynews.processes.group import all_gather_object, process_group
 
 

@@ -10,8 +10,8 @@ from recbole.data.interaction import Interaction
 from torch import nn
 
 from recbole_tinynews.data.fields import TEACHERS
-from recbole_tinynews.distillation.outputs import Teachers
-from recbole_tinynews.model.joint_teachers import JointTeachers
+from recbole_tinynews.distillation.teachers import Teachers
+from recbole_tinynews.model.stages.joint_teachers import JointTeachers
 from recbole_tinynews.settings.protocol import Settings
 from recbole_tinynews.trainer.news_trainer import NewsTrainer
 from recbole_tinynews.trainer.untrained import UntrainedTrainer
@@ -29,7 +29,7 @@ class DistillationTrainer(NewsTrainer):
     ) -> None:
         self._teachers = teachers  # first, since RecBole's constructor builds the optimizer
         super().__init__(config, model, folder)
-        if teachers is not None and any(model.teacher_taps):
+        if teachers is not None and any(model.teacher_states):
             _check_tokens(model, teachers)
 
     @property
@@ -49,15 +49,15 @@ class DistillationTrainer(NewsTrainer):
         folder = None if self.config["use_cache"] is False else train_data.dataset.cache_dir
         with self._autocast():
             self.teachers.encode_ahead(news, shown, folder)
-            if any(self.model.teacher_taps):
-                self.teachers.tap_ahead(news, self.model.teacher_taps, shown)
+            if any(self.model.teacher_states):
+                self.teachers.record_ahead(news, self.model.teacher_states, shown)
             self.model.start_distillation([*self.teachers.members], train_data.dataset)
         return super().fit(train_data, valid_data, **kwargs)
 
     def prepare(self, interaction: Interaction) -> Interaction:
         """Add the teachers' outputs to the batch."""
         interaction = super().prepare(interaction)
-        interaction[TEACHERS] = self.teachers.outputs(interaction, self.model.teacher_taps)
+        interaction[TEACHERS] = self.teachers.outputs(interaction, self.model.teacher_states)
         return interaction
 
 
@@ -107,4 +107,4 @@ class JointTrainer(DistillationTrainer):
         return super()._train_epoch(*arguments, **keywords)
 
     def _before_step(self) -> None:
-        self.teachers.lend_momentum(self.model)
+        self.teachers.mix_gradients(self.model)

@@ -16,9 +16,9 @@ from recbole_tinynews.files.tensors import load_weights, save_weights
 from recbole_tinynews.processes.group import process_group
 from recbole_tinynews.settings.protocol import Settings
 from recbole_tinynews.trainer.budget import BudgetCounter
-from recbole_tinynews.trainer.events import EPOCH, VALID, events_of
+from recbole_tinynews.trainer.checkpoints import put_model_state, take_model_state
 from recbole_tinynews.trainer.losses import TrainingCurve, loss_columns
-from recbole_tinynews.trainer.model_state import put_model_state, take_model_state
+from recbole_tinynews.trainer.stage_events import EPOCH, VALID, StageEvents, events_of
 
 WEIGHTS = "model.safetensors"  # in the folder of a training
 
@@ -32,11 +32,11 @@ class ImpressionEvaluation(Trainer):
 
     saved_model_file: str
     config: Settings
-    tensorboard: Any
-    wandblogger: Any
+    tensorboard: StageEvents
 
     def __init__(self, config: Settings, model: Any, folder: Path | None = None) -> None:
         self.progress = StageProgress(type(model).__name__)
+        self.config = config
         with events_of(self):
             super().__init__(config, model)
         self.eval_collector = ImpressionCollector(config)
@@ -60,13 +60,7 @@ class ImpressionEvaluation(Trainer):
         return score, result
 
     def _add_validation(self, result: Mapping[str, Any]) -> None:
-        self._tell(VALID, self.step, self.curve.add_validation(self.step, result))
-
-    def _tell(self, kind: str, step: int, values: Mapping[str, float]) -> None:
-        for name, value in values.items():
-            self.tensorboard.add_scalar(f"{kind}/{name}", value, step)
-        if values:
-            self.wandblogger.log(kind, step, values)
+        self.tensorboard.log(VALID, self.step, self.curve.add_validation(self.step, result))
 
     def _generate_train_loss_output(
         self, epoch_idx: int, s_time: float, e_time: float, losses: Any
@@ -77,7 +71,7 @@ class ImpressionEvaluation(Trainer):
     def _add_train_loss_to_tensorboard(
         self, epoch_idx: int, losses: Any, tag: str = "Loss/Train"
     ) -> None:
-        self._tell(EPOCH, self.step, loss_columns(losses))
+        self.tensorboard.log(EPOCH, self.step, loss_columns(losses))
 
     def _neg_sample_batch_eval(self, batched_data: tuple) -> tuple:
         interaction = batched_data[0].to(self.device)

@@ -13,7 +13,7 @@ import torch
 
 from recbole_tinynews.data.batch import plan_of
 from recbole_tinynews.distillation.loss_terms import loss_terms
-from recbole_tinynews.evaluation.impression_metric import is_count
+from recbole_tinynews.evaluation.recbole_metrics import is_count
 from recbole_tinynews.processes.gather import all_reduce
 
 CurveRow = dict[str, float]
@@ -37,14 +37,14 @@ def named_losses(losses: Losses) -> list[tuple[str, float]]:
     return named if len(named) == 1 else [("train loss", sum(losses)), *named]
 
 
-def parts_of_means(losses: Losses, batch: Any, counted_by: Mapping[str, str]) -> Losses:
+def parts_of_means(losses: Losses, batch: Any, loss_units: Mapping[str, str]) -> Losses:
     """Scale means over this process's shard so that their sum over processes is the batch mean."""
     shares = getattr(batch, "shares", None)
     if shares is None:
         return losses
     of_all = {**getattr(plan_of(batch), "shares", {}), **shares}
     return type(losses)(
-        *(loss * of_all[counted_by.get(name, "samples")] for name, loss in losses._asdict().items())
+        *(loss * of_all[loss_units.get(name, "samples")] for name, loss in losses._asdict().items())
     )
 
 
@@ -109,22 +109,6 @@ class TrainingCurve:
         self.interval = math.ceil(last_step / POINTS)
         self.losses, self.metrics = list(losses), list(metrics)
         self.waiting = dict(waiting or {})
-
-    @classmethod
-    def from_csv(cls, text: str, metrics: Iterable[str]) -> TrainingCurve:
-        """A curve from ``as_csv``; ``metrics`` are the columns of validations."""
-        of_validations = {"step", *metrics}
-        curve = cls(0)
-        for row in csv.DictReader(io.StringIO(text)):
-            values: CurveRow = {name: float(cell) for name, cell in row.items() if cell}
-            values["step"] = int(row["step"])
-            validated = {name: n for name, n in values.items() if name in of_validations}
-            losses = {name: n for name, n in values.items() if name not in of_validations}
-            if len(validated) > 1:
-                curve.metrics.append(validated)
-            if losses:
-                curve.losses.append({"step": values["step"], **losses})
-        return curve
 
     def add_batch(self, losses: Losses) -> None:
         """Add the losses of a batch."""

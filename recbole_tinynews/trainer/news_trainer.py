@@ -24,7 +24,14 @@ from recbole_tinynews.processes.gather import broadcast_weights, sum_gradients
 from recbole_tinynews.processes.group import ALONE, all_gather_object, process_group
 from recbole_tinynews.settings.protocol import Settings
 from recbole_tinynews.trainer.budget import Budget, BudgetCounter
-from recbole_tinynews.trainer.events import TRAIN
+from recbole_tinynews.trainer.checkpoints import (
+    STATE,
+    TrainingState,
+    newest_state,
+    put_state,
+    save_state,
+    take_state,
+)
 from recbole_tinynews.trainer.impression_evaluation import ImpressionEvaluation
 from recbole_tinynews.trainer.losses import (
     Losses,
@@ -41,14 +48,7 @@ from recbole_tinynews.trainer.optimization import (
     most_steps,
     parameter_groups,
 )
-from recbole_tinynews.trainer.training_state import (
-    STATE,
-    TrainingState,
-    newest_state,
-    put_state,
-    save_state,
-    take_state,
-)
+from recbole_tinynews.trainer.stage_events import TRAIN
 
 # optimizer steps between readings of losses, which wait for a GPU
 READ_STEPS = 10  # except on CPUs, where reading is free
@@ -126,7 +126,7 @@ class NewsTrainer(ImpressionEvaluation):
             self._check_together(train_data)
             broadcast_weights(self.learners)
         result = super().fit(train_data, valid_data, **kwargs)
-        self._tell(TRAIN, self.step, self.curve.close(self.step))
+        self.tensorboard.log(TRAIN, self.step, self.curve.close(self.step))
         return result
 
     def _check_together(self, train_data: Any) -> None:
@@ -204,7 +204,7 @@ class NewsTrainer(ImpressionEvaluation):
                     raise ValueError(_not_a_number(losses, step))
                 self.losses.add(losses)
                 self.curve.add_batch(losses)
-            self._tell(TRAIN, step, self.curve.add_step(step))
+            self.tensorboard.log(TRAIN, step, self.curve.add_step(step))
 
     def _share(self, batch: int, train_data: Any) -> float:
         """Share of ``batch`` (from 1) in the samples of its optimizer step."""
@@ -216,7 +216,7 @@ class NewsTrainer(ImpressionEvaluation):
     def _backward(self, interaction: Interaction, loss_func: LossFunction, share: float) -> Losses:
         with self._autocast():
             batch = self.prepare(interaction.to(self.device))
-            losses = parts_of_means(as_terms(loss_func(batch)), batch, self.model.counted_by)
+            losses = parts_of_means(as_terms(loss_func(batch)), batch, self.model.loss_units)
         self.scaler.scale(torch.stack(losses).sum() * share).backward()
         return losses
 

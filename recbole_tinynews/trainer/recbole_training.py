@@ -11,9 +11,9 @@ from recbole.model.abstract_recommender import AbstractRecommender, SequentialRe
 from torch import Tensor
 
 from recbole_tinynews.files.progress import progress_bar
-from recbole_tinynews.trainer.events import TRAIN
 from recbole_tinynews.trainer.impression_evaluation import ImpressionEvaluation
 from recbole_tinynews.trainer.losses import LossMeans, as_terms
+from recbole_tinynews.trainer.stage_events import TRAIN
 
 AT_ONCE = 256  # histories per pass
 
@@ -80,7 +80,7 @@ class RecBoleTraining(ImpressionEvaluation):
             means = LossMeans(batches=batches - 1)  # RecBole returns sums over batches
             means.add(as_terms(losses))
             self.curve.add_batch(means.means())
-            self._tell(TRAIN, self.step, self.curve.close(self.step))
+            self.tensorboard.log(TRAIN, self.step, self.curve.close(self.step))
         return losses
 
     def _add_train_loss_to_tensorboard(self, *args: Any, **kwargs: Any) -> None:

@@ -9,14 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from recbole_tinynews.encoder.packing import PackedTexts
-from recbole_tinynews.encoder.pooling import AttentionPooling
-from recbole_tinynews.encoder.self_attention import SelfAttention
-from recbole_tinynews.encoder.users.long_short_term import last_state
-from recbole_tinynews.encoder.users.no_clicks import NoClicks
-from recbole_tinynews.encoder.words.context import WordCNN
+from recbole_tinynews.encoder.pooling import AttentionPooling, SelfAttention
+from recbole_tinynews.encoder.users import NoClicks, last_state
+from recbole_tinynews.encoder.words import WordCNN
 from recbole_tinynews.model.paper.plmnr import PLMNR
 from recbole_tinynews.model.student import Student
-from recbole_tinynews.model.text_encoders import reads_words, unfit_heads
+from recbole_tinynews.model.text_encoders import reads_words
 from recbole_tinynews.settings.protocol import Settings
 
 
@@ -30,8 +28,6 @@ class CenNewsRec(PLMNR):
         """Also require heads that divide a vector, and the CNN word encoder."""
         yield from super().conflicting_settings(config, prefix)
         head = config["head_dim"]
-        of = f"{prefix}head_dim={head} in {cls.__name__}"
-        yield from unfit_heads(cls.news_dim(config), max(head, 1), of, prefix)
         if reads_words(config) and config["word_encoder"] != "cnn":
             yield (
                 f"{prefix}word_encoder expects cnn in {cls.__name__}, whose words pass a CNN and "

@@ -8,9 +8,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from recbole_tinynews.encoder.pooling import AttentionPooling, masked_softmax
-from recbole_tinynews.encoder.self_attention import HEAD_DIM
-from recbole_tinynews.encoder.users.no_clicks import NoClicks
+from recbole_tinynews.encoder.pooling import HEAD_DIM, AttentionPooling, masked_softmax
+from recbole_tinynews.encoder.users import NoClicks
 from recbole_tinynews.model.paper.plmnr import PLMNR
 from recbole_tinynews.settings.protocol import Settings
 
@@ -18,7 +17,6 @@ from recbole_tinynews.settings.protocol import Settings
 class Fastformer(PLMNR):
     """NRMS with additive attention among the clicks (``FastformerUser``); titles as in NRMS."""
 
-    user_head_dim = HEAD_DIM
     least: ClassVar[Mapping[str, float]] = {"user_layers": 1}
 
     def make_user_encoder(self, config: Settings) -> nn.Module:

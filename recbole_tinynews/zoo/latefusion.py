@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from recbole_tinynews.encoder.pooling import mean_pooling
-from recbole_tinynews.encoder.users.no_clicks import NoClicks
+from recbole_tinynews.encoder.users import NoClicks
 from recbole_tinynews.model.paper.plmnr import PLMNR
 from recbole_tinynews.settings.protocol import Settings
 

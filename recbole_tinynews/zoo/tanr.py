@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from recbole_tinynews.data.fields import CANDIDATES, HISTORY
-from recbole_tinynews.distillation.outputs import Outputs
 from recbole_tinynews.files.columns import CATEGORY
+from recbole_tinynews.model.interface import Outputs
 from recbole_tinynews.model.paper.plmnr import PLMNR
 from recbole_tinynews.settings.protocol import Settings
 
@@ -39,10 +39,12 @@ class TANR(PLMNR):
     def further_losses(self, outputs: Outputs, interaction: Interaction) -> dict[str, Tensor]:
         """``lambda L_topic``."""
         ids = torch.cat([interaction[HISTORY], interaction[CANDIDATES]], dim=1)
-        vectors = torch.cat([outputs.history, outputs.candidates], dim=1)
         category = self.get_buffer(CATEGORY)[ids]  # [batch, articles], 0 where it is unknown
         losses = F.cross_entropy(
-            self.topic(vectors).flatten(0, 1), category.flatten(), ignore_index=0, reduction="sum"
+            self.topic(outputs.news.all).flatten(0, 1),
+            category.flatten(),
+            ignore_index=0,
+            reduction="sum",
         )
         mean = losses / (category != 0).sum().clamp(min=1)
         return {
@@ -51,6 +53,6 @@ class TANR(PLMNR):
         }
 
     @property
-    def counted_by(self) -> Mapping[str, str]:
+    def loss_units(self) -> Mapping[str, str]:
         """The topic loss is a mean over articles."""
-        return {**super().counted_by, "topic": "articles"}
+        return {**super().loss_units, "topic": "articles"}

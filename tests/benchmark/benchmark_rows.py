@@ -11,13 +11,11 @@ from typing import Any
 import yaml
 from tiny import DATASET, SETTINGS, STAGE_SETTINGS, Tiny
 
-from recbole_tinynews.benchmark import runner, worker
 from recbole_tinynews.benchmark.benchmark import Benchmark
 from recbole_tinynews.benchmark.impressions import keep_eval_dump
+from recbole_tinynews.benchmark.jobs import ACTIONS, Job, Outcome, next_job
 from recbole_tinynews.benchmark.results import COLUMNS, SystemResult, summarise
-from recbole_tinynews.benchmark.runner import Outcome
 from recbole_tinynews.benchmark.suite import Row
-from recbole_tinynews.benchmark.worker import Job
 from recbole_tinynews.files.columns import INTER, header
 
 ROWS = [
@@ -69,12 +67,13 @@ class RunHere:
     def __init__(self) -> None:
         self.jobs: list[tuple[str, str]] = []
 
-    def __call__(self, jobs: Sequence[Job], _: int, after: Any, watch: Any) -> None:
+    def __call__(self, jobs: Sequence[Job], _: int, started: Any, ended: Any) -> None:
         waiting = list(jobs)
-        while job := runner._next(waiting, [], 1):
+        while job := next_job(waiting, [], 1):
             waiting.remove(job)
+            started(job)
             self.jobs.append((job.action, job.system))
-            waiting += after(Outcome(job, worker._ACTIONS[job.action](job), None, 1.0))
+            waiting += ended(Outcome(job, ACTIONS[job.action](job)))
 
 
 def run_with_output(benchmark: Benchmark) -> tuple[bool, str]:

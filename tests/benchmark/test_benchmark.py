@@ -16,14 +16,13 @@ import pytest
 from benchmark_rows import FEW_STEPS, RunHere, make_benchmark, run_with_output, squeeze, write_suite
 from tiny import DATASET, SETTINGS, Tiny, write_bert
 
-from recbole_tinynews.benchmark import runner, worker
 from recbole_tinynews.benchmark.benchmark import Benchmark
 from recbole_tinynews.benchmark.impressions import read_impression_metrics
+from recbole_tinynews.benchmark.jobs import ACTIONS, MEASURE, TRAIN, Job
 from recbole_tinynews.benchmark.results import METRICS, OWN_BUDGET, SPEEDS, TEACHERS_BUDGET
 from recbole_tinynews.benchmark.suite import read_suite
-from recbole_tinynews.benchmark.worker import MEASURE, TRAIN, Job
-from recbole_tinynews.quick_start import run
-from recbole_tinynews.registry import MODELS
+from recbole_tinynews.pipeline.quick_start import run
+from recbole_tinynews.settings.registry import MODELS
 
 pytestmark = pytest.mark.whole
 
@@ -90,7 +89,7 @@ def test_results_are_those_of_single_runs(make_benchmark, tmp_path: Path) -> Non
         ("PLM-NR_1", "2"),
         ("Tiny-NewsRec_2", "2"),
     ]
-    planned = {each.row.label: each for each in benchmark.planned}
+    planned = benchmark.planned
     for row, model in zip(rows, ["PLMNR", "TinyNewsRec"], strict=True):
         of_row = planned[row["system"]]
         seed = int(row["seed"])
@@ -140,7 +139,7 @@ def test_a_killed_benchmark_resumes_where_it_stopped(
     succeeded, words = run_with_output(make_benchmark(systems=["plain"]))
     assert succeeded, words
     assert jobs == [("measure", "PLM-NR_2"), ("train", "PLM-NR_1"), ("measure", "PLM-NR_1")]
-    assert "1 results exist already" in words
+    assert "exist     1 results" in words
     before = results.read_bytes()
     jobs.clear()
     left = tmp_path / "out" / "impressions" / ".plm-nr_1-1.npz.0123abcd.partial"
@@ -230,7 +229,8 @@ def test_a_system_that_fails_does_not_stop_the_others(make_benchmark, tmp_path: 
     benchmark = make_benchmark(systems=[broken, dead, "PLM-NR_1"])
     succeeded, words = run_with_output(benchmark)
     assert not succeeded
-    assert "failed    Broken, seed 1: no | such thing" in words
+    assert "failed    Broken, seed 1: no | such thing (full log: " in words
+    assert "done      PLM-NR_1, seed 1  AUC 0." in words
     rows = rows_of(tmp_path / "out" / "results.csv")
     assert [row["system"] for row in rows] == ["PLM-NR_1"]
     table = squeeze((tmp_path / "out" / "table.md").read_text(encoding="utf-8"))
@@ -298,8 +298,10 @@ def test_two_systems_in_parallel_train_a_shared_stage_once(make_benchmark, tmp_p
     succeeded, words = run_with_output(benchmark)
     assert succeeded, words
     first, second = words.splitlines()[:2]
-    assert first.startswith("training  Tiny-NewsRec_2")
-    assert second.startswith("training  Tiny-NewsRec_1")
+    assert (first, second) == (
+        "training  Tiny-NewsRec_2, seed 1",
+        "training  Tiny-NewsRec_1, seed 1",
+    )
     output = tmp_path / "out"
     assert trained(output, "post_train_teacher") == 1
     assert trained(output, "finetune_teacher") == 2  # one for each copy
@@ -315,7 +317,7 @@ def test_every_kind_of_row_of_the_paper_runs(make_benchmark, tmp_path: Path, mon
     Of rows that differ in layers alone, the first; Tiny-NewsRec in all sizes.
     """
     speed = {name: 100.0 for name in SPEEDS}  # test_measure measures
-    monkeypatch.setitem(worker._ACTIONS, MEASURE, lambda job: {**speed, "device": "cpu"})
+    monkeypatch.setitem(ACTIONS, MEASURE, lambda job: {**speed, "device": "cpu"})
     plm = write_bert(tmp_path / "bert", layers=4)
     own = {"plm": str(plm), **read_suite("tiny", DATASET).settings}
     own |= {"post_train_student_max_steps": 1, "finetune_teacher_max_steps": 1, "max_steps": 1}
@@ -339,24 +341,3 @@ def test_every_kind_of_row_of_the_paper_runs(make_benchmark, tmp_path: Path, mon
     for row in rows:
         if row.model not in MODELS:
             assert f"| {row.label} | not run: no such model ({row.model}) |" in table
-
-
-def test_seeds_that_share_no_stage_train_in_parallel() -> None:
-    """Two systems of one seed wait for each other's stages; two seeds never do."""
-
-    def job(action: str, system: str, seed: int) -> Job:
-        return Job(action, system, seed, "", "", {}, 1, Path(), Path(), Path())
-
-    waiting = [job(TRAIN, "A", 1), job(TRAIN, "B", 1), job(TRAIN, "A", 2)]
-    first = runner._next(waiting, [], 2)
-    assert first == waiting[0]
-    assert runner._next(waiting[1:], [first], 2) == waiting[2]
-    assert runner._next(waiting[1:2], [first], 2) == waiting[1]
-    assert runner._next(waiting[1:], [first], 1) is None
-    # measuring speed runs alone
-    speed = job("measure", "A", 1)
-    assert runner._next([waiting[1], speed], [], 1) == speed
-    assert runner._next([waiting[1], speed], [], 2) == waiting[1]
-    assert runner._next([speed], [waiting[1]], 2) is None
-    assert runner._next(waiting, [speed], 2) is None
-    assert runner._next([speed], [], 2) == speed

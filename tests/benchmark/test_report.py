@@ -9,8 +9,9 @@ from benchmark_rows import keep, squeeze, system
 from matplotlib.figure import Figure
 
 from recbole_tinynews.benchmark.figures import FORMATS, save, suite_figures
-from recbole_tinynews.benchmark.report import write_report
-from recbole_tinynews.benchmark.results import METRICS, Intervals, Reach, Report, SystemResult
+from recbole_tinynews.benchmark.report import Report, write_report
+from recbole_tinynews.benchmark.results import METRICS, SystemResult
+from recbole_tinynews.benchmark.significance import Intervals
 from recbole_tinynews.benchmark.suite import ADDED, FIGURES, Suite, read_suite
 
 
@@ -41,8 +42,8 @@ def systems(suite: Suite) -> list[SystemResult]:
 @pytest.fixture(scope="module")
 def intervals(systems) -> Intervals:
     """Intervals that reach 0.02 below each mean and 0.01 above it."""
-    of_system = dict.fromkeys(METRICS, Reach(0.02, 0.01))
-    return Intervals({each.row.label: of_system for each in systems})
+    names = [(each.row.label, metric) for each in systems for metric in METRICS]
+    return Intervals(dict.fromkeys(names, (0.02, 0.01)))
 
 
 @pytest.fixture(scope="module")
@@ -144,20 +145,6 @@ def test_no_line_joins_single_runs(suite, systems, figures, intervals) -> None:
             assert drawn <= {dashed and name not in ("losses", "stages")}
 
 
-def test_nothing_of_a_figure_is_cut_off(figures) -> None:
-    """A legend that is wider than the column ends in the middle of a word."""
-    for figure in figures.values():
-        figure.draw_without_rendering()  # lays it out
-        renderer = figure.canvas.get_renderer() if hasattr(figure.canvas, "get_renderer") else None
-        width, height = figure.bbox.size
-        for part in [*figure.legends, *(axes for axes in figure.axes)]:
-            box = part.get_tightbbox(renderer)
-            assert box.x0 >= -1
-            assert box.x1 <= width + 1
-            assert box.y0 >= -1
-            assert box.y1 <= height + 1
-
-
 def test_a_report_of_a_few_rows_is_written_whole(suite, systems, tmp_path: Path) -> None:
     """After the first hour of a benchmark only a few rows have results."""
     one = [each for each in systems if each.row.label == "PLM-NR_12 (FT)"]
@@ -184,6 +171,16 @@ def test_declared_pairs_alone_are_tested_and_an_added_system(
         "| Tiny-NewsRec_4 against TinyBERT_4",
         "| Mine against Tiny-NewsRec_4",
     ]
+
+
+def test_nothing_of_a_figure_is_cut_off(figures) -> None:
+    """A legend that is wider than the column ends in the middle of a word."""
+    for figure in figures.values():
+        figure.draw_without_rendering()  # lays it out
+        for part in [*figure.legends, *figure.axes]:
+            box = part.get_tightbbox()
+            assert -1 <= box.x0 < box.x1 <= figure.bbox.width + 1
+            assert -1 <= box.y0 < box.y1 <= figure.bbox.height + 1
 
 
 def test_the_same_figure_is_the_same_file(

@@ -8,9 +8,8 @@ import pytest
 from benchmark_rows import keep, squeeze, system
 
 from recbole_tinynews.benchmark.impressions import read_files
-from recbole_tinynews.benchmark.report import write_report
+from recbole_tinynews.benchmark.report import Report, write_report
 from recbole_tinynews.benchmark.result_table import as_markdown
-from recbole_tinynews.benchmark.results import Report
 from recbole_tinynews.benchmark.significance import (
     PairTests,
     compare_pairs,

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -13,20 +14,19 @@ from tiny import DATASET, Tiny, student_of
 from recbole_tinynews.benchmark.benchmark import Benchmark
 from recbole_tinynews.benchmark.planning import (
     FileContents,
-    knows,
+    model_class_of,
     plan_rows,
     read_by,
     result_fingerprint,
     row_settings,
 )
-from recbole_tinynews.benchmark.recommender_file import model_class_of
 from recbole_tinynews.benchmark.suite import choose, read_suite, suite_names
 from recbole_tinynews.model.alignednewsrec import NewsAligner
 from recbole_tinynews.model.paper.plmnr import PLMNR
 from recbole_tinynews.model.paper.tinynewsrec import TinyNewsRec
-from recbole_tinynews.model.user_ids import WithUserIds
-from recbole_tinynews.registry import MODELS, find_model, find_trainer
-from recbole_tinynews.trainer import UntrainedTrainer
+from recbole_tinynews.model.reader_mixins import WithUserIds
+from recbole_tinynews.settings.registry import MODELS, find_model
+from recbole_tinynews.trainer import UntrainedTrainer, find_trainer
 
 PAPER = [
     *("Random", "CategoryMatch", "TfIdf", "ZeroShotPLM_12", "ZeroShotPLM_12 not centred"),
@@ -57,12 +57,9 @@ def _write_suite(tmp_path: Path) -> Callable[..., str]:
     return partial(write_suite, tmp_path)
 
 
-def test_the_paper_has_all_its_rows_in_its_order() -> None:
-    assert [row.label for row in read_suite("paper", "mind-small").rows] == PAPER
-
-
-def test_a_small_language_model_gets_students_that_are_smaller_than_it() -> None:
+def test_the_paper_has_all_its_rows_with_students_smaller_than_the_language_model() -> None:
     """A student with every layer of its teacher would be no distillation at all."""
+    assert [row.label for row in read_suite("paper", "mind-small").rows] == PAPER
     suite = read_suite("paper", "mind-mini")
     assert suite.reference == "Tiny-NewsRec_3"
     assert len(suite.rows) == len(PAPER) - 1  # six teachers
@@ -87,14 +84,6 @@ def test_every_row_has_settings_that_its_model_declares(tiny: Tiny, name: str) -
             assert len(planned.fingerprints[1]) == 12
 
 
-@pytest.mark.parametrize("name", suite_names())
-def test_settings_for_all_rows_reach_some(name: str) -> None:
-    """Models ignore those that they don't have, so nobody would notice a misspelt one."""
-    for dataset in ("mind-mini", "mind-small"):
-        for setting in read_suite(name, dataset).settings:
-            assert knows(TinyNewsRec, setting)
-
-
 def test_rows_with_different_results_have_different_fingerprints(tiny: Tiny) -> None:
     """A row that shares another's fingerprint takes its result, and is never run."""
     suite = read_suite("paper", "mind-small")
@@ -113,7 +102,7 @@ def test_metrics_that_leave_cells_of_the_table_empty_are_refused(
     suite = read_suite("paper", "mind-small")
     given = {"data_path": str(tiny.data), "plm": str(tiny.plm)}
     rows = [row for row in suite.rows if row.family == "PLM-NR (FT)"]
-    with pytest.raises(ValueError, match=r"expects AUC, MRR and NDCG .* leave out .*ndcg@5"):
+    with pytest.raises(ValueError, match=r"must have AUC, MRR and NDCG .* leave out .*ndcg@5"):
         plan_rows(suite, rows, DATASET, [1], {**given, **setting})
     more = {"metrics": ["AUC", "MRR", "NDCG", "Recall"], "topk": [1, 5, 10]}
     (first, *_) = plan_rows(suite, rows, DATASET, [1], {**given, **more})
@@ -125,10 +114,10 @@ def test_a_rows_own_settings_win_over_those_for_all_rows() -> None:
     suite = read_suite("paper", "mind-small")._replace(settings={"epochs": 1, "negatives": 2})
     row = next(row for row in suite.rows if row.label == "Tiny-NewsRec_4 (M=5)")
     given = {"num_teachers": 2, "epochs": 3, "stage_one": False}
-    settings = row_settings(row, TinyNewsRec, suite, given)
+    settings = row_settings(row.settings, TinyNewsRec, suite, given)
     assert (settings["num_teachers"], settings["epochs"], settings["negatives"]) == (5, 3, 2)
     assert settings["stage_one"] is False
-    assert "stage_one" not in row_settings(row, PLMNR, suite, given)
+    assert "stage_one" not in row_settings(row.settings, PLMNR, suite, given)
 
 
 def test_rows_are_chosen_by_label_model_or_group_in_the_suites_order() -> None:
@@ -151,6 +140,8 @@ def test_another_model_or_a_users_own_is_added_to_the_rows_asked_for() -> None:
     assert model_class_of(asked[1].model).__name__ == "PopularNow"
     _, asked = choose(suite, ["TinyBERT_1", "+some/mine.py:Mine"])
     assert [row.label for row in asked] == ["TinyBERT_1", "Mine"]
+    with pytest.raises(ValueError, match=r"\['Mine'\] twice"):  # they would share a row
+        choose(suite, ["+one.py:Mine", "+two.py:Mine"])
 
 
 def test_the_papers_results_are_shown_for_the_real_data_set_alone() -> None:
@@ -168,13 +159,13 @@ def test_the_papers_results_are_shown_for_the_real_data_set_alone() -> None:
         ({"row": []}, "got \\['row'\\]"),
         ({"rows": [{"label": "A", "model": "PLMNR", "setting": {}}]}, "got \\['setting'\\]"),
         ({"rows": [{"label": "A", "model": "PLMNR", "layers": "huge"}]}, "got 'huge'"),
-        ({"rows": [{"label": "A", "model": "PLMNR"}] * 2}, "Duplicates: \\['A'\\]"),
-        ({"datasets": {"*": {"leave_out": ["B"]}}}, "unknown: \\['B'\\]"),
-        ({"datasets": {"x": None}}, "datasets: x expects .*, got None"),
-        ({"rows": ["PLMNR"]}, "row PLMNR expects .*label, layers, model"),
-        ({"rows": [{"label": "A"}]}, "expects model"),
+        ({"rows": [{"label": "A", "model": "PLMNR"}] * 2}, "duplicate label 'A'"),
+        ({"datasets": {"*": {"leave_out": ["B"]}}}, "leave_out: 'B' is no row"),
+        ({"datasets": {"x": None}}, "datasets: x must have .*, got None"),
+        ({"rows": ["PLMNR"]}, "row PLMNR must have .*label, layers, model"),
+        ({"rows": [{"label": "A"}]}, "must have model"),
         ({"datasets": {"*": {"layer": {}}}}, "got \\['layer'\\]"),
-        ({"rows": []}, "expects rows"),
+        ({"rows": []}, "must have rows"),
         ({"rows": [{"label": "A, b", "model": "PLMNR"}]}, "label 'A, b' has a comma"),
         ({"reference": "PLM-NR_3"}, "reference 'PLM-NR_3' is no row"),
         ({"comparisons": [["PLM-NR_1", "PLM-NR_3"]]}, "'PLM-NR_3' is no row"),
@@ -186,7 +177,7 @@ def test_the_papers_results_are_shown_for_the_real_data_set_alone() -> None:
         ),
         ({"ceilings": {"teacher": {}}}, "got \\['teacher'\\]"),
         ({"ceilings": {"student": {"token": 5}}}, "got \\['token'\\]"),
-        ({"ceilings": {"student": {"tokens": 1.5}}}, "tokens expects a whole number"),
+        ({"ceilings": {"student": {"tokens": 1.5}}}, "tokens must be a whole number"),
         ({"figures": {"sizes": []}}, "figure 'sizes' is none of size, speed"),
         ({"figures": {"size": ["BERT"]}}, "figure size: no rows 'BERT'"),
     ],
@@ -258,12 +249,6 @@ def test_a_misspelt_setting_of_a_suite_is_found_before_anything_is_trained(
         make_benchmark(suite=write_suite(settings={"epoch": 1}))
 
 
-def test_two_user_systems_with_one_name_are_refused() -> None:
-    """They would share a row, and one of them would get the other's result."""
-    with pytest.raises(ValueError, match=r"\['Mine'\] twice"):
-        choose(read_suite("paper", "mind-small"), ["+one.py:Mine", "+two.py:Mine"])
-
-
 def test_rows_are_named_after_the_language_model_that_is_used(
     make_benchmark: Callable, write_suite: Callable
 ) -> None:
@@ -287,7 +272,7 @@ def test_settings_of_recboles_models_reach_them(tiny: Tiny) -> None:
 def test_an_invalid_row_is_not_run_and_the_others_are(make_benchmark: Callable) -> None:
     """A value that one model refuses says nothing against the rest."""
     benchmark = make_benchmark(settings={"temperature": -1.0})
-    why_not = {planned.row.label: planned.why_not for planned in benchmark.planned}
+    why_not = {label: planned.why_not for label, planned in benchmark.planned.items()}
     assert why_not["PLM-NR_2"] == ""
     assert "temperature" in why_not["Tiny-NewsRec_2"]
 
@@ -386,3 +371,40 @@ def test_a_suite_has_every_recommender_that_learns_from_clicks_alone() -> None:
         and not getattr(model, "pretrains_itself", False)
     }
     assert learning <= named
+
+
+TEXT = "from recbole_tinynews.model.paper.plmnr import PLMNR\n\nclass Ours(PLMNR):\n    pass\n"
+
+
+def test_a_class_in_a_file_is_found_once(tmp_path: Path) -> None:
+    """Loaded twice it would be two classes, with two fingerprints for the same code."""
+    path = tmp_path / "once_only_file.py"
+    path.write_text(TEXT)
+    cls = model_class_of(f"+{path}:Ours")
+    assert issubclass(cls, PLMNR)
+    assert cls is model_class_of(f"+{path}:Ours")
+    assert model_class_of("PLMNR") is PLMNR
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "asked", "message"),
+    [
+        ("no_class_file", TEXT, "Theirs", "has no class 'Theirs'. It has .*Ours"),
+        ("no_model_file", "class Ours:\n    pass\n", "Ours", "AbstractRecommender"),
+        ("broken_file", "import nothing_of_this_name\n", "Ours", "can't be imported"),
+        ("json", TEXT, "Ours", "name of another module"),
+        ("leaves_at_once", "import sys\nsys.exit(0)\n", "Ours", "can't be imported: SystemExit"),
+    ],
+)
+def test_a_file_that_gives_no_recommender_says_why(tmp_path, name, text, asked, message) -> None:
+    path = tmp_path / f"{name}.py"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=message):
+        model_class_of(f"+{path}:{asked}")
+    assert "broken_file" not in sys.modules
+
+
+@pytest.mark.parametrize("spec", ["+mine.py", "+mine:Mine", "+mine.py:"])
+def test_an_incomplete_name_is_answered_with_the_right_form(spec: str) -> None:
+    with pytest.raises(ValueError, match=r"written \+path/to/file.py:Class"):
+        model_class_of(spec)

@@ -9,8 +9,8 @@ import pytest
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
-from recbole_tinynews.config import NewsConfig
 from recbole_tinynews.data.dataset import NewsDataset
+from recbole_tinynews.pipeline.config import NewsConfig
 
 ITEM_HEADER = (
     "item_id:token\tcategory:token\tsubcategory:token\ttitle:token_seq\tabstract:token_seq"

@@ -7,7 +7,13 @@ import numpy as np
 import pytest
 
 from recbole_tinynews.data import atomic_files
-from recbole_tinynews.data.atomic_files import TokenIndex, concatenate, read_impressions, read_news
+from recbole_tinynews.data.atomic_files import (
+    Indices,
+    TokenIndex,
+    concatenate,
+    read_impressions,
+    read_news,
+)
 from recbole_tinynews.data.impressions import Impressions
 
 ROWS = (
@@ -20,7 +26,7 @@ ROWS = (
 
 
 def read(file: Path) -> Impressions:
-    return concatenate(read_impressions(file, TokenIndex(), TokenIndex()))
+    return concatenate(read_impressions(file, Indices()))
 
 
 def with_field(number: int, column: int, text: str) -> list[list[str]]:
@@ -69,6 +75,27 @@ def test_impressions_come_back_field_by_field(empty) -> None:
     assert found.history.values.dtype == found.candidates.values.dtype == np.int32
 
 
+def test_columns_of_the_page_and_the_visit_are_read_where_there_are_any(empty) -> None:
+    """A page taken for another article, or an unknown reader for one who does not subscribe."""
+    file = empty.write_split("train", ROWS)
+    context = [("N2", "1", "s1", "1"), ("", "", "", ""), ("N99", "2", "s1", "0")]
+    rows = [*zip(ROWS, [*context, *[("N1", "1", "s2", "0.0")] * 2], strict=True)]
+    header = "\tcontext_article:token\tdevice:token\tsession:token\tsubscriber:float\n"
+    text = file.read_text().split("\n")[0] + header
+    file.write_text(text + "".join("\t".join([*row, *more]) + "\n" for row, more in rows))
+    indices = Indices()
+    found = concatenate(read_impressions(file, indices)).columns
+    pages = indices.news.ids(["N2", "[PAD]", "N99", "N1", "N1"])
+    assert found["context_article"].tolist() == pages.tolist()
+    assert found["device"].tolist() == [1, 0, 2, 1, 1]
+    assert found["session"].tolist() == [1, 0, 1, 2, 2]
+    np.testing.assert_array_equal(found["subscriber"], [1, np.nan, 0, 0, 0])
+    file.write_text(file.read_text().replace("\t0.0", "\tyes"))
+    with pytest.raises(ValueError, match=r"line 5, column subscriber.* got 'yes'"):
+        read(file)
+    assert not read(empty.write_split("valid", ROWS)).columns["device"].any()
+
+
 @pytest.mark.parametrize("size", [1, 2, 3, 5])
 def test_where_a_chunk_ends_changes_nothing(empty, size: int, monkeypatch) -> None:
     """MIND has more rows than one chunk: ids and line numbers must continue across chunks."""
@@ -84,10 +111,8 @@ def test_where_a_chunk_ends_changes_nothing(empty, size: int, monkeypatch) -> No
 
 
 def flat(impressions: Impressions) -> list[np.ndarray]:
-    parts = [
-        part if isinstance(part, tuple) else (part,) for part in impressions[:-2]
-    ]  # no features and counters
-    return [array for part in parts for array in part]
+    parts = [part if isinstance(part, tuple) else (part,) for part in impressions[:6]]
+    return [array for part in (*parts, impressions.columns.values()) for array in part]
 
 
 @pytest.mark.parametrize("size", [2, 20_000])

@@ -318,7 +318,7 @@ def test_a_worker_gets_its_own_split_alone(described) -> None:
     """Where processes don't fork, each worker would hold all splits and their features."""
     train, *_ = described
     sent = pickle.loads(pickle.dumps(train))
-    assert (sent.log, sent._popularity) == (None, {})
+    assert (sent.log, sent._made_of_log) == (None, {})
     np.testing.assert_array_equal(sent.inter_feat.labels, train.inter_feat.labels)
     assert all(part.log.rows == 60 for part in described)  # a part knows it in this process
 

@@ -242,10 +242,9 @@ def assert_equal(found: NewsDataset, expected: NewsDataset) -> None:
 
 
 def flat(dataset: NewsDataset) -> list[np.ndarray]:
-    parts = [
-        part if isinstance(part, tuple) else (part,) for part in dataset.inter_feat[:-2]
-    ]  # without features and counters
-    return [array for part in parts for array in part]
+    given = dataset.inter_feat
+    parts = [part if isinstance(part, tuple) else (part,) for part in given[:6]]
+    return [array for part in (*parts, given.columns.values()) for array in part]
 
 
 def test_a_missing_file_says_how_to_get_it(empty) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from recbole_tinynews.data import impressions
-from recbole_tinynews.data.atomic_files import TokenIndex, concatenate, read_impressions
+from recbole_tinynews.data.atomic_files import Indices, concatenate, read_impressions
 from recbole_tinynews.data.impressions import Impressions, clicks_of
 from recbole_tinynews.data.ragged import Ragged
 
@@ -50,9 +50,7 @@ def test_clicks_without_an_unclicked_candidate_are_counted() -> None:
 
 
 def test_the_clicks_of_many_impressions_equal_a_plain_count(busy) -> None:
-    shown = concatenate(
-        read_impressions(busy.folder / "tiny.train.inter", TokenIndex(), TokenIndex())
-    )
+    shown = concatenate(read_impressions(busy.folder / "tiny.train.inter", Indices()))
     clicks, alone = [], 0
     for row in range(shown.rows):
         start, stop = shown.candidates.offsets[row : row + 2]

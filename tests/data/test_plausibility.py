@@ -11,9 +11,9 @@ import pytest
 from tiny import DATASET, Tiny
 
 from recbole_tinynews.data.dataset import NewsDataset
-from recbole_tinynews.pipeline.rehearsal import rehearse
+from recbole_tinynews.pipeline.plan import rehearse
+from recbole_tinynews.pipeline.quick_start import Run, factory_of
 from recbole_tinynews.pipeline.systems import system
-from recbole_tinynews.quick_start import Run, factory_of
 
 TITLE, ABSTRACT = 3, 4  # columns of the .item file
 USER, HISTORY, CANDIDATES = 1, 3, 4  # of an .inter file

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recbole_tinynews.distillation.outputs import Outputs
-from recbole_tinynews.encoder.states import States
+from recbole_tinynews.encoder.hidden_states import HiddenStates
+from recbole_tinynews.model.interface import Encoded, Outputs
 
 BATCH, CANDIDATES, HEADS = 4, 5, 2
 LENGTHS = [2, 3, 3, 5]  # shortest text first
@@ -33,8 +33,30 @@ class Padded(NamedTuple):
         }
         ids = np.arange(1, len(LENGTHS) + 1)
         nothing = torch.empty(0, 0)
-        states = States(ids, hidden, attention, nothing, nothing)
-        return Outputs(self.scores, nothing, nothing, nothing, states)
+        states = HiddenStates(ids, hidden, attention, nothing, nothing)
+        return outputs_of(self.scores, states=states)
+
+
+def outputs_of(
+    scores: Tensor,
+    history: Tensor | None = None,
+    candidates: Tensor | None = None,
+    user: Tensor | None = None,
+    real: Tensor | None = None,
+    states: HiddenStates | None = None,
+) -> Outputs:
+    """Outputs with what a loss reads; every slot has an article unless ``real`` says otherwise."""
+    nothing = torch.empty(len(scores), 0, 0)
+    history, candidates = (nothing if part is None else part for part in (history, candidates))
+    vectors = torch.cat([history, candidates], dim=1)
+    real = torch.ones(vectors.shape[:2], dtype=torch.bool) if real is None else real
+    news = Encoded(vectors, real, history.shape[1], states=states)
+    return Outputs(scores, torch.empty(0) if user is None else user, news)
+
+
+def with_states(outputs: Outputs, states: HiddenStates | None) -> Outputs:
+    """The same outputs with other hidden states."""
+    return outputs._replace(news=outputs.news._replace(states=states))
 
 
 def padded(seed: int, layers: int, dim: int) -> Padded:

@@ -6,11 +6,12 @@ import math
 
 import pytest
 import torch
+from batches import outputs_of
 from plain_losses import cross_entropy, softmax
 
-from recbole_tinynews.distillation.aligned import AlignedDistillation
 from recbole_tinynews.distillation.loss_terms import Weights
-from recbole_tinynews.distillation.outputs import Outputs
+from recbole_tinynews.model.alignednewsrec import AlignedDistillation
+from recbole_tinynews.model.interface import Outputs
 
 BATCH, HISTORY, CANDIDATES, DIM, TEACHERS = 3, 4, 5, 6, 2
 
@@ -21,18 +22,14 @@ def outputs(seed: int) -> Outputs:
     def random(*shape: int) -> torch.Tensor:
         return torch.randn(*shape, generator=draw, dtype=torch.float64)
 
-    return Outputs(
-        random(BATCH, CANDIDATES),
-        random(BATCH, CANDIDATES, DIM),
-        random(BATCH, HISTORY, DIM),
-        random(BATCH, DIM),
-    )
+    parts = random(BATCH, CANDIDATES), random(BATCH, CANDIDATES, DIM), random(BATCH, HISTORY, DIM)
+    return outputs_of(parts[0], parts[2], parts[1], random(BATCH, DIM), REAL)
 
 
-STUDENT, LABELLED = outputs(0), [outputs(1), outputs(2)]
-LABEL = torch.tensor([0, 2, 4])
 REAL = torch.ones(BATCH, HISTORY + CANDIDATES, dtype=torch.bool)
 REAL[0, :2] = False
+STUDENT, LABELLED = outputs(0), [outputs(1), outputs(2)]
+LABEL = torch.tensor([0, 2, 4])
 
 
 def cosine(first: list[float], second: list[float]) -> float:
@@ -41,7 +38,7 @@ def cosine(first: list[float], second: list[float]) -> float:
 
 
 def news(of: Outputs, row: int, place: int) -> list[float]:
-    return torch.cat([of.history, of.candidates], dim=1)[row, place].tolist()
+    return of.news.all[row, place].tolist()
 
 
 def plain_embedding() -> float:
@@ -74,7 +71,7 @@ def plain_target() -> float:
 @pytest.mark.parametrize("temperature", [1.0, 2.5])
 def test_each_loss_is_that_of_a_plain_loop(temperature: float) -> None:
     loss = AlignedDistillation(temperature, Weights(0.5, 2.0, 3.0))
-    found = loss(STUDENT, LABELLED, LABEL, REAL)._asdict()
+    found = loss(STUDENT, LABELLED, LABEL)._asdict()
     assert found["distillation"].item() == pytest.approx(0.5 * plain_distillation(temperature))
     assert found["embedding"].item() == pytest.approx(2.0 * plain_embedding())
     assert found["target"].item() == pytest.approx(3.0 * plain_target())
@@ -82,25 +79,25 @@ def test_each_loss_is_that_of_a_plain_loop(temperature: float) -> None:
 
 def test_empty_slots_pull_no_vector() -> None:
     """Their zeros have no direction, and a gradient through them would be noise."""
-    history = STUDENT.history.clone().requires_grad_()
-    student = STUDENT._replace(history=history)
+    vectors = STUDENT.news.all.clone().requires_grad_()
+    student = STUDENT._replace(news=STUDENT.news._replace(all=vectors))
     loss = AlignedDistillation(1.0, Weights(0.0, 1.0, 0.0))
-    sum(loss(student, LABELLED, LABEL, REAL)).backward()
-    assert history.grad[0, :2].abs().max() == 0
-    assert history.grad[1].abs().min() > 0
+    sum(loss(student, LABELLED, LABEL)).backward()
+    assert vectors.grad[0, :2].abs().max() == 0
+    assert vectors.grad[1].abs().min() > 0
 
 
 def test_teachers_get_no_gradient() -> None:
-    candidates = LABELLED[0].candidates.clone().requires_grad_()
-    teachers = [LABELLED[0]._replace(candidates=candidates), LABELLED[1]]
+    vectors = LABELLED[0].news.all.clone().requires_grad_()
+    teachers = [LABELLED[0]._replace(news=LABELLED[0].news._replace(all=vectors)), LABELLED[1]]
     student = STUDENT._replace(scores=STUDENT.scores.clone().requires_grad_())
-    sum(AlignedDistillation(1.0, Weights())(student, teachers, LABEL, REAL)).backward()
-    assert candidates.grad is None
+    sum(AlignedDistillation(1.0, Weights())(student, teachers, LABEL)).backward()
+    assert vectors.grad is None
 
 
 def test_a_loss_without_weight_is_not_computed() -> None:
-    assert AlignedDistillation(1.0, Weights(0.0, 1.0, 0.0))(
-        STUDENT, LABELLED, LABEL, REAL
-    )._fields == ("embedding",)
+    assert AlignedDistillation(1.0, Weights(0.0, 1.0, 0.0))(STUDENT, LABELLED, LABEL)._fields == (
+        "embedding",
+    )
     with pytest.raises(ValueError, match="embedding_loss_weight"):
         AlignedDistillation(1.0, Weights(0.0, 0.0, 0.0))

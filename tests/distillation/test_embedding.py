@@ -8,7 +8,10 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from recbole_tinynews.distillation.embedding import ProjectedEmbeddingLoss, fitted_projection
+from recbole_tinynews.distillation.tinynewsrec_losses import (
+    ProjectedEmbeddingLoss,
+    fitted_projection,
+)
 
 BATCH, TEACHERS, ITEMS, TEACHER_DIM, STUDENT_DIM = 4, 3, 5, 6, 2
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from recbole_tinynews.distillation.frozen_teachers import FrozenTeachers
-from recbole_tinynews.distillation.outputs import Encoded, Outputs
-from recbole_tinynews.encoder.states import NO_TAPS, States, Taps
+from recbole_tinynews.distillation.teachers import FrozenTeachers
+from recbole_tinynews.encoder.hidden_states import NO_STATES, HiddenStates, StateRequest
+from recbole_tinynews.model.interface import Encoded, Outputs
 
 NEWS, DIM = 20, 4
 HISTORY = torch.tensor([[0, 0, 3], [0, 0, 0], [5, 3, 9]])
@@ -48,9 +48,9 @@ class Small(nn.Module):
     def __init__(self, seed: int) -> None:
         super().__init__()
         self.news_encoder, self.user_encoder = NewsTable(seed), MeanOfClicks()
-        self.asked: list[Taps] = []
+        self.asked: list[StateRequest] = []
 
-    def encode(self, interaction: Any, taps: Taps = NO_TAPS) -> Encoded:
+    def encode(self, interaction: Any, taps: StateRequest = NO_STATES) -> Encoded:
         self.asked.append(taps)
         history, candidates = interaction["history"], interaction["candidates"]
         vectors = self.news_encoder(torch.cat([history, candidates], dim=1))
@@ -59,19 +59,24 @@ class Small(nn.Module):
         if any(taps):
             ids = torch.cat([history, candidates], dim=1).unique()
             pooled = self.news_encoder(ids)
-            states = States(ids.numpy(), {}, {}, pooled, pooled)
-        return Encoded(vectors[:, width:], vectors[:, :width], history != 0, states)
+            states = HiddenStates(ids.numpy(), {}, {}, pooled, pooled)
+        real = torch.cat([history, candidates], dim=1) != 0
+        return Encoded(vectors, real, width, states=states)
 
     def outputs_of(self, news: Encoded) -> Outputs:
         user = self.user_encoder(news.history, news.clicked)
         scores = (news.candidates @ user.unsqueeze(-1)).squeeze(-1)
-        return Outputs(scores, news.candidates, news.history, user, news.states)
+        return Outputs(scores, user, news)
 
 
 @pytest.fixture
 def teachers() -> list[Small]:
     torch.manual_seed(0)
     return [Small(seed) for seed in range(3)]
+
+
+def tensors_of(outputs: Outputs) -> list[Tensor]:
+    return [outputs.scores, outputs.user, outputs.news.all]
 
 
 def by_hand(teacher: Small, row: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -97,8 +102,8 @@ def test_outputs_equal_each_teachers_own_scores_and_vectors(teachers: list[Small
             table = teacher.news_encoder.table.weight.detach()
             torch.testing.assert_close(found.scores[row], scores)
             torch.testing.assert_close(found.user[row], user)
-            torch.testing.assert_close(found.history[row], history)
-            torch.testing.assert_close(found.candidates[row], table[CLICKED_AND_OTHERS[row]])
+            torch.testing.assert_close(found.news.history[row], history)
+            torch.testing.assert_close(found.news.candidates[row], table[CLICKED_AND_OTHERS[row]])
 
 
 def test_teachers_never_go_into_training_mode(teachers: list[Small]) -> None:
@@ -112,7 +117,7 @@ def test_teachers_never_go_into_training_mode(teachers: list[Small]) -> None:
     holder.train()
     assert not any(module.training for module in frozen.modules())
     for found, outputs in zip(frozen.outputs(BATCH), expected, strict=True):
-        torch.testing.assert_close(found[:4], outputs[:4], rtol=0, atol=0)
+        torch.testing.assert_close(tensors_of(found), tensors_of(outputs), rtol=0, atol=0)
 
 
 def test_teachers_are_frozen_and_their_outputs_carry_no_graph(teachers: list[Small]) -> None:
@@ -121,8 +126,9 @@ def test_teachers_are_frozen_and_their_outputs_carry_no_graph(teachers: list[Sma
     assert len(list(frozen.parameters())) == 9
     assert not any(parameter.requires_grad for parameter in frozen.parameters())
     teachers[0].user_encoder.requires_grad_(True)
-    for outputs in frozen.outputs(BATCH, Taps(pooled=True)):
-        assert not any(value.requires_grad for value in (*outputs[:4], outputs.states.pooled))
+    for outputs in frozen.outputs(BATCH, StateRequest(pooled=True)):
+        tensors = *tensors_of(outputs), outputs.states.pooled
+        assert not any(value.requires_grad for value in tensors)
 
 
 def test_scores_are_computed_in_full_precision_inside_mixed_precision(
@@ -132,7 +138,7 @@ def test_scores_are_computed_in_full_precision_inside_mixed_precision(
     with torch.autocast("cpu", dtype=torch.bfloat16):
         outputs = FrozenTeachers(teachers).outputs(BATCH)
     for found in outputs:
-        products = torch.einsum("bcd,bd->bc", found.candidates.float(), found.user)
+        products = torch.einsum("bcd,bd->bc", found.news.candidates.float(), found.user)
         assert found.user.dtype == found.scores.dtype == torch.float32
         torch.testing.assert_close(found.scores, products)
 
@@ -141,11 +147,11 @@ def test_states_are_computed_only_where_they_are_asked_for(
     teachers: list[Small],
 ) -> None:
     """Else each step runs twelve layers of each teacher, for scores that a look-up would give."""
-    frozen, taps = FrozenTeachers(teachers), Taps(hidden=frozenset({2}))
-    assert [outputs.states for outputs in frozen.outputs(BATCH)] == [None] * 3
-    assert [teacher.asked for teacher in teachers] == [[NO_TAPS]] * 3
-    assert all(outputs.states is not None for outputs in frozen.outputs(BATCH, taps))
-    assert [teacher.asked[1:] for teacher in teachers] == [[NO_TAPS, taps]] * 3
+    frozen, taps = FrozenTeachers(teachers), StateRequest(hidden=frozenset({2}))
+    assert [outputs.news.states for outputs in frozen.outputs(BATCH)] == [None] * 3
+    assert [teacher.asked for teacher in teachers] == [[NO_STATES]] * 3
+    assert all(outputs.news.states is not None for outputs in frozen.outputs(BATCH, taps))
+    assert [teacher.asked[1:] for teacher in teachers] == [[NO_STATES, taps]] * 3
 
 
 def test_no_teacher_at_all_is_refused() -> None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from recbole_tinynews.distillation.hidden import LayerPair, layer_pairs
+from recbole_tinynews.distillation.layer_losses import LayerPair, layer_pairs
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from recbole_tinynews.distillation.hidden import layer_pairs
-from recbole_tinynews.model.joint_teachers import add_momentum
+from recbole_tinynews.distillation.layer_losses import layer_pairs
+from recbole_tinynews.model.stages.joint_teachers import mix_layer_gradients
 
 Layers = list[nn.Module]
 
@@ -43,7 +43,7 @@ def trained_pair() -> tuple[Layers, Layers]:
 def test_two_layers_under_four_by_hand() -> None:
     """g1 = 0.1 (105 + 70) / 2 + 0.9 * 13 = 20.45 and g2 = 0.1 (42 + 30) / 2 + 0.9 * 11 = 13.5."""
     student, teacher = trained_pair()
-    add_momentum(student, [teacher], layer_pairs(2, 4, "uniform"), beta=0.1)
+    mix_layer_gradients(student, [teacher], layer_pairs(2, 4, "uniform"), beta=0.1)
     assert gradients(student) == pytest.approx([20.45, 13.5])
     assert gradients(teacher) == [105, 70, 42, 30]
 
@@ -53,7 +53,7 @@ def test_frozen_teacher_layers_are_left_out_of_the_mean() -> None:
     student, teacher = trained_pair()
     for number in (0, 1, 3):
         teacher[number].weight.grad = None
-    add_momentum(student, [teacher], layer_pairs(2, 4, "uniform"), beta=0.1)
+    mix_layer_gradients(student, [teacher], layer_pairs(2, 4, "uniform"), beta=0.1)
     assert gradients(student) == pytest.approx([13, 0.1 * 42 + 0.9 * 11])
 
 
@@ -61,7 +61,7 @@ def test_a_frozen_student_layer_stays_frozen() -> None:
     """Momentum alone would train what the settings froze."""
     student, teacher = trained_pair()
     student[0].weight.grad = None
-    add_momentum(student, [teacher], layer_pairs(2, 4, "uniform"), beta=0.1)
+    mix_layer_gradients(student, [teacher], layer_pairs(2, 4, "uniform"), beta=0.1)
     assert gradients(student) == [None, pytest.approx(13.5)]
 
 
@@ -70,7 +70,7 @@ def test_several_teachers_lend_the_mean_of_their_gradients() -> None:
     student, teacher = trained_pair()
     other = layers(1, 1, 1, 1)
     backward(other)
-    add_momentum(student, [teacher, other], layer_pairs(2, 4, "uniform"), beta=0.5)
+    mix_layer_gradients(student, [teacher, other], layer_pairs(2, 4, "uniform"), beta=0.5)
     first, second = (105 + 70 + 1 + 1) / 4, (42 + 30 + 1 + 1) / 4
     assert gradients(student) == pytest.approx([(first + 13) / 2, (second + 11) / 2])
 
@@ -90,5 +90,5 @@ def test_the_last_layers_lend_as_in_the_authors_version(student, expected) -> No
         teacher[number].weight.grad = torch.full((1, 1), number + 1.0, dtype=torch.float64)
     for layer in learner:
         layer.weight.grad = torch.full((1, 1), math.pi, dtype=torch.float64)
-    add_momentum(learner, [teacher], layer_pairs(student, 12, "last"), beta=1.0)
+    mix_layer_gradients(learner, [teacher], layer_pairs(student, 12, "last"), beta=1.0)
     assert gradients(learner) == [math.pi if each is None else each for each in expected]

@@ -8,10 +8,9 @@ import torch
 from batches import LABEL, MASK, Padded, padded
 from torch import Tensor
 
-from recbole_tinynews.distillation.hidden import layer_pairs
-from recbole_tinynews.distillation.inner_states import Compared
+from recbole_tinynews.distillation.layer_losses import Compared, layer_pairs
 from recbole_tinynews.distillation.mtbert_losses import MTBERTDistillation, MTBERTWeights
-from recbole_tinynews.encoder.states import Taps
+from recbole_tinynews.encoder.hidden_states import StateRequest
 
 SUMMANDS = ("distillation", "hidden", "target")
 PAIRS = layer_pairs(2, 5, "uniform")
@@ -92,7 +91,7 @@ def test_a_weight_of_zero_removes_a_loss_term_and_its_projections(removed: str) 
     assert loss_of(module)._fields == tuple(name for name in SUMMANDS if name != removed)
     assert len(list(module.parameters())) == (0 if removed == "hidden" else 2 * TEACHERS)
     hidden = frozenset() if removed == "hidden" else frozenset({3, 5})
-    assert module.teacher_taps == Taps(hidden=hidden)
+    assert module.teacher_states == StateRequest(hidden=hidden)
 
 
 def test_a_term_without_trained_parameters_is_left_out() -> None:

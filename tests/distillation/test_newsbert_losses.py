@@ -6,13 +6,13 @@ import numpy as np
 import plain_losses as plain
 import pytest
 import torch
+from batches import outputs_of, with_states
 from torch import Tensor
 
-from recbole_tinynews.distillation.hidden import LayerPair
-from recbole_tinynews.distillation.inner_states import Compared
+from recbole_tinynews.distillation.layer_losses import Compared, LayerPair
 from recbole_tinynews.distillation.newsbert_losses import NewsBERTDistillation, NewsBERTWeights
-from recbole_tinynews.distillation.outputs import Outputs
-from recbole_tinynews.encoder.states import States, Taps
+from recbole_tinynews.encoder.hidden_states import HiddenStates, StateRequest
+from recbole_tinynews.model.interface import Outputs
 
 BATCH, CANDIDATES, DIM, TEXTS, TOKENS, HIDDEN = 4, 5, 3, 6, 20, 8
 LABEL = torch.tensor([0, 3, 1, 4])
@@ -31,9 +31,8 @@ def outputs(seed: int) -> Outputs:
     scores, user = random(BATCH, CANDIDATES), random(BATCH, DIM)
     layers = TEACHER_LAYERS if seed else STUDENT_LAYERS
     hidden = {layer: random(TOKENS, HIDDEN) for layer in layers}
-    nothing = torch.empty(0)
-    states = States(np.arange(TEXTS), hidden, {}, random(TEXTS, HIDDEN), nothing)
-    return Outputs(scores, nothing, nothing, user, states)
+    states = HiddenStates(np.arange(TEXTS), hidden, {}, random(TEXTS, HIDDEN), torch.empty(0))
+    return outputs_of(scores, user=user, states=states)
 
 
 def make(
@@ -167,7 +166,7 @@ def test_a_weight_multiplies_its_loss_term_alone_and_zero_removes_it(name: str) 
 def test_states_of_other_news_are_refused() -> None:
     """They have the same shape: a student would imitate the vectors of other titles."""
     student, teacher = outputs(STUDENT), outputs(1)
-    shuffled = teacher._replace(states=teacher.states._replace(ids=teacher.states.ids[::-1]))
+    shuffled = with_states(teacher, teacher.states._replace(ids=teacher.states.ids[::-1]))
     with pytest.raises(ValueError, match=r"the same 6 texts .* teacher 0"):
         make(teachers=1)(student, [shuffled], LABEL)
 
@@ -183,15 +182,17 @@ def test_without_teachers_or_without_losses_it_is_refused() -> None:
 @pytest.mark.parametrize(
     ("weights", "asked"),
     [
-        (ALL, Taps(frozenset({0, 2, 4}), pooled=True)),
-        (ALL._replace(news_vector=0.0), Taps(frozenset({0, 2, 4}))),
-        (ALL._replace(hidden=0.0, embedding=0.0), Taps(pooled=True)),
-        (ALL._replace(hidden=0.0, embedding=0.0, news_vector=0.0), Taps()),
+        (ALL, StateRequest(frozenset({0, 2, 4}), pooled=True)),
+        (ALL._replace(news_vector=0.0), StateRequest(frozenset({0, 2, 4}))),
+        (ALL._replace(hidden=0.0, embedding=0.0), StateRequest(pooled=True)),
+        (ALL._replace(hidden=0.0, embedding=0.0, news_vector=0.0), StateRequest()),
     ],
 )
-def test_a_loss_of_weight_zero_asks_for_no_states(weights: NewsBERTWeights, asked: Taps) -> None:
+def test_a_loss_of_weight_zero_asks_for_no_states(
+    weights: NewsBERTWeights, asked: StateRequest
+) -> None:
     """Teachers' states would be computed without need, or be missing where they are compared."""
-    assert make(weights).teacher_taps == asked
+    assert make(weights).teacher_states == asked
 
 
 def test_a_term_without_trained_parameters_is_left_out() -> None:
@@ -199,4 +200,4 @@ def test_a_term_without_trained_parameters_is_left_out() -> None:
     module = make(pairs=[], embeddings_train=False, teachers=1)
     found = module(outputs(STUDENT), [outputs(1)], LABEL)
     assert {"hidden", "embedding"}.isdisjoint(found._fields)
-    assert module.teacher_taps == Taps(pooled=True)
+    assert module.teacher_states == StateRequest(pooled=True)

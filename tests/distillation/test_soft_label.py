@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from recbole_tinynews.distillation.soft_label import SoftLabelLoss, mix_scores
+from recbole_tinynews.distillation.loss_terms import SoftLabelLoss
+from recbole_tinynews.distillation.teacher_weighting import mix_scores
 
 
 def random_scores(*shape: int, seed: int = 0) -> Tensor:

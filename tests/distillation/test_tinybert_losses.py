@@ -5,14 +5,18 @@ from typing import Any
 import plain_losses as plain
 import pytest
 import torch
-from batches import LABEL, MASK, Padded, padded
+from batches import LABEL, MASK, Padded, padded, with_states
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from recbole_tinynews.distillation.hidden import HiddenStateLoss, LayerPair, layer_pairs
-from recbole_tinynews.distillation.inner_states import Compared
+from recbole_tinynews.distillation.layer_losses import (
+    Compared,
+    HiddenStateLoss,
+    LayerPair,
+    layer_pairs,
+)
 from recbole_tinynews.distillation.tinybert_losses import TinyBERTDistillation, TinyBERTWeights
-from recbole_tinynews.encoder.states import Taps
+from recbole_tinynews.encoder.hidden_states import StateRequest
 
 SUMMANDS = ("distillation", "hidden", "attention", "embedding", "target")
 STUDENT_LAYERS, TEACHER_LAYERS, DIM = 2, 5, 6
@@ -112,12 +116,11 @@ def test_the_mean_of_squared_errors_learns_what_one_against_the_mean_teacher_doe
     """The gradients are equal without projections; the values differ by the teachers' variance."""
     teachers = [teacher(number) for number in range(3)]
     each_one = [each.outputs() for each in teachers]
-    mean = each_one[0]._replace(
-        states=each_one[0].states._replace(
-            hidden={n: _mean_of(each.states.hidden[n] for each in each_one) for n in (0, 3, 5)},
-            attention={n: _mean_of(each.states.attention[n] for each in each_one) for n in (3, 5)},
-        ),
+    states = each_one[0].states._replace(
+        hidden={n: _mean_of(each.states.hidden[n] for each in each_one) for n in (0, 3, 5)},
+        attention={n: _mean_of(each.states.attention[n] for each in each_one) for n in (3, 5)},
     )
+    mean = with_states(each_one[0], states)
     gradients = []
     for module, others in ((make(3), each_one), (make(1), [mean])):
         own = student().outputs()
@@ -175,10 +178,10 @@ def test_a_weight_of_zero_removes_a_loss_term_and_its_work(removed: str) -> None
     hidden = {m for m, _ in PAIRS} if removed != "hidden" else set()
     hidden |= {0} if removed != "embedding" else set()
     attention = {m for m, _ in PAIRS} if removed != "attention" else set()
-    assert module.student_taps == Taps(frozenset(hidden), frozenset(attention))
+    assert module.student_states == StateRequest(frozenset(hidden), frozenset(attention))
     to_teacher = {0: 0, **dict(PAIRS)}
     expected = [frozenset(to_teacher[m] for m in layers) for layers in (hidden, attention)]
-    assert module.teacher_taps == Taps(*expected)
+    assert module.teacher_states == StateRequest(*expected)
     projections = sum(isinstance(part, nn.Linear) for part in module.modules())
     assert projections == 2 - (removed in ("hidden", "embedding"))
 
@@ -188,7 +191,7 @@ def test_a_term_without_trained_parameters_is_left_out() -> None:
     module = make(trains=False, pairs=PAIRS[1:])
     loss = loss_of(module, student(), teacher())
     assert loss._fields == ("distillation", "hidden", "attention", "target")
-    assert module.teacher_taps == Taps(frozenset({5}), frozenset({5}))
+    assert module.teacher_states == StateRequest(frozenset({5}), frozenset({5}))
     assert loss_of(make(trains=False, pairs=[]), student(), teacher())._fields == (
         "distillation",
         "target",
@@ -218,7 +221,7 @@ def test_student_and_projections_learn_and_teachers_do_not(dim: int) -> None:
 def test_states_of_other_texts_are_refused() -> None:
     """An equal number of rows of other texts would train without an error."""
     own, other = student().outputs(), teacher().outputs()
-    shuffled = other._replace(states=other.states._replace(ids=other.states.ids[::-1]))
+    shuffled = with_states(other, other.states._replace(ids=other.states.ids[::-1]))
     with pytest.raises(ValueError, match=r"the same 4 texts .* teacher 0"):
         make()(own, [shuffled], LABEL)
 
@@ -227,9 +230,9 @@ def test_outputs_without_states_are_refused() -> None:
     """With scores alone, training would leave out the core of the method."""
     own, other = student().outputs(), teacher().outputs()
     with pytest.raises(ValueError, match="expects outputs with states"):
-        make()(own, [other._replace(states=None)], LABEL)
+        make()(own, [with_states(other, None)], LABEL)
     with pytest.raises(ValueError, match="expects outputs with states"):
-        make()(own._replace(states=None), [other], LABEL)
+        make()(with_states(own, None), [other], LABEL)
 
 
 def test_another_number_of_teachers_is_refused() -> None:

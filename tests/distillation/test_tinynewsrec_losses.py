@@ -3,16 +3,17 @@ from __future__ import annotations
 import plain_losses as plain
 import pytest
 import torch
+from batches import outputs_of
 from torch import Tensor, nn
 
 from recbole_tinynews.distillation.loss_terms import Weights
-from recbole_tinynews.distillation.outputs import Outputs
 from recbole_tinynews.distillation.teacher_weighting import WEIGHTINGS
 from recbole_tinynews.distillation.tinynewsrec_losses import (
     StageOneDistillation,
     StageTwoDistillation,
     TinyNewsRecDistillation,
 )
+from recbole_tinynews.model.interface import Outputs
 
 SUMMANDS = ("distillation", "embedding", "target")
 BATCH, TEACHERS, CANDIDATES, HISTORY, TEACHER_DIM, DIM = 4, 3, 5, 2, 6, 2
@@ -27,11 +28,12 @@ def random(*shape: int, seed: int) -> Tensor:
 
 
 def drawn(dim: int, seed: int) -> Outputs:
-    return Outputs(
+    return outputs_of(
         random(BATCH, CANDIDATES, seed=seed),
-        random(BATCH, CANDIDATES, dim, seed=seed + 1),
         random(BATCH, HISTORY, dim, seed=seed + 2),
+        random(BATCH, CANDIDATES, dim, seed=seed + 1),
         random(BATCH, dim, seed=seed + 3),
+        MASK,
     )
 
 
@@ -43,7 +45,7 @@ def labelled() -> tuple[Outputs, list[Outputs], Tensor]:
 
 
 def tensors_of(outputs: Outputs) -> list[Tensor]:
-    return [outputs.scores, outputs.candidates, outputs.history, outputs.user]
+    return [outputs.scores, outputs.news.all, outputs.user]
 
 
 def make(
@@ -51,6 +53,7 @@ def make(
     shared_projection: bool = False,
     stage: type[TinyNewsRecDistillation] = StageTwoDistillation,
     weighting: str = "softmax",
+    masked: bool = False,
     **weights: float,
 ) -> TinyNewsRecDistillation:
     torch.manual_seed(0)
@@ -62,6 +65,7 @@ def make(
         Weights(**weights),
         WEIGHTINGS[weighting],
         shared_projection,
+        masked=masked,
     ).double()
     for name, parameter in module.named_parameters():
         if name.endswith("bias"):
@@ -76,10 +80,10 @@ def projections(module: nn.Module) -> list[tuple[list, list]]:
 
 def items_of(outputs: Outputs, row: int, stage: type[TinyNewsRecDistillation]) -> list:
     """History and candidates in Stage II; titles alone in Stage I."""
-    candidates = outputs.candidates[row].tolist()
+    candidates = outputs.news.candidates[row].tolist()
     if stage is StageOneDistillation:
         return candidates
-    return [*outputs.history[row].tolist(), *candidates]
+    return [*outputs.news.history[row].tolist(), *candidates]
 
 
 def by_the_formulas(
@@ -120,9 +124,9 @@ def test_each_loss_term_equals_the_papers_formula(
     temperature: float, shared: bool, mask: Tensor | None
 ) -> None:
     """A wrong formula would be another method under the same name."""
-    module = make(temperature=temperature, shared_projection=shared)
+    module = make(temperature, shared, masked=mask is not None)
     expected = by_the_formulas(module, temperature, mask)
-    assert values(module(*labelled(), mask)) == pytest.approx(values(expected), rel=1e-6)
+    assert values(module(*labelled())) == pytest.approx(values(expected), rel=1e-6)
 
 
 def test_the_first_stage_compares_titles_and_no_history() -> None:
@@ -143,9 +147,9 @@ def test_another_weighting_of_teachers_is_another_loss(name: str) -> None:
 
 def test_weights_multiply_their_loss_term_alone() -> None:
     """RecBole adds up the terms as they are, so a weight applied outside of them is lost."""
-    plain_sum = values(make()(*labelled(), MASK))
-    weighted = make(distillation=0.5, embedding=3.0, target=0.2)
-    found = values(weighted(*labelled(), MASK))
+    plain_sum = values(make(masked=True)(*labelled()))
+    weighted = make(masked=True, distillation=0.5, embedding=3.0, target=0.2)
+    found = values(weighted(*labelled()))
     factors = [0.5, 3.0, 0.2]
     assert found == pytest.approx([f * v for f, v in zip(factors, plain_sum, strict=True)])
 
@@ -166,7 +170,7 @@ def test_a_weight_of_zero_removes_a_loss_term_and_its_work(removed: str) -> None
     for name, value in zip(loss._fields, loss, strict=True):
         assert value.item() == pytest.approx(getattr(whole, name).item())
     sum(loss).backward()
-    assert (student.candidates.grad is None) == (removed == "embedding")
+    assert (student.news.all.grad is None) == (removed == "embedding")
     assert (len(list(module.parameters())) == 0) == (removed == "embedding")
 
 
@@ -188,12 +192,12 @@ def test_projections_have_the_papers_number_of_parameters(shared: bool, paramete
 @pytest.mark.parametrize("shared", [False, True])
 def test_student_and_projections_learn_and_teachers_do_not(shared: bool) -> None:
     """A gradient into a label would train the teachers towards the student."""
-    module = make(shared_projection=shared)
+    module = make(shared_projection=shared, masked=True)
     student, teachers, label = labelled()
     of_teachers = [tensor for each in teachers for tensor in tensors_of(each)]
     for tensor in (*tensors_of(student), *of_teachers):
         tensor.requires_grad_()
-    sum(module(student, teachers, label, MASK)).backward()
+    sum(module(student, teachers, label)).backward()
     for tensor in (*tensors_of(student), *module.parameters()):
         assert tensor.grad is not None
         assert tensor.grad.abs().sum() > 0
@@ -207,21 +211,20 @@ def test_separate_projections_do_not_share_weights() -> None:
 
 def test_a_samples_weights_do_not_depend_on_its_batch() -> None:
     """Weights that leak over the batch make a loss depend on its neighbours."""
-    module = make()
+    module = make(masked=True)
     student, teachers, label = labelled()
+
+    def only(row: int, outputs: Outputs) -> Outputs:
+        of, news = slice(row, row + 1), outputs.news
+        news = news._replace(all=news.all[of], real=news.real[of])
+        return Outputs(outputs.scores[of], outputs.user[of], news)
+
     alone = [
-        values(
-            module(
-                Outputs(*(part[row : row + 1] for part in tensors_of(student))),
-                [Outputs(*(part[row : row + 1] for part in tensors_of(t))) for t in teachers],
-                label[row : row + 1],
-                MASK[row : row + 1],
-            )
-        )
+        values(module(only(row, student), [only(row, t) for t in teachers], label[row : row + 1]))
         for row in range(BATCH)
     ]
     means = [plain.mean(part) for part in zip(*alone, strict=True)]
-    assert values(module(student, teachers, label, MASK)) == pytest.approx(means)
+    assert values(module(student, teachers, label)) == pytest.approx(means)
 
 
 def test_a_teacher_too_many_is_refused() -> None:

@@ -23,20 +23,11 @@ from tiny import write_bert
 
 from recbole_tinynews import student, update
 from recbole_tinynews.__main__ import COMMANDS
-from recbole_tinynews.config import NewsConfig
+from recbole_tinynews.pipeline.config import NewsConfig
 
 MODULES = {name: f"recbole_tinynews.{module}" for name, (module, _) in COMMANDS.items()}
-OF_SHELL = (
-    "export",
-    "mkdir",
-    "cp",
-    "ln",
-    "sleep",
-    "createdb",
-    "find",
-    "printf",
-    "source",
-)  # a session runs them, bash reads them
+# a session runs them, bash reads them
+OF_SHELL = ("export", "mkdir", "cp", "ln", "sleep", "createdb", "find", "printf", "source")
 
 
 class ParsedError(Exception):
@@ -55,16 +46,16 @@ def check(command: Command, folder: Path, patch: pytest.MonkeyPatch) -> None:
         "torchrun": lambda words: _torchrun(words, folder, patch),
         "python": lambda words: _python(words, command, folder, patch),
         "recbole-tinynews": lambda words: _package(words, folder, patch),
-        "hf": lambda words: _is(words, ["auth", "login"]),
-        "tensorboard": lambda words: _is(words[:1], ["--logdir"]),
+        "hf": lambda words: _begins(words, ["auth", "login"]),
+        "tensorboard": lambda words: _begins(words, ["--logdir"]),
         **dict.fromkeys(OF_SHELL, lambda words: None),
     }
     assert program in checks, f"nothing runs or checks this command: {command}"
     checks[program](arguments)
 
 
-def _is(words: list[str], expected: list[str]) -> None:
-    assert words == expected
+def _begins(words: list[str], expected: list[str]) -> None:
+    assert words[: len(expected)] == expected
 
 
 def _installs(words: list[str]) -> None:
@@ -137,40 +128,32 @@ def _module(name: str, words: list[str], folder: Path, patch: pytest.MonkeyPatch
         _tests(words)
     elif name == MODULES["run"]:
         _with_settings(["run_recbole.py", *words], folder, patch)
-    elif name == MODULES["student"]:
-        _makes_student(words, patch)
-    elif name == MODULES["update"]:
-        _updates(words, patch)
+    elif name in (MODULES["student"], MODULES["update"]):
+        _with_settings_of(name, words, patch)
     elif words:
         _parse(lambda: runpy.run_module(name, run_name="__main__"), words, patch)
     else:
         assert (ROOT / f"{name.replace('.', '/')}.py").is_file()
 
 
-def _makes_student(words: list[str], patch: pytest.MonkeyPatch) -> None:
-    """Its flags, and settings of its model."""
+def _with_settings_of(name: str, words: list[str], patch: pytest.MonkeyPatch) -> None:
+    """The flags of these commands, and settings of their recommenders."""
 
-    def check_settings(plm: str, texts: str, output: str, layers: int, settings: list[str]) -> str:
+    def make_student(plm: str, texts: str, output: str, layers: int, settings: list[str]) -> str:
         given = {"num_hidden_layers": layers}
         NewsConfig("ZeroShotStudent", "mind-mini", config_dict=given, command_line=settings)
         return output
 
-    with patch.context() as here:
-        here.setattr(student, "student", check_settings)
-        assert student.main(words) == 0
-
-
-def _updates(words: list[str], patch: pytest.MonkeyPatch) -> None:
-    """Its flags, and settings of a recommender."""
-
-    def check_settings(folder: str, data: str, settings: list[str], since: float | None) -> Any:
+    def make_update(folder: str, data: str, settings: list[str], since: float | None) -> Any:
         NewsConfig("PLMNR", "mind-mini", command_line=settings)
         return update.Update(Path(data), {}, {}, True)
 
+    module = student if name == MODULES["student"] else update
     with patch.context() as here:
-        here.setattr(update, "update", check_settings)
+        here.setattr(student, "student", make_student)
+        here.setattr(update, "update", make_update)
         here.setattr(update, "rollback", Path)
-        assert update.main(words[: words.index("||")] if "||" in words else words) == 0
+        assert not module.main(words[: words.index("||")] if "||" in words else words)
 
 
 def _tests(words: list[str]) -> None:
@@ -202,13 +185,15 @@ def _parse(program: Callable[[], object], words: list[str], patch: pytest.Monkey
 
 def _with_settings(words: list[str], folder: Path, patch: pytest.MonkeyPatch) -> None:
     """Read all settings as the run would, data set and model yaml included; nothing is trained."""
-    from recbole_tinynews import command, quick_start
-    from recbole_tinynews.benchmark.command import main as run_benchmark
-    from recbole_tinynews.search.command import main as run_search
+    from recbole_tinynews import __main__ as command
+    from recbole_tinynews.benchmark import benchmark
+    from recbole_tinynews.benchmark.benchmark_command import main as run_benchmark
+    from recbole_tinynews.pipeline import quick_start
+    from recbole_tinynews.search.search_command import main as run_search
 
     script, *arguments = words
     programs = {
-        "run_recbole.py": command.main,
+        "run_recbole.py": command.run_recbole,
         "run_benchmark.py": run_benchmark,
         "run_search.py": run_search,
     }
@@ -216,26 +201,20 @@ def _with_settings(words: list[str], folder: Path, patch: pytest.MonkeyPatch) ->
         here.chdir(_places(folder, arguments))
         here.setattr(quick_start, "run_config", lambda config: {})
         here.setattr(command, "launch", lambda *given: None)
-        _without_trainings(here, script)
+        # benchmarks and searches are planned, which reads all their settings, and end there
+        here.setattr(benchmark.Benchmark, "run", lambda self, out=None: True)
+        here.setattr(benchmark.Benchmark, "report", lambda self: [])
+        if script == "run_search.py":
+            pytest.importorskip("optuna")
+            from recbole_tinynews.search.search import Search
+
+            best = SimpleNamespace(number=0, value=0.5)
+            here.setattr(Search, "run", lambda self: best)
+            here.setattr(Search, "test", lambda self, trial: {"test": {}})
         try:
             programs[script](arguments)
         finally:
             sys.modules.pop("my_recommender", None)  # other tests have one of their own
-
-
-def _without_trainings(patch: pytest.MonkeyPatch, script: str) -> None:
-    """Benchmarks and searches are planned, which reads all their settings, and end there."""
-    from recbole_tinynews.benchmark import benchmark
-
-    patch.setattr(benchmark.Benchmark, "run", lambda self, out=None: True)
-    patch.setattr(benchmark.Benchmark, "report", lambda self: [])
-    if script == "run_search.py":
-        pytest.importorskip("optuna")
-        from recbole_tinynews.search.search import Search
-
-        best = SimpleNamespace(number=0, value=0.5)
-        patch.setattr(Search, "run", lambda self: best)
-        patch.setattr(Search, "test", lambda self, trial: {"test": {}})
 
 
 def _places(folder: Path, arguments: list[str]) -> Path:

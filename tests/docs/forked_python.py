@@ -50,10 +50,10 @@ def _serve(place: str) -> None:
     import matplotlib.figure  # noqa: F401
     import transformers.models.bert.modeling_bert  # noqa: F401
 
-    import recbole_tinynews.benchmark.measure  # noqa: F401
-    from recbole_tinynews.benchmark import runner
+    import recbole_tinynews.benchmark.benchmark  # noqa: F401
+    from recbole_tinynews.benchmark import jobs
 
-    runner.START_METHOD = "fork"  # a new process would import everything again
+    jobs.START_METHOD = "fork"  # a new process would import everything again
     from recbole_tinynews.pipeline import artifact
 
     artifact.step_figure = lambda title, panels: title

@@ -12,7 +12,7 @@ import pytest
 from checks import check
 from documents import INLINE, ROOT, Command, commands, name_of, pages
 
-from recbole_tinynews.registry import overall_yaml
+from recbole_tinynews.settings.registry import overall_yaml
 from recbole_tinynews.settings.table import NAMES, parse_key
 
 pytestmark = pytest.mark.skipif(

@@ -13,17 +13,17 @@ from tiny import DATASET, Tiny
 
 import recbole_tinynews
 from recbole_tinynews.encoder.frozen_states import Storage
-from recbole_tinynews.encoder.news_encoder import NewsEncoder
+from recbole_tinynews.encoder.one_text import OneTextEncoder
 from recbole_tinynews.encoder.plm_files import encoder_of
 from recbole_tinynews.encoder.text_encoder import TextEncoder
-from recbole_tinynews.quick_start import run
+from recbole_tinynews.pipeline.quick_start import run
 
 peft = pytest.importorskip("peft", reason="needs peft, which the extra lora brings")
 IDS = torch.arange(1, len(LENGTHS))
 KINDS = ("bert", "distilbert", "qwen3", "mpnet")
 
 
-def trained(encoder: NewsEncoder, steps: int = 3) -> NewsEncoder:
+def trained(encoder: OneTextEncoder, steps: int = 3) -> OneTextEncoder:
     """A few steps, after which the adapters are not 0."""
     optimizer = torch.optim.Adam([p for p in encoder.parameters() if p.requires_grad], lr=1e-2)
     for _ in range(steps):
@@ -90,7 +90,7 @@ def test_the_table_of_frozen_layers_stays_valid(tmp_path: Path) -> None:
     """Adapters sit in layers that learn; a table computed without them is the same."""
     made = []
     for rank in (0, 4):
-        encoder = NewsEncoder(
+        encoder = OneTextEncoder(
             TextEncoder(
                 encoder_of(make("bert")),
                 WIDTH,

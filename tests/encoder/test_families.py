@@ -17,14 +17,13 @@ from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM, PreTrained
 from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.encoder.bert_layers import BertLayers
 from recbole_tinynews.encoder.frozen_states import Storage
+from recbole_tinynews.encoder.generic_layers import GenericLayers
+from recbole_tinynews.encoder.hidden_states import ObservableStates, StateRequest
 from recbole_tinynews.encoder.language_model import load_language_model_head, load_plm, longest_text
 from recbole_tinynews.encoder.layers import layers_of
-from recbole_tinynews.encoder.news_encoder import NewsEncoder
-from recbole_tinynews.encoder.own_layers import OwnLayers
+from recbole_tinynews.encoder.one_text import OneTextEncoder
 from recbole_tinynews.encoder.packing import PackedTexts, packs
 from recbole_tinynews.encoder.plm_files import encoder_of
-from recbole_tinynews.encoder.protocol import Shown
-from recbole_tinynews.encoder.states import Taps
 from recbole_tinynews.encoder.text_encoder import TextEncoder
 
 DEPTH, WIDTH = 3, 32
@@ -130,11 +129,11 @@ def padded(plm: PreTrainedModel, tokens: Ragged) -> Tensor:
     return (states * weights).sum(1) / weights.sum(1)
 
 
-def encoder_around(plm: PreTrainedModel, **settings: Any) -> NewsEncoder:
+def encoder_around(plm: PreTrainedModel, **settings: Any) -> OneTextEncoder:
     text_encoder = TextEncoder(plm, WIDTH, 8, pooling="mean", dropout=0.0, **settings)
     torch.nn.init.eye_(text_encoder.dense.weight)
     torch.nn.init.zeros_(text_encoder.dense.bias)
-    return NewsEncoder(text_encoder, texts())
+    return OneTextEncoder(text_encoder, texts())
 
 
 @pytest.mark.parametrize("kind", FAMILIES)
@@ -167,7 +166,7 @@ def test_it_is_run_in_the_fastest_right_way(kind: str) -> None:
     if family.runs == "bert":
         assert isinstance(layers, BertLayers)
     else:
-        assert isinstance(layers, OwnLayers)
+        assert isinstance(layers, GenericLayers)
         assert layers.in_one_row == (family.runs == "row")
         assert (layers.layers is not layers.inner) == (family.runs == "whole")
 
@@ -250,7 +249,7 @@ def test_a_tap_gets_the_states_between_layers(kind: str) -> None:
         input_ids=torch.from_numpy(texts().row(2))[None], output_hidden_states=True
     ).hidden_states
     encoder = encoder_around(plm, finetune_layers=1)
-    with encoder.tapped(Taps(hidden=frozenset({0, 1, 2}))) as tap:
+    with encoder.record_states(StateRequest(hidden=frozenset({0, 1, 2}))) as tap:
         encoder(torch.tensor([2]))
     for layer in (0, 1, 2):
         torch.testing.assert_close(
@@ -263,7 +262,7 @@ def test_a_tap_gets_the_states_between_layers(kind: str) -> None:
 def test_a_tap_gets_attention_scores_where_attention_can_be_exchanged(kind: str) -> None:
     plm = encoder_of(make(kind)).eval()
     encoder = encoder_around(plm, finetune_layers=1)
-    with encoder.tapped(Taps(attention=frozenset({2}))) as tap:
+    with encoder.record_states(StateRequest(attention=frozenset({2}))) as tap:
         encoder(torch.tensor([2]))
     assert tap.states().attention[2].shape == (LENGTHS[2] ** 2, 4)
 
@@ -272,7 +271,7 @@ def test_a_tap_gets_attention_scores_where_attention_can_be_exchanged(kind: str)
 def test_a_loss_on_states_is_refused_where_layers_count_as_one(kind: str) -> None:
     encoder = encoder_around(encoder_of(make(kind)))
     with (
-        encoder.tapped(Taps(hidden=frozenset({1}))),
+        encoder.record_states(StateRequest(hidden=frozenset({1}))),
         pytest.raises(ValueError, match="layers can be observed one by one"),
     ):
         encoder(torch.tensor([2]))
@@ -281,7 +280,7 @@ def test_a_loss_on_states_is_refused_where_layers_count_as_one(kind: str) -> Non
 def test_a_loss_on_attention_is_refused_where_it_cannot_be_had() -> None:
     encoder = encoder_around(encoder_of(make("mpnet")))
     with (
-        encoder.tapped(Taps(attention=frozenset({2}))),
+        encoder.record_states(StateRequest(attention=frozenset({2}))),
         pytest.raises(ValueError, match="MPNetModel, whose attention cannot be replaced"),
     ):
         encoder(torch.tensor([2]))
@@ -309,9 +308,9 @@ def test_what_a_refusal_advises_can_be_trained(tiny: Tiny, tmp_path: Path) -> No
 
 def test_a_pooled_text_can_be_seen_of_any_model() -> None:
     """The same for each model."""
-    hidden = Shown(states=False, attention=False)
-    assert hidden.refusal(Taps(frozenset({0}), pooled=True), "T5") is None
-    assert "one by one" in (hidden.refusal(Taps(frozenset({1})), "T5") or "")
+    hidden = ObservableStates(states=False, attention=False)
+    assert hidden.refusal(StateRequest(frozenset({0}), pooled=True), "T5") is None
+    assert "one by one" in (hidden.refusal(StateRequest(frozenset({1})), "T5") or "")
 
 
 @pytest.mark.parametrize(

@@ -16,10 +16,10 @@ from tiny import EMPTY_TITLE, LONG_TITLE, MAX_TITLE, SHORT_TITLE, Tiny, World, t
 from torch import Tensor, nn
 
 from recbole_tinynews.data.fields import TEACHERS
-from recbole_tinynews.distillation.outputs import Outputs
 from recbole_tinynews.encoder.language_model import load_plm
-from recbole_tinynews.encoder.news_encoder import NewsEncoder
+from recbole_tinynews.encoder.one_text import OneTextEncoder
 from recbole_tinynews.encoder.text_encoder import TextEncoder
+from recbole_tinynews.model.interface import Encoded, Outputs
 from recbole_tinynews.model.recommender import NewsRecommender
 
 Loss = Callable[[Interaction], Tensor]
@@ -181,12 +181,9 @@ def test_a_student_has_the_same_weights_after_many_steps(tiny: Tiny) -> None:
         vectors = naive.encode_news(candidates)
         user = naive.encode_user(history, each["history"] != 0)
         scores = torch.einsum("bcd,bd->bc", vectors, user)
-        losses = distillation(
-            Outputs(scores, vectors, history, user),
-            each[TEACHERS],
-            each["label"],
-            torch.cat([each["history"], candidates], dim=1) != 0,
-        )
+        real = torch.cat([each["history"], candidates], dim=1) != 0
+        news = Encoded(torch.cat([history, vectors], dim=1), real, history.shape[1])
+        losses = distillation(Outputs(scores, user, news), each[TEACHERS], each["label"])
         return torch.stack(losses).sum()
 
     train_side_by_side(
@@ -240,7 +237,7 @@ def test_dropout_of_frozen_layers_is_off_from_the_start(tiny: Tiny) -> None:
     """Stored states are computed without dropout: with it the two ways would differ."""
     tokens = tiny.world().model.news_encoder.tokens
     text_encoder = TextEncoder(load_plm(str(tiny.plm)).train(), 8, 4, finetune_layers=0)
-    encoder = NewsEncoder(text_encoder, tokens)
+    encoder = OneTextEncoder(text_encoder, tokens)
     for _ in range(2):  # as built, and after train()
         assert torch.equal(encoder(CANDIDATES), encoder(CANDIDATES))
         encoder.train()
@@ -348,7 +345,7 @@ def test_vectors_of_earlier_steps_stand_for_clicks_alone_and_not_for_long(
         again.news_encoder.text_encoder.dense.weight.mul_(2.0)
     reused = again.score(batch())
     clicked_only = ~torch.isin(HISTORY, CANDIDATES) & (HISTORY != 0)
-    assert torch.equal(reused.history[clicked_only], before.history[clicked_only])
+    assert torch.equal(reused.news.history[clicked_only], before.news.history[clicked_only])
     reused.scores.sum().backward()
     assert again.news_encoder.text_encoder.dense.weight.grad.abs().sum() > 0
 
@@ -359,7 +356,7 @@ def test_without_history_cache_every_step_encodes_all(tiny: Tiny) -> None:
     first = model.score(batch())
     with torch.no_grad():
         model.news_encoder.text_encoder.dense.weight.mul_(2.0)
-    assert not torch.allclose(model.score(batch()).history, first.history)
+    assert not torch.allclose(model.score(batch()).news.history, first.news.history)
 
 
 @torch.no_grad()

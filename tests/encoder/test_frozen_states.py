@@ -12,10 +12,10 @@ from tiny import Tiny
 from torch import Tensor
 
 from recbole_tinynews.data.ragged import Ragged
-from recbole_tinynews.encoder import frozen_states, news_encoder
+from recbole_tinynews.encoder import frozen_states, one_text
 from recbole_tinynews.encoder.frozen_states import Storage
 from recbole_tinynews.encoder.language_model import load_plm
-from recbole_tinynews.encoder.news_encoder import NewsEncoder
+from recbole_tinynews.encoder.one_text import OneTextEncoder
 from recbole_tinynews.encoder.packing import Pack, packs
 from recbole_tinynews.encoder.text_encoder import TextEncoder
 
@@ -31,7 +31,7 @@ def tokens(tiny: Tiny) -> Ragged:
 def make(tiny: Tiny, tokens: Ragged, tmp_path: Path):
     def encoder(
         layers: int = 3, finetune_layers: int = 1, tokens: Ragged = tokens, **storage: Any
-    ) -> NewsEncoder:
+    ) -> OneTextEncoder:
         torch.manual_seed(0)
         text_encoder = TextEncoder(
             load_plm(str(tiny.plm), layers),
@@ -40,9 +40,8 @@ def make(tiny: Tiny, tokens: Ragged, tmp_path: Path):
             finetune_layers=finetune_layers,
             dropout=0.0,
         )
-        return NewsEncoder(
-            text_encoder, tokens, Storage(**{"folder": tmp_path / "states", **storage})
-        )
+        where = Storage(**{"folder": tmp_path / "states", **storage})
+        return OneTextEncoder(text_encoder, tokens, storage=where)
 
     return encoder
 
@@ -51,7 +50,7 @@ def tables(tmp_path: Path) -> list[Path]:
     return sorted((tmp_path / "states").glob("frozen-states-*.npy"))
 
 
-def computed(encoder: NewsEncoder) -> Tensor:
+def computed(encoder: OneTextEncoder) -> Tensor:
     with encoder.without_tables():
         return encoder(IDS)
 
@@ -62,7 +61,7 @@ def test_a_second_run_reads_what_the_first_has_stored(make, tmp_path, monkeypatc
     expected = first(IDS)
     assert len(tables(tmp_path)) == 1
     second = make()
-    monkeypatch.setattr(second, "_compute_states", None)
+    monkeypatch.setattr(second, "_compute_frozen", None)
     assert torch.equal(second(IDS), expected)
     torch.testing.assert_close(computed(second), expected, rtol=1e-5, atol=1e-5)
 
@@ -158,9 +157,9 @@ def test_a_damaged_table_is_made_again(make, tmp_path, damage, caplog) -> None:
     assert "rebuilt" in caplog.text
 
 
-def stopped_at(encoder: NewsEncoder, monkeypatch: pytest.MonkeyPatch, pack: int) -> list[int]:
+def stopped_at(encoder: OneTextEncoder, monkeypatch: pytest.MonkeyPatch, pack: int) -> list[int]:
     """Interrupt the build at a pack; returns the texts whose states were asked for, in order."""
-    plain, computed = encoder._compute_states, []
+    plain, computed = encoder._compute_frozen, []
 
     def interrupted(members: np.ndarray, pack_of_them: Pack) -> Tensor:
         if len(computed) == pack:
@@ -168,7 +167,7 @@ def stopped_at(encoder: NewsEncoder, monkeypatch: pytest.MonkeyPatch, pack: int)
         computed.append(len(members))
         return plain(members, pack_of_them)
 
-    monkeypatch.setattr(encoder, "_compute_states", interrupted)
+    monkeypatch.setattr(encoder, "_compute_frozen", interrupted)
     return computed
 
 
@@ -216,7 +215,7 @@ def test_a_process_waits_for_another_that_makes_the_table(make, tmp_path, monkey
     """Two benchmarks in parallel would write into one file, or compute everything twice."""
     first, second = make(), make()
     waiting = threading.Thread(target=lambda: second(IDS))
-    plain = first._compute_states
+    plain = first._compute_frozen
 
     def slow(members: np.ndarray, pack: Pack) -> Tensor:
         if not waiting.is_alive():
@@ -225,8 +224,8 @@ def test_a_process_waits_for_another_that_makes_the_table(make, tmp_path, monkey
             assert waiting.is_alive()
         return plain(members, pack)
 
-    monkeypatch.setattr(first, "_compute_states", slow)
-    monkeypatch.setattr(second, "_compute_states", None)  # it would fail if it had to compute
+    monkeypatch.setattr(first, "_compute_frozen", slow)
+    monkeypatch.setattr(second, "_compute_frozen", None)  # it would fail if it had to compute
     expected = first(IDS)
     waiting.join()
     assert torch.equal(second(IDS), expected)
@@ -254,7 +253,7 @@ def test_auto_uses_a_table_that_is_there_however_full_the_disk(make, monkeypatch
     make()(IDS)
     disk(monkeypatch, free=0)
     encoder = make(ample_room=True)
-    monkeypatch.setattr(encoder, "_compute_states", None)
+    monkeypatch.setattr(encoder, "_compute_frozen", None)
     assert encoder(IDS).isfinite().all()
 
 
@@ -313,7 +312,7 @@ def test_states_stored_in_bf16_are_computed_in_it_where_that_is_fast(
     make, monkeypatch, precision, native
 ) -> None:
     """Filling the table of a large language model is most of a run on a CPU."""
-    monkeypatch.setattr(news_encoder, "has_bf16_products", lambda device: native)
+    monkeypatch.setattr(one_text, "has_bf16_products", lambda device: native)
     encoder, in_bf16 = make(precision=precision), []
     encode = encoder.text_encoder.encode_frozen
 
@@ -331,7 +330,7 @@ def test_a_table_that_another_machine_computed_otherwise_is_not_continued(
 ) -> None:
     """An interrupted build would mix states of two precisions, and no resumed run be equal."""
     for native in (True, False):
-        monkeypatch.setattr(news_encoder, "has_bf16_products", lambda device, it=native: it)
+        monkeypatch.setattr(one_text, "has_bf16_products", lambda device, it=native: it)
         make(precision="bf16")(IDS)
     assert len(tables(tmp_path)) == 2
 
@@ -343,7 +342,7 @@ def test_a_budget_is_kept_and_spent_on_the_shortest_texts(make, tokens, tmp_path
     torch.testing.assert_close(encoder(IDS), computed(encoder), rtol=1e-5, atol=1e-5)
     (table,) = tables(tmp_path)
     assert 0.2 * whole < table.stat().st_size <= 0.5 * whole + 200
-    stored = encoder._states.layout.lengths > 0
+    stored = encoder._frozen[0].layout.lengths > 0
     assert tokens.lengths[stored].max() < tokens.lengths[~stored].max()
     assert make(budget=1e-9)(IDS).isfinite().all()
     assert len(tables(tmp_path)) == 1
@@ -353,4 +352,4 @@ def test_post_training_stores_titles_and_leaves_bodies(make, tokens, tmp_path) -
     """Bodies are read once: computing their table would take longer than it saves."""
     encoder = make(longest=8)
     torch.testing.assert_close(encoder(IDS), computed(encoder), rtol=1e-5, atol=1e-5)
-    assert encoder._states.layout.lengths.max() == 8
+    assert encoder._frozen[0].layout.lengths.max() == 8

@@ -7,11 +7,11 @@ import pytest
 import torch
 from plain_users import DIM, PEOPLE, PERSONS, histories, random_weights
 
-from recbole_tinynews.encoder.users.long_short_term import Combination, LongShortTermUser
+from recbole_tinynews.model.baselines.lstur import LongShortTermUser
 
 
 @pytest.mark.parametrize("combination", ["ini", "con"])
-def test_a_user_encoder_computes_what_its_paper_says(combination: Combination) -> None:
+def test_a_user_encoder_computes_what_its_paper_says(combination: str) -> None:
     """A shape that fits hides a GRU that reads backwards."""
     torch.manual_seed(0)
     encoder = random_weights(LongShortTermUser(DIM, PEOPLE, combination))
@@ -26,7 +26,7 @@ def test_a_user_encoder_computes_what_its_paper_says(combination: Combination) -
 
 
 @pytest.mark.parametrize("combination", ["ini", "con"])
-def test_every_weight_of_a_user_encoder_learns(combination: Combination) -> None:
+def test_every_weight_of_a_user_encoder_learns(combination: str) -> None:
     """A weight that no user reaches would stay random, and nothing would show it."""
     torch.manual_seed(0)
     encoder = random_weights(LongShortTermUser(DIM, PEOPLE, combination))
@@ -79,7 +79,7 @@ def test_lstur_con_needs_two_equal_halves() -> None:
 def test_it_is_as_large_as_counted_by_hand() -> None:
     """No metric shows a second bias, or a projection that the paper does not have."""
 
-    def size(combination: Combination) -> int:
+    def size(combination: str) -> int:
         encoder = LongShortTermUser(500, 1_000, combination)
         return sum(parameter.numel() for parameter in encoder.parameters())
 

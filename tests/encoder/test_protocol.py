@@ -1,4 +1,4 @@
-"""Code that uses a news encoder relies on its base ``EncodesNews`` and nothing else."""
+"""Code that uses a news encoder relies on its base ``NewsEncoder`` and nothing else."""
 
 from __future__ import annotations
 
@@ -14,27 +14,21 @@ from torch.nn import functional as F
 
 from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.encoder.column_tokenizer import ColumnTokenizer
-from recbole_tinynews.encoder.protocol import EncodesNews
-from recbole_tinynews.encoder.states import Taps
+from recbole_tinynews.encoder.hidden_states import StateRequest
+from recbole_tinynews.encoder.news_encoder import NewsEncoder
 from recbole_tinynews.model.paper.ensembleteacher import NewsEncoders
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.pipeline.speed import impressions_per_second, news_per_second
 from recbole_tinynews.serving.engine import ModelEngine
-from recbole_tinynews.serving.ranking import Ranker
+from recbole_tinynews.serving.ranker import Ranker
 
 
-class WordVectors(EncodesNews):
-    """Encodes a text as the mean of its word vectors: no language model, nothing cached."""
-
-    pad_token_id = 0
+class WordVectors(NewsEncoder):
+    """Encodes a text as the mean of its word vectors, without a language model."""
 
     def __init__(self, words: int, dim: int, tokens: Ragged, tokenizer: ColumnTokenizer) -> None:
-        super().__init__()
-        self.words, self.tokens = nn.EmbeddingBag(words, dim), tokens
-        self._tokenizer = tokenizer
-
-    def forward(self, news_ids: Tensor) -> Tensor:
-        return self.encode_distinct(news_ids.flatten().numpy()).view(*news_ids.shape, -1)
+        super().__init__(tokens)
+        self.words, self._tokenizer = nn.EmbeddingBag(words, dim), tokenizer
 
     def encode_distinct(self, ids: np.ndarray) -> Tensor:
         return self._mean(self.tokens.take(ids))
@@ -55,8 +49,8 @@ class Loss(NamedTuple):
 
 class Words(NewsRecommender):
     def make_news_encoder(self, config: Any, dataset: Any) -> WordVectors:
-        tokens = self.text_table(config, dataset, WordVectors.pad_token_id)
-        tokenizer = self.column_tokenizer(config, WordVectors.pad_token_id)
+        tokens = self.text_table(config, dataset, 0)
+        tokenizer = self.column_tokenizer(config, 0)
         return WordVectors(len(self.tokenizer), config["news_dim"], tokens, tokenizer)
 
     def losses(self, scored: Any, interaction: Any) -> Loss:
@@ -86,10 +80,10 @@ def test_a_users_own_encoder_trains_ranks_and_is_measured(tiny: Tiny) -> None:
 @pytest.fixture
 def ensemble(tiny: Tiny) -> NewsEncoders:
     torch.manual_seed(2)
-    return NewsEncoders(tiny.world(news_dim=dim).model.news_encoder for dim in (16, 16)).eval()
+    return NewsEncoders([tiny.world().model.news_encoder for _ in range(2)]).eval()
 
 
 def test_an_ensemble_refuses_to_give_inner_states(ensemble: NewsEncoders) -> None:
     """Those of its first encoder would be taken for those of all."""
-    with pytest.raises(ValueError, match=r"got 2 in one.*Pass the teachers"):
-        ensemble.tapped(Taps(frozenset({1})))
+    with pytest.raises(ValueError, match=r"one language model.*got NewsEncoders"):
+        ensemble.record_states(StateRequest(frozenset({1})))

@@ -12,28 +12,28 @@ from tiny import EMPTY_TITLE, LONG_TITLE, NEWS, SHORT_TITLE, Tiny
 from torch import Tensor
 
 from recbole_tinynews.encoder import bert_layers, planning
-from recbole_tinynews.encoder.news_encoder import NewsEncoder
+from recbole_tinynews.encoder.hidden_states import HiddenStates, StateRequest
+from recbole_tinynews.encoder.one_text import OneTextEncoder
 from recbole_tinynews.encoder.packing import packs
-from recbole_tinynews.encoder.states import States, Taps
 
 IDS = torch.tensor([[0, 5, LONG_TITLE, 5], [SHORT_TITLE, 9, EMPTY_TITLE, 20]])
 TEXTS = [5, 9, 20, EMPTY_TITLE, LONG_TITLE, SHORT_TITLE]  # all but padding
 LAYERS, HEADS = 3, 2
-ALL = Taps(frozenset(range(LAYERS + 1)), frozenset(range(1, LAYERS + 1)))
+ALL = StateRequest(frozenset(range(LAYERS + 1)), frozenset(range(1, LAYERS + 1)))
 EXACT = {"rtol": 1e-9, "atol": 1e-9}
 
 
-def encoder_of(tiny: Tiny, **settings: Any) -> NewsEncoder:
+def encoder_of(tiny: Tiny, **settings: Any) -> OneTextEncoder:
     return tiny.world(num_hidden_layers=LAYERS, **settings).model.train().news_encoder
 
 
-def tap(encoder: NewsEncoder, taps: Taps = ALL, ids: Tensor = IDS) -> States:
-    with encoder.tapped(taps) as tapped:
+def tap(encoder: OneTextEncoder, taps: StateRequest = ALL, ids: Tensor = IDS) -> HiddenStates:
+    with encoder.record_states(taps) as tapped:
         encoder(ids)
     return tapped.states()
 
 
-def assert_as_transformers(tiny: Tiny, encoder: NewsEncoder, **tolerance: float) -> None:
+def assert_as_transformers(tiny: Tiny, encoder: OneTextEncoder, **tolerance: float) -> None:
     states = tap(encoder)
     reference = Reference(encoder, tiny.plm)
     with torch.no_grad():
@@ -56,7 +56,7 @@ def assert_as_transformers(tiny: Tiny, encoder: NewsEncoder, **tolerance: float)
 
 @pytest.mark.parametrize("layers", [0, 1, "all"])
 def test_tapped_states_are_those_of_transformers(tiny: Tiny, layers) -> None:
-    """States of other tokens, or scores of another scale, would train a student as well.
+    """HiddenStates of other tokens, or scores of another scale, would train a student as well.
 
     Expected scores come from transformers' queries and keys, and are checked with its softmax.
     """
@@ -67,7 +67,7 @@ def test_tapped_states_are_those_of_transformers(tiny: Tiny, layers) -> None:
 def test_pad_tokens_that_take_part_in_pooling_are_in_no_state(tiny: Tiny) -> None:
     """Most of a short title would be padding, which would dominate the loss."""
     encoder = encoder_of(tiny, mask_padding_in_news_pooling=False)
-    assert (encoder.tokens.values == encoder.pad_token_id).any()
+    assert (encoder.tokens.values == encoder.text_encoder.pad_token_id).any()
     assert_as_transformers(tiny, encoder.double(), **EXACT)
 
 
@@ -76,21 +76,21 @@ def test_states_with_a_stored_table_are_those_without_it(tiny: Tiny, layers) -> 
     """Layers below the table are computed only as far as they are tapped; the rest is read."""
     encoder = encoder_of(tiny, finetune_layers=layers, use_cache=True)
     assert_as_transformers(tiny, encoder, rtol=1e-4, atol=1e-4)
-    assert encoder._states is not None
+    assert encoder._frozen[0] is not None
 
 
 @pytest.mark.parametrize(
     ("taps", "computed"),
     [
-        (Taps(frozenset({3}), frozenset({3})), 0),
-        (Taps(frozenset({2, 3})), 0),
-        (Taps(frozenset({1, 3})), 1),
-        (Taps(frozenset({0})), 0),
-        (Taps(attention=frozenset({2})), 2),
+        (StateRequest(frozenset({3}), frozenset({3})), 0),
+        (StateRequest(frozenset({2, 3})), 0),
+        (StateRequest(frozenset({1, 3})), 1),
+        (StateRequest(frozenset({0})), 0),
+        (StateRequest(attention=frozenset({2})), 2),
     ],
 )
 def test_no_frozen_layer_is_computed_beyond_what_is_asked_for(
-    tiny: Tiny, monkeypatch, taps: Taps, computed: int
+    tiny: Tiny, monkeypatch, taps: StateRequest, computed: int
 ) -> None:
     """Ten frozen layers of a teacher in each step would cost more than the student's training."""
     encoder = encoder_of(tiny, finetune_layers=1, use_cache=True)
@@ -109,9 +109,9 @@ def test_tapping_changes_neither_vectors_nor_gradients(tiny: Tiny) -> None:
     """The attention of a tapped layer is computed by other code."""
     encoder = encoder_of(tiny, finetune_layers="all")
     made = []
-    for taps in (Taps(), ALL):
+    for taps in (StateRequest(), ALL):
         encoder.zero_grad()
-        with encoder.tapped(taps):
+        with encoder.record_states(taps):
             vectors = encoder(IDS)
         vectors.square().sum().backward()
         grads = [
@@ -124,7 +124,7 @@ def test_tapping_changes_neither_vectors_nor_gradients(tiny: Tiny) -> None:
 def test_states_are_of_the_pass_that_made_the_vectors(tiny: Tiny) -> None:
     """With dropout, states of a second pass would belong to other scores."""
     encoder = encoder_of(tiny, finetune_layers=2, plm_dropout=0.4)
-    with encoder.tapped(ALL) as tapped:
+    with encoder.record_states(ALL) as tapped:
         vectors = encoder(IDS)
     states = tapped.states()
     place = {int(text): row for row, text in enumerate(states.ids)}
@@ -165,9 +165,9 @@ def test_a_teachers_states_have_the_row_order_of_its_students(tiny: Tiny, monkey
 def test_nothing_is_kept_when_nothing_is_tapped(tiny: Tiny) -> None:
     """A tap that stays open would fill the memory in a long training."""
     encoder = encoder_of(tiny)
-    with encoder.tapped(ALL) as tapped:
+    with encoder.record_states(ALL) as tapped:
         encoder(IDS)
     encoder(IDS)
     assert len(tapped.states().ids) == len(TEXTS)
-    with encoder.tapped(ALL) as tapped, pytest.raises(ValueError, match="at least one text"):
+    with encoder.record_states(ALL) as tapped, pytest.raises(ValueError, match="at least one text"):
         tapped.states()

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from recbole_tinynews.encoder.users.attentive import UserEncoder
+from recbole_tinynews.encoder.users import UserEncoder
 
 
 @pytest.mark.parametrize("kind", ["attention", "self_attention"])

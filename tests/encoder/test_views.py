@@ -12,7 +12,7 @@ from tiny import EMPTY_TITLE, Tiny, World
 from torch import Tensor
 
 from recbole_tinynews.data.fields import CANDIDATES, HISTORY
-from recbole_tinynews.encoder.states import Taps
+from recbole_tinynews.encoder.hidden_states import StateRequest
 from recbole_tinynews.encoder.views import ViewAttention, ViewConcatenation, ViewsEncoder
 from recbole_tinynews.model.paper.plmnr import PLMNR
 
@@ -149,14 +149,14 @@ def test_recent_vectors_of_clicks_are_reused_where_asked(tiny: Tiny) -> None:
     only_clicked = [[n not in shown and n != 0 for n in row] for row in batch[HISTORY].tolist()]
     kept = torch.tensor(only_clicked)
     assert kept.any()
-    assert torch.equal(first.history[kept], second.history[kept])
-    assert not torch.equal(first.candidates, second.candidates)
+    assert torch.equal(first.news.history[kept], second.news.history[kept])
+    assert not torch.equal(first.news.candidates, second.news.candidates)
 
 
 def test_inner_states_of_several_views_are_refused(tiny: Tiny) -> None:
     """Those of the title would be taken for those of the article."""
     with pytest.raises(ValueError, match=r"got ViewsEncoder\. Set news_encoder=plm and views"):
-        world_of(tiny).model.news_encoder.tapped(Taps(frozenset({1})))
+        world_of(tiny).model.news_encoder.record_states(StateRequest(frozenset({1})))
 
 
 @pytest.mark.parametrize(

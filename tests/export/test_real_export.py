@@ -13,7 +13,7 @@ from real_mind import NAME, PLM, converted, needs_both
 from recbole_tinynews.data.atomic_files import read_news
 from recbole_tinynews.export.exporting import export
 from recbole_tinynews.export.finished import FinishedRecommender
-from recbole_tinynews.quick_start import run
+from recbole_tinynews.pipeline.quick_start import run
 from recbole_tinynews.serving.exported import load_export
 
 pytestmark = [pytest.mark.long, *needs_both]

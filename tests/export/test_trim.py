@@ -15,6 +15,7 @@ from exports import (
     ranked_scores,
     texts,
 )
+from tiny import status_of
 from transformers import AutoConfig
 
 from recbole_tinynews.encoder.plm_files import load_tokenizer
@@ -35,7 +36,7 @@ def trimmed(finished_folder: Callable[..., Path], tmp_path_factory: pytest.TempP
     rows = [["id", "title"], *([f"A{n}", text] for n, text in enumerate(texts()[:4]))]
     (place / "news.tsv").write_text("\n".join("\t".join(row) for row in rows))
     asked = [f"--trim_vocabulary={place / 'news.tsv'}", f"--output={place / 'out'}"]
-    assert main([str(finished_folder(**HEADS)), *asked]) == 0
+    assert status_of(main, [str(finished_folder(**HEADS)), *asked]) == 0
     return place / "out"
 
 
@@ -79,6 +80,6 @@ def test_texts_that_are_not_there_leave_nothing(
 ) -> None:
     """A folder without most of its tokens would look like a finished one."""
     asked = [f"--trim_vocabulary={tmp_path / 'none.csv'}", f"--output={tmp_path / 'out'}"]
-    assert main([str(finished_folder(**HEADS)), *asked]) == 1
+    assert status_of(main, [str(finished_folder(**HEADS)), *asked]) == 1
     assert "none.csv" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

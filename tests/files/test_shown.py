@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 from tiny import DATASET, Tiny
 
-from recbole_tinynews.config import NewsConfig
+from recbole_tinynews.pipeline.config import NewsConfig
 from recbole_tinynews.pipeline.log_tables import shown_settings
-from recbole_tinynews.quick_start import run
+from recbole_tinynews.pipeline.quick_start import run
 
 ESCAPE = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 COLUMNS = 80

@@ -9,7 +9,7 @@ from tiny import Tiny, World
 from torch.nn import functional as F
 
 from recbole_tinynews.files.tensors import load_into, load_weights, save_weights
-from recbole_tinynews.model.cofinetunedteachers import CoFinetunedTeachers
+from recbole_tinynews.model.stages.joint_teachers import CoFinetunedTeachers
 
 SHARED = ("news_encoder.text_encoder.pooling.", "news_encoder.text_encoder.dense.", "user_encoder.")
 

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from recbole_tinynews.data.fields import TEACHERS
 from recbole_tinynews.data.title_body import TitleBodyDataLoader
-from recbole_tinynews.distillation.embedding import ProjectedEmbeddingLoss
-from recbole_tinynews.distillation.outputs import stacked_scores
+from recbole_tinynews.distillation.loss_terms import stacked_scores
+from recbole_tinynews.distillation.tinynewsrec_losses import ProjectedEmbeddingLoss
 
 SIZES = {f"{stage}_teacher_news_dim": 32 for stage in ("post_train", "finetune")}
 PLM = {"news_encoder": "plm", "news_dim": 32, **SIZES}

@@ -25,9 +25,9 @@ from tiny import DATASET, EMPTY_TITLE, LONG_TITLE, Tiny, World, impressions_of
 
 import recbole_tinynews
 from recbole_tinynews.data.negatives import random_bits
-from recbole_tinynews.quick_start import run
-from recbole_tinynews.registry import MODELS, find_trainer
-from recbole_tinynews.trainer import UntrainedTrainer
+from recbole_tinynews.pipeline.quick_start import run
+from recbole_tinynews.settings.registry import MODELS
+from recbole_tinynews.trainer import UntrainedTrainer, find_trainer
 
 UNTRAINED = [name for name in MODELS if name not in ENCODING]
 HISTORY_LENGTH = 6  # of the tiny settings; some histories are longer

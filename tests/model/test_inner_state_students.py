@@ -14,9 +14,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from recbole_tinynews.data.fields import TEACHERS
-from recbole_tinynews.distillation.frozen_teachers import FrozenTeachers
-from recbole_tinynews.encoder.states import Taps
-from recbole_tinynews.registry import find_trainer
+from recbole_tinynews.distillation.teachers import FrozenTeachers
+from recbole_tinynews.encoder.hidden_states import StateRequest
+from recbole_tinynews.trainer import find_trainer
 
 EXACT = {"rtol": 1e-9, "atol": 1e-9}
 STUDENTS = ["TinyBERT", "TinyBERTMT", "MTBERT"]
@@ -122,7 +122,7 @@ def test_stored_states_change_no_loss(tiny: Tiny, name: str) -> None:
         world = tiny.world(name, **settings)
         world.model.train()
         losses.append(world.model.calculate_loss(labelled(world)[0]))
-        assert (world.model.news_encoder._states is not None) == use_cache
+        assert (world.model.news_encoder._frozen[0] is not None) == use_cache
     torch.testing.assert_close(*losses, rtol=1e-5, atol=1e-5)
 
 
@@ -174,15 +174,15 @@ def test_settings_choose_the_layers_that_are_compared(
     """For two layers of six the mappings differ; teachers may have fewer layers too."""
     deep = tiny._replace(plm=write_bert(tmp_path / "deep", layers=6))
     model = deep.world(name, **{"finetune_layers": 2, **settings}).model
-    assert model.teacher_taps.hidden == asked
-    assert model.teacher_taps.attention == (set() if name == "MTBERT" else asked)
+    assert model.teacher_states.hidden == asked
+    assert model.teacher_states.attention == (set() if name == "MTBERT" else asked)
 
 
-def asked_of(teachers: FrozenTeachers, monkeypatch: pytest.MonkeyPatch) -> list[Taps]:
+def asked_of(teachers: FrozenTeachers, monkeypatch: pytest.MonkeyPatch) -> list[StateRequest]:
     """Record the taps with which the single teacher is run from now on."""
     encoder, asked = teachers.members[0].news_encoder, []
-    plain = encoder.tapped
-    monkeypatch.setattr(encoder, "tapped", lambda taps: asked.append(taps) or plain(taps))
+    plain = encoder.record_states
+    monkeypatch.setattr(encoder, "record_states", lambda taps: asked.append(taps) or plain(taps))
     return asked
 
 
@@ -201,7 +201,7 @@ def test_teachers_are_asked_only_for_the_layers_that_learn(tiny: Tiny, monkeypat
     trainer = world.trainer()
     asked = asked_of(trainer.teachers, monkeypatch)
     trainer.prepare(world.clicks().collate_fn([0, 1]))
-    assert asked == [Taps(hidden=frozenset({3}))]
+    assert asked == [StateRequest(hidden=frozenset({3}))]
 
 
 def test_teachers_that_reuse_vectors_are_tapped_for_every_text(tiny: Tiny) -> None:

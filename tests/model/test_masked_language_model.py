@@ -11,9 +11,8 @@ from tiny import HIDDEN, Tiny, run_of, write_roberta
 from torch import Tensor
 from transformers import AutoModelForMaskedLM
 
-from recbole_tinynews.data.fields import LENGTHS, TOKENS
 from recbole_tinynews.data.ragged import Ragged
-from recbole_tinynews.model.masked_language_model import MaskedLanguageModel
+from recbole_tinynews.model.stages.masked_language_model import MaskedLanguageModel
 from recbole_tinynews.trainer import MaskedLanguageModelTrainer
 
 PLM = "news_encoder.text_encoder.plm."
@@ -181,8 +180,7 @@ def test_a_text_is_read_as_the_table_reads_it(make) -> None:
     rows = np.arange(3, 12)
     tokens = data.tokens.take(rows)
     token_ids = torch.from_numpy(tokens.values.astype(np.int64))
-    batch = Interaction({TOKENS: token_ids, LENGTHS: torch.from_numpy(tokens.lengths)})
-    states = encoder.hidden_states(model.planner()(batch))
+    states = encoder.hidden_states(token_ids, tokens.lengths)
     for number, row in enumerate(rows):
         alone = torch.from_numpy(data.tokens.row(row).astype(np.int64))[None]
         expected = encoder.plm(input_ids=alone).last_hidden_state[0]

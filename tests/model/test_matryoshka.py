@@ -37,7 +37,7 @@ def of_size(tiny: Tiny, whole: AlignedNewsRec, layers: int, dim: int) -> Aligned
     weights = of_layers(whole.state_dict(), layers)
     small.load_state_dict({name: weights[name] for name in small.state_dict()})
     small.cut_vectors(dim)
-    small.distillation = whole.distillation
+    small.rotation = whole.rotation
     return small
 
 
@@ -83,9 +83,8 @@ def test_each_depth_starts_as_a_student_of_that_depth(news_dim: int, tiny: Tiny)
     encoder = tiny.world("AlignedNewsRec", **given | SIZES).model.news_encoder.text_encoder
     for layers in LAYERS:
         small = tiny.world("AlignedNewsRec", **given | {"num_hidden_layers": layers}).model
-        with encoder.encoding_at(layers):
-            started = encoder.unit_dense.state_dict()
-        own = small.news_encoder.text_encoder.unit_dense.state_dict()
+        started = encoder._heads_at(layers)["dense"].state_dict()
+        own = small.news_encoder.text_encoder.dense.state_dict()
         torch.testing.assert_close(started, own)
 
 
@@ -108,15 +107,15 @@ def test_new_axes_change_no_score_and_put_the_most_into_the_first_entries(tiny: 
         whole.start_distillation(teachers, world.train)
         after = whole.predict(world.shown(shown))
         torch.testing.assert_close(before, after, rtol=1e-4, atol=1e-4)
-        rotated = vectors_before @ whole.distillation.axes.T
+        rotated = vectors_before @ whole.rotation.axes.T
         torch.testing.assert_close(after_each(), rotated, rtol=1e-4, atol=1e-4)
         vectors = sum(each.encode_news(ids) for each in teachers)
-    share = (vectors @ whole.distillation.axes.T).square().sum(0)
+    share = (vectors @ whole.rotation.axes.T).square().sum(0)
     assert (share.diff() <= 1e-4 * share[0]).all()
     assert share[:8].sum() > 1.2 * vectors.square().sum(0)[:8].sum()
-    axes = whole.distillation.axes.clone()
+    axes = whole.rotation.axes.clone()
     whole.start_distillation(teachers[:1], world.train)  # as in the stage after
-    assert torch.equal(axes, whole.distillation.axes)
+    assert torch.equal(axes, whole.rotation.axes)
 
 
 @pytest.fixture(scope="module")

@@ -300,7 +300,7 @@ def test_a_student_that_is_its_teacher_has_nothing_to_imitate(tiny: Tiny, mappin
 def test_constants_are_neither_computed_nor_logged(tiny: Tiny, settings, hidden, removed) -> None:
     """Frozen layers of the student would be tapped in each step for a term that never falls."""
     world = tiny.world("NewsBERT", **settings)
-    assert world.model.distillation.student_taps.hidden == set(hidden)
+    assert world.model.distillation.student_states.hidden == set(hidden)
     losses = world.model.calculate_loss(world.clicked(SAMPLES))
     assert losses._fields == tuple(n for n in ROUTES if n not in removed | {"user"})
     for name, loss in losses._asdict().items():

@@ -13,11 +13,9 @@ from torch import Tensor, nn
 
 from recbole_tinynews.data.fields import CANDIDATES, HISTORY
 from recbole_tinynews.data.ragged import Ragged
-from recbole_tinynews.encoder.cached_encoder import OneTextEncoder
-from recbole_tinynews.encoder.pooling import WordPooling
-from recbole_tinynews.encoder.users.attentive import SelfAttentiveUser
-from recbole_tinynews.encoder.words.context import WordSelfAttention
-from recbole_tinynews.encoder.words.word_encoder import WordEncoder
+from recbole_tinynews.encoder.one_text import OneTextEncoder
+from recbole_tinynews.encoder.words import WordEncoder, WordPooling, WordSelfAttention
+from recbole_tinynews.model.baselines.nrms import SelfAttentiveUser
 from recbole_tinynews.zoo.latefusion import MeanUser
 
 HEAD = 16
@@ -152,7 +150,7 @@ def test_a_model_is_as_large_as_its_paper_makes_it() -> None:
 
 def test_default_sizes_are_those_of_the_paper(tiny: Tiny) -> None:
     """Values of a data set or of PLM-NR in their place would be another model under its name."""
-    from recbole_tinynews.registry import declared_settings, find_model
+    from recbole_tinynews.settings.registry import declared_settings, find_model
 
     found = declared_settings(find_model("NRMS"))
     expected = {

@@ -8,21 +8,21 @@ import torch
 from transformers import AutoModel, BertConfig
 
 from recbole_tinynews.data.ragged import Ragged
-from recbole_tinynews.encoder.news_encoder import NewsEncoder
+from recbole_tinynews.encoder.one_text import OneTextEncoder
 from recbole_tinynews.encoder.text_encoder import TextEncoder
-from recbole_tinynews.encoder.users.attentive import UserEncoder
+from recbole_tinynews.encoder.users import UserEncoder
 from recbole_tinynews.model.paper.ensembleteacher import NewsEncoders, UserEncoders
 
 NOTHING = Ragged.from_rows([[]], np.int32)
 
 
-def encoders(layers: int) -> tuple[NewsEncoder, UserEncoder]:
+def encoders(layers: int) -> tuple[OneTextEncoder, UserEncoder]:
     with torch.device("meta"):
         plm = AutoModel.from_config(
             BertConfig(num_hidden_layers=layers), attn_implementation="sdpa"
         )
         text_encoder = TextEncoder(plm, news_dim=256, query_dim=200, finetune_layers=2)
-        news_encoder = NewsEncoder(text_encoder, NOTHING)
+        news_encoder = OneTextEncoder(text_encoder, NOTHING)
         user_encoder = UserEncoder(256, 200)
     return news_encoder, user_encoder
 

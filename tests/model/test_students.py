@@ -13,7 +13,7 @@ from torch import Tensor
 from recbole_tinynews.distillation.teacher_weighting import WEIGHTINGS, inverse_error, softmax
 from recbole_tinynews.model.paper.mtbert import MTBERT
 from recbole_tinynews.model.paper.tinynewsrec import TinyNewsRec
-from recbole_tinynews.model.title_body import TitleBodyMatcher, TitleBodyStudent
+from recbole_tinynews.model.stages.title_body import TitleBodyMatcher, TitleBodyStudent
 
 CLICKS = list(range(6))
 

@@ -15,14 +15,14 @@ from scipy.optimize import approx_fprime
 from tiny import Tiny, World
 
 from recbole_tinynews.data.fields import CANDIDATE_FEATURES, IMPRESSION_SIZE
+from recbole_tinynews.files.installation import packaged_folder
 from recbole_tinynews.model.time_features import (
     LEAST,
     TimeFeatures,
     TimeScore,
     fit_conditional_logit,
 )
-from recbole_tinynews.paths import packaged_folder
-from recbole_tinynews.quick_start import run
+from recbole_tinynews.pipeline.quick_start import run
 
 WINDOWS = [3, 24, None]
 PENALTY = 1e-4

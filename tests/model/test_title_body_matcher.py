@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from recbole_tinynews.data.dataloader import ImpressionDataLoader
 from recbole_tinynews.data.fields import CANDIDATES, HISTORY, TEACHERS
 from recbole_tinynews.data.title_body import TitleBodyDataLoader
-from recbole_tinynews.model.title_body import TitleBodyMatcher, TitleBodyStudent
+from recbole_tinynews.model.stages.title_body import TitleBodyMatcher, TitleBodyStudent
 
 
 @pytest.fixture
@@ -123,8 +123,8 @@ def test_tiny_newsrec_learns_from_history_candidates_and_user(tiny: Tiny) -> Non
             errors = [
                 (of_items(theirs[row, slot]) - ours[row, slot]).square().mean()
                 for ours, theirs, ids in (
-                    (student.history, teacher.history, batch[HISTORY]),
-                    (student.candidates, teacher.candidates, batch[CANDIDATES]),
+                    (student.news.history, teacher.news.history, batch[HISTORY]),
+                    (student.news.candidates, teacher.news.candidates, batch[CANDIDATES]),
                 )
                 for slot in range(ids.shape[1])
                 if ids[row, slot] != 0

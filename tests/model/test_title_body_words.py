@@ -25,17 +25,17 @@ from tiny import (
     student_of,
 )
 
-from recbole_tinynews.config import NewsConfig
 from recbole_tinynews.data.articles import Article, articles_for
 from recbole_tinynews.data.fields import CANDIDATES, HISTORY
 from recbole_tinynews.data.title_body import TitleBodyDataLoader, TitleBodyDataset
-from recbole_tinynews.distillation.frozen_teachers import FrozenTeachers
+from recbole_tinynews.distillation.teachers import FrozenTeachers
 from recbole_tinynews.files.tensors import load_into
-from recbole_tinynews.model.title_body import (
+from recbole_tinynews.model.stages.title_body import (
     TitleBodyMatcher,
     TitleBodyStudent,
     title_body_student,
 )
+from recbole_tinynews.pipeline.config import NewsConfig
 from recbole_tinynews.pipeline.factory import NewsFactory
 from recbole_tinynews.trainer import StageOneTrainer
 

@@ -10,17 +10,17 @@ import torch
 import yaml
 from tiny import STAGE_SETTINGS, Tiny
 
-from recbole_tinynews.config import NewsConfig
 from recbole_tinynews.files.tensors import save_weights
 from recbole_tinynews.model.paper.plmnr import PLMNR
 from recbole_tinynews.model.paper.tinynewsrec import TinyNewsRec
-from recbole_tinynews.model.title_body import TitleBodyMatcher, TitleBodyStudent
+from recbole_tinynews.model.stages.title_body import TitleBodyMatcher, TitleBodyStudent
 from recbole_tinynews.pipeline.artifact import (
     Artifact,
     read_metrics,
     write_metrics,
     write_settings,
 )
+from recbole_tinynews.pipeline.config import NewsConfig
 from recbole_tinynews.pipeline.fingerprints import fingerprint, settings_that_matter
 from recbole_tinynews.pipeline.stage import Stage
 

@@ -4,72 +4,21 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import pytest
 import torch
+from recorded import PLM, equal, record, under
 from tiny import Tiny, finished, run_of
-from torch import Tensor
 
 import recbole_tinynews
 from recbole_tinynews.encoder.language_model import load_plm
-from recbole_tinynews.pipeline import factory
-from recbole_tinynews.pipeline.run import Run
 from recbole_tinynews.pipeline.systems import system
 
 pytestmark = pytest.mark.whole
 
-Weights = dict[str, Tensor]
 MODELS = ["NewsBERT", "NewsBERTMT"]
 
 
-class RecordedRun(NamedTuple):
-    """A run, and the weights with which joint training started."""
-
-    run: Run
-    student: Weights
-    teachers: list[Weights]
-
-
-def record(tiny: Tiny, model: str, **settings: Any) -> RecordedRun:
-    config = tiny.config(model, **settings)
-    run = run_of(config)
-    seen: list[tuple[Weights, list[Weights]]] = []
-    find = factory.find_trainer
-
-    def watched(model_class: type) -> Any:
-        trainer_class = find(model_class)
-
-        def fit(self: Any, *arguments: Any, **keywords: Any) -> tuple:
-            if model_class.__name__ == model:
-                members = self.teachers.members
-                seen.append((copy_of(self.model), [copy_of(member) for member in members]))
-            return trainer_class.fit(self, *arguments, **keywords)
-
-        return type(trainer_class.__name__, (trainer_class,), {"fit": fit})
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(factory, "find_trainer", watched)
-        run.make(system(config))
-    (student, teachers) = seen[0]
-    return RecordedRun(run, student, teachers)
-
-
-def copy_of(module: torch.nn.Module) -> Weights:
-    return {name: value.detach().clone() for name, value in module.state_dict().items()}
-
-
-def of(weights: Weights, prefix: str) -> Weights:
-    return {name: value for name, value in weights.items() if name.startswith(prefix)}
-
-
-def equal(one: Weights, other: Weights) -> bool:
-    assert one.keys() == other.keys()
-    assert one
-    return all(torch.equal(value, other[name]) for name, value in one.items())
-
-
-PLM = "news_encoder.text_encoder.plm."
 HEADS = ("news_encoder.text_encoder.pooling.", "news_encoder.text_encoder.dense.")
 
 
@@ -77,24 +26,25 @@ HEADS = ("news_encoder.text_encoder.pooling.", "news_encoder.text_encoder.dense.
 def test_each_part_starts_from_what_the_system_says(tiny: Tiny, model: str) -> None:
     """Otherwise the post-trained weights would be thrown away silently."""
     recorded = record(tiny, model)
+    (student,), (teachers,) = recorded.start_of(model), recorded.teachers
     post_trained, joint = finished(recorded.run)
     assert (post_trained.name, joint.name) == ("post_train_teacher", model)
-    backs = reversed(range(len(recorded.teachers)))  # the oldest first
+    backs = reversed(range(len(teachers)))  # the oldest first
     copies = [post_trained.copy(back).load() for back in backs]
-    assert len(recorded.teachers) == {"NewsBERT": 1, "NewsBERTMT": 2}[model]
+    assert len(teachers) == {"NewsBERT": 1, "NewsBERTMT": 2}[model]
     final = post_trained.weights.load()
-    assert equal(of(copies[-1], PLM), of(final, PLM))
-    for teacher, copy in zip(recorded.teachers, copies, strict=True):
-        assert equal(of(teacher, PLM), of(copy, PLM))
+    assert equal(under(PLM, copies[-1]), under(PLM, final))
+    for teacher, copy in zip(teachers, copies, strict=True):
+        assert equal(under(PLM, teacher), under(PLM, copy))
     if model == "NewsBERTMT":
-        assert not equal(of(copies[0], PLM), of(copies[1], PLM))
-    plain = {f"{PLM}{n}": v for n, v in load_plm(str(tiny.plm), 2).state_dict().items()}
-    assert equal(of(recorded.student, PLM), plain)
+        assert not equal(under(PLM, copies[0]), under(PLM, copies[1]))
+    plain = dict(load_plm(str(tiny.plm), 2).state_dict())
+    assert equal(under(PLM, student), plain)
     for head in HEADS:
-        assert equal(of(recorded.student, head), of(final, head))
-        for teacher in recorded.teachers:
-            assert equal(of(teacher, head), of(final, head))
-    users = [of(each, "user_encoder.") for each in (recorded.student, *recorded.teachers)]
+        assert equal(under(head, student), under(head, final))
+        for teacher in teachers:
+            assert equal(under(head, teacher), under(head, final))
+    users = [under("user_encoder.", each) for each in (student, *teachers)]
     assert all(equal(users[0], other) for other in users[1:])
 
 
@@ -102,12 +52,13 @@ def test_the_student_may_start_from_the_teachers_first_layers(tiny: Tiny) -> Non
     everything = {"post_train_teacher_finetune_layers": "all", "student_init": "teacher"}
     recorded = record(tiny, "NewsBERT", **everything)
     final = finished(recorded.run)[0].weights.load()
-    for name, value in recorded.student.items():
+    (student,) = recorded.start_of("NewsBERT")
+    for name, value in student.items():
         if not name.startswith("user_encoder."):
             assert torch.equal(value, final[name]), name
     first = f"{PLM}encoder.layer.0.output.dense.weight"
     plain = load_plm(str(tiny.plm)).get_parameter(first.removeprefix(PLM))
-    assert not torch.equal(recorded.student[first], plain)
+    assert not torch.equal(student[first], plain)
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -115,16 +66,16 @@ def test_the_saved_model_is_the_student_alone(tiny: Tiny, model: str) -> None:
     """With the teachers in its weights, the saved model would be as large as they are."""
     recorded = record(tiny, model)
     artifact = finished(recorded.run)[-1]
-    left = artifact.weights.load()
-    assert left.keys() == recorded.student.keys()
+    left, (start,) = artifact.weights.load(), recorded.start_of(model)
+    assert left.keys() == start.keys()
     assert {name.split(".")[0] for name in left} == {"news_encoder", "user_encoder"}
     assert not [name for name in left if ".layer.2." in name]
-    assert not equal(of(left, "user_encoder."), of(recorded.student, "user_encoder."))
-    student = recorded.run.model(next(reversed(recorded.run.artifacts)))
+    assert not equal(under("user_encoder.", left), under("user_encoder.", start))
+    student = recorded.last_model()
     assert student.parameter_count == tiny.world("PLMNR").model.parameter_count
     assert sum(value.numel() for value in left.values()) == student.parameter_count
     files = {path.name for path in artifact.folder.iterdir()}
-    shown = {"training.csv", "training.svg", "plm", "tensorboard"}
+    shown = {"training.csv", "plm", "tensorboard"}
     assert files == {"model.safetensors", "settings.yaml", "metrics.json", *shown}
     ranked = recbole_tinynews.load(artifact.folder).rank(["word1 word2"], ["word3", "word4 word5"])
     assert {each.candidate for each in ranked} == {"word3", "word4 word5"}

@@ -13,10 +13,10 @@ from tiny import DATASET, Tiny
 from recbole_tinynews.files.whole import OLD, exclusive_lock, partial_place, resumable_file
 from recbole_tinynews.model.paper.plmnr import PLMNR
 from recbole_tinynews.pipeline.artifact import BEGUN, begin, remove_leftovers
+from recbole_tinynews.pipeline.quick_start import run
 from recbole_tinynews.pipeline.run import Run
 from recbole_tinynews.pipeline.stage import Stage, in_order
 from recbole_tinynews.pipeline.systems import system
-from recbole_tinynews.quick_start import run
 from recbole_tinynews.trainer import NewsTrainer
 
 

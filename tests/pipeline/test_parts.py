@@ -19,21 +19,19 @@ from tiny import (
     student_of,
 )
 
-from recbole_tinynews.config import NewsConfig
-from recbole_tinynews.encoder.cached_encoder import OneTextEncoder
-from recbole_tinynews.encoder.news_encoder import NewsEncoder
-from recbole_tinynews.encoder.states import NO_TAPS
-from recbole_tinynews.encoder.users.attentive import SelfAttentiveUser
+from recbole_tinynews.encoder.hidden_states import NO_STATES
+from recbole_tinynews.encoder.one_text import OneTextEncoder
 from recbole_tinynews.files.tensors import load_weights
-from recbole_tinynews.model.baselines.nrms import NRMS
+from recbole_tinynews.model.baselines.nrms import NRMS, SelfAttentiveUser
 from recbole_tinynews.model.paper.plmnr import PLMNR
 from recbole_tinynews.model.paper.tinynewsrec import TinyNewsRec
 from recbole_tinynews.pipeline.artifact import WEIGHTS
+from recbole_tinynews.pipeline.config import NewsConfig
 from recbole_tinynews.pipeline.fingerprints import source_of
 from recbole_tinynews.pipeline.handover import put_news_encoder
+from recbole_tinynews.pipeline.quick_start import run
 from recbole_tinynews.pipeline.stage import Stage, Start, in_order
 from recbole_tinynews.pipeline.systems import system
-from recbole_tinynews.quick_start import run
 from recbole_tinynews.serving.loading import load
 from recbole_tinynews.zoo.cennewsrec import CNNSelfAttention
 
@@ -107,14 +105,14 @@ def test_losses_of_a_users_own_student_need_no_base_of_ours(tiny: Tiny) -> None:
     """Their units were asked for, and the error named the student instead of its losses."""
 
     class Losses(torch.nn.Module):
-        student_taps = teacher_taps = NO_TAPS
+        student_states = teacher_states = NO_STATES
 
     class Mine(TinyNewsRec):
         def make_distillation(self, config: Any) -> torch.nn.Module:
             return Losses()
 
     config = tiny.config(Mine)
-    assert run_of(config).factory.model(Mine, config).counted_by == {}
+    assert run_of(config).factory.model(Mine, config).loss_units == {}
 
 
 @pytest.mark.parametrize(
@@ -256,7 +254,7 @@ def test_vectors_of_another_width_are_compared_by_projections(tiny: Tiny) -> Non
     assert isinstance(words.grad, torch.Tensor)
     assert words.grad.abs().sum() > 0
     teacher = world.teachers().members[0]
-    assert isinstance(teacher.news_encoder, NewsEncoder)
+    assert isinstance(teacher.news_encoder, OneTextEncoder)
 
 
 def test_vectors_of_words_do_not_begin_in_a_language_models_space(tiny: Tiny) -> None:

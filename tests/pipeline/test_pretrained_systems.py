@@ -5,65 +5,22 @@ from __future__ import annotations
 import shutil
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from tiny import DATASET, STAGE_SETTINGS, Tiny, finished, run_of, titles
-from torch import Tensor
+from recorded import PLM, RecordedRun, record
+from tiny import DATASET, STAGE_SETTINGS, Tiny, finished, titles
 
 import recbole_tinynews
 from recbole_tinynews.data.dataloader import ImpressionDataLoader
 from recbole_tinynews.data.fields import CANDIDATES, HISTORY
 from recbole_tinynews.encoder.language_model import load_plm
-from recbole_tinynews.pipeline import factory
-from recbole_tinynews.pipeline.artifact import Artifact
-from recbole_tinynews.pipeline.run import Run
+from recbole_tinynews.pipeline.quick_start import run
 from recbole_tinynews.pipeline.systems import system
-from recbole_tinynews.quick_start import run
 
 pytestmark = pytest.mark.whole
-
-PLM = "news_encoder.text_encoder.plm."
-
-
-class RecordedRun(NamedTuple):
-    """A run of all stages, and the weights with which each started."""
-
-    run: Run
-    artifact: Artifact
-    starts: dict[str, dict[str, Tensor]]
-
-    def made(self, stage: str) -> dict[str, Tensor]:
-        (artifact,) = (a for a in finished(self.run) if a.name == stage)
-        return artifact.weights.load()
-
-
-def last_model(recorded: RecordedRun) -> Any:
-    """The model of the last stage."""
-    return recorded.run.model(next(reversed(recorded.run.artifacts)))
-
-
-def record(tiny: Tiny, model: str, **settings: Any) -> RecordedRun:
-    config = tiny.config(model, **settings)
-    this_run = run_of(config)
-    starts: dict[str, dict[str, Tensor]] = {}
-    find = factory.find_trainer
-
-    def watched(model_class: type) -> Any:
-        trainer_class = find(model_class)
-
-        def fit(self: Any, *arguments: Any, **keywords: Any) -> tuple:
-            stage = Path(self.saved_model_file).parent.name.rsplit("-", 1)[0]
-            starts[stage] = {n: v.clone() for n, v in self.model.state_dict().items()}
-            return trainer_class.fit(self, *arguments, **keywords)
-
-        return type(trainer_class.__name__, (trainer_class,), {"fit": fit})
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(factory, "find_trainer", watched)
-        return RecordedRun(this_run, this_run.make(system(config)), starts)
 
 
 @pytest.mark.parametrize(
@@ -77,7 +34,10 @@ def test_finetuning_starts_from_the_masked_language_models_layers(
     recorded = record(tiny, model)
     assert [a.name for a in finished(recorded.run)] == ["pretrain_teacher", model]
     assert next(iter(recorded.run.artifacts)).model.__name__ == reads
-    made, start = recorded.made("pretrain_teacher"), recorded.starts[model]
+    made, start = (
+        recorded.artifacts("pretrain_teacher")[0].weights.load(),
+        recorded.start_of(model)[0],
+    )
     plain = load_plm(str(tiny.plm), 2).state_dict()
     of_plm = {name for name in start if name.startswith(PLM)}
     assert of_plm == {f"{PLM}{name}" for name in plain}
@@ -98,7 +58,7 @@ def test_dp_finetunes_the_last_copy_of_tiny_newsrecs_teacher(tiny: Tiny) -> None
     assert (before.name, before.reused) == ("post_train_teacher", True)
     assert before.folder == finished(student.run)[0].folder
     copy = before.copy(0)
-    start, kept = recorded.starts["PLMNRDP"], copy.load()
+    (start,), kept = recorded.start_of("PLMNRDP"), copy.load()
     of_encoder = {name for name in start if name.startswith("news_encoder.")}
     assert of_encoder == {name for name in kept if name.startswith("news_encoder.")}
     assert all(torch.equal(start[name], kept[name]) for name in of_encoder)
@@ -122,12 +82,7 @@ def test_a_student_is_pretrained_with_its_own_layers(tiny: Tiny, model: str) -> 
 
 def test_a_changed_setting_of_masked_training_trains_it_again(tiny: Tiny, tmp_path: Path) -> None:
     def made(**settings: Any) -> list[str]:
-        artifacts = [
-            *record(
-                tiny, "PLMNRDAPT", checkpoint_dir=str(tmp_path), **settings
-            ).run.artifacts.values()
-        ]
-        return [a.name for a in artifacts if not a.reused]
+        return record(tiny, "PLMNRDAPT", checkpoint_dir=str(tmp_path), **settings).made()
 
     both = ["pretrain_teacher", "PLMNRDAPT"]
     assert made() == both
@@ -162,7 +117,7 @@ def teachers_of(recorded: RecordedRun) -> list[Any]:
 @torch.no_grad()
 def test_the_ensembles_scores_are_the_mean_of_its_teachers(ensemble: RecordedRun) -> None:
     """A sum, a mean of ranks or probabilities, or one teacher thrice would be another system."""
-    model = last_model(ensemble).eval()
+    model = ensemble.last_model().eval()
     batch = ImpressionDataLoader(ensemble.run.factory.config, ensemble.run.factory.test).collate_fn(
         range(14)
     )[0]
@@ -179,7 +134,7 @@ def test_the_ensembles_scores_are_the_mean_of_its_teachers(ensemble: RecordedRun
 
 def test_the_ensemble_is_as_large_and_slow_as_all_its_teachers(ensemble: RecordedRun) -> None:
     """With the size of one teacher it would look like the best system of all."""
-    model = last_model(ensemble)
+    model = ensemble.last_model()
     teachers = teachers_of(ensemble)
     assert model.parameter_count == sum(teacher.parameter_count for teacher in teachers)
     assert not any(p.requires_grad for p in model.parameters())
@@ -220,7 +175,7 @@ def test_a_moved_ensemble_ranks_as_it_was_evaluated(
     shown, names = test.inter_feat, test.field2id_token[test.iid_field]
     batch = ImpressionDataLoader(recorded.run.factory.config, test).collate_fn([4])[0]
     with torch.no_grad():
-        expected = last_model(recorded).eval().predict(batch)
+        expected = recorded.last_model().eval().predict(batch)
     ranked = ranker.rank(
         names[shown.history.row(4)].tolist(), names[shown.candidates.row(4)].tolist(), ids=True
     )

@@ -11,11 +11,11 @@ import pytest
 from tiny import DATASET, Tiny
 
 from recbole_tinynews.data.dataset import NewsDataset
-from recbole_tinynews.pipeline.rehearsal import rehearse
+from recbole_tinynews.pipeline.factory import factory_of
+from recbole_tinynews.pipeline.plan import rehearse
 from recbole_tinynews.pipeline.run import Run
 from recbole_tinynews.pipeline.stage import in_order
 from recbole_tinynews.pipeline.systems import system
-from recbole_tinynews.quick_start import factory_of
 from recbole_tinynews.trainer.post_training import most_copies
 
 

@@ -7,11 +7,10 @@ from pathlib import Path
 
 from tiny import DATASET, Tiny, run_of
 
-from recbole_tinynews.pipeline.plan import REUSED, plan
-from recbole_tinynews.pipeline.rehearsal import schedule
+from recbole_tinynews.pipeline.plan import REUSED, plan, schedule
 from recbole_tinynews.pipeline.stage import in_order
 from recbole_tinynews.pipeline.systems import system
-from recbole_tinynews.trainer.training_state import STATE
+from recbole_tinynews.trainer.checkpoints import STATE
 
 GIVEN = {"max_steps": None, "epochs": 2, "accumulation_steps": 2, "train_batch_size": 4}
 

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from tiny import DATASET, Tiny, run_of, write_dataset
 
-from recbole_tinynews import quick_start
 from recbole_tinynews.pipeline import artifact as artifact_module
+from recbole_tinynews.pipeline import outcome
 from recbole_tinynews.pipeline.artifact import read_metrics, write_metrics
 from recbole_tinynews.pipeline.log_tables import oracle_of, summary
-from recbole_tinynews.quick_start import run
+from recbole_tinynews.pipeline.quick_start import run
 
 TEST = {"auc": 0.6, "mrr": 0.3, "ndcg@5": 0.31, "ndcg@10": 0.37, "impressions": 9, "skipped": 1}
 RESULT: dict[str, Any] = {
@@ -63,13 +63,13 @@ def test_the_oracle_is_read_where_the_data_set_has_one(tmp_path: Path) -> None:
 def tested(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Collects the names of the systems that are evaluated on the test impressions."""
     names: list[str] = []
-    plain = quick_start._evaluate
+    plain = outcome._evaluate
 
     def watched(factory: Any, config: Any, model: Any, *files: Any) -> Any:
         names.append(type(model).__name__)
         return plain(factory, config, model, *files)
 
-    monkeypatch.setattr(quick_start, "_evaluate", watched)
+    monkeypatch.setattr(outcome, "_evaluate", watched)
     return names
 
 

@@ -11,8 +11,7 @@ import torch
 from tiny import STAGE_SETTINGS, Tiny, finished
 from torch import Tensor
 
-from recbole_tinynews.model.cofinetunedteachers import CoFinetunedTeachers
-from recbole_tinynews.model.paper.tinybert import TinyBERT
+from recbole_tinynews.model.stages.joint_teachers import CoFinetunedTeachers
 from recbole_tinynews.pipeline.artifact import Artifact
 from recbole_tinynews.pipeline.handover import put_copies, put_heads
 from recbole_tinynews.pipeline.plan import Step, plan
@@ -202,9 +201,3 @@ def test_a_resumed_student_reaches_the_same_weights(tiny: Tiny, saved: Path, nam
     resumed = train(tiny, saved, name, **settings)[-1]
     assert not resumed.reused
     assert all(torch.equal(value, expected[n]) for n, value in resumed.weights.load().items())
-
-
-def test_a_variant_of_a_system_has_its_teachers(tiny: Tiny, saved: Path, monkeypatch) -> None:
-    """A user's subclass would otherwise silently train without any teacher."""
-    variant = type("Variant", (TinyBERT,), {})
-    assert [a.reused for a in train(tiny, saved, variant)] == [True, True, False]

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
 from torch.distributed.run import main
+
+from recbole_tinynews.processes.launch import SIGNALS
 
 HERE = Path(__file__).parent
 SECONDS = 600  # a hang must not hold up the tests for ever
@@ -29,4 +32,9 @@ def in_processes(processes: int, module: str, *arguments: str | Path) -> None:
     here = ["--standalone", f"--nproc_per_node={processes}", f"--log-dir={os.devnull}"]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OMP_NUM_THREADS", "1")
-        main([*here, *forked, *map(str, arguments)])
+        handlers = {number: signal.getsignal(number) for number in SIGNALS}
+        try:
+            main([*here, *forked, *map(str, arguments)])
+        finally:  # torchrun keeps its own, and tests of Ctrl-C would meet them
+            for number, handler in handlers.items():
+                signal.signal(number, handler)

@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from recbole_tinynews.encoder import news_vectors
-from recbole_tinynews.encoder.news_vectors import in_shares
+from recbole_tinynews.encoder import vector_cache
 from recbole_tinynews.encoder.packing import packs
+from recbole_tinynews.encoder.vector_cache import in_shares
 from recbole_tinynews.processes.gather import (
     all_reduce,
     broadcast_weights,
@@ -85,7 +85,7 @@ def packs_in_shares(rank: int, size: int) -> None:
     """All get what each would have computed alone, though none computes all."""
     lengths = np.array([3, 5, 1, 4, 2, 5, 3, 0] * 2)
     packed = packs(lengths, 6)
-    news_vectors.TEXTS_IN_A_ROUND = 8  # two packs of each process: several rounds
+    vector_cache.TEXTS_IN_A_ROUND = 8  # two packs of each process: several rounds
     asked = []
 
     def encode(pack):

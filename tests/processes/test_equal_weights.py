@@ -13,7 +13,7 @@ from tiny import Tiny
 from train_systems import train
 
 from recbole_tinynews.files.tensors import load_weights
-from recbole_tinynews.registry import declared_settings, find_model
+from recbole_tinynews.settings.registry import declared_settings, find_model
 
 pytestmark = pytest.mark.whole
 

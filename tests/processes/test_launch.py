@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from recbole_tinynews.command import main
+from recbole_tinynews.__main__ import run_recbole as main
 from recbole_tinynews.processes.launch import ProcessFailedError, launch, machine_flags
 
 

@@ -17,7 +17,7 @@ import torch
 from cluster import environment
 from tiny import DATASET, Tiny
 
-from recbole_tinynews.command import main
+from recbole_tinynews.__main__ import run_recbole as main
 from recbole_tinynews.files.tensors import load_weights
 
 pytestmark = pytest.mark.whole
@@ -128,7 +128,7 @@ def workers_of(pid: int) -> list[psutil.Process]:
     modules = []
     for each in psutil.Process(pid).children():
         with contextlib.suppress(psutil.NoSuchProcess):  # libraries start short-lived ones
-            if "recbole_tinynews.command" in each.cmdline():
+            if "recbole_tinynews" in each.cmdline():
                 modules.append(each)
     return sorted(modules, key=lambda each: each.pid)
 

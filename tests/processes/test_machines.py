@@ -12,7 +12,7 @@ import pytest
 from cluster import SECONDS, environment
 from tiny import DATASET, Tiny
 
-from recbole_tinynews.command import main
+from recbole_tinynews.__main__ import run_recbole as main
 
 pytestmark = pytest.mark.whole
 

@@ -9,7 +9,7 @@ import pytest
 from recbole_tinynews.cli import spin_briefly
 
 COMMANDS = (
-    *("command", "benchmark.command", "search.command", "update", "student"),
+    *("benchmark.benchmark_command", "search.search_command", "update", "student"),
     *("serving.score", "serving.serve", "export.export_command"),
 )
 VARIABLES = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")

@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 
 from recbole_tinynews.pipeline.factory import NewsFactory
+from recbole_tinynews.pipeline.quick_start import run
 from recbole_tinynews.pipeline.run import Run
 from recbole_tinynews.processes.group import leave
-from recbole_tinynews.quick_start import run
 
 models, teachers = NewsFactory.model, Run._teachers
 

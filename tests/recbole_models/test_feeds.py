@@ -12,7 +12,7 @@ from recbole_tinynews.recbole_models.feeds import (
     feed_of,
     why_unfit,
 )
-from recbole_tinynews.registry import MODELS, find_model, recbole_models
+from recbole_tinynews.settings.registry import MODELS, find_model, recbole_models
 
 LIBRARIES = {"lightgbm", "xgboost"}  # not installed
 

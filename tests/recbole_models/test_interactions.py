@@ -6,10 +6,10 @@ import torch
 from recbole.utils import FeatureSource
 from tiny import DATASET, Tiny
 
-from recbole_tinynews.config import NewsConfig
 from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.data.impressions import CandidateFeatures, Impressions
-from recbole_tinynews.pipeline.recbole_factory import RecBoleFactory
+from recbole_tinynews.pipeline.config import NewsConfig
+from recbole_tinynews.pipeline.factory import RecBoleFactory
 
 
 def flat(shown: Impressions) -> list[tuple[int, int, int, list[int]]]:

@@ -19,13 +19,12 @@ from optuna.pruners import ThresholdPruner
 from optuna.trial import FrozenTrial, TrialState
 from tiny import DATASET, Tiny
 
-from recbole_tinynews import quick_start
-from recbole_tinynews.command import main as run_recbole
+from recbole_tinynews.__main__ import run_recbole
 from recbole_tinynews.model.paper.plmnr import PLMNR
-from recbole_tinynews.pipeline import artifact
+from recbole_tinynews.pipeline import artifact, outcome
 from recbole_tinynews.search import search as searches
-from recbole_tinynews.search.command import main
 from recbole_tinynews.search.search import Search
+from recbole_tinynews.search.search_command import main
 from recbole_tinynews.trainer import DistillationTrainer
 
 pytestmark = pytest.mark.whole
@@ -54,7 +53,7 @@ def untested(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: Any) -> None:
         raise AssertionError("a trial was tested")
 
-    monkeypatch.setattr(quick_start, "_evaluate", refuse)
+    monkeypatch.setattr(outcome, "_evaluate", refuse)
 
 
 @pytest.mark.usefixtures("untested")
@@ -183,26 +182,20 @@ def test_a_search_that_cannot_compare_is_refused_before_its_first_trial(
         search(tiny, {"temperature": [1.0, 2.0]}, 2, **settings)
 
 
-def test_other_settings_or_another_space_are_another_study(tiny: Tiny) -> None:
+def test_other_settings_another_space_or_metric_are_another_study(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Values of two epochs and of three are not comparable; the same command has to resume."""
+    file = tmp_path / "my_metric.py"
+    file.write_text("one")
+    monkeypatch.setattr(searches, "files_of_metric", lambda result: [file])
     space = {"temperature": [1.0, 2.0]}
     one = search(tiny, space, 1)
     assert search(tiny, space, 5).folder == one.folder
     assert search(tiny, space, 1, epochs=2).folder != one.folder
     assert search(tiny, {"temperature": [1.0, 3.0]}, 1).folder != one.folder
-
-
-def test_another_version_of_the_metric_is_another_study(
-    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Values of two definitions would be compared."""
-    file = tmp_path / "my_metric.py"
-    file.write_text("one")
-    monkeypatch.setattr(searches, "files_of_metric", lambda result: [file])
-    space = {"temperature": [1.0, 2.0]}
-    before = search(tiny, space, 1).folder
     file.write_text("another")
-    assert search(tiny, space, 1).folder != before
+    assert search(tiny, space, 1).folder != one.folder
 
 
 class Own(PLMNR):

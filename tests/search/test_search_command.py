@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from recbole_tinynews.search.command import main
+from recbole_tinynews.search.search_command import main
 
 WITHOUT_OPTUNA = """
 import sys
 sys.modules["optuna"] = None
-from recbole_tinynews.search.command import main
+from recbole_tinynews.search.search_command import main
 main()
 """
 

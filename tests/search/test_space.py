@@ -9,7 +9,7 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from tiny import Tiny
 
-from recbole_tinynews.search.space import make_space
+from recbole_tinynews.search.search import make_space
 from recbole_tinynews.settings.literals import read_yaml
 
 
@@ -78,21 +78,19 @@ def test_a_mistake_is_named_with_what_is_expected(
     assert message in str(mistake.value)
 
 
-def test_all_mistakes_are_named_at_once(tiny: Tiny) -> None:
-    described = {"temperature": 1, "negatives": [0, 1], "no_such": [1, 2]}
+@pytest.mark.parametrize(
+    ("described", "mistakes"),
+    [({"temperature": 1, "negatives": [0, 1], "no_such": [1, 2]}, 3), ({}, 1)],
+)
+def test_all_mistakes_are_named_at_once(tiny: Tiny, described: dict, mistakes: int) -> None:
+    """Of an empty space, all trials would be the same one."""
     with pytest.raises(ValueError, match="no space") as mistake:
         make_space(described, "space", tiny.config("TinyNewsRec"), ())
-    assert str(mistake.value).count("\n- ") == 3
-
-
-def test_an_empty_space_is_refused(tiny: Tiny) -> None:
-    """All trials would be the same one."""
-    with pytest.raises(ValueError, match="names no setting"):
-        make_space({}, "space", tiny.config("TinyNewsRec"), ())
+    assert str(mistake.value).count("\n- ") == mistakes
 
 
 def test_settings_of_recboles_own_models_are_known(tiny: Tiny) -> None:
-    from recbole_tinynews.config import NewsConfig
+    from recbole_tinynews.pipeline.config import NewsConfig
 
     config = NewsConfig("LightGCN", "tiny", config_dict=tiny.stock_settings())
     assert list(make_space({"n_layers": {"int": [1, 3]}}, "space", config, ())) == ["n_layers"]

@@ -15,9 +15,8 @@ from tiny import DATASET, Tiny
 
 from recbole_tinynews.data.atomic_files import read_news
 from recbole_tinynews.export.finished import FinishedRecommender
+from recbole_tinynews.serving.article_fields import FIELDS, InputFields, read_news_file
 from recbole_tinynews.serving.loading import load
-from recbole_tinynews.serving.news_table import read_news_file
-from recbole_tinynews.serving.reading import FIELDS, Reading
 
 CASES: list[tuple[str, dict[str, Any]]] = [
     ("NAML", {}),
@@ -110,7 +109,7 @@ def test_an_index_of_fields_is_kept_and_read_back(naml: Served, tiny: Tiny, tmp_
     assert [each.candidate for each in same] == [each.candidate for each in best]
     assert [each.score for each in same] == pytest.approx([each.score for each in best])
     assert not {"N5", "N6"} & {each.candidate for each in best}
-    assert again.titles(["N6"]) == [{name: fields["N6"][name] for name in READS}]
+    assert again.index.contents(["N6"]) == [{name: fields["N6"][name] for name in READS}]
     assert ranker.encode([fields["N6"], "word1"]).shape == (2, 16)
 
 
@@ -131,13 +130,13 @@ def test_fields_that_are_none_are_refused(naml: Served, article, error, message)
 
 def test_what_is_read_of_an_article_is_an_article_again() -> None:
     """An index keeps what is read, and gives it back as titles or fields."""
-    reading = Reading({"news_text": "title_abstract", "views": ["title", "category"]})
+    reading = InputFields({"news_text": "title_abstract", "views": ["title", "category"]})
     article = {"title": 'a "quoted" one', "abstract": "b", "category": "c"}
-    read = reading.read({**article, "body": "unread"})
+    read = reading.select({**article, "body": "unread"})
     assert reading.content(read) == article
-    assert reading.read(reading.content(read)) == read
-    one = Reading({"news_text": "title_abstract"})
-    assert one.read(one.content(one.read(article))) == ('a "quoted" one. b',)
+    assert reading.select(reading.content(read)) == read
+    one = InputFields({"news_text": "title_abstract"})
+    assert one.select(one.content(one.select(article))) == ('a "quoted" one. b',)
 
 
 def test_changed_names_of_categories_are_refused(naml: Served, tmp_path: Path) -> None:
@@ -159,4 +158,4 @@ def test_columns_that_are_not_read_may_hold_anything(tiny: Tiny) -> None:
     """A table of articles has categories without a name; a recommender of titles asks for none."""
     ranker = serve(tiny, max_steps=2).load()
     ranker.add_news(pd.DataFrame({"id": ["a"], "title": ["word1"], "category": [float("nan")]}))
-    assert ranker.titles(["a"]) == ["word1"]
+    assert ranker.index.contents(["a"]) == ["word1"]

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from recbole_tinynews.serving.libraries import library
+from recbole_tinynews.files.installation import library
+from recbole_tinynews.serving.article_fields import read_news_file
 from recbole_tinynews.serving.nearest import Nearest
-from recbole_tinynews.serving.news_table import read_news_file
 from recbole_tinynews.serving.score import score
 
 
@@ -36,7 +36,7 @@ def test_a_missing_library_is_answered_with_the_command_that_installs_it(
     monkeypatch: pytest.MonkeyPatch, missing: str, use: Callable[[], object], remedy: str
 ) -> None:
     """An import error of a package that was never named leaves a user searching for it."""
-    monkeypatch.setattr("recbole_tinynews.serving.news_table.expect_news_file", lambda _: None)
+    monkeypatch.setattr(Path, "is_file", lambda _: True)
     for name in [each for each in sys.modules if each.partition(".")[0] == missing]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, missing, None)

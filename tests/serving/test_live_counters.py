@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 from random_logs import HOUR, Log, impressions_of, logs
 from sqlalchemy.exc import SQLAlchemyError
 
+from recbole_tinynews.data.impressions import Impressions
 from recbole_tinynews.data.popularity import Counting, popularity_features
+from recbole_tinynews.data.recent_clicks import RecentClicks
 from recbole_tinynews.serving import live_counters
 from recbole_tinynews.serving.events import CLICK, EXPOSURE, Event
 from recbole_tinynews.serving.live_counters import LiveCounters, Moment
@@ -23,6 +25,9 @@ from recbole_tinynews.serving.store import Store
 START = 1_700_000_000  # of the logs
 NOW = START + 100 * HOUR
 LATEST = len(Counting().names) - 1  # column of exposures in the longest window
+
+
+NAMES = np.array(["[PAD]", *(f"A{article}" for article in range(1, 10))])
 
 
 def event(name: str, time: int = NOW, kind: str = EXPOSURE, user: str = "U1") -> dict[str, Any]:
@@ -43,6 +48,15 @@ def events_of(log: Log) -> list[list[Event]]:
     return made
 
 
+def clicks_of(shown: Impressions, delay: int) -> list[list[str]]:
+    """What each impression's reader clicked before, as training reads it."""
+    clicked = np.flatnonzero(shown.labels == 1)
+    clicks = shown.candidates.rows_of(clicked), shown.candidates.values[clicked]
+    recent = RecentClicks.of(shown.user, shown.timestamp, clicks, delay * HOUR, NAMES)
+    every = recent.appended(np.zeros((shown.rows, 60), int), np.arange(shown.rows))
+    return [[f"A{article}" for article in row if article] for row in every.tolist()]
+
+
 @settings(deadline=None)  # databases are made in each example
 @given(
     log=logs,
@@ -51,14 +65,22 @@ def events_of(log: Log) -> list[list[Event]]:
     recent=st.integers(0, 6),
     restart=st.booleans(),
     published=st.booleans(),
+    reader=st.booleans(),
     data=st.data(),
 )
 def test_replayed_counters_are_those_of_the_data_set(
-    log: Log, delay: int, windows: Any, recent: int, restart: bool, published: bool, data: Any
+    log: Log,
+    delay: int,
+    windows: Any,
+    recent: int,
+    restart: bool,
+    published: bool,
+    reader: bool,
+    data: Any,
 ) -> None:
-    """A model would be served with other numbers than it was trained with."""
+    """A model would be served with other numbers and clicks than it was trained with."""
     log.sort(key=lambda row: row[0])
-    counting = Counting(windows, delay * HOUR)
+    counting = Counting(windows, delay * HOUR, reader=reader)
     times = np.array([np.nan, START + HOUR, np.nan, np.nan, START]) if published else None
     shown = impressions_of(log)
     shown = shown._replace(timestamp=shown.timestamp + START)
@@ -66,6 +88,7 @@ def test_replayed_counters_are_those_of_the_data_set(
     moments_of_all = np.repeat(offline.moments, shown.candidates.lengths, axis=0)
     features = np.concatenate([offline.values, moments_of_all], axis=1)
     expected = np.split(features, shown.candidates.offsets[1:-1])
+    clicks = clicks_of(shown, delay)
     store = Store()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(live_counters, "RECENT", recent)
@@ -81,6 +104,8 @@ def test_replayed_counters_are_those_of_the_data_set(
             moments = [Moment.of(START + log[row][0] * HOUR, f"U{log[row][1]}") for row in some]
             found = counters.features(counting, [*map(counters.known_numbers, names)], moments)
             assert found.tolist() == np.concatenate([expected[row] for row in some]).tolist()
+            for row, moment in zip(some, moments, strict=True):
+                assert counters.clicks(moment.user, moment.at, delay * HOUR, 9) == clicks[row]
             for row in some:
                 events = events_of(log)[row]
                 added = counters.add(events, now=START + log[row][0] * HOUR)

@@ -188,7 +188,7 @@ def test_a_recommender_that_reads_more_than_titles_says_so(tiny: Tiny, monkeypat
     ("name", "value", "message"),
     [
         ("num_hidden_layers", 1_000_000, "num_hidden_layers expects .*got 1000000"),
-        ("num_hidden_layers", 900, "at most the 2 of plm/config.json, got 900"),
+        ("num_hidden_layers", 900, r"at most 2 \(plm/config.json\), got 900"),
         ("history_length", -3, "history_length expects"),
         ("user_encoder", "attentoin", "user_encoder expects .*Did you mean attention"),
         ("finetune_teacher_query_dim", "wide", "finetune_teacher_query_dim expects"),

@@ -7,9 +7,9 @@ import pytest
 from served import Served, in_order_given, serve, words_of
 from tiny import DATASET, NEWS, Tiny
 
-from recbole_tinynews.serving.data_set_files import data_set_events
+from recbole_tinynews.serving.events import data_set_events
 from recbole_tinynews.serving.live_counters import LiveCounters
-from recbole_tinynews.serving.ranking import Ranker
+from recbole_tinynews.serving.ranker import Ranker
 from recbole_tinynews.serving.store import Store
 
 AT = 1573000030  # within the tiny data set's time
@@ -55,11 +55,11 @@ def test_other_articles_have_their_own_counters(ranker: Ranker, served: Served) 
     shown = list(ranker.news_ids)
     other = served.load()
     other.counters = ranker.counters
-    other.add_news(dict(zip(shown, ranker.titles(shown), strict=True)))
+    other.add_news(dict(zip(shown, ranker.index.contents(shown), strict=True)))
     of_both = [each.rank(["N4"], shown, ids=True, at=AT) for each in (ranker, other)]
     np.testing.assert_allclose(*map(in_order_given, of_both), atol=1e-5)
-    texts = [*zip(shown, ranker.titles(shown), strict=True)]
-    of_texts = ranker.rank([("", ranker.titles(["N4"])[0])], texts, at=AT)
+    texts = [*zip(shown, ranker.index.contents(shown), strict=True)]
+    of_texts = ranker.rank([("", ranker.index.contents(["N4"])[0])], texts, at=AT)
     np.testing.assert_allclose(in_order_given(of_texts), in_order_given(of_both[0]), atol=1e-5)
 
 
@@ -135,7 +135,7 @@ def test_a_recommender_of_texts_alone_refuses_times_and_events(student: Served) 
     ranker = student.load()
     ranker.counters = LiveCounters(Store())
     with pytest.raises(ValueError, match="trained with popularity"):
-        ranker.rank(["word1"], ["word2"], at=AT)
+        ranker.rank(["word1"], ["word2"], ids=False, at=AT)
     with pytest.raises(ValueError, match="trained with popularity"):
         ranker.add_events([])
 

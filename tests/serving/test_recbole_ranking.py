@@ -9,12 +9,12 @@ import torch
 from served import in_order_given
 from tiny import DATASET, Tiny
 
-from recbole_tinynews.config import NewsConfig
 from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.evaluation import metrics
-from recbole_tinynews.quick_start import run
-from recbole_tinynews.registry import find_model
+from recbole_tinynews.pipeline.config import NewsConfig
+from recbole_tinynews.pipeline.quick_start import run
 from recbole_tinynews.serving.loading import load, load_reader
+from recbole_tinynews.settings.registry import find_model
 
 
 @pytest.mark.parametrize("name", ["BPR", "SASRec", "DIN"])

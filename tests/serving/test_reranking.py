@@ -10,9 +10,9 @@ import torch
 from served import Served, words_of
 
 from recbole_tinynews.evaluation.beyond_accuracy import rank_articles
-from recbole_tinynews.evaluation.reranked import rerank_impressions
-from recbole_tinynews.rerank import ReRanking, unit_vectors
-from recbole_tinynews.serving import ranking
+from recbole_tinynews.evaluation.rerank import ReRanking, rerank_impressions, unit_vectors
+from recbole_tinynews.serving import ranker as ranking
+from recbole_tinynews.serving.article_fields import Query
 from recbole_tinynews.serving.nearest import Nearest
 
 LISTS: list[list[Any]] = [
@@ -109,7 +109,8 @@ def test_top_is_reranked_like_a_request_for_the_same_articles(
     lists = [
         ReRanking.parse(each) for each in ([{"mmr": 0.3}, {"pinned": [last]}], [], rerank[1:2])
     ]
-    one, two, three = ranker.top_users([[], [], []], [3, 1, 3], rerank=lists, ids=True)
+    queries = [Query([], [], None, each, k) for each, k in zip(lists, [3, 1, 3], strict=True)]
+    one, two, three = ranker.answer_top(queries, True)
     pool = [*plain[:6], last]
     expected = [each.candidate for each in ranker.rank([], pool, rerank=rerank[:1])]
     expected = [last, *(each for each in expected if each != last)]
@@ -126,15 +127,17 @@ def test_one_readers_pin_does_not_list_all_articles_for_the_others(
     ranker.add_news([*zip(ids, words_of(ids), strict=True)])
     monkeypatch.setattr(ranking, "LEAST_POOL", 1)
     monkeypatch.setattr(ranking, "POOL", 1)
-    asked, plain = [], ranker.top_rows
+    asked, plain = [], ranker.best
 
-    def recorded(histories: Any, k: int, **how: Any) -> Any:
-        asked.append((len(histories), k))
-        return plain(histories, k, **how)
+    def recorded(queries: Any, k: int, *how: Any) -> Any:
+        asked.append((len(queries), k))
+        return plain(queries, k, *how)
 
-    monkeypatch.setattr(ranker, "top_rows", recorded)
+    monkeypatch.setattr(ranker, "best", recorded)
     lists = [ReRanking.parse(each) for each in ([], [{"pinned": [ids[-1]]}], [])]
-    ranker.top_users([["N1"], ["N2"], []], [2, 2, 2], rerank=lists, ids=True)
+    clicks = [["N1"], ["N2"], []]
+    queries = [Query(c, [], None, each, 2) for c, each in zip(clicks, lists, strict=True)]
+    ranker.answer_top(queries, True)
     assert asked == [(2, 2), (1, len(ids))]
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from served import Served, words_of
+from tiny import status_of
 
 from recbole_tinynews.serving import score as command
 from recbole_tinynews.serving.score import score
@@ -104,11 +105,11 @@ def test_what_cannot_be_scored_is_named(student: Served, place: Path, capsys) ->
         ("users.csv", [f"--output={place / 'out'}"], "ends in .parquet or .csv"),
         ("users.csv", ["--top=0"], "top of at least 1"),
     ):
-        assert command.main([*common, f"--users={place / users}", *more]) == 1
+        assert status_of(command.main, [*common, f"--users={place / users}", *more]) == 1
         got = capsys.readouterr().err
         assert re.search(message, got), got
     assert not (place / "out.csv").exists()
-    assert command.main([*common, f"--users={place / 'users.parquet'}", "--top=2"]) == 0
+    assert status_of(command.main, [*common, f"--users={place / 'users.parquet'}", "--top=2"]) == 0
     assert "out.csv is written" in capsys.readouterr().out
     assert len(read(place / "out.csv")) == 46
 
@@ -124,7 +125,7 @@ def test_articles_that_are_gone_are_left_out_and_counted(
     score(folder, news, place / "users.parquet", place / "one.csv", top=3)
     asked = [f"--recommender={folder}", f"--news={news}", f"--users={place / 'gone.parquet'}"]
     asked += [f"--output={place / 'two.csv'}", "--top=3", "--skip-unknown"]
-    assert command.main(asked) == 0
+    assert status_of(command.main, asked) == 0
     assert "23 unknown ids were left out" in capsys.readouterr().out
     assert_same(read(place / "two.csv"), read(place / "one.csv"))
 

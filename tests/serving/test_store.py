@@ -1,4 +1,4 @@
-"""What is committed is there for every process, in both databases, whichever version made them."""
+"""What is committed is there for every process, in both databases."""
 
 from __future__ import annotations
 
@@ -12,28 +12,11 @@ from sqlalchemy import make_url
 from recbole_tinynews.data.popularity import Counting
 from recbole_tinynews.serving.events import CLICK, EXPOSURE, Event
 from recbole_tinynews.serving.live_counters import LiveCounters, Moment
-from recbole_tinynews.serving.store import SCRIPTS, Article, Store
+from recbole_tinynews.serving.store import Store, StoredArticle
 
 HOUR = 3600
 NOW = 1_700_000_000
 COUNTING = Counting((2, None))
-
-# The schema of the first version, as it was released, with rows.
-FIRST = """
-CREATE TABLE events (
-    id TEXT PRIMARY KEY, article TEXT NOT NULL, user TEXT NOT NULL, time INTEGER NOT NULL,
-    clicks INTEGER NOT NULL, exposures INTEGER NOT NULL
-) WITHOUT ROWID;
-CREATE INDEX events_by_time ON events (time);
-CREATE TABLE sums (
-    article TEXT NOT NULL, user TEXT NOT NULL, time INTEGER NOT NULL, clicks INTEGER NOT NULL,
-    exposures INTEGER NOT NULL, PRIMARY KEY (article, user)
-) WITHOUT ROWID;
-CREATE TABLE about (version INTEGER NOT NULL, summed_up INTEGER NOT NULL);
-INSERT INTO about VALUES (1, 1699990000);
-INSERT INTO events VALUES ('e', 'A1', 'U1', 1700000000, 0, 1);
-INSERT INTO sums VALUES ('A1', 'U2', 1600000000, 2, 30);
-"""
 
 
 def event(name: str, time: int = NOW, article: str = "A1") -> Event:
@@ -73,7 +56,7 @@ def test_no_commit_is_missed_by_a_reader_while_several_write(place: str) -> None
         store = Store(place)
         for turn in range(20):
             store.add([event(f"{number}-{turn}-{n}") for n in range(3)], 0, NOW - 99 * HOUR)
-            store.put([Article.of(f"{number}-{turn}", "x", None)])
+            store.put([StoredArticle.of(f"{number}-{turn}", "x", None)])
         going -= 1
 
     threads = [threading.Thread(target=write, args=(number,)) for number in range(4)]
@@ -97,41 +80,21 @@ def test_articles_come_in_the_order_of_their_last_change(place: str) -> None:
     """Equal scores are ranked in this order, by every replica."""
     store = Store(place)
     store.put(
-        [Article.of("b", {"title": "t\0\ud800", "body": ""}, 1.5), Article.of("a", "x", None)]
+        [
+            StoredArticle.of("b", {"title": "t\0\ud800", "body": ""}, 1.5),
+            StoredArticle.of("a", "x", None),
+        ]
     )
-    store.put([Article("c", None)])
+    store.put([StoredArticle("c", None)])
     first, changed = store.articles()
     assert changed == [
         ("b", {"title": "t\0\ud800"}, 1.5),
         ("a", {"title": "x"}, None),
         ("c", None, None),
     ]
-    store.put([Article.of("b", "new", None)])
+    store.put([StoredArticle.of("b", "new", None)])
     assert Store(place).articles(first)[1] == [("b", {"title": "new"}, 1.5)]
     assert [each.id for each in Store(place).articles()[1]] == ["a", "c", "b"]
-
-
-def test_a_store_of_the_first_version_keeps_its_events(tmp_path: Path) -> None:
-    with sqlite3.connect(tmp_path / "store") as connection:
-        connection.executescript(FIRST)
-    for _ in range(2):
-        counters = LiveCounters(Store(tmp_path / "store"), [COUNTING])
-        assert totals(counters)[0] == [0, 2, 1, 31]
-        assert counters.add([event("e")], now=NOW).repeated == 1
-    fresh, migrated = sqlite3.connect(tmp_path / "new"), sqlite3.connect(tmp_path / "store")
-    Store(tmp_path / "new").close()
-    columns = """SELECT m.name, c.name, c.pk FROM sqlite_master m, pragma_table_info(m.name) c
-        WHERE m.type = 'table' ORDER BY 1, 2"""
-    assert fresh.execute(columns).fetchall() == migrated.execute(columns).fetchall()
-
-
-def test_every_version_on_the_way_is_migrated(place: str) -> None:
-    """Whoever skips a version of the package skips none of the schema."""
-    for version in range(1, len(SCRIPTS) + 1):
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("recbole_tinynews.serving.store.SCRIPTS", SCRIPTS[:version])
-            Store(place).close()
-    assert LiveCounters(Store(place)).add([event("e")], now=NOW).counted == 1
 
 
 def test_processes_that_start_together_make_one_schema(place: str) -> None:
@@ -141,7 +104,7 @@ def test_processes_that_start_together_make_one_schema(place: str) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert [each.sequence() for each in made] == [0] * 6
+    assert [each.articles() for each in made] == [(0, [])] * 6
 
 
 def test_a_process_waits_for_another_one_that_makes_the_schema(tmp_path: Path) -> None:
@@ -150,7 +113,7 @@ def test_a_process_waits_for_another_one_that_makes_the_schema(tmp_path: Path) -
     first.execute("BEGIN IMMEDIATE")
     end = threading.Timer(0.3, first.execute, ["ROLLBACK"])
     end.start()
-    assert Store(tmp_path / "store.db").sequence() == 0
+    assert Store(tmp_path / "store.db").articles() == (0, [])
     end.join()
 
 

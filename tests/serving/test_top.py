@@ -6,6 +6,7 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -15,16 +16,22 @@ from served import Served, in_order_given, words_of
 from tiny import Tiny, titles
 
 from recbole_tinynews.model.paper.plmnr import PLMNR
-from recbole_tinynews.serving import nearest, ranking
-from recbole_tinynews.serving.engine import ModelEngine
+from recbole_tinynews.serving import nearest
+from recbole_tinynews.serving import ranker as ranking
+from recbole_tinynews.serving.article_fields import ArticleInput, InputFields
+from recbole_tinynews.serving.article_index import ArticleIndex, IndexSnapshot, best_rows
+from recbole_tinynews.serving.engine import ModelEngine, PredictEngine, engine_of
 from recbole_tinynews.serving.loading import load
 from recbole_tinynews.serving.nearest import Nearest
-from recbole_tinynews.serving.news_index import NewsIndex, Shelf, best_rows
-from recbole_tinynews.serving.ranking import Ranker
-from recbole_tinynews.serving.reading import Reading
+from recbole_tinynews.serving.ranker import Ranker
 
 NEWS = [f"N{number}" for number in range(1, 31)]
 CLICKS = ["N3", "N7", "N12"]
+
+
+def index_of_vectors() -> ArticleIndex:
+    """An index whose articles come with their vectors."""
+    return ArticleIndex(SimpleNamespace(fields=None))
 
 
 @pytest.fixture
@@ -61,7 +68,7 @@ def test_added_articles_are_ranked_by_id_as_by_title(student: Served, tmp_path: 
     for ids in (None, True):
         ranked = ranker.rank(["A1"], ["A2", "A3"], ids=ids)
         np.testing.assert_allclose(in_order_given(ranked), in_order_given(expected), atol=1e-6)
-    assert ranker.titles(["A3", "A1"]) == ["word5", "word1 word2"]
+    assert ranker.index.contents(["A3", "A1"]) == ["word5", "word1 word2"]
 
 
 def test_an_article_whose_title_changes_gets_a_new_vector(ranker: Ranker) -> None:
@@ -78,10 +85,10 @@ def test_a_table_of_articles_reads_abstracts_if_the_recommender_does(student: Se
     table = pd.DataFrame({"item_id": ["A1"], "title": ["word1"], "abstract": ["word2 word3"]})
     ranker = student.load()
     ranker.add_news(table)
-    assert ranker.titles(["A1"]) == ["word1"]
-    ranker.reading = ranker.engine.reading = Reading({"news_text": "title_abstract"})
+    assert ranker.index.contents(["A1"]) == ["word1"]
+    ranker.index.fields = ranker.engine.fields = InputFields({"news_text": "title_abstract"})
     ranker.add_news(table)
-    assert ranker.titles(["A1"]) == ["word1. word2 word3"]
+    assert ranker.index.contents(["A1"]) == ["word1. word2 word3"]
 
 
 @pytest.mark.parametrize(
@@ -179,12 +186,10 @@ def test_a_recommender_with_a_score_of_its_own_chooses_by_it(tiny: Tiny) -> None
             return -super().predict(interaction)
 
     world = tiny.world(max_steps=1)
-    plain, own = (
-        Ranker(ModelEngine(world.model, world.config.final_config_dict, "")) for _ in range(2)
-    )
-    own.engine.model.__class__ = Negative
-    own = Ranker(ModelEngine(own.engine.model, world.config.final_config_dict, ""))
-    assert not own.engine.two_towers
+    plain = Ranker(engine_of(world.model, world.config.final_config_dict, ""))
+    world.model.__class__ = Negative
+    own = Ranker(engine_of(world.model, world.config.final_config_dict, ""))
+    assert (type(plain.engine), type(own.engine)) == (ModelEngine, PredictEngine)
     for each in (plain, own):
         each.add_news(dict(zip(NEWS, titles(), strict=False)))
     world.model.__class__ = PLMNR
@@ -225,7 +230,7 @@ def test_among_many_articles_nearly_all_of_the_best_are_found(spread: float, k: 
     draw = np.random.default_rng(0)
     topics = spread * draw.normal(size=(90, 1, 24)) + draw.normal(size=(90, 100, 24))
     vectors = torch.nn.functional.normalize(torch.tensor(topics).float().view(-1, 24), dim=1)
-    shelf = Shelf(tuple(map(str, range(len(vectors)))), (), {}, vectors)
+    shelf = IndexSnapshot(tuple(map(str, range(len(vectors)))), (), {}, vectors)
     readers = vectors[draw.integers(len(vectors), size=(50, 10))].mean(1).numpy()
     scores = readers @ vectors.numpy().T
     out = [[row] for row in scores.argmax(1)]
@@ -247,12 +252,14 @@ def test_changes_are_found_though_the_index_is_not_built_again(monkeypatch) -> N
         return lambda users, k: np.argsort(-(users @ vectors.T), axis=1)[:, :k]
 
     monkeypatch.setitem(nearest._BUILDERS, "faiss", ("numpy", build))
-    draw, index, search = np.random.default_rng(0), NewsIndex(), Nearest("faiss")
+    draw, index, search = np.random.default_rng(0), index_of_vectors(), Nearest("faiss")
 
     def add(names: range) -> None:
         vectors = torch.from_numpy(draw.normal(size=(len(names), 8)).astype(np.float32))
-        read = [(f"{name}, version {draw.integers(1 << 30)}",) for name in names]
-        index.add([*map(str, names)], read, vectors)
+        articles = [
+            ArticleInput(str(name), (f"version {draw.integers(1 << 30)}",), ()) for name in names
+        ]
+        index.put(articles, vectors)
 
     add(range(200))
     changes = [
@@ -265,9 +272,9 @@ def test_changes_are_found_though_the_index_is_not_built_again(monkeypatch) -> N
     for change in (lambda: None, *changes):
         change()
         users = draw.normal(size=(5, 8)).astype(np.float32)
-        out = [draw.integers(len(index.shelf.ids), size=3).tolist() for _ in users]
-        found = search.best(index.shelf, users, 12, out)
-        exact = best_rows(users @ index.shelf.vectors.numpy().T, 12, out)
+        out = [draw.integers(len(index.snapshot.ids), size=3).tolist() for _ in users]
+        found = search.best(index.snapshot, users, 12, out)
+        exact = best_rows(users @ index.snapshot.vectors.numpy().T, 12, out)
         for (rows, scores), (best, highest) in zip(found, exact, strict=True):
             assert rows.tolist() == best.tolist()
             np.testing.assert_allclose(scores, highest, rtol=1e-5)
@@ -278,28 +285,28 @@ def test_changes_are_found_though_the_index_is_not_built_again(monkeypatch) -> N
 def test_a_list_is_full_though_the_articles_near_a_reader_are_gone(removed: int) -> None:
     """Few of all, but all that the index finds: the list would be empty without a word."""
     pytest.importorskip("faiss")
-    draw, index, search = np.random.default_rng(0), NewsIndex(), Nearest("faiss")
+    draw, index, search = np.random.default_rng(0), index_of_vectors(), Nearest("faiss")
     vectors = torch.nn.functional.normalize(torch.from_numpy(draw.normal(size=(2000, 16))).float())
     ids = [*map(str, range(2000))]
-    index.add(ids, [(name,) for name in ids], vectors)
+    index.put([ArticleInput(name, (name,), ()) for name in ids], vectors)
     user = vectors[:3].mean(0).numpy()[None]
-    search.best(index.shelf, user, 10, [[]])
+    search.best(index.snapshot, user, 10, [[]])
     index.forget([ids[row] for row in np.argsort(-(user @ vectors.numpy().T)[0])[:removed]])
-    ((rows, _),) = search.best(index.shelf, user, 10, [[]])
-    exact, _ = best_rows(user @ index.shelf.vectors.numpy().T, 10, [[]])[0]
+    ((rows, _),) = search.best(index.snapshot, user, 10, [[]])
+    exact, _ = best_rows(user @ index.snapshot.vectors.numpy().T, 10, [[]])[0]
     assert rows.tolist() == exact.tolist()
 
 
 def test_an_article_whose_vector_is_not_a_number_is_named(monkeypatch) -> None:
     """The library fails without saying which; among new articles it would rank first."""
     monkeypatch.setitem(nearest._BUILDERS, "faiss", ("numpy", lambda *_: best_of_none))
-    index, search, user = NewsIndex(), Nearest("faiss"), np.ones((1, 4), np.float32)
-    index.add([*"abcdefghijkl"], [(name,) for name in "abcdefghijkl"], torch.ones(12, 4))
-    search.best(index.shelf, user, 1, [[]])
-    index.add(["new"], [("new",)], torch.full((1, 4), float("nan")))
+    index, search, user = index_of_vectors(), Nearest("faiss"), np.ones((1, 4), np.float32)
+    index.put([ArticleInput(name, (name,), ()) for name in "abcdefghijkl"], torch.ones(12, 4))
+    search.best(index.snapshot, user, 1, [[]])
+    index.put([ArticleInput("new", ("new",), ())], torch.full((1, 4), float("nan")))
     for each in (search, Nearest("faiss")):
         with pytest.raises(ValueError, match="scores 'new' with NaN"):
-            each.best(index.shelf, user, 1, [[]])
+            each.best(index.snapshot, user, 1, [[]])
 
 
 def best_of_none(users: np.ndarray, k: int) -> np.ndarray:
@@ -327,7 +334,7 @@ def test_a_saved_index_needs_no_encoding(student: Served, ranker: Ranker, tmp_pa
     assert [each.candidate for each in found] == [each.candidate for each in expected]
     np.testing.assert_allclose([e.score for e in found], [e.score for e in expected], atol=1e-5)
     assert again.news_ids == ranker.news_ids
-    assert again.titles(["N4"]) == words_of(["N4"])
+    assert again.index.contents(["N4"]) == words_of(["N4"])
 
 
 def test_vectors_of_another_recommender_are_refused(
@@ -387,8 +394,8 @@ def test_vectors_of_titles_are_those_that_ranking_uses(student: Served) -> None:
 def test_titles_that_were_warmed_up_are_not_encoded_again(student: Served) -> None:
     """The first requests would wait seconds for them."""
     ranker = student.load()
-    ranker.warm_up(["word1 word2", "word3 word4", "word1 word2"])
-    ranker._known._encode = None  # any call would fail
+    ranker.encode(["word1 word2", "word3 word4", "word1 word2"])
+    ranker.index.cache._encode = None  # any call would fail
     assert ranker.rank(["word1 word2"], ["word3 word4"], ids=False)
 
 

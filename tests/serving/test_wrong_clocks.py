@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from tiny import status_of
 
 from recbole_tinynews.data.popularity import Counting
 from recbole_tinynews.serving.bad_events import main
@@ -129,6 +130,15 @@ def test_a_held_event_counts_as_soon_as_counted_ones_are_within_a_day(place: str
     assert Store(place).held() == []
 
 
+def test_a_held_event_that_is_sent_again_with_the_right_time_counts(place: str) -> None:
+    """Its id was taken: it would be missing until its wrong time has come."""
+    counters = filled(place)
+    assert counters.add([event("ahead", NOW + YEAR)], now=NOW + YEAR).held == 1
+    assert counters.add([event("ahead", NOW)], now=NOW + 1) == (1, 0, 0, [])
+    assert exposures(counters, NOW + 1) == [24 + 1, 31 + 1]
+    assert Store(place).held() == []
+
+
 def test_all_readers_of_an_hour_of_a_wrong_clock_forget_nothing(place: str) -> None:
     """They agree, so they count; but what they make seem old is still needed."""
     one, other, ahead = filled(place), opened(place), NOW + YEAR
@@ -139,7 +149,7 @@ def test_all_readers_of_an_hour_of_a_wrong_clock_forget_nothing(place: str) -> N
         each.catch_up()
         assert exposures(each, NOW + 1) == [24, 31]
         assert each.newest > ahead
-    assert main(["--drop-after", str(NOW), place]) == 0
+    assert status_of(main, ["--drop-after", str(NOW), place]) == 0
     other.catch_up()
     assert (exposures(other, NOW + 1), other.newest) == ([24, 31], NOW)
 
@@ -169,7 +179,7 @@ def test_events_taken_out_are_gone_for_every_process_and_others_count_again(
     other.catch_up()
     with pytest.raises(ValueError, match="summed up"):
         exposures(other, NOW + 1)
-    assert main([place, "--drop-after=2023-11-14T22:13:20"]) == 0  # now
+    assert status_of(main, [place, "--drop-after=2023-11-14T22:13:20"]) == 0  # now
     assert capsys.readouterr().out == "7 events taken out\n"
     other.catch_up()
     assert other.add([event("right", NOW + 9)], now=NOW + 9) == (1, 0, 0, [])
@@ -177,7 +187,7 @@ def test_events_taken_out_are_gone_for_every_process_and_others_count_again(
         each.catch_up()
         assert exposures(each, NOW + DAY + 1) == [1, 31 + 1]
         assert each.newest == NOW + 9
-    assert main([place, "--drop-after=0"]) == 0
+    assert status_of(main, [place, "--drop-after=0"]) == 0
     one.catch_up()
     assert exposures(one, NOW + DAY) == [0, 0]
 
@@ -208,7 +218,7 @@ def test_held_events_are_listed_as_they_were_sent(
         Event("b", EXPOSURE, "A\u20ac", "U1", NOW + YEAR),
     ]
     assert counters.add(sent[::-1], now=NOW + YEAR).held == 2
-    assert main([place, "--list-held"]) == 0
+    assert status_of(main, [place, "--list-held"]) == 0
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert sorted(lines, key=str) == sorted((each._asdict() for each in sent), key=str)
 
@@ -217,11 +227,11 @@ def test_a_store_that_is_not_there_is_not_made(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A misspelt name would say that nothing is held."""
-    assert main([str(tmp_path / "store"), "--list-held"]) == 1
+    assert status_of(main, [str(tmp_path / "store"), "--list-held"]) == 1
     assert "expects an existing file" in capsys.readouterr().err
     assert not [*tmp_path.iterdir()]
     (tmp_path / "text").write_text("no database" * 100)
-    assert main([str(tmp_path / "text"), "--list-held"]) == 1
+    assert status_of(main, [str(tmp_path / "text"), "--list-held"]) == 1
     assert "expects a store of events" in capsys.readouterr().err
 
 

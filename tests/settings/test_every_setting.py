@@ -18,12 +18,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny import DATASET, Tiny
 
-from recbole_tinynews.config import NewsConfig
+from recbole_tinynews.pipeline.config import NewsConfig
+from recbole_tinynews.pipeline.quick_start import run
 from recbole_tinynews.pipeline.systems import system
-from recbole_tinynews.quick_start import run
-from recbole_tinynews.registry import MODELS as OURS
-from recbole_tinynews.registry import files_of
-from recbole_tinynews.settings.layers import Settings, recbole_overall_files
+from recbole_tinynews.settings.layers import RunSettings, recbole_overall_files
+from recbole_tinynews.settings.registry import MODELS as OURS
+from recbole_tinynews.settings.registry import files_of
 from recbole_tinynews.settings.table import parse_key, unread_by
 
 MODELS = [
@@ -118,9 +118,9 @@ def is_of(kinds: set[str], value: Any) -> bool:
 
 
 @cache
-def layering_of(model: str) -> Settings:
+def layering_of(model: str) -> RunSettings:
     """The rules of a model's settings, without any values."""
-    return Settings(files_of(model))
+    return RunSettings(files_of(model))
 
 
 @cache

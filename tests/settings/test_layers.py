@@ -5,15 +5,15 @@ from typing import Any
 
 import pytest
 
-from recbole_tinynews import paths
-from recbole_tinynews.settings.layers import ModelFiles, Settings
+from recbole_tinynews.files import installation
+from recbole_tinynews.settings.layers import ModelFiles, RunSettings
 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """``properties`` with two stages and a model, and a user's folder beside it."""
-    monkeypatch.setattr(paths, "_PACKAGE", tmp_path)
-    for name in ("properties/model", "properties/stage", "mine/stage"):
+    monkeypatch.setattr(installation, "_PACKAGE", tmp_path)
+    for name in ("properties/model", "properties/stage", "mine/stage", "dataset"):
         (tmp_path / name).mkdir(parents=True)
     write(tmp_path / "properties/overall.yaml", "negatives: 4\nplm: bert")
     write(tmp_path / "properties/model/Base.yaml", "temperature: 1.0")
@@ -27,12 +27,14 @@ def write(file: Path, text: str) -> None:
     file.write_text(text + "\n", encoding="utf-8")
 
 
-def settings(folder: Path) -> Settings:
+def settings(folder: Path) -> RunSettings:
     properties, mine = folder / "properties", folder / "mine"
     stages = [*sorted(properties.glob("stage/*")), *sorted(mine.glob("stage/*"))]
     own = properties / "model" / "Base.yaml", mine / "Mine.yaml"
     overall = properties / "overall.yaml"
-    return Settings(ModelFiles("Mine", ("Base", "Mine"), overall, {f.stem: f for f in stages}, own))
+    return RunSettings(
+        ModelFiles("Mine", ("Base", "Mine"), overall, {f.stem: f for f in stages}, own)
+    )
 
 
 def read(folder: Path) -> dict[str, Any]:
@@ -112,7 +114,7 @@ def test_a_condition_of_a_stages_yaml_is_about_that_stage(folder: Path) -> None:
 def test_a_condition_that_cannot_be_read_is_an_error(folder: Path, when: str) -> None:
     """Otherwise it would silently be trained with the plain values."""
     write(folder / "properties/stage/second.yaml", f"when: {when}")
-    with pytest.raises(ValueError, match=r"when .*second\.yaml.* expects {setting: {value"):
+    with pytest.raises(ValueError, match=r"when .*second\.yaml.* must be {setting: {value"):
         read(folder)
 
 

@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from recbole.utils import argument_list
 
-from recbole_tinynews.paths import packaged_folder
-from recbole_tinynews.registry import MODELS, files_of, stage_yaml_files
+from recbole_tinynews.files.installation import packaged_folder
 from recbole_tinynews.settings.layers import (
     METRICS,
     WHEN,
@@ -16,6 +15,7 @@ from recbole_tinynews.settings.layers import (
     recbole_overall_settings,
 )
 from recbole_tinynews.settings.literals import read_yaml
+from recbole_tinynews.settings.registry import MODELS, files_of
 from recbole_tinynews.settings.table import (
     NAMES,
     OURS,
@@ -74,7 +74,7 @@ def test_stages_and_models_are_read_from_where_they_lie() -> None:
     from recbole_tinynews.model.paper.plmnr import PLMNR
 
     of_models = [name for name in MODELS if PROPERTIES in files_of(name).own[-1].parents]
-    assert len(DECLARING) == 3 + len(of_models) + len(stage_yaml_files(PLMNR))
+    assert len(DECLARING) == 3 + len(of_models) + len(files_of(PLMNR).stages)
     assert len(STAGES) >= 4
 
 
@@ -104,13 +104,10 @@ def test_what_affects_a_result_depends_on_teachers(
 
 def test_rules_are_for_the_models_that_a_row_names() -> None:
     """RecBole's models use other types for some settings with the same names."""
-    news, toolkit, stock = map(
-        rules_for, (Models.NEWS, Models.RECBOLE_ON_IMPRESSIONS, Models.RECBOLE)
-    )
-    assert "temperature" in news.keys() - toolkit.keys() - stock.keys()
-    assert "impression_negatives" in toolkit.keys() - news.keys() - stock.keys()
-    assert "topk" in (news.keys() & toolkit.keys()) - stock.keys()
-    assert "learning_rate" in news.keys() & toolkit.keys() & stock.keys()
+    news, toolkit = map(rules_for, (Models.NEWS, Models.RECBOLE))
+    assert "temperature" in news.keys() - toolkit.keys()
+    assert "impression_negatives" in toolkit.keys() - news.keys()
+    assert {"topk", "learning_rate"} <= news.keys() & toolkit.keys()
 
 
 def test_what_recbole_reads_of_every_data_set_holds_for_the_whole_run() -> None:
@@ -120,7 +117,7 @@ def test_what_recbole_reads_of_every_data_set_holds_for_the_whole_run() -> None:
 
 
 def test_settings_of_recboles_models_are_not_known_to_news_recommenders() -> None:
-    of_recbole = set(known_without_yaml(Models.OF_RECBOLE))
+    of_recbole = set(known_without_yaml(Models.RECBOLE))
     assert "embedding_size" in of_recbole - set(known_without_yaml(Models.NEWS))
     assert set(known_without_yaml(Models.EVERY)) <= of_recbole
 

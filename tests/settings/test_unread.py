@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from tiny import Tiny, run_of
 
-from recbole_tinynews.config import NewsConfig
+from recbole_tinynews.pipeline.config import NewsConfig
 from recbole_tinynews.pipeline.systems import system
 
 SAMPLES = {"distribution": "uniform", "sample_num": 3}

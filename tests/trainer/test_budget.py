@@ -8,9 +8,9 @@ from tiny import DATASET, HIDDEN, Tiny, run_of
 
 from recbole_tinynews.data.fields import CANDIDATES, HISTORY
 from recbole_tinynews.pipeline.artifact import Artifact
+from recbole_tinynews.pipeline.quick_start import run
 from recbole_tinynews.pipeline.stage import lineage
 from recbole_tinynews.pipeline.systems import system
-from recbole_tinynews.quick_start import run
 from recbole_tinynews.trainer.budget import Budget
 
 

@@ -113,18 +113,6 @@ def test_the_last_steps_of_a_training_are_shown_too(tiny: Tiny, monkeypatch) -> 
     assert [row["step"] for row in trainer.curve.losses] == [3, 5]
 
 
-def test_a_finished_curve_is_read_back_from_its_csv(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A lost figure is drawn from it: a loss must not become a metric, nor a step a number."""
-    monkeypatch.setattr(curves, "POINTS", 3)
-    made = train(TrainingCurve(7), 1, 7)
-    made.close(7)
-    for step in (2, 6):
-        made.add_validation(step, {"auc": 0.5 + step / 7, "mrr": 1 / 3, "impressions": 9})
-    again = TrainingCurve.from_csv(made.as_csv(), ["auc", "mrr", "impressions"])
-    assert (again.losses, again.metrics) == (made.losses, made.metrics)
-    assert again.as_csv() == made.as_csv()
-
-
 def test_losses_are_kept_without_the_graph_that_they_came_from() -> None:
     """Each kept tensor would hold its batch's activations, until memory runs out."""
     weight = torch.ones((), requires_grad=True)

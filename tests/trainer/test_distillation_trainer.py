@@ -38,7 +38,7 @@ def test_labels_are_each_teachers_outputs(tiny: Tiny) -> None:
             users = teacher.user_encoder(history, batch["history"] != 0)
         scores = (candidates * users[:, None]).sum(-1)
         torch.testing.assert_close(outputs[:4], (scores, candidates, history, users))
-        assert outputs.states is None
+        assert outputs.news.states is None
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])

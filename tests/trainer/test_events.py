@@ -12,7 +12,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tiny import DATASET, Tiny
 
 from recbole_tinynews.files.progress import StageProgress
-from recbole_tinynews.quick_start import run
+from recbole_tinynews.pipeline.quick_start import run
 
 ROUND = 2  # steps between two validations
 
@@ -126,7 +126,7 @@ def test_a_run_of_wandb_that_fails_is_ended_too(
     tiny: Tiny, wandb: FakeWandb, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The next trial of a search would be logged into it."""
-    monkeypatch.setattr("recbole_tinynews.quick_start._prepare", lambda config, log: 1 / 0)
+    monkeypatch.setattr("recbole_tinynews.pipeline.quick_start._prepare", lambda config, log: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         run("TfIdf", DATASET, config_dict=tiny.settings("TfIdf", log_wandb=True))
     assert (wandb.run, wandb.finished, wandb.failed) == (None, 1, 1)
@@ -175,7 +175,7 @@ def test_a_resumed_training_has_each_step_once(tiny: Tiny, tmp_path: Path) -> No
     stopped._after_step = stop
     with pytest.raises(KeyboardInterrupt):
         stopped.fit(world.clicks(), world.impressions())
-    stopped.tensorboard.add_scalar("train/target_loss", 99.0, 4)  # told, and not saved
+    stopped.tensorboard.log("train", 4, {"target_loss": 99.0})  # told, and not saved
     stopped.tensorboard.close()
     again = tiny.world(eval_steps=2, max_steps=4, save_steps=2)
     resumed = again.trainer(tmp_path / "stage")

@@ -8,10 +8,9 @@ from tiny import Tiny, run_of
 
 from recbole_tinynews.data.fields import CANDIDATES, HISTORY, TEACHERS
 from recbole_tinynews.data.title_body import HARD_POOL, TitleBodyDataLoader
-from recbole_tinynews.distillation.frozen_teachers import FrozenTeachers
-from recbole_tinynews.model.title_body import TitleBodyMatcher, TitleBodyStudent
-from recbole_tinynews.registry import find_trainer
-from recbole_tinynews.trainer import DistillationTrainer
+from recbole_tinynews.distillation.teachers import FrozenTeachers
+from recbole_tinynews.model.stages.title_body import TitleBodyMatcher, TitleBodyStudent
+from recbole_tinynews.trainer import DistillationTrainer, find_trainer
 from recbole_tinynews.trainer.post_training import hardest
 
 

@@ -17,17 +17,17 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from tiny import Tiny, draw_no_training, finished, run_of
+from tiny import Tiny, finished, run_of
 
+from recbole_tinynews.files.installation import packaged_folder
 from recbole_tinynews.files.tensors import load_weights
-from recbole_tinynews.model.masked_language_model import TaskLanguageModel
 from recbole_tinynews.model.paper.plmnr import PLMNR
-from recbole_tinynews.model.title_body import TitleBodyMatcher, TitleBodyStudent
-from recbole_tinynews.paths import packaged_folder
+from recbole_tinynews.model.stages.masked_language_model import TaskLanguageModel
+from recbole_tinynews.model.stages.title_body import TitleBodyMatcher, TitleBodyStudent
 from recbole_tinynews.pipeline.artifact import Artifact
+from recbole_tinynews.pipeline.quick_start import run
 from recbole_tinynews.pipeline.stage import Stage, last_copies
 from recbole_tinynews.pipeline.systems import system
-from recbole_tinynews.quick_start import run
 from recbole_tinynews.trainer import MaskedLanguageModelTrainer, NewsTrainer
 from recbole_tinynews.trainer import losses as curves
 
@@ -370,7 +370,6 @@ def kill_again_and_again(settings: Path, folder: Path, steps: Sequence[int]) -> 
             status = 1
             try:
                 os.chdir(folder)
-                draw_no_training()
                 NewsTrainer._update = update_until_killed
                 run("TinyNewsRec", "tiny", [str(settings)])
                 status = 0

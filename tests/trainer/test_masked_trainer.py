@@ -9,7 +9,7 @@ from tiny import Tiny, run_of
 from torch.nn import functional as F
 
 from recbole_tinynews.files.tensors import load_weights
-from recbole_tinynews.model.masked_language_model import MaskedLanguageModel
+from recbole_tinynews.model.stages.masked_language_model import MaskedLanguageModel
 from recbole_tinynews.trainer import MaskedLanguageModelTrainer
 
 

@@ -9,7 +9,7 @@ from recbole.model.abstract_recommender import AbstractRecommender
 from scipy import sparse
 
 from recbole_tinynews.files.tensors import load_weights, save_weights
-from recbole_tinynews.trainer.model_state import put_model_state, take_model_state
+from recbole_tinynews.trainer.checkpoints import put_model_state, take_model_state
 
 
 class Remembering(AbstractRecommender):

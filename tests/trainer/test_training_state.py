@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from recbole_tinynews.trainer.training_state import (
+from recbole_tinynews.trainer.checkpoints import (
     NEEDED,
     PROGRESS,
     TENSORS,

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from random_logs import HOUR, Log, impressions_of, logs
 
-from recbole_tinynews.zoo.pprec_parts import CountsSoFar
+from recbole_tinynews.zoo.pprec import CountsSoFar
 
 asked = st.lists(
     st.tuples(st.integers(0, 12), st.integers(1, 4), st.lists(st.integers(0, 5), min_size=3)),

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from recbole_tinynews.zoo.cennewsrec import RecentAndAllUser
 from recbole_tinynews.zoo.fastformer import FastformerAttention, FastformerUser
-from recbole_tinynews.zoo.miner_parts import InterestMatching, PolyAttention, disagreement
-from recbole_tinynews.zoo.npa_parts import PersonalisedAttention
+from recbole_tinynews.zoo.miner import InterestMatching, PolyAttention, disagreement
+from recbole_tinynews.zoo.npa import PersonalisedAttention
 
 Case = tuple[Callable[[], nn.Module], Callable[..., Tensor], dict[str, Any]]
 ENCODERS: dict[str, Case] = {

@@ -33,7 +33,7 @@ from torch.nn import functional as F
 
 from recbole_tinynews.data.fields import CANDIDATE_FEATURES, CANDIDATES, HISTORY, IMPRESSION_SIZE
 from recbole_tinynews.encoder.column_tokenizer import pad_rows
-from recbole_tinynews.encoder.news_encoder import NewsEncoder
+from recbole_tinynews.encoder.one_text import OneTextEncoder
 from recbole_tinynews.pipeline.systems import system
 from recbole_tinynews.serving.loading import load
 
@@ -70,8 +70,8 @@ def test_tanr_learns_the_known_categories_of_clicks_and_candidates(tiny: Tiny) -
     found = [
         -F.log_softmax(model.topic(vector), dim=0)[category[news]]
         for ids, vectors in (
-            (batch[HISTORY], outputs.history),
-            (batch[CANDIDATES], outputs.candidates),
+            (batch[HISTORY], outputs.news.history),
+            (batch[CANDIDATES], outputs.news.candidates),
         )
         for news, vector in zip(ids.flatten().tolist(), vectors.flatten(0, 1), strict=True)
         if category[news]
@@ -165,7 +165,7 @@ def test_pad_tokens_are_no_tokens_that_a_user_attends_to(tiny: Tiny) -> None:
     encoder = model.news_encoder
     widths = np.full(encoder.tokens.rows, 9)
     tokens = pad_rows(encoder.tokens, widths, encoder.pad_token_id)
-    model.news_encoder = encoder = NewsEncoder(encoder.text_encoder, tokens).eval()
+    model.news_encoder = encoder = OneTextEncoder(encoder.text_encoder, tokens).eval()
     assert (encoder.tokens.values == encoder.pad_token_id).any()
     torch.testing.assert_close(model.predict(batch), scores)
 
@@ -198,7 +198,7 @@ def test_a_recommender_learns_from_teachers_too(tiny: Tiny, name: str, settings)
     """Its own second loss would be lost, or one of the parts left without a gradient."""
     second = [SECOND_LOSS[name]] if name in SECOND_LOSS else []
     model = assert_learns_from_teachers(tiny, name, settings, *second)
-    assert model.counted_by.get("topic") == ("articles" if name == "TANR" else None)
+    assert model.loss_units.get("topic") == ("articles" if name == "TANR" else None)
 
 
 @pytest.mark.parametrize(("name", "settings"), EACH)
@@ -212,7 +212,7 @@ def test_articles_of_npa_are_compared_as_an_unknown_reader_reads_them(tiny: Tiny
     world = tiny.world("NPA")
     model, batch = known(world.model), world.shown([5])
     batch["user_id"][:] = 0
-    about = model._about(batch)
+    about = model._context(batch)
     read = model.user_encoder.read(model.encode_news(about.candidates)[None], *about.of_readers)
     torch.testing.assert_close(model.article_vectors(about.candidates), read[0])
 
@@ -340,6 +340,6 @@ SIZES: list[tuple[str, dict[str, Any], int]] = [
 
 
 @pytest.mark.parametrize(("name", "settings", "expected"), SIZES)
-def test_a_recommender_is_as_large_as_counted_by_hand(tiny: Tiny, name, settings, expected) -> None:
+def test_a_recommender_is_as_large_as_loss_units_hand(tiny: Tiny, name, settings, expected) -> None:
     """At the sizes of the papers, which its yaml has."""
     assert at_paper_size(tiny, name, **settings).parameter_count == expected

@@ -7,7 +7,7 @@ import json
 import sys
 from pathlib import Path
 
-from recbole_tinynews.version import VERSION
+from recbole_tinynews import __version__
 from tools.mind_mini.generate import Settings, generate
 
 _HELP = {
@@ -30,7 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
         "probabilities (oracle.json). MIND-small has about 65,000 news, 94,000 users and 157,000 "
         "training impressions; MIND-large 130,000, 877,000 and 2,230,000.",
     )
-    parser.add_argument("--version", action="version", version=VERSION)
+    parser.add_argument("--version", action="version", version=__version__)
     parser.add_argument("--output", type=Path, required=True, help="folder to write")
     for name, default in Settings._field_defaults.items():
         flag = "--" + name.replace("_", "-")

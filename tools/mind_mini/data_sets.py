@@ -36,7 +36,7 @@ from tokenizers.processors import TemplateProcessing
 
 from recbole_tinynews import run
 from recbole_tinynews.convert import convert_mind
-from recbole_tinynews.encoder.news_encoder import LANGUAGE_MODEL
+from recbole_tinynews.encoder.one_text import LANGUAGE_MODEL
 from recbole_tinynews.files.tensors import load_weights
 from tools.mind_mini import Settings, generate
 

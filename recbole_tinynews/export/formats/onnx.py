@@ -19,13 +19,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from recbole_tinynews.encoder.plm_files import save_bare_plm
-from recbole_tinynews.encoder.users.attentive import UserEncoder
+from recbole_tinynews.encoder.users import UserEncoder
 from recbole_tinynews.export.finished import FinishedRecommender
 from recbole_tinynews.export.formats import Format
-from recbole_tinynews.export.usage import tokens_of, with_prefix
+from recbole_tinynews.export.formats.hf import tokens_of, with_prefix
+from recbole_tinynews.files.installation import library
 from recbole_tinynews.pipeline.artifact import PLM
 from recbole_tinynews.serving.exported import NEWS_GRAPH, ONNX, USER_GRAPH, PaddedNewsEncoder
-from recbole_tinynews.serving.libraries import library
 
 EXAMPLE = """import numpy as np
 import onnxruntime

@@ -15,8 +15,8 @@ from torch.nn import functional as F
 from recbole_tinynews.export.finished import FinishedRecommender
 from recbole_tinynews.export.formats import Format
 from recbole_tinynews.export.formats.onnx import example, write_graphs
+from recbole_tinynews.files.installation import library
 from recbole_tinynews.serving.exported import NEWS_GRAPH, ONNX
-from recbole_tinynews.serving.libraries import library
 
 TINY = 1e-20  # divisor for rows of zeros
 

@@ -12,17 +12,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from recbole_tinynews.encoder.identity_heads import UnitDense
 from recbole_tinynews.encoder.pooling import AttentionPooling
-from recbole_tinynews.encoder.pretrained_heads import UnitDense
 from recbole_tinynews.export.comparison import refuse_difference, sample_of
 from recbole_tinynews.export.finished import FinishedRecommender
 from recbole_tinynews.export.formats import Format
-from recbole_tinynews.export.formats.hf import write_heads
-from recbole_tinynews.export.usage import POOL, ranking_by_torch
+from recbole_tinynews.export.formats.hf import POOL, ranking_by_torch, write_heads
 from recbole_tinynews.files.columns import TITLE
-from recbole_tinynews.serving.description import NEWS_TOKENS
-from recbole_tinynews.serving.exported import TORCH
-from recbole_tinynews.serving.libraries import library
+from recbole_tinynews.files.installation import library
+from recbole_tinynews.serving.exported import NEWS_TOKENS, TORCH
 
 TO = "sentence-transformers"
 EXAMPLE = f"""import torch

@@ -65,8 +65,13 @@ class CategoryAndTitle(ZeroShotPLM):
 
     @torch.no_grad()
     def start_heads(self, config: Settings, dataset: Any) -> None:
-        """Fit the logit on the training impressions."""
+        """Initialise the heads, and fit the logit on the training impressions."""
         super().start_heads(config, dataset)
+        self.fit_impressions(config, dataset)
+
+    @torch.no_grad()
+    def fit_impressions(self, config: Settings, dataset: Any) -> None:
+        """Fit the weights of all features on the training impressions."""
         loader = ImpressionDataLoader(config, dataset)
         self.eval()
         batches = [batch.to(self.device) for batch, *_ in loader]

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Literal
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
-from recbole_tinynews.encoder.users.long_short_term import LongShortTermUser
+from recbole_tinynews.encoder.users import NoClicks, last_state
 from recbole_tinynews.encoder.views import ViewConcatenation
 from recbole_tinynews.files.columns import CATEGORIES
 from recbole_tinynews.model.paper.plmnr import PLMNR
+from recbole_tinynews.model.reader_mixins import WithUserIds
 from recbole_tinynews.model.text_encoders import starts_as, views_of
-from recbole_tinynews.model.user_ids import WithUserIds
 from recbole_tinynews.settings.protocol import Settings
 
 
@@ -57,3 +59,48 @@ class LSTUR(WithUserIds, PLMNR):
             self.news_dim(config), self.user_count, config["user_combination"], config["user_mask"]
         )
         return self.started(config, own)
+
+
+class LongShortTermUser(nn.Module):
+    """Long-term interests from the user's id, short-term interests from a GRU over the clicks.
+
+    Section 3.2. The short-term vector ``u_s`` is the GRU's last state. In training, the
+    long-term vector ``u_l = M W_u[u]`` is masked as a whole, ``M ~ B(1, 1 - p)``, for each user of
+    a batch; p is ``mask_probability``. ``ini`` initialises the GRU with ``u_l``; ``con``
+    concatenates, ``u = [u_s; u_l]``, each half as wide as a news vector. User vectors start as
+    zeros and stay so for unseen users. ``users`` is the number of ids, including padding.
+    """
+
+    def __init__(
+        self,
+        news_dim: int,
+        users: int,
+        combination: Literal["ini", "con"] = "ini",
+        mask_probability: float = 0.5,
+    ) -> None:
+        super().__init__()
+        if combination == "con" and news_dim % 2:
+            raise ValueError(
+                "LongShortTermUser expects an even size of news vectors for combination 'con', "
+                f"got {news_dim}. Change news_dim or category_dim, or choose 'ini'."
+            )
+        self.combination, self.mask_probability = combination, mask_probability
+        size = news_dim if combination == "ini" else news_dim // 2
+        self.long_term = nn.Embedding(users, size, padding_idx=0)
+        nn.init.zeros_(self.long_term.weight)
+        self.short_term = nn.GRU(news_dim, size, batch_first=True)
+        self.no_clicks = NoClicks(news_dim)
+
+    def forward(self, history: Tensor, clicked: Tensor, users: Tensor) -> Tensor:
+        """User vectors ``[batch, dim]``; ``users`` are ids ``[batch]``, 0 if unknown."""
+        history, clicked = self.no_clicks.before(history, clicked)
+        long_term = self._masked(self.long_term(users)).to(history.dtype)
+        if self.combination == "ini":
+            return last_state(self.short_term, history, clicked, first=long_term)
+        return torch.cat([last_state(self.short_term, history, clicked), long_term], dim=-1)
+
+    def _masked(self, long_term: Tensor) -> Tensor:
+        if not self.training:
+            return long_term
+        kept = torch.rand(len(long_term), 1, device=long_term.device) >= self.mask_probability
+        return long_term * kept

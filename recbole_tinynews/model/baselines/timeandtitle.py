@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import torch
@@ -19,13 +20,34 @@ class TimeAndTitle(CategoryAndTitle):
     """Conditional logit of content and time features (docs/method.md, section 13)."""
 
     reads_time: ClassVar[bool] = True
-    extended: ClassVar[bool] = False  # its features of time
 
     def __init__(self, config: Settings, dataset: Any) -> None:
         super().__init__(config, dataset)
-        counting = Counting.of(config)
-        sizes = len(counting.windows), len(counting.limited)
-        self.time_features = TimeFeatures(*sizes, self.extended)
+        self.counting = Counting.of(config)
+        self.time_features = self.make_time_features(self.counting)
+
+    @classmethod
+    def conflicting_settings(cls, config: Settings, prefix: str) -> Iterator[str]:
+        """Refuse the reader's part, for which the logit has no features."""
+        yield from super().conflicting_settings(config, prefix)
+        yield from cls.unfit_reader(config, prefix)
+
+    @classmethod
+    def unfit_reader(cls, config: Settings, prefix: str) -> Iterator[str]:
+        """Errors of a reader's part that it does not read."""
+        if config["reader"] == "added":
+            yield (
+                f"{prefix}reader must be none in {cls.__name__}, got added. Use TimeBoosted, which "
+                "reads what the reader saw"
+            )
+
+    def make_time_features(self, counting: Counting) -> TimeFeatures:
+        """Its features of time, made of these counters."""
+        return TimeFeatures(len(counting.windows), len(counting.limited))
+
+    def counters(self, interaction: Interaction) -> Tensor:
+        """What the features of time are made of, ``[candidates, counters]``."""
+        return interaction[CANDIDATE_FEATURES]
 
     def further_features(self, config: Settings) -> list[str]:
         """Age, exposures and a rate for each window."""
@@ -38,9 +60,9 @@ class TimeAndTitle(CategoryAndTitle):
 
     def fit_further(self, batches: list[Interaction], labels: Tensor) -> None:
         """Fit click rate and scale of the time features."""
-        self.time_features.fit(torch.cat([each[CANDIDATE_FEATURES] for each in batches]), labels)
+        self.time_features.fit(torch.cat([*map(self.counters, batches)]), labels)
 
     def standardised(self, content: Tensor, interaction: Interaction) -> Tensor:
         """Content and time features, ``[candidates, features]``."""
-        time = self.time_features(interaction[CANDIDATE_FEATURES])
+        time = self.time_features(self.counters(interaction))
         return torch.cat([super().standardised(content, interaction), time], dim=1)

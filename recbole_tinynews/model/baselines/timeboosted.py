@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from recbole.data.interaction import Interaction
 from torch import Tensor
 
-from recbole_tinynews.installing import pip_install
+from recbole_tinynews.data.fields import IMPRESSION_SIZE
+from recbole_tinynews.data.popularity import Counting
+from recbole_tinynews.files.columns import CATEGORIES
+from recbole_tinynews.files.installation import pip_install
 from recbole_tinynews.model.baselines.categoryandtitle import CONTENT
 from recbole_tinynews.model.baselines.timeandtitle import TimeAndTitle
+from recbole_tinynews.model.reader_features import further_features
+from recbole_tinynews.model.time_features import TimeFeatures
 from recbole_tinynews.settings.protocol import Settings
 
 
 class TimeBoosted(TimeAndTitle):
     """LightGBM's lambdarank on content and all time features; refitted rather than saved."""
-
-    extended: ClassVar[bool] = True
 
     def __init__(self, config: Settings, dataset: Any) -> None:
         super().__init__(config, dataset)
@@ -43,6 +48,33 @@ class TimeBoosted(TimeAndTitle):
         )
         self._training = config, dataset
 
+    @classmethod
+    def unfit_reader(cls, config: Settings, prefix: str) -> Iterator[str]:
+        """None: trees read all features."""
+        yield from ()
+
+    def make_time_features(self, counting: Counting) -> TimeFeatures:
+        """All features of time, and those of the reader and the page."""
+        return self.boosted_features(counting)
+
+    def boosted_features(self, counting: Counting, further: int = 0) -> TimeFeatures:
+        """Features made of these counters, and ``further`` ones."""
+        further += further_features(counting) + (len(CATEGORIES) if counting.page else 0)
+        sizes = len(counting.windows), len(counting.limited)
+        return TimeFeatures(*sizes, extended=True, reader=counting.reader, further=further)
+
+    def counters(self, interaction: Interaction) -> Tensor:
+        """Counters, then cosines with clicks and page, and whether categories are the page's."""
+        if not self.reads_reader:
+            return super().counters(interaction)
+        _, context, *_ = self.match_impressions(interaction)
+        if context.page is None:
+            return context.counters
+        page = context.page.repeat_interleave(interaction[IMPRESSION_SIZE])
+        of_news = [self.get_buffer(field) for field in CATEGORIES]
+        same = [(of[context.candidates] == of[page]) & (of[page] != 0) for of in of_news]
+        return torch.cat([context.counters, torch.stack(same, dim=1).float()], dim=1)
+
     def fit(self, features: NDArray, labels: NDArray, offsets: NDArray) -> None:
         """Grow the trees."""
         sizes = np.diff(offsets)
@@ -51,6 +83,6 @@ class TimeBoosted(TimeAndTitle):
     def score_features(self, features: Tensor) -> Tensor:
         """Scores by the trees, grown first if they are not."""
         if not self.trees.__sklearn_is_fitted__():
-            self.start_heads(*self._training)
+            self.fit_impressions(*self._training)
         scores = self.trees.predict(features.cpu().numpy(), num_threads=torch.get_num_threads())
         return torch.from_numpy(scores).to(features)

@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from recbole_tinynews.encoder.plm_files import plm_size
+from recbole_tinynews.model.article_reader import ReadsTitlesByPLM
 from recbole_tinynews.model.paper.plmnr import PLMNR
 from recbole_tinynews.model.text_encoders import plm_source
 from recbole_tinynews.settings.protocol import Settings
 
 
-class ZeroShotPLM(PLMNR):
+class ZeroShotPLM(ReadsTitlesByPLM, PLMNR):
     """Cosine of a candidate with the mean of the clicked articles; nothing is trained.
 
     An article's vector is the mean of the last states of the title's tokens, [CLS] and [SEP]
@@ -20,7 +21,6 @@ class ZeroShotPLM(PLMNR):
     """
 
     trainer_class = "UntrainedNewsTrainer"
-    needs_language_model = True
 
     def __init__(self, config: Settings, dataset: Any) -> None:
         super().__init__(config, dataset)

@@ -2,68 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
-from pathlib import Path
-from typing import Any, cast
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from recbole_tinynews.encoder.protocol import EncodesNews
-from recbole_tinynews.encoder.states import Tap, Taps
+from recbole_tinynews.encoder.news_encoder import NewsEncoder
+from recbole_tinynews.model.article_reader import ReadsTitlesByPLM
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.settings.protocol import Settings
 
 
-class NewsEncoders(EncodesNews):
+class NewsEncoders(NewsEncoder):
     """Several news encoders whose vectors are concatenated: ``[..., teachers * news_dim]``."""
 
-    def __init__(self, encoders: Iterable[EncodesNews]) -> None:
-        super().__init__()
-        self.encoders = nn.ModuleList(encoders)
-        self.tokens = self.each[0].tokens  # they share a tokenizer
-
-    @property
-    def each(self) -> list[EncodesNews]:
-        """The encoders."""
-        return [*cast("Iterable[EncodesNews]", self.encoders)]
-
-    def forward(self, news_ids: Tensor) -> Tensor:
-        """News vectors, ``[*news_ids.shape, teachers * news_dim]``."""
-        return torch.cat([encoder(news_ids) for encoder in self.each], dim=-1)
+    def __init__(self, encoders: Sequence[NewsEncoder]) -> None:
+        super().__init__(encoders[0].tokens)  # they share a tokenizer
+        self.encoders: Any = nn.ModuleList(encoders)
 
     def encode_distinct(self, ids: NDArray[np.int64]) -> Tensor:
         """Vectors of distinct ids, ``[ids, teachers * news_dim]``."""
-        return torch.cat([encoder.encode_distinct(ids) for encoder in self.each], dim=-1)
+        return torch.cat([encoder.encode_distinct(ids) for encoder in self.encoders], dim=-1)
 
     def encode_texts(self, columns: Mapping[str, Sequence[str]]) -> Tensor:
         """Vectors of given articles, ``[articles, teachers * news_dim]``."""
-        return torch.cat([encoder.encode_texts(columns) for encoder in self.each], dim=-1)
-
-    def encode_ahead(
-        self, ids: NDArray[np.int64], show_progress: bool = False, folder: Path | None = None
-    ) -> None:
-        """Delegates to every encoder."""
-        for encoder in self.each:
-            encoder.encode_ahead(ids, show_progress, folder)
-
-    @contextmanager
-    def without_tables(self) -> Iterator[None]:
-        """Delegates to every encoder."""
-        with ExitStack() as stack:
-            for encoder in self.each:
-                stack.enter_context(encoder.without_tables())
-            yield
-
-    def tapped(self, taps: Taps) -> AbstractContextManager[Tap]:
-        """Always ``ValueError``: several encoders have no common inner states."""
-        raise ValueError(
-            f"A student of inner states expects teachers with one language model each, got "
-            f"{len(self.each)} in one. Pass the teachers of the ensemble, not the ensemble."
-        )
+        return torch.cat([encoder.encode_texts(columns) for encoder in self.encoders], dim=-1)
 
 
 class UserEncoders(nn.Module):
@@ -80,7 +46,7 @@ class UserEncoders(nn.Module):
         return torch.cat(users, dim=-1) / len(users)
 
 
-class EnsembleTeacher(NewsRecommender):
+class EnsembleTeacher(ReadsTitlesByPLM, NewsRecommender):
     """Mean of the raw scores of finetuned teachers (our definition); nothing is trained.
 
     Vectors are concatenated and the user's divided by the number of teachers. Size and encoding
@@ -88,16 +54,15 @@ class EnsembleTeacher(NewsRecommender):
     """
 
     trainer_class = "EnsembleTeacherTrainer"
-    needs_language_model = True
 
     def __init__(self, config: Settings, dataset: Any) -> None:
         super().__init__(config, dataset)
         self.requires_grad_(False)
 
-    def make_news_encoder(self, config: Settings, dataset: Any) -> EncodesNews:
+    def make_news_encoder(self, config: Settings, dataset: Any) -> NewsEncoder:
         """One encoder per teacher, concatenated."""
         make, teacher = super().make_news_encoder, config.for_stage("finetune_teacher")
-        return NewsEncoders(make(teacher, dataset) for _ in range(config["num_teachers"]))
+        return NewsEncoders([make(teacher, dataset) for _ in range(config["num_teachers"])])
 
     def make_user_encoder(self, config: Settings) -> nn.Module:
         """One encoder per teacher, concatenated."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from recbole_tinynews.distillation.mtbert_losses import MTBERTDistillation, MTBERTWeights
-from recbole_tinynews.model.inner_state_student import InnerStateStudent
+from recbole_tinynews.model.student import LayerStudent
 from recbole_tinynews.settings.protocol import Settings
 
 
-class MTBERT(InnerStateStudent):
+class MTBERT(LayerStudent):
     """A student of ``CoFinetunedTeachers``, with their pooling, dense layer and user encoder.
 
     ``MTBERTDistillation`` has the loss. Our definition: that start, and ``TinyBERT``'s layer pairs.

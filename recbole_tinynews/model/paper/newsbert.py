@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from recbole_tinynews.distillation.newsbert_losses import NewsBERTDistillation, NewsBERTWeights
-from recbole_tinynews.model.inner_state_student import InnerStateStudent
-from recbole_tinynews.model.joint_teachers import JointTeacher, JointTeachers
+from recbole_tinynews.model.stages.joint_teachers import JointTeacher, JointTeachers
+from recbole_tinynews.model.student import LayerStudent
 from recbole_tinynews.settings.protocol import Settings
 
 
-class NewsBERT(InnerStateStudent):
+class NewsBERT(LayerStudent):
     """The student; its loss is the paper's ``L^s`` plus its teacher's ``L^t``.
 
     ``L^s = L_distill + L_hidden_layers + L_hidden_pooled + CE``: soft labels; embedding output and
@@ -24,8 +25,16 @@ class NewsBERT(InnerStateStudent):
     trainer_class = "JointTrainer"
     weights = NewsBERTWeights
     teacher_stage = "post_train_teacher"
-    makes_teachers = True
-    one_teacher = True
+
+    @classmethod
+    def number_of_teachers(cls, config: Settings) -> int:
+        """One."""
+        return 1
+
+    @classmethod
+    def _other_tokens(cls, config: Settings, teacher: Settings) -> Iterator[str]:
+        """None: teachers are built with the student's settings."""
+        yield from ()
 
     @classmethod
     def learnt_losses(cls) -> tuple[str, ...]:
@@ -36,7 +45,7 @@ class NewsBERT(InnerStateStudent):
     def make_distillation(self, config: Settings) -> NewsBERTDistillation:
         """The losses of student and teachers."""
         compared, weights = self.compared(config), self.loss_weights(config)
-        if not compared.pairs and self.news_encoder.text_encoder.pooling is None:
+        if not compared.pairs and self.news_encoder.language_model.pooling is None:
             weights = weights._replace(news_vector=0.0)  # nothing before them trains
         # nothing is projected: states of another width are refused
         compared = compared._replace(teacher_dim=compared.student_dim)
@@ -47,3 +56,18 @@ class NewsBERT(InnerStateStudent):
         """Teachers with the pretrained language model and this student's heads."""
         teachers = [JointTeacher(config, dataset) for _ in range(count)]
         return JointTeachers(self, teachers, config["layer_mapping"], config["gradient_momentum"])
+
+
+class NewsBERTMT(NewsBERT):
+    """The last checkpoints of the post-trained teacher train together with one student.
+
+    Tiny-NewsRec (EMNLP 2022) compares with it and has no formula. Our definition: the student's
+    losses are averaged over the teachers, which each learn from their own ``L^t``; momentum takes
+    the mean of their gradients; all share pooling, dense layer and user encoder, which start from
+    the last checkpoint.
+    """
+
+    @classmethod
+    def number_of_teachers(cls, config: Settings) -> int:
+        """As many as the settings say."""
+        return config["num_teachers"]

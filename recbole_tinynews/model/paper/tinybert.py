@@ -1,13 +1,13 @@
-"""TinyBERT (Jiao et al., Findings of EMNLP 2020) on news: a student of one teacher's layers."""
+"""TinyBERT (Jiao et al., Findings of EMNLP 2020) on news, under one teacher or several."""
 
 from __future__ import annotations
 
 from recbole_tinynews.distillation.tinybert_losses import TinyBERTDistillation, TinyBERTWeights
-from recbole_tinynews.model.inner_state_student import InnerStateStudent
+from recbole_tinynews.model.student import LayerStudent
 from recbole_tinynews.settings.protocol import Settings
 
 
-class TinyBERT(InnerStateStudent):
+class TinyBERT(LayerStudent):
     """``L_pred + L_hidn + L_attn + L_embd + CE(z_s, y)`` under one finetuned teacher.
 
     One joint loss on clicks, as Tiny-NewsRec's authors train it. Our definition: the target has
@@ -15,10 +15,26 @@ class TinyBERT(InnerStateStudent):
     """
 
     weights = TinyBERTWeights
-    one_teacher = True
+
+    @classmethod
+    def number_of_teachers(cls, config: Settings) -> int:
+        """One."""
+        return 1
 
     def make_distillation(self, config: Settings) -> TinyBERTDistillation:
         """TinyBERT's terms, averaged over the teachers."""
         number, compared = self.number_of_teachers(config), self.compared(config)
         weights = self.loss_weights(config)
         return TinyBERTDistillation(number, compared, config["temperature"], weights)
+
+
+class TinyBERTMT(TinyBERT):
+    """``(1/M) sum_i L_distillation(student, t_i) + CE(z_s, y)``; the mean is our definition.
+
+    A baseline of Tiny-NewsRec (EMNLP 2022), with several teachers.
+    """
+
+    @classmethod
+    def number_of_teachers(cls, config: Settings) -> int:
+        """As many as the settings say."""
+        return config["num_teachers"]

@@ -3,34 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, FastAPI, HTTPException, Query, Request
-from fastapi.responses import FileResponse, PlainTextResponse, Response
+from fastapi import APIRouter, Depends, FastAPI, Query, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 from fastapi_offline import FastAPIOffline
 from prometheus_client import CONTENT_TYPE_LATEST
+from sqlalchemy.exc import DBAPIError
 from starlette.convertors import PathConvertor, register_url_convertor
+from starlette.exceptions import HTTPException
 
 from recbole_tinynews import __version__
+from recbole_tinynews.evaluation.rerank import RerankError
 from recbole_tinynews.serving.service import MAX_BODY
-from recbole_tinynews.serving.service.gate import Gate
-from recbole_tinynews.serving.service.metrics import Metrics
-from recbole_tinynews.serving.service.mistakes import AsciiResponse, add_handlers
-from recbole_tinynews.serving.service.newsroom import Newsroom
-from recbole_tinynews.serving.service.recommender import Answer
+from recbole_tinynews.serving.service.middleware import Metrics, RequestMiddleware
 from recbole_tinynews.serving.service.schema import (
-    FARTHEST,
-    LONGEST_QUERY,
-    MOST_FOUND,
     Events,
     EventsAdded,
     Health,
-    Mistakes,
     News,
     NewsChanged,
     NewsFound,
@@ -42,6 +39,7 @@ from recbole_tinynews.serving.service.schema import (
     TopAnswer,
     TopQuestion,
 )
+from recbole_tinynews.serving.service.state import Answer, BusyError, RefusedError, ServiceState
 
 LOG = logging.getLogger("uvicorn.error")
 POLL = 0.25  # seconds between two looks at the store
@@ -56,8 +54,22 @@ PAGE_HEADERS = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
+UNREADABLE = "The body can't be read as JSON. Send UTF-8 and Content-Type: application/json."
+LONGEST_NAME = 100  # characters of a field's name that are sent back
+BUSY = "Too many requests wait already. Try again in a second."
+NO_STORE = "The store does not answer: nothing is known to be committed. Send it again."
+FAILED = "The request failed; the service's log says why."
+Location = Sequence[str | int]
 DESCRIPTION = """Ranks news for readers by what they clicked. An article is given by the id of one
 that the service knows, or by its text: `{"title": "Rain again", "id": "optional"}`."""
+
+
+class AsciiResponse(JSONResponse):
+    """JSON in ASCII: requests may contain lone surrogates, which UTF-8 cannot encode."""
+
+    def render(self, content: Any) -> bytes:
+        """Serialise the content."""
+        return json.dumps(content).encode()
 
 
 class AnyText(PathConvertor):
@@ -70,7 +82,6 @@ register_url_convertor("any", AnyText())
 router = APIRouter()
 FAILURES: dict[int | str, dict[str, Any]] = {
     413: {"description": "The body is too large."},
-    422: {"description": "A field is wrong.", "model": Mistakes},
     503: {"description": "Too many wait, or the store does not answer.", "model": Problem},
 }
 UNKNOWN: dict[int | str, dict[str, Any]] = {
@@ -78,8 +89,8 @@ UNKNOWN: dict[int | str, dict[str, Any]] = {
 }
 
 
-def make_app(newsroom: Newsroom, max_body: int = MAX_BODY, token: str | None = None) -> FastAPI:
-    """The service as an ASGI application, whose ``state.newsroom`` may be replaced.
+def make_app(service: ServiceState, max_body: int = MAX_BODY, token: str | None = None) -> FastAPI:
+    """The service as an ASGI application, whose ``state.service`` may be replaced.
 
     ``max_body``: bytes; ``token``: expected of all requests but ``/livez`` and ``/readyz``.
     """
@@ -90,32 +101,30 @@ def make_app(newsroom: Newsroom, max_body: int = MAX_BODY, token: str | None = N
         redoc_url=None,
         lifespan=_following,
     )
-    app.state.newsroom = newsroom
+    app.state.service = service
     app.state.metrics = Metrics(app.state)
     app.include_router(router)
-    app.add_middleware(Gate, metrics=app.state.metrics, token=token, max_body=max_body)
-    add_handlers(app)
+    app.add_middleware(RequestMiddleware, metrics=app.state.metrics, token=token, max_body=max_body)
+    _add_handlers(app)
     return app
 
 
 @asynccontextmanager
 async def _following(app: FastAPI) -> AsyncIterator[None]:
     """Takes over what other processes change in the store, while the service runs."""
-    tasks = [
-        asyncio.create_task(_repeat(app, follow))
-        for follow in (Newsroom.follow_events, Newsroom.follow_articles)
-    ]
+    follow = ServiceState.follow_events, ServiceState.follow_articles
+    tasks = [asyncio.create_task(_repeat(app, method)) for method in follow]
     yield
     for task in tasks:
         task.cancel()
 
 
-async def _repeat(app: FastAPI, follow: Callable[[Newsroom], None]) -> None:
+async def _repeat(app: FastAPI, follow: Callable[[ServiceState], None]) -> None:
     last = None
     while True:
         await asyncio.sleep(POLL)
         try:
-            await asyncio.to_thread(follow, app.state.newsroom)
+            await asyncio.to_thread(follow, app.state.service)
         except Exception as problem:  # the service ranks with what it has
             if str(problem) != last:
                 LOG.exception("The store is not read; trying again.")
@@ -124,94 +133,84 @@ async def _repeat(app: FastAPI, follow: Callable[[Newsroom], None]) -> None:
             last = None
 
 
-def _newsroom(request: Request) -> Newsroom:
-    newsroom: Newsroom = request.app.state.newsroom
-    return newsroom
+def _service(request: Request) -> ServiceState:
+    return request.app.state.service  # type: ignore[no-any-return]
 
 
-Room = Annotated[Newsroom, Depends(_newsroom)]
+Service = Annotated[ServiceState, Depends(_service)]
 
 
 @router.post("/rank", response_model=RankAnswer, responses=FAILURES, tags=["ranking"])
-async def rank(question: RankQuestion, newsroom: Room) -> Response:
+async def rank(question: RankQuestion, service: Service) -> Response:
     """Rank candidates for a reader."""
-    recommender = newsroom.recommender(question.recommender)
+    recommender = service.recommender(question.recommender)
     answer = await recommender.answer(question)
     ids = [each if isinstance(each, str) else each.id for each in question.candidates]
-    ranked = [
-        {"place": each.place, "id": ids[each.place], "score": each.score} for each in answer.ranked
-    ]
-    return _answer(recommender.name, ranked, answer)
+    ranked = [{"place": r.place, "id": ids[r.place], "score": r.score} for r in answer.ranked]
+    return _response(recommender.name, ranked, answer)
 
 
 @router.post("/top", response_model=TopAnswer, responses=FAILURES, tags=["ranking"])
-async def top(question: TopQuestion, newsroom: Room) -> Response:
+async def top(question: TopQuestion, service: Service) -> Response:
     """Find the best of all articles for a reader, excluding those clicked."""
-    recommender = newsroom.recommender(question.recommender)
+    recommender = service.recommender(question.recommender)
     answer = await recommender.answer(question)
-    title = newsroom.titles.title
     ranked = [
-        {"id": each.candidate, "title": title(each.candidate), "score": each.score}
-        for each in answer.ranked
+        {"id": r.candidate, "title": service.titles.title(r.candidate), "score": r.score}
+        for r in answer.ranked
     ]
-    return _answer(recommender.name, ranked, answer)
+    return _response(recommender.name, ranked, answer)
 
 
-def _answer(name: str, ranked: list[dict[str, Any]], answer: Answer) -> Response:
+def _response(name: str, ranked: list[dict[str, Any]], answer: Answer) -> Response:
     # bypasses FastAPI's validation of every field, which took longer than ranking
-    content = {"recommender": name, "ranked": ranked, "click_weights": answer.click_weights}
     parts = answer.contributions
-    content["contributions"] = None if parts is None else [each._asdict() for each in parts]
-    content["warning"] = answer.warning
-    return AsciiResponse(content)
+    named = None if parts is None else [part._asdict() for part in parts]
+    explained = {**answer._asdict(), "ranked": ranked, "contributions": named}
+    return AsciiResponse({"recommender": name, **explained})
 
 
 @router.post("/events", response_model=EventsAdded, responses=FAILURES, tags=["events"])
-async def post_events(events: Events, newsroom: Room, request: Request) -> Response:
+async def post_events(events: Events, service: Service, request: Request) -> Response:
     """Count exposures and clicks. The answer means that they are committed."""
-    added = await newsroom.count(events.events)
-    outcomes = {**added._asdict(), "refused": len(added.refused)}
-    for outcome, number in outcomes.items():
-        request.app.state.metrics.events.labels(outcome).inc(number)
-    refused = [each._asdict() for each in added.refused]
+    added = await service.count(events.events)
+    request.app.state.metrics.count(added)
+    refused = [event._asdict() for event in added.refused]
     return AsciiResponse({**added._asdict(), "refused": refused})
 
 
 @router.put("/news", responses=FAILURES, tags=["news"])
-async def put_news(news: News, newsroom: Room) -> NewsChanged:
+async def put_news(news: News, service: Service) -> NewsChanged:
     """Add articles, or update those with known ids. The answer means that they are committed."""
-    return await newsroom.put(news.news)
+    return await service.put(news.news)
 
 
-@router.get("/news", response_model=NewsFound, responses={422: FAILURES[422]}, tags=["news"])
+@router.get("/news", response_model=NewsFound, tags=["news"])
 def find_news(
-    newsroom: Room,
-    query: Annotated[str, Query(max_length=LONGEST_QUERY)] = "",
-    limit: Annotated[int, Query(ge=1, le=MOST_FOUND)] = 20,
-    offset: Annotated[int, Query(ge=0, le=FARTHEST)] = 0,
+    service: Service,
+    query: Annotated[str, Query(max_length=200)] = "",
+    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+    offset: Annotated[int, Query(ge=0, le=10**9)] = 0,
 ) -> Response:
     """Articles whose title has all words of the query, or whose id is the query."""
-    found = newsroom.titles.find(query.strip(), offset, limit)
+    found = service.titles.find(query.strip(), offset, limit)
     news = [{"id": name, "title": title} for name, title in found.articles]
     return AsciiResponse({"total": found.total, "news": news})
 
 
 @router.delete("/news/{news_id:any}", status_code=204, responses=UNKNOWN, tags=["news"])
-async def forget_news(news_id: str, newsroom: Room) -> Response:
+async def forget_news(news_id: str, service: Service) -> Response:
     """Remove an article."""
-    if not await newsroom.forget(news_id):
-        return AsciiResponse({"detail": f"No article has the id {news_id[:100]!r}."}, 404)
+    if not await service.forget(news_id):
+        raise HTTPException(404, f"No article has the id {news_id[:100]!r}.")
     return Response(status_code=204)
 
 
 @router.get("/health", tags=["health"])
-async def health(newsroom: Room) -> Health:
+async def health(service: Service) -> Health:
     """Service status and recommenders."""
-    return Health(
-        status="ok",
-        version=__version__,
-        recommenders=[each.health() for each in newsroom.recommenders.values()],
-    )
+    recommenders = [recommender.health() for recommender in service.recommenders.values()]
+    return Health(status="ok", version=__version__, recommenders=recommenders)
 
 
 @router.get("/livez", tags=["health"])
@@ -221,11 +220,11 @@ async def live() -> Status:
 
 
 @router.get("/readyz", responses={503: FAILURES[503]}, tags=["health"])
-async def ready(newsroom: Room) -> Readiness:
+async def ready(service: Service) -> Readiness:
     """Whether the process answers with what is in its store."""
-    if time.monotonic() - newsroom.read_at > STALE:
+    if time.monotonic() - service.read_at > STALE:
         raise HTTPException(503, "The store does not answer.")
-    return Readiness(status="ok", warning=newsroom.warning())
+    return Readiness(status="ok", warning=service.warning())
 
 
 @router.get("/metrics", tags=["health"], response_class=PlainTextResponse)
@@ -240,9 +239,64 @@ def page() -> FileResponse:
     return FileResponse(PAGE / "index.html", media_type="text/html", headers=PAGE_HEADERS)
 
 
-@router.get("/page/{name}", include_in_schema=False, response_model=None)
-def page_file(name: str) -> Response:
+@router.get("/page/{name}", include_in_schema=False)
+def page_file(name: str) -> FileResponse:
     """A file of the page."""
     if name not in PAGE_FILES:
-        return AsciiResponse({"detail": "Not Found"}, 404)
+        raise HTTPException(404)
     return FileResponse(PAGE / name, media_type=PAGE_FILES[name], headers=PAGE_HEADERS)
+
+
+def _add_handlers(app: FastAPI) -> None:
+    """Register JSON responses for errors."""
+    for kind in (RequestValidationError, RefusedError, RerankError, HTTPException):
+        app.add_exception_handler(kind, _wrong)
+    for kind in (BusyError, DBAPIError, Exception):
+        app.add_exception_handler(kind, _failed)
+
+
+def _wrong(request: Request, problem: Exception) -> AsciiResponse:
+    """What the client can correct."""
+    if isinstance(problem, RequestValidationError):
+        errors = problem.errors()
+        return _refusal([(_without_kind(e["loc"]), _message(e), e["type"]) for e in errors])
+    if isinstance(problem, RefusedError):
+        return _refusal([(problem.where, str(problem), "refused")])
+    if isinstance(problem, RerankError):
+        return _refusal([(("body", "rerank"), str(problem), "refused")])
+    assert isinstance(problem, HTTPException)
+    if problem.status_code == 400:  # FastAPI's response to a body that is not JSON
+        return _refusal([(("body",), UNREADABLE, "json_invalid")])
+    return AsciiResponse({"detail": problem.detail}, problem.status_code, problem.headers)
+
+
+def _failed(request: Request, problem: Exception) -> AsciiResponse:
+    """What the client cannot correct."""
+    if isinstance(problem, (BusyError, DBAPIError)):
+        detail = BUSY if isinstance(problem, BusyError) else NO_STORE
+        return AsciiResponse({"detail": detail}, 503, {"Retry-After": "1"})
+    return AsciiResponse({"detail": FAILED}, 500)
+
+
+def _refusal(errors: Sequence[tuple[Location, str, str]]) -> AsciiResponse:
+    """A 422 without the rejected values, which may be long or not representable in JSON."""
+    detail = [
+        {
+            "loc": [part[:LONGEST_NAME] if isinstance(part, str) else part for part in where],
+            "msg": message,
+            "type": kind,
+        }
+        for where, message, kind in errors
+    ]
+    return AsciiResponse({"detail": detail}, 422)
+
+
+def _message(error: Mapping[str, Any]) -> str:
+    detail = f": {error['ctx']['error']}" if error["type"] == "json_invalid" else ""
+    return f"{error['msg']}{detail}"
+
+
+def _without_kind(where: Location) -> Location:
+    """The location without the kind of an article, which pydantic inserts after its number."""
+    article = where[1:2] in (("history",), ("candidates",)) and len(where) > 3
+    return [*where[:3], *where[4:]] if article else where

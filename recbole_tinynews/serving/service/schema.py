@@ -14,32 +14,16 @@ from pydantic import (
     Tag,
 )
 
-from recbole_tinynews.rerank import EXAMPLE
-from recbole_tinynews.serving.events import LATEST
+from recbole_tinynews.evaluation.rerank import EXAMPLE
+from recbole_tinynews.serving.events import LATEST, LONGEST
 
-MOST_CLICKS = 1_000
-MOST_CANDIDATES = 1_000
-MOST_ARTICLES = 10_000  # of one PUT
-MOST_EVENTS = 10_000  # of one POST
-MOST_FOUND = 100  # of one search
-FARTHEST = 10**9  # largest offset of a search
-HIGHEST_K = 1_000
-MOST_RERANKERS = 20
-LONGEST_ID = 200  # in characters, like those below
-LONGEST_TITLE = 1_000
-LONGEST_ABSTRACT = 10_000
-LONGEST_BODY = 100_000
-LONGEST_CATEGORY = 200
-LONGEST_QUERY = 200
+MOST_ARTICLES = 1_000  # clicks or candidates of a request
 
 NewsId = Annotated[
-    str, StringConstraints(min_length=1, max_length=LONGEST_ID, pattern="^[^\\x00]*$")
+    str, StringConstraints(min_length=1, max_length=LONGEST, pattern="^[^\\x00]*$")
 ]  # PostgreSQL stores no NUL
-Title = Annotated[str, StringConstraints(max_length=LONGEST_TITLE)]
-Abstract = Annotated[str, StringConstraints(max_length=LONGEST_ABSTRACT)]
-Body = Annotated[str, StringConstraints(max_length=LONGEST_BODY)]
-Category = Annotated[str, StringConstraints(max_length=LONGEST_CATEGORY)]
-Name = Annotated[str, StringConstraints(max_length=LONGEST_ID)]  # may be empty
+Category = Annotated[str, StringConstraints(max_length=200)]
+Name = Annotated[str, StringConstraints(max_length=LONGEST)]  # may be empty
 Seconds = Annotated[float, Field(ge=0, le=LATEST, description="UTC seconds.")]
 
 
@@ -52,9 +36,11 @@ class Asked(BaseModel):
 class Fields(Asked):
     """The fields of an article; a recommender reads those it was trained on."""
 
-    title: Title
-    abstract: Abstract = Field("", description="Counts if the recommender reads abstracts.")
-    body: Body = Field("", description="Counts if the recommender reads bodies.")
+    title: str = Field(max_length=1_000)
+    abstract: str = Field(
+        "", max_length=10_000, description="Counts if the recommender reads abstracts."
+    )
+    body: str = Field("", max_length=100_000, description="Counts if the recommender reads bodies.")
     category: Category = Field(
         "", description="Counts if the recommender reads categories, and training has seen it."
     )
@@ -72,17 +58,14 @@ class Text(Fields):
     id: NewsId | None = Field(None, description="Returned with the score.")
 
 
-ID, TEXT = "id", "text"  # the kinds of an article
-
-
 def _kind(article: Any) -> str | None:
     if isinstance(article, str):
-        return ID
-    return TEXT if isinstance(article, (dict, Text)) else None
+        return "id"
+    return "text" if isinstance(article, (dict, Text)) else None
 
 
-Article = Annotated[
-    Annotated[NewsId, Tag(ID)] | Annotated[Text, Tag(TEXT)],
+AnyArticle = Annotated[
+    Annotated[NewsId, Tag("id")] | Annotated[Text, Tag("text")],
     Discriminator(
         _kind,
         custom_error_type="article",
@@ -95,8 +78,8 @@ Article = Annotated[
 class Question(Asked):
     """A reader and a recommender."""
 
-    history: list[Article] = Field(
-        max_length=MOST_CLICKS,
+    history: list[AnyArticle] = Field(
+        max_length=MOST_ARTICLES,
         description="The reader's clicks, oldest first; the newest `history_length` (see "
         "`GET /health`) count. Empty for a new reader.",
     )
@@ -117,7 +100,7 @@ class Question(Asked):
     )
     rerank: list[str | dict[str, Any]] = Field(
         [],
-        max_length=MOST_RERANKERS,
+        max_length=20,
         description=f"Applied in this order, some of {EXAMPLE}, in JSON. Removed candidates are "
         "not returned.",
     )
@@ -126,13 +109,13 @@ class Question(Asked):
 class RankQuestion(Question):
     """Rank candidates."""
 
-    candidates: list[Article] = Field(min_length=1, max_length=MOST_CANDIDATES)
+    candidates: list[AnyArticle] = Field(min_length=1, max_length=MOST_ARTICLES)
 
 
 class TopQuestion(Question):
     """Find the best of all articles."""
 
-    k: int = Field(10, ge=1, le=HIGHEST_K, description="How many.")
+    k: int = Field(10, ge=1, le=1_000, description="How many.")
 
 
 class NewsArticle(Fields):
@@ -147,7 +130,7 @@ class NewsArticle(Fields):
 class News(Asked):
     """Articles to add or change."""
 
-    news: list[NewsArticle] = Field(min_length=1, max_length=MOST_ARTICLES)
+    news: list[NewsArticle] = Field(min_length=1, max_length=10_000)
 
 
 class OneEvent(Asked):
@@ -163,7 +146,7 @@ class OneEvent(Asked):
 class Events(Asked):
     """Events to count. A bad one is refused alone."""
 
-    events: list[SkipValidation[OneEvent]] = Field(min_length=1, max_length=MOST_EVENTS)
+    events: list[SkipValidation[OneEvent]] = Field(min_length=1, max_length=10_000)
 
 
 class RefusedEvent(BaseModel):
@@ -202,11 +185,18 @@ class RankedCandidate(BaseModel):
     score: float
 
 
-class RankAnswer(BaseModel):
-    """The candidates, best first; equal scores stay in the given order."""
+class TopArticle(BaseModel):
+    """One of the best articles."""
+
+    id: str
+    title: str
+    score: float
+
+
+class Explanation(BaseModel):
+    """What an answer has beside the articles."""
 
     recommender: str
-    ranked: list[RankedCandidate]
     click_weights: list[float] | None = Field(
         description="Of each click of the history, if requested; they sum to 1, and clicks that "
         "are too old have 0. Null if the recommender has no such weights."
@@ -219,22 +209,16 @@ class RankAnswer(BaseModel):
     )
 
 
-class TopArticle(BaseModel):
-    """One of the best articles."""
+class RankAnswer(Explanation):
+    """The candidates, best first; equal scores stay in the given order."""
 
-    id: str
-    title: str
-    score: float
+    ranked: list[RankedCandidate]
 
 
-class TopAnswer(BaseModel):
+class TopAnswer(Explanation):
     """The best articles, best first, excluding those in the history."""
 
-    recommender: str
     ranked: list[TopArticle]
-    click_weights: list[float] | None = Field(description="As for `POST /rank`.")
-    contributions: list[Parts] | None = Field(description="Likewise.")
-    warning: str | None = Field(description="Likewise.")
 
 
 class NewsChanged(BaseModel):
@@ -290,20 +274,6 @@ class Health(Status):
 
     version: str
     recommenders: list[RecommenderHealth] = Field(description="The first is the default.")
-
-
-class Mistake(BaseModel):
-    """An error in a field of a request."""
-
-    loc: list[str | int] = Field(description="Where: body, query or path, then names and places.")
-    msg: str
-    type: str
-
-
-class Mistakes(BaseModel):
-    """All errors in a request."""
-
-    detail: list[Mistake]
 
 
 class Problem(BaseModel):

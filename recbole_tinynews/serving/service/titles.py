@@ -41,13 +41,13 @@ class TitleSearch:
     def add(self, titles: Mapping[str, str]) -> None:
         """Add articles, or change their titles."""
         made = {name: Titled(title, folded(title)) for name, title in titles.items()}
-        kept = {name: each for name, each in self._titles.items() if name not in made}
+        kept = {name: titled for name, titled in self._titles.items() if name not in made}
         self._titles = {**kept, **made}  # in order of their last change, as in the store
 
     def remove(self, ids: Iterable[str]) -> None:
         """Remove articles."""
         gone = set(ids)
-        self._titles = {name: each for name, each in self._titles.items() if name not in gone}
+        self._titles = {name: titled for name, titled in self._titles.items() if name not in gone}
 
     def find(self, query: str, offset: int, limit: int) -> Found:
         """The article with this id, then titles with every word, whatever case or accents."""
@@ -59,10 +59,9 @@ class TitleSearch:
             if name != query and all(word in title for word in words):
                 starts = all(f" {word}" in f" {title}" for word in words)
                 (begin if starts else inside).append(name)
-        found = [*exact, *begin, *inside]
-        return Found(
-            len(found), [(name, titles[name].title) for name in found[offset : offset + limit]]
-        )
+        page = [*exact, *begin, *inside][offset : offset + limit]
+        total = len(exact) + len(begin) + len(inside)
+        return Found(total, [(name, titles[name].title) for name in page])
 
 
 def folded(text: str) -> str:

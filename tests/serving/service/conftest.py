@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from fastapi.testclient import TestClient
     from served import Served
 
-    from recbole_tinynews.serving.ranking import Ranker
+    from recbole_tinynews.serving.ranker import Ranker
 
 EXTRA = ("fastapi", "uvicorn", "fastapi_offline", "prometheus_client")
 
@@ -72,11 +72,11 @@ def _loaded(student: Served, teacher: Served) -> dict[str, Ranker]:
 def _served(rankers: dict[str, Ranker]) -> Iterator[TestClient]:
     testclient = pytest.importorskip("fastapi.testclient", reason="httpx2 is not installed")
     from recbole_tinynews.serving.service.app import make_app
-    from recbole_tinynews.serving.service.newsroom import Newsroom
+    from recbole_tinynews.serving.service.state import ServiceState
 
     ranker = next(iter(rankers.values()))
-    titles = dict(zip(ranker.news_ids, ranker.titles(ranker.news_ids), strict=True))
+    titles = dict(zip(ranker.news_ids, ranker.index.contents(ranker.news_ids), strict=True))
     with testclient.TestClient(
-        make_app(Newsroom(rankers, titles), max_body=20_000), raise_server_exceptions=False
+        make_app(ServiceState(rankers, titles), max_body=20_000), raise_server_exceptions=False
     ) as client:
         yield client

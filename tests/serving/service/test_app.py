@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from served import in_order_given, words_of
 
-from recbole_tinynews.serving.reading import Reading
+from recbole_tinynews.serving.article_fields import InputFields
 
 if TYPE_CHECKING:
     from fastapi.testclient import TestClient
 
-    from recbole_tinynews.serving.ranking import Ranked, Ranker
+    from recbole_tinynews.serving.ranker import Ranked, Ranker
 
 CLICKS = ["N3", "N7", "N12"]
 CANDIDATES = ["N20", "N5", "N9", "N14"]
@@ -38,25 +38,19 @@ def assert_answers(answer: dict[str, Any], expected: list[Ranked]) -> None:
 # --------------------------------------------------------------------------------------- ranking
 
 
-@pytest.mark.parametrize("name", ["student", "teacher"])
+@pytest.mark.parametrize("name", ["student", "teacher", None])
 @pytest.mark.parametrize("clicks", [CLICKS, []])
 def test_rank_answers_as_the_ranker_does(
     kept_client: TestClient, kept_rankers, name, clicks
 ) -> None:
-    answer = kept_client.post(
-        "/rank", json={"recommender": name, "history": clicks, "candidates": CANDIDATES}
-    ).json()
-    expected = kept_rankers[name].rank(clicks, CANDIDATES, ids=True)
+    """By default, as the first one."""
+    asked = {"recommender": name, "history": clicks, "candidates": CANDIDATES}
+    answer = kept_client.post("/rank", json=asked).json()
+    expected = kept_rankers[name or "student"].rank(clicks, CANDIDATES, ids=True)
     assert_answers(answer, expected)
     assert [each["id"] for each in answer["ranked"]] == [each.candidate for each in expected]
-    assert answer["recommender"] == name
+    assert answer["recommender"] == (name or "student")
     assert answer["click_weights"] is None
-
-
-def test_the_first_recommender_answers_by_default(kept_client: TestClient, kept_rankers) -> None:
-    answer = kept_client.post("/rank", json={"history": CLICKS, "candidates": CANDIDATES}).json()
-    assert answer["recommender"] == "student"
-    assert_answers(answer, kept_rankers["student"].rank(CLICKS, CANDIDATES, ids=True))
 
 
 def test_articles_may_be_given_by_their_text(kept_client: TestClient, kept_rankers) -> None:
@@ -86,7 +80,7 @@ def test_an_abstract_counts_where_the_recommender_reads_it(
     same, other = scores_of(client.post("/rank", json=asked).json()["ranked"])
     assert same == pytest.approx(other, abs=1e-6)
     ranker = rankers["student"]
-    monkeypatch.setattr(ranker._lookup, "_reading", Reading({"news_text": "title_abstract"}))
+    monkeypatch.setattr(ranker.index, "fields", InputFields({"news_text": "title_abstract"}))
     both, other = scores_of(client.post("/rank", json=asked).json()["ranked"])
     (expected,) = ranker.rank(CLICKS, [("", "word1. word2")], ids=True)
     assert both == pytest.approx(expected.score, abs=1e-6) != pytest.approx(other, abs=1e-4)
@@ -156,15 +150,15 @@ def held(rankers: dict[str, Ranker], monkeypatch: pytest.MonkeyPatch) -> Iterato
     """The student's ``rank`` waits in its first call until ``go`` is set, and notes all calls."""
     ranker, calls = rankers["student"], []
     began, go = threading.Event(), threading.Event()
-    rank = ranker.rank_users
+    rank = ranker.answer
 
-    def waiting(users: Any, **how: Any) -> Any:
-        calls.append(len(users))
+    def waiting(queries: Any, *how: Any) -> Any:
+        calls.append(len(queries))
         began.set()
         assert go.wait(30)
-        return rank(users, **how)
+        return rank(queries, *how)
 
-    monkeypatch.setattr(ranker, "rank_users", waiting)
+    monkeypatch.setattr(ranker, "answer", waiting)
     yield {"calls": calls, "began": began, "go": go}
     go.set()
 
@@ -173,7 +167,7 @@ def batches_of(client: TestClient) -> Any:
     """The student's batches of candidates and clicks that are all ids, without counters."""
     from recbole_tinynews.serving.service.schema import RankQuestion
 
-    return client.app.state.newsroom.recommenders["student"].batches[RankQuestion, False, False]
+    return client.app.state.service.recommenders["student"].batches[RankQuestion, False, False]
 
 
 def wait_until_waiting(client: TestClient, number: int) -> None:
@@ -229,14 +223,14 @@ def test_a_request_for_an_article_that_was_just_removed_fails_alone(
 
 
 def test_a_request_that_makes_ranking_fail_fails_alone(client: TestClient, held, rankers) -> None:
-    rank = rankers["student"].rank_users
+    rank = rankers["student"].answer
 
-    def failing(users: Any, **how: Any) -> Any:
-        if ["N9"] in [user.history for user in users]:
+    def failing(queries: Any, *how: Any) -> Any:
+        if ["N9"] in [query.history for query in queries]:
             raise RuntimeError("a bug")
-        return rank(users, **how)
+        return rank(queries, *how)
 
-    rankers["student"].rank_users = failing
+    rankers["student"].answer = failing
     answers = answers_of_a_batch(client, held, ["N1", "N30", "N9", "N2"])
     assert [answer.status_code for answer in answers] == [200, 422, 500, 200]
     assert answers[1].json()["detail"][0]["loc"] == ["body", "history", 0]
@@ -252,7 +246,7 @@ def test_requests_by_id_wait_for_nobody_s_new_texts(client: TestClient, held, ra
         slow = pool.submit(client.post, "/rank", json=asked)
         assert held["began"].wait(30)
         ranker = rankers["student"]
-        ranker.rank_users = type(ranker).rank_users.__get__(ranker)
+        ranker.answer = type(ranker).answer.__get__(ranker)
         quick = client.post("/rank", json={"history": CLICKS, "candidates": CANDIDATES})
         assert quick.status_code == 200
         assert not slow.done()
@@ -353,9 +347,9 @@ def test_without_articles_top_says_how_to_add_them(student) -> None:
     from fastapi.testclient import TestClient
 
     from recbole_tinynews.serving.service.app import make_app
-    from recbole_tinynews.serving.service.newsroom import Newsroom
+    from recbole_tinynews.serving.service.state import ServiceState
 
-    with TestClient(make_app(Newsroom({"student": student.load()}, {}))) as client:
+    with TestClient(make_app(ServiceState({"student": student.load()}, {}))) as client:
         answer = client.post("/top", json={"history": []})
         assert answer.status_code == 422
         assert "PUT /news" in answer.json()["detail"][0]["msg"]
@@ -488,7 +482,7 @@ def test_a_failure_inside_tells_the_client_nothing_of_it(client: TestClient, ran
     def fail(*given: Any, **more: Any) -> None:
         raise RuntimeError("secret")
 
-    rankers["student"].rank_users = fail
+    rankers["student"].answer = fail
     answer = client.post("/rank", json=RANK)
     assert answer.status_code == 500
     assert "secret" not in answer.text

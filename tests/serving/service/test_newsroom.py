@@ -26,10 +26,10 @@ def counted(ranker) -> list[list[str]]:
 
 def opened(rankers, news: Path | None, indexes: list[Path], store=None):
     """The titles of a newsroom."""
-    from recbole_tinynews.serving.service.newsroom import open_newsroom
+    from recbole_tinynews.serving.serve import open_state
     from recbole_tinynews.serving.store import Store
 
-    room = open_newsroom(rankers, store or Store(), news, indexes)
+    room = open_state(rankers, store or Store(), news, indexes)
     return {name: each.title for name, each in room.titles._titles.items()}
 
 
@@ -77,7 +77,7 @@ def test_vectors_of_another_recommender_are_made_anew(
     opened({"student": student.load()}, news, [index])
     assert "another recommender" in capsys.readouterr().out
     ranker = student.load()
-    ranker.load_index(index)
+    ranker.index.load(index)
     assert ranker.news_ids == ("a", "b", "c")
 
 
@@ -112,12 +112,12 @@ def test_an_article_that_was_taken_down_does_not_come_back_from_an_index(
     student: Served, tmp_path: Path
 ) -> None:
     """The store is what is served; an index beside it only saves encoding."""
-    from recbole_tinynews.serving.store import Article, Store
+    from recbole_tinynews.serving.store import Store, StoredArticle
 
     index, store = tmp_path / "index", Store(tmp_path / "store.db")
-    store.put([Article(name, {"title": f"word{name}"}) for name in "123"])
+    store.put([StoredArticle(name, {"title": f"word{name}"}) for name in "123"])
     assert [*opened({"student": student.load()}, None, [index], store)] == ["1", "2", "3"]
-    store.put([Article("2", None)])
+    store.put([StoredArticle("2", None)])
     ranker = student.load()
     opened({"student": ranker}, None, [index], Store(tmp_path / "store.db"))
     assert ranker.news_ids == ("1", "3")

@@ -27,11 +27,11 @@ MOST = 60  # connections
 def address(_extra: None) -> Iterator[tuple[str, int]]:
     """A service without recommenders on a real socket, with short limits."""
     from recbole_tinynews.serving.service.app import make_app
-    from recbole_tinynews.serving.service.newsroom import Newsroom
     from recbole_tinynews.serving.service.server import Limits, bound, server_of
+    from recbole_tinynews.serving.service.state import ServiceState
 
     with bound("127.0.0.1", 0) as place:
-        server = server_of(make_app(Newsroom({}, {})), Limits(MOST, LIMIT))
+        server = server_of(make_app(ServiceState({}, {})), Limits(MOST, LIMIT))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [place]})
         host, port = place.getsockname()
         thread.start()
@@ -78,13 +78,13 @@ def test_requests_that_never_arrive_are_ended_while_others_are_answered(
 
 def test_a_slow_answer_is_no_slow_request(address: tuple[str, int], monkeypatch) -> None:
     """The limit is on what the client sends; ranking may take longer."""
-    from recbole_tinynews.serving.service import newsroom
+    from recbole_tinynews.serving.service import titles
 
-    def slow(*_: object) -> newsroom.Newsroom:
+    def slow(*_: object) -> titles.Found:
         time.sleep(1.5 * LIMIT)
         raise ValueError
 
-    monkeypatch.setattr(newsroom.TitleSearch, "find", slow)
+    monkeypatch.setattr(titles.TitleSearch, "find", slow)
     assert status_of(address, "/news") == 500
 
 
@@ -154,7 +154,7 @@ def test_a_token_is_expected_everywhere_but_for_probes(tmp_path: Path, monkeypat
     from fastapi.testclient import TestClient
 
     from recbole_tinynews.serving.service.app import make_app
-    from recbole_tinynews.serving.service.newsroom import Newsroom
+    from recbole_tinynews.serving.service.state import ServiceState
 
     file = tmp_path / "token"
     file.write_text("secret\n")
@@ -163,7 +163,7 @@ def test_a_token_is_expected_everywhere_but_for_probes(tmp_path: Path, monkeypat
     file.write_text("two words")
     with pytest.raises(ValueError, match="one word"):
         serve._token(file)
-    with TestClient(make_app(Newsroom({}, {}), token="secret")) as client:
+    with TestClient(make_app(ServiceState({}, {}), token="secret")) as client:
         for path in ("/livez", "/readyz"):
             assert client.get(path).status_code == 200
         for path in ("/", "/health", "/metrics", "/docs", "/openapi.json", "/livez/", "/nothing"):

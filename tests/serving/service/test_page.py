@@ -16,7 +16,7 @@ from tiny import Tiny, titles
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page, Route
 
-    from recbole_tinynews.serving.ranking import Ranker
+    from recbole_tinynews.serving.ranker import Ranker
 
 pytestmark = pytest.mark.whole
 
@@ -37,14 +37,14 @@ class Site:
         import uvicorn
 
         from recbole_tinynews.serving.service.app import make_app
-        from recbole_tinynews.serving.service.newsroom import Newsroom
         from recbole_tinynews.serving.service.server import address_of, bound
+        from recbole_tinynews.serving.service.state import ServiceState
 
         self.rankers = rankers
         self._bound = bound("127.0.0.1", 0)
         place = self._bound.__enter__()
         self.address = address_of(place)
-        config = uvicorn.Config(make_app(Newsroom(rankers, titles)), log_level="warning")
+        config = uvicorn.Config(make_app(ServiceState(rankers, titles)), log_level="warning")
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [place]})
         self._thread.start()
@@ -63,7 +63,9 @@ def site(rankers: dict[str, Ranker]) -> Iterator[Site]:
     for ranker in rankers.values():
         ranker.add_news({"hostile": HOSTILE, "untitled": ""})
     ranker = rankers["student"]
-    site = Site(rankers, dict(zip(ranker.news_ids, ranker.titles(ranker.news_ids), strict=True)))
+    site = Site(
+        rankers, dict(zip(ranker.news_ids, ranker.index.contents(ranker.news_ids), strict=True))
+    )
     yield site
     site.close()
 
@@ -137,7 +139,7 @@ def listed(page: Page, side: str = "first") -> list[tuple[str, float]]:
 
 def assert_lists(page: Page, ranker: Ranker, clicks: list[str], side: str = "first") -> None:
     expected = ranker.top(clicks, 10, ids=True)
-    titles = ranker.titles([each.candidate for each in expected])
+    titles = ranker.index.contents([each.candidate for each in expected])
     shown = listed(page, side)
     assert [title for title, _ in shown] == [each or "(no title)" for each in titles]
     assert [score for _, score in shown] == [
@@ -236,7 +238,7 @@ def test_candidates_and_titles_of_one_s_own_are_ranked(page: Page, site: Site) -
     settled(page)
     until_there_are(page, 2, ".ranking.first .item")
     ranker = site.rankers["student"]
-    texts = ranker.titles(["N3", "N5"])
+    texts = ranker.index.contents(["N3", "N5"])
     expected = ranker.rank(texts[:1], [texts[1], "a title of my own"], ids=False)
     assert listed(page) == [
         (title, pytest.approx(score, abs=0.006)) for title, score, _ in expected

@@ -27,7 +27,7 @@ from recbole_tinynews.serving.store import Store
 if TYPE_CHECKING:
     from fastapi.testclient import TestClient
 
-    from recbole_tinynews.serving.ranking import Ranker
+    from recbole_tinynews.serving.ranker import Ranker
 
 NEWS = [f"N{number}" for number in range(1, 31)]
 CLICKS, CANDIDATES = ["N3", "N7"], ["N20", "N5", "N9"]
@@ -89,12 +89,12 @@ def test_an_article_that_is_removed_while_it_is_ranked_is_still_explained(
 ) -> None:
     ranker = rankers["popular"]
     asked = {"history": CLICKS, "contributions": True, "click_weights": True}
-    for path, method in {"/top": "top_rows", "/rank": "rank_users"}.items():
+    for path, method in {"/top": "best", "/rank": "answer"}.items():
         answer_first = getattr(ranker, method)
 
         def and_remove(*arguments, _answer=answer_first, **named):
             found = [*_answer(*arguments, **named)]
-            ranker.forget([each for each in ("N5", CLICKS[-1]) if each in ranker])
+            ranker.forget([each for each in ("N5", CLICKS[-1]) if each in ranker.index])
             return found
 
         monkeypatch.setattr(ranker, method, and_remove)
@@ -150,9 +150,9 @@ def test_a_service_without_counters_says_why_it_takes_no_events(student: Served)
     from fastapi.testclient import TestClient
 
     from recbole_tinynews.serving.service.app import make_app
-    from recbole_tinynews.serving.service.newsroom import Newsroom
+    from recbole_tinynews.serving.service.state import ServiceState
 
-    with TestClient(make_app(Newsroom({"student": student.load()}, {}))) as client:
+    with TestClient(make_app(ServiceState({"student": student.load()}, {}))) as client:
         answer = client.post("/events", json={"events": [event("a", "N5")]})
     assert answer.status_code == 422
     assert "trained with popularity" in answer.json()["detail"][0]["msg"]
@@ -234,7 +234,7 @@ def test_a_store_begins_with_a_log_once(popular: Served, tmp_path: Path, monkeyp
         counters.features(Counting(), [counters.known_numbers(NEWS)], [Moment(1_700_000_000)])[
             :, EXPOSURES_EVER
         ]
-        for counters in (app.state.newsroom.counters for app in apps)
+        for counters in (app.state.service.counters for app in apps)
     ]
     assert totals[0].sum() > 100
     assert totals[0].tolist() == totals[1].tolist()

@@ -32,13 +32,13 @@ class Replica:
     def __init__(self, served: Served, place: str, stack: ExitStack) -> None:
         from fastapi.testclient import TestClient
 
+        from recbole_tinynews.serving.serve import open_state
         from recbole_tinynews.serving.service.app import make_app
-        from recbole_tinynews.serving.service.newsroom import open_newsroom
 
         rankers = {"popular": served.load()}
         store = Store(place)
         command._count(rankers, store, None)
-        app = make_app(open_newsroom(rankers, store, None, []))
+        app = make_app(open_state(rankers, store, None, []))
         self.client = stack.enter_context(TestClient(app))
 
     def answers(self, at: float) -> tuple[list[Any], list[float]]:

@@ -7,7 +7,7 @@ import pytest
 if TYPE_CHECKING:
     from fastapi.testclient import TestClient
 
-    from recbole_tinynews.serving.ranking import Ranker
+    from recbole_tinynews.serving.ranker import Ranker
 
 IDS = [f"N{number}" for number in range(10, 22)]
 BODY = {"history": ["N12", "N2"], "candidates": IDS}

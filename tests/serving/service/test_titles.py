@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import pytest
+
 from recbole_tinynews.serving.service.titles import TitleSearch
 
 TITLES = {
@@ -10,40 +12,31 @@ TITLES = {
 }
 
 
-def search() -> TitleSearch:
+@pytest.mark.parametrize(
+    ("asked", "found"),
+    [
+        (("AGAIN rain", 0, 9), ["N2", "N3"]),  # all words, in any order and case
+        (("late again", 0, 9), ["N3"]),
+        (("late sun", 0, 9), []),
+        (("rain", 0, 9), ["rain", "N1", "N2", "N3"]),  # an id, then words that begin words
+        (("ain", 0, 9), ["N1", "N2", "N3"]),
+        *(((word, 0, 9), ["N1"]) for word in ("arhus", "Århus", "A\u030arhus")),
+        (("", 0, 9), [*TITLES]),  # all, page by page
+        (("", 1, 2), ["N2", "N3"]),
+        (("", 9, 2), []),
+    ],
+)
+def test_a_search_finds_what_a_reader_means(asked: tuple[str, int, int], found: list[str]) -> None:
     titles = TitleSearch()
     titles.add(TITLES)
-    return titles
-
-
-def ids(query: str, offset: int = 0, limit: int = 10) -> list[str]:
-    return [name for name, _ in search().find(query, offset, limit).articles]
-
-
-def test_all_words_are_needed_in_any_order_and_case() -> None:
-    assert ids("AGAIN rain") == ["N2", "N3"]
-    assert ids("late again") == ["N3"]
-    assert ids("late sun") == []
-
-
-def test_words_that_begin_words_come_first_and_an_id_before_all() -> None:
-    assert ids("rain") == ["rain", "N1", "N2", "N3"]
-    assert ids("ain") == ["N1", "N2", "N3"]
-
-
-def test_accents_do_not_hide_an_article() -> None:
-    assert ids("arhus") == ids("Århus") == ids("A\u030arhus") == ["N1"]
-
-
-def test_nothing_asked_lists_all_in_order_page_by_page() -> None:
-    assert ids("") == list(TITLES)
-    assert ids("", 1, 2) == ["N2", "N3"]
-    assert ids("", 9, 2) == []
-    assert search().find("", 9, 2).total == 4
+    page = titles.find(*asked)
+    assert page.articles == [(name, TITLES[name]) for name in found]
+    assert page.total == (4 if asked[0] == "" else len(found))
 
 
 def test_a_changed_title_is_found_by_its_new_words_alone() -> None:
-    titles = search()
+    titles = TitleSearch()
+    titles.add(TITLES)
     titles.add({"N2": "Sun"})
     assert titles.find("rain again", 0, 9).articles == [("N3", "Trains late, again")]
     assert titles.find("sun", 0, 9).articles == [("N2", "Sun")]

@@ -1,0 +1,78 @@
+"""The command line of ``run_benchmark.py``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from recbole_tinynews.cli import command_parser, one_line_errors
+from recbole_tinynews.settings.literals import parse_command_line
+from recbole_tinynews.settings.values import refuse
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a benchmark; exit with status 1 on mistakes or if a system failed."""
+    parser = command_parser(
+        description="Train and measure systems side by side; write tables and figures.",
+        epilog="Any setting for all systems that have it: --key=value, e.g. --plm=FOLDER.",
+    )
+    add = parser.add_argument
+    add("--suite", default="paper", help="name or yaml file (default: paper)")
+    add("--dataset", "-d", default="mind-mini", help="name (default: mind-mini)")
+    add("--seeds", help="such as 1,2,3 (default: those of the suite)")
+    add(
+        "--systems",
+        default="",
+        help="labels, models or groups of the suite's rows, separated by commas (default: all); "
+        "+PopularNow adds that model, +path/to/file.py:Class a recommender of your own",
+    )
+    add("--jobs", type=int, default=1, help="trainings in parallel (default: 1)")
+    add("--nproc", type=int, default=1, help="processes of each training (default: 1)")
+    add(
+        "--no-speed",
+        action="store_true",
+        help="don't measure speeds, which takes minutes on a CPU; a later run without this does",
+    )
+    add("--output", help="folder (default: benchmarks/results/ and that of the suite)")
+    add(
+        "--report-only",
+        action="store_true",
+        help="run nothing: write tables, tests and figures of existing results with these settings "
+        "and data",
+    )
+    parsed, rest = parser.parse_known_args(sys.argv[1:] if arguments is None else arguments)
+    options: dict[str, Any] = vars(parsed)
+    settings, report_only = parse_command_line(rest), options.pop("report_only")
+    with one_line_errors(parser.prog, "rows and steps are kept", " The same command resumes."):
+        refuse("The command line has mistakes:", settings.problems)
+        if options["jobs"] < 1 or options["nproc"] < 1:
+            raise ValueError("--jobs and --nproc must be at least 1.")
+        options["seeds"] = seeds_of(options["seeds"]) if options["seeds"] else None
+        options["systems"] = [name.strip() for name in options["systems"].split(",") if name]
+        options["processes"], options["speed"] = options.pop("nproc"), not options.pop("no_speed")
+
+        from recbole_tinynews import Benchmark  # slow to import; reports a missing RecBole
+
+        benchmark = Benchmark(**options, settings=settings.values)
+        if report_only:
+            print(f"written   {', '.join(benchmark.report())} in {benchmark.output}")
+        elif not benchmark.run():
+            parser.exit(1)
+
+
+def seeds_of(text: str) -> list[int]:
+    """Parse distinct, comma-separated seeds; raises ``ValueError`` for anything else."""
+    try:
+        seeds = [int(seed) for seed in text.split(",")]
+    except ValueError:
+        seeds = []
+    if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
+        raise ValueError(
+            f"--seeds must be different whole numbers, such as --seeds=1,2,3, got {text!r}."
+        )
+    return seeds
+
+
+if __name__ == "__main__":
+    main()

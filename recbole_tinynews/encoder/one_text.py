@@ -1,0 +1,262 @@
+"""The news encoder of articles with one text, with the output of frozen layers stored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import chain
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from recbole_tinynews.data.ragged import Ragged
+from recbole_tinynews.encoder.column_tokenizer import ColumnTokenizer
+from recbole_tinynews.encoder.frozen_states import FrozenStates, Storage, open_frozen_states
+from recbole_tinynews.encoder.hidden_states import (
+    HiddenStates,
+    RecordedStates,
+    StateRecorder,
+    StateRequest,
+)
+from recbole_tinynews.encoder.news_encoder import NEWS_ENCODER, NewsEncoder
+from recbole_tinynews.encoder.packing import Pack, packs
+from recbole_tinynews.encoder.planning import EncodingPlan, PlannedPack, Planner
+from recbole_tinynews.encoder.text_encoder import EncodedTexts, TextEncoder, TextVectors, versions
+from recbole_tinynews.encoder.vector_cache import in_shares
+from recbole_tinynews.files.array_cache import content_key
+from recbole_tinynews.processes.device import has_bf16_products, on_device
+from recbole_tinynews.processes.group import ALONE, process_group
+
+LANGUAGE_MODEL = f"{NEWS_ENCODER}.text_encoder.plm"
+POOLING = f"{NEWS_ENCODER}.text_encoder.pooling"
+DENSE = f"{NEWS_ENCODER}.text_encoder.dense"
+STATES_FORMAT = "frozen states 1"  # bump when the meaning of stored states changes
+NO_ENCODER = -1
+
+
+class OneTextEncoder(NewsEncoder):
+    """Encodes one text per article, with a language model or by word vectors.
+
+    Row 0 of ``tokens`` is empty; pad tokens, which occur only with ``mask_padding=False``, are not
+    attended to. Without a tokenizer it encodes no text outside the data set; without ``storage``,
+    a language model's frozen layers are computed each time.
+    """
+
+    def __init__(
+        self,
+        text_encoder: TextVectors,
+        tokens: Ragged,
+        tokenizer: ColumnTokenizer | None = None,
+        storage: Storage | None = None,
+        history_cache_steps: int = 0,
+    ) -> None:
+        super().__init__(tokens, history_cache_steps)
+        self.text_encoder, self.storage, self._tokenizer = text_encoder, storage, tokenizer
+        self._recorder: StateRecorder | None = None
+        self._recorded: tuple[RecordedStates, tuple[int, ...]] | None = None
+        self._frozen: tuple[FrozenStates | None, tuple[int, ...]] = None, ()
+
+    @property
+    def language_model(self) -> TextEncoder:
+        """Its text encoder, which has to be a language model's."""
+        assert isinstance(self.text_encoder, TextEncoder), "word vectors have no layers"
+        return self.text_encoder
+
+    def planner(self, shared: bool = False) -> Planner:
+        """Planner for the encoder's current state, with rows of its table."""
+        planner, states = self._planner(shared), self._frozen_states()
+        if states is not None:
+            planner.stored = states.layout
+            planner.table_on_host = states.table.device != self.device
+        return planner
+
+    def _planner(self, shared: bool = False) -> Planner:
+        group, at_once = process_group() if shared else ALONE, self.tokens_at_once()
+        pad = self.text_encoder.pad_token_id
+        return Planner(self._number, self.tokens, pad, at_once, group)
+
+    def follow(self, plan: EncodingPlan) -> Tensor:
+        """Vectors of a plan's ids, ``[ids, news_dim]``."""
+        return plan.joined([self._encode(pack).vectors for pack in plan.packs], self.zeros)
+
+    def encode_distinct(self, ids: NDArray[np.int64]) -> Tensor:
+        """Vectors of distinct ids, ``[ids, news_dim]``, computed now; zeros for empty texts."""
+        return self.follow(self._plan_now(ids))
+
+    def encode_pack(self, ids: NDArray[np.int64], pack: Pack) -> Tensor:
+        """Vectors of the texts of a pack, in pack order, ``[texts, news_dim]``."""
+        return self._encode(self.planner().pack(ids, pack).to(self.device)).vectors
+
+    def _encode(self, pack: PlannedPack) -> EncodedTexts:
+        frozen = None
+        if pack.rows is not None and (states := self._frozen_states()) is not None:
+            frozen = on_device(states.rows(pack.rows), self.device)
+        encoded = self.text_encoder.encode(pack.texts, frozen, self._recorder)
+        if self._recorder is not None:
+            self._recorder.add_texts(pack.ids, encoded.pooled, encoded.vectors)
+        return encoded
+
+    def tokenise(self, columns: Mapping[str, Sequence[str]]) -> Ragged:
+        """Token ids of given articles, from row 1; ``ValueError`` if they cannot be read."""
+        if self._tokenizer is None:
+            raise ValueError(
+                "encode_texts expects a recommender that reads columns of texts, got one that "
+                "reads texts of its own. Override its column_tokenizer along with news_tokens."
+            )
+        return self._tokenizer(columns)
+
+    @torch.no_grad()
+    def encode_texts(self, columns: Mapping[str, Sequence[str]]) -> Tensor:
+        """Vectors of given articles, ``[articles, news_dim]``."""
+        return self.encode_tokens(self.tokenise(columns))
+
+    def encode_tokens(self, tokens: Ragged) -> Tensor:
+        """Vectors of texts without ids, from row 1, ``[texts, news_dim]``."""
+        pad, at_once = self.text_encoder.pad_token_id, self.tokens_at_once()
+        planner = Planner(NO_ENCODER, tokens, pad, at_once)
+        plan = planner.plan(np.arange(1, tokens.rows)).to(self.device)
+        encoded = [self.text_encoder.encode(pack.texts).vectors for pack in plan.packs]
+        return plan.joined(encoded, self.zeros)
+
+    def zeros(self, texts: int) -> Tensor:
+        """Vectors of empty texts, ``[texts, news_dim]``."""
+        return self.text_encoder.zeros(texts)
+
+    def tokens_at_once(self) -> int:
+        """Number of tokens that are encoded together."""
+        return self.text_encoder.tokens_at_once()
+
+    def content(self) -> Iterator[str | bytes]:
+        """Everything that determines a vector, for the key of a saved table of vectors."""
+        yield f"{type(self.text_encoder).__name__} {self.text_encoder.compute_dtype()}"
+        yield from self._tokens_content()
+        yield from self.text_encoder.content()
+
+    def _tokens_content(self) -> Iterator[str | bytes]:
+        if self._computes_in_bf16():
+            yield "computed in bf16"
+        yield self.tokens.values.tobytes()
+        yield self.tokens.offsets.tobytes()
+
+    @contextmanager
+    def without_dropout(self) -> Iterator[None]:
+        """Encode without dropout or caching in training mode."""
+        self.text_encoder.eval()
+        try:
+            yield
+        finally:
+            self.text_encoder.train(self.training)
+
+    @torch.no_grad()
+    def start_heads(self, ids: NDArray[np.int64], centred: bool) -> None:
+        """Initialise its identity heads by the vectors of distinct training texts, ``ids``."""
+        planner = self.planner()
+        packed = packs(self.tokens.lengths_of(ids), planner.tokens_at_once)
+
+        def pooled_of(pack: Pack) -> Tensor:
+            return self._encode(planner.pack(ids, pack).to(self.device)).pooled
+
+        with self.without_dropout():
+            for dense in self.text_encoder.identity_heads():
+                if not dense.has_started:
+                    none = dense.weight.new_zeros(0, dense.in_features)
+                    dense.start(in_shares(packed, pooled_of, none), centred)
+
+    # Hidden states: recorded on request, and those of frozen layers stored
+
+    @contextmanager
+    def record_states(self, request: StateRequest) -> Iterator[StateRecorder]:
+        """Collect hidden states, with gradients, of the distinct texts of each call."""
+        if not isinstance(self.text_encoder, TextEncoder):
+            super().record_states(request)
+        self._recorder = recorder = StateRecorder(request)
+        try:
+            yield recorder
+        finally:
+            self._recorder = None
+
+    def record_ahead(
+        self,
+        ids: NDArray[np.int64],
+        request: StateRequest,
+        share: float,
+        show_progress: bool = False,
+    ) -> None:
+        """Compute hidden states of these ids for evaluation, if they fit this share of memory."""
+        if (self.tokens.values == self.text_encoder.pad_token_id).any():
+            return  # states exclude pad tokens
+        lengths = np.zeros_like(self.tokens.lengths)
+        lengths[ids] = self.tokens.lengths[ids]
+
+        def states_of(some: NDArray[np.int64]) -> HiddenStates:
+            with self.record_states(request) as recorder:
+                self.encode_distinct(some)
+            return recorder.states()
+
+        how = self.tokens_at_once(), request, share, show_progress
+        recorded = RecordedStates.compute(states_of, lengths, *how)
+        self._recorded = recorded and (recorded, versions(self.parameters()))
+
+    def _look_up(self, news_ids: Tensor) -> Tensor | None:
+        """Cached vectors, and hidden states if all ids have them."""
+        recorder = self._recorder
+        if recorder is None:
+            return super()._look_up(news_ids)
+        states = self._recorded_states(news_ids, recorder.request)
+        if states is None:
+            return None
+        recorder.add_states(states)
+        self._recorder = None  # a missing vector is encoded along with other texts
+        try:
+            return super()._look_up(news_ids)
+        finally:
+            self._recorder = recorder
+
+    def _recorded_states(self, news_ids: Tensor, request: StateRequest) -> HiddenStates | None:
+        if self._recorded is None:
+            return None
+        recorded, weights = self._recorded
+        ids = np.unique(news_ids.cpu().numpy()) if self._plan is None else self._plan.own_ids
+        fits = recorded.request == request and recorded.has(ids, self.tokens.lengths[ids])
+        if not fits or weights != versions(self.parameters()):
+            return None
+        return recorded.states(ids, self.device)
+
+    @contextmanager
+    def without_tables(self) -> Iterator[None]:
+        """Compute every layer, as for an article never seen before."""
+        storage, self.storage = self.storage, None
+        try:
+            yield
+        finally:
+            self.storage = storage
+
+    def close_table(self) -> None:
+        """Free the table of frozen states, which is reopened when needed."""
+        self._frozen = None, ()
+
+    def _frozen_states(self) -> FrozenStates | None:
+        if self.storage is None or not self.text_encoder.first_trained:
+            return None
+        frozen, opened = self.language_model, self._frozen
+        weights = versions(p for part in frozen.frozen_modules for p in part.parameters())
+        if opened[1] != weights:
+            content = chain([STATES_FORMAT], frozen.frozen_content())
+            key = content_key(chain(content, self._tokens_content()))
+            text = self.tokens, frozen.hidden_size, self._compute_frozen, self.device
+            self._frozen = open_frozen_states(self.storage, key, *text), weights
+        return self._frozen[0]
+
+    def _computes_in_bf16(self) -> bool:
+        """Whether states are stored in bf16, and so computed in it where that is fast."""
+        rounds = self.storage is not None and self.storage.precision == "bf16"
+        return rounds and has_bf16_products(self.device)
+
+    def _compute_frozen(self, members: NDArray[np.int64], pack: Pack) -> Tensor:
+        planner = self._planner()  # without the table, which is being built
+        texts = planner.texts(members, pack).apply(lambda tensor: on_device(tensor, self.device))
+        in_bf16 = self._computes_in_bf16()
+        with torch.no_grad(), torch.autocast(self.device.type, torch.bfloat16, enabled=in_bf16):
+            return self.language_model.encode_frozen(texts)

@@ -1,1 +1,0 @@
-"""Text encoders with word vectors, as used before language models."""

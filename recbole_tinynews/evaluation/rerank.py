@@ -1,0 +1,240 @@
+"""Re-ranking of a reader's candidates: a list of small values, the same for a test set and live."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from recbole.evaluator import Evaluator
+
+from recbole_tinynews.data.ragged import Ragged
+from recbole_tinynews.evaluation import beyond_accuracy
+from recbole_tinynews.evaluation.beyond_accuracy import RankedArticles, rank_articles
+from recbole_tinynews.evaluation.collector import ImpressionCollector, struct_of
+from recbole_tinynews.evaluation.metrics import candidate_ranks, rank_impressions
+from recbole_tinynews.evaluation.recbole_metrics import Evaluated, is_count, mean_of_known
+from recbole_tinynews.files.columns import GROUPS
+from recbole_tinynews.settings.values import ANY_TEXT, POSITIVE, SHARE, Rule, brief, list_of, one_of
+
+TOP, VECTORS, IDS = "top", "vectors", "ids"
+Articles = Mapping[str, NDArray[Any]]
+"""By news id: ids, groups by column and, if known, unit vectors ``[news, dim]``."""
+EXAMPLE = (
+    "[{mmr: 0.7}, {at_most: {category: 2, top: 10}}, already_read, {pinned: [ID]}, "
+    "{excluded: [ID]}]"
+)
+
+
+class RerankError(ValueError):
+    """An invalid list of re-rankers, or one that needs fields that these articles lack."""
+
+
+class Candidates(NamedTuple):
+    """One reader's candidates; ``clicked`` are ids of the history.
+
+    ``columns`` by ``ReRanking.needs``: ``vectors [candidates, dim]``, and texts, empty if unknown.
+    """
+
+    ids: Sequence[str]
+    scores: NDArray[np.floating]
+    clicked: Container[str]
+    columns: Mapping[str, Any] = {}
+
+
+class ReRanker(NamedTuple):
+    """Moves or removes candidates; the name is one of ``KINDS``."""
+
+    name: str
+    value: Any
+
+
+def _mmr(weight: float, order: list[int], of: Candidates) -> list[int]:
+    """Maximal marginal relevance (Carbonell and Goldstein 1998), greedy.
+
+    Next comes the candidate with the largest ``weight * relevance - (1 - weight) * similarity``:
+    relevance is its score, scaled to 0..1 over the list; similarity is its largest cosine with a
+    candidate already picked (0 for the first). Ties keep the order.
+    """
+    vectors = unit_vectors(of.columns[VECTORS][order])
+    scores = np.nan_to_num(of.scores[order].astype(np.float32)).astype(np.float64)
+    low, high = scores.min(initial=np.inf), scores.max(initial=-np.inf)
+    relevance = weight * (scores - low) / (high - low if high > low else 1)
+    similarity = (1 - weight) * (vectors @ vectors.T)
+    value, closest = relevance.copy(), np.full(len(order), -np.inf)
+    picked = []
+    for _ in order:
+        best = int(value.argmax())
+        picked.append(order[best])
+        relevance[best] = -np.inf
+        np.maximum(closest, similarity[best], out=closest)
+        np.subtract(relevance, closest, out=value)
+    return picked
+
+
+def _at_most(limits: Mapping[str, int], order: list[int], of: Candidates) -> list[int]:
+    """Cap the articles of each group among the first ``top`` (default: in the whole list).
+
+    The others follow, even if candidates of other groups don't fill the top. Unknown groups have
+    no limit.
+    """
+    counts: Counter[tuple[str, str]] = Counter()
+    first: list[int] = []
+    later = []
+    for place in order:
+        groups = [(name, of.columns[name][place]) for name in limits if name != TOP]
+        known = [each for each in groups if each[1]]
+        if len(first) == limits.get(TOP) or any(counts[e] >= limits[e[0]] for e in known):
+            later.append(place)
+        else:
+            first.append(place)
+            counts.update(known)
+    return first + later
+
+
+def _pinned(ids: Sequence[str], order: list[int], of: Candidates) -> list[int]:
+    rank = {name: number for number, name in enumerate(ids)}
+    return sorted(order, key=lambda place: rank.get(of.ids[place], len(rank)))
+
+
+def _without(ids: Container[str], order: list[int], of: Candidates) -> list[int]:
+    return [place for place in order if of.ids[place] not in ids]
+
+
+def _are_limits(value: Any) -> bool:
+    named = isinstance(value, Mapping) and {*value} <= {*GROUPS, TOP} and {*value} - {TOP}
+    return bool(named) and all(map(POSITIVE.holds, value.values()))
+
+
+_IDS = list_of(ANY_TEXT, may_be_empty=True)
+# what a value must be, and how it maps an order (positions of candidates, best first) to a new one
+KINDS: Mapping[str, tuple[Rule, Callable[[Any, list[int], Candidates], list[int]]]] = {
+    "mmr": (SHARE, _mmr),
+    "at_most": (Rule(f"ints >= 1 by {', '.join(GROUPS)}, optionally top", _are_limits), _at_most),
+    "already_read": (one_of(None), lambda _, order, of: _without(of.clicked, order, of)),
+    "pinned": (_IDS, _pinned),
+    "excluded": (_IDS, lambda ids, order, of: _without({*ids}, order, of)),
+}
+
+
+class ReRanking(tuple[ReRanker, ...]):
+    """Re-rankers, applied in order."""
+
+    @classmethod
+    def parse(cls, given: Any) -> ReRanking:
+        """From plain values, as in a yaml or a request; ``RerankError`` for others."""
+        if not isinstance(given, (list, tuple)):
+            raise RerankError(f"rerank expects a list such as {EXAMPLE}, got {brief(given)}")
+        rerankers = []
+        for each in given:
+            named = {each: None} if isinstance(each, str) else each
+            if not isinstance(named, Mapping) or len(named) != 1 or not {*named} <= KINDS.keys():
+                raise RerankError(f"rerank expects values as in {EXAMPLE}, got {brief(each)}")
+            [(name, value)] = named.items()
+            rule = KINDS[name][0]
+            if not rule.holds(value):
+                raise RerankError(f"rerank: {name} expects {rule.expected}, got {brief(value)}")
+            rerankers.append(ReRanker(name, value))
+        movers = [each.name for each in rerankers if each.name in ("mmr", "at_most", "pinned")]
+        if "mmr" in movers[1:]:
+            raise RerankError(
+                "rerank expects mmr once, before at_most and pinned: it orders by score, and would "
+                "undo them"
+            )
+        return cls(rerankers)
+
+    @property
+    def needs(self) -> set[str]:
+        """The columns of ``Candidates`` that these read."""
+        limited = {name for each in self if each.name == "at_most" for name in each.value}
+        return (limited - {TOP}) | {VECTORS for each in self if each.name == "mmr"}
+
+    def ids_of(self, kind: str) -> set[str]:
+        """Ids of the articles that are ``pinned`` or ``excluded``."""
+        return {name for each in self if each.name == kind for name in each.value}
+
+    def orders(self, order: list[int], of: Candidates) -> Iterator[list[int]]:
+        """The order after each re-ranker, from ``order``: positions of candidates, best first."""
+        for each in self:
+            order = KINDS[each.name][1](each.value, order, of)
+            yield order
+
+
+def unit_vectors(vectors: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Vectors of length 1, ``[n, dim]``; zeros stay zeros."""
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return vectors / np.where(lengths > 0, lengths, 1)
+
+
+def rerank_impressions(
+    rerankers: ReRanking,
+    scores: NDArray[np.floating],
+    candidates: Ragged,
+    plain: RankedArticles,
+    articles: Articles,
+) -> list[tuple[NDArray[np.float64], RankedArticles]]:
+    """For each re-ranker, scores that reproduce its ranking, and the articles that it leaves.
+
+    Removed candidates rank last, in their old order. Shapes: scores ``[candidates in total]``;
+    candidates, ranked in ``plain``, ragged ``[impressions, *]``.
+    """
+    ranks = candidate_ranks(scores, candidates.offsets)
+    ranking = np.empty((len(rerankers), len(scores)))
+    ranked = np.empty(ranking.shape, candidates.values.dtype)
+    left = np.zeros((len(rerankers), candidates.rows), np.int64)
+    for row, (start, stop) in enumerate(pairwise(candidates.offsets.tolist())):
+        shown, clicked = candidates.values[start:stop], plain.history.row(row)
+        unranked = Candidates(
+            articles[IDS][shown].tolist(),
+            scores[start:stop],
+            set(articles[IDS][clicked].tolist()),
+            {name: articles[name][shown] for name in rerankers.needs},
+        )
+        before = np.argsort(ranks[start:stop]).tolist()
+        for number, order in enumerate(rerankers.orders(before, unranked)):
+            kept = set(order)
+            whole = np.array(order + [place for place in before if place not in kept], np.intp)
+            ranking[number, start + whole] = -np.arange(stop - start)
+            ranked[number, start:stop], left[number, row] = shown[whole], len(order)
+    return [
+        (own, plain._replace(ranked=Ragged(news, candidates.offsets).first(lengths)))
+        for own, news, lengths in zip(ranking, ranked, left, strict=True)
+    ]
+
+
+def reranked_results(
+    rerank: Sequence[Any], collector: ImpressionCollector, evaluator: Evaluator, articles: Articles
+) -> list[dict[str, Any]]:
+    """Results of the last evaluation: plain, then after each value of the setting ``rerank``.
+
+    ``distance@k`` (with vectors), ``calibration@k`` and ``catalogue@k`` for each k of ``topk``
+    follow the run's metrics.
+    """
+    shown, rows, evaluated = collector.impressions, collector.rows, collector.evaluated
+    assert collector.facts is not None
+    assert evaluated is not None
+    candidates, (scores, labels, offsets, _) = shown.candidates.take(rows), evaluated.scored
+    plain = rank_articles(scores, candidates, shown.history.take(rows), collector.facts)
+    reranked = rerank_impressions(ReRanking.parse(rerank), scores, candidates, plain, articles)
+    results = []
+    for name, (ranking, ranked) in zip(
+        ["plain", *rerank], [(scores, plain), *reranked], strict=True
+    ):
+        again = Evaluated(
+            rank_impressions(ranking, labels, offsets),
+            evaluated.scored._replace(scores=ranking),
+            evaluated.articles and ranked,
+        )
+        averages = evaluator.evaluate(struct_of(again))
+        result = {key: value for key, value in averages.items() if not is_count(key)}
+        for k in evaluator.config["topk"]:
+            if VECTORS in articles:
+                far = beyond_accuracy.distance(ranked, k, articles[VECTORS])
+                result[f"distance@{k}"] = mean_of_known(far)
+            result[f"calibration@{k}"] = mean_of_known(beyond_accuracy.calibration(ranked, k))
+            result[f"catalogue@{k}"] = beyond_accuracy.catalogue_coverage(ranked, k, candidates)
+        results.append({"rerank": name, **result})
+    return results

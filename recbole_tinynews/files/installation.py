@@ -1,0 +1,79 @@
+"""Where the package and RecBole are installed, and the command that installs the package."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from recbole_tinynews import __version__
+
+_PACKAGE = Path(__file__).resolve().parents[1]
+MISSING_RECBOLE = (
+    "recbole_tinynews expects RecBole 1.2.1, which is not installed. From Python 3.12 on it needs "
+    "a command of its own: pip install --no-deps recbole==1.2.1"
+)
+# Where the package is installed from: a URL or path of a wheel, an archive or a checkout. Without
+# it, the checkout that this is, or the wheel of this version: no index has the package.
+SOURCE = "RECBOLE_TINYNEWS_SOURCE"
+
+
+@cache
+def recbole_folder() -> Path:
+    """RecBole's folder, without the slow import; ``ModuleNotFoundError`` if not installed."""
+    try:
+        spec = importlib.util.find_spec("recbole")
+    except ModuleNotFoundError:
+        spec = None
+    if spec is None or spec.origin is None:
+        raise ModuleNotFoundError(MISSING_RECBOLE, name="recbole")
+    return Path(spec.origin).parent
+
+
+def packaged_folder(name: str) -> Path:
+    """``properties`` or ``dataset``: in a wheel inside the package, in a checkout beside it."""
+    for parent in (_PACKAGE, _PACKAGE.parent):
+        if (parent / name).is_dir():
+            return parent / name
+    raise FileNotFoundError(
+        f"recbole_tinynews expects its folder '{name}' in {_PACKAGE} (installed from a wheel) or "
+        f"{_PACKAGE.parent} (a checkout), and found neither. Install the package again."
+    )
+
+
+def pip_install(*extras: str) -> str:
+    """The command, to run where the checkout or the wheel lies.
+
+    >>> pip_install("serve", "postgres").partition("[")[2]
+    'serve,postgres]"'
+    """
+    wanted = f"[{','.join(extras)}]" if extras else ""
+    source = os.environ.get(SOURCE)
+    if source and "://" in source:
+        return f'pip install "recbole-tinynews{wanted} @ {source}"'
+    if source:
+        return f'pip install "{source}{wanted}"'
+    if (_PACKAGE.parent / "setup.py").is_file():
+        return f'pip install -e ".{wanted}"'
+    wheel = f"recbole_tinynews-{__version__}-py3-none-any.whl"
+    return f'pip install "{wheel}{wanted}"'
+
+
+def library(name: str, what: str, install: str | None = None) -> Any:
+    """Import a module that ``what`` needs; the ``ModuleNotFoundError`` says ``pip install ...``.
+
+    ``install`` is what to install; without it, the extra ``export``.
+    """
+    try:
+        return import_module(name)
+    except ModuleNotFoundError as missing:
+        if missing.name is None or missing.name.partition(".")[0] != name.partition(".")[0]:
+            raise
+        raise ModuleNotFoundError(
+            f"{what} expects {name.partition('.')[0]}, which is not installed. Install it: "
+            + (pip_install("export") if install is None else f"pip install {install}"),
+            name=missing.name,
+        ) from None

@@ -1,0 +1,42 @@
+"""Gradient boosting on the scores and vectors of a trained student: what winners of contests do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from recbole.data.interaction import Interaction
+from torch import Tensor
+from torch.nn import functional as F
+
+from recbole_tinynews.data.popularity import Counting
+from recbole_tinynews.model.baselines.timeboosted import TimeBoosted
+from recbole_tinynews.model.time_features import TimeFeatures
+from recbole_tinynews.settings.protocol import Settings
+
+
+class BoostedStudent(TimeBoosted):
+    """``TimeBoosted`` with the text score of a student among its features.
+
+    Its vectors are those of an ``AlignedNewsRec``, trained before (stage ``train_student``), in
+    place of untrained ones.
+    """
+
+    trainer_class = "UntrainedNewsTrainer"
+
+    def start_heads(self, config: Settings, dataset: Any) -> None:
+        """Grow the trees; the student is trained."""
+        self.fit_impressions(config, dataset)
+
+    def encode_news(self, news_ids: Tensor) -> Tensor:
+        """Vectors of length 1, or 0 for padding."""
+        return F.normalize(super().encode_news(news_ids), dim=-1)
+
+    def make_time_features(self, counting: Counting) -> TimeFeatures:
+        """Those of ``TimeBoosted``, and the text score."""
+        return self.boosted_features(counting, further=1)
+
+    def counters(self, interaction: Interaction) -> Tensor:
+        """Those of ``TimeBoosted``, then the student's text scores."""
+        text, *_ = self.match_impressions(interaction)
+        return torch.cat([super().counters(interaction), text.unsqueeze(1)], dim=1)

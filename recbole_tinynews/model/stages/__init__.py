@@ -1,0 +1,1 @@
+"""Models of stages that come before a recommender, and of its update."""

@@ -1,0 +1,236 @@
+"""RecBole's Config with our settings over RecBole's, and with the checks that need classes."""
+
+from __future__ import annotations
+
+import copy
+import importlib.util
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from recbole.config import Config
+
+from recbole_tinynews.data import fields
+from recbole_tinynews.evaluation.recbole_metrics import bigger_is_better, map_metrics
+from recbole_tinynews.files.columns import BODY, ITEM, LABELS
+from recbole_tinynews.model.paper.plmnr import PretrainedPLMNR
+from recbole_tinynews.processes.device import choose_device, gpu_numbers
+from recbole_tinynews.processes.group import launched_group
+from recbole_tinynews.recbole_models.feeds import fit_settings
+from recbole_tinynews.recbole_models.patches import apply_to_libraries
+from recbole_tinynews.settings import registry
+from recbole_tinynews.settings.layers import RunSettings
+from recbole_tinynews.settings.literals import Files, LiteralLoader, read_yaml
+from recbole_tinynews.settings.table import Key, seen_by
+from recbole_tinynews.settings.values import FIELD
+from recbole_tinynews.trainer.optimization import default_precision
+
+# field names in use that no setting can change
+_TAKEN = {each for name, each in vars(fields).items() if name.isupper()} | {*ITEM[1:], BODY, LABELS}
+_FIELDS = ("USER_ID_FIELD", "ITEM_ID_FIELD", "TIME_FIELD", "LABEL_FIELD", "ITEM_LIST_LENGTH_FIELD")
+# values of settings that start no further process
+_ONE_PROCESS = {"nproc": (None, 1), "world_size": (None, -1, 0, 1), "local_rank": (None, 0)}
+
+
+class NewsConfig(Config):
+    """All settings of a run; ``config["name"]`` reads one, as in RecBole.
+
+    In ascending precedence: RecBole's yaml; ours (``overall``, stages, model, data set, data set
+    for the model); ``properties/`` of the working folder; the user's files, ``config_dict`` and
+    ``command_line``, a list of ``--key=value``; ``sys.argv`` is never read. ``settings``, already
+    read, replace all arguments. One ``ValueError`` lists all errors that show before data or
+    weights are read.
+
+    ``of_stages``: values by stage and name; ``metric_results``: names of the results of the run's
+    metrics; ``warnings``: given settings without effect; ``tokenizer``: that of ``plm``, if it is
+    loaded.
+    """
+
+    tokenizer: Any = None
+
+    def __init__(
+        self,
+        model: str | type | None = None,
+        dataset: str | None = None,
+        config_file_list: Files = None,
+        config_dict: Mapping[str, Any] | None = None,
+        command_line: Sequence[str] = (),
+        settings: RunSettings | None = None,
+    ) -> None:
+        self._settings = settings or registry.read_settings(
+            model, dataset, config_file_list, config_dict, command_line
+        )
+        self._run_config: NewsConfig | None = None  # the run's config, in a stage's copy
+        self.of_stages: dict[str, dict[str, Any]] = {}
+        self.metric_results: list[str] = []
+        self.warnings = self._settings.warnings
+        named = model or self._settings.given.values.get("model")
+        found = registry.find_model(named if isinstance(named, type) else self._settings.files.name)
+        super().__init__(found, self._settings.dataset)
+
+    @property
+    def stage_names(self) -> tuple[str, ...]:
+        """Stages with settings of their own, as in ``finetune_teacher_epochs``."""
+        return self._settings.stages
+
+    def by_key(self) -> dict[Key, Any]:
+        """All values, including those of single stages."""
+        own = {Key(stage, n): v for stage, vs in self.of_stages.items() for n, v in vs.items()}
+        return {Key(None, name): value for name, value in self.final_config_dict.items()} | own
+
+    def for_stage(self, stage: str, number: int = 0) -> NewsConfig:
+        """A copy of the settings as ``stage`` sees them; ``number`` is added to the seed."""
+        if self._run_config is not None:  # a student asks for its teachers' settings
+            return self._run_config.for_stage(stage, number)
+        staged = copy.copy(self)
+        staged._run_config = self
+        is_own = stage in self.stage_names
+        final = seen_by(stage, self.by_key()) if is_own else self.final_config_dict
+        staged.final_config_dict = final = {
+            name: copy.deepcopy(value) if isinstance(value, (list, dict)) else value
+            for name, value in final.items()
+        }
+        final["seed"] += number
+        final["valid_metric_bigger"] = bigger_is_better(final["valid_metric"])
+        return staged
+
+    def with_plm(self, plm: str, tokenizer: Any) -> NewsConfig:
+        """A copy with another ``plm``, and its tokenizer, which models need not load again."""
+        changed = copy.copy(self)
+        changed.tokenizer = tokenizer
+        changed.final_config_dict = {**self.final_config_dict, "plm": plm}
+        return changed
+
+    def mistake_of(self, name: str, value: Any) -> str | None:
+        """Error message for a setting's value; None if valid."""
+        return self._settings.mistake_of(name, value)
+
+    def read_by(self, stage: str, model_class: type, is_student: bool = False) -> dict[str, Any]:
+        """The settings that a stage may read: not those of other stages and models alone."""
+        is_last = stage == self.model_class.__name__
+        of_stage = registry.files_of(model_class)
+        names = self._settings.read_by(stage, of_stage, is_last, is_student)
+        return {name: value for name, value in self.final_config_dict.items() if name in names}
+
+    def changed_settings(self) -> list[tuple[Key, Any, Any, str]]:
+        """Key, value, default and source of non-default settings, highest precedence first."""
+        return self._settings.changed(self.by_key())
+
+    def __str__(self) -> str:
+        of_stages = [f"{key} = {value}" for key, value in self.by_key().items() if key.stage]
+        return "\n".join([super().__str__().rstrip(), *of_stages]) + "\n\n"
+
+    # RecBole's hooks, in call order
+
+    def compatibility_settings(self) -> None:
+        """Set the names that numpy lacks; RecBole's own method fails on numpy 2."""
+        apply_to_libraries()
+
+    def _init_parameters_category(self) -> None:
+        super()._init_parameters_category()
+        for category, names in self.parameters.items():  # RecBole would extend a global list
+            self.parameters[category] = list(names)
+
+    def _build_yaml_loader(self) -> type[yaml.SafeLoader]:
+        return LiteralLoader
+
+    def _update_internal_config_dict(self, file: str) -> dict[str, Any]:
+        values = read_yaml(file)  # cached, unlike RecBole's
+        self.internal_config_dict.update(values)
+        return values
+
+    def _load_cmd_line(self) -> dict[str, Any]:
+        return self._settings.given.values  # of all sources; RecBole's two other hooks get none
+
+    def _load_internal_config_dict(self, model: str, model_class: type, dataset: str) -> None:
+        # without name, since a user's news recommender may share it with one of RecBole's
+        name = "" if self._settings.files.is_news else model
+        super()._load_internal_config_dict(name, model_class, dataset)
+
+    def _get_final_config_dict(self) -> dict[str, Any]:
+        final = dict(self.internal_config_dict)
+        for (stage, name), value in self._settings.values.items():
+            (self.of_stages.setdefault(stage, {}) if stage else final)[name] = value
+        return final
+
+    def _set_default_parameters(self) -> None:
+        final, is_news = self.final_config_dict, self._settings.files.is_news
+        folder = self._settings.given.data_folder(self.dataset, final["data_path"])
+        final["data_path"] = str(folder.parent)
+        self._settings.refuse(_missing_data(folder), self._mistakes(final))
+        if is_news:
+            self._set_implied(final)
+        elif isinstance(final["clip_grad_norm"], (int, float)):
+            final["clip_grad_norm"] = {"max_norm": final["clip_grad_norm"]}  # as RecBole reads it
+        super()._set_default_parameters()
+        final["valid_metric_bigger"] = bigger_is_better(final["valid_metric"])
+
+    def _set_implied(self, final: dict[str, Any]) -> None:
+        given = "precision" in self.external_config_dict or final.get("precision") is not None
+        if final["enable_amp"] and not given:
+            final["precision"] = "auto"  # RecBole's switch turns on mixed precision
+        # an earlier stage pretrains the model, with its number of layers
+        pretrained = issubclass(self.model_class, PretrainedPLMNR)
+        if pretrained and final["teacher_num_hidden_layers"] is None:
+            final["teacher_num_hidden_layers"] = final["num_hidden_layers"]
+
+    def _init_device(self) -> None:
+        final = self.final_config_dict
+        final["gpu_id"] = gpu_numbers(final["gpu_id"])
+        is_given = "gpu_id" in self.external_config_dict
+        final["device"] = choose_device(final["gpu_id"], final["use_gpu"], is_given)
+        final["single_spec"] = True  # RecBole's DistributedDataParallel is not ours
+        final["local_rank"] = 0
+        if not launched_group().first:  # only the first process shows anything
+            final["show_progress"] = final["log_wandb"] = False
+        if "precision" in final and final["precision"] is None:
+            final["precision"] = default_precision(final["device"])
+
+    # Checks that need classes, processes and data, beside those of the table
+
+    def _mistakes(self, final: dict[str, Any]) -> Iterator[str]:
+        if several := [
+            f"{n}={final[n]}" for n, ok in _ONE_PROCESS.items() if final.get(n) not in ok
+        ]:
+            yield (
+                f"{', '.join(several)}: settings start no process. Start several by run_recbole.py "
+                "--nproc=N, or by torchrun --nproc_per_node=N run_recbole.py"
+            )
+        if launched_group().size > 1 and not registry.has_language_model(self.model_class):
+            yield one_process_alone(self.model)
+        if final.get("log_wandb") is True and importlib.util.find_spec("wandb") is None:
+            yield "log_wandb expects the package wandb. Run: pip install wandb"
+        if not self._settings.files.is_news:
+            yield from fit_settings(self.model_class, final, self._settings.asked())
+        yield from _equal_fields(final)
+        yield from map_metrics(final, self.of_stages, self.metric_results)
+
+
+def _missing_data(folder: Path) -> Iterator[str]:
+    if not folder.is_dir() and folder.name != "ml-100k":  # part of RecBole, for any data_path
+        yield (
+            f"dataset expects a folder {folder.resolve()} (data_path/dataset), which does not "
+            "exist. Convert MIND into it: python -m recbole_tinynews.convert --train=DIR "
+            f"--valid=last-day --test=DIR --dataset={folder.name} --output={folder.parent}"
+        )
+
+
+def one_process_alone(model: str) -> str:
+    """Message: the model trains in a single process only."""
+    return (
+        f"{model} has no language model to share out and is trained by one process, got several. "
+        "Start it without torchrun and --nproc"
+    )
+
+
+def _equal_fields(final: Mapping[str, Any]) -> Iterator[str]:
+    """Batch fields that share a name and would overwrite each other."""
+    named = {name: final.get(name) for name in _FIELDS}
+    if not all(map(FIELD.holds, named.values())):
+        return  # reported by the rule of the setting
+    seen = dict.fromkeys(_TAKEN, "a column of the data")
+    for name, field in named.items():
+        if field in seen:
+            yield f"{name} expects a name of its own, got {field}, which is {seen[field]}"
+        seen.setdefault(str(field), name)

@@ -1,0 +1,188 @@
+"""``run``: train and evaluate a recommender."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from logging import ERROR, getLogger
+from pathlib import Path
+from typing import Any
+
+import transformers
+from recbole.utils import init_seed, set_color
+
+from recbole_tinynews.data.dataset import NewsDataset
+from recbole_tinynews.evaluation.rerank import VECTORS, ReRanking
+from recbole_tinynews.files.columns import has_impressions
+from recbole_tinynews.files.log_file import LOG, LateFile, add_to_summary, run_log, wandb_run
+from recbole_tinynews.files.whole import check_writable
+from recbole_tinynews.model.recommender import NewsRecommender
+from recbole_tinynews.pipeline.artifact import as_written, remove_leftovers
+from recbole_tinynews.pipeline.config import NewsConfig
+from recbole_tinynews.pipeline.factory import ImpressionFactory, factory_of
+from recbole_tinynews.pipeline.log_tables import shown_settings
+from recbole_tinynews.pipeline.outcome import result_of
+from recbole_tinynews.pipeline.plan import REUSED, plan, plan_table, rehearse, schedule
+from recbole_tinynews.pipeline.run import Run
+from recbole_tinynews.pipeline.stage import Stage, up_to
+from recbole_tinynews.pipeline.systems import system
+from recbole_tinynews.processes.group import join, launched_group, process_group
+from recbole_tinynews.settings.registry import is_news_model, is_stock_model
+from recbole_tinynews.settings.values import refuse
+
+# settings of a run that tests nothing
+NO_TEST: dict[str, Any] = {"eval_dump": None, "submission": None, "rerank": []}
+
+
+def run(
+    model: str | type | None = None,
+    dataset: str | None = None,
+    config_file_list: Sequence[str | Path] | None = None,
+    config_dict: Mapping[str, Any] | None = None,
+    command_line: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Train a recommender and evaluate it per impression.
+
+    Args:
+        model: a name, including RecBole's own models, or a class derived from ``NewsRecommender``
+            or one of them.
+        dataset: name of a folder of atomic files in ``data_path``.
+        config_file_list: yaml files; later ones override earlier ones.
+        config_dict: settings that override the files.
+        command_line: ``--key=value`` strings that override everything; ``sys.argv`` is never read.
+
+    Returns:
+        The contents of ``result_file``: model, dataset, seed, valid, test, test_cold, test_slices,
+            test_reranked if asked for, parameters, stages, news_per_second (None for models that
+            encode no news), budget, environment, and teachers if any. Metrics are fractions.
+
+    Raises:
+        ValueError: settings are wrong; all errors are listed.
+    """
+    return run_config(NewsConfig(model, dataset, config_file_list, config_dict, command_line))
+
+
+def run_config(config: NewsConfig) -> dict[str, Any]:
+    """``run`` with settings that are read already."""
+    with prepared(config) as (this_run, stages):
+        result = result_of(this_run, stages)
+        if config["log_wandb"]:
+            add_to_summary({f"test/{name}": value for name, value in result["test"].items()})
+        return result
+
+
+@contextmanager
+def prepared(config: NewsConfig) -> Iterator[tuple[Run, list[Stage]]]:
+    """A run and its stages in order, after checks of settings, data and models (``ValueError``).
+
+    Ctrl-C inside the block raises ``KeyboardInterrupt`` with a message that names the stages kept.
+    """
+    if not is_news_model(config.model_class) and not has_impressions(Path(config["data_path"])):
+        raise ValueError(_interactions_only(config))
+    _check_output_paths(config)
+    join(config["device"], config["process_timeout"] if not launched_group().alone else 0)
+    if not process_group().first:
+        getLogger().setLevel(ERROR)
+    beside_stages = Path(config["checkpoint_dir"], str(config["dataset"]), LOG)
+    log_folder = Path(config["log_dir"] or beside_stages)
+    log_file = run_log(config, log_folder) if process_group().first else nullcontext()
+    wandb: AbstractContextManager[Any] = nullcontext()
+    if config["log_wandb"]:
+        name = f"{config['model']}-{config['dataset']}-{config['seed']}"
+        shown = as_written(config.final_config_dict)
+        wandb = wandb_run(config["wandb_project"], name, shown)
+    with log_file as log, wandb:
+        this_run, stages = _prepare(config, log)
+        try:
+            yield this_run, stages
+        except KeyboardInterrupt as stop:
+            kept = this_run.kept(stages)
+            folder = this_run.recipes.of(stages[-1]).folder.parent
+            raise KeyboardInterrupt(
+                f"kept in {folder}: {', '.join(kept)}" if kept else "nothing is kept"
+            ) from stop
+
+
+def _interactions_only(config: NewsConfig) -> str:
+    """Message with the command by which RecBole itself trains on this data set."""
+    model, dataset, folder = config["model"], config["dataset"], Path(config["data_path"])
+    problem = f"run expects a data set of impressions for {model}, got interactions in {folder}."
+    convert = "convert impressions: python -m recbole_tinynews.convert."
+    if not is_stock_model(config.model_class):
+        return f"{problem} To use it, {convert}"
+    # RecBole finds its own ml-100k; to any other data_path it appends the data set's name
+    packaged = folder.parent.name == "dataset_example"
+    place = "" if packaged else f", config_dict={{'data_path': '{folder.parent}'}}"
+    return (
+        f'{problem} RecBole itself trains on them: python -c "from recbole.quick_start import '
+        f"run_recbole; run_recbole(model='{model}', dataset='{dataset}'{place})\". For metrics per "
+        f"impression, {convert}"
+    )
+
+
+def _prepare(config: NewsConfig, log: LateFile | None) -> tuple[Run, list[Stage]]:
+    transformers.utils.logging.disable_progress_bar()  # one per loaded model
+    logger = getLogger()
+    stages, rerankers = up_to(system(config), config["stage"]), ReRanking.parse(config["rerank"])
+    logger.info(shown_settings(config, {stage.name for stage in stages}))
+    for warning in config.warnings:
+        logger.warning(f"{warning}: {config['model']} does not read it on impressions.")
+    init_seed(config["seed"], config["reproducibility"])
+    data = NewsDataset(config)
+    logger.info(data)
+    factory = factory_of(config, data)
+    _check_test_outputs(factory, stages[-1], rerankers)
+    this_run = Run(factory)
+    steps = plan(this_run.recipes, stages, config["fresh"])
+    logger.info(set_color(f"Stages of {config['model']}", "pink") + f":\n{plan_table(steps)}")
+    trained = [s for s, step in zip(stages, steps, strict=True) if step.action != REUSED]
+    rehearse(this_run, trained)
+    this_run.progress = schedule(this_run, stages, trained)
+    if log is not None:
+        remove_leftovers(this_run.recipes.of(stages[-1]).folder.parent, data.content)
+        if trained:
+            log.begin()
+    return this_run, stages
+
+
+def _check_output_paths(config: NewsConfig) -> None:
+    mistakes = []
+    for name in ("checkpoint_dir", "result_file", "eval_dump", "submission"):
+        if not config[name]:
+            continue
+        place = Path(config[name])
+        try:
+            check_writable(place / "model" if name == "checkpoint_dir" else place)
+        except (OSError, ValueError) as problem:  # ValueError: a name with a null character
+            mistakes.append(
+                f"{name} expects a place that can be written, got {place}: "
+                f"{getattr(problem, 'strerror', None) or problem}. Name another one"
+            )
+    refuse("Results could not be saved:", mistakes)
+
+
+def _check_test_outputs(factory: ImpressionFactory, last: Stage, rerankers: ReRanking) -> None:
+    """Refuse ``submission`` and ``rerank`` before training if there is nothing to rank."""
+    config, name = factory.config, factory.dataset.dataset_name
+    for setting in (each for each in ("submission", "rerank") if config[each]):
+        if not getattr(last.model, "ranks_news", True):
+            raise ValueError(
+                f"{setting}={config[setting]} expects a stage that ranks news, and {last.name} "
+                f"reads texts alone. Set stage=~, or leave {setting} out."
+            )
+        if factory.test is None:
+            raise ValueError(
+                f"{setting}={config[setting]} expects test impressions, and data set '{name}' has "
+                f"no {name}.test.inter. Convert it with --test=DIR, labelled or not."
+            )
+    if not rerankers.needs:
+        return
+    groups = factory.dataset.groups()
+    known = {column for column, each in groups.items() if (each != "").any()}
+    known |= {VECTORS} if issubclass(last.model, NewsRecommender) else set()
+    if missing := rerankers.needs - known:
+        raise ValueError(
+            f"rerank={config['rerank']} expects {', '.join(sorted(missing))} of articles, and "
+            f"{config['model']} on '{name}' has {', '.join(sorted(known)) or 'none'}. Leave it out"
+            f", or add the column NAME:token to {name}.item."
+        )

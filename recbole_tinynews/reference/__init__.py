@@ -1,1 +1,0 @@
-"""Help pages on models and settings, without importing torch."""

@@ -1,0 +1,404 @@
+"""The articles that a ranker knows by id, with their vectors, in memory and on disk."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from recbole_tinynews.evaluation.rerank import RerankError
+from recbole_tinynews.files.columns import GROUPS
+from recbole_tinynews.files.installation import packaged_folder
+from recbole_tinynews.files.progress import progress_bar
+from recbole_tinynews.files.tensors import write_tensors
+from recbole_tinynews.serving.article_fields import (
+    ArticleInput,
+    Content,
+    FieldTuple,
+    Given,
+    check_content,
+)
+from recbole_tinynews.serving.engine import Batch, Engine
+
+FORMAT, ANY_FORMAT = "news index 3", "news index "
+ARTICLES_AT_ONCE = 1_000  # per step of the progress bar
+CACHED_VECTORS = 100_000  # of the most recently used articles; 150 MB at news_dim 384
+NOT_A_NUMBER = "The model scores {!r} with NaN. Its weights are damaged: retrain it."
+
+Resolved = int | ArticleInput
+"""An article to rank: a row of the index, or any other article."""
+
+BestRows = tuple[NDArray[np.int64], NDArray[np.float32]]
+"""Rows of a user's best articles and their scores, best first."""
+
+
+class OtherRecommenderError(ValueError):
+    """A saved index is of another recommender or an earlier version."""
+
+
+class Lock:
+    """A lock that unpickles as a new lock."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+
+    def __reduce__(self) -> tuple[type[Lock], tuple[()]]:
+        return Lock, ()
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+
+class IndexSnapshot(NamedTuple):
+    """The added articles at one moment, which threads read without a lock."""
+
+    ids: tuple[str, ...]
+    articles: tuple[ArticleInput, ...]
+    rows: Mapping[str, int]  # by id
+    vectors: Tensor  # [articles, dim]
+
+    def rows_of(self, articles: Sequence[Resolved]) -> list[int]:
+        """Rows of these articles, found by id or equal fields."""
+        rows = {article for article in articles if isinstance(article, int)}
+        others = [article for article in articles if not isinstance(article, int)]
+        rows |= {self.rows[article.id] for article in others if article.id in self.rows}
+        if fields := {article.fields for article in others}:
+            rows |= {row for row, article in enumerate(self.articles) if article.fields in fields}
+        return sorted(rows)
+
+    def group(self, column: str, articles: Sequence[Resolved]) -> list[str]:
+        """A column of ``GROUPS``, empty where unknown; ``RerankError`` if none is known at all."""
+        at = GROUPS.index(column)
+        values = [(self.articles[a] if isinstance(a, int) else a).groups[at] for a in articles]
+        if not any(values) and not any(article.groups[at] for article in self.articles):
+            raise RerankError(
+                f"rerank: at_most expects the {column} of articles, and none is known. Add it to "
+                "their fields, or leave the limit out."
+            )
+        return values
+
+
+class ArticleIndex:
+    """Adds, finds and encodes articles; thread-safe.
+
+    Ids are those of added articles, then those of the data set's ``.item`` file, which is read on
+    first use: in ``data_path``, by default in ``dataset`` or among the embedded data sets.
+    """
+
+    def __init__(self, engine: Engine, data_path: str | Path | None = None) -> None:
+        self.engine, self.fields = engine, engine.fields
+        self.cache = VectorCache(self._encode, CACHED_VECTORS)
+        self.snapshot = IndexSnapshot((), (), {}, torch.zeros(0, 0))
+        self._room = torch.zeros(0, 0)  # [capacity, dim]; starts with the snapshot's vectors
+        self._changing = Lock()
+        self._data_path = data_path
+
+    def __contains__(self, article_id: object) -> bool:
+        return article_id in self.snapshot.rows
+
+    def add(self, contents: Mapping[str, Content], show_progress: bool = False) -> None:
+        """Add checked articles by id; known ids are replaced and move to the end.
+
+        Articles whose fields are unchanged keep their vectors.
+        """
+        old = self.snapshot
+        articles = [self.fields.article(*item) for item in contents.items()]
+        rows = [old.rows.get(name, -1) for name in contents]
+        if (*articles,) == old.articles[len(old.ids) - len(rows) :]:
+            return  # they are the last ones already, in this order
+        pairs = zip(rows, articles, strict=True)
+        same = np.array([r >= 0 and old.articles[r].fields == new.fields for r, new in pairs], bool)
+        new = [article.fields for article, kept in zip(articles, same, strict=True) if not kept]
+        vectors = [self._encode(some) for some in _chunks(new, show_progress)]
+        if same.any():
+            order = np.argsort(np.argsort(~same, kind="stable"))  # back from known ones first
+            vectors = [torch.cat([old.vectors[np.array(rows)[same]], *vectors])[order]]
+        self.put(articles, torch.cat(vectors))
+
+    def put(self, articles: Sequence[ArticleInput], vectors: Tensor) -> None:
+        """``add`` for articles with vectors ``[articles, dim]``."""
+        with self._changing:
+            ids = tuple(article.id for article in articles)
+            old = self._without(set(ids))  # unpublished: readers miss no article
+            start, stop = len(old.ids), len(old.ids) + len(ids)
+            if not start:
+                self._room = vectors  # not copied: vectors of a file stay mapped
+            elif stop > len(self._room):
+                grown = vectors.new_zeros(max(stop, 2 * len(self._room)), vectors.shape[1])
+                grown[:start] = old.vectors
+                self._room = grown
+            if start:
+                self._room[start:stop] = vectors  # rows that no snapshot includes
+            rows = {**old.rows, **dict(zip(ids, range(start, stop), strict=True))}
+            everything = (*old.articles, *articles)
+            self.snapshot = IndexSnapshot((*old.ids, *ids), everything, rows, self._room[:stop])
+
+    def forget(self, ids: Sequence[str]) -> None:
+        """Remove added articles, the others keep their order; ``ValueError`` for an unknown id."""
+        unknown = [article_id for article_id in ids if article_id not in self]
+        if unknown:
+            raise ValueError(
+                f"forget expects ids of articles that were added, got {unknown[0]!r}"
+                f"{f' and {len(unknown) - 1} more unknown ones' if len(unknown) > 1 else ''}."
+            )
+        with self._changing:
+            self.snapshot = self._without(set(ids))
+
+    def _without(self, ids: set[str]) -> IndexSnapshot:
+        old = self.snapshot
+        if not ids & old.rows.keys():
+            return old
+        kept = [row for row, name in enumerate(old.ids) if name not in ids]
+        names = tuple(old.ids[row] for row in kept)
+        self._room = old.vectors[kept]  # a copy: the old snapshot may still be read
+        articles = tuple(old.articles[row] for row in kept)
+        rows = {name: row for row, name in enumerate(names)}
+        return IndexSnapshot(names, articles, rows, self._room)
+
+    def resolve(
+        self, lists: Sequence[Sequence[Given]], ids: bool | None, snapshot: IndexSnapshot
+    ) -> list[list[Resolved]]:
+        """Find lists of articles; ``ids`` as for ``Ranker.rank``."""
+        texts = [article for part in lists for article in part if isinstance(article, str)]
+        if ids is None:  # a text of several words, or of none, is no id
+            ids = all(len(text.split()) == 1 for text in texts)
+        found: dict[str, Resolved] = {}
+        if ids:
+            found = {text: snapshot.rows[text] for text in texts if text in snapshot.rows}
+            found |= self._of_data_set([text for text in texts if text not in found], snapshot)
+        else:
+            found = {text: self.fields.article("", text) for text in texts}
+        return [
+            [found[a] if isinstance(a, str) else self._input(*a, snapshot) for a in part]
+            for part in lists
+        ]
+
+    def _input(self, article_id: str, content: Content, snapshot: IndexSnapshot) -> ArticleInput:
+        """Given fields; unknown groups are those of the added article with this id."""
+        article = self.fields.article(article_id, content)
+        row = snapshot.rows.get(article_id)
+        if row is None:
+            return article
+        both = zip(article.groups, snapshot.articles[row].groups, strict=True)
+        return article._replace(groups=tuple(own or added for own, added in both))
+
+    def contents(self, ids: Sequence[str]) -> list[Content]:
+        """Texts of articles, or fields if several views are read; ``ValueError``: an unknown id."""
+        snapshot = self.snapshot
+        (articles,) = self.resolve([ids], True, snapshot)
+        read = [(snapshot.articles[a] if isinstance(a, int) else a).fields for a in articles]
+        return [*map(self.fields.content, read)]
+
+    def _of_data_set(self, ids: list[str], snapshot: IndexSnapshot) -> dict[str, ArticleInput]:
+        if not ids:
+            return {}
+        try:
+            known = self._data_set
+        except FileNotFoundError as problem:
+            if not snapshot.ids:
+                raise
+            raise ValueError(
+                f"Ids of the {len(snapshot.ids):,} articles that were added are expected, got "
+                f"{ids[0]!r}{f' and {len(ids) - 1} more' if len(ids) > 1 else ''}. {problem}"
+            ) from None
+        unknown = [article_id for article_id in ids if article_id not in known]
+        if unknown:
+            raise ValueError(
+                f"News ids of data set '{self.engine.settings['dataset']}' are expected, got "
+                f"{unknown[0]!r}, which its .item file does not have"
+                f"{f' ({len(unknown)} of {len(ids)} are unknown)' if len(unknown) > 1 else ''}. "
+                "Pass titles with ids=False, add the article with add_news, or leave out what has "
+                "no text."
+            )
+        return {article_id: known[article_id] for article_id in ids}
+
+    @cached_property
+    def _data_set(self) -> dict[str, ArticleInput]:
+        name = self.engine.settings["dataset"]
+        file = find_item_file(name, self._data_path)
+        if file is None:
+            paths = (folder / name / f"{name}.item" for folder in data_folders(self._data_path))
+            raise FileNotFoundError(
+                f"News ids are looked up in data set '{name}', which is not found: "
+                f"{' or '.join(str(path.absolute()) for path in paths)} is expected. Pass the "
+                "folder that contains it: load(folder, data_path=...); or add the articles with "
+                "add_news, or pass titles with ids=False."
+            )
+        return {article.id: article for article in self.fields.data_set(file)}
+
+    def encode(self, contents: Iterable[Content], show_progress: bool = False) -> Tensor:
+        """Vectors of titles or fields, ``[articles, dim]``, from the cache."""
+        contents = [*contents]
+        for content in contents:
+            check_content(content)
+        articles = [*map(self.fields.select, contents)]
+        if not articles:
+            return self._encode([])
+        number = {fields: place for place, fields in enumerate(dict.fromkeys(articles))}
+        vectors = torch.cat([self.cache(some) for some in _chunks([*number], show_progress)])
+        return vectors[[number[fields] for fields in articles]]
+
+    def batch(
+        self,
+        histories: Sequence[Sequence[Resolved]],
+        candidates: Sequence[Sequence[Resolved]],
+        snapshot: IndexSnapshot,
+    ) -> Batch:
+        """Vectors of users' clicks and candidates, each article's once."""
+        keys = [
+            [[a if isinstance(a, int) else a.fields for a in articles] for articles in lists]
+            for lists in (histories, candidates)
+        ]
+        distinct = dict.fromkeys(key for lists in keys for part in lists for key in part)
+        others = [key for key in distinct if isinstance(key, tuple)]
+        rows = [key for key in distinct if isinstance(key, int)]
+        parts = []
+        if others:
+            parts.append(self.cache(others))
+        if rows or not others:  # neither: `top` for users without clicks
+            parts.append(snapshot.vectors[rows])
+        number = {key: place for place, key in enumerate((*others, *rows), start=1)}
+        clicked, shown = ([[number[key] for key in part] for part in lists] for lists in keys)
+        width = self.engine.settings["history_length"]
+        newest = np.zeros((len(clicked), width), np.int64)
+        for row, numbers in zip(newest, clicked, strict=True):
+            row[width - len(numbers[-width:]) :] = numbers[-width:]
+        vectors = torch.cat([parts[0].new_zeros(1, parts[0].shape[1]), *parts])
+        flat = np.array([each for numbers in shown for each in numbers], np.int64)
+        arrays = newest, flat, np.array([*map(len, shown)], np.int64)
+        return Batch(vectors, *(torch.from_numpy(array).to(vectors.device) for array in arrays))
+
+    def _encode(self, articles: Sequence[FieldTuple]) -> Tensor:
+        return self.engine.encode(self.fields.columns(articles))
+
+    def save(self, path: Path) -> None:
+        """Write the added articles and their vectors to one safetensors file, atomically."""
+        snapshot = self.snapshot
+        articles = json.dumps(snapshot.articles).encode()
+        tensors = {
+            "vectors": snapshot.vectors.detach().cpu().contiguous().clone(),
+            "articles": torch.frombuffer(bytearray(articles), dtype=torch.uint8),
+        }
+        write_tensors(tensors, path, {"format": FORMAT, "recommender": self.engine.identity})
+
+    def load(self, path: Path) -> None:
+        """Add the articles of a saved index; ``ValueError`` if damaged or another recommender's."""
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"An index of news is expected in {path.absolute()}, and there is no such file. "
+                "Write it with add_news and save_index."
+            )
+        try:
+            with safe_open(path, framework="pt") as file:
+                self._check_origin(file.metadata() or {}, path)
+                saved = json.loads(bytes(file.get_tensor("articles").numpy()))
+                vectors = file.get_tensor("vectors")
+            articles = [ArticleInput(i, tuple(fields), tuple(g)) for i, fields, g in saved]
+            if not len({article.id for article in articles}) == len(articles) == len(vectors):
+                raise TypeError("articles and vectors differ in number")
+        except (
+            *(SafetensorError, UnicodeDecodeError, json.JSONDecodeError),
+            *(KeyError, TypeError, RecursionError),
+        ) as problem:
+            raise ValueError(
+                f"{path} is damaged: {problem}. Write it again: save_index."
+            ) from problem
+        self.put(articles, vectors.to(self.engine.device))
+
+    def _check_origin(self, about: Mapping[str, str], path: Path) -> None:
+        if not about.get("format", "").startswith(ANY_FORMAT):
+            raise ValueError(f"{path} expects an index of news, as save_index writes it.")
+        if (about["format"], about.get("recommender")) != (FORMAT, self.engine.identity):
+            raise OtherRecommenderError(
+                f"{path} expects the recommender that it was saved with, and was saved with "
+                "another one, or by an earlier version: its vectors mean something else. Add the "
+                "news again with add_news, and save_index."
+            )
+
+
+class VectorCache:
+    """Thread-safe LRU cache of ``capacity`` vectors; ``encode`` computes missing ones."""
+
+    def __init__(self, encode: Callable[[Sequence[FieldTuple]], Tensor], capacity: int) -> None:
+        self._encode, self._capacity = encode, capacity
+        self._vectors: OrderedDict[FieldTuple, Tensor] = OrderedDict()  # most recently used last
+        self._using = Lock()  # held briefly
+        self._encoding = Lock()  # held long: no article is encoded twice
+
+    def __call__(self, articles: Sequence[FieldTuple]) -> Tensor:
+        """Vectors of distinct articles, ``[articles, dim]``."""
+        if (vectors := self._found(articles)) is not None:
+            return vectors  # the usual case, which never waits for encoding
+        with self._encoding:
+            new = [fields for fields in articles if fields not in self._vectors]
+            made = self._encode(new) if new else ()
+            with self._using:  # a clone, since a row would keep all of its batch
+                self._vectors.update((f, v.clone()) for f, v in zip(new, made, strict=True))
+            vectors = self._found(articles)
+            with self._using:
+                while len(self._vectors) > self._capacity:
+                    self._vectors.popitem(last=False)
+        assert vectors is not None
+        return vectors
+
+    def _found(self, articles: Sequence[FieldTuple]) -> Tensor | None:
+        with self._using:
+            if not all(fields in self._vectors for fields in articles):
+                return None
+            for fields in articles:
+                self._vectors.move_to_end(fields)
+            return torch.stack([self._vectors[fields] for fields in articles])
+
+
+def data_folders(data_path: str | Path | None) -> list[Path]:
+    """Folders that may contain a data set's folder, by ``data_path`` as for ``load``."""
+    if data_path is None:
+        return [Path("dataset"), packaged_folder("dataset")]
+    return [Path(data_path)]
+
+
+def find_item_file(name: str, data_path: str | Path | None) -> Path | None:
+    """A data set's ``.item`` file, or ``None``, by ``data_path`` as for ``load``."""
+    files = (folder / name / f"{name}.item" for folder in data_folders(data_path))
+    return next((file for file in files if file.is_file()), None)
+
+
+def _chunks(articles: list[FieldTuple], show_progress: bool) -> Iterator[list[FieldTuple]]:
+    shown = show_progress and len(articles) > ARTICLES_AT_ONCE
+    with progress_bar(desc="Encode news", shown=shown, total=len(articles), unit=" news") as bar:
+        for start in range(0, len(articles), ARTICLES_AT_ONCE):
+            some = articles[start : start + ARTICLES_AT_ONCE]
+            yield some
+            bar.update(len(some))
+
+
+def best_rows(
+    scores: NDArray[np.float32], k: int, left_out: Sequence[Sequence[int]]
+) -> list[BestRows]:
+    """Each user's best rows, the first of equal ones; overwrites ``scores``."""
+    best = []
+    for user, rows in zip(scores, left_out, strict=True):
+        user[list(rows)] = -np.inf
+        few = min(k, len(user) - len(set(rows)))
+        if few <= 0:
+            best.append((np.empty(0, np.int64), np.empty(0, np.float32)))
+            continue
+        # all scores from the k-th up, since a partition breaks ties arbitrarily
+        least = np.partition(user, len(user) - few)[len(user) - few]
+        reach = np.flatnonzero(user >= least)
+        chosen = reach[np.argsort(-user[reach], kind="stable")[:few]]
+        best.append((chosen, user[chosen]))
+    return best

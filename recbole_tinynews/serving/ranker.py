@@ -1,0 +1,428 @@
+"""Ranks news articles with a finished recommender."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+
+from recbole_tinynews.data.popularity import Counting
+from recbole_tinynews.evaluation.rerank import VECTORS, Candidates
+from recbole_tinynews.serving.article_fields import (
+    Content,
+    Given,
+    Query,
+    articles_of,
+    name_of,
+    published_in,
+    queries_of,
+)
+from recbole_tinynews.serving.article_index import (
+    NOT_A_NUMBER,
+    ArticleIndex,
+    BestRows,
+    IndexSnapshot,
+    Resolved,
+    best_rows,
+)
+from recbole_tinynews.serving.engine import Engine, PredictEngine
+from recbole_tinynews.serving.events import Moment
+from recbole_tinynews.serving.live_counters import Added, LiveCounters
+from recbole_tinynews.serving.nearest import Nearest
+from recbole_tinynews.serving.rank_table import rank_table
+
+USERS_AT_ONCE = 256
+SCORES_AT_ONCE = 32_000_000  # users times articles: 128 MB
+COUNTERS_OF_A_SCORE = 20  # about: age and two per window, and as many for the context
+POOL, LEAST_POOL, MOST_POOL = 10, 100, 1_000  # articles that `top` re-ranks: per wanted; bounds
+
+
+class Ranked(NamedTuple):
+    """A candidate (the id or title given), its score, and its position in the input, from 0."""
+
+    candidate: str
+    score: float
+    place: int
+
+
+class Contributions(NamedTuple):
+    """The terms of a score; freshness depends on the article's age."""
+
+    text: float
+    popularity: float
+    freshness: float
+
+
+class Ranker:
+    """Ranks candidates for users by their clicks; ``recbole_tinynews.load`` creates it.
+
+    Scores equal those of evaluation in fp32. Vectors of added articles and the last
+    ``CACHED_VECTORS`` others stay in memory. Thread-safe.
+
+    An article is a title, an id (added, or of the data set), a mapping of fields (``title``,
+    ``abstract``, ``body``, ``category``, ``subcategory``, ``source``, optionally ``id``), or a
+    tuple ``(id, title or fields)``. Unread fields are ignored, missing ones are empty; an unknown
+    category counts as none. ``counters``: clicks and exposures up to now; ``None``: not counted.
+    """
+
+    counters: LiveCounters | None = None
+
+    def __init__(self, engine: Engine, data_path: str | Path | None = None) -> None:
+        self.engine, self.settings = engine, engine.settings
+        self.index = ArticleIndex(engine, data_path)
+        self._nearest: Nearest | None = None
+        self._numbered: tuple[Any, Any, Any] = None, None, None
+
+    def rank(
+        self,
+        history: Any,
+        candidates: Any,
+        *,
+        ids: bool | None = None,
+        at: Any = None,
+        user: Any = None,
+        rerank: Sequence[Any] = (),
+    ) -> Any:
+        """Candidates from best to worst; equal scores keep the given order.
+
+        Args:
+            history: the user's clicks, oldest first; the newest ``history_length`` count, if any.
+                For many users, lists of lists here and in ``candidates``, and in the result.
+            candidates: the articles to rank.
+            ids: whether all texts are news ids (True) or titles (False); by default ids if each is
+                a single word.
+            at: UTC seconds, for recommenders trained with ``popularity``: what others did before
+                then counts too. ``None``: text alone.
+            user: whose own clicks and exposures are left out; for many users a list, like ``at``.
+            rerank: as the setting; applied in this order to each user's candidates.
+
+        Raises:
+            ValueError: no candidates, an unknown id, different numbers of users, ``at`` without
+                counters, or a wrong ``rerank``.
+            TypeError: an argument is not a list of articles.
+            FileNotFoundError: ids of a data set that is not found.
+        """
+        queries, one = queries_of(history, candidates, at, user, rerank)
+        ranked = self.answer(queries, ids)
+        return ranked[0] if one else ranked
+
+    def top(
+        self,
+        history: Any,
+        k: int = 10,
+        *,
+        ids: bool | None = None,
+        leave_out_clicked: bool = True,
+        at: Any = None,
+        user: Any = None,
+        rerank: Sequence[Any] = (),
+    ) -> Any:
+        """The ``k`` best of all added articles (or fewer), best first, with their positions.
+
+        Arguments, result and errors as for ``rank``; search is exact with ``at``. Raises
+        ``ValueError`` if no articles were added or ``k`` is below 1.
+
+        Args:
+            history, ids, at, user: as for ``rank``.
+            k: number of articles.
+            leave_out_clicked: exclude articles in the history, by id or equal text.
+            rerank: as for ``rank``, of the best ``POOL * k``, from ``LEAST_POOL`` to ``MOST_POOL``
+                and at least ``k``, not counting those that it removes, and all pinned ones.
+        """
+        if k < 1:
+            raise ValueError(f"top expects k of at least 1, got {k}.")
+        queries, one = queries_of(history, None, at, user, rerank)
+        queries = [query._replace(k=k) for query in queries]
+        ranked = self.answer_top(queries, ids, leave_out_clicked=leave_out_clicked)
+        return ranked[0] if one else ranked
+
+    def answer(
+        self, queries: Sequence[Query], ids: bool | None, snapshot: IndexSnapshot | None = None
+    ) -> list[list[Ranked]]:
+        """``rank`` for queries, by an earlier snapshot of the index or the present one."""
+        snapshot = snapshot or self.index.snapshot
+        lists = [part for query in queries for part in (query.history, query.candidates)]
+        resolved = self.index.resolve(lists, ids, snapshot)
+        answers = []
+        for start in range(0, len(queries), USERS_AT_ONCE):
+            some = queries[start : start + USERS_AT_ONCE]
+            parts = resolved[2 * start : 2 * (start + len(some))]
+            clicks, candidates = parts[0::2], parts[1::2]
+            scores = self._scores(some, clicks, candidates, snapshot)
+            for query, articles, values in zip(some, candidates, scores, strict=True):
+                ranked = best_first([*map(name_of, query.candidates)], values)
+                answers.append(self._reranked(query, ranked, articles, snapshot))
+        return answers
+
+    def answer_top(
+        self,
+        queries: Sequence[Query],
+        ids: bool | None,
+        snapshot: IndexSnapshot | None = None,
+        leave_out_clicked: bool = True,
+    ) -> list[list[Ranked]]:
+        """``top`` for queries, by an earlier snapshot of the index or the present one."""
+        snapshot, answers = snapshot or self.index.snapshot, {}
+        pinned = [query.rerank.ids_of("pinned") & snapshot.rows.keys() for query in queries]
+        for pins in (False, True):  # a pinned article may be the last of all, and not be searched
+            numbers = [number for number, names in enumerate(pinned) if bool(names) is pins]
+            group = [queries[number] for number in numbers]
+            most = len(snapshot.ids) if pins else max(map(_pool_size, group), default=1)
+            bests = self.best(group, most, ids, leave_out_clicked, pins, snapshot)
+            for number, query, (rows, scores) in zip(numbers, group, bests, strict=True):
+                size, every = _pool_size(query), zip(rows.tolist(), scores.tolist(), strict=True)
+                pool = [
+                    Ranked(snapshot.ids[row], score, row)
+                    for place, (row, score) in enumerate(every)
+                    if place < size or snapshot.ids[row] in pinned[number]
+                ]
+                numbered = [best._replace(place=place) for place, best in enumerate(pool)]
+                articles = [best.place for best in pool]
+                chosen = self._reranked(query, numbered, articles, snapshot)
+                answers[number] = [pool[best.place] for best in chosen][: query.k]
+        return [answers[number] for number in range(len(queries))]
+
+    def best(
+        self,
+        queries: Sequence[Query],
+        k: int,
+        ids: bool | None,
+        leave_out_clicked: bool = True,
+        exact: bool = False,
+        snapshot: IndexSnapshot | None = None,
+    ) -> Iterator[BestRows]:
+        """Each query's best articles, before re-ranking; ``exact`` overrides ``approximate``."""
+        nearest = None if exact else self._nearest
+        snapshot = snapshot or self.index.snapshot
+        if not snapshot.ids:
+            raise ValueError("top expects articles to choose from, got none. Add them: add_news.")
+        counts = any(query.moment is not None for query in queries)
+        values = len(snapshot.ids) * (COUNTERS_OF_A_SCORE if counts else 1)
+        step = max(1, min(USERS_AT_ONCE, SCORES_AT_ONCE // values))
+        for start in range(0, len(queries), step):
+            some = queries[start : start + step]
+            clicks = self.index.resolve([query.history for query in some], ids, snapshot)
+            left_out = [snapshot.rows_of(part) if leave_out_clicked else [] for part in clicks]
+            batch = self.index.batch(clicks, [], snapshot)
+            if nearest is not None and not counts:
+                users = self.engine.user_vectors(batch.vectors, batch.histories).cpu().numpy()
+                if not np.isnan(users).any():
+                    yield from nearest.best(snapshot, users, k, left_out)
+                    continue
+            numbers = [self._numbers_on(snapshot)] * len(some) if counts else []
+            counters = self._features(numbers, some)
+            scores = self.engine.all_scores(batch, snapshot.vectors, counters).cpu().numpy()
+            if np.isnan(scores.min()):  # min returns NaN if there is one
+                name = snapshot.ids[int(np.isnan(scores).any(0).argmax())]
+                raise ValueError(NOT_A_NUMBER.format(name))
+            yield from best_rows(scores, k, left_out)
+
+    def _scores(
+        self,
+        queries: Sequence[Query],
+        clicks: Sequence[Sequence[Resolved]],
+        candidates: Sequence[Sequence[Resolved]],
+        snapshot: IndexSnapshot,
+    ) -> list[NDArray[np.float32]]:
+        batch = self.index.batch(clicks, candidates, snapshot)
+        counts = any(query.moment is not None for query in queries)
+        numbers = [self._numbers(articles, snapshot) for articles in candidates] if counts else []
+        scores = self.engine.scores(batch, self._features(numbers, queries)).cpu().numpy()
+        return np.split(scores, np.cumsum([*map(len, candidates)])[:-1])
+
+    def _reranked(
+        self,
+        query: Query,
+        ranked: list[Ranked],
+        articles: Sequence[Resolved],
+        snapshot: IndexSnapshot,
+    ) -> list[Ranked]:
+        """The order after ``query.rerank``; ``articles`` in the order of the places."""
+        if not query.rerank:
+            return ranked
+        by_place = sorted(ranked, key=lambda candidate: candidate.place)
+        columns: dict[str, Any] = {}
+        for name in query.rerank.needs:
+            if name == VECTORS:
+                batch = self.index.batch([], [articles], snapshot)
+                columns[name] = batch.vectors[batch.candidates].float().cpu().numpy()
+            else:
+                columns[name] = snapshot.group(name, articles)
+        names, scores = [c.candidate for c in by_place], np.array([c.score for c in by_place])
+        candidates = Candidates(names, scores, {*map(name_of, query.history)}, columns)
+        *_, order = query.rerank.orders([c.place for c in ranked], candidates)
+        return [by_place[place] for place in order]
+
+    def click_weights(
+        self, history: Any, *, ids: bool | None = None, snapshot: IndexSnapshot | None = None
+    ) -> list[float] | None:
+        """Attention weights of one user's clicks; they sum to 1. ``None``: the model has none."""
+        ((clicks, *_), *_), one = queries_of(history, None)
+        if not one:
+            raise TypeError("click_weights expects the clicks of one user, got those of several.")
+        if not clicks:
+            return []
+        snapshot = snapshot or self.index.snapshot
+        batch = self.index.batch(self.index.resolve([clicks], ids, snapshot), [], snapshot)
+        weights = self.engine.click_weights(batch.vectors, batch.histories)
+        if weights is None:
+            return None
+        counted = min(len(clicks), weights.shape[1])  # older ones have no weight
+        newest = weights[0, weights.shape[1] - counted :].tolist()
+        return [0.0] * (len(clicks) - counted) + newest
+
+    def contributions(
+        self,
+        history: Any,
+        candidates: Any,
+        *,
+        ids: bool | None = None,
+        at: float,
+        user: str | None = None,
+        snapshot: IndexSnapshot | None = None,
+    ) -> list[Contributions] | None:
+        """Parts of one user's scores, in the given order, if any; arguments as for ``rank``."""
+        (query, *_), one = queries_of(history, candidates)
+        if not one:
+            raise TypeError("contributions expects one user, got several.")
+        query = query._replace(moment=Moment.of(at, user))
+        snapshot = snapshot or self.index.snapshot
+        clicks, shown = self.index.resolve([query.history, query.candidates], ids, snapshot)
+        counters = self._features([self._numbers(shown, snapshot)], [query])
+        assert counters is not None
+        parts = self.engine.contributions(self.index.batch([clicks], [shown], snapshot), counters)
+        return None if parts is None else [*map(Contributions._make, parts.tolist())]
+
+    def rank_table(
+        self,
+        users: pd.DataFrame,
+        candidates: pd.DataFrame | str | None = None,
+        top: int | None = None,
+    ) -> pd.DataFrame:
+        """Rank for a table of users, as described in ``serving.rank_table``."""
+        return rank_table(self, users, candidates, top)
+
+    def approximate(self, library: str | None) -> None:
+        """Use ``faiss`` or ``usearch`` in ``top``, changes included; ``None``: exact search.
+
+        Worthwhile from hundreds of thousands of articles. Raises ``ValueError`` if the library is
+        unknown or scores are not dot products, ``ModuleNotFoundError`` if it is not installed.
+        """
+        if library is not None and isinstance(self.engine, PredictEngine):
+            raise ValueError(
+                "approximate expects a score that is a dot product, and this recommender scores in "
+                "a way of its own. Keep the exact search."
+            )
+        self._nearest = None if library is None else Nearest(library)
+
+    def recall(self, histories: Sequence[Sequence[Given]], k: int = 50) -> float:
+        """Share of the exact best ``k`` that approximate search finds; ``ValueError`` if exact."""
+        if self._nearest is None:
+            raise ValueError("recall expects an approximate search. Choose one: approximate.")
+        queries, _ = queries_of(histories, None)
+        exact, near = (
+            [{*rows.tolist()} for rows, _ in self.best(queries, k, None, exact=is_exact)]
+            for is_exact in (True, False)
+        )
+        return sum(map(len, map(set.__and__, exact, near))) / sum(map(len, exact))
+
+    def encode(self, titles: Sequence[Content]) -> NDArray[np.float32]:
+        """Vectors of titles or fields, ``[titles, news_dim]``, kept for ``rank`` like its own."""
+        return self.index.encode(titles).cpu().numpy()
+
+    def add_news(self, news: Any, show_progress: bool = True) -> None:
+        """Encode articles and keep them by id, for ``top`` and ``rank``; a known id is replaced.
+
+        ``news`` is a DataFrame with ``id`` (or ``item_id``, ``news_id``), ``title``, other fields
+        and perhaps ``published`` (UTC seconds); a mapping from ids to titles or fields; or pairs.
+
+        Raises:
+            ValueError: missing column, empty or repeated id, or unknown field.
+            TypeError: unsupported type, or an id or field that is not a string.
+        """
+        self.index.add(articles_of(news, self.engine.fields.names), show_progress)
+        if self.counters is not None:
+            self.counters.publish(published_in(news))
+
+    def forget(self, ids: Sequence[str]) -> None:
+        """Remove added articles; ``ValueError`` for an unknown id."""
+        self.index.forget(ids)
+
+    @property
+    def news_ids(self) -> tuple[str, ...]:
+        """Ids of the added articles, in order."""
+        return self.index.snapshot.ids
+
+    def save_index(self, path: str | Path) -> None:
+        """Write the added articles and their vectors to one file, for ``load(..., index=path)``."""
+        self.index.save(Path(path))
+
+    def add_events(self, events: Iterable[Any], now: float | None = None) -> Added:
+        """Count exposures and clicks of added articles, as ``LiveCounters.add`` describes."""
+        counters, _ = self._counters()
+        return counters.add(events, self.index, now)
+
+    @property
+    def knows_time(self) -> bool:
+        """Whether ``at`` can be given."""
+        return self.counters is not None and self.engine.counting is not None
+
+    def _counters(self) -> tuple[LiveCounters, Counting]:
+        if self.engine.counting is None:
+            raise ValueError(
+                "at expects a recommender that was trained with popularity, and this one ranks by "
+                "text alone when it is loaded. Train one with --popularity=added."
+            )
+        if self.counters is None:
+            raise ValueError("at expects counters: load(folder, store=FILE), or give it some.")
+        return self.counters, self.engine.counting
+
+    def _features(
+        self, numbers: Sequence[NDArray[np.int64]], queries: Sequence[Query]
+    ) -> torch.Tensor | None:
+        """Counters of articles for each query, ``[articles, features]``; ``None``: no moment."""
+        moments = [query.moment for query in queries if query.moment is not None]
+        if not moments:
+            return None
+        counters, counting = self._counters()
+        features = counters.features(counting, numbers, moments)
+        return torch.from_numpy(features).to(self.engine.device)
+
+    def _numbers(self, articles: Sequence[Resolved], snapshot: IndexSnapshot) -> NDArray[np.int64]:
+        """Numbers of articles in the counters; -1 for titles."""
+        if {*map(type, articles)} != {int}:  # not all are added articles
+            ids = [snapshot.ids[a] if isinstance(a, int) else a.id for a in articles]
+            return self._counters()[0].known_numbers(ids)
+        return self._numbers_on(snapshot)[np.fromiter(articles, np.int64, len(articles))]
+
+    def _numbers_on(self, snapshot: IndexSnapshot) -> NDArray[np.int64]:
+        """Numbers of all added articles, kept: each look-up of a string misses the cache."""
+        (counters, _), (of_counters, of_ids, numbers) = self._counters(), self._numbered
+        if of_counters is not counters or of_ids is not snapshot.ids:
+            numbers = counters.numbers(snapshot.ids)
+            self._numbered = counters, snapshot.ids, numbers
+        return numbers
+
+
+def _pool_size(query: Query) -> int:
+    """Number of best articles of which ``k`` are left after re-ranking."""
+    if not query.rerank:
+        return query.k
+    removes_read = any(each.name == "already_read" for each in query.rerank)
+    wanted = max(min(max(POOL * query.k, LEAST_POOL), MOST_POOL), query.k)
+    removed = len(query.history) * removes_read + len(query.rerank.ids_of("excluded"))
+    return wanted + removed
+
+
+def best_first(names: list[str], scores: NDArray[np.float32]) -> list[Ranked]:
+    """Sort candidates by score, ties in the given order; ``ValueError`` for NaN."""
+    if np.isnan(scores).any():
+        raise ValueError(NOT_A_NUMBER.format(names[int(np.isnan(scores).argmax())]))
+    order = np.argsort(-scores, kind="stable").tolist()
+    values = scores.tolist()
+    return [Ranked(names[place], values[place], place) for place in order]

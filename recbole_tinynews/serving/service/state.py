@@ -1,0 +1,356 @@
+"""State of a service: recommenders that answer together, articles and events that they share."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import threading
+import time
+from collections import defaultdict, deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from recbole_tinynews.evaluation.rerank import ReRanking
+from recbole_tinynews.files.columns import TITLE
+from recbole_tinynews.serving.article_fields import Given, Query
+from recbole_tinynews.serving.article_index import IndexSnapshot
+from recbole_tinynews.serving.events import LATEST, Moment
+from recbole_tinynews.serving.live_counters import AHEAD, EARLIER, Added
+from recbole_tinynews.serving.ranker import Contributions, Ranked, Ranker
+from recbole_tinynews.serving.service.schema import (
+    AnyArticle,
+    NewsArticle,
+    NewsChanged,
+    RankQuestion,
+    RecommenderHealth,
+    TopQuestion,
+)
+from recbole_tinynews.serving.service.titles import TitleSearch
+from recbole_tinynews.serving.store import Store, StoredArticle
+
+Q = TypeVar("Q")
+A = TypeVar("A")
+TEXT_ALONE = (
+    "Ranked by text alone: the service's clock says {:.0f} (UTC seconds), and its counters are "
+    "known from {} on. Set its clock, or take events with a wrong time out of the store: "
+    "recbole-tinynews events STORE --drop-after=TIME."
+)
+AHEAD_OF_CLOCK = (
+    "The newest counted event is of {} (UTC seconds), and the service's clock says {:.0f}. Set its "
+    "clock, or take events with a wrong time out of the store: recbole-tinynews events STORE "
+    "--drop-after=TIME."
+)
+
+
+class BusyError(Exception):
+    """Too many questions are waiting."""
+
+
+class RefusedError(Exception):
+    """A request that cannot be answered: location of the wrong field, and reason."""
+
+    def __init__(self, where: tuple[str | int, ...], why: str) -> None:
+        super().__init__(why)
+        self.where = where
+
+
+class Batches(Generic[Q, A]):
+    """Answers waiting questions together, in one call in a worker thread, for one event loop.
+
+    No batch waits to be filled: an idle service answers at once. ``answer`` returns an answer or
+    an exception for each question; beyond ``most_waiting``, questions are refused.
+    """
+
+    def __init__(
+        self,
+        answer: Callable[[Sequence[Q]], Sequence[A | Exception]],
+        most: int = 64,
+        most_waiting: int = 1_000,
+    ) -> None:
+        self._answer, self.most, self.most_waiting = answer, most, most_waiting
+        self._waiting: deque[tuple[Q, asyncio.Future[A]]] = deque()
+        self._worker: asyncio.Task[None] | None = None
+
+    async def ask(self, question: Q) -> A:
+        """The answer to a question, or its exception; ``BusyError`` if too many are waiting."""
+        if len(self._waiting) >= self.most_waiting:
+            raise BusyError
+        answer: asyncio.Future[A] = asyncio.get_running_loop().create_future()
+        self._waiting.append((question, answer))
+        if self._worker is None:
+            self._worker = asyncio.create_task(self._work())
+        return await answer
+
+    async def _work(self) -> None:
+        try:
+            while self._waiting:
+                size = min(self.most, len(self._waiting))
+                await self._answer_all([self._waiting.popleft() for _ in range(size)])
+        finally:
+            self._worker = None
+
+    async def _answer_all(self, batch: list[tuple[Q, asyncio.Future[A]]]) -> None:
+        questions = [question for question, _ in batch]
+        answers: Sequence[A | Exception]
+        try:
+            answers = await asyncio.to_thread(self._answer, questions)
+        except Exception as problem:
+            answers = [problem] * len(batch)
+        for (_, future), answer in zip(batch, answers, strict=True):
+            if future.done():  # the client has gone
+                continue
+            if isinstance(answer, Exception):
+                future.set_exception(answer)
+            else:
+                future.set_result(answer)
+
+
+class Answer(NamedTuple):
+    """Articles, best first, and if requested click weights and parts of the scores.
+
+    ``warning``: why the service's clock makes it rank by text alone, if so.
+    """
+
+    ranked: list[Ranked]
+    click_weights: list[float] | None
+    contributions: list[Contributions] | None
+    warning: str | None
+
+
+class _Asked(NamedTuple):
+    question: RankQuestion | TopQuestion
+    query: Query
+    warning: str | None = None
+
+    def refused(self, snapshot: IndexSnapshot) -> RefusedError | None:
+        """The refusal of an unknown id."""
+        for field in ("history", "candidates"):
+            for place, article in enumerate(getattr(self.query, field)):
+                if isinstance(article, str) and article not in snapshot.rows:
+                    return RefusedError(
+                        ("body", field, place),
+                        f"No article has the id {article[:100]!r}. Add it with PUT /news, or send "
+                        'its text: {"title": ...}.',
+                    )
+        return None
+
+
+class ServedRecommender:
+    """Answers waiting requests together; those of ids alone never wait for texts to be encoded."""
+
+    def __init__(self, name: str, ranker: Ranker) -> None:
+        self.name, self.ranker = name, ranker
+        # by the kind of question, whether it has texts, and whether events count
+        self.batches: defaultdict[tuple[type, bool, bool], Batches[_Asked, Answer]] = defaultdict(
+            lambda: Batches(self._answers)
+        )
+
+    async def answer(self, question: RankQuestion | TopQuestion) -> Answer:
+        """The articles, best first; ``RefusedError``, ``RerankError`` or ``BusyError``."""
+        rerank = ReRanking.parse(question.rerank) if question.rerank else ReRanking()
+        history = _articles(question.history)
+        if isinstance(question, RankQuestion):
+            query = Query(history, _articles(question.candidates), None, rerank)
+        else:
+            query = Query(history, [], None, rerank, question.k)
+        has_text = not all(isinstance(a, str) for a in (*query.history, *query.candidates))
+        asked = self._at_its_moment(_Asked(question, query))
+        kind = type(question), has_text, asked.query.moment is not None
+        return await self.batches[kind].ask(asked)
+
+    def _at_its_moment(self, asked: _Asked) -> _Asked:
+        """With its moment, or a warning if counters are not known by the service's clock."""
+        at, earliest = asked.question.at, self._earliest()
+        if earliest is None:
+            if at is not None:
+                raise RefusedError(("body", "at"), "This recommender ranks by text alone.")
+            return asked
+        now = min(max(time.time(), 0), LATEST) if at is None else at
+        if now >= earliest:
+            moment = Moment.of(now, asked.question.user)
+            return asked._replace(query=asked.query._replace(moment=moment))
+        if at is not None:
+            raise RefusedError(("body", "at"), EARLIER.format(earliest, math.floor(at)))
+        by_text = asked.query._replace(moment=None)
+        return asked._replace(query=by_text, warning=TEXT_ALONE.format(now, earliest))
+
+    def _earliest(self) -> int | None:
+        """The earliest moment of its counters (UTC seconds); ``None``: it counts nothing."""
+        counters, counting = self.ranker.counters, self.ranker.engine.counting
+        return None if counters is None or counting is None else counters.earliest(counting)
+
+    def warning(self) -> str | None:
+        """Why the service's clock makes it rank by text alone now, if so."""
+        now, earliest = time.time(), self._earliest()
+        return None if now >= (earliest or 0) else TEXT_ALONE.format(now, earliest)
+
+    def health(self) -> RecommenderHealth:
+        """Name, model, limits and number of articles."""
+        settings = self.ranker.settings
+        return RecommenderHealth(
+            name=self.name,
+            model=settings["model_class"].rpartition(".")[2],
+            version=self.ranker.engine.identity,
+            layers=settings["num_hidden_layers"],
+            history_length=settings["history_length"],
+            news=len(self.ranker.news_ids),
+            popularity=self.ranker.knows_time,
+        )
+
+    def _answers(self, asked: Sequence[_Asked]) -> Sequence[Answer | Exception]:
+        """In a worker thread: an answer or an error for each request, which affects no other."""
+        snapshot = self.ranker.index.snapshot  # articles may be removed meanwhile
+        answers: list[Answer | Exception | None] = [each.refused(snapshot) for each in asked]
+        good = [each for each, refused in zip(asked, answers, strict=True) if refused is None]
+        try:
+            ranked = iter(self._answers_of(good, snapshot) if good else ())
+        except Exception as problem:  # of one of them, such as a text that can't be encoded
+            if len(asked) == 1:
+                return [self._answer_after(problem, asked[0])]
+            return [self._answers([each])[0] for each in asked]
+        return [next(ranked) if answer is None else answer for answer in answers]
+
+    def _answer_after(self, problem: Exception, asked: _Asked) -> Answer | Exception:
+        moment = asked.query.moment
+        if moment is None or moment.at >= (self._earliest() or 0):
+            return problem
+        try:  # events were just summed up, by another process's clock
+            return self._answers([self._at_its_moment(asked)])[0]
+        except RefusedError as refused:
+            return refused
+
+    def _answers_of(self, asked: Sequence[_Asked], snapshot: IndexSnapshot) -> list[Answer]:
+        """Answers to one kind of question."""
+        queries = [each.query for each in asked]
+        if isinstance(asked[0].question, RankQuestion):
+            ranked = self.ranker.answer(queries, True, snapshot)
+        elif snapshot.ids:
+            ranked = self.ranker.answer_top(queries, True, snapshot)
+        else:
+            raise RefusedError(
+                ("body",), "There are no articles to choose from. Add some with PUT /news."
+            )
+        return [self._explained(*pair, snapshot) for pair in zip(asked, ranked, strict=True)]
+
+    def _explained(self, asked: _Asked, best: list[Ranked], snapshot: IndexSnapshot) -> Answer:
+        question, query, warning = asked
+        weights = parts = None
+        if question.click_weights:
+            weights = self.ranker.click_weights(query.history, ids=True, snapshot=snapshot)
+        if question.contributions and query.moment is not None and best:
+            articles = [
+                query.candidates[b.place] if query.candidates else b.candidate for b in best
+            ]
+            at, user = query.moment
+            how = {"ids": True, "at": at, "user": user, "snapshot": snapshot}
+            parts = self.ranker.contributions(query.history, articles, **how)
+        return Answer(best, weights, parts, warning)
+
+
+class ServiceState:
+    """Recommenders, and what a store keeps for them; other processes may change it.
+
+    ``rankers`` by name, the default first, have the same articles and counters; ``titles`` are
+    those of a service without ``store``; ``read_at``: when events were last read (monotonic).
+    """
+
+    def __init__(
+        self,
+        rankers: Mapping[str, Ranker],
+        titles: Mapping[str, str],
+        store: Store | None = None,
+    ) -> None:
+        self.recommenders = {n: ServedRecommender(n, ranker) for n, ranker in rankers.items()}
+        self.titles = TitleSearch()
+        self.titles.add(titles)
+        self._store = Store() if store is None else store
+        self._seen = 0  # sequence number of the newest change of an article
+        self._following = threading.Lock()
+        counters = (ranker.counters for ranker in rankers.values() if ranker.knows_time)
+        self.counters = next(counters, None)
+        self._events = Batches(self._add_events)
+        self.read_at = time.monotonic()
+
+    def recommender(self, name: str | None) -> ServedRecommender:
+        """The recommender with this name (default: the first); ``RefusedError`` if unknown."""
+        if name is None:
+            return next(iter(self.recommenders.values()))
+        if name not in self.recommenders:
+            raise RefusedError(
+                ("body", "recommender"),
+                f"Expected {' or '.join(map(repr, self.recommenders))}, got {name!r}.",
+            )
+        return self.recommenders[name]
+
+    def warning(self) -> str | None:
+        """What is wrong with the clock of the service or of its events, if anything."""
+        warnings = [recommender.warning() for recommender in self.recommenders.values()]
+        now, newest = time.time(), self.counters.newest if self.counters is not None else 0
+        if newest > now + AHEAD:
+            warnings.append(AHEAD_OF_CLOCK.format(newest, now))
+        return next(filter(None, warnings), None)
+
+    def follow_events(self) -> None:
+        """Count events that other processes committed."""
+        if self.counters is not None:
+            self.counters.catch_up()
+        else:
+            self._store.articles(self._seen)  # whether it answers
+        self.read_at = time.monotonic()
+
+    def follow_articles(self, show_progress: bool = False) -> None:
+        """Take over changes of articles, of this process or another, while ranking continues."""
+        with self._following:
+            seen, changed = self._store.articles(self._seen)
+            news = {each.id: each.fields for each in changed if each.fields is not None}
+            gone = {each.id for each in changed if each.fields is None}
+            for recommender in self.recommenders.values():
+                index = recommender.ranker.index
+                index.forget([name for name in gone if name in index])
+                index.add(news, show_progress)
+            self.titles.remove(gone)
+            self.titles.add({name: fields[TITLE] for name, fields in news.items()})
+            if self.counters is not None:
+                times = {e.id: e.published for e in changed if e.published is not None}
+                self.counters.publish(times)
+            self._seen = seen
+
+    async def put(self, news: Sequence[NewsArticle]) -> NewsChanged:
+        """Commit articles, new or changed; ``RefusedError`` for a repeated id."""
+        places: dict[str, int] = {}
+        for place, article in enumerate(news):
+            if (first := places.setdefault(article.id, place)) != place:
+                raise RefusedError(
+                    ("body", "news", place, "id"),
+                    f"{article.id!r} occurs twice; article {first} has it too.",
+                )
+        changed = sum(article.id in self.titles for article in news)
+        await self._commit([StoredArticle.of(a.id, a.fields(), a.published) for a in news])
+        return NewsChanged(added=len(news) - changed, changed=changed, total=len(self.titles))
+
+    async def forget(self, news_id: str) -> bool:
+        """Remove an article; False if the id is unknown."""
+        known = news_id in self.titles
+        if known:
+            await self._commit([StoredArticle(news_id, None)])
+        return known
+
+    async def _commit(self, articles: Sequence[StoredArticle]) -> None:
+        await asyncio.to_thread(self._store.put, articles)
+        await asyncio.to_thread(self.follow_articles)
+
+    async def count(self, events: Sequence[Any]) -> Added:
+        """Commit and count events; ``RefusedError`` if no recommender uses them."""
+        if self.counters is None:
+            raise RefusedError(
+                ("body",), "No recommender here was trained with popularity: none counts events."
+            )
+        return await self._events.ask(events)
+
+    def _add_events(self, asked: Sequence[Sequence[Any]]) -> list[Added]:
+        assert self.counters is not None
+        return [self.counters.add(events, self.titles) for events in asked]
+
+
+def _articles(articles: Sequence[AnyArticle]) -> list[Given]:
+    return [each if isinstance(each, str) else (each.id or "", each.fields()) for each in articles]

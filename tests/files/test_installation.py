@@ -1,0 +1,46 @@
+"""What messages and docs say to install the package from."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from recbole_tinynews.files import installation as installing
+from recbole_tinynews.files.installation import SOURCE, pip_install
+
+ROOT = Path(__file__).parents[2]
+# Tests name the phrase; the changelog and the record tell what was.
+PLACES = ("recbole_tinynews", "docs", "properties", "benchmarks", "README.md", "dataset")
+READ = {".py", ".md", ".yaml", ".yml", ".html", ".js"}
+
+
+def test_no_page_or_message_names_an_index_that_lacks_the_package() -> None:
+    """``pip install recbole-tinynews`` finds nothing, or some day another's package."""
+    named = []
+    for place in PLACES:
+        files = [ROOT / place] if (ROOT / place).is_file() else (ROOT / place).rglob("*")
+        for file in files:
+            if file.suffix in READ and "report" not in file.relative_to(ROOT).parts:
+                text = file.read_text(encoding="utf-8")
+                for found in re.findall(r"pip install\b[^\n`]*recbole-tinynews[^\n`]*", text):
+                    if " @ " not in found:
+                        named.append(f"{file.relative_to(ROOT)}: {found}")
+    assert named == []
+
+
+def test_the_command_names_the_checkout_the_wheel_or_what_is_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(SOURCE, raising=False)
+    monkeypatch.setattr(installing, "_PACKAGE", tmp_path / "package")
+    assert re.fullmatch(r'pip install "recbole_tinynews-[0-9.]+-py3-none-any\.whl"', pip_install())
+    (tmp_path / "setup.py").touch()
+    assert pip_install("serve", "postgres") == 'pip install -e ".[serve,postgres]"'
+    monkeypatch.setenv(SOURCE, "wheels/recbole_tinynews.whl")
+    assert pip_install("export") == 'pip install "wheels/recbole_tinynews.whl[export]"'
+    monkeypatch.setenv(SOURCE, "https://news.example/recbole_tinynews.whl")
+    expected = "recbole-tinynews[export] @ https://news.example/recbole_tinynews.whl"
+    assert pip_install("export") == f'pip install "{expected}"'
+    assert pip_install() == f'pip install "{expected.replace("[export]", "")}"'

@@ -1,0 +1,159 @@
+"""The commands of an installed package, each in a process of its own, as a shell starts it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from recbole_tinynews import __version__
+from recbole_tinynews.__main__ import COMMANDS
+
+MAIN = "from recbole_tinynews.__main__ import main; main()"
+HEAVY = ("torch", "transformers", "recbole", "pandas", "sklearn", "scipy", "matplotlib")
+
+
+WITHOUT_RECBOLE = """
+import sys
+
+class Missing:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if name == "recbole":
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Missing)
+"""
+
+
+def shell(code: str, *arguments: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=120
+    )
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_is_there_without_what_takes_seconds_to_import(command) -> None:
+    """It took 7 to 12 seconds as long as torch, transformers and RecBole were imported first."""
+    listed = f"[name for name in {HEAVY} if name in sys.modules]"
+    tell = f"import atexit, sys; atexit.register(lambda: print({listed}))"
+    done = shell(f"{tell}; {MAIN}", command, "--help")
+    assert done.returncode == 0
+    assert done.stdout.startswith("usage: ")
+    imported = {"convert": "['pandas']"}.get(command, "[]")  # it reads tables, half a second
+    assert done.stdout.splitlines()[-1] in (imported, "[]")
+
+
+def test_without_a_command_they_are_listed() -> None:
+    done = shell(MAIN)
+    assert done.returncode == 0
+    assert all(f"  {name} " in done.stdout for name in COMMANDS)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (["benchmrk"], "Did you mean benchmark?"),
+        (["--list-models"], "Did you mean recbole-tinynews run --list-models?"),
+        (["--model=PLMNR", "--epochs=1"], "recbole-tinynews run --model=PLMNR --epochs=1?"),
+    ],
+)
+def test_an_unknown_command_is_answered_with_the_right_one(arguments: list[str], hint: str) -> None:
+    """A list of commands does not say which of them has the flag."""
+    done = shell(MAIN, *arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert hint in done.stderr
+    assert all(f"  {name} " in done.stderr for name in COMMANDS)
+
+
+@pytest.mark.parametrize("command", [[], *([name] for name in COMMANDS)])
+def test_every_command_has_a_version(command: list[str]) -> None:
+    done = shell(MAIN, *command, "--version")
+    assert (done.returncode, done.stdout) == (0, f"{__version__}\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "answer"),
+    [
+        (["--learnin_rate=9"], "learnin_rate (command line) is no setting. Did you mean learning_"),
+        (["--model=TinyNewRec"], "Did you mean TinyNewsRec"),
+        (
+            ["--test_slices=3"],
+            "test_slices (command line) is no setting of this model. The",
+        ),
+        (["--model=SASRec", "--n_layers=0"], "n_layers (command line) expects an int >= 1"),
+        (["--worker=1000"], "worker (command line) expects an int from 0 to"),
+    ],
+)
+def test_a_wrong_name_or_value_is_reported_before_torch_is_imported(
+    arguments: list[str], answer: str
+) -> None:
+    """It took 7 to 9 seconds to learn of a misspelt name."""
+    listed = f"[name for name in {HEAVY} if name in sys.modules]"
+    tell = f"import atexit, sys; atexit.register(lambda: print({listed}))"
+    done = shell(f"{tell}; {MAIN}", "run", *arguments)
+    assert (done.returncode, done.stdout) == (1, "[]\n")
+    assert done.stderr.startswith("recbole-tinynews run: ")
+    assert answer in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_missing_recbole_is_named_with_the_command_that_installs_it() -> None:
+    """From Python 3.12 on pip can't install it as a dependency, and its absence needs words."""
+    done = shell(f"{WITHOUT_RECBOLE}\n{MAIN}", "run", "--model=PLMNR")
+    assert done.returncode == 1
+    assert "pip install --no-deps recbole==1.2.1" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        (["--list-models"], "  LightGCN "),
+        (["--list-settings"], "  epochs "),
+        (["--list-settings=TinyNewsRec"], "Stage post_train_teacher"),
+        (["--model=SASRec", "--list-settings"], "  hidden_size "),
+        (["--explain", "learning_rate"], "effect      A stage may differ."),
+    ],
+)
+def test_models_and_settings_are_told_without_data_and_without_what_takes_seconds(
+    asked: list[str], told: str
+) -> None:
+    """Whoever looks up a name waited for torch, and needed a data set."""
+    listed = f"[name for name in {HEAVY} if name in sys.modules]"
+    tell = f"import atexit, sys; atexit.register(lambda: print({listed}))"
+    done = shell(f"{tell}; {MAIN}", "run", *asked)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert told in done.stdout
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize(
+    ("asked", "nearest"),
+    [
+        (["--list-settings=TinyNewRec"], "TinyNewsRec"),
+        (["--explain", "history_lenght"], "history_length"),
+        (["--explain=finetune_teacher_epoch"], "finetune_teacher_epochs"),
+    ],
+)
+def test_an_unknown_name_is_one_line_with_the_nearest_one(asked: list[str], nearest: str) -> None:
+    done = shell(MAIN, "run", *asked)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("recbole-tinynews run: ")
+    assert f"Did you mean {nearest}" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_list_without_recbole_says_how_it_is_installed() -> None:
+    done = shell(f"{WITHOUT_RECBOLE}\n{MAIN}", "run", "--list-models")
+    assert done.returncode == 1
+    assert "pip install --no-deps recbole==1.2.1" in done.stderr
+
+
+@pytest.mark.whole
+def test_several_processes_start_by_every_spelling_of_the_command() -> None:
+    """As ``__main__``, the command's own check could not be sent to the process that makes it."""
+    done = shell(MAIN, "run", "--nproc=2", "--model=NPA", "--data_path=nowhere")
+    assert "Traceback" not in done.stderr
+    assert "nowhere" in done.stderr
