@@ -56,7 +56,7 @@ class NewsItem(NamedTuple):
     def filled_from(self, other: NewsItem) -> NewsItem:
         """A copy with empty fields filled from another row of this article."""
         return NewsItem(
-            *(own if own.strip() else its for own, its in zip(self, other, strict=True))
+            *(mine if mine.strip() else its for mine, its in zip(self, other, strict=True))
         )
 
 

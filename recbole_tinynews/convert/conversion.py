@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from logging import getLogger
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -180,7 +180,7 @@ def _check(options: Options) -> None:
 def _problems(options: Options) -> Iterator[str]:
     name, valid = options.dataset, options.valid
     if isinstance(valid, float) and not 0 < valid < 1:
-        yield (f"--valid={valid}: expected a fraction above 0 and below 1, {LAST_DAY} or a folder.")
+        yield f"--valid={valid}: expected a fraction above 0 and below 1, {LAST_DAY} or a folder."
     if re.fullmatch(r"[^\s/\\.\-][^\s/\\]*", name) is None or not name.isprintable():
         yield (
             f"--dataset={quoted(name)}: expected a name for a folder and its files, without white "
@@ -191,12 +191,15 @@ def _problems(options: Options) -> Iterator[str]:
             f"--dataset={name}: expected a name that does not end with {FLAT}, which "
             "--layout=interaction gives to its second data set."
         )
-    for flag, value, allowed in (
-        ("on-error", options.on_error, ON_ERROR),
-        ("layout", options.layout, LAYOUTS),
-    ):
+    choices: dict[str, tuple[str | None, Collection[str | None]]] = {
+        "on-error": (options.on_error, ON_ERROR),
+        "layout": (options.layout, LAYOUTS),
+        "format": (options.source.format, READERS),
+        "rows": (options.source.rows, (None, *ROWS)),
+    }
+    for flag, (value, allowed) in choices.items():
         if value not in allowed:
-            yield f"--{flag}={value}: expected one of {', '.join(allowed)}."
+            yield f"--{flag}={value}: expected one of {', '.join(filter(None, allowed))}."
     if not options.train:
         yield "--train: expected at least one folder or file, got none."
     if options.bodies is not None and not os.path.isfile(options.bodies):
@@ -206,15 +209,12 @@ def _problems(options: Options) -> Iterator[str]:
 def _problems_of_source(options: Options) -> Iterator[str]:
     source = options.source
     if source.format not in READERS:
-        yield f"--format={source.format}: expected one of {', '.join(READERS)}."
         return
     used = READERS[source.format].options
     for name, default in Source()._asdict().items():
         if name != "format" and name not in used and getattr(source, name) != default:
             formats = [format for format, reader in READERS.items() if name in reader.options]
             yield f"--{name} expects --format={'|'.join(formats)}, got --format={source.format}."
-    if source.rows not in (None, *ROWS):
-        yield f"--rows={source.rows}: expected one of {', '.join(ROWS)}."
     for path in source.news:
         if not os.path.exists(path):
             yield f"--news={path}: expected a file of articles, found nothing there."

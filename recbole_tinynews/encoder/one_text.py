@@ -197,7 +197,7 @@ class OneTextEncoder(NewsEncoder):
 
         how = self.tokens_at_once(), request, share, show_progress
         recorded = RecordedStates.compute(states_of, lengths, *how)
-        self._recorded = recorded and (recorded, versions(self.parameters()))
+        self._recorded = None if recorded is None else (recorded, versions(self.parameters()))
 
     def _look_up(self, news_ids: Tensor) -> Tensor | None:
         """Cached vectors, and hidden states if all ids have them."""

@@ -340,7 +340,8 @@ class TextEncoder(TextVectors):
 
     def hidden_states(self, tokens: Tensor, lengths: NDArray[np.int64]) -> Tensor:
         """Last hidden states of texts of these lengths, ``[tokens, hidden]``; nothing is stored."""
-        rows, states, places = Ragged.layout(lengths), [], []
+        rows, places = Ragged.layout(lengths), []
+        states: list[Tensor] = []
         for pack in packs(lengths, self.tokens_at_once()):
             places.append(torch.from_numpy(rows.positions(pack.members)).to(self.device))
             texts = PackedTexts.of(pack, tokens[places[-1]])

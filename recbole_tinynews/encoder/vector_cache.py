@@ -135,6 +135,7 @@ class StaleVectors:
         if self._vectors is None:
             self._begin(encoder, encoder.zeros(0).dtype)
         assert self._vectors is not None
+        assert self.fresh_ids is not None, "set before anything is reused"
         recent = self._made_in[ids] >= self.step - self.steps
         needed = np.isin(ids, self.fresh_ids) | ~recent
         encoded = encoder.encode_distinct(ids[needed])

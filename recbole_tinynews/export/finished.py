@@ -40,7 +40,7 @@ class FinishedRecommender:
         self.model, self.name = self.engine.model, type(self.engine.model).__name__
         self.written, self.metrics = read_settings(folder), read_metrics(folder)
         self._check_modules()
-        self.text_encoder = cast("OneTextEncoder", self.model.news_encoder).text_encoder
+        self.text_encoder = cast("OneTextEncoder", self.model.news_encoder).language_model
         self.depth: int = self.text_encoder.plm.config.num_hidden_layers
         self._loaded = cast("Settings", self.engine.settings)
         self.made_from: dict[str, Any] = self._loaded["made_from"] or {}

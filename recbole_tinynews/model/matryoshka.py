@@ -104,7 +104,8 @@ class Matryoshka(Student):
         vectors = sum(teacher.encode_news(news) for teacher in teachers).double()
         axes = principal_axes(vectors.T @ vectors, self.sizes.dims[-1])
         self.rotation.axes.copy_(axes)
-        encoder, user = self.news_encoder.language_model, self.user_encoder
+        encoder: Any = self.news_encoder.language_model
+        user: Any = self.user_encoder
         every: list[Any] = [encoder.heads, *encoder.exit_heads.values()]
         for heads in every:
             for weight in (heads["dense"].weight, heads["dense"].bias):
@@ -147,7 +148,8 @@ class Matryoshka(Student):
 
     def cut_vectors(self, dim: int) -> None:
         """Keep the first ``dim`` entries of news vectors, as their losses saw them."""
-        dense, user = self.news_encoder.language_model.dense, self.user_encoder
+        dense = self.news_encoder.language_model.dense
+        user: Any = self.user_encoder
         dense.weight, dense.bias = (
             nn.Parameter(weight[:dim].detach().clone()) for weight in (dense.weight, dense.bias)
         )

@@ -271,7 +271,7 @@ class NewsRecommender(ArticleReader):
         history, clicked = self.encode_news(context.history), context.history != 0
         users = self._encode_users(history, clicked, context).repeat_interleave(sizes, 0)
         candidates = self.encode_news(context.candidates)
-        if self.reads_reader:
+        if self.reads_reader and context.counters is not None:
             page = None if context.page is None else self.encode_news(context.page)
             further = features_of_impressions(candidates, history, sizes, context, page)
             context = context.with_further(further)

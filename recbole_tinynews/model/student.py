@@ -15,7 +15,6 @@ from recbole_tinynews.distillation.layer_losses import Compared, layer_pairs
 from recbole_tinynews.distillation.loss_terms import Distillation, Weights
 from recbole_tinynews.distillation.teacher_weighting import WEIGHTINGS, TeacherWeighting
 from recbole_tinynews.distillation.tinynewsrec_losses import (
-    StageTwoDistillation,
     TinyNewsRecDistillation,
     fitted_projection,
 )
@@ -130,19 +129,16 @@ class MultiTeacherStudent(Student):
     weights = Weights
     _fits_projections = False
 
-    def make_distillation(
-        self,
-        config: Settings,
-        losses: type[TinyNewsRecDistillation] = StageTwoDistillation,
-        masked: bool = False,
+    def losses_of(
+        self, kind: type[TinyNewsRecDistillation], config: Settings, masked: bool
     ) -> TinyNewsRecDistillation:
         """Losses on scores, on item and user vectors, and on the target."""
         of_teachers = config.for_stage(self.teacher_stage)
         one_space = not (reads_words(config) or reads_words(of_teachers))
         pretrained = starts_pretrained(config)
-        kind = config["embedding_loss"] or ("balanced" if pretrained else "mse")
+        errors = config["embedding_loss"] or ("balanced" if pretrained else "mse")
         self._fits_projections = pretrained and not one_space
-        return losses(
+        return kind(
             self.number_of_teachers(config),
             PLMNR.news_dim(of_teachers),
             self.news_dim(config),
@@ -151,7 +147,7 @@ class MultiTeacherStudent(Student):
             self.teacher_weighting(config),
             config["shared_projection"],
             aligned=pretrained and one_space,
-            balanced=kind == "balanced",
+            balanced=errors == "balanced",
             masked=masked,
         )
 

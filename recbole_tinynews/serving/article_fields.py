@@ -239,13 +239,23 @@ class Query(NamedTuple):
     rerank: ReRanking = ReRanking()
     k: int = 0
 
+    @property
+    def page(self) -> str:
+        """Id of the article whose page the reader is on; empty: unknown."""
+        return "" if self.moment is None else self.moment.page
+
 
 def queries_of(
-    history: Any, candidates: Any, at: Any = None, user: Any = None, rerank: Sequence[Any] = ()
+    history: Any,
+    candidates: Any,
+    at: Any = None,
+    user: Any = None,
+    rerank: Sequence[Any] = (),
+    visit: Sequence[Any] = (None, None, None),
 ) -> tuple[list[Query], bool]:
     """The queries in the arguments of ``Ranker.rank``, and whether it is of a single user.
 
-    ``candidates``: ``None`` for ``Ranker.top``.
+    ``candidates``: ``None`` for ``Ranker.top``; ``visit``: page, device and subscriber.
     """
     is_top = candidates is None
     lists = _listed(history, "history") if is_top else _listed(candidates, "candidates")
@@ -257,7 +267,7 @@ def queries_of(
             f"rank expects a history for each list of candidates, got {len(histories)} histories "
             f"and {len(lists)} lists of candidates."
         )
-    moments = _moments_of(at, user, len(lists), one)
+    moments = _moments_of(at, user, visit, len(lists), one)
     rerankers, queries = ReRanking.parse(rerank), []
     for number, moment in enumerate(moments):
         whose = "" if one else f" for user {number}"
@@ -269,16 +279,23 @@ def queries_of(
     return queries, one
 
 
-def _moments_of(at: Any, user: Any, users: int, one: bool) -> list[Moment | None]:
+def _moments_of(
+    at: Any, user: Any, visit: Sequence[Any], users: int, one: bool
+) -> list[Moment | None]:
     if at is None:
-        if user is not None:
-            raise ValueError("rank expects user together with at, got user alone.")
+        given = dict(zip(("user", "page", "device", "subscriber"), (user, *visit), strict=True))
+        if alone := [name for name, value in given.items() if value is not None]:
+            raise ValueError(f"rank expects {alone[0]} together with at, got {alone[0]} alone.")
         return [None] * users
+    visits = [
+        [value] * users if one or value is None else _listed(value, name)
+        for name, value in zip(("page", "device", "subscriber"), visit, strict=True)
+    ]
     times = list(at) if isinstance(at, (list, tuple)) else [at] * users
     names = [user] if one else [None] * users if user is None else _listed(user, "user")
-    if not len(times) == len(names) == users:
+    if {*map(len, (times, names, *visits))} != {users}:
         raise ValueError(
             f"rank expects at and user once for each of {users} histories, got {len(times)} and "
-            f"{len(names)}."
+            f"{len(names)}; page, device and subscriber too, if they are given."
         )
-    return [Moment.of(*pair) for pair in zip(times, names, strict=True)]
+    return [Moment.of(*parts) for parts in zip(times, names, *visits, strict=True)]

@@ -6,6 +6,7 @@ import json
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -194,6 +195,15 @@ class ArticleIndex:
             for part in lists
         ]
 
+    def known(self, ids: Iterable[str], snapshot: IndexSnapshot) -> list[Resolved]:
+        """Those of these articles that were added or that the data set has, in order."""
+        names, other = [*ids], {}
+        if any(name not in snapshot.rows for name in names):
+            with suppress(FileNotFoundError):
+                other = self._data_set
+        every = (snapshot.rows.get(name, other.get(name)) for name in names)
+        return [article for article in every if article is not None]
+
     def _input(self, article_id: str, content: Content, snapshot: IndexSnapshot) -> ArticleInput:
         """Given fields; unknown groups are those of the added article with this id."""
         article = self.fields.article(article_id, content)
@@ -264,11 +274,15 @@ class ArticleIndex:
         histories: Sequence[Sequence[Resolved]],
         candidates: Sequence[Sequence[Resolved]],
         snapshot: IndexSnapshot,
+        pages: Sequence[Sequence[Resolved]] = (),
     ) -> Batch:
-        """Vectors of users' clicks and candidates, each article's once."""
+        """Vectors of users' clicks and candidates, each article's once.
+
+        ``pages``: a list of at most one article for each user.
+        """
         keys = [
             [[a if isinstance(a, int) else a.fields for a in articles] for articles in lists]
-            for lists in (histories, candidates)
+            for lists in (histories, candidates, pages)
         ]
         distinct = dict.fromkeys(key for lists in keys for part in lists for key in part)
         others = [key for key in distinct if isinstance(key, tuple)]
@@ -279,14 +293,15 @@ class ArticleIndex:
         if rows or not others:  # neither: `top` for users without clicks
             parts.append(snapshot.vectors[rows])
         number = {key: place for place, key in enumerate((*others, *rows), start=1)}
-        clicked, shown = ([[number[key] for key in part] for part in lists] for lists in keys)
+        clicked, shown, on = ([[number[key] for key in part] for part in lists] for lists in keys)
         width = self.engine.settings["history_length"]
         newest = np.zeros((len(clicked), width), np.int64)
         for row, numbers in zip(newest, clicked, strict=True):
             row[width - len(numbers[-width:]) :] = numbers[-width:]
         vectors = torch.cat([parts[0].new_zeros(1, parts[0].shape[1]), *parts])
         flat = np.array([each for numbers in shown for each in numbers], np.int64)
-        arrays = newest, flat, np.array([*map(len, shown)], np.int64)
+        of_pages = np.array([sum(numbers) for numbers in on], np.int64)  # of one or none
+        arrays = newest, flat, np.array([*map(len, shown)], np.int64), of_pages
         return Batch(vectors, *(torch.from_numpy(array).to(vectors.device) for array in arrays))
 
     def numbers(

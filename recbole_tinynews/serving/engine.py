@@ -23,6 +23,7 @@ from recbole_tinynews.data.fields import (
 from recbole_tinynews.data.popularity import Counting
 from recbole_tinynews.encoder.users import UserEncoder
 from recbole_tinynews.model.interface import BatchContext
+from recbole_tinynews.model.reader_features import features_of_impressions
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.model.time_features import TimeScore
 from recbole_tinynews.serving.article_fields import InputFields
@@ -44,11 +45,16 @@ class Ranked(NamedTuple):
 
 
 class Contributions(NamedTuple):
-    """The terms of a score; freshness depends on the article's age."""
+    """The terms of a score; freshness depends on the article's age.
+
+    ``reader``: what is added since this reader saw, clicked and is reading what they do; ``None``
+    for recommenders without that part.
+    """
 
     text: float
     popularity: float
     freshness: float
+    reader: float | None = None
 
 
 class Batch(NamedTuple):
@@ -58,6 +64,7 @@ class Batch(NamedTuple):
     histories: Tensor  # [users, history_length], newest last, 0 in front
     candidates: Tensor  # [candidates], user by user
     sizes: Tensor  # [users], their numbers of candidates
+    pages: Tensor | None = None  # [users], the articles whose pages they are on, 0 for none
 
 
 class Engine(ABC):
@@ -112,10 +119,17 @@ class Engine(ABC):
         """
         return self.total_scores(*self.text_scores(batch), counters)
 
-    def all_scores(self, batch: Batch, vectors: Tensor, counters: Tensor | None = None) -> Tensor:
+    def all_scores(
+        self,
+        batch: Batch,
+        vectors: Tensor,
+        counters: Tensor | None = None,
+        pages: Tensor | None = None,
+    ) -> Tensor:
         """Scores of all articles, ``[articles, dim]``, for all users, ``[users, articles]``.
 
-        ``counters``: ``[users * articles, features]``.
+        ``counters``: ``[users * articles, features]``; ``pages``: rows of ``vectors``, the articles
+        whose pages users are on, -1 for none, ``[users]``.
         """
         users = self.user_vectors(batch.vectors, batch.histories)
         text = users @ vectors.T
@@ -170,6 +184,44 @@ class ModelEngine(Engine):
         return time.parts(text, counters)
 
 
+class ReaderEngine(ModelEngine):
+    """Scores that read the reader's clicks and page beside their vector."""
+
+    @torch.inference_mode()
+    def scores(self, batch: Batch, counters: Tensor | None = None) -> Tensor:
+        """Scores of each user's candidates, ``[candidates]``, as in evaluation."""
+        if counters is None:
+            return super().scores(batch)
+        return self.total_scores(*self.text_scores(batch), self._with_reader(batch, counters))
+
+    def all_scores(
+        self,
+        batch: Batch,
+        vectors: Tensor,
+        counters: Tensor | None = None,
+        pages: Tensor | None = None,
+    ) -> Tensor:
+        """Scores of all articles for all users, ``[users, articles]``."""
+        if counters is None:
+            return super().all_scores(batch, vectors)
+        return self.scores(with_all(batch, vectors, pages), counters).view(-1, len(vectors))
+
+    @torch.inference_mode()
+    def contributions(self, batch: Batch, counters: Tensor) -> Tensor | None:
+        """What text, popularity, freshness and the reader add, ``[candidates, 4]``."""
+        return super().contributions(batch, self._with_reader(batch, counters))
+
+    def _with_reader(self, batch: Batch, counters: Tensor) -> Tensor:
+        vectors, pages = batch.vectors, batch.pages
+        if self.counting is None or not self.counting.page:
+            pages = None
+        context = BatchContext(batch.histories, batch.candidates, counters=counters, page=pages)
+        news, history = vectors[batch.candidates], vectors[batch.histories]
+        page = None if pages is None else vectors[pages]
+        features = features_of_impressions(news, history, batch.sizes, context, page)
+        return torch.cat([counters, features], dim=-1)
+
+
 class PredictEngine(ModelEngine):
     """Scores by the recommender's own ``predict``, which is no dot product of two vectors."""
 
@@ -194,14 +246,26 @@ class PredictEngine(ModelEngine):
         model._modules = {**model._modules, "news_encoder": table}
         return model.predict(Interaction(fields).to(self.device)).float()
 
-    def all_scores(self, batch: Batch, vectors: Tensor, counters: Tensor | None = None) -> Tensor:
+    def all_scores(
+        self,
+        batch: Batch,
+        vectors: Tensor,
+        counters: Tensor | None = None,
+        pages: Tensor | None = None,
+    ) -> Tensor:
         """Scores of all articles for all users, ``[users, articles]``."""
-        users, articles = len(batch.histories), len(vectors)
-        rows = torch.arange(articles, device=vectors.device) + len(batch.vectors)
-        sizes = torch.full((users,), articles, device=vectors.device)
-        table = torch.cat([batch.vectors, vectors])
-        every = Batch(table, batch.histories, rows.repeat(users), sizes)
-        return self.scores(every, counters).view(users, articles)
+        return self.scores(with_all(batch, vectors, pages), counters).view(-1, len(vectors))
+
+
+def with_all(batch: Batch, vectors: Tensor, pages: Tensor | None) -> Batch:
+    """A batch of the same users, to whom all articles are shown; ``pages`` as in ``all_scores``."""
+    users, articles, first = len(batch.histories), len(vectors), len(batch.vectors)
+    rows = torch.arange(articles, device=vectors.device) + first
+    sizes = torch.full((users,), articles, device=vectors.device)
+    if pages is not None:
+        pages = torch.where(pages < 0, 0, pages + first)
+    table = torch.cat([batch.vectors, vectors])
+    return Batch(table, batch.histories, rows.repeat(users), sizes, pages)
 
 
 def engine_of(model: NewsRecommender, settings: Mapping[str, Any], identity: str) -> ModelEngine:
@@ -210,6 +274,8 @@ def engine_of(model: NewsRecommender, settings: Mapping[str, Any], identity: str
         type(model).predict is NewsRecommender.predict
         and type(model).encode_news is NewsRecommender.encode_news
     )
+    if model.reads_reader and is_dot_product:
+        return ReaderEngine(model, settings, identity)
     return (ModelEngine if is_dot_product else PredictEngine)(model, settings, identity)
 
 

@@ -74,6 +74,9 @@ class Ranker:
         at: Any = None,
         user: Any = None,
         rerank: Sequence[Any] = (),
+        page: Any = None,
+        device: Any = None,
+        subscriber: Any = None,
     ) -> Any:
         """Candidates from best to worst; equal scores keep the given order.
 
@@ -85,8 +88,13 @@ class Ranker:
                 a single word.
             at: UTC seconds, for recommenders trained with ``popularity``: what others did before
                 then counts too. ``None``: text alone.
-            user: whose own clicks and exposures are left out; for many users a list, like ``at``.
+            user: whose own clicks and exposures are left out, or with ``reader`` stand apart; for
+                many users a list, like ``at``. With ``history_from: log``, what they clicked
+                since extends ``history``, which may be empty.
             rerank: as the setting; applied in this order to each user's candidates.
+            page: id of the article that the user is reading, for recommenders trained with
+                ``context``; ``device`` its kind, ``subscriber`` whether the user subscribes. Each
+                is a list for many users; ``None``: unknown.
 
         Raises:
             ValueError: no candidates, an unknown id, different numbers of users, ``at`` without
@@ -94,7 +102,8 @@ class Ranker:
             TypeError: an argument is not a list of articles.
             FileNotFoundError: ids of a data set that is not found.
         """
-        queries, one = queries_of(history, candidates, at, user, rerank)
+        visit = page, device, subscriber
+        queries, one = queries_of(history, candidates, at, user, rerank, visit)
         ranked = self.answer(queries, ids)
         return ranked[0] if one else ranked
 
@@ -108,6 +117,9 @@ class Ranker:
         at: Any = None,
         user: Any = None,
         rerank: Sequence[Any] = (),
+        page: Any = None,
+        device: Any = None,
+        subscriber: Any = None,
     ) -> Any:
         """The ``k`` best of all added articles (or fewer), best first, with their positions.
 
@@ -115,7 +127,7 @@ class Ranker:
         ``ValueError`` if no articles were added or ``k`` is below 1.
 
         Args:
-            history, ids, at, user: as for ``rank``.
+            history, ids, at, user, page, device, subscriber: as for ``rank``.
             k: number of articles.
             leave_out_clicked: exclude articles in the history, by id or equal text.
             rerank: as for ``rank``, of the best ``POOL * k``, from ``LEAST_POOL`` to ``MOST_POOL``
@@ -123,7 +135,8 @@ class Ranker:
         """
         if k < 1:
             raise ValueError(f"top expects k of at least 1, got {k}.")
-        queries, one = queries_of(history, None, at, user, rerank)
+        visit = page, device, subscriber
+        queries, one = queries_of(history, None, at, user, rerank, visit)
         queries = [query._replace(k=k) for query in queries]
         ranked = self.answer_top(queries, ids, leave_out_clicked=leave_out_clicked)
         return ranked[0] if one else ranked
@@ -139,7 +152,7 @@ class Ranker:
         for start in range(0, len(queries), USERS_AT_ONCE):
             some = queries[start : start + USERS_AT_ONCE]
             parts = resolved[2 * start : 2 * (start + len(some))]
-            clicks, candidates = parts[0::2], parts[1::2]
+            clicks, candidates = self._clicks(some, parts[0::2], snapshot), parts[1::2]
             scores = self._scores(some, clicks, candidates, snapshot)
             for query, articles, values in zip(some, candidates, scores, strict=True):
                 ranked = best_first([*map(name_of, query.candidates)], values)
@@ -185,6 +198,7 @@ class Ranker:
         for start in range(0, len(queries), step):
             some = queries[start : start + step]
             clicks = self.index.resolve([query.history for query in some], ids, snapshot)
+            clicks = self._clicks(some, clicks, snapshot)
             left_out = [snapshot.rows_of(part) if leave_out_clicked else [] for part in clicks]
             batch = self.index.batch(clicks, [], snapshot)
             if nearest is not None and not counts:
@@ -193,7 +207,9 @@ class Ranker:
                     yield from nearest.best(snapshot, users, k, left_out)
                     continue
             counters = self._features([None] * len(some), some, snapshot)
-            scores = self.engine.all_scores(batch, snapshot.vectors, counters).cpu().numpy()
+            rows = [snapshot.rows.get(query.page, -1) for query in some]
+            pages = torch.tensor(rows, device=batch.vectors.device)
+            scores = self.engine.all_scores(batch, snapshot.vectors, counters, pages).cpu().numpy()
             yield from snapshot.best(scores, k, left_out)
 
     def _scores(
@@ -203,10 +219,37 @@ class Ranker:
         candidates: Sequence[Sequence[Resolved]],
         snapshot: IndexSnapshot,
     ) -> list[NDArray[np.float32]]:
-        batch = self.index.batch(clicks, candidates, snapshot)
+        pages = self._pages(queries, snapshot)
+        batch = self.index.batch(clicks, candidates, snapshot, pages)
         counters = self._features(candidates, queries, snapshot)
         scores = self.engine.scores(batch, counters).cpu().numpy()
         return np.split(scores, np.cumsum([*map(len, candidates)])[:-1])
+
+    def _pages(self, queries: Sequence[Query], snapshot: IndexSnapshot) -> list[list[Resolved]]:
+        """The article of each page, or none."""
+        return [self.index.known([query.page] if query.page else [], snapshot) for query in queries]
+
+    def _clicks(
+        self,
+        queries: Sequence[Query],
+        histories: Sequence[Sequence[Resolved]],
+        snapshot: IndexSnapshot,
+    ) -> list[Sequence[Resolved]]:
+        """Histories, extended by clicks that the store knows if the recommender reads those."""
+        if self.counters is None or self.settings["history_from"] != "log":
+            return [*histories]
+        longer: list[Sequence[Resolved]] = []
+        width, delay = self.settings["history_length"], self.settings["popularity_delay"]
+        for query, history in zip(queries, histories, strict=True):
+            if query.moment is None or not query.moment.user:
+                longer.append(history)
+                continue
+            newest = history[-width:]
+            given = {snapshot.ids[a] if isinstance(a, int) else a.id for a in newest}
+            since = self.counters.clicks(query.moment.user, query.moment.at, delay, width)
+            recent = self.index.known((name for name in since if name not in given), snapshot)
+            longer.append([*newest, *recent][-width:])
+        return longer
 
     def click_weights(
         self, history: Any, *, ids: bool | None = None, snapshot: IndexSnapshot | None = None
@@ -234,19 +277,25 @@ class Ranker:
         ids: bool | None = None,
         at: float,
         user: str | None = None,
+        page: str | None = None,
+        device: str | None = None,
+        subscriber: bool | None = None,
         snapshot: IndexSnapshot | None = None,
     ) -> list[Contributions] | None:
         """Parts of one user's scores, in the given order, if any; arguments as for ``rank``."""
         (query, *_), one = queries_of(history, candidates)
         if not one:
             raise TypeError("contributions expects one user, got several.")
-        query = query._replace(moment=Moment.of(at, user))
+        query = query._replace(moment=Moment.of(at, user, page, device, subscriber))
         snapshot = snapshot or self.index.snapshot
         clicks, shown = self.index.resolve([query.history, query.candidates], ids, snapshot)
+        (clicks,) = self._clicks([query], [clicks], snapshot)
         counters = self._features([shown], [query], snapshot)
         assert counters is not None
-        parts = self.engine.contributions(self.index.batch([clicks], [shown], snapshot), counters)
-        return None if parts is None else [*map(Contributions._make, parts.tolist())]
+        pages = self._pages([query], snapshot)
+        batch = self.index.batch([clicks], [shown], snapshot, pages)
+        parts = self.engine.contributions(batch, counters)
+        return None if parts is None else [Contributions(*values) for values in parts.tolist()]
 
     def rank_table(
         self,

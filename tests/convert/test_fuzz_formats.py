@@ -51,15 +51,14 @@ def corrupted(row: dict[str, Any], rng: random.Random) -> dict[str, Any]:
     return {**row, name: value}
 
 
-@pytest.mark.parametrize("seed", range(2))
-def test_no_corrupted_row_of_parquet_is_lost_or_leaves_a_trace(tmp_path: Path, seed: int) -> None:
+def test_no_corrupted_row_of_parquet_is_lost_or_leaves_a_trace(tmp_path: Path) -> None:
     pytest.importorskip("pyarrow")
     from ebnerd_folder import of_seconds, write_ebnerd
 
-    rng = random.Random(seed)
+    rng = random.Random(0)
     times = [of_seconds(second) for second in (9, 5)]
     rows: dict[str, list[dict[str, Any]]] = {"behaviors": [], "history": [], "articles": []}
-    for number in range(1_500):
+    for number in range(1_200):  # more users than are read at once
         impression = {"impression_id": number, "user_id": number}
         impression |= {"impression_time": of_seconds(1_684_000_000 + number)}
         impression |= {"article_ids_inview": [1, 2, 3], "article_ids_clicked": [2]}
@@ -71,7 +70,7 @@ def test_no_corrupted_row_of_parquet_is_lost_or_leaves_a_trace(tmp_path: Path, s
     given = {"format": "ebnerd", "valid": 0.5, "output": tmp_path / "out"}
     place = write_ebnerd(tmp_path / "eb", *rows.values())
     report, bad = convert_skipping(place, given)
-    assert report["skipped_lines"]["total"] == len(bad) > 300
+    assert report["skipped_lines"]["total"] == len(bad) > 250
     written = records(tmp_path / "out" / "x")
     numbers = {(Path(path).stem, number) for path, number in bad}
     good = [

@@ -97,7 +97,9 @@ def test_the_order_of_two_articles_is_the_same_in_lists_of_any_length(ranker: Ra
 def test_contributions_add_up_to_the_score(ranker: Ranker) -> None:
     """The page would explain another score than the one that ranks."""
     asked = {"ids": True, "at": AT, "user": "U1"}
-    parts = np.array(ranker.contributions(["N4"], ["N5", "N6", "N8"], **asked))
+    explained = ranker.contributions(["N4"], ["N5", "N6", "N8"], **asked)
+    assert {part.reader for part in explained} == {None}
+    parts = np.array([part[:3] for part in explained])
     scores = in_order_given(ranker.rank(["N4"], ["N5", "N6", "N8"], **asked))
     np.testing.assert_allclose(parts.sum(1), scores, rtol=1e-5, atol=1e-5)
     assert (np.ptp(parts, axis=0) > 0).all()

@@ -148,9 +148,9 @@ class TitleBodyStudent(MultiTeacherStudent, TitleBodyModel):
                     f"and student read the same articles, got {config[name]}. Set {name} for both"
                 )
 
-    def make_distillation(self, config: Settings, **how: Any) -> TinyNewsRecDistillation:
+    def make_distillation(self, config: Settings) -> TinyNewsRecDistillation:
         """The losses of Stage I."""
-        return super().make_distillation(config, losses=StageOneDistillation)
+        return self.losses_of(StageOneDistillation, config, masked=False)
 
     @classmethod
     def news_dim(cls, config: Settings) -> int:

@@ -165,7 +165,14 @@ async def top(question: TopQuestion, service: Service) -> Response:
 def _response(name: str, ranked: list[dict[str, Any]], answer: Answer) -> Response:
     # bypasses FastAPI's validation of every field, which took longer than ranking
     parts = answer.contributions
-    named = None if parts is None else [part._asdict() for part in parts]
+    named = (
+        None
+        if parts is None
+        else [
+            {name: value for name, value in part._asdict().items() if value is not None}
+            for part in parts
+        ]
+    )
     explained = {**answer._asdict(), "ranked": ranked, "contributions": named}
     return AsciiResponse({"recommender": name, **explained})
 

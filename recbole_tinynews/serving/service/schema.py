@@ -79,9 +79,11 @@ class Question(Asked):
     """A reader and a recommender."""
 
     history: list[AnyArticle] = Field(
+        [],
         max_length=MOST_ARTICLES,
         description="The reader's clicks, oldest first; the newest `history_length` (see "
-        "`GET /health`) count. Empty for a new reader.",
+        "`GET /health`) count. Empty for a new reader, or one whose clicks the store has, for "
+        "recommenders with `history_from: log`.",
     )
     recommender: Name | None = Field(
         None, description="Its name in `GET /health`. By default the first one there."
@@ -93,10 +95,21 @@ class Question(Asked):
         "refused if these are summed up already. By default now.",
     )
     user: Name = Field(
-        "", description="Whose own clicks and exposures are left out. Empty: unknown."
+        "",
+        description="Whose own clicks and exposures are left out, or for recommenders with "
+        "`reader` stand apart. Empty: unknown.",
     )
+    page: Name = Field(
+        "",
+        description="For recommenders with `context`: id of the article that the reader is "
+        "reading. Empty or unknown: none.",
+    )
+    device: Name = Field("", description="Its kind, as in training. Empty: unknown.")
+    subscriber: bool | None = Field(None, description="Whether the reader subscribes.")
     contributions: bool = Field(
-        False, description="Whether to say what text, popularity and freshness add to each score."
+        False,
+        description="Whether to say what text, popularity, freshness and the reader's part add to "
+        "each score.",
     )
     rerank: list[str | dict[str, Any]] = Field(
         [],
@@ -175,6 +188,9 @@ class Parts(BaseModel):
     text: float
     popularity: float = Field(description="Of clicks and exposures.")
     freshness: float = Field(description="Of the article's age.")
+    reader: float | None = Field(
+        None, description="Of what this reader saw, clicked and reads, if the recommender has it."
+    )
 
 
 class RankedCandidate(BaseModel):

@@ -168,7 +168,9 @@ class ServedRecommender:
             return asked
         now = min(max(time.time(), 0), LATEST) if at is None else at
         if now >= earliest:
-            moment = Moment.of(now, asked.question.user)
+            question = asked.question
+            visit = question.page, question.device, question.subscriber
+            moment = Moment.of(now, question.user, *visit)
             return asked._replace(query=asked.query._replace(moment=moment))
         if at is not None:
             raise RefusedError(("body", "at"), EARLIER.format(earliest, math.floor(at)))
@@ -245,8 +247,7 @@ class ServedRecommender:
                 query.history,
                 shown or names,
                 ids=True,
-                at=query.moment.at,
-                user=query.moment.user,
+                **query.moment.as_arguments(),
                 snapshot=snapshot,
             )
         return Answer(best, weights, parts, warning)

@@ -362,7 +362,9 @@ def test_without_articles_top_says_how_to_add_them(student) -> None:
 
 RANK = {"history": CLICKS, "candidates": CANDIDATES}
 BAD: list[tuple[str, dict[str, Any], list[Any]]] = [
-    ("/rank", {"candidates": CANDIDATES}, ["history"]),
+    ("/rank", {**RANK, "subscriber": "perhaps"}, ["subscriber"]),
+    ("/rank", {**RANK, "page": "N" * 201}, ["page"]),
+    ("/rank", {**RANK, "device": ["phone"]}, ["device"]),
     ("/rank", {"history": CLICKS}, ["candidates"]),
     ("/rank", {**RANK, "candidates": []}, ["candidates"]),
     ("/rank", {**RANK, "candidates": "N1"}, ["candidates"]),
