@@ -64,7 +64,7 @@ def test_popularity_counts_every_click(stock, monkeypatch) -> None:
     assert expected.max() > 2
 
     original = as_installed(pop).Pop
-    monkeypatch.setattr(patches, "Pop", original)
+    monkeypatch.setattr("recbole.model.general_recommender.Pop", original)
     patches.apply_to_models()
     patched = original.calculate_loss
     patches.apply_to_models()
