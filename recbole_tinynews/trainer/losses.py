@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import pandas as pd
 import torch
 
 from recbole_tinynews.data.batch import plan_of
@@ -113,17 +113,16 @@ class TrainingCurve:
     @classmethod
     def from_csv(cls, text: str, metrics: Iterable[str]) -> TrainingCurve:
         """A curve from ``as_csv``; ``metrics`` are the columns of validations."""
-        of_validations = {"step", *metrics}
-        curve = cls(0)
-        for row in csv.DictReader(io.StringIO(text)):
-            values: CurveRow = {name: float(cell) for name, cell in row.items() if cell}
-            values["step"] = int(row["step"])
-            validated = {name: n for name, n in values.items() if name in of_validations}
-            losses = {name: n for name, n in values.items() if name not in of_validations}
-            if len(validated) > 1:
-                curve.metrics.append(validated)
-            if losses:
-                curve.losses.append({"step": values["step"], **losses})
+        curve, of_validations = cls(0), {*metrics}
+        table = pd.read_csv(io.StringIO(text), float_precision="round_trip")
+        for step, values in table.set_index("step").iterrows():
+            measured = values.dropna().to_dict()
+            for rows, names in (
+                (curve.metrics, measured.keys() & of_validations),
+                (curve.losses, measured.keys() - of_validations),
+            ):
+                if names:
+                    rows.append({"step": step, **{n: measured[n] for n in measured if n in names}})
         return curve
 
     def add_batch(self, losses: Losses) -> None:
@@ -156,15 +155,12 @@ class TrainingCurve:
 
     def as_csv(self) -> str:
         """One line per step, one column per name, empty where nothing was measured."""
-        rows: dict[float, CurveRow] = {}
-        for row in (*self.losses, *self.metrics):
-            rows.setdefault(row["step"], {}).update(row)
-        columns = dict.fromkeys(name for row in (*self.losses, *self.metrics) for name in row)
-        text = io.StringIO()
-        writer = csv.DictWriter(text, list(columns) or ["step"], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows[step] for step in sorted(rows))
-        return text.getvalue()
+        table = pd.DataFrame([*self.losses, *self.metrics])
+        if table.empty:
+            return "step\n"
+        return (
+            table.groupby("step", as_index=False).first().to_csv(index=False, lineterminator="\n")
+        )
 
 
 def loss_columns(losses: Losses) -> CurveRow:
