@@ -102,6 +102,7 @@ class KnowsMoments(PLMNR):
         return super().total_scores(text, about, user, news) + about.candidates.to(text).sin()
 
 
+READER = {"popularity": "added", "reader": "added", "history_from": "log"}
 VIEWS = ["category", "title", "abstract", "subcategory"]
 SETTINGS: dict[type, dict[str, Any]] = {
     KnowsUsers: {"news_encoder": "words", "word_encoder": "cnn", "views": VIEWS},
@@ -118,6 +119,7 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("PPRec", {"news_encoder": "plm"}),
     ("PLMNR", {"popularity": "added"}),
     ("MINER", {"popularity": "added"}),
+    *((name, READER) for name in ("PLMNR", "MINER", "TimeBoosted", "BoostedStudent")),
 ]
 ENCODING = [name for name in MODELS if has_language_model(find_model(name))]
 

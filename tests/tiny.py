@@ -445,6 +445,7 @@ def impressions_of(histories: list[list[int]], candidates: list[list[int]]) -> I
             IMPRESSION_SIZE: torch.tensor([len(shown) for shown in candidates]),
             HISTORY: torch.tensor([[0] * (width - len(h)) + h for h in histories]),
             CANDIDATES: shown,
-            CANDIDATE_FEATURES: (shown[:, None] * torch.arange(1, 20)) % 23.0,
+            # as many counters as any recommender reads
+            CANDIDATE_FEATURES: (shown[:, None] * torch.arange(1, 33)) % 23.0,
         }
     )

@@ -84,24 +84,24 @@ def _at_most(limits: Mapping[str, int], order: list[int], of: Candidates) -> lis
     counts: Counter[tuple[str, str]] = Counter()
     first: list[int] = []
     later = []
-    for place in order:
-        groups = [(name, of.columns[name][place]) for name in limits if name != TOP]
-        known = [each for each in groups if each[1]]
-        if len(first) == limits.get(TOP) or any(counts[e] >= limits[e[0]] for e in known):
-            later.append(place)
+    for position in order:
+        groups = [(name, of.columns[name][position]) for name in limits if name != TOP]
+        limited = [group for group in groups if group[1]]
+        if len(first) == limits.get(TOP) or any(counts[g] >= limits[g[0]] for g in limited):
+            later.append(position)
         else:
-            first.append(place)
-            counts.update(known)
+            first.append(position)
+            counts.update(limited)
     return first + later
 
 
 def _pinned(ids: Sequence[str], order: list[int], of: Candidates) -> list[int]:
     rank = {name: number for number, name in enumerate(ids)}
-    return sorted(order, key=lambda place: rank.get(of.ids[place], len(rank)))
+    return sorted(order, key=lambda position: rank.get(of.ids[position], len(rank)))
 
 
 def _without(ids: Container[str], order: list[int], of: Candidates) -> list[int]:
-    return [place for place in order if of.ids[place] not in ids]
+    return [position for position in order if of.ids[position] not in ids]
 
 
 def _are_limits(value: Any) -> bool:
@@ -129,16 +129,16 @@ class ReRanking(tuple[ReRanker, ...]):
         if not isinstance(given, (list, tuple)):
             raise RerankError(f"rerank expects a list such as {EXAMPLE}, got {brief(given)}")
         rerankers = []
-        for each in given:
-            named = {each: None} if isinstance(each, str) else each
+        for item in given:
+            named = {item: None} if isinstance(item, str) else item
             if not isinstance(named, Mapping) or len(named) != 1 or not {*named} <= KINDS.keys():
-                raise RerankError(f"rerank expects values as in {EXAMPLE}, got {brief(each)}")
+                raise RerankError(f"rerank expects values as in {EXAMPLE}, got {brief(item)}")
             [(name, value)] = named.items()
             rule = KINDS[name][0]
             if not rule.holds(value):
                 raise RerankError(f"rerank: {name} expects {rule.expected}, got {brief(value)}")
             rerankers.append(ReRanker(name, value))
-        movers = [each.name for each in rerankers if each.name in ("mmr", "at_most", "pinned")]
+        movers = [r.name for r in rerankers if r.name in ("mmr", "at_most", "pinned")]
         if "mmr" in movers[1:]:
             raise RerankError(
                 "rerank expects mmr once, before at_most and pinned: it orders by score, and would "
@@ -149,17 +149,17 @@ class ReRanking(tuple[ReRanker, ...]):
     @property
     def needs(self) -> set[str]:
         """The columns of ``Candidates`` that these read."""
-        limited = {name for each in self if each.name == "at_most" for name in each.value}
-        return (limited - {TOP}) | {VECTORS for each in self if each.name == "mmr"}
+        limited = {name for kind, value in self if kind == "at_most" for name in value}
+        return (limited - {TOP}) | {VECTORS for kind, _ in self if kind == "mmr"}
 
     def ids_of(self, kind: str) -> set[str]:
         """Ids of the articles that are ``pinned`` or ``excluded``."""
-        return {name for each in self if each.name == kind for name in each.value}
+        return {article for name, value in self if name == kind for article in value}
 
     def orders(self, order: list[int], of: Candidates) -> Iterator[list[int]]:
         """The order after each re-ranker, from ``order``: positions of candidates, best first."""
-        for each in self:
-            order = KINDS[each.name][1](each.value, order, of)
+        for name, value in self:
+            order = KINDS[name][1](value, order, of)
             yield order
 
 
@@ -196,7 +196,7 @@ def rerank_impressions(
         before = np.argsort(ranks[start:stop]).tolist()
         for number, order in enumerate(rerankers.orders(before, unranked)):
             kept = set(order)
-            whole = np.array(order + [place for place in before if place not in kept], np.intp)
+            whole = np.array(order + [p for p in before if p not in kept], np.intp)
             ranking[number, start + whole] = -np.arange(stop - start)
             ranked[number, start:stop], left[number, row] = shown[whole], len(order)
     return [

@@ -10,7 +10,7 @@ from recbole.data.interaction import Interaction
 from torch import Tensor
 
 from recbole_tinynews.data.fields import IMPRESSION_SIZE
-from recbole_tinynews.model.interface import Encoded
+from recbole_tinynews.model.interface import BatchContext, Encoded
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.settings.protocol import Settings
 
@@ -47,15 +47,19 @@ class CandidateAware(NewsRecommender):
     other candidates.
     """
 
-    def predict(self, interaction: Interaction) -> Tensor:
-        """Scores of every candidate of whole impressions, ``[sum of impression_size]``."""
+    def match_impressions(
+        self, interaction: Interaction
+    ) -> tuple[Tensor, BatchContext, Tensor, Tensor]:
+        """Arguments of ``total_scores`` for whole impressions."""
         context, sizes = self._context(interaction), interaction[IMPRESSION_SIZE]
         rows = context._replace(candidates=pad_candidates(context.candidates, sizes))
         ids, width = torch.cat([rows.history, rows.candidates], dim=1), rows.history.shape[1]
-        outputs = self.match(Encoded(self.encode_news(ids), ids != 0, width, rows))
+        news = Encoded(self.encode_news(ids), ids != 0, width, rows)
+        outputs = self.match(news)
         users, real = outputs.user.repeat_interleave(sizes, 0), is_candidate(sizes)
         candidates = outputs.news.candidates[real]
-        return self.total_scores(outputs.scores[real], context, users, candidates)
+        context = self.with_reader(context, candidates, news.history, sizes)
+        return outputs.scores[real], context, users, candidates
 
 
 def pad_candidates(candidates: Tensor, sizes: Tensor) -> Tensor:

@@ -271,11 +271,21 @@ class NewsRecommender(ArticleReader):
         history, clicked = self.encode_news(context.history), context.history != 0
         users = self._encode_users(history, clicked, context).repeat_interleave(sizes, 0)
         candidates = self.encode_news(context.candidates)
-        if self.reads_reader and context.counters is not None:
-            page = None if context.page is None else self.encode_news(context.page)
-            further = features_of_impressions(candidates, history, sizes, context, page)
-            context = context.with_further(further)
+        context = self.with_reader(context, candidates, history, sizes)
         return (candidates * users).sum(-1), context, users, candidates
+
+    def with_reader(
+        self, context: BatchContext, news: Tensor, history: Tensor, sizes: Tensor
+    ) -> BatchContext:
+        """The context of whole impressions with ``reader_features``, if scores read those.
+
+        ``news`` are vectors of the candidates, ``[sum of sizes, dim]``, ``history`` those of the
+        clicks, ``[batch, history, dim]``.
+        """
+        if not self.reads_reader or context.counters is None:
+            return context
+        page = None if context.page is None else self.encode_news(context.page)
+        return context.with_further(features_of_impressions(news, history, sizes, context, page))
 
     def calculate_loss(self, interaction: Interaction) -> tuple[Tensor, ...]:
         """Score a training batch once, and compute all losses from it."""

@@ -272,6 +272,7 @@ def engine_of(model: NewsRecommender, settings: Mapping[str, Any], identity: str
     """The engine of a trained recommender, by whether its class replaces the dot product."""
     is_dot_product = (
         type(model).predict is NewsRecommender.predict
+        and type(model).match_impressions is NewsRecommender.match_impressions
         and type(model).encode_news is NewsRecommender.encode_news
     )
     if model.reads_reader and is_dot_product:

@@ -303,11 +303,12 @@ def _recbole_class(name: str, model: type | None) -> type | None:
     module, _, class_name = name.rpartition(".")
     if model is None and module.startswith("recbole.model.") and class_name in recbole_models():
         model = find_model(class_name)
-    is_named = isinstance(model, type) and model.__name__ == class_name
-    return model if is_named and not is_news_model(model) else None
+    if isinstance(model, type) and model.__name__ == class_name and not is_news_model(model):
+        return model
+    return None
 
 
-def _model_class(name: str, model: type | None, folder: Path) -> type[NewsRecommender]:
+def _model_class(name: str, model: Any, folder: Path) -> type[NewsRecommender]:
     """The class that an untrusted folder names: ours, the given one, or one already imported."""
     module, _, class_name = name.rpartition(".")
     is_ours = module.startswith("recbole_tinynews.")

@@ -21,8 +21,8 @@ class Fastformer(PLMNR):
 
     def make_user_encoder(self, config: Settings) -> nn.Module:
         """Additive attention among the clicks, then attention pooling."""
-        dim = self.news_dim(config)
-        own = FastformerUser(dim, config["query_dim"], dim // HEAD_DIM, config["user_layers"])
+        sizes = self.news_dim(config), config["query_dim"]
+        own = FastformerUser(*sizes, layers=config["user_layers"])
         return self.started(config, own)
 
 
@@ -35,18 +35,18 @@ class FastformerAttention(nn.Module):
         beta_i  = softmax_i(w_k . p_i / sqrt(d))    k = sum_i beta_i p_i     u_i = k * v_i
         output_i = W_o u_i + b_o + q_i              over the concatenated heads
 
-    Values and queries share their transformation. Raises ``ValueError`` if ``heads`` does not
-    divide ``dim``.
+    Values and queries share their transformation. Raises ``ValueError`` if ``size``, that of a
+    head, does not divide ``dim``.
     """
 
-    def __init__(self, dim: int, heads: int) -> None:
+    def __init__(self, dim: int, size: int = HEAD_DIM) -> None:
         super().__init__()
-        if dim % heads:
+        if dim % size:
             raise ValueError(
-                f"FastformerAttention expects a size divisible by {heads} heads, got {dim}. "
-                "Change news_dim."
+                f"FastformerAttention expects a size divisible by {size}, the head size, got "
+                f"{dim}. Set news_dim to a multiple of {size}."
             )
-        size = dim // heads
+        heads = dim // size
         self.query, self.key = nn.Linear(dim, dim), nn.Linear(dim, dim)
         self.query_weight = nn.Parameter(torch.randn(heads, size) * size**-0.5)
         self.key_weight = nn.Parameter(torch.randn(heads, size) * size**-0.5)
@@ -76,10 +76,10 @@ class FastformerUser(nn.Module):
     As in the paper, layer norm, positions and feed-forward layers are omitted.
     """
 
-    def __init__(self, news_dim: int, query_dim: int, heads: int = 16, layers: int = 1) -> None:
+    def __init__(self, news_dim: int, query_dim: int, layers: int = 1) -> None:
         super().__init__()
         self.layers = layers
-        self.attention = FastformerAttention(news_dim, heads)
+        self.attention = FastformerAttention(news_dim)
         self.pooling = AttentionPooling(news_dim, query_dim)
         self.no_clicks = NoClicks(news_dim)
 

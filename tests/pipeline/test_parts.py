@@ -181,17 +181,19 @@ def test_what_needs_one_language_model_of_titles_says_so(
     ("model", "settings", "told"),
     [
         ("NPA", {"views": ["title", "category"]}, r"views expects \[title\] in NPA"),
-        ("NRMS", {"news_dim": 24}, "multiple of 16, the size of a head of NRMS"),
-        ("Fastformer", {"news_dim": 8}, "multiple of 16, the size of a head of Fastformer"),
-        ("NAML", {"news_dim": 24, "word_encoder": "self_attention"}, "head of word_encoder"),
+        ("NRMS", {"news_dim": 24}, "divisible by 16.*got 24"),
+        ("Fastformer", {"news_dim": 24, "word_encoder": "cnn"}, "divisible by .*got 24"),
+        ("CenNewsRec", {"head_dim": 5}, "divisible by 5.*got 16"),
+        ("NAML", {"news_dim": 24, "word_encoder": "self_attention"}, "divisible by 16.*got 24"),
     ],
 )
 def test_parts_that_do_not_fit_are_named_before_training(
     tiny: Tiny, model: str, settings: dict[str, Any], told: str
 ) -> None:
     """They would end in a traceback about shapes, or in a division by zero."""
+    config = tiny.config(model, **{"news_encoder": "words", **settings})
     with pytest.raises(ValueError, match=told):
-        system(tiny.config(model, **{"news_encoder": "words", **settings}))
+        run_of(config).make(system(config))
 
 
 @pytest.mark.whole

@@ -36,7 +36,6 @@ from recbole_tinynews.encoder.column_tokenizer import pad_rows
 from recbole_tinynews.encoder.one_text import OneTextEncoder
 from recbole_tinynews.pipeline.systems import system
 from recbole_tinynews.serving.loading import load
-from recbole_tinynews.zoo.fastformer import FastformerAttention
 
 CASES: list[tuple[str, dict[str, Any]]] = [
     ("CenNewsRec", {"recent_clicks": 2}),
@@ -224,11 +223,6 @@ def test_a_student_npa_is_not_post_trained(tiny: Tiny) -> None:
     """Stage I knows no reader, and so no vector of an article that NPA would start with."""
     with pytest.raises(ValueError, match=r"stage_one expects False in NPAStudent"):
         system(tiny.config(student_of("NPA"), **PLM_TEACHERS))
-
-
-def test_heads_of_fastformer_are_whole() -> None:
-    with pytest.raises(ValueError, match=r"divisible by 3 heads, got 10"):
-        FastformerAttention(10, 3)
 
 
 @pytest.mark.parametrize("name", ["CenNewsRec", "Fastformer", "PPRec"])

@@ -134,7 +134,7 @@ async def _repeat(app: FastAPI, follow: Callable[[ServiceState], None]) -> None:
 
 
 def _service(request: Request) -> ServiceState:
-    return request.app.state.service  # type: ignore[no-any-return]
+    return request.app.state.service
 
 
 Service = Annotated[ServiceState, Depends(_service)]
@@ -258,8 +258,8 @@ def _add_handlers(app: FastAPI) -> None:
     """Register JSON responses for errors."""
     for kind in (RequestValidationError, RefusedError, RerankError, HTTPException):
         app.add_exception_handler(kind, _wrong)
-    for kind in (BusyError, DBAPIError, Exception):
-        app.add_exception_handler(kind, _failed)
+    for failure in (BusyError, DBAPIError, Exception):
+        app.add_exception_handler(failure, _failed)
 
 
 def _wrong(request: Request, problem: Exception) -> AsciiResponse:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import http.client
+import json
 import multiprocessing
 import os
 import sys
 import threading
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
+from urllib.parse import urlsplit
 
 SECONDS = 120
 
@@ -49,3 +52,15 @@ def served_in_a_fork(*arguments: str | Path) -> tuple[BaseProcess, str]:
             threading.Thread(target=lines.read, daemon=True).start()
             return process, line.split()[1]
     raise AssertionError(said)
+
+
+def ask(address: str, method: str, path: str, body: Any = None) -> tuple[int, Any]:
+    """The status and content of an answer."""
+    place = urlsplit(address)
+    connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout=SECONDS)
+    content = None if body is None else json.dumps(body)
+    connection.request(method, path, content, {"Content-Type": "application/json"})
+    answer = connection.getresponse()
+    given = answer.status, json.loads(answer.read())
+    connection.close()
+    return given

@@ -10,11 +10,10 @@ from itertools import count
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
-from forked import SECONDS, served_in_a_fork
+from forked import SECONDS, ask, served_in_a_fork
 from served import Served, serve, words_of
 from tiny import DATASET, Tiny
 
@@ -178,14 +177,6 @@ def started(folder: Path, *arguments: str | Path) -> tuple[BaseProcess, str]:
     return served_in_a_fork(*arguments, f"--news={news}")
 
 
-def post(address: str, events: list[dict[str, Any]]) -> dict[str, Any]:
-    place = urlsplit(address)
-    connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout=SECONDS)
-    body = json.dumps({"events": events})
-    connection.request("POST", "/events", body, {"Content-Type": "application/json"})
-    return json.loads(connection.getresponse().read())
-
-
 @pytest.mark.whole
 def test_a_kill_loses_no_event_that_was_answered(popular: Served, tmp_path: Path) -> None:
     """Killed with SIGKILL while several clients post; then the store is opened again."""
@@ -196,7 +187,7 @@ def test_a_kill_loses_no_event_that_was_answered(popular: Served, tmp_path: Path
         while True:
             some = [event(f"e{next(numbers)}", f"A{n}", time=int(time.time())) for n in range(5)]
             try:
-                assert post(address, some)["counted"] == 5
+                assert ask(address, "POST", "/events", {"events": some})[1]["counted"] == 5
             except (OSError, http.client.HTTPException, ValueError):
                 return
             answered.extend(each["id"] for each in some)

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from forked import SECONDS
+from forked import SECONDS, ask
 from served import Served, words_of
-from test_posted_events import event, popular, post, started
+from test_posted_events import event, popular, started
 
 from recbole_tinynews.serving import serve as command
 from recbole_tinynews.serving.live_counters import LiveCounters
@@ -126,7 +126,8 @@ def clients_of(addresses: list[str], answered: list[str], ended: threading.Event
         while not ended.is_set():
             some = [event(f"e{next(numbers)}", f"A{n}", time=int(time.time())) for n in range(5)]
             try:
-                if post(address, some).get("counted") == 5:  # none of a 503
+                _, added = ask(address, "POST", "/events", {"events": some})
+                if added.get("counted") == 5:  # none of a 503
                     answered.extend(each["id"] for each in some)
             except (OSError, http.client.HTTPException, json.JSONDecodeError):
                 time.sleep(0.05)

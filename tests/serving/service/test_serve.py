@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
-import json
 import os
 import signal
 import socket
@@ -14,10 +12,9 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
-from forked import SECONDS, in_a_fork, served_in_a_fork
+from forked import SECONDS, ask, in_a_fork, served_in_a_fork
 from served import Served
 
 from recbole_tinynews.serving import serve
@@ -43,17 +40,6 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
     said = capsys.readouterr().err
     assert "Traceback" not in said
     return said
-
-
-def ask(address: str, method: str, path: str, body: Any = None) -> tuple[int, Any]:
-    place = urlsplit(address)
-    connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout=SECONDS)
-    content = None if body is None else json.dumps(body)
-    connection.request(method, path, content, {"Content-Type": "application/json"})
-    answer = connection.getresponse()
-    given = answer.status, json.loads(answer.read())
-    connection.close()
-    return given
 
 
 @pytest.mark.whole
