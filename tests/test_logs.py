@@ -129,12 +129,15 @@ def test_repeated_runs_leave_no_handle_and_no_thread(tiny: Tiny) -> None:
 def test_events_that_cannot_be_written_fail_no_training(tmp_path: Path, caplog) -> None:
     """RecBole's trainer fails at its first event where the folder is read-only or full."""
     from recbole_tinynews.logs.progress import StageProgress
-    from recbole_tinynews.trainer.events import StageTensorboard
+    from recbole_tinynews.trainer.stage_events import StageEvents
 
     (tmp_path / "file").touch()
-    trainer = SimpleNamespace(config={}, folder=tmp_path / "file", progress=StageProgress("any"))
-    writer = StageTensorboard(trainer)
+    config = {"log_wandb": False}
+    trainer = SimpleNamespace(
+        config=config, folder=tmp_path / "file", progress=StageProgress("any")
+    )
+    events = StageEvents(trainer)
     for step in range(3):
-        writer.add_scalar("loss", 1.0, step)
-    writer.close()
+        events.log("train", step, {"loss": 1.0})
+    events.close()
     assert caplog.text.count("No events are written to") == 1
