@@ -1,11 +1,13 @@
 """Counters of what is read now: their speed against a plain loop with bisect, and their memory.
 
     python benchmarks/popularity.py [--impressions=2200000] [--candidates=37] [--plain=20000]
+        [--reader]
 
 A random log over a week, articles drawn as popular as 1 / rank. The plain loop counts the first
 ``--plain`` impressions of the same log, all of which are events for it; times are compared per
 impression. Anonymous memory is the highest of the process (RssAnon, read ten times a second, which
-Linux alone tells) beyond what it had with the log opened; mapped files don't count.
+Linux alone tells) beyond what it had with the log opened; mapped files don't count. ``--reader``
+counts each reader's own events apart too.
 """
 
 from __future__ import annotations
@@ -96,12 +98,14 @@ def main() -> None:
     parser.add_argument("--impressions", type=int, default=2_200_000)
     parser.add_argument("--candidates", type=int, default=37)
     parser.add_argument("--plain", type=int, default=20_000)
+    parser.add_argument("--reader", action="store_true")
     options = parser.parse_args()
+    counting = COUNTING._replace(reader=options.reader)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         log = random_log(folder, options.impressions, options.candidates)
         total = len(log.candidates.values)
-        shape = total, len(COUNTING.names)
+        shape = total, len(counting.names)
         out = _mapped(folder / "features", shape, np.float32)
         before, peak, finished = anonymous(), [0], threading.Event()
 
@@ -112,7 +116,7 @@ def main() -> None:
         watcher = threading.Thread(target=watch)
         watcher.start()
         started, used = time.perf_counter(), time.process_time()
-        count_events(log, COUNTING, out=out)
+        count_events(log, counting, out=out)
         seconds, used = time.perf_counter() - started, time.process_time() - used
         finished.set()
         watcher.join()
@@ -122,12 +126,14 @@ def main() -> None:
         )
         part = log.between(0, min(options.plain, log.rows))
         started = time.process_time()
-        fast = count_events(part, COUNTING)
+        fast = count_events(part, counting)
         fast_seconds = time.process_time() - started
         started = time.process_time()
         plain = plain_loop(part)
         plain_seconds = time.process_time() - started
-        pairs = fast[:, 1:].reshape(-1, 2, len(COUNTING.windows)).transpose(0, 2, 1).reshape(-1, 2)
+        windows = len(counting.windows)
+        of_others = fast[:, 1 : 1 + 2 * windows].reshape(-1, 2, windows)
+        pairs = of_others.transpose(0, 2, 1).reshape(-1, 2)
         assert (pairs == np.array(plain)).all(), "the plain loop counts otherwise"
         print(
             f"{part.rows:,} impressions: plain loop {plain_seconds:.1f} s, here {fast_seconds:.2f} "

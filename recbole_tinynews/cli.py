@@ -55,10 +55,11 @@ def one_line_errors(
     not, and ``hint`` how to continue; ``mistakes`` are exceptions beside ``ValueError``,
     ``OSError`` and missing packages.
     """
+    caught: tuple[type[Exception], ...] = (ValueError, OSError, *mistakes)
     try:
         yield
     except KeyboardInterrupt as stop:
-        status, line = 130, f"\nStopped; {stop or kept}.{hint}"
+        status, line = 130, f"\nStopped; {str(stop) or kept}.{hint}"
     except ModuleNotFoundError as missing:
         extra = _EXTRAS.get(missing.name or "")
         status, line = 1, f"{name}: {missing}"
@@ -66,7 +67,7 @@ def one_line_errors(
             from recbole_tinynews.files.installation import pip_install
 
             line = f"{name}: {missing.name} is not installed. Run: {pip_install(extra)}"
-    except (ValueError, OSError, *mistakes) as mistake:
+    except caught as mistake:
         status, line = 1, f"{name}: {mistake}"
     else:
         return

@@ -36,7 +36,7 @@ from recbole_tinynews.data.popularity import (
 )
 from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.data.recent_clicks import RecentClicks
-from recbole_tinynews.files.array_cache import Arrays, cached_arrays, content_key
+from recbole_tinynews.files.array_cache import Arrays, GrowingArray, cached_arrays, content_key
 from recbole_tinynews.files.columns import (
     ABSTRACT,
     BODY,
@@ -52,7 +52,6 @@ from recbole_tinynews.files.columns import (
     SUBCATEGORY,
     TITLE,
 )
-from recbole_tinynews.files.growing_array import GrowingArray
 from recbole_tinynews.settings.protocol import Settings
 
 if TYPE_CHECKING:

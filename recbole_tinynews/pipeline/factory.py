@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -32,13 +33,14 @@ from recbole_tinynews.model.text_encoders import (
 from recbole_tinynews.pipeline.artifact import CATEGORY_NAMES
 from recbole_tinynews.pipeline.config import NewsConfig
 from recbole_tinynews.pipeline.derived_plm import derived_plm
+from recbole_tinynews.pipeline.stage import Stage
 from recbole_tinynews.recbole_models import patches
 from recbole_tinynews.recbole_models.feeds import feed_of
 from recbole_tinynews.recbole_models.interactions import InteractionDataset
 from recbole_tinynews.recbole_models.loaders import RowDataLoader, train_loader
 from recbole_tinynews.settings.protocol import Settings
 from recbole_tinynews.settings.registry import has_language_model, is_news_model
-from recbole_tinynews.trainer import find_trainer, on_impressions
+from recbole_tinynews.trainer import UntrainedTrainer, find_trainer, on_impressions
 
 PLM_FILES = frozenset((".json", ".safetensors", ".bin", ".txt", ".model"))  # weights and tokenizer
 
@@ -66,6 +68,20 @@ class ImpressionFactory:
 
     def keep_language_model(self, model_class: type, config: NewsConfig, folder: Path) -> None:
         """Save what ranking needs of the language model in ``folder``; here nothing."""
+
+    def ranks_news(self, model_class: type) -> bool:
+        """Whether a model of this class ranks, and is evaluated on, impressions."""
+        return True
+
+    def data_mistakes(self, stage: Stage, config: NewsConfig) -> Iterator[str]:
+        """Messages about data that leave nothing to train or to validate a stage on."""
+        validates = config["eval_step"] > 0 and config["epochs"] != 0
+        if validates and self.valid is not None and not self.valid.inter_feat.rankable:
+            yield (
+                "Validation expects impressions with clicked and unclicked candidates, and found "
+                f"none among {len(self.valid)} in {self.dataset.dataset_name}.valid.inter. Give "
+                "labelled validation data, or train without: --eval_step=0"
+            )
 
     def model_settings(self, config: NewsConfig) -> NewsConfig:
         """The settings from which a stage's models are built."""
@@ -160,7 +176,7 @@ class NewsFactory(ImpressionFactory):
         self, model_class: type[NewsRecommender], config: NewsConfig, folder: Path
     ) -> None:
         """Save configuration, tokenizer and category names if the model ranks given news."""
-        if model_class.why_not_loaded() or not model_class.ranks_news:
+        if model_class.why_not_loaded() or not self.ranks_news(model_class):
             return
         if reads_words(config):
             write_tokenizer(words_of_texts(config, self.train), folder)
@@ -172,6 +188,30 @@ class NewsFactory(ImpressionFactory):
             write_bare_plm(self._plm_source(config), folder, layers)
         names = {field: self.train.field2id_token[field][1:].tolist() for field in CATEGORIES}
         write_text(folder / CATEGORY_NAMES, json.dumps(names, ensure_ascii=False, indent=1) + "\n")
+
+    def ranks_news(self, model_class: type[NewsRecommender]) -> bool:
+        """Whether it does: stages of texts alone do not."""
+        return model_class.ranks_news
+
+    def data_mistakes(self, stage: Stage, config: NewsConfig) -> Iterator[str]:
+        """Those of clicks and texts too; stages of texts alone have validations of their own."""
+        reads, name = stage.model.reads, self.dataset.dataset_name
+        trains = not issubclass(find_trainer(stage.model), UntrainedTrainer)
+        on_clicks = trains and getattr(reads, "trains_on_clicks", False)
+        if on_clicks and not self.train.inter_feat.rankable:
+            yield (
+                f"Stage {stage.name} expects training impressions with clicked and unclicked "
+                f"candidates, and {name}.train.inter has none among {len(self.train)}. Convert "
+                "labelled impressions"
+            )
+        text = config["news_text"]
+        if on_clicks and not any(map(str.strip, self.dataset.texts(text))):
+            yield (
+                f"Stage {stage.name} expects articles with words, and all texts of {name}.item are "
+                f"empty (news_text={text}). Convert the data set with its texts"
+            )
+        if getattr(reads, "validates_on_impressions", False):
+            yield from super().data_mistakes(stage, config)
 
     def start(
         self, model: NewsRecommender, config: NewsConfig, data: TrainingData, new_heads: bool

@@ -53,7 +53,7 @@ def result_of(this_run: Run, stages: Sequence[Stage]) -> dict[str, Any]:
     factory, config = this_run.factory, this_run.factory.config
     artifact = this_run.make(*stages)
     model = this_run.model(stages[-1])
-    ranks_news = not isinstance(model, NewsRecommender) or model.ranks_news
+    ranks_news = factory.ranks_news(stages[-1].model)
     test = evaluate_test(factory, model) if ranks_news else TestMetrics()
     if test.test and _has_labels(factory):
         _keep(artifact, factory.dataset.content, test.test)

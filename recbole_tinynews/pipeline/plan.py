@@ -148,7 +148,9 @@ def _shown(name: str, value: Any) -> str:
 
 def rehearse(run: Run, stages: Sequence[Stage]) -> None:
     """Check data, copies and models of the stages to train; ``ValueError`` lists all errors."""
-    mistakes = [mistake for stage in stages for mistake in _of_data(run, stage)]
+    mistakes: list[str] = []
+    for stage in stages:
+        mistakes += run.factory.data_mistakes(stage, run.recipes.of(stage).config)
     mistakes += _of_copies(run, stages)
     built = {(stages[0].name, stages[0].model)} if stages else set()
     for stage in stages:
@@ -160,36 +162,6 @@ def rehearse(run: Run, stages: Sequence[Stage]) -> None:
                 mistakes.append(f"Stage {stage.name}: {str(mistake).removesuffix('.')}")
     model = run.factory.config["model"]
     refuse(f"{model} cannot be trained with these settings and data:", mistakes)
-
-
-def _of_data(run: Run, stage: Stage) -> Iterator[str]:
-    """Data without anything to train or validate on."""
-    factory, config = run.factory, run.recipes.of(stage).config
-    reads = getattr(stage.model, "reads", None)
-    name = factory.dataset.dataset_name
-    trains = not issubclass(find_trainer(stage.model), UntrainedTrainer)
-    on_clicks = trains and getattr(reads, "trains_on_clicks", False)
-    if on_clicks and not factory.train.inter_feat.rankable:
-        yield (
-            f"Stage {stage.name} expects training impressions with clicked and unclicked "
-            f"candidates, and {name}.train.inter has none among {len(factory.train)}. Convert "
-            "labelled impressions"
-        )
-    text = config["news_text"]
-    if on_clicks and not any(map(str.strip, factory.dataset.texts(text))):
-        yield (
-            f"Stage {stage.name} expects articles with words, and all texts of {name}.item are "
-            f"empty (news_text={text}). Convert the data set with its texts"
-        )
-    validates = config["eval_step"] > 0 and config["epochs"] != 0
-    on_impressions = reads is None or getattr(reads, "validates_on_impressions", False)
-    unlabelled = factory.valid is not None and not factory.valid.inter_feat.rankable
-    if validates and on_impressions and unlabelled:
-        yield (
-            "Validation expects impressions with clicked and unclicked candidates, and found none "
-            f"among {len(factory.valid or ())} in {name}.valid.inter. Give labelled validation "
-            "data, or train without: --eval_step=0"
-        )
 
 
 def _of_copies(run: Run, stages: Sequence[Stage]) -> Iterator[str]:

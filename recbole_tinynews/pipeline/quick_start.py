@@ -165,7 +165,7 @@ def _check_test_outputs(factory: ImpressionFactory, last: Stage, rerankers: ReRa
     """Refuse ``submission`` and ``rerank`` before training if there is nothing to rank."""
     config, name = factory.config, factory.dataset.dataset_name
     for setting in (each for each in ("submission", "rerank") if config[each]):
-        if not getattr(last.model, "ranks_news", True):
+        if not factory.ranks_news(last.model):
             raise ValueError(
                 f"{setting}={config[setting]} expects a stage that ranks news, and {last.name} "
                 f"reads texts alone. Set stage=~, or leave {setting} out."

@@ -318,7 +318,9 @@ class ArticleIndex:
         if of_counters is not counters or of_ids is not snapshot.ids:
             numbers = counters.numbers(snapshot.ids)  # kept: each look-up misses the cache
             self._numbered = counters, snapshot.ids, numbers
-        return numbers if articles is None else numbers[np.fromiter(articles, np.int64)]
+        if articles is None:
+            return numbers
+        return numbers[np.fromiter(articles, np.int64, len(articles))]
 
     def _encode(self, articles: Sequence[FieldTuple]) -> Tensor:
         return self.engine.encode(self.fields.columns(articles))

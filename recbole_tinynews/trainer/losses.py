@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import pandas as pd
 import torch
 
 from recbole_tinynews.data.batch import plan_of
@@ -140,15 +139,12 @@ class TrainingCurve:
 
     def as_csv(self) -> str:
         """One line per step, one column per name, empty where nothing was measured."""
-        rows: dict[float, CurveRow] = {}
-        for row in (*self.losses, *self.metrics):
-            rows.setdefault(row["step"], {}).update(row)
-        columns = dict.fromkeys(name for row in (*self.losses, *self.metrics) for name in row)
-        text = io.StringIO()
-        writer = csv.DictWriter(text, list(columns) or ["step"], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows[step] for step in sorted(rows))
-        return text.getvalue()
+        table = pd.DataFrame([*self.losses, *self.metrics])
+        if table.empty:
+            return "step\n"
+        return (
+            table.groupby("step", as_index=False).first().to_csv(index=False, lineterminator="\n")
+        )
 
 
 def loss_columns(losses: Losses) -> CurveRow:

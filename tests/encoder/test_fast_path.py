@@ -86,9 +86,13 @@ def assert_same(tiny: Tiny, **settings: Any) -> None:
     assert_equal_gradients(model, naive, **EXACT)
 
 
-@pytest.mark.parametrize("pooling", ["attention", "mean", "cls"])
-@pytest.mark.parametrize("layers", [0, 1, 2, "all"])
-def test_saved_work_changes_neither_loss_nor_gradient(tiny: Tiny, pooling, layers) -> None:
+@pytest.mark.parametrize(
+    ("pooling", "layers"),
+    [*(("attention", n) for n in (0, 1, 2, "all")), ("mean", 2), ("mean", "all"), ("cls", 1)],
+)
+def test_saved_work_changes_neither_loss_nor_gradient(
+    tiny: Tiny, pooling: str, layers: int | str
+) -> None:
     """Each saving is exact in theory; a wrong mask or place would train something else."""
     assert_same(tiny, num_hidden_layers=3, finetune_layers=layers, news_pooling=pooling)
 
@@ -121,7 +125,7 @@ def test_empty_history_slots_do_what_the_setting_says(tiny: Tiny, padding, user_
     assert_same(tiny, history_padding=padding, user_encoder=user_encoder)
 
 
-STEPS = 20
+STEPS = 8
 # A softmax does not depend on them: their true gradient is 0, and Adam would amplify its noise.
 WITHOUT_GRADIENT = ("key.bias", "pooling.query.bias")
 

@@ -13,10 +13,9 @@ from recbole_tinynews.trainer import recbole_training
 from recbole_tinynews.trainer.checkpoints import put_model_state
 
 METRICS = {"auc", "mrr", "ndcg@5", "ndcg@10", "impressions", "skipped"}
-# each way of feeding a model, and each of RecBole's trainers
-GENERAL = ("Pop", "EASE", "BPR", "LightGCN", "NeuMF", "MultiVAE")
-CONTEXT = ("LR", "DeepFM", "xDeepFM")
-SEQUENTIAL = ("FPMC", "GRU4Rec", "SASRecF", "BERT4Rec", "DIN", "SHAN")
+GENERAL = ("Pop", "ItemKNN", "EASE", "BPR", "LightGCN", "NGCF", "NeuMF", "MultiVAE")
+CONTEXT = ("LR", "FM", "DeepFM", "WideDeep", "AutoInt", "DCN", "xDeepFM")
+SEQUENTIAL = ("FPMC", "GRU4Rec", "SASRec", "SASRecF", "BERT4Rec", "DIN", "SHAN")
 
 
 @pytest.mark.parametrize("model", [*GENERAL, *CONTEXT, *SEQUENTIAL])
@@ -53,7 +52,7 @@ def test_a_model_trains_and_ranks_whole_impressions(stock, model: str) -> None:
     torch.testing.assert_close(together, torch.cat(alone), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("model", ["FPMC", "GRU4Rec", "SASRecF", "BERT4Rec", "STAMP"])
+@pytest.mark.parametrize("model", ["FPMC", "GRU4Rec", "NARM", "SASRecF", "BERT4Rec", "STAMP"])
 def test_a_history_read_once_gives_the_scores_of_one_read_for_each_candidate(
     stock, model: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

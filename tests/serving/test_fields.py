@@ -104,6 +104,7 @@ def test_an_index_of_fields_is_kept_and_read_back(naml: Served, tiny: Tiny, tmp_
     ranker.add_news(table)
     ranker.save_index(tmp_path / "index.safetensors")
     again = load(naml.artifact.folder, index=tmp_path / "index.safetensors")
+    assert again.index.snapshot.articles == ranker.index.snapshot.articles  # categories too
     best = ranker.top(["N5", "N6"], 40)
     same = again.top(["N5", fields["N6"]], 40, ids=True)
     assert [each.candidate for each in same] == [each.candidate for each in best]

@@ -153,18 +153,6 @@ def test_articles_that_two_threads_number_at_once_have_numbers_of_their_own() ->
     assert counters.known_numbers(["A1", "A2", "A1 too"]).tolist() == numbers.tolist()
 
 
-def test_an_event_that_is_sent_again_counts_once(tmp_path: Path) -> None:
-    """After a restart too, and twice in one batch."""
-    for expected in ((1, 1), (0, 2)):
-        counters = LiveCounters(Store(tmp_path / "store"))
-        added = counters.add([event("e"), event("e")], now=NOW)
-        assert (added.counted, added.repeated) == expected
-    found = counters.features(
-        Counting(), [counters.known_numbers(["A1", "new"])], [Moment(NOW + 1)]
-    )
-    assert found[:, LATEST].tolist() == [1, 0]
-
-
 BAD = [
     (None, "Expected id, kind, article, user, time"),
     ({**event("e"), "more": 1}, "more"),

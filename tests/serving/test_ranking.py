@@ -10,11 +10,8 @@ import numpy as np
 import pytest
 import torch
 from served import Served, assert_ranks_as_evaluated, in_order_given, serve, words_of
-from tiny import DATASET, Tiny, finished, write_roberta
+from tiny import Tiny, finished, write_roberta
 
-from recbole_tinynews.data.dataset import NewsDataset
-from recbole_tinynews.evaluation import metrics
-from recbole_tinynews.pipeline.quick_start import run
 from recbole_tinynews.serving import article_index
 from recbole_tinynews.serving import ranker as ranking
 from recbole_tinynews.serving.loading import load
@@ -54,24 +51,6 @@ def test_another_kind_of_tokenizer_is_saved_as_well(tiny: Tiny, tmp_path: Path) 
     """RoBERTa's has other special tokens and another padding id."""
     plm = write_roberta(tmp_path / "roberta")
     assert_ranks_as_evaluated(serve(tiny._replace(plm=plm), max_steps=2))
-
-
-def test_ranked_test_impressions_have_the_metrics_of_the_run(tiny: Tiny, tmp_path) -> None:
-    """So the reported metrics are those of the model that is served."""
-    result = run("PLMNR", DATASET, config_dict=tiny.settings(max_steps=2))
-    (folder,) = (tmp_path / "saved" / DATASET).glob("PLMNR-*")
-    config = tiny.config()
-    shown = NewsDataset(config).build()[2]
-    names, impressions = shown.field2id_token[shown.iid_field], shown.inter_feat
-    rows = range(impressions.rows)
-    ranked = load(folder, data_path=tiny.data).rank(
-        [names[impressions.history.row(row)] for row in rows],
-        [names[impressions.candidates.row(row)] for row in rows],
-    )
-    scores = np.concatenate([in_order_given(each) for each in ranked])
-    measured = metrics.rank_impressions(scores, impressions.labels, impressions.candidates.offsets)
-    for name, values in (("auc", metrics.auc(measured)), ("ndcg@5", metrics.ndcg(measured, 5))):
-        assert np.mean(values) == pytest.approx(result["test"][name], abs=1e-6)
 
 
 def test_teachers_can_be_loaded_too(student: Served) -> None:

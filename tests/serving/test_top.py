@@ -68,17 +68,6 @@ def test_articles_in_any_form_have_the_scores_of_evaluation(student: Served, mon
         assert shown == [candidates[row][each.place] for each in ranked[row]]
 
 
-def test_added_articles_are_ranked_by_id_as_by_title(student: Served, tmp_path: Path) -> None:
-    """Without the data set too: a service has articles that no training has seen."""
-    ranker = student.load(data_path=tmp_path)
-    ranker.add_news([("A1", "word1 word2"), ("A2", "word3 word4"), ("A3", "word5")])
-    expected = ranker.rank(["word1 word2"], ["word3 word4", "word5"], ids=False)
-    for ids in (None, True):
-        ranked = ranker.rank(["A1"], ["A2", "A3"], ids=ids)
-        np.testing.assert_allclose(in_order_given(ranked), in_order_given(expected), atol=1e-6)
-    assert ranker.index.contents(["A3", "A1"]) == ["word5", "word1 word2"]
-
-
 class Watched(ArticleIndex):
     """Notes the ids of every snapshot that another thread may see."""
 

@@ -120,7 +120,7 @@ def test_a_training_step_asks_the_device_for_nothing(
     tiny: Tiny, monkeypatch: pytest.MonkeyPatch, model: str, settings: dict, one_kernel: bool
 ) -> None:
     """Each question would have a GPU idle while the next kernels are prepared."""
-    world = tiny.world(model, **settings)
+    world = tiny.world(model, max_steps=3, **settings)
     trainer = world.trainer()
     if one_kernel:
         for module in (attention, pooling):
