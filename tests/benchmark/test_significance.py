@@ -88,6 +88,28 @@ def test_the_bootstrap_equals_one_written_as_loops() -> None:
         assert ours == pytest.approx(plain_bootstrap(values, users, 300, 7))
 
 
+def test_with_one_impression_a_user_the_t_test_is_clarks_min_f() -> None:
+    """F of subjects and F of items, combined as Clark (1973) does."""
+    differences = np.random.default_rng(2).normal(0.3, 1, (5, 30))
+    by_seed = stats.ttest_1samp(differences.mean(axis=1), 0).statistic ** 2
+    by_user = stats.ttest_1samp(differences.mean(axis=0), 0).statistic ** 2
+    min_f = by_seed * by_user / (by_seed + by_user)
+    freedom = (by_seed + by_user) ** 2 / (by_seed**2 / 29 + by_user**2 / 4)
+    expected = stats.f.sf(min_f, 1, freedom)
+    assert seeds_and_users_random(differences, np.arange(30)).p == pytest.approx(expected)
+
+
+def test_p_and_interval_without_clusters_are_those_of_scipy() -> None:
+    """The loops above share their author's reading of a bootstrap."""
+    gain = np.random.default_rng(4).normal(0.02, 0.2, 300)
+    (ours,) = users_random(gain[None], np.arange(300), resamples=4000)
+    seeded = {"random_state": np.random.default_rng(1)}  # scipy 1.11 has no rng
+    theirs = stats.bootstrap((gain,), np.mean, n_resamples=4000, method="percentile", **seeded)
+    assert (ours.low, ours.high) == pytest.approx(tuple(theirs.confidence_interval), abs=2e-3)
+    t_test = stats.ttest_1samp(gain, 0).pvalue  # for so many it says the same
+    assert ours.p == pytest.approx(t_test, abs=0.02)
+
+
 @pytest.mark.parametrize("seeds", [3, 5])
 @pytest.mark.parametrize(("seed_share", "both_share"), [(0.5, 0.0), (0.5, 0.4), (0.9, 0.05)])
 def test_chance_alone_is_rarely_taken_for_a_difference(

@@ -117,7 +117,7 @@ def test_a_disk_that_fills_up_is_one_error_and_leaves_nothing(
         "resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]),) * 2)\n"
         "sys.exit(main(sys.argv[2:]))"
     )
-    flags = [f"--train={train}", "--dataset=tiny", f"--output={tmp_path / 'out'}"]
+    flags = [f"--train={train}", "--dataset=tiny", f"--output={tmp_path / 'out' / 'deep'}"]
     result = subprocess.run(
         [sys.executable, "-c", code, str(limit), *flags, "--layout=interaction"],
         capture_output=True,
@@ -189,12 +189,12 @@ def test_the_report_disappears_first_and_comes_last_and_signals_wait(
 ) -> None:
     """After a kill between two renames old and new files are mixed: no report may cover them."""
     (tmp_path / "a").mkdir()
-    for kind in ("item", "report.json"):
+    for kind in ("item", "train.inter", "test.inter", "report.json"):
         (tmp_path / "a" / f"a.{kind}").write_text("old")
     moved, removed, replace, unlink = [], [], Path.replace, Path.unlink
 
     def interrupted(self: Path, target: Path) -> Path:
-        assert not (tmp_path / "a" / "a.report.json").exists()
+        assert {*files(tmp_path / "a")} == {*moved}  # all that a kill here would leave
         moved.append(target.name)
         os.kill(os.getpid(), signal.SIGINT)
         return replace(self, target)

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 import yaml
 from mind_folder import IMPRESSIONS, NEWS
+from tqdm import tqdm
 
 from recbole_tinynews.convert import ConversionError, release
 from recbole_tinynews.convert import __main__ as command
@@ -115,6 +116,16 @@ class TestFetch:
             get()
         assert list(target.parent.iterdir()) == []
         assert get() == CONTENT
+
+    def test_ctrl_c_leaves_nothing_either(self, get, target, monkeypatch) -> None:
+        def interrupted(bar, count) -> None:
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(tqdm, "update", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                get()
+        assert list(target.parent.iterdir()) == []
 
     @pytest.mark.parametrize("status", [404, 503])
     def test_a_refusal_is_reported_and_a_busy_server_asked_again(self, server, get, status) -> None:
@@ -300,6 +311,13 @@ class TestRelease:
         assert {file.name for file in (tmp_path / "raw").iterdir()} == {
             *("MINDdemo_train", "MINDdemo_train.zip", "MINDdemo_dev.zip"),
         }
+
+    def test_a_download_folder_that_is_a_file_is_an_error(
+        self, run: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        (tmp_path / "raw").write_text("mine")
+        assert run("--download=demo") == 1
+        assert "--download-dir another folder" in capsys.readouterr().err
 
     @pytest.mark.parametrize(
         "flags",

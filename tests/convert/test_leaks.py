@@ -60,6 +60,7 @@ def test_an_impression_is_recognised_unlabelled_shuffled_and_renumbered(
         "clicks": 0,
         "examples": ["impression 77 of U1"],
     }
+    assert found["same_user_time_and_candidates"]["test in valid"] == NOTHING
     assert found["same_id_user_and_time"]["test in train"] == NOTHING
 
 

@@ -133,6 +133,24 @@ def test_any_text_of_candidates_is_parsed_exactly_or_refused(text: str) -> None:
             mind_candidates(text, column=5)
 
 
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        *((text, "no candidates") for text in ("", "-0")),
+        ("N1-0 N2", "candidate without label"),
+        ("N1-0  N2-1", "candidate without label"),
+        *((text, "empty id") for text in ("N1-0 -1", " ", "N1 ")),
+        ("N\u00a01-0", "white space in an id"),
+        ("N\r1-0 -0", "white space in an id"),  # one more and one less: counts alone agree
+    ],
+)
+def test_a_broken_list_of_candidates_is_counted_by_its_kind(text: str, kind: str) -> None:
+    """A report that counts it as another mistake sends the user to look for that one."""
+    with pytest.raises(LineError, match=r"^column 5: expected ") as caught:
+        mind_candidates(text, column=5)
+    assert caught.value.kind == kind
+
+
 def test_an_empty_history_has_no_ids() -> None:
     """''.split(' ') would give one empty id, an article that does not exist."""
     assert ids_of("", column=4) == []

@@ -42,8 +42,8 @@ def of_texts(reference: Reference) -> tuple[list[Tensor], list[Tensor]]:
     )
 
 
-def soft_label(own: Tensor, teacher: Tensor) -> Tensor:
-    return -(teacher.softmax(-1) * own.log_softmax(-1)).sum(-1)
+def soft_label(own: Tensor, teacher: Tensor, t: float) -> Tensor:
+    return -((teacher / t).softmax(-1) * (own / t).log_softmax(-1)).sum(-1) * t**2
 
 
 def by_the_formulas(
@@ -59,7 +59,7 @@ def by_the_formulas(
         with torch.no_grad():
             of_teacher, looked_at = of_texts(Reference(teacher.news_encoder, plm))
         labels = batch[TEACHERS][number].scores
-        soft = soft_label(scores, labels)
+        soft = soft_label(scores, labels, world.config["temperature"])
         if type(world.model).__name__ == "MTBERT":
             error = F.cross_entropy(labels, LABEL, reduction="none")
             losses["distillation"] += (soft / (1 + error)).mean()
@@ -82,6 +82,7 @@ def by_the_formulas(
         *((name, {"finetune_layers": "all"}, [(1, 2), (2, 3)]) for name in STUDENTS),
         ("TinyBERT", {"finetune_layers": 2, "layer_mapping": "last"}, [(1, 2), (2, 3)]),
         ("TinyBERTMT", {"num_hidden_layers": 1}, [(1, 3)]),
+        ("MTBERT", {"temperature": 3.0}, [(2, 3)]),
         *(
             (name, {"finetune_layers": 1, "mask_padding_in_news_pooling": False}, [(2, 3)])
             for name in ("TinyBERTMT", "MTBERT")
@@ -103,6 +104,8 @@ def test_losses_equal_those_of_padded_texts_in_transformers_own_code(
     assert set(losses._fields) == expected.keys() - unlearnt
     for field, value in losses._asdict().items():
         torch.testing.assert_close(value, expected[field], **EXACT)
+    projections = [*world.model.distillation.parameters()]  # of MT-BERT none is shared
+    assert len(projections) == len(teachers.members) * len(pairs) * (name == "MTBERT")
     if settings.get("finetune_layers") == "all":
         inner = [field for field in ("hidden", "attention", "embedding") if field in losses._fields]
         sum(getattr(losses, field) for field in inner).backward()

@@ -102,6 +102,18 @@ def test_a_host_programs_flags_are_not_settings(monkeypatch: pytest.MonkeyPatch)
     assert "unheard_of" not in config
 
 
+def test_yaml_for_other_libraries_is_left_alone() -> None:
+    """RecBole adds its own way to read numbers to the loader that a whole process shares."""
+    resolvers = copy.deepcopy(yaml.FullLoader.yaml_implicit_resolvers)
+    config_of()
+    assert yaml.FullLoader.yaml_implicit_resolvers == resolvers
+
+
+def test_recboles_flags_for_one_process_are_accepted() -> None:
+    flags = ["--nproc=1", "--world_size=-1", "--ip=localhost", "--port=5678", "--group_offset=0"]
+    assert config_of(*flags)["single_spec"] is True
+
+
 def test_text_is_never_evaluated() -> None:
     code = "__import__('os').getcwd()"
     assert config_of(f"--plm={code}")["plm"] == code
@@ -615,6 +627,8 @@ def test_recboles_models_refuse_unknown_settings_and_know_their_own() -> None:
         NewsConfig("SGL", "any", command_line=["--ssl_tu=0.1"])
     with pytest.raises(ValueError, match=r"finetune_teacher_epochs .* is no setting"):
         NewsConfig("BPR", "any", command_line=["--finetune_teacher_epochs=1"])
+    with pytest.raises(ValueError, match="Did you mean adamw"):
+        NewsConfig("BPR", "any", command_line=["--learner=adamww"])
 
 
 def test_a_users_subclass_of_a_recbole_model_starts_from_its_settings() -> None:

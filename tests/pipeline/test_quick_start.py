@@ -183,6 +183,14 @@ def test_a_run_ends_with_the_stage_that_was_asked_for(tiny: Tiny) -> None:
     assert [s["reused"] for s in whole["stages"]] == [True] * 4 + [False]
 
 
+def test_a_stage_that_the_system_lacks_is_a_mistake(tiny: Tiny) -> None:
+    """The whole system would be trained, waiting for a stage that never comes."""
+    settings = tiny.settings("TinyNewsRec", stage="finetune_teachers")
+    with pytest.raises(ValueError, match="finetune_teacher, TinyNewsRec, got finetune_teachers"):
+        run("TinyNewsRec", DATASET, config_dict=settings)
+    assert list(Path("saved").rglob("*.safetensors")) == []
+
+
 def test_a_run_may_end_with_a_masked_language_model(tiny: Tiny) -> None:
     """It ranks no articles, and has a loss where others have metrics of impressions."""
     settings = tiny.settings("PLMNRTAPT", stage="pretrain_teacher")
