@@ -198,8 +198,8 @@ class Ranker:
         step = max(1, min(USERS_AT_ONCE, SCORES_AT_ONCE // values))
         for start in range(0, len(queries), step):
             some = queries[start : start + step]
-            clicks = self.index.resolve([query.history for query in some], ids, snapshot)
-            clicks = _recent(self, some, clicks, snapshot)
+            given = self.index.resolve([query.history for query in some], ids, snapshot)
+            clicks = _recent(self, some, given, snapshot)
             left_out = [snapshot.rows_of(part) if leave_out_clicked else [] for part in clicks]
             batch = self.index.batch(clicks, [], snapshot)
             if nearest is not None and not counts:
@@ -263,8 +263,8 @@ class Ranker:
             raise TypeError("contributions expects one user, got several.")
         query = query._replace(moment=Moment.of(at, user, page, device, subscriber))
         snapshot = snapshot or self.index.snapshot
-        clicks, shown = self.index.resolve([query.history, query.candidates], ids, snapshot)
-        (clicks,) = _recent(self, [query], [clicks], snapshot)
+        given, shown = self.index.resolve([query.history, query.candidates], ids, snapshot)
+        (clicks,) = _recent(self, [query], [given], snapshot)
         counters = _features(self, [shown], [query], snapshot)
         assert counters is not None
         pages = [self.index.known(query.pages, snapshot)]
