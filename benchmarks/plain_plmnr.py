@@ -44,7 +44,7 @@ class PlainPLMNR(nn.Module):
         self.pooling = copy.deepcopy(text_encoder.pooling)
         self.dense = copy.deepcopy(text_encoder.dense)
         self.user_encoder = copy.deepcopy(model.user_encoder)
-        tokens, padding = encoder.tokens, encoder.pad_token_id
+        tokens, padding = encoder.tokens, text_encoder.pad_token_id
         padded = torch.full((tokens.rows, max_length), padding)
         for row in range(tokens.rows):
             padded[row, : len(tokens.row(row))] = torch.from_numpy(tokens.row(row).astype(int))

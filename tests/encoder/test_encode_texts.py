@@ -105,5 +105,5 @@ def test_a_recommender_of_other_texts_does_not_read_given_titles_for_them(tiny: 
 def test_an_ensembles_vectors_are_those_of_its_teachers(tiny: Tiny) -> None:
     encoder = tiny.world("EnsembleTeacher").model.eval().news_encoder
     columns: Mapping[str, Sequence[str]] = {"title": ["word1 word2", "word3"]}
-    parts = [each.encode_texts(columns) for each in encoder.each]
+    parts = [each.encode_texts(columns) for each in encoder.encoders]
     assert torch.equal(encoder.encode_texts(columns), torch.cat(parts, dim=-1))

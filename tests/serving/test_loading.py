@@ -88,7 +88,7 @@ def test_a_stage_that_ranks_nothing_is_refused(
 ) -> None:
     """It has no user encoder: the body of an article takes the place of the user."""
     # a process that has only loaded anything has not imported its class
-    monkeypatch.delitem(sys.modules, "recbole_tinynews.model.title_body")
+    monkeypatch.delitem(sys.modules, "recbole_tinynews.model.stages.title_body")
     first = finished(student.run)[0]
     with pytest.raises(ValueError, match="ranks no news: load the folder of the last stage"):
         load(first.folder)
