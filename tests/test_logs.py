@@ -132,11 +132,12 @@ def test_events_that_cannot_be_written_fail_no_training(tmp_path: Path, caplog) 
     from recbole_tinynews.trainer.stage_events import StageEvents
 
     (tmp_path / "file").touch()
+    config = {"log_wandb": False}
     trainer = SimpleNamespace(
-        config={"log_wandb": False}, folder=tmp_path / "file", progress=StageProgress("any")
+        config=config, folder=tmp_path / "file", progress=StageProgress("any")
     )
-    writer = StageEvents(trainer)
+    events = StageEvents(trainer)
     for step in range(3):
-        writer.add_scalar("loss", 1.0, step)
-    writer.close()
+        events.log("train", step, {"loss": 1.0})
+    events.close()
     assert caplog.text.count("No events are written to") == 1

@@ -80,6 +80,7 @@ OWN_SETTINGS: dict[str, dict[str, Any]] = {
     "ZeroShotWords": {"word_vectors": VECTORS, "word_dim": VECTOR_DIM},
 }
 START_PRETRAINED = (
+    "BoostedStudent",
     "AlignedNewsRec",
     "ZeroShotPLM",
     "ZeroShotStudent",

@@ -221,7 +221,8 @@ class NewsDataset(Dataset):
         ``ValueError`` for unknown times.
         """
         first, last = self._first_row, self._first_row + self.inter_feat.rows
-        counting, further = wanted_counters(config), {}
+        counting = wanted_counters(config)
+        further: dict[str, Any] = {}
         if counting is not None:
             every = self.log._replace(features=self._of_log(counting, self._count))
             further["features"] = every.between(first, last).features

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, Protocol
 
 from recbole_tinynews.evaluation.own_metrics import files_of_metric
 from recbole_tinynews.files.array_cache import checksums, content_key
+from recbole_tinynews.model.stages.joint_teachers import CoFinetunedTeachers
 from recbole_tinynews.pipeline.artifact import (
     ARTIFACT_FORMAT,
     FORMAT_KEY,
@@ -110,10 +111,11 @@ class Recipes:
 def settings_that_matter(config: NewsConfig, stage: Stage) -> dict[str, Any]:
     """The settings that affect a stage's result; those of systems only if it has teachers."""
     model_class, has_teachers = stage.model, bool(stage.teachers)
+    are_teachers = issubclass(model_class, CoFinetunedTeachers)  # whose number sizes the model
     matter = {
         name: value
         for name, value in config.read_by(stage.name, model_class, has_teachers).items()
-        if affects_result(name, has_teachers)
+        if affects_result(name, has_teachers or are_teachers)
     }
     return {"model_class": f"{model_class.__module__}.{model_class.__name__}", **_plain(matter)}
 

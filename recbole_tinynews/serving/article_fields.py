@@ -240,9 +240,9 @@ class Query(NamedTuple):
     k: int = 0
 
     @property
-    def page(self) -> str:
-        """Id of the article whose page the reader is on; empty: unknown."""
-        return "" if self.moment is None else self.moment.page
+    def pages(self) -> list[str]:
+        """Id of the article whose page the reader is on, if it is known."""
+        return [self.moment.page] if self.moment is not None and self.moment.page else []
 
 
 def queries_of(

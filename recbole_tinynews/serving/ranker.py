@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence, Set
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -152,7 +153,7 @@ class Ranker:
         for start in range(0, len(queries), USERS_AT_ONCE):
             some = queries[start : start + USERS_AT_ONCE]
             parts = resolved[2 * start : 2 * (start + len(some))]
-            clicks, candidates = self._clicks(some, parts[0::2], snapshot), parts[1::2]
+            clicks, candidates = _recent(self, some, parts[0::2], snapshot), parts[1::2]
             scores = self._scores(some, clicks, candidates, snapshot)
             for query, articles, values in zip(some, candidates, scores, strict=True):
                 ranked = best_first([*map(name_of, query.candidates)], values)
@@ -197,8 +198,8 @@ class Ranker:
         step = max(1, min(USERS_AT_ONCE, SCORES_AT_ONCE // values))
         for start in range(0, len(queries), step):
             some = queries[start : start + step]
-            clicks = self.index.resolve([query.history for query in some], ids, snapshot)
-            clicks = self._clicks(some, clicks, snapshot)
+            given = self.index.resolve([query.history for query in some], ids, snapshot)
+            clicks = _recent(self, some, given, snapshot)
             left_out = [snapshot.rows_of(part) if leave_out_clicked else [] for part in clicks]
             batch = self.index.batch(clicks, [], snapshot)
             if nearest is not None and not counts:
@@ -206,8 +207,8 @@ class Ranker:
                 if not np.isnan(users).any():
                     yield from nearest.best(snapshot, users, k, left_out)
                     continue
-            counters = self._features([None] * len(some), some, snapshot)
-            rows = [snapshot.rows.get(query.page, -1) for query in some]
+            counters = _features(self, [None] * len(some), some, snapshot)
+            rows = [max((snapshot.rows.get(i, -1) for i in q.pages), default=-1) for q in some]
             pages = torch.tensor(rows, device=batch.vectors.device)
             scores = self.engine.all_scores(batch, snapshot.vectors, counters, pages).cpu().numpy()
             yield from snapshot.best(scores, k, left_out)
@@ -219,37 +220,11 @@ class Ranker:
         candidates: Sequence[Sequence[Resolved]],
         snapshot: IndexSnapshot,
     ) -> list[NDArray[np.float32]]:
-        pages = self._pages(queries, snapshot)
+        pages = [self.index.known(query.pages, snapshot) for query in queries]
         batch = self.index.batch(clicks, candidates, snapshot, pages)
-        counters = self._features(candidates, queries, snapshot)
+        counters = _features(self, candidates, queries, snapshot)
         scores = self.engine.scores(batch, counters).cpu().numpy()
         return np.split(scores, np.cumsum([*map(len, candidates)])[:-1])
-
-    def _pages(self, queries: Sequence[Query], snapshot: IndexSnapshot) -> list[list[Resolved]]:
-        """The article of each page, or none."""
-        return [self.index.known([query.page] if query.page else [], snapshot) for query in queries]
-
-    def _clicks(
-        self,
-        queries: Sequence[Query],
-        histories: Sequence[Sequence[Resolved]],
-        snapshot: IndexSnapshot,
-    ) -> list[Sequence[Resolved]]:
-        """Histories, extended by clicks that the store knows if the recommender reads those."""
-        if self.counters is None or self.settings["history_from"] != "log":
-            return [*histories]
-        longer: list[Sequence[Resolved]] = []
-        width, delay = self.settings["history_length"], self.settings["popularity_delay"]
-        for query, history in zip(queries, histories, strict=True):
-            if query.moment is None or not query.moment.user:
-                longer.append(history)
-                continue
-            newest = history[-width:]
-            given = {snapshot.ids[a] if isinstance(a, int) else a.id for a in newest}
-            since = self.counters.clicks(query.moment.user, query.moment.at, delay, width)
-            recent = self.index.known((name for name in since if name not in given), snapshot)
-            longer.append([*newest, *recent][-width:])
-        return longer
 
     def click_weights(
         self, history: Any, *, ids: bool | None = None, snapshot: IndexSnapshot | None = None
@@ -288,11 +263,11 @@ class Ranker:
             raise TypeError("contributions expects one user, got several.")
         query = query._replace(moment=Moment.of(at, user, page, device, subscriber))
         snapshot = snapshot or self.index.snapshot
-        clicks, shown = self.index.resolve([query.history, query.candidates], ids, snapshot)
-        (clicks,) = self._clicks([query], [clicks], snapshot)
-        counters = self._features([shown], [query], snapshot)
+        given, shown = self.index.resolve([query.history, query.candidates], ids, snapshot)
+        (clicks,) = _recent(self, [query], [given], snapshot)
+        counters = _features(self, [shown], [query], snapshot)
         assert counters is not None
-        pages = self._pages([query], snapshot)
+        pages = [self.index.known(query.pages, snapshot)]
         batch = self.index.batch([clicks], [shown], snapshot, pages)
         parts = self.engine.contributions(batch, counters)
         return None if parts is None else [Contributions(*values) for values in parts.tolist()]
@@ -363,36 +338,50 @@ class Ranker:
 
     def add_events(self, events: Iterable[Any], now: float | None = None) -> Added:
         """Count exposures and clicks of added articles, as ``LiveCounters.add`` describes."""
-        counters, _ = self._counters()
+        counters, _ = _counters(self)
         return counters.add(events, self.index, now)
 
-    def _counters(self) -> tuple[LiveCounters, Counting]:
-        if self.engine.counting is None:
-            raise ValueError(
-                "at expects a recommender that was trained with popularity, and this one ranks by "
-                "text alone when it is loaded. Train one with --popularity=added."
-            )
-        if self.counters is None:
-            raise ValueError("at expects counters: load(folder, store=FILE), or give it some.")
-        return self.counters, self.engine.counting
 
-    def _features(
-        self,
-        candidates: Sequence[Sequence[Resolved] | None],
-        queries: Sequence[Query],
-        snapshot: IndexSnapshot,
-    ) -> torch.Tensor | None:
-        """Counters of candidates (``None``: all added articles), ``[candidates, features]``.
+def _counters(ranker: Ranker) -> tuple[LiveCounters, Counting]:
+    if ranker.engine.counting is None:
+        raise ValueError(
+            "at expects a recommender that was trained with popularity, and this one ranks by "
+            "text alone when it is loaded. Train one with --popularity=added."
+        )
+    if ranker.counters is None:
+        raise ValueError("at expects counters: load(folder, store=FILE), or give it some.")
+    return ranker.counters, ranker.engine.counting
 
-        ``None`` if the queries have no moment.
-        """
-        moments = [query.moment for query in queries if query.moment is not None]
-        if not moments:
-            return None
-        counters, counting = self._counters()
-        numbers = [self.index.numbers(articles, snapshot, counters) for articles in candidates]
-        features = counters.features(counting, numbers, moments)
-        return torch.from_numpy(features).to(self.engine.device)
+
+def _features(
+    ranker: Ranker,
+    candidates: Sequence[Sequence[Resolved] | None],
+    queries: Sequence[Query],
+    snapshot: IndexSnapshot,
+) -> torch.Tensor | None:
+    """Counters of candidates (``None``: all added articles), ``[candidates, features]``.
+
+    ``None`` if the queries have no moment.
+    """
+    moments = [query.moment for query in queries if query.moment is not None]
+    if not moments:
+        return None
+    counters, counting = _counters(ranker)
+    numbers = [ranker.index.numbers(articles, snapshot, counters) for articles in candidates]
+    features = counters.features(counting, numbers, moments)
+    return torch.from_numpy(features).to(ranker.engine.device)
+
+
+def _recent(
+    ranker: Ranker,
+    queries: Sequence[Query],
+    histories: Sequence[Sequence[Resolved]],
+    snapshot: IndexSnapshot,
+) -> list[Sequence[Resolved]]:
+    if ranker.counters is None or ranker.settings["history_from"] != "log":
+        return [*histories]
+    longer = partial(_with_recent, ranker.counters, ranker.index, snapshot)
+    return [*map(longer, queries, histories)]
 
 
 def _best_of_pool(
@@ -449,3 +438,21 @@ def _pool_size(query: Query) -> int:
     wanted = max(min(max(POOL * query.k, LEAST_POOL), MOST_POOL), query.k)
     removed = len(query.history) * removes_read + len(query.rerank.ids_of("excluded"))
     return wanted + removed
+
+
+def _with_recent(
+    counters: LiveCounters,
+    index: ArticleIndex,
+    snapshot: IndexSnapshot,
+    query: Query,
+    history: Sequence[Resolved],
+) -> Sequence[Resolved]:
+    """A history, extended by what the store knows that the reader clicked since."""
+    if query.moment is None or not query.moment.user:
+        return history
+    width, delay = (index.engine.settings[name] for name in ("history_length", "popularity_delay"))
+    newest = history[-width:]
+    given = {snapshot.ids[a] if isinstance(a, int) else a.id for a in newest}
+    since = counters.clicks(query.moment.user, query.moment.at, delay, width)
+    recent = index.known((name for name in since if name not in given), snapshot)
+    return [*newest, *recent][-width:]

@@ -77,7 +77,7 @@ def test_a_recommender_that_has_not_moved_is_pulled_nowhere(
     model = updated(type(world.model))(world.config, world.train)
     weights = world.model.state_dict()
     if name == "AlignedNewsRec" and world.config["matryoshka_dims"]:
-        weights["distillation.axes"] = torch.eye(world.config["news_dim"])
+        weights["rotation.axes"] = torch.eye(world.config["news_dim"])
     model.load_state_dict(weights)
     old = FrozenTeachers([world.model])
     batch = world.clicks().collate_fn([*range(8)])

@@ -68,12 +68,13 @@ class TimeBoosted(TimeAndTitle):
         if not self.reads_reader:
             return super().counters(interaction)
         _, context, *_ = self.match_impressions(interaction)
-        if context.page is None:
-            return context.counters
-        page = context.page.repeat_interleave(interaction[IMPRESSION_SIZE])
-        of_news = [self.get_buffer(field) for field in CATEGORIES]
-        same = [(of[context.candidates] == of[page]) & (of[page] != 0) for of in of_news]
-        return torch.cat([context.counters, torch.stack(same, dim=1).float()], dim=1)
+        if context.page is not None:
+            page = context.page.repeat_interleave(interaction[IMPRESSION_SIZE])
+            of_news = [self.get_buffer(field) for field in CATEGORIES]
+            same = [(of[context.candidates] == of[page]) & (of[page] != 0) for of in of_news]
+            context = context.with_further(torch.stack(same, dim=1).float())
+        assert context.counters is not None, "its batches have counters"
+        return context.counters
 
     def fit(self, features: NDArray, labels: NDArray, offsets: NDArray) -> None:
         """Grow the trees."""
