@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import random
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,26 @@ def test_clicks_become_impressions_with_the_history_before_them(tmp_path: Path) 
     assert report["sampled_candidates"]["impressions"] == 6
     items = {row[0]: row[3] for row in read(tmp_path / "out" / "mine" / "mine.item")}
     assert items == {"/a": "Harbour, closed", "/b": 'A "cup"', "/c": "Trams"}
+
+
+def test_clicks_and_histories_of_a_log_are_those_of_a_plain_loop(tmp_path: Path) -> None:
+    """Many readers in no order, some in the same second: one may get the clicks of another."""
+    rng = random.Random(0)
+    rows = [
+        (f"u{rng.randrange(20)}", str(1_700_000_000 + rng.randrange(400)), f"n{number % 300}", "t")
+        for number in range(1_000)
+    ]
+    table = write_table(tmp_path / "clicks.csv", [("user", "time", "clicked", "title"), *rows])
+    convert(table, tmp_path, columns={})
+    written = inter(tmp_path, "train", "valid")
+    assert {int(row[0]) for row in written} == {*range(1, 1_001)}
+    in_order = sorted(rows, key=lambda row: row[1])
+    for number, user, time, history, shown, labels in written:
+        expected = in_order[int(number) - 1]
+        clicked = shown.split()[labels.split().index("1")]
+        assert (user, time, clicked) == expected[:3]
+        before = [article for u, at, article, _ in in_order if u == user and at < time]
+        assert history.split() == before
 
 
 def test_the_same_seed_draws_the_same_candidates_and_another_one_others(tmp_path: Path) -> None:

@@ -107,6 +107,7 @@ def test_a_setting_that_changes_the_result_changes_the_fingerprint(tiny: Tiny, s
         {"eval_dump": "dump.csv"},
         {"submission": "submission.zip"},
         {"worker": 2},
+        {"save_steps": 1},
     ],
 )
 def test_a_setting_without_effect_leaves_the_fingerprint(tiny: Tiny, settings) -> None:
