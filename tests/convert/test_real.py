@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from recbole_tinynews.convert import convert_mind
+from recbole_tinynews.convert import convert_mind, convert_news
 
 
 @pytest.fixture
@@ -78,3 +78,31 @@ def test_every_real_impression_of_pooled_folders_is_in_one_split(
     # a folder without subcategories, and one title with the quotes of a csv
     assert report["news"]["repeated_with_empty_fields_of_one_filled"] == 6_035
     assert report["skipped_lines"]["total"] == 1
+
+
+@pytest.mark.real
+def test_ebnerds_own_files_have_the_impressions_of_minds_format(mind: Path, tmp_path: Path) -> None:
+    """Times of another zone, or clicks of other candidates, would go unnoticed in made-up files."""
+    pytest.importorskip("pyarrow")
+    raw, ebnerd = mind.parent / "ebnerd_raw" / "train", mind.parent / "ebnerd" / "train"
+    if not raw.is_dir():
+        pytest.skip("RECBOLE_TINYNEWS_DATA names no folder with ebnerd_raw")
+    convert_news(raw, "raw", format="ebnerd", valid=0.1, output=tmp_path)
+    convert_news(ebnerd, "mind", valid=0.1, output=tmp_path)
+    rows = {}
+    for name in ("raw", "mind"):
+        every = [row for file in (tmp_path / name).glob("*.inter") for row in read(file)[1:]]
+        rows[name] = {row[0]: row for row in every}
+    assert len(rows["raw"]) == 24_724
+    assert len(rows["mind"]) == 24_666
+    common = rows["raw"].keys() & rows["mind"].keys()
+    assert len(common) > 24_000
+    for number in common:
+        of_raw, of_mind = (
+            [row[1], row[2], *row[4:6]] for row in (rows["raw"][number], rows["mind"][number])
+        )
+        user, time, shown, labels = of_mind
+        assert of_raw[:2] == [user[1:], time]
+        clicks = dict(zip(shown.replace("N", "").split(), labels.split(), strict=True))
+        assert dict(zip(of_raw[2].split(), of_raw[3].split(), strict=True)) == clicks
+    assert sum(row[6] != "" for row in rows["raw"].values()) > 5_000  # on an article's page
