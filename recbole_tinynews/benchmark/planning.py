@@ -130,7 +130,8 @@ def read_by(model_class: type, config: NewsConfig) -> tuple[str, ...]:
     if uses_popularity(config):
         until = {"stream": "each impression", "train": "the end of training"}
         late = config["popularity_delay"]
-        now = (f"{CLICKS_NOW} until {until[config['popularity_from']]}, {late:,} s late",)
+        whose = f"{CLICKS_NOW} and the reader" if config["reader"] == "added" else CLICKS_NOW
+        now = (f"{whose} until {until[config['popularity_from']]}, {late:,} s late",)
     if not issubclass(model_class, NewsRecommender):
         return now or TITLE
     if model_class.news_tokens is not NewsRecommender.news_tokens:

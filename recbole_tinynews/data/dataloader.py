@@ -147,8 +147,10 @@ class ClickDataLoader(TrainDataLoader):
         if not self.since:
             return self.impressions.news_ids(self.history_width)
         rows = np.unique(self.clicks.impression)
-        clicked = self.impressions.clicked(rows, self.history_width)
+        clicked = self.impressions.history.newest(rows, self.history_width)
         seen = np.union1d(clicked, self.impressions.candidates.take(rows).values)
+        if self.impressions.recent is not None:
+            seen = np.union1d(seen, self.impressions.recent.newest(rows, self.history_width))
         return seen[seen != 0].astype(np.int64)
 
     def collate_samples(self, samples: NDArray[np.int64]) -> Interaction:

@@ -151,8 +151,8 @@ class LiveCounters:
         ):
             if moment.at < earliest:
                 raise ValueError(EARLIER.format(earliest, moment.at))
-            rows = features[start:stop]
-            first, counts = self._counts(known.parts, counting, article, moment)
+            rows, own = features[start:stop], self._own(known.parts, moment.user)
+            first, counts = self._counts(known.parts, counting, article, moment.at, own)
             times = published[np.minimum(article, len(published) - 1)]
             rows[:, 0] = age_hours(moment.at, first, times)
             rows[:, 1:width] = counts
@@ -160,7 +160,6 @@ class LiveCounters:
             times = np.array([moment.at])
             rows[:, width:totals] = sum(p.site.counts(times, counting) for p in known.parts)
             if counting.reader:
-                own = self._own(known.parts, moment.user)
                 rows[:, totals] = own.hours_since_visit(moment.at, counting.delay)
             if counting.page:
                 index, subscriber = np.array([int(bool(moment.device))]), moment.subscriber
@@ -174,11 +173,11 @@ class LiveCounters:
         Each is at the place of its newest click; those since ``delay`` seconds before ``at`` are
         unknown.
         """
-        own, names = self._own(self._known.parts, user), self._names
+        rows, names = self._own(self._known.parts, user).rows, self._names
+        known = rows[:, (rows[6] >= 0) & (rows[6] < at - delay)]
         newest: dict[str, int] = {}
-        for number, _, _, _, _, _, clicked in own.rows.T.tolist():
-            if 0 <= clicked < at - delay:
-                newest[names[number]] = max(clicked, newest.get(names[number], 0))
+        for number, time_of_click in zip(known[0].tolist(), known[6].tolist(), strict=True):
+            newest[names[number]] = max(time_of_click, newest.get(names[number], 0))
         return sorted(newest, key=lambda name: (newest[name], name))[-most:]
 
     def _own(self, parts: Sequence[_Part], user: str) -> _Own:
@@ -190,7 +189,8 @@ class LiveCounters:
         parts: Sequence[_Part],
         counting: Counting,
         article: NDArray[np.int64],
-        moment: Moment,
+        at: int,
+        own: _Own,
     ) -> tuple[NDArray[np.int64], NDArray[np.integer]]:
         """Time of each article's first event, and counters ``[articles, columns]``.
 
@@ -198,11 +198,10 @@ class LiveCounters:
         """
         parts = [part for part in parts if part.users.size] or parts[:1]
         first = reduce(np.minimum, (part.first(article) for part in parts))
-        counts = reduce(np.add, (part.counts(article, moment.at, counting) for part in parts))
-        own = self._own(parts, moment.user)
+        counts = reduce(np.add, (part.counts(article, at, counting) for part in parts))
         if not own.rows.size and not counting.reader:
             return first, counts
-        apart, hours = own.counters(article, moment.at, counting)
+        apart, hours = own.counters(article, at, counting)
         counts = counts - apart
         return first, np.concatenate([counts, apart, hours], 1) if counting.reader else counts
 

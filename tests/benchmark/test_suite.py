@@ -358,6 +358,15 @@ def test_a_row_of_word_vectors_has_no_layers(tiny: Tiny) -> None:
     assert layers == {"NRMS": None, "PLM-NR": 4}
 
 
+def test_rows_that_know_the_reader_say_so(tiny: Tiny) -> None:
+    """A table would call the inputs of two rows equal, one of which knows what its reader saw."""
+    of_others = tiny.config("PLMNR", popularity="added")
+    of_reader = tiny.config("PLMNR", popularity="added", reader="added")
+    late = "until each impression, 0 s late"
+    assert read_by(PLMNR, of_others) == ("title", f"clicks of other users {late}")
+    assert read_by(PLMNR, of_reader) == ("title", f"clicks of other users and the reader {late}")
+
+
 def test_a_suite_has_every_recommender_that_learns_from_clicks_alone() -> None:
     """A new one would be missing from the table that compares them."""
     suites = (read_suite(name, "mind-mini") for name in ("news", "time"))

@@ -12,6 +12,8 @@ from tiny import STAGE_SETTINGS, Tiny
 
 from recbole_tinynews.model.paper.plmnr import PLMNR
 from recbole_tinynews.pipeline import stage as stage_module
+from recbole_tinynews.pipeline.config import NewsConfig
+from recbole_tinynews.pipeline.fingerprints import settings_that_matter
 from recbole_tinynews.pipeline.stage import Copy, Stage, Start, in_order, last_copies, up_to
 from recbole_tinynews.pipeline.systems import SYSTEMS, system
 
@@ -103,3 +105,17 @@ def test_a_hand_over_without_a_name_is_refused(tiny: Tiny, put: Any) -> None:
     """Two of them would share a fingerprint, and so the result of one."""
     with pytest.raises(ValueError, match="Start expects a named function"):
         tiny.run("PLMNR").recipes.of(STUDENT._replace(start=Start(put, (FIRST,))))
+
+
+def test_the_student_of_a_boosted_student_is_an_aligned_newsrec() -> None:
+    """Pooled or trained otherwise, it would not be the student that it is compared with."""
+    shared = {"num_teachers": 1, "num_hidden_layers": 2, "finetune_teacher_popularity": "none"}
+    of_stages = []
+    for model in ("AlignedNewsRec", "BoostedStudent"):
+        config = NewsConfig(model, "mind-mini", config_dict=shared)
+        stages = in_order(system(config))[:3]
+        own = [config if s.name == model else config.for_stage(s.name) for s in stages]
+        of_stages.append([*map(settings_that_matter, own, stages)])
+    for aligned, boosted in zip(*of_stages, strict=True):
+        differ = {n for n in {*aligned, *boosted} if aligned.get(n) != boosted.get(n)}
+        assert differ - {"boosting_rounds", "boosting_rate"} == set()
