@@ -38,5 +38,5 @@ class BoostedStudent(TimeBoosted):
 
     def counters(self, interaction: Interaction) -> Tensor:
         """Those of ``TimeBoosted``, then the student's text scores."""
-        text, *_ = self.match_impressions(interaction)
-        return torch.cat([super().counters(interaction), text.unsqueeze(1)], dim=1)
+        text, context, *_ = self.match_impressions(interaction)
+        return torch.cat([self.counters_of(context, interaction), text.unsqueeze(1)], dim=1)

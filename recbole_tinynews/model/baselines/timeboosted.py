@@ -17,6 +17,7 @@ from recbole_tinynews.files.columns import CATEGORIES
 from recbole_tinynews.files.installation import pip_install
 from recbole_tinynews.model.baselines.categoryandtitle import CONTENT
 from recbole_tinynews.model.baselines.timeandtitle import TimeAndTitle
+from recbole_tinynews.model.interface import BatchContext
 from recbole_tinynews.model.reader_features import further_features
 from recbole_tinynews.model.time_features import TimeFeatures
 from recbole_tinynews.settings.protocol import Settings
@@ -68,6 +69,10 @@ class TimeBoosted(TimeAndTitle):
         if not self.reads_reader:
             return super().counters(interaction)
         _, context, *_ = self.match_impressions(interaction)
+        return self.counters_of(context, interaction)
+
+    def counters_of(self, context: BatchContext, interaction: Interaction) -> Tensor:
+        """``counters`` of impressions that are matched."""
         if context.page is not None:
             page = context.page.repeat_interleave(interaction[IMPRESSION_SIZE])
             of_news = [self.get_buffer(field) for field in CATEGORIES]
