@@ -15,6 +15,7 @@ from recbole.data.interaction import Interaction
 from recbole_tinynews.data.dataloader import ClickDataLoader, ImpressionDataLoader
 from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.data.impressions import CandidateFeatures
+from recbole_tinynews.data.negatives import random_bits
 
 HISTORY_LENGTH = 4
 
@@ -171,6 +172,15 @@ def in_file_order(epoch: dict[str, torch.Tensor]) -> list[tuple]:
             strict=True,
         )
     )
+
+
+def test_the_order_is_drawn_apart_from_the_negatives(busy) -> None:
+    """One draw for both would sort the samples by what their negatives are."""
+    loader = click_loader(busy)
+    samples = np.arange(loader.sample_size)
+    for draw in range(loader.negatives.count):
+        of_negatives = random_bits(loader.seed, loader.epoch, samples, np.array(draw))
+        assert loader.order.tolist() != of_negatives.argsort(kind="stable").tolist()
 
 
 def test_negatives_change_each_epoch_where_the_order_does_not(busy) -> None:

@@ -47,6 +47,21 @@ def test_each_process_counts_what_another_one_commits(place: str) -> None:
         assert each.earliest(COUNTING) == one.earliest(COUNTING) > NOW
 
 
+def test_a_process_that_lags_notices_what_was_taken_out_before_a_summing_up(place: str) -> None:
+    """What others have forgotten, falling back to an older event, would leave its counts there."""
+    store, late = Store(place), NOW + 20 * HOUR
+    store.add([event("old"), event("recent", late - 1)], keep=99 * HOUR, now=late)
+    lagging = LiveCounters(Store(place), [COUNTING])
+    lagging.catch_up()
+    store.drop_after(late - 2)
+    store.add([event("b", late - HOUR - 2), event("c", late - 2)], keep=HOUR, now=late)
+    lagging.catch_up()
+    others = LiveCounters(Store(place), [COUNTING])
+    others.catch_up()
+    found = totals(lagging, late + 2 * HOUR)
+    assert found == totals(others, late + 2 * HOUR) == [[0, 0, 0, 3], [0, 0, 0, 0]]
+
+
 def test_no_commit_is_missed_by_a_reader_while_several_write(place: str) -> None:
     """A number that is drawn before its commit is passed over by who reads in between."""
     seen, going = LiveCounters(Store(place), [COUNTING]), 4
