@@ -19,6 +19,7 @@ from recbole_tinynews.encoder.plm_files import (
     load_config,
     read_pretrained,
     unreadable,
+    with_projection,
 )
 from recbole_tinynews.files.tensors import check_weights
 
@@ -42,7 +43,7 @@ def load_plm(source: str, num_hidden_layers: int | None = None) -> PreTrainedMod
         parent, _, name = path.rpartition(".")
         setattr(plm.get_submodule(parent), name, nn.ModuleList(layers[:keep]))
     cut_config(plm.config, keep)
-    return plm
+    return with_projection(plm, source, pretrained=True)
 
 
 def load_whole_plm(source: str) -> PreTrainedModel:

@@ -183,7 +183,7 @@ class PaddedNewsEncoder(nn.Module):
     def __init__(self, plm: PreTrainedModel, heads: Heads, settings: Mapping[str, Any]) -> None:
         super().__init__()
         self.plm, self.pooling, self.dense = plm, heads.pooling, heads.dense
-        self.first_token = settings["news_pooling"] == "cls"
+        self.kind = settings["news_pooling"]
         self.mask_padding = settings["mask_padding_in_news_pooling"]
         accepted = inspect.signature(plm.forward).parameters
         self._options = {"use_cache": False} if "use_cache" in accepted else {}
@@ -193,8 +193,15 @@ class PaddedNewsEncoder(nn.Module):
         states = self.plm(
             input_ids=input_ids, attention_mask=attention_mask, **self._options
         ).last_hidden_state
-        if self.first_token:
+        if self.kind == "cls":
             return self.dense(states[:, 0])
+        if self.kind == "last":
+            last = attention_mask.sum(dim=1) - 1
+            return self.dense(states[torch.arange(len(states)), last])
+        if self.kind == "weighted_mean":
+            weights = attention_mask.cumsum(dim=1) * attention_mask
+            weights = weights / weights.sum(dim=1, keepdim=True)
+            return self.dense((states * weights.unsqueeze(-1)).sum(dim=1))
         mask = attention_mask.bool() if self.mask_padding else None
         pool = mean_pooling if self.pooling is None else self.pooling
         return self.dense(pool(states, mask))
