@@ -17,12 +17,11 @@ from transformers import PreTrainedModel
 
 from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.encoder.adapters import add_adapters
-from recbole_tinynews.encoder.dropout import set_dropout
+from recbole_tinynews.encoder.attention import set_dropout
 from recbole_tinynews.encoder.hidden_states import StateRecorder
-from recbole_tinynews.encoder.identity_heads import UnitDense
 from recbole_tinynews.encoder.layers import layers_of
 from recbole_tinynews.encoder.packing import PackedTexts, packs, tokens_at_once
-from recbole_tinynews.encoder.pooling import AttentionPooling, TokenBag, pool_texts
+from recbole_tinynews.encoder.pooling import AttentionPooling, TokenBag, UnitDense, pool_texts
 
 Pooling = Literal["attention", "mean", "cls"]
 NOT_OF_A_STATE = {"num_hidden_layers", "_name_or_path", "transformers_version", "architectures"}

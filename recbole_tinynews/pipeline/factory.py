@@ -18,21 +18,21 @@ from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.data.training_data import TrainingData
 from recbole_tinynews.distillation.teachers import Teachers
 from recbole_tinynews.encoder.plm_files import load_tokenizer, write_bare_plm
-from recbole_tinynews.encoder.word_vocabulary import vocabulary_of, write_tokenizer
+from recbole_tinynews.encoder.trimming import derived_plm
+from recbole_tinynews.encoder.words import vocabulary_of, write_tokenizer
 from recbole_tinynews.files.array_cache import content_key
 from recbole_tinynews.files.columns import CATEGORIES
 from recbole_tinynews.files.whole import write_text
-from recbole_tinynews.model.recommender import NewsRecommender
-from recbole_tinynews.model.text_encoders import (
+from recbole_tinynews.model.article_reader import (
     plm_source,
     reads_words,
     texts_read,
     word_vectors_file,
     words_of_texts,
 )
+from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.pipeline.artifact import CATEGORY_NAMES
 from recbole_tinynews.pipeline.config import NewsConfig
-from recbole_tinynews.pipeline.derived_plm import derived_plm
 from recbole_tinynews.pipeline.stage import Stage
 from recbole_tinynews.recbole_models import patches
 from recbole_tinynews.recbole_models.feeds import feed_of
@@ -181,11 +181,7 @@ class NewsFactory(ImpressionFactory):
         if reads_words(config):
             write_tokenizer(words_of_texts(config, self.train), folder)
         else:
-            # a class that overrides these may read any of the layers
-            parts = ("layers_kept", "make_news_encoder")
-            own = any(getattr(model_class, p) is not getattr(NewsRecommender, p) for p in parts)
-            layers = None if own else config["num_hidden_layers"]
-            write_bare_plm(self._plm_source(config), folder, layers)
+            write_bare_plm(self._plm_source(config), folder, model_class.layers_saved(config))
         names = {field: self.train.field2id_token[field][1:].tolist() for field in CATEGORIES}
         write_text(folder / CATEGORY_NAMES, json.dumps(names, ensure_ascii=False, indent=1) + "\n")
 

@@ -118,7 +118,7 @@ def _updated(
 def settings_of(folder: Path, model: type | None) -> tuple[type, dict[str, Any]]:
     """Class and settings of the recommender; ``ValueError`` if it cannot be updated."""
     from recbole_tinynews.evaluation.recbole_metrics import computing
-    from recbole_tinynews.model.text_encoders import reads_words
+    from recbole_tinynews.model.article_reader import reads_words
     from recbole_tinynews.pipeline.artifact import PLM, read_settings
     from recbole_tinynews.pipeline.quick_start import NO_TEST
     from recbole_tinynews.serving.loading import AS_SAVED, load_trained

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from recbole_tinynews.data.batch import plan_of
 from recbole_tinynews.data.fields import CANDIDATES, HISTORY
-from recbole_tinynews.encoder.planning import EncodingPlan
+from recbole_tinynews.encoder.packing import EncodingPlan
 from recbole_tinynews.files.progress import progress_bar
 from recbole_tinynews.files.tensors import save_weights
 from recbole_tinynews.processes.group import all_gather_object, gather_array, shard_slice

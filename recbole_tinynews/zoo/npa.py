@@ -14,12 +14,16 @@ from recbole_tinynews.encoder.pooling import masked_softmax
 from recbole_tinynews.encoder.text_encoder import EncodedTexts, TextEncoder
 from recbole_tinynews.encoder.users import NoClicks
 from recbole_tinynews.files.columns import TITLE
-from recbole_tinynews.model.article_reader import longest_news_text
+from recbole_tinynews.model.article_reader import (
+    longest_news_text,
+    plm_training,
+    reads_words,
+    views_of,
+)
 from recbole_tinynews.model.interface import Encoded, Outputs
 from recbole_tinynews.model.paper.plmnr import PLMNR
 from recbole_tinynews.model.reader_mixins import CandidateAware, WithUserIds
 from recbole_tinynews.model.student import Student
-from recbole_tinynews.model.text_encoders import plm_training, reads_words, views_of
 from recbole_tinynews.settings.protocol import Settings
 
 # Fixed by its yaml: users attend to words; post-training, without users, pools by the mean

@@ -16,8 +16,8 @@ from tiny import EMPTY_TITLE, LONG_TITLE, MAX_TITLE, SHORT_TITLE, Tiny, World, t
 from torch import Tensor, nn
 
 from recbole_tinynews.data.fields import TEACHERS
-from recbole_tinynews.encoder.language_model import load_plm
 from recbole_tinynews.encoder.one_text import OneTextEncoder
+from recbole_tinynews.encoder.plm_files import load_plm
 from recbole_tinynews.encoder.text_encoder import TextEncoder
 from recbole_tinynews.model.interface import Encoded, Outputs
 from recbole_tinynews.model.recommender import NewsRecommender

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from recbole_tinynews.data.ragged import Ragged
-from recbole_tinynews.encoder.column_tokenizer import ColumnTokenizer
 from recbole_tinynews.encoder.hidden_states import StateRequest
 from recbole_tinynews.encoder.news_encoder import NewsEncoder
+from recbole_tinynews.encoder.one_text import ColumnTokenizer
 from recbole_tinynews.model.paper.ensembleteacher import NewsEncoders
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.pipeline.speed import impressions_per_second, news_per_second
@@ -26,8 +26,8 @@ from recbole_tinynews.serving.ranker import Ranker
 class WordVectors(NewsEncoder):
     """Encodes a text as the mean of its word vectors, without a language model."""
 
-    def __init__(self, words: int, dim: int, tokens: Ragged, tokenizer: ColumnTokenizer) -> None:
-        super().__init__(tokens)
+    def __init__(self, words: int, dim: int, tokenizer: ColumnTokenizer) -> None:
+        super().__init__()
         self.words, self._tokenizer = nn.EmbeddingBag(words, dim), tokenizer
 
     def encode_distinct(self, ids: np.ndarray) -> Tensor:
@@ -48,10 +48,9 @@ class Loss(NamedTuple):
 
 
 class Words(NewsRecommender):
-    def make_news_encoder(self, config: Any, dataset: Any) -> WordVectors:
-        tokens = self.text_table(config, dataset, 0)
-        tokenizer = self.column_tokenizer(config, 0)
-        return WordVectors(len(self.tokenizer), config["news_dim"], tokens, tokenizer)
+    def make_news_encoder(self, config: Any) -> WordVectors:
+        tokenizer = self.column_tokenizer(config, "title")
+        return WordVectors(len(self.tokenizer), config["news_dim"], tokenizer)
 
     def losses(self, scored: Any, interaction: Any) -> Loss:
         return Loss(F.cross_entropy(scored.scores, interaction[self.label_field]))

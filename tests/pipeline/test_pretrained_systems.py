@@ -16,7 +16,7 @@ from tiny import DATASET, STAGE_SETTINGS, Tiny, finished, titles
 import recbole_tinynews
 from recbole_tinynews.data.dataloader import ImpressionDataLoader
 from recbole_tinynews.data.fields import CANDIDATES, HISTORY
-from recbole_tinynews.encoder.language_model import load_plm
+from recbole_tinynews.encoder.plm_files import load_plm
 from recbole_tinynews.pipeline.quick_start import run
 from recbole_tinynews.pipeline.systems import system
 

@@ -13,7 +13,7 @@ from recorded import PLM, RecordedRun, Weights, equal, record, under
 from tiny import DATASET, STAGE_SETTINGS, Tiny, finished, run_of, titles, write_bert
 
 from recbole_tinynews.data import articles
-from recbole_tinynews.encoder.language_model import load_plm
+from recbole_tinynews.encoder.plm_files import load_plm
 from recbole_tinynews.evaluation.recbole_metrics import is_count
 from recbole_tinynews.model.paper.plmnr import PLMNR
 from recbole_tinynews.model.paper.tinynewsrec import TinyNewsRec

@@ -32,8 +32,7 @@ from tiny import PLM_TEACHERS, Tiny, student_of
 from torch.nn import functional as F
 
 from recbole_tinynews.data.fields import CANDIDATE_FEATURES, CANDIDATES, HISTORY, IMPRESSION_SIZE
-from recbole_tinynews.encoder.column_tokenizer import pad_rows
-from recbole_tinynews.encoder.one_text import OneTextEncoder
+from recbole_tinynews.encoder.one_text import OneTextEncoder, pad_rows
 from recbole_tinynews.pipeline.systems import system
 from recbole_tinynews.serving.loading import load
 

@@ -12,8 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from recbole_tinynews.encoder.identity_heads import UnitDense
-from recbole_tinynews.encoder.pooling import AttentionPooling
+from recbole_tinynews.encoder.pooling import AttentionPooling, UnitDense
 from recbole_tinynews.export.comparison import refuse_difference, sample_of
 from recbole_tinynews.export.finished import FinishedRecommender
 from recbole_tinynews.export.formats import Format

@@ -16,8 +16,8 @@ from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.data.training_data import TrainingData
 from recbole_tinynews.distillation.loss_terms import loss_terms
 from recbole_tinynews.encoder.frozen_states import Storage
-from recbole_tinynews.encoder.language_model import load_language_model_head
 from recbole_tinynews.encoder.one_text import OneTextEncoder
+from recbole_tinynews.encoder.plm_files import load_language_model_head
 from recbole_tinynews.model.article_reader import ReadsTitlesByPLM
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.settings.protocol import Settings
@@ -47,7 +47,7 @@ class MaskedLanguageModel(ReadsTitlesByPLM, NewsRecommender):
         counts = np.bincount(dataset.tokens.values, minlength=len(words))
         self.head = load_language_model_head(self.plm_source, words, torch.from_numpy(counts))
 
-    def text_table(self, config: Settings, dataset: Any, pad_token_id: int) -> Ragged:
+    def text_tokens(self, config: Settings, dataset: Any, view: str) -> Ragged:
         """Unmasked token ids of every text; batches bring their own, masked."""
         return dataset.tokens
 
