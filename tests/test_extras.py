@@ -28,7 +28,6 @@ EXTRA_OF = {
     "export": "export",
     "serving/bad_events.py": "serve",
     "serving/exported.py": "export",
-    "serving/nearest.py": "approximate",
     "serving/article_fields.py": "parquet",
     "serving/score.py": "parquet",
     "serving/service": "serve",
@@ -45,7 +44,7 @@ BROUGHT_BY = {
 }
 BROUGHT_TO_SEARCH = {"sqlalchemy": "optuna"}
 # Installed by a command of their own, which docs and messages name.
-OF_ONE_S_OWN = {"recbole", "wandb", "usearch"}
+OF_ONE_S_OWN = {"recbole", "wandb"}
 # What a part of a distribution needs is an extra of that distribution.
 PARTS = {"ray.tune": "tune", "ray.data": "data"}
 

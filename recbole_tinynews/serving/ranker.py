@@ -16,7 +16,6 @@ from recbole_tinynews.data.popularity import Counting
 from recbole_tinynews.evaluation.rerank import VECTORS, Candidates
 from recbole_tinynews.serving.article_fields import (
     Content,
-    Given,
     Query,
     articles_of,
     name_of,
@@ -32,13 +31,11 @@ from recbole_tinynews.serving.engine import (
     BestRows,
     Contributions,
     Engine,
-    PredictEngine,
     Ranked,
     best_first,
 )
 from recbole_tinynews.serving.events import Moment
 from recbole_tinynews.serving.live_counters import Added, LiveCounters
-from recbole_tinynews.serving.nearest import Nearest
 from recbole_tinynews.serving.rank_table import rank_table
 
 USERS_AT_ONCE = 256
@@ -64,7 +61,6 @@ class Ranker:
     def __init__(self, engine: Engine, data_path: str | Path | None = None) -> None:
         self.engine, self.settings = engine, engine.settings
         self.index = ArticleIndex(engine, data_path)
-        self._nearest: Nearest | None = None
 
     def rank(
         self,
@@ -124,7 +120,7 @@ class Ranker:
     ) -> Any:
         """The ``k`` best of all added articles (or fewer), best first, with their positions.
 
-        Arguments, result and errors as for ``rank``; search is exact with ``at``. Raises
+        Arguments, result and errors as for ``rank``. Raises
         ``ValueError`` if no articles were added or ``k`` is below 1.
 
         Args:
@@ -170,11 +166,11 @@ class Ranker:
         """``top`` for queries, by an earlier snapshot of the index or the present one."""
         snapshot, answers = snapshot or self.index.snapshot, {}
         pinned = [query.rerank.ids_of("pinned") & snapshot.rows.keys() for query in queries]
-        for pins in (False, True):  # a pinned article may be the last of all, and not be searched
+        for pins in (False, True):  # a pinned article may be the last of all
             numbers = [number for number, names in enumerate(pinned) if bool(names) is pins]
             group = [queries[number] for number in numbers]
             most = len(snapshot.ids) if pins else max(map(_pool_size, group), default=1)
-            bests = self.best(group, most, ids, leave_out_clicked, pins, snapshot)
+            bests = self.best(group, most, ids, leave_out_clicked, snapshot)
             for number, query, best in zip(numbers, group, bests, strict=True):
                 answers[number] = _best_of_pool(query, best, pinned[number], self.index, snapshot)
         return [answers[number] for number in range(len(queries))]
@@ -185,11 +181,9 @@ class Ranker:
         k: int,
         ids: bool | None,
         leave_out_clicked: bool = True,
-        exact: bool = False,
         snapshot: IndexSnapshot | None = None,
     ) -> Iterator[BestRows]:
-        """Each query's best articles, before re-ranking; ``exact`` overrides ``approximate``."""
-        nearest = None if exact else self._nearest
+        """Each query's best articles, before re-ranking."""
         snapshot = snapshot or self.index.snapshot
         if not snapshot.ids:
             raise ValueError("top expects articles to choose from, got none. Add them: add_news.")
@@ -202,11 +196,6 @@ class Ranker:
             clicks = _recent(self, some, given, snapshot)
             left_out = [snapshot.rows_of(part) if leave_out_clicked else [] for part in clicks]
             batch = self.index.batch(clicks, [], snapshot)
-            if nearest is not None and not counts:
-                users = self.engine.user_vectors(batch.vectors, batch.histories).cpu().numpy()
-                if not np.isnan(users).any():
-                    yield from nearest.best(snapshot, users, k, left_out)
-                    continue
             counters = _features(self, [None] * len(some), some, snapshot)
             rows = [max((snapshot.rows.get(i, -1) for i in q.pages), default=-1) for q in some]
             pages = torch.tensor(rows, device=batch.vectors.device)
@@ -280,30 +269,6 @@ class Ranker:
     ) -> pd.DataFrame:
         """Rank for a table of users, as described in ``serving.rank_table``."""
         return rank_table(self, users, candidates, top)
-
-    def approximate(self, library: str | None) -> None:
-        """Use ``faiss`` or ``usearch`` in ``top``, changes included; ``None``: exact search.
-
-        Worthwhile from hundreds of thousands of articles. Raises ``ValueError`` if the library is
-        unknown or scores are not dot products, ``ModuleNotFoundError`` if it is not installed.
-        """
-        if library is not None and isinstance(self.engine, PredictEngine):
-            raise ValueError(
-                "approximate expects a score that is a dot product, and this recommender scores in "
-                "a way of its own. Keep the exact search."
-            )
-        self._nearest = None if library is None else Nearest(library)
-
-    def recall(self, histories: Sequence[Sequence[Given]], k: int = 50) -> float:
-        """Share of the exact best ``k`` that approximate search finds; ``ValueError`` if exact."""
-        if self._nearest is None:
-            raise ValueError("recall expects an approximate search. Choose one: approximate.")
-        queries, _ = queries_of(histories, None)
-        exact, near = (
-            [{*rows.tolist()} for rows, _ in self.best(queries, k, None, exact=is_exact)]
-            for is_exact in (True, False)
-        )
-        return sum(map(len, map(set.__and__, exact, near))) / sum(map(len, exact))
 
     def encode(self, titles: Sequence[Content]) -> NDArray[np.float32]:
         """Vectors of titles or fields, ``[titles, news_dim]``, kept for ``rank`` like its own."""

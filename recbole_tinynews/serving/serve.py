@@ -61,7 +61,6 @@ def _parser() -> argparse.ArgumentParser:
         "postgresql://USER@HOST/DATABASE (default: in memory, lost when the service ends)"
     )
     token = f"with the bearer token that requests must send (default: that in {TOKEN}, if set)"
-    approximate = "approximate search of the best articles, for hundreds of thousands"
     seconds = "time in which a whole request has to arrive (default: 8)"
     log = "of a data set, whose impressions a new store begins with"
     access_log = "print a line for each request (default: yes)"
@@ -76,7 +75,6 @@ def _parser() -> argparse.ArgumentParser:
     add("--port", type=int, default=8000, help="(default: 8000; 0: a free one)")
     add("--max-body", type=int, default=MAX_BODY, metavar="BYTES", help=body)
     add("--device", default="cpu", help="(default: cpu)")
-    add("--approximate", choices=["faiss", "usearch"], help=approximate)
     add("--max-connections", type=int, default=500, metavar="N", help=connections)
     add("--request-seconds", type=float, default=8, metavar="S", help=seconds)
     add("--token-file", type=Path, metavar="FILE", help=token)
@@ -141,8 +139,6 @@ def _state(flags: argparse.Namespace, store: Store, skip_broken: bool = True) ->
     state = open_state(rankers, store, flags.news, indexes)
     if not state.titles:
         print("no articles yet: name a file with --news=FILE, or send them with PUT /news")
-    for ranker in rankers.values():
-        ranker.approximate(flags.approximate)
     return state
 
 

@@ -13,7 +13,6 @@ from recbole_tinynews.evaluation.beyond_accuracy import rank_articles
 from recbole_tinynews.evaluation.rerank import ReRanking, rerank_impressions, unit_vectors
 from recbole_tinynews.serving import ranker as ranking
 from recbole_tinynews.serving.article_fields import Query
-from recbole_tinynews.serving.nearest import Nearest
 
 LISTS: list[list[Any]] = [
     [{"mmr": 0.6}],
@@ -74,19 +73,6 @@ def test_groups_are_those_of_the_articles_as_they_were_given(student: Served) ->
     ranker.forget(ids)
     with pytest.raises(ValueError, match="at_most"):
         ranker.rank([], ["word1 word2"], ids=False, rerank=limit)
-
-
-def test_pinned_articles_are_found_though_the_search_is_approximate(
-    student: Served, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    pytest.importorskip("faiss")
-    ranker = student.load()
-    ranker.add_news({"A": "word1", "B": "word2"})
-    ranker.approximate("faiss")
-    nothing = np.empty(0, np.int64), np.empty(0, np.float32)
-    monkeypatch.setattr(Nearest, "best", lambda *_: [nothing])
-    assert ranker.top([], 1) == []
-    assert [each.candidate for each in ranker.top([], 1, rerank=[{"pinned": ["B"]}])] == ["B"]
 
 
 def test_top_is_reranked_like_a_request_for_the_same_articles(

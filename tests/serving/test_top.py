@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import pickle
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -16,22 +15,15 @@ from served import Served, in_order_given, words_of
 from tiny import Tiny, titles
 
 from recbole_tinynews.model.paper.plmnr import PLMNR
-from recbole_tinynews.serving import nearest
 from recbole_tinynews.serving import ranker as ranking
 from recbole_tinynews.serving.article_fields import ArticleInput, InputFields
-from recbole_tinynews.serving.article_index import ArticleIndex, IndexSnapshot
-from recbole_tinynews.serving.engine import ModelEngine, PredictEngine, best_rows, engine_of
+from recbole_tinynews.serving.article_index import ArticleIndex
+from recbole_tinynews.serving.engine import ModelEngine, PredictEngine, engine_of
 from recbole_tinynews.serving.loading import load
-from recbole_tinynews.serving.nearest import Nearest
 from recbole_tinynews.serving.ranker import Ranker
 
 NEWS = [f"N{number}" for number in range(1, 31)]
 CLICKS = ["N3", "N7", "N12"]
-
-
-def index_of_vectors() -> ArticleIndex:
-    """An index whose articles come with their vectors."""
-    return ArticleIndex(SimpleNamespace(fields=None))
 
 
 @pytest.fixture
@@ -174,12 +166,8 @@ def test_forgotten_articles_are_not_recommended(ranker: Ranker) -> None:
     assert "N1" in ranker.news_ids
 
 
-@pytest.mark.parametrize("library", [None, "faiss"])
-def test_a_best_score_that_is_not_a_number_is_refused(ranker: Ranker, library: str | None) -> None:
+def test_a_best_score_that_is_not_a_number_is_refused(ranker: Ranker) -> None:
     """No NaN is the highest, so the articles would be missing without a word."""
-    if library:
-        pytest.importorskip(library)
-    ranker.approximate(library)
     torch.nn.init.constant_(ranker.engine.model.user_encoder.pad_doc, float("nan"))
     assert ranker.top(CLICKS, 2)
     with pytest.raises(ValueError, match="scores 'N1' with NaN"):
@@ -214,120 +202,6 @@ def test_a_recommender_with_a_score_of_its_own_chooses_by_it(tiny: Tiny) -> None
     world.model.__class__ = Negative
     best = own.top(CLICKS, 3)
     assert [each.candidate for each in best] == [each.candidate for each in expected[::-1][:3]]
-    with pytest.raises(ValueError, match="scores in a way of its own"):
-        own.approximate("faiss")
-
-
-@pytest.mark.parametrize("library", ["faiss", "usearch"])
-def test_an_approximate_search_finds_what_the_exact_one_does(ranker: Ranker, library: str) -> None:
-    pytest.importorskip("faiss" if library == "faiss" else "usearch.index")
-    histories = [CLICKS, [], ["N1"]]
-    exact = ranker.top(histories, 5, ids=True)
-    ranker.approximate(library)
-    found = ranker.top(histories, 5, ids=True)
-    for one, other in zip(exact, found, strict=True):
-        assert [each.candidate for each in one] == [each.candidate for each in other]
-        np.testing.assert_allclose([e.score for e in one], [e.score for e in other], atol=1e-5)
-    assert ranker.recall(histories, 5) == 1.0
-    ranker.forget([exact[0][0].candidate])
-    assert ranker.top(CLICKS, 1)[0].candidate == exact[0][1].candidate
-    [copied], [best] = (
-        each.top(CLICKS, 1) for each in (pickle.loads(pickle.dumps(ranker)), ranker)
-    )
-    assert copied == best._replace(score=pytest.approx(best.score, abs=1e-5))
-    ranker.approximate(None)
-    with pytest.raises(ValueError, match="expects an approximate search"):
-        ranker.recall(histories)
-
-
-@pytest.mark.parametrize(("spread", "k"), [(1, 100), (4, 4000)])
-def test_among_many_articles_nearly_all_of_the_best_are_found(spread: float, k: int) -> None:
-    """Few lists are searched: one may miss the best, and a long list must not end where they do."""
-    pytest.importorskip("faiss")
-    draw = np.random.default_rng(0)
-    topics = spread * draw.normal(size=(90, 1, 24)) + draw.normal(size=(90, 100, 24))
-    vectors = torch.nn.functional.normalize(torch.tensor(topics).float().view(-1, 24), dim=1)
-    shelf = IndexSnapshot(tuple(map(str, range(len(vectors)))), (), {}, vectors)
-    readers = vectors[draw.integers(len(vectors), size=(50, 10))].mean(1).numpy()
-    scores = readers @ vectors.numpy().T
-    out = [[row] for row in scores.argmax(1)]
-    found = Nearest("faiss").best(shelf, readers, k, out)
-    shares = []
-    for (rows, _), own, (best, _) in zip(found, out, best_rows(scores, k, out), strict=True):
-        assert len(rows) == k
-        assert own[0] not in rows
-        shares.append(np.isin(rows, best).mean())
-    assert np.mean(shares) > 0.97
-
-
-def test_changes_are_found_though_the_index_is_not_built_again(monkeypatch) -> None:
-    """Building takes minutes for a million articles, and a service adds some every minute."""
-    built = []
-
-    def build(_: object, vectors: np.ndarray) -> nearest.Search:
-        built.append(len(vectors))
-        return lambda users, k: np.argsort(-(users @ vectors.T), axis=1)[:, :k]
-
-    monkeypatch.setitem(nearest._BUILDERS, "faiss", ("numpy", build))
-    draw, index, search = np.random.default_rng(0), index_of_vectors(), Nearest("faiss")
-
-    def add(names: range) -> None:
-        vectors = torch.from_numpy(draw.normal(size=(len(names), 8)).astype(np.float32))
-        articles = [
-            ArticleInput(str(name), (f"version {draw.integers(1 << 30)}",), ()) for name in names
-        ]
-        index.put(articles, vectors)
-
-    add(range(200))
-    changes = [
-        lambda: add(range(200, 206)),  # new
-        lambda: index.forget([*map(str, range(0, 6))]),
-        lambda: add(range(40, 44)),  # changed
-        lambda: add(range(300, 330)),  # more than a tenth in all: built again
-        lambda: index.forget(["300"]),
-    ]
-    for change in (lambda: None, *changes):
-        change()
-        users = draw.normal(size=(5, 8)).astype(np.float32)
-        out = [draw.integers(len(index.snapshot.ids), size=3).tolist() for _ in users]
-        found = search.best(index.snapshot, users, 12, out)
-        exact = best_rows(users @ index.snapshot.vectors.numpy().T, 12, out)
-        for (rows, scores), (best, highest) in zip(found, exact, strict=True):
-            assert rows.tolist() == best.tolist()
-            np.testing.assert_allclose(scores, highest, rtol=1e-5)
-    assert built == [200, 230]
-
-
-@pytest.mark.parametrize("removed", [0, 150])
-def test_a_list_is_full_though_the_articles_near_a_reader_are_gone(removed: int) -> None:
-    """Few of all, but all that the index finds: the list would be empty without a word."""
-    pytest.importorskip("faiss")
-    draw, index, search = np.random.default_rng(0), index_of_vectors(), Nearest("faiss")
-    vectors = torch.nn.functional.normalize(torch.from_numpy(draw.normal(size=(2000, 16))).float())
-    ids = [*map(str, range(2000))]
-    index.put([ArticleInput(name, (name,), ()) for name in ids], vectors)
-    user = vectors[:3].mean(0).numpy()[None]
-    search.best(index.snapshot, user, 10, [[]])
-    index.forget([ids[row] for row in np.argsort(-(user @ vectors.numpy().T)[0])[:removed]])
-    ((rows, _),) = search.best(index.snapshot, user, 10, [[]])
-    exact, _ = best_rows(user @ index.snapshot.vectors.numpy().T, 10, [[]])[0]
-    assert rows.tolist() == exact.tolist()
-
-
-def test_an_article_whose_vector_is_not_a_number_is_named(monkeypatch) -> None:
-    """The library fails without saying which; among new articles it would rank first."""
-    monkeypatch.setitem(nearest._BUILDERS, "faiss", ("numpy", lambda *_: best_of_none))
-    index, search, user = index_of_vectors(), Nearest("faiss"), np.ones((1, 4), np.float32)
-    index.put([ArticleInput(name, (name,), ()) for name in "abcdefghijkl"], torch.ones(12, 4))
-    search.best(index.snapshot, user, 1, [[]])
-    index.put([ArticleInput("new", ("new",), ())], torch.full((1, 4), float("nan")))
-    for each in (search, Nearest("faiss")):
-        with pytest.raises(ValueError, match="scores 'new' with NaN"):
-            each.best(index.snapshot, user, 1, [[]])
-
-
-def best_of_none(users: np.ndarray, k: int) -> np.ndarray:
-    return np.full((len(users), k), -1)
 
 
 # ------------------------------------------------------------------------------ a saved index
