@@ -53,11 +53,6 @@ class Moment(NamedTuple):
         known = math.nan if subscriber is None else float(subscriber)
         return cls(math.floor(at), user or "", page or "", device or "", known)
 
-    def as_arguments(self) -> dict[str, Any]:
-        """As arguments of ``Ranker.rank``."""
-        subscriber = None if math.isnan(self.subscriber) else bool(self.subscriber)
-        return {**self._asdict(), "subscriber": subscriber}
-
 
 class Refused(NamedTuple):
     """An event that does not count: its place in the batch, its id if it has one, and why."""

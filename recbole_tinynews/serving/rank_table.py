@@ -35,19 +35,21 @@ def rank_table(
     _expect_columns(users, "users", [USER, HISTORY, *([CANDIDATES] if candidates is None else [])])
     if top is not None and top < 1:
         raise ValueError(f"rank_table expects top of at least 1, got {top}.")
+    if not ranker.news_ids:
+        raise ValueError("rank_table expects ids of added articles, and there are none: add_news.")
     if isinstance(candidates, str):
         if candidates != ALL:
             raise ValueError(
                 f"rank_table expects a table or 'all' as candidates, got {candidates!r}."
             )
         histories, most = [*users[HISTORY].map(ids_of)], max(len(ranker.news_ids), 1)
-        ranked = ranker.top(histories, top or most, ids=True) if histories else []
+        ranked = ranker.top(histories, top or most) if histories else []
     else:
         shown = users[CANDIDATES] if candidates is None else _own_candidates(users, candidates)
         shown = shown.map(ids_of)
         has_candidates = (shown.map(len) > 0).to_numpy()
         users, shown = users[has_candidates], [*shown[has_candidates]]
-        ranked = ranker.rank([*users[HISTORY].map(ids_of)], shown, ids=True) if shown else []
+        ranked = ranker.rank([*users[HISTORY].map(ids_of)], shown) if shown else []
     ranked = [best[:top] for best in ranked]
     every = [candidate for best in ranked for candidate in best]
     lengths = [*map(len, ranked)]

@@ -14,10 +14,12 @@ from numpy.typing import NDArray
 
 from recbole_tinynews.data.popularity import Counting
 from recbole_tinynews.evaluation.rerank import VECTORS, Candidates
+from recbole_tinynews.files.columns import TITLE
 from recbole_tinynews.serving.article_fields import (
-    Content,
+    Given,
     Query,
     articles_of,
+    check_fields,
     name_of,
     published_in,
     queries_of,
@@ -34,7 +36,6 @@ from recbole_tinynews.serving.engine import (
     Ranked,
     best_first,
 )
-from recbole_tinynews.serving.events import Moment
 from recbole_tinynews.serving.live_counters import Added, LiveCounters
 from recbole_tinynews.serving.rank_table import rank_table
 
@@ -50,24 +51,23 @@ class Ranker:
     Scores equal those of evaluation in fp32. Vectors of added articles and the last
     ``CACHED_VECTORS`` others stay in memory. Thread-safe.
 
-    An article is a title, an id (added, or of the data set), a mapping of fields (``title``,
-    ``abstract``, ``body``, ``category``, ``subcategory``, ``source``, optionally ``id``), or a
-    tuple ``(id, title or fields)``. Unread fields are ignored, missing ones are empty; an unknown
-    category counts as none. ``counters``: clicks and exposures up to now; ``None``: not counted.
+    An article is the id of an added one, or a mapping of fields (``title``, ``abstract``, ``body``,
+    ``category``, ``subcategory``, ``source``, optionally ``id``); before any is added, a text is a
+    title. Unread fields are ignored, missing ones are empty; an unknown category counts as none.
+    ``counters``: clicks and exposures up to now; ``None``: not counted.
     """
 
     counters: LiveCounters | None = None
 
-    def __init__(self, engine: Engine, data_path: str | Path | None = None) -> None:
+    def __init__(self, engine: Engine) -> None:
         self.engine, self.settings = engine, engine.settings
-        self.index = ArticleIndex(engine, data_path)
+        self.index = ArticleIndex(engine)
 
     def rank(
         self,
         history: Any,
         candidates: Any,
         *,
-        ids: bool | None = None,
         at: Any = None,
         user: Any = None,
         rerank: Sequence[Any] = (),
@@ -81,8 +81,6 @@ class Ranker:
             history: the user's clicks, oldest first; the newest ``history_length`` count, if any.
                 For many users, lists of lists here and in ``candidates``, and in the result.
             candidates: the articles to rank.
-            ids: whether all texts are news ids (True) or titles (False); by default ids if each is
-                a single word.
             at: UTC seconds, for recommenders trained with ``popularity``: what others did before
                 then counts too. ``None``: text alone.
             user: whose own clicks and exposures are left out, or with ``reader`` stand apart; for
@@ -97,11 +95,10 @@ class Ranker:
             ValueError: no candidates, an unknown id, different numbers of users, ``at`` without
                 counters, or a wrong ``rerank``.
             TypeError: an argument is not a list of articles.
-            FileNotFoundError: ids of a data set that is not found.
         """
         visit = page, device, subscriber
         queries, one = queries_of(history, candidates, at, user, rerank, visit)
-        ranked = self.answer(queries, ids)
+        ranked = self.answer(queries)
         return ranked[0] if one else ranked
 
     def top(
@@ -109,7 +106,6 @@ class Ranker:
         history: Any,
         k: int = 10,
         *,
-        ids: bool | None = None,
         leave_out_clicked: bool = True,
         at: Any = None,
         user: Any = None,
@@ -124,7 +120,7 @@ class Ranker:
         ``ValueError`` if no articles were added or ``k`` is below 1.
 
         Args:
-            history, ids, at, user, page, device, subscriber: as for ``rank``.
+            history, at, user, page, device, subscriber: as for ``rank``.
             k: number of articles.
             leave_out_clicked: exclude articles in the history, by id or equal text.
             rerank: as for ``rank``, of the best ``POOL * k``, from ``LEAST_POOL`` to ``MOST_POOL``
@@ -135,16 +131,16 @@ class Ranker:
         visit = page, device, subscriber
         queries, one = queries_of(history, None, at, user, rerank, visit)
         queries = [query._replace(k=k) for query in queries]
-        ranked = self.answer_top(queries, ids, leave_out_clicked=leave_out_clicked)
+        ranked = self.answer_top(queries, leave_out_clicked=leave_out_clicked)
         return ranked[0] if one else ranked
 
     def answer(
-        self, queries: Sequence[Query], ids: bool | None, snapshot: IndexSnapshot | None = None
+        self, queries: Sequence[Query], snapshot: IndexSnapshot | None = None
     ) -> list[list[Ranked]]:
         """``rank`` for queries, by an earlier snapshot of the index or the present one."""
         snapshot = snapshot or self.index.snapshot
         lists = [part for query in queries for part in (query.history, query.candidates)]
-        resolved = self.index.resolve(lists, ids, snapshot)
+        resolved = self.index.resolve(lists, snapshot)
         answers = []
         for start in range(0, len(queries), USERS_AT_ONCE):
             some = queries[start : start + USERS_AT_ONCE]
@@ -159,7 +155,6 @@ class Ranker:
     def answer_top(
         self,
         queries: Sequence[Query],
-        ids: bool | None,
         snapshot: IndexSnapshot | None = None,
         leave_out_clicked: bool = True,
     ) -> list[list[Ranked]]:
@@ -170,7 +165,7 @@ class Ranker:
             numbers = [number for number, names in enumerate(pinned) if bool(names) is pins]
             group = [queries[number] for number in numbers]
             most = len(snapshot.ids) if pins else max(map(_pool_size, group), default=1)
-            bests = self.best(group, most, ids, leave_out_clicked, snapshot)
+            bests = self.best(group, most, leave_out_clicked, snapshot)
             for number, query, best in zip(numbers, group, bests, strict=True):
                 answers[number] = _best_of_pool(query, best, pinned[number], self.index, snapshot)
         return [answers[number] for number in range(len(queries))]
@@ -179,7 +174,6 @@ class Ranker:
         self,
         queries: Sequence[Query],
         k: int,
-        ids: bool | None,
         leave_out_clicked: bool = True,
         snapshot: IndexSnapshot | None = None,
     ) -> Iterator[BestRows]:
@@ -192,12 +186,12 @@ class Ranker:
         step = max(1, min(USERS_AT_ONCE, SCORES_AT_ONCE // values))
         for start in range(0, len(queries), step):
             some = queries[start : start + step]
-            given = self.index.resolve([query.history for query in some], ids, snapshot)
+            given = self.index.resolve([query.history for query in some], snapshot)
             clicks = _recent(self, some, given, snapshot)
             left_out = [snapshot.rows_of(part) if leave_out_clicked else [] for part in clicks]
             batch = self.index.batch(clicks, [], snapshot)
             counters = _features(self, [None] * len(some), some, snapshot)
-            rows = [max((snapshot.rows.get(i, -1) for i in q.pages), default=-1) for q in some]
+            rows = [snapshot.rows.get(query.page, -1) for query in some]
             pages = torch.tensor(rows, device=batch.vectors.device)
             scores = self.engine.all_scores(batch, snapshot.vectors, counters, pages).cpu().numpy()
             yield from snapshot.best(scores, k, left_out)
@@ -209,14 +203,13 @@ class Ranker:
         candidates: Sequence[Sequence[Resolved]],
         snapshot: IndexSnapshot,
     ) -> list[NDArray[np.float32]]:
-        pages = [self.index.known(query.pages, snapshot) for query in queries]
-        batch = self.index.batch(clicks, candidates, snapshot, pages)
+        batch = self.index.batch(clicks, candidates, snapshot, [q.page for q in queries])
         counters = _features(self, candidates, queries, snapshot)
         scores = self.engine.scores(batch, counters).cpu().numpy()
         return np.split(scores, np.cumsum([*map(len, candidates)])[:-1])
 
     def click_weights(
-        self, history: Any, *, ids: bool | None = None, snapshot: IndexSnapshot | None = None
+        self, history: Any, *, snapshot: IndexSnapshot | None = None
     ) -> list[float] | None:
         """Attention weights of one user's clicks; they sum to 1. ``None``: the model has none."""
         ((clicks, *_), *_), one = queries_of(history, None)
@@ -225,7 +218,7 @@ class Ranker:
         if not clicks:
             return []
         snapshot = snapshot or self.index.snapshot
-        batch = self.index.batch(self.index.resolve([clicks], ids, snapshot), [], snapshot)
+        batch = self.index.batch(self.index.resolve([clicks], snapshot), [], snapshot)
         weights = self.engine.click_weights(batch.vectors, batch.histories)
         if weights is None:
             return None
@@ -234,30 +227,15 @@ class Ranker:
         return [0.0] * (len(clicks) - counted) + newest
 
     def contributions(
-        self,
-        history: Any,
-        candidates: Any,
-        *,
-        ids: bool | None = None,
-        at: float,
-        user: str | None = None,
-        page: str | None = None,
-        device: str | None = None,
-        subscriber: bool | None = None,
-        snapshot: IndexSnapshot | None = None,
+        self, query: Query, snapshot: IndexSnapshot | None = None
     ) -> list[Contributions] | None:
-        """Parts of one user's scores, in the given order, if any; arguments as for ``rank``."""
-        (query, *_), one = queries_of(history, candidates)
-        if not one:
-            raise TypeError("contributions expects one user, got several.")
-        query = query._replace(moment=Moment.of(at, user, page, device, subscriber))
+        """Parts of the scores of a query with a moment, in the order of its candidates, if any."""
         snapshot = snapshot or self.index.snapshot
-        given, shown = self.index.resolve([query.history, query.candidates], ids, snapshot)
+        given, shown = self.index.resolve([query.history, query.candidates], snapshot)
         (clicks,) = _recent(self, [query], [given], snapshot)
         counters = _features(self, [shown], [query], snapshot)
         assert counters is not None
-        pages = [self.index.known(query.pages, snapshot)]
-        batch = self.index.batch([clicks], [shown], snapshot, pages)
+        batch = self.index.batch([clicks], [shown], snapshot, [query.page])
         parts = self.engine.contributions(batch, counters)
         return None if parts is None else [Contributions(*values) for values in parts.tolist()]
 
@@ -270,15 +248,18 @@ class Ranker:
         """Rank for a table of users, as described in ``serving.rank_table``."""
         return rank_table(self, users, candidates, top)
 
-    def encode(self, titles: Sequence[Content]) -> NDArray[np.float32]:
-        """Vectors of titles or fields, ``[titles, news_dim]``, kept for ``rank`` like its own."""
-        return self.index.encode(titles).cpu().numpy()
+    def encode(self, articles: Sequence[Given]) -> NDArray[np.float32]:
+        """Vectors of titles or fields, ``[articles, news_dim]``, kept for ``rank`` like its own."""
+        fields = [{TITLE: each} if isinstance(each, str) else each for each in articles]
+        for each in fields:
+            check_fields(each)
+        return self.index.encode(map(self.engine.fields.select, fields)).cpu().numpy()
 
     def add_news(self, news: Any, show_progress: bool = True) -> None:
         """Encode articles and keep them by id, for ``top`` and ``rank``; a known id is replaced.
 
         ``news`` is a DataFrame with ``id`` (or ``item_id``, ``news_id``), ``title``, other fields
-        and perhaps ``published`` (UTC seconds); a mapping from ids to titles or fields; or pairs.
+        and perhaps ``published`` (UTC seconds), or a mapping from ids to titles or fields.
 
         Raises:
             ValueError: missing column, empty or repeated id, or unknown field.
@@ -419,5 +400,5 @@ def _with_recent(
     newest = history[-width:]
     given = {snapshot.ids[a] if isinstance(a, int) else a.id for a in newest}
     since = counters.clicks(query.moment.user, query.moment.at, delay, width)
-    recent = index.known((name for name in since if name not in given), snapshot)
+    recent = [snapshot.rows[i] for i in since if i in snapshot.rows and i not in given]
     return [*newest, *recent][-width:]

@@ -20,7 +20,7 @@ from sqlalchemy.pool import StaticPool
 
 from recbole_tinynews.data.popularity import HOUR
 from recbole_tinynews.files.columns import TITLE
-from recbole_tinynews.serving.article_fields import Content
+from recbole_tinynews.serving.article_fields import ID
 from recbole_tinynews.serving.events import CLICK, EXPOSURE, Event, Tally
 
 VERSION = 5  # of the schema
@@ -144,10 +144,9 @@ class StoredArticle(NamedTuple):
     published: float | None = None
 
     @classmethod
-    def of(cls, name: str, content: Content, published: float | None) -> StoredArticle:
+    def of(cls, name: str, fields: Mapping[str, str], published: float | None) -> StoredArticle:
         """Equal for equal contents: empty fields are left out."""
-        fields = {TITLE: content} if isinstance(content, str) else content
-        kept = {key: value for key, value in fields.items() if value or key == TITLE}
+        kept = {key: text for key, text in fields.items() if (text or key == TITLE) and key != ID}
         return cls(name, kept, published)
 
 

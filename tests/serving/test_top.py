@@ -38,22 +38,19 @@ def ranker(student: Served) -> Ranker:
 
 
 def test_articles_in_any_form_have_the_scores_of_evaluation(student: Served, monkeypatch) -> None:
-    """Ids of the data set, added ids, pairs and fields, mixed and in several batches."""
+    """Ids and fields, mixed and in several batches."""
     histories, candidates, expected = student.impressions()
-    ranker, draw = student.load(), np.random.default_rng(0)
-    added = [f"N{number}" for number in range(1, 41, 2)]
-    ranker.add_news(dict(zip(added, words_of(added), strict=True)))
+    ranker, draw = student.load_with_news(), np.random.default_rng(0)
     monkeypatch.setattr(ranking, "USERS_AT_ONCE", 3)
 
     def in_some_form(name: str) -> Any:
         (title,) = words_of([name])
-        forms = name, name, (f"my {name}", title), {"id": f"my {name}", "title": title}
-        return forms[draw.integers(4)]
+        return (name, {"id": f"my {name}", "title": title})[draw.integers(2)]
 
     def lists_of(rows: list[list[str]]) -> list[list[Any]]:
         return [[*map(in_some_form, row)] for row in rows]
 
-    ranked = ranker.rank(lists_of(histories), lists_of(candidates), ids=True)
+    ranked = ranker.rank(lists_of(histories), lists_of(candidates))
     for row, scores in enumerate(expected):
         np.testing.assert_allclose(in_order_given(ranked[row]), scores, atol=1e-5)
         shown = [each.candidate.removeprefix("my ") for each in ranked[row]]
@@ -85,7 +82,7 @@ def test_an_article_whose_title_changes_gets_a_new_vector(ranker: Ranker) -> Non
     ranker.add_news({"N5": "another title altogether"})
     after = ranker.rank(CLICKS, ["N5"])[0].score
     assert after != before
-    (by_title,) = ranker.rank(CLICKS, [("N5", "another title altogether")], ids=True)
+    (by_title,) = ranker.rank(CLICKS, [{"id": "N5", "title": "another title altogether"}])
     assert after == pytest.approx(by_title.score, abs=1e-6)
     assert sorted(ranker.news_ids) == sorted(NEWS)
 
@@ -94,21 +91,20 @@ def test_a_table_of_articles_reads_abstracts_if_the_recommender_does(student: Se
     table = pd.DataFrame({"item_id": ["A1"], "title": ["word1"], "abstract": ["word2 word3"]})
     ranker = student.load()
     ranker.add_news(table)
-    assert ranker.index.contents(["A1"]) == ["word1"]
+    assert ranker.index.snapshot.articles[0].fields == ("word1",)
     ranker.index.fields = ranker.engine.fields = InputFields({"news_text": "title_abstract"})
     ranker.add_news(table)
-    assert ranker.index.contents(["A1"]) == ["word1. word2 word3"]
+    assert ranker.index.snapshot.articles[0].fields == ("word1. word2 word3",)
 
 
 @pytest.mark.parametrize(
     ("news", "error", "message"),
     [
-        ([("A1", "one"), ("A1", "two")], ValueError, "got 'A1' twice"),
-        ([("", "one")], ValueError, "not empty, got ''"),
-        ([("A1", None)], TypeError, "got None as title of article 0"),
-        ([(1, "one")], TypeError, "got 1 as id"),
-        (["A1"], TypeError, r"\(id, title\) pairs, got 'A1'"),
-        ("A1", TypeError, "a table, ids to titles, or pairs, got 'A1'"),
+        (pd.DataFrame({"id": ["A1", "A1"], "title": "one"}), ValueError, "got 'A1' twice"),
+        ({"": "one"}, ValueError, "not empty, got ''"),
+        ({"A1": None}, TypeError, "got None as title of article 0"),
+        ({1: "one"}, TypeError, "got 1 as id"),
+        (["A1"], TypeError, r"a table, or ids to titles or fields, got \['A1'\]"),
         (pd.DataFrame({"id": ["A1"]}), ValueError, "columns id or item_id or news_id, and title"),
     ],
 )
@@ -125,7 +121,7 @@ def test_the_best_of_all_articles_are_those_that_rank_first(ranker: Ranker) -> N
     others = [each for each in NEWS if each not in CLICKS]
     for history in (CLICKS, []):
         shown = others if history else NEWS
-        expected = ranker.rank(history, shown, ids=True)
+        expected = ranker.rank(history, shown)
         best = ranker.top(history, 5)
         assert [each.candidate for each in best] == [each.candidate for each in expected[:5]]
         np.testing.assert_allclose(
@@ -134,24 +130,26 @@ def test_the_best_of_all_articles_are_those_that_rank_first(ranker: Ranker) -> N
         assert [NEWS[each.place] for each in best] == [each.candidate for each in best]
     assert {each.candidate for each in ranker.top(CLICKS, 100, leave_out_clicked=False)} == {*NEWS}
     assert {each.candidate for each in ranker.top(CLICKS, 100)} == {*others}
-    assert {each.candidate for each in ranker.top(words_of(CLICKS), 100, ids=False)} == {*others}
-    pairs = [(each, "another title") for each in CLICKS]
-    assert {each.candidate for each in ranker.top(pairs, 100)} == {*others}
-    assert len(ranker.top(["N3"], 100, ids=False)) == 30  # a title that looks like an id
+    for by_text in (
+        [{"title": title} for title in words_of(CLICKS)],
+        [{"id": each, "title": "another title"} for each in CLICKS],
+    ):
+        assert {each.candidate for each in ranker.top(by_text, 100)} == {*others}
+    assert len(ranker.top([{"title": "N3"}], 100)) == 30  # a title that looks like an id
 
 
 def test_many_users_get_what_each_gets_alone(ranker: Ranker, monkeypatch) -> None:
     histories = [CLICKS, [], ["N1"], ["N30", "N2"]]
-    alone = [ranker.top(each, 4, ids=True) for each in histories]
+    alone = [ranker.top(each, 4) for each in histories]
     monkeypatch.setattr(ranking, "SCORES_AT_ONCE", 60)  # two users at once
-    together = ranker.top(histories, 4, ids=True)
+    together = ranker.top(histories, 4)
     for one, other in zip(alone, together, strict=True):
         assert [each.candidate for each in one] == [each.candidate for each in other]
 
 
 def test_articles_with_equal_scores_keep_their_order(ranker: Ranker) -> None:
     ranker.add_news({f"same{number}": "word9 word8" for number in range(40)})
-    best = ranker.top(CLICKS, 60, ids=True)
+    best = ranker.top(CLICKS, 60)
     same = [each.candidate for each in best if each.candidate.startswith("same")]
     assert same == [f"same{number}" for number in range(40)][: len(same)]
     assert len(same) > 20
@@ -180,7 +178,7 @@ def test_what_cannot_be_chosen_from_is_refused(student: Served, ranker: Ranker) 
     with pytest.raises(ValueError, match="k of at least 1, got 0"):
         ranker.top([], 0)
     with pytest.raises(ValueError, match="got 'N999'"):
-        ranker.top(["N999"], ids=True)
+        ranker.top(["N999"])
 
 
 def test_a_recommender_with_a_score_of_its_own_chooses_by_it(tiny: Tiny) -> None:
@@ -198,7 +196,7 @@ def test_a_recommender_with_a_score_of_its_own_chooses_by_it(tiny: Tiny) -> None
     for each in (plain, own):
         each.add_news(dict(zip(NEWS, titles(), strict=False)))
     world.model.__class__ = PLMNR
-    expected = plain.rank(CLICKS, [each for each in NEWS if each not in CLICKS], ids=True)
+    expected = plain.rank(CLICKS, [each for each in NEWS if each not in CLICKS])
     world.model.__class__ = Negative
     best = own.top(CLICKS, 3)
     assert [each.candidate for each in best] == [each.candidate for each in expected[::-1][:3]]
@@ -212,11 +210,11 @@ def test_a_saved_index_needs_no_encoding(student: Served, ranker: Ranker, tmp_pa
     ranker.save_index(tmp_path / "news.safetensors")
     again = load(student.artifact.folder, index=tmp_path / "news.safetensors")
     again.engine.encode = None  # any call would fail
-    found = again.top(CLICKS, 5, ids=True)
+    found = again.top(CLICKS, 5)
     assert [each.candidate for each in found] == [each.candidate for each in expected]
     np.testing.assert_allclose([e.score for e in found], [e.score for e in expected], atol=1e-5)
     assert again.news_ids == ranker.news_ids
-    assert again.index.contents(["N4"]) == words_of(["N4"])
+    assert again.index.snapshot.articles == ranker.index.snapshot.articles
 
 
 def test_vectors_of_another_recommender_are_refused(
@@ -268,7 +266,7 @@ def test_vectors_of_titles_are_those_that_ranking_uses(student: Served) -> None:
     user = ranker.engine.user_vectors(
         torch.zeros(1, vectors.shape[1]), torch.zeros(1, 6, dtype=int)
     )
-    ranked = ranker.rank([], ["word1 word2", "word3"], ids=False)
+    ranked = ranker.rank([], ["word1 word2", "word3"])
     np.testing.assert_allclose(vectors[:2] @ user[0].numpy(), in_order_given(ranked), atol=1e-5)
     assert ranker.encode([]).shape == (0, vectors.shape[1])
 
@@ -278,7 +276,7 @@ def test_titles_that_were_warmed_up_are_not_encoded_again(student: Served) -> No
     ranker = student.load()
     ranker.encode(["word1 word2", "word3 word4", "word1 word2"])
     ranker.index.cache._encode = None  # any call would fail
-    assert ranker.rank(["word1 word2"], ["word3 word4"], ids=False)
+    assert ranker.rank(["word1 word2"], ["word3 word4"])
 
 
 def test_the_weights_of_clicks_are_those_that_pool_them(student: Served) -> None:

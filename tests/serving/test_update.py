@@ -208,7 +208,7 @@ def test_an_update_goes_from_link_to_link_and_back(
     assert any(not torch.equal(kept[0][name], kept[1][name]) for name in kept[0])
     assert read_settings(made)["train_since"] == NEWER
     assert read_metrics(made)["newest"] == 1573000039
-    ranked = load(made).rank(["word1"], ["word2", "word3"], ids=False)
+    ranked = load(made).rank(["word1"], ["word2", "word3"])
     assert len(ranked) == 2
     link.unlink()
     link.symlink_to(made)

@@ -47,9 +47,10 @@ class Fields(Asked):
     subcategory: Category = Field("", description="Likewise.")
     source: Category = Field("", description="The publisher, for `rerank`.")
 
+    @property
     def fields(self) -> dict[str, str]:
-        """The fields by name."""
-        return {name: getattr(self, name) for name in Fields.model_fields}
+        """The fields by name, and the id, if any."""
+        return self.model_dump(exclude_none=True, exclude={"published"})
 
 
 class Text(Fields):
