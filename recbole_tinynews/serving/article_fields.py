@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import pandas as pd
 
 from recbole_tinynews.data.atomic_files import read_news
 from recbole_tinynews.data.news_text import TITLE_ABSTRACT, with_abstract
+from recbole_tinynews.data.popularity import LATEST
 from recbole_tinynews.evaluation.rerank import ReRanking
 from recbole_tinynews.files.columns import ABSTRACT, BODY, GROUPS, PUBLISHED, TITLE
 from recbole_tinynews.files.installation import library, packaged_folder
-from recbole_tinynews.serving.events import LATEST, Moment
+from recbole_tinynews.serving.events import Moment
 from recbole_tinynews.settings.values import suggest
 
 Given = str | Mapping[str, str]
@@ -215,14 +217,12 @@ class Query(NamedTuple):
 def queries_of(
     history: Any,
     candidates: Any,
-    at: Any = None,
-    user: Any = None,
     rerank: Sequence[Any] = (),
-    visit: Sequence[Any] = (None, None, None),
+    moment: Mapping[str, Any] = MappingProxyType({}),
 ) -> tuple[list[Query], bool]:
     """The queries in the arguments of ``Ranker.rank``, and whether it is of a single user.
 
-    ``candidates``: ``None`` for ``Ranker.top``; ``visit``: page, device and subscriber.
+    ``candidates``: ``None`` for ``Ranker.top``.
     """
     is_top = candidates is None
     lists = _listed(history, "history") if is_top else _listed(candidates, "candidates")
@@ -234,35 +234,30 @@ def queries_of(
             f"rank expects a history for each list of candidates, got {len(histories)} histories "
             f"and {len(lists)} lists of candidates."
         )
-    moments = _moments_of(at, user, visit, len(lists), one)
     rerankers, queries = ReRanking.parse(rerank), []
-    for number, moment in enumerate(moments):
+    for number, at_moment in enumerate(_moments_of(moment, len(lists))):
         whose = "" if one else f" for user {number}"
         clicks = _articles(histories[number], f"history{whose}")
         shown = _articles(lists[number], f"candidates{whose}")
         if not (is_top or shown):
             raise ValueError(f"rank expects at least 1 candidate, got none{whose}.")
-        queries.append(Query(clicks, shown, moment, rerankers))
+        queries.append(Query(clicks, shown, at_moment, rerankers))
     return queries, one
 
 
-def _moments_of(
-    at: Any, user: Any, visit: Sequence[Any], users: int, one: bool
-) -> list[Moment | None]:
-    if at is None:
-        given = dict(zip(("user", "page", "device", "subscriber"), (user, *visit), strict=True))
-        if alone := [name for name, value in given.items() if value is not None]:
+def _moments_of(moment: Mapping[str, Any], users: int) -> list[Moment] | list[None]:
+    if moment.get("at") is None:
+        if alone := [name for name, value in moment.items() if value is not None]:
             raise ValueError(f"rank expects {alone[0]} together with at, got {alone[0]} alone.")
         return [None] * users
-    visits = [
-        [value] * users if one or value is None else _listed(value, name)
-        for name, value in zip(("page", "device", "subscriber"), visit, strict=True)
-    ]
-    times = list(at) if isinstance(at, (list, tuple)) else [at] * users
-    names = [user] if one else [None] * users if user is None else _listed(user, "user")
-    if {*map(len, (times, names, *visits))} != {users}:
-        raise ValueError(
-            f"rank expects at and user once for each of {users} histories, got {len(times)} and "
-            f"{len(names)}; page, device and subscriber too, if they are given."
-        )
-    return [Moment.of(*parts) for parts in zip(times, names, *visits, strict=True)]
+    columns = {
+        name: value if isinstance(value, (list, tuple)) else [value] * users
+        for name, value in moment.items()
+    }
+    for name, values in columns.items():
+        if len(values) != users:
+            raise ValueError(
+                f"rank expects {name} once for each of {users} histories, got {len(values)}."
+            )
+    every = zip(*columns.values(), strict=True)
+    return [Moment.of(**dict(zip(columns, parts, strict=True))) for parts in every]

@@ -25,7 +25,7 @@ from recbole_tinynews.serving.article_fields import (
     FieldTuple,
     Given,
 )
-from recbole_tinynews.serving.engine import NOT_A_NUMBER, Batch, BestRows, Engine, best_rows
+from recbole_tinynews.serving.engine import Batch, Engine
 from recbole_tinynews.serving.live_counters import LiveCounters
 
 FORMAT, ANY_FORMAT = "news index 3", "news index "
@@ -63,15 +63,6 @@ class IndexSnapshot(NamedTuple):
     articles: tuple[ArticleInput, ...]
     rows: Mapping[str, int]  # by id
     vectors: Tensor  # [articles, dim]
-
-    def best(
-        self, scores: NDArray[np.float32], k: int, left_out: Sequence[Sequence[int]]
-    ) -> list[BestRows]:
-        """``best_rows`` of scores ``[users, articles]``; ``ValueError`` if one is not a number."""
-        if np.isnan(scores.min()):  # min returns NaN if there is one
-            name = self.ids[int(np.isnan(scores).any(0).argmax())]
-            raise ValueError(NOT_A_NUMBER.format(name))
-        return best_rows(scores, k, left_out)
 
     def rows_of(self, articles: Sequence[Resolved]) -> list[int]:
         """Rows of these articles, found by id or equal fields."""

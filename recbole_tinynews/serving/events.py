@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from recbole_tinynews.data.atomic_files import Indices, concatenate, read_impressions
+from recbole_tinynews.data.popularity import LATEST
 
 CLICK, EXPOSURE = "click", "exposure"
 LONGEST = 200  # characters of an id
-LATEST = (1 << 34) - 1  # UTC second that can be counted, of the year 2514
 
 
 class Event(NamedTuple):
@@ -42,7 +42,7 @@ class Moment(NamedTuple):
     def of(
         cls,
         at: float,
-        user: str | None,
+        user: str | None = None,
         page: str | None = None,
         device: str | None = None,
         subscriber: bool | None = None,

@@ -118,18 +118,16 @@ def test_one_readers_pin_does_not_list_all_articles_for_the_others(
     ranker.add_news(dict(zip(ids, words_of(ids), strict=True)))
     monkeypatch.setattr(ranking, "LEAST_POOL", 1)
     monkeypatch.setattr(ranking, "POOL", 1)
-    asked, plain = [], ranker.best
-
-    def recorded(queries: Any, k: int, *how: Any) -> Any:
-        asked.append((len(queries), k))
-        return plain(queries, k, *how)
-
-    monkeypatch.setattr(ranker, "best", recorded)
+    asked, plain = [], ranking.best_rows
+    monkeypatch.setattr(
+        ranking, "best_rows", lambda scores, k, out: asked.append(k) or plain(scores, k, out)
+    )
     lists = [ReRanking.parse(each) for each in ([], [{"pinned": [ids[-1]]}], [])]
     clicks = [["N1"], ["N2"], []]
     queries = [Query(c, [], None, each, 2) for c, each in zip(clicks, lists, strict=True)]
-    ranker.answer_top(queries)
-    assert asked == [(2, 2), (1, len(ids))]
+    answers = [[article.candidate for article in best] for best in ranker.answer_top(queries)]
+    assert asked == [2]
+    assert answers[1][0] == ids[-1]
 
 
 def test_what_is_removed_is_made_up_for(student: Served, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,8 +14,9 @@ from pydantic import (
     Tag,
 )
 
+from recbole_tinynews.data.popularity import LATEST
 from recbole_tinynews.evaluation.rerank import EXAMPLE
-from recbole_tinynews.serving.events import LATEST, LONGEST
+from recbole_tinynews.serving.events import LONGEST
 
 MOST_ARTICLES = 1_000  # clicks or candidates of a request
 

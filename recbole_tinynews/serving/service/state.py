@@ -10,12 +10,13 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, NamedTuple, TypeVar
 
+from recbole_tinynews.data.popularity import LATEST
 from recbole_tinynews.evaluation.rerank import ReRanking
 from recbole_tinynews.files.columns import TITLE
 from recbole_tinynews.serving.article_fields import Given, Query
 from recbole_tinynews.serving.article_index import IndexSnapshot
 from recbole_tinynews.serving.engine import Contributions, Ranked
-from recbole_tinynews.serving.events import LATEST, Moment
+from recbole_tinynews.serving.events import Moment
 from recbole_tinynews.serving.live_counters import AHEAD, EARLIER, Added
 from recbole_tinynews.serving.ranker import Ranker
 from recbole_tinynews.serving.service.schema import (

@@ -332,7 +332,7 @@ def test_a_late_answer_does_not_replace_a_newer_one(page: Page, site: Site) -> N
 
 
 def test_a_service_without_articles_says_how_to_add_them(browser: Browser, student: Any) -> None:
-    site = Site({"student": student.load()}, {})
+    site = Site({"student": student.load()})
     context = browser.new_context()
     page = context.new_page()
     page.goto(site.address)

@@ -88,7 +88,7 @@ def test_an_article_that_is_removed_while_it_is_ranked_is_still_explained(
 ) -> None:
     ranker = rankers["popular"]
     asked = {"history": CLICKS, "contributions": True, "click_weights": True}
-    for path, method in {"/top": "best", "/rank": "answer"}.items():
+    for path, method in {"/top": "answer_top", "/rank": "answer"}.items():
         answer_first = getattr(ranker, method)
 
         def and_remove(*arguments, _answer=answer_first, **named):
