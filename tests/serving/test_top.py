@@ -258,6 +258,7 @@ def test_users_who_share_clicks_have_the_vectors_of_the_plain_way(
 
 
 def test_vectors_of_titles_are_those_that_ranking_uses(student: Served) -> None:
+    """Encoded again, the first requests would wait seconds for them."""
     ranker = student.load()
     vectors = ranker.encode(["word1 word2", "word3", "word1 word2"])
     assert vectors.shape == (3, len(vectors[0]))
@@ -266,17 +267,10 @@ def test_vectors_of_titles_are_those_that_ranking_uses(student: Served) -> None:
     user = ranker.engine.user_vectors(
         torch.zeros(1, vectors.shape[1]), torch.zeros(1, 6, dtype=int)
     )
+    ranker.index.cache._encode = None  # any call would fail
     ranked = ranker.rank([], ["word1 word2", "word3"])
     np.testing.assert_allclose(vectors[:2] @ user[0].numpy(), in_order_given(ranked), atol=1e-5)
     assert ranker.encode([]).shape == (0, vectors.shape[1])
-
-
-def test_titles_that_were_warmed_up_are_not_encoded_again(student: Served) -> None:
-    """The first requests would wait seconds for them."""
-    ranker = student.load()
-    ranker.encode(["word1 word2", "word3 word4", "word1 word2"])
-    ranker.index.cache._encode = None  # any call would fail
-    assert ranker.rank(["word1 word2"], ["word3 word4"])
 
 
 def test_the_weights_of_clicks_are_those_that_pool_them(student: Served) -> None:

@@ -90,10 +90,6 @@ def test_a_file_that_is_no_index_is_not_overwritten(student: Served, tmp_path: P
     assert news.read_bytes() == before
 
 
-def test_without_a_file_there_are_no_articles(student: Served) -> None:
-    assert opened({"student": student.load()}, None, []) == {}
-
-
 def test_an_article_that_was_taken_down_does_not_come_back_from_an_index(
     student: Served, tmp_path: Path
 ) -> None:
