@@ -34,7 +34,7 @@ EXTRA_OF = {
     "serving/store.py": "serve",
 }
 # Distributions that are not named like their module.
-DISTRIBUTIONS = {"faiss": "faiss-cpu", "sklearn": "scikit-learn", "yaml": "pyyaml"}
+DISTRIBUTIONS = {"sklearn": "scikit-learn", "yaml": "pyyaml"}
 # Modules that come with a distribution, which requires theirs.
 BROUGHT_BY = {
     "h11": "uvicorn",

@@ -47,8 +47,8 @@ def rank_table(
     ranked: list[Any] = []
     if candidates is None:
         shown = users[CANDIDATES].map(ids_of)
-        users = users[shown.map(len) > 0]
-        shown = [*shown[users.index]]
+        has_candidates = (shown.map(len) > 0).to_numpy()
+        users, shown = users[has_candidates], [*shown[has_candidates]]
     histories = [*users[HISTORY].map(ids_of)]
     if histories and candidates is None:
         ranked = [best[:top] for best in ranker.rank(histories, shown)]
