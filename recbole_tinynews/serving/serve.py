@@ -171,7 +171,7 @@ def open_state(
     state.follow_articles(show_progress=True)
     for (name, ranker), index, old in zip(rankers.items(), files, before, strict=True):
         print(f"{name}: {len(ranker.news_ids):,} articles", flush=True)
-        if index is not None and ranker.index.snapshot is not old:
+        if index is not None and kept and ranker.index.snapshot is not old:
             ranker.save_index(index)
     return state
 
