@@ -57,9 +57,7 @@ class Part:
             for rows in (self.read.history, shown)
         )
         scores = np.empty(len(shown.values))
-        for start, ranked in zip(
-            shown.offsets, ranker.rank(histories, candidates, ids=True), strict=False
-        ):
+        for start, ranked in zip(shown.offsets, ranker.rank(histories, candidates), strict=False):
             scores[start + np.array([each.place for each in ranked])] = [e.score for e in ranked]
         found = metrics.rank_impressions(scores, self.read.labels, shown.offsets)
         self.users = self.read.user[found.evaluated]
@@ -150,7 +148,7 @@ def measured(options: argparse.Namespace) -> Measured:
     whole = 0
 
     def measure(folder: Path, seed: int, size: Size, into: Values) -> None:
-        ranker = load(folder, data_path=options.data_path, layers=size[0], dim=size[1])
+        ranker = load(folder, layers=size[0], dim=size[1])
         into[size][seed] = part.values(ranker)
 
     for folder in options.folders:

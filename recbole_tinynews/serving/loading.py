@@ -92,9 +92,10 @@ def load(
 
     Args:
         folder: ``<checkpoint_dir>/<dataset>/<Model>-<fingerprint>``, or an export
-            (``recbole-tinynews export``), which runs on the CPU. Only ids need the data set.
+            (``recbole-tinynews export``), which runs on the CPU.
         model: the recommender's class, if it is your own and not imported yet.
-        data_path: contains the data set's folder (default: ``dataset``, then embedded data sets).
+        data_path: contains the data set's folder, for RecBole's own models (default: ``dataset``,
+            then embedded data sets).
         device: device to compute on.
         index: file of ``Ranker.save_index`` to load.
         store: file or ``postgresql://`` URL of events to count, made if missing, for recommenders
@@ -120,7 +121,7 @@ def load(
 
             return load_recbole(folder, stock, settings, data_path, device)  # type: ignore[return-value]
         engine = _trained(folder, settings, model, device, layers, dim)
-    ranker = Ranker(engine, data_path)
+    ranker = Ranker(engine)
     if index is not None:
         ranker.index.load(Path(index))
     if store is not None:

@@ -70,7 +70,7 @@ def test_a_users_own_encoder_trains_ranks_and_is_measured(tiny: Tiny) -> None:
         expected = world.model.eval().predict(batch)
     words = titles()
     ranked = Ranker(ModelEngine(world.model, world.config.final_config_dict, "")).rank(
-        [words[each - 1] for each in clicked], [words[each - 1] for each in shown], ids=False
+        [words[each - 1] for each in clicked], [words[each - 1] for each in shown]
     )
     scores = [each.score for each in sorted(ranked, key=lambda each: each.place)]
     torch.testing.assert_close(torch.tensor(scores), expected)

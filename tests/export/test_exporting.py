@@ -306,14 +306,14 @@ def test_an_export_is_loaded_and_ranks_as_the_recommender(
     folder = finished_folder()
     export(folder, to, tmp_path / "out")
     own, exported = load(folder), load(tmp_path / "out")
-    expected = own.rank(histories(), [texts()] * len(histories()), ids=False)
-    got = exported.rank(histories(), [texts()] * len(histories()), ids=False)
+    expected = own.rank(histories(), [texts()] * len(histories()))
+    got = exported.rank(histories(), [texts()] * len(histories()))
     for ours, theirs in zip(expected, got, strict=True):
         score = {each.place: each.score for each in theirs}
         for each in ours:
             assert score[each.place] == pytest.approx(each.score, abs=1e-4)
-    exported.add_news([("A1", "word1 word2"), ("A2", "word3")])
-    best = [each.candidate for each in exported.top(["word4 word5"], 2, ids=False)]
+    exported.add_news({"A1": "word1 word2", "A2": "word3"})
+    best = [each.candidate for each in exported.top([{"title": "word4 word5"}], 2)]
     assert sorted(best) == ["A1", "A2"]
     exported.save_index(tmp_path / "index.safetensors")
     with pytest.raises(ValueError, match="saved with another one"):

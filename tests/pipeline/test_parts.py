@@ -229,7 +229,7 @@ def test_a_word_student_is_distilled_and_served(tiny: Tiny, tmp_path: Path) -> N
     made = result["stages"][-1]
     folder = tmp_path / DATASET / f"{made['name']}-{made['fingerprint']}"
     ranker = load(folder, model=student_of("NRMS"))
-    ranked = ranker.rank(["word1 word2"], ["word3 unheard of", "word4 word5"], ids=False)
+    ranked = ranker.rank(["word1 word2"], ["word3 unheard of", "word4 word5"])
     assert len({each.score for each in ranked}) == 2
     again = run(student_of("NRMS"), DATASET, config_dict=every)
     assert again["test"] == result["test"]

@@ -55,7 +55,7 @@ def reused(artifacts: list[Artifact]) -> list[tuple[str, bool]]:
 
 def assert_served(artifact: Artifact, model_class: type | None = None) -> None:
     """Check that the folder alone, without any teacher, is enough to rank with."""
-    ranked = load(artifact.folder, model_class).rank(["word1"], ["word2", "word3"], ids=False)
+    ranked = load(artifact.folder, model_class).rank(["word1"], ["word2", "word3"])
     assert ranked[0].score > ranked[1].score
 
 

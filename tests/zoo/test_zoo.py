@@ -228,7 +228,7 @@ def test_a_student_npa_is_not_post_trained(tiny: Tiny) -> None:
 def test_a_recommender_of_titles_is_served(tiny: Tiny, tmp_path: Path, name: str) -> None:
     """A setting that is not kept with the weights would build another one."""
     ranker = load(folder_of(tiny, name, tmp_path))
-    ranked = ranker.rank(["word1 word2"], ["word3 unheard of", "word4 word5"], ids=False)
+    ranked = ranker.rank(["word1 word2"], ["word3 unheard of", "word4 word5"])
     assert len({each.score for each in ranked}) == 2
 
 
