@@ -185,4 +185,5 @@ def test_the_service_of_the_docs_answers(reader: Path) -> None:
     said = run_page(DOCS / "serving.md", reader)
     assert '"click_weights":[' in said.replace(" ", "")
     assert (reader / "served/recommender/model.safetensors").is_file()
+    run_page(DOCS / "export.md", reader)
     assert (reader / "out/news_encoder.onnx").is_file()
