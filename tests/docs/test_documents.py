@@ -26,6 +26,7 @@ RUN_BY = {
             "docs/tutorials/mind.md",
             "docs/tutorials/own_data.md",
             "docs/tutorials/own_recommender.md",
+            "docs/tutorials/own_distillation.md",
         ),
         "tests/docs/test_sessions.py",
     ),

@@ -109,6 +109,14 @@ def test_a_recommender_of_your_own_is_trained_and_compared(reader: Path) -> None
     assert "| MyRecommender | " in table
 
 
+def test_a_distillation_student_of_your_own_is_trained_and_compared(reader: Path) -> None:
+    said = run_page(DOCS / "tutorials" / "own_distillation.md", reader)
+    assert "2 teachers, mean" in said
+    assert "direction loss" in said
+    table = (reader / "benchmarks/results/mind-mini/table.md").read_text()
+    assert "| MyStudent " in table
+
+
 def test_the_benchmark_that_is_read_can_be_run(reader: Path) -> None:
     run_page(DOCS / "tutorials" / "read_a_benchmark.md", reader)
     folder = reader / "benchmarks/results/mind-mini"
