@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from documents import ROOT, name_of, pages
@@ -53,6 +54,6 @@ def test_a_figure_of_any_page_stands_in_the_record_or_in_the_pages() -> None:
 
 
 @pytest.mark.parametrize("page", sorted(RECORD.glob("*.md")), ids=name_of)
-def test_lines_of_the_record_can_be_compared(page) -> None:
+def test_lines_of_the_record_can_be_compared(page: Path) -> None:
     """A line of two thousand characters hides what was changed in it."""
     assert [line for line in page.read_text(encoding="utf-8").splitlines() if len(line) > 300] == []
