@@ -15,7 +15,10 @@ from recbole_tinynews.convert.timestamps import MILLISECONDS, iso
 from recbole_tinynews.files.whole import LockHeldError, exclusive_lock
 
 # Default settings of an update; all others are those of the first training
-DEFAULTS = {"epochs": 1, "max_steps": None, "eval_steps": None, "warmup_steps": None}
+DEFAULTS = {
+    **{"epochs": 1, "max_steps": None, "eval_steps": None, "warmup_steps": None},
+    **{"scheduler": None, "scheduler_args": {}},
+}
 SLOWER = 3  # divisor of learning rates, chosen on validation impressions (docs/report/choices.md)
 
 

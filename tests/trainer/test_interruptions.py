@@ -70,7 +70,7 @@ def outcome(artifact: Artifact) -> Outcome:
 
 @contextmanager
 def killed(
-    step: int, hook: str = "_after_step", owner: type[NewsTrainer] = NewsTrainer
+    step: int, hook: str = "after_step", owner: type[NewsTrainer] = NewsTrainer
 ) -> Iterator[None]:
     """Kill the training in this block when ``owner``'s hook is called after that step."""
     plain = getattr(owner, hook)
@@ -121,7 +121,7 @@ def stopped(killed_at_8: Path, tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("hook", "step"),
     [
-        *(("_after_step", step) for step in (1, 4, 13)),
+        *(("after_step", step) for step in (1, 4, 13)),
         *(("_valid_epoch", step) for step in (1, 12)),
         ("_save_checkpoint", 5),
     ],
@@ -171,7 +171,7 @@ def test_a_resumed_training_does_not_start_again(
 ) -> None:
     """Equal weights would also result if the state were never read."""
     steps: list[int] = []
-    monkeypatch.setattr(NewsTrainer, "_after_step", lambda self: steps.append(self.step))
+    monkeypatch.setattr(NewsTrainer, "after_step", lambda self, *_: steps.append(self.step))
     run_stage(tiny, stopped)
     assert steps[0] == 7  # saved at 6
 
