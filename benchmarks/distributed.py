@@ -163,6 +163,7 @@ class TimedTrainer(NewsTrainer):
         self.ends: list[tuple[float, float]] = []  # by the clock, and of the processor
 
     def after_step(self, step: int, losses: Any) -> None:
+        """Note the time."""
         super().after_step(step, losses)
         self.ends.append((time.perf_counter(), time.process_time()))
 

@@ -148,7 +148,7 @@ RECBOLES: tuple[Setting, ...] = (
     Setting("enable_amp", values.SWITCH, scope=_RUN),  # a stage has `precision` instead
     Setting("enable_scaler", values.SWITCH, scope=_RUN, unread_by=_NEWS),
     # training
-    Setting("learner", values.LEARNER, _RECBOLE),  # news recommenders: `optimization_mistakes`
+    Setting("learner", values.TEXT),  # `NewsConfig` checks the rest
     Setting("learning_rate", values.ABOVE_ZERO),
     Setting("weight_decay", values.NOT_NEGATIVE),
     Setting("clip_grad_norm", values.CLIPPING),
