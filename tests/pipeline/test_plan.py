@@ -207,7 +207,7 @@ def test_a_stopped_stage_is_planned_as_resumed(tiny: Tiny, tmp_path: Path, monke
         pass
 
     def killed(self: NewsTrainer, *_: object) -> None:
-        if self.step == 3:
+        if self.step == 3 and type(self) is NewsTrainer:  # finetunes a teacher
             raise Killed
 
     monkeypatch.setattr(NewsTrainer, "after_step", killed)
