@@ -39,7 +39,6 @@ from recbole_tinynews.trainer.losses import (
     PendingLosses,
     TrainingCurve,
     as_terms,
-    loss_columns,
     named_losses,
     parts_of_means,
 )
@@ -50,7 +49,7 @@ from recbole_tinynews.trainer.optimization import (
     most_steps,
     parameter_groups,
 )
-from recbole_tinynews.trainer.stage_events import EPOCH, TRAIN
+from recbole_tinynews.trainer.stage_events import TRAIN
 
 # optimizer steps between readings of losses, which wait for a GPU
 READ_STEPS = 10  # except on CPUs, where reading is free
@@ -63,8 +62,8 @@ LossFunction = Callable[[Interaction], "Tensor | tuple[Tensor, ...]"]
 class NewsTrainer(ImpressionEvaluation):
     """RecBole's ``Trainer`` with its epochs, early stopping, evaluation and logging.
 
-    Adds two learning rates, gradient accumulation, warm-up, mixed precision, clipping and losses
-    by name and step.
+    Adds two learning rates, gradient accumulation, warm-up, mixed precision, clipping, losses by
+    name and step, and ``after_step``, a hook.
     """
 
     bar: tqdm
@@ -72,7 +71,6 @@ class NewsTrainer(ImpressionEvaluation):
     clip_grad_norm: Any
     epochs: int
     eval_step: int
-    rates: dict[str, float]  # speeds of the last round
     train_data: Any
 
     def __init__(self, config: Settings, model: Any, folder: Path | None = None) -> None:
@@ -331,17 +329,12 @@ class NewsTrainer(ImpressionEvaluation):
             for name, value in named_losses(losses)
         ]
         *speeds, (_, waiting) = self.rates.items()
-        speeds = [(name.replace("_per_second", "/s"), f"{value:,.1f}") for name, value in speeds]
-        for name, value in [*speeds, ("waiting for the loader", f"{waiting:.1%}")]:
-            parts.append(f"{set_color(name, 'blue')}: {value}")
+        shown = {name.replace("_per_second", "/s"): f"{value:,.1f}" for name, value in speeds}
+        shown["waiting for the loader"] = f"{waiting:.1%}"
+        parts += [f"{set_color(name, 'blue')}: {value}" for name, value in shown.items()]
         head, time = set_color(f"epoch {epoch_idx} training", "green"), set_color("time", "blue")
         line = f"{head} [{time}: {e_time - s_time:.2f}s, {', '.join(parts)}]"
         return self.progress.around(line)
-
-    def _add_train_loss_to_tensorboard(
-        self, epoch_idx: int, losses: Any, tag: str = "Loss/Train"
-    ) -> None:
-        self.tensorboard.log(EPOCH, self.step, {**loss_columns(losses), **self.rates})
 
 
 def _not_a_number(losses: Losses, step: int) -> str:
