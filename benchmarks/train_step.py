@@ -239,7 +239,7 @@ def precisions_of(device: str) -> list[str]:
 
 
 def compare_groups(options: argparse.Namespace, folder: Path) -> None:
-    """Clicks per second of the processor, and titles a click, with and without ``group_clicks``."""
+    """Clicks per second of the processor, and titles a click of an epoch, with groups too."""
     settings = settings_of(options, folder)
     source, figures = samples_from(options.data, folder, "bench"), {}
     print(f"{source}; {options.plm}, batches of {options.batch_size} clicks")
@@ -248,8 +248,9 @@ def compare_groups(options: argparse.Namespace, folder: Path) -> None:
             name: FastStep({**settings, "group_clicks": name == "grouped"}, precision, "bench")
             for name in ("plain", "grouped")
         }
-        batches = {}
+        batches, titles = {}, {}
         for name, step in steps.items():
+            titles[name] = sum(map(titles_of, step.loader)) / step.loader.sample_size
             step.make_table()
             batches[name] = [*itertools.islice(step.loader, options.batches + WARM_UP)]
         seconds = dict.fromkeys(steps, 0.0)
@@ -260,13 +261,10 @@ def compare_groups(options: argparse.Namespace, folder: Path) -> None:
                 wait(torch.device(options.device))
                 seconds[name] += (time.process_time() - began) * (number >= WARM_UP)
         for name, every in batches.items():
-            measured = every[WARM_UP:]
-            clicks = sum(len(batch[HISTORY]) for batch in measured)
-            rate, titles = clicks / seconds[name], sum(map(titles_of, measured)) / clicks
-            figures[f"{precision}_{name}"] = {"clicks_per_second": rate, "titles_per_click": titles}
-            print(f"{precision:6}{name:9}{rate:8.2f} clicks/s{titles:8.1f} titles a click")
-        rates = [figures[f"{precision}_{name}"]["clicks_per_second"] for name in steps]
-        print(f"{precision:6}{rates[1] / rates[0]:.2f} times")
+            rate = sum(len(batch[HISTORY]) for batch in every[WARM_UP:]) / seconds[name]
+            own = {"clicks_per_second": rate, "titles_per_click": titles[name]}
+            figures[f"{precision}_{name}"] = own
+            print(f"{precision:6}{name:9}{rate:8.2f} clicks/s{titles[name]:8.1f} titles a click")
     finish("grouped_train_step", figures)
 
 
