@@ -123,7 +123,8 @@ def tokens_of(fast: FastStep, batch: Any) -> int:
 
 def titles_of(batch: Any) -> int:
     """Number of distinct articles of a batch."""
-    return len(torch.unique(torch.cat([batch[HISTORY], batch[CANDIDATES]], dim=1)))
+    ids = torch.cat([batch[HISTORY], batch[CANDIDATES]], dim=1)
+    return len(torch.unique(ids[ids > 0]))
 
 
 def products_of(fast: FastStep) -> Iterator[tuple[int, int, bool]]:
