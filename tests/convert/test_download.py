@@ -282,7 +282,7 @@ class TestRelease:
     def test_the_users_flags_win_over_what_a_release_implies(
         self, run: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        assert run("--download=demo", "--valid=0.34", "--dataset=mine", "--check-leaks") == 0
+        assert run("--download=demo", "--valid=0.34", "--dataset=mine") == 0
         assert "valid: 1 impressions" in capsys.readouterr().out
         assert (tmp_path / "out" / "mine").is_dir()
 

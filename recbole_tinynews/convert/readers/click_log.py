@@ -17,7 +17,6 @@ from recbole_tinynews.convert.errors import LineError, quoted
 from recbole_tinynews.convert.readers.cells import labels_of
 
 HOURS = 24  # an article is current this long after a click on it
-_BITS = 1_024  # of seen ids, in one number
 
 
 class NumberedIds(dict[str, int]):
@@ -40,8 +39,8 @@ class NumberedIds(dict[str, int]):
 class RaggedNumbers:
     """Integer rows of varying length, in the order added, in four bytes each."""
 
-    def __init__(self, values: Iterable[int] = (), ends: Iterable[int] = ()) -> None:
-        self._values, self._ends = array("i", values), array("q", [0, *ends])
+    def __init__(self) -> None:
+        self._values, self._ends = array("i"), array("q", [0])
 
     def __len__(self) -> int:
         return len(self._ends) - 1
@@ -55,41 +54,17 @@ class RaggedNumbers:
         self._ends.append(len(self._values))
 
 
-class SeenIds:
-    """Impression ids of a file: integers as bits, others in a set."""
-
-    def __init__(self) -> None:
-        self._bits: defaultdict[int, int] = defaultdict(int)
-        self._texts: set[str] = set()
-
-    def add(self, name: int | str) -> bool:
-        """Add an id; return whether it is new.
-
-        >>> seen = SeenIds()
-        >>> seen.add(7), seen.add(70_000), seen.add("a"), seen.add(7), seen.add("a")
-        (True, True, True, False, False)
-        """
-        if isinstance(name, str):
-            new = name not in self._texts
-            self._texts.add(name)
-            return new
-        page, place = divmod(name, _BITS)
-        before = self._bits[page]
-        self._bits[page] |= 1 << place
-        return self._bits[page] != before
-
-
 class LogRow(NamedTuple):
-    """A row of a log, None for missing columns; without ``shown``, ``clicked`` is a single id.
+    """A row of a log; without a ``history`` it has None, and ``context`` columns of ``CONTEXT``.
 
-    ``context`` has columns of ``CONTEXT``.
+    ``labels`` are as in the atomic file. Of a click without candidates, ``shown`` has it alone.
     """
 
     impression_id: str | None
     user: str
     time: int
-    clicked: Sequence[str] | None
-    shown: Sequence[str] | None
+    shown: Sequence[str]
+    labels: str
     history: Sequence[str] | None
     context: Mapping[str, str] = {}
 
@@ -101,7 +76,7 @@ class _Past:
     def before(self, time: int) -> array[int]:
         return self._articles[: bisect_left(self._times, time)]
 
-    def add(self, time: int, articles: Sequence[int]) -> None:
+    def add(self, time: int, articles: Iterable[int]) -> None:
         for article in articles:
             position = bisect_right(self._times, time)
             self._times.insert(position, time)
@@ -124,17 +99,14 @@ class ClickLog:
         self._read: set[Any] = set()
         self._rows_sampled = self._rows_with_fewer = 0
 
+    def add_click(self, file: Any, row: LogRow) -> None:
+        """Store a click for which candidates are sampled; a file has no other rows."""
+        self._files[file].of_clicks = True
+        self.add(file, row)
+
     def add(self, file: Any, row: LogRow) -> None:
-        """Store a row of a file."""
-        content = self._files[file]
-        content.ids.append(row.impression_id)
-        content.users.append(self._users[row.user])
-        content.times.append(row.time)
-        for column, ids in zip(content.ragged, (row.clicked, row.shown, row.history), strict=True):
-            if ids is not None:
-                column.add(self._articles.numbers(ids))
-        for name, text in row.context.items():
-            content.context[name].append(self._texts[text])
+        """Store an impression."""
+        self._add(self._files[file], row, self._articles.numbers(row.shown))
 
     def add_candidate(self, file: Any, row: LogRow) -> None:
         """Store a candidate of an impression, which is the only one of ``row.shown``.
@@ -143,28 +115,24 @@ class ClickLog:
         they stand in the file; its candidates keep the order of the rows. ``LineError`` if a row
         differs in what all rows of an impression share.
         """
-        content = self._files[file]
         key = (row.user, row.time) if row.impression_id is None else row.impression_id
-        if key not in content.first:
-            content.first[key] = len(content.ids), row
-            self.add(file, row._replace(clicked=None, shown=None))
-        number, first = content.first[key]
+        whole = self._files[file].unfinished.setdefault(key, _Unfinished(row, array("i"), []))
         for name in ("user", "time", "history", "context"):
-            expected, got = getattr(first, name), getattr(row, name)
+            expected, got = getattr(whole.first, name), getattr(row, name)
             if expected != got:
                 both = f"{quoted(str(got))} after {quoted(str(expected))}"
                 wanted = f"one {name} in all rows of an impression"
                 raise LineError("impression of two", wanted, both, name)
-        content.impressions.append(number)
-        content.candidates.extend(self._articles.numbers(row.shown or ()))
-        if row.clicked is not None:
-            content.clicks.append(bool(row.clicked))
+        whole.shown.extend(self._articles.numbers(row.shown))
+        whole.labels.append(row.labels)
 
     def impressions(self, files: Sequence[Any]) -> Iterator[Impression]:
         """Rows of these files in time order; ties keep the files' order."""
         present = [self._files[file] for file in files if file in self._files]
         for content in present:
-            content.collect()
+            for first, shown, labels in content.unfinished.values():
+                self._add(content, first._replace(labels=" ".join(labels).strip()), shown)
+            content.unfinished.clear()
         known = [file in self._read for file in files if file in self._files]
         starts = np.cumsum([0, *(len(content.times) for content in present)])
         times = [np.frombuffer(content.times, np.int64) for content in present]
@@ -175,21 +143,28 @@ class ClickLog:
             yield self._impression(present[file], row, str(number), known[file])
         self._read.update(files)
 
+    def _add(self, content: _File, row: LogRow, shown: Iterable[int]) -> None:
+        content.ids.append(row.impression_id)
+        content.users.append(self._users[row.user])
+        content.times.append(row.time)
+        content.shown.add(shown)
+        content.labels.append(self._texts[row.labels])
+        if row.history is not None:
+            content.history.add(self._articles.numbers(row.history))
+        for name, text in row.context.items():
+            content.context[name].append(self._texts[text])
+
     def _impression(self, file: _File, row: int, number: str, known: bool) -> Impression:
         """A row as an impression; its clicks are added to the past unless ``known`` from before."""
         names, user, time = self._articles.names, file.users[row], file.times[row]
-        clicked, shown, history = (column[row] if column else None for column in file.ragged)
+        shown, labels = file.shown[row], self._texts.names[file.labels[row]]
         past = self._past[user]
-        before = past.before(time) if history is None else history
-        if shown is None:
-            assert clicked is not None, "the reader refuses a file that has neither"
+        before = file.history[row] if file.history else past.before(time)
+        clicked = [*compress(shown, map("1".__eq__, labels[::2]))]
+        if file.of_clicks:
             shown = self._candidates(time, clicked[0])
-        if file.marks:
-            clicked = list(compress(shown, file.marks[row]))
-            labels = " ".join(map(str, file.marks[row]))
-        else:
-            labels = "" if clicked is None else labels_of(shown, clicked)
-        if clicked is not None and not known:
+            labels = labels_of(shown, clicked)
+        if not known:
             past.add(time, clicked)
         return Impression(
             file.ids[row] or number,
@@ -198,7 +173,7 @@ class ClickLog:
             [names[article] for article in before],
             [names[article] for article in shown],
             labels,
-            **{name: self._texts.names[texts[row]] for name, texts in file.context.items()},
+            {name: self._texts.names[texts[row]] for name, texts in file.context.items()},
         )
 
     def about(self) -> dict[str, Any]:
@@ -223,32 +198,24 @@ class ClickLog:
         return self._current.shuffle([*drawn, click])
 
 
+class _Unfinished(NamedTuple):
+    """An impression of which each row has a candidate."""
+
+    first: LogRow
+    shown: array[int]
+    labels: list[str]
+
+
 class _File:
-    """Columns of one file; a ragged one is empty if the file lacks it."""
+    """Columns of one file; ``history`` is empty if the file has none."""
 
     def __init__(self) -> None:
         self.ids: list[str | None] = []
-        self.users, self.times = array("i"), array("q")
-        self.ragged = (RaggedNumbers(), RaggedNumbers(), RaggedNumbers())  # clicked, shown, history
-        self.marks = RaggedNumbers()  # whether each of shown was clicked, where known one by one
+        self.users, self.times, self.labels = array("i"), array("q"), array("i")
+        self.shown, self.history = RaggedNumbers(), RaggedNumbers()
         self.context: defaultdict[str, array[int]] = defaultdict(lambda: array("i"))
-        # of rows with one candidate each
-        self.first: dict[Hashable, tuple[int, LogRow]] = {}  # of each impression, with its number
-        self.impressions, self.candidates = array("i"), array("i")
-        self.clicks = array("b")  # empty without labels
-
-    def collect(self) -> None:
-        """Collect the candidates of each impression."""
-        if not self.impressions:
-            return
-        of = np.frombuffer(self.impressions, np.int32)
-        order, ends = np.argsort(of, kind="stable"), np.bincount(of).cumsum().tolist()
-        clicked, _, history = self.ragged
-        shown = np.frombuffer(self.candidates, np.int32)[order].tolist()
-        self.ragged = (clicked, RaggedNumbers(shown, ends), history)
-        if self.clicks:
-            self.marks = RaggedNumbers(np.frombuffer(self.clicks, np.int8)[order].tolist(), ends)
-        self.impressions = array("i")
+        self.unfinished: dict[Hashable, _Unfinished] = {}
+        self.of_clicks = False
 
 
 class CurrentArticles:

@@ -8,8 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from recbole_tinynews.convert.atomic import Impression, NewsItem, NewsRow
 from recbole_tinynews.convert.errors import LineError, OnBadLine, quoted, readable
 from recbole_tinynews.convert.readers.cells import (
@@ -19,20 +17,28 @@ from recbole_tinynews.convert.readers.cells import (
     id_of,
     ids_of,
     labels_of,
+    published_of,
+    seconds_of,
     shown_in,
     text_of,
 )
-from recbole_tinynews.convert.readers.click_log import NumberedIds, SeenIds
+from recbole_tinynews.convert.readers.click_log import NumberedIds
 from recbole_tinynews.convert.readers.reader import (
+    Options,
     Reader,
-    Source,
     missing_files,
     parsed,
     unlabelled,
 )
-from recbole_tinynews.convert.timestamps import published_of, seconds_of
 from recbole_tinynews.files import parquet
-from recbole_tinynews.files.columns import CONTEXT_ARTICLE, DEVICE, SESSION, SUBSCRIBER
+from recbole_tinynews.files.columns import (
+    CONTEXT_ARTICLE,
+    DEVICE,
+    READ_TIME,
+    SCROLL_PERCENTAGE,
+    SESSION,
+    SUBSCRIBER,
+)
 
 BEHAVIORS, HISTORY, ARTICLES = "behaviors.parquet", "history.parquet", "articles.parquet"
 
@@ -45,6 +51,8 @@ CONTEXT_COLUMNS = {
     DEVICE: "device_type",
     SESSION: "session_id",
     SUBSCRIBER: "is_subscriber",
+    READ_TIME: "read_time",
+    SCROLL_PERCENTAGE: "scroll_percentage",
 }
 
 ARTICLE_ID, TITLE, ABSTRACT, BODY = "article_id", "title", "subtitle", "body"
@@ -64,8 +72,8 @@ class EbnerdReader(Reader):
     news_columns = (ARTICLE_ID, CATEGORY, SUBCATEGORY, TITLE, ABSTRACT, PUBLISHED)
     body_column = BODY
 
-    def __init__(self, source: Source) -> None:
-        super().__init__(source)
+    def __init__(self, given: Options) -> None:
+        super().__init__(given)
         self._without_history: Counter[str] = Counter()
         self._beyond_accuracy = 0
 
@@ -106,14 +114,15 @@ class EbnerdReader(Reader):
         if labels_required and CLICKED not in names:
             raise unlabelled(path, CLICKED, names)
         histories = _Histories(place / HISTORY, self.on_bad_line)
-        seen = SeenIds()
+        seen: set[int | str] = set()
 
         def parse(_: int, cells: Mapping[str, Any]) -> Impression:
             impression = _impression(cells, histories)
             beyond_accuracy = cells.get(BEYOND_ACCURACY) is True
             shared = beyond_accuracy and impression.impression_id == self.shared_id
-            if not seen.add(cells[IMPRESSION_ID]) and not shared:
+            if cells[IMPRESSION_ID] in seen and not shared:
                 raise duplicate("impression id", impression.impression_id, IMPRESSION_ID)
+            seen.add(cells[IMPRESSION_ID])
             self._beyond_accuracy += beyond_accuracy
             if impression.user_id not in histories.clicks:
                 self._without_history[str(path)] += 1
@@ -124,7 +133,7 @@ class EbnerdReader(Reader):
         yield from parsed(path, rows, parse, self.on_bad_line)
 
     def context(self, place: Path) -> Sequence[str]:
-        """What ``behaviors.parquet`` has of article read, device, session and subscription."""
+        """What ``behaviors.parquet`` has of the page and the visit."""
         names = _names(place / BEHAVIORS)
         return [name for name, column in CONTEXT_COLUMNS.items() if column in names]
 
@@ -181,7 +190,7 @@ def _by_time(clicks: list[str], times: Sequence[int | None] | None) -> list[str]
         expected = f"a time for each of {len(clicks)} clicks"
         got = "none" if times is None else str(len(times) - times.count(None))
         raise LineError("clicks without times", expected, got, CLICK_TIMES)
-    return [clicks[place] for place in np.argsort(np.array(times, np.int64), kind="stable")]
+    return [clicks[place] for place in sorted(range(len(clicks)), key=times.__getitem__)]
 
 
 def _impression(cells: Mapping[str, Any], histories: _Histories) -> Impression:
@@ -198,5 +207,5 @@ def _impression(cells: Mapping[str, Any], histories: _Histories) -> Impression:
         histories.of(user),
         shown,
         labels,
-        **context_of(context, CONTEXT_COLUMNS.__getitem__),
+        context_of(context, CONTEXT_COLUMNS.__getitem__),
     )
