@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterator, Mapping
 from itertools import combinations, compress
 from pathlib import Path
-from struct import Struct
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,10 +17,7 @@ from recbole_tinynews.convert.readers.cells import SECONDS_A_DAY, iso
 
 # Of an impression: hash of user, time and candidate set; numbers of history, candidates, distinct
 # candidates, clicks, clicks on news of the history.
-_NUMBERS = Struct("<qqiiiii")
-_NAMES = ("time", "display")
-_COUNTS = ("history", "candidates", "distinct", "clicks", "known")
-_TYPES = np.dtype([*((name, "<i8") for name in _NAMES), *((name, "<i4") for name in _COUNTS)])
+_NUMBERS = ("time", "display", "history", "candidates", "distinct", "clicks", "known")
 _UNLABELLED = -1  # stored as the number of clicks
 
 
@@ -30,7 +27,7 @@ class ImpressionCounts:
     def __init__(self) -> None:
         self.candidate_ids: set[str] = set()
         self.history_ids: set[str] = set()
-        self._numbers = bytearray()
+        self._numbers = array("q")
 
     def add(self, impression: Impression) -> None:
         """Count the next impression of the file."""
@@ -39,19 +36,21 @@ class ImpressionCounts:
         self.candidate_ids |= distinct
         self.history_ids.update(history)
         clicked = list(compress(candidates, map("1".__eq__, labels[::2])))
-        self._numbers += _NUMBERS.pack(
-            time,
-            hash((user, time, distinct)),
-            len(history),
-            len(candidates),
-            len(distinct),
-            len(clicked) if labels else _UNLABELLED,
-            sum(news_id in history for news_id in clicked),
+        self._numbers.extend(
+            (
+                time,
+                hash((user, time, distinct)),
+                len(history),
+                len(candidates),
+                len(distinct),
+                len(clicked) if labels else _UNLABELLED,
+                sum(news_id in history for news_id in clicked),
+            )
         )
 
     def numbers(self) -> NDArray[Any]:
         """A structured array, ``[impressions]``."""
-        return np.frombuffer(self._numbers, _TYPES)
+        return np.frombuffer(self._numbers, [(name, np.int64) for name in _NUMBERS])
 
 
 def last_day(times: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -97,8 +96,8 @@ class Split(NamedTuple):
         without_click, only_clicks = clicks == 0, clicks == candidates
         return {
             "impressions": len(of),
-            "candidates": int(candidates.sum(dtype=np.int64)),
-            "clicks": int(clicks.clip(0).sum(dtype=np.int64)),
+            "candidates": int(candidates.sum()),
+            "clicks": int(clicks.clip(0).sum()),
             "clicks_on_history": int(of["known"].sum()),
             "empty_histories": int((of["history"] == 0).sum()),
             "without_click": int(without_click.sum()),

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from array import array
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from sys import intern
 from typing import Any
 
 from recbole_tinynews.convert.atomic import Impression, NewsItem, NewsRow
@@ -22,7 +22,6 @@ from recbole_tinynews.convert.readers.cells import (
     shown_in,
     text_of,
 )
-from recbole_tinynews.convert.readers.click_log import NumberedIds
 from recbole_tinynews.convert.readers.reader import (
     Options,
     Reader,
@@ -162,18 +161,13 @@ def _articles(place: Path) -> Path:
 
 
 class _Histories:
-    """Article ids by user, oldest click first, in a tenth of the memory of strings."""
+    """Article ids by user, oldest click first; each distinct id is in memory once."""
 
     def __init__(self, path: Path, on_bad_line: OnBadLine) -> None:
-        self.clicks: dict[str, array[int]] = {}
-        self._articles = NumberedIds()
+        self.clicks: dict[str, list[str]] = {}
         rows = _rows(path, (USER_ID, CLICKS), (CLICK_TIMES,), USERS_AT_ONCE)
         for _ in parsed(path, rows, self._add, on_bad_line):
             pass
-
-    def of(self, user: str) -> list[str]:
-        """The user's history, empty if unknown."""
-        return [self._articles.names[number] for number in self.clicks.get(user, ())]
 
     def _add(self, _: int, cells: Mapping[str, Any]) -> None:
         user = id_of(cells[USER_ID], USER_ID)
@@ -182,7 +176,7 @@ class _Histories:
             raise LineError("duplicate user", "a user once", f"{quoted(user)} again", USER_ID)
         if CLICK_TIMES in cells:
             clicks = _by_time(clicks, cells[CLICK_TIMES])
-        self.clicks[user] = array("i", self._articles.numbers(clicks))
+        self.clicks[user] = [*map(intern, clicks)]
 
 
 def _by_time(clicks: list[str], times: Sequence[int | None] | None) -> list[str]:
@@ -204,7 +198,7 @@ def _impression(cells: Mapping[str, Any], histories: _Histories) -> Impression:
         id_of(cells[IMPRESSION_ID], IMPRESSION_ID),
         user,
         seconds_of(cells[TIME_SHOWN], TIME_SHOWN),
-        histories.of(user),
+        histories.clicks.get(user, []),
         shown,
         labels,
         context_of(context, CONTEXT_COLUMNS.__getitem__),

@@ -210,15 +210,12 @@ class TableReader(Reader):
             if impression_id in self._seen[path]:
                 raise duplicate("impression id", impression_id, column("impression"))
             self._seen[path].add(impression_id)
-        return LogRow(impression_id, user, time, shown, labels, history, context)
+        is_click = shape.rows == CLICKS
+        return LogRow(impression_id, user, time, shown, labels, history, context, is_click)
 
     def _add(self, path: Path, row: LogRow) -> None:
-        add = {
-            CANDIDATES: self._log.add_candidate,
-            CLICKS: self._log.add_click,
-            IMPRESSIONS: self._log.add,
-        }
-        add[self._shape(path).rows](path, row)
+        is_candidate = self._shape(path).rows == CANDIDATES
+        (self._log.add_candidate if is_candidate else self._log.add)(path, row)
 
     def _article(self, news_id: str, cells: Mapping[str, Any]) -> NewsRow:
         texts = {
