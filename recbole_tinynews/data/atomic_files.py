@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from recbole_tinynews.data.impressions import UNLABELLED, Impressions
+from recbole_tinynews.data.impressions import UNLABELLED, Impressions, with_offsets
 from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.files.columns import (
     CANDIDATES,
@@ -144,9 +144,8 @@ def read_impressions(path: Path, indices: Indices) -> Iterator[Impressions]:
 def concatenate(blocks: Iterable[Impressions]) -> Impressions:
     """Impressions of all blocks, in order."""
     parts = [block.arrays() for block in (NO_IMPRESSIONS, *blocks)]
-    return Impressions.of_arrays(
-        {name: np.concatenate([part[name] for part in parts]) for name in parts[-1]}
-    )
+    arrays = {name: np.concatenate([part[name] for part in parts]) for name in parts[-1]}
+    return Impressions.of_arrays(with_offsets(arrays))
 
 
 _NO_TOKENS = Ragged(np.zeros(0, np.int32), np.zeros(1, np.int64))

@@ -28,7 +28,12 @@ from recbole_tinynews.data.atomic_files import (
     read_news,
 )
 from recbole_tinynews.data.dataloader import ClickDataLoader, ImpressionDataLoader, ImpressionSource
-from recbole_tinynews.data.impressions import ArticleFacts, CandidateFeatures, Impressions
+from recbole_tinynews.data.impressions import (
+    ArticleFacts,
+    CandidateFeatures,
+    Impressions,
+    with_offsets,
+)
 from recbole_tinynews.data.news_text import TITLE_ABSTRACT, tokenise, with_abstract
 from recbole_tinynews.data.popularity import (
     Counting,
@@ -375,5 +380,5 @@ def _index_impressions(folder: Path, item_ids: list[str], files: dict[str, Path]
         "users": indices.users.tokens(),
         "news": indices.news.tokens(),
         "devices": indices.context[DEVICE].tokens(),
-        **{name: column.array() for name, column in columns.items()},
+        **with_offsets({name: column.array() for name, column in columns.items()}),
     }

@@ -141,15 +141,13 @@ class Impressions(NamedTuple):
 
     @classmethod
     def of_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Impressions:
-        """The inverse of ``arrays``."""
-        history, candidates = (
-            Ragged.from_lengths(arrays[name], arrays[f"{name}_lengths"])
-            for name in ("history", "candidates")
-        )
+        """The inverse of ``arrays``, after ``with_offsets``."""
         return cls(
             *(arrays[name] for name in ("impression_id", "user", "timestamp")),
-            history,
-            candidates,
+            *(
+                Ragged(arrays[name], arrays[f"{name}_offsets"])
+                for name in ("history", "candidates")
+            ),
             arrays["labels"],
             columns={name: arrays[name] for name in CONTEXT if name in arrays},
         )
@@ -164,6 +162,14 @@ class Impressions(NamedTuple):
                 "each candidate, in the order of the impressions."
             )
         return self._replace(features=features)
+
+
+def with_offsets(arrays: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """Flat arrays of impressions, with offsets in the place of lengths."""
+    for name in ("history", "candidates"):
+        lengths = arrays.pop(f"{name}_lengths")
+        arrays[f"{name}_offsets"] = Ragged.from_lengths(arrays[name], lengths).offsets
+    return arrays
 
 
 class Clicks(NamedTuple):
