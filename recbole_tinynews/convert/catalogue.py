@@ -108,8 +108,6 @@ class Catalogue:
         }
 
     def _add(self, row: NewsRow, place: Place) -> None:
-        if self._reader.articles_in_clicks:
-            row = self._with_first_texts(row)
         merged = self._merged(row.news)
         if row.body:
             self._add_body(merged.news_id, row.body, place, self._reader.body_column)
@@ -118,35 +116,27 @@ class Catalogue:
         self.news[merged.news_id] = merged
         self._places.setdefault(merged.news_id, place)
 
-    def _with_first_texts(self, row: NewsRow) -> NewsRow:
-        """A row with its article's first texts; differences are counted."""
-        news, body = row
-        if news.news_id not in self.news:
-            return row
-        first_body = self.bodies.get(news.news_id, b"").decode()
-        kept = NewsRow(self.news[news.news_id].filled_from(news), first_body or body)
-        if kept != row:
-            pairs = zip((*news, body), (*kept.news, kept.body), strict=True)
-            if any(new and new != old for new, old in pairs):
-                self._changed[news.news_id] = None
-        return kept
-
     def _merged(self, news: NewsItem) -> NewsItem:
-        """The article's first row, filled from ``news``; ``LineError`` if they differ."""
+        """The article's first row, filled from ``news``; ``LineError`` if they may not differ."""
         first = self.news.get(news.news_id, news)
         fields = zip(NewsItem._fields, self._reader.news_columns, first, news, strict=True)
         for name, column, old, new in fields:
             if old != new and old.strip() and new.strip() and old.split() != new.split():
+                if self._reader.articles_in_clicks:
+                    self._changed[news.news_id] = None
+                    continue
                 path, line = self._places[news.news_id]
                 expected = f"the {name} of {news.news_id}, first in {path}:{line}, {quoted(old)}"
                 raise LineError("duplicate news with different text", expected, quoted(new), column)
         return first.filled_from(news)
 
     def _add_body(self, news_id: str, body: str, place: Place, column: Column) -> None:
-        """Keep the first body of an article; ``LineError`` if it already has a different one."""
+        """Keep the first body of an article; ``LineError`` if another one may not differ."""
         first = self.bodies.setdefault(news_id, encoded := body.encode())
         first_place = self._body_places.setdefault(news_id, place)
-        if first != encoded:
+        if first != encoded and self._reader.articles_in_clicks:
+            self._changed[news_id] = None
+        elif first != encoded:
             path, line = first_place
             where = f"line {line}" if path == place[0] else f"{path}:{line}"
             expected = f"the body that {news_id} has in {where}"

@@ -78,7 +78,9 @@ def test_the_report_counts_impressions_that_affect_metrics(write_mind, convert, 
 text = st.text(st.characters(codec="utf-8", exclude_characters="\t\n\r\0"))
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50, deadline=None
+)
 @given(titles=st.lists(text, min_size=1, max_size=5), end=st.sampled_from(["\n", "\r\n"]))
 def test_pandas_reads_back_the_very_titles(tmp_path_factory, titles, end) -> None:
     """One lost quote or one extra line end moves every later title to another article."""
