@@ -191,8 +191,6 @@ _NOTES = {  # by sections of the report
     ("bodies", "items_without_body"): "items without body",
     ("articles_whose_text_changed", "ids"): "articles whose text changed, the first one kept",
     ("adressa", "events_without_article"): "events without an article",
-    ("ebnerd", "impressions_of_users_without_history"): "impressions of users without a history",
-    ("ebnerd", "impressions_beyond_accuracy"): "impressions beyond accuracy",
     ("xmind", "articles_without_translation"): "articles without a translation, kept in English",
     ("xmind", "translated_differently_again"): "translations that differ from the first, not used",
 }

@@ -143,11 +143,11 @@ class Impressions(NamedTuple):
     def of_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Impressions:
         """The inverse of ``arrays``, after ``with_offsets``."""
         return cls(
-            *(arrays[name] for name in ("impression_id", "user", "timestamp")),
-            *(
-                Ragged(arrays[name], arrays[f"{name}_offsets"])
-                for name in ("history", "candidates")
-            ),
+            arrays["impression_id"],
+            arrays["user"],
+            arrays["timestamp"],
+            Ragged(arrays["history"], arrays["history_offsets"]),
+            Ragged(arrays["candidates"], arrays["candidates_offsets"]),
             arrays["labels"],
             columns={name: arrays[name] for name in CONTEXT if name in arrays},
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from sys import intern
@@ -23,7 +22,6 @@ from recbole_tinynews.convert.readers.cells import (
     text_of,
 )
 from recbole_tinynews.convert.readers.reader import (
-    Options,
     Reader,
     missing_files,
     parsed,
@@ -71,11 +69,6 @@ class EbnerdReader(Reader):
     news_columns = (ARTICLE_ID, CATEGORY, SUBCATEGORY, TITLE, ABSTRACT, PUBLISHED)
     body_column = BODY
 
-    def __init__(self, given: Options) -> None:
-        super().__init__(given)
-        self._without_history: Counter[str] = Counter()
-        self._beyond_accuracy = 0
-
     def problem(self, place: Path) -> str | None:
         """Describe a missing file."""
         problem = missing_files(place, (BEHAVIORS, HISTORY), self.expects)
@@ -117,14 +110,10 @@ class EbnerdReader(Reader):
 
         def parse(_: int, cells: Mapping[str, Any]) -> Impression:
             impression = _impression(cells, histories)
-            beyond_accuracy = cells.get(BEYOND_ACCURACY) is True
-            shared = beyond_accuracy and impression.impression_id == self.shared_id
+            shared = impression.impression_id == self.shared_id and cells.get(BEYOND_ACCURACY)
             if cells[IMPRESSION_ID] in seen and not shared:
                 raise duplicate("impression id", impression.impression_id, IMPRESSION_ID)
             seen.add(cells[IMPRESSION_ID])
-            self._beyond_accuracy += beyond_accuracy
-            if impression.user_id not in histories.clicks:
-                self._without_history[str(path)] += 1
             return impression
 
         required = (IMPRESSION_ID, USER_ID, TIME_SHOWN, SHOWN)
@@ -135,15 +124,6 @@ class EbnerdReader(Reader):
         """What ``behaviors.parquet`` has of the page and the visit."""
         names = _names(place / BEHAVIORS)
         return [name for name, column in CONTEXT_COLUMNS.items() if column in names]
-
-    def about(self) -> dict[str, Any]:
-        """Report section on impressions without a history and beyond accuracy."""
-        return {
-            "ebnerd": {
-                "impressions_of_users_without_history": self._without_history,
-                "impressions_beyond_accuracy": self._beyond_accuracy,
-            }
-        }
 
 
 def _names(path: Path) -> list[str]:
