@@ -8,13 +8,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from recbole_tinynews.benchmark.figures import FORMATS, save, suite_figures
+from recbole_tinynews.benchmark.figures import FORMATS, save, size_figure
 from recbole_tinynews.benchmark.impressions import ReadFiles, read_files
 from recbole_tinynews.benchmark.result_table import (
-    HEADS,
     Cell,
     Table,
-    as_latex,
     as_markdown,
     budget_table,
     cold_table,
@@ -22,18 +20,16 @@ from recbole_tinynews.benchmark.result_table import (
     speed_table,
     with_deviation,
 )
-from recbole_tinynews.benchmark.results import METRICS, SystemResult, mean_of
+from recbole_tinynews.benchmark.results import SystemResult, mean_of
 from recbole_tinynews.benchmark.significance import (
-    bootstrap_intervals,
     compare_pairs,
     significance_csv,
     significance_table,
 )
 from recbole_tinynews.benchmark.suite import Suite, compared
-from recbole_tinynews.evaluation.slices import HISTORY, HOUR, slices_of
 from recbole_tinynews.files.whole import write_text
 
-_KINDS = {HISTORY: "clicks in the history", HOUR: "hour (UTC)"}
+FIGURE = "size"
 
 
 class Report(NamedTuple):
@@ -52,7 +48,6 @@ def write_tables(output: Path, report: Report) -> list[str]:
     budgets = budget_table(systems, suite.ceilings)
     texts = {
         "table.md": as_markdown(table),
-        "table.tex": as_latex(table),
         "speed.md": as_markdown(speed_table(systems)),
         "budget.md": as_markdown(budgets) if any(budgets.groups) else "",
         "cold.md": as_markdown(cold_table(systems)),
@@ -69,15 +64,14 @@ def write_report(output: Path, report: Report) -> list[str]:
     labels = [system.row.label for system in systems]
     further = further_table(labels, read)
     texts = {
-        "slices.md": "\n".join(map(as_markdown, slice_tables(labels, read))),
         "further.md": as_markdown(further) if further.groups else "",
         "significance.csv": significance_csv(tests) if tests else "",
         "significance.md": as_markdown(significance_table(tests)) if tests else "",
     }
     written = [*write_tables(output, report), *_write(output, texts)]
-    for name, figure in suite_figures(report.suite, systems, bootstrap_intervals(read)):
-        save(figure, output / name)
-        written += [f"{name}.{kind}" for kind in FORMATS]
+    if (figure := size_figure(report.suite, systems)) is not None:
+        save(figure, output / FIGURE)
+        written += [f"{FIGURE}.{kind}" for kind in FORMATS]
     return written
 
 
@@ -102,39 +96,6 @@ def notes_of_data(dataset: str, rows: Sequence[Mapping[str, str]]) -> Iterator[s
             f"they are, {device}, threads: {threads}, precision {precision}, nothing "
             "else of the benchmark running beside it. More of it: speed.md."
         )
-
-
-def slice_tables(systems: Sequence[str], read: ReadFiles) -> list[Table]:
-    """The first metric by history length and by hour; empty if either is unknown."""
-    seeds = {name: [*read[name].values()] for name in systems if read.get(name)}
-    known = [
-        (metrics.history_lengths, metrics.hours, ~np.isnan(metrics.values[:, 0]))
-        for of_system in seeds.values()
-        for metrics in of_system
-        if metrics.history_lengths is not None and metrics.hours is not None
-    ]
-    if not known:
-        return []
-    lengths, hours, ranked = known[0]
-    tables = []
-    for kind, slices in slices_of(lengths, hours).items():
-        parts = {name: part & ranked for name, part in slices.items() if (part & ranked).any()}
-        rows = []
-        for label, of_system in seeds.items():
-            means = (
-                mean_of(float(metrics.values[part, 0].mean(dtype=float)) for metrics in of_system)
-                for part in parts.values()
-            )
-            rows.append([Cell(label), *map(with_deviation, means)])
-        note = (
-            f"{HEADS[METRICS[0]]} in percent, by {_KINDS[kind]}; in brackets, how many test "
-            "impressions a slice has. Nothing is tested here, and so nothing marked as the best. "
-            "All metrics of each slice are in test_slices of a run's result_file."
-        )
-        head = [f"System, by {_KINDS[kind]}"]
-        head += [f"{name} ({int(part.sum()):,})" for name, part in parts.items()]
-        tables.append(Table(head, [rows], [note]))
-    return tables
 
 
 def further_table(systems: Sequence[str], read: ReadFiles) -> Table:

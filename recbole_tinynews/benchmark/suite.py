@@ -17,7 +17,7 @@ ADDED = "added"  # group of rows added on the command line
 ADDS = "+"  # the mark of such a row
 TITLE, USER_IDS = ("title",), "ids of users"
 CLICKS_NOW = "clicks of other users"  # prefix of the inputs of rows with click counters
-_OF_ROWS = ("rows", "layers", "reference", "comparisons", "figures")  # what rows_of takes over
+_OF_ROWS = ("rows", "layers", "reference", "comparisons", "figure")  # what rows_of takes over
 _KEYS = {
     *(*_OF_ROWS, "rows_of", "settings", "seeds", "folder", "published", "datasets", "ceilings"),
 }
@@ -25,8 +25,8 @@ _ROW_KEYS = {"label", "model", "layers", "settings", "group", "reads"}
 _DATASET_KEYS = {"layers", "settings", "seeds", "leave_out"}
 _CEILINGS = {"student", "teachers"}
 _CEILING_KEYS = {"articles", "tokens", "clicks_x_candidates"}
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # how spreadsheets know one
 _ALL = "all"  # the size that keeps every layer of the language model
-FIGURES = ("size", "speed", "stages", "losses", "teachers")
 
 
 class Row(NamedTuple):
@@ -63,7 +63,7 @@ class Suite(NamedTuple):
     reference: str
     comparisons: Sequence[Pair]
     folder: str
-    figures: Mapping[str, Sequence[str]]
+    figure: Sequence[str]  # families
     published: Published
     ceilings: Mapping[str, Mapping[str, int]] = {}
 
@@ -88,18 +88,17 @@ def read_suite(name: str, dataset: str, all_layers: int | None = None) -> Suite:
     labels = [row.label for row in all_rows]
     rows = [row for row in all_rows if row.label not in left_out]
     reference = str(declared.get("reference", labels[0])).format_map(layers)
-    figures, ceilings = declared.get("figures", {}), declared.get("ceilings", {})
+    figure, ceilings = declared.get("figure", []), declared.get("ceilings", {})
     _check_ceilings(f"Suite {name}, ceilings", ceilings)
     mistakes = [f"label {label!r} has a comma" for label in labels if "," in label]
+    formulas = (label for label in labels if label.startswith(_FORMULA))
+    mistakes += [f"label {label!r} is a formula to spreadsheets" for label in formulas]
     mistakes += [f"duplicate label {label!r}" for label in _duplicates(rows)]
     mistakes += [f"leave_out: {label!r} is no row" for label in {*left_out} - {*labels}]
     if reference not in labels:
         mistakes.append(f"reference {reference!r} is no row")
     families = {row.family for row in all_rows}
-    for figure, shown in figures.items():
-        if figure not in FIGURES:
-            mistakes.append(f"figure {figure!r} is none of {', '.join(FIGURES)}")
-        mistakes += [f"figure {figure}: no rows {row!r}" for row in shown if row not in families]
+    mistakes += [f"figure: no rows {family!r}" for family in figure if family not in families]
     refuse(f"Suite {name} has mistakes for {dataset} (sizes are now {layers}):", mistakes)
     pairs = _comparisons(name, declared.get("comparisons", []), layers, labels)
     pairs = pairs or [(label, reference) for label in labels if label != reference]
@@ -111,7 +110,7 @@ def read_suite(name: str, dataset: str, all_layers: int | None = None) -> Suite:
         reference=reference,
         comparisons=[pair for pair in pairs if not {*pair} & {*left_out}],
         folder=declared.get("folder", "{dataset}").format(dataset=dataset),
-        figures=figures,
+        figure=figure,
         published=_published(declared.get("published"), dataset),
         ceilings=ceilings,
     )

@@ -178,8 +178,8 @@ def test_the_papers_results_are_shown_for_the_real_data_set_alone() -> None:
         ({"ceilings": {"teacher": {}}}, "got \\['teacher'\\]"),
         ({"ceilings": {"student": {"token": 5}}}, "got \\['token'\\]"),
         ({"ceilings": {"student": {"tokens": 1.5}}}, "tokens must be a whole number"),
-        ({"figures": {"sizes": []}}, "figure 'sizes' is none of size, speed"),
-        ({"figures": {"size": ["BERT"]}}, "figure size: no rows 'BERT'"),
+        ({"figure": ["BERT"]}, "figure: no rows 'BERT'"),
+        ({"rows": [{"label": "=HYPERLINK(1)", "model": "PLMNR"}]}, "is a formula to spreadsheets"),
     ],
 )
 def test_an_invalid_suite_says_what_is_wrong(write_suite, keys: dict, message: str) -> None:
