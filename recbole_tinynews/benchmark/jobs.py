@@ -143,7 +143,7 @@ def train(job: Job) -> dict[str, Any]:
 
 
 def measure(job: Job) -> dict[str, Any]:
-    """Speed and memory with untrained weights, in their precision; empty for RecBole's models."""
+    """Speed with untrained weights, in their precision; empty for RecBole's models."""
     import torch
     from recbole.utils import init_seed
 
@@ -164,25 +164,10 @@ def measure(job: Job) -> dict[str, Any]:
     device = model.device
     return {
         "news_per_second": float(f"{news_per_second(model.news_encoder):.4g}"),
-        "peak_memory_mb": _peak_memory_mb(device.type == "cuda"),
         "threads": torch.get_num_threads(),
         "precision": str(next(model.parameters()).dtype).removeprefix("torch."),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
     }
-
-
-def _peak_memory_mb(on_gpu: bool) -> int | None:
-    """Peak memory of this process, on its GPU if it uses one; None if unknown."""
-    if on_gpu:
-        import torch
-
-        return round(torch.cuda.max_memory_allocated() / 1e6)
-    try:
-        import resource
-    except ModuleNotFoundError:  # Windows
-        return None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return round(peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6)
 
 
 ACTIONS: dict[str, Callable[[Job], dict[str, Any]]] = {TRAIN: train, MEASURE: measure}

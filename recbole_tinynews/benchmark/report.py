@@ -17,7 +17,6 @@ from recbole_tinynews.benchmark.result_table import (
     budget_table,
     cold_table,
     make_table,
-    speed_table,
     with_deviation,
 )
 from recbole_tinynews.benchmark.results import SystemResult, mean_of
@@ -42,13 +41,12 @@ class Report(NamedTuple):
 
 
 def write_tables(output: Path, report: Report) -> list[str]:
-    """Write the tables of results, speed, budgets and cold articles; returns the file names."""
+    """Write the tables of results, budgets and cold articles; returns the file names."""
     suite, systems = report.suite, report.systems
     table = make_table(systems, report.seeds, suite.published, report.notes, suite.ceilings)
     budgets = budget_table(systems, suite.ceilings)
     texts = {
         "table.md": as_markdown(table),
-        "speed.md": as_markdown(speed_table(systems)),
         "budget.md": as_markdown(budgets) if any(budgets.groups) else "",
         "cold.md": as_markdown(cold_table(systems)),
     }
@@ -94,7 +92,7 @@ def notes_of_data(dataset: str, rows: Sequence[Mapping[str, str]]) -> Iterator[s
         yield (
             f"Speed: median of 3 runs after one for warm-up, titles of the data set as long as "
             f"they are, {device}, threads: {threads}, precision {precision}, nothing "
-            "else of the benchmark running beside it. More of it: speed.md."
+            "else of the benchmark running beside it."
         )
 
 

@@ -1,4 +1,4 @@
-"""The tables of a suite: results, speed, budgets, cold articles; as Markdown."""
+"""The tables of a suite: results, budgets, cold articles; as Markdown."""
 
 from __future__ import annotations
 
@@ -23,11 +23,6 @@ from recbole_tinynews.benchmark.suite import CLICKS_NOW, TITLE, USER_IDS, Publis
 Ceilings = Mapping[str, Mapping[str, int]]
 HEADS = {"auc": "AUC", "mrr": "MRR", "ndcg@5": "nDCG@5", "ndcg@10": "nDCG@10"}
 _SIZE = {"parameters": "Parameters (M)", "news_per_second": "News (1/s)"}
-SPEED_HEADS = {
-    "news_per_second": "News, 1/s",
-    "peak_memory_mb": "Peak memory, MB",
-    "seconds": "Training, s",
-}
 MORE_TEXT, ELSEWHERE, KNOWS_USERS, OVER, NOW = "*", "†", "‡", "§", "¶"
 _BUDGETS = {
     "articles": "articles",
@@ -88,21 +83,6 @@ def make_table(
     of_others = [f"{ELSEWHERE} the paper's figures {published.elsewhere_is}."] if beside else []
     own = [*_notes(systems, seeds), *_note_of_ceilings(systems, ceilings), *of_others, *notes]
     return Table(head, groups, own)
-
-
-def speed_table(systems: Sequence[SystemResult]) -> Table:
-    """Speed, memory and training time of each system."""
-    columns = _measured(systems, SPEED_HEADS)
-    rows = [
-        [Cell(system.row.label), *(_amount(system, name) for name in columns)]
-        for system in systems
-        if system.means
-    ]
-    note = (
-        "Peak memory is that of a process that loads the data set and the model and encodes news "
-        "(on a GPU: of tensors). Training: all stages of the system, those too that it shares."
-    )
-    return Table(["System", *(SPEED_HEADS[name] for name in columns)], [rows], [note])
 
 
 def cold_table(systems: Sequence[SystemResult]) -> Table:

@@ -18,7 +18,7 @@ COLD = tuple(f"cold_{name}" for name in METRICS)  # clicked articles never click
 COLD_COUNT = "cold_impressions"
 OWN_BUDGET = ("articles", "tokens", "clicks_x_candidates", "flops")
 TEACHERS_BUDGET = tuple(f"teachers_{name}" for name in OWN_BUDGET)
-MEASURED = ("news_per_second", "peak_memory_mb", "threads", "precision", "device")
+MEASURED = ("news_per_second", "threads", "precision", "device")
 COLUMNS = (
     *("system", "seed", *METRICS, "parameters", *MEASURED),
     *("seconds", "impressions", "skipped", *COLD, COLD_COUNT, "environment", "settings"),
@@ -26,10 +26,11 @@ COLUMNS = (
 )
 FORMER = {  # columns of committed results
     *("news_per_second_batch_1", "impressions_per_second", "impressions_per_second_cached"),
+    "peak_memory_mb",
 }
 NEEDED = ("system", "seed", *METRICS, "settings")  # files of earlier versions may lack others
 AVERAGED = (
-    *(*METRICS, *COLD, COLD_COUNT, "parameters", "news_per_second", "peak_memory_mb", "seconds"),
+    *(*METRICS, *COLD, COLD_COUNT, "parameters", "news_per_second", "seconds"),
     *(*OWN_BUDGET, *TEACHERS_BUDGET),
 )
 RESULTS = "results.csv"

@@ -37,10 +37,10 @@ class NewsConfig(Config):
     """All settings of a run; ``config["name"]`` reads one, as in RecBole.
 
     In ascending precedence: RecBole's yaml; ours (``overall``, stages, model, data set, data set
-    for the model); ``properties/`` of the working folder; the user's files, ``config_dict`` and
-    ``command_line``, a list of ``--key=value``; ``sys.argv`` is never read. ``settings``, already
-    read, replace all arguments. One ``ValueError`` lists all errors that show before data or
-    weights are read.
+    for the model); ``properties/dataset`` of the working folder; the user's files, ``config_dict``
+    and ``command_line``, a list of ``--key=value``; ``sys.argv`` is never read. ``settings``,
+    already read, replace all arguments. One ``ValueError`` lists all errors that show before data
+    or weights are read.
 
     ``of_stages``: values by stage and name; ``metric_results``: names of the results of the run's
     metrics; ``warnings``: given settings without effect; ``tokenizer``: that of ``plm``, if it is

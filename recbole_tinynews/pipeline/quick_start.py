@@ -22,7 +22,7 @@ from recbole_tinynews.pipeline.config import NewsConfig
 from recbole_tinynews.pipeline.factory import ImpressionFactory, factory_of
 from recbole_tinynews.pipeline.log_tables import shown_settings
 from recbole_tinynews.pipeline.outcome import result_of
-from recbole_tinynews.pipeline.plan import REUSED, plan, plan_table, rehearse, schedule
+from recbole_tinynews.pipeline.plan import REUSED, plan, plan_table, rehearse, stage_progress
 from recbole_tinynews.pipeline.run import Run
 from recbole_tinynews.pipeline.stage import Stage, up_to
 from recbole_tinynews.pipeline.systems import system
@@ -137,7 +137,7 @@ def _prepare(config: NewsConfig, log: LateFile | None) -> tuple[Run, list[Stage]
     logger.info(set_color(f"Stages of {config['model']}", "pink") + f":\n{plan_table(steps)}")
     trained = [s for s, step in zip(stages, steps, strict=True) if step.action != REUSED]
     rehearse(this_run, trained)
-    this_run.progress = schedule(this_run, stages, trained)
+    this_run.progress = stage_progress(stages)
     if log is not None:
         remove_leftovers(this_run.recipes.of(stages[-1]).folder.parent, data.content)
         if trained:

@@ -113,7 +113,6 @@ def test_results_are_those_of_single_runs(make_benchmark, tmp_path: Path) -> Non
         assert (row["teachers_flops"] != "0") == (model == "TinyNewsRec")
         assert float(row["news_per_second"]) > 0
         assert (row["device"], row["precision"], row["threads"]) == ("cpu", "float32", "1")
-        assert float(row["peak_memory_mb"]) > 50
         kept = read_impression_metrics(benchmark._impressions(of_row, seed))
         assert kept.users is not None
         assert kept.users.tolist() == [*range(7)] * 2
@@ -331,7 +330,7 @@ def test_every_kind_of_row_of_the_paper_runs(make_benchmark, tmp_path: Path, mon
     there = [row["system"] for row in rows_of(tmp_path / "out" / "results.csv")]
     assert sorted(there) == sorted(row.label for row in rows if row.model in MODELS)
     names = {path.name for path in (tmp_path / "out").iterdir()}
-    assert {"table.md", "significance.csv", "significance.md", "speed.md"} <= names
+    assert {"table.md", "significance.csv", "significance.md"} <= names
     assert {"size.png", "size.svg"} <= names
     table = squeeze((tmp_path / "out" / "table.md").read_text(encoding="utf-8"))
     for row in rows:

@@ -104,7 +104,7 @@ def test_a_report_of_a_few_rows_is_written_whole(suite, systems, tmp_path: Path)
     """After the first hour of a benchmark only a few rows have results."""
     one = [each for each in systems if each.row.label == "PLM-NR_12 (FT)"]
     written = write_report(tmp_path, Report(suite, [1, 2], one))
-    assert written == ["table.md", "speed.md", "cold.md", "size.svg", "size.png"]
+    assert written == ["table.md", "cold.md", "size.svg", "size.png"]
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(written)
     assert (tmp_path / "size.png").read_bytes().startswith(b"\x89PNG")
 

@@ -13,7 +13,6 @@ from recbole_tinynews.benchmark.result_table import (
     budget_table,
     cold_table,
     make_table,
-    speed_table,
 )
 from recbole_tinynews.benchmark.results import (
     COLUMNS,
@@ -108,23 +107,6 @@ def test_the_papers_results_are_marked_where_they_are_of_other_data() -> None:
     assert lines[0].endswith("| nDCG@10 | AUC, paper |")
     assert [line.split("|")[-2].strip() for line in lines[2:5]] == ["70.50 ± 0.10", "68.00†", ""]
     assert "† the paper's figures on Feeds." in lines
-
-
-def test_speed_has_a_separate_table() -> None:
-    cells = {"news_per_second": 1234.4, "peak_memory_mb": 9.6, "seconds": 61.0}
-    systems = [
-        system("A", cells, {"news_per_second": 1235.6}),
-        system("Pop", {"auc": 0.5, "seconds": 1.0}),
-        system("B", why_not="broken"),
-    ]
-    lines = squeeze(as_markdown(speed_table(systems))).splitlines()
-    assert lines[:4] == [
-        "| System | News, 1/s | Peak memory, MB | Training, s |",
-        "|:---|---:|---:|---:|",
-        "| A | 1,235 | 10 | 61 |",
-        "| Pop | | | 1 |",
-    ]
-    assert lines[4] == ""
 
 
 def test_every_cell_of_the_csv_comes_back(tmp_path: Path) -> None:
