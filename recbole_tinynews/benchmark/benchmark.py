@@ -24,14 +24,11 @@ from recbole_tinynews.benchmark.results import (
     RESULTS,
     ResultsFile,
     SystemResult,
-    as_csv,
     summarise,
 )
 from recbole_tinynews.benchmark.suite import choose, read_suite
 from recbole_tinynews.files.progress import progress_bar
-from recbole_tinynews.files.whole import remove_old_partials, write_text
-
-NOT_RUN = "not_run.csv"
+from recbole_tinynews.files.whole import remove_old_partials
 
 
 class Benchmark:
@@ -131,15 +128,10 @@ class Benchmark:
 
     def report(self) -> list[str]:
         """Write tables, significance and figure of existing results; returns the file names."""
-        return [RESULTS, NOT_RUN, *write_report(self.output, self._summary())]
+        return [RESULTS, *write_report(self.output, self._summary())]
 
     def _summary(self) -> Report:
-        """What is known so far; writes what was not run."""
-        reasons = {(row.row.label, ""): row.why_not for row in self.asked if row.why_not}
-        reasons |= {(label, str(seed)): reason for (label, seed), reason in self.errors.items()}
-        names = ("system", "seed", "reason")
-        not_run = [dict(zip(names, (*key, why), strict=True)) for key, why in reasons.items()]
-        write_text(self.output / NOT_RUN, as_csv(names, not_run))
+        """What is known so far."""
         systems = list(self._shown())
         rows = [cells for system in systems for cells in system.cells.values()]
         notes = [

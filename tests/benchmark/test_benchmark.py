@@ -234,11 +234,6 @@ def test_a_system_that_fails_does_not_stop_the_others(make_benchmark, tmp_path: 
     table = squeeze((tmp_path / "out" / "table.md").read_text(encoding="utf-8"))
     assert "| Broken | not run: no \\| such thing |" in table
     assert "| Dead | not run: its process was killed by signal 9 |" in table
-    not_run = {row["system"]: row["reason"] for row in rows_of(tmp_path / "out" / "not_run.csv")}
-    assert not_run == {
-        "Broken": "no | such thing",
-        "Dead": "its process was killed by signal 9",
-    }
     logs = "".join(file.read_text() for file in (tmp_path / "out" / "logs").glob("Broken*.log"))
     assert "Traceback" in logs
 
