@@ -91,13 +91,7 @@ class Benchmark:
                 tell("not run", f"{planned.row.label}: {planned.why_not}")
         if existing:
             tell("exist", f"{existing} results, in {self.results.path}")
-        bar = progress_bar(
-            desc="Benchmark",
-            shown=sys.stderr.isatty(),
-            total=len(wanted),
-            initial=existing,
-            unit=" results",
-        )
+        bar = progress_bar(desc="Benchmark", total=len(wanted), initial=existing, unit=" results")
 
         def started(job: Job) -> None:
             with bar.external_write_mode(out or sys.stdout):

@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         refuse("The command line has mistakes:", settings.problems)
         if options["jobs"] < 1:
             raise ValueError(f"--jobs must be at least 1, got {options['jobs']}.")
-        options["seeds"] = seeds_of(options["seeds"]) if options["seeds"] else None
+        options["seeds"] = None if options["seeds"] is None else seeds_of(options["seeds"])
         options["systems"] = [name.strip() for name in options["systems"].split(",") if name]
         options["speed"] = not options.pop("no_speed")
 

@@ -267,8 +267,9 @@ def report(result: dict[str, Any], artifact: Artifact, oracle: dict[str, float])
     """Log the results and the artifact's folder."""
     logger = getLogger()
     logger.info(set_color("best valid", "yellow") + f": {result['valid']}")
-    logger.info(set_color("test result", "yellow") + f": {result['test']}")
-    logger.info(set_color("test result, clicked news cold", "yellow") + f": {result['test_cold']}")
+    for name, kind in (("test", ""), ("test_cold", ", clicked news cold")):
+        if result[name]:  # there may be no test impressions
+            logger.info(set_color(f"test result{kind}", "yellow") + f": {result[name]}")
     for kind, of_kind in result["test_slices"].items():
         logger.info(set_color(f"test result, {kind}", "yellow") + f": {in_one_line(of_kind)}")
     if reranked := result.get("test_reranked"):

@@ -60,6 +60,7 @@ def test_the_exit_status_says_how_a_benchmark_ended(capsys, ends, status: int, m
     ("arguments", "message"),
     [
         (["--seeds=one"], "--seeds must be"),
+        (["--seeds="], "--seeds must be"),
         (["--jobs=0"], "--jobs must be at least 1, got 0"),
         (["--epochs", "3"], "write --epochs=3"),
     ],
