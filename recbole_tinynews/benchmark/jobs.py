@@ -151,7 +151,7 @@ def measure(job: Job) -> dict[str, Any]:
     from recbole_tinynews.data.dataset import NewsDataset
     from recbole_tinynews.pipeline.config import NewsConfig
     from recbole_tinynews.pipeline.factory import NewsFactory
-    from recbole_tinynews.pipeline.speed import news_per_second
+    from recbole_tinynews.pipeline.outcome import news_per_second
     from recbole_tinynews.settings.registry import has_language_model
 
     model_class = model_class_of(job.model)

@@ -98,37 +98,24 @@ def notes_of_data(dataset: str, rows: Sequence[Mapping[str, str]]) -> Iterator[s
 
 def further_table(systems: Sequence[str], read: ReadFiles) -> Table:
     """Means of further metrics over impressions and seeds, each in its own unit."""
-    values = {
-        label: [metrics.further for metrics in read.get(label, {}).values()] for label in systems
-    }
-    every = [columns for of_system in values.values() for columns in of_system]
-    names = list(dict.fromkeys(name for columns in every for name in columns))
+    seeds = {label: [*read.get(label, {}).values()] for label in systems}
+    every = [metrics for of_system in seeds.values() for metrics in of_system]
+    names = list(dict.fromkeys(name for metrics in every for name in metrics.further))
+
+    def cell(label: str, name: str) -> Cell:
+        columns = (metrics.further[name] for metrics in seeds[label] if name in metrics.further)
+        known = (values[~np.isnan(values)] for values in columns)
+        mean = mean_of(float(values.mean(dtype=float)) for values in known if len(values))
+        return with_deviation(mean, factor=1, places=4)
+
     rows = [
-        [Cell(label), *(_mean_cell(name, of_system) for name in names)]
-        for label, of_system in values.items()
-        if any(of_system)
+        [Cell(label), *(cell(label, name) for name in names)]
+        for label in systems
+        if any(metrics.further for metrics in seeds[label])
     ]
-    left_out = [text for name in names if (text := _left_out(name, every))]
-    notes = [
+    note = (
         "Means of fractions, not percent; novelty in bits, calibration in nats, of which less is "
-        "better. Whether more variety is better is for the reader to judge: no value is marked."
-    ]
-    if left_out:
-        notes.append(f"Impressions without a value are left out: {'; '.join(left_out)}.")
-    return Table(["System", *names], [rows] if rows else [], notes)
-
-
-def _mean_cell(name: str, seeds: Sequence[Mapping[str, np.ndarray]]) -> Cell:
-    known = [columns[name][~np.isnan(columns[name])] for columns in seeds if name in columns]
-    mean = mean_of(float(values.mean(dtype=float)) for values in known if len(values))
-    return with_deviation(mean, factor=1, places=4)
-
-
-def _left_out(name: str, every: Sequence[Mapping[str, np.ndarray]]) -> str:
-    """The number of impressions without a value, which may differ between systems."""
-    columns = [of_seed[name] for of_seed in every if name in of_seed]
-    counts = sorted({int(np.isnan(values).sum()) for values in columns})
-    if counts == [0]:
-        return ""
-    some = f"{counts[0]:,}" if len(counts) == 1 else f"{counts[0]:,} to {counts[-1]:,}"
-    return f"{name} {some} of {len(columns[0]):,}"
+        "better. Whether more variety is better is for the reader to judge: no value is marked. "
+        "Impressions without a value are left out."
+    )
+    return Table(["System", *names], [rows] if rows else [], [note])

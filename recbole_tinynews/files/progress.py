@@ -54,7 +54,8 @@ def progress_bar(
 class StageProgress:
     """Progress of one stage; a step is expected to take the mean time so far, with validations.
 
-    ``tag`` is unique in its run, ``label`` such as "stage 2 of 5".
+    ``tag`` is unique in its run, ``label`` such as "stage 2 of 5"; the clock starts after step
+    ``first``.
     """
 
     def __init__(
@@ -62,13 +63,13 @@ class StageProgress:
     ) -> None:
         self.tag, self.label, self._clock = tag, label, clock
         self._since: float | None = None
-        self._first = self._last = self._step = 0
+        self.first = self._last = self._step = 0
         self._seconds = 0.0
 
     def begin(self, step: int, last_step: int) -> None:
         """Start the clock after ``step``, unless started."""
         if self._since is None:
-            self._since, self._first, self._step, self._last = self._clock(), step, step, last_step
+            self._since, self.first, self._step, self._last = self._clock(), step, step, last_step
 
     def reach(self, step: int) -> None:
         """Count optimizer steps up to ``step``."""
@@ -77,7 +78,7 @@ class StageProgress:
 
     def time_left(self) -> str:
         """Time left of the stage as text; empty if unknown or finished."""
-        taken, left = self._step - self._first, self._last - self._step
+        taken, left = self._step - self.first, self._last - self._step
         return f"{duration(self._seconds / taken * left)} left" if taken and left else ""
 
     def around(self, line: str) -> str:

@@ -18,7 +18,7 @@ from recbole_tinynews.encoder.hidden_states import StateRequest
 from recbole_tinynews.encoder.news_encoder import NewsEncoder
 from recbole_tinynews.model.paper.ensembleteacher import NewsEncoders
 from recbole_tinynews.model.recommender import NewsRecommender
-from recbole_tinynews.pipeline.speed import news_per_second
+from recbole_tinynews.pipeline.outcome import news_per_second
 from recbole_tinynews.serving.engine import ModelEngine
 from recbole_tinynews.serving.ranker import Ranker
 

@@ -4,7 +4,7 @@ import torch
 from tiny import Tiny
 
 from recbole_tinynews.encoder.text_encoder import TextEncoder
-from recbole_tinynews.pipeline.speed import news_per_second
+from recbole_tinynews.pipeline.outcome import news_per_second
 
 
 def test_speed_is_that_of_all_layers_and_leaves_the_encoder_as_it_was(
