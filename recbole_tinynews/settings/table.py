@@ -187,7 +187,7 @@ OURS: tuple[Setting, ...] = (
     # the data
     Setting("history_length", values.HISTORY_LENGTH),
     Setting("negatives", values.NEGATIVES, _NEWS),
-    Setting("news_text", one_of("title", "title_abstract"), _NEWS),
+    Setting("news_text", one_of("title", "title_abstract")),
     *_news(an_int(1, 100_000), "max_title_length", "max_abstract_length", "max_body_length"),
     *_news(values.NOT_NEGATIVE, "category_weight", "subcategory_weight"),
     Setting("popularity", one_of("none", "added"), _NEWS),
@@ -199,6 +199,8 @@ OURS: tuple[Setting, ...] = (
     Setting("boosting_rounds", values.POSITIVE, _NEWS),
     Setting("boosting_rate", values.ABOVE_ZERO, _NEWS),
     Setting("impression_negatives", one_of(None, True, False), _RECBOLE),
+    Setting("item_text", _PLACE, _RECBOLE),
+    Setting("item_text_ids", one_of("none", "added"), _RECBOLE),
     # the model
     Setting("views", values.VIEWS, _NEWS),
     Setting("news_encoder", one_of("plm", "words"), _NEWS),
@@ -217,7 +219,7 @@ OURS: tuple[Setting, ...] = (
     Setting("num_hidden_layers", or_(an_int(0, 1_000), None), _NEWS),
     Setting("finetune_layers", or_(values.COUNT, "all"), _NEWS),
     Setting("lora_rank", an_int(0, 65_536), _NEWS),
-    Setting("text_prefix", values.ANY_TEXT, _NEWS),
+    Setting("text_prefix", values.ANY_TEXT),
     Setting("head_init", one_of("pretrained", "random"), _NEWS),
     Setting("centred", values.SWITCH, _NEWS),
     Setting("news_pooling", one_of("attention", "mean", "cls"), _NEWS),
