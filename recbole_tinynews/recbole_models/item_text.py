@@ -47,8 +47,10 @@ def with_item_text(
         The model.
 
     Raises:
-        ValueError: the model has item parameters that text cannot replace; there is no such column.
+        ValueError: the model has item parameters that text cannot replace; no such column or value.
     """
+    if item_text_ids not in (NONE, ADDED):
+        raise ValueError(f"item_text_ids must be {NONE} or {ADDED}, got {item_text_ids!r}.")
     tables = item_tables(model, dataset)
     ids = dataset.field2id_token[dataset.iid_field]
     texts = _texts(dataset, column)

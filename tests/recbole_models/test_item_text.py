@@ -253,5 +253,7 @@ def test_recboles_own_trainer_trains_and_ranks_with_text(
     other.load_state_dict(saved)
     user = {"user_id": torch.tensor([1, 2])}
     torch.testing.assert_close(other.full_sort_predict(user), model.full_sort_predict(user))
+    with pytest.raises(ValueError, match="must be none or added, got 'both'"):
+        with_item_text(other, dataset, str(tiny.plm), "name", item_text_ids="both")
     with pytest.raises(ValueError, match="one of item_id, name, got column='title'"):
         with_item_text(BPR(config, train._dataset), dataset, str(tiny.plm))
