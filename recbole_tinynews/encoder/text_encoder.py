@@ -17,15 +17,15 @@ from transformers import PreTrainedModel
 
 from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.encoder.adapters import add_adapters
-from recbole_tinynews.encoder.dropout import set_dropout
+from recbole_tinynews.encoder.attention import set_dropout
 from recbole_tinynews.encoder.hidden_states import StateRecorder
-from recbole_tinynews.encoder.identity_heads import UnitDense
 from recbole_tinynews.encoder.layers import layers_of
 from recbole_tinynews.encoder.packing import PackedTexts, packs, tokens_at_once
 from recbole_tinynews.encoder.plm_files import PROJECTION
 from recbole_tinynews.encoder.pooling import (
     AttentionPooling,
     TokenBag,
+    UnitDense,
     pool_texts,
     weighted_mean_of_rows,
 )
@@ -49,7 +49,7 @@ class TextVectors(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.trained_tokens = 0  # encoded with gradients so far
+        self.trained_texts = self.trained_tokens = 0  # encoded with gradients so far
 
     def encode(
         self,
@@ -324,6 +324,7 @@ class TextEncoder(TextVectors):
     ) -> Iterator[Tensor]:
         """Last hidden states, ``[tokens, hidden]``, at each exit; ``hidden``: the frozen output."""
         if torch.is_grad_enabled():
+            self.trained_texts += len(texts.pack.members)
             self.trained_tokens += len(hidden)
         hidden = hidden.to(self.compute_dtype())  # cast once, not in each operation
         before = self.first_trained

@@ -16,10 +16,8 @@ from transformers import PreTrainedModel
 
 from recbole_tinynews.data.news_text import tokenise
 from recbole_tinynews.data.ragged import Ragged
-from recbole_tinynews.encoder.identity_heads import UnitDense
-from recbole_tinynews.encoder.language_model import load_plm
-from recbole_tinynews.encoder.plm_files import load_config, load_tokenizer
-from recbole_tinynews.encoder.pooling import AttentionPooling, mean_pooling
+from recbole_tinynews.encoder.plm_files import load_config, load_plm, load_tokenizer
+from recbole_tinynews.encoder.pooling import AttentionPooling, UnitDense, mean_pooling
 from recbole_tinynews.encoder.users import UserEncoder
 from recbole_tinynews.files.array_cache import changed, checksums, content_key
 from recbole_tinynews.files.columns import TITLE

@@ -18,6 +18,7 @@ from recbole_tinynews.files.tensors import load_into, load_weights
 from recbole_tinynews.pipeline.artifact import MADE_FROM, SETTINGS_FILE, WEIGHTS
 from recbole_tinynews.pipeline.config import NewsConfig
 from recbole_tinynews.pipeline.factory import RecBoleFactory
+from recbole_tinynews.recbole_models.item_text import saved_vectors
 from recbole_tinynews.serving.article_fields import data_folders, queries_of
 from recbole_tinynews.serving.engine import Ranked, best_first
 from recbole_tinynews.trainer.recbole_training import reads_sequence_alone, scores_by_sequence
@@ -31,18 +32,16 @@ class RecBoleRanker:
     def __init__(self, factory: RecBoleFactory, model: Any, settings: Mapping[str, Any]) -> None:
         self._factory, self._model, self.settings = factory, model.eval(), settings
 
-    def rank(
-        self, history: Any, candidates: Any, *, ids: bool | None = None, user: Any = None
-    ) -> Any:
+    def rank(self, history: Any, candidates: Any, *, user: Any = None) -> Any:
         """Candidates from best to worst, as ``Ranker.rank``, of news ids only.
 
         ``user`` is an id in the data set, for models with user vectors (a list for many users;
-        ``None``: unseen in training). Raises ``ValueError`` for titles too, or if ``ids`` is False.
+        ``None``: unseen in training). Raises ``ValueError`` for titles too.
         """
         queries, one = queries_of(history, candidates)
         articles = [a for query in queries for a in (*query.history, *query.candidates)]
-        if ids is False or not all(isinstance(article, str) for article in articles):
-            raise ValueError("A model of RecBole reads no text and expects ids=True, got titles.")
+        if not all(isinstance(article, str) for article in articles):
+            raise ValueError("A model of RecBole reads no text and expects ids, got fields.")
         data, users = self._factory.train, len(queries)
         names = [user] if one else [None] * users if user is None else list(user)
         if len(names) != users:
@@ -110,7 +109,9 @@ def load_recbole(
                 f"{place / name} differ. Pass the folder that contains it: "
                 "load(folder, data_path=...)."
             )
-        factory = RecBoleFactory(config, dataset)
+        factory, weights = RecBoleFactory(config, dataset), load_weights(folder / WEIGHTS)
+        if config["item_text"]:  # which may be elsewhere by now
+            factory.item_vectors = saved_vectors(weights, dataset.item_num)
         made = factory.model(model, config)
-    load_into(made, load_weights(folder / WEIGHTS), folder / WEIGHTS)
+    load_into(made, weights, folder / WEIGHTS)
     return RecBoleRanker(factory, made, settings)

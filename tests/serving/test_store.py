@@ -71,7 +71,7 @@ def test_no_commit_is_missed_by_a_reader_while_several_write(place: str) -> None
         store = Store(place)
         for turn in range(20):
             store.add([event(f"{number}-{turn}-{n}") for n in range(3)], 0, NOW - 99 * HOUR)
-            store.put([StoredArticle.of(f"{number}-{turn}", "x", None)])
+            store.put([StoredArticle.of(f"{number}-{turn}", {"title": "x"}, None)])
         going -= 1
 
     threads = [threading.Thread(target=write, args=(number,)) for number in range(4)]
@@ -97,7 +97,7 @@ def test_articles_come_in_the_order_of_their_last_change(place: str) -> None:
     store.put(
         [
             StoredArticle.of("b", {"title": "t\0\ud800", "body": ""}, 1.5),
-            StoredArticle.of("a", "x", None),
+            StoredArticle.of("a", {"title": "x"}, None),
         ]
     )
     store.put([StoredArticle("c", None)])
@@ -107,7 +107,7 @@ def test_articles_come_in_the_order_of_their_last_change(place: str) -> None:
         ("a", {"title": "x"}, None),
         ("c", None, None),
     ]
-    store.put([StoredArticle.of("b", "new", None)])
+    store.put([StoredArticle.of("b", {"title": "new"}, None)])
     assert Store(place).articles(first)[1] == [("b", {"title": "new"}, 1.5)]
     assert [each.id for each in Store(place).articles()[1]] == ["a", "c", "b"]
 

@@ -13,8 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from recbole_tinynews.encoder.embedding_model import POOLINGS
-from recbole_tinynews.encoder.identity_heads import UnitDense
-from recbole_tinynews.encoder.pooling import AttentionPooling
+from recbole_tinynews.encoder.pooling import AttentionPooling, UnitDense
 from recbole_tinynews.export.comparison import refuse_difference, sample_of
 from recbole_tinynews.export.finished import FinishedRecommender
 from recbole_tinynews.export.formats import Format

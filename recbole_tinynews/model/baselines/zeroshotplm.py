@@ -6,9 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from recbole_tinynews.encoder.plm_files import vector_size
-from recbole_tinynews.model.article_reader import ReadsTitlesByPLM
+from recbole_tinynews.model.article_reader import ReadsTitlesByPLM, plm_source
 from recbole_tinynews.model.paper.plmnr import PLMNR
-from recbole_tinynews.model.text_encoders import plm_source
 from recbole_tinynews.settings.protocol import Settings
 
 
