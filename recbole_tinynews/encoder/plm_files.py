@@ -216,6 +216,12 @@ def with_projection(plm: PreTrainedModel, source: str, pretrained: bool) -> PreT
     return plm
 
 
+def projected(plm: PreTrainedModel, pooled: Tensor) -> Tensor:
+    """Pooled vectors ``[texts, hidden]`` after these dense layers, if it has some."""
+    projection = getattr(plm, PROJECTION, None)
+    return pooled if projection is None else projection(pooled)
+
+
 def encoder_of(plm: PreTrainedModel) -> PreTrainedModel:
     """The encoder of an encoder-decoder; any other model is returned as it is."""
     # the configuration of a published encoder may say that it is no encoder-decoder

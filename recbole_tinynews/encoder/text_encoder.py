@@ -21,7 +21,7 @@ from recbole_tinynews.encoder.attention import set_dropout
 from recbole_tinynews.encoder.hidden_states import StateRecorder
 from recbole_tinynews.encoder.layers import layers_of
 from recbole_tinynews.encoder.packing import PackedTexts, packs, tokens_at_once
-from recbole_tinynews.encoder.plm_files import PROJECTION
+from recbole_tinynews.encoder.plm_files import PROJECTION, projected
 from recbole_tinynews.encoder.pooling import (
     AttentionPooling,
     TokenBag,
@@ -249,7 +249,7 @@ class TextEncoder(TextVectors):
     ) -> EncodedTexts:
         """Encodings of a row of texts, in its order; ``frozen`` is ``encode_frozen``'s output."""
         if recorder is None and self.is_bag(texts) and (bag := self._token_bag()) is not None:
-            pooled = self._projected(bag.pool(texts))
+            pooled = projected(self.plm, bag.pool(texts))
             return EncodedTexts(pooled, self.dense(pooled))
         if frozen is None:
             hidden = self.encode_frozen(texts, recorder)
@@ -344,11 +344,7 @@ class TextEncoder(TextVectors):
             pooled = weighted_mean_of_rows(hidden, texts.starts)
         else:
             pooled = pool_texts(pooling, hidden, texts, self.mask_padding)
-        return self._projected(pooled)
-
-    def _projected(self, pooled: Tensor) -> Tensor:
-        projection = getattr(self.plm, PROJECTION, None)
-        return pooled if projection is None else projection(pooled)
+        return projected(self.plm, pooled)
 
     def zeros(self, texts: int) -> Tensor:
         """Vectors of empty texts, ``[texts, news_dim]``; in training for each of ``exits``."""
