@@ -8,8 +8,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from recbole_tinynews.files.installation import packaged_folder
-from recbole_tinynews.settings.literals import read_yaml
+from recbole_tinynews.settings.literals import packaged_folder, read_yaml
 from recbole_tinynews.settings.values import refuse, suggest
 
 Pair = tuple[str, str]  # labels of a system and of its comparison

@@ -1,4 +1,4 @@
-"""Where the package and RecBole are installed, and the command that installs the package."""
+"""Where RecBole is installed, and the command that installs the package."""
 
 from __future__ import annotations
 
@@ -31,17 +31,6 @@ def recbole_folder() -> Path:
     if spec is None or spec.origin is None:
         raise ModuleNotFoundError(MISSING_RECBOLE, name="recbole")
     return Path(spec.origin).parent
-
-
-def packaged_folder(name: str) -> Path:
-    """``properties`` or ``dataset``: in a wheel inside the package, in a checkout beside it."""
-    for parent in (_PACKAGE, _PACKAGE.parent):
-        if (parent / name).is_dir():
-            return parent / name
-    raise FileNotFoundError(
-        f"recbole_tinynews expects its folder '{name}' in {_PACKAGE} (installed from a wheel) or "
-        f"{_PACKAGE.parent} (a checkout), and found neither. Install the package again."
-    )
 
 
 def pip_install(*extras: str) -> str:

@@ -14,8 +14,9 @@ from recbole_tinynews.data.news_text import TITLE_ABSTRACT, with_abstract
 from recbole_tinynews.data.popularity import LATEST
 from recbole_tinynews.evaluation.rerank import ReRanking
 from recbole_tinynews.files.columns import ABSTRACT, BODY, GROUPS, PUBLISHED, TITLE
-from recbole_tinynews.files.installation import library, packaged_folder
+from recbole_tinynews.files.installation import library
 from recbole_tinynews.serving.events import Moment
+from recbole_tinynews.settings.literals import packaged_folder
 from recbole_tinynews.settings.values import suggest
 
 Given = str | Mapping[str, str]

@@ -12,10 +12,10 @@ from typing import Any, ClassVar, NamedTuple, NoReturn
 import yaml
 from yaml.composer import ComposerError
 
-from recbole_tinynews.files.installation import packaged_folder
 from recbole_tinynews.settings.values import brief
 
 Files = Sequence[str | Path] | str | Path | None
+_PACKAGE = Path(__file__).resolve().parents[1]
 WHEN = "when"  # in a yaml: {setting: {value: {settings where it has that value}}}
 _INT = r"[-+]?(?:0|[1-9][0-9_]*)"
 _FLOAT = r"""(?:
@@ -24,6 +24,17 @@ _FLOAT = r"""(?:
     |[-+]?\.[0-9][0-9_]*(?:[eE][-+]?[0-9]+)?
     |[-+]?\.(?:inf|Inf|INF)
     |\.(?:nan|NaN|NAN))"""
+
+
+def packaged_folder(name: str) -> Path:
+    """``properties`` or ``dataset``: in a wheel inside the package, in a checkout beside it."""
+    for parent in (_PACKAGE, _PACKAGE.parent):
+        if (parent / name).is_dir():
+            return parent / name
+    raise FileNotFoundError(
+        f"recbole_tinynews expects its folder '{name}' in {_PACKAGE} (installed from a wheel) or "
+        f"{_PACKAGE.parent} (a checkout), and found neither. Install the package again."
+    )
 
 
 RARE_LINE_ENDS = "\x85\u2028\u2029"

@@ -11,8 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from recbole_tinynews.files.installation import packaged_folder
-from recbole_tinynews.settings.literals import WHEN, read_yaml
+from recbole_tinynews.settings.literals import WHEN, packaged_folder, read_yaml
 from recbole_tinynews.settings.registry import (
     MODELS,
     UNFIT,

@@ -10,8 +10,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from recbole_tinynews.files.installation import packaged_folder, recbole_folder
-from recbole_tinynews.settings.literals import Files, read_given
+from recbole_tinynews.files.installation import recbole_folder
+from recbole_tinynews.settings.literals import Files, packaged_folder, read_given
 from recbole_tinynews.settings.run_settings import ModelFiles, RunSettings
 from recbole_tinynews.settings.values import suggest
 

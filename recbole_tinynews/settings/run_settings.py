@@ -7,8 +7,8 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from recbole_tinynews.files.installation import packaged_folder, recbole_folder
-from recbole_tinynews.settings.literals import WHEN, Given, read_yaml
+from recbole_tinynews.files.installation import recbole_folder
+from recbole_tinynews.settings.literals import WHEN, Given, packaged_folder, read_yaml
 from recbole_tinynews.settings.table import (
     NAMES,
     Key,

@@ -95,13 +95,15 @@ def recbole_lists() -> dict[str, tuple[str, ...]]:
 
 
 # settings of RecBole's data sets
-_COLUMNS = ("user_id", "item_id", "timestamp")  # of the files
-_FIELDS = ("USER_ID_FIELD", "ITEM_ID_FIELD", "TIME_FIELD")
+_FIELDS = {  # fixed, as columns of the files are
+    **{"USER_ID_FIELD": "user_id", "ITEM_ID_FIELD": "item_id", "TIME_FIELD": "timestamp"},
+    "LABEL_FIELD": "label",
+}
 _OF_TABLES = (  # for files with one interaction per row, not for impressions
     *(
         name
         for name in recbole_lists()["dataset_arguments"]
-        if name not in (*_FIELDS, "LABEL_FIELD", "MAX_ITEM_LIST_LENGTH")
+        if name not in (*_FIELDS, "MAX_ITEM_LIST_LENGTH")
     ),
     *("numerical_features", "discretization", "kg_reverse_r"),
     *("entity_kg_num_interval", "relation_kg_num_interval"),
@@ -112,11 +114,7 @@ _SAVED_DATA = ("save_dataset", "dataset_save_path", "save_dataloaders", "dataloa
 
 RECBOLES: tuple[Setting, ...] = (
     # the data set, which is read once
-    *(
-        Setting(name, one_of(column), scope=_RUN)
-        for name, column in zip(_FIELDS, _COLUMNS, strict=True)
-    ),
-    Setting("LABEL_FIELD", one_of("label"), scope=_RUN),
+    *(Setting(name, one_of(field), scope=_RUN) for name, field in _FIELDS.items()),
     Setting("MAX_ITEM_LIST_LENGTH", values.HISTORY_LENGTH, scope=_RUN, unread_by=_NEWS),
     *_rows(*_OF_TABLES, scope=_RUN, unread_by=_EVERY),
     Setting("dataset", values.PLACE, scope=_RUN, known_to=_EVERY),

@@ -44,8 +44,9 @@ class NPA(WithUserIds, CandidateAware, PLMNR):
         }
         for name, (value, expected) in given.items():
             if value != expected:
+                wanted = str(expected).replace("'", "")
                 yield (
-                    f"{prefix}{name} expects {expected} in {cls.__name__}, whose users attend to "
+                    f"{prefix}{name} expects {wanted} in {cls.__name__}, whose users attend to "
                     f"the words of titles, got {value}. Leave {prefix}{name} out"
                 )
         if issubclass(cls, Student) and config["stage_one"]:

@@ -15,7 +15,6 @@ from scipy.optimize import approx_fprime
 from tiny import Tiny, World
 
 from recbole_tinynews.data.fields import CANDIDATE_FEATURES, IMPRESSION_SIZE
-from recbole_tinynews.files.installation import packaged_folder
 from recbole_tinynews.model.time_features import (
     LEAST,
     TimeFeatures,
@@ -23,6 +22,7 @@ from recbole_tinynews.model.time_features import (
     fit_conditional_logit,
 )
 from recbole_tinynews.pipeline.quick_start import run
+from recbole_tinynews.settings.literals import packaged_folder
 
 WINDOWS = [3, 24, None]
 PENALTY = 1e-4

@@ -14,11 +14,10 @@ from recbole.config import Config
 from recbole.evaluator.register import metric_types
 from recbole.utils import argument_list
 
-from recbole_tinynews.files import installation
 from recbole_tinynews.model.paper.plmnr import PLMNR
 from recbole_tinynews.pipeline.config import NewsConfig
 from recbole_tinynews.recbole_models import patches
-from recbole_tinynews.settings import registry
+from recbole_tinynews.settings import literals, registry
 from recbole_tinynews.settings.registry import MODELS, declared_settings, has_language_model
 from recbole_tinynews.trainer import optimization
 
@@ -59,7 +58,7 @@ negative_titles: random
 @pytest.fixture(autouse=True)
 def properties(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A temporary installation: its yaml, and a packaged data set `mind-mini`."""
-    monkeypatch.setattr(installation, "_PACKAGE", tmp_path / "installed")
+    monkeypatch.setattr(literals, "_PACKAGE", tmp_path / "installed")
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("LOCAL_RANK", raising=False)
     folder = tmp_path / "installed" / "properties"
@@ -644,8 +643,8 @@ def test_every_shipped_yaml_is_valid_for_its_model(
     model: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """A default that is refused, or has another type than its rule, would stop every run."""
-    monkeypatch.setattr(installation, "_PACKAGE", registry.PACKAGE)
-    shipped = sorted((installation.packaged_folder("properties") / "dataset").glob("*.yaml"))
+    monkeypatch.setattr(literals, "_PACKAGE", registry.PACKAGE)
+    shipped = sorted((literals.packaged_folder("properties") / "dataset").glob("*.yaml"))
     datasets = {file.stem for file in shipped if "." not in file.stem}
     for dataset in {"mind-mini", *datasets}:
         (tmp_path / "dataset" / dataset).mkdir(parents=True, exist_ok=True)
@@ -660,7 +659,7 @@ def test_rates_of_an_embedded_language_model_are_not_those_of_another(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A real one, trained at the rates of the random toy of mind-mini, ends worse than chance."""
-    monkeypatch.setattr(installation, "_PACKAGE", registry.PACKAGE)
+    monkeypatch.setattr(literals, "_PACKAGE", registry.PACKAGE)
     embedded, other = (
         NewsConfig("TinyNewsRec", "mind-mini", config_dict={"plm": plm} if plm else {})
         for plm in (None, "bert-base-uncased")
@@ -670,7 +669,7 @@ def test_rates_of_an_embedded_language_model_are_not_those_of_another(
         assert embedded[name] != declared[name]
         assert other[name] == declared[name]
     assert embedded["epochs"] == other["epochs"] == 3  # the data are the same
-    by_path = installation.packaged_folder("dataset") / "mind-mini" / "language_model"
+    by_path = literals.packaged_folder("dataset") / "mind-mini" / "language_model"
     same = NewsConfig("TinyNewsRec", "mind-mini", config_dict={"plm": str(by_path)})
     assert same["news_dim"] == embedded["news_dim"]
 
@@ -678,7 +677,7 @@ def test_rates_of_an_embedded_language_model_are_not_those_of_another(
 def test_a_stage_with_another_language_model_has_not_the_rates_of_the_embedded_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(installation, "_PACKAGE", registry.PACKAGE)
+    monkeypatch.setattr(literals, "_PACKAGE", registry.PACKAGE)
     given = {"finetune_teacher_plm": "bert-base-uncased"}
     config = NewsConfig("TinyNewsRec", "mind-mini", config_dict=given)
     plain = NewsConfig("TinyNewsRec", "mind-mini")

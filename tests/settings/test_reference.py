@@ -98,7 +98,7 @@ def test_a_setting_of_the_run_is_none_of_a_stage() -> None:
 
 
 def test_a_comment_of_several_lines_is_read_whole() -> None:
-    from recbole_tinynews.files.installation import packaged_folder
+    from recbole_tinynews.settings.literals import packaged_folder
 
     file = packaged_folder("properties") / "overall.yaml"
     of_overall = {entry.name: entry for entry in entries_of(file, "all")}

@@ -11,13 +11,12 @@ from recbole.model.general_recommender.bpr import BPR
 from recbole.trainer import trainer as recbole_trainers
 
 from recbole_tinynews import trainer
-from recbole_tinynews.files import installation
 from recbole_tinynews.model.impression_recommender import ImpressionRecommender
 from recbole_tinynews.model.paper.plmnr import PLMNR
 from recbole_tinynews.model.paper.tinynewsrec import TinyNewsRec
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.recbole_models import patches
-from recbole_tinynews.settings import registry
+from recbole_tinynews.settings import literals, registry
 from recbole_tinynews.settings.registry import (
     MODELS,
     declared_settings,
@@ -34,7 +33,7 @@ from recbole_tinynews.trainer.impression_evaluation import ImpressionEvaluation
 @pytest.fixture
 def properties(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A temporary properties folder."""
-    monkeypatch.setattr(installation, "_PACKAGE", tmp_path / "installed")
+    monkeypatch.setattr(literals, "_PACKAGE", tmp_path / "installed")
     folder = tmp_path / "installed" / "properties" / "model"
     folder.mkdir(parents=True)
     for name in ("PLMNR", "TinyNewsRec"):

@@ -5,14 +5,14 @@ from typing import Any
 
 import pytest
 
-from recbole_tinynews.files import installation
+from recbole_tinynews.settings import literals
 from recbole_tinynews.settings.run_settings import ModelFiles, RunSettings
 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """``properties`` with two stages and a model, and a user's folder beside it."""
-    monkeypatch.setattr(installation, "_PACKAGE", tmp_path)
+    monkeypatch.setattr(literals, "_PACKAGE", tmp_path)
     for name in ("properties/model", "properties/stage", "mine/stage", "dataset"):
         (tmp_path / name).mkdir(parents=True)
     write(tmp_path / "properties/overall.yaml", "negatives: 4\nplm: bert")

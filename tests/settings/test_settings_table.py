@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from recbole.utils import argument_list
 
-from recbole_tinynews.files.installation import packaged_folder
-from recbole_tinynews.settings.literals import read_yaml
+from recbole_tinynews.settings.literals import packaged_folder, read_yaml
 from recbole_tinynews.settings.registry import MODELS, files_of
 from recbole_tinynews.settings.run_settings import (
     METRICS,

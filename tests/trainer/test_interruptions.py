@@ -18,7 +18,6 @@ import torch
 import yaml
 from tiny import Tiny, finished, run_of, write_dataset
 
-from recbole_tinynews.files.installation import packaged_folder
 from recbole_tinynews.files.tensors import load_weights
 from recbole_tinynews.model.paper.plmnr import PLMNR
 from recbole_tinynews.model.stages.masked_language_model import TaskLanguageModel
@@ -27,6 +26,7 @@ from recbole_tinynews.pipeline.artifact import Artifact
 from recbole_tinynews.pipeline.quick_start import run
 from recbole_tinynews.pipeline.stage import Stage, last_copies
 from recbole_tinynews.pipeline.systems import system
+from recbole_tinynews.settings.literals import packaged_folder
 from recbole_tinynews.trainer import MaskedLanguageModelTrainer, NewsTrainer
 from recbole_tinynews.trainer import losses as curves
 
