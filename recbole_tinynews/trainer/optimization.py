@@ -21,8 +21,10 @@ from recbole_tinynews.settings.values import brief, suggest
 PLM_PART = f"{LANGUAGE_MODEL}."  # in weight names, also of nested models
 _SETTINGS = ("learner", "learner_args", "scheduler", "scheduler_args")
 _OF_OPTIMIZER = ("weight_decay", "amsgrad")  # settings that are arguments too
-_TAKEN = {"params", "lr", "optimizer", "last_epoch", *_OF_OPTIMIZER}  # not a user's arguments
-_LENGTHS = ("T_max", "total_steps")  # by default all steps of the training
+_OF_ALL_STEPS = ("total_steps", "epochs", "steps_per_epoch")  # OneCycleLR fails after these
+# what users give no argument for
+_TAKEN = {"params", "lr", "optimizer", "last_epoch", *_OF_OPTIMIZER, *_OF_ALL_STEPS}
+_LENGTHS = ("T_max", "total_steps")  # all steps of the training, T_max by default
 
 
 def parameter_groups(
@@ -77,10 +79,10 @@ def _chosen(config: Any, setting: str, module: Any, base: type) -> tuple[Any, di
     name, given = str(config[setting]), config[f"{setting}_args"] or {}
     classes = [each for each in vars(module).values() if inspect.isclass(each)]
     kinds = {each.__name__: each for each in classes if issubclass(each, base) and each is not base}
-    by_key = {each.lower(): each for each in kinds}
+    by_key = {each.lower(): each for each in kinds if not each.startswith("_")}
     key = name.lower().replace("_", "")  # RecBole's sparse_adam
     if key not in by_key:
-        raise ValueError(f"{module.__name__} has no such class.{suggest(name, kinds)}")
+        raise ValueError(f"{module.__name__} has no such class.{suggest(name, by_key.values())}")
     kind = kinds[by_key[key]]
     known = [each for each in inspect.signature(kind).parameters if each not in _TAKEN]
     for argument in given:
@@ -119,7 +121,7 @@ def _mistake(values: Mapping[str, Any]) -> str | None:
         optimizer.step()
         schedule.step()
     except Exception as problem:  # whatever torch raises for an argument
-        reason = str(problem).partition("\n")[0]
+        reason = (str(problem) or type(problem).__name__).partition("\n")[0]
         return (
             f"{setting} expects a class of torch.optim that trains with its {setting}_args, got "
             f"{brief(config[setting])} with {brief(config[f'{setting}_args'])}: {reason}"

@@ -71,6 +71,7 @@ def test_a_learner_of_torch_gets_its_arguments_and_those_that_are_settings(tiny:
         ({"learner_args": {"lr": 1.0}}, "Adam takes .* not 'lr'"),  # there is learning_rate
         ({"learner": "AdamW", "learner_args": {"betas": [0.9, 2.0]}}, "Invalid beta"),
         ({"scheduler": "StepLR"}, "step_size"),
+        ({"scheduler": "OneCycleLR", "scheduler_args": {"total_steps": 9}}, "not 'total_steps'"),
         ({"scheduler": "ReduceLROnPlateau"}, "metrics"),
         ({"scheduler": "LambdaLR", "scheduler_args": {"lr_lambda": "abc"}}, "callable"),
         ({"scheduler": "CosineAnnealingLR", "warmup_steps": 3}, "warmup_steps=3 is a schedule too"),
