@@ -183,7 +183,7 @@ def test_item_text_says_what_is_wrong(stock, tiny: Tiny, tmp_path: Path) -> None
     with pytest.raises(ValueError, match=r"must have vectors for the .* items, got 0"):
         run.model(run.config.model_class, run.config)
     run = stock("BPR", item_text=str(tmp_path))
-    with pytest.raises(ValueError, match=r"^item_text: plm=.* expects a folder with a"):
+    with pytest.raises(ValueError, match=r"^item_text: plm=.* expects a complete"):
         run.model(run.config.model_class, run.config)
     with pytest.raises(ValueError, match="item_text_ids"):
         stock("BPR", item_text=str(tiny.plm), item_text_ids="both")
