@@ -116,7 +116,7 @@ def test_rows_start_at_the_scale_of_the_models_own() -> None:
     nn.init.normal_(table.weight, std=0.02)
     vectors = torch.from_numpy(standardised(np.random.randn(500, 96) * 7 + 3, np.ones(500, bool)))
     assert float(vectors.std()) == pytest.approx(1, abs=1e-3)
-    rows = TextItemEmbedding(table, 0, vectors, False).weight
+    rows = TextItemEmbedding(table, 0, vectors, False).weight.detach()
     assert float(rows.std()) == pytest.approx(0.02, rel=0.1)
 
 
