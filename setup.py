@@ -43,7 +43,6 @@ SERVE = [
     "prometheus-client>=0.20",
     "sqlalchemy>=2",  # the store
 ]
-APPROXIMATE = ["faiss-cpu>=1.8"]  # top among hundreds of thousands of articles
 POSTGRES = ["sqlalchemy>=2", "psycopg[binary]>=3.1.8"]
 
 setup(
@@ -97,7 +96,6 @@ setup(
             *POSTGRES,
             *DOWNLOAD,
             *BOOSTING,
-            *APPROXIMATE,
             "httpx2>=2; python_version >= '3.11'",  # of FastAPI's test client
             "httpx>=0.27; python_version < '3.11'",
             "playwright>=1.50",  # drives an installed Chromium; nothing is downloaded
@@ -105,7 +103,6 @@ setup(
         ],
         "serve": SERVE,
         "postgres": POSTGRES,  # serve --store=postgresql://...
-        "approximate": APPROXIMATE,
         "search": SEARCH,
         "boosting": BOOSTING,
         "lora": ["peft>=0.17"],

@@ -64,7 +64,7 @@ def main() -> None:
         ranker = load(folder)
         ranker.add_news(news)
         scores = []
-        for ranked in ranker.rank(histories, candidates, ids=True):
+        for ranked in ranker.rank(histories, candidates):
             scores += [each.score for each in sorted(ranked, key=lambda one: one.place)]
         ranks = rank_impressions(np.array(scores), labels.astype(np.int8), offsets)
         values = np.stack([auc(ranks), mrr(ranks), ndcg(ranks, 5), ndcg(ranks, 10)])

@@ -29,7 +29,7 @@ import yaml
 from recbole_tinynews.benchmark.impressions import impressions_file, read_impression_metrics
 from recbole_tinynews.benchmark.results import METRICS, RESULTS, ResultsFile
 from recbole_tinynews.benchmark.significance import compare
-from recbole_tinynews.data.atomic_files import TokenIndex, concatenate, read_impressions
+from recbole_tinynews.data.atomic_files import Indices, concatenate, read_impressions
 from recbole_tinynews.evaluation import metrics
 from recbole_tinynews.serving.article_fields import read_news_file
 from recbole_tinynews.serving.loading import load
@@ -43,9 +43,9 @@ class Part:
     """Impressions of a part of a data set as ids, and their articles."""
 
     def __init__(self, data_path: Path, dataset: str, part: str) -> None:
-        at, items = data_path / dataset / dataset, TokenIndex()
-        self.read = concatenate(read_impressions(Path(f"{at}.{part}.inter"), items, TokenIndex()))
-        self.names = items.tokens()
+        at, indices = data_path / dataset / dataset, Indices()
+        self.read = concatenate(read_impressions(Path(f"{at}.{part}.inter"), indices))
+        self.names = indices.news.tokens()
         self.news = read_news_file(Path(f"{at}.item"))
 
     def values(self, ranker: Ranker) -> np.ndarray:
@@ -57,9 +57,7 @@ class Part:
             for rows in (self.read.history, shown)
         )
         scores = np.empty(len(shown.values))
-        for start, ranked in zip(
-            shown.offsets, ranker.rank(histories, candidates, ids=True), strict=False
-        ):
+        for start, ranked in zip(shown.offsets, ranker.rank(histories, candidates), strict=False):
             scores[start + np.array([each.place for each in ranked])] = [e.score for e in ranked]
         found = metrics.rank_impressions(scores, self.read.labels, shown.offsets)
         self.users = self.read.user[found.evaluated]
@@ -150,7 +148,7 @@ def measured(options: argparse.Namespace) -> Measured:
     whole = 0
 
     def measure(folder: Path, seed: int, size: Size, into: Values) -> None:
-        ranker = load(folder, data_path=options.data_path, layers=size[0], dim=size[1])
+        ranker = load(folder, layers=size[0], dim=size[1])
         into[size][seed] = part.values(ranker)
 
     for folder in options.folders:

@@ -72,7 +72,7 @@ def main() -> None:
                 for number, each in enumerate(asked):
                     at += number == 0 or name == "own_second"
                     for way, how in (("text", {}), (name, {"at": at, "user": f"U{number}"})):
-                        rank = partial(ranker.rank, *each, ids=True, **how)
+                        rank = partial(ranker.rank, *each, **how)
                         took[way].append(seconds_of(rank))
         # few percent: on a busy machine, those that nothing has interrupted
         low, p50 = ({n: np.percentile(t[64:], q) * 1e3 for n, t in took.items()} for q in (5, 50))

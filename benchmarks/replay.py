@@ -89,7 +89,7 @@ def by_ranker(ranker: Ranker) -> Score:
 
     def score(clicks: list[str], candidates: list[str], moment: Moment) -> Sequence[float]:
         asked = [*map(given, clicks)], [*map(given, candidates)]
-        ranked = ranker.rank(*asked, ids=True, at=moment.at, user=moment.user)
+        ranked = ranker.rank(*asked, at=moment.at, user=moment.user)
         return [each.score for each in sorted(ranked, key=lambda each: each.place)]
 
     return score
@@ -129,7 +129,7 @@ def main() -> None:
                 counters = LiveCounters(Store(folder / model), [counting])
                 scores = replay(log, test, counters, by_clicks(counters, counting))
             else:
-                ranker = load(made, data_path=given.data_path, store=folder / model)
+                ranker = load(made, store=folder / model)
                 ranker.add_news(read_news_file(log / f"{given.dataset}.item"))
                 assert ranker.counters is not None
                 scores = replay(log, test, ranker.counters, by_ranker(ranker))

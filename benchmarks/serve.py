@@ -180,7 +180,7 @@ def one_user(ranker: Ranker, asked: list[tuple[list[str], list[str]]]) -> dict[s
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     rounds = [*asked, *(asked * 8)]
-    seconds = [seconds_of(lambda each=each: ranker.rank(*each, ids=True)) for each in rounds]
+    seconds = [seconds_of(lambda each=each: ranker.rank(*each)) for each in rounds]
     torch.set_num_threads(threads)
     p50, p99 = np.percentile(seconds[len(asked) :], [50, 99]) * 1e3  # the first warm up
     return {"p50_ms": p50, "p99_ms": p99}
@@ -189,7 +189,7 @@ def one_user(ranker: Ranker, asked: list[tuple[list[str], list[str]]]) -> dict[s
 def in_place(ranker: Ranker, history: list[str], candidates: list[str]) -> np.ndarray:
     """Scores in the order of the candidates given."""
     scores = np.empty(len(candidates), np.float32)
-    for _, score, place in ranker.rank(history, candidates, ids=True):
+    for _, score, place in ranker.rank(history, candidates):
         scores[place] = score
     return scores
 

@@ -54,7 +54,7 @@ def main() -> None:
             name, _, folder = each.partition("=")
             made = export(folder, "onnx-int8", Path(temporary, name), data_path=options.data_path)
             for precision, place in (("fp32", Path(folder)), ("int8", made.folder)):
-                ranker = load(place, data_path=options.data_path)
+                ranker = load(place)
                 rankers[name, precision] = ranker, size_of(place)
         took = defaultdict(list)
         for _ in range(ROUNDS):

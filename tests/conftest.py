@@ -85,7 +85,7 @@ def _language_models_read_once() -> Iterator[None]:
     import torch
     from torch import nn
 
-    from recbole_tinynews.encoder import language_model, plm_files
+    from recbole_tinynews.encoder import plm_files
 
     plain = plm_files.read_pretrained
     kept: dict[Any, tuple[Any, Any]] = {}
@@ -112,8 +112,7 @@ def _language_models_read_once() -> Iterator[None]:
         return copy.deepcopy(made, copies)
 
     with pytest.MonkeyPatch.context() as patch:
-        for module in (language_model, plm_files):
-            patch.setattr(module, "read_pretrained", read)
+        patch.setattr(plm_files, "read_pretrained", read)
         yield
 
 

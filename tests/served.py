@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
-from tiny import Tiny, run_of, titles
+from tiny import DATASET, Tiny, run_of, titles
 
 from recbole_tinynews.data.dataloader import ImpressionDataLoader
 from recbole_tinynews.pipeline.artifact import Artifact
 from recbole_tinynews.pipeline.run import Run
 from recbole_tinynews.pipeline.systems import system
+from recbole_tinynews.serving.article_fields import read_news_file
 from recbole_tinynews.serving.engine import Ranked
 from recbole_tinynews.serving.loading import load
 from recbole_tinynews.serving.ranker import Ranker
+
+if TYPE_CHECKING:
+    from recbole_tinynews.serving.service.state import ServiceState
 
 
 class Served(NamedTuple):
@@ -43,13 +47,36 @@ class Served(NamedTuple):
         )
 
     def load(self, **given: Any) -> Ranker:
-        return load(self.artifact.folder, **{"data_path": self.data, **given})
+        return load(self.artifact.folder, **given)
+
+    def load_with_news(self, **given: Any) -> Ranker:
+        """Knows the articles of its data set."""
+        ranker = self.load(**given)
+        ranker.add_news(read_news_file(self.data / DATASET / f"{DATASET}.item"))
+        return ranker
 
 
 def serve(tiny: Tiny, model: str | type = "PLMNR", **settings: Any) -> Served:
     config = tiny.config(model, **settings)
     this_run = run_of(config)
     return Served(this_run, this_run.make(system(config)), tiny.data)
+
+
+def as_fields(titles: list[str]) -> list[dict[str, str]]:
+    return [{"title": title} for title in titles]
+
+
+def state_of(rankers: dict[str, Ranker]) -> ServiceState:
+    """A service of rankers that know the same titles."""
+    from recbole_tinynews.serving.service.state import ServiceState
+    from recbole_tinynews.serving.store import Store, StoredArticle
+
+    store = Store()
+    articles = next(iter(rankers.values())).index.snapshot.articles
+    store.put([StoredArticle(each.id, {"title": each.fields[0]}) for each in articles])
+    state = ServiceState(rankers, store)
+    state.follow_articles()
+    return state
 
 
 def in_order_given(ranked: list[Ranked]) -> np.ndarray:
@@ -62,10 +89,10 @@ def words_of(ids: list[str]) -> list[str]:
 
 def assert_ranks_as_evaluated(served: Served) -> None:
     histories, candidates, expected = served.impressions()
-    ranker = served.load()
+    ranker = served.load_with_news()
     by_ids = ranker.rank(histories, candidates)
     words = [words_of(each) for each in histories], [words_of(each) for each in candidates]
-    by_titles = ranker.rank(*words, ids=False)
+    by_titles = served.load().rank(*words)
     assert len(by_ids) == len(by_titles) == len(expected)
     for row, scores in enumerate(expected):
         np.testing.assert_allclose(in_order_given(by_ids[row]), scores, atol=1e-5)
@@ -74,5 +101,5 @@ def assert_ranks_as_evaluated(served: Served) -> None:
             (each.score for each in by_ids[row]), reverse=True
         )
         assert all(candidates[row][each.place] == each.candidate for each in by_ids[row])
-        alone = ranker.rank(histories[row], candidates[row], ids=True)
+        alone = ranker.rank(histories[row], candidates[row])
         np.testing.assert_allclose(in_order_given(alone), scores, atol=1e-5)

@@ -28,14 +28,13 @@ EXTRA_OF = {
     "export": "export",
     "serving/bad_events.py": "serve",
     "serving/exported.py": "export",
-    "serving/nearest.py": "approximate",
     "serving/article_fields.py": "parquet",
     "serving/score.py": "parquet",
     "serving/service": "serve",
     "serving/store.py": "serve",
 }
 # Distributions that are not named like their module.
-DISTRIBUTIONS = {"faiss": "faiss-cpu", "sklearn": "scikit-learn", "yaml": "pyyaml"}
+DISTRIBUTIONS = {"sklearn": "scikit-learn", "yaml": "pyyaml"}
 # Modules that come with a distribution, which requires theirs.
 BROUGHT_BY = {
     "h11": "uvicorn",
@@ -45,7 +44,7 @@ BROUGHT_BY = {
 }
 BROUGHT_TO_SEARCH = {"sqlalchemy": "optuna"}
 # Installed by a command of their own, which docs and messages name.
-OF_ONE_S_OWN = {"recbole", "wandb", "usearch"}
+OF_ONE_S_OWN = {"recbole", "wandb"}
 # What a part of a distribution needs is an extra of that distribution.
 PARTS = {"ray.tune": "tune", "ray.data": "data"}
 

@@ -12,9 +12,8 @@ from tiny import PLM_TEACHERS, student_of
 from transformers import AutoModel, AutoTokenizer
 
 from recbole_tinynews.data.news_text import tokenise
-from recbole_tinynews.encoder.language_model import load_plm
 from recbole_tinynews.encoder.one_text import OneTextEncoder
-from recbole_tinynews.encoder.plm_files import load_tokenizer, locate_plm
+from recbole_tinynews.encoder.plm_files import load_plm, load_tokenizer, locate_plm
 from recbole_tinynews.encoder.text_encoder import TextEncoder
 from recbole_tinynews.pipeline.quick_start import run
 

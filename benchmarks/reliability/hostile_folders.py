@@ -57,7 +57,7 @@ def measure(folder: Path, count: int, seed: int) -> Outcome:
 def _loading(place: Path) -> Callable[[], None]:
     def work() -> None:
         try:
-            assert load(place).rank([], ["word1"], ids=False)
+            assert load(place).rank([], ["word1"])
         except ValueError as refusal:
             print(refusal)
             raise SystemExit(3 if place.name in str(refusal) else 4) from None

@@ -132,7 +132,7 @@ def _draw(rng: random.Random, ranker: Ranker) -> Asked:
 
 def _ranked(rng: random.Random, ranker: Ranker) -> Asked:
     clicks, shown = rng.sample(KNOWN, rng.randrange(6)), rng.sample(KNOWN, 12)
-    scores = {each.candidate: each.score for each in ranker.rank(clicks, shown, ids=True)}
+    scores = {each.candidate: each.score for each in ranker.rank(clicks, shown)}
     body = json.dumps({"history": clicks, "candidates": shown, "click_weights": True})
     return Asked("POST", "/rank", body.encode(), (200,), scores)
 

@@ -13,12 +13,11 @@ from recbole_tinynews.benchmark.results import METRICS
 from recbole_tinynews.benchmark.suite import ADDS, CLICKS_NOW, TITLE, USER_IDS, Row, Suite
 from recbole_tinynews.data.popularity import uses_popularity
 from recbole_tinynews.data.training_news import TrainingNews
-from recbole_tinynews.evaluation.own_metrics import is_own
-from recbole_tinynews.evaluation.recbole_metrics import of_each_impression
+from recbole_tinynews.evaluation.recbole_metrics import is_own, of_each_impression
 from recbole_tinynews.files.array_cache import content_key
+from recbole_tinynews.model.article_reader import OwnTexts, plm_depth, views_of
 from recbole_tinynews.model.reader_mixins import WithUserIds
 from recbole_tinynews.model.recommender import NewsRecommender
-from recbole_tinynews.model.text_encoders import plm_depth, views_of
 from recbole_tinynews.pipeline.config import NewsConfig
 from recbole_tinynews.pipeline.factory import (
     content_of_language_model,
@@ -138,7 +137,7 @@ def read_by(model_class: type, config: NewsConfig) -> tuple[str, ...]:
         now = (f"{whose} until {until[config['popularity_from']]}, {late:,} s late",)
     if not issubclass(model_class, NewsRecommender):
         return now or TITLE
-    if model_class.news_tokens is not NewsRecommender.news_tokens:
+    if issubclass(model_class, OwnTexts):
         return OWN_TEXT
     users = (USER_IDS,) if issubclass(model_class, WithUserIds) else ()
     return (*views_of(config), *users, *now)

@@ -27,6 +27,9 @@ from recbole_tinynews.settings.protocol import Settings
 from recbole_tinynews.settings.table import FINETUNE_TEACHER
 
 CACHE_FORMAT = "popularity 4"  # raise it when the meaning of the cached arrays changes
+TIME_BITS = 34  # of a key: UTC seconds up to the year 2514
+LATEST = (1 << TIME_BITS) - 1  # the last second that can be counted
+END = np.iinfo(np.int64).max  # after all keys
 FOREVER = 1 << 40  # seconds: longer than any log
 HOUR = 3600  # seconds
 DEVICES = 8  # columns that names of devices are hashed to
@@ -68,9 +71,10 @@ class Counting(NamedTuple):
         return round(max((hours or 0 for hours in self.windows), default=0) * HOUR) + self.delay
 
     @property
-    def lengths(self) -> list[int]:
-        """Windows in seconds."""
-        return [FOREVER if hours is None else round(hours * HOUR) for hours in self.windows]
+    def ends(self) -> list[int]:
+        """Seconds ago: the end of all windows, then the start of each."""
+        lengths = (FOREVER if hours is None else round(hours * HOUR) for hours in self.windows)
+        return [self.delay, *(self.delay + length for length in lengths)]
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -86,16 +90,16 @@ class Counting(NamedTuple):
 
     @property
     def limited(self) -> list[int]:
-        """Limited windows in seconds: those that site totals are counted in.
+        """``ends`` of the limited windows: those that site totals are counted in.
 
         The total of all time grows with a site's age, so what is fitted to it does not last.
         """
-        return [round(hours * HOUR) for hours in self.windows if hours is not None]
+        return [ago for ago in self.ends if ago < FOREVER]
 
     @property
     def size(self) -> int:
         """Number of features of a candidate and of its moment."""
-        return len(self.names) + 2 * len(self.limited) + self.reader + len(self.context)
+        return len(self.names) + 2 * len(self.limited[1:]) + self.reader + len(self.context)
 
     @property
     def context(self) -> tuple[str, ...]:
@@ -191,67 +195,63 @@ def count_events(
         out = np.zeros((len(articles), len(counting.names)), np.float32)
     if not len(articles):
         return out
-    origin, users = int(log.timestamp.min()), int(log.user.max()) + 1
+    origin, users = log.timestamp.min(), int(log.user.max()) + 1
+    time = log.timestamp - origin
     row_of = np.repeat(np.arange(log.rows, dtype=np.int32), log.candidates.lengths)
     place_in_time = None  # of impressions that are not in order of time
-    if (log.timestamp[1:] < log.timestamp[:-1]).any():
+    if (time[1:] < time[:-1]).any():
         place_in_time = np.empty(log.rows, np.int32)
-        place_in_time[np.argsort(log.timestamp, kind="stable")] = np.arange(log.rows)
+        place_in_time[np.argsort(time, kind="stable")] = np.arange(log.rows)
     for low, high in _blocks(np.bincount(articles), block):
         places = np.flatnonzero((articles >= low) & (articles < high))
         if not len(places):
             continue
         if place_in_time is not None:
             places = places[_grouped(place_in_time[row_of[places]], log.rows)]
+        places = places[_grouped(articles[places] - low, high - low)]
         rows = row_of[places]
-        stamp, user, article = log.timestamp[rows], log.user[rows], articles[places] - low
-        exposed = None if counted is None or counted >= log.rows else rows < counted
-        clicked = (
-            log.labels[places] == 1 if exposed is None else exposed & (log.labels[places] == 1)
-        )
-        order = _grouped(article, high - low)
-        every = _Sorted.of(order, article[order], stamp[order] - origin)
-        features = np.empty((len(places), out.shape[1]), np.float32)
-        for column, counts in enumerate(every.counts(clicked, exposed, counting), 1):
+        article, moment, user = articles[places] - low, time[rows], log.user[rows]
+        exposed = np.ones(len(rows), bool) if counted is None else rows < counted
+        events = moment, exposed & (log.labels[places] == 1), exposed
+        every = EventCounts.of_sorted(article, *events, high - low)
+        features = np.zeros((len(places), out.shape[1]), np.float32)
+        times = None if published is None else published[articles[places]] - origin
+        features[:, 0] = age_hours(moment, every.first[article], times)
+        for column, counts in enumerate(every.counts(article, moment, counting.ends), 1):
             features[:, column] = counts
-        back = np.empty_like(order)
-        back[order] = np.arange(len(back), dtype=back.dtype)
-        repeated, number = _repeated(article, user, high - low, users)
-        own = _Sorted.of(repeated, number, stamp[repeated] - origin)
-        _set_apart(features, own, back[repeated], clicked, exposed, counting)
-        times = None if published is None else published[articles[places[order]]]
-        features[:, 0] = age_hours(stamp[order], stamp[order[every.start]], times)
-        if place_in_time is None and len(places) == len(out):  # three times as fast
+        _set_apart(features, article, user, events, users, counting)
+        if len(places) == len(out):  # the whole log: three times as fast
+            back = np.empty(len(places), np.int32)
+            back[places] = np.arange(len(places), dtype=np.int32)
             np.take(features, back, axis=0, out=out, mode="clip")
         else:
-            out[places] = features.take(back, axis=0)
+            out[places] = features
     return out
 
 
 def _set_apart(
     features: NDArray[np.float32],
-    own: _Sorted,
-    rows: NDArray[np.int32],
-    clicked: NDArray[np.bool_],
-    exposed: NDArray[np.bool_] | None,
+    article: NDArray[np.integer],
+    user: NDArray[np.integer],
+    events: tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.bool_]],
+    users: int,
     counting: Counting,
 ) -> None:
-    """Take the reader's own events out of the counters, and put them into columns of their own.
-
-    ``rows`` are those of ``own`` among the features.
-    """
-    counts = own.counts(clicked, exposed, counting)
+    """Take the reader's own events out of the counters, and put them into columns of their own."""
+    width = 1 + 2 * len(counting.windows)
+    if counting.reader:
+        features[:, -2:] = -1
+    rows, pair = _repeated(article, user, users)
+    time, clicked, exposed = (each[rows] for each in events)
+    own = EventCounts.of_sorted(pair, time, clicked, exposed, len(features))
+    counts = own.counts(pair, time, counting.ends)
     some = np.flatnonzero(counts.any(axis=0))
     for column, values in enumerate(counts, 1):
         features[rows[some], column] -= values[some]
-    if not counting.reader:
-        return
-    width = 1 + len(counts)
-    features[:, width:-2] = 0
-    features[:, -2:] = -1
-    for column, values in enumerate(counts, width):
-        features[rows[some], column] = values[some]
-    features[rows, -2:] = own.hours_since(exposed, counting.delay)
+        if counting.reader:
+            features[rows[some], column + width - 1] = values[some]
+    if counting.reader:
+        features[rows, -2:] = own.hours_since(pair, time, counting.delay)
 
 
 def age_hours(
@@ -267,29 +267,89 @@ def age_hours(
     return age / HOUR
 
 
-class SiteTotals(NamedTuple):
-    """Running clicks and exposures of a whole site, ``[events + 1, 2]``, by ascending time."""
+class EventCounts(NamedTuple):
+    """Events of groups, such as articles, to be counted at any times; the last group has none.
 
-    times: NDArray[np.int64]
-    running: NDArray[np.int64]
+    An event of a live service may stand for several of one reader, from the first one's time on.
+    """
+
+    keys: NDArray[np.int64]  # [events + 1], ascending: the group, the time in TIME_BITS; END
+    starts: NDArray[np.int64]  # [groups], places of their first events
+    first: NDArray[np.int64]  # [groups], times of these; LATEST: none
+    running: NDArray[np.int32]  # [2, 1 + events], clicks and exposures before each event
+    shown: NDArray[np.int64]  # [events + 1], times of last exposures
+
+    @classmethod
+    def of_sorted(
+        cls,
+        group: NDArray[np.integer],
+        time: NDArray[np.int64],
+        clicks: NDArray[Any],
+        exposures: NDArray[Any],
+        groups: int,
+        shown: NDArray[np.int64] | None = None,
+    ) -> EventCounts:
+        """Of events by group and time; ``shown`` is ``time`` by default."""
+        keys, latest = np.full(len(group) + 1, END), np.full(len(group) + 1, -1)
+        keys[:-1] = (group.astype(np.int64) << TIME_BITS) + time
+        latest[:-1] = time if shown is None else shown
+        running = np.zeros((2, len(keys)), np.int32)
+        np.cumsum(clicks, out=running[0, 1:])
+        np.cumsum(exposures, out=running[1, 1:])
+        sizes = np.bincount(group, minlength=groups + 1)
+        starts = np.cumsum(sizes) - sizes
+        first = np.where(sizes, keys[starts] & LATEST, LATEST)
+        return cls(keys, starts, first, running, latest)
 
     @classmethod
     def of(
-        cls, times: NDArray[np.int64], clicks: NDArray[Any], exposures: NDArray[Any]
-    ) -> SiteTotals:
-        """Totals of events in any order, each with its numbers of clicks and exposures."""
-        order = np.argsort(times, kind="stable")
-        running = np.zeros((len(order) + 1, 2), np.int64)
-        for column, numbers in enumerate((clicks, exposures)):
-            np.cumsum(numbers[order], out=running[1:, column])
-        return cls(times[order], running)
+        cls,
+        group: NDArray[np.integer],
+        time: NDArray[np.int64],
+        clicks: NDArray[Any],
+        exposures: NDArray[Any],
+        groups: int,
+        shown: NDArray[np.int64] | None = None,
+    ) -> EventCounts:
+        """Of events in any order; arguments as for ``of_sorted``."""
+        order = np.argsort((group.astype(np.int64) << TIME_BITS) + time, kind="stable")
+        last = None if shown is None else shown[order]
+        counts = clicks[order], exposures[order]
+        return cls.of_sorted(group[order], time[order], *counts, groups, last)
 
-    def counts(self, at: NDArray[np.int64], counting: Counting) -> NDArray[np.int64]:
-        """Clicks, then exposures in each limited window, ``[moments, 2 * limited windows]``."""
-        until = at - counting.delay
-        ends = until[:, None] - np.array([0, *counting.limited])
-        sums = self.running[self.times.searchsorted(ends)]  # [moments, 1 + windows, 2]
-        return (sums[:, :1] - sums[:, 1:]).swapaxes(1, 2).reshape(len(at), -1)
+    def places(
+        self, group: NDArray[np.integer], at: NDArray[np.int64] | int, ends: Sequence[int]
+    ) -> NDArray[np.int64]:
+        """How many events come before ``at`` minus each of ``ends``, ``[ends, asked]``."""
+        since = np.maximum(at - np.array(ends)[:, None], 0)
+        return self.keys.searchsorted((group.astype(np.int64) << TIME_BITS) + since)
+
+    def between(self, places: NDArray[np.int64]) -> NDArray[np.int32]:
+        """Clicks, then exposures between the first places and others, ``[2 * others, asked]``."""
+        sums = self.running.take(places, axis=1)
+        return (sums[:, :1] - sums[:, 1:]).reshape(2 * len(places) - 2, len(places[0]))
+
+    def counts(
+        self, group: NDArray[np.integer], at: NDArray[np.int64] | int, ends: Sequence[int]
+    ) -> NDArray[np.int32]:
+        """Clicks, then exposures of groups in each window, ``[2 * windows, asked]``."""
+        return self.between(self.places(group, at, ends))
+
+    def hours_since(
+        self, group: NDArray[np.integer], at: NDArray[np.int64] | int, delay: int
+    ) -> NDArray[np.float64]:
+        """Hours since the first and the last exposure of groups, ``[asked, 2]``.
+
+        Those from ``delay`` seconds before ``at`` on are unknown; -1: there is none.
+        """
+        base, until = group.astype(np.int64) << TIME_BITS, at - delay
+        exposed = np.append(self.running[1, 1:] > self.running[1, :-1], True)
+        keys = self.keys[exposed]
+        newest = np.maximum.accumulate((keys & ~LATEST) + self.shown[exposed])
+        first = keys[keys.searchsorted(base)] - base
+        last = newest[keys.searchsorted(base + np.maximum(until, 0)) - 1] - base
+        hours = (at - np.array([first, np.where(last < until, last, first)])) / HOUR
+        return np.where(first < until, hours, -1).T
 
 
 def moment_features(log: Impressions, counting: Counting, counted: int) -> NDArray[np.float32]:
@@ -298,12 +358,15 @@ def moment_features(log: Impressions, counting: Counting, counted: int) -> NDArr
     The reader's own events count too: one reader is little of a site. The first ``counted``
     impressions are events.
     """
-    events = log.between(0, counted)
+    events, nobody = log.between(0, counted), np.zeros(log.rows, np.int64)
     clicks = np.bincount(
         events.candidates.rows_of(np.flatnonzero(events.labels == 1)), minlength=events.rows
     )
-    totals = SiteTotals.of(events.timestamp, clicks, events.candidates.lengths)
-    return totals.counts(np.asarray(log.timestamp), counting).astype(np.float32)
+    time = log.timestamp - log.timestamp.min(initial=0)
+    exposures = events.candidates.lengths
+    totals = EventCounts.of(nobody[:counted], time[:counted], clicks, exposures, groups=1)
+    counts = totals.counts(nobody, time, counting.limited)
+    return counts.T.astype(np.float32)
 
 
 def visit_features(
@@ -335,100 +398,15 @@ def refuse_without_times(impressions: Impressions, split: str) -> None:
         )
 
 
-class _Sorted(NamedTuple):
-    """Events by group and time: their places, groups, times, and where each one's group starts."""
-
-    order: NDArray[np.int32]
-    group: NDArray[np.integer]
-    time: NDArray[np.int64]
-    start: NDArray[np.int64]
-
-    @classmethod
-    def of(
-        cls, order: NDArray[np.int32], group: NDArray[np.integer], time: NDArray[np.int64]
-    ) -> _Sorted:
-        return cls(order, group, time, _run_starts(group[1:] != group[:-1], len(group)))
-
-    def counts(
-        self, clicked: NDArray[np.bool_], exposed: NDArray[np.bool_] | None, counting: Counting
-    ) -> NDArray[np.int32]:
-        """Clicks, then exposures in each window, at each event, ``[2 * windows, events]``.
-
-        Which events are clicks and exposures (None: all), in the order of places.
-        """
-        running = [_running(clicked[self.order])]
-        if exposed is not None:
-            running.append(_running(exposed[self.order]))
-        latest, windows = int(self.time.max(initial=0)), len(counting.windows)
-        base = self.group.astype(np.int64) << latest.bit_length()
-        keys = base + self.time
-
-        def sums(ago: int) -> list[NDArray[Any]]:
-            """Running clicks and exposures before each event's time minus ``ago``."""
-            if ago > latest:
-                places = self.start
-            elif ago == 0:
-                places = _run_starts(keys[1:] != keys[:-1], len(keys))
-            else:
-                places = np.searchsorted(keys, base + np.maximum(self.time - ago, 0))
-            found = [each.take(places) for each in running]
-            return found if exposed is not None else [*found, places]
-
-        until, counts = sums(counting.delay), np.empty((2, windows, len(keys)), np.int32)
-        for number, length in enumerate(counting.lengths):
-            before = sums(counting.delay + length)
-            for each, last, first in zip(counts, until, before, strict=True):
-                np.subtract(last, first, out=each[number], casting="same_kind")
-        return counts.reshape(2 * windows, len(keys))
-
-    def hours_since(self, exposed: NDArray[np.bool_] | None, delay: int) -> NDArray[np.float64]:
-        """Hours since the first and the last exposure of each event's group, ``[events, 2]``.
-
-        Those from ``delay`` seconds before the event on are unknown; -1: there is none.
-        """
-        size = len(self.order)
-        counted = np.ones(size, bool) if exposed is None else exposed[self.order]
-        shift = int(self.time.max(initial=0)).bit_length()
-        base = self.group.astype(np.int64) << shift
-        until = np.searchsorted(base + self.time, base + np.maximum(self.time - delay, 0))
-        places = np.append(np.arange(size), size)
-        last = np.maximum.accumulate(np.append(np.where(counted, places[:-1], -1), -1))[until - 1]
-        following = np.where(np.append(counted, True), places, size)[::-1]
-        first = np.minimum.accumulate(following)[::-1][self.start]
-        hours = np.full((size, 2), -1.0)
-        for column, event, is_known in (
-            (0, first, first < until),
-            (1, last, (until > self.start) & (last >= self.start)),
-        ):
-            hours[is_known, column] = (self.time[is_known] - self.time[event[is_known]]) / HOUR
-        return hours
-
-
 def hours_since_visit(log: Impressions, delay: int, counted: int) -> NDArray[np.float32]:
     """Hours since each impression's reader was last shown anything, ``[impressions]``; -1: never.
 
     The first ``counted`` impressions are events.
     """
-    order = np.lexsort((log.timestamp, log.user))
-    time = log.timestamp[order] - log.timestamp.min(initial=0)
-    user = log.user[order]
-    visits = _Sorted.of(order.astype(np.int32), user, time)
-    hours = np.empty(log.rows, np.float32)
-    hours[order] = visits.hours_since(np.arange(log.rows) < counted, delay)[:, 1]
-    return hours
-
-
-def _run_starts(new: NDArray[np.bool_], size: int) -> NDArray[np.int64]:
-    """Where each key's run of equal keys starts; ``new``: which differ from the one before."""
-    places = np.arange(size)
-    places[1:] *= new
-    return np.maximum.accumulate(places, out=places)
-
-
-def _running(which: NDArray[np.bool_]) -> NDArray[np.int32]:
-    running = np.zeros(len(which) + 1, np.int32)
-    np.cumsum(which, out=running[1:])
-    return running
+    user, time = log.user.astype(np.int64), log.timestamp - log.timestamp.min(initial=0)
+    events = time[:counted], np.zeros(counted, int), np.ones(counted, int)
+    visits = EventCounts.of(user[:counted], *events, groups=int(user.max(initial=0)) + 1)
+    return visits.hours_since(user, time, delay)[:, 1].astype(np.float32)
 
 
 def _grouped(group: NDArray[np.integer], groups: int) -> NDArray[np.int32]:
@@ -450,12 +428,12 @@ def _blocks(events: NDArray[np.int64], block: int) -> Iterator[tuple[int, int]]:
 
 
 def _repeated(
-    article: NDArray[np.integer], user: NDArray[np.integer], articles: int, users: int
+    article: NDArray[np.integer], user: NDArray[np.integer], users: int
 ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
     """Places of pairs that occur more than once, by pair, and a number for each of these pairs."""
     order = _grouped(user, users)
-    order = order[_grouped(article[order], articles)]
+    order = order[_grouped(article[order], int(article[-1]) + 1)]
     article, user = article[order], user[order]
     new = np.append(True, (article[1:] != article[:-1]) | (user[1:] != user[:-1]))
     several = ~(new & np.append(new[1:], True))
-    return order[several], np.cumsum(new[several])
+    return order[several], np.cumsum(new[several]) - 1

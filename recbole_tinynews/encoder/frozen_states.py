@@ -22,7 +22,7 @@ from recbole_tinynews.encoder.packing import Pack, packs
 from recbole_tinynews.files.array_cache import changed, content_key
 from recbole_tinynews.files.progress import progress_bar
 from recbole_tinynews.files.whole import exclusive_lock, resumable_file, write_text
-from recbole_tinynews.processes.device import has_room
+from recbole_tinynews.processes.device import has_room, on_device
 
 FREE_SHARE = 0.5  # largest share of the free disk for a table under `use_cache: auto`
 TOKENS_AT_ONCE = 2_048  # fixed, so that a resumed build gives the same table
@@ -48,19 +48,19 @@ class Storage(NamedTuple):
     longest: int | None = None  # longest text to store, in tokens; None: no limit
 
 
-class FrozenStates:
-    """Hidden states of texts, a row per token, on the device if there is room.
+class StateTable(NamedTuple):
+    """Hidden states of texts, several rows each; texts that are not stored have none."""
 
-    ``layout`` places the rows; texts that are not stored have none.
-    """
+    table: Tensor  # [rows, ...]
+    layout: Ragged  # the rows of each text
 
-    def __init__(self, table: Tensor, layout: Ragged, device: torch.device) -> None:
-        self.table = table.to(device) if has_room(device, table.nbytes) else table
-        self.layout = layout
+    def places(self, ids: NDArray[np.int64]) -> Tensor:
+        """The rows of these texts."""
+        return torch.from_numpy(self.layout.positions(ids))
 
-    def rows(self, places: Tensor) -> Tensor:
-        """Hidden states at these rows, ``[tokens, hidden]``."""
-        return self.table.index_select(0, places)
+    def rows(self, places: Tensor, device: torch.device) -> Tensor:
+        """States at these rows, on a device."""
+        return on_device(self.table.index_select(0, places.to(self.table.device)), device)
 
 
 class _Plan(NamedTuple):
@@ -81,7 +81,7 @@ def open_frozen_states(
     hidden_size: int,
     compute: Compute,
     device: torch.device,
-) -> FrozenStates | None:
+) -> StateTable | None:
     """Open the table with this key; build it if it is missing, or resume an interrupted build.
 
     ``key`` is a digest of frozen weights and tokens. ``compute`` maps text ids and pack to
@@ -111,7 +111,7 @@ def open_frozen_states(
                 _make(plan, compute)
                 table = _read(plan)
         assert table is not None, "a table that was just written"
-    return FrozenStates(table, layout, device)
+    return StateTable(table.to(device) if has_room(device, table.nbytes) else table, layout)
 
 
 def _longest_stored(storage: Storage, lengths: NDArray[np.int64], row_bytes: int) -> int:

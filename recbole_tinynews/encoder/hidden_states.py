@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from recbole_tinynews.data.ragged import Ragged
+from recbole_tinynews.encoder.frozen_states import StateTable
 from recbole_tinynews.encoder.packing import PackedTexts, packs, shortest_first
 from recbole_tinynews.files.progress import progress_bar
-from recbole_tinynews.processes.device import has_room, on_device
+from recbole_tinynews.processes.device import has_room
 
 CGROUP = Path("/sys/fs/cgroup")  # has a container's memory limit
 
@@ -144,10 +145,7 @@ class RecordedStates:
 
     def __init__(self, request: StateRequest, lengths: NDArray[np.int64]) -> None:
         self.request, self._lengths = request, lengths
-        texts = (lengths > 0).astype(np.int64)
-        rows = {"hidden": lengths, "attention": lengths**2, "pooled": texts, "vectors": texts}
-        self._layouts = {kind: Ragged.layout(per_text) for kind, per_text in rows.items()}
-        self._tables: dict[StateName, Tensor] = {}
+        self._tables: dict[StateName, StateTable] = {}
 
     @classmethod
     @torch.no_grad()
@@ -170,7 +168,8 @@ class RecordedStates:
                 if not recorded._tables and not recorded._make_room(parts, share):
                     return None
                 for name, part in parts.items():
-                    recorded._tables[name][recorded._rows(name, pack.members)] = part
+                    of_name = recorded._tables[name]
+                    of_name.table[of_name.places(pack.members)] = part
                 progress.update(int(lengths[pack.members].sum()))
         return recorded
 
@@ -181,18 +180,17 @@ class RecordedStates:
     def states(self, ids: NDArray[np.int64], device: torch.device) -> HiddenStates:
         """States of distinct ids, shortest first, in an encoder's order."""
         ids = ids[shortest_first(self._lengths[ids])]
-        named = {
-            name: on_device(table.index_select(0, self._rows(name, ids).to(table.device)), device)
-            for name, table in self._tables.items()
-        }
+        tables = self._tables.items()
+        named = {name: each.rows(each.places(ids), device) for name, each in tables}
         return HiddenStates.of(ids, named)
 
-    def _rows(self, name: StateName, ids: NDArray[np.int64]) -> Tensor:
-        return torch.from_numpy(self._layouts[name[0]].positions(ids))
-
     def _make_room(self, parts: dict[StateName, Tensor], share: float) -> bool:
+        lengths = self._lengths
+        texts = (lengths > 0).astype(np.int64)
+        rows = {"hidden": lengths, "attention": lengths**2, "pooled": texts, "vectors": texts}
+        layouts = {kind: Ragged.layout(per_text) for kind, per_text in rows.items()}
         shapes = {
-            name: (int(self._layouts[name[0]].offsets[-1]), *part.shape[1:])
+            name: (int(layouts[name[0]].offsets[-1]), *part.shape[1:])
             for name, part in parts.items()
         }
         size = sum(math.prod(shape) * parts[name].itemsize for name, shape in shapes.items())
@@ -202,7 +200,8 @@ class RecordedStates:
             if size > share * free_memory():
                 return False
         for name, shape in shapes.items():
-            self._tables[name] = torch.empty(shape, dtype=parts[name].dtype, device=device)
+            table = torch.empty(shape, dtype=parts[name].dtype, device=device)
+            self._tables[name] = StateTable(table, layouts[name[0]])
         return True
 
 

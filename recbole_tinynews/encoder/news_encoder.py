@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from recbole_tinynews.data.ragged import Ragged
+from recbole_tinynews.encoder.frozen_states import Storage
 from recbole_tinynews.encoder.hidden_states import StateRecorder, StateRequest
-from recbole_tinynews.encoder.packing import Pack
-from recbole_tinynews.encoder.planning import ArticlePlanner, EncodingPlan
-from recbole_tinynews.encoder.vector_cache import StaleVectors, VectorCache
+from recbole_tinynews.encoder.packing import ArticlePlanner, EncodingPlan, Pack
+from recbole_tinynews.encoder.vector_cache import CurrentVectors, StaleVectors
 
 NEWS_ENCODER = "news_encoder"
 TOKENS_AT_ONCE = 4_096
@@ -28,18 +28,29 @@ class NewsEncoder(nn.Module):
     """News ids in, vectors out: the base of news encoders.
 
     A subclass implements ``encode_distinct`` and ``encode_texts``. ``tokens`` are the token ids of
-    each article (row 0 is padding and empty), or their numbers without values.
+    each article (row 0 is padding and empty), or their numbers without values; ``put_articles``
+    brings them, which no finished recommender needs to encode given texts.
 
     Repeats in a batch are encoded once, so they share a dropout mask; in evaluation, vectors are
     cached until a weight changes. For ``history_cache_steps`` training steps, a clicked article's
     vector may be reused without a gradient (SpeedyFeed, Xiao et al., KDD 2022); 0 is exact.
     """
 
-    def __init__(self, tokens: Ragged, history_cache_steps: int = 0) -> None:
+    def __init__(self, tokens: Ragged | None = None, history_cache_steps: int = 0) -> None:
         super().__init__()
-        self.tokens, self._number = tokens, next(_numbers)
+        self.tokens = Ragged.from_rows([[]], np.int32) if tokens is None else tokens
+        self._number = next(_numbers)
         self._plan: EncodingPlan | None = None
-        self._cache, self.stale_vectors = VectorCache(), StaleVectors(history_cache_steps)
+        self._cache, self.stale_vectors = CurrentVectors(), StaleVectors(history_cache_steps)
+
+    def put_articles(
+        self, articles: Mapping[str, Ragged | Tensor], storage: Storage | None = None
+    ) -> None:
+        """Take a data set's articles, by id: token ids of texts, ids of categories, by view.
+
+        ``storage``: where a language model's frozen layers store their output, if anywhere.
+        """
+        self.tokens = next(each for each in articles.values() if isinstance(each, Ragged))
 
     def encode_distinct(self, ids: NDArray[np.int64]) -> Tensor:
         """Vectors of distinct ids, ``[ids, news_dim]``, computed now; zeros for empty texts."""

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from itertools import chain
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from recbole_tinynews.data.news_text import TITLE_ABSTRACT, tokenise, with_abstract
 from recbole_tinynews.data.ragged import Ragged
-from recbole_tinynews.encoder.column_tokenizer import ColumnTokenizer
-from recbole_tinynews.encoder.frozen_states import FrozenStates, Storage, open_frozen_states
+from recbole_tinynews.encoder.frozen_states import StateTable, Storage, open_frozen_states
 from recbole_tinynews.encoder.hidden_states import (
     HiddenStates,
     RecordedStates,
@@ -21,13 +24,87 @@ from recbole_tinynews.encoder.hidden_states import (
     StateRequest,
 )
 from recbole_tinynews.encoder.news_encoder import NEWS_ENCODER, NewsEncoder
-from recbole_tinynews.encoder.packing import Pack, packs
-from recbole_tinynews.encoder.planning import EncodingPlan, PlannedPack, Planner
+from recbole_tinynews.encoder.packing import EncodingPlan, Pack, PlannedPack, Planner, packs
 from recbole_tinynews.encoder.text_encoder import EncodedTexts, TextEncoder, TextVectors, versions
 from recbole_tinynews.encoder.vector_cache import in_shares
 from recbole_tinynews.files.array_cache import content_key
+from recbole_tinynews.files.columns import ABSTRACT, TITLE
 from recbole_tinynews.processes.device import has_bf16_products, on_device
 from recbole_tinynews.processes.group import ALONE, process_group
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+class ColumnTokenizer:
+    """Token ids of one text of articles, of a data set or from columns; threads may share it.
+
+    ``field`` is a column, or ``title_abstract``: the title, then any abstract. ``max_length``
+    includes special tokens; ``prefix`` is prepended; shorter texts are padded to ``pad_to``.
+    """
+
+    def __init__(
+        self,
+        field: str,
+        tokenizer: PreTrainedTokenizerBase,
+        max_length: int,
+        prefix: str = "",
+        pad_to: int = 0,
+        pad_token_id: int = 0,
+    ) -> None:
+        self.field, self.max_length, self.prefix = field, max_length, prefix
+        self.pad_to, self.pad_token_id = pad_to, pad_token_id
+        self._shared_tokenizer = tokenizer
+
+    def __call__(self, columns: Mapping[str, Sequence[str]]) -> Ragged:
+        """Token ids of each article, from row 1; ``ValueError`` for missing or invalid texts."""
+        texts = ["", *self._texts(columns)]
+        return self._padded(tokenise(texts, self._tokenizer, self.max_length, prefix=self.prefix))
+
+    def of_data_set(self, dataset: Any) -> Ragged:
+        """Token ids of its articles, by news id."""
+        how = self._shared_tokenizer, self.max_length, self.prefix
+        return self._padded(dataset.tokens(self.field, *how))
+
+    def _padded(self, tokens: Ragged) -> Ragged:
+        if not self.pad_to:
+            return tokens
+        return pad_rows(tokens, np.full(tokens.rows, self.pad_to), self.pad_token_id)
+
+    def _texts(self, columns: Mapping[str, Sequence[str]]) -> Sequence[str]:
+        name = TITLE if self.field == TITLE_ABSTRACT else self.field
+        if name not in columns:
+            raise ValueError(
+                f"encode_texts expects a column '{name}', got {', '.join(columns) or 'none'}. "
+                "Pass a text for each article; it may be empty."
+            )
+        if self.field != TITLE_ABSTRACT or ABSTRACT not in columns:
+            return columns[name]
+        both = zip(columns[TITLE], columns[ABSTRACT], strict=True)
+        return [with_abstract(*each) for each in both]
+
+    @cached_property
+    def _tokenizer(self) -> PreTrainedTokenizerBase:
+        """A copy with fixed truncation: changing it fails while another thread tokenises."""
+        own = copy.deepcopy(self._shared_tokenizer)
+        own("", truncation=True, max_length=self.max_length)
+        return own
+
+
+def pad_rows(tokens: Ragged, widths: NDArray[np.int64], pad_token_id: int) -> Ragged:
+    """Pad every text to its width, for pooling over pad tokens (docs/method.md, section 3).
+
+    >>> pad_rows(Ragged.from_rows([[], [7], [8, 9]], int), np.array([2, 3, 2]), 0).values.tolist()
+    [7, 0, 0, 8, 9]
+    """
+    lengths = np.where(tokens.lengths > 0, np.maximum(widths, tokens.lengths), 0)
+    rows = np.repeat(np.arange(tokens.rows), lengths)
+    starts = np.cumsum(lengths) - lengths
+    filled = np.arange(len(rows)) - starts[rows] < tokens.lengths[rows]
+    values = np.full(len(rows), pad_token_id, dtype=tokens.values.dtype)
+    values[filled] = tokens.values
+    return Ragged.from_lengths(values, lengths)
+
 
 LANGUAGE_MODEL = f"{NEWS_ENCODER}.text_encoder.plm"
 POOLING = f"{NEWS_ENCODER}.text_encoder.pooling"
@@ -47,7 +124,7 @@ class OneTextEncoder(NewsEncoder):
     def __init__(
         self,
         text_encoder: TextVectors,
-        tokens: Ragged,
+        tokens: Ragged | None = None,
         tokenizer: ColumnTokenizer | None = None,
         storage: Storage | None = None,
         history_cache_steps: int = 0,
@@ -56,7 +133,14 @@ class OneTextEncoder(NewsEncoder):
         self.text_encoder, self.storage, self._tokenizer = text_encoder, storage, tokenizer
         self._recorder: StateRecorder | None = None
         self._recorded: tuple[RecordedStates, tuple[int, ...]] | None = None
-        self._frozen: tuple[FrozenStates | None, tuple[int, ...]] = None, ()
+        self._frozen: tuple[StateTable | None, tuple[int, ...]] = None, ()
+
+    def put_articles(
+        self, articles: Mapping[str, Ragged | Tensor], storage: Storage | None = None
+    ) -> None:
+        """Take the token ids of a data set's articles."""
+        super().put_articles(articles)
+        self.storage = storage
 
     @property
     def language_model(self) -> TextEncoder:
@@ -92,7 +176,7 @@ class OneTextEncoder(NewsEncoder):
     def _encode(self, pack: PlannedPack) -> EncodedTexts:
         frozen = None
         if pack.rows is not None and (states := self._frozen_states()) is not None:
-            frozen = on_device(states.rows(pack.rows), self.device)
+            frozen = states.rows(pack.rows, self.device)
         encoded = self.text_encoder.encode(pack.texts, frozen, self._recorder)
         if self._recorder is not None:
             self._recorder.add_texts(pack.ids, encoded.pooled, encoded.vectors)
@@ -237,7 +321,7 @@ class OneTextEncoder(NewsEncoder):
         """Free the table of frozen states, which is reopened when needed."""
         self._frozen = None, ()
 
-    def _frozen_states(self) -> FrozenStates | None:
+    def _frozen_states(self) -> StateTable | None:
         if self.storage is None or not self.text_encoder.first_trained:
             return None
         frozen, opened = self.language_model, self._frozen

@@ -1,23 +1,23 @@
-"""Files of a language model, located by name and read without running code from them."""
+"""Language models: located by name, read without running code from them, cut to first layers."""
 
 from __future__ import annotations
 
 import importlib.util
 import json
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from functools import cache
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from logging import getLogger
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from huggingface_hub import constants
-from huggingface_hub.utils import get_session
 from safetensors import safe_open
+from torch import Tensor, nn
 from transformers import (
     AutoConfig,
     AutoModel,
+    AutoModelForMaskedLM,
     AutoTokenizer,
     PretrainedConfig,
     PreTrainedModel,
@@ -25,13 +25,15 @@ from transformers import (
 )
 from transformers.utils import logging
 
+from recbole_tinynews.encoder.embedding_model import embedding_model, hub_answers
+from recbole_tinynews.encoder.generic_layers import UNUSED, find_layers, first_position
 from recbole_tinynews.files.installation import pip_install
 from recbole_tinynews.files.tensors import check_weights
 from recbole_tinynews.files.whole import whole_folder
 
 PACKAGE_PREFIX = "package:"
-HUB_SECONDS = 3  # for the hub to answer
 MOST_LAYERS = 1_000
+PROJECTION = "projection_of_pooled"  # a part of a language model
 MOST_GROWTH = 64  # times that a tokenizer's replacements may lengthen a text
 
 
@@ -47,12 +49,6 @@ def locate_plm(plm: str, folders: Sequence[Path] = ()) -> str:
         if (folder / plm / "config.json").is_file():
             return str(folder / plm)
     return plm
-
-
-def is_same_plm(one: Any, other: Any, folders: Sequence[Path] = ()) -> bool:
-    """Whether two values of ``plm`` name the same language model."""
-    first, second = (Path(locate_plm(str(plm), folders)) for plm in (one, other))
-    return first == second or (first.is_dir() and first.resolve() == second.resolve())
 
 
 def _package_folder(name: str) -> Path:
@@ -75,7 +71,7 @@ def _package_folder(name: str) -> Path:
 
 def read_pretrained(auto: Any, source: str, part: str, **options: Any) -> Any:
     """``auto.from_pretrained(source)``; any failure is a one-line ``ValueError`` about ``part``."""
-    if not Path(source).is_dir() and not _hub_answers():
+    if not Path(source).is_dir() and not hub_answers():
         options["local_files_only"] = True  # earlier downloads
     try:
         with quiet():
@@ -96,23 +92,6 @@ def unreadable(source: str, problem: Exception) -> ValueError:
         f"plm={source} expects a complete transformers model that fits its config.json, got "
         f"{type(problem).__name__}: {' '.join(str(problem).split())[:300]} Choose another plm."
     )
-
-
-@cache
-def _hub_answers() -> bool:
-    """Whether the hub can be reached; huggingface_hub would retry for more than a minute."""
-    if constants.HF_HUB_OFFLINE:
-        return False
-    answers: list[Any] = []
-
-    def ask() -> None:
-        with suppress(Exception):  # errors of its HTTP library, which varies by version
-            answers.append(get_session().head(constants.ENDPOINT, timeout=HUB_SECONDS))
-
-    thread = threading.Thread(target=ask, daemon=True)
-    thread.start()
-    thread.join(HUB_SECONDS)  # name resolution has no timeout
-    return bool(answers)
 
 
 @contextmanager
@@ -182,6 +161,12 @@ def plm_size(source: str) -> PLMSize:
     return PLMSize(config.num_hidden_layers, config.hidden_size)
 
 
+def vector_size(source: str) -> int:
+    """Size of a text's vector: of the last dense layer of an embedding model, else hidden size."""
+    meant = embedding_model(source)
+    return plm_size(source).hidden if meant is None or not meant.dense else meant.size()
+
+
 def cut_config(config: PretrainedConfig, layers: int) -> None:
     """Reduce a configuration to the model's first layers."""
     depth = config.num_hidden_layers
@@ -206,6 +191,9 @@ def save_bare_plm(source: str, folder: Path, num_hidden_layers: int | None = Non
         cut_config(config, num_hidden_layers)
     config.save_pretrained(folder)
     load_tokenizer(source).save_pretrained(folder)
+    meant = embedding_model(source)
+    if meant is not None and meant.dense:
+        meant.write(folder)
 
 
 def bare_plm(source: str, num_hidden_layers: int | None = None) -> PreTrainedModel:
@@ -217,12 +205,28 @@ def bare_plm(source: str, num_hidden_layers: int | None = None) -> PreTrainedMod
         plm = AutoModel.from_config(config, dtype=torch.float32, trust_remote_code=False)
     except Exception as problem:  # inconsistent sizes make it raise anything
         raise unreadable(source, problem) from problem
-    return encoder_of(plm)
+    return with_projection(encoder_of(plm), source, pretrained=False)
+
+
+def with_projection(plm: PreTrainedModel, source: str, pretrained: bool) -> PreTrainedModel:
+    """The dense layers after an embedding model's pooling become a part of its language model."""
+    meant = embedding_model(source)
+    if meant is not None and meant.dense:
+        setattr(plm, PROJECTION, meant.projection(pretrained))
+    return plm
+
+
+def projected(plm: PreTrainedModel, pooled: Tensor) -> Tensor:
+    """Pooled vectors ``[texts, hidden]`` after these dense layers, if it has some."""
+    projection = getattr(plm, PROJECTION, None)
+    return pooled if projection is None else projection(pooled)
 
 
 def encoder_of(plm: PreTrainedModel) -> PreTrainedModel:
     """The encoder of an encoder-decoder; any other model is returned as it is."""
-    return plm.get_encoder() if plm.config.is_encoder_decoder else plm
+    # the configuration of a published encoder may say that it is no encoder-decoder
+    parts = {name for name, _ in plm.named_children()}
+    return plm.get_encoder() if {"encoder", "decoder"} <= parts else plm
 
 
 def check_sizes(source: str, weights: Path) -> None:
@@ -242,3 +246,110 @@ def check_sizes(source: str, weights: Path) -> None:
                 f"{of_plm.get(name, 'none of this shape')}. Copy the folder again, or rerun the "
                 "command that made it."
             )
+
+
+def load_plm(source: str, num_hidden_layers: int | None = None) -> PreTrainedModel:
+    """A language model, or an encoder-decoder's encoder, with its first layers (``None``: all).
+
+    An unused pooler stays, because published sizes count it. Raises ``ValueError`` if there is no
+    such model, it has fewer layers, or weights are missing, damaged or of the wrong size.
+    """
+    plm = encoder_of(load_whole_plm(source))
+    path, layers = find_layers(plm)
+    depth = plm.config.num_hidden_layers
+    keep = depth if num_hidden_layers is None else num_hidden_layers
+    if not min(1, depth) <= keep <= depth:
+        raise ValueError(
+            f"plm={source} has {depth} layers, got num_hidden_layers={keep}. "
+            f"Set it to 1..{depth}, or ~ for all."
+        )
+    if len(layers) == depth:
+        parent, _, name = path.rpartition(".")
+        setattr(plm.get_submodule(parent), name, nn.ModuleList(layers[:keep]))
+    cut_config(plm.config, keep)
+    return with_projection(plm, source, pretrained=True)
+
+
+def load_whole_plm(source: str) -> PreTrainedModel:
+    """All layers of a language model, with both parts of an encoder-decoder; see ``load_plm``."""
+    try:
+        for file in Path(source).glob("*.safetensors"):
+            check_weights(file)
+    except ValueError as problem:
+        raise unreadable(source, problem) from problem
+    plm, loading = _load(AutoModel, source, "model")
+    _check_weights(source, plm, loading["missing_keys"])
+    return plm
+
+
+def _load(auto: Any, source: str, part: str) -> tuple[PreTrainedModel, dict[str, Any]]:
+    """A model in full precision, and transformers' report on its weights."""
+    options = {"dtype": "float32", "output_loading_info": True}
+    return read_pretrained(auto, source, part, config=load_config(source), **options)
+
+
+def _check_weights(source: str, plm: PreTrainedModel, missing: Iterable[str]) -> None:
+    """Refuse a language model with missing weights, which would be random."""
+    of_encoder = encoder_of(plm)  # published encoders of encoder-decoders have no decoder
+    used = {id(parameter) for parameter in of_encoder.parameters()}
+    wanted = [n for n, p in plm.named_parameters() if UNUSED not in n and id(p) in used]
+    absent = sorted(set(missing).intersection(wanted))
+    if absent:
+        raise ValueError(
+            f"plm={source} expects weights for all of its {len(wanted)} tensors, and lacks "
+            f"{len(absent)}, such as {absent[0]}: they would be random. Use a complete folder."
+        )
+
+
+def load_language_model_head(
+    source: str, word_embeddings: nn.Parameter, counts: Tensor
+) -> nn.Module:
+    """The head for masked tokens: ``[..., hidden]`` -> scores ``[..., vocabulary]``.
+
+    The language model's own, if any; otherwise random, with log frequencies of tokens (``counts``,
+    ``[vocabulary]``) as bias. Its decoder is tied to ``word_embeddings``, ``[vocabulary, hidden]``.
+    Raises ``ValueError`` for an architecture that has no such head.
+    """
+    try:
+        whole, loading = _load(AutoModelForMaskedLM, source, "model for masked tokens")
+        decoder, (names, head) = whole.get_output_embeddings(), _head_of(whole)
+    except (ValueError, RuntimeError, TypeError) as problem:
+        raise ValueError(
+            f"plm={source} expects a language model for masked tokens, whose head reads its last "
+            f"states, and {str(problem).splitlines()[0][:200]} Choose another plm for stages "
+            "that train on masked tokens."
+        ) from problem
+    if any(missing.startswith(names) for missing in loading["missing_keys"]):
+        getLogger().info(f"{source} has no head for masked tokens, which starts random.")
+        if decoder.bias is not None:
+            with torch.no_grad():
+                decoder.bias.copy_(((counts + 1) / (counts + 1).sum()).log())
+    decoder.weight = word_embeddings
+    return head
+
+
+@torch.no_grad()
+def _head_of(whole: PreTrainedModel) -> tuple[tuple[str, ...], nn.Module]:
+    """Weight prefixes and modules of the head; ``ValueError`` if they do not reproduce it."""
+    names = {part: name for name, part in whole.named_children() if part is not whole.base_model}
+    ran: list[nn.Module] = []
+    states: list[Any] = []
+    hooks = [whole.base_model.register_forward_hook(lambda _, __, out: states.append(out[0]))]
+    hooks += [part.register_forward_pre_hook(lambda part, _: ran.append(part)) for part in names]
+    whole.eval()
+    logits = whole(input_ids=torch.tensor([[5, 6, 7]])).logits
+    for hook in hooks:
+        hook.remove()
+    parts = list(dict.fromkeys(ran))
+    head = parts[0] if len(parts) == 1 else nn.Sequential(*parts)
+    if not states or not torch.allclose(head(states[-1]), logits, rtol=1e-4, atol=1e-4):
+        raise ValueError(f"the head of {type(whole).__name__} is different.")
+    return tuple(f"{names[part]}." for part in parts), head
+
+
+def longest_text(plm: PreTrainedModel) -> int:
+    """Maximum number of tokens; RoBERTa's positions start after that of padding."""
+    positions = getattr(plm.config, "max_position_embeddings", None)
+    if positions is None:  # unlimited positions (T5)
+        return sys.maxsize
+    return int(positions) - first_position(plm)

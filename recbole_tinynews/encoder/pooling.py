@@ -1,7 +1,8 @@
-"""Multi-head self-attention, and pooling, of masked rows or of packed texts."""
+"""Heads: self-attention, pooling of masked rows or packed texts, and identity dense layers."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import torch
@@ -137,6 +138,14 @@ def mean_of_rows(inputs: Tensor, starts: Tensor) -> Tensor:
     return (sums / starts.diff()[:, None]).to(inputs.dtype)
 
 
+def weighted_mean_of_rows(inputs: Tensor, starts: Tensor) -> Tensor:
+    """Mean of each part, weighted by positions from 1; shapes as in ``mean_of_rows``."""
+    part = _part_of_each(starts, len(inputs))
+    position = torch.arange(1, len(inputs) + 1, device=inputs.device) - starts[part]
+    weights = position / _sum_parts(position.float(), part, starts)[part]
+    return _sum_parts(inputs.float() * weights[:, None], part, starts).to(inputs.dtype)
+
+
 def _part_of_each(starts: Tensor, inputs: int) -> Tensor:
     # a given size avoids a synchronisation
     return torch.repeat_interleave(starts.diff().long(), output_size=inputs)
@@ -162,3 +171,56 @@ def pool_texts(
         energies = texts.split(pooling.energy(hidden))  # of all blocks at once
         pooled = [pooling(*each) for each in zip(blocks, masks, energies, strict=True)]
     return torch.cat(pooled)
+
+
+class UnitDense(nn.Linear):
+    """A dense layer on centred vectors, with output of unit length.
+
+    It starts as the identity, padded with zeros, or as the principal axes of the texts' vectors if
+    its output is smaller: dot products start as cosines. ``centre`` is subtracted first, and NaN
+    until ``start`` or loaded weights set it, so that a missing start is noticed.
+    """
+
+    centre: Tensor
+
+    def __init__(self, in_features: int, out_features: int) -> None:
+        super().__init__(in_features, out_features)
+        self.register_buffer("centre", torch.full((in_features,), float("nan")))
+        nn.init.eye_(self.weight)
+        nn.init.zeros_(self.bias)
+
+    @property
+    def has_started(self) -> bool:
+        """Whether ``centre`` is set."""
+        return not bool(self.centre.isnan().any())
+
+    @torch.no_grad()
+    def start(self, vectors: Iterable[Tensor], centred: bool) -> None:
+        """Set principal axes (and ``centred``: the mean) from batches ``[texts, in_features]``."""
+        smaller = self.out_features < self.in_features
+        texts, total = 0, self.centre.new_zeros(self.in_features, dtype=torch.double)
+        products = torch.zeros_like(total.outer(total))
+        for some in vectors:
+            exact = some.double()
+            texts += len(exact)
+            total += exact.sum(dim=0)
+            if smaller:
+                products += exact.T @ exact
+        centre = total / texts if centred else torch.zeros_like(total)
+        self.centre.copy_(centre)
+        if smaller:
+            covariance = products - texts * centre.outer(centre)
+            self.weight.copy_(principal_axes(covariance, self.out_features))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """``[..., in_features]`` -> ``[..., out_features]``, of unit length."""
+        # before autocast rounds: in many language models, vectors differ little from their mean
+        return F.normalize(super().forward(inputs.to(self.centre.dtype) - self.centre), dim=-1)
+
+
+def principal_axes(covariance: Tensor, count: int) -> Tensor:
+    """First principal axes, ``[count, dim]``; the entry of largest magnitude is positive."""
+    _, axes = torch.linalg.eigh(covariance)  # ascending
+    chosen = axes.T.flip(0)[:count]
+    largest = chosen.gather(1, chosen.abs().argmax(dim=1, keepdim=True))
+    return chosen * largest.sign()

@@ -1,14 +1,11 @@
-"""Vocabulary trimming: a language model with only the tokens that given articles use.
-
-A text whose tokens are all kept has the same vector to the last bit (in WordPiece, if it knows
-the words). Other texts are split into shorter tokens, at worst characters or bytes.
-"""
+"""Language models made of others by a data set's texts: with fewer tokens, or without layers."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from logging import getLogger
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
@@ -17,18 +14,30 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
-from torch import nn
+from torch import Tensor, nn
 from transformers import (
+    BertConfig,
+    BertModel,
     PretrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
     PreTrainedTokenizerFast,
 )
 
-from recbole_tinynews.data.news_text import LONGEST_TEXT, tokenise
+from recbole_tinynews.data.dataset import NewsDataset
+from recbole_tinynews.data.news_text import LONGEST_TEXT, TITLE_ABSTRACT, tokenise
 from recbole_tinynews.data.ragged import Ragged
-from recbole_tinynews.encoder.language_model import load_whole_plm
-from recbole_tinynews.encoder.plm_files import load_tokenizer, quiet
+from recbole_tinynews.encoder.plm_files import (
+    load_plm,
+    load_tokenizer,
+    load_whole_plm,
+    longest_text,
+    quiet,
+)
+from recbole_tinynews.files.array_cache import content_key
+from recbole_tinynews.files.columns import ABSTRACT, BODY, TITLE
+from recbole_tinynews.files.progress import progress_bar
+from recbole_tinynews.files.whole import exclusive_lock, whole_folder
 
 BYTE = re.compile(r"<0x[0-9A-F]{2}>")  # in vocabularies that fall back to bytes
 FIRST_IDS = 10  # kept: positions of RoBERTa and MPNet start after the id of padding
@@ -172,3 +181,124 @@ def _renumbered(rules: Any, tokens: Mapping[str, int]) -> Any:
             return [rules[0], tokens[rules[0]]]
         return [_renumbered(each, tokens) for each in rules]
     return rules
+
+
+A = 3e-3  # tokens above this share of all tokens count less than half
+TOKENS_AT_ONCE = 512
+MOST_POSITIONS = 512
+# BERT's embeddings end in (x - mean) / sqrt(variance + eps) * weight: with these it is x - mean
+NORM_EPS, NORM_WEIGHT = 2.0**20, 2.0**10
+
+
+def write_static_plm(source: str, articles: NDArray[np.int64], folder: Path) -> None:
+    """Save a BERT without layers, whose states are static vectors of the tokens of ``source``.
+
+    All libraries read it: position and type vectors are zeros, and layer norm only subtracts the
+    mean. ``articles``, ``[vocabulary]``, counts the articles that use each token.
+    """
+    plm, tokenizer = load_plm(source).eval(), load_tokenizer(source)
+    vectors = _weighted(_outputs(plm, tokenizer, len(articles)), torch.from_numpy(articles))
+    vectors[tokenizer.all_special_ids] = 0
+    config = BertConfig(
+        vocab_size=len(vectors),
+        hidden_size=vectors.shape[1],
+        num_hidden_layers=0,
+        num_attention_heads=1,
+        intermediate_size=vectors.shape[1],
+        max_position_embeddings=min(longest_text(plm), MOST_POSITIONS),
+        type_vocab_size=1,
+        hidden_dropout_prob=0.0,
+        layer_norm_eps=NORM_EPS,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    static = BertModel(config)
+    embeddings = static.embeddings
+    for table in (embeddings.position_embeddings, embeddings.token_type_embeddings):
+        nn.init.zeros_(table.weight)
+    nn.init.constant_(embeddings.LayerNorm.weight, NORM_WEIGHT)
+    embeddings.word_embeddings.weight.data.copy_(vectors)
+    with quiet():
+        static.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+
+
+@torch.no_grad()
+def _outputs(plm: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, count: int) -> Tensor:
+    """Last hidden state of each token alone between the special ones, ``[count, hidden]``."""
+    example = tokenizer("a", return_special_tokens_mask=True)
+    ids, special = example["input_ids"], example["special_tokens_mask"]
+    place = special.index(0)
+    texts = torch.tensor([*ids[:place], 0, *ids[len(ids) - sum(special[place:]) :]])
+    texts = texts.repeat(count, 1)
+    texts[:, place] = torch.arange(count)
+    made = []
+    with progress_bar(desc="Token vectors", total=count, unit=" tokens") as bar:
+        for some in texts.split(TOKENS_AT_ONCE):
+            made.append(plm(input_ids=some).last_hidden_state[:, place])
+            bar.update(len(some))
+    return torch.cat(made)
+
+
+def _weighted(vectors: Tensor, articles: Tensor) -> Tensor:
+    """Centred vectors, weighted by the inverse frequency of their tokens."""
+    share = (articles / articles.sum()).to(vectors.dtype)[:, None]
+    return (vectors - (share * vectors).sum(dim=0)) * (A / (A + share))
+
+
+READ = (TITLE, ABSTRACT, TITLE_ABSTRACT, BODY)  # texts whose tokens count
+ABOUT = "about.txt"  # in the folder: a line to log
+
+
+def derived_plm(
+    source: str, content: str, news: NewsDataset, prefix: str, at_least: int | None, static: bool
+) -> str:
+    """Folder of the language model derived from ``source``; ``source`` itself if nothing changes.
+
+    Keeps the tokens of at least ``at_least`` articles (None: all), which are read after ``prefix``;
+    ``static``: without layers. Cached by its inputs, with ``content`` the digest of ``source``.
+    """
+    if at_least is None and not static:
+        return source
+    ids = news.training_news()
+    every = map(news.texts, READ)
+    columns = [[texts[each] for each in ids] for texts in every if any(texts)]
+
+    def trim(folder: Path) -> str:
+        assert at_least is not None
+        tokenizer = load_tokenizer(source)
+        kept = tokens_to_keep(tokenizer, articles_using(columns, tokenizer, prefix), at_least)
+        write_trimmed_plm(source, kept, folder)
+        titles = filter(None, np.delete(np.array(news.texts(TITLE), dtype=object), ids))
+        losing = losing_tokens(list(titles), tokenizer, kept, prefix)
+        return (
+            f"Vocabulary: {len(kept):,} of {len(tokenizer):,} tokens are kept, those of at least "
+            f"{at_least} of {len(ids):,} training articles and single characters. "
+            f"{losing.sum():,} of {len(losing):,} other titles lose a token."
+        )
+
+    def make_static(folder: Path) -> str:
+        used = articles_using(columns, load_tokenizer(source), prefix)
+        write_static_plm(source, used, folder)
+        return f"No layers: {len(used):,} static token vectors start as outputs of all layers."
+
+    read = [prefix, json.dumps(columns)]
+    if at_least is not None:
+        source = _cached(news, [content, *read, str(at_least)], trim)
+        content = Path(source).name
+    if static:
+        source = _cached(news, [content, *read, "static 1"], make_static)
+    return source
+
+
+def _cached(news: NewsDataset, key: Iterable[str], write: Callable[[Path], str]) -> str:
+    """A folder in the cache with this key, filled by ``write``, which returns a line to log."""
+    assert news.cache_dir is not None
+    folder = news.cache_dir / f"plm-{content_key(key)}"
+    if not folder.is_dir():
+        with exclusive_lock(folder, "computing it"):
+            if not folder.is_dir():  # another process may have computed it
+                with whole_folder(folder) as unfinished:
+                    line = write(unfinished)
+                    (unfinished / ABOUT).write_text(line, encoding="utf-8")
+    getLogger().info((folder / ABOUT).read_text(encoding="utf-8"))
+    return str(folder)

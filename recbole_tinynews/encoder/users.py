@@ -74,6 +74,19 @@ class UserEncoder(nn.Module):
             user = torch.where(mask.any(dim=-1, keepdim=True), user, self.pad_doc.to(user.dtype))
         return user if self.scale is None else user * self.scale
 
+    def of_rows(self, vectors: Tensor, histories: Tensor) -> Tensor:
+        """User vectors of histories as rows of ``vectors [1 + articles, dim]``, 0 where empty.
+
+        The empty slots are those in front, and are dropped as far as all users have them.
+        """
+        if self.ignores_empty_slots:
+            longest = int((histories != 0).sum(dim=1).max()) if len(histories) else 0
+            histories = histories[:, histories.shape[1] - max(longest, 1) :]
+        # computed once per article, even if several users clicked it
+        shared = self.weighs_clicks_alone and histories.numel() > len(vectors)
+        energy = self.pooling.energy(vectors)[histories] if shared else None
+        return self(vectors[histories], histories != 0, energy)
+
     def click_weights(self, history: Tensor, clicked: Tensor) -> Tensor:
         """Pooling weights, ``[batch, history]``, which sum to 1 over a user's clicks."""
         weights = self.pooling.weights(*self._slots(history, clicked)) * clicked

@@ -30,18 +30,40 @@ TEXTS_IN_A_ROUND = 4_096
 Encoder = Any  # the NewsEncoder of the vectors, which is passed in and never stored
 
 
-class VectorCache:
-    """Vectors by id, of one evaluation: valid until a weight changes."""
+class CachedVectors:
+    """A news encoder's vectors by id; a subclass decides which may be used again."""
 
     def __init__(self) -> None:
         self._vectors: Tensor | None = None
-        self._encoded = np.zeros(0, dtype=bool)
-        self._weights: tuple[int, ...] = ()
-        self._look_up_packs: tuple[list[Pack], NDArray[np.int64]] | None = None
 
     def forget(self) -> None:
         """Drop all vectors."""
         self._vectors = None
+
+    def _begin(self, encoder: Encoder, dtype: torch.dtype | None = None) -> Tensor:
+        """Zeros for every article of the encoder."""
+        zeros: Tensor = encoder.zeros(encoder.tokens.rows)
+        self._vectors = zeros if dtype is None else zeros.to(dtype)
+        return self._vectors
+
+    def _put(self, ids: NDArray[np.int64], vectors: Tensor) -> None:
+        assert self._vectors is not None
+        rows = _on_device_of(self._vectors, ids)
+        self._vectors[rows] = vectors.to(self._vectors)
+
+    def _take(self, ids: NDArray[np.int64]) -> Tensor:
+        assert self._vectors is not None
+        return self._vectors[_on_device_of(self._vectors, ids)]
+
+
+class CurrentVectors(CachedVectors):
+    """Vectors of one evaluation: valid until a weight changes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._encoded = np.zeros(0, dtype=bool)
+        self._weights: tuple[int, ...] = ()
+        self._look_up_packs: tuple[list[Pack], NDArray[np.int64]] | None = None
 
     @torch.no_grad()
     def encode_ahead(
@@ -93,16 +115,15 @@ class VectorCache:
             encoding = in_shares(needed, encode, vectors[:0]) if shared else map(encode, needed)
             for pack, made in zip(needed, encoding, strict=True):
                 new = ~encoded[pack.members]  # keep what was encoded ahead
-                vectors[_on_device_of(vectors, pack.members[new])] = made[torch.from_numpy(new)]
+                self._put(pack.members[new], made[torch.from_numpy(new)])
                 encoded[pack.members] = True
         return F.embedding(news_ids.to(vectors.device), vectors)
 
     def _current(self, encoder: Encoder) -> tuple[Tensor, NDArray[np.bool_]]:
         weights = versions(encoder.parameters())
         if self._vectors is None or self._weights != weights:
-            self._vectors = encoder.zeros(encoder.tokens.rows)
-            self._encoded = encoder.tokens.lengths == 0
-            self._weights = weights
+            self._encoded, self._weights = encoder.tokens.lengths == 0, weights
+            return self._begin(encoder), self._encoded
         return self._vectors, self._encoded
 
     def _packs(
@@ -118,40 +139,38 @@ class VectorCache:
         return self._look_up_packs
 
 
-class StaleVectors:
+class StaleVectors(CachedVectors):
     """Vectors of the last ``steps`` training steps, without gradients (SpeedyFeed, KDD 2022).
 
     While ``fresh_ids`` are set, vectors of other ids may be reused; each ``encode`` is a step.
     """
 
     def __init__(self, steps: int) -> None:
+        super().__init__()
         self.steps, self.step = steps, 0
         self.fresh_ids: NDArray[np.int64] | None = None
-        self._vectors: Tensor | None = None
         self._made_in = np.zeros(0, dtype=np.int64)  # step by id
 
     def encode(self, encoder: Encoder, ids: NDArray[np.int64]) -> Tensor:
         """Vectors of distinct ids, ``[ids, news_dim]``."""
         if self._vectors is None:
-            self._begin(encoder, encoder.zeros(0).dtype)
-        assert self._vectors is not None
+            self._begin(encoder)
         assert self.fresh_ids is not None, "set before anything is reused"
         recent = self._made_in[ids] >= self.step - self.steps
         needed = np.isin(ids, self.fresh_ids) | ~recent
         encoded = encoder.encode_distinct(ids[needed])
-        reused = self._vectors[_on_device_of(encoded, ids[~needed])].to(encoded)
+        reused = self._take(ids[~needed]).to(encoded)
         order = np.append(np.flatnonzero(needed), np.flatnonzero(~needed)).argsort()
         vectors = torch.cat([encoded, reused])[_on_device_of(encoded, order)]
-        new = _on_device_of(encoded, ids[needed])
-        self._vectors[new] = encoded.detach().to(self._vectors.dtype)
+        self._put(ids[needed], encoded.detach())
         self._made_in[ids[needed]] = self.step
         self.step += 1
         return vectors
 
-    def _begin(self, encoder: Encoder, dtype: torch.dtype) -> None:
-        rows = encoder.tokens.rows
-        self._vectors = encoder.zeros(rows).to(dtype)
-        self.step, self._made_in = 0, np.full(rows, -1 - self.steps)  # too old to be reused
+    def _begin(self, encoder: Encoder, dtype: torch.dtype | None = None) -> Tensor:
+        # too old to be reused
+        self.step, self._made_in = 0, np.full(encoder.tokens.rows, -1 - self.steps)
+        return super()._begin(encoder, dtype)
 
     def state(self) -> dict[str, Tensor]:
         """Vectors that may still be reused, with their ids and ages in steps."""
@@ -159,15 +178,13 @@ class StaleVectors:
             return {}
         ids = np.flatnonzero(self._made_in >= self.step - self.steps)
         ages = torch.from_numpy(self.step - self._made_in[ids])
-        vectors = self._vectors[_on_device_of(self._vectors, ids)]
-        return {"ids": torch.from_numpy(ids), "ages": ages, "vectors": vectors}
+        return {"ids": torch.from_numpy(ids), "ages": ages, "vectors": self._take(ids)}
 
     def restore(self, encoder: Encoder, state: Mapping[str, Tensor]) -> None:
         """Restore a ``state`` of an encoder of the same texts."""
         self._begin(encoder, state["vectors"].dtype)
-        assert self._vectors is not None
         ids = state["ids"].numpy()
-        self._vectors[_on_device_of(self._vectors, ids)] = state["vectors"].to(self._vectors.device)
+        self._put(ids, state["vectors"])
         self._made_in[ids] = -state["ages"].numpy()
 
 

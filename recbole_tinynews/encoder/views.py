@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from recbole_tinynews.data.ragged import Ragged
+from recbole_tinynews.encoder.frozen_states import Storage
 from recbole_tinynews.encoder.news_encoder import NewsEncoder
 from recbole_tinynews.encoder.one_text import OneTextEncoder
-from recbole_tinynews.encoder.planning import EncodingPlan, ViewsPlanner
+from recbole_tinynews.encoder.packing import EncodingPlan, ViewsPlanner
 from recbole_tinynews.encoder.pooling import AttentionPooling
 from recbole_tinynews.encoder.text_encoder import weights_content
 from recbole_tinynews.files.columns import CATEGORIES
@@ -26,9 +27,10 @@ class CategoryView(nn.Module):
 
     categories: Tensor
 
-    def __init__(self, categories: Tensor, names: Sequence[str], dim: int) -> None:
+    def __init__(self, names: Sequence[str], dim: int) -> None:
         super().__init__()
-        self.register_buffer("categories", categories, persistent=False)
+        none = torch.zeros(1, dtype=torch.long)  # of the padding alone
+        self.register_buffer("categories", none, persistent=False)
         self.vectors = nn.Embedding(len(names), dim, padding_idx=0)
         self._ids = {name: category for category, name in enumerate(names) if category}
 
@@ -57,11 +59,22 @@ class ViewsEncoder(NewsEncoder):
         composition: nn.Module,
         history_cache_steps: int = 0,
     ) -> None:
-        tokens = _article_lengths(views)
-        super().__init__(tokens, history_cache_steps)
+        super().__init__(history_cache_steps=history_cache_steps)
         self.views = nn.ModuleDict(views)
         self.composition: Any = composition
-        self.register_buffer("written", _is_written(tokens), persistent=False)
+        self.register_buffer("written", _is_written(self.tokens), persistent=False)
+
+    def put_articles(
+        self, articles: Mapping[str, Ragged | Tensor], storage: Storage | None = None
+    ) -> None:
+        """Take the texts and categories of a data set's articles."""
+        for name, view in self.views.items():
+            if isinstance(view, OneTextEncoder):
+                view.put_articles({name: articles[name]}, storage)
+            else:
+                view.categories = cast("Tensor", articles[name])
+        self.tokens = _article_lengths(articles.values())
+        self.written = _is_written(self.tokens)
 
     @property
     def texts(self) -> dict[str, OneTextEncoder]:
@@ -124,13 +137,11 @@ class ViewsEncoder(NewsEncoder):
                 yield from weights_content(view)
 
 
-def _article_lengths(views: Mapping[str, OneTextEncoder | CategoryView]) -> Ragged:
+def _article_lengths(views: Iterable[Ragged | Tensor]) -> Ragged:
     """Number of tokens and categories of each article, as lengths without values."""
     lengths = [
-        view.tokens.lengths
-        if isinstance(view, OneTextEncoder)
-        else (view.categories != 0).cpu().numpy().astype(np.int64)
-        for view in views.values()
+        view.lengths if isinstance(view, Ragged) else (view != 0).cpu().numpy().astype(np.int64)
+        for view in views
     ]
     return Ragged.layout(np.sum(lengths, axis=0))
 

@@ -1,19 +1,120 @@
-"""Text encoders with word vectors, as used before language models: words, context, pooling."""
+"""Encoders before language models: a tokenizer by words, word vectors, context, pooling."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import copy
+import json
+from collections.abc import Iterable, Iterator
+from logging import getLogger
+from operator import itemgetter
+from pathlib import Path
 from typing import Any, cast
 
 import torch
+from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
 from torch import Tensor, nn
+from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
-from recbole_tinynews.encoder.dropout import Dropout
+from recbole_tinynews.data.news_text import check_texts
+from recbole_tinynews.data.word_vectors import vectors_of
+from recbole_tinynews.encoder.attention import Dropout
 from recbole_tinynews.encoder.hidden_states import StateRecorder
-from recbole_tinynews.encoder.identity_heads import UnitDense
 from recbole_tinynews.encoder.packing import PackedTexts
-from recbole_tinynews.encoder.pooling import AttentionPooling, SelfAttention, pool_texts
+from recbole_tinynews.encoder.plm_files import check_growth, read_pretrained
+from recbole_tinynews.encoder.pooling import AttentionPooling, SelfAttention, UnitDense, pool_texts
 from recbole_tinynews.encoder.text_encoder import EncodedTexts, TextVectors
+from recbole_tinynews.files.array_cache import cached_arrays, content_key
+from recbole_tinynews.files.whole import whole_folder
+
+PADDING, UNKNOWN = "[PAD]", "[UNK]"  # ids 0 and 1
+# split as in GloVe: do n't, Trump 's; each punctuation mark is a word
+WORD = r"\w+(?=n't\b)|n't\b|'(?:s|re|ve|ll|d|m)\b|\w+|[^\w\s]"
+ALL_WORDS = 2**31 - 1
+RANDOM_SPREAD = 0.4  # standard deviation of random vectors
+
+
+def word_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerBase:
+    """A tokenizer by lower-cased words, ordered by frequency, then alphabetically.
+
+    >>> words = word_tokenizer(["Don't panic", "It's only panic."])
+    >>> words.convert_ids_to_tokens(words("Don't PANIC, it's only rain")["input_ids"])
+    ['do', "n't", 'panic', '[UNK]', 'it', "'s", 'only', '[UNK]']
+    """
+    texts = list(texts)
+    check_texts(texts)
+    tokenizer = Tokenizer(models.WordLevel({}, unk_token=UNKNOWN))
+    tokenizer.normalizer = normalizers.Sequence(
+        [normalizers.NFKC(), normalizers.Replace("\u2019", "'"), normalizers.Lowercase()]
+    )
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(WORD), "removed", invert=True)
+    trainer = trainers.WordLevelTrainer(vocab_size=ALL_WORDS, show_progress=False)
+    tokenizer.train_from_iterator(texts, trainer)
+    known = sorted(tokenizer.get_vocab().items(), key=itemgetter(1))
+    # added afterwards, so that texts that spell them out do not get their ids
+    vocabulary = [PADDING, UNKNOWN, *(word for word, _ in known)]
+    numbered = {word: number for number, word in enumerate(vocabulary)}
+    tokenizer.model = models.WordLevel(numbered, unk_token=UNKNOWN)
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer)
+
+
+def vocabulary_of(tokenizer: PreTrainedTokenizerBase) -> list[str]:
+    """The words by id, including padding and the unknown word."""
+    words: Any = tokenizer.convert_ids_to_tokens([*range(len(tokenizer))])
+    return words
+
+
+def write_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    """Save a tokenizer in ``folder``, all or nothing; an existing folder is kept."""
+    if folder.is_dir():
+        return
+    written = copy.deepcopy(tokenizer)
+    written.backend_tokenizer.no_truncation()  # left set by its last call
+    written.backend_tokenizer.no_padding()
+    with whole_folder(folder, first_wins=True) as unfinished:
+        written.save_pretrained(unfinished)
+
+
+def load_word_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    """Load ``write_tokenizer``'s files; ``ValueError`` if damaged or inflating texts."""
+    tokenizer = read_pretrained(PreTrainedTokenizerFast, str(folder), "tokenizer by words")
+    check_growth(tokenizer, str(folder))
+    return tokenizer
+
+
+def word_embedding(
+    tokenizer: PreTrainedTokenizerBase,
+    dim: int,
+    file: Path | None = None,
+    cache_dir: Path | None = None,
+) -> nn.Embedding:
+    """Trainable vectors of a tokenizer's words, ``[words, dim]``; zero for the unknown word.
+
+    Words missing from ``file`` (GloVe's format, see ``vectors_of``) start at random, with the mean
+    and spread of the others. Raises ``FileNotFoundError``, or ``ValueError`` if it does not fit.
+    """
+    words = vocabulary_of(tokenizer)
+    embedding = nn.Embedding(len(words), dim, padding_idx=0)
+    nn.init.normal_(embedding.weight, std=RANDOM_SPREAD)
+    with torch.no_grad():
+        if file is not None:
+            _put_vectors(embedding, words, file, cache_dir)
+        embedding.weight[: len((PADDING, UNKNOWN))] = 0
+    return embedding
+
+
+def _put_vectors(
+    embedding: nn.Embedding, words: list[str], file: Path, cache_dir: Path | None
+) -> None:
+    dim = embedding.embedding_dim
+    key = content_key([json.dumps([words, dim]), content_key([file])])
+    arrays = cached_arrays(cache_dir, "word-vectors", key, lambda: vectors_of(words, file, dim))
+    rows = torch.tensor(arrays["rows"])
+    found = torch.tensor(arrays["vectors"])
+    getLogger().info(f"{file} has vectors of {len(rows):,} of the {len(words):,} words.")
+    spread = found.std(unbiased=False) / RANDOM_SPREAD
+    embedding.weight.mul_(spread).add_(found.mean(dim=0))
+    embedding.weight[rows] = found
+
 
 WINDOW = 3  # width of filters, in words
 
@@ -52,6 +153,7 @@ class WordEncoder(TextVectors):
         """Encodings of a row of texts, in its order; no layer is frozen or recorded."""
         vectors = self.words(texts.token_ids)
         if torch.is_grad_enabled():
+            self.trained_texts += len(texts.pack.members)
             self.trained_tokens += len(vectors)
         words = self.dropout(vectors.to(self.compute_dtype()))
         pooled = self.pooling(self.dropout(self.context(words, texts)), texts)

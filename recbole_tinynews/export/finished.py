@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any, cast
 
 from recbole_tinynews.encoder.one_text import OneTextEncoder
-from recbole_tinynews.encoder.plm_files import bare_plm, load_config, load_tokenizer
+from recbole_tinynews.encoder.plm_files import PROJECTION, bare_plm, load_config, load_tokenizer
 from recbole_tinynews.encoder.users import UserEncoder
 from recbole_tinynews.model.article_reader import longest_news_text
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.pipeline.artifact import PLM, read_metrics, read_settings
+from recbole_tinynews.serving.engine import PredictEngine
 from recbole_tinynews.serving.exported import (
     NEWS_DIM,
     NEWS_TOKENS,
@@ -20,8 +21,6 @@ from recbole_tinynews.serving.exported import (
 )
 from recbole_tinynews.serving.loading import load_trained
 from recbole_tinynews.settings.protocol import Settings
-
-TEXTS_AND_SCORES = ("news_tokens", "text_table", "encode_news", "encode_user", "match", "predict")
 
 
 class FinishedRecommender:
@@ -54,18 +53,12 @@ class FinishedRecommender:
         )
 
     def _check_modules(self) -> None:
-        changed = [
-            method
-            for method in TEXTS_AND_SCORES
-            if getattr(type(self.model), method) is not getattr(NewsRecommender, method)
-        ]
         encoder, user_encoder = type(self.model.news_encoder), type(self.model.user_encoder)
-        if changed or encoder is not OneTextEncoder:
+        if isinstance(self.engine, PredictEngine) or encoder is not OneTextEncoder:
             raise ValueError(
                 f"export expects one language model whose vectors are compared by their dot "
-                f"product, and {self.name} reads or scores in its own way "
-                f"({', '.join(changed) or encoder.__name__}). Export a student, or one of its "
-                "teachers."
+                f"product, and {self.name} reads or scores in its own way ({encoder.__name__}). "
+                "Export a student, or one of its teachers."
             )
         if user_encoder is not UserEncoder:
             raise ValueError(
@@ -87,6 +80,11 @@ class FinishedRecommender:
             raise ValueError(
                 f"--to={to} expects a language model that AutoModel reads by itself, and this one "
                 f"is the encoder of an encoder-decoder ({config.model_type}). Use --to=onnx."
+            )
+        if hasattr(self.text_encoder.plm, PROJECTION):
+            raise ValueError(
+                f"--to={to} expects a language model without dense layers after its pooling, and "
+                "this embedding model has some. Use --to=onnx."
             )
         self.padded("sdpa").plm.save_pretrained(folder)
         load_tokenizer(str(self.folder / PLM)).save_pretrained(folder)

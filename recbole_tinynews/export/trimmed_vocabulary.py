@@ -19,7 +19,7 @@ from recbole_tinynews.files.array_cache import checksums
 from recbole_tinynews.files.columns import ABSTRACT, BODY, TITLE
 from recbole_tinynews.files.tensors import save_weights
 from recbole_tinynews.files.whole import check_new_or_empty, whole_folder
-from recbole_tinynews.model.text_encoders import reads_words
+from recbole_tinynews.model.article_reader import reads_words
 from recbole_tinynews.pipeline.artifact import (
     CATEGORY_NAMES,
     COPIES,

@@ -2,44 +2,136 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from recbole_tinynews.data.news_text import TITLE_ABSTRACT
-from recbole_tinynews.data.no_articles import NoArticles
 from recbole_tinynews.data.ragged import Ragged
-from recbole_tinynews.encoder.column_tokenizer import ColumnTokenizer, pad_rows
+from recbole_tinynews.data.word_vectors import size_of_vectors
 from recbole_tinynews.encoder.frozen_states import Storage
-from recbole_tinynews.encoder.language_model import load_plm, longest_text
 from recbole_tinynews.encoder.news_encoder import NewsEncoder
-from recbole_tinynews.encoder.one_text import OneTextEncoder
-from recbole_tinynews.encoder.plm_files import bare_plm, load_tokenizer
-from recbole_tinynews.encoder.text_encoder import TextEncoder
+from recbole_tinynews.encoder.one_text import ColumnTokenizer, OneTextEncoder, pad_rows
+from recbole_tinynews.encoder.plm_files import (
+    bare_plm,
+    load_plm,
+    load_tokenizer,
+    locate_plm,
+    longest_text,
+    plm_size,
+)
+from recbole_tinynews.encoder.text_encoder import TextEncoder, TextVectors
 from recbole_tinynews.encoder.views import CategoryView, StartsAsText, ViewAttention, ViewsEncoder
-from recbole_tinynews.encoder.word_vocabulary import word_embedding
-from recbole_tinynews.encoder.words import WordEncoder, WordPooling
+from recbole_tinynews.encoder.words import (
+    WordCNN,
+    WordEncoder,
+    WordPooling,
+    WordSelfAttention,
+    word_embedding,
+    word_tokenizer,
+)
 from recbole_tinynews.files.columns import CATEGORIES, TITLE
 from recbole_tinynews.model.impression_recommender import ImpressionRecommender
-from recbole_tinynews.model.text_encoders import (
-    CONTEXTS,
-    plm_source,
-    plm_training,
-    reads_titles_by_plm,
-    reads_words,
-    starts_as,
-    starts_pretrained,
-    unfit_word_vectors,
-    views_of,
-    word_vectors_file,
-    words_of_texts,
-)
 from recbole_tinynews.settings.protocol import Settings
+
+CONTEXTS = {"cnn": WordCNN, "self_attention": WordSelfAttention}
+
+
+def views_of(config: Settings) -> list[str]:
+    """The views read; older artifacts have no ``views`` and read the title."""
+    return config["views"] or [TITLE]
+
+
+def texts_of_views(config: Settings) -> list[str]:
+    """The views that are texts."""
+    return [view for view in views_of(config) if view not in CATEGORIES]
+
+
+def starts_as(config: Settings) -> str | None:
+    """The text that an article's vector starts as with pretrained heads; otherwise ``None``."""
+    return texts_of_views(config)[0] if starts_pretrained(config) else None
+
+
+def reads_words(config: Settings | Mapping[str, Any]) -> bool:
+    """Whether word vectors replace the language model."""
+    return config["news_encoder"] == "words"
+
+
+def starts_pretrained(config: Settings) -> bool:
+    """Whether heads start as the ranking of the language model or (even random) word vectors."""
+    return config["head_init"] == "pretrained"
+
+
+def reads_titles_alone(config: Settings) -> bool:
+    """Whether the title is the only view, which post-training matches with bodies."""
+    return views_of(config) == [TITLE]
+
+
+def reads_titles_by_plm(config: Settings) -> bool:
+    """Whether a language model reads the title as the only view."""
+    return not reads_words(config) and reads_titles_alone(config)
+
+
+def plm_source(config: Settings) -> str:
+    """Folder or hub name of the language model."""
+    return locate_plm(config["plm"], [Path(config["data_path"])])
+
+
+def plm_depth(config: Settings) -> int:
+    """Number of layers that are kept of the language model."""
+    layers = config["num_hidden_layers"]
+    return plm_size(plm_source(config)).layers if layers is None else layers
+
+
+def plm_training(config: Settings) -> dict[str, Any]:
+    """How the language model trains, as arguments of ``TextEncoder``."""
+    return {
+        "finetune_layers": config["finetune_layers"],
+        "dropout": config["plm_dropout"],
+        "lora_rank": config["lora_rank"],
+    }
+
+
+def words_of_texts(config: Settings, dataset: Any) -> PreTrainedTokenizerBase:
+    """Word tokenizer of the texts read; a finished recommender has its own."""
+    return dataset.made_of_texts(texts_read(config), word_tokenizer)
+
+
+def texts_read(config: Settings) -> tuple[str, ...]:
+    """The texts read of an article; ``news_text`` replaces the view of the title."""
+    return tuple(config["news_text"] if v == TITLE else v for v in texts_of_views(config))
+
+
+def word_vectors_file(config: Settings) -> Path | None:
+    """Path of ``word_vectors``, as given or in the folder of the data set; ``None``: random."""
+    if not config["word_vectors"]:
+        return None
+    beside = Path(config["data_path"]) / config["word_vectors"]
+    given = Path(config["word_vectors"])
+    return beside if beside.is_file() and not given.is_file() else given
+
+
+def unfit_word_vectors(config: Settings, prefix: str) -> Iterator[str]:
+    """Errors in the file of word vectors, from its first line."""
+    file = word_vectors_file(config)
+    if file is None:
+        return
+    try:
+        size = size_of_vectors(file)
+    except (OSError, ValueError) as problem:
+        yield f"{prefix}word_vectors: {problem}".removesuffix(".")
+        return
+    if size != config["word_dim"]:
+        yield (
+            f"{prefix}word_dim expects {size}, the size of the vectors in {file}, got "
+            f"{config['word_dim']}. Set {prefix}word_dim={size}"
+        )
 
 
 class ArticleReader(ImpressionRecommender):
@@ -47,19 +139,33 @@ class ArticleReader(ImpressionRecommender):
 
     ``views`` are texts (title, abstract, body) and categories (category, subcategory), each with
     its encoder; ``make_composition`` combines them into one vector. ``plm_source``: folder of its
-    language model, empty for word vectors; ``least``: smallest values of settings of its own.
+    language model, empty for word vectors; ``categories``: their names by field, in the order of
+    their ids, with padding; ``least``: smallest values of settings of its own.
+
+    Encoders are built from settings, tokenizer and names of categories, which are saved beside the
+    weights. Everything else of a data set comes by ``read_articles``; ``load`` has no data set, and
+    passes ``None`` and settings with ``tokenizer`` and ``categories``.
     """
 
     least: ClassVar[Mapping[str, float]] = {}
 
     def __init__(self, config: Settings, dataset: Any) -> None:
         super().__init__(config, dataset)
+        saved: Any = config
+        self.categories: Mapping[str, Sequence[str]] = (
+            saved.categories if dataset is None else getattr(dataset, "field2id_token", {})
+        )
         self.plm_source, self._known_tokenizer = "", getattr(config, "tokenizer", None)
-        if reads_words(config):
-            self._known_tokenizer = self.word_tokenizer(config, dataset)
-        else:
+        if not reads_words(config):
             self.plm_source = plm_source(config)
-        self.news_encoder: NewsEncoder = self.make_news_encoder(config, dataset)
+        elif self._known_tokenizer is None:
+            self._known_tokenizer = self.word_tokenizer(config, dataset)
+        self._is_saved = dataset is None or bool(config["update_from"])
+        self._cache_dir: Path | None = None if dataset is None else dataset.cache_dir
+        self._pad_token_id, self._longest_text = 0, sys.maxsize
+        self.news_encoder: NewsEncoder = self.make_news_encoder(config)
+        if dataset is not None:
+            self.read_articles(config, dataset)
 
     @classmethod
     def conflicting_settings(cls, config: Settings, prefix: str) -> Iterator[str]:
@@ -80,9 +186,15 @@ class ArticleReader(ImpressionRecommender):
         """Size of the vector of one text; some compositions have another ``news_dim``."""
         return cls.news_dim(config)
 
-    def layers_kept(self, config: Settings) -> int | None:
+    @classmethod
+    def layers_kept(cls, config: Settings) -> int | None:
         """Number of the language model's layers to keep; ``None``: all."""
         return config["num_hidden_layers"]
+
+    @classmethod
+    def layers_saved(cls, config: Settings) -> int | None:
+        """Number of layers in the configuration that its finished folder has; ``None``: all."""
+        return cls.layers_kept(config)
 
     @cached_property
     def tokenizer(self) -> PreTrainedTokenizerBase:
@@ -94,36 +206,44 @@ class ArticleReader(ImpressionRecommender):
         """Tokenizer of the word vectors."""
         return words_of_texts(config, dataset)
 
-    def news_tokens(self, config: Settings, dataset: Any) -> Ragged:
-        """Token ids of ``news_text``, by news id."""
-        return dataset.tokens(
-            config["news_text"], self.tokenizer, longest_news_text(config), config["text_prefix"]
-        )
+    def read_articles(self, config: Settings, dataset: Any) -> None:
+        """Take from the data set what training and evaluation need; ``load`` does not call it.
 
-    def text_widths(self, config: Settings, dataset: Any) -> NDArray[np.int64]:
-        """Padded length of each text, if pooling includes pad tokens."""
-        return np.full(dataset.num(dataset.iid_field), longest_news_text(config))
+        Here the news encoder's articles; a subclass may register buffers of its own, with
+        ``persistent=False``. Raises ``ValueError`` if a text is too long for the language model.
+        """
+        articles: dict[str, Any] = {}
+        for view in views_of(config):
+            if view in CATEGORIES:
+                articles[view] = dataset.item_feat[view]
+                continue
+            tokens = articles[view] = self.text_tokens(config, dataset, view)
+            if (longest := tokens.lengths.max(initial=0)) > self._longest_text:
+                raise ValueError(
+                    f"{type(self).__name__} expects texts of at most {self._longest_text} tokens, "
+                    f"which {config['plm']} can read, got {longest}. Lower max_{view}_length"
+                    f"{' or max_body_length' if view == TITLE else ''}."
+                )
+        self.news_encoder.put_articles(articles, self.storage(config, dataset))
 
-    def text_table(self, config: Settings, dataset: Any, pad_token_id: int) -> Ragged:
-        """``news_tokens``, padded if pooling includes pad tokens."""
-        tokens = self.news_tokens(config, dataset)
-        if not pads_texts(config):
-            return tokens
-        return pad_rows(tokens, self.text_widths(config, dataset), pad_token_id)
+    def text_tokens(self, config: Settings, dataset: Any, view: str) -> Ragged:
+        """Token ids of a text of the data set's articles, by news id."""
+        tokenizer = self.column_tokenizer(config, view)
+        assert tokenizer is not None, "overridden together with this"
+        return tokenizer.of_data_set(dataset)
 
-    def column_tokenizer(self, config: Settings, pad_token_id: int) -> ColumnTokenizer | None:
-        """Tokenizer of given articles, as ``text_table``; ``None``: a subclass reads others."""
-        own, usual = type(self), ArticleReader
-        if own.news_tokens is not usual.news_tokens or own.text_table is not usual.text_table:
-            return None
+    def column_tokenizer(self, config: Settings, view: str) -> ColumnTokenizer | None:
+        """Tokenizer of a text of articles; ``None``: only the data set's can be read."""
+        prefix = config["text_prefix"]
+        if view != TITLE:
+            return ColumnTokenizer(view, self.tokenizer, config[f"max_{view}_length"], prefix)
         longest = longest_news_text(config)
-        pad_to = longest if pads_texts(config) else 0
-        text, prefix = config["news_text"], config["text_prefix"]
-        return ColumnTokenizer(text, self.tokenizer, longest, prefix, pad_to, pad_token_id)
+        padding = longest if pads_texts(config) else 0, self._pad_token_id
+        return ColumnTokenizer(config["news_text"], self.tokenizer, longest, prefix, *padding)
 
     def storage(self, config: Settings, dataset: Any) -> Storage | None:
         """Where the frozen layers' hidden states are stored; ``None``: recomputed each time."""
-        if config["use_cache"] is False or dataset.cache_dir is None:
+        if config["use_cache"] is False or dataset.cache_dir is None or reads_words(config):
             return None
         return Storage(
             dataset.cache_dir,
@@ -136,17 +256,16 @@ class ArticleReader(ImpressionRecommender):
         """Initialise heads by the language model, after earlier stages' weights are loaded."""
         self.news_encoder.start_heads(dataset.training_news(), config["centred"])
 
-    def make_news_encoder(self, config: Settings, dataset: Any) -> NewsEncoder:
-        """The news encoder; ``ValueError`` if a text is too long for it."""
+    def make_news_encoder(self, config: Settings) -> NewsEncoder:
+        """The news encoder, without articles."""
         read = self._by_words if reads_words(config) else self._by_language_model
-        views: dict[str, Any] = dict.fromkeys(views_of(config)) | read(config, dataset)
+        views: dict[str, Any] = dict.fromkeys(views_of(config)) | read(config)
         if len(views) == 1:
             return views.popitem()[1]
         sizes = dict.fromkeys(views, self.text_dim(config))
         for view in CATEGORIES:
             if view in views:
-                categories, names = dataset.item_feat[view], dataset.field2id_token[view]
-                views[view] = CategoryView(categories, names, config["category_dim"])
+                views[view] = CategoryView(self.categories[view], config["category_dim"])
                 sizes[view] = config["category_dim"]
         composition = self.make_composition(config, sizes)
         return ViewsEncoder(views, composition, config["history_cache_steps"])
@@ -177,47 +296,57 @@ class ArticleReader(ImpressionRecommender):
         """``(hidden [tokens, dim], texts) -> [texts, text_dim]``, a module with ``dim``."""
         return WordPooling(dim, config["query_dim"])
 
-    def _by_words(self, config: Settings, dataset: Any) -> dict[str, Any]:
+    def _by_words(self, config: Settings) -> dict[str, OneTextEncoder]:
         file = word_vectors_file(config)
-        words = word_embedding(self.tokenizer, config["word_dim"], file, dataset.cache_dir)
-        steps, made = config["history_cache_steps"], {}
-        tables = self._token_tables(config, dataset, WordEncoder.pad_token_id)
-        for view, tokens, tokenizer in tables:
+        words = word_embedding(self.tokenizer, config["word_dim"], file, self._cache_dir)
+        made = {}
+        for view in texts_of_views(config):
             context: Any = self.make_word_context(config)
             pooling = self.make_word_pooling(config, context.dim)
             is_start = view == starts_as(config)
             encoder = WordEncoder(words, context, pooling, config["word_dropout"], is_start)
-            made[view] = OneTextEncoder(encoder, tokens, tokenizer, history_cache_steps=steps)
+            made[view] = self._of_text(config, encoder, view)
         return made
 
-    def _by_language_model(self, config: Settings, dataset: Any) -> dict[str, Any]:
+    def _by_language_model(self, config: Settings) -> dict[str, OneTextEncoder]:
         # saved weights replace random ones
-        is_bare = isinstance(dataset, NoArticles) or config["update_from"]
-        plm = (bare_plm if is_bare else load_plm)(self.plm_source, self.layers_kept(config))
-        most = longest_text(plm)  # before the encoder changes the model
-        encoder, storage = self.make_text_encoder(config, plm), self.storage(config, dataset)
-        steps, made = config["history_cache_steps"], {}
-        tables = self._token_tables(config, dataset, encoder.pad_token_id)
-        for view, tokens, tokenizer in tables:
-            if tokens.lengths.max(initial=0) > most:
-                raise ValueError(
-                    f"{type(self).__name__} expects texts of at most {most} tokens, which "
-                    f"{config['plm']} can read, got {tokens.lengths.max()}. "
-                    f"Lower max_{view}_length{' or max_body_length' if view == TITLE else ''}."
-                )
-            made[view] = OneTextEncoder(encoder, tokens, tokenizer, storage, steps)
-        return made
+        make = bare_plm if self._is_saved else load_plm
+        plm = make(self.plm_source, self.layers_kept(config))
+        self._longest_text = longest_text(plm)  # before the encoder changes the model
+        encoder = self.make_text_encoder(config, plm)
+        self._pad_token_id = encoder.pad_token_id
+        return {view: self._of_text(config, encoder, view) for view in texts_of_views(config)}
 
-    def _token_tables(
-        self, config: Settings, dataset: Any, pad_token_id: int
-    ) -> Iterator[tuple[str, Ragged, ColumnTokenizer | None]]:
-        for view in views_of(config):
-            if view == TITLE:
-                tokens = self.text_table(config, dataset, pad_token_id)
-                yield view, tokens, self.column_tokenizer(config, pad_token_id)
-            elif view not in CATEGORIES:
-                how = self.tokenizer, config[f"max_{view}_length"], config["text_prefix"]
-                yield view, dataset.tokens(view, *how), ColumnTokenizer(view, *how)
+    def _of_text(self, config: Settings, encoder: TextVectors, view: str) -> OneTextEncoder:
+        tokenizer, steps = self.column_tokenizer(config, view), config["history_cache_steps"]
+        return OneTextEncoder(encoder, tokenizer=tokenizer, history_cache_steps=steps)
+
+
+class OwnTexts(ArticleReader):
+    """Mixin of recommenders that read a text of their own in the place of ``news_text``.
+
+    ``load`` refuses them unless they override ``column_tokenizer`` along with ``news_tokens``.
+    """
+
+    def news_tokens(self, config: Settings, dataset: Any) -> Ragged:
+        """Token ids of the text, by news id; row 0 is empty."""
+        raise NotImplementedError(
+            f"{type(self).__name__} must implement news_tokens(config, dataset)."
+        )
+
+    def text_tokens(self, config: Settings, dataset: Any, view: str) -> Ragged:
+        """``news_tokens``, padded if pooling includes pad tokens."""
+        if view != TITLE:
+            return super().text_tokens(config, dataset, view)
+        tokens = self.news_tokens(config, dataset)
+        if not pads_texts(config):
+            return tokens
+        widths = np.full(tokens.rows, longest_news_text(config))
+        return pad_rows(tokens, widths, self._pad_token_id)
+
+    def column_tokenizer(self, config: Settings, view: str) -> ColumnTokenizer | None:
+        """``None`` for the text of its own."""
+        return None if view == TITLE else super().column_tokenizer(config, view)
 
 
 class ReadsTitlesByPLM(ArticleReader):

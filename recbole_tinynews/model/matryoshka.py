@@ -18,13 +18,13 @@ from torch.nn import functional as F
 from recbole_tinynews.data.fields import TEACHERS
 from recbole_tinynews.distillation.loss_terms import loss_terms
 from recbole_tinynews.encoder.hidden_states import StateRequest
-from recbole_tinynews.encoder.identity_heads import principal_axes
 from recbole_tinynews.encoder.layers import observable_states
 from recbole_tinynews.encoder.news_encoder import NEWS_ENCODER
 from recbole_tinynews.encoder.one_text import OneTextEncoder
+from recbole_tinynews.encoder.pooling import principal_axes
+from recbole_tinynews.model.article_reader import plm_depth, plm_source
 from recbole_tinynews.model.interface import BatchContext
 from recbole_tinynews.model.student import Student, teachers_of
-from recbole_tinynews.model.text_encoders import plm_depth, plm_source
 from recbole_tinynews.settings.protocol import Settings
 
 OF_USER = {"pooling.projection.weight": 1, "pad_doc": 0}  # axes along which they are cut

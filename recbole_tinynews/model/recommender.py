@@ -22,20 +22,18 @@ from recbole_tinynews.data.fields import (
     IMPRESSION_SIZE,
 )
 from recbole_tinynews.data.popularity import Counting, uses_popularity
-from recbole_tinynews.data.training_data import TrainingData
 from recbole_tinynews.distillation.loss_terms import loss_terms
 from recbole_tinynews.encoder.adapters import is_adapter
 from recbole_tinynews.encoder.hidden_states import NO_STATES, StateRequest
-from recbole_tinynews.encoder.planning import ArticlePlanner
+from recbole_tinynews.encoder.packing import ArticlePlanner
 from recbole_tinynews.encoder.users import StartsAsMean, UserEncoder
-from recbole_tinynews.model.article_reader import ArticleReader
+from recbole_tinynews.model.article_reader import ArticleReader, starts_pretrained
 from recbole_tinynews.model.interface import BatchContext, Encoded, Outputs
 from recbole_tinynews.model.reader_features import (
     features_of_impressions,
     further_features,
     reader_features,
 )
-from recbole_tinynews.model.text_encoders import starts_pretrained
 from recbole_tinynews.model.time_features import TimeScore
 from recbole_tinynews.settings.protocol import Settings
 
@@ -45,7 +43,7 @@ START_IMPRESSIONS = 20_000  # for fitting the initial weights of popularity
 class NewsRecommender(ArticleReader):
     """Scores candidates by the vectors of their texts and of the texts that the user clicked.
 
-    Its loss is the cross entropy of the click. A subclass may override ``losses``, ``news_tokens``,
+    Its loss is the cross entropy of the click. A subclass may override ``losses``,
     ``make_news_encoder`` or ``make_user_encoder``; docs/extending.md has a complete example.
 
     Attributes:
@@ -56,7 +54,7 @@ class NewsRecommender(ArticleReader):
     """
 
     trainer_class = "NewsTrainer"
-    reads: ClassVar[type[TrainingData]] = NewsDataset
+    reads: ClassVar[Any] = NewsDataset
     ranks_news: ClassVar[bool] = True
 
     def __init__(self, config: Settings, dataset: Any) -> None:

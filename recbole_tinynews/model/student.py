@@ -22,16 +22,16 @@ from recbole_tinynews.encoder.hidden_states import StateRequest
 from recbole_tinynews.encoder.layers import observable_states
 from recbole_tinynews.encoder.one_text import OneTextEncoder
 from recbole_tinynews.encoder.plm_files import plm_size
-from recbole_tinynews.model.article_reader import ReadsTitlesByPLM
-from recbole_tinynews.model.interface import Outputs
-from recbole_tinynews.model.paper.plmnr import PLMNR
-from recbole_tinynews.model.recommender import NewsRecommender
-from recbole_tinynews.model.text_encoders import (
+from recbole_tinynews.model.article_reader import (
+    ReadsTitlesByPLM,
     plm_depth,
     plm_source,
     reads_words,
     starts_pretrained,
 )
+from recbole_tinynews.model.interface import Outputs
+from recbole_tinynews.model.paper.plmnr import PLMNR
+from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.settings.protocol import Settings
 
 AT_ONCE = 4_096  # articles whose vectors are multiplied together
@@ -54,7 +54,8 @@ class Student(NewsRecommender):
 
     def __init__(self, config: Settings, dataset: Any) -> None:
         super().__init__(config, dataset)
-        self.distillation: Any = self.make_distillation(config)
+        # losses are no part of a finished recommender
+        self.distillation: Any = None if dataset is None else self.make_distillation(config)
 
     @classmethod
     def conflicting_settings(cls, config: Settings, prefix: str) -> Iterator[str]:

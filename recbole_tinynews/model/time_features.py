@@ -61,7 +61,7 @@ def fit_conditional_logit(
 
 LEAST = 1e-3  # weight of a feature that never lowers a score; at 0 it would have no gradient
 PRIOR_EXPOSURES = 20.0  # smooth click rates
-# The start of the term's layers, chosen on validation impressions (docs/report/choices.md)
+# The start of the term's layers, chosen on validation impressions (benchmarks/record/choices.md)
 START_STEPS, START_BATCH, START_RATE = 800, 512, 2e-3
 PASSES = 10  # at most, over the impressions of fit_again
 

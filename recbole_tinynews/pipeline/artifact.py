@@ -276,6 +276,11 @@ def files_of(folder: Path) -> list[Path]:
     return [file for file in files if file.is_file()]
 
 
+def identity_of(folder: Path) -> str:
+    """Digest of what determines a finished recommender's rankings: weights, settings, names."""
+    return content_key([json.dumps(checksums(folder, files_of(folder)), sort_keys=True)])
+
+
 def broken_files(folder: Path) -> list[str]:
     """Missing or changed files of a finished stage."""
     return changed(folder, read_metrics(folder).get(FILES, {}))

@@ -11,9 +11,9 @@ from typing import Any
 import yaml
 from recbole.config import Config
 
-from recbole_tinynews.data import fields
+from recbole_tinynews.encoder.embedding_model import embedding_model
+from recbole_tinynews.encoder.plm_files import locate_plm
 from recbole_tinynews.evaluation.recbole_metrics import bigger_is_better, map_metrics
-from recbole_tinynews.files.columns import BODY, ITEM, LABELS
 from recbole_tinynews.model.paper.plmnr import PretrainedPLMNR
 from recbole_tinynews.processes.device import choose_device, gpu_numbers
 from recbole_tinynews.processes.group import launched_group
@@ -23,12 +23,11 @@ from recbole_tinynews.settings import registry
 from recbole_tinynews.settings.literals import Files, LiteralLoader, read_yaml
 from recbole_tinynews.settings.run_settings import RunSettings
 from recbole_tinynews.settings.table import Key, seen_by
-from recbole_tinynews.settings.values import FIELD
-from recbole_tinynews.trainer.optimization import default_precision
+from recbole_tinynews.settings.values import LEARNER, unfit_value
+from recbole_tinynews.trainer.optimization import default_precision, optimization_mistakes
 
-# field names in use that no setting can change
-_TAKEN = {each for name, each in vars(fields).items() if name.isupper()} | {*ITEM[1:], BODY, LABELS}
-_FIELDS = ("USER_ID_FIELD", "ITEM_ID_FIELD", "TIME_FIELD", "LABEL_FIELD", "ITEM_LIST_LENGTH_FIELD")
+# settings that an embedding model's folder decides, unless they are given
+AS_MEANT = ("news_pooling", "text_prefix")
 # values of settings that start no further process
 _ONE_PROCESS = {"nproc": (None, 1), "world_size": (None, -1, 0, 1), "local_rank": (None, 0)}
 
@@ -37,14 +36,14 @@ class NewsConfig(Config):
     """All settings of a run; ``config["name"]`` reads one, as in RecBole.
 
     In ascending precedence: RecBole's yaml; ours (``overall``, stages, model, data set, data set
-    for the model); ``properties/`` of the working folder; the user's files, ``config_dict`` and
-    ``command_line``, a list of ``--key=value``; ``sys.argv`` is never read. ``settings``, already
-    read, replace all arguments. One ``ValueError`` lists all errors that show before data or
-    weights are read.
+    for the model); ``properties/dataset`` of the working folder; the user's files, ``config_dict``
+    and ``command_line``, a list of ``--key=value``; ``sys.argv`` is never read. ``settings``,
+    already read, replace all arguments. One ``ValueError`` lists all errors that show before data
+    or weights are read.
 
     ``of_stages``: values by stage and name; ``metric_results``: names of the results of the run's
-    metrics; ``warnings``: given settings without effect; ``tokenizer``: that of ``plm``, if it is
-    loaded.
+    metrics; ``notes``: lines to log; ``warnings``: given settings without effect; ``tokenizer``:
+    that of ``plm``, if it is loaded.
     """
 
     tokenizer: Any = None
@@ -65,6 +64,7 @@ class NewsConfig(Config):
         self.of_stages: dict[str, dict[str, Any]] = {}
         self.metric_results: list[str] = []
         self.warnings = self._settings.warnings
+        self.notes: list[str] = []
         named = model or self._settings.given.values.get("model")
         found = registry.find_model(named if isinstance(named, type) else self._settings.files.name)
         super().__init__(found, self._settings.dataset)
@@ -174,6 +174,25 @@ class NewsConfig(Config):
         pretrained = issubclass(self.model_class, PretrainedPLMNR)
         if pretrained and final["teacher_num_hidden_layers"] is None:
             final["teacher_num_hidden_layers"] = final["num_hidden_layers"]
+        for stage, values in [("", final), *self.of_stages.items()]:
+            self._use_as_meant(stage, values, Path(final["data_path"]) / self.dataset)
+
+    def _use_as_meant(self, stage: str, values: dict[str, Any], folder: Path) -> None:
+        """Set pooling and prompt that an embedding model's folder says, unless they are given."""
+        seen, given = {**self.final_config_dict, **values}, self.external_config_dict
+        if (stage and not {"plm", *AS_MEANT} & values.keys()) or "plm" not in seen:
+            return
+        if seen["news_encoder"] == "words" or not self._settings.files.reads_text:
+            return
+        found = embedding_model(locate_plm(seen["plm"], [folder]))
+        if found is None:
+            return
+        for name, value in zip(AS_MEANT, (found.pooling, found.prompt), strict=True):
+            # a mean is how attention starts too
+            if value in ("mean", "") or {name, f"{stage}_{name}"} & given.keys():
+                continue
+            values[name] = value
+            self.notes.append(f"{seen['plm']} says {name}={value!r}, which is used. Pass another.")
 
     def _init_device(self) -> None:
         final = self.final_config_dict
@@ -203,7 +222,10 @@ class NewsConfig(Config):
             yield "log_wandb expects the package wandb. Run: pip install wandb"
         if not self._settings.files.is_news:
             yield from fit_settings(self.model_class, final, self._settings.asked())
-        yield from _equal_fields(final)
+            if mistake := unfit_value("learner", final["learner"], {"learner": LEARNER}, None):
+                yield f"learner {mistake}"
+        else:
+            yield from optimization_mistakes(final, self.of_stages)
         yield from map_metrics(final, self.of_stages, self.metric_results)
 
 
@@ -222,15 +244,3 @@ def one_process_alone(model: str) -> str:
         f"{model} has no language model to share out and is trained by one process, got several. "
         "Start it without torchrun and --nproc"
     )
-
-
-def _equal_fields(final: Mapping[str, Any]) -> Iterator[str]:
-    """Batch fields that share a name and would overwrite each other."""
-    named = {name: final.get(name) for name in _FIELDS}
-    if not all(map(FIELD.holds, named.values())):
-        return  # reported by the rule of the setting
-    seen = dict.fromkeys(_TAKEN, "a column of the data")
-    for name, field in named.items():
-        if field in seen:
-            yield f"{name} expects a name of its own, got {field}, which is {seen[field]}"
-        seen.setdefault(str(field), name)

@@ -17,24 +17,23 @@ from transformers import PreTrainedTokenizerBase
 
 from recbole_tinynews.data.dataloader import ImpressionDataLoader
 from recbole_tinynews.data.dataset import NewsDataset
-from recbole_tinynews.data.training_data import TrainingData
 from recbole_tinynews.distillation.teachers import Teachers
 from recbole_tinynews.encoder.plm_files import load_tokenizer, write_bare_plm
-from recbole_tinynews.encoder.word_vocabulary import vocabulary_of, write_tokenizer
+from recbole_tinynews.encoder.trimming import derived_plm
+from recbole_tinynews.encoder.words import vocabulary_of, write_tokenizer
 from recbole_tinynews.files.array_cache import content_key
 from recbole_tinynews.files.columns import CATEGORIES, TITLE
 from recbole_tinynews.files.whole import write_text
-from recbole_tinynews.model.recommender import NewsRecommender
-from recbole_tinynews.model.text_encoders import (
+from recbole_tinynews.model.article_reader import (
     plm_source,
     reads_words,
     texts_read,
     word_vectors_file,
     words_of_texts,
 )
+from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.pipeline.artifact import CATEGORY_NAMES
 from recbole_tinynews.pipeline.config import NewsConfig
-from recbole_tinynews.pipeline.derived_plm import derived_plm
 from recbole_tinynews.pipeline.stage import Stage
 from recbole_tinynews.recbole_models import patches
 from recbole_tinynews.recbole_models.feeds import feed_of
@@ -124,7 +123,7 @@ class NewsFactory(ImpressionFactory):
 
     def __init__(self, config: NewsConfig, dataset: NewsDataset) -> None:
         super().__init__(config, dataset)
-        self._data: dict[tuple, TrainingData] = {}
+        self._data: dict[tuple, Any] = {}
         self._derived: dict[tuple, str] = {}  # language models by settings
         self._load_tokenizer = cache(load_tokenizer)  # multilingual ones take more than a second
 
@@ -145,7 +144,7 @@ class NewsFactory(ImpressionFactory):
             self._derived[source, how] = made
         return self._derived[source, how]
 
-    def data(self, model_class: type[NewsRecommender], config: NewsConfig) -> TrainingData:
+    def data(self, model_class: type[NewsRecommender], config: NewsConfig) -> Any:
         """Impressions, or texts for stages without clicks; equal data are read once."""
         kind, by_words = model_class.reads, reads_words(config)
         if by_words and getattr(kind, "trains_on_clicks", False):  # needs no tokens
@@ -185,11 +184,7 @@ class NewsFactory(ImpressionFactory):
         if reads_words(config):
             write_tokenizer(words_of_texts(config, self.train), folder)
         else:
-            # a class that overrides these may read any of the layers
-            parts = ("layers_kept", "make_news_encoder")
-            own = any(getattr(model_class, p) is not getattr(NewsRecommender, p) for p in parts)
-            layers = None if own else config["num_hidden_layers"]
-            write_bare_plm(self._plm_source(config), folder, layers)
+            write_bare_plm(self._plm_source(config), folder, model_class.layers_saved(config))
         names = {field: self.train.field2id_token[field][1:].tolist() for field in CATEGORIES}
         write_text(folder / CATEGORY_NAMES, json.dumps(names, ensure_ascii=False, indent=1) + "\n")
 
@@ -217,16 +212,14 @@ class NewsFactory(ImpressionFactory):
         if getattr(reads, "validates_on_impressions", False):
             yield from super().data_mistakes(stage, config)
 
-    def start(
-        self, model: NewsRecommender, config: NewsConfig, data: TrainingData, new_heads: bool
-    ) -> None:
+    def start(self, model: NewsRecommender, config: NewsConfig, data: Any, new_heads: bool) -> None:
         """Initialise the heads that no earlier stage has, and fit the term of popularity."""
         if new_heads:
             model.start_heads(config, data)
         if getattr(model.reads, "trains_on_clicks", False):
             model.start_time(config, self.train, again=not new_heads)
 
-    def loaders(self, config: NewsConfig, data: TrainingData) -> tuple[Any, Any]:
+    def loaders(self, config: NewsConfig, data: Any) -> tuple[Any, Any]:
         """Training and validation loaders; the latter may be ``None``."""
         return data.loaders(config, self.valid)
 

@@ -8,15 +8,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from recbole_tinynews.evaluation.own_metrics import files_of_metric
-from recbole_tinynews.files.array_cache import checksums, content_key
+from recbole_tinynews.evaluation.recbole_metrics import files_of_metric
+from recbole_tinynews.files.array_cache import content_key
 from recbole_tinynews.model.stages.joint_teachers import CoFinetunedTeachers
 from recbole_tinynews.pipeline.artifact import (
     ARTIFACT_FORMAT,
     FORMAT_KEY,
     MADE_FROM,
     Artifact,
-    files_of,
+    identity_of,
 )
 from recbole_tinynews.pipeline.config import NewsConfig
 from recbole_tinynews.pipeline.stage import Copy, Stage, stage_of
@@ -131,11 +131,6 @@ def _plain(settings: dict[str, Any]) -> dict[str, Any]:
 def fingerprint(described: dict[str, Any]) -> str:
     """A short digest of a stage's description."""
     return content_key([json.dumps(described, sort_keys=True, default=str)])[:12]
-
-
-def identity_of(folder: Path) -> str:
-    """Digest of what determines a finished recommender's rankings: weights, settings, names."""
-    return content_key([json.dumps(checksums(folder, files_of(folder)), sort_keys=True)])
 
 
 def source_of(stage: Stage) -> list[Path]:

@@ -9,6 +9,12 @@ from typing import Any
 
 from recbole_tinynews.encoder.plm_files import plm_size
 from recbole_tinynews.model.alignednewsrec import AlignedNewsRec, NewsAligner, ZeroShotTeacher
+from recbole_tinynews.model.article_reader import (
+    plm_source,
+    reads_titles_alone,
+    reads_titles_by_plm,
+    reads_words,
+)
 from recbole_tinynews.model.paper.plmnr import PLMNR
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.model.stages.joint_teachers import CoFinetunedTeachers
@@ -23,12 +29,6 @@ from recbole_tinynews.model.stages.title_body import (
 )
 from recbole_tinynews.model.stages.updated import updated
 from recbole_tinynews.model.student import Student
-from recbole_tinynews.model.text_encoders import (
-    plm_source,
-    reads_titles_alone,
-    reads_titles_by_plm,
-    reads_words,
-)
 from recbole_tinynews.pipeline import handover
 from recbole_tinynews.pipeline.config import NewsConfig
 from recbole_tinynews.pipeline.stage import Copy, Stage, Start, in_order, last_copies

@@ -1,26 +1,28 @@
-"""What callers give: articles as ids, titles, fields, tables or files, and readers' queries."""
+"""What callers give: articles as ids, titles, fields or tables, and readers' queries."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import pandas as pd
 
 from recbole_tinynews.data.atomic_files import read_news
 from recbole_tinynews.data.news_text import TITLE_ABSTRACT, with_abstract
+from recbole_tinynews.data.popularity import LATEST
 from recbole_tinynews.evaluation.rerank import ReRanking
 from recbole_tinynews.files.columns import ABSTRACT, BODY, GROUPS, PUBLISHED, TITLE
 from recbole_tinynews.files.installation import library, packaged_folder
-from recbole_tinynews.serving.events import LATEST, Moment
+from recbole_tinynews.serving.events import Moment
 from recbole_tinynews.settings.values import suggest
 
-Content = str | Mapping[str, str]
-"""A title, or an article's fields by their names."""
+Given = str | Mapping[str, str]
+"""The id of an added article, or fields by their names, perhaps with an ``id``.
 
-Given = str | tuple[str, Content]
-"""An id or title, or an id (empty if unknown) with a title or fields."""
+Before any article is added, a text is a title.
+"""
 
 FieldTuple = tuple[str, ...]
 """The fields that a recommender reads of an article: equal ones have equal vectors."""
@@ -47,24 +49,17 @@ class InputFields:
         self._with_abstract = TITLE in views and settings["news_text"] == TITLE_ABSTRACT
         self.names = tuple(dict.fromkeys([*views, *([ABSTRACT] if self._with_abstract else [])]))
 
-    def select(self, content: Content) -> FieldTuple:
-        """The fields read of a checked article; a string is a title without further fields."""
-        if isinstance(content, str):
-            content = {TITLE: content}
+    def select(self, fields: Mapping[str, str]) -> FieldTuple:
+        """The fields read of a checked article."""
         if not self._one_text:
-            return tuple(content.get(name, "") for name in self.names)
-        abstract = content.get(ABSTRACT, "") if self._with_abstract else ""
-        return (with_abstract(content[TITLE], abstract),)
+            return tuple(fields.get(name, "") for name in self.names)
+        abstract = fields.get(ABSTRACT, "") if self._with_abstract else ""
+        return (with_abstract(fields[TITLE], abstract),)
 
-    def article(self, article_id: str, content: Content) -> ArticleInput:
+    def article(self, article_id: str, fields: Mapping[str, str]) -> ArticleInput:
         """A checked article."""
-        groups: Mapping[str, str] = {} if isinstance(content, str) else content
-        values = tuple(groups.get(name, "") for name in GROUPS)
-        return ArticleInput(article_id, self.select(content), values)
-
-    def content(self, fields: FieldTuple) -> Content:
-        """The inverse of ``select``: one text, or the fields of several views."""
-        return fields[0] if self._one_text else dict(zip(self.names, fields, strict=True))
+        groups = tuple(fields.get(name, "") for name in GROUPS)
+        return ArticleInput(article_id, self.select(fields), groups)
 
     def columns(self, articles: Sequence[FieldTuple]) -> dict[str, list[str]]:
         """The columns that ``encode_texts`` of a news encoder takes."""
@@ -75,8 +70,8 @@ class InputFields:
         """The articles of an ``.item`` file."""
         news = read_news(item_file)
         rows = zip(*(getattr(news, name) for name in FIELDS), strict=True)
-        contents = (dict(zip(FIELDS, row, strict=True)) for row in rows)
-        return [*map(self.article, news.item_id, contents)]
+        fields = (dict(zip(FIELDS, row, strict=True)) for row in rows)
+        return [*map(self.article, news.item_id, fields)]
 
 
 def data_folders(data_path: str | Path | None) -> list[Path]:
@@ -92,11 +87,9 @@ def find_item_file(name: str, data_path: str | Path | None) -> Path | None:
     return next((file for file in files if file.is_file()), None)
 
 
-def check_content(content: Content) -> None:
-    """Check a title or mapping; ``ValueError``: fields or no title; ``TypeError``: not strings."""
-    if isinstance(content, str):
-        return
-    for name, value in content.items():
+def check_fields(fields: Mapping[str, str]) -> None:
+    """``ValueError`` for an unknown field or no title; ``TypeError`` for what is no string."""
+    for name, value in fields.items():
         if name not in (ID, *FIELDS):
             raise ValueError(
                 f"An article expects {', '.join(FIELDS)} and perhaps {ID}, got {name!r:.100}."
@@ -104,42 +97,24 @@ def check_content(content: Content) -> None:
             )
         if not isinstance(value, str):
             raise TypeError(f"An article expects texts, got {value!r:.100} as {name}.")
-    if TITLE not in content:
-        raise ValueError(f"An article expects a {TITLE}, got {', '.join(content) or 'nothing'}.")
-
-
-def title_of(content: Content) -> str:
-    """The title of an article, or an empty string."""
-    return content if isinstance(content, str) else content.get(TITLE, "")
+    if TITLE not in fields:
+        raise ValueError(f"An article expects a {TITLE}, got {', '.join(fields) or 'nothing'}.")
 
 
 def name_of(article: Given) -> str:
-    """The id in a pair or among fields; otherwise the text or title."""
-    return article if isinstance(article, str) else article[0] or title_of(article[1])
-
-
-def _is_article(value: Any) -> bool:
-    """Whether it is a text, fields or an (id, content) tuple; a list is always several articles."""
-    if isinstance(value, tuple):
-        return (
-            len(value) == 2 and isinstance(value[0], str) and isinstance(value[1], (str, Mapping))
-        )
-    return isinstance(value, (str, Mapping))
+    """The id or title given."""
+    return article if isinstance(article, str) else article.get(ID) or article[TITLE]
 
 
 def _articles(values: Any, what: str) -> list[Given]:
     """Checked articles of one reader; ``what`` names them in errors."""
-    return [_checked(value, what) for value in _listed(values, what)]
-
-
-def _checked(value: Any, what: str) -> Given:
-    if isinstance(value, str):
-        return value
-    if not _is_article(value):
-        raise TypeError(f"rank expects {what} as a list of texts, got {value!r:.100} in it.")
-    article_id, content = value if isinstance(value, tuple) else (value.get(ID, ""), value)
-    check_content(content)
-    return article_id, content
+    articles = _listed(values, what)
+    for article in articles:
+        if isinstance(article, Mapping):
+            check_fields(article)
+        elif not isinstance(article, str):
+            raise TypeError(f"rank expects {what} as a list of texts, got {article!r:.100} in it.")
+    return articles
 
 
 def _listed(values: Any, what: str) -> list[Any]:
@@ -149,34 +124,28 @@ def _listed(values: Any, what: str) -> list[Any]:
     return list(values)
 
 
-def articles_of(news: Any, fields: Collection[str]) -> dict[str, Content]:
-    """Contents by id of ``Ranker.add_news``'s argument; of a table, ``fields`` and groups."""
-    if isinstance(news, pd.DataFrame):
-        pairs: Any = _pairs_of_table(news, fields)
-    else:
-        pairs = news.items() if isinstance(news, Mapping) else news
-    if isinstance(pairs, (str, bytes)) or not isinstance(pairs, Iterable):
-        raise TypeError(f"Articles expect a table, ids to titles, or pairs, got {news!r:.100}.")
-    contents: dict[str, Content] = {}
-    for row, pair in enumerate(pairs):
-        if not isinstance(pair, tuple) or len(pair) != 2:
-            raise TypeError(f"Articles expect (id, title) pairs, got {pair!r:.100}.")
-        article_id, content = pair
-        values = content if isinstance(content, Mapping) else {TITLE: content}
-        for name, value in {ID: article_id, **values}.items():
+def articles_of(news: Any, names: Collection[str]) -> dict[str, Mapping[str, str]]:
+    """Fields by id of ``Ranker.add_news``'s argument; of a table, those of ``names`` and groups."""
+    if not isinstance(news, (pd.DataFrame, Mapping)):
+        raise TypeError(f"Articles expect a table, or ids to titles or fields, got {news!r:.100}.")
+    pairs = _pairs_of_table(news, names) if isinstance(news, pd.DataFrame) else news.items()
+    articles: dict[str, Mapping[str, str]] = {}
+    for row, (article_id, content) in enumerate(pairs):
+        fields = content if isinstance(content, Mapping) else {TITLE: content}
+        for name, value in {ID: article_id, **fields}.items():
             if not isinstance(value, str):
                 raise TypeError(
                     f"Articles expect texts, got {value!r:.100} as {name} of article {row} (from "
                     f"0). Leave it out, or give it an empty {name}."
                 )
-        check_content(content)
-        if not article_id or article_id in contents:
+        check_fields(fields)
+        if not article_id or article_id in articles:
             raise ValueError(
                 f"Articles expect unique ids that are not empty, got {article_id!r}"
                 f"{' twice' if article_id else ''} (article {row}, from 0)."
             )
-        contents[article_id] = content
-    return contents
+        articles[article_id] = fields
+    return articles
 
 
 def _pairs_of_table(table: pd.DataFrame, fields: Collection[str]) -> Iterable[tuple[Any, Any]]:
@@ -240,26 +209,24 @@ class Query(NamedTuple):
     k: int = 0
 
     @property
-    def pages(self) -> list[str]:
-        """Id of the article whose page the reader is on, if it is known."""
-        return [self.moment.page] if self.moment is not None and self.moment.page else []
+    def page(self) -> str:
+        """Id of the article whose page the reader is on, empty if unknown."""
+        return "" if self.moment is None else self.moment.page
 
 
 def queries_of(
     history: Any,
     candidates: Any,
-    at: Any = None,
-    user: Any = None,
     rerank: Sequence[Any] = (),
-    visit: Sequence[Any] = (None, None, None),
+    moment: Mapping[str, Any] = MappingProxyType({}),
 ) -> tuple[list[Query], bool]:
     """The queries in the arguments of ``Ranker.rank``, and whether it is of a single user.
 
-    ``candidates``: ``None`` for ``Ranker.top``; ``visit``: page, device and subscriber.
+    ``candidates``: ``None`` for ``Ranker.top``.
     """
     is_top = candidates is None
     lists = _listed(history, "history") if is_top else _listed(candidates, "candidates")
-    one = not lists or any(map(_is_article, lists))
+    one = not lists or any(isinstance(each, (str, Mapping)) for each in lists)
     histories = [history] if one else _listed(history, "history")
     lists = [()] * len(histories) if is_top else [lists] if one else lists
     if len(histories) != len(lists):
@@ -267,35 +234,30 @@ def queries_of(
             f"rank expects a history for each list of candidates, got {len(histories)} histories "
             f"and {len(lists)} lists of candidates."
         )
-    moments = _moments_of(at, user, visit, len(lists), one)
     rerankers, queries = ReRanking.parse(rerank), []
-    for number, moment in enumerate(moments):
+    for number, at_moment in enumerate(_moments_of(moment, len(lists))):
         whose = "" if one else f" for user {number}"
         clicks = _articles(histories[number], f"history{whose}")
         shown = _articles(lists[number], f"candidates{whose}")
         if not (is_top or shown):
             raise ValueError(f"rank expects at least 1 candidate, got none{whose}.")
-        queries.append(Query(clicks, shown, moment, rerankers))
+        queries.append(Query(clicks, shown, at_moment, rerankers))
     return queries, one
 
 
-def _moments_of(
-    at: Any, user: Any, visit: Sequence[Any], users: int, one: bool
-) -> list[Moment | None]:
-    if at is None:
-        given = dict(zip(("user", "page", "device", "subscriber"), (user, *visit), strict=True))
-        if alone := [name for name, value in given.items() if value is not None]:
+def _moments_of(moment: Mapping[str, Any], users: int) -> list[Moment] | list[None]:
+    if moment.get("at") is None:
+        if alone := [name for name, value in moment.items() if value is not None]:
             raise ValueError(f"rank expects {alone[0]} together with at, got {alone[0]} alone.")
         return [None] * users
-    visits = [
-        [value] * users if one or value is None else _listed(value, name)
-        for name, value in zip(("page", "device", "subscriber"), visit, strict=True)
-    ]
-    times = list(at) if isinstance(at, (list, tuple)) else [at] * users
-    names = [user] if one else [None] * users if user is None else _listed(user, "user")
-    if {*map(len, (times, names, *visits))} != {users}:
-        raise ValueError(
-            f"rank expects at and user once for each of {users} histories, got {len(times)} and "
-            f"{len(names)}; page, device and subscriber too, if they are given."
-        )
-    return [Moment.of(*parts) for parts in zip(times, names, *visits, strict=True)]
+    columns = {
+        name: value if isinstance(value, (list, tuple)) else [value] * users
+        for name, value in moment.items()
+    }
+    for name, values in columns.items():
+        if len(values) != users:
+            raise ValueError(
+                f"rank expects {name} once for each of {users} histories, got {len(values)}."
+            )
+    every = zip(*columns.values(), strict=True)
+    return [Moment.of(**dict(zip(columns, parts, strict=True))) for parts in every]

@@ -6,8 +6,6 @@ import json
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
-from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,19 +16,16 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from recbole_tinynews.evaluation.rerank import RerankError
-from recbole_tinynews.files.columns import GROUPS
+from recbole_tinynews.files.columns import GROUPS, TITLE
 from recbole_tinynews.files.progress import progress_bar
 from recbole_tinynews.files.tensors import write_tensors
 from recbole_tinynews.serving.article_fields import (
+    ID,
     ArticleInput,
-    Content,
     FieldTuple,
     Given,
-    check_content,
-    data_folders,
-    find_item_file,
 )
-from recbole_tinynews.serving.engine import NOT_A_NUMBER, Batch, BestRows, Engine, best_rows
+from recbole_tinynews.serving.engine import Batch, Engine
 from recbole_tinynews.serving.live_counters import LiveCounters
 
 FORMAT, ANY_FORMAT = "news index 3", "news index "
@@ -69,15 +64,6 @@ class IndexSnapshot(NamedTuple):
     rows: Mapping[str, int]  # by id
     vectors: Tensor  # [articles, dim]
 
-    def best(
-        self, scores: NDArray[np.float32], k: int, left_out: Sequence[Sequence[int]]
-    ) -> list[BestRows]:
-        """``best_rows`` of scores ``[users, articles]``; ``ValueError`` if one is not a number."""
-        if np.isnan(scores.min()):  # min returns NaN if there is one
-            name = self.ids[int(np.isnan(scores).any(0).argmax())]
-            raise ValueError(NOT_A_NUMBER.format(name))
-        return best_rows(scores, k, left_out)
-
     def rows_of(self, articles: Sequence[Resolved]) -> list[int]:
         """Rows of these articles, found by id or equal fields."""
         rows = {article for article in articles if isinstance(article, int)}
@@ -100,32 +86,27 @@ class IndexSnapshot(NamedTuple):
 
 
 class ArticleIndex:
-    """Adds, finds and encodes articles; thread-safe.
+    """Adds, finds and encodes articles; thread-safe."""
 
-    Ids are those of added articles, then those of the data set's ``.item`` file, which is read on
-    first use: in ``data_path``, by default in ``dataset`` or among the embedded data sets.
-    """
-
-    def __init__(self, engine: Engine, data_path: str | Path | None = None) -> None:
+    def __init__(self, engine: Engine) -> None:
         self.engine, self.fields = engine, engine.fields
         self.cache = VectorCache(self._encode, CACHED_VECTORS)
         self.snapshot = IndexSnapshot((), (), {}, torch.zeros(0, 0))
         self._room = torch.zeros(0, 0)  # [capacity, dim]; starts with the snapshot's vectors
         self._changing = Lock()
-        self._data_path = data_path
         self._numbered: tuple[Any, Any, Any] = None, None, None  # counters, ids, their numbers
 
     def __contains__(self, article_id: object) -> bool:
         return article_id in self.snapshot.rows
 
-    def add(self, contents: Mapping[str, Content], show_progress: bool = False) -> None:
-        """Add checked articles by id; known ids are replaced and move to the end.
+    def add(self, news: Mapping[str, Mapping[str, str]], show_progress: bool = False) -> None:
+        """Add checked fields by id; known ids are replaced and move to the end.
 
         Articles whose fields are unchanged keep their vectors.
         """
         old = self.snapshot
-        articles = [self.fields.article(*item) for item in contents.items()]
-        rows = [old.rows.get(name, -1) for name in contents]
+        articles = [self.fields.article(*item) for item in news.items()]
+        rows = [old.rows.get(name, -1) for name in news]
         if (*articles,) == old.articles[len(old.ids) - len(rows) :]:
             return  # they are the last ones already, in this order
         pairs = zip(rows, articles, strict=True)
@@ -178,95 +159,42 @@ class ArticleIndex:
         return IndexSnapshot(names, articles, rows, self._room)
 
     def resolve(
-        self, lists: Sequence[Sequence[Given]], ids: bool | None, snapshot: IndexSnapshot
+        self, lists: Sequence[Sequence[Given]], snapshot: IndexSnapshot
     ) -> list[list[Resolved]]:
-        """Find lists of articles; ``ids`` as for ``Ranker.rank``."""
+        """Find lists of articles; ``ValueError`` for ids of no added article."""
         texts = [article for part in lists for article in part if isinstance(article, str)]
-        if ids is None:  # a text of several words, or of none, is no id
-            ids = all(len(text.split()) == 1 for text in texts)
+        unknown = [text for text in texts if text not in snapshot.rows]
+        if unknown and snapshot.ids:
+            raise ValueError(
+                f"Ids of the {len(snapshot.ids):,} articles that were added are expected, got "
+                f"{unknown[0]!r:.100}{f' and {len(unknown) - 1} more' if unknown[1:] else ''}. Add "
+                f'the article with add_news, or give its text: {{"title": ...}}.'
+            )
         found: dict[str, Resolved] = {}
-        if ids:
-            found = {text: snapshot.rows[text] for text in texts if text in snapshot.rows}
-            found |= self._of_data_set([text for text in texts if text not in found], snapshot)
-        else:
-            found = {text: self.fields.article("", text) for text in texts}
+        for text in texts:
+            row = snapshot.rows.get(text)
+            found[text] = self.fields.article("", {TITLE: text}) if row is None else row
         return [
-            [found[a] if isinstance(a, str) else self._input(*a, snapshot) for a in part]
+            [found[a] if isinstance(a, str) else self._input(a, snapshot) for a in part]
             for part in lists
         ]
 
-    def known(self, ids: Iterable[str], snapshot: IndexSnapshot) -> list[Resolved]:
-        """Those of these articles that were added or that the data set has, in order."""
-        names, other = [*ids], {}
-        if any(name not in snapshot.rows for name in names):
-            with suppress(FileNotFoundError):
-                other = self._data_set
-        every = (snapshot.rows.get(name, other.get(name)) for name in names)
-        return [article for article in every if article is not None]
-
-    def _input(self, article_id: str, content: Content, snapshot: IndexSnapshot) -> ArticleInput:
+    def _input(self, fields: Mapping[str, str], snapshot: IndexSnapshot) -> ArticleInput:
         """Given fields; unknown groups are those of the added article with this id."""
-        article = self.fields.article(article_id, content)
-        row = snapshot.rows.get(article_id)
+        article = self.fields.article(fields.get(ID, ""), fields)
+        row = snapshot.rows.get(article.id)
         if row is None:
             return article
         both = zip(article.groups, snapshot.articles[row].groups, strict=True)
         return article._replace(groups=tuple(own or added for own, added in both))
 
-    def contents(self, ids: Sequence[str]) -> list[Content]:
-        """Texts of articles, or fields if several views are read; ``ValueError``: an unknown id."""
-        snapshot = self.snapshot
-        (articles,) = self.resolve([ids], True, snapshot)
-        read = [(snapshot.articles[a] if isinstance(a, int) else a).fields for a in articles]
-        return [*map(self.fields.content, read)]
-
-    def _of_data_set(self, ids: list[str], snapshot: IndexSnapshot) -> dict[str, ArticleInput]:
-        if not ids:
-            return {}
-        try:
-            known = self._data_set
-        except FileNotFoundError as problem:
-            if not snapshot.ids:
-                raise
-            raise ValueError(
-                f"Ids of the {len(snapshot.ids):,} articles that were added are expected, got "
-                f"{ids[0]!r}{f' and {len(ids) - 1} more' if len(ids) > 1 else ''}. {problem}"
-            ) from None
-        unknown = [article_id for article_id in ids if article_id not in known]
-        if unknown:
-            raise ValueError(
-                f"News ids of data set '{self.engine.settings['dataset']}' are expected, got "
-                f"{unknown[0]!r}, which its .item file does not have"
-                f"{f' ({len(unknown)} of {len(ids)} are unknown)' if len(unknown) > 1 else ''}. "
-                "Pass titles with ids=False, add the article with add_news, or leave out what has "
-                "no text."
-            )
-        return {article_id: known[article_id] for article_id in ids}
-
-    @cached_property
-    def _data_set(self) -> dict[str, ArticleInput]:
-        name = self.engine.settings["dataset"]
-        file = find_item_file(name, self._data_path)
-        if file is None:
-            paths = (folder / name / f"{name}.item" for folder in data_folders(self._data_path))
-            raise FileNotFoundError(
-                f"News ids are looked up in data set '{name}', which is not found: "
-                f"{' or '.join(str(path.absolute()) for path in paths)} is expected. Pass the "
-                "folder that contains it: load(folder, data_path=...); or add the articles with "
-                "add_news, or pass titles with ids=False."
-            )
-        return {article.id: article for article in self.fields.data_set(file)}
-
-    def encode(self, contents: Iterable[Content], show_progress: bool = False) -> Tensor:
-        """Vectors of titles or fields, ``[articles, dim]``, from the cache."""
-        contents = [*contents]
-        for content in contents:
-            check_content(content)
-        articles = [*map(self.fields.select, contents)]
+    def encode(self, articles: Iterable[FieldTuple]) -> Tensor:
+        """Vectors of articles, ``[articles, dim]``, from the cache."""
+        articles = [*articles]
         if not articles:
             return self._encode([])
         number = {fields: place for place, fields in enumerate(dict.fromkeys(articles))}
-        vectors = torch.cat([self.cache(some) for some in _chunks([*number], show_progress)])
+        vectors = torch.cat([self.cache(some) for some in _chunks([*number], False)])
         return vectors[[number[fields] for fields in articles]]
 
     def batch(
@@ -274,15 +202,18 @@ class ArticleIndex:
         histories: Sequence[Sequence[Resolved]],
         candidates: Sequence[Sequence[Resolved]],
         snapshot: IndexSnapshot,
-        pages: Sequence[Sequence[Resolved]] = (),
+        pages: Sequence[str] = (),
     ) -> Batch:
         """Vectors of users' clicks and candidates, each article's once.
 
-        ``pages``: a list of at most one article for each user.
+        ``pages``: ids of the articles that users are reading; unknown ones are none.
         """
+        on_page: list[list[Resolved]] = [
+            [snapshot.rows[i]] if i in snapshot.rows else [] for i in pages
+        ]
         keys = [
             [[a if isinstance(a, int) else a.fields for a in articles] for articles in lists]
-            for lists in (histories, candidates, pages)
+            for lists in (histories, candidates, on_page)
         ]
         distinct = dict.fromkeys(key for lists in keys for part in lists for key in part)
         others = [key for key in distinct if isinstance(key, tuple)]

@@ -58,7 +58,7 @@ def _run(place: str, drop_after: int | None) -> None:
 
 def _seconds(text: str) -> int:
     """UTC seconds as they are, or of a date."""
-    from recbole_tinynews.serving.events import LATEST
+    from recbole_tinynews.data.popularity import LATEST
 
     try:
         if not text.isdecimal():

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from recbole_tinynews.data.fields import (
     CANDIDATE_FEATURES,
     CANDIDATES,
+    CONTEXT_ARTICLE,
     HISTORY,
     IMPRESSION,
     IMPRESSION_SIZE,
@@ -30,6 +31,9 @@ from recbole_tinynews.serving.article_fields import InputFields
 
 NOT_A_NUMBER = "The model scores {!r} with NaN. Its weights are damaged: retrain it."
 NO_IDS = torch.empty(0, dtype=torch.long)
+# of the random batch that engines are compared on
+ARTICLES, LONGEST_HISTORY, LARGEST_COUNTER = 8, 1_000, 9.0
+TOLERANCE = 1e-4  # of its scores, relative to the largest
 
 
 BestRows = tuple[NDArray[np.int64], NDArray[np.float32]]
@@ -139,14 +143,17 @@ class Engine(ABC):
 
 
 class ModelEngine(Engine):
-    """Runs a trained recommender's own code."""
+    """Runs a trained recommender's own code.
+
+    ``pools_rows``: its user vectors are those of ``user_encoder``, which reads shared rows faster.
+    """
 
     def __init__(self, model: NewsRecommender, settings: Mapping[str, Any], identity: str) -> None:
         super().__init__(settings, identity)
         self.model, self.device = model.eval(), torch.device(settings["device"])
         encoder = model.user_encoder
         self.user_encoder = encoder if type(encoder) is UserEncoder else None
-        self.counting = model.counting
+        self.counting, self.pools_rows = model.counting, False
 
     def encode(self, columns: Mapping[str, Sequence[str]]) -> Tensor:
         """Vectors of articles, ``[articles, dim]``, float32."""
@@ -155,16 +162,9 @@ class ModelEngine(Engine):
     @torch.inference_mode()
     def user_vectors(self, vectors: Tensor, histories: Tensor) -> Tensor:
         """User vectors, ``[users, dim]``."""
-        encoder, own = self.user_encoder, type(self.model)
-        if encoder is None or own.encode_user is not NewsRecommender.encode_user:
-            return self.model.encode_user(vectors[histories], histories != 0).float()
-        if encoder.ignores_empty_slots:  # drop those in front of all users' clicks
-            longest = int((histories != 0).sum(dim=1).max()) if len(histories) else 0
-            histories = histories[:, histories.shape[1] - max(longest, 1) :]
-        # computed once per article, even if several users clicked it
-        shared = encoder.weighs_clicks_alone and histories.numel() > len(vectors)
-        energy = encoder.pooling.energy(vectors)[histories] if shared else None
-        return encoder(vectors[histories], histories != 0, energy).float()
+        if self.pools_rows and self.user_encoder is not None:
+            return self.user_encoder.of_rows(vectors, histories).float()
+        return self.model.encode_user(vectors[histories], histories != 0).float()
 
     @torch.inference_mode()
     def total_scores(
@@ -238,6 +238,7 @@ class PredictEngine(ModelEngine):
             IMPRESSION_SIZE: batch.sizes,
             HISTORY: batch.histories,
             CANDIDATES: batch.candidates,
+            CONTEXT_ARTICLE: torch.zeros_like(batch.sizes) if batch.pages is None else batch.pages,
             **({} if counters is None else {CANDIDATE_FEATURES: counters}),
         }
         # a copy that looks news vectors up in a table; other modules are shared
@@ -269,15 +270,48 @@ def with_all(batch: Batch, vectors: Tensor, pages: Tensor | None) -> Batch:
 
 
 def engine_of(model: NewsRecommender, settings: Mapping[str, Any], identity: str) -> ModelEngine:
-    """The engine of a trained recommender, by whether its class replaces the dot product."""
-    is_dot_product = (
-        type(model).predict is NewsRecommender.predict
-        and type(model).match_impressions is NewsRecommender.match_impressions
-        and type(model).encode_news is NewsRecommender.encode_news
-    )
-    if model.reads_reader and is_dot_product:
-        return ReaderEngine(model, settings, identity)
-    return (ModelEngine if is_dot_product else PredictEngine)(model, settings, identity)
+    """The fastest engine that scores a few random articles as the recommender itself does.
+
+    Raises ``ValueError`` if the recommender cannot encode given articles.
+    """
+    own = PredictEngine(model, settings, identity)
+    engine = (ReaderEngine if model.reads_reader else ModelEngine)(model, settings, identity)
+    no_articles = own.encode(own.fields.columns([]))
+    batch = _random_batch(no_articles, min(settings["history_length"], LONGEST_HISTORY))
+    counters = None
+    if (counting := model.counting) is not None:
+        counters = torch.rand(len(batch.candidates), counting.size, generator=_draws())
+        counters = counters.to(batch.vectors.device) * LARGEST_COUNTER
+    if not all(_close(engine.scores(batch, c), own.scores(batch, c)) for c in (None, counters)):
+        return own
+    plain = engine.user_vectors(batch.vectors, batch.histories)
+    engine.pools_rows = engine.user_encoder is not None
+    engine.pools_rows = _close(engine.user_vectors(batch.vectors, batch.histories), plain)
+    return engine
+
+
+def _draws() -> torch.Generator:
+    return torch.Generator().manual_seed(0)
+
+
+def _random_batch(no_articles: Tensor, history_length: int) -> Batch:
+    """Users with a whole history, with one click and with none, and a page for one of them."""
+    device, dim = no_articles.device, no_articles.shape[-1]
+    vectors = torch.randn(1 + ARTICLES, dim, generator=_draws())  # of no particular length
+    vectors[0] = 0
+    histories = 1 + torch.arange(3 * history_length).view(3, -1) % ARTICLES
+    histories[1, :-1] = 0
+    histories[2] = 0
+    candidates, sizes = torch.arange(1, 1 + ARTICLES), torch.tensor([3, ARTICLES - 4, 1])
+    parts = vectors, histories, candidates, sizes, torch.tensor([2, 0, 0])
+    return Batch(*(part.to(device) for part in parts))
+
+
+def _close(scores: Tensor, others: Tensor) -> bool:
+    """Whether all differences are roundings; damaged weights give NaN in both."""
+    apart, largest = (scores - others).abs().nan_to_num(0), others.abs().nan_to_num(0)
+    same_nan = torch.equal(scores.isnan(), others.isnan())
+    return same_nan and bool(apart.max() <= TOLERANCE * largest.max())
 
 
 def best_first(names: list[str], scores: NDArray[np.float32]) -> list[Ranked]:

@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from recbole_tinynews.data.atomic_files import Indices, concatenate, read_impressions
+from recbole_tinynews.data.popularity import LATEST
 
 CLICK, EXPOSURE = "click", "exposure"
 LONGEST = 200  # characters of an id
-LATEST = (1 << 34) - 1  # UTC second that can be counted, of the year 2514
 
 
 class Event(NamedTuple):
@@ -42,7 +42,7 @@ class Moment(NamedTuple):
     def of(
         cls,
         at: float,
-        user: str | None,
+        user: str | None = None,
         page: str | None = None,
         device: str | None = None,
         subscriber: bool | None = None,
@@ -52,11 +52,6 @@ class Moment(NamedTuple):
             raise ValueError(f"at must be UTC seconds, got {at!r:.100}.")
         known = math.nan if subscriber is None else float(subscriber)
         return cls(math.floor(at), user or "", page or "", device or "", known)
-
-    def as_arguments(self) -> dict[str, Any]:
-        """As arguments of ``Ranker.rank``."""
-        subscriber = None if math.isnan(self.subscriber) else bool(self.subscriber)
-        return {**self._asdict(), "subscriber": subscriber}
 
 
 class Refused(NamedTuple):

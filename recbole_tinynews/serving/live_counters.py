@@ -12,13 +12,20 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from recbole_tinynews.data.popularity import HOUR, Counting, SiteTotals, age_hours, visit_features
-from recbole_tinynews.serving.events import LATEST, Event, Moment, Refused, Tally, event_of, id_of
+from recbole_tinynews.data.popularity import (
+    HOUR,
+    LATEST,
+    TIME_BITS,
+    Counting,
+    EventCounts,
+    age_hours,
+    visit_features,
+)
+from recbole_tinynews.serving.events import Event, Moment, Refused, Tally, event_of, id_of
 
 if TYPE_CHECKING:
     from recbole_tinynews.serving.store import Store
 
-TIME_BITS = LATEST.bit_length()  # of a key
 NEVER = -(1 << 60)  # before all moments
 RECENT = 10_000  # tallies added since the others were sorted
 AHEAD = 60  # seconds that a client's clock may be ahead
@@ -28,6 +35,7 @@ Rows = NDArray[np.int64]
 """Tallies, ``[7, tallies]``: article and user as indices, then as in ``Tally``."""
 
 NOTHING = np.empty((len(Tally._fields), 0), np.int64)
+NOBODY = np.zeros(1, np.int64)  # the only group of a table: all events of it
 
 
 class Added(NamedTuple):
@@ -152,15 +160,16 @@ class LiveCounters:
             if moment.at < earliest:
                 raise ValueError(EARLIER.format(earliest, moment.at))
             rows, own = features[start:stop], self._own(known.parts, moment.user)
-            first, counts = self._counts(known.parts, counting, article, moment.at, own)
+            rows[:, 1:width], first = self._counts(known.parts, counting, article, moment.at, own)
             times = published[np.minimum(article, len(published) - 1)]
             rows[:, 0] = age_hours(moment.at, first, times)
-            rows[:, 1:width] = counts
-            totals = width + 2 * len(counting.limited)
-            times = np.array([moment.at])
-            rows[:, width:totals] = sum(p.site.counts(times, counting) for p in known.parts)
+            totals = width + 2 * (len(counting.limited) - 1)
+            site = (part.site.counts(NOBODY, moment.at, counting.limited) for part in known.parts)
+            rows[:, width:totals] = reduce(np.add, site).T
             if counting.reader:
-                rows[:, totals] = own.hours_since_visit(moment.at, counting.delay)
+                shown = own[5]
+                last = shown[shown < moment.at - counting.delay].max(initial=-1)
+                rows[:, totals] = -1 if last < 0 else (moment.at - last) / HOUR
             if counting.page:
                 index, subscriber = np.array([int(bool(moment.device))]), moment.subscriber
                 visit = visit_features(["", moment.device], index, np.array([subscriber]))
@@ -173,16 +182,16 @@ class LiveCounters:
         Each is at the place of its newest click; those since ``delay`` seconds before ``at`` are
         unknown.
         """
-        rows, names = self._own(self._known.parts, user).rows, self._names
+        rows, names = self._own(self._known.parts, user), self._names
         known = rows[:, (rows[6] >= 0) & (rows[6] < at - delay)]
         newest: dict[str, int] = {}
         for number, time_of_click in zip(known[0].tolist(), known[6].tolist(), strict=True):
             newest[names[number]] = max(time_of_click, newest.get(names[number], 0))
         return sorted(newest, key=lambda name: (newest[name], name))[-most:]
 
-    def _own(self, parts: Sequence[_Part], user: str) -> _Own:
+    def _own(self, parts: Sequence[_Part], user: str) -> Rows:
         number = self._users.get(user, -1) if user else -1
-        return _Own(np.concatenate([part.of_user(number) for part in parts], axis=1))
+        return np.concatenate([part.of_user(number) for part in parts], axis=1)
 
     def _counts(
         self,
@@ -190,20 +199,27 @@ class LiveCounters:
         counting: Counting,
         article: NDArray[np.int64],
         at: int,
-        own: _Own,
-    ) -> tuple[NDArray[np.int64], NDArray[np.integer]]:
-        """Time of each article's first event, and counters ``[articles, columns]``.
+        own: Rows,
+    ) -> tuple[NDArray[Any], NDArray[np.int64]]:
+        """Counters ``[articles, columns]``, and the time of each article's first event.
 
         Others' clicks and exposures, and with ``counting.reader`` the reader's own columns.
         """
-        parts = [part for part in parts if part.users.size] or parts[:1]
-        first = reduce(np.minimum, (part.first(article) for part in parts))
-        counts = reduce(np.add, (part.counts(article, at, counting) for part in parts))
-        if not own.rows.size and not counting.reader:
-            return first, counts
-        apart, hours = own.counters(article, at, counting)
-        counts = counts - apart
-        return first, np.concatenate([counts, apart, hours], 1) if counting.reader else counts
+        rows = [(part, part.row(article)) for part in parts if part.users.size or part is parts[0]]
+        first = reduce(np.minimum, (part.every.first[row] for part, row in rows))
+        counts = reduce(np.add, (part.counts(row, at, counting) for part, row in rows))
+        if not own.size and not counting.reader:
+            return counts, first
+        articles, group = np.unique(own[0], return_inverse=True)
+        found = np.searchsorted(articles, article)
+        group_of = np.where(np.append(articles, -2)[found] == article, found, len(articles))
+        of_pairs = _counts_of(group, own, len(articles))
+        groups = np.arange(len(articles) + 1)
+        apart = of_pairs.counts(groups, at, counting.ends).T[group_of]
+        if not counting.reader:
+            return counts - apart, first
+        hours = of_pairs.hours_since(groups, at, counting.delay)[group_of]
+        return np.concatenate([counts - apart, apart, hours], axis=1), first
 
     def _count_new(self) -> None:
         with self._store.tallies(self._seen) as new:
@@ -247,12 +263,9 @@ class _Counted:
     """Counters of articles and the moments (after, until] for which they hold; thread-safe."""
 
     def __init__(self, articles: int, counting: Counting) -> None:
-        delay, lengths = counting.delay, np.array(counting.lengths)
-        self.delay, self.lengths = delay, lengths  # seconds
-        self.ends = delay + np.append(0, lengths)  # of windows, seconds ago
         self._lock = threading.Lock()
         # two moments, none at first, and counters, together since each miss of a cache counts
-        self._known = np.zeros((articles, 2 + 2 * len(lengths)), np.int64)
+        self._known = np.zeros((articles, 2 + 2 * len(counting.windows)), np.int64)
 
     def get(self, row: NDArray[np.int64], at: int) -> tuple[NDArray[np.int64], NDArray[np.intp]]:
         """Counters of articles, and places of those that do not hold at a moment."""
@@ -269,103 +282,56 @@ class _Counted:
 class _Part(NamedTuple):
     rows: Rows  # by user and article
     users: NDArray[np.int64]
-    bounded: NDArray[np.int64]  # keys between the smallest and the largest number
-    running: NDArray[np.int64]  # sums of clicks and exposures by key, ``[1 + tallies, 2]``
-    firsts: NDArray[np.int64]  # time of each article's first event; last: LATEST, for none
-    site: SiteTotals
+    every: EventCounts  # of articles
+    site: EventCounts
     counted: dict[Counting, _Counted]
 
     @classmethod
     def of(cls, rows: Rows) -> _Part:
-        keys = (rows[0] << TIME_BITS) + rows[2]
-        order = np.argsort(keys, kind="stable")
-        least, most = np.iinfo(np.int64).min, np.iinfo(np.int64).max
-        bounded = np.concatenate([[least], keys[order], [most]])
-        running = np.zeros((1 + len(order), 2), np.int64)
-        np.cumsum(rows[3:5, order].T, axis=0, out=running[1:])
-        firsts = np.full(int(rows[0].max(initial=-1)) + 2, LATEST)
-        firsts[rows[0, order[::-1]]] = rows[2, order[::-1]]
-        site = SiteTotals.of(rows[2], rows[3], rows[4])
+        every = _counts_of(rows[0], rows, int(rows[0].max(initial=-1)) + 1)
+        site = _counts_of(np.zeros_like(rows[0]), rows, 1)
         rows = rows[:, np.argsort((rows[1] << 32) | rows[0], kind="stable")]
-        return cls(rows, rows[1], bounded, running, firsts, site, {})
+        return cls(rows, rows[1], every, site, {})
 
-    def first(self, article: NDArray[np.int64]) -> NDArray[np.int64]:
-        return self.firsts[np.minimum(article, len(self.firsts) - 1)]
+    def row(self, article: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Groups of articles; those without events have the last one."""
+        last = len(self.every.starts) - 1
+        return np.minimum(article, last) % (last + 1)
 
     def of_user(self, user: int) -> Rows:
         """A user's tallies, by article."""
         start, stop = self.users.searchsorted([user, user + 1])
         return self.rows[:, start:stop]
 
-    def counts(self, article: NDArray[np.int64], at: int, counting: Counting) -> NDArray[np.int64]:
-        """Clicks, then exposures in each window, ``[articles, 2 * windows]``.
+    def counts(self, row: NDArray[np.int64], at: int, counting: Counting) -> NDArray[np.int64]:
+        """Clicks, then exposures of groups in each window, ``[groups, 2 * windows]``.
 
         Kept until an event enters or leaves one of an article's windows: few do between two
         requests, and looking them up misses the processor's caches.
         """
-        row = np.minimum(article, len(self.firsts) - 1)
         if (kept := self.counted.get(counting)) is None:
-            kept = self.counted.setdefault(counting, _Counted(len(self.firsts), counting))
+            kept = self.counted.setdefault(counting, _Counted(len(self.every.starts), counting))
         counts, old = kept.get(row, at)
         if old.size:
-            row_of_old = row[old] % len(self.firsts)
-            times, counts[old] = self._count(row_of_old, at, kept)
-            kept.put(row_of_old, times, counts[old])
+            times, counts[old] = self._count(row[old], at, counting.ends)
+            kept.put(row[old], times, counts[old])
         return counts
 
-    def _count(self, article: NDArray[np.int64], at: int, kept: _Counted) -> tuple[Rows, Rows]:
+    def _count(
+        self, row: NDArray[np.int64], at: int, ends: Sequence[int]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
         """Moments (after, until] ``[articles, 2]`` of equal counters, and these."""
-        key = (article << TIME_BITS)[:, None]
-        places = self.bounded[1:-1].searchsorted(key + np.maximum(at - kept.ends, 0))
-        before, after = self.bounded.take(places), self.bounded.take(places + 1)
-        sums = self.running.take(places, axis=0)
-        counts = (sums[:, :1] - sums[:, 1:]).swapaxes(1, 2).reshape(len(article), -1)
-        times = np.empty((len(article), 2), np.int64)
-        np.where(before >= key, before - key + kept.ends, NEVER).max(axis=1, out=times[:, 0])
-        of_article = after >> TIME_BITS == article[:, None]
-        np.where(of_article, after - key + kept.ends, -NEVER).min(axis=1, out=times[:, 1])
-        return times, counts
+        every, base, ago = self.every, row << TIME_BITS, np.array(ends)[:, None]
+        places = every.places(row, at, ends)
+        entered = every.keys.take(places - 1) - base + ago
+        entered = np.where(places > every.starts[row], entered, NEVER).max(axis=0)
+        following = every.keys.take(places)
+        leaves = np.where(following >> TIME_BITS == row, following - base + ago, -NEVER).min(axis=0)
+        return np.stack([entered, leaves], axis=1), every.between(places).T
 
 
-class _Own(NamedTuple):
-    """What one reader did."""
-
-    rows: Rows  # the reader's tallies
-
-    def counters(
-        self, article: NDArray[np.int64], at: int, counting: Counting
-    ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """Own clicks, then exposures in each window, ``[articles, 2 * windows]``.
-
-        And hours since the first and the last exposure, ``[articles, 2]``, -1 for none.
-        """
-        windows, until = np.array(counting.lengths), at - counting.delay
-        order = np.argsort(self.rows[0], kind="stable")
-        rows = self.rows[:, order]
-        starts = np.flatnonzero(np.append(True, rows[0, 1:] != rows[0, :-1])[: rows.shape[1]])
-        sums = np.zeros((len(starts) + 1, 2 * len(windows)), np.int64)  # last: other articles
-        hours = np.full((len(starts) + 1, 2), -1.0)
-        if len(starts):
-            ago = until - rows[2]
-            within = (ago > 0) & (ago <= windows[:, None])
-            tallies = (within * rows[3:5, None]).reshape(-1, rows.shape[1])
-            sums[:-1] = np.add.reduceat(tallies, starts, axis=1).T
-            shown = rows[4] > 0
-            first = np.where(shown & (ago > 0), rows[2], LATEST)
-            last = np.where(rows[5] < until, rows[5], np.where(shown & (ago > 0), rows[2], -1))
-            first, last = np.minimum.reduceat(first, starts), np.maximum.reduceat(last, starts)
-            known = last >= 0
-            hours[:-1][known] = (at - np.stack([first, last], axis=1)[known]) / HOUR
-        found = np.minimum(np.searchsorted(rows[0, starts], article), max(len(starts) - 1, 0))
-        is_own = rows[0, starts][found] == article if len(starts) else np.zeros(len(article), bool)
-        place = np.where(is_own, found, len(starts))
-        return sums[place], hours[place]
-
-    def hours_since_visit(self, at: int, delay: int) -> float:
-        """Hours since the reader was last shown anything, -1 for never."""
-        shown = self.rows[5]
-        last = shown[shown < at - delay].max(initial=-1)
-        return -1.0 if last < 0 else (at - int(last)) / HOUR
+def _counts_of(group: NDArray[np.int64], rows: Rows, groups: int) -> EventCounts:
+    return EventCounts.of(group, rows[2], rows[3], rows[4], groups, rows[5])
 
 
 def _summed_up(rows: Rows, before: int) -> Rows:

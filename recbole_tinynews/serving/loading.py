@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
-from recbole_tinynews.data.no_articles import NoArticles
 from recbole_tinynews.encoder.plm_files import check_sizes, plm_size
-from recbole_tinynews.encoder.word_vocabulary import load_word_tokenizer
+from recbole_tinynews.encoder.words import load_word_tokenizer
 from recbole_tinynews.files.array_cache import content_key
-from recbole_tinynews.files.columns import CATEGORIES
+from recbole_tinynews.files.columns import CATEGORIES, PADDING
 from recbole_tinynews.files.lines import read_json, untrusted
 from recbole_tinynews.files.tensors import check_weights, load_into, load_weights
 from recbole_tinynews.model.alignednewsrec import AlignedNewsRec
+from recbole_tinynews.model.article_reader import reads_words
 from recbole_tinynews.model.matryoshka import Sizes, of_layers
 from recbole_tinynews.model.recommender import NewsRecommender
-from recbole_tinynews.model.text_encoders import reads_words
 from recbole_tinynews.pipeline.artifact import (
     ARTIFACT_FORMAT,
     CATEGORY_NAMES,
@@ -30,13 +29,14 @@ from recbole_tinynews.pipeline.artifact import (
     SETTINGS_FILE,
     WEIGHTS,
     broken_files,
+    identity_of,
     read_settings,
 )
-from recbole_tinynews.pipeline.fingerprints import identity_of
 from recbole_tinynews.serving.engine import Engine, ModelEngine, engine_of
-from recbole_tinynews.serving.exported import is_export, load_export
+from recbole_tinynews.serving.exported import FILE, load_export
 from recbole_tinynews.serving.live_counters import LiveCounters
 from recbole_tinynews.serving.ranker import Ranker
+from recbole_tinynews.settings.protocol import Settings
 from recbole_tinynews.settings.registry import (
     MODELS,
     declared_settings,
@@ -53,17 +53,25 @@ NEEDED = {"dataset": str, "ITEM_ID_FIELD": str, "USER_ID_FIELD": str, "history_l
 LONGEST = 100_000  # history in clicks, or text in tokens
 USUAL_DIM = 1_000  # always allowed, since unused parts have settings but no weights
 UNREAD = {SETTINGS_FILE, CURVE}  # settings may be edited, and are validated
+OF_LOSSES = "distillation."  # weights that only the training of a student uses
 AS_SAVED = {"lora_rank": 0, "word_vectors": None}  # merged into, or part of, the saved weights
 
 
 class SavedSettings(dict[str, Any]):
-    """Settings of a finished stage; what was ``None`` is not saved."""
+    """Settings of a finished stage, and what was saved of its data set.
+
+    What was ``None`` is not saved. ``tokenizer`` is that of word vectors; ``categories`` are names
+    by field, in id order, with padding.
+    """
+
+    tokenizer: Any = None
+    categories: Mapping[str, Sequence[str]] = {}
 
     def __missing__(self, name: str) -> None:
         return None
 
     def for_stage(self, stage: str) -> SavedSettings:
-        """Settings as an earlier stage had them."""
+        """Settings as an earlier stage had them, such as an ensemble's teachers."""
         read = {"teacher_num_hidden_layers": None, **self}  # None: all
         return SavedSettings({**seen_by(stage, parse_keys(read, [stage])), **AS_SAVED})
 
@@ -84,9 +92,10 @@ def load(
 
     Args:
         folder: ``<checkpoint_dir>/<dataset>/<Model>-<fingerprint>``, or an export
-            (``recbole-tinynews export``), which runs on the CPU. Only ids need the data set.
+            (``recbole-tinynews export``), which runs on the CPU.
         model: the recommender's class, if it is your own and not imported yet.
-        data_path: contains the data set's folder (default: ``dataset``, then embedded data sets).
+        data_path: contains the data set's folder, for RecBole's own models (default: ``dataset``,
+            then embedded data sets).
         device: device to compute on.
         index: file of ``Ranker.save_index`` to load.
         store: file or ``postgresql://`` URL of events to count, made if missing, for recommenders
@@ -100,7 +109,7 @@ def load(
             ranker; not a store, or not trained with ``popularity`` or for this size.
     """
     folder, has_size = Path(folder), layers is not None or dim is not None
-    if is_export(folder):
+    if (folder / FILE).is_file():
         if has_size:
             raise ValueError(f"{folder} is an export, which has one size. Export another size.")
         engine: Engine = load_export(folder)
@@ -112,7 +121,7 @@ def load(
 
             return load_recbole(folder, stock, settings, data_path, device)  # type: ignore[return-value]
         engine = _trained(folder, settings, model, device, layers, dim)
-    ranker = Ranker(engine, data_path)
+    ranker = Ranker(engine)
     if index is not None:
         ranker.index.load(Path(index))
     if store is not None:
@@ -204,23 +213,38 @@ def _trained(
         layers, dim = _chosen_size(settings, model_class, layers, dim)
         identity = content_key([identity, f"{layers} layers, {dim} entries"])
         settings.update(num_hidden_layers=layers, matryoshka_layers=None, matryoshka_dims=None)
-    categories = _categories(folder)
+    settings.categories = _categories(folder)
     with untrusted(folder / PLM):  # its files may contradict each other
-        tokenizer = load_word_tokenizer(folder / PLM) if words else None
-        nothing = NoArticles(settings["ITEM_ID_FIELD"], categories, tokenizer)
-        recommender = model_class(settings, nothing)
+        if words:
+            settings.tokenizer = load_word_tokenizer(folder / PLM)
+        recommender = _built(model_class, settings, folder)
     with untrusted(folder / WEIGHTS):
-        weights = load_weights(folder / WEIGHTS)
+        every = load_weights(folder / WEIGHTS)
+        weights = {n: value for n, value in every.items() if not n.startswith(OF_LOSSES)}
         if layers is not None:
             weights = of_layers(weights, layers)
             weights = {name: weights[name] for name in recommender.state_dict()}
         load_into(recommender, weights, folder / WEIGHTS)
     if isinstance(recommender, AlignedNewsRec) and dim is not None:
         recommender.cut_vectors(dim)
-    engine = engine_of(recommender.to(settings["device"]), settings, identity)
     with untrusted(folder / PLM):
-        engine.encode(engine.fields.columns([]))  # fails if it reads its own texts
-    return engine
+        return engine_of(recommender.to(settings["device"]), settings, identity)
+
+
+def _built(
+    model_class: type[NewsRecommender], settings: SavedSettings, folder: Path
+) -> NewsRecommender:
+    """A recommender from its settings; ``ValueError`` if its class needs the data set."""
+    try:
+        return model_class(cast("Settings", settings), None)
+    except (AttributeError, TypeError) as problem:
+        if "NoneType" not in str(problem):
+            raise
+        raise ValueError(
+            f"{folder} is a {model_class.__name__}, which asks for its data set when it is built, "
+            f"and load has none ({problem}). Move what it needs of one to "
+            "read_articles(config, dataset), or say in why_not_loaded() why it cannot be loaded."
+        ) from problem
 
 
 def _chosen_size(
@@ -259,7 +283,7 @@ def _categories(folder: Path) -> dict[str, list[str]]:
             f"{file} expects the names of categories as they were written, and holds something "
             "else. Rerun the command that made the folder with --fresh."
         )
-    return {field: names[field] for field in CATEGORIES}
+    return {field: [PADDING, *names[field]] for field in CATEGORIES}
 
 
 def _check_settings(

@@ -16,39 +16,44 @@ ALL = "all"
 def rank_table(
     ranker: Any,  # a Ranker, which imports this file
     users: pd.DataFrame,
-    candidates: pd.DataFrame | str | None = None,
+    candidates: str | None = None,
     top: int | None = None,
 ) -> pd.DataFrame:
     """Rank candidates for each row of a table of users (in a cluster: docs/scale.md).
 
     Args:
-        ranker: the recommender.
+        ranker: the recommender, with all articles added.
         users: columns ``user_id`` and ``history``: a list of news ids, oldest first, or a string
             of ids separated by spaces. Missing: no clicks.
-        candidates: a DataFrame with columns ``user_id`` and ``candidate``; ``all``: every added
-            article except those clicked; ``None``: a column ``candidates`` of ``users``.
+        candidates: ``all``: every added article except those clicked; ``None``: a column
+            ``candidates`` of ``users``.
         top: number of candidates to keep; ``None``: all.
 
     Returns columns ``user_id``, ``candidate``, ``score`` and ``rank`` (from 1), best first; a user
     without candidates has no row. Raises ``ValueError``: missing column, unknown id, ``top`` < 1.
     """
-    _expect_columns(users, "users", [USER, HISTORY, *([CANDIDATES] if candidates is None else [])])
+    needed = [USER, HISTORY, *([CANDIDATES] if candidates is None else [])]
+    if missing := [name for name in needed if name not in users.columns]:
+        raise ValueError(
+            f"rank_table expects users with the columns {', '.join(needed)}, which lack "
+            f"{', '.join(missing)} and have {', '.join(map(str, users.columns))}."
+        )
     if top is not None and top < 1:
         raise ValueError(f"rank_table expects top of at least 1, got {top}.")
-    if isinstance(candidates, str):
-        if candidates != ALL:
-            raise ValueError(
-                f"rank_table expects a table or 'all' as candidates, got {candidates!r}."
-            )
-        histories, most = [*users[HISTORY].map(ids_of)], max(len(ranker.news_ids), 1)
-        ranked = ranker.top(histories, top or most, ids=True) if histories else []
-    else:
-        shown = users[CANDIDATES] if candidates is None else _own_candidates(users, candidates)
-        shown = shown.map(ids_of)
+    if candidates not in (None, ALL):
+        raise ValueError(f"rank_table expects 'all' or no candidates, got {candidates!r}.")
+    if not ranker.news_ids:
+        raise ValueError("rank_table expects ids of added articles, and there are none: add_news.")
+    ranked: list[Any] = []
+    if candidates is None:
+        shown = users[CANDIDATES].map(ids_of)
         has_candidates = (shown.map(len) > 0).to_numpy()
         users, shown = users[has_candidates], [*shown[has_candidates]]
-        ranked = ranker.rank([*users[HISTORY].map(ids_of)], shown, ids=True) if shown else []
-    ranked = [best[:top] for best in ranked]
+    histories = [*users[HISTORY].map(ids_of)]
+    if histories and candidates is None:
+        ranked = [best[:top] for best in ranker.rank(histories, shown)]
+    elif histories:
+        ranked = ranker.top(histories, top or len(ranker.news_ids))
     every = [candidate for best in ranked for candidate in best]
     lengths = [*map(len, ranked)]
     return pd.DataFrame(
@@ -61,18 +66,6 @@ def rank_table(
     )
 
 
-def _own_candidates(users: pd.DataFrame, table: pd.DataFrame) -> pd.Series:
-    """The candidates of each row of users."""
-    _expect_columns(table, "candidates", [USER, CANDIDATE])
-    strangers = {*table[USER]} - {*users[USER]}
-    if strangers:
-        raise ValueError(
-            f"rank_table expects candidates of the users in the table of users, got "
-            f"{sorted(map(str, strangers))[0]!r}, who is not there."
-        )
-    return users[USER].map(table.groupby(USER, sort=False)[CANDIDATE].agg(list))
-
-
 def ids_of(cell: Any) -> list[str]:
     """Ids in a cell: a list, an array or a string separated by spaces; none if missing."""
     if isinstance(cell, str):
@@ -80,12 +73,3 @@ def ids_of(cell: Any) -> list[str]:
     if cell is None or (isinstance(cell, float) and np.isnan(cell)) or cell is pd.NA:
         return []
     return [str(each) for each in cell]
-
-
-def _expect_columns(table: pd.DataFrame, what: str, expected: list[str]) -> None:
-    missing = [name for name in expected if name not in table.columns]
-    if missing:
-        raise ValueError(
-            f"rank_table expects {what} with the columns {', '.join(expected)}, which lack "
-            f"{', '.join(missing)} and have {', '.join(map(str, table.columns))}."
-        )

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence, Set
-from functools import partial
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 from numpy.typing import NDArray
 
 from recbole_tinynews.data.popularity import Counting
 from recbole_tinynews.evaluation.rerank import VECTORS, Candidates
+from recbole_tinynews.files.columns import TITLE
 from recbole_tinynews.serving.article_fields import (
-    Content,
     Given,
     Query,
     articles_of,
+    check_fields,
     name_of,
     published_in,
     queries_of,
@@ -29,17 +28,15 @@ from recbole_tinynews.serving.article_index import (
     Resolved,
 )
 from recbole_tinynews.serving.engine import (
-    BestRows,
+    NOT_A_NUMBER,
     Contributions,
     Engine,
-    PredictEngine,
     Ranked,
     best_first,
+    best_rows,
 )
-from recbole_tinynews.serving.events import Moment
 from recbole_tinynews.serving.live_counters import Added, LiveCounters
-from recbole_tinynews.serving.nearest import Nearest
-from recbole_tinynews.serving.rank_table import rank_table
+from recbole_tinynews.serving.rank_table import rank_table as _rank_table
 
 USERS_AT_ONCE = 256
 SCORES_AT_ONCE = 32_000_000  # users times articles: 128 MB
@@ -53,31 +50,21 @@ class Ranker:
     Scores equal those of evaluation in fp32. Vectors of added articles and the last
     ``CACHED_VECTORS`` others stay in memory. Thread-safe.
 
-    An article is a title, an id (added, or of the data set), a mapping of fields (``title``,
-    ``abstract``, ``body``, ``category``, ``subcategory``, ``source``, optionally ``id``), or a
-    tuple ``(id, title or fields)``. Unread fields are ignored, missing ones are empty; an unknown
-    category counts as none. ``counters``: clicks and exposures up to now; ``None``: not counted.
+    An article is the id of an added one, or a mapping of fields (``title``, ``abstract``, ``body``,
+    ``category``, ``subcategory``, ``source``, optionally ``id``); before any is added, a text is a
+    title. Unread fields are ignored, missing ones are empty; an unknown category counts as none.
+    ``counters``: clicks and exposures up to now; ``None``: not counted.
     """
 
     counters: LiveCounters | None = None
+    rank_table = _rank_table
 
-    def __init__(self, engine: Engine, data_path: str | Path | None = None) -> None:
+    def __init__(self, engine: Engine) -> None:
         self.engine, self.settings = engine, engine.settings
-        self.index = ArticleIndex(engine, data_path)
-        self._nearest: Nearest | None = None
+        self.index = ArticleIndex(engine)
 
     def rank(
-        self,
-        history: Any,
-        candidates: Any,
-        *,
-        ids: bool | None = None,
-        at: Any = None,
-        user: Any = None,
-        rerank: Sequence[Any] = (),
-        page: Any = None,
-        device: Any = None,
-        subscriber: Any = None,
+        self, history: Any, candidates: Any, *, rerank: Sequence[Any] = (), **moment: Any
     ) -> Any:
         """Candidates from best to worst; equal scores keep the given order.
 
@@ -85,27 +72,19 @@ class Ranker:
             history: the user's clicks, oldest first; the newest ``history_length`` count, if any.
                 For many users, lists of lists here and in ``candidates``, and in the result.
             candidates: the articles to rank.
-            ids: whether all texts are news ids (True) or titles (False); by default ids if each is
-                a single word.
-            at: UTC seconds, for recommenders trained with ``popularity``: what others did before
-                then counts too. ``None``: text alone.
-            user: whose own clicks and exposures are left out, or with ``reader`` stand apart; for
-                many users a list, like ``at``. With ``history_from: log``, what they clicked
-                since extends ``history``, which may be empty.
             rerank: as the setting; applied in this order to each user's candidates.
-            page: id of the article that the user is reading, for recommenders trained with
-                ``context``; ``device`` its kind, ``subscriber`` whether the user subscribes. Each
-                is a list for many users; ``None``: unknown.
+            moment: arguments of ``Moment.of``, for recommenders trained with ``popularity``: ``at``
+                (UTC seconds; what others did before then counts too; without it, text alone),
+                ``user``, ``page``, ``device`` and ``subscriber``. Each may be a list for many
+                users. With ``history_from: log``, what the user clicked since extends ``history``.
 
         Raises:
             ValueError: no candidates, an unknown id, different numbers of users, ``at`` without
                 counters, or a wrong ``rerank``.
             TypeError: an argument is not a list of articles.
-            FileNotFoundError: ids of a data set that is not found.
         """
-        visit = page, device, subscriber
-        queries, one = queries_of(history, candidates, at, user, rerank, visit)
-        ranked = self.answer(queries, ids)
+        queries, one = queries_of(history, candidates, rerank, moment)
+        ranked = self.answer(queries)
         return ranked[0] if one else ranked
 
     def top(
@@ -113,22 +92,17 @@ class Ranker:
         history: Any,
         k: int = 10,
         *,
-        ids: bool | None = None,
         leave_out_clicked: bool = True,
-        at: Any = None,
-        user: Any = None,
         rerank: Sequence[Any] = (),
-        page: Any = None,
-        device: Any = None,
-        subscriber: Any = None,
+        **moment: Any,
     ) -> Any:
         """The ``k`` best of all added articles (or fewer), best first, with their positions.
 
-        Arguments, result and errors as for ``rank``; search is exact with ``at``. Raises
-        ``ValueError`` if no articles were added or ``k`` is below 1.
+        Arguments, result and errors as for ``rank``. Raises ``ValueError`` if no articles were
+        added or ``k`` is below 1.
 
         Args:
-            history, ids, at, user, page, device, subscriber: as for ``rank``.
+            history, moment: as for ``rank``.
             k: number of articles.
             leave_out_clicked: exclude articles in the history, by id or equal text.
             rerank: as for ``rank``, of the best ``POOL * k``, from ``LEAST_POOL`` to ``MOST_POOL``
@@ -136,98 +110,65 @@ class Ranker:
         """
         if k < 1:
             raise ValueError(f"top expects k of at least 1, got {k}.")
-        visit = page, device, subscriber
-        queries, one = queries_of(history, None, at, user, rerank, visit)
+        queries, one = queries_of(history, None, rerank, moment)
         queries = [query._replace(k=k) for query in queries]
-        ranked = self.answer_top(queries, ids, leave_out_clicked=leave_out_clicked)
+        ranked = self.answer_top(queries, leave_out_clicked=leave_out_clicked)
         return ranked[0] if one else ranked
 
     def answer(
-        self, queries: Sequence[Query], ids: bool | None, snapshot: IndexSnapshot | None = None
+        self, queries: Sequence[Query], snapshot: IndexSnapshot | None = None
     ) -> list[list[Ranked]]:
         """``rank`` for queries, by an earlier snapshot of the index or the present one."""
         snapshot = snapshot or self.index.snapshot
         lists = [part for query in queries for part in (query.history, query.candidates)]
-        resolved = self.index.resolve(lists, ids, snapshot)
+        resolved = self.index.resolve(lists, snapshot)
         answers = []
         for start in range(0, len(queries), USERS_AT_ONCE):
             some = queries[start : start + USERS_AT_ONCE]
             parts = resolved[2 * start : 2 * (start + len(some))]
             clicks, candidates = _recent(self, some, parts[0::2], snapshot), parts[1::2]
-            scores = self._scores(some, clicks, candidates, snapshot)
-            for query, articles, values in zip(some, candidates, scores, strict=True):
-                ranked = best_first([*map(name_of, query.candidates)], values)
+            batch = self.index.batch(clicks, candidates, snapshot, [q.page for q in some])
+            counters = _features(self, candidates, some, snapshot)
+            scores = self.engine.scores(batch, counters).cpu().numpy()
+            ends = np.cumsum([*map(len, candidates)])[:-1]
+            for query, articles, own in zip(some, candidates, np.split(scores, ends), strict=True):
+                ranked = best_first([*map(name_of, query.candidates)], own)
                 answers.append(_reranked(query, ranked, articles, self.index, snapshot))
         return answers
 
     def answer_top(
         self,
         queries: Sequence[Query],
-        ids: bool | None,
         snapshot: IndexSnapshot | None = None,
         leave_out_clicked: bool = True,
     ) -> list[list[Ranked]]:
         """``top`` for queries, by an earlier snapshot of the index or the present one."""
-        snapshot, answers = snapshot or self.index.snapshot, {}
-        pinned = [query.rerank.ids_of("pinned") & snapshot.rows.keys() for query in queries]
-        for pins in (False, True):  # a pinned article may be the last of all, and not be searched
-            numbers = [number for number, names in enumerate(pinned) if bool(names) is pins]
-            group = [queries[number] for number in numbers]
-            most = len(snapshot.ids) if pins else max(map(_pool_size, group), default=1)
-            bests = self.best(group, most, ids, leave_out_clicked, pins, snapshot)
-            for number, query, best in zip(numbers, group, bests, strict=True):
-                answers[number] = _best_of_pool(query, best, pinned[number], self.index, snapshot)
-        return [answers[number] for number in range(len(queries))]
-
-    def best(
-        self,
-        queries: Sequence[Query],
-        k: int,
-        ids: bool | None,
-        leave_out_clicked: bool = True,
-        exact: bool = False,
-        snapshot: IndexSnapshot | None = None,
-    ) -> Iterator[BestRows]:
-        """Each query's best articles, before re-ranking; ``exact`` overrides ``approximate``."""
-        nearest = None if exact else self._nearest
         snapshot = snapshot or self.index.snapshot
         if not snapshot.ids:
             raise ValueError("top expects articles to choose from, got none. Add them: add_news.")
         counts = any(query.moment is not None for query in queries)
         values = len(snapshot.ids) * (COUNTERS_OF_A_SCORE if counts else 1)
-        step = max(1, min(USERS_AT_ONCE, SCORES_AT_ONCE // values))
+        step, answers = max(1, min(USERS_AT_ONCE, SCORES_AT_ONCE // values)), []
         for start in range(0, len(queries), step):
             some = queries[start : start + step]
-            given = self.index.resolve([query.history for query in some], ids, snapshot)
+            given = self.index.resolve([query.history for query in some], snapshot)
             clicks = _recent(self, some, given, snapshot)
             left_out = [snapshot.rows_of(part) if leave_out_clicked else [] for part in clicks]
             batch = self.index.batch(clicks, [], snapshot)
-            if nearest is not None and not counts:
-                users = self.engine.user_vectors(batch.vectors, batch.histories).cpu().numpy()
-                if not np.isnan(users).any():
-                    yield from nearest.best(snapshot, users, k, left_out)
-                    continue
             counters = _features(self, [None] * len(some), some, snapshot)
-            rows = [max((snapshot.rows.get(i, -1) for i in q.pages), default=-1) for q in some]
+            rows = [snapshot.rows.get(query.page, -1) for query in some]
             pages = torch.tensor(rows, device=batch.vectors.device)
             scores = self.engine.all_scores(batch, snapshot.vectors, counters, pages).cpu().numpy()
-            yield from snapshot.best(scores, k, left_out)
-
-    def _scores(
-        self,
-        queries: Sequence[Query],
-        clicks: Sequence[Sequence[Resolved]],
-        candidates: Sequence[Sequence[Resolved]],
-        snapshot: IndexSnapshot,
-    ) -> list[NDArray[np.float32]]:
-        pages = [self.index.known(query.pages, snapshot) for query in queries]
-        batch = self.index.batch(clicks, candidates, snapshot, pages)
-        counters = _features(self, candidates, queries, snapshot)
-        scores = self.engine.scores(batch, counters).cpu().numpy()
-        return np.split(scores, np.cumsum([*map(len, candidates)])[:-1])
+            if np.isnan(scores.min()):  # min returns NaN if there is one
+                name = snapshot.ids[int(np.isnan(scores).any(0).argmax())]
+                raise ValueError(NOT_A_NUMBER.format(name))
+            bests = best_rows(scores, max(map(_pool_size, some)), left_out)
+            for query, own, (best, _) in zip(some, scores, bests, strict=True):
+                answers.append(_best_of_pool(query, best, own, self.index, snapshot))
+        return answers
 
     def click_weights(
-        self, history: Any, *, ids: bool | None = None, snapshot: IndexSnapshot | None = None
+        self, history: Any, *, snapshot: IndexSnapshot | None = None
     ) -> list[float] | None:
         """Attention weights of one user's clicks; they sum to 1. ``None``: the model has none."""
         ((clicks, *_), *_), one = queries_of(history, None)
@@ -236,7 +177,7 @@ class Ranker:
         if not clicks:
             return []
         snapshot = snapshot or self.index.snapshot
-        batch = self.index.batch(self.index.resolve([clicks], ids, snapshot), [], snapshot)
+        batch = self.index.batch(self.index.resolve([clicks], snapshot), [], snapshot)
         weights = self.engine.click_weights(batch.vectors, batch.histories)
         if weights is None:
             return None
@@ -245,75 +186,30 @@ class Ranker:
         return [0.0] * (len(clicks) - counted) + newest
 
     def contributions(
-        self,
-        history: Any,
-        candidates: Any,
-        *,
-        ids: bool | None = None,
-        at: float,
-        user: str | None = None,
-        page: str | None = None,
-        device: str | None = None,
-        subscriber: bool | None = None,
-        snapshot: IndexSnapshot | None = None,
+        self, query: Query, snapshot: IndexSnapshot | None = None
     ) -> list[Contributions] | None:
-        """Parts of one user's scores, in the given order, if any; arguments as for ``rank``."""
-        (query, *_), one = queries_of(history, candidates)
-        if not one:
-            raise TypeError("contributions expects one user, got several.")
-        query = query._replace(moment=Moment.of(at, user, page, device, subscriber))
+        """Parts of the scores of a query with a moment, in the order of its candidates, if any."""
         snapshot = snapshot or self.index.snapshot
-        given, shown = self.index.resolve([query.history, query.candidates], ids, snapshot)
+        given, shown = self.index.resolve([query.history, query.candidates], snapshot)
         (clicks,) = _recent(self, [query], [given], snapshot)
         counters = _features(self, [shown], [query], snapshot)
         assert counters is not None
-        pages = [self.index.known(query.pages, snapshot)]
-        batch = self.index.batch([clicks], [shown], snapshot, pages)
+        batch = self.index.batch([clicks], [shown], snapshot, [query.page])
         parts = self.engine.contributions(batch, counters)
         return None if parts is None else [Contributions(*values) for values in parts.tolist()]
 
-    def rank_table(
-        self,
-        users: pd.DataFrame,
-        candidates: pd.DataFrame | str | None = None,
-        top: int | None = None,
-    ) -> pd.DataFrame:
-        """Rank for a table of users, as described in ``serving.rank_table``."""
-        return rank_table(self, users, candidates, top)
-
-    def approximate(self, library: str | None) -> None:
-        """Use ``faiss`` or ``usearch`` in ``top``, changes included; ``None``: exact search.
-
-        Worthwhile from hundreds of thousands of articles. Raises ``ValueError`` if the library is
-        unknown or scores are not dot products, ``ModuleNotFoundError`` if it is not installed.
-        """
-        if library is not None and isinstance(self.engine, PredictEngine):
-            raise ValueError(
-                "approximate expects a score that is a dot product, and this recommender scores in "
-                "a way of its own. Keep the exact search."
-            )
-        self._nearest = None if library is None else Nearest(library)
-
-    def recall(self, histories: Sequence[Sequence[Given]], k: int = 50) -> float:
-        """Share of the exact best ``k`` that approximate search finds; ``ValueError`` if exact."""
-        if self._nearest is None:
-            raise ValueError("recall expects an approximate search. Choose one: approximate.")
-        queries, _ = queries_of(histories, None)
-        exact, near = (
-            [{*rows.tolist()} for rows, _ in self.best(queries, k, None, exact=is_exact)]
-            for is_exact in (True, False)
-        )
-        return sum(map(len, map(set.__and__, exact, near))) / sum(map(len, exact))
-
-    def encode(self, titles: Sequence[Content]) -> NDArray[np.float32]:
-        """Vectors of titles or fields, ``[titles, news_dim]``, kept for ``rank`` like its own."""
-        return self.index.encode(titles).cpu().numpy()
+    def encode(self, articles: Sequence[Given]) -> NDArray[np.float32]:
+        """Vectors of titles or fields, ``[articles, news_dim]``, kept for ``rank`` like its own."""
+        fields = [{TITLE: each} if isinstance(each, str) else each for each in articles]
+        for each in fields:
+            check_fields(each)
+        return self.index.encode(map(self.engine.fields.select, fields)).cpu().numpy()
 
     def add_news(self, news: Any, show_progress: bool = True) -> None:
         """Encode articles and keep them by id, for ``top`` and ``rank``; a known id is replaced.
 
         ``news`` is a DataFrame with ``id`` (or ``item_id``, ``news_id``), ``title``, other fields
-        and perhaps ``published`` (UTC seconds); a mapping from ids to titles or fields; or pairs.
+        and perhaps ``published`` (UTC seconds), or a mapping from ids to titles or fields.
 
         Raises:
             ValueError: missing column, empty or repeated id, or unknown field.
@@ -378,29 +274,37 @@ def _recent(
     histories: Sequence[Sequence[Resolved]],
     snapshot: IndexSnapshot,
 ) -> list[Sequence[Resolved]]:
-    if ranker.counters is None or ranker.settings["history_from"] != "log":
-        return [*histories]
-    longer = partial(_with_recent, ranker.counters, ranker.index, snapshot)
-    return [*map(longer, queries, histories)]
+    """Histories, extended by what the store knows that the readers clicked since."""
+    longer, counters = [*histories], ranker.counters
+    if counters is None or ranker.settings["history_from"] != "log":
+        return longer
+    width, delay = (ranker.settings[name] for name in ("history_length", "popularity_delay"))
+    for number, (query, history) in enumerate(zip(queries, histories, strict=True)):
+        if query.moment is not None and query.moment.user:
+            newest = history[-width:]
+            given = {snapshot.ids[a] if isinstance(a, int) else a.id for a in newest}
+            since = counters.clicks(query.moment.user, query.moment.at, delay, width)
+            recent = [snapshot.rows[i] for i in since if i in snapshot.rows and i not in given]
+            longer[number] = [*newest, *recent][-width:]
+    return longer
 
 
 def _best_of_pool(
     query: Query,
-    best: BestRows,
-    pinned: Set[str],
+    best: NDArray[np.int64],
+    scores: NDArray[np.float32],
     index: ArticleIndex,
     snapshot: IndexSnapshot,
 ) -> list[Ranked]:
     """The ``k`` best after re-ranking of the best articles and the pinned ones."""
-    size, every = _pool_size(query), zip(best[0].tolist(), best[1].tolist(), strict=True)
-    pool = [
-        Ranked(snapshot.ids[row], score, row)
-        for place, (row, score) in enumerate(every)
-        if place < size or snapshot.ids[row] in pinned
-    ]
+    rows = best[: _pool_size(query)].tolist()
+    pinned = {snapshot.rows.get(name, -1) for name in query.rerank.ids_of("pinned")} - {-1, *rows}
+    more = [row for row in pinned if scores[row] > -np.inf]
+    rows += sorted(more, key=lambda row: (-scores[row], row))
+    names = [snapshot.ids[row] for row in rows]
+    pool = [*map(Ranked, names, scores[rows].tolist(), rows)]
     if query.rerank:
         numbered = [article._replace(place=place) for place, article in enumerate(pool)]
-        rows = [article.place for article in pool]
         chosen = _reranked(query, numbered, rows, index, snapshot)
         pool = [pool[article.place] for article in chosen]
     return pool[: query.k]
@@ -438,21 +342,3 @@ def _pool_size(query: Query) -> int:
     wanted = max(min(max(POOL * query.k, LEAST_POOL), MOST_POOL), query.k)
     removed = len(query.history) * removes_read + len(query.rerank.ids_of("excluded"))
     return wanted + removed
-
-
-def _with_recent(
-    counters: LiveCounters,
-    index: ArticleIndex,
-    snapshot: IndexSnapshot,
-    query: Query,
-    history: Sequence[Resolved],
-) -> Sequence[Resolved]:
-    """A history, extended by what the store knows that the reader clicked since."""
-    if query.moment is None or not query.moment.user:
-        return history
-    width, delay = (index.engine.settings[name] for name in ("history_length", "popularity_delay"))
-    newest = history[-width:]
-    given = {snapshot.ids[a] if isinstance(a, int) else a.id for a in newest}
-    since = counters.clicks(query.moment.user, query.moment.at, delay, width)
-    recent = index.known((name for name in since if name not in given), snapshot)
-    return [*newest, *recent][-width:]

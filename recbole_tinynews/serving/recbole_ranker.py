@@ -32,18 +32,16 @@ class RecBoleRanker:
     def __init__(self, factory: RecBoleFactory, model: Any, settings: Mapping[str, Any]) -> None:
         self._factory, self._model, self.settings = factory, model.eval(), settings
 
-    def rank(
-        self, history: Any, candidates: Any, *, ids: bool | None = None, user: Any = None
-    ) -> Any:
+    def rank(self, history: Any, candidates: Any, *, user: Any = None) -> Any:
         """Candidates from best to worst, as ``Ranker.rank``, of news ids only.
 
         ``user`` is an id in the data set, for models with user vectors (a list for many users;
-        ``None``: unseen in training). Raises ``ValueError`` for titles too, or if ``ids`` is False.
+        ``None``: unseen in training). Raises ``ValueError`` for titles too.
         """
         queries, one = queries_of(history, candidates)
         articles = [a for query in queries for a in (*query.history, *query.candidates)]
-        if ids is False or not all(isinstance(article, str) for article in articles):
-            raise ValueError("A model of RecBole reads no text and expects ids=True, got titles.")
+        if not all(isinstance(article, str) for article in articles):
+            raise ValueError("A model of RecBole reads no text and expects ids, got fields.")
         data, users = self._factory.train, len(queries)
         names = [user] if one else [None] * users if user is None else list(user)
         if len(names) != users:

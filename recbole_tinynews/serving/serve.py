@@ -61,7 +61,6 @@ def _parser() -> argparse.ArgumentParser:
         "postgresql://USER@HOST/DATABASE (default: in memory, lost when the service ends)"
     )
     token = f"with the bearer token that requests must send (default: that in {TOKEN}, if set)"
-    approximate = "approximate search of the best articles, for hundreds of thousands"
     seconds = "time in which a whole request has to arrive (default: 8)"
     log = "of a data set, whose impressions a new store begins with"
     access_log = "print a line for each request (default: yes)"
@@ -76,7 +75,6 @@ def _parser() -> argparse.ArgumentParser:
     add("--port", type=int, default=8000, help="(default: 8000; 0: a free one)")
     add("--max-body", type=int, default=MAX_BODY, metavar="BYTES", help=body)
     add("--device", default="cpu", help="(default: cpu)")
-    add("--approximate", choices=["faiss", "usearch"], help=approximate)
     add("--max-connections", type=int, default=500, metavar="N", help=connections)
     add("--request-seconds", type=float, default=8, metavar="S", help=seconds)
     add("--token-file", type=Path, metavar="FILE", help=token)
@@ -138,12 +136,7 @@ def _token(file: Path | None) -> str | None:
 def _state(flags: argparse.Namespace, store: Store, skip_broken: bool = True) -> ServiceState:
     rankers, indexes = _rankers(flags, skip_broken)
     _count(rankers, store, flags.log)
-    state = open_state(rankers, store, flags.news, indexes)
-    if not state.titles:
-        print("no articles yet: name a file with --news=FILE, or send them with PUT /news")
-    for ranker in rankers.values():
-        ranker.approximate(flags.approximate)
-    return state
+    return open_state(rankers, store, flags.news, indexes)
 
 
 def open_state(
@@ -151,31 +144,34 @@ def open_state(
 ) -> ServiceState:
     """The state at startup, with the articles of its store, to which those of a file are added.
 
-    ``indexes`` (one per ranker, or none) cache vectors, and are brought up to date; without
-    ``news``, articles that all of them have are served too. Raises ``ValueError`` if they differ,
-    or a file is damaged.
+    ``indexes`` (one per ranker, or none) keep vectors, and are brought up to date. Raises
+    ``ValueError`` if a file is damaged.
     """
+    from recbole_tinynews.serving.article_index import OtherRecommenderError
     from recbole_tinynews.serving.service.state import ServiceState
 
     if news is not None:
         _store_news(rankers, store, news)
     kept = {article.id for article in store.articles()[1] if article.fields is not None}
-    files: Sequence[Path | None] = indexes or [None] * len(rankers)
-    for ranker, index in zip(rankers.values(), files, strict=True):
-        if index is not None and (not kept or index.exists()):
-            _load_index(ranker, index, can_encode=bool(kept))
-    titles = _common_titles(rankers, may_differ=bool(kept)) if news is None else {}
-    before = []
-    for ranker in rankers.values():
-        before.append(ranker.index.snapshot)
-        ranker.forget([name for name in ranker.news_ids if name not in kept and name not in titles])
-    state = ServiceState(rankers, titles, store)
     if kept:
         print(f"{len(kept):,} articles, encoding those without vectors", flush=True)
+    else:
+        print("no articles yet: name a file with --news=FILE, or send them with PUT /news")
+    files: Sequence[Path | None] = indexes or [None] * len(rankers)
+    before = []
+    for ranker, index in zip(rankers.values(), files, strict=True):
+        if index is not None and index.exists():
+            try:
+                ranker.index.load(index)
+            except OtherRecommenderError:
+                print(f"{index} has the vectors of another recommender: it is rebuilt")
+        before.append(ranker.index.snapshot)
+        ranker.forget([name for name in ranker.news_ids if name not in kept])
+    state = ServiceState(rankers, store)
     state.follow_articles(show_progress=True)
     for (name, ranker), index, old in zip(rankers.items(), files, before, strict=True):
         print(f"{name}: {len(ranker.news_ids):,} articles", flush=True)
-        if index is not None and ranker.index.snapshot is not old:
+        if index is not None and kept and ranker.index.snapshot is not old:
             ranker.save_index(index)
     return state
 
@@ -193,37 +189,11 @@ def _store_news(rankers: Mapping[str, Ranker], store: Store, news: Path) -> None
     read = {name for ranker in rankers.values() for name in ranker.engine.fields.names}
     table, known = read_news_file(news), {article.id: article for article in store.articles()[1]}
     published, changed = published_in(table), []
-    for name, content in articles_of(table, read if store.is_temporary else FIELDS).items():
+    for name, fields in articles_of(table, read if store.is_temporary else FIELDS).items():
         old = known.get(name, StoredArticle(name, None))
-        new = StoredArticle.of(name, content, published.get(name, old.published))
+        new = StoredArticle.of(name, fields, published.get(name, old.published))
         changed += [new] if new != old else []
     store.put(changed)
-
-
-def _load_index(ranker: Ranker, index: Path, can_encode: bool) -> None:
-    from recbole_tinynews.serving.article_index import OtherRecommenderError
-
-    try:
-        ranker.index.load(index)
-    except OtherRecommenderError:
-        if not can_encode:
-            raise
-        print(f"{index} has the vectors of another recommender: it is rebuilt")
-
-
-def _common_titles(rankers: Mapping[str, Ranker], may_differ: bool) -> dict[str, str]:
-    """Titles of the articles that all rankers have; ``ValueError`` if some have others too."""
-    from recbole_tinynews.serving.article_fields import title_of
-
-    first, *others = rankers.values()
-    common = set(first.news_ids).intersection(*(other.news_ids for other in others))
-    if not may_differ and any(len(ranker.news_ids) > len(common) for ranker in rankers.values()):
-        raise ValueError(
-            "The indexes of several recommenders expect the same articles, and have different "
-            "ones. Pass the articles that all of them should know: --news=FILE."
-        )
-    ids = [name for name in first.news_ids if name in common]
-    return dict(zip(ids, map(title_of, first.index.contents(ids)), strict=True))
 
 
 def _count(rankers: Mapping[str, Ranker], store: Store, log: Path | None) -> None:

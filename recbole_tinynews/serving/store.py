@@ -20,26 +20,22 @@ from sqlalchemy.pool import StaticPool
 
 from recbole_tinynews.data.popularity import HOUR
 from recbole_tinynews.files.columns import TITLE
-from recbole_tinynews.serving.article_fields import Content
+from recbole_tinynews.serving.article_fields import ID
 from recbole_tinynews.serving.events import CLICK, EXPOSURE, Event, Tally
 
-VERSION = 5  # of the schema
-# events that are held do not count yet; `about` has one row
+VERSION = 6  # of the schema
+COUNTS, HELD, SUM = 0, 1, 2  # states of events; what is held does not count yet
+# a sum is of a reader's old events of an article, and has no id; `about` has one row
 SCHEMA = (
     """
 CREATE TABLE events (
-    id TEXT PRIMARY KEY, article TEXT NOT NULL, "user" TEXT NOT NULL, time BIGINT NOT NULL,
-    clicks INTEGER NOT NULL, exposures INTEGER NOT NULL, sequence BIGINT NOT NULL,
-    held INTEGER NOT NULL
+    id TEXT UNIQUE, article TEXT NOT NULL, "user" TEXT NOT NULL, time BIGINT NOT NULL,
+    clicks INTEGER NOT NULL, exposures INTEGER NOT NULL, shown BIGINT NOT NULL,
+    clicked BIGINT NOT NULL, sequence BIGINT NOT NULL, state INTEGER NOT NULL
 )""",
-    "CREATE INDEX events_by_time ON events (held, time)",
+    "CREATE INDEX events_by_time ON events (state, time)",
     "CREATE INDEX events_by_sequence ON events (sequence)",
-    """
-CREATE TABLE sums (
-    article TEXT NOT NULL, "user" TEXT NOT NULL, time BIGINT NOT NULL, clicks INTEGER NOT NULL,
-    exposures INTEGER NOT NULL, shown BIGINT NOT NULL, clicked BIGINT NOT NULL,
-    PRIMARY KEY (article, "user")
-)""",
+    f'CREATE UNIQUE INDEX events_summed_up ON events (article, "user") WHERE state = {SUM}',
     """
 CREATE TABLE articles (
     id TEXT PRIMARY KEY, fields TEXT, published DOUBLE PRECISION, sequence BIGINT NOT NULL
@@ -54,31 +50,35 @@ CREATE TABLE about (
 )
 DAY = 24 * HOUR
 # an event that was held is replaced by one with its id that counts
-ADD = text("""
+ADD = text(f"""
 INSERT INTO events VALUES
-    (:id, :article, :user, :time, :clicks, :exposures, :sequence, :held)
+    (:id, :article, :user, :time, :clicks, 1 - :clicks,
+    CASE WHEN :clicks = 1 THEN -1 ELSE :time END, CASE WHEN :clicks = 1 THEN :time ELSE -1 END,
+    :sequence, :state)
 ON CONFLICT (id) DO UPDATE SET article = excluded.article, "user" = excluded."user",
     time = excluded.time, clicks = excluded.clicks, exposures = excluded.exposures,
-    sequence = excluded.sequence, held = 0
-    WHERE events.held = 1 AND excluded.held = 0
+    shown = excluded.shown, clicked = excluded.clicked, sequence = excluded.sequence,
+    state = excluded.state
+    WHERE events.state = {HELD} AND excluded.state = {COUNTS}
 """)
-NEWEST = "(SELECT max(time) FROM events WHERE held = 0)"
-NEAR = f"SELECT max(time) FROM events WHERE held = 1 AND time <= {NEWEST} + {DAY}"
+NEWEST = f"(SELECT max(time) FROM events WHERE state = {COUNTS})"
+NEAR = f"SELECT max(time) FROM events WHERE state = {HELD} AND time <= {NEWEST} + {DAY}"
 # if events of two readers are within an hour, so are two of them that are neighbours in time
 AGREED = f"""
 SELECT max(time) FROM (
     SELECT time, "user", lag(time) OVER by_time AS previous, lag("user") OVER by_time AS other
-    FROM events WHERE held = 1 WINDOW by_time AS (ORDER BY time)
+    FROM events WHERE state = {HELD} WINDOW by_time AS (ORDER BY time)
 ) AS neighbours
 WHERE time <= previous + {HOUR} AND ("user" <> other OR "user" = '')
 """
-RELEASE = "UPDATE events SET held = 0, sequence = :sequence WHERE held = 1 AND time <= :until"
-NEW = "SELECT count(*), coalesce(sum(held), 0) FROM events WHERE sequence > :start"
-HELD = 'SELECT id, clicks, article, "user", time FROM events WHERE held = 1 ORDER BY time, id'
-LATER = """
-SELECT (SELECT count(*) FROM events WHERE time > :time)
-    + (SELECT coalesce(sum(clicks + exposures), 0) FROM sums WHERE time > :time)
+RELEASE = f"""
+UPDATE events SET state = {COUNTS}, sequence = :sequence WHERE state = {HELD} AND time <= :until
 """
+NEW = "SELECT count(*), coalesce(sum(state), 0) FROM events WHERE sequence > :start"
+THOSE_HELD = f"""
+SELECT id, clicks, article, "user", time FROM events WHERE state = {HELD} ORDER BY time, id
+"""
+LATER = "SELECT coalesce(sum(clicks + exposures), 0) FROM events WHERE time > :time"
 DROPPED = """
 UPDATE about SET forgotten = :sequence,
     summed_up = CASE WHEN summed_up < :time THEN summed_up ELSE :time END
@@ -88,31 +88,29 @@ INSERT INTO articles VALUES (:id, :fields, :published, :sequence)
 ON CONFLICT (id) DO UPDATE SET fields = excluded.fields, sequence = excluded.sequence,
     published = coalesce(excluded.published, articles.published)
 """)
-SHOWN = "CASE WHEN exposures > 0 THEN time ELSE -1 END"
-CLICKED = "CASE WHEN clicks > 0 THEN time ELSE -1 END"
-OLD = "FROM events WHERE held = 0 AND time < :before"
+OLD = f"FROM events WHERE state = {COUNTS} AND time < :before"
 SUM_UP = f"""
-INSERT INTO sums
-SELECT article, "user", min(time), sum(clicks), sum(exposures), max({SHOWN}), max({CLICKED})
-{OLD} GROUP BY article, "user"
-ON CONFLICT (article, "user") DO UPDATE SET
-    time = CASE WHEN sums.time < excluded.time THEN sums.time ELSE excluded.time END,
-    clicks = sums.clicks + excluded.clicks, exposures = sums.exposures + excluded.exposures,
-    shown = CASE WHEN sums.shown > excluded.shown THEN sums.shown ELSE excluded.shown END,
-    clicked = CASE WHEN sums.clicked > excluded.clicked THEN sums.clicked ELSE excluded.clicked END
+INSERT INTO events
+SELECT NULL, article, "user", min(time), sum(clicks), sum(exposures), max(shown), max(clicked),
+    0, {SUM} {OLD} GROUP BY article, "user"
+ON CONFLICT (article, "user") WHERE state = {SUM} DO UPDATE SET
+    time = CASE WHEN events.time < excluded.time THEN events.time ELSE excluded.time END,
+    clicks = events.clicks + excluded.clicks, exposures = events.exposures + excluded.exposures,
+    shown = CASE WHEN events.shown > excluded.shown THEN events.shown ELSE excluded.shown END,
+    clicked =
+        CASE WHEN events.clicked > excluded.clicked THEN events.clicked ELSE excluded.clicked END
 """
 SUMMED_UP = "UPDATE about SET summed_up = :before, forgotten = :forgotten"
 # one statement, as each is a way to the server and back
 ABOUT = text(f"""
 SELECT summed_up, sequence, forgotten, coalesce({NEWEST}, summed_up),
-    (SELECT max(time) FROM events WHERE held = 0 AND time <= {NEWEST} - {HOUR}),
-    EXISTS (SELECT 1 FROM events WHERE held = 1)
+    (SELECT max(time) FROM events WHERE state = {COUNTS} AND time <= {NEWEST} - {HOUR}),
+    EXISTS (SELECT 1 FROM events WHERE state = {HELD})
 FROM about
 """)
-COLUMNS = 'SELECT article, "user", time, clicks, exposures'
-EVENTS = f"{COLUMNS}, {SHOWN}, {CLICKED} FROM events WHERE held = 0"
-EVERYTHING = f"{COLUMNS}, shown, clicked FROM sums UNION ALL {EVENTS}"
-NEWER = f"{EVENTS} AND sequence > :since"
+TALLIES = 'SELECT article, "user", time, clicks, exposures, shown, clicked FROM events'
+EVERYTHING = f"{TALLIES} WHERE state <> {HELD}"
+NEWER = f"{TALLIES} WHERE state = {COUNTS} AND sequence > :since"
 CHANGED = "SELECT id, fields, published FROM articles WHERE sequence > :since ORDER BY sequence"
 
 # First statement of a transaction: one that reads a snapshot, or the only one that writes
@@ -144,10 +142,9 @@ class StoredArticle(NamedTuple):
     published: float | None = None
 
     @classmethod
-    def of(cls, name: str, content: Content, published: float | None) -> StoredArticle:
+    def of(cls, name: str, fields: Mapping[str, str], published: float | None) -> StoredArticle:
         """Equal for equal contents: empty fields are left out."""
-        fields = {TITLE: content} if isinstance(content, str) else content
-        kept = {key: value for key, value in fields.items() if value or key == TITLE}
+        kept = {key: text for key, text in fields.items() if (text or key == TITLE) and key != ID}
         return cls(name, kept, published)
 
 
@@ -255,7 +252,7 @@ class Store:
     def held(self) -> list[Event]:
         """Events that are held, oldest first."""
         with self._transaction() as connection:
-            rows = connection.execute(text(HELD)).all()
+            rows = connection.execute(text(THOSE_HELD)).all()
         return [Event(i, CLICK if c else EXPOSURE, a, user, time) for i, c, a, user, time in rows]
 
     def drop_after(self, time: int) -> int:
@@ -267,8 +264,7 @@ class Store:
         values = {"time": time}
         with self._transaction(write=True) as connection:
             number: int = connection.execute(text(LATER), values).scalar_one()
-            for table in ("events", "sums"):
-                connection.execute(text(f"DELETE FROM {table} WHERE time > :time"), values)
+            connection.execute(text("DELETE FROM events WHERE time > :time"), values)
             sequence = _take(connection, 1).sequence + 1
             connection.execute(text(DROPPED), {**values, "sequence": sequence})
         return number
@@ -355,13 +351,13 @@ def _insert(connection: Connection, events: Sequence[Event], may_hold: bool) -> 
     # the first events of a store have none to be compared with
     latest = about.newest + DAY if may_hold and about.newest else math.inf
     rows = []
-    for sequence, event in enumerate(events, start=about.sequence + 1):
-        is_click, is_far = event.kind == CLICK, event.time > latest
-        numbers = {"clicks": int(is_click), "exposures": int(not is_click), "held": int(is_far)}
-        rows.append({**event._asdict(), **numbers, "sequence": sequence})
+    for sequence, (name, kind, article, user, at) in enumerate(events, about.sequence + 1):
+        event = {"id": name, "article": article, "user": user, "time": at}
+        state = HELD if at > latest else COUNTS
+        rows.append({**event, "clicks": int(kind == CLICK), "sequence": sequence, "state": state})
     connection.execute(ADD, rows)
     new = connection.execute(text(NEW), {"start": about.sequence}).one()[0]
-    any_far = any(row["held"] for row in rows)
+    any_far = any(event.time > latest for event in events)
     if any_far:
         _release(connection, AGREED)
     if any_far or about.holds:

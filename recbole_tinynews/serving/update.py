@@ -11,12 +11,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from recbole_tinynews.cli import command_parser, one_line_errors
-from recbole_tinynews.convert.timestamps import MILLISECONDS, iso
+from recbole_tinynews.convert.readers.cells import MILLISECONDS, iso
 from recbole_tinynews.files.whole import LockHeldError, exclusive_lock
 
 # Default settings of an update; all others are those of the first training
-DEFAULTS = {"epochs": 1, "max_steps": None, "eval_steps": None, "warmup_steps": None}
-SLOWER = 3  # divisor of learning rates, chosen on validation impressions (docs/report/choices.md)
+DEFAULTS: dict[str, Any] = {
+    "epochs": 1,
+    **dict.fromkeys(("max_steps", "eval_steps", "warmup_steps", "scheduler")),
+    "scheduler_args": {},
+}
+SLOWER = 3  # divisor of learning rates, chosen on validation impressions (benchmarks/record)
 
 
 class NoNewClicksError(ValueError):
@@ -118,7 +122,7 @@ def _updated(
 def settings_of(folder: Path, model: type | None) -> tuple[type, dict[str, Any]]:
     """Class and settings of the recommender; ``ValueError`` if it cannot be updated."""
     from recbole_tinynews.evaluation.recbole_metrics import computing
-    from recbole_tinynews.model.text_encoders import reads_words
+    from recbole_tinynews.model.article_reader import reads_words
     from recbole_tinynews.pipeline.artifact import PLM, read_settings
     from recbole_tinynews.pipeline.quick_start import NO_TEST
     from recbole_tinynews.serving.loading import AS_SAVED, load_trained

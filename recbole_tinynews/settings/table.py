@@ -95,13 +95,13 @@ def recbole_lists() -> dict[str, tuple[str, ...]]:
 
 
 # settings of RecBole's data sets
-_FIELDS = ("USER_ID_FIELD", "ITEM_ID_FIELD", "LABEL_FIELD", "RATING_FIELD")
-_SEQUENCE_FIELDS = ("NEG_PREFIX", "LIST_SUFFIX", "ITEM_LIST_LENGTH_FIELD", "POSITION_FIELD")
+_COLUMNS = ("user_id", "item_id", "timestamp")  # of the files
+_FIELDS = ("USER_ID_FIELD", "ITEM_ID_FIELD", "TIME_FIELD")
 _OF_TABLES = (  # for files with one interaction per row, not for impressions
     *(
         name
         for name in recbole_lists()["dataset_arguments"]
-        if name not in (*_FIELDS, *_SEQUENCE_FIELDS, "TIME_FIELD", "MAX_ITEM_LIST_LENGTH")
+        if name not in (*_FIELDS, "LABEL_FIELD", "MAX_ITEM_LIST_LENGTH")
     ),
     *("numerical_features", "discretization", "kg_reverse_r"),
     *("entity_kg_num_interval", "relation_kg_num_interval"),
@@ -112,9 +112,11 @@ _SAVED_DATA = ("save_dataset", "dataset_save_path", "save_dataloaders", "dataloa
 
 RECBOLES: tuple[Setting, ...] = (
     # the data set, which is read once
-    *_rows(*_FIELDS, rule=values.FIELD, scope=_RUN),
-    Setting("TIME_FIELD", one_of("timestamp"), scope=_RUN),  # a column of the files
-    *_rows(*_SEQUENCE_FIELDS, rule=values.FIELD, scope=_RUN, unread_by=_NEWS),
+    *(
+        Setting(name, one_of(column), scope=_RUN)
+        for name, column in zip(_FIELDS, _COLUMNS, strict=True)
+    ),
+    Setting("LABEL_FIELD", one_of("label"), scope=_RUN),
     Setting("MAX_ITEM_LIST_LENGTH", values.HISTORY_LENGTH, scope=_RUN, unread_by=_NEWS),
     *_rows(*_OF_TABLES, scope=_RUN, unread_by=_EVERY),
     Setting("dataset", values.PLACE, scope=_RUN, known_to=_EVERY),
@@ -148,7 +150,7 @@ RECBOLES: tuple[Setting, ...] = (
     Setting("enable_amp", values.SWITCH, scope=_RUN),  # a stage has `precision` instead
     Setting("enable_scaler", values.SWITCH, scope=_RUN, unread_by=_NEWS),
     # training
-    Setting("learner", values.LEARNER),
+    Setting("learner", values.TEXT),  # `NewsConfig` checks the rest
     Setting("learning_rate", values.ABOVE_ZERO),
     Setting("weight_decay", values.NOT_NEGATIVE),
     Setting("clip_grad_norm", values.CLIPPING),
@@ -187,6 +189,7 @@ OURS: tuple[Setting, ...] = (
     # the data
     Setting("history_length", values.HISTORY_LENGTH),
     Setting("negatives", values.NEGATIVES, _NEWS),
+    Setting("group_clicks", values.SWITCH, _NEWS),
     Setting("news_text", one_of("title", "title_abstract")),
     *_news(an_int(1, 100_000), "max_title_length", "max_abstract_length", "max_body_length"),
     *_news(values.NOT_NEGATIVE, "category_weight", "subcategory_weight"),
@@ -222,7 +225,7 @@ OURS: tuple[Setting, ...] = (
     Setting("text_prefix", values.ANY_TEXT),
     Setting("head_init", one_of("pretrained", "random"), _NEWS),
     Setting("centred", values.SWITCH, _NEWS),
-    Setting("news_pooling", one_of("attention", "mean", "cls"), _NEWS),
+    Setting("news_pooling", one_of("attention", "mean", "cls", "last", "weighted_mean"), _NEWS),
     Setting("user_encoder", one_of("attention", "self_attention"), _NEWS),
     *_news(values.SIZE, "news_dim", "query_dim"),
     Setting("plm_dropout", values.PROBABILITY, _NEWS),
@@ -238,6 +241,8 @@ OURS: tuple[Setting, ...] = (
     *_news(or_(values.POSITIVE, None), "max_steps", "eval_steps"),
     Setting("accumulation_steps", an_int(1, 10_000), _NEWS),
     Setting("warmup_steps", or_(values.COUNT, None), _NEWS),
+    Setting("scheduler", or_(values.TEXT, None), _NEWS),
+    *_news(values.MAPPING, "learner_args", "scheduler_args"),
     Setting("precision", one_of(None, "fp32", "bf16", "fp16", "auto"), _NEWS),
     Setting("save_steps", or_(values.COUNT, None), _NEWS, affects=_NOTHING),
     _of_run("process_timeout", values.ABOVE_ZERO, _NEWS),
@@ -259,7 +264,7 @@ OURS: tuple[Setting, ...] = (
     # the digest of the data covers its content
     Setting("post_train_corpus", _PLACE, _NEWS, affects=_NOTHING),
     Setting("post_train_news", one_of("train", "archive", "all"), _NEWS),
-    Setting("negative_titles", one_of("random", "category", "in_batch", "hard"), _NEWS),
+    Setting("negative_titles", one_of("random", "in_batch"), _NEWS),
     Setting("teacher_checkpoint_interval", values.POSITIVE, _NEWS, scope=_RUN),
     # teachers and distillation
     Setting("num_teachers", an_int(1, 1_000), _NEWS, _RUN, Affects.STUDENTS),

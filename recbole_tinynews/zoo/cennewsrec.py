@@ -12,9 +12,9 @@ from recbole_tinynews.encoder.packing import PackedTexts
 from recbole_tinynews.encoder.pooling import AttentionPooling, SelfAttention
 from recbole_tinynews.encoder.users import NoClicks, last_state
 from recbole_tinynews.encoder.words import WordCNN
+from recbole_tinynews.model.article_reader import reads_words
 from recbole_tinynews.model.paper.plmnr import PLMNR
 from recbole_tinynews.model.student import Student
-from recbole_tinynews.model.text_encoders import reads_words
 from recbole_tinynews.settings.protocol import Settings
 
 

@@ -13,10 +13,10 @@ from torch.nn import functional as F
 from recbole_tinynews.encoder.pooling import masked_softmax, mean_pooling
 from recbole_tinynews.encoder.users import SCORE_SCALE, NoClicks
 from recbole_tinynews.files.columns import CATEGORY
+from recbole_tinynews.model.article_reader import starts_pretrained
 from recbole_tinynews.model.interface import Encoded, Outputs
 from recbole_tinynews.model.paper.plmnr import PLMNR
 from recbole_tinynews.model.reader_mixins import CandidateAware
-from recbole_tinynews.model.text_encoders import starts_pretrained
 from recbole_tinynews.settings.protocol import Settings
 
 

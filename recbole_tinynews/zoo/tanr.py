@@ -33,7 +33,11 @@ class TANR(PLMNR):
     def __init__(self, config: Settings, dataset: Any) -> None:
         super().__init__(config, dataset)
         self.topic_loss_weight = config["topic_loss_weight"]
-        self.topic = nn.Linear(self.news_dim(config), dataset.num(CATEGORY))
+        self.topic = nn.Linear(self.news_dim(config), len(self.categories[CATEGORY]))
+
+    def read_articles(self, config: Settings, dataset: Any) -> None:
+        """Read the articles' categories too."""
+        super().read_articles(config, dataset)
         self.register_buffer(CATEGORY, dataset.item_feat[CATEGORY], persistent=False)
 
     def further_losses(self, outputs: Outputs, interaction: Interaction) -> dict[str, Tensor]:

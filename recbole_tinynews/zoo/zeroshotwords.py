@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from recbole_tinynews.encoder.packing import PackedTexts
 from recbole_tinynews.encoder.pooling import pool_texts
-from recbole_tinynews.model.text_encoders import reads_words, starts_pretrained
+from recbole_tinynews.model.article_reader import reads_words, starts_pretrained
 from recbole_tinynews.settings.protocol import Settings
 from recbole_tinynews.zoo.latefusion import LateFusion
 

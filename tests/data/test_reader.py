@@ -9,7 +9,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 from random_logs import HOUR, Log, impressions_of, logs
+from tiny import Tiny
 
+from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.data.popularity import (
     DEVICES,
     Counting,
@@ -79,6 +81,24 @@ def test_clicks_of_the_log_extend_the_history_given(log: Log, delay: int, width:
         once = [a for place, a in enumerate(newest) if a not in newest[place + 1 :]]
         both = [*filter(None, given_clicks), *(a for a in once if a not in given_clicks)]
         assert [*filter(None, found[row].tolist())] == both[-width:]
+
+
+def test_histories_of_a_test_set_stop_where_its_settings_say(tiny: Tiny) -> None:
+    """Clicks of test impressions under `train` would be looked ahead at, unseen."""
+    known = {}
+    for popularity_from in ("train", "stream"):
+        config = tiny.config(history_from="log", popularity_from=popularity_from)
+        train, _, test = NewsDataset(config).build()
+        recent = test.impressions(config).recent
+        known[popularity_from] = (recent.stops - recent.starts).tolist()
+    log, asked = train.inter_feat, test.inter_feat
+    rows = log.candidates.rows_of(np.flatnonzero(log.labels == 1))
+    expected = [
+        int(((log.user[rows] == user) & (log.timestamp[rows] < time)).sum())
+        for user, time in zip(asked.user, asked.timestamp, strict=True)
+    ]
+    assert known["train"] == expected
+    assert sum(known["stream"]) > sum(expected)
 
 
 def test_a_device_that_training_never_saw_has_a_column_too() -> None:

@@ -103,6 +103,19 @@ def test_what_is_masked_changes_neither_loss_nor_gradient(loss: ProjectedEmbeddi
     assert loss(student, changed, weights, mask).item() == before.item()
 
 
+def test_the_lengths_that_balance_an_error_are_constants() -> None:
+    """A gradient through the student's own length makes its vectors longer, error or not."""
+    loss = ProjectedEmbeddingLoss(1, 4, 4, balanced=True).double()
+    (projection,) = linear(loss)
+    student, teacher = torch.randn(2, 3, 5, 4, dtype=torch.float64).unbind()
+    projected, student = projection(teacher).detach(), student.requires_grad_()
+    (found,) = torch.autograd.grad(
+        loss(student, [teacher], torch.ones(3, 1, dtype=torch.float64)), student
+    )
+    lengths = (projected.square() + student.detach().square()).sum(dim=-1, keepdim=True)
+    torch.testing.assert_close(found, 4 * (student.detach() - projected) / lengths / (3 * 5))
+
+
 def test_a_sample_of_padding_alone_is_finite(loss: ProjectedEmbeddingLoss) -> None:
     """One user without a history would end the training with 0 / 0."""
     student, teachers, weights = tensors()

@@ -51,10 +51,12 @@ class Block(NamedTuple):
 
 
 def pages() -> list[Path]:
-    """The README, what stands beside it, and everything under docs/."""
+    """The README, what stands beside it, the record, and everything under docs/."""
     data_sets = sorted((ROOT / "dataset").glob("*/README.md"))
     beside = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *data_sets]
-    return [page for page in (*beside, *sorted((ROOT / "docs").rglob("*.md"))) if page.is_file()]
+    folders = (ROOT / "benchmarks" / "record", ROOT / "docs")
+    under = [page for folder in folders for page in sorted(folder.rglob("*.md"))]
+    return [page for page in (*beside, *under) if page.is_file()]
 
 
 def unwrapped(page: str) -> str:

@@ -12,6 +12,7 @@ import pytest
 from checks import check
 from documents import INLINE, ROOT, Command, commands, name_of, pages
 
+from recbole_tinynews.__main__ import COMMANDS
 from recbole_tinynews.settings.registry import overall_yaml
 from recbole_tinynews.settings.table import NAMES, parse_key
 
@@ -68,6 +69,12 @@ def test_commands_are_found_wherever_they_stand(tmp_path: Path, monkeypatch) -> 
         ["a.py"],
         ["check"],
     ]
+
+
+def test_every_command_stands_in_the_reference() -> None:
+    """One that is not listed is found by accident."""
+    page = (ROOT / "docs" / "reference" / "commands.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\| `(\w+)` \|", page, re.M) == [*COMMANDS]
 
 
 def flags_of_programs() -> set[str]:

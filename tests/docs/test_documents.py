@@ -26,13 +26,17 @@ RUN_BY = {
             "docs/tutorials/mind.md",
             "docs/tutorials/own_data.md",
             "docs/tutorials/own_recommender.md",
+            "docs/tutorials/own_distillation.md",
         ),
         "tests/docs/test_sessions.py",
     ),
 }
 # pages whose Python needs an engine, or hours: it is compiled, and what it imports must exist
-NAMED = re.compile(r"(docs/[\w/]+\.md)(, (?:section )?(\d+))?")
-COMPILED = ("docs/item_text.md", "docs/scale.md", "docs/search.md", "docs/updates.md")
+NAMED = re.compile(r"((?:docs|benchmarks/record)/[\w/]+\.md)(, (?:section )?(\d+))?")
+COMPILED = (
+    *("docs/item_text.md", "docs/scale.md", "docs/search.md", "docs/updates.md"),
+    "docs/concepts/systems.md",
+)
 SNIPPETS = [block for page in pages() for block in blocks(page, "python")]
 
 
@@ -134,3 +138,9 @@ def test_the_readme_says_what_is_not_shown() -> None:
     assert "**What is not shown**" in text
     assert "Tiny-NewsRec_4 is not ahead of `PLM-NR_4 (DP)` here" in text
     assert "AlignedNewsRec_4 with the same number of articles read is not ahead" in text
+
+
+def test_the_system_that_is_shown_is_the_packages() -> None:
+    """A reader takes it for the code, and looks there for the others."""
+    [shown] = blocks(ROOT / "docs" / "concepts" / "systems.md", "python")
+    assert shown.text in (ROOT / "recbole_tinynews/pipeline/systems.py").read_text(encoding="utf-8")

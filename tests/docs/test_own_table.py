@@ -29,11 +29,3 @@ def test_the_ten_lines_of_a_readers_own_become_a_data_set(
     assert {name: part["impressions"] for name, part in parts.items()} == {"train": 6, "valid": 4}
     assert report["items"] == report["news"]["distinct"] == 4
     assert report["sampled_candidates"]["impressions"] == 10
-
-
-def test_the_script_of_the_tutorial_names_the_format_of_its_times() -> None:
-    """Guessed, a day that fits a month is read as one, and pandas warns."""
-    page = (ROOT / "docs" / "tutorials" / "own_data.md").read_text(encoding="utf-8")
-    calls = re.findall(r"pd\.to_datetime\((.*)\)$", page, re.M)
-    assert calls
-    assert all("format=" in call for call in calls)

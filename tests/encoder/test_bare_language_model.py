@@ -10,8 +10,13 @@ from tiny import Tiny, titles, write_roberta
 from transformers import AutoConfig
 
 from recbole_tinynews.data.news_text import tokenise
-from recbole_tinynews.encoder.language_model import load_plm
-from recbole_tinynews.encoder.plm_files import bare_plm, load_tokenizer, locate_plm, write_bare_plm
+from recbole_tinynews.encoder.plm_files import (
+    bare_plm,
+    load_plm,
+    load_tokenizer,
+    locate_plm,
+    write_bare_plm,
+)
 
 
 @pytest.mark.parametrize("layers", [None, 2])

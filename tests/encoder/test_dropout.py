@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from recbole_tinynews.encoder.dropout import Dropout
+from recbole_tinynews.encoder.attention import Dropout
 
 
 @pytest.mark.parametrize("probability", [0.1, 0.5, 0.9])

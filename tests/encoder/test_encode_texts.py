@@ -13,6 +13,7 @@ from tiny import Tiny, World
 
 from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.files.columns import CATEGORIES
+from recbole_tinynews.model.article_reader import OwnTexts
 from recbole_tinynews.model.paper.plmnr import PLMNR
 
 ALL_VIEWS = ["title", "abstract", "category", "subcategory"]
@@ -90,7 +91,7 @@ def test_no_texts_give_no_vectors_and_missing_columns_are_named(tiny: Tiny) -> N
         encoder.encode_texts({"abstract": ["word1"]})
 
 
-class ReadsAbstracts(PLMNR):
+class ReadsAbstracts(OwnTexts, PLMNR):
     def news_tokens(self, config: Any, dataset: Any) -> Ragged:
         return dataset.tokens("abstract", self.tokenizer, 12)
 

@@ -15,15 +15,18 @@ from torch import Tensor
 from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM, PreTrainedModel
 
 from recbole_tinynews.data.ragged import Ragged
-from recbole_tinynews.encoder.bert_layers import BertLayers
 from recbole_tinynews.encoder.frozen_states import Storage
 from recbole_tinynews.encoder.generic_layers import GenericLayers
 from recbole_tinynews.encoder.hidden_states import ObservableStates, StateRequest
-from recbole_tinynews.encoder.language_model import load_language_model_head, load_plm, longest_text
-from recbole_tinynews.encoder.layers import layers_of
+from recbole_tinynews.encoder.layers import BertLayers, layers_of
 from recbole_tinynews.encoder.one_text import OneTextEncoder
 from recbole_tinynews.encoder.packing import PackedTexts, packs
-from recbole_tinynews.encoder.plm_files import encoder_of
+from recbole_tinynews.encoder.plm_files import (
+    encoder_of,
+    load_language_model_head,
+    load_plm,
+    longest_text,
+)
 from recbole_tinynews.encoder.text_encoder import TextEncoder
 
 DEPTH, WIDTH = 3, 32

@@ -14,9 +14,9 @@ from torch import Tensor
 from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.encoder import frozen_states, one_text
 from recbole_tinynews.encoder.frozen_states import Storage
-from recbole_tinynews.encoder.language_model import load_plm
 from recbole_tinynews.encoder.one_text import OneTextEncoder
 from recbole_tinynews.encoder.packing import Pack, packs
+from recbole_tinynews.encoder.plm_files import load_plm
 from recbole_tinynews.encoder.text_encoder import TextEncoder
 
 IDS = torch.tensor([1, 2, 3, 4, 5, 6])

@@ -13,7 +13,8 @@ from tiny import EMPTY_TITLE, LONG_TITLE, NEWS, SHORT_TITLE, Tiny
 from torch import Tensor
 
 from recbole_tinynews.distillation import teachers
-from recbole_tinynews.encoder import bert_layers, hidden_states, planning
+from recbole_tinynews.encoder import hidden_states, packing
+from recbole_tinynews.encoder import layers as layer_code
 from recbole_tinynews.encoder.hidden_states import HiddenStates, StateRequest
 from recbole_tinynews.encoder.one_text import OneTextEncoder
 from recbole_tinynews.encoder.packing import packs
@@ -103,9 +104,9 @@ def test_no_frozen_layer_is_computed_beyond_what_is_asked_for(
     """Ten frozen layers of a teacher in each step would cost more than the student's training."""
     encoder = encoder_of(tiny, finetune_layers=1, use_cache=True)
     encoder(IDS)  # makes the table
-    plain, layers = bert_layers.apply_layer, []
+    plain, layers = layer_code.apply_layer, []
     monkeypatch.setattr(
-        bert_layers,
+        layer_code,
         "apply_layer",
         lambda layer, *given: layers.append(layer) or plain(layer, *given),
     )
@@ -159,7 +160,7 @@ def test_a_teachers_states_have_the_row_order_of_its_students(tiny: Tiny, monkey
     """Another split into packs would pair tokens of different texts."""
     ids = torch.arange(1, NEWS + 1)
     once = recorded(encoder_of(tiny), ids=ids)
-    monkeypatch.setattr(planning, "packs", lambda lengths, tokens: packs(lengths, tokens=20))
+    monkeypatch.setattr(packing, "packs", lambda lengths, tokens: packs(lengths, tokens=20))
     teacher = encoder_of(tiny).eval()
     with torch.no_grad():
         often = recorded(teacher, ids=ids)

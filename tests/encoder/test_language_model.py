@@ -14,10 +14,10 @@ from safetensors.torch import load_file, save_file
 from tiny import LAYERS
 
 from recbole_tinynews.encoder import plm_files
-from recbole_tinynews.encoder.language_model import load_plm
 from recbole_tinynews.encoder.plm_files import (
     bare_plm,
     check_sizes,
+    load_plm,
     load_tokenizer,
     locate_plm,
     plm_size,

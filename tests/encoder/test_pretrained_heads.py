@@ -13,8 +13,8 @@ from torch.nn import functional as F
 from transformers import AutoModel, AutoTokenizer
 
 from recbole_tinynews.data.fields import CANDIDATES, HISTORY, IMPRESSION_SIZE
-from recbole_tinynews.encoder.identity_heads import UnitDense
 from recbole_tinynews.encoder.one_text import DENSE
+from recbole_tinynews.encoder.pooling import UnitDense
 from recbole_tinynews.encoder.users import UserEncoder
 from recbole_tinynews.files.tensors import load_weights
 from recbole_tinynews.model.paper.plmnr import PLMNR

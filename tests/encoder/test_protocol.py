@@ -13,12 +13,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from recbole_tinynews.data.ragged import Ragged
-from recbole_tinynews.encoder.column_tokenizer import ColumnTokenizer
 from recbole_tinynews.encoder.hidden_states import StateRequest
 from recbole_tinynews.encoder.news_encoder import NewsEncoder
+from recbole_tinynews.encoder.one_text import ColumnTokenizer
 from recbole_tinynews.model.paper.ensembleteacher import NewsEncoders
 from recbole_tinynews.model.recommender import NewsRecommender
-from recbole_tinynews.pipeline.speed import impressions_per_second, news_per_second
+from recbole_tinynews.pipeline.outcome import news_per_second
 from recbole_tinynews.serving.engine import ModelEngine
 from recbole_tinynews.serving.ranker import Ranker
 
@@ -26,8 +26,8 @@ from recbole_tinynews.serving.ranker import Ranker
 class WordVectors(NewsEncoder):
     """Encodes a text as the mean of its word vectors, without a language model."""
 
-    def __init__(self, words: int, dim: int, tokens: Ragged, tokenizer: ColumnTokenizer) -> None:
-        super().__init__(tokens)
+    def __init__(self, words: int, dim: int, tokenizer: ColumnTokenizer) -> None:
+        super().__init__()
         self.words, self._tokenizer = nn.EmbeddingBag(words, dim), tokenizer
 
     def encode_distinct(self, ids: np.ndarray) -> Tensor:
@@ -48,10 +48,9 @@ class Loss(NamedTuple):
 
 
 class Words(NewsRecommender):
-    def make_news_encoder(self, config: Any, dataset: Any) -> WordVectors:
-        tokens = self.text_table(config, dataset, 0)
-        tokenizer = self.column_tokenizer(config, 0)
-        return WordVectors(len(self.tokenizer), config["news_dim"], tokens, tokenizer)
+    def make_news_encoder(self, config: Any) -> WordVectors:
+        tokenizer = self.column_tokenizer(config, "title")
+        return WordVectors(len(self.tokenizer), config["news_dim"], tokenizer)
 
     def losses(self, scored: Any, interaction: Any) -> Loss:
         return Loss(F.cross_entropy(scored.scores, interaction[self.label_field]))
@@ -64,14 +63,13 @@ def test_a_users_own_encoder_trains_ranks_and_is_measured(tiny: Tiny) -> None:
     assert world.trainer().fit(world.clicks(), world.impressions())[1] is not None
     assert not torch.equal(world.model.news_encoder.words.weight, before)
     assert news_per_second(world.model.news_encoder) > 0
-    assert min(impressions_per_second(world.model, world.impressions())) > 0
     clicked, shown = [3, 4], [6, 7, 8]
     batch = impressions_of([clicked], [shown])
     with torch.no_grad():
         expected = world.model.eval().predict(batch)
     words = titles()
     ranked = Ranker(ModelEngine(world.model, world.config.final_config_dict, "")).rank(
-        [words[each - 1] for each in clicked], [words[each - 1] for each in shown], ids=False
+        [words[each - 1] for each in clicked], [words[each - 1] for each in shown]
     )
     scores = [each.score for each in sorted(ranked, key=lambda each: each.place)]
     torch.testing.assert_close(torch.tensor(scores), expected)

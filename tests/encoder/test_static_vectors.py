@@ -10,11 +10,10 @@ import torch
 from tiny import WORDS
 from transformers import AutoModel
 
-from recbole_tinynews.encoder.language_model import load_plm
 from recbole_tinynews.encoder.packing import PackedTexts, packs
-from recbole_tinynews.encoder.plm_files import load_tokenizer
-from recbole_tinynews.encoder.static_vectors import A, write_static_plm
+from recbole_tinynews.encoder.plm_files import load_plm, load_tokenizer
 from recbole_tinynews.encoder.text_encoder import TextEncoder
+from recbole_tinynews.encoder.trimming import A, write_static_plm
 
 
 @pytest.fixture(scope="module")

@@ -19,8 +19,7 @@ from transformers import (
     T5Model,
 )
 
-from recbole_tinynews.encoder.language_model import load_plm
-from recbole_tinynews.encoder.plm_files import load_tokenizer
+from recbole_tinynews.encoder.plm_files import load_plm, load_tokenizer
 from recbole_tinynews.encoder.trimming import (
     articles_using,
     losing_tokens,

@@ -22,6 +22,29 @@ def test_a_user_ignores_the_other_users_of_the_batch(kind, padding) -> None:
 
 
 @pytest.mark.parametrize("kind", ["attention", "self_attention"])
+def test_empty_slots_take_no_part_in_a_masked_user(kind) -> None:
+    """Self-attention that attends to them changes a vector by how far a batch is padded."""
+    torch.manual_seed(0)
+    encoder = UserEncoder(16, 8, kind, "masked").eval()
+    history, clicked = torch.randn(3, 6, 16), torch.tensor([False] * 4 + [True] * 2).expand(3, 6)
+    torch.testing.assert_close(
+        encoder(history, clicked), encoder(history[:, 4:], clicked[:, 4:]), rtol=0, atol=1e-6
+    )
+
+
+@pytest.mark.parametrize("kind", ["attention", "self_attention"])
+@pytest.mark.parametrize("padding", ["masked", "learned"])
+def test_weights_of_clicks_sum_to_one_over_the_clicks_alone(kind, padding) -> None:
+    """A slot without a click would take a share that the page shows for no article."""
+    torch.manual_seed(0)
+    clicked = torch.rand(5, 6) > 0.5
+    clicked[0] = False
+    weights = UserEncoder(16, 8, kind, padding).eval().click_weights(torch.randn(5, 6, 16), clicked)
+    assert (weights[~clicked] == 0).all()
+    torch.testing.assert_close(weights.sum(dim=-1), clicked.any(dim=-1).float())
+
+
+@pytest.mark.parametrize("kind", ["attention", "self_attention"])
 def test_a_user_without_history_is_the_learned_vector_in_training_too(kind) -> None:
     """The reference code learns it in training and never uses it in the test."""
     encoder = UserEncoder(16, 8, kind, "masked")

@@ -14,15 +14,15 @@ from tiny import Tiny
 from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.data.news_text import tokenise
 from recbole_tinynews.data.word_vectors import size_of_vectors, vectors_of
-from recbole_tinynews.encoder.word_vocabulary import (
+from recbole_tinynews.encoder.words import (
+    WordSelfAttention,
     load_word_tokenizer,
     word_embedding,
     word_tokenizer,
     write_tokenizer,
 )
-from recbole_tinynews.encoder.words import WordSelfAttention
+from recbole_tinynews.model.article_reader import word_vectors_file, words_of_texts
 from recbole_tinynews.model.baselines.nrms import NRMS
-from recbole_tinynews.model.text_encoders import word_vectors_file, words_of_texts
 from recbole_tinynews.pipeline.fingerprints import Recipes
 from recbole_tinynews.pipeline.systems import system
 

@@ -60,7 +60,7 @@ def ranked_scores(folder: Path) -> np.ndarray:
     """Scores that the recommender itself gives, ``[users, texts]``."""
     ranker = load(folder)
     users = histories()
-    ranked = ranker.rank(users, [texts()] * len(users), ids=False)
+    ranked = ranker.rank(users, [texts()] * len(users))
     return np.array(
         [[each.score for each in sorted(user, key=lambda each: each.place)] for user in ranked]
     )

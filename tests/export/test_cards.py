@@ -56,7 +56,7 @@ def assert_lines_rank(pairs: list[tuple[Path, Path]]) -> None:
     assert done.returncode == 0, done.stderr
     got = iter(done.stdout.splitlines())
     for folder, _ in pairs:
-        ranked = load(folder).rank(READERS, [CANDIDATES] * len(READERS), ids=False)
+        ranked = load(folder).rank(READERS, [CANDIDATES] * len(READERS))
         for each in ranked:
             expected = [one.score for one in sorted(each, key=lambda one: one.place)]
             assert_scores_equal(json.loads(next(got)), expected)

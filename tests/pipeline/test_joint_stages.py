@@ -11,7 +11,7 @@ from recorded import PLM, equal, record, under
 from tiny import Tiny, finished, run_of
 
 import recbole_tinynews
-from recbole_tinynews.encoder.language_model import load_plm
+from recbole_tinynews.encoder.plm_files import load_plm
 from recbole_tinynews.pipeline.systems import system
 
 pytestmark = pytest.mark.whole

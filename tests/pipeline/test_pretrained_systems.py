@@ -16,9 +16,10 @@ from tiny import DATASET, STAGE_SETTINGS, Tiny, finished, titles
 import recbole_tinynews
 from recbole_tinynews.data.dataloader import ImpressionDataLoader
 from recbole_tinynews.data.fields import CANDIDATES, HISTORY
-from recbole_tinynews.encoder.language_model import load_plm
+from recbole_tinynews.encoder.plm_files import load_plm
 from recbole_tinynews.pipeline.quick_start import run
 from recbole_tinynews.pipeline.systems import system
+from recbole_tinynews.serving.article_fields import read_news_file
 
 pytestmark = pytest.mark.whole
 
@@ -170,14 +171,15 @@ def test_a_moved_ensemble_ranks_as_it_was_evaluated(
     if layers:
         recorded = record(tiny, "EnsembleTeacher", teacher_num_hidden_layers=layers)
     folder = shutil.copytree(recorded.artifact.folder, tmp_path / "moved")
-    ranker = recbole_tinynews.load(folder, data_path=tiny.data)
+    ranker = recbole_tinynews.load(folder)
+    ranker.add_news(read_news_file(tiny.data / DATASET / f"{DATASET}.item"))
     test = recorded.run.factory.test
     shown, names = test.inter_feat, test.field2id_token[test.iid_field]
     batch = ImpressionDataLoader(recorded.run.factory.config, test).collate_fn([4])[0]
     with torch.no_grad():
         expected = recorded.last_model().eval().predict(batch)
     ranked = ranker.rank(
-        names[shown.history.row(4)].tolist(), names[shown.candidates.row(4)].tolist(), ids=True
+        names[shown.history.row(4)].tolist(), names[shown.candidates.row(4)].tolist()
     )
     scores = [score for _, score, _ in sorted(ranked, key=lambda each: each.place)]
     np.testing.assert_allclose(scores, expected.numpy(), atol=1e-5)

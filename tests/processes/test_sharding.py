@@ -10,7 +10,7 @@ from tiny import Tiny
 from recbole_tinynews.data.fields import CANDIDATES, HISTORY, LENGTHS, TOKENS, TRUTH
 from recbole_tinynews.data.masked_text import MaskedNews, MaskedTextDataLoader
 from recbole_tinynews.data.ragged import Ragged
-from recbole_tinynews.encoder.planning import EncodingPlan, Planner
+from recbole_tinynews.encoder.packing import EncodingPlan, Planner
 from recbole_tinynews.processes.group import Group
 
 PAD = 0

@@ -58,11 +58,7 @@ def test_fields_are_ranked_as_evaluation_ranks_the_articles(tiny: Tiny, model, s
     )
     added = load(served.artifact.folder)
     added.add_news(pd.DataFrame([{"id": name, **each} for name, each in fields.items()]))
-    for ranked in (
-        by_fields,
-        ranker.rank(histories, candidates),
-        added.rank(histories, candidates),
-    ):
+    for ranked in (by_fields, added.rank(histories, candidates)):
         for row, scores in enumerate(expected):
             np.testing.assert_allclose(in_order_given(ranked[row]), scores, atol=1e-5)
             assert {each.candidate for each in ranked[row]} == {*candidates[row]}
@@ -73,7 +69,7 @@ def test_each_field_that_is_read_changes_the_score(naml: Served, tiny: Tiny) -> 
     others = [{**article, name: "word9" if name in FIELDS[:2] else "health"} for name in READS]
     assert article["category"] != "health"
     same = {**article, "body": "word9"}  # which is not read
-    ranked = ranker.rank(["N5"], [article, same, *others], ids=True)
+    ranked = ranker.rank([], [article, same, *others])
     scores = in_order_given(ranked)
     assert scores[0] == scores[1]
     assert len({*scores.tolist()}) == 1 + len(READS)
@@ -83,18 +79,18 @@ def test_a_category_that_is_new_is_none(naml: Served, tiny: Tiny) -> None:
     """Any number in its place would be another category."""
     ranker, article = naml.load(), fields_of(tiny)["N7"]
     given = [{**article, "category": name} for name in ("unheard of", "", "[PAD]")]
-    scores = in_order_given(ranker.rank(["N5"], [article, *given], ids=True))
+    scores = in_order_given(ranker.rank([], [article, *given]))
     assert scores[1] == scores[2] == scores[3] != scores[0]
     assert scores[1] == in_order_given(
-        ranker.rank(["N5"], [{k: v for k, v in article.items() if k != "category"}], ids=True)
+        ranker.rank([], [{k: v for k, v in article.items() if k != "category"}])
     )
 
 
 def test_a_title_alone_is_an_article_without_other_fields(naml: Served) -> None:
     ranker = naml.load()
-    alone, fields = ranker.rank(["N5"], [("a", "word3"), {"title": "word3"}], ids=True)
+    alone, fields = ranker.rank([], ["word3", {"id": "a", "title": "word3"}])
     assert alone.score == pytest.approx(fields.score, abs=1e-6)
-    assert [alone.candidate, fields.candidate] == ["a", "word3"]
+    assert [alone.candidate, fields.candidate] == ["word3", "a"]
 
 
 def test_an_index_of_fields_is_kept_and_read_back(naml: Served, tiny: Tiny, tmp_path: Path) -> None:
@@ -106,11 +102,10 @@ def test_an_index_of_fields_is_kept_and_read_back(naml: Served, tiny: Tiny, tmp_
     again = load(naml.artifact.folder, index=tmp_path / "index.safetensors")
     assert again.index.snapshot.articles == ranker.index.snapshot.articles  # categories too
     best = ranker.top(["N5", "N6"], 40)
-    same = again.top(["N5", fields["N6"]], 40, ids=True)
+    same = again.top(["N5", fields["N6"]], 40)
     assert [each.candidate for each in same] == [each.candidate for each in best]
     assert [each.score for each in same] == pytest.approx([each.score for each in best])
     assert not {"N5", "N6"} & {each.candidate for each in best}
-    assert again.index.contents(["N6"]) == [{name: fields["N6"][name] for name in READS}]
     assert ranker.encode([fields["N6"], "word1"]).shape == (2, 16)
 
 
@@ -120,24 +115,20 @@ def test_an_index_of_fields_is_kept_and_read_back(naml: Served, tiny: Tiny, tmp_
         ({"titel": "a"}, ValueError, r"got 'titel'. Did you mean title\?"),
         ({"abstract": "a"}, ValueError, "expects a title, got abstract"),
         ({"title": 3}, TypeError, "got 3 as title"),
-        (("N1", {"title": "a", "category": None}), TypeError, "got None as category"),
+        ({"id": "N1", "title": "a", "category": None}, TypeError, "got None as category"),
     ],
 )
 def test_fields_that_are_none_are_refused(naml: Served, article, error, message) -> None:
     """A misspelt one would be read as an empty one."""
     with pytest.raises(error, match=message):
-        naml.load().rank([], [article], ids=False)
+        naml.load().rank([], [article])
 
 
-def test_what_is_read_of_an_article_is_an_article_again() -> None:
-    """An index keeps what is read, and gives it back as titles or fields."""
-    reading = InputFields({"news_text": "title_abstract", "views": ["title", "category"]})
-    article = {"title": 'a "quoted" one', "abstract": "b", "category": "c"}
-    read = reading.select({**article, "body": "unread"})
-    assert reading.content(read) == article
-    assert reading.select(reading.content(read)) == read
-    one = InputFields({"news_text": "title_abstract"})
-    assert one.select(one.content(one.select(article))) == ('a "quoted" one. b',)
+def test_a_single_view_is_one_text() -> None:
+    article = {"title": 'a "quoted" one', "abstract": "b", "category": "c", "body": "unread"}
+    several = InputFields({"news_text": "title_abstract", "views": ["title", "category"]})
+    assert several.select(article) == ('a "quoted" one', "c", "b")
+    assert InputFields({"news_text": "title_abstract"}).select(article) == ('a "quoted" one. b',)
 
 
 def test_changed_names_of_categories_are_refused(naml: Served, tmp_path: Path) -> None:
@@ -159,4 +150,4 @@ def test_columns_that_are_not_read_may_hold_anything(tiny: Tiny) -> None:
     """A table of articles has categories without a name; a recommender of titles asks for none."""
     ranker = serve(tiny, max_steps=2).load()
     ranker.add_news(pd.DataFrame({"id": ["a"], "title": ["word1"], "category": [float("nan")]}))
-    assert ranker.index.contents(["a"]) == ["word1"]
+    assert ranker.news_ids == ("a",)

@@ -29,7 +29,7 @@ def ranks_or_names(folder: Path, file: str) -> None:
     started = time.perf_counter()
     refusal = file
     try:
-        assert load(folder).rank([], ["word1"], ids=False)
+        assert load(folder).rank([], ["word1"])
     except ValueError as problem:
         refusal = str(problem)
     assert file in refusal

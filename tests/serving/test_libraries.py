@@ -10,13 +10,7 @@ import pytest
 
 from recbole_tinynews.files.installation import library
 from recbole_tinynews.serving.article_fields import read_news_file
-from recbole_tinynews.serving.nearest import Nearest
 from recbole_tinynews.serving.score import score
-
-
-def test_a_search_that_is_none_is_named() -> None:
-    with pytest.raises(ValueError, match="faiss or usearch, got 'annoy'"):
-        Nearest("annoy")
 
 
 @pytest.mark.parametrize(
@@ -32,8 +26,6 @@ def test_a_search_that_is_none_is_named() -> None:
             lambda: read_news_file(Path(__file__).parent / "news.parquet"),
             "pip install pyarrow. Csv files need nothing more.",
         ),
-        ("faiss", lambda: Nearest("faiss"), "pip install faiss-cpu. The exact search"),
-        ("usearch", lambda: Nearest("usearch"), "pip install usearch. The exact search"),
         ("onnx", lambda: library("onnx", "--to=onnx"), r"pip install .*\[export\]"),
     ],
 )

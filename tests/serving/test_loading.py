@@ -13,10 +13,14 @@ import pytest
 import yaml
 from served import Served, assert_ranks_as_evaluated, in_order_given, serve, words_of
 from tiny import Tiny, finished
+from torch import nn
+from torch.nn import functional as F
 
 import recbole_tinynews
+from recbole_tinynews.model.article_reader import OwnTexts
 from recbole_tinynews.model.paper.plmnr import PLMNR
 from recbole_tinynews.pipeline.artifact import read_metrics, write_metrics
+from recbole_tinynews.serving.engine import ModelEngine, PredictEngine, engine_of
 from recbole_tinynews.serving.loading import load
 
 # ---------------------------------------------------------------------------- what it needs
@@ -144,19 +148,72 @@ def test_code_beside_the_language_model_is_not_run(folder: Path) -> None:
         load(folder).rank([], ["word1 word2"])
 
 
-def test_a_recommender_that_reads_more_than_titles_says_so(tiny: Tiny, monkeypatch) -> None:
+class ReadsAbstracts(OwnTexts, PLMNR):
+    def news_tokens(self, config, dataset):
+        return dataset.tokens("abstract", self.tokenizer, 12)
+
+
+class KnowsCategories(PLMNR):
+    """Asks the data set for its categories while it is built."""
+
+    def __init__(self, config, dataset):
+        super().__init__(config, dataset)
+        self.head = nn.Linear(4, dataset.num("category"))
+
+
+class SavesCategories(PLMNR):
+    """Knows the names of categories, which are saved, and the articles' when it trains."""
+
+    def __init__(self, config, dataset):
+        super().__init__(config, dataset)
+        self.head = nn.Linear(4, len(self.categories["category"]))
+
+    def read_articles(self, config, dataset):
+        super().read_articles(config, dataset)
+        self.register_buffer("category", dataset.item_feat["category"], persistent=False)
+
+
+def test_a_recommender_that_reads_more_than_titles_says_so(tiny: Tiny) -> None:
     """Without the other texts its scores would be wrong."""
-    served = serve(tiny, max_steps=2)
-    monkeypatch.setattr(
-        PLMNR,
-        "news_tokens",
-        lambda self, config, data: data.tokens("abstract", self.tokenizer, 12),
-    )
     with pytest.raises(ValueError, match="Override its column_tokenizer along with news_tokens"):
-        served.load()
-    monkeypatch.setattr(PLMNR, "news_tokens", lambda self, config, data: data.news_text)
-    with pytest.raises(ValueError, match=r"no data set but .* asks for 'news_text'"):
-        served.load()
+        serve(tiny, ReadsAbstracts, max_steps=2).load()
+
+
+def test_a_recommender_is_built_of_what_is_saved_or_says_what_it_lacks(tiny: Tiny) -> None:
+    """A made-up data set in its place would rank by tables that nobody has read."""
+    with pytest.raises(ValueError, match=r"KnowsCategories, which asks.*'num'.*read_articles"):
+        serve(tiny, KnowsCategories, max_steps=2).load()
+    served = serve(tiny, SavesCategories, max_steps=2)
+    assert_ranks_as_evaluated(served)
+    trained = served.run.model(next(iter(served.run.artifacts)))
+    assert len(trained.category) == 41
+    assert "category" not in dict(served.load().engine.model.named_buffers())
+
+
+def own_predict(self, interaction):
+    return 2 * PLMNR.predict(self, interaction) ** 3
+
+
+OVERRIDES = {
+    "encode_news": lambda self, ids: F.normalize(PLMNR.encode_news(self, ids), dim=-1),
+    "encode_user": lambda self, history, clicked: history.sum(1),
+    "predict": own_predict,
+}
+
+
+@pytest.mark.parametrize("method", OVERRIDES)
+def test_an_engine_is_chosen_by_what_a_recommender_computes(tiny: Tiny, method: str) -> None:
+    """Ranking by the base class's formula would silently be another model."""
+    kind = type("Own", (PLMNR,), {method: OVERRIDES[method], "__module__": __name__})
+    for popularity in ("none", "added"):
+        model = tiny.world(kind, popularity=popularity).model.eval()
+        settings = {**tiny.config().final_config_dict, "history_length": 6}
+        engine = engine_of(model, settings, "")
+        assert isinstance(engine, PredictEngine) == (method != "encode_user")
+        assert not engine.pools_rows
+        plain = engine_of(tiny.world(popularity=popularity).model.eval(), settings, "")
+        assert type(plain) is ModelEngine
+        assert plain.pools_rows
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,7 @@ def test_ids_are_ranked_by_the_abstract_too_if_the_recommender_reads_it(tiny: Ti
     """By the titles alone, scores were not those of the evaluation."""
     served = serve(tiny, max_steps=2, news_text="title_abstract")
     histories, candidates, expected = served.impressions()
-    ranked = served.load().rank(histories, candidates, ids=True)
+    ranked = served.load_with_news().rank(histories, candidates)
     for each, scores in zip(ranked, expected, strict=True):
         np.testing.assert_allclose(in_order_given(each), scores, atol=1e-5)
 
@@ -68,11 +68,11 @@ def test_each_text_is_encoded_once(student: Served, monkeypatch) -> None:
     monkeypatch.setattr(
         encoder, "encode_texts", lambda given: encoded.append(len(given["title"])) or plain(given)
     )
-    first = ranker.rank([["word1", "word2 word3"], []], [["word2 word3"], ["word4"]], ids=False)
+    first = ranker.rank([["word1", "word2 word3"], []], [["word2 word3"], ["word4"]])
     assert encoded == [3]
-    [again], [[one], _] = ranker.rank(["word1", "word2 word3"], ["word2 word3"], ids=False), first
+    [again], [[one], _] = ranker.rank(["word1", "word2 word3"], ["word2 word3"]), first
     assert again == one._replace(score=pytest.approx(one.score, abs=1e-5))
-    ranker.rank(["word1"], ["word5"], ids=False)
+    ranker.rank(["word1"], ["word5"])
     assert encoded == [3, 1]
 
 
@@ -124,31 +124,21 @@ def test_only_the_newest_clicks_count(student: Served) -> None:
     assert ranker.rank(history, shown) != ranker.rank(history[:6], shown)
 
 
-def test_ids_are_never_ranked_as_titles(student: Served, tmp_path: Path) -> None:
+def test_ids_are_never_ranked_as_titles(student: Served) -> None:
     """The score of the text "N7" would look like any other."""
-    ranker = student.load()
-    expected = ranker.rank(words_of(["N5", "N6"]), words_of(["N7", "N8"]))
-    for ids in (None, True):
-        ranked = ranker.rank(["N5", "N6"], ["N7", "N8"], ids=ids)
-        assert [each.place for each in ranked] == [each.place for each in expected]
-        assert [each.score for each in ranked] == [each.score for each in expected]
-    as_titles = ranker.rank(["N5", "N6"], ["N7", "N8"], ids=False)
+    ranker, plain = student.load_with_news(), student.load()
+    expected = plain.rank(words_of(["N5", "N6"]), words_of(["N7", "N8"]))
+    ranked = ranker.rank(["N5", "N6"], ["N7", "N8"])
+    assert [each.place for each in ranked] == [each.place for each in expected]
+    assert [each.score for each in ranked] == pytest.approx([e.score for e in expected], abs=1e-6)
+    as_titles = plain.rank(["N5", "N6"], ["N7", "N8"])
     assert [each.score for each in as_titles] != [each.score for each in expected]
-    mixed = ranker.rank(ranker.index.contents(["N5", "N6"]), ["a new article"])
-    assert len(mixed) == 1
-    with pytest.raises(ValueError, match=r"got 'N999', which .*\.item"):
-        ranker.rank(["N5"], ["N999"])  # of one word: no title
-    with pytest.raises(ValueError, match=r"got 'N998', which .*\.item .*2 of 3 are unknown"):
-        ranker.rank([], ["N1", "N998", "N999"], ids=True)
-
-
-def test_without_the_data_set_ids_are_refused_and_titles_are_not(student: Served, tmp_path) -> None:
-    elsewhere = student.load(data_path=tmp_path)
-    for ids in (None, True):
-        with pytest.raises(FileNotFoundError, match=r"tiny\.item .*data_path"):
-            elsewhere.rank(["N5"], ["N7"], ids=ids)
-    assert elsewhere.rank(["N5"], ["N7"], ids=False)
-    assert elsewhere.rank(["word1"], ["a title"])
+    for unknown in (["N5", "N999"], ["a new article"]):
+        with pytest.raises(ValueError, match=f"got '{unknown[-1]}'. Add .*title"):
+            ranker.rank(["N5"], unknown)
+    assert len(ranker.rank(["N5"], ["N7", {"title": "a new article"}])) == 2
+    with pytest.raises(ValueError, match="got 'N998' and 1 more"):
+        ranker.rank([], ["N1", "N998", "N999"])
 
 
 @pytest.mark.parametrize(
@@ -192,20 +182,20 @@ def test_threads_that_share_a_recommender_get_their_own_answers(
         for clicked, shown in zip(histories, candidates, strict=True)
     ]
     serial = student.load()
-    expected = [serial.rank(*request, ids=False) for request in requests]
+    expected = [serial.rank(*request) for request in requests]
     shared = student.load()
     if warm:
         for request in requests:
-            shared.rank(*request, ids=False)
+            shared.rank(*request)
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     try:
         with ThreadPoolExecutor(8) as pool:
-            got = list(pool.map(lambda each: shared.rank(*each, ids=False), requests * 4))
+            got = list(pool.map(lambda each: shared.rank(*each), requests * 4))
     finally:
         sys.setswitchinterval(interval)
     assert_alike(got, expected * 4)
-    assert_alike([shared.rank(*request, ids=False) for request in requests], expected)
+    assert_alike([shared.rank(*request) for request in requests], expected)
 
 
 def assert_alike(got: list[list[ranking.Ranked]], expected: list[list[ranking.Ranked]]) -> None:
@@ -227,5 +217,5 @@ def test_a_title_that_no_tokenizer_reads_is_one_clear_error(student: Served, tit
     ranker = load(student.artifact.folder)
     started = time.perf_counter()
     with pytest.raises(ValueError, match="A text of an article expects"):
-        ranker.rank([], ["rain", title], ids=False)
+        ranker.rank([], ["rain", title])
     assert time.perf_counter() - started < 5  # under a second by itself

@@ -2,131 +2,197 @@
 
 from __future__ import annotations
 
+import shutil
+from typing import Any
+
 import numpy as np
 import pytest
-from served import Served, in_order_given, serve, words_of
+from served import Served, in_order_given, serve, state_of, words_of
 from tiny import DATASET, NEWS, Tiny
 
-from recbole_tinynews.serving.events import data_set_events
+from recbole_tinynews.files.columns import CONTEXT, CONTEXT_ARTICLE, DEVICE, SUBSCRIBER, typed
+from recbole_tinynews.serving.article_fields import Query
+from recbole_tinynews.serving.events import Moment, data_set_events
 from recbole_tinynews.serving.live_counters import LiveCounters
 from recbole_tinynews.serving.ranker import Ranker
 from recbole_tinynews.serving.store import Store
 
 AT = 1573000030  # within the tiny data set's time
+VISIT = {"at": AT, "user": "U1", "page": "N5", "device": "1", "subscriber": True}
+READER = {"reader": "added", "context": "added", "history_from": "log"}
 
 
 @pytest.fixture(scope="module")
-def served(tiny: Tiny, tmp_path_factory) -> Served:
+def of_others(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Served:
+    """What others saw and clicked counts."""
     folder = str(tmp_path_factory.mktemp("now"))
     return serve(tiny, max_steps=2, popularity="added", checkpoint_dir=folder)
 
 
-@pytest.fixture
-def ranker(served: Served) -> Ranker:
+@pytest.fixture(scope="module")
+def of_the_reader(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Served:
+    """What the reader did counts too, and the page, in two impressions of three."""
+    folder = tmp_path_factory.mktemp("reader")
+    shutil.copytree(tiny.data, folder / "data")
+    for file in (folder / "data" / DATASET).glob("*.inter"):
+        header, *rows = file.read_text().splitlines()
+        lines = ["\t".join([header, *typed(CONTEXT)])]
+        for number, row in enumerate(rows):
+            page = f"N{1 + number % NEWS}" if number % 3 else ""
+            subscriber = ("0", "1", "")[number % 3]
+            lines.append("\t".join([row, page, str(number % 2), f"s{number // 4}", subscriber]))
+        file.write_text("\n".join(lines) + "\n")
+    tiny = tiny._replace(data=folder / "data")
+    return serve(
+        tiny, max_steps=2, checkpoint_dir=str(folder / "saved"), popularity="added", **READER
+    )
+
+
+@pytest.fixture(params=["of_others", "of_the_reader"])
+def served(request: pytest.FixtureRequest) -> Served:
+    return request.getfixturevalue(request.param)
+
+
+def with_events(served: Served) -> Ranker:
     """With all articles and events of the data set."""
-    ranker = served.load(store=":memory:")
-    ids = [f"N{number}" for number in range(1, NEWS + 1)]
-    ranker.add_news(dict(zip(ids, words_of(ids), strict=True)))
+    ranker = served.load_with_news(store=":memory:")
     ranker.counters.add_past(data_set_events(served.data / DATASET))
     return ranker
 
 
+@pytest.fixture
+def each_ranker(served: Served) -> Ranker:
+    return with_events(served)
+
+
+@pytest.fixture
+def ranker(of_others: Served) -> Ranker:
+    return with_events(of_others)
+
+
+@pytest.fixture
+def reader_ranker(of_the_reader: Served) -> Ranker:
+    return with_events(of_the_reader)
+
+
+# ------------------------------------------------------------------------- with either recommender
+
+
 def test_a_replayed_test_set_has_the_scores_of_evaluation(served: Served) -> None:
     """Impression by impression, each before its events: what is evaluated is what is served."""
-    ranker, test = served.load(store=":memory:"), served.run.factory.test
+    ranker, test = served.load_with_news(store=":memory:"), served.run.factory.test
     histories, candidates, expected = served.impressions()
-    users, times = test.field2id_token[test.uid_field], test.inter_feat.timestamp
-    events = [*data_set_events(served.data / DATASET)]
-    for row in np.argsort(times, kind="stable"):
-        at, user = int(times[row]), str(users[test.inter_feat.user[row]])
+    shown, names = test.inter_feat, test.field2id_token[test.iid_field]
+    users, events = test.field2id_token[test.uid_field], [*data_set_events(served.data / DATASET)]
+    for row in np.argsort(shown.timestamp, kind="stable"):
+        at, columns = int(shown.timestamp[row]), shown.columns
         known = [event for event in events if event.time < at]
         events = events[len(known) :]
         ranker.counters.add_past(known)
-        ranked = ranker.rank(histories[row], candidates[row], ids=True, at=at, user=user)
+        visit: dict[str, Any] = {"user": str(users[shown.user[row]])}
+        if CONTEXT_ARTICLE in columns:
+            page, subscriber = columns[CONTEXT_ARTICLE][row], columns[SUBSCRIBER][row]
+            visit["page"] = str(names[page]) if page else None
+            visit["device"] = test.devices[columns[DEVICE][row]]
+            visit["subscriber"] = None if np.isnan(subscriber) else bool(subscriber)
+        ranked = ranker.rank(histories[row], candidates[row], at=at, **visit)
         np.testing.assert_allclose(in_order_given(ranked), expected[row], rtol=1e-5, atol=1e-5)
 
 
-def test_other_articles_have_their_own_counters(ranker: Ranker, served: Served) -> None:
-    """Numbers of articles are kept by row, and rows move when articles come and go."""
-    ids = list(ranker.news_ids)
-    ranker.rank(["N4"], ids, ids=True, at=AT)
-    ranker.forget(ids[:3])
-    ranker.add_news({"mine": "Word12 word7", **dict(zip(ids[:2], words_of(ids[:2]), strict=True))})
-    shown = list(ranker.news_ids)
-    other = served.load()
-    other.counters = ranker.counters
-    other.add_news(dict(zip(shown, ranker.index.contents(shown), strict=True)))
-    of_both = [each.rank(["N4"], shown, ids=True, at=AT) for each in (ranker, other)]
-    np.testing.assert_allclose(*map(in_order_given, of_both), atol=1e-5)
-    texts = [*zip(shown, ranker.index.contents(shown), strict=True)]
-    of_texts = ranker.rank([("", ranker.index.contents(["N4"])[0])], texts, at=AT)
-    np.testing.assert_allclose(in_order_given(of_texts), in_order_given(of_both[0]), atol=1e-5)
-
-
-def test_many_users_and_the_top_have_the_scores_of_one(ranker: Ranker) -> None:
-    """Own events of one user must not be left out for another, nor times be exchanged."""
-    ids = list(ranker.news_ids)
-    clicks, at, users = [["N4", "N9"], [], ["N7"]], [AT, AT + 9, AT - 20], ["U1", None, "U3"]
-    ranked = ranker.rank(clicks, [ids] * 3, ids=True, at=at, user=users)
-    best = ranker.top(clicks, 5, ids=True, leave_out_clicked=False, at=at, user=users)
+def test_many_users_and_the_top_have_the_scores_of_one(each_ranker: Ranker) -> None:
+    """Own events, clicks and pages of one user must not count for another, nor times be swapped."""
+    ids, clicks = list(each_ranker.news_ids), [["N4", "N9"], [], ["N7"]]
+    visits = {
+        "at": [AT, AT + 9, AT - 20],
+        "user": ["U1", None, "U3"],
+        "page": ["N5", None, "nowhere"],
+        "device": ["new", "1", None],
+        "subscriber": [True, None, False],
+    }
+    ranked = each_ranker.rank(clicks, [ids] * 3, **visits)
+    best = each_ranker.top(clicks, 5, leave_out_clicked=False, **visits)
     for row in range(3):
-        alone = ranker.rank(clicks[row], ids, ids=True, at=at[row], user=users[row])
+        alone = each_ranker.rank(clicks[row], ids, **{k: v[row] for k, v in visits.items()})
         np.testing.assert_allclose(in_order_given(ranked[row]), in_order_given(alone), atol=1e-5)
         assert [each.candidate for each in best[row]] == [each.candidate for each in alone[:5]]
         np.testing.assert_allclose(
             [each.score for each in best[row]], [each.score for each in alone[:5]], atol=1e-5
         )
-    of_others = ranker.rank(["N4"], ids, ids=True, at=AT, user="U1")
-    of_everyone = ranker.rank(["N4"], ids, ids=True, at=AT)
-    assert not np.allclose(in_order_given(of_others), in_order_given(of_everyone))
 
 
 @pytest.mark.parametrize("user", [None, "U1"])
-def test_the_order_of_two_articles_is_the_same_in_lists_of_any_length(ranker: Ranker, user) -> None:
+def test_the_order_of_two_articles_is_the_same_in_lists_of_any_length(
+    each_ranker: Ranker, user: str | None
+) -> None:
     """What ranks 11 candidates well would bury the most read article among 300."""
-    ids = list(ranker.news_ids)
-    asked = {"ids": True, "at": AT, "user": user}
-    every = in_order_given(ranker.rank(["N4"], ids, **asked))
+    ids, asked = list(each_ranker.news_ids), {**VISIT, "user": user}
+    every = in_order_given(each_ranker.rank(["N4"], ids, **asked))
     for size in (2, 5, len(ids) // 2):
-        some = in_order_given(ranker.rank(["N4"], ids[:size], **asked))
+        some = in_order_given(each_ranker.rank(["N4"], ids[:size], **asked))
         np.testing.assert_allclose(some, every[:size], rtol=1e-5, atol=1e-6)
-    best = ranker.top(["N4"], len(ids), leave_out_clicked=False, **asked)
+    best = each_ranker.top(["N4"], len(ids), leave_out_clicked=False, **asked)
     np.testing.assert_allclose([e.score for e in best], np.sort(every)[::-1], rtol=1e-5, atol=1e-6)
 
 
-def test_contributions_add_up_to_the_score(ranker: Ranker) -> None:
+def test_contributions_add_up_to_the_score(each_ranker: Ranker) -> None:
     """The page would explain another score than the one that ranks."""
-    asked = {"ids": True, "at": AT, "user": "U1"}
-    explained = ranker.contributions(["N4"], ["N5", "N6", "N8"], **asked)
-    assert {part.reader for part in explained} == {None}
-    parts = np.array([part[:3] for part in explained])
-    scores = in_order_given(ranker.rank(["N4"], ["N5", "N6", "N8"], **asked))
+    shown = ["N5", "N6", "N8"]
+    explained = each_ranker.contributions(Query(["N4"], shown, Moment.of(*VISIT.values())))
+    is_reader = each_ranker.settings["reader"] == "added"
+    assert {part.reader is not None for part in explained} == {is_reader}
+    parts = np.array([part[: 3 + is_reader] for part in explained])
+    scores = in_order_given(each_ranker.rank(["N4"], shown, **VISIT))
     np.testing.assert_allclose(parts.sum(1), scores, rtol=1e-5, atol=1e-5)
     assert (np.ptp(parts, axis=0) > 0).all()
-    with pytest.raises(TypeError, match="one user, got several"):
-        ranker.contributions([["N4"], ["N5"]], [["N5"], ["N6"]], **asked)
 
 
-def test_without_a_time_it_ranks_by_text_alone(ranker: Ranker, served: Served) -> None:
+# -------------------------------------------------------------------------- with others' counters
+
+
+def test_other_articles_have_their_own_counters(ranker: Ranker, of_others: Served) -> None:
+    """Numbers of articles are kept by row, and rows move when articles come and go."""
+    ids = list(ranker.news_ids)
+    ranker.rank(["N4"], ids, at=AT)
+    ranker.forget(ids[:3])
+    ranker.add_news({"mine": "Word12 word7", **dict(zip(ids[:2], words_of(ids[:2]), strict=True))})
+    shown = list(ranker.news_ids)
+    other = of_others.load()
+    other.counters = ranker.counters
+    titles = {each.id: each.fields[0] for each in ranker.index.snapshot.articles}
+    other.add_news(titles)
+    of_both = [each.rank(["N4"], shown, at=AT) for each in (ranker, other)]
+    np.testing.assert_allclose(*map(in_order_given, of_both), atol=1e-5)
+    texts = [{"id": name, "title": title} for name, title in titles.items()]
+    of_texts = ranker.rank([{"title": titles["N4"]}], texts, at=AT)
+    np.testing.assert_allclose(in_order_given(of_texts), in_order_given(of_both[0]), atol=1e-5)
+
+
+def test_without_a_time_it_ranks_by_text_alone(ranker: Ranker, of_others: Served) -> None:
     """Whoever has no counters, or an index, keeps the ranking that he had."""
     ids = list(ranker.news_ids)
-    texts, plain = ranker.rank(["N4"], ids, ids=True), served.load()
+    texts, plain = ranker.rank(["N4"], ids), of_others.load()
     plain.add_news(dict(zip(ids, words_of(ids), strict=True)))
-    assert texts == plain.rank(["N4"], ids, ids=True)
+    assert texts == plain.rank(["N4"], ids)
     with pytest.raises(ValueError, match=r"load\(folder, store=FILE\)"):
-        plain.rank(["N4"], ids, ids=True, at=AT)
+        plain.rank(["N4"], ids, at=AT)
     with pytest.raises(ValueError, match="user together with at"):
-        ranker.rank(["N4"], ids, ids=True, user="U1")
+        ranker.rank(["N4"], ids, user="U1")
     for at in ("now", float("nan"), -1, True):
         with pytest.raises(ValueError, match="UTC seconds"):
-            ranker.rank(["N4"], ids, ids=True, at=at)
+            ranker.rank(["N4"], ids, at=at)
     with pytest.raises(ValueError, match="once for each of 2"):
-        ranker.rank([[], []], [["N4"], ["N5"]], ids=True, at=[AT, AT], user=["U1"])
+        ranker.rank([[], []], [["N4"], ["N5"]], at=[AT, AT], user=["U1"])
+
+
+def test_a_users_own_events_are_left_out(ranker: Ranker) -> None:
+    ids = list(ranker.news_ids)
+    own, everyone = (ranker.rank(["N4"], ids, at=AT, user=user) for user in ("U1", None))
+    assert not np.allclose(in_order_given(own), in_order_given(everyone))
 
 
 def test_titles_that_look_like_ids_have_no_counters(ranker: Ranker) -> None:
-    (as_title,) = ranker.rank(["N4"], ["N5"], ids=False, at=AT)
-    (unknown,) = ranker.rank([("", "N4")], [("new", "N5")], ids=True, at=AT)
+    (as_title,) = ranker.rank([{"title": "N4"}], [{"title": "N5"}], at=AT)
+    (unknown,) = ranker.rank([{"title": "N4"}], [{"id": "new", "title": "N5"}], at=AT)
     assert as_title.score == pytest.approx(unknown.score, abs=1e-5)
 
 
@@ -137,7 +203,7 @@ def test_a_recommender_of_texts_alone_refuses_times_and_events(student: Served) 
     ranker = student.load()
     ranker.counters = LiveCounters(Store())
     with pytest.raises(ValueError, match="trained with popularity"):
-        ranker.rank(["word1"], ["word2"], ids=False, at=AT)
+        ranker.rank(["word1"], ["word2"], at=AT)
     with pytest.raises(ValueError, match="trained with popularity"):
         ranker.add_events([])
 
@@ -148,3 +214,48 @@ def test_only_events_of_added_articles_count(ranker: Ranker) -> None:
         [{"id": "1", "article": "N5", **event}, {"id": "2", "article": "N999", **event}], now=AT
     )
     assert (added.counted, [each.id for each in added.refused]) == (1, ["2"])
+
+
+# ------------------------------------------------------------------------- with the reader's own
+
+
+def test_each_part_of_a_visit_changes_the_scores(reader_ranker: Ranker) -> None:
+    """A part that is accepted and not read would be taken for one that counts."""
+    ids = list(reader_ranker.news_ids)
+    whole = in_order_given(reader_ranker.rank([], ids, **VISIT))
+    for part in ("user", "page", "device", "subscriber"):
+        without = {name: value for name, value in VISIT.items() if name != part}
+        assert not np.allclose(in_order_given(reader_ranker.rank([], ids, **without)), whole)
+
+
+def test_a_request_without_a_history_is_ranked_by_the_clicks_of_the_store(
+    reader_ranker: Ranker,
+) -> None:
+    """Every app would have to keep the clicks that the service has."""
+    testclient = pytest.importorskip("fastapi.testclient", reason="no extra serve")
+    from recbole_tinynews.serving.service.app import make_app
+
+    shown = ["N5", "N6", "N8"]
+    expected = reader_ranker.rank([], shown, **VISIT)
+    assert expected != reader_ranker.rank([], shown, at=AT)
+    app = make_app(state_of({"reader": reader_ranker}), max_body=20_000)
+    with testclient.TestClient(app) as client:
+        asked = {"candidates": shown, "contributions": True, **VISIT}
+        answer = client.post("/rank", json=asked).json()
+    assert [each["id"] for each in answer["ranked"]] == [each.candidate for each in expected]
+    scores = [each["score"] for each in answer["ranked"]]
+    np.testing.assert_allclose(scores, [each.score for each in expected], rtol=1e-5, atol=1e-5)
+    parts = [[*part.values()] for part in answer["contributions"]]
+    np.testing.assert_allclose(np.sum(parts, axis=1), scores, rtol=1e-4, atol=1e-4)
+    assert answer["contributions"][0].keys() == {"text", "popularity", "freshness", "reader"}
+
+
+def test_without_a_time_texts_and_the_history_given_rank_alone(reader_ranker: Ranker) -> None:
+    """Whoever has no store would get an error, or the clicks of another time."""
+    ids = list(reader_ranker.news_ids)
+    alone = reader_ranker.rank(["N4"], ids)
+    store, reader_ranker.counters = reader_ranker.counters, None
+    assert alone == reader_ranker.rank(["N4"], ids)
+    reader_ranker.counters = store
+    with pytest.raises(ValueError, match="page together with at"):
+        reader_ranker.rank(["N4"], ids, page="N5")

@@ -13,7 +13,6 @@ from recbole_tinynews.evaluation.beyond_accuracy import rank_articles
 from recbole_tinynews.evaluation.rerank import ReRanking, rerank_impressions, unit_vectors
 from recbole_tinynews.serving import ranker as ranking
 from recbole_tinynews.serving.article_fields import Query
-from recbole_tinynews.serving.nearest import Nearest
 
 LISTS: list[list[Any]] = [
     [{"mmr": 0.6}],
@@ -26,7 +25,7 @@ LISTS: list[list[Any]] = [
 def test_a_list_orders_candidates_as_it_does_over_a_test_set(student: Served, rerank: Any) -> None:
     """Otherwise its table tells nothing about what readers get."""
     histories, candidates, scores = student.impressions()
-    ranked = student.load().rank(histories, candidates, rerank=rerank)
+    ranked = student.load_with_news().rank(histories, candidates, rerank=rerank)
     test = student.run.factory.test
     stage = next(s for s, made in student.run.artifacts.items() if made == student.artifact)
     model, shown = student.run.model(stage).eval(), test.inter_feat
@@ -54,39 +53,31 @@ def test_groups_are_those_of_the_articles_as_they_were_given(student: Served) ->
 
     ranker, limit = student.load(), [{"at_most": {"category": 1}}]
     with pytest.raises(ValueError, match="at_most expects the category of articles, and none is"):
-        ranker.rank([], ["word1 word2", "word3"], ids=False, rerank=limit)
+        ranker.rank([], ["word1 word2", "word3"], rerank=limit)
     ids = ["a", "b", "c"]
     table = pd.DataFrame({"id": ids, "title": words_of(["N4", "N5", "N6"])})
     ranker.add_news(table.assign(category=["sport", "sport", None]))
     best, *_ = (each.candidate for each in ranker.rank([], ["a", "b"]))
     other = "b" if best == "a" else "a"
     assert ranker.rank([], ids, rerank=limit)[-1].candidate == other
-    ranker.add_news([(other, {"title": "word1 word9", "category": "world", "source": "one"})])
+    ranker.add_news({other: {"title": "word1 word9", "category": "world", "source": "one"}})
     ranked = [each.candidate for each in ranker.rank([], ids)]
     assert [each.candidate for each in ranker.rank([], ids, rerank=limit)] == ranked
     given = {"id": "new", "title": "word2 word3", "category": "sport"}
     names = [each.candidate for each in ranker.rank([], [best, "c", given], rerank=limit)]
     assert {names[-1]} < {best, "new"}
     texts = words_of([f"N{number}" for number in range(1, 8)])
-    first, second, *_, last = (texts[each.place] for each in ranker.rank([], texts, ids=False))
-    among = [(best, first), {**given, "title": second}, ("another", last)]
+    plain = ranker.rank([], [{"title": text} for text in texts])
+    first, second, *_, last = (texts[each.place] for each in plain)
+    among = [
+        {"id": best, "title": first},
+        {**given, "title": second},
+        {"id": "another", "title": last},
+    ]
     assert [each.place for each in ranker.rank([], among, rerank=limit)] == [0, 2, 1]
     ranker.forget(ids)
     with pytest.raises(ValueError, match="at_most"):
-        ranker.rank([], ["word1 word2"], ids=False, rerank=limit)
-
-
-def test_pinned_articles_are_found_though_the_search_is_approximate(
-    student: Served, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    pytest.importorskip("faiss")
-    ranker = student.load()
-    ranker.add_news({"A": "word1", "B": "word2"})
-    ranker.approximate("faiss")
-    nothing = np.empty(0, np.int64), np.empty(0, np.float32)
-    monkeypatch.setattr(Nearest, "best", lambda *_: [nothing])
-    assert ranker.top([], 1) == []
-    assert [each.candidate for each in ranker.top([], 1, rerank=[{"pinned": ["B"]}])] == ["B"]
+        ranker.rank([], ["word1 word2"], rerank=limit)
 
 
 def test_top_is_reranked_like_a_request_for_the_same_articles(
@@ -94,12 +85,12 @@ def test_top_is_reranked_like_a_request_for_the_same_articles(
 ) -> None:
     """Diversity of the first page; an article that an editor pins may be the last by score."""
     ranker, ids = student.load(), [f"N{number}" for number in range(1, 13)]
-    ranker.add_news([*zip(ids, words_of(ids), strict=True)])
-    plain = [each.candidate for each in ranker.top([], k=len(ids), ids=True)]
+    ranker.add_news(dict(zip(ids, words_of(ids), strict=True)))
+    plain = [each.candidate for each in ranker.top([], k=len(ids))]
     last, second = plain[-1], plain[1]
     rerank: list[Any] = [{"mmr": 0.3}, {"excluded": [second]}, {"pinned": [last, "elsewhere"]}]
     expected = [each.candidate for each in ranker.rank([], ids, rerank=rerank)]
-    top = ranker.top([], k=4, ids=True, rerank=rerank)
+    top = ranker.top([], k=4, rerank=rerank)
     assert [each.candidate for each in top] == expected[:4]
     assert [ids[each.place] for each in top] == expected[:4]
     assert expected[0] == last
@@ -110,7 +101,7 @@ def test_top_is_reranked_like_a_request_for_the_same_articles(
         ReRanking.parse(each) for each in ([{"mmr": 0.3}, {"pinned": [last]}], [], rerank[1:2])
     ]
     queries = [Query([], [], None, each, k) for each, k in zip(lists, [3, 1, 3], strict=True)]
-    one, two, three = ranker.answer_top(queries, True)
+    one, two, three = ranker.answer_top(queries)
     pool = [*plain[:6], last]
     expected = [each.candidate for each in ranker.rank([], pool, rerank=rerank[:1])]
     expected = [last, *(each for each in expected if each != last)]
@@ -124,29 +115,27 @@ def test_one_readers_pin_does_not_list_all_articles_for_the_others(
 ) -> None:
     """A service ranks for strangers together: whoever pins would slow all of them."""
     ranker, ids = student.load(), [f"N{number}" for number in range(1, 13)]
-    ranker.add_news([*zip(ids, words_of(ids), strict=True)])
+    ranker.add_news(dict(zip(ids, words_of(ids), strict=True)))
     monkeypatch.setattr(ranking, "LEAST_POOL", 1)
     monkeypatch.setattr(ranking, "POOL", 1)
-    asked, plain = [], ranker.best
-
-    def recorded(queries: Any, k: int, *how: Any) -> Any:
-        asked.append((len(queries), k))
-        return plain(queries, k, *how)
-
-    monkeypatch.setattr(ranker, "best", recorded)
+    asked, plain = [], ranking.best_rows
+    monkeypatch.setattr(
+        ranking, "best_rows", lambda scores, k, out: asked.append(k) or plain(scores, k, out)
+    )
     lists = [ReRanking.parse(each) for each in ([], [{"pinned": [ids[-1]]}], [])]
     clicks = [["N1"], ["N2"], []]
     queries = [Query(c, [], None, each, 2) for c, each in zip(clicks, lists, strict=True)]
-    ranker.answer_top(queries, True)
-    assert asked == [(2, 2), (1, len(ids))]
+    answers = [[article.candidate for article in best] for best in ranker.answer_top(queries)]
+    assert asked == [2]
+    assert answers[1][0] == ids[-1]
 
 
 def test_what_is_removed_is_made_up_for(student: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     """A page with ten places would show five articles."""
     ranker, ids = student.load(), [f"N{number}" for number in range(1, 13)]
-    ranker.add_news([*zip(ids, words_of(ids), strict=True)])
+    ranker.add_news(dict(zip(ids, words_of(ids), strict=True)))
     monkeypatch.setattr(ranking, "LEAST_POOL", 1)
     monkeypatch.setattr(ranking, "POOL", 1)
-    plain = [each.candidate for each in ranker.top([], k=len(ids), ids=True)]
-    top = ranker.top([], k=3, ids=True, rerank=[{"excluded": plain[:4]}])
+    plain = [each.candidate for each in ranker.top([], k=len(ids))]
+    top = ranker.top([], k=3, rerank=[{"excluded": plain[:4]}])
     assert [each.candidate for each in top] == plain[4:7]

@@ -44,11 +44,11 @@ def read(path: Path) -> pd.DataFrame:
 
 def plain(student: Served, place: Path, top: int, own: bool) -> pd.DataFrame:
     """Each reader by ``rank`` alone."""
-    ranker, rows = student.load(), []
+    ranker, rows = student.load_with_news(), []
     for user in pd.read_parquet(place / "users.parquet").itertuples():
         clicked = [*user.history]
         shown = [*user.candidates] if own else [each for each in NEWS if each not in clicked]
-        best = ranker.rank(clicked, shown, ids=True)[:top]
+        best = ranker.rank(clicked, shown)[:top]
         rows += [(user.user_id, *each[:2], place + 1) for place, each in enumerate(best)]
     return pd.DataFrame(rows, columns=["user_id", "candidate", "score", "rank"])
 

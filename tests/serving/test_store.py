@@ -47,6 +47,21 @@ def test_each_process_counts_what_another_one_commits(place: str) -> None:
         assert each.earliest(COUNTING) == one.earliest(COUNTING) > NOW
 
 
+def test_a_process_that_lags_notices_what_was_taken_out_before_a_summing_up(place: str) -> None:
+    """What others have forgotten, falling back to an older event, would leave its counts there."""
+    store, late = Store(place), NOW + 20 * HOUR
+    store.add([event("old"), event("recent", late - 1)], keep=99 * HOUR, now=late)
+    lagging = LiveCounters(Store(place), [COUNTING])
+    lagging.catch_up()
+    store.drop_after(late - 2)
+    store.add([event("b", late - HOUR - 2), event("c", late - 2)], keep=HOUR, now=late)
+    lagging.catch_up()
+    others = LiveCounters(Store(place), [COUNTING])
+    others.catch_up()
+    found = totals(lagging, late + 2 * HOUR)
+    assert found == totals(others, late + 2 * HOUR) == [[0, 0, 0, 3], [0, 0, 0, 0]]
+
+
 def test_no_commit_is_missed_by_a_reader_while_several_write(place: str) -> None:
     """A number that is drawn before its commit is passed over by who reads in between."""
     seen, going = LiveCounters(Store(place), [COUNTING]), 4
@@ -56,7 +71,7 @@ def test_no_commit_is_missed_by_a_reader_while_several_write(place: str) -> None
         store = Store(place)
         for turn in range(20):
             store.add([event(f"{number}-{turn}-{n}") for n in range(3)], 0, NOW - 99 * HOUR)
-            store.put([StoredArticle.of(f"{number}-{turn}", "x", None)])
+            store.put([StoredArticle.of(f"{number}-{turn}", {"title": "x"}, None)])
         going -= 1
 
     threads = [threading.Thread(target=write, args=(number,)) for number in range(4)]
@@ -82,7 +97,7 @@ def test_articles_come_in_the_order_of_their_last_change(place: str) -> None:
     store.put(
         [
             StoredArticle.of("b", {"title": "t\0\ud800", "body": ""}, 1.5),
-            StoredArticle.of("a", "x", None),
+            StoredArticle.of("a", {"title": "x"}, None),
         ]
     )
     store.put([StoredArticle("c", None)])
@@ -92,7 +107,7 @@ def test_articles_come_in_the_order_of_their_last_change(place: str) -> None:
         ("a", {"title": "x"}, None),
         ("c", None, None),
     ]
-    store.put([StoredArticle.of("b", "new", None)])
+    store.put([StoredArticle.of("b", {"title": "new"}, None)])
     assert Store(place).articles(first)[1] == [("b", {"title": "new"}, 1.5)]
     assert [each.id for each in Store(place).articles()[1]] == ["a", "c", "b"]
 

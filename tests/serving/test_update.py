@@ -24,7 +24,6 @@ from recbole_tinynews.data.dataloader import ClickDataLoader
 from recbole_tinynews.data.fields import TEACHERS
 from recbole_tinynews.distillation.teachers import FrozenTeachers
 from recbole_tinynews.files.tensors import load_weights
-from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.model.stages.updated import updated
 from recbole_tinynews.model.time_features import PASSES, START_RATE, TimeScore
 from recbole_tinynews.pipeline.artifact import WEIGHTS, read_metrics, read_settings
@@ -117,22 +116,13 @@ def test_an_update_learns_from_newer_clicks_alone_and_counts_all(tiny: Tiny) -> 
     assert shown - {0} <= {*newer.news_ids().tolist()} < {*whole.news_ids().tolist()}
 
 
-def test_an_update_begins_with_all_that_was_learnt(
-    tiny: Tiny, finished: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Heads that are initialised again would forget before the first click."""
-    monkeypatch.setattr(NewsRecommender, "start_time", lambda *_, again: None)
-    how = (*QUIET, "--epochs=0", "--checkpoint_dir=untrained")
-    done = update(finished, tiny.data / DATASET, how, since=NEWER)
-    weights = [load_weights(folder / WEIGHTS) for folder in (finished, done.folder)]
-    torch.testing.assert_close(*weights, rtol=0, atol=0)
-    assert done.before == done.after
-
-
 def test_an_update_fits_popularity_to_all_clicks_again(
     tiny: Tiny, finished: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Clicks since the training would be ranked by the rates of weeks ago, or all be forgotten."""
+    """Clicks since the training would be ranked by the rates of weeks ago, or all be forgotten.
+
+    Everything else begins as it was learnt.
+    """
     monkeypatch.delattr(TimeScore, "start")
     how = (*QUIET, "--epochs=0", "--checkpoint_dir=untrained")
     done = update(finished, tiny.data / DATASET, how, since=NEWER)
@@ -208,7 +198,7 @@ def test_an_update_goes_from_link_to_link_and_back(
     assert any(not torch.equal(kept[0][name], kept[1][name]) for name in kept[0])
     assert read_settings(made)["train_since"] == NEWER
     assert read_metrics(made)["newest"] == 1573000039
-    ranked = load(made).rank(["word1"], ["word2", "word3"], ids=False)
+    ranked = load(made).rank(["word1"], ["word2", "word3"])
     assert len(ranked) == 2
     link.unlink()
     link.symlink_to(made)
@@ -323,11 +313,16 @@ def test_an_update_trains_and_validates_as_the_first_training_did(
 ) -> None:
     """Clipping would be lost without a word, and a metric not computed would stop every night."""
     own = {"clip_grad_norm": {"max_norm": 0.25}, "metrics": ["AUC", "Recall"], "topk": [1, 20]}
+    own |= {"learner": "RAdam", "learner_args": {"betas": [0.9, 0.98]}, "scheduler": "CyclicLR"}
+    own["scheduler_args"] = {"base_lr": 1e-4, "max_lr": 1e-3}  # its rates are of the first training
     config = tiny.config("PLMNR", checkpoint_dir=str(tmp_path), valid_metric="Recall@20", **own)
     folder = run_of(config).make(system(config)).folder
     how = (*QUIET, "--max_steps=1", f"--checkpoint_dir={tmp_path}")
     done = update(folder, tiny.data / DATASET, how, since=NEWER)
-    assert read_settings(done.folder)["clip_grad_norm"] == {"max_norm": 0.25}
+    kept = read_settings(done.folder)
+    assert kept["clip_grad_norm"] == {"max_norm": 0.25}
+    assert (kept["learner"], kept["learner_args"]) == ("RAdam", {"betas": [0.9, 0.98]})
+    assert not {kept.get(name) for name in ("scheduler", "warmup_steps")} - {None}
     assert "recall@20" in done.after
 
 

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from recbole_tinynews.encoder.users import NoClicks, last_state
 from recbole_tinynews.encoder.views import ViewConcatenation
 from recbole_tinynews.files.columns import CATEGORIES
+from recbole_tinynews.model.article_reader import starts_as, views_of
 from recbole_tinynews.model.paper.plmnr import PLMNR
 from recbole_tinynews.model.reader_mixins import WithUserIds
-from recbole_tinynews.model.text_encoders import starts_as, views_of
 from recbole_tinynews.settings.protocol import Settings
 
 

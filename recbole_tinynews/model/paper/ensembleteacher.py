@@ -10,6 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from recbole_tinynews.data.ragged import Ragged
+from recbole_tinynews.encoder.frozen_states import Storage
 from recbole_tinynews.encoder.news_encoder import NewsEncoder
 from recbole_tinynews.model.article_reader import ReadsTitlesByPLM
 from recbole_tinynews.model.recommender import NewsRecommender
@@ -22,6 +24,14 @@ class NewsEncoders(NewsEncoder):
     def __init__(self, encoders: Sequence[NewsEncoder]) -> None:
         super().__init__(encoders[0].tokens)  # they share a tokenizer
         self.encoders: Any = nn.ModuleList(encoders)
+
+    def put_articles(
+        self, articles: Mapping[str, Ragged | Tensor], storage: Storage | None = None
+    ) -> None:
+        """Take the articles of a data set, for each encoder."""
+        super().put_articles(articles)
+        for encoder in self.encoders:
+            encoder.put_articles(articles, storage)
 
     def encode_distinct(self, ids: NDArray[np.int64]) -> Tensor:
         """Vectors of distinct ids, ``[ids, teachers * news_dim]``."""
@@ -59,10 +69,19 @@ class EnsembleTeacher(ReadsTitlesByPLM, NewsRecommender):
         super().__init__(config, dataset)
         self.requires_grad_(False)
 
-    def make_news_encoder(self, config: Settings, dataset: Any) -> NewsEncoder:
+    @classmethod
+    def layers_saved(cls, config: Settings) -> int | None:
+        """All: its teachers may have more layers than its own settings say."""
+        return None
+
+    def read_articles(self, config: Settings, dataset: Any) -> None:
+        """Read texts as its teachers do."""
+        super().read_articles(config.for_stage("finetune_teacher"), dataset)
+
+    def make_news_encoder(self, config: Settings) -> NewsEncoder:
         """One encoder per teacher, concatenated."""
         make, teacher = super().make_news_encoder, config.for_stage("finetune_teacher")
-        return NewsEncoders([make(teacher, dataset) for _ in range(config["num_teachers"])])
+        return NewsEncoders([make(teacher) for _ in range(config["num_teachers"])])
 
     def make_user_encoder(self, config: Settings) -> nn.Module:
         """One encoder per teacher, concatenated."""

@@ -72,7 +72,8 @@ def mix_layer_gradients(
 class JointTeacher(NewsRecommender):
     """A teacher with the post-trained one's language model and depth."""
 
-    def layers_kept(self, config: Settings) -> int | None:
+    @classmethod
+    def layers_kept(cls, config: Settings) -> int | None:
         """Number of layers of the post-trained teacher."""
         return config.for_stage("post_train_teacher")["num_hidden_layers"]
 

@@ -13,11 +13,10 @@ from torch.nn import functional as F
 from recbole_tinynews.data.fields import LENGTHS, PLACES, TOKENS, TRUTH
 from recbole_tinynews.data.masked_text import MaskedBodies, MaskedNews, MaskedTextDataset
 from recbole_tinynews.data.ragged import Ragged
-from recbole_tinynews.data.training_data import TrainingData
 from recbole_tinynews.distillation.loss_terms import loss_terms
 from recbole_tinynews.encoder.frozen_states import Storage
-from recbole_tinynews.encoder.language_model import load_language_model_head
 from recbole_tinynews.encoder.one_text import OneTextEncoder
+from recbole_tinynews.encoder.plm_files import load_language_model_head
 from recbole_tinynews.model.article_reader import ReadsTitlesByPLM
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.settings.protocol import Settings
@@ -35,7 +34,7 @@ class MaskedLanguageModel(ReadsTitlesByPLM, NewsRecommender):
 
     trainer_class = "MaskedLanguageModelTrainer"
     news_encoder: OneTextEncoder
-    reads: ClassVar[type[TrainingData]] = MaskedBodies
+    reads: ClassVar[Any] = MaskedBodies
     ranks_news = False
 
     def __init__(self, config: Settings, dataset: MaskedTextDataset) -> None:
@@ -47,7 +46,7 @@ class MaskedLanguageModel(ReadsTitlesByPLM, NewsRecommender):
         counts = np.bincount(dataset.tokens.values, minlength=len(words))
         self.head = load_language_model_head(self.plm_source, words, torch.from_numpy(counts))
 
-    def text_table(self, config: Settings, dataset: Any, pad_token_id: int) -> Ragged:
+    def text_tokens(self, config: Settings, dataset: Any, view: str) -> Ragged:
         """Unmasked token ids of every text; batches bring their own, masked."""
         return dataset.tokens
 

@@ -8,8 +8,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from recbole.data.interaction import Interaction
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
@@ -20,13 +18,17 @@ from recbole_tinynews.distillation.tinynewsrec_losses import (
     TinyNewsRecDistillation,
 )
 from recbole_tinynews.encoder.frozen_states import Storage
-from recbole_tinynews.encoder.one_text import OneTextEncoder
+from recbole_tinynews.encoder.one_text import OneTextEncoder, pad_rows
 from recbole_tinynews.encoder.users import SCORE_SCALE
-from recbole_tinynews.model.article_reader import ReadsTitlesByPLM
+from recbole_tinynews.model.article_reader import (
+    ReadsTitlesByPLM,
+    pads_texts,
+    reads_words,
+    starts_pretrained,
+)
 from recbole_tinynews.model.paper.plmnr import PLMNR
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.model.student import MultiTeacherStudent
-from recbole_tinynews.model.text_encoders import reads_words, starts_pretrained
 from recbole_tinynews.settings.protocol import Settings
 
 # Settings that Stage II must share to take over Stage I's news encoder (a language model's show in
@@ -65,16 +67,9 @@ class TitleBodyModel(PLMNR):
 
     @classmethod
     def conflicting_settings(cls, config: Settings, prefix: str) -> Iterator[str]:
-        """Also require that corpus or batch can provide the negative titles."""
+        """Also require that a batch can provide the negative titles."""
         yield from super().conflicting_settings(config, prefix)
-        kind, corpus = config["negative_titles"], config["post_train_corpus"]
-        if kind == "category" and corpus:
-            yield (
-                f"{prefix}negative_titles=category expects articles with a category, and {corpus} "
-                "(post_train_corpus) has none. Set negative_titles to random, in_batch or hard, or "
-                "post_train_corpus=~ to post-train on the data set's own news"
-            )
-        if kind == "in_batch" and config["train_batch_size"] == 1:
+        if config["negative_titles"] == "in_batch" and config["train_batch_size"] == 1:
             yield (
                 f"{prefix}negative_titles=in_batch expects a {prefix}train_batch_size of at least "
                 "2, got 1: an article would be alone in its batch"
@@ -84,14 +79,14 @@ class TitleBodyModel(PLMNR):
         """Tokenizer of titles and bodies."""
         return dataset.tokenizer
 
-    def news_tokens(self, config: Settings, dataset: Any) -> Ragged:
-        """Titles and bodies in one table."""
-        return dataset.text_tokens
-
-    def text_widths(self, config: Settings, dataset: Any) -> NDArray[np.int64]:
-        """Padded lengths; titles and bodies have separate ones."""
-        is_title = np.arange(dataset.text_tokens.rows) <= dataset.articles
-        return np.where(is_title, config["max_title_length"], config["max_body_length"])
+    def text_tokens(self, config: Settings, dataset: Any, view: str) -> Ragged:
+        """Titles and bodies in one table, which are padded to separate lengths."""
+        tokens: Ragged = dataset.text_tokens
+        if not pads_texts(config):
+            return tokens
+        is_title = np.arange(tokens.rows) <= dataset.articles
+        widths = np.where(is_title, config["max_title_length"], config["max_body_length"])
+        return pad_rows(tokens, widths, self._pad_token_id)
 
     def make_user_encoder(self, config: Settings) -> nn.Module:
         """The body's vector stands for the user."""
@@ -103,12 +98,6 @@ class TitleBodyModel(PLMNR):
         if storage is None or config["use_cache"] is True:
             return storage
         return storage._replace(longest=config["max_title_length"])
-
-    @torch.no_grad()
-    def present_scores(self, interaction: Interaction) -> Tensor:
-        """Scores ``[batch, candidates]`` by the current weights, without gradient or dropout."""
-        with self.news_encoder.without_dropout():
-            return self.score(interaction).scores
 
 
 class TitleBodyMatcher(ReadsTitlesByPLM, TitleBodyModel):
@@ -124,7 +113,6 @@ class TitleBodyStudent(MultiTeacherStudent, TitleBodyModel):
     stage's vocabulary (``reading_as``).
     """
 
-    trainer_class = "StageOneTrainer"
     teacher_stage = "post_train_teacher"
     reading_as: ClassVar[type[NewsRecommender]] = PLMNR
 

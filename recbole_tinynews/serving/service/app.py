@@ -23,7 +23,6 @@ from starlette.exceptions import HTTPException
 from recbole_tinynews import __version__
 from recbole_tinynews.evaluation.rerank import RerankError
 from recbole_tinynews.serving.service import MAX_BODY
-from recbole_tinynews.serving.service.middleware import Metrics, RequestMiddleware
 from recbole_tinynews.serving.service.schema import (
     Events,
     EventsAdded,
@@ -39,6 +38,7 @@ from recbole_tinynews.serving.service.schema import (
     TopAnswer,
     TopQuestion,
 )
+from recbole_tinynews.serving.service.server import Metrics, RequestMiddleware
 from recbole_tinynews.serving.service.state import Answer, BusyError, RefusedError, ServiceState
 
 LOG = logging.getLogger("uvicorn.error")

@@ -14,8 +14,9 @@ from pydantic import (
     Tag,
 )
 
+from recbole_tinynews.data.popularity import LATEST
 from recbole_tinynews.evaluation.rerank import EXAMPLE
-from recbole_tinynews.serving.events import LATEST, LONGEST
+from recbole_tinynews.serving.events import LONGEST
 
 MOST_ARTICLES = 1_000  # clicks or candidates of a request
 
@@ -47,9 +48,10 @@ class Fields(Asked):
     subcategory: Category = Field("", description="Likewise.")
     source: Category = Field("", description="The publisher, for `rerank`.")
 
+    @property
     def fields(self) -> dict[str, str]:
-        """The fields by name."""
-        return {name: getattr(self, name) for name in Fields.model_fields}
+        """The fields by name, and the id, if any."""
+        return self.model_dump(exclude_none=True, exclude={"published"})
 
 
 class Text(Fields):

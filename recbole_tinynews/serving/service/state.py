@@ -10,12 +10,13 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, NamedTuple, TypeVar
 
+from recbole_tinynews.data.popularity import LATEST
 from recbole_tinynews.evaluation.rerank import ReRanking
 from recbole_tinynews.files.columns import TITLE
 from recbole_tinynews.serving.article_fields import Given, Query
 from recbole_tinynews.serving.article_index import IndexSnapshot
 from recbole_tinynews.serving.engine import Contributions, Ranked
-from recbole_tinynews.serving.events import LATEST, Moment
+from recbole_tinynews.serving.events import Moment
 from recbole_tinynews.serving.live_counters import AHEAD, EARLIER, Added
 from recbole_tinynews.serving.ranker import Ranker
 from recbole_tinynews.serving.service.schema import (
@@ -226,9 +227,9 @@ class ServedRecommender:
         """Answers to one kind of question."""
         queries = [each.query for each in asked]
         if isinstance(asked[0].question, RankQuestion):
-            ranked = self.ranker.answer(queries, True, snapshot)
+            ranked = self.ranker.answer(queries, snapshot)
         elif snapshot.ids:
-            ranked = self.ranker.answer_top(queries, True, snapshot)
+            ranked = self.ranker.answer_top(queries, snapshot)
         else:
             raise RefusedError(
                 ("body",), "There are no articles to choose from. Add some with PUT /news."
@@ -239,37 +240,25 @@ class ServedRecommender:
         question, query, warning = asked
         weights = parts = None
         if question.click_weights:
-            weights = self.ranker.click_weights(query.history, ids=True, snapshot=snapshot)
+            weights = self.ranker.click_weights(query.history, snapshot=snapshot)
         if question.contributions and query.moment is not None and best:
             names: list[Given] = [article.candidate for article in best]
             shown = [query.candidates[article.place] for article in best if query.candidates]
-            parts = self.ranker.contributions(
-                query.history,
-                shown or names,
-                ids=True,
-                **query.moment.as_arguments(),
-                snapshot=snapshot,
-            )
+            parts = self.ranker.contributions(query._replace(candidates=shown or names), snapshot)
         return Answer(best, weights, parts, warning)
 
 
 class ServiceState:
     """Recommenders, and what a store keeps for them; other processes may change it.
 
-    ``rankers`` by name, the default first, have the same articles and counters; ``titles`` are
-    those of a service without ``store``; ``read_at``: when events were last read (monotonic).
+    ``rankers`` by name, the default first, have the same counters, and get the articles of the
+    store; ``read_at``: when events were last read (monotonic).
     """
 
-    def __init__(
-        self,
-        rankers: Mapping[str, Ranker],
-        titles: Mapping[str, str],
-        store: Store | None = None,
-    ) -> None:
+    def __init__(self, rankers: Mapping[str, Ranker], store: Store) -> None:
         self.recommenders = {n: ServedRecommender(n, ranker) for n, ranker in rankers.items()}
         self.titles = TitleSearch()
-        self.titles.add(titles)
-        self._store = Store() if store is None else store
+        self._store = store
         self._seen = 0  # sequence number of the newest change of an article
         self._following = threading.Lock()
         counting = (ranker for ranker in rankers.values() if ranker.engine.counting is not None)
@@ -331,7 +320,7 @@ class ServiceState:
                     f"{article.id!r} occurs twice; article {first} has it too.",
                 )
         changed = sum(article.id in self.titles for article in news)
-        await self._commit([StoredArticle.of(a.id, a.fields(), a.published) for a in news])
+        await self._commit([StoredArticle.of(a.id, a.fields, a.published) for a in news])
         return NewsChanged(added=len(news) - changed, changed=changed, total=len(self.titles))
 
     async def forget(self, news_id: str) -> bool:
@@ -359,4 +348,4 @@ class ServiceState:
 
 
 def _articles(articles: Sequence[AnyArticle]) -> list[Given]:
-    return [each if isinstance(each, str) else (each.id or "", each.fields()) for each in articles]
+    return [each if isinstance(each, str) else each.fields for each in articles]

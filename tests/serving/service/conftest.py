@@ -71,12 +71,11 @@ def _loaded(student: Served, teacher: Served) -> dict[str, Ranker]:
 @contextmanager
 def _served(rankers: dict[str, Ranker]) -> Iterator[TestClient]:
     testclient = pytest.importorskip("fastapi.testclient", reason="httpx2 is not installed")
-    from recbole_tinynews.serving.service.app import make_app
-    from recbole_tinynews.serving.service.state import ServiceState
+    from served import state_of
 
-    ranker = next(iter(rankers.values()))
-    titles = dict(zip(ranker.news_ids, ranker.index.contents(ranker.news_ids), strict=True))
+    from recbole_tinynews.serving.service.app import make_app
+
     with testclient.TestClient(
-        make_app(ServiceState(rankers, titles), max_body=20_000), raise_server_exceptions=False
+        make_app(state_of(rankers), max_body=20_000), raise_server_exceptions=False
     ) as client:
         yield client

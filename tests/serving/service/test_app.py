@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import numpy as np
 import pytest
-from served import in_order_given, words_of
+from served import as_fields, in_order_given, words_of
 
 from recbole_tinynews.serving.article_fields import InputFields
 
@@ -47,7 +47,7 @@ def test_rank_answers_as_the_ranker_does(
     """By default, as the first one."""
     asked = {"recommender": name, "history": clicks, "candidates": CANDIDATES}
     answer = kept_client.post("/rank", json=asked).json()
-    expected = kept_rankers[name or "student"].rank(clicks, CANDIDATES, ids=True)
+    expected = kept_rankers[name or "student"].rank(clicks, CANDIDATES)
     assert_answers(answer, expected)
     assert [each["id"] for each in answer["ranked"]] == [each.candidate for each in expected]
     assert answer["recommender"] == (name or "student")
@@ -65,7 +65,7 @@ def test_articles_may_be_given_by_their_text(kept_client: TestClient, kept_ranke
         },
     ).json()
     (title,) = words_of(["N3"])
-    expected = kept_rankers["student"].rank([title, "word4 word5"], texts, ids=False)
+    expected = kept_rankers["student"].rank(as_fields([title, "word4 word5"]), as_fields(texts))
     assert_answers(answer, expected)
     ids = {each["place"]: each["id"] for each in answer["ranked"]}
     assert ids == {0: "mine", 1: None, 2: None}
@@ -83,7 +83,7 @@ def test_an_abstract_counts_where_the_recommender_reads_it(
     ranker = rankers["student"]
     monkeypatch.setattr(ranker.index, "fields", InputFields({"news_text": "title_abstract"}))
     both, other = scores_of(client.post("/rank", json=asked).json()["ranked"])
-    (expected,) = ranker.rank(CLICKS, [("", "word1. word2")], ids=True)
+    (expected,) = ranker.rank(CLICKS, [{"title": "word1. word2"}])
     assert both == pytest.approx(expected.score, abs=1e-6) != pytest.approx(other, abs=1e-4)
 
 
@@ -91,7 +91,7 @@ def test_an_abstract_counts_where_the_recommender_reads_it(
 @pytest.mark.parametrize("k", [1, 7, 100])
 def test_top_answers_as_the_ranker_does(kept_client: TestClient, kept_rankers, clicks, k) -> None:
     answer = kept_client.post("/top", json={"history": clicks, "k": k}).json()
-    expected = kept_rankers["student"].top(clicks, k, ids=True)
+    expected = kept_rankers["student"].top(clicks, k)
     assert [each["id"] for each in answer["ranked"]] == [each.candidate for each in expected]
     assert not {each["id"] for each in answer["ranked"]} & set(clicks)
     np.testing.assert_allclose(
@@ -104,9 +104,7 @@ def test_top_answers_as_the_ranker_does(kept_client: TestClient, kept_rankers, c
 def test_click_weights_are_those_of_the_ranker(kept_client: TestClient, kept_rankers) -> None:
     asked = {"history": CLICKS, "candidates": CANDIDATES, "click_weights": True}
     weights = kept_client.post("/rank", json=asked).json()["click_weights"]
-    np.testing.assert_allclose(
-        weights, kept_rankers["student"].click_weights(CLICKS, ids=True), atol=1e-6
-    )
+    np.testing.assert_allclose(weights, kept_rankers["student"].click_weights(CLICKS), atol=1e-6)
     assert sum(weights) == pytest.approx(1)
     del asked["candidates"]
     assert kept_client.post("/top", json=asked).json()["click_weights"] == pytest.approx(weights)
@@ -274,7 +272,8 @@ def test_too_many_that_wait_are_turned_away(client: TestClient, held) -> None:
 def test_articles_change_while_others_are_ranked(client: TestClient, rankers) -> None:
     """No request sees a vector of one text under the id of another, and none fails."""
     texts = ["word1 word2 word3", "word30 word31"]
-    allowed = [rankers["student"].rank(words_of(CLICKS), [each], ids=False)[0] for each in texts]
+    clicks = as_fields(words_of(CLICKS))
+    allowed = [rankers["student"].rank(clicks, [each])[0] for each in as_fields(texts)]
     asked = {"history": CLICKS, "candidates": ["N5"]}
     stop = threading.Event()
 
@@ -307,7 +306,8 @@ def test_articles_that_are_put_are_ranked_by_every_recommender(client: TestClien
     assert done.json() == {"added": 1, "changed": 1, "total": 31}
     for name, ranker in rankers.items():
         asked = {"history": CLICKS, "candidates": ["new/1", "N5"], "recommender": name}
-        expected = ranker.rank(words_of(CLICKS), ["word8 word9", "word1"], ids=False)
+        texts = as_fields(["word8 word9", "word1"])
+        expected = ranker.rank(as_fields(words_of(CLICKS)), texts)
         answer = client.post("/rank", json=asked).json()
         np.testing.assert_allclose(scores_of(answer["ranked"]), in_order_given(expected), atol=1e-5)
     found = client.get("/news", params={"query": "WORD8"}).json()
@@ -349,8 +349,9 @@ def test_without_articles_top_says_how_to_add_them(student) -> None:
 
     from recbole_tinynews.serving.service.app import make_app
     from recbole_tinynews.serving.service.state import ServiceState
+    from recbole_tinynews.serving.store import Store
 
-    with TestClient(make_app(ServiceState({"student": student.load()}, {}))) as client:
+    with TestClient(make_app(ServiceState({"student": student.load()}, Store()))) as client:
         answer = client.post("/top", json={"history": []})
         assert answer.status_code == 422
         assert "PUT /news" in answer.json()["detail"][0]["msg"]

@@ -90,24 +90,6 @@ def test_a_file_that_is_no_index_is_not_overwritten(student: Served, tmp_path: P
     assert news.read_bytes() == before
 
 
-def test_an_index_alone_has_the_articles(student: Served, teacher: Served, tmp_path: Path) -> None:
-    news = write(tmp_path / "news.csv", TABLE)
-    indexes = [tmp_path / "1", tmp_path / "2"]
-    rankers = {"student": student.load(), "teacher": teacher.load()}
-    opened(rankers, news, indexes)
-    again = {"student": student.load(), "teacher": teacher.load()}
-    assert opened(again, None, indexes) == {"a": "word1", "b": "word2 word3", "c": ""}
-    rankers["teacher"].forget(["b"])
-    rankers["teacher"].save_index(indexes[1])
-    again = {"student": student.load(), "teacher": teacher.load()}
-    with pytest.raises(ValueError, match="same articles"):
-        opened(again, None, indexes)
-
-
-def test_without_a_file_there_are_no_articles(student: Served) -> None:
-    assert opened({"student": student.load()}, None, []) == {}
-
-
 def test_an_article_that_was_taken_down_does_not_come_back_from_an_index(
     student: Served, tmp_path: Path
 ) -> None:

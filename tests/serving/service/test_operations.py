@@ -29,9 +29,10 @@ def address(_extra: None) -> Iterator[tuple[str, int]]:
     from recbole_tinynews.serving.service.app import make_app
     from recbole_tinynews.serving.service.server import Limits, bound, server_of
     from recbole_tinynews.serving.service.state import ServiceState
+    from recbole_tinynews.serving.store import Store
 
     with bound("127.0.0.1", 0) as place:
-        server = server_of(make_app(ServiceState({}, {})), Limits(MOST, LIMIT))
+        server = server_of(make_app(ServiceState({}, Store())), Limits(MOST, LIMIT))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [place]})
         host, port = place.getsockname()
         thread.start()
@@ -155,6 +156,7 @@ def test_a_token_is_expected_everywhere_but_for_probes(tmp_path: Path, monkeypat
 
     from recbole_tinynews.serving.service.app import make_app
     from recbole_tinynews.serving.service.state import ServiceState
+    from recbole_tinynews.serving.store import Store
 
     file = tmp_path / "token"
     file.write_text("secret\n")
@@ -163,7 +165,7 @@ def test_a_token_is_expected_everywhere_but_for_probes(tmp_path: Path, monkeypat
     file.write_text("two words")
     with pytest.raises(ValueError, match="one word"):
         serve._token(file)
-    with TestClient(make_app(ServiceState({}, {}), token="secret")) as client:
+    with TestClient(make_app(ServiceState({}, Store()), token="secret")) as client:
         for path in ("/livez", "/readyz"):
             assert client.get(path).status_code == 200
         for path in ("/", "/health", "/metrics", "/docs", "/openapi.json", "/livez/", "/nothing"):

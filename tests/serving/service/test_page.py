@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from browser import installed_browser
-from served import serve
+from served import as_fields, serve, state_of
 from tiny import Tiny, titles
 
 if TYPE_CHECKING:
@@ -33,18 +33,17 @@ def browser() -> Iterator[Browser]:
 class Site:
     """A running service: its address and its recommenders."""
 
-    def __init__(self, rankers: dict[str, Ranker], titles: dict[str, str]) -> None:
+    def __init__(self, rankers: dict[str, Ranker]) -> None:
         import uvicorn
 
         from recbole_tinynews.serving.service.app import make_app
         from recbole_tinynews.serving.service.server import address_of, bound
-        from recbole_tinynews.serving.service.state import ServiceState
 
         self.rankers = rankers
         self._bound = bound("127.0.0.1", 0)
         place = self._bound.__enter__()
         self.address = address_of(place)
-        config = uvicorn.Config(make_app(ServiceState(rankers, titles)), log_level="warning")
+        config = uvicorn.Config(make_app(state_of(rankers)), log_level="warning")
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [place]})
         self._thread.start()
@@ -62,10 +61,7 @@ class Site:
 def site(rankers: dict[str, Ranker]) -> Iterator[Site]:
     for ranker in rankers.values():
         ranker.add_news({"hostile": HOSTILE, "untitled": ""})
-    ranker = rankers["student"]
-    site = Site(
-        rankers, dict(zip(ranker.news_ids, ranker.index.contents(ranker.news_ids), strict=True))
-    )
+    site = Site(rankers)
     yield site
     site.close()
 
@@ -137,9 +133,14 @@ def listed(page: Page, side: str = "first") -> list[tuple[str, float]]:
     ]
 
 
+def titles_of(ranker: Ranker, ids: list[str]) -> list[str]:
+    snapshot = ranker.index.snapshot
+    return [snapshot.articles[snapshot.rows[each]].fields[0] for each in ids]
+
+
 def assert_lists(page: Page, ranker: Ranker, clicks: list[str], side: str = "first") -> None:
-    expected = ranker.top(clicks, 10, ids=True)
-    titles = ranker.index.contents([each.candidate for each in expected])
+    expected = ranker.top(clicks, 10)
+    titles = titles_of(ranker, [each.candidate for each in expected])
     shown = listed(page, side)
     assert [title for title, _ in shown] == [each or "(no title)" for each in titles]
     assert [score for _, score in shown] == [
@@ -178,7 +179,7 @@ def test_what_counted_most_is_shown_as_the_user_encoder_weighs_it(page: Page, si
     settled(page)
     until_there_are(page, 3, ".ranking.first .click")
     for side, ranker in zip(("first", "second"), site.rankers.values(), strict=True):
-        weights = ranker.click_weights(["N3", "N7", "N12"], ids=True)
+        weights = ranker.click_weights(["N3", "N7", "N12"])
         shown = page.locator(f".ranking.{side} .share").all_inner_texts()
         assert shown == [f"{100 * each:.1f}%" for each in sorted(weights, reverse=True)]
 
@@ -188,9 +189,8 @@ def test_what_text_popularity_and_freshness_add_is_shown_with_each_score(
 ) -> None:
     """A reader of the page could not tell why an article of another topic stands first."""
     ranker = serve(tiny, max_steps=2, popularity="added").load(store=":memory:")
-    news = {f"N{number}": title for number, title in enumerate(titles(), start=1)}
-    ranker.add_news(news)
-    site, context = Site({"popular": ranker}, news), browser.new_context()
+    ranker.add_news({f"N{number}": title for number, title in enumerate(titles(), start=1)})
+    site, context = Site({"popular": ranker}), browser.new_context()
     page = context.new_page()
     page.goto(f"{site.address}/#click=id:N3")
     settled(page)
@@ -208,8 +208,7 @@ def test_two_recommenders_are_compared_place_by_place(page: Page, site: Site) ->
     pick(page, "N3")
     settled(page)
     one, other = (
-        [each.candidate for each in ranker.top(["N3"], 10, ids=True)]
-        for ranker in site.rankers.values()
+        [each.candidate for each in ranker.top(["N3"], 10)] for ranker in site.rankers.values()
     )
     both = len(set(one) & set(other))
     assert f"{both} of 10 articles are in both lists" in page.inner_text("#agreement")
@@ -238,8 +237,8 @@ def test_candidates_and_titles_of_one_s_own_are_ranked(page: Page, site: Site) -
     settled(page)
     until_there_are(page, 2, ".ranking.first .item")
     ranker = site.rankers["student"]
-    texts = ranker.index.contents(["N3", "N5"])
-    expected = ranker.rank(texts[:1], [texts[1], "a title of my own"], ids=False)
+    texts = as_fields([*titles_of(ranker, ["N3", "N5"]), "a title of my own"])
+    expected = ranker.rank(texts[:1], texts[1:])
     assert listed(page) == [
         (title, pytest.approx(score, abs=0.006)) for title, score, _ in expected
     ]
@@ -333,7 +332,7 @@ def test_a_late_answer_does_not_replace_a_newer_one(page: Page, site: Site) -> N
 
 
 def test_a_service_without_articles_says_how_to_add_them(browser: Browser, student: Any) -> None:
-    site = Site({"student": student.load()}, {})
+    site = Site({"student": student.load()})
     context = browser.new_context()
     page = context.new_page()
     page.goto(site.address)

@@ -71,13 +71,13 @@ def test_what_was_posted_counts_in_the_next_ranking(
     for each in (before, after, own):
         parts = [sum(part.values()) for part in each["contributions"]]
         np.testing.assert_allclose(parts, [e["score"] for e in each["ranked"]], atol=1e-4)
-    expected = rankers["popular"].rank(CLICKS, CANDIDATES, ids=True, at=time.time(), user="U2")
+    expected = rankers["popular"].rank(CLICKS, CANDIDATES, at=time.time(), user="U2")
     np.testing.assert_allclose(
         [e["score"] for e in after["ranked"]], [e.score for e in expected], atol=1e-3
     )
     del asked["candidates"]
     top = client.post("/top", json={**asked, "k": 3}).json()
-    best = rankers["popular"].top(CLICKS, 3, ids=True, at=time.time(), user="U2")
+    best = rankers["popular"].top(CLICKS, 3, at=time.time(), user="U2")
     assert [each["id"] for each in top["ranked"]] == [each.candidate for each in best]
     parts = [sum(part.values()) for part in top["contributions"]]
     np.testing.assert_allclose(parts, [each["score"] for each in top["ranked"]], atol=1e-3)
@@ -88,7 +88,7 @@ def test_an_article_that_is_removed_while_it_is_ranked_is_still_explained(
 ) -> None:
     ranker = rankers["popular"]
     asked = {"history": CLICKS, "contributions": True, "click_weights": True}
-    for path, method in {"/top": "best", "/rank": "answer"}.items():
+    for path, method in {"/top": "answer_top", "/rank": "answer"}.items():
         answer_first = getattr(ranker, method)
 
         def and_remove(*arguments, _answer=answer_first, **named):
@@ -122,7 +122,7 @@ def test_bad_events_are_refused_alone_and_the_answer_says_which_and_why(client: 
 def test_a_recommender_of_texts_alone_ranks_as_before(client: TestClient, rankers) -> None:
     asked = {"history": CLICKS, "candidates": CANDIDATES, "recommender": "teacher"}
     answer = client.post("/rank", json={**asked, "contributions": True, "user": "U1"}).json()
-    expected = rankers["teacher"].rank(CLICKS, CANDIDATES, ids=True)
+    expected = rankers["teacher"].rank(CLICKS, CANDIDATES)
     np.testing.assert_allclose(
         [e["score"] for e in answer["ranked"]], [e.score for e in expected], atol=1e-5
     )
@@ -151,7 +151,7 @@ def test_a_service_without_counters_says_why_it_takes_no_events(student: Served)
     from recbole_tinynews.serving.service.app import make_app
     from recbole_tinynews.serving.service.state import ServiceState
 
-    with TestClient(make_app(ServiceState({"student": student.load()}, {}))) as client:
+    with TestClient(make_app(ServiceState({"student": student.load()}, Store()))) as client:
         answer = client.post("/events", json={"events": [event("a", "N5")]})
     assert answer.status_code == 422
     assert "trained with popularity" in answer.json()["detail"][0]["msg"]

@@ -41,7 +41,7 @@ def test_a_request_is_re_ranked_as_in_python(
     assert answer[1]["id"] != plain[0]["id"] or answer[2]["id"] != plain[1]["id"]
     question = {"history": BODY["history"], "k": 3}
     top = client.post("/top", json={**question, "rerank": rerank}).json()["ranked"]
-    expected = rankers["student"].top(BODY["history"], 3, ids=True, rerank=rerank)
+    expected = rankers["student"].top(BODY["history"], 3, rerank=rerank)
     assert [each["id"] for each in top] == [each.candidate for each in expected]
     assert top != client.post("/top", json=question).json()["ranked"]
 

@@ -67,7 +67,7 @@ def test_it_serves_until_it_is_told_to_stop(
         body = {"history": ["A1"], "candidates": ["A0", "A2", {"title": "word9"}]}
         status, answer = ask(address, "POST", "/rank", body)
         assert status == 200
-        expected = student.load().rank(["word1"], ["word0", "word2", "word9"], ids=False)
+        expected = student.load().rank(["word1"], ["word0", "word2", "word9"])
         assert [each["place"] for each in answer["ranked"]] == [each.place for each in expected]
         process.send_signal(signal.SIGHUP)
         assert any("reloaded" in line for line in process.stdout)

@@ -58,7 +58,7 @@ def test_a_service_ranks_whatever_its_clock_says(popular: Served, place: str, cl
             time.sleep(0.02)
         ranker = popular.load()
         ranker.add_news(dict(zip(NEWS, words_of(NEWS), strict=True)))
-        ranked = ranker.rank(CLICKS, NEWS[8:], ids=True)
+        ranked = ranker.rank(CLICKS, NEWS[8:])
         by_text = [each.score for each in sorted(ranked, key=lambda each: each.place)]
         for back in (2 * HOUR, YEAR, 99 * YEAR):
             clock.ahead = -back
