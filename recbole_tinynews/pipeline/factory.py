@@ -262,7 +262,8 @@ class RecBoleFactory(ImpressionFactory):
 
     def _encode(self, config: NewsConfig) -> Tensor:
         news = self.train
-        columns = {**news.news_text, **news.groups(), TITLE: news.texts(config["news_text"])}
+        columns: dict[str, Any] = {**news.news_text, **news.groups()}
+        columns[TITLE] = news.texts(config["news_text"])
         ids, prefix = news.field2id_token[news.iid_field], config["text_prefix"]
         where = news.cache_dir, config["device"]
         return item_vectors(source_of_item_text(config), ids, columns, prefix, *where)

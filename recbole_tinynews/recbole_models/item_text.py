@@ -156,8 +156,8 @@ def item_tables(model: nn.Module, dataset: Any) -> list[ItemTable]:
 def _shared_tables(model: nn.Module, item_field: str) -> Iterator[ItemTable]:
     """Those of several fields, one after the other, as context-aware models have them."""
     for module in model.modules():
-        tables = getattr(module, "token_embedding_table", None)
-        names = getattr(module, "token_field_names", None)
+        tables: Any = getattr(module, "token_embedding_table", None)
+        names: Any = getattr(module, "token_field_names", None)
         if isinstance(tables, FMEmbedding):
             tables, names = {"": tables}, {"": names}
         for kind, table in tables.items() if tables else ():
@@ -168,10 +168,11 @@ def _shared_tables(model: nn.Module, item_field: str) -> Iterator[ItemTable]:
 
 def _own_tables(model: nn.Module, items: int) -> Iterator[ItemTable]:
     """Those of items alone, by every name that they have."""
-    for parent in model.modules():
+    for parent in (each for each in model.modules() if not isinstance(each, _SHARED)):
         for name, child in parent._modules.items():
-            is_table = isinstance(child, nn.Embedding) and not isinstance(parent, _SHARED)
-            if is_table and child.num_embeddings == items and POSITION not in name:
+            if POSITION in name or not isinstance(child, nn.Embedding):
+                continue
+            if child.num_embeddings == items:
                 yield ItemTable(parent, name, child)
 
 
