@@ -162,7 +162,9 @@ class TimedTrainer(NewsTrainer):
         super().__init__(*arguments)
         self.ends: list[tuple[float, float]] = []  # by the clock, and of the processor
 
-    def _after_step(self) -> None:
+    def after_step(self, step: int, losses: Any) -> None:
+        """Note the time."""
+        super().after_step(step, losses)
         self.ends.append((time.perf_counter(), time.process_time()))
 
 

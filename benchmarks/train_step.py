@@ -10,12 +10,14 @@ this machine reaches for matrices of these shapes, measured in the same run.
 
 ``--data`` (or RECBOLE_TINYNEWS_DATA) is a folder with ``mind/train`` in MIND's format; without it
 the input is synthetic, with shorter titles. ``--plm=bert-base`` has that model's shape and random
-weights, and needs no download.
+weights, and needs no download. ``--grouped`` compares batches of ``group_clicks`` with others,
+in turns, by the time of the processor.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import tempfile
 import time
@@ -119,6 +121,12 @@ def tokens_of(fast: FastStep, batch: Any) -> int:
     return int(fast.model.news_encoder.tokens.lengths_of(ids).sum())
 
 
+def titles_of(batch: Any) -> int:
+    """Number of distinct articles of a batch."""
+    ids = torch.cat([batch[HISTORY], batch[CANDIDATES]], dim=1)
+    return len(torch.unique(ids[ids > 0]))
+
+
 def products_of(fast: FastStep) -> Iterator[tuple[int, int, bool]]:
     """Sizes of each matrix product of a step, and whether its input gets a gradient."""
     encoder = fast.model.news_encoder.text_encoder
@@ -193,11 +201,12 @@ def main() -> None:
     parser.add_argument("--batches", type=int, default=4)
     parser.add_argument("--dropout", type=float, default=0.0)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--grouped", action="store_true")
     options = parser.parse_args()
     if options.device == "cuda" and not torch.cuda.is_available():
         raise SystemExit("--device=cuda expects a GPU that torch can use, and there is none.")
     with tempfile.TemporaryDirectory() as folder:
-        compare(options, Path(folder))
+        (compare_groups if options.grouped else compare)(options, Path(folder))
 
 
 def random_bert_base(folder: Path) -> Path:
@@ -207,10 +216,10 @@ def random_bert_base(folder: Path) -> Path:
     return folder
 
 
-def compare(options: argparse.Namespace, folder: Path) -> None:
+def settings_of(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     if options.plm == "bert-base":
         options.plm = str(random_bert_base(folder / "bert-base"))
-    settings = {
+    return {
         "data_path": str(folder),
         "checkpoint_dir": str(folder / "saved"),
         "plm": options.plm,
@@ -221,12 +230,49 @@ def compare(options: argparse.Namespace, folder: Path) -> None:
         "save_steps": 0,
         "head_init": "random",  # others are started by the run of a stage, and there is none here
     }
+
+
+def precisions_of(device: str) -> list[str]:
+    if has_bf16_products(torch.device(device)):
+        return ["fp32", "bf16"]
+    print("bf16: not run, as this device has no bf16 products")
+    return ["fp32"]
+
+
+def compare_groups(options: argparse.Namespace, folder: Path) -> None:
+    """Clicks per second of the processor, and titles a click of an epoch, with groups too."""
+    settings = settings_of(options, folder)
+    source, figures = samples_from(options.data, folder, "bench"), {}
+    print(f"{source}; {options.plm}, batches of {options.batch_size} clicks")
+    for precision in precisions_of(options.device):
+        steps = {
+            name: FastStep({**settings, "group_clicks": name == "grouped"}, precision, "bench")
+            for name in ("plain", "grouped")
+        }
+        batches, titles = {}, {}
+        for name, step in steps.items():
+            titles[name] = sum(map(titles_of, step.loader)) / step.loader.sample_size
+            step.make_table()
+            batches[name] = [*itertools.islice(step.loader, options.batches + WARM_UP)]
+        seconds = dict.fromkeys(steps, 0.0)
+        for number in range(options.batches + WARM_UP):
+            for name, step in steps.items():
+                began = time.process_time()
+                step(batches[name][number])
+                wait(torch.device(options.device))
+                seconds[name] += (time.process_time() - began) * (number >= WARM_UP)
+        for name, every in batches.items():
+            rate = sum(len(batch[HISTORY]) for batch in every[WARM_UP:]) / seconds[name]
+            own = {"clicks_per_second": rate, "titles_per_click": titles[name]}
+            figures[f"{precision}_{name}"] = own
+            print(f"{precision:6}{name:9}{rate:8.2f} clicks/s{titles[name]:8.1f} titles a click")
+    finish("grouped_train_step", figures)
+
+
+def compare(options: argparse.Namespace, folder: Path) -> None:
+    settings = settings_of(options, folder)
     source = samples_from(options.data, folder, "bench")
-    precisions = ["fp32"]
-    if has_bf16_products(torch.device(options.device)):
-        precisions.append("bf16")
-    else:
-        print("bf16: not run, as this device has no bf16 products")
+    precisions = precisions_of(options.device)
     fast = {precision: FastStep(settings, precision, "bench") for precision in precisions}
     table_seconds = {precision: step.make_table() for precision, step in fast.items()}
     plain = PlainStep(fast["fp32"])

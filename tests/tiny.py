@@ -233,8 +233,8 @@ def random_vectors() -> dict[str, np.ndarray]:
     return {word: random.normal(0.2, 0.4, VECTOR_DIM) for word in WORDS}
 
 
-def write_dataset(folder: Path, labelled_test: bool = True) -> Path:
-    """Write atomic files into ``folder/tiny``; the clicked articles share a word.
+def write_dataset(folder: Path, labelled_test: bool = True, clicks: int = 1) -> Path:
+    """Write atomic files into ``folder/tiny``, with so many clicks in an impression.
 
     The first impression has no history, the second only one click, the third no click.
     """
@@ -259,7 +259,7 @@ def write_dataset(folder: Path, labelled_test: bool = True) -> Path:
             history = random.choice(NEWS, random.integers(1, 9)) + 1
             candidates = random.choice(NEWS, random.integers(3, 7), replace=False) + 1
             labels = np.zeros(len(candidates), dtype=int)
-            labels[candidates.argmin()] = 1
+            labels[candidates.argsort()[:clicks]] = 1
             if row == 0:
                 history = history[:0]
             elif row == 1:

@@ -49,13 +49,20 @@ class TrainDataLoader(AbstractDataLoader):
 
     Call ``set_epoch`` before iterating. A subclass defines ``collate_samples``. ``planner`` plans
     each batch, in workers if any; of the processes in ``group``, each loads its share.
+    ``together``, ``[samples]``, has equal numbers for neighbours that share a batch.
     """
 
     planner: Callable[[Interaction], Plan | None] | None = None
     group: Group = ALONE
 
-    def __init__(self, config: Settings, dataset: Any, samples: int) -> None:
-        self.sample_size = samples
+    def __init__(
+        self,
+        config: Settings,
+        dataset: Any,
+        samples: int,
+        together: NDArray[np.int64] | None = None,
+    ) -> None:
+        self.sample_size, self.together = samples, together
         self.seed = int(config["seed"])
         self.shuffled = bool(config["shuffle"])
         super().__init__(config, dataset, None, shuffle=False)  # shuffled in set_epoch
@@ -66,14 +73,18 @@ class TrainDataLoader(AbstractDataLoader):
         self.set_batch_size(self.step)
 
     def set_epoch(self, epoch: int, trained_batches: int = 0) -> None:
-        """Choose order and negatives of ``epoch``, and skip batches trained on before a resume."""
+        """Choose order and negatives of ``epoch``, and skip batches trained on before a resume.
+
+        Batch ``n``, from 0, has the samples ``order[bounds[n] : bounds[n + 1]]``.
+        """
         self.epoch, self.trained_batches = epoch, trained_batches
-        places = np.arange(self.sample_size)
+        self.order, groups = np.arange(self.sample_size), self.together
         if self.shuffled:
-            keys = random_bits(self.seed, epoch, places, np.array(ORDER_DRAW))
+            drawn = self.order if groups is None else groups
+            keys = random_bits(self.seed, epoch, drawn, np.array(ORDER_DRAW))
             self.order = np.argsort(keys, kind="stable")
-        else:
-            self.order = places
+        ordered = None if groups is None else groups[self.order]
+        self.bounds = batch_bounds(self.sample_size, self.step, ordered)
 
     def __iter__(self) -> Iterator[Interaction]:
         batches = super().__iter__()
@@ -83,7 +94,10 @@ class TrainDataLoader(AbstractDataLoader):
         """The batch at positions ``index`` of the epoch's order; None if skipped."""
         if index[0] // self.step < self.trained_batches:
             return None
-        samples = self.order[np.asarray(index)]
+        places = np.asarray(index)
+        if self.together is not None:  # RecBole cuts an epoch into equal parts
+            places = np.arange(*self.bounds[index[0] // self.step :][:2])
+        samples = self.order[places]
         if not self.group.alone:
             return self.collate_part(samples)
         batch = self.collate_samples(samples)
@@ -112,13 +126,35 @@ class TrainDataLoader(AbstractDataLoader):
         raise NotImplementedError
 
 
+def batch_bounds(
+    samples: int, size: int, groups: NDArray[np.int64] | None = None
+) -> NDArray[np.int64]:
+    """Bounds of batches of ``size`` samples, ``[batches + 1]``; neighbours of one group share one.
+
+    A group is in the batch in whose part of the samples it ends: there are as many batches as
+    without groups, each with less than ``size`` samples more or fewer. Larger groups are cut.
+
+    >>> batch_bounds(7, 3), batch_bounds(7, 3, np.array([5, 5, 2, 2, 2, 8, 9]))
+    (array([0, 3, 6, 7]), array([0, 2, 6, 7]))
+    """
+    bounds = np.minimum(np.arange(0, samples + size, size), samples)
+    if groups is None:
+        return bounds
+    first = np.flatnonzero(np.diff(groups, prepend=-1))
+    place = np.arange(samples) - np.repeat(first, np.diff(first, append=samples))
+    starts = np.append(np.flatnonzero(place % size == 0), samples)  # of what is never cut
+    return starts[np.searchsorted(starts, bounds, side="right") - 1]
+
+
 class ClickDataLoader(TrainDataLoader):
     """One sample is one click: its impression's history, the clicked article and its negatives.
 
     Fields of a batch: ``user_id``, ``timestamp`` ``[batch]``; ``history`` ``[batch,
     history_length]``, newest clicks, padded in front with 0; ``candidates`` ``[batch, 1 +
     negatives]``, the clicked one **first**, so ``label`` ``[batch]`` is 0; if any,
-    ``candidate_features`` ``[*candidates, features + moments]``.
+    ``candidate_features`` ``[*candidates, features + moments]``. With ``group_clicks`` the clicks
+    of an impression stand in one batch (``batch_bounds``), where its history is encoded once; the
+    order is drawn over impressions, negatives for each click.
     """
 
     def __init__(self, config: Settings, dataset: ImpressionSource) -> None:
@@ -140,7 +176,8 @@ class ClickDataLoader(TrainDataLoader):
             self.impressions, config["negatives"], int(config["seed"])
         )
         self.history_width = dataset.history_width or config["history_length"]
-        super().__init__(config, dataset, len(self.clicks.position))
+        together = self.clicks.impression if config["group_clicks"] else None
+        super().__init__(config, dataset, len(self.clicks.position), together)
 
     def news_ids(self) -> NDArray[np.int64]:
         """Ids of all articles that batches may contain."""

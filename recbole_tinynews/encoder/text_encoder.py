@@ -42,7 +42,7 @@ class TextVectors(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.trained_tokens = 0  # encoded with gradients so far
+        self.trained_texts = self.trained_tokens = 0  # encoded with gradients so far
 
     def encode(
         self,
@@ -316,6 +316,7 @@ class TextEncoder(TextVectors):
     ) -> Iterator[Tensor]:
         """Last hidden states, ``[tokens, hidden]``, at each exit; ``hidden``: the frozen output."""
         if torch.is_grad_enabled():
+            self.trained_texts += len(texts.pack.members)
             self.trained_tokens += len(hidden)
         hidden = hidden.to(self.compute_dtype())  # cast once, not in each operation
         before = self.first_trained

@@ -153,6 +153,7 @@ class WordEncoder(TextVectors):
         """Encodings of a row of texts, in its order; no layer is frozen or recorded."""
         vectors = self.words(texts.token_ids)
         if torch.is_grad_enabled():
+            self.trained_texts += len(texts.pack.members)
             self.trained_tokens += len(vectors)
         words = self.dropout(vectors.to(self.compute_dtype()))
         pooled = self.pooling(self.dropout(self.context(words, texts)), texts)

@@ -23,8 +23,8 @@ from recbole_tinynews.settings import registry
 from recbole_tinynews.settings.literals import Files, LiteralLoader, read_yaml
 from recbole_tinynews.settings.run_settings import RunSettings
 from recbole_tinynews.settings.table import Key, seen_by
-from recbole_tinynews.settings.values import FIELD
-from recbole_tinynews.trainer.optimization import default_precision
+from recbole_tinynews.settings.values import FIELD, LEARNER, unfit_value
+from recbole_tinynews.trainer.optimization import default_precision, optimization_mistakes
 
 # field names in use that no setting can change
 _TAKEN = {each for name, each in vars(fields).items() if name.isupper()} | {*ITEM[1:], BODY, LABELS}
@@ -203,6 +203,10 @@ class NewsConfig(Config):
             yield "log_wandb expects the package wandb. Run: pip install wandb"
         if not self._settings.files.is_news:
             yield from fit_settings(self.model_class, final, self._settings.asked())
+            if mistake := unfit_value("learner", final["learner"], {"learner": LEARNER}, None):
+                yield f"learner {mistake}"
+        else:
+            yield from optimization_mistakes(final, self.of_stages)
         yield from _equal_fields(final)
         yield from map_metrics(final, self.of_stages, self.metric_results)
 

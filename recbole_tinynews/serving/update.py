@@ -15,7 +15,11 @@ from recbole_tinynews.convert.timestamps import MILLISECONDS, iso
 from recbole_tinynews.files.whole import LockHeldError, exclusive_lock
 
 # Default settings of an update; all others are those of the first training
-DEFAULTS = {"epochs": 1, "max_steps": None, "eval_steps": None, "warmup_steps": None}
+DEFAULTS: dict[str, Any] = {
+    "epochs": 1,
+    **dict.fromkeys(("max_steps", "eval_steps", "warmup_steps", "scheduler")),
+    "scheduler_args": {},
+}
 SLOWER = 3  # divisor of learning rates, chosen on validation impressions (benchmarks/record)
 
 

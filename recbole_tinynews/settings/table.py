@@ -148,7 +148,7 @@ RECBOLES: tuple[Setting, ...] = (
     Setting("enable_amp", values.SWITCH, scope=_RUN),  # a stage has `precision` instead
     Setting("enable_scaler", values.SWITCH, scope=_RUN, unread_by=_NEWS),
     # training
-    Setting("learner", values.LEARNER),
+    Setting("learner", values.TEXT),  # `NewsConfig` checks the rest
     Setting("learning_rate", values.ABOVE_ZERO),
     Setting("weight_decay", values.NOT_NEGATIVE),
     Setting("clip_grad_norm", values.CLIPPING),
@@ -187,6 +187,7 @@ OURS: tuple[Setting, ...] = (
     # the data
     Setting("history_length", values.HISTORY_LENGTH),
     Setting("negatives", values.NEGATIVES, _NEWS),
+    Setting("group_clicks", values.SWITCH, _NEWS),
     Setting("news_text", one_of("title", "title_abstract"), _NEWS),
     *_news(an_int(1, 100_000), "max_title_length", "max_abstract_length", "max_body_length"),
     *_news(values.NOT_NEGATIVE, "category_weight", "subcategory_weight"),
@@ -236,6 +237,8 @@ OURS: tuple[Setting, ...] = (
     *_news(or_(values.POSITIVE, None), "max_steps", "eval_steps"),
     Setting("accumulation_steps", an_int(1, 10_000), _NEWS),
     Setting("warmup_steps", or_(values.COUNT, None), _NEWS),
+    Setting("scheduler", or_(values.TEXT, None), _NEWS),
+    *_news(values.MAPPING, "learner_args", "scheduler_args"),
     Setting("precision", one_of(None, "fp32", "bf16", "fp16", "auto"), _NEWS),
     Setting("save_steps", or_(values.COUNT, None), _NEWS, affects=_NOTHING),
     _of_run("process_timeout", values.ABOVE_ZERO, _NEWS),

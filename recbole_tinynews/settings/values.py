@@ -194,7 +194,7 @@ def _is_labeled(value: Any) -> bool:
 
 EVALUATION = Rule("{mode: labeled}, as impressions are ranked by their own labels", _is_labeled)
 # RecBole silently uses Adam for any other name
-LEARNER = _word_of("adam", "adamw", "sgd", "adagrad", "rmsprop", "sparse_adam")
+LEARNER = _word_of("adam", "adamw", "sgd", "adagrad", "rmsprop", "sparse_adam")  # RecBole's models
 SWITCH = Rule("true or false", lambda value: isinstance(value, bool))
 
 

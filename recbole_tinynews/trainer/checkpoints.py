@@ -26,10 +26,10 @@ _OTHER = "other_parameter."
 _SPARSE = (".data", ".indices", ".indptr", ".shape")  # of a compressed sparse row matrix
 STATE = "state"  # folder beside the weights
 TENSORS, PROGRESS = "state.safetensors", "progress.json"
-STATE_FORMAT = 2
+STATE_FORMAT = 3
 NEEDED = (  # to resume
     *("step", "round", "cur_step", "best_valid_score", "best_valid_result"),
-    *("losses", "curve", "budget", "schedule", "scaler", "rates", "optimizer"),
+    *("losses", "curve", "budget", "schedule", "scaler", "groups", "optimizer"),
 )
 _CHECKSUM = "checksum"
 _MODEL, _OPTIMIZER, _RANDOM, _CUDA = "model.", "optimizer.", "random.cpu", "random.cuda."
@@ -97,7 +97,8 @@ def take_state(model: nn.Module, optimizer: Optimizer, progress: dict[str, Any])
     }
     tensors |= {_BUFFER + name: value for name, value in _buffers(model).items()}
     values: dict[str, dict[str, Any]] = {}
-    for index, remembered in optimizer.state_dict()["state"].items():
+    saved = optimizer.state_dict()
+    for index, remembered in saved["state"].items():
         for key, value in remembered.items():
             if isinstance(value, Tensor):
                 tensors[f"{_OPTIMIZER}{index}.{key}"] = value
@@ -109,9 +110,9 @@ def take_state(model: nn.Module, optimizer: Optimizer, progress: dict[str, Any])
     tensors[_RANDOM] = torch.get_rng_state()
     for number, state in enumerate(torch.cuda.get_rng_state_all()):
         tensors[f"{_CUDA}{number}"] = state
-    rates = [group["lr"] for group in optimizer.param_groups]
+    groups = saved["param_groups"]  # rates, and what else a scheduler changes
     return TrainingState(
-        tensors, {"format": STATE_FORMAT, "rates": rates, "optimizer": values, **progress}
+        tensors, {"format": STATE_FORMAT, "groups": groups, "optimizer": values, **progress}
     )
 
 
@@ -122,7 +123,7 @@ def put_state(model: nn.Module, optimizer: Optimizer, state: TrainingState) -> N
     same = trained.keys() == saved.keys() and all(
         saved[name].shape == value.shape for name, value in trained.items()
     )
-    if not same or len(state.progress["rates"]) != len(optimizer.param_groups):
+    if not same or len(state.progress["groups"]) != len(optimizer.param_groups):
         raise ValueError("it was saved for another model")
     with torch.no_grad():
         for name, parameter in trained.items():
@@ -136,9 +137,8 @@ def put_state(model: nn.Module, optimizer: Optimizer, state: TrainingState) -> N
     for name, value in _with_prefix(state.tensors, _OPTIMIZER).items():
         index, key = name.split(".", 1)
         remembered.setdefault(int(index), {})[key] = value
-    optimizer.load_state_dict({**optimizer.state_dict(), "state": remembered})
-    for group, rate in zip(optimizer.param_groups, state.progress["rates"], strict=True):
-        group["lr"] = rate
+    groups = state.progress["groups"]
+    optimizer.load_state_dict({"state": remembered, "param_groups": groups})
     for name, encoder in _caches(model):
         reusable = _with_prefix(state.tensors, f"{_REUSABLE}{name}.")
         if reusable:

@@ -46,6 +46,7 @@ class ImpressionEvaluation(Trainer):
         self.step = 0
         self.curve = TrainingCurve(0)
         self.budget: BudgetCounter | None = None
+        self.rates: dict[str, float] = {}  # speeds of the last epoch
 
     def _valid_epoch(self, valid_data: Any, show_progress: bool = False) -> tuple[float, dict]:
         """Validate as RecBole does, but refuse NaN, which no weights would beat."""
@@ -71,7 +72,7 @@ class ImpressionEvaluation(Trainer):
     def _add_train_loss_to_tensorboard(
         self, epoch_idx: int, losses: Any, tag: str = "Loss/Train"
     ) -> None:
-        self.tensorboard.log(EPOCH, self.step, loss_columns(losses))
+        self.tensorboard.log(EPOCH, self.step, {**loss_columns(losses), **self.rates})
 
     def _neg_sample_batch_eval(self, batched_data: tuple) -> tuple:
         interaction = batched_data[0].to(self.device)

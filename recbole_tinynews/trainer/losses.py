@@ -53,10 +53,11 @@ class PendingLosses:
     def __init__(self) -> None:
         self._batches: list[tuple[int, Any, torch.Tensor]] = []
 
-    def add(self, step: int, losses: Losses) -> None:
-        """Keep a batch's losses."""
+    def add(self, step: int, losses: Losses) -> torch.Tensor:
+        """Keep a batch's losses; returns them, ``[losses]``."""
         values = torch.stack([each.detach() for each in losses])
         self._batches.append((step, type(losses), values))
+        return values
 
     def read(self) -> list[tuple[int, Losses]]:
         """Step and plain losses of each batch kept; empties the list."""

@@ -23,7 +23,7 @@ from recbole_tinynews.files.tensors import load_weights
 from recbole_tinynews.processes.gather import broadcast_weights, sum_gradients
 from recbole_tinynews.processes.group import ALONE, all_gather_object, process_group
 from recbole_tinynews.settings.protocol import Settings
-from recbole_tinynews.trainer.budget import Budget, BudgetCounter
+from recbole_tinynews.trainer.budget import Budget, BudgetCounter, Pace
 from recbole_tinynews.trainer.checkpoints import (
     STATE,
     TrainingState,
@@ -44,6 +44,7 @@ from recbole_tinynews.trainer.losses import (
 )
 from recbole_tinynews.trainer.optimization import (
     autocast_dtype,
+    make_optimizer,
     make_schedule,
     most_steps,
     parameter_groups,
@@ -61,14 +62,16 @@ LossFunction = Callable[[Interaction], "Tensor | tuple[Tensor, ...]"]
 class NewsTrainer(ImpressionEvaluation):
     """RecBole's ``Trainer`` with its epochs, early stopping, evaluation and logging.
 
-    Adds two learning rates, gradient accumulation, warm-up, mixed precision, clipping and losses
-    by name and step.
+    Adds two learning rates, gradient accumulation, warm-up, mixed precision, clipping, losses by
+    name and step, and ``after_step``, a hook.
     """
 
+    bar: tqdm
     budget: BudgetCounter
     clip_grad_norm: Any
     epochs: int
     eval_step: int
+    train_data: Any
 
     def __init__(self, config: Settings, model: Any, folder: Path | None = None) -> None:
         super().__init__(config, model, folder)
@@ -88,11 +91,7 @@ class NewsTrainer(ImpressionEvaluation):
         static = self.config["num_hidden_layers"] == 0  # vectors of tokens are no layers
         plm_rate = None if static else self.config["plm_learning_rate"]
         groups = parameter_groups(self.learners, self.config["learning_rate"], plm_rate)
-        optimizer = super()._build_optimizer(params=groups, **kwargs)
-        for group in optimizer.param_groups:
-            if "amsgrad" in group:  # RecBole's Adam has no argument for it
-                group["amsgrad"] = bool(self.config["amsgrad"])
-        return optimizer
+        return make_optimizer(self.config, groups)
 
     @property
     def learners(self) -> nn.Module:
@@ -112,14 +111,16 @@ class NewsTrainer(ImpressionEvaluation):
         self.steps_per_round = self.config["eval_steps"] or self.steps_per_pass
         self.epochs = math.ceil(self.last_step / self.steps_per_round)
         self.eval_step = min(self.eval_step, self.epochs)
-        self.schedule = make_schedule(self.optimizer, self.config["warmup_steps"], self.last_step)
+        self.schedule = make_schedule(self.optimizer, self.config, self.last_step)
         self.curve = TrainingCurve(self.last_step)
+        self.train_data = train_data
         train_data.pin_memory = self.device.type == "cuda"
         train_data.group = self.group = process_group()
         with self._autocast():
             train_data.planner = self.model.planner()
-        reads_clicks = isinstance(train_data, ClickDataLoader)
-        self.budget = BudgetCounter(self.model, self.learners, reads_clicks)
+        of_clicks = isinstance(train_data, ClickDataLoader)
+        candidates = 1 + train_data.negatives.count if of_clicks else 0
+        self.budget = BudgetCounter(self.model, self.learners, candidates)
         if self._state is not None:
             self._resume(self._state)
         if not self.group.alone:
@@ -150,45 +151,64 @@ class NewsTrainer(ImpressionEvaluation):
         self.round = epoch_idx
         end = min((epoch_idx + 1) * self.steps_per_round, self.last_step)
         self.progress.begin(self.step, self.last_step)
+        pace = Pace(self.budget)
         with progress_bar(
             desc=", ".join(filter(None, [self.progress.label, f"epoch {epoch_idx}"])),
             shown=show_progress,
             total=end,
             initial=self.step,
             bar_format=BAR,
-        ) as bar:
+        ) as self.bar:
             while self.step < end:
-                self._train_pass(train_data, end, loss_func, bar)
+                self._train_pass(pace, end, loss_func)
+        self.rates = pace.rates()
         self._save_state()
         means = self.losses.means()
         self.losses = LossMeans()
         return means
 
-    def _train_pass(self, train_data: Any, end: int, loss_func: LossFunction, bar: tqdm) -> None:
+    def _train_pass(self, pace: Pace, end: int, loss_func: LossFunction) -> None:
         number, steps = divmod(self.step, self.steps_per_pass)
         trained = steps * self.accumulation_steps
-        train_data.set_epoch(number, trained)
-        last = len(train_data)
-        for batch, interaction in enumerate(train_data, start=trained + 1):
+        self.train_data.set_epoch(number, trained)
+        last, bounds = len(self.train_data), self.train_data.bounds
+        mean: Any = 0.0  # losses of the step so far
+        for batch, interaction in enumerate(pace.timed(self.train_data), start=trained + 1):
             self._reseed(number, batch)
-            losses = self._backward(interaction, loss_func, self._share(batch, train_data))
-            self.budget.add_batch(interaction)
-            self.pending.add(self.step + 1, losses)
+            share = float(bounds[batch] - bounds[batch - 1]) / self._samples_of(self.step + 1)
+            losses = self._backward(interaction, loss_func, share)
+            mean = mean + share * self.pending.add(self.step + 1, losses)
             if batch % self.accumulation_steps == 0 or batch == last:
                 step = self.step + 1
                 saving = step % (self.config["save_steps"] or self.last_step) == 0
                 if saving or step >= end or step % self.read_steps == 0:
                     self._read_losses()  # before the update, as NaN would spoil all weights
                 self._update()
-                self.progress.reach(step)
-                bar.update()
-                if step % 10 == 0 and not bar.disable:
-                    shown = f"loss {self.losses.total():.4f}", self.progress.time_left()
-                    bar.set_postfix_str(", ".join(filter(None, shown)))
+                self.after_step(step, type(losses)(*mean))
+                mean = 0.0
                 if step >= end:
                     break
                 if saving:
                     self._save_state()
+
+    def after_step(self, step: int, losses: Losses) -> None:
+        """Hook after each optimizer step, which counts and shows it: overrides call ``super``.
+
+        ``losses`` are means over the step's samples, tensors (reading one waits for a GPU); with
+        several processes they add up to the means.
+        """
+        self.budget.samples += self._samples_of(step)
+        self.progress.reach(step)
+        self.bar.update()
+        if step % 10 == 0 and not self.bar.disable:
+            shown = f"loss {self.losses.total():.4f}", self.progress.time_left()
+            self.bar.set_postfix_str(", ".join(filter(None, shown)))
+
+    def _samples_of(self, step: int) -> int:
+        """Samples of an optimizer step (from 1) of the current pass, of all processes."""
+        first = (step - 1) % self.steps_per_pass * self.accumulation_steps
+        start, *_, stop = self.train_data.bounds[first : first + self.accumulation_steps + 1]
+        return int(stop - start)
 
     def _reseed(self, number: int, batch: int) -> None:
         """With several processes, seed dropout by epoch, batch and process, for resuming."""
@@ -205,13 +225,6 @@ class NewsTrainer(ImpressionEvaluation):
                 self.losses.add(losses)
                 self.curve.add_batch(losses)
             self.tensorboard.log(TRAIN, step, self.curve.add_step(step))
-
-    def _share(self, batch: int, train_data: Any) -> float:
-        """Share of ``batch`` (from 1) in the samples of its optimizer step."""
-        size, samples = train_data.step, train_data.sample_size
-        together = self.accumulation_steps * size
-        first = (batch - 1) * size // together * together
-        return min(size, samples - (batch - 1) * size) / min(together, samples - first)
 
     def _backward(self, interaction: Interaction, loss_func: LossFunction, share: float) -> Losses:
         with self._autocast():
@@ -241,13 +254,9 @@ class NewsTrainer(ImpressionEvaluation):
             self.schedule.step()
         self.optimizer.zero_grad()
         self.step += 1
-        self._after_step()
 
     def _before_step(self) -> None:
         """Hook for the complete, unscaled gradients before clipping."""
-
-    def _after_step(self) -> None:
-        """Hook after each optimizer step."""
 
     def before_ranking(self, eval_data: Any, show_progress: bool) -> None:
         """Encode the articles of all batches, each once."""
@@ -285,8 +294,9 @@ class NewsTrainer(ImpressionEvaluation):
         self.best_valid_result = progress["best_valid_result"]
         self.losses = LossMeans(**progress["losses"])
         self.curve = TrainingCurve(self.last_step, **progress["curve"])
-        self.budget.add(Budget(*progress["budget"]))
-        self.schedule.load_state_dict(progress["schedule"])
+        self.budget.before = Budget(*progress["budget"])
+        schedule = progress["schedule"].items()  # mappings are settings, with texts as json's keys
+        self.schedule.load_state_dict({n: v for n, v in schedule if not isinstance(v, dict)})
         self.scaler.load_state_dict(progress["scaler"])
         self.logger.info(f"Resuming from step {self.step} of {self.last_step}.")
 
@@ -318,6 +328,10 @@ class NewsTrainer(ImpressionEvaluation):
             set_color(name, "blue") + f": {value:.{places}f}"
             for name, value in named_losses(losses)
         ]
+        *speeds, (_, waiting) = self.rates.items()
+        shown = {name.replace("_per_second", "/s"): f"{value:,.1f}" for name, value in speeds}
+        shown["waiting for the loader"] = f"{waiting:.1%}"
+        parts += [f"{set_color(name, 'blue')}: {value}" for name, value in shown.items()]
         head, time = set_color(f"epoch {epoch_idx} training", "green"), set_color("time", "blue")
         line = f"{head} [{time}: {e_time - s_time:.2f}s, {', '.join(parts)}]"
         return self.progress.around(line)

@@ -22,6 +22,7 @@ from recbole_tinynews.processes.group import all_gather_object, gather_array, sh
 from recbole_tinynews.settings.protocol import Settings
 from recbole_tinynews.trainer.checkpoints import TrainingState
 from recbole_tinynews.trainer.distillation_trainer import DistillationTrainer
+from recbole_tinynews.trainer.losses import Losses
 from recbole_tinynews.trainer.news_trainer import NewsTrainer
 from recbole_tinynews.trainer.optimization import most_steps
 
@@ -95,8 +96,10 @@ class PostTrainingTrainer(NewsTrainer):
     def _saved_so_far(self, state: TrainingState) -> list[Path]:
         return [*super()._saved_so_far(state), *self.copies_folder.glob("step-*.safetensors")]
 
-    def _after_step(self) -> None:
-        if self.step % self.config["teacher_checkpoint_interval"] == 0:
+    def after_step(self, step: int, losses: Losses) -> None:
+        """Count the step, and save a copy if it is due."""
+        super().after_step(step, losses)
+        if step % self.config["teacher_checkpoint_interval"] == 0:
             self._save_copy()
 
     def _save_copy(self) -> None:

@@ -19,7 +19,7 @@ class UntrainedTrainer(ImpressionEvaluation):
 
     def fit(self, train_data: Any, valid_data: Any = None, **kwargs: Any) -> tuple:
         """Save and, unless ``eval_step`` is 0, validate; returns score and result."""
-        self.budget = BudgetCounter(self.model, self.model, reads_clicks=False)
+        self.budget = BudgetCounter(self.model, self.model)
         self._save_checkpoint(0)
         if not valid_data or self.eval_step <= 0:
             return self.best_valid_score, None

@@ -5,6 +5,7 @@ import pickle
 import warnings
 from collections import Counter
 from collections.abc import Iterable
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -117,6 +118,27 @@ def test_an_epoch_is_the_same_for_any_batch_size_and_number_of_workers(busy) -> 
         assert_same(epoch_of(click_loader(busy, **settings), 2), expected)
 
 
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 1000])
+def test_clicks_of_an_impression_share_a_batch_and_nothing_else_changes(busy, size: int) -> None:
+    """Other negatives or lost clicks would be taken for what the grouping does to a result."""
+    plain, grouped = (
+        click_loader(busy, train_batch_size=size, group_clicks=each) for each in (False, True)
+    )
+    assert in_file_order(epoch_of(grouped, 1)) == in_file_order(epoch_of(plain, 1))
+    batches = [grouped.clicks.impression[grouped.order[a:b]] for a, b in pairwise(grouped.bounds)]
+    assert len(batches) == len(plain) == len(list(grouped))
+    assert 0 < min(map(len, batches)) <= max(map(len, batches)) < 2 * size
+    if size >= 3:  # no impression has more clicks
+        rows = np.concatenate([np.unique(rows) for rows in batches])
+        assert len(rows) == len(np.unique(rows))
+    assert not np.array_equal(grouped.order, epoch_order(grouped, 2))
+
+
+def epoch_order(loader: ClickDataLoader, epoch: int) -> np.ndarray:
+    loader.set_epoch(epoch)
+    return loader.order
+
+
 @pytest.mark.whole
 def test_spawned_workers_give_the_same_batches(busy) -> None:
     """Macs, Windows and Python 3.14 don't fork: there, a loader is sent to its workers."""
@@ -138,14 +160,16 @@ def test_a_later_epoch_does_not_depend_on_those_before_it(busy) -> None:
     assert_same(epoch_of(loader, 1), epochs[1])
 
 
-@pytest.mark.parametrize("worker", [0, 2])
-def test_a_resumed_epoch_starts_after_the_batches_trained_on(busy, worker: int) -> None:
+@pytest.mark.parametrize(("worker", "grouped"), [(0, False), (2, False), (0, True), (2, True)])
+def test_a_resumed_epoch_starts_after_the_batches_trained_on(
+    busy, worker: int, grouped: bool
+) -> None:
     """A resumed run would see clicks twice, or never."""
-    loader = click_loader(busy, worker=worker)
+    loader = click_loader(busy, worker=worker, group_clicks=grouped)
     whole = epoch_of(loader, 2)
     loader.set_epoch(2, trained_batches=3)
     rest = joined(list(loader))
-    assert_same(rest, {name: values[3 * 7 :] for name, values in whole.items()})
+    assert_same(rest, {name: values[loader.bounds[3] :] for name, values in whole.items()})
     loader.set_epoch(2, trained_batches=len(loader))
     assert list(loader) == []
     assert_same(epoch_of(loader, 2), whole)

@@ -12,7 +12,7 @@ import pytest
 import torch
 from naive import NaivePLMNR
 from recbole.data.interaction import Interaction
-from tiny import EMPTY_TITLE, LONG_TITLE, MAX_TITLE, SHORT_TITLE, Tiny, World, titles
+from tiny import EMPTY_TITLE, LONG_TITLE, MAX_TITLE, SHORT_TITLE, Tiny, World, titles, write_dataset
 from torch import Tensor, nn
 
 from recbole_tinynews.data.fields import TEACHERS
@@ -95,6 +95,30 @@ def test_saved_work_changes_neither_loss_nor_gradient(
 ) -> None:
     """Each saving is exact in theory; a wrong mask or place would train something else."""
     assert_same(tiny, num_hidden_layers=3, finetune_layers=layers, news_pooling=pooling)
+
+
+@pytest.mark.parametrize("use_cache", [True, False])
+def test_clicks_of_an_impression_share_its_history_in_one_pass(
+    tiny: Tiny, tmp_path: Path, use_cache: bool
+) -> None:
+    """Each click repeats the history: encoded again, nothing would be gained by their batch."""
+    two = tiny._replace(data=write_dataset(tmp_path, clicks=2))
+    world, model, naive = pair(two, group_clicks=True, use_cache=use_cache)
+    loader = world.clicks()
+    loader.planner = model.planner()
+    shared = next(iter(loader))
+    ids = torch.cat([shared["history"], shared["candidates"]], dim=1)
+    assert len(shared["history"].unique(dim=0)) <= len(ids) / 2 + 1
+    loss, expected = (
+        model.calculate_loss(shared).target,
+        naive.loss(shared["history"], shared["candidates"]),
+    )
+    assert model.news_encoder.text_encoder.trained_texts == len(ids[ids > 0].unique())
+    exact = {"rtol": 1e-5, "atol": 1e-5} if use_cache else EXACT  # stored states are fp32
+    torch.testing.assert_close(loss, expected, **exact)
+    loss.backward()
+    expected.backward()
+    assert_equal_gradients(model, naive, **exact)
 
 
 @pytest.mark.parametrize("layers", [1, "all"])

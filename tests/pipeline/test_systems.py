@@ -188,14 +188,14 @@ def test_a_resumed_student_reaches_the_same_weights(tiny: Tiny, saved: Path, nam
     class Killed(BaseException):
         pass
 
-    def killed(self: DistillationTrainer) -> None:
+    def killed(self: DistillationTrainer, *_: object) -> None:
         if self.step == 2:
             raise Killed
 
     settings = {"plm_dropout": 0.3, "finetune_teacher_plm_dropout": 0.1, "save_steps": 1}
     expected = train(tiny, saved, name, **settings)[-1].weights.load()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(DistillationTrainer, "_after_step", killed)
+        patch.setattr(DistillationTrainer, "after_step", killed)
         with pytest.raises(Killed):
             train(tiny, saved, name, fresh=True, **settings)
     resumed = train(tiny, saved, name, **settings)[-1]

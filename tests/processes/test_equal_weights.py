@@ -9,7 +9,7 @@ from zipfile import ZipFile
 import pytest
 import torch
 from cluster import in_processes
-from tiny import Tiny
+from tiny import Tiny, write_dataset
 from train_systems import train
 
 from recbole_tinynews.files.tensors import load_weights
@@ -58,6 +58,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
             "mask_padding_in_news_pooling": False,
             "finetune_layers": "all",
             "metrics": ["AUC", "MAP", "GAUC", "Calibration"],
+            "group_clicks": True,
         },
     ),
     "recent vectors": ("PLMNR", {"history_cache_steps": 3}),
@@ -93,8 +94,10 @@ def trained(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Callable[[i
         folder = parent / str(processes)
         if not folder.is_dir():
             folder.mkdir()
+            two = tiny._replace(data=write_dataset(folder / "data", clicks=2))
             names = [name for name in CASES if processes == 1 or (processes, name) in RUNS]
-            cases = [(name, CASES[name][0], settings(tiny, *CASES[name])) for name in names]
+            worlds = {name: two if "group_clicks" in CASES[name][1] else tiny for name in names}
+            cases = [(n, CASES[n][0], settings(worlds[n], *CASES[n])) for n in names]
             if processes == 1:
                 train(cases, folder)
             else:

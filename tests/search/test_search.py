@@ -248,14 +248,14 @@ def run_command(arguments: list[str], folder: Path, output: str, step: int, name
     for stream, kind in ((sys.stdout, "out"), (sys.stderr, "err")):
         os.dup2(os.open(f"{output}.{kind}", os.O_CREAT | os.O_WRONLY), stream.fileno())
     searches.SIGN_OF_LIFE, searches.GRACE = 1, 4
-    plain = DistillationTrainer._after_step
+    plain = DistillationTrainer.after_step
 
-    def until(self: DistillationTrainer) -> None:
-        plain(self)
+    def until(self: DistillationTrainer, *taken: Any) -> None:
+        plain(self, *taken)
         if self.step == step and type(self.model).__name__ == "TinyNewsRec":
             os.kill(os.getpid(), getattr(signal, name))
 
-    DistillationTrainer._after_step = until
+    DistillationTrainer.after_step = until
     main(arguments)
 
 

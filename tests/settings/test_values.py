@@ -13,8 +13,6 @@ NEWS_RULES = rules_for(Models.NEWS)
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("learner", "adamw"),
-        ("learner", "AdamW"),
         ("finetune_layers", 0),
         ("finetune_layers", "all"),
         ("num_hidden_layers", None),
@@ -35,8 +33,6 @@ def test_what_design_allows_is_allowed(name: str, value: Any) -> None:
 @pytest.mark.parametrize(
     ("name", "value", "answer"),
     [
-        # for an unknown name RecBole trains with Adam, and drops weight_decay
-        ("learner", "adamww", "Did you mean adamw?"),
         ("precision", "bf32", "one of ~, fp32, bf16, fp16, auto"),
         ("use_cache", 1, "one of auto, true, false"),
         ("negatives", 0, "an int from 1 to"),

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 from tiny import DATASET, HIDDEN, Tiny, run_of
+from torch import nn
 
 from recbole_tinynews.data.fields import CANDIDATES, HISTORY
 from recbole_tinynews.pipeline.artifact import Artifact
 from recbole_tinynews.pipeline.quick_start import run
 from recbole_tinynews.pipeline.stage import lineage
 from recbole_tinynews.pipeline.systems import system
-from recbole_tinynews.trainer.budget import Budget
+from recbole_tinynews.trainer.budget import Budget, BudgetCounter, Pace
 
 
 @pytest.mark.parametrize("layers", [1, "all"])
@@ -25,16 +29,35 @@ def test_a_training_on_clicks_counts_its_candidates_and_the_layers_that_train(
     candidates = tokens = 0
     for epoch in range(2):
         clicks.set_epoch(epoch)
+        titles = 0
         for batch in clicks:
             candidates += len(batch[CANDIDATES]) * (1 + world.config["negatives"])
             shown = {*batch[CANDIDATES].flatten().tolist(), *batch[HISTORY].flatten().tolist()}
             tokens += sum(int(lengths.lengths[each]) for each in shown)
+            titles += sum(lengths.lengths[each] > 0 for each in shown)
     trainer.fit(world.clicks(), world.impressions())
+    rates = trainer.rates  # of the last epoch
+    titles_per_click = rates["titles_per_second"] / rates["clicks_per_second"]
+    assert titles_per_click == pytest.approx(titles / clicks.sample_size)
     inner = world.model.news_encoder.text_encoder.plm.config.intermediate_size
     per_layer = 4 * HIDDEN * HIDDEN + 2 * HIDDEN * inner
     trained = world.config["num_hidden_layers"] if layers == "all" else layers
     flops = 6 * tokens * per_layer * trained
     assert trainer.budget.total() == Budget(0, 0, candidates, flops)
+
+
+def test_waiting_for_the_loader_is_told_from_training() -> None:
+    """A training that reads from a slow disk looks like one on a slow processor."""
+
+    def loaded() -> Iterator[int]:
+        for number in range(3):
+            time.sleep(0.02)
+            yield number
+
+    pace = Pace(BudgetCounter(nn.Identity(), nn.Identity()))
+    for _ in pace.timed(loaded()):
+        time.sleep(0.01)
+    assert pace.rates() == {"loader_share": pytest.approx(2 / 3, abs=0.2)}
 
 
 def test_each_stage_counts_its_own_and_keeps_it(tiny: Tiny) -> None:

@@ -165,14 +165,14 @@ def test_a_resumed_training_has_each_step_once(tiny: Tiny, tmp_path: Path) -> No
     """Steps behind the last saved state are taken again: curves would run back and forth."""
     world = tiny.world(eval_steps=2, max_steps=4, save_steps=2)
     stopped = world.trainer(tmp_path / "stage")
-    taken = stopped._after_step
+    taken = stopped.after_step
 
-    def stop() -> None:
-        taken()
+    def stop(*step: Any) -> None:
+        taken(*step)
         if stopped.step == 4:
             raise KeyboardInterrupt
 
-    stopped._after_step = stop
+    stopped.after_step = stop
     with pytest.raises(KeyboardInterrupt):
         stopped.fit(world.clicks(), world.impressions())
     stopped.tensorboard.log("train", 4, {"target_loss": 99.0})  # told, and not saved

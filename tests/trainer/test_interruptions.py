@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from tiny import Tiny, finished, run_of
+from tiny import Tiny, finished, run_of, write_dataset
 
 from recbole_tinynews.files.installation import packaged_folder
 from recbole_tinynews.files.tensors import load_weights
@@ -70,7 +70,7 @@ def outcome(artifact: Artifact) -> Outcome:
 
 @contextmanager
 def killed(
-    step: int, hook: str = "_after_step", owner: type[NewsTrainer] = NewsTrainer
+    step: int, hook: str = "after_step", owner: type[NewsTrainer] = NewsTrainer
 ) -> Iterator[None]:
     """Kill the training in this block when ``owner``'s hook is called after that step."""
     plain = getattr(owner, hook)
@@ -121,7 +121,7 @@ def stopped(killed_at_8: Path, tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("hook", "step"),
     [
-        *(("_after_step", step) for step in (1, 4, 13)),
+        *(("after_step", step) for step in (1, 4, 13)),
         *(("_valid_epoch", step) for step in (1, 12)),
         ("_save_checkpoint", 5),
     ],
@@ -133,6 +133,27 @@ def test_a_killed_training_ends_as_an_undisturbed_one(
     with killed(step, hook):
         run_stage(tiny, tmp_path)
     assert_same(run_stage(tiny, tmp_path), undisturbed)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        # changes the betas too, which the state must hold
+        {"scheduler": "OneCycleLR", "scheduler_args": {"max_lr": 3e-3}},
+        # steps are keys, which json turns into texts
+        {"scheduler": "MultiStepLR", "scheduler_args": {"milestones": [2, 9]}},
+        {"group_clicks": True},
+    ],
+)
+def test_a_killed_training_ends_the_same_with(
+    tiny: Tiny, tmp_path: Path, settings: dict[str, Any]
+) -> None:
+    two = tiny._replace(data=write_dataset(tmp_path / "data", clicks=2))
+    settings = {"warmup_steps": None, "epochs": 1, "eval_steps": 6, **settings}
+    expected = run_stage(two, tmp_path / "undisturbed", **settings)
+    with killed(8):
+        run_stage(two, tmp_path / "killed", **settings)
+    assert_same(run_stage(two, tmp_path / "killed", **settings), expected)
 
 
 @pytest.mark.whole
@@ -171,7 +192,7 @@ def test_a_resumed_training_does_not_start_again(
 ) -> None:
     """Equal weights would also result if the state were never read."""
     steps: list[int] = []
-    monkeypatch.setattr(NewsTrainer, "_after_step", lambda self: steps.append(self.step))
+    monkeypatch.setattr(NewsTrainer, "after_step", lambda self, *_: steps.append(self.step))
     run_stage(tiny, stopped)
     assert steps[0] == 7  # saved at 6
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from tiny import Tiny, World
+from tiny import Tiny, World, write_dataset
 from torch.nn import functional as F
 
 from recbole_tinynews.data.dataloader import ImpressionDataLoader
@@ -46,20 +46,38 @@ def colourless(text: str) -> str:
 # -------------------------------------------------------------------------------------- training
 
 
-@pytest.mark.parametrize("max_steps", [None, 3])
-def test_small_batches_accumulated_train_as_one_large_batch(tiny: Tiny, max_steps) -> None:
+@pytest.mark.parametrize(("max_steps", "grouped"), [(None, False), (3, False), (3, True)])
+def test_small_batches_accumulated_train_as_one_large_batch(
+    tiny: Tiny, tmp_path: Path, max_steps, grouped: bool
+) -> None:
     """The last step has fewer batches, and its last batch fewer clicks; clicks count equally."""
+    two = tiny._replace(data=write_dataset(tmp_path / "data", clicks=2)) if grouped else tiny
+    settings = {"epochs": 2, "max_steps": max_steps, "group_clicks": grouped}
     worlds = [
-        tiny.world(train_batch_size=size, accumulation_steps=count, epochs=2, max_steps=max_steps)
-        for size, count in ((16, 1), (4, 4))
+        two.world(train_batch_size=size, accumulation_steps=count, **settings)
+        for size, count in ((15, 1), (5, 3))
     ]
+    seen: list[list[tuple[int, float]]] = []
     for world in worlds:
         world.model.double()
         samples = world.clicks().sample_size
-        assert samples % 16
-        assert samples % 4
-        trained(world)
+        assert samples % 15
+        assert samples % 5
+        steps: list[tuple[int, float]] = []
+        seen.append(steps)
+        trainer = world.trainer()
+        counted = trainer.after_step
+
+        def after_step(step: int, losses: Any, steps=steps, counted=counted) -> None:
+            steps.append((step, float(losses.target)))
+            counted(step, losses)
+
+        trainer.after_step = after_step
+        torch.manual_seed(0)
+        trainer.fit(world.clicks())
     assert_equal(*map(weights_of, worlds), rtol=1e-9, atol=1e-9)
+    assert [step for step, _ in seen[0]] == [*range(1, trainer.step + 1)]
+    np.testing.assert_allclose(*seen, rtol=1e-9)
 
 
 def test_a_step_of_fewer_clicks_is_as_large_as_any(tiny: Tiny) -> None:
@@ -233,10 +251,16 @@ def test_losses_are_shown_and_kept_by_name_and_as_means(tiny: Tiny, tmp_path, ca
     (line,) = [colourless(m) for m in caplog.messages if "epoch 0 training" in colourless(m)]
     assert shown in line
     assert f"train loss: {sum(expected.values()):.4f}" in line
+    speeds = (
+        r"clicks/s: [\d,.]+, titles/s: [\d,.]+, tokens/s: [\d,.]+, waiting for the loader: [\d.]+%"
+    )
+    assert re.search(speeds, line)
     assert trainer.train_loss_dict[0] == pytest.approx(sum(expected.values()), rel=1e-5)
 
     trainer.tensorboard.close()
     events = EventAccumulator(str(trainer.folder / TENSORBOARD)).Reload()
+    for name, value in trainer.rates.items():
+        assert events.Scalars(f"TinyNewsRec/epoch/{name}")[0].value == pytest.approx(value)
     for name, value in {**expected, "train": sum(expected.values())}.items():
         (event,) = events.Scalars(f"TinyNewsRec/epoch/{name}_loss")
         assert event.value == pytest.approx(value, rel=1e-5)

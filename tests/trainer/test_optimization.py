@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import pytest
 import torch
 from tiny import Tiny
@@ -44,9 +47,50 @@ def test_another_learner_trains_too(tiny: Tiny) -> None:
     assert "amsgrad" not in world.trainer().optimizer.param_groups[0]
 
 
+def test_a_learner_of_torch_gets_its_arguments_and_those_that_are_settings(tiny: Tiny) -> None:
+    """RecBole knows six learners, and passes them no argument but the weight decay."""
+    world = tiny.world(learner="radam", learner_args={"betas": [0.9, 0.98]}, weight_decay=0.1)
+    optimizer = world.trainer().optimizer
+    assert isinstance(optimizer, torch.optim.RAdam)
+    for group in optimizer.param_groups:
+        assert ([*group["betas"]], group["weight_decay"]) == ([0.9, 0.98], 0.1)
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({"learner": "adamww"}, "no such class. Did you mean AdamW"),
+        ({"learner": 3}, "no such class"),
+        ({"learner": "LBFGS"}, "parameter groups"),
+        ({"learner": "sparse_adam"}, "dense gradients"),
+        ({"learner": "Muon"}, "2D parameters"),
+        (
+            {"learner_args": {"betaz": [0.9, 0.98]}},
+            "Adam takes betas, .*'betaz'. Did you mean betas",
+        ),
+        ({"learner_args": {"lr": 1.0}}, "Adam takes .* not 'lr'"),  # there is learning_rate
+        ({"learner": "AdamW", "learner_args": {"betas": [0.9, 2.0]}}, "Invalid beta"),
+        ({"scheduler": "StepLR"}, "step_size"),
+        ({"scheduler": "ReduceLROnPlateau"}, "metrics"),
+        ({"scheduler": "LambdaLR", "scheduler_args": {"lr_lambda": "abc"}}, "callable"),
+        ({"scheduler": "CosineAnnealingLR", "warmup_steps": 3}, "warmup_steps=3 is a schedule too"),
+        ({"scheduler_args": {"gamma": 0.5}}, "no such class"),
+        ({"finetune_teacher_learner": "adamww"}, "no such class. Did you mean AdamW"),
+    ],
+)
+def test_what_cannot_train_is_refused_before_any_stage(
+    tiny: Tiny, settings: dict, reason: str
+) -> None:
+    """Teachers would be trained for hours before a mistake in the last stage's settings shows."""
+    setting = next(iter(settings)).removesuffix("_args")
+    with pytest.raises(ValueError, match=rf"- {setting} expects a class of torch.optim.*{reason}"):
+        tiny.config("TinyNewsRec", **settings)
+
+
 def rates(warmup_steps: int | None, steps: int) -> list[float]:
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=2.0)
-    schedule = make_schedule(optimizer, warmup_steps, steps)
+    config = {"warmup_steps": warmup_steps, "scheduler": None, "scheduler_args": {}}
+    schedule = make_schedule(optimizer, config, steps)
     seen = []
     for _ in range(steps):
         seen.append(optimizer.param_groups[0]["lr"])
@@ -63,6 +107,20 @@ def test_rates_rise_for_the_warm_up_and_then_fall_to_nothing() -> None:
 
 def test_rates_stay_where_no_warm_up_is_set() -> None:
     assert rates(None, 5) == [2.0] * 5
+
+
+def test_a_scheduler_is_as_long_as_the_training_and_moves_with_each_step(tiny: Tiny) -> None:
+    world = tiny.world(scheduler="CosineAnnealingLR", max_steps=4, learning_rate=1e-3)
+    trainer, seen = world.trainer(), []
+    plain = trainer.after_step
+
+    def after_step(*step: Any) -> None:
+        seen.append(trainer.optimizer.param_groups[0]["lr"])
+        plain(*step)
+
+    trainer.after_step = after_step
+    trainer.fit(world.clicks())
+    assert seen == pytest.approx([5e-4 * (1 + math.cos(math.pi * n / 4)) for n in (1, 2, 3, 4)])
 
 
 def test_the_decay_ends_with_the_last_step_of_the_training(tiny: Tiny) -> None:

@@ -96,7 +96,7 @@ def test_buffers_are_resumed_with_the_weights(tmp_path: Path) -> None:
     optimizer = torch.optim.Adam(model.parameters())
     model(torch.randn(8, 2)).square().sum().backward()
     optimizer.step()
-    progress = dict.fromkeys({*NEEDED} - {"rates", "optimizer"}) | {"step": 1}
+    progress = dict.fromkeys({*NEEDED} - {"groups", "optimizer"}) | {"step": 1}
     save_state(tmp_path, take_state(model, optimizer, progress))
     other = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.BatchNorm1d(3))
     state = newest_state(tmp_path)
