@@ -58,10 +58,10 @@ def generate(folder: Path, size: str) -> dict[str, Any]:
 
 
 def convert(folder: Path, _: str) -> dict[str, Any]:
-    from recbole_tinynews.convert import convert_mind
+    from recbole_tinynews.convert import convert_news
 
     began = time.perf_counter()
-    report = convert_mind(
+    report = convert_news(
         folder / "raw" / "train", NAME, test=folder / "raw" / "test", output=folder / "dataset"
     )
     seconds = time.perf_counter() - began

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 from synthetic import Settings, generate
 
-from recbole_tinynews.convert import convert_mind
+from recbole_tinynews.convert import convert_news
 from recbole_tinynews.data.dataloader import ImpressionDataLoader
 from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.evaluation.metrics import auc, mrr, ndcg, rank_impressions
@@ -114,7 +114,7 @@ def rank_test_set(impressions: int) -> float:
         raw = Path(folder, "raw")
         few = Settings(NEWS, USERS, 2_000, test_impressions=impressions)
         generate(raw, few)
-        convert_mind(raw / "train", "bench", test=raw / "test", output=Path(folder))
+        convert_news(raw / "train", "bench", test=raw / "test", output=Path(folder))
         config = NewsConfig(
             "PLMNR",
             "bench",

@@ -18,6 +18,7 @@ from recbole_tinynews.files.columns import CONTEXT, IMPRESSION_ID, typed
 from recbole_tinynews.files.whole import write_text
 
 COLUMNS = ["impression_id", "article_id", "device_type", "session_id", "is_subscriber"]
+COLUMNS += ["read_time", "scroll_percentage"]
 
 
 def contexts(files: list[str]) -> dict[str, str]:
@@ -25,9 +26,13 @@ def contexts(files: list[str]) -> dict[str, str]:
     rows: dict[str, str] = {}
     for file in files:
         table = pd.read_parquet(file, columns=COLUMNS)
-        for impression, article, device, session, subscriber in table.itertuples(index=False):
+        for impression, article, device, session, subscriber, *read in table.itertuples(
+            index=False
+        ):
             page = "" if pd.isna(article) else f"N{int(article)}"
-            rows[str(impression)] = f"{page}\t{device}\t{session}\t{int(subscriber)}"
+            numbers = ("" if pd.isna(number) else f"{number:g}" for number in read)
+            cells = page, str(device), str(session), str(int(subscriber)), *numbers
+            rows[str(impression)] = "\t".join(cells)
     return rows
 
 

@@ -29,7 +29,7 @@ import yaml
 from recbole_tinynews.benchmark.impressions import impressions_file, read_impression_metrics
 from recbole_tinynews.benchmark.results import METRICS, RESULTS, ResultsFile
 from recbole_tinynews.benchmark.significance import compare
-from recbole_tinynews.data.atomic_files import TokenIndex, concatenate, read_impressions
+from recbole_tinynews.data.atomic_files import Indices, concatenate, read_impressions
 from recbole_tinynews.evaluation import metrics
 from recbole_tinynews.serving.article_fields import read_news_file
 from recbole_tinynews.serving.loading import load
@@ -43,9 +43,9 @@ class Part:
     """Impressions of a part of a data set as ids, and their articles."""
 
     def __init__(self, data_path: Path, dataset: str, part: str) -> None:
-        at, items = data_path / dataset / dataset, TokenIndex()
-        self.read = concatenate(read_impressions(Path(f"{at}.{part}.inter"), items, TokenIndex()))
-        self.names = items.tokens()
+        at, indices = data_path / dataset / dataset, Indices()
+        self.read = concatenate(read_impressions(Path(f"{at}.{part}.inter"), indices))
+        self.names = indices.news.tokens()
         self.news = read_news_file(Path(f"{at}.item"))
 
     def values(self, ranker: Ranker) -> np.ndarray:

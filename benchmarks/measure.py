@@ -14,18 +14,18 @@ import numpy as np
 import torch
 import transformers
 
-from recbole_tinynews.convert import convert_mind
+from recbole_tinynews.convert import convert_news
 
 
 def samples_from(data: Path | None, folder: Path, name: str) -> str:
     """Write atomic files of ``name`` into ``folder``; returns their source."""
     if data is not None:
-        convert_mind(Path(data) / "mind" / "train", name, valid="last-day", output=folder)
+        convert_news(Path(data) / "mind" / "train", name, valid="last-day", output=folder)
         return "real MIND impressions"
     from synthetic import Settings, generate
 
     generate(folder / "raw", Settings(news=8_000, users=2_000, impressions=4_000))
-    convert_mind(folder / "raw" / "train", name, valid="last-day", output=folder)
+    convert_news(folder / "raw" / "train", name, valid="last-day", output=folder)
     return "synthetic impressions"
 
 

@@ -68,10 +68,10 @@ def generate(folder: Path, impressions: int) -> dict[str, Any]:
 
 
 def convert(folder: Path, _: int) -> dict[str, Any]:
-    from recbole_tinynews.convert import convert_mind
+    from recbole_tinynews.convert import convert_news
 
     raw = folder / "raw"
-    report = convert_mind(
+    report = convert_news(
         raw / "train", NAME, test=raw / "test", valid=0.01, output=folder / "dataset"
     )
     shutil.rmtree(raw)

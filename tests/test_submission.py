@@ -13,7 +13,7 @@ from board import assert_accepted
 from tiny import DATASET, Tiny, write_dataset
 
 from recbole_tinynews.__main__ import run_recbole as main
-from recbole_tinynews.convert import convert_mind, convert_news
+from recbole_tinynews.convert import convert_news
 from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.evaluation.metrics import auc, mrr, ndcg, rank_impressions
 from recbole_tinynews.pipeline.quick_start import run
@@ -82,7 +82,7 @@ def test_a_submission_for_converted_data_fits_minds_own_file(tiny: Tiny, tmp_pat
     generate(tmp_path / "raw", Settings(7, 500, 40, 60, test_impressions=50))
     behaviors = tmp_path / "raw" / "test" / "behaviors.tsv"
     behaviors.write_text(re.sub(r"-[01]\b", "", behaviors.read_text()))
-    convert_mind(tmp_path / "raw" / "train", "mind", test=behaviors.parent, output=tmp_path)
+    convert_news(tmp_path / "raw" / "train", "mind", test=behaviors.parent, output=tmp_path)
     settings = tiny._replace(data=tmp_path).settings(max_steps=1)
     run("PLMNR", "mind", config_dict={**settings, "submission": "a.zip"})
     rows = [line.split("\t") for line in behaviors.read_text().splitlines()]

@@ -17,7 +17,7 @@ from plain_mind import expected_impressions, lines_of, read, spoil
 from synthetic import Settings, generate
 from tqdm import tqdm
 
-from recbole_tinynews.convert import convert_mind
+from recbole_tinynews.convert import convert_news
 
 AT_ONCE = 20_000
 GOOD = {"behaviors.tsv": IMPRESSIONS, "news.tsv": NEWS}
@@ -73,7 +73,7 @@ def _write(place: Path, impressions: bytes = b"") -> Path:
 def _converted(content: bytes, place: Path) -> Counted:
     train = _write(place / "train", content)
     valid = _write(place / "good")
-    report = convert_mind(train, "m", valid=valid, output=place / "out", on_error="skip")
+    report = convert_news(train, "m", valid=valid, output=place / "out", on_error="skip")
     given = (train / "behaviors.tsv").read_bytes()
     kept = read(place / "out" / "m" / "m.train.inter")
     failures = _differences(kept, expected_impressions(given))

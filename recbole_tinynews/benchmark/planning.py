@@ -13,8 +13,7 @@ from recbole_tinynews.benchmark.results import METRICS
 from recbole_tinynews.benchmark.suite import ADDS, CLICKS_NOW, TITLE, USER_IDS, Row, Suite
 from recbole_tinynews.data.popularity import uses_popularity
 from recbole_tinynews.data.training_news import TrainingNews
-from recbole_tinynews.evaluation.own_metrics import is_own
-from recbole_tinynews.evaluation.recbole_metrics import of_each_impression
+from recbole_tinynews.evaluation.recbole_metrics import is_own, of_each_impression
 from recbole_tinynews.files.array_cache import content_key
 from recbole_tinynews.model.article_reader import OwnTexts, plm_depth, views_of
 from recbole_tinynews.model.reader_mixins import WithUserIds

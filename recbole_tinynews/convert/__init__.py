@@ -6,10 +6,10 @@ import sys
 from types import ModuleType
 from typing import Any
 
-from recbole_tinynews.convert.conversion import convert_mind, convert_news
+from recbole_tinynews.convert.conversion import convert_news
 from recbole_tinynews.convert.errors import ConversionError
 
-__all__ = ["ConversionError", "convert_mind", "convert_news"]
+__all__ = ["ConversionError", "convert_news"]
 
 
 class _CallablePackage(ModuleType):

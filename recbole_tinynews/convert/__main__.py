@@ -13,10 +13,10 @@ from typing import Any, cast
 
 from recbole_tinynews import __version__
 from recbole_tinynews.convert import release
-from recbole_tinynews.convert.conversion import LAST_DAY, LAYOUTS, ON_ERROR, convert_news
+from recbole_tinynews.convert.conversion import LAYOUTS, ON_ERROR, convert_news
 from recbole_tinynews.convert.errors import ConversionError, LineError
 from recbole_tinynews.convert.readers import READERS
-from recbole_tinynews.convert.readers.reader import Source
+from recbole_tinynews.convert.readers.reader import LAST_DAY, Options
 from recbole_tinynews.convert.readers.row_shape import ROWS
 from recbole_tinynews.convert.release import DEFAULT_FOLDER, RELEASES
 
@@ -119,11 +119,6 @@ def _parser() -> argparse.ArgumentParser:
         help="interaction: also write NAME-flat, a row per candidate, for stock RecBole",
     )
     add(
-        "--check-leaks",
-        action="store_true",
-        help="also count clicks that the history gives away, and impressions shared by splits",
-    )
-    add(
         "--download",
         choices=RELEASES,
         help="download (if needed) and convert this release of MIND, with dev as the test set "
@@ -135,7 +130,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_source(parser: argparse.ArgumentParser) -> None:
-    add, defaults = parser.add_argument, Source()
+    add, defaults = parser.add_argument, Options()
     add(
         "--format",
         default=defaults.format,
@@ -184,15 +179,8 @@ def _columns(text: str) -> dict[str, str]:
     return columns
 
 
-_LEAKS = {
-    "clicked_in_history": "clicks on news that are already in the history",
-    "same_user_time_and_candidates": "impressions that occur in both splits",
-    "same_id_user_and_time": "impressions whose id, user and time occur in both splits",
-}
 _NOTES = {  # by sections of the report
-    ("news", "repeated_with_empty_fields_of_one_filled"): (
-        "repeats with a field that is empty in one row, filled from the other"
-    ),
+    ("news", "filled"): "repeats with a field that is empty in one row, filled from the other",
     ("ids_without_news_row", "ids"): "ids without a news row, kept with empty text",
     ("news", "empty_titles"): "empty titles",
     ("texts_changed",): "texts with a tab or line end inside, now a space",
@@ -203,8 +191,6 @@ _NOTES = {  # by sections of the report
     ("bodies", "items_without_body"): "items without body",
     ("articles_whose_text_changed", "ids"): "articles whose text changed, the first one kept",
     ("adressa", "events_without_article"): "events without an article",
-    ("ebnerd", "impressions_of_users_without_history"): "impressions of users without a history",
-    ("ebnerd", "impressions_beyond_accuracy"): "impressions beyond accuracy",
     ("xmind", "articles_without_translation"): "articles without a translation, kept in English",
     ("xmind", "translated_differently_again"): "translations that differ from the first, not used",
 }
@@ -215,13 +201,13 @@ def summary(report: dict[str, Any]) -> Iterator[str]:
     for path, table in report.get("tables", {}).items():
         yield f" rows: {path} is a table of {table['rows']}: {table['recognised_by']}"
     for split, part in report["impressions"].items():
+        known = part["clicks_on_history"]
         yield (
             f"{split:>5}: {part['impressions']:,} impressions, {part['candidates']:,} candidates, "
             + ("no labels" if part["unlabelled"] else f"{part['clicks']:,} clicks")
             + f", {part['first_time']} to {part['last_time']}"
+            + (f"; {known:,} clicks on articles of the history" if known else "")
         )
-    if "leaks" in report:  # with --check-leaks
-        yield from [*_lines_of_leaks(report["leaks"])] or [" leak: none found"]
     yield f" news: {report['news']['distinct']:,}, {report['items']:,} items"
     for names, what in _NOTES.items():
         count: Any = report
@@ -230,14 +216,6 @@ def summary(report: dict[str, Any]) -> Iterator[str]:
         count = sum(count.values()) if isinstance(count, dict) else count
         if count:
             yield f" note: {count:,} {what}"
-
-
-def _lines_of_leaks(leaks: dict[str, Any]) -> Iterator[str]:
-    for kind, what in _LEAKS.items():
-        unit = "clicks" if kind == "clicked_in_history" else "impressions"
-        for splits, leak in leaks[kind].items():
-            if leak["impressions"]:
-                yield f" leak: {splits}: {leak[unit]:,} {what}, such as {leak['examples'][0]}"
 
 
 def _end(signal_number: int, _: object) -> None:

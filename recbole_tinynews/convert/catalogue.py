@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -13,11 +12,6 @@ from recbole_tinynews.convert.readers.cells import id_of
 from recbole_tinynews.convert.readers.reader import Reader, parsed, read_rows
 
 BODY_COLUMNS = ("id", "title", "body")  # tab-separated, no header
-IN_FILE = "repeated_in_one_file_with_the_same_text"
-ACROSS_FILES = "repeated_across_files_with_the_same_text"
-FILLED = "repeated_with_empty_fields_of_one_filled"
-RESPACED = "repeated_with_other_white_space"
-BODY = "body"
 EMPTY = {
     "empty_titles": "title",
     "empty_abstracts": "abstract",
@@ -41,7 +35,7 @@ class Catalogue:
         self.bodies: dict[str, bytes] = {}
         self.body_rows = 0
         self._rows: dict[Path, int] = {}
-        self._repeated: Counter[str] = Counter()
+        self._filled = self._bodies_again = 0
         self._changed: dict[str, None] = {}  # an ordered set
         self._without_news: set[str] = set()  # ids of bodies
         self._reader = reader
@@ -68,8 +62,7 @@ class Catalogue:
         def add(line: int, fields: list[str]) -> None:
             news_id, _, body = id_of(fields[0], column=1), *fields[1:]
             if news_id in wanted:
-                self._expect_same_body(news_id, body, (path, line), column=3)
-                self._keep_body(news_id, body, (path, line))
+                self._add_body(news_id, body, (path, line), column=3)
             else:
                 self._without_news.add(news_id)
                 self.body_rows += 1
@@ -93,7 +86,8 @@ class Catalogue:
         return {
             "rows": {str(path): rows for path, rows in self._rows.items()},
             "distinct": len(news),
-            **{kind: self._repeated[kind] for kind in (IN_FILE, ACROSS_FILES, FILLED, RESPACED)},
+            "repeated": sum(self._rows.values()) - len(news),
+            "filled": self._filled,
             **{
                 name: sum(not getattr(article, field).strip() for article in news)
                 for name, field in EMPTY.items()
@@ -108,64 +102,44 @@ class Catalogue:
             "rows": self.body_rows,
             "items_with_body": len(self.bodies),
             "items_without_body": items - len(self.bodies),
-            "repeated_with_the_same_text": self._repeated[BODY],
+            "repeated_with_the_same_text": self._bodies_again,
             "ids_without_news": len(self._without_news),
             "ids_without_news_examples": sorted(self._without_news)[:EXAMPLES],
         }
 
     def _add(self, row: NewsRow, place: Place) -> None:
-        if self._reader.articles_in_clicks:
-            row = self._with_first_texts(row)
-        news, body = row
-        if body:
-            self._expect_same_body(news.news_id, body, place, self._reader.body_column)
-        self._add_news(news, place)
-        if body:
-            self._keep_body(news.news_id, body, place)
+        merged = self._merged(row.news)
+        if row.body:
+            self._add_body(merged.news_id, row.body, place, self._reader.body_column)
+        first = self.news.get(merged.news_id, merged)
+        self._filled += merged != first or row.news.filled_from(first) != row.news
+        self.news[merged.news_id] = merged
+        self._places.setdefault(merged.news_id, place)
 
-    def _with_first_texts(self, row: NewsRow) -> NewsRow:
-        """A row with its article's first texts; differences are counted."""
-        news, body = row
-        if news.news_id not in self.news:
-            return row
-        first_body = self.bodies.get(news.news_id, b"").decode()
-        kept = NewsRow(self.news[news.news_id].filled_from(news), first_body or body)
-        if kept != row:
-            pairs = zip((*news, body), (*kept.news, kept.body), strict=True)
-            if any(new and new != old for new, old in pairs):
-                self._changed[news.news_id] = None
-        return kept
-
-    def _add_news(self, news: NewsItem, place: Place) -> None:
-        first = self.news.setdefault(news.news_id, news)
-        first_place = self._places.setdefault(news.news_id, place)
-        if first_place is place:
-            return
-        if first == news:
-            self._repeated[IN_FILE if first_place[0] == place[0] else ACROSS_FILES] += 1
-            return
+    def _merged(self, news: NewsItem) -> NewsItem:
+        """The article's first row, filled from ``news``; ``LineError`` if they may not differ."""
+        first = self.news.get(news.news_id, news)
         fields = zip(NewsItem._fields, self._reader.news_columns, first, news, strict=True)
         for name, column, old, new in fields:
-            if old.strip() and new.strip() and old.split() != new.split():
-                where = f"first in {first_place[0]}:{first_place[1]}"
-                expected = f"the {name} of {news.news_id}, {where}, {quoted(old)}"
+            if old != new and old.strip() and new.strip() and old.split() != new.split():
+                if self._reader.articles_in_clicks:
+                    self._changed[news.news_id] = None
+                    continue
+                path, line = self._places[news.news_id]
+                expected = f"the {name} of {news.news_id}, first in {path}:{line}, {quoted(old)}"
                 raise LineError("duplicate news with different text", expected, quoted(new), column)
-        if [*map(bool, map(str.strip, first))] != [*map(bool, map(str.strip, news))]:
-            self._repeated[FILLED] += 1
-            self.news[news.news_id] = first.filled_from(news)
-        else:
-            self._repeated[RESPACED] += 1
+        return first.filled_from(news)
 
-    def _expect_same_body(self, news_id: str, body: str, place: Place, column: Column) -> None:
-        """Raise ``LineError`` if the article already has a different body."""
-        if self.bodies.get(news_id, encoded := body.encode()) != encoded:
-            path, line = self._body_places[news_id]
+    def _add_body(self, news_id: str, body: str, place: Place, column: Column) -> None:
+        """Keep the first body of an article; ``LineError`` if another one may not differ."""
+        first = self.bodies.setdefault(news_id, encoded := body.encode())
+        first_place = self._body_places.setdefault(news_id, place)
+        if first != encoded and self._reader.articles_in_clicks:
+            self._changed[news_id] = None
+        elif first != encoded:
+            path, line = first_place
             where = f"line {line}" if path == place[0] else f"{path}:{line}"
             expected = f"the body that {news_id} has in {where}"
             raise LineError("duplicate body with different text", expected, quoted(body), column)
-
-    def _keep_body(self, news_id: str, body: str, place: Place) -> None:
         self.body_rows += 1
-        self._repeated[BODY] += news_id in self.bodies
-        self._body_places.setdefault(news_id, place)
-        self.bodies.setdefault(news_id, body.encode())
+        self._bodies_again += first_place is not place

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from logging import getLogger
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from numpy.typing import NDArray
 
@@ -20,119 +20,52 @@ from recbole_tinynews.convert.atomic import (
     impression_row,
     inter_file,
     open_atomic,
+    staged,
     write_flat_items,
     write_items,
 )
 from recbole_tinynews.convert.catalogue import Catalogue
 from recbole_tinynews.convert.errors import EXAMPLES, ConversionError, SkippedLines, quoted
 from recbole_tinynews.convert.readers import READERS
-from recbole_tinynews.convert.readers.reader import Reader, Source
+from recbole_tinynews.convert.readers.reader import LAST_DAY, OF_FORMATS, Options, Reader
 from recbole_tinynews.convert.readers.row_shape import ROWS
 from recbole_tinynews.convert.splits import (
     ImpressionCounts,
     Split,
     check_order,
-    find_leaks,
     find_overlaps,
     last_day,
     latest_fraction,
     overlap_notes,
 )
-from recbole_tinynews.convert.staging import staged
 from recbole_tinynews.files.columns import CONTEXT, INTER
 
 PathLike = str | os.PathLike[str]
 Folders = PathLike | Sequence[PathLike]
 
-LAST_DAY = "last-day"
 ON_ERROR = ("stop", "skip")
 LAYOUTS = ("impression", "interaction")
 
 
-class Options(NamedTuple):
-    """What to convert; ``valid`` is ``last-day``, a fraction or a path."""
-
-    train: tuple[Path, ...]
-    dataset: str
-    valid: str | float | Path
-    test: tuple[Path, ...]
-    bodies: Path | None
-    output: Path
-    on_error: str
-    layout: str
-    check_leaks: bool
-    source: Source
-
-    @property
-    def places(self) -> dict[str, tuple[Path, ...]]:
-        """Input paths of each split that has any."""
-        valid = (self.valid,) if isinstance(self.valid, Path) else ()
-        places = {"train": self.train, "valid": valid, "test": self.test}
-        return {split: paths for split, paths in places.items() if paths}
-
-    @property
-    def flat(self) -> bool:
-        """Whether to write a second data set, for stock RecBole."""
-        return self.layout == "interaction"
-
-    def as_given(self) -> dict[str, Any]:
-        """Report section on settings that affect the files."""
-        used = {"format", *READERS[self.source.format].options}
-        of_source = {name: value for name, value in self.source._asdict().items() if name in used}
-        given = self._asdict() | of_source
-        return {
-            name: _plain(value)
-            for name, value in given.items()
-            if name not in ("check_leaks", "source")
-        }
-
-
-def _plain(value: Any) -> Any:
-    """A setting as JSON has it; of several paths a list."""
-    if isinstance(value, tuple):
-        paths = [str(path) for path in value]
-        return paths if len(paths) > 1 else next(iter(paths), None)
-    return str(value) if isinstance(value, Path) else value
-
-
-def convert_news(
-    train: Folders,
-    dataset: str,
-    *,
-    format: str = "mind",
-    columns: Mapping[str, str] | None = None,
-    news: Folders = (),
-    sampled: int = 20,
-    seed: int = 0,
-    rows: str | None = None,
-    valid: PathLike | float = LAST_DAY,
-    test: Folders | None = None,
-    bodies: PathLike | None = None,
-    output: PathLike = "dataset",
-    on_error: str = "stop",
-    layout: str = "impression",
-    check_leaks: bool = False,
-) -> dict[str, Any]:
+def convert_news(train: Folders, dataset: str, **given: Any) -> dict[str, Any]:
     """Convert news and clicks into ``output/dataset/`` and return the report written there.
 
-    ``train`` and ``test`` are folders or files in the ``format`` (``mind``, ``ebnerd``,
-    ``adressa``, ``xmind``, ``pens``, ``table``); several are pooled. ``valid`` is another, or the
-    ``last-day`` or latest fraction of the training impressions. ``columns``, ``news``, ``sampled``,
-    ``seed`` and ``rows``: see ``Source``. ``on_error="skip"`` drops and reports bad lines;
-    ``layout="interaction"`` adds ``<dataset>-flat`` for stock RecBole; ``check_leaks`` reports
-    leaked labels. After a ``ConversionError``, such as for a full disk, nothing is written.
+    ``given`` are the fields of ``Options``, paths also as text, one or several. ``train`` and
+    ``test`` are folders or files in the ``format`` (``mind``, ``ebnerd``, ``adressa``, ``xmind``,
+    ``pens``, ``table``); several are pooled. ``valid`` is another, or the ``last-day`` or latest
+    fraction of the training impressions. ``on_error="skip"`` drops and reports bad lines;
+    ``layout="interaction"`` adds ``<dataset>-flat`` for stock RecBole. After a ``ConversionError``,
+    such as for a full disk, nothing is written.
     """
-    options = Options(
+    options = Options(dataset=dataset, **given)
+    options = options._replace(
         train=_paths(train),
-        dataset=dataset,
-        valid=_parse_valid(valid),
-        test=_paths(test),
-        bodies=None if bodies is None else Path(bodies),
-        output=Path(output),
-        on_error=on_error,
-        layout=layout,
-        check_leaks=check_leaks,
-        source=Source(format, dict(columns or {}), _paths(news), sampled, seed, rows),
+        valid=_parse_valid(options.valid),
+        test=_paths(options.test),
+        bodies=None if options.bodies is None else Path(options.bodies),
+        output=Path(options.output),
+        columns=dict(options.columns or {}),
+        news=_paths(options.news),
     )
     _check(options)
     written = [dataset, *([dataset + FLAT] if options.flat else [])]
@@ -141,11 +74,8 @@ def convert_news(
             return Conversion(options, staging).run()
     except OSError as error:  # a write error: read errors name their file
         raise ConversionError(
-            f"--output={output}: expected to write the data set, got: {error}."
+            f"--output={options.output}: expected to write the data set, got: {error}."
         ) from error
-
-
-convert_mind = convert_news  # former name
 
 
 def _paths(folders: Folders | None) -> tuple[Path, ...]:
@@ -169,10 +99,10 @@ def _check(options: Options) -> None:
         f"--{name}={quoted(str(value))}: expected a path, got a NUL byte in it."
         for name, given in options._asdict().items()
         for value in (given if isinstance(given, tuple) else [given])
-        if name not in ("dataset", "source") and "\0" in str(value)
+        if name not in ("dataset", "columns") and "\0" in str(value)
     ]
     if not problems:  # the system refuses such paths in every call
-        problems = [*_problems(options), *_problems_of_source(options)]
+        problems = [*_problems(options), *_problems_of_format(options)]
     if problems:
         raise ConversionError("\n".join(problems))
 
@@ -194,8 +124,8 @@ def _problems(options: Options) -> Iterator[str]:
     choices: dict[str, tuple[str | None, Collection[str | None]]] = {
         "on-error": (options.on_error, ON_ERROR),
         "layout": (options.layout, LAYOUTS),
-        "format": (options.source.format, READERS),
-        "rows": (options.source.rows, (None, *ROWS)),
+        "format": (options.format, READERS),
+        "rows": (options.rows, (None, *ROWS)),
     }
     for flag, (value, allowed) in choices.items():
         if value not in allowed:
@@ -206,21 +136,19 @@ def _problems(options: Options) -> Iterator[str]:
         yield f"--bodies={options.bodies}: expected a file, found none there."
 
 
-def _problems_of_source(options: Options) -> Iterator[str]:
-    source = options.source
-    if source.format not in READERS:
+def _problems_of_format(options: Options) -> Iterator[str]:
+    if options.format not in READERS:
         return
-    used = READERS[source.format].options
-    for name, default in Source()._asdict().items():
-        if name != "format" and name not in used and getattr(source, name) != default:
-            formats = [format for format, reader in READERS.items() if name in reader.options]
-            yield f"--{name} expects --format={'|'.join(formats)}, got --format={source.format}."
-    for path in source.news:
+    for name in OF_FORMATS:
+        formats = [format for format, reader in READERS.items() if name in reader.options]
+        if options.format not in formats and getattr(options, name) != getattr(Options(), name):
+            yield f"--{name} expects --format={'|'.join(formats)}, got --format={options.format}."
+    for path in options.news:
         if not os.path.exists(path):
             yield f"--news={path}: expected a file of articles, found nothing there."
-    if source.sampled < 1:
-        yield f"--sampled={source.sampled}: expected at least 1 candidate beside the click."
-    reader = READERS[source.format](source)
+    if options.sampled < 1:
+        yield f"--sampled={options.sampled}: expected at least 1 candidate beside the click."
+    reader = READERS[options.format](options)
     for split, places in options.places.items():
         for place in places:
             yield from _problems_of_place(reader, split, place)
@@ -237,6 +165,19 @@ def _problems_of_place(reader: Reader, split: str, place: Path) -> Iterator[str]
         yield f"--{split}={place}: {problem}{hint}"
 
 
+def _given(options: Options) -> dict[str, Any]:
+    """Report section on settings that affect the files, as JSON has them."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, tuple):
+            paths = [str(path) for path in value]
+            return paths if len(paths) > 1 else next(iter(paths), None)
+        return str(value) if isinstance(value, Path) else value
+
+    unused = {*OF_FORMATS} - READERS[options.format].options
+    return {name: plain(of) for name, of in options._asdict().items() if name not in unused}
+
+
 class Conversion:
     """Steps of a conversion, in a staging folder."""
 
@@ -244,7 +185,7 @@ class Conversion:
         self.options, self.staging = options, staging
         self.places = [place for paths in options.places.values() for place in paths]
         self.skipped = SkippedLines()
-        self.reader = READERS[options.source.format](options.source)
+        self.reader = READERS[options.format](options)
         if options.on_error == "skip":
             self.reader.on_bad_line = self.skipped
         self.catalogue = Catalogue(self.reader)
@@ -260,7 +201,7 @@ class Conversion:
         if options.bodies is not None and catalogue.bodies:
             raise ConversionError(
                 f"--bodies={options.bodies}: expected articles without bodies, but those of "
-                f"--format={options.source.format} have them. Leave --bodies out."
+                f"--format={options.format} have them. Leave --bodies out."
             )
         splits = self._write_impressions()
         missing = sorted((self.candidate_ids | self.history_ids) - catalogue.news.keys())
@@ -291,9 +232,8 @@ class Conversion:
         tally = ImpressionCounts()
         with inter_file(file, columns, self._flat(split)) as write:
             for impression in read_places(self.reader, places, split != "test"):
-                row = impression_row(impression, columns).encode()
-                tally.add(impression, row)
-                write(row)
+                tally.add(impression)
+                write(impression_row(impression, columns).encode())
         self.candidate_ids |= tally.candidate_ids
         self.history_ids |= tally.history_ids
         return tally.numbers()
@@ -340,7 +280,7 @@ class Conversion:
         report = {
             "format": ATOMIC_FORMAT,
             "dataset": options.dataset,
-            "settings": options.as_given(),
+            "settings": _given(options),
             **self.reader.about(),
             **catalogue.about(),
             "impressions": {name: split.summary() for name, split in splits.items()},
@@ -361,8 +301,6 @@ class Conversion:
             report["overlaps"] = overlaps
             for note in overlap_notes(overlaps):
                 getLogger(__name__).warning(f"{options.dataset}: {note}")
-        if options.check_leaks:
-            report["leaks"] = find_leaks(splits)
         with open_atomic(self._file("report.json")) as file:
             json.dump(report, file, indent=2)
             file.write("\n")

@@ -10,9 +10,9 @@ from typing import Any
 
 import yaml
 
-from recbole_tinynews.convert.conversion import LAST_DAY
 from recbole_tinynews.convert.errors import ConversionError
 from recbole_tinynews.convert.readers.mind import IMPRESSIONS_FILE, NEWS_FILE
+from recbole_tinynews.convert.readers.reader import LAST_DAY
 from recbole_tinynews.files.installation import pip_install
 from recbole_tinynews.files.lines import untrusted
 from recbole_tinynews.files.progress import progress_bar

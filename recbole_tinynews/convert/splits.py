@@ -1,11 +1,11 @@
-"""What is counted of each impression when it is written: the cut by time, overlaps, leaks."""
+"""What is counted of each impression when it is written: the cut by time, overlaps of splits."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from array import array
+from collections.abc import Iterator, Mapping
 from itertools import combinations, compress
 from pathlib import Path
-from struct import Struct
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,14 +13,11 @@ from numpy.typing import NDArray
 
 from recbole_tinynews.convert.atomic import Impression
 from recbole_tinynews.convert.errors import EXAMPLES, ConversionError
-from recbole_tinynews.convert.timestamps import SECONDS_A_DAY, iso
+from recbole_tinynews.convert.readers.cells import SECONDS_A_DAY, iso
 
-# Of an impression: hashes of (user, time, candidate set) and of (id, user, time); bytes of its row;
-# numbers of history, candidates, distinct candidates, clicks, clicks on news of the history.
-_NUMBERS = Struct("<qqqiiiiii")
-_NAMES = ("time", "display", "identity")
-_COUNTS = ("bytes", "history", "candidates", "distinct", "clicks", "known")
-_TYPES = np.dtype([*((name, "<i8") for name in _NAMES), *((name, "<i4") for name in _COUNTS)])
+# Of an impression: hash of user, time and candidate set; numbers of history, candidates, distinct
+# candidates, clicks, clicks on news of the history.
+_NUMBERS = ("time", "display", "history", "candidates", "distinct", "clicks", "known")
 _UNLABELLED = -1  # stored as the number of clicks
 
 
@@ -30,30 +27,30 @@ class ImpressionCounts:
     def __init__(self) -> None:
         self.candidate_ids: set[str] = set()
         self.history_ids: set[str] = set()
-        self._numbers = bytearray()
+        self._numbers = array("q")
 
-    def add(self, impression: Impression, row: bytes) -> None:
-        """Count an impression and its row in the file."""
-        impression_id, user, time, history, candidates, labels, *_ = impression
+    def add(self, impression: Impression) -> None:
+        """Count the next impression of the file."""
+        _, user, time, history, candidates, labels, *_ = impression
         distinct = frozenset(candidates)
         self.candidate_ids |= distinct
         self.history_ids.update(history)
         clicked = list(compress(candidates, map("1".__eq__, labels[::2])))
-        self._numbers += _NUMBERS.pack(
-            time,
-            hash((user, time, distinct)),
-            hash((impression_id, user, time)),
-            len(row),
-            len(history),
-            len(candidates),
-            len(distinct),
-            len(clicked) if labels else _UNLABELLED,
-            sum(news_id in history for news_id in clicked),
+        self._numbers.extend(
+            (
+                time,
+                hash((user, time, distinct)),
+                len(history),
+                len(candidates),
+                len(distinct),
+                len(clicked) if labels else _UNLABELLED,
+                sum(news_id in history for news_id in clicked),
+            )
         )
 
     def numbers(self) -> NDArray[Any]:
         """A structured array, ``[impressions]``."""
-        return np.frombuffer(self._numbers, _TYPES)
+        return np.frombuffer(self._numbers, [(name, np.int64) for name in _NUMBERS])
 
 
 def last_day(times: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -99,8 +96,9 @@ class Split(NamedTuple):
         without_click, only_clicks = clicks == 0, clicks == candidates
         return {
             "impressions": len(of),
-            "candidates": int(candidates.sum(dtype=np.int64)),
-            "clicks": int(clicks.clip(0).sum(dtype=np.int64)),
+            "candidates": int(candidates.sum()),
+            "clicks": int(clicks.clip(0).sum()),
+            "clicks_on_history": int(of["known"].sum()),
             "empty_histories": int((of["history"] == 0).sum()),
             "without_click": int(without_click.sum()),
             "only_clicks": int(only_clicks.sum()),
@@ -111,30 +109,9 @@ class Split(NamedTuple):
             "last_time": iso(int(of["time"].max())),
         }
 
-    def examples(self, mask: NDArray[np.bool_]) -> Iterator[str]:
-        """The first impressions that a mask, ``[impressions]``, selects."""
-        for impression_id, user, *_ in self._rows(mask):
-            yield f"impression {impression_id} of {user}"
-
-    def known_clicks(self) -> dict[str, Any]:
-        """Report section on clicks on news that are in the history."""
-        known = self.numbers["known"]
-        examples = []
-        for impression_id, user, _, history, candidates, labels, *_ in self._rows(known > 0):
-            clicked = compress(candidates.split(" "), map("1".__eq__, labels[::2]))
-            news_id = next(news_id for news_id in clicked if news_id in history.split(" "))
-            examples.append(f"impression {impression_id} of {user}, {news_id}")
-        counts = {"clicks": int(known.sum()), "impressions": int((known > 0).sum())}
-        return {**counts, "examples": examples}
-
-    def _rows(self, mask: NDArray[np.bool_]) -> Iterator[Sequence[str]]:
-        """Fields of the first selected rows, read from their places in the file."""
-        ends = self.numbers["bytes"].cumsum(dtype=np.int64)
-        with self.path.open("rb") as file:
-            header = len(file.readline())
-            for number in np.flatnonzero(mask)[:EXAMPLES].tolist():
-                file.seek(header + int(ends[number] - self.numbers["bytes"][number]))
-                yield file.readline().decode()[:-1].split("\t")
+    def examples(self, mask: NDArray[np.bool_]) -> list[str]:
+        """Lines of the file with the first impressions that a mask, ``[impressions]``, selects."""
+        return [f"{self.path.name}:{row + 2}" for row in np.flatnonzero(mask)[:EXAMPLES].tolist()]
 
 
 def check_order(splits: Mapping[str, Split]) -> None:
@@ -165,7 +142,7 @@ def find_overlaps(splits: Mapping[str, Split]) -> dict[str, dict[str, Any]]:
             if mask.any():
                 overlaps.setdefault(kind, {})[f"{late} in {early}"] = {
                     "impressions": int(mask.sum()),
-                    "examples": [*splits[late].examples(mask)],
+                    "examples": splits[late].examples(mask),
                 }
     return overlaps
 
@@ -178,24 +155,3 @@ def overlap_notes(overlaps: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> It
             what = f"occur in {early} too" if kind == "shared" else f"precede the end of {early}"
             examples = ", ".join(counts["examples"])
             yield f"{counts['impressions']:,} impressions of {late} {what}: {examples}"
-
-
-def find_leaks(splits: Mapping[str, Split]) -> dict[str, dict[str, Any]]:
-    """Report section on leaks within and between splits."""
-    leaks: dict[str, dict[str, Any]] = {
-        "clicked_in_history": {name: split.known_clicks() for name, split in splits.items()}
-    }
-    for kind, number in (
-        ("same_user_time_and_candidates", "display"),
-        ("same_id_user_and_time", "identity"),
-    ):
-        leaks[kind] = {}
-        for early, late in combinations(splits, 2):
-            ours = splits[late].numbers
-            repeated = np.isin(ours[number], splits[early].numbers[number])
-            leaks[kind][f"{late} in {early}"] = {
-                "impressions": int(repeated.sum()),
-                "clicks": int(ours["clicks"][repeated].clip(0).sum()),
-                "examples": [*splits[late].examples(repeated)],
-            }
-    return leaks

@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recbole_tinynews.data.dataset import NewsDataset
-from recbole_tinynews.data.negatives import NO_CATEGORY
-from recbole_tinynews.files.columns import ABSTRACT, BODY, CATEGORY, TITLE
+from recbole_tinynews.files.columns import ABSTRACT, BODY, TITLE
 from recbole_tinynews.files.lines import read_lines
 from recbole_tinynews.settings.protocol import Settings
 
@@ -24,7 +23,6 @@ class Article(NamedTuple):
 
     title: str
     body: str
-    category: str = NO_CATEGORY
 
 
 def articles_for(config: Settings, news: NewsDataset) -> list[Article]:
@@ -64,12 +62,10 @@ def read_corpus(path: Path) -> list[Article]:
 def articles_of(news: NewsDataset, ids: NDArray[np.int64]) -> list[Article]:
     """Articles with title and body (or abstract); ``ValueError`` below ``FEWEST_ARTICLES``."""
     text = news.news_text
-    categories = news.groups()[CATEGORY].tolist()
     articles = [
         Article(
             text[TITLE][news_id].strip(),
             text[BODY][news_id].strip() or text[ABSTRACT][news_id].strip(),
-            categories[news_id],
         )
         for news_id in ids.tolist()
     ]

@@ -1,23 +1,27 @@
-"""Reader of atomic files, whose fields are raw text without quoting or missing-value markers."""
+"""Reader of atomic files, whose fields are raw text without quoting or missing-value markers.
+
+Checks too of what parses but is probably wrong: truncated, swapped, or of another data set.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
+from statistics import fmean
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from recbole_tinynews.data.impressions import UNLABELLED, Impressions
+from recbole_tinynews.data.impressions import UNLABELLED, Impressions, with_offsets
 from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.files.columns import (
     CANDIDATES,
     CATEGORY,
     CONTEXT,
     CONTEXT_ARTICLE,
-    DEVICE,
     HISTORY,
     IMPRESSION_ID,
     INTER,
@@ -25,19 +29,20 @@ from recbole_tinynews.files.columns import (
     LABELS,
     PADDING,
     PUBLISHED,
-    SESSION,
     SUBCATEGORY,
-    SUBSCRIBER,
     TIMESTAMP,
     TITLE,
     USER_ID,
+    is_token,
     typed,
 )
 from recbole_tinynews.files.lines import read_lines
 
 REQUIRED_OF_ITEMS = (ITEM_ID, CATEGORY, SUBCATEGORY, TITLE)
 LABEL_VALUES = {"0": 0, "1": 1, "0.0": 0, "1.0": 1}
-LATEST = 2**53  # seconds; floats are exact up to here
+LATEST = 2**53  # floats are exact up to here
+LONGER = 1.5  # titles relative to abstracts; in MIND a third
+MANY_UNKNOWN = 0.1  # of candidates; none in MIND
 ROWS_AT_ONCE = 20_000  # bounds the memory for token strings
 
 
@@ -108,13 +113,7 @@ def publication_times(path: Path, news: ItemColumns) -> NDArray[np.float64] | No
     """UTC seconds of publication, ``[news]``, NaN if unknown; ``None`` if all are."""
     if not any(news.published):
         return None
-    times = np.full(len(news.published), np.nan)
-    for row, text in enumerate(news.published):
-        if text:
-            times[row] = _seconds(text)
-            if not abs(times[row]) < LATEST:  # includes NaN
-                raise FileRows(path, 2, {}).mistake(row, PUBLISHED, "UTC seconds", f"'{text}'")
-    return times
+    return _numbers(FileRows(path, 2, {}), PUBLISHED, news.published, "UTC seconds")
 
 
 class Indices:
@@ -122,8 +121,9 @@ class Indices:
 
     def __init__(self, news: Sequence[str] = ()) -> None:
         self.news, self.users = TokenIndex(), TokenIndex()
-        self.devices, self.sessions = TokenIndex(), TokenIndex()
         self.news.ids(news)
+        self.context = {name: TokenIndex() for name in CONTEXT if is_token(name)}
+        self.context[CONTEXT_ARTICLE] = self.news
 
 
 def read_impressions(path: Path, indices: Indices) -> Iterator[Impressions]:
@@ -137,25 +137,15 @@ def read_impressions(path: Path, indices: Indices) -> Iterator[Impressions]:
             history,
             candidates,
             _labels(rows, candidates.lengths),
-            columns=_context(rows, indices),
+            columns={name: _context(rows, name, indices) for name in CONTEXT},
         )
 
 
 def concatenate(blocks: Iterable[Impressions]) -> Impressions:
     """Impressions of all blocks, in order."""
-    parts = [NO_IMPRESSIONS, *blocks]
-    return Impressions(
-        np.concatenate([part.impression_id for part in parts]),
-        np.concatenate([part.user for part in parts]),
-        np.concatenate([part.timestamp for part in parts]),
-        Ragged.concatenate([part.history for part in parts]),
-        Ragged.concatenate([part.candidates for part in parts]),
-        np.concatenate([part.labels for part in parts]),
-        columns={
-            name: np.concatenate([part.columns[name] for part in parts])
-            for name in parts[-1].columns
-        },
-    )
+    parts = [block.arrays() for block in (NO_IMPRESSIONS, *blocks)]
+    arrays = {name: np.concatenate([part[name] for part in parts]) for name in parts[-1]}
+    return Impressions.of_arrays(with_offsets(arrays))
 
 
 _NO_TOKENS = Ragged(np.zeros(0, np.int32), np.zeros(1, np.int64))
@@ -166,10 +156,7 @@ NO_IMPRESSIONS = Impressions(
     _NO_TOKENS,
     _NO_TOKENS,
     np.zeros(0, np.int8),
-    columns={
-        **dict.fromkeys((CONTEXT_ARTICLE, DEVICE, SESSION), np.zeros(0, np.int32)),
-        SUBSCRIBER: np.zeros(0, np.float32),
-    },
+    columns={name: np.zeros(0, np.int32 if is_token(name) else np.float32) for name in CONTEXT},
 )
 
 
@@ -227,41 +214,39 @@ def _token_rows(rows: FileRows, columns: Sequence[str], index: TokenIndex) -> li
 
 
 def _users(rows: FileRows, index: TokenIndex) -> NDArray[np.int32]:
-    texts = rows.columns[USER_ID]
-    ids = index.ids(texts)
-    if "" in index:
-        raise rows.mistake(texts.index(""), USER_ID, "an id", "''")
-    if not ids.all():
-        row = texts.index(PADDING)
-        raise rows.mistake(row, USER_ID, f"no id {PADDING}, which means padding", "one")
-    return ids
+    (ids,) = _token_rows(rows, (USER_ID,), index)
+    for row in np.flatnonzero(ids.lengths != 1).tolist():
+        raise rows.mistake(row, USER_ID, "an id", f"'{rows.columns[USER_ID][row]}'")
+    return ids.values
 
 
-def _context(rows: FileRows, indices: Indices) -> dict[str, NDArray[Any]]:
-    """Columns of the page and the visit; 0, and NaN of ``subscriber``, where they are unknown."""
-    empty = [""] * len(rows.columns[USER_ID])
-    every = [rows.columns.get(name, empty) for name in CONTEXT]
-    indexed = zip(every, (indices.news, indices.devices, indices.sessions), strict=False)
-    ids = [index.ids([text or PADDING for text in texts]) for texts, index in indexed]
-    subscriber = np.fromiter(map(_seconds, every[-1]), np.float32, len(empty))
-    for row in np.flatnonzero(np.isnan(subscriber)).tolist():
-        if text := every[-1][row]:
-            raise rows.mistake(row, SUBSCRIBER, "a number or nothing", f"'{text}'")
-    return dict(zip(CONTEXT, [*ids, subscriber], strict=True))
+def _context(rows: FileRows, name: str, indices: Indices) -> NDArray[Any]:
+    """A column of the page and the visit; 0, or NaN of a number, where it is unknown."""
+    texts = rows.columns.get(name, [""] * len(rows.columns[USER_ID]))
+    if is_token(name):
+        return indices.context[name].ids([text or PADDING for text in texts])
+    return _numbers(rows, name, texts, "a number or nothing").astype(np.float32)
 
 
 def _timestamps(rows: FileRows) -> NDArray[np.int64]:
-    texts = rows.columns[TIMESTAMP]
-    seconds = np.fromiter(map(_seconds, texts), np.float64, len(texts))
-    wrong = np.flatnonzero(~(np.abs(seconds) < LATEST))  # includes NaN
-    if len(wrong):
-        row = int(wrong[0])
-        raise rows.mistake(row, TIMESTAMP, "UTC seconds", f"'{texts[row]}'")
+    seconds = _numbers(rows, TIMESTAMP, rows.columns[TIMESTAMP], "UTC seconds")
+    for row in np.flatnonzero(np.isnan(seconds)).tolist():
+        raise rows.mistake(row, TIMESTAMP, "UTC seconds", "''")
     return seconds.astype(np.int64)
 
 
-def _seconds(text: str) -> float:
-    """The text as a number, NaN if it is none."""
+def _numbers(
+    rows: FileRows, column: str, texts: Sequence[str], expected: str
+) -> NDArray[np.float64]:
+    """The texts as numbers, NaN where they are empty."""
+    numbers = np.fromiter(map(_number, texts), np.float64, len(texts))
+    for row in np.flatnonzero(~(np.abs(numbers) < LATEST)).tolist():  # includes NaN
+        if text := texts[row]:
+            raise rows.mistake(row, column, expected, f"'{text}'")
+    return numbers
+
+
+def _number(text: str) -> float:
     try:
         return float(text)
     except ValueError:
@@ -286,3 +271,47 @@ def _labels(rows: FileRows, candidates: NDArray[np.int64]) -> NDArray[np.int8]:
     labels = np.full(int(candidates.sum()), UNLABELLED, dtype=np.int8)
     labels[np.repeat(given > 0, candidates)] = values
     return labels
+
+
+def check_articles(file: Path, news: ItemColumns) -> Iterator[str]:
+    """Warnings about the texts of ``NAME.item``; ``ValueError`` if there are no articles."""
+    if not news.item_id:
+        raise ValueError(
+            f"{file} expects articles, got only a header. Convert the data set again with "
+            "python -m recbole_tinynews.convert."
+        )
+    titles, abstracts = (list(filter(None, texts)) for texts in (news.title, news.abstract))
+    if not titles:
+        yield f"{file}: all {len(news.title)} titles are empty"
+    elif abstracts and fmean(map(len, titles)) > LONGER * fmean(map(len, abstracts)):
+        yield (
+            f"{file}: titles are longer than abstracts, {fmean(map(len, titles)):.0f} characters "
+            f"on average and {fmean(map(len, abstracts)):.0f}. Are the two columns swapped?"
+        )
+
+
+def check_candidates(file: Path, candidates: NDArray[np.int32], known: int) -> Iterator[str]:
+    """A warning if many (``ValueError`` if all) candidates have no row among the ``known`` ids."""
+    unknown = float((candidates >= known).mean()) if len(candidates) else 0.0
+    if unknown == 1:
+        raise ValueError(
+            f"{file} expects candidates of the .item file beside it, but it has none of the "
+            f"{len(candidates):,}. The two files are of different data sets: convert them together."
+        )
+    if unknown >= MANY_UNKNOWN:
+        yield f"{file}: {unknown:.0%} of the candidates are not in the .item file and have no text"
+
+
+def check_report(file: Path, rows: Mapping[str, int], articles: int) -> Iterator[str]:
+    """Warnings where the report, if any, differs from the rows per split or articles read."""
+    try:
+        report = json.loads(file.read_text(encoding="utf-8"))
+        written = {name: part["impressions"] for name, part in report["impressions"].items()}
+        items = int(report["items"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return  # the report is optional
+    for split, count in rows.items():
+        if count != written.get(split, count):
+            yield f"{file} says {written[split]} impressions of {split}, but {count} were read"
+    if articles != items:
+        yield f"{file} says {items} articles, but {articles} were read"

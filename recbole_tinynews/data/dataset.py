@@ -20,14 +20,21 @@ from recbole_tinynews.data.atomic_files import (
     NO_IMPRESSIONS,
     Indices,
     TokenIndex,
+    check_articles,
+    check_candidates,
+    check_report,
     publication_times,
     read_impressions,
     read_news,
 )
 from recbole_tinynews.data.dataloader import ClickDataLoader, ImpressionDataLoader, ImpressionSource
-from recbole_tinynews.data.impressions import ArticleFacts, CandidateFeatures, Impressions
+from recbole_tinynews.data.impressions import (
+    ArticleFacts,
+    CandidateFeatures,
+    Impressions,
+    with_offsets,
+)
 from recbole_tinynews.data.news_text import TITLE_ABSTRACT, tokenise, with_abstract
-from recbole_tinynews.data.plausibility import check_articles, check_candidates, check_report
 from recbole_tinynews.data.popularity import (
     Counting,
     popularity_features,
@@ -45,6 +52,7 @@ from recbole_tinynews.files.columns import (
     CATEGORY,
     CONTEXT,
     CONTEXT_ARTICLE,
+    DEVICE,
     HISTORY,
     LABELS,
     PADDING,
@@ -59,7 +67,7 @@ if TYPE_CHECKING:
 
 SPLITS = ("train", "valid", "test")
 TEXT_FIELDS = (TITLE, ABSTRACT, BODY)
-CACHE_FORMAT = "impressions 2"  # raise it when the meaning of the cached arrays changes
+CACHE_FORMAT = "impressions 3"  # raise it when the meaning of the cached arrays changes
 
 
 class NewsDataset(Dataset):
@@ -103,7 +111,7 @@ class NewsDataset(Dataset):
             getLogger().warning(warning)
         make = partial(_index_impressions, self.cache_dir, news.item_id, present)
         arrays = cached_arrays(self.cache_dir, "impressions", self.content, make)
-        self.inter_feat = _impressions(arrays)
+        self.inter_feat = Impressions.of_arrays(arrays)
         self.splits, self.file_size_list = list(present), arrays["sizes"].tolist()
         sizes = dict(zip(self.splits, self.file_size_list, strict=True))
         empty = [present[split] for split, rows in sizes.items() if not rows]
@@ -358,44 +366,19 @@ class NewsDataset(Dataset):
 
 def _index_impressions(folder: Path, item_ids: list[str], files: dict[str, Path]) -> Arrays:
     """Arrays of all files, which may be larger than memory."""
-    indices = Indices(item_ids)
-    columns = {name: GrowingArray(folder, each) for name, each in _columns(NO_IMPRESSIONS).items()}
+    indices, empty = Indices(item_ids), NO_IMPRESSIONS.arrays()
+    columns = {name: GrowingArray(folder, values) for name, values in empty.items()}
     sizes = []
     for file in files.values():
         sizes.append(0)
         for block in read_impressions(file, indices):
             sizes[-1] += block.rows
-            for name, values in _columns(block).items():
+            for name, values in block.arrays().items():
                 columns[name].append(values)
-    arrays = {name: column.array() for name, column in columns.items()}
-    for name in ("history", "candidates"):
-        offsets = Ragged.from_lengths(arrays[name], arrays.pop(f"{name}_lengths")).offsets
-        arrays[f"{name}_offsets"] = offsets
-    tokens = {name: index.tokens() for name, index in vars(indices).items()}
-    return {"sizes": np.array(sizes), **tokens, **arrays}
-
-
-def _columns(block: Impressions) -> Arrays:
     return {
-        "impression_id": block.impression_id,
-        "user": block.user,
-        "timestamp": block.timestamp,
-        "history": block.history.values,
-        "history_lengths": block.history.lengths,
-        "candidates": block.candidates.values,
-        "candidates_lengths": block.candidates.lengths,
-        "labels": block.labels,
-        **block.columns,
+        "sizes": np.array(sizes),
+        "users": indices.users.tokens(),
+        "news": indices.news.tokens(),
+        "devices": indices.context[DEVICE].tokens(),
+        **with_offsets({name: column.array() for name, column in columns.items()}),
     }
-
-
-def _impressions(arrays: Arrays) -> Impressions:
-    return Impressions(
-        arrays["impression_id"],
-        arrays["user"],
-        arrays["timestamp"],
-        Ragged(arrays["history"], arrays["history_offsets"]),
-        Ragged(arrays["candidates"], arrays["candidates_offsets"]),
-        arrays["labels"],
-        columns={name: arrays[name] for name in CONTEXT},
-    )

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.data.recent_clicks import RecentClicks
-from recbole_tinynews.files.columns import CONTEXT_ARTICLE
+from recbole_tinynews.files.columns import CONTEXT, CONTEXT_ARTICLE
 
 UNLABELLED = -1
 ROWS_AT_ONCE = 1 << 18  # positions of all clicks at once would take many times their memory
@@ -46,8 +46,8 @@ class Impressions(NamedTuple):
         labels: ``[candidates.values]``, int8: 1 clicked, 0 unclicked, -1 unlabelled.
         features: of each candidate, if any.
         columns: of the page and the visit, by their names in ``files.columns.CONTEXT``, each
-            ``[impressions]``: news id of the page, indices of device and session (0: unknown), and
-            whether the reader subscribes (NaN: unknown).
+            ``[impressions]``: news id of the page, other names as indices (0: unknown), and numbers
+            (NaN: unknown).
         recent: what the reader clicked in the log before each impression, if histories go on.
         reads_page: whether batches have the article of the page.
     """
@@ -125,6 +125,33 @@ class Impressions(NamedTuple):
             self.reads_page,
         )
 
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """What the files say, as flat arrays of which blocks can be concatenated."""
+        return {
+            "impression_id": self.impression_id,
+            "user": self.user,
+            "timestamp": self.timestamp,
+            "history": self.history.values,
+            "history_lengths": self.history.lengths,
+            "candidates": self.candidates.values,
+            "candidates_lengths": self.candidates.lengths,
+            "labels": self.labels,
+            **self.columns,
+        }
+
+    @classmethod
+    def of_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Impressions:
+        """The inverse of ``arrays``, after ``with_offsets``."""
+        return cls(
+            arrays["impression_id"],
+            arrays["user"],
+            arrays["timestamp"],
+            Ragged(arrays["history"], arrays["history_offsets"]),
+            Ragged(arrays["candidates"], arrays["candidates_offsets"]),
+            arrays["labels"],
+            columns={name: arrays[name] for name in CONTEXT if name in arrays},
+        )
+
     def with_features(self, features: CandidateFeatures) -> Impressions:
         """The impressions with features for the loaders; ``ValueError`` for a wrong shape."""
         expected = len(self.candidates.values), len(features.names)
@@ -135,6 +162,14 @@ class Impressions(NamedTuple):
                 "each candidate, in the order of the impressions."
             )
         return self._replace(features=features)
+
+
+def with_offsets(arrays: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """Flat arrays of impressions, with offsets in the place of lengths."""
+    for name in ("history", "candidates"):
+        lengths = arrays.pop(f"{name}_lengths")
+        arrays[f"{name}_offsets"] = Ragged.from_lengths(arrays[name], lengths).offsets
+    return arrays
 
 
 class Clicks(NamedTuple):

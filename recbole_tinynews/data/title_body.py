@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -21,7 +20,7 @@ from recbole_tinynews.data.dataloader import (
 from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.data.fields import CANDIDATES, HISTORY
 from recbole_tinynews.data.impressions import ArticleFacts, Impressions
-from recbole_tinynews.data.negatives import BatchTitles, CategoryTitles, OtherTitles, WrongTitles
+from recbole_tinynews.data.negatives import BatchTitles, OtherTitles
 from recbole_tinynews.data.news_text import tokenise
 from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.files.array_cache import content_key
@@ -29,8 +28,6 @@ from recbole_tinynews.settings.protocol import Settings
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
-
-HARD_POOL = 4  # titles drawn per title that `negative_titles: hard` keeps
 
 
 class TitleBodyDataset:
@@ -69,9 +66,7 @@ class TitleBodyDataset:
         self.text_tokens = Ragged.concatenate([titles, bodies.between(1, bodies.rows)])
         self.articles = len(articles)
         self.titles = _first_with_equal_tokens(titles.between(1, titles.rows))
-        self.categories = np.array([article.category for article in articles])
-        parts = (*self.text_tokens, self.categories)
-        self.content = content_key([part.tobytes() for part in parts])
+        self.content = content_key([part.tobytes() for part in self.text_tokens])
         self.train_articles, self.valid_articles = hold_out(self.articles, seed)
         self.inter_feat = self._held_out_impressions(OtherTitles(self.titles, negatives, seed))
 
@@ -144,14 +139,16 @@ class TitleBodyDataLoader(TrainDataLoader):
 
     Held-out titles are never negatives: training would lower their ranks in the validation. Batches
     have ``history`` ``[batch, 1]``, ids of the bodies, ``candidates`` ``[batch, 1 + negatives]``,
-    the own title **first**, so ``label`` is 0. With ``negative_titles: in_batch`` candidates are a
-    full batch, with ``hard`` they are ``HARD_POOL`` times the negatives.
+    the own title **first**, so ``label`` is 0; with ``negative_titles: in_batch`` candidates are a
+    full batch.
     """
 
     def __init__(self, config: Settings, dataset: TitleBodyDataset) -> None:
-        trained = dataset.train_articles
-        self.negatives = WRONG_TITLES[config["negative_titles"]](
-            config, dataset.titles[trained], dataset.categories[trained]
+        titles, seed = dataset.titles[dataset.train_articles], config["seed"]
+        self.negatives = (
+            BatchTitles(titles, config["train_batch_size"], seed)
+            if config["negative_titles"] == "in_batch"
+            else OtherTitles(titles, config["negatives"], seed)
         )
         super().__init__(config, dataset, len(dataset.train_articles))
 
@@ -175,23 +172,6 @@ class TitleBodyDataLoader(TrainDataLoader):
                 self.config["LABEL_FIELD"]: torch.zeros(len(articles), dtype=torch.long),
             }
         )
-
-
-# by `negative_titles`: functions of settings, titles and categories
-WRONG_TITLES: dict[str, Callable[[Any, NDArray, NDArray], WrongTitles]] = {
-    "random": lambda config, titles, categories: OtherTitles(
-        titles, config["negatives"], config["seed"]
-    ),
-    "category": lambda config, titles, categories: CategoryTitles(
-        titles, categories, config["negatives"], config["seed"]
-    ),
-    "in_batch": lambda config, titles, categories: BatchTitles(
-        titles, config["train_batch_size"], config["seed"]
-    ),
-    "hard": lambda config, titles, categories: OtherTitles(
-        titles, HARD_POOL * config["negatives"], config["seed"]
-    ),
-}
 
 
 def _first_with_equal_tokens(titles: Ragged) -> NDArray[np.int64]:

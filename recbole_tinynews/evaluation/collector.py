@@ -18,9 +18,8 @@ from recbole_tinynews.evaluation.metrics import (
     NaNScoreError,
     ScoredImpressions,
     offsets_of,
-    rank_impressions,
 )
-from recbole_tinynews.evaluation.recbole_metrics import ARTICLES, EVALUATED, Evaluated
+from recbole_tinynews.evaluation.recbole_metrics import ARTICLES, EVALUATED
 from recbole_tinynews.processes.group import gather_array
 from recbole_tinynews.settings.protocol import Settings
 
@@ -51,7 +50,7 @@ class ImpressionCollector(Collector):
 
     def clear(self) -> None:
         """Drop the collected batches and the last result."""
-        self.evaluated: Evaluated | None = None
+        self.evaluated: ScoredImpressions | None = None
         self.rows = np.empty(0, np.int64)  # [impressions], as collected
         # scores, labels, sizes and rows of each batch
         self._batches: tuple[list[Tensor], ...] = ([], [], [], [])
@@ -108,7 +107,7 @@ class ImpressionCollector(Collector):
 
     def _evaluate(
         self, scores: NDArray, labels: NDArray, offsets: NDArray, rows: NDArray
-    ) -> Evaluated:
+    ) -> ScoredImpressions:
         unique, counts = np.unique(rows, return_counts=True)
         if len(unique) < len(rows):
             raise ValueError(
@@ -116,25 +115,25 @@ class ImpressionCollector(Collector):
                 f"{self._name(unique[counts.argmax()])} {counts.max()} times. Call start() before "
                 "an evaluation, and drop the repeats that a distributed sampler adds."
             )
+        articles, split = None, self.impressions
         try:
-            ranked = rank_impressions(scores, labels, offsets)
+            if self.facts is not None and self.register.need(ARTICLES):
+                candidates, history = split.candidates.take(rows), split.history.take(rows)
+                articles = rank_articles(scores, candidates, history, self.facts)
+            users = split.user[rows] if len(rows) else rows
+            evaluated = ScoredImpressions(scores, labels, offsets, users, articles)
+            _ = evaluated.ranked  # here, where its error can name the impression
         except NaNScoreError as error:
             name = self._name(rows[error.impression])
             raise ValueError(f"The model scored {name} with NaN. {error}") from error
-        users = self.impressions.user[rows] if len(rows) else rows
-        evaluated = Evaluated(ranked, ScoredImpressions(scores, labels, offsets, users))
-        if self.facts is None or not self.register.need(ARTICLES):
-            return evaluated
-        candidates, history = self.impressions.candidates, self.impressions.history
-        articles = rank_articles(scores, candidates.take(rows), history.take(rows), self.facts)
-        return evaluated._replace(articles=articles)
+        return evaluated
 
     def _name(self, row: int) -> str:
         name = self.impressions.impression_id[row]
         return f"impression {name} (row {row} of the evaluated split)"
 
 
-def struct_of(evaluated: Evaluated) -> DataStruct:
+def struct_of(evaluated: ScoredImpressions) -> DataStruct:
     """The data of RecBole's evaluator."""
     struct = DataStruct()
     struct.set(EVALUATED, evaluated)

@@ -14,6 +14,8 @@ labels, are skipped. Ragged arrays are flat: ``scores`` and ``labels`` ``[candid
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -55,38 +57,34 @@ class RankedImpressions(NamedTuple):
         spread[self.evaluated] = values
         return spread
 
-    def only(self, kept: NDArray[np.bool_]) -> RankedImpressions:
-        """Impressions where ``kept`` (``[impressions]``) holds, as if ranked alone."""
-        evaluated = kept[self.evaluated]
-        clicks = np.repeat(evaluated, self.clicked)
-        return RankedImpressions(
-            self.evaluated[kept],
-            self.clicked[evaluated],
-            self.unclicked[evaluated],
-            self.ranks[clicks],
-            self.beaten[clicks],
-        )
-
     @property
     def skipped(self) -> int:
         """Number of impressions without clicks, unclicked candidates or labels."""
         return len(self.evaluated) - int(np.count_nonzero(self.evaluated))
 
 
-class ScoredImpressions(NamedTuple):
-    """Impressions of an evaluation, with score and label of each candidate.
+@dataclass(frozen=True)
+class ScoredImpressions:
+    """Impressions of an evaluation, with score and label of each candidate, as metrics read them.
 
     Shapes:
         scores: ``[candidates in total]``, impression after impression.
         labels: ``[candidates in total]``: 1 clicked, 0 unclicked, -1 in unlabelled impressions.
         offsets: ``[impressions + 1]``: impression i owns ``offsets[i]:offsets[i + 1]``.
         users: ``[impressions]``, a number for each user.
+        articles: ``beyond_accuracy.RankedArticles``, None if no metric reads them.
     """
 
     scores: NDArray[np.floating]
     labels: NDArray[np.integer]
     offsets: NDArray[np.int64]
     users: NDArray[np.integer]
+    articles: Any = None
+
+    @cached_property
+    def ranked(self) -> RankedImpressions:
+        """Ranks of the clicks."""
+        return rank_impressions(self.scores, self.labels, self.offsets)
 
     @property
     def sizes(self) -> NDArray[np.int64]:
@@ -117,9 +115,9 @@ class ScoredImpressions(NamedTuple):
         """Impressions where ``kept`` (``[impressions]``) holds."""
         candidates = self.spread(kept)
         offsets = offsets_of(self.sizes[kept])
-        return ScoredImpressions(
-            self.scores[candidates], self.labels[candidates], offsets, self.users[kept]
-        )
+        scores, labels = self.scores[candidates], self.labels[candidates]
+        articles = self.articles and self.articles.only(kept)
+        return ScoredImpressions(scores, labels, offsets, self.users[kept], articles)
 
 
 def offsets_of(sizes: NDArray) -> NDArray[np.int64]:

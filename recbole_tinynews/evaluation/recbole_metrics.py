@@ -1,9 +1,10 @@
-"""Per-impression metrics in RecBole's evaluator: adapters, registry, the setting ``metrics``."""
+"""Per-impression metrics in RecBole's evaluator: adapters, registry, a user's own, ``metrics``."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,36 +13,13 @@ from recbole.evaluator.base_metric import AbstractMetric
 from recbole.utils import EvaluatorType
 
 from recbole_tinynews.evaluation import beyond_accuracy, metrics
-from recbole_tinynews.evaluation.beyond_accuracy import RankedArticles
-from recbole_tinynews.evaluation.metrics import RankedImpressions, ScoredImpressions
+from recbole_tinynews.evaluation.metrics import ScoredImpressions
 from recbole_tinynews.settings.protocol import Settings
 from recbole_tinynews.settings.values import brief
 
+Function = TypeVar("Function", bound=Callable[..., Any])
 EVALUATED, ARTICLES = "rec.impressions", "rec.articles"  # what metrics need of the collector
 SKIPPED = "skipped"  # prefix of a metric's name: number of impressions left out of its mean
-
-
-class Evaluated(NamedTuple):
-    """The impressions of an evaluation, as metrics read them.
-
-    ``scores`` are of the whole evaluation, of which ``kept`` (``[impressions]``; None: all) is
-    this; ``articles`` are None if no metric reads them.
-    """
-
-    ranked: RankedImpressions
-    scores: ScoredImpressions
-    articles: RankedArticles | None = None
-    kept: NDArray[np.bool_] | None = None
-
-    @property
-    def scored(self) -> ScoredImpressions:
-        """Scores of these impressions; of a part, copied when asked for: few metrics read them."""
-        return self.scores if self.kept is None else self.scores.only(self.kept)
-
-    def part(self, kept: NDArray[np.bool_]) -> Evaluated:
-        """Impressions of the whole where ``kept`` (``[impressions]``) holds."""
-        articles = self.articles and self.articles.only(kept)
-        return Evaluated(self.ranked.only(kept), self.scores, articles, kept)
 
 
 def is_count(result: str) -> bool:
@@ -83,7 +61,7 @@ class ImpressionMetric(AbstractMetric):
             return {self.key: self.measure(impressions)}
         return {f"{self.key}@{k}": self.measure(impressions, k) for k in self.topk}
 
-    def of_each_impression(self, evaluated: Evaluated) -> dict[str, NDArray[np.float64]]:
+    def of_each_impression(self, evaluated: ScoredImpressions) -> dict[str, NDArray[np.float64]]:
         """Values by key, ``[impressions]``, NaN where there is none."""
         ranked = evaluated.ranked
         return {key: ranked.of_all(values) for key, values in self.by_key(ranked).items()}
@@ -104,7 +82,7 @@ class ArticleMetric(ImpressionMetric):
     metric_need = (*ImpressionMetric.metric_need, ARTICLES)
     at_k = True
 
-    def of_each_impression(self, evaluated: Evaluated) -> dict[str, NDArray[np.float64]]:
+    def of_each_impression(self, evaluated: ScoredImpressions) -> dict[str, NDArray[np.float64]]:
         """Values by key, ``[impressions]``, NaN where there is none."""
         return {} if evaluated.articles is None else self.by_key(evaluated.articles)
 
@@ -119,23 +97,43 @@ class ArticleMetric(ImpressionMetric):
 class ScoredMetric(ImpressionMetric):
     """A metric of ``ScoredImpressions``: a value for each impression, or one overall number."""
 
-    def of_each_impression(self, evaluated: Evaluated) -> dict[str, NDArray[np.float64]]:
+    def of_each_impression(self, evaluated: ScoredImpressions) -> dict[str, NDArray[np.float64]]:
         """Values by key, ``[impressions]``; empty if there is one number."""
-        values = self.by_key(evaluated.scored)
+        values = self.by_key(evaluated)
         return {key: of_key for key, of_key in values.items() if np.ndim(of_key)}
 
     def calculate_metric(self, dataobject: Any) -> dict[str, float]:
         """Averages over the impressions with a value, or the one number."""
-        values = self.by_key(dataobject.get(EVALUATED).scored)
+        values = self.by_key(dataobject.get(EVALUATED))
         return {key: self.average(np.atleast_1d(of_key)) for key, of_key in values.items()}
 
 
 class OverallMetric(ScoredMetric):
     """One number for all impressions, which is computed once."""
 
-    def of_each_impression(self, evaluated: Evaluated) -> dict[str, Any]:
+    def of_each_impression(self, evaluated: ScoredImpressions) -> dict[str, Any]:
         """Empty: it has no value of an impression."""
         return {}
+
+
+class OwnMetric(ScoredMetric):
+    """A metric that calls a user's function; every function has its own subclass."""
+
+    function: Callable[..., Any]
+
+    def measure(self, scored: ScoredImpressions, *k: int) -> NDArray[np.float64]:
+        """The function's values, ``[impressions]``, or ``[]`` for one overall number."""
+        if not len(scored.users):  # such as no clicks on cold articles
+            return np.empty(0)
+        with np.errstate(divide="ignore", invalid="ignore"):  # 0 / 0 is NaN: no value
+            values = np.asarray(self.function(scored, *k), np.float64)
+        if values.shape not in ((), scored.users.shape):
+            raise ValueError(
+                f"The metric {self.key} expects to return a value for each of the "
+                f"{len(scored.users)} impressions, or one number, got the shape {values.shape}. "
+                "Sum over the candidates of an impression with its argument's sum()."
+            )
+        return values
 
 
 class ImpressionCount(OverallMetric):
@@ -236,7 +234,7 @@ def register_metrics(added: Iterable[type[ImpressionMetric]] | None = None) -> N
     named: dict[str, Any] = {metric.__name__.lower(): metric for metric in classes}
     for name, metric in named.items():
         present = register.metrics_dict.get(name, metric)
-        if present is not metric:
+        if present is not metric and not issubclass(present, OwnMetric):  # one may be redefined
             raise ValueError(
                 f"register_metrics: '{name}' must be free in RecBole's registry, got it for "
                 f"{metric.__module__}.{metric.__name__}, and it is "
@@ -287,3 +285,79 @@ def _as_list(value: Any) -> list[Any]:
 
 def _lower(names: Any) -> list[str]:
     return list(dict.fromkeys(str(name).lower() for name in _as_list(names)))
+
+
+# impressions with clicks, without labels, without unclicked candidates
+_MADE_UP = ScoredImpressions(
+    np.array([0.3, 0.2, 0.1, 0.5, 0.4, 0.6]),
+    np.array([0, 1, 0, -1, -1, 1], np.int8),
+    np.array([0, 3, 5, 6]),
+    np.array([1, 2, 1]),
+)
+
+
+def impression_metric(
+    function: Any = None, *, at_k: bool = False, smaller_is_better: bool = False
+) -> Any:
+    """Register a function as a metric, for ``metrics: [AUC, its_name]`` and ``valid_metric``.
+
+    It receives the ``ScoredImpressions`` of an evaluation and returns a value for each impression,
+    averaged without NaN, or one overall number; it is first tried on three made-up impressions. Its
+    lower-case name becomes the metric's; redefining it, as in a notebook, replaces it. With
+    ``at_k`` it is called with ``(impressions, k)`` for each k of ``topk``, for ``name@k``. Early
+    stopping looks for the largest value unless ``smaller_is_better``. Raises ``ValueError`` if the
+    name is taken, or the function returns another shape.
+    """
+    if function is None:
+        return lambda given: _register(given, at_k, smaller_is_better)
+    return _register(function, at_k, smaller_is_better)
+
+
+def is_own(result: str) -> bool:
+    """Whether a user's function computes a result such as ``its_name@5``."""
+    metric = metric_of(result)
+    return metric is not None and issubclass(metric, OwnMetric)
+
+
+def files_of_metric(result: str) -> list[Path]:
+    """The file of the user's function behind a result; empty for the package's metrics."""
+    metric = metric_of(result)
+    file = Path(_file_of(metric.function)) if metric and issubclass(metric, OwnMetric) else Path()
+    return [file] if file.is_file() else []
+
+
+def _register(function: Function, at_k: bool, smaller_is_better: bool) -> Function:
+    name = function.__name__.lower()
+    if not name.isidentifier() or is_count(name):
+        raise ValueError(
+            f"impression_metric expects a function with a name of its own, got {name}. Define it "
+            "with def, under a name that is neither impressions nor tokens and does not begin "
+            f"with {SKIPPED}: results have such counts."
+        )
+    present = METRICS.get(name)
+    if present is not None and not (
+        issubclass(present, OwnMetric) and _is_same(present.function, function)
+    ):
+        raise ValueError(
+            f"impression_metric expects a name that no other metric has, got {name}. Taken are "
+            f"{', '.join(METRICS)}. Rename the function."
+        )
+    attributes = {
+        "key": name,
+        "function": staticmethod(function),
+        "at_k": at_k,
+        "smaller": smaller_is_better,
+        "__doc__": function.__doc__,
+    }
+    metric = type(f"Own_{name}", (OwnMetric,), attributes)
+    metric({"topk": [1, 2], "metric_decimal_place": 4}).by_key(_MADE_UP)
+    METRICS[name] = metric
+    return function
+
+
+def _is_same(one: Callable[..., Any], other: Callable[..., Any]) -> bool:
+    return one.__module__ == other.__module__ or _file_of(one) == _file_of(other)
+
+
+def _file_of(function: Callable[..., Any]) -> str:
+    return getattr(getattr(function, "__code__", None), "co_filename", "")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -15,8 +16,8 @@ from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.evaluation import beyond_accuracy
 from recbole_tinynews.evaluation.beyond_accuracy import RankedArticles, rank_articles
 from recbole_tinynews.evaluation.collector import ImpressionCollector, struct_of
-from recbole_tinynews.evaluation.metrics import candidate_ranks, rank_impressions
-from recbole_tinynews.evaluation.recbole_metrics import Evaluated, is_count, mean_of_known
+from recbole_tinynews.evaluation.metrics import candidate_ranks
+from recbole_tinynews.evaluation.recbole_metrics import is_count, mean_of_known
 from recbole_tinynews.files.columns import GROUPS
 from recbole_tinynews.settings.values import ANY_TEXT, POSITIVE, SHARE, Rule, brief, list_of, one_of
 
@@ -216,18 +217,14 @@ def reranked_results(
     shown, rows, evaluated = collector.impressions, collector.rows, collector.evaluated
     assert collector.facts is not None
     assert evaluated is not None
-    candidates, (scores, labels, offsets, _) = shown.candidates.take(rows), evaluated.scored
+    candidates, scores = shown.candidates.take(rows), evaluated.scores
     plain = rank_articles(scores, candidates, shown.history.take(rows), collector.facts)
     reranked = rerank_impressions(ReRanking.parse(rerank), scores, candidates, plain, articles)
     results = []
     for name, (ranking, ranked) in zip(
         ["plain", *rerank], [(scores, plain), *reranked], strict=True
     ):
-        again = Evaluated(
-            rank_impressions(ranking, labels, offsets),
-            evaluated.scored._replace(scores=ranking),
-            evaluated.articles and ranked,
-        )
+        again = replace(evaluated, scores=ranking, articles=evaluated.articles and ranked)
         averages = evaluator.evaluate(struct_of(again))
         result = {key: value for key, value in averages.items() if not is_count(key)}
         for k in evaluator.config["topk"]:

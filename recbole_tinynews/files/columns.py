@@ -17,13 +17,15 @@ IMPRESSION_ID, USER_ID, TIMESTAMP = "impression_id", "user_id", "timestamp"
 HISTORY, CANDIDATES, LABELS = "history", "candidates", "labels"
 CONTEXT_ARTICLE = "context_article"  # that the user was reading
 DEVICE, SESSION, SUBSCRIBER = "device", "session", "subscriber"
+# seconds on that page, and how much of it was seen, which is known only afterwards
+READ_TIME, SCROLL_PERCENTAGE = "read_time", "scroll_percentage"
 LABEL = "label"  # of one candidate, in flat data sets
 
 # of NAME.item; BODY, PUBLISHED, SOURCE may follow
 ITEM = (ITEM_ID, CATEGORY, SUBCATEGORY, TITLE, ABSTRACT)
 # of NAME.<split>.inter; those of CONTEXT that the source has follow
 INTER = (IMPRESSION_ID, USER_ID, TIMESTAMP, HISTORY, CANDIDATES, LABELS)
-CONTEXT = (CONTEXT_ARTICLE, DEVICE, SESSION, SUBSCRIBER)
+CONTEXT = (CONTEXT_ARTICLE, DEVICE, SESSION, SUBSCRIBER, READ_TIME, SCROLL_PERCENTAGE)
 FLAT_ITEM = (ITEM_ID, CATEGORY, SUBCATEGORY)
 FLAT_INTER = (USER_ID, ITEM_ID, LABEL, TIMESTAMP)
 
@@ -31,9 +33,15 @@ _TYPES = {
     **dict.fromkeys((ITEM_ID, CATEGORY, SUBCATEGORY, IMPRESSION_ID, USER_ID), "token"),
     **dict.fromkeys((CONTEXT_ARTICLE, DEVICE, SESSION), "token"),
     **dict.fromkeys((TITLE, ABSTRACT, BODY, HISTORY, CANDIDATES), "token_seq"),
-    **dict.fromkeys((TIMESTAMP, LABEL, PUBLISHED, SUBSCRIBER), "float"),
+    **dict.fromkeys((TIMESTAMP, LABEL, PUBLISHED), "float"),
+    **dict.fromkeys((SUBSCRIBER, READ_TIME, SCROLL_PERCENTAGE), "float"),
     LABELS: "float_seq",
 }
+
+
+def is_token(column: str) -> bool:
+    """Whether a column has ids or names rather than numbers."""
+    return _TYPES[column] == "token"
 
 
 def typed(columns: Iterable[str]) -> tuple[str, ...]:

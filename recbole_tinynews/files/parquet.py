@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from recbole_tinynews.files.installation import pip_install
 from recbole_tinynews.files.progress import progress_bar
@@ -18,7 +15,6 @@ if TYPE_CHECKING:
     import pyarrow.parquet as pq
 
 ROWS_AT_ONCE = 16_384
-_A_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 
 Row = tuple[int, dict[str, Any]]  # number, from 1, and cells: times in UTC seconds, None if missing
 
@@ -50,39 +46,21 @@ def read_rows(
         with progress_bar(shown=progress, unit=" rows", leave=False, **what) as bar:
             before = 0
             for batch in file.iter_batches(rows_at_once, columns=present):
-                columns = [cells_of(batch.column(name)) for name in present]
+                columns = [_cells(batch.column(name)) for name in present]
                 for number, cells in enumerate(zip(*columns, strict=True), before + 1):
                     yield number, dict(zip(present, cells, strict=True))
                 before += batch.num_rows
                 bar.update(batch.num_rows)
 
 
-def cells_of(column: pa.Array) -> list[Any]:
-    """Cells of a column as Python values, in bulk where the type allows."""
-    import pyarrow as pa
-
-    kind = column.type
-    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
-        bounds = column.offsets.to_numpy()  # into all values; the column may be a slice
-        first, end = int(bounds[0]), int(bounds[-1])
-        values = cells_of(column.values.slice(first, end - first))
-        cells = [values[start:stop] for start, stop in pairwise((bounds - first).tolist())]
-    elif pa.types.is_timestamp(kind):
-        units = column.cast(pa.int64()).fill_null(0).to_numpy()
-        cells = np.floor_divide(units, _A_SECOND[kind.unit]).tolist()
-    elif pa.types.is_integer(kind):
-        cells = column.fill_null(0).to_numpy().tolist()
-    else:
-        cells = _cells(column.dictionary_decode() if pa.types.is_dictionary(kind) else column)
-    if column.null_count:
-        valid = column.is_valid().to_pylist()
-        return [cell if there else None for cell, there in zip(cells, valid, strict=True)]
-    return cells
-
-
 def _cells(column: pa.Array) -> list[Any]:
     import pyarrow as pa
 
+    kind = column.type
+    if pa.types.is_timestamp(kind):
+        column = column.cast(pa.timestamp("s"), safe=False).cast(pa.int64())
+    elif pa.types.is_list(kind) and pa.types.is_timestamp(kind.value_type):
+        column = column.cast(pa.list_(pa.int64()))  # in their own unit, to sort
     try:
         return column.to_pylist()
     except UnicodeDecodeError:  # invalid bytes become surrogates, which row checks detect

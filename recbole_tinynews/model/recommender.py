@@ -22,7 +22,6 @@ from recbole_tinynews.data.fields import (
     IMPRESSION_SIZE,
 )
 from recbole_tinynews.data.popularity import Counting, uses_popularity
-from recbole_tinynews.data.training_data import TrainingData
 from recbole_tinynews.distillation.loss_terms import loss_terms
 from recbole_tinynews.encoder.adapters import is_adapter
 from recbole_tinynews.encoder.hidden_states import NO_STATES, StateRequest
@@ -55,7 +54,7 @@ class NewsRecommender(ArticleReader):
     """
 
     trainer_class = "NewsTrainer"
-    reads: ClassVar[type[TrainingData]] = NewsDataset
+    reads: ClassVar[Any] = NewsDataset
     ranks_news: ClassVar[bool] = True
 
     def __init__(self, config: Settings, dataset: Any) -> None:

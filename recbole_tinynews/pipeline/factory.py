@@ -15,7 +15,6 @@ from transformers import PreTrainedTokenizerBase
 
 from recbole_tinynews.data.dataloader import ImpressionDataLoader
 from recbole_tinynews.data.dataset import NewsDataset
-from recbole_tinynews.data.training_data import TrainingData
 from recbole_tinynews.distillation.teachers import Teachers
 from recbole_tinynews.encoder.plm_files import load_tokenizer, write_bare_plm
 from recbole_tinynews.encoder.trimming import derived_plm
@@ -120,7 +119,7 @@ class NewsFactory(ImpressionFactory):
 
     def __init__(self, config: NewsConfig, dataset: NewsDataset) -> None:
         super().__init__(config, dataset)
-        self._data: dict[tuple, TrainingData] = {}
+        self._data: dict[tuple, Any] = {}
         self._derived: dict[tuple, str] = {}  # language models by settings
         self._load_tokenizer = cache(load_tokenizer)  # multilingual ones take more than a second
 
@@ -141,7 +140,7 @@ class NewsFactory(ImpressionFactory):
             self._derived[source, how] = made
         return self._derived[source, how]
 
-    def data(self, model_class: type[NewsRecommender], config: NewsConfig) -> TrainingData:
+    def data(self, model_class: type[NewsRecommender], config: NewsConfig) -> Any:
         """Impressions, or texts for stages without clicks; equal data are read once."""
         kind, by_words = model_class.reads, reads_words(config)
         if by_words and getattr(kind, "trains_on_clicks", False):  # needs no tokens
@@ -209,16 +208,14 @@ class NewsFactory(ImpressionFactory):
         if getattr(reads, "validates_on_impressions", False):
             yield from super().data_mistakes(stage, config)
 
-    def start(
-        self, model: NewsRecommender, config: NewsConfig, data: TrainingData, new_heads: bool
-    ) -> None:
+    def start(self, model: NewsRecommender, config: NewsConfig, data: Any, new_heads: bool) -> None:
         """Initialise the heads that no earlier stage has, and fit the term of popularity."""
         if new_heads:
             model.start_heads(config, data)
         if getattr(model.reads, "trains_on_clicks", False):
             model.start_time(config, self.train, again=not new_heads)
 
-    def loaders(self, config: NewsConfig, data: TrainingData) -> tuple[Any, Any]:
+    def loaders(self, config: NewsConfig, data: Any) -> tuple[Any, Any]:
         """Training and validation loaders; the latter may be ``None``."""
         return data.loaders(config, self.valid)
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from recbole_tinynews.evaluation.own_metrics import files_of_metric
+from recbole_tinynews.evaluation.recbole_metrics import files_of_metric
 from recbole_tinynews.files.array_cache import content_key
 from recbole_tinynews.model.stages.joint_teachers import CoFinetunedTeachers
 from recbole_tinynews.pipeline.artifact import (

@@ -22,7 +22,7 @@ from tabulate import tabulate
 import recbole_tinynews
 from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.evaluation.collector import struct_of
-from recbole_tinynews.evaluation.own_metrics import is_own
+from recbole_tinynews.evaluation.recbole_metrics import is_own
 from recbole_tinynews.evaluation.rerank import (
     IDS,
     VECTORS,
@@ -205,7 +205,7 @@ def _evaluate(
         write_eval_dump(dump, collector.ids, evaluated.ranked, config["topk"], others)
     if submission:
         assert np.array_equal(collector.rows, np.arange(len(test))), "in the files' order"
-        scored = collector.ids, evaluated.scored.scores, evaluated.scored.offsets
+        scored = collector.ids, evaluated.scores, evaluated.offsets
         write_submission(submission, *scored, show_progress, config["leaderboard"])
         of = f"{submission} ({len(test):,} impressions)"
         getLogger().info(f"{set_color('submission', 'yellow')}: {of}")
@@ -236,7 +236,7 @@ def _of_parts(test: NewsDataset, trainer: ImpressionEvaluation) -> tuple[dict, d
 
     def of(part: NDArray[np.bool_]) -> dict[str, Any]:
         assert collector.evaluated is not None
-        of_part = collector.evaluated.part(part[collector.rows])
+        of_part = collector.evaluated.only(part[collector.rows])
         return dict(trainer.evaluator.evaluate(struct_of(of_part)))
 
     news, offsets = shown.candidates.values, shown.candidates.offsets

@@ -28,7 +28,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from recbole_tinynews.benchmark.planning import result_fingerprint
-from recbole_tinynews.evaluation.own_metrics import files_of_metric
+from recbole_tinynews.evaluation.recbole_metrics import files_of_metric
 from recbole_tinynews.files.array_cache import content_key
 from recbole_tinynews.files.whole import exclusive_lock, write_text
 from recbole_tinynews.pipeline.config import NewsConfig

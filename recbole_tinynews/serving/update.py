@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from recbole_tinynews.cli import command_parser, one_line_errors
-from recbole_tinynews.convert.timestamps import MILLISECONDS, iso
+from recbole_tinynews.convert.readers.cells import MILLISECONDS, iso
 from recbole_tinynews.files.whole import LockHeldError, exclusive_lock
 
 # Default settings of an update; all others are those of the first training

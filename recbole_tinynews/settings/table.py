@@ -260,7 +260,7 @@ OURS: tuple[Setting, ...] = (
     # the digest of the data covers its content
     Setting("post_train_corpus", _PLACE, _NEWS, affects=_NOTHING),
     Setting("post_train_news", one_of("train", "archive", "all"), _NEWS),
-    Setting("negative_titles", one_of("random", "category", "in_batch", "hard"), _NEWS),
+    Setting("negative_titles", one_of("random", "in_batch"), _NEWS),
     Setting("teacher_checkpoint_interval", values.POSITIVE, _NEWS, scope=_RUN),
     # teachers and distillation
     Setting("num_teachers", an_int(1, 1_000), _NEWS, _RUN, Affects.STUDENTS),

@@ -15,7 +15,6 @@ from recbole_tinynews.trainer.news_trainer import NewsTrainer
 from recbole_tinynews.trainer.post_training import (
     MaskedLanguageModelTrainer,
     PostTrainingTrainer,
-    StageOneTrainer,
 )
 from recbole_tinynews.trainer.recbole_training import on_impressions
 from recbole_tinynews.trainer.untrained import UntrainedNewsTrainer, UntrainedTrainer
@@ -27,7 +26,6 @@ __all__ = [
     "MaskedLanguageModelTrainer",
     "NewsTrainer",
     "PostTrainingTrainer",
-    "StageOneTrainer",
     "UntrainedNewsTrainer",
     "UntrainedTrainer",
     "find_trainer",

@@ -17,6 +17,7 @@ BEHAVIORS = pa.schema(
         ("article_id", pa.int32()),
         ("impression_time", TIME),
         ("read_time", pa.float32()),
+        ("scroll_percentage", pa.float32()),
         ("device_type", pa.int8()),
         ("article_ids_inview", pa.list_(pa.int32())),
         ("article_ids_clicked", pa.list_(pa.int32())),
@@ -61,7 +62,8 @@ def of_seconds(seconds: int) -> datetime:
 IMPRESSIONS = (
     {"impression_id": 48401, "user_id": 22, "impression_time": at("2023-05-21 21:06:50")}
     | {"article_ids_inview": [11, 12, 13], "article_ids_clicked": [12]}
-    | {"article_id": 14, "device_type": 2, "session_id": 3, "is_subscriber": False},
+    | {"article_id": 14, "device_type": 2, "session_id": 3, "is_subscriber": False}
+    | {"read_time": 61.3, "scroll_percentage": 100.0},
     {"impression_id": 152513, "user_id": 7, "impression_time": at("2023-05-24 07:31:26")}
     | {"article_ids_inview": [13, 11], "article_ids_clicked": []}
     | {"device_type": 1, "is_subscriber": True},

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from mind_folder import IMPRESSIONS, WriteMind
 
-from recbole_tinynews.convert import ConversionError, conversion, convert_mind
-from recbole_tinynews.convert.staging import staged
+from recbole_tinynews.convert import ConversionError, conversion, convert_news
+from recbole_tinynews.convert.atomic import staged
 
 Start = Callable[..., "subprocess.Popen[str]"]
 
@@ -85,10 +85,10 @@ def test_a_kill_leaves_what_the_next_conversion_removes_and_a_second_one_is_refu
     process, output = start(), tmp_path / "out"
     before, began = hidden(output), time.perf_counter()
     with pytest.raises(ConversionError, match="another process is already writing"):
-        convert_mind(tmp_path / "train", "tiny", output=output)
+        convert_news(tmp_path / "train", "tiny", output=output)
     assert time.perf_counter() - began < 5  # waiting in silence looks like a hang
     assert hidden(output) == before
-    convert_mind(tmp_path / "train", "other", output=output)  # another name does not collide
+    convert_news(tmp_path / "train", "other", output=output)  # another name does not collide
     assert process.poll() is None
     process.kill()
     process.wait()
@@ -97,7 +97,7 @@ def test_a_kill_leaves_what_the_next_conversion_removes_and_a_second_one_is_refu
     others = (".tiny.b.abcdefgh.partial", ".tiny.abcdefgh.partial.mine", ".tinyXabcdefgh.partial")
     for name in others:  # of other data sets, which another process may be writing
         (output / name).mkdir()
-    convert_mind(tmp_path / "train", "tiny", output=output)
+    convert_news(tmp_path / "train", "tiny", output=output)
     assert hidden(output) == sorted(others)
     assert "leftovers of a killed conversion were removed" in caplog.text
 
@@ -136,7 +136,7 @@ def convert(write_mind: WriteMind, tmp_path: Path) -> Callable[..., None]:
     folder = write_mind([f"{number}{row}" for number, row in enumerate(rows)], name="users")
 
     def convert(**more: str) -> None:
-        convert_mind(folder, "tiny", valid=0.5, output=tmp_path / "out", **more)
+        convert_news(folder, "tiny", valid=0.5, output=tmp_path / "out", **more)
 
     return convert
 
@@ -228,7 +228,7 @@ def test_what_is_in_the_way_is_reported_before_hours_of_work(
     def refused(message: str) -> None:
         before = files(tmp_path)
         with pytest.raises(ConversionError, match=rf"--output=.*{message}"):
-            convert_mind(train, "tiny", output=out)
+            convert_news(train, "tiny", output=out)
         assert files(tmp_path) == before
 
     out.write_text("mine")
@@ -250,7 +250,7 @@ def test_what_is_in_the_way_is_reported_before_hours_of_work(
     def denied(*_: object, **__: object) -> None:  # root may write everywhere
         raise PermissionError(errno.EACCES, "Permission denied")
 
-    monkeypatch.setattr("recbole_tinynews.convert.staging.Path.mkdir", denied)
+    monkeypatch.setattr("recbole_tinynews.convert.atomic.Path.mkdir", denied)
     refused("Permission denied")
 
 
@@ -266,5 +266,5 @@ def test_without_locks_a_conversion_ends_and_removes_no_leftovers(
     leftover = tmp_path / "out" / ".tiny.abcdefgh.partial"
     leftover.mkdir(parents=True)
     with pytest.raises(ConversionError, match="No locks available"):
-        convert_mind(write_mind(), "tiny", output=tmp_path / "out")
+        convert_news(write_mind(), "tiny", output=tmp_path / "out")
     assert leftover.exists()

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from mind_folder import IMPRESSIONS, WriteMind
 
-from recbole_tinynews.convert import ConversionError, convert_mind
+from recbole_tinynews.convert import ConversionError, convert_news
 from recbole_tinynews.files import lines
 
 Refused = Callable[..., str]
@@ -26,7 +26,7 @@ def refused(write_mind: WriteMind, tmp_path: Path) -> Refused:
     def convert(**settings: object) -> str:
         given = {"train": tmp_path / "train", "dataset": "tiny", "output": tmp_path / "out"}
         with pytest.raises(ConversionError) as caught:
-            convert_mind(**{**given, **settings})
+            convert_news(**{**given, **settings})
         assert not (tmp_path / "out").exists()
         return str(caught.value)
 
@@ -132,13 +132,13 @@ def test_file_names_that_are_not_unicode_are_accepted(
     write_mind: WriteMind, tmp_path: Path
 ) -> None:
     train = write_mind(name="tr\udcffain")
-    report = convert_mind(train, "tiny", output=tmp_path / "o\udcfft")
+    report = convert_news(train, "tiny", output=tmp_path / "o\udcfft")
     assert report["impressions"]["train"]["impressions"] == 1
 
 
 def test_an_id_that_only_holds_the_padding_is_an_id(write_mind: WriteMind, tmp_path: Path) -> None:
     train = write_mind([*IMPRESSIONS, GOOD.replace("N3-1", "x[PAD]-1")])
-    assert convert_mind(train, "tiny", output=tmp_path / "out")["items"] == 4
+    assert convert_news(train, "tiny", output=tmp_path / "out")["items"] == 4
 
 
 @pytest.mark.parametrize("packed", [False, True])

@@ -9,12 +9,16 @@ from recbole_tinynews.convert.readers.click_log import HOURS, ClickLog, CurrentA
 DAY = HOURS * 3600
 
 
+def click(user: str, time: int, article: str) -> LogRow:
+    return LogRow(None, user, time, [article], "1", None, is_click=True)
+
+
 def test_a_file_that_is_read_again_beside_a_new_one_adds_the_new_clicks_to_the_past() -> None:
     """A week as test set, whose first day was the training set, would have histories of a day."""
     log = ClickLog(sampled=1, seed=0)
     for day in (1, 2):
         for hour in (1, 2):
-            log.add(day, LogRow(None, "anna", 86_400 * day + hour, [f"{day}.{hour}"], None, None))
+            log.add(day, click("anna", 86_400 * day + hour, f"{day}.{hour}"))
     assert [each.history for each in log.impressions([1])] == [[], ["1.1"]]
     whole = [[], ["1.1"], ["1.1", "1.2"], ["1.1", "1.2", "2.1"]]
     assert [each.history for each in log.impressions([1, 2])] == whole
@@ -52,7 +56,7 @@ def test_the_place_of_a_click_does_not_tell_it() -> None:
     """Ties go to the later candidate: a constant model would have all clicks right, or none."""
     log = ClickLog(sampled=4, seed=0)
     for number in range(5_000):
-        log.add("file", LogRow(None, f"u{number}", number, [f"n{number % 50}"], None, None))
+        log.add("file", click(f"u{number}", number, f"n{number % 50}"))
     impressions = [each for each in log.impressions(["file"]) if len(each.candidates) == 5]
     places = Counter(each.labels.split().index("1") for each in impressions)
     assert len(impressions) > 4_900
@@ -62,6 +66,6 @@ def test_the_place_of_a_click_does_not_tell_it() -> None:
 def test_impressions_with_too_few_current_articles_are_counted() -> None:
     log = ClickLog(sampled=2, seed=0)
     for number in range(4):
-        log.add("file", LogRow(None, "u", number, [f"n{number}"], None, None))
+        log.add("file", click("u", number, f"n{number}"))
     assert [len(each.candidates) for each in log.impressions(["file"])] == [1, 2, 3, 3]
     assert log.about()["sampled_candidates"]["impressions_with_fewer"] == 2

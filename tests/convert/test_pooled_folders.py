@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 from mind_folder import IMPRESSIONS, WriteMind
 
-from recbole_tinynews.convert import ConversionError, convert_mind
+from recbole_tinynews.convert import ConversionError, convert_news
 from recbole_tinynews.convert.__main__ import main
 from recbole_tinynews.convert.conversion import read_places
 from recbole_tinynews.convert.readers.mind import MindReader
-from recbole_tinynews.convert.readers.reader import Source
+from recbole_tinynews.convert.readers.reader import Options
 
 
 def test_ids_that_two_folders_share_become_unique(write_mind: WriteMind) -> None:
@@ -20,10 +20,10 @@ def test_ids_that_two_folders_share_become_unique(write_mind: WriteMind) -> None
         write_mind([f"{id_}\tU{n}\t11/15/2019 1:00:00 AM\t\tN1-1" for id_ in ids], name=str(n))
         for n, ids in enumerate(given)
     ]
-    ids = [each.impression_id for each in read_places(MindReader(Source()), folders, True)]
+    ids = [each.impression_id for each in read_places(MindReader(Options()), folders, True)]
     assert ids == ["1", "1/2", "1/2/2", "1/2/2/2", "1/3", "8"]
     assert [
-        each.impression_id for each in read_places(MindReader(Source()), folders[1:2], True)
+        each.impression_id for each in read_places(MindReader(Options()), folders[1:2], True)
     ] == ["1", "1/2"]
 
 
@@ -33,7 +33,7 @@ def test_an_impression_that_two_folders_share_is_refused(
     """It would be trained on, or tested, twice."""
     folders = [write_mind(), write_mind(IMPRESSIONS[1:2], name="more")]
     with pytest.raises(ConversionError, match="got 2 of U2 at the same time again"):
-        convert_mind(folders, "tiny", output=tmp_path / "out", on_error="skip")
+        convert_news(folders, "tiny", output=tmp_path / "out", on_error="skip")
 
 
 def test_training_impressions_of_several_folders_are_all_converted(
@@ -41,7 +41,7 @@ def test_training_impressions_of_several_folders_are_all_converted(
 ) -> None:
     later = [row.replace("11/15", "11/16") for row in IMPRESSIONS[1:]]
     folders = [write_mind(), write_mind(later, name="more")]
-    report = convert_mind(folders, "tiny", output=tmp_path / "out")
+    report = convert_news(folders, "tiny", output=tmp_path / "out")
     counts = {split: part["impressions"] for split, part in report["impressions"].items()}
     assert counts == {"train": 3, "valid": 2}
     assert report["settings"]["train"] == [*map(str, folders)]
@@ -49,7 +49,7 @@ def test_training_impressions_of_several_folders_are_all_converted(
 
 def test_no_folder_at_all_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ConversionError, match="at least one folder"):
-        convert_mind([], "tiny", output=tmp_path / "out")
+        convert_news([], "tiny", output=tmp_path / "out")
 
 
 def test_of_several_test_folders_none_is_forgotten(write_mind: WriteMind, tmp_path: Path) -> None:

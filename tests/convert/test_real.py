@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from recbole_tinynews.convert import convert_mind, convert_news
+from recbole_tinynews.convert import convert_news
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def read(path: Path) -> list[list[str]]:
 
 @pytest.mark.real
 def test_the_real_subset_is_converted_to_its_last_record(mind: Path, tmp_path: Path) -> None:
-    report = convert_mind(mind / "train", "real", test=mind / "dev", output=tmp_path)
+    report = convert_news(mind / "train", "real", test=mind / "dev", output=tmp_path)
     parts = report["impressions"]
     counts = {split: part["impressions"] for split, part in parts.items()}
     assert counts == {"train": 3_120, "valid": 995, "test": 487}
@@ -32,7 +32,7 @@ def test_the_real_subset_is_converted_to_its_last_record(mind: Path, tmp_path: P
     assert parts["test"]["clicks"] == 739
     assert sum(part["empty_histories"] for part in parts.values()) == 97
     assert report["news"]["distinct"] == report["items"] == 22_052
-    assert report["news"]["repeated_across_files_with_the_same_text"] == 6_212
+    assert report["news"]["repeated"] == 6_212
     assert report["ids_without_news_row"]["ids"] == report["skipped_lines"]["total"] == 0
 
     written = {split: read(tmp_path / "real" / f"real.{split}.inter")[1:] for split in parts}
@@ -63,7 +63,7 @@ def test_every_real_impression_of_pooled_folders_is_in_one_split(
     mind: Path, tmp_path: Path
 ) -> None:
     """One that is lost or doubled where folders are merged would go unseen."""
-    report = convert_mind(
+    report = convert_news(
         [mind / "train", mind / "nov14"],
         "real",
         test=mind / "dev",
@@ -76,7 +76,7 @@ def test_every_real_impression_of_pooled_folders_is_in_one_split(
     raw = [row for name in ("train", "nov14", "dev") for row in read(mind / name / "behaviors.tsv")]
     assert kept == Counter(row[0] for row in raw)
     # a folder without subcategories, and one title with the quotes of a csv
-    assert report["news"]["repeated_with_empty_fields_of_one_filled"] == 6_035
+    assert report["news"]["filled"] == 6_035
     assert report["skipped_lines"]["total"] == 1
 
 

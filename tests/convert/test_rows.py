@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from recbole_tinynews.convert.errors import ConversionError, LineError, SkippedLines, stop
 from recbole_tinynews.convert.readers.cells import ids_of, mind_candidates
-from recbole_tinynews.convert.readers.click_log import NumberedIds, RaggedNumbers, SeenIds
 from recbole_tinynews.convert.readers.reader import parsed, read_rows
 
 COLUMNS = ("id", "text")
@@ -96,25 +95,6 @@ def test_a_refused_row_is_named_by_file_row_and_column_and_the_rest_is_kept() ->
     with pytest.raises(LineError, match=r"^f:5: column 1: "):
         list(parsed(Path("f"), behind, lambda *row: no_repeats([(1, "b")], *row), stop))
     assert list(behind) == ROWS[2:]
-
-
-@given(st.lists(st.lists(st.text("abc", min_size=1), max_size=5), max_size=6))
-def test_ids_in_few_bytes_come_back_as_they_were_given(given: list[list[str]]) -> None:
-    """A number that two ids share would put one reader's clicks on another article."""
-    ids, lists = NumberedIds(), RaggedNumbers()
-    for names in given:
-        lists.add(ids.numbers(names))
-    assert [[ids.names[each] for each in lists[row]] for row in range(len(lists))] == given
-    for name in {name for names in given for name in names}:
-        assert ids.names[ids[name]] == name
-
-
-@given(st.lists(st.one_of(st.integers(-3, 40), st.integers(2**16 - 9, 2**40), st.text("ab"))))
-def test_an_id_is_new_once(names: list[int | str]) -> None:
-    seen, known = SeenIds(), set()
-    for name in names:
-        assert seen.add(name) == (name not in known)
-        known.add(name)
 
 
 @given(st.text(alphabet="N01- \x0b\u2028", min_size=1, max_size=14))

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recbole_tinynews.convert.errors import LineError
-from recbole_tinynews.convert.timestamps import iso, seconds_of, utc_seconds
+from recbole_tinynews.convert.readers.cells import iso, seconds_of, utc_seconds
 
 moments = st.datetimes(min_value=datetime(1, 1, 1), max_value=datetime(5138, 11, 16))
 

@@ -15,10 +15,8 @@ import torch
 from recbole_tinynews.data.articles import Article, articles_for, articles_of, read_corpus
 from recbole_tinynews.data.dataloader import ImpressionDataLoader
 from recbole_tinynews.data.fields import CANDIDATES, HISTORY
-from recbole_tinynews.data.negatives import BatchTitles, CategoryTitles, OtherTitles
+from recbole_tinynews.data.negatives import BatchTitles, OtherTitles
 from recbole_tinynews.data.title_body import (
-    HARD_POOL,
-    WRONG_TITLES,
     TitleBodyDataLoader,
     TitleBodyDataset,
 )
@@ -113,7 +111,7 @@ def test_a_data_sets_articles_match_their_body_else_their_abstract(empty) -> Non
     dataset = empty.dataset()
     articles = articles_of(dataset, np.arange(1, dataset.item_num))
     assert articles[:3] == [
-        Article("both", "its body", "sports"),
+        Article("both", "its body"),
         Article("abstract alone", "its abstract"),
         Article("blank body", "its abstract"),
     ]
@@ -273,7 +271,6 @@ def test_other_texts_are_other_content(make_dataset, make_tokenizer) -> None:
     assert make_dataset([*ARTICLES[:-1], Article("title0", "body59 body59")]).content != content
     assert make_dataset([*ARTICLES[:-1], Article("title59", "body59")]).content != content
     assert make_dataset(ARTICLES[::-1]).content != content
-    assert make_dataset([a._replace(category="news") for a in ARTICLES]).content != content
     assert TitleBodyDataset(ARTICLES, make_tokenizer(WORDS[::-1]), 8, 16, 5, 3).content != content
 
 
@@ -295,13 +292,9 @@ def test_two_articles_are_each_others_negatives(make_dataset) -> None:
     assert (len(data.train_articles), len(data.valid_articles)) == (1, 1)
 
 
-# ------------------------------------------------------------------------ which wrong titles
-
-# two titles stand over ten articles each, and two categories hold all of them
-TWICE = [
-    Article(f"title{i % 10 if i < 20 else i}", f"body{i} body{i}", f"category{i % 2}")
-    for i in range(60)
-]
+# two titles stand over ten articles each
+TWICE = [Article(f"title{i % 10 if i < 20 else i}", f"body{i} body{i}") for i in range(60)]
+KINDS = {"random": 6, "in_batch": 8}  # candidates of each
 
 
 def batches(busy, data: TitleBodyDataset, kind: str, epoch: int = 0, **settings: Any) -> list:
@@ -314,48 +307,30 @@ def batches(busy, data: TitleBodyDataset, kind: str, epoch: int = 0, **settings:
     return list(loader)
 
 
-@pytest.mark.parametrize("kind", WRONG_TITLES)
-def test_no_kind_shows_the_own_title_as_a_wrong_one(busy, make_dataset, kind: str) -> None:
+@pytest.mark.parametrize("kind", KINDS)
+def test_wrong_titles_are_those_that_the_setting_names_and_never_the_own(
+    busy, make_dataset, kind: str
+) -> None:
     """An equal title of another article counts too: both have the id of the first of them."""
+    assert setting("negative_titles").rule.choices == tuple(KINDS)
     data = make_dataset(TWICE)
-    width = {"in_batch": 8, "hard": 1 + HARD_POOL * 5}.get(kind, 6)
+    titles = data.titles[data.train_articles]
+    draws = {"random": OtherTitles(titles, 5, 3), "in_batch": BatchTitles(titles, 8, 3)}
     for epoch in range(3):
         trained = []
         for batch in batches(busy, data, kind, epoch):
             own, others = batch["candidates"][:, :1], batch["candidates"][:, 1:]
-            assert batch["candidates"].shape[1] == width  # of a short last batch too
+            assert batch["candidates"].shape[1] == KINDS[kind]  # of a short last batch too
             assert (others != own).all()
             bodies = batch["history"][:, 0].numpy() - 61
             assert own[:, 0].tolist() == [data.titles[body] + 1 for body in bodies]
+            drawn = draws[kind].draw(epoch, np.searchsorted(data.train_articles, bodies))
+            assert others.tolist() == data.title_ids(data.train_articles[drawn]).tolist()
             trained += bodies.tolist()
         assert sorted(trained) == data.train_articles.tolist()
 
 
-def test_each_kind_draws_what_its_name_says(busy, make_dataset) -> None:
-    """If kinds were mixed up, an experiment would compare one kind with itself."""
-    data = make_dataset(TWICE)
-    trained = data.train_articles
-    titles, categories = data.titles[trained], data.categories[trained]
-    draws = {
-        "random": OtherTitles(titles, 5, 3),
-        "category": CategoryTitles(titles, categories, 5, 3),
-        "in_batch": BatchTitles(titles, 8, 3),
-        "hard": OtherTitles(titles, HARD_POOL * 5, 3),
-    }
-    assert draws.keys() == WRONG_TITLES.keys()
-    for kind, draw in draws.items():
-        for batch in batches(busy, data, kind, epoch=2):
-            articles = batch["history"][:, 0].numpy() - 61
-            samples = np.searchsorted(trained, articles)
-            expected = data.title_ids(trained[draw.draw(2, samples)])
-            np.testing.assert_array_equal(batch["candidates"][:, 1:].numpy(), expected)
-
-
-def test_the_setting_names_every_kind() -> None:
-    assert setting("negative_titles").rule.choices == tuple(WRONG_TITLES)
-
-
-@pytest.mark.parametrize("kind", WRONG_TITLES)
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_resumed_epoch_shows_the_same_titles(busy, make_dataset, kind) -> None:
     """With workers, or after a kill, training would continue with other negatives."""
     data = make_dataset(TWICE)
@@ -372,10 +347,13 @@ def test_a_resumed_epoch_shows_the_same_titles(busy, make_dataset, kind) -> None
             assert torch.equal(one["candidates"], other["candidates"])
 
 
-@pytest.mark.parametrize("kind", WRONG_TITLES)
-def test_titles_of_held_out_articles_are_never_negatives(busy, make_dataset, kind) -> None:
+@pytest.mark.parametrize("kind", KINDS)
+def test_held_out_titles_are_never_negatives_nor_changed_by_training(
+    busy, make_dataset, kind
+) -> None:
     """A title that is only seen as a negative is learned to be wrong: the validation would sink."""
-    data = make_dataset([a._replace(category="news") for a in ARTICLES])
+    data = make_dataset()
+    before = data.inter_feat.candidates.values.copy()
     shown = {
         title
         for epoch in range(3)
@@ -383,23 +361,10 @@ def test_titles_of_held_out_articles_are_never_negatives(busy, make_dataset, kin
         for title in batch["candidates"].ravel().tolist()
     }
     assert shown == set(data.title_ids(data.train_articles).tolist())
-
-
-@pytest.mark.parametrize("kind", WRONG_TITLES)
-def test_the_validation_is_the_same_whatever_is_trained_against(busy, make_dataset, kind) -> None:
-    """Accuracies against negatives of different difficulty can't be compared."""
-    data = make_dataset(TWICE)
-    before = data.inter_feat.candidates.values.copy()
-    batches(busy, data, kind)
     np.testing.assert_array_equal(data.inter_feat.candidates.values, before)
-    shown = before.reshape(len(data.valid_articles), 6)
     expected = OtherTitles(data.titles, 5, 3).draw(-1, data.valid_articles)
-    np.testing.assert_array_equal(shown[:, 1:], data.title_ids(expected))
-
-
-def test_a_corpus_without_categories_has_no_titles_of_a_category(busy, make_dataset) -> None:
-    with pytest.raises(ValueError, match=r"negative_titles=category expects .* got 57 without"):
-        batches(busy, make_dataset(), "category")
+    held_out = before.reshape(len(data.valid_articles), 6)
+    np.testing.assert_array_equal(held_out[:, 1:], data.title_ids(expected))
 
 
 def test_teachers_encode_all_articles_for_their_students_only_where_asked_to(

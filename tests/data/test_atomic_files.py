@@ -80,7 +80,7 @@ def test_columns_of_the_page_and_the_visit_are_read_where_there_are_any(empty) -
     file = empty.write_split("train", ROWS)
     context = [("N2", "1", "s1", "1"), ("", "", "", ""), ("N99", "2", "s1", "0")]
     rows = [*zip(ROWS, [*context, *[("N1", "1", "s2", "0.0")] * 2], strict=True)]
-    header = "\tcontext_article:token\tdevice:token\tsession:token\tsubscriber:float\n"
+    header = "\tcontext_article:token\tdevice:token\tsession:token\tread_time:float\n"
     text = file.read_text().split("\n")[0] + header
     file.write_text(text + "".join("\t".join([*row, *more]) + "\n" for row, more in rows))
     indices = Indices()
@@ -89,9 +89,10 @@ def test_columns_of_the_page_and_the_visit_are_read_where_there_are_any(empty) -
     assert found["context_article"].tolist() == pages.tolist()
     assert found["device"].tolist() == [1, 0, 2, 1, 1]
     assert found["session"].tolist() == [1, 0, 1, 2, 2]
-    np.testing.assert_array_equal(found["subscriber"], [1, np.nan, 0, 0, 0])
+    np.testing.assert_array_equal(found["read_time"], [1, np.nan, 0, 0, 0])
+    assert np.isnan(found["subscriber"]).all()
     file.write_text(file.read_text().replace("\t0.0", "\tyes"))
-    with pytest.raises(ValueError, match=r"line 5, column subscriber.* got 'yes'"):
+    with pytest.raises(ValueError, match=r"line 5, column read_time.* got 'yes'"):
         read(file)
     assert not read(empty.write_split("valid", ROWS)).columns["device"].any()
 

@@ -1,62 +1,37 @@
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import pytest
 
 from recbole_tinynews.data.negatives import (
-    NO_CATEGORY,
     BatchTitles,
-    CategoryTitles,
     OtherTitles,
-    WrongTitles,
     random_bits,
 )
 
 # article -> the first article with its title; 0, 2 and 7 have one title, and so have 5 and 6
 TITLES = np.array([0, 1, 0, 3, 4, 5, 5, 0, 8, 9])
-CATEGORIES = np.array(["a", "b", "a", "a", "b", "a", "a", "b", NO_CATEGORY, "c"])
 SEED = 5
 
 
-def slowly(epoch: int, sample: int, count: int, allowed: Callable[[int], bool]) -> list[int]:
+def slowly(epoch: int, sample: int, count: int) -> list[int]:
     """Draw one title after the other, from a list of all articles that may be drawn."""
     pool = [
         article
         for article in sorted(range(len(TITLES)), key=lambda a: (TITLES[a], a))
-        if TITLES[article] != TITLES[sample] and allowed(article)
+        if TITLES[article] != TITLES[sample]
     ]
     bits = (int(random_bits(SEED, epoch, np.array(sample), np.array(n))) for n in range(count))
     return [pool[number % len(pool)] for number in bits]
-
-
-def of_category(sample: int) -> Callable[[int], bool]:
-    others = [
-        a
-        for a, name in enumerate(CATEGORIES)
-        if name == CATEGORIES[sample] and TITLES[a] != TITLES[sample]
-    ]
-    known = CATEGORIES[sample] != NO_CATEGORY
-    return lambda article: article in others or not known or len(others) < 2
 
 
 def test_other_titles_are_those_of_the_plain_way() -> None:
     samples = np.array([7, 0, 3, 9, 5])
     for epoch in range(-1, 20):
         drawn = OtherTitles(TITLES, 4, SEED).draw(epoch, samples)
-        expected = [slowly(epoch, sample, 4, lambda article: True) for sample in samples]
-        assert drawn.tolist() == expected
-
-
-def test_titles_of_a_category_are_those_of_the_plain_way() -> None:
-    """Article 8 has no category and 9 is alone in its category: both get any titles."""
-    samples = np.arange(10)
-    for epoch in range(20):
-        drawn = CategoryTitles(TITLES, CATEGORIES, 2, SEED).draw(epoch, samples)
-        expected = [slowly(epoch, sample, 2, of_category(sample)) for sample in samples]
+        expected = [slowly(epoch, sample, 4) for sample in samples]
         assert drawn.tolist() == expected
 
 
@@ -82,9 +57,8 @@ def test_a_short_last_batch_has_as_many_wrong_titles(left: int) -> None:
     assert drawn[:, : left - 1].tolist() == ([[9], [3]] if left == 2 else [[]])
 
 
-KINDS: dict[str, Callable[[], WrongTitles]] = {
+KINDS: dict[str, Callable[[], OtherTitles | BatchTitles]] = {
     "random": lambda: OtherTitles(TITLES, 3, SEED),
-    "category": lambda: CategoryTitles(TITLES, CATEGORIES, 3, SEED),
     "in_batch": lambda: BatchTitles(TITLES, 4, SEED),
 }
 every_kind = pytest.mark.parametrize("kind", KINDS)
@@ -109,10 +83,9 @@ def test_a_draw_is_the_same_after_a_restart_and_another_in_each_epoch(kind: str)
     assert len(epochs) == 10
 
 
-@pytest.mark.parametrize("kind", ["random", "category"])
-def test_a_draw_of_titles_does_not_depend_on_its_batch(kind: str) -> None:
-    together = KINDS[kind]().draw(1, np.arange(10))
-    np.testing.assert_array_equal(KINDS[kind]().draw(1, np.array([7, 2])), together[[7, 2]])
+def test_a_random_draw_of_titles_does_not_depend_on_its_batch() -> None:
+    titles = OtherTitles(TITLES, 3, SEED)
+    np.testing.assert_array_equal(titles.draw(1, [7, 2]), titles.draw(1, np.arange(10))[[7, 2]])
 
 
 @pytest.mark.parametrize("articles", [2, 3, 50])
@@ -142,17 +115,3 @@ def test_articles_with_one_title_have_no_other(articles: int) -> None:
     """A division by zero would draw any article, even the sample's own."""
     with pytest.raises(ValueError, match=rf"at least 2 different titles, got 1 in {articles}"):
         OtherTitles(np.zeros(articles, int), 9, 0).draw(0, np.arange(articles))
-
-
-def test_a_category_that_is_too_small_is_counted_in_the_log(caplog: Any) -> None:
-    """With half of the negatives random it is another experiment, and nothing would say so."""
-    with caplog.at_level(logging.INFO):
-        CategoryTitles(TITLES, CATEGORIES, 2, SEED)
-    # 7's category has 2 others, 1's has 2; 0 and 2 have 3, 5 and 6 have 3
-    assert "2 of 10 articles have fewer than 2 others of their category" in caplog.text
-
-
-def test_articles_without_any_category_are_refused() -> None:
-    """A corpus file has none: the negatives would be random under another name."""
-    with pytest.raises(ValueError, match=r"expects articles with a category, got 10 without"):
-        CategoryTitles(TITLES, np.array([NO_CATEGORY] * 10), 2, SEED)

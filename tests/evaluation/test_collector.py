@@ -109,12 +109,12 @@ def test_users_and_articles_are_those_of_the_collected_rows_in_a_part_too() -> N
     collector.start(SHOWN, FACTS)
     collect(collector, SECOND, FIRST)
     whole = collector.get_data_struct().get("rec.impressions")
-    part = whole.part(np.array([True, False, True])[collector.rows])
-    assert whole.scored.users.tolist() == [20, 30, 10]
-    assert whole.scored.offsets.tolist() == [0, 2, 5, 7]
-    assert whole.scored.labels.tolist() == [0, 0, 1, 0, 0, 0, 1]
-    assert part.scored.users.tolist() == [20, 30]
-    np.testing.assert_allclose(part.scored.scores, [0.3, 0.4, 0.5, 0.5, 0.2], rtol=1e-6)
+    part = whole.only(np.array([True, False, True])[collector.rows])
+    assert whole.users.tolist() == [20, 30, 10]
+    assert whole.offsets.tolist() == [0, 2, 5, 7]
+    assert whole.labels.tolist() == [0, 0, 1, 0, 0, 0, 1]
+    assert part.users.tolist() == [20, 30]
+    np.testing.assert_allclose(part.scores, [0.3, 0.4, 0.5, 0.5, 0.2], rtol=1e-6)
     ranked, history = whole.articles.ranked, whole.articles.history
     assert [ranked.row(row).tolist() for row in range(3)] == [[6, 5], [2, 1, 3], [4, 3]]
     assert [history.row(row).tolist() for row in range(3)] == [[2, 3], [1], []]

@@ -8,12 +8,13 @@ import pytest
 from recbole.evaluator import Evaluator
 
 from recbole_tinynews.evaluation.collector import struct_of
-from recbole_tinynews.evaluation.metrics import ScoredImpressions, rank_impressions
-from recbole_tinynews.evaluation.own_metrics import files_of_metric, impression_metric, is_own
+from recbole_tinynews.evaluation.metrics import ScoredImpressions
 from recbole_tinynews.evaluation.recbole_metrics import (
     METRICS,
-    Evaluated,
     bigger_is_better,
+    files_of_metric,
+    impression_metric,
+    is_own,
     register_metrics,
     results_of,
 )
@@ -34,7 +35,7 @@ def evaluate(*names: str, users=(1, 1, 2), **changed) -> dict[str, float]:
     labels = np.array([0, 1, 0, -1, 1, 0, 1])
     offsets = np.array([0, 3, 4, 7])
     scored = ScoredImpressions(scores, labels, offsets, np.array(users))
-    struct = struct_of(Evaluated(rank_impressions(scores, labels, offsets), scored))
+    struct = struct_of(scored)
     register_metrics()
     metrics = [METRICS[name].__name__ for name in names]
     config = {"metrics": metrics, "topk": [1, 2], "metric_decimal_place": 6, **changed}
@@ -94,8 +95,7 @@ def test_one_number_for_all_impressions_is_a_result_and_no_column_of_a_dump() ->
     assert evaluate("readers") == {"readers": 2.0}
     metric = METRICS["readers"]({"metric_decimal_place": 4, "topk": [1]})
     one = np.ones(2), np.array([0, 1]), np.array([0, 2])
-    evaluated = Evaluated(rank_impressions(*one), ScoredImpressions(*one, np.array([5])))
-    assert metric.of_each_impression(evaluated) == {}
+    assert metric.of_each_impression(ScoredImpressions(*one, np.array([5]))) == {}
 
 
 def test_no_value_at_all_is_nan() -> None:
@@ -139,7 +139,7 @@ def test_where_no_impression_is_left_a_metric_has_no_value() -> None:
         return shown.scores.max() - shown.scores.min()
 
     empty = ScoredImpressions(np.empty(0), np.empty(0, np.int8), np.zeros(1, int), np.empty(0, int))
-    struct = struct_of(Evaluated(rank_impressions([], [], [0]), empty))
+    struct = struct_of(empty)
     register_metrics()
     metric = METRICS["spread_of_all"]({"topk": [1], "metric_decimal_place": 4})
     assert math.isnan(metric.calculate_metric(struct)["spread_of_all"])

@@ -16,12 +16,11 @@ from recbole_tinynews.data.impressions import ArticleFacts
 from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.evaluation.beyond_accuracy import RankedArticles, rank_articles
 from recbole_tinynews.evaluation.collector import struct_of
-from recbole_tinynews.evaluation.metrics import ScoredImpressions, rank_impressions
+from recbole_tinynews.evaluation.metrics import ScoredImpressions
 from recbole_tinynews.evaluation.recbole_metrics import (
     COUNT_METRIC,
     METRICS,
     ArticleMetric,
-    Evaluated,
     ImpressionCount,
     ImpressionMetric,
     is_count,
@@ -49,9 +48,9 @@ def evaluate(
     scores, labels, offsets, articles: RankedArticles | None = None, **changed
 ) -> dict[str, float]:
     users = np.arange(len(offsets) - 1) // 2
-    shown = ScoredImpressions(np.array(scores), np.array(labels), np.array(offsets), users)
-    evaluated = Evaluated(rank_impressions(scores, labels, offsets), shown, articles)
-    return dict(Evaluator(CONFIG | changed).evaluate(struct_of(evaluated)))
+    arrays = np.array(scores), np.array(labels), np.array(offsets)
+    shown = ScoredImpressions(*arrays, users, articles)
+    return dict(Evaluator(CONFIG | changed).evaluate(struct_of(shown)))
 
 
 def test_results_have_the_promised_keys_and_average_evaluated_impressions_only() -> None:

@@ -25,11 +25,15 @@ def test_headers_are_those_that_data_sets_out_there_have() -> None:
         "impression_id:token\tuser_id:token\ttimestamp:float\thistory:token_seq\t"
         "candidates:token_seq\tlabels:float_seq"
     )
+    assert header(CONTEXT) == (
+        "context_article:token\tdevice:token\tsession:token\tsubscriber:float\t"
+        "read_time:float\tscroll_percentage:float"
+    )
     assert header(FLAT_ITEM) == "item_id:token\tcategory:token\tsubcategory:token"
     assert header(FLAT_INTER) == "user_id:token\titem_id:token\tlabel:float\ttimestamp:float"
 
 
 def test_records_name_their_fields_as_the_files_name_their_columns() -> None:
     """A record in another order would be written, or read, into the wrong columns."""
-    assert Impression._fields == (*INTER, *CONTEXT)
+    assert Impression._fields == (*INTER, "context")
     assert ItemColumns._fields == (*ITEM, BODY, PUBLISHED, SOURCE)

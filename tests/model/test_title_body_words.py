@@ -37,7 +37,7 @@ from recbole_tinynews.model.stages.title_body import (
 )
 from recbole_tinynews.pipeline.config import NewsConfig
 from recbole_tinynews.pipeline.factory import NewsFactory
-from recbole_tinynews.trainer import StageOneTrainer
+from recbole_tinynews.trainer import DistillationTrainer
 
 WORDS_OF_TITLES = ["NRMS", "LateFusion", "TANR", "Fastformer", "CenNewsRec", "NAML", "MINER"]
 
@@ -51,8 +51,8 @@ class StageOne(NamedTuple):
     model: TitleBodyStudent
     teachers: FrozenTeachers
 
-    def trainer(self) -> StageOneTrainer:
-        return StageOneTrainer(self.config, self.model, self.teachers)
+    def trainer(self) -> DistillationTrainer:
+        return DistillationTrainer(self.config, self.model, self.teachers)
 
     def batch(self, samples: list[int]) -> Any:
         loader = TitleBodyDataLoader(self.config, self.data)
@@ -227,15 +227,6 @@ def test_teachers_of_the_body_and_titles_get_no_gradient(tiny: Tiny) -> None:
     held = ("query.bias",)  # no score depends on it
     every = [n for n, _ in stage.model.named_parameters() if not n.endswith(held)]
     assert sorted(trained) == sorted(every)
-
-
-def test_hard_titles_are_chosen_without_dropout(tiny: Tiny) -> None:
-    """A training that resumes would choose other titles than one that was never stopped."""
-    stage = make(tiny, word_dropout=0.5, negative_titles="hard")
-    first, second = stage.batch([0, 1, 2]), stage.batch([0, 1, 2])
-    assert first[CANDIDATES].shape == (3, 1 + stage.config["negatives"])
-    assert torch.equal(first[CANDIDATES], second[CANDIDATES])
-    assert stage.model.news_encoder.text_encoder.training
 
 
 def test_its_fingerprint_covers_all_words_of_the_data_set(tiny: Tiny, tmp_path: Path) -> None:

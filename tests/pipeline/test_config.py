@@ -497,10 +497,10 @@ def test_a_class_gives_another_default_to_what_a_stage_of_the_package_declares(
     users_model: type, tmp_path: Path
 ) -> None:
     """Under the stage's name the package's default would silently win."""
-    (tmp_path / "NPE.yaml").write_text("negative_titles: hard\n")
+    (tmp_path / "NPE.yaml").write_text("negative_titles: in_batch\n")
     config = NewsConfig(users_model, "mind-mini")
-    assert config["negative_titles"] == "hard"
-    assert config.for_stage("post_train_teacher")["negative_titles"] == "hard"
+    assert config["negative_titles"] == "in_batch"
+    assert config.for_stage("post_train_teacher")["negative_titles"] == "in_batch"
 
 
 def test_a_stage_reads_all_settings_but_those_of_others_alone(users_stage: type) -> None:

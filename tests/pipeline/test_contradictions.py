@@ -95,16 +95,6 @@ def test_a_student_that_cannot_compare_is_refused_before_its_teachers_train(
     ("settings", "stages"),
     [
         (
-            {"negative_titles": "category", "post_train_corpus": "news.tsv"},
-            ["post_train_teacher", "post_train_student"],
-        ),
-        (
-            {"post_train_teacher_negative_titles": "category", "post_train_corpus": "news.tsv"},
-            ["post_train_teacher"],
-        ),
-        ({"negative_titles": "category"}, []),
-        ({"negative_titles": "hard", "post_train_corpus": "news.tsv"}, []),
-        (
             {"negative_titles": "in_batch", "post_train_student_train_batch_size": 1},
             ["post_train_student"],
         ),
@@ -112,7 +102,7 @@ def test_a_student_that_cannot_compare_is_refused_before_its_teachers_train(
     ],
 )
 def test_titles_that_cannot_be_had_are_refused_at_once(tiny: Tiny, settings, stages) -> None:
-    """A corpus file has no categories, and a batch of one has no other titles."""
+    """A batch of one has no other titles."""
     found = mistakes(tiny, "TinyNewsRec", **settings)
     assert [mistake.split("_negative_titles=")[0] for mistake in found] == stages
     assert all(" expects " in mistake for mistake in found)

@@ -67,7 +67,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
         {
             **STEPPED,
             "post_train_teacher_negative_titles": "in_batch",
-            "post_train_student_negative_titles": "hard",
+            "post_train_student_negative_titles": "random",
             "metrics": ["AUC", "Diversity", "Novelty"],
         },
     ),

@@ -35,7 +35,7 @@ from tokenizers.pre_tokenizers import BertPreTokenizer
 from tokenizers.processors import TemplateProcessing
 
 from recbole_tinynews import run
-from recbole_tinynews.convert import convert_mind
+from recbole_tinynews.convert import convert_news
 from recbole_tinynews.encoder.one_text import LANGUAGE_MODEL
 from recbole_tinynews.files.tensors import load_weights
 from tools.mind_mini import Settings, generate
@@ -147,7 +147,7 @@ def write_data() -> None:
 def convert(name: str, bodies: str | None = None) -> dict[str, Any]:
     """Convert ``raw`` into the data set ``name``, with its oracle; return the report."""
     valid, test = f"{RAW}/valid", f"{RAW}/test"
-    report = convert_mind(f"{RAW}/train", name, valid=valid, test=test, bodies=bodies, output=".")
+    report = convert_news(f"{RAW}/train", name, valid=valid, test=test, bodies=bodies, output=".")
     Path(RAW, "oracle.json").rename(Path(name, f"{name}.oracle.json"))
     return report
 

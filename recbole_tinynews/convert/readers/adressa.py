@@ -9,7 +9,7 @@ from typing import Any
 
 from recbole_tinynews.convert.atomic import Impression, NewsRow
 from recbole_tinynews.convert.errors import LineError, quoted
-from recbole_tinynews.convert.readers.reader import Source, decoded, read_raw_lines
+from recbole_tinynews.convert.readers.reader import Options, decoded, read_raw_lines
 from recbole_tinynews.convert.readers.row_shape import CLICKS, Shape
 from recbole_tinynews.convert.readers.tables import TableReader
 
@@ -31,8 +31,8 @@ class AdressaReader(TableReader):
     expects = "a file of events, a JSON object in each line, or a folder of such files"
     options = frozenset({"sampled", "seed"})
 
-    def __init__(self, source: Source) -> None:
-        super().__init__(source._replace(columns=COLUMNS))
+    def __init__(self, given: Options) -> None:
+        super().__init__(given._replace(columns=COLUMNS))
         self._without_article = 0
 
     def problem(self, place: Path) -> str | None:

@@ -8,108 +8,56 @@ from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict, deque
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from itertools import compress
+from sys import intern
 from typing import Any, NamedTuple
-
-import numpy as np
 
 from recbole_tinynews.convert.atomic import Impression
 from recbole_tinynews.convert.errors import LineError, quoted
 from recbole_tinynews.convert.readers.cells import labels_of
 
 HOURS = 24  # an article is current this long after a click on it
-_BITS = 1_024  # of seen ids, in one number
-
-
-class NumberedIds(dict[str, int]):
-    """Numbers for distinct ids, from 0 in order of first occurrence; ``names`` are the ids."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.names: list[str] = []
-
-    def __missing__(self, name: str) -> int:
-        self[name] = number = len(self)
-        self.names.append(name)
-        return number
-
-    def numbers(self, names: Iterable[str]) -> list[int]:
-        """The numbers of ids, which may be new."""
-        return list(map(self.__getitem__, names))
-
-
-class RaggedNumbers:
-    """Integer rows of varying length, in the order added, in four bytes each."""
-
-    def __init__(self, values: Iterable[int] = (), ends: Iterable[int] = ()) -> None:
-        self._values, self._ends = array("i", values), array("q", [0, *ends])
-
-    def __len__(self) -> int:
-        return len(self._ends) - 1
-
-    def __getitem__(self, row: int) -> Sequence[int]:
-        return self._values[self._ends[row] : self._ends[row + 1]]
-
-    def add(self, numbers: Iterable[int]) -> None:
-        """Append a row."""
-        self._values.extend(numbers)
-        self._ends.append(len(self._values))
-
-
-class SeenIds:
-    """Impression ids of a file: integers as bits, others in a set."""
-
-    def __init__(self) -> None:
-        self._bits: defaultdict[int, int] = defaultdict(int)
-        self._texts: set[str] = set()
-
-    def add(self, name: int | str) -> bool:
-        """Add an id; return whether it is new.
-
-        >>> seen = SeenIds()
-        >>> seen.add(7), seen.add(70_000), seen.add("a"), seen.add(7), seen.add("a")
-        (True, True, True, False, False)
-        """
-        if isinstance(name, str):
-            new = name not in self._texts
-            self._texts.add(name)
-            return new
-        page, place = divmod(name, _BITS)
-        before = self._bits[page]
-        self._bits[page] |= 1 << place
-        return self._bits[page] != before
 
 
 class LogRow(NamedTuple):
-    """A row of a log, None for missing columns; without ``shown``, ``clicked`` is a single id.
+    """A row of a log; ``history`` is None if the log has none; ``context`` is that of impressions.
 
-    ``context`` has columns of ``CONTEXT``.
+    ``labels`` are as in the atomic file. A click without candidates has itself in ``shown``.
     """
 
     impression_id: str | None
     user: str
     time: int
-    clicked: Sequence[str] | None
-    shown: Sequence[str] | None
+    shown: Sequence[str]
+    labels: str
     history: Sequence[str] | None
     context: Mapping[str, str] = {}
+    is_click: bool = False
 
 
 class _Past:
     def __init__(self) -> None:
-        self._times, self._articles = array("q"), array("i")
+        self._times, self._articles = array("q"), list[str]()
 
-    def before(self, time: int) -> array[int]:
+    def before(self, time: int) -> list[str]:
         return self._articles[: bisect_left(self._times, time)]
 
-    def add(self, time: int, articles: Sequence[int]) -> None:
+    def add(self, time: int, articles: Iterable[str]) -> None:
         for article in articles:
             position = bisect_right(self._times, time)
             self._times.insert(position, time)
             self._articles.insert(position, article)
 
 
+class _Unfinished(NamedTuple):
+    """An impression of which each row has a candidate."""
+
+    first: LogRow
+    shown: list[str]
+    labels: list[str]
+
+
 class ClickLog:
-    """Rows of log files, in a few bytes per id.
+    """Rows of log files.
 
     A missing history is the user's clicks in earlier seconds of the files read so far; missing
     candidates are sampled from the articles current at the time.
@@ -117,24 +65,19 @@ class ClickLog:
 
     def __init__(self, sampled: int, seed: int) -> None:
         self._sampled, self._seed = sampled, seed
-        self._users, self._articles, self._texts = NumberedIds(), NumberedIds(), NumberedIds()
-        self._files: defaultdict[Any, _File] = defaultdict(_File)
-        self._past: defaultdict[int, _Past] = defaultdict(_Past)
+        self._rows: defaultdict[Any, list[LogRow]] = defaultdict(list)  # by file
+        self._unfinished: defaultdict[Any, dict[Hashable, _Unfinished]] = defaultdict(dict)
+        self._past: defaultdict[str, _Past] = defaultdict(_Past)
         self._current = CurrentArticles(seed)
         self._read: set[Any] = set()
         self._rows_sampled = self._rows_with_fewer = 0
 
     def add(self, file: Any, row: LogRow) -> None:
         """Store a row of a file."""
-        content = self._files[file]
-        content.ids.append(row.impression_id)
-        content.users.append(self._users[row.user])
-        content.times.append(row.time)
-        for column, ids in zip(content.ragged, (row.clicked, row.shown, row.history), strict=True):
-            if ids is not None:
-                column.add(self._articles.numbers(ids))
-        for name, text in row.context.items():
-            content.context[name].append(self._texts[text])
+        history = row.history and [*map(intern, row.history)]  # each distinct text once
+        shown, labels = [*map(intern, row.shown)], intern(row.labels)
+        row = row._replace(user=intern(row.user), shown=shown, labels=labels, history=history)
+        self._rows[file].append(row)
 
     def add_candidate(self, file: Any, row: LogRow) -> None:
         """Store a candidate of an impression, which is the only one of ``row.shown``.
@@ -143,63 +86,40 @@ class ClickLog:
         they stand in the file; its candidates keep the order of the rows. ``LineError`` if a row
         differs in what all rows of an impression share.
         """
-        content = self._files[file]
         key = (row.user, row.time) if row.impression_id is None else row.impression_id
-        if key not in content.first:
-            content.first[key] = len(content.ids), row
-            self.add(file, row._replace(clicked=None, shown=None))
-        number, first = content.first[key]
+        whole = self._unfinished[file].setdefault(key, _Unfinished(row, [], []))
         for name in ("user", "time", "history", "context"):
-            expected, got = getattr(first, name), getattr(row, name)
+            expected, got = getattr(whole.first, name), getattr(row, name)
             if expected != got:
                 both = f"{quoted(str(got))} after {quoted(str(expected))}"
                 wanted = f"one {name} in all rows of an impression"
                 raise LineError("impression of two", wanted, both, name)
-        content.impressions.append(number)
-        content.candidates.extend(self._articles.numbers(row.shown or ()))
-        if row.clicked is not None:
-            content.clicks.append(bool(row.clicked))
+        whole.shown.extend(map(intern, row.shown))
+        whole.labels.append(intern(row.labels))
 
     def impressions(self, files: Sequence[Any]) -> Iterator[Impression]:
         """Rows of these files in time order; ties keep the files' order."""
-        present = [self._files[file] for file in files if file in self._files]
-        for content in present:
-            content.collect()
-        known = [file in self._read for file in files if file in self._files]
-        starts = np.cumsum([0, *(len(content.times) for content in present)])
-        times = [np.frombuffer(content.times, np.int64) for content in present]
-        order = np.argsort(np.concatenate([np.zeros(0, np.int64), *times]), kind="stable")
-        files_of = np.searchsorted(starts, order, side="right") - 1
-        for number, (file, position) in enumerate(zip(files_of, order, strict=True), 1):
-            row = int(position - starts[file])
-            yield self._impression(present[file], row, str(number), known[file])
+        for file in files:
+            for first, shown, labels in self._unfinished.pop(file, {}).values():
+                self.add(file, first._replace(shown=shown, labels=" ".join(labels).strip()))
+        rows = [(row, file in self._read) for file in files for row in self._rows[file]]
+        rows.sort(key=lambda row: row[0].time)
+        for number, (row, known) in enumerate(rows, 1):
+            yield self._impression(row, str(number), known)
         self._read.update(files)
 
-    def _impression(self, file: _File, row: int, number: str, known: bool) -> Impression:
+    def _impression(self, row: LogRow, number: str, known: bool) -> Impression:
         """A row as an impression; its clicks are added to the past unless ``known`` from before."""
-        names, user, time = self._articles.names, file.users[row], file.times[row]
-        clicked, shown, history = (column[row] if column else None for column in file.ragged)
-        past = self._past[user]
-        before = past.before(time) if history is None else history
-        if shown is None:
-            assert clicked is not None, "the reader refuses a file that has neither"
-            shown = self._candidates(time, clicked[0])
-        if file.marks:
-            clicked = list(compress(shown, file.marks[row]))
-            labels = " ".join(map(str, file.marks[row]))
-        else:
-            labels = "" if clicked is None else labels_of(shown, clicked)
-        if clicked is not None and not known:
-            past.add(time, clicked)
-        return Impression(
-            file.ids[row] or number,
-            self._users.names[user],
-            time,
-            [names[article] for article in before],
-            [names[article] for article in shown],
-            labels,
-            **{name: self._texts.names[texts[row]] for name, texts in file.context.items()},
-        )
+        past, shown, labels = self._past[row.user], row.shown, row.labels
+        history = past.before(row.time) if row.history is None else [*row.history]
+        clicked = [*compress(shown, map("1".__eq__, labels[::2]))]
+        if row.is_click:
+            shown = self._candidates(row.time, clicked[0])
+            labels = labels_of(shown, clicked)
+        if not known:
+            past.add(row.time, clicked)
+        unique = row.impression_id or number
+        return Impression(unique, row.user, row.time, history, [*shown], labels, row.context)
 
     def about(self) -> dict[str, Any]:
         """Report section on sampled candidates; empty if none were."""
@@ -215,7 +135,7 @@ class ClickLog:
             }
         }
 
-    def _candidates(self, time: int, click: int) -> Sequence[int]:
+    def _candidates(self, time: int, click: str) -> Sequence[str]:
         drawn = self._current.sample(time, click, self._sampled)
         self._current.click(time, click)
         self._rows_sampled += 1
@@ -223,45 +143,17 @@ class ClickLog:
         return self._current.shuffle([*drawn, click])
 
 
-class _File:
-    """Columns of one file; a ragged one is empty if the file lacks it."""
-
-    def __init__(self) -> None:
-        self.ids: list[str | None] = []
-        self.users, self.times = array("i"), array("q")
-        self.ragged = (RaggedNumbers(), RaggedNumbers(), RaggedNumbers())  # clicked, shown, history
-        self.marks = RaggedNumbers()  # whether each of shown was clicked, where known one by one
-        self.context: defaultdict[str, array[int]] = defaultdict(lambda: array("i"))
-        # of rows with one candidate each
-        self.first: dict[Hashable, tuple[int, LogRow]] = {}  # of each impression, with its number
-        self.impressions, self.candidates = array("i"), array("i")
-        self.clicks = array("b")  # empty without labels
-
-    def collect(self) -> None:
-        """Collect the candidates of each impression."""
-        if not self.impressions:
-            return
-        of = np.frombuffer(self.impressions, np.int32)
-        order, ends = np.argsort(of, kind="stable"), np.bincount(of).cumsum().tolist()
-        clicked, _, history = self.ragged
-        shown = np.frombuffer(self.candidates, np.int32)[order].tolist()
-        self.ragged = (clicked, RaggedNumbers(shown, ends), history)
-        if self.clicks:
-            self.marks = RaggedNumbers(np.frombuffer(self.clicks, np.int8)[order].tolist(), ends)
-        self.impressions = array("i")
-
-
 class CurrentArticles:
     """Distinct articles clicked in the last ``HOURS``, added in time order: no look-ahead."""
 
     def __init__(self, seed: int) -> None:
         self._random = random.Random(seed)
-        self._clicks: deque[tuple[int, int]] = deque()  # (time, article)
-        self._counts: Counter[int] = Counter()
-        self._articles: list[int] = []
-        self._places: dict[int, int] = {}  # article -> index in the list
+        self._clicks: deque[tuple[int, str]] = deque()  # (time, article)
+        self._counts: Counter[str] = Counter()
+        self._articles: list[str] = []
+        self._places: dict[str, int] = {}  # article -> index in the list
 
-    def click(self, time: int, article: int) -> None:
+    def click(self, time: int, article: str) -> None:
         """Add a click; call ``sample`` for its time first."""
         self._clicks.append((time, article))
         self._counts[article] += 1
@@ -269,7 +161,7 @@ class CurrentArticles:
             self._places[article] = len(self._articles)
             self._articles.append(article)
 
-    def sample(self, time: int, clicked: int, count: int) -> list[int]:
+    def sample(self, time: int, clicked: str, count: int) -> list[str]:
         """Sample up to ``count`` current articles uniformly, excluding the clicked one."""
         while self._clicks and self._clicks[-1][0] > time:  # later days of an earlier file
             self._forget(self._clicks.pop()[1])
@@ -280,12 +172,12 @@ class CurrentArticles:
         drawn = [self._articles[place] for place in places]
         return [article for article in drawn if article != clicked][:count]
 
-    def shuffle(self, articles: list[int]) -> list[int]:
+    def shuffle(self, articles: list[str]) -> list[str]:
         """Shuffle, so that position does not reveal the click."""
         self._random.shuffle(articles)
         return articles
 
-    def _forget(self, article: int) -> None:
+    def _forget(self, article: str) -> None:
         self._counts[article] -= 1
         if self._counts[article]:
             return

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from array import array
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from sys import intern
 from typing import Any
-
-import numpy as np
 
 from recbole_tinynews.convert.atomic import Impression, NewsItem, NewsRow
 from recbole_tinynews.convert.errors import LineError, OnBadLine, quoted, readable
@@ -19,20 +16,26 @@ from recbole_tinynews.convert.readers.cells import (
     id_of,
     ids_of,
     labels_of,
+    published_of,
+    seconds_of,
     shown_in,
     text_of,
 )
-from recbole_tinynews.convert.readers.click_log import NumberedIds, SeenIds
 from recbole_tinynews.convert.readers.reader import (
     Reader,
-    Source,
     missing_files,
     parsed,
     unlabelled,
 )
-from recbole_tinynews.convert.timestamps import published_of, seconds_of
 from recbole_tinynews.files import parquet
-from recbole_tinynews.files.columns import CONTEXT_ARTICLE, DEVICE, SESSION, SUBSCRIBER
+from recbole_tinynews.files.columns import (
+    CONTEXT_ARTICLE,
+    DEVICE,
+    READ_TIME,
+    SCROLL_PERCENTAGE,
+    SESSION,
+    SUBSCRIBER,
+)
 
 BEHAVIORS, HISTORY, ARTICLES = "behaviors.parquet", "history.parquet", "articles.parquet"
 
@@ -45,6 +48,8 @@ CONTEXT_COLUMNS = {
     DEVICE: "device_type",
     SESSION: "session_id",
     SUBSCRIBER: "is_subscriber",
+    READ_TIME: "read_time",
+    SCROLL_PERCENTAGE: "scroll_percentage",
 }
 
 ARTICLE_ID, TITLE, ABSTRACT, BODY = "article_id", "title", "subtitle", "body"
@@ -63,11 +68,6 @@ class EbnerdReader(Reader):
     shared_id = "0"
     news_columns = (ARTICLE_ID, CATEGORY, SUBCATEGORY, TITLE, ABSTRACT, PUBLISHED)
     body_column = BODY
-
-    def __init__(self, source: Source) -> None:
-        super().__init__(source)
-        self._without_history: Counter[str] = Counter()
-        self._beyond_accuracy = 0
 
     def problem(self, place: Path) -> str | None:
         """Describe a missing file."""
@@ -106,17 +106,14 @@ class EbnerdReader(Reader):
         if labels_required and CLICKED not in names:
             raise unlabelled(path, CLICKED, names)
         histories = _Histories(place / HISTORY, self.on_bad_line)
-        seen = SeenIds()
+        seen: set[int | str] = set()
 
         def parse(_: int, cells: Mapping[str, Any]) -> Impression:
             impression = _impression(cells, histories)
-            beyond_accuracy = cells.get(BEYOND_ACCURACY) is True
-            shared = beyond_accuracy and impression.impression_id == self.shared_id
-            if not seen.add(cells[IMPRESSION_ID]) and not shared:
+            shared = impression.impression_id == self.shared_id and cells.get(BEYOND_ACCURACY)
+            if cells[IMPRESSION_ID] in seen and not shared:
                 raise duplicate("impression id", impression.impression_id, IMPRESSION_ID)
-            self._beyond_accuracy += beyond_accuracy
-            if impression.user_id not in histories.clicks:
-                self._without_history[str(path)] += 1
+            seen.add(cells[IMPRESSION_ID])
             return impression
 
         required = (IMPRESSION_ID, USER_ID, TIME_SHOWN, SHOWN)
@@ -124,18 +121,9 @@ class EbnerdReader(Reader):
         yield from parsed(path, rows, parse, self.on_bad_line)
 
     def context(self, place: Path) -> Sequence[str]:
-        """What ``behaviors.parquet`` has of article read, device, session and subscription."""
+        """What ``behaviors.parquet`` has of the page and the visit."""
         names = _names(place / BEHAVIORS)
         return [name for name, column in CONTEXT_COLUMNS.items() if column in names]
-
-    def about(self) -> dict[str, Any]:
-        """Report section on impressions without a history and beyond accuracy."""
-        return {
-            "ebnerd": {
-                "impressions_of_users_without_history": self._without_history,
-                "impressions_beyond_accuracy": self._beyond_accuracy,
-            }
-        }
 
 
 def _names(path: Path) -> list[str]:
@@ -153,18 +141,13 @@ def _articles(place: Path) -> Path:
 
 
 class _Histories:
-    """Article ids by user, oldest click first, in a tenth of the memory of strings."""
+    """Article ids by user, oldest click first; each distinct id is in memory once."""
 
     def __init__(self, path: Path, on_bad_line: OnBadLine) -> None:
-        self.clicks: dict[str, array[int]] = {}
-        self._articles = NumberedIds()
+        self.clicks: dict[str, list[str]] = {}
         rows = _rows(path, (USER_ID, CLICKS), (CLICK_TIMES,), USERS_AT_ONCE)
         for _ in parsed(path, rows, self._add, on_bad_line):
             pass
-
-    def of(self, user: str) -> list[str]:
-        """The user's history, empty if unknown."""
-        return [self._articles.names[number] for number in self.clicks.get(user, ())]
 
     def _add(self, _: int, cells: Mapping[str, Any]) -> None:
         user = id_of(cells[USER_ID], USER_ID)
@@ -173,7 +156,7 @@ class _Histories:
             raise LineError("duplicate user", "a user once", f"{quoted(user)} again", USER_ID)
         if CLICK_TIMES in cells:
             clicks = _by_time(clicks, cells[CLICK_TIMES])
-        self.clicks[user] = array("i", self._articles.numbers(clicks))
+        self.clicks[user] = [*map(intern, clicks)]
 
 
 def _by_time(clicks: list[str], times: Sequence[int | None] | None) -> list[str]:
@@ -181,7 +164,7 @@ def _by_time(clicks: list[str], times: Sequence[int | None] | None) -> list[str]
         expected = f"a time for each of {len(clicks)} clicks"
         got = "none" if times is None else str(len(times) - times.count(None))
         raise LineError("clicks without times", expected, got, CLICK_TIMES)
-    return [clicks[place] for place in np.argsort(np.array(times, np.int64), kind="stable")]
+    return [clicks[place] for place in sorted(range(len(clicks)), key=times.__getitem__)]
 
 
 def _impression(cells: Mapping[str, Any], histories: _Histories) -> Impression:
@@ -195,8 +178,8 @@ def _impression(cells: Mapping[str, Any], histories: _Histories) -> Impression:
         id_of(cells[IMPRESSION_ID], IMPRESSION_ID),
         user,
         seconds_of(cells[TIME_SHOWN], TIME_SHOWN),
-        histories.of(user),
+        histories.clicks.get(user, []),
         shown,
         labels,
-        **context_of(context, CONTEXT_COLUMNS.__getitem__),
+        context_of(context, CONTEXT_COLUMNS.__getitem__),
     )

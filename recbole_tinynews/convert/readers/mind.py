@@ -8,15 +8,20 @@ from typing import Any, NamedTuple
 
 from recbole_tinynews.convert.atomic import Impression, NewsItem, NewsRow
 from recbole_tinynews.convert.errors import ConversionError, LineError, OnBadLine, quoted
-from recbole_tinynews.convert.readers.cells import duplicate, id_of, ids_of, mind_candidates
+from recbole_tinynews.convert.readers.cells import (
+    duplicate,
+    id_of,
+    ids_of,
+    mind_candidates,
+    utc_seconds,
+)
 from recbole_tinynews.convert.readers.reader import (
+    Options,
     Reader,
-    Source,
     missing_files,
     parsed,
     read_rows,
 )
-from recbole_tinynews.convert.timestamps import utc_seconds
 
 IMPRESSIONS_FILE = "behaviors.tsv"
 NEWS_FILE = "news.tsv"
@@ -126,17 +131,17 @@ class XmindReader(MindReader):
     expects = f"{MindReader.expects} of MIND, with xMIND's {NEWS_FILE} as --news"
     options = frozenset({"news"})
 
-    def __init__(self, source: Source) -> None:
-        super().__init__(source)
+    def __init__(self, given: Options) -> None:
+        super().__init__(given)
         self._translations: dict[str, _Text] = {}
         self._translated_again = 0
         self._untranslated: set[str] = set()
 
     def problem(self, place: Path) -> str | None:
         """Describe a missing file of MIND, or a missing translation."""
-        if not self.source.news:
+        if not self.given.news:
             return f"expected {self.expects}, got no --news."
-        for path in map(_file, self.source.news):
+        for path in map(_file, self.given.news):
             if not path.is_file():
                 return f"expected {self.expects}, found no {path}."
         return super().problem(place)
@@ -171,7 +176,7 @@ class XmindReader(MindReader):
             return id_of(fields[0], column=1), _Text(*fields[1:])
 
         texts: dict[str, _Text] = {}
-        for path in map(_file, self.source.news):
+        for path in map(_file, self.given.news):
             rows = read_rows(path, TRANSLATION_COLUMNS, self.on_bad_line, header=True)
             found = False
             for news_id, text in parsed(path, rows, translation, self.on_bad_line):

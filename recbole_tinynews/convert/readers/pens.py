@@ -8,9 +8,8 @@ from pathlib import Path
 
 from recbole_tinynews.convert.atomic import Impression, NewsItem, NewsRow
 from recbole_tinynews.convert.errors import LineError
-from recbole_tinynews.convert.readers.cells import id_of, ids_of
+from recbole_tinynews.convert.readers.cells import id_of, ids_of, utc_seconds
 from recbole_tinynews.convert.readers.reader import Reader, not_a_file, parsed, read_rows
-from recbole_tinynews.convert.timestamps import utc_seconds
 
 NEWS_FILE = "news.tsv"
 NEWS_COLUMNS = (
@@ -76,7 +75,7 @@ class PensReader(Reader):
         if not shown:
             expected = f"at least one candidate here or in column {UNCLICKED + 1}"
             raise LineError("no candidates", expected, "none", CLICKED + 1)
-        random.Random(f"{self.source.seed}/{number}").shuffle(shown)
+        random.Random(f"{self.given.seed}/{number}").shuffle(shown)
         return Impression(
             str(number),
             id_of(fields[USER], USER + 1),

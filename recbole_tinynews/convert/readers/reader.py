@@ -24,15 +24,26 @@ Content = TypeVar("Content")
 Record = TypeVar("Record")
 
 
-class Source(NamedTuple):
-    """The input format and its options.
+LAST_DAY = "last-day"
 
-    ``columns`` maps roles to column names (``table`` only); ``news`` are separate files of
-    articles; ``sampled`` candidates are drawn with ``seed`` for each click without any; ``rows``
-    is what a row of a table is, ``clicks``, ``impressions`` or ``candidates`` (default:
-    recognised by its cells).
+
+class Options(NamedTuple):
+    """What to convert; ``valid`` is ``last-day``, a fraction or a path.
+
+    The last ones are of some formats: ``columns`` maps roles to column names (``table`` only);
+    ``news`` are separate files of articles; ``sampled`` candidates are drawn with ``seed`` for each
+    click without any; ``rows`` is what a row of a table is, ``clicks``, ``impressions`` or
+    ``candidates`` (default: recognised by its cells).
     """
 
+    train: tuple[Path, ...] = ()
+    dataset: str = ""
+    valid: str | float | Path = LAST_DAY
+    test: tuple[Path, ...] = ()
+    bodies: Path | None = None
+    output: Path = Path("dataset")
+    on_error: str = "stop"
+    layout: str = "impression"
     format: str = "mind"
     columns: Mapping[str, str] = {}
     news: tuple[Path, ...] = ()
@@ -40,20 +51,35 @@ class Source(NamedTuple):
     seed: int = 0
     rows: str | None = None
 
+    @property
+    def places(self) -> dict[str, tuple[Path, ...]]:
+        """Input paths of each split that has any."""
+        valid = (self.valid,) if isinstance(self.valid, Path) else ()
+        places = {"train": self.train, "valid": valid, "test": self.test}
+        return {split: paths for split, paths in places.items() if paths}
+
+    @property
+    def flat(self) -> bool:
+        """Whether to write a second data set, for stock RecBole."""
+        return self.layout == "interaction"
+
+
+OF_FORMATS = Options._fields[Options._fields.index("columns") :]
+
 
 class Reader(ABC):
     """Reads one format from places, the folders or files of ``--train``; reports bad rows."""
 
     expects = ""  # description of a place
-    options: frozenset[str] = frozenset()  # fields of Source in use, besides the format
+    options: frozenset[str] = frozenset()  # of OF_FORMATS, in use
     impressions_file = ""  # of a place, to name in errors; none: the place itself
     shared_id: str | None = None  # an impression id that may repeat
     articles_in_clicks = False  # texts may differ between rows; the first is kept
     news_columns: Sequence[Column] = (1, 2, 3, 4, 5, "published")  # in NewsItem's order
     body_column: Column = "body"
 
-    def __init__(self, source: Source) -> None:
-        self.source = source
+    def __init__(self, given: Options) -> None:
+        self.given = given
         self.on_bad_line: OnBadLine = stop
 
     @abstractmethod

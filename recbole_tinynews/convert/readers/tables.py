@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import islice
@@ -17,13 +18,16 @@ from recbole_tinynews.convert.readers.cells import (
     duplicate,
     id_of,
     ids_of,
+    labels_of,
     marked_in,
     one_id_of,
+    published_of,
+    seconds_of,
     shown_in,
     text_of,
 )
-from recbole_tinynews.convert.readers.click_log import ClickLog, LogRow, SeenIds
-from recbole_tinynews.convert.readers.reader import Reader, Source, not_a_file, parsed, unlabelled
+from recbole_tinynews.convert.readers.click_log import ClickLog, LogRow
+from recbole_tinynews.convert.readers.reader import Options, Reader, not_a_file, parsed, unlabelled
 from recbole_tinynews.convert.readers.row_shape import (
     CANDIDATES,
     CLICKS,
@@ -32,7 +36,6 @@ from recbole_tinynews.convert.readers.row_shape import (
     Shape,
     recognised,
 )
-from recbole_tinynews.convert.timestamps import published_of, seconds_of
 from recbole_tinynews.files.columns import CONTEXT
 from recbole_tinynews.files.lines import LONGEST_LINE, read_line_batches
 from recbole_tinynews.files.parquet import column_names, read_rows
@@ -58,50 +61,51 @@ class TableReader(Reader):
     expects = KINDS
     options = frozenset({"columns", "news", "sampled", "seed", "rows"})
 
-    def __init__(self, source: Source) -> None:
-        super().__init__(source)
-        self._log = ClickLog(source.sampled, source.seed)
-        self._seen: dict[Path, SeenIds] = {}
+    def __init__(self, given: Options) -> None:
+        super().__init__(given)
+        self._log = ClickLog(given.sampled, given.seed)
+        self._seen: defaultdict[Path, set[str]] = defaultdict(set)  # impression ids
+        self._read_files: set[Path] = set()
         self._shapes: dict[Path, Shape] = {}
-        self.articles_in_clicks = not source.news
+        self.articles_in_clicks = not given.news
         of_news = ("id", "category", "subcategory", "title", "abstract", "published")
         self.news_columns = [self._column(role) for role in of_news]  # in the order of NewsItem
         self.body_column = self._column("body")
 
     def problem(self, place: Path) -> str | None:
         """Describe a wrong file type, missing columns, or rows with two meanings."""
-        if unknown := sorted(self.source.columns.keys() - {*ROLES}):
+        if unknown := sorted(self.given.columns.keys() - {*ROLES}):
             return f"expected roles of {', '.join(ROLES)} in --columns, got {', '.join(unknown)}."
         if problem := not_a_file(place, KINDS):
             return problem
         if not _is_table(place):
             return f"expected {KINDS}, judging by its extension."
-        of_this_file = IMPRESSION_ROLES if self.source.news else ROLES
-        named = [role for role in of_this_file if role in self.source.columns]
+        of_this_file = IMPRESSION_ROLES if self.given.news else ROLES
+        named = [role for role in of_this_file if role in self.given.columns]
         wanted = dict.fromkeys(["user", "time", *(role for role in named if role != "clicked")])
         return self._missing(place, wanted) or self._problem_of_roles(place)
 
     def news_files(self, place: Path) -> Sequence[Path]:
         """The files of ``--news``, or the table itself."""
-        return self.source.news or [place]
+        return self.given.news or [place]
 
     def news_rows(self, path: Path) -> Iterable[tuple[int, Any]]:
         """Rows of a file of articles, or of a click log that contains them."""
-        if not self.source.news:
+        if not self.given.news:
             return self._read(path, ROLES)
         if not _is_table(path):
             raise ConversionError(f"--news={path}: expected {KINDS}, judging by its extension.")
-        named = [role for role in NEWS_ROLES if role in self.source.columns]
+        named = [role for role in NEWS_ROLES if role in self.given.columns]
         if problem := self._missing(path, dict.fromkeys(["id", "title", *named])):
             raise ConversionError(f"{path}: {problem}")
         return self._read(path, NEWS_ROLES)
 
     def article(self, path: Path, content: Any) -> NewsRow | None:
         """An article; a click in the same row is stored for ``read_impressions``."""
-        if self.source.news:
+        if self.given.news:
             return self._article(id_of(content["id"], self._column("id")), content)
         row = self._row(path, content)
-        (news_id,) = row.shown or row.clicked or ()  # as the columns, which have been checked, say
+        (news_id,) = row.shown  # as the columns, which have been checked, say
         article = self._article(news_id, content)
         self._add(path, row)
         return article
@@ -110,7 +114,8 @@ class TableReader(Reader):
         """Rows in time order."""
         if labels_required and not self._roles(place, ["clicked"]):
             raise unlabelled(place, self._column("clicked"), _names_of(place))
-        if place not in self._seen:  # with --news; otherwise already read with the articles
+        if self.given.news and place not in self._read_files:  # else read with the articles
+            self._read_files.add(place)
             rows = self._read(place, IMPRESSION_ROLES)
 
             def add(_: int, cells: Mapping[str, Any]) -> None:
@@ -133,7 +138,7 @@ class TableReader(Reader):
         return {"tables": tables, **self._log.about()}
 
     def _column(self, role: str) -> str:
-        return self.source.columns.get(role, role)
+        return self.given.columns.get(role, role)
 
     def _roles(self, path: Path, roles: Iterable[str]) -> list[str]:
         names = _names_of(path)
@@ -159,9 +164,9 @@ class TableReader(Reader):
             shape = self._shape(place)
         except ConversionError as error:
             return str(error)
-        if not self.source.news and shape.rows == IMPRESSIONS:
+        if not self.given.news and shape.rows == IMPRESSIONS:
             return "expected --news=FILE with the articles that were shown, got none."
-        if not self.source.news and "title" not in present:
+        if not self.given.news and "title" not in present:
             return f"expected --news=FILE with the articles, or a column of titles, {found}"
         return None
 
@@ -169,7 +174,7 @@ class TableReader(Reader):
         """What the rows of a table are; ``ConversionError`` if its first rows leave that open."""
         if path not in self._shapes:
             columns = {role: self._column(role) for role in self._roles(path, IMPRESSION_ROLES)}
-            self._shapes[path] = recognised(columns, _first_rows(path), self.source.rows)
+            self._shapes[path] = recognised(columns, _first_rows(path), self.given.rows)
         return self._shapes[path]
 
     def _read(self, path: Path, roles: Iterable[str]) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -180,20 +185,20 @@ class TableReader(Reader):
                 yield number, {role: cells[name] for role, name in columns.items()}
 
     def _row(self, path: Path, cells: Mapping[str, Any]) -> LogRow:
-        """A row of the log; that of a candidate has it alone in ``shown``."""
+        """A row of the log; that of a candidate or a click has it alone in ``shown``."""
         column, shape = self._column, self._shape(path)
-        seen = self._seen.setdefault(path, SeenIds())
-        shown, clicked, history, impression_id = None, None, None, None
+        labels, history, impression_id = "", None, None
         if shape.article is not None:
             shown = [one_id_of(cells[shape.article], column(shape.article))]
             if "clicked" in cells:
-                clicked = shown if marked_in(cells["clicked"], column("clicked")) else []
+                labels = str(int(marked_in(cells["clicked"], column("clicked"))))
         elif shape.rows == CLICKS:
-            clicked = [id_of(cells["clicked"], column("clicked"))]
+            shown, labels = [id_of(cells["clicked"], column("clicked"))], "1"
         else:
             shown = shown_in(cells["shown"], column("shown"))
             if "clicked" in cells:
                 clicked = clicked_in(_empty_if_null(cells["clicked"]), column("clicked"), shown)
+                labels = labels_of(shown, clicked)
         if "history" in cells:  # empty cell: user without clicks
             history = ids_of(_empty_if_null(cells["history"]), column("history"))
         if "impression" in cells:
@@ -201,15 +206,16 @@ class TableReader(Reader):
         user = id_of(cells["user"], column("user"))
         time = seconds_of(cells["time"], column("time"))
         context = context_of({role: cells[role] for role in CONTEXT if role in cells}, column)
-        if shape.rows != CANDIDATES and impression_id is not None and not seen.add(impression_id):
-            raise duplicate("impression id", impression_id, column("impression"))
-        return LogRow(impression_id, user, time, clicked, shown, history, context)
+        if shape.rows != CANDIDATES and impression_id is not None:
+            if impression_id in self._seen[path]:
+                raise duplicate("impression id", impression_id, column("impression"))
+            self._seen[path].add(impression_id)
+        is_click = shape.rows == CLICKS
+        return LogRow(impression_id, user, time, shown, labels, history, context, is_click)
 
     def _add(self, path: Path, row: LogRow) -> None:
-        if self._shape(path).rows == CANDIDATES:
-            self._log.add_candidate(path, row)
-        else:
-            self._log.add(path, row)
+        is_candidate = self._shape(path).rows == CANDIDATES
+        (self._log.add_candidate if is_candidate else self._log.add)(path, row)
 
     def _article(self, news_id: str, cells: Mapping[str, Any]) -> NewsRow:
         texts = {

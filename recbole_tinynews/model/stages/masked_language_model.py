@@ -13,7 +13,6 @@ from torch.nn import functional as F
 from recbole_tinynews.data.fields import LENGTHS, PLACES, TOKENS, TRUTH
 from recbole_tinynews.data.masked_text import MaskedBodies, MaskedNews, MaskedTextDataset
 from recbole_tinynews.data.ragged import Ragged
-from recbole_tinynews.data.training_data import TrainingData
 from recbole_tinynews.distillation.loss_terms import loss_terms
 from recbole_tinynews.encoder.frozen_states import Storage
 from recbole_tinynews.encoder.one_text import OneTextEncoder
@@ -35,7 +34,7 @@ class MaskedLanguageModel(ReadsTitlesByPLM, NewsRecommender):
 
     trainer_class = "MaskedLanguageModelTrainer"
     news_encoder: OneTextEncoder
-    reads: ClassVar[type[TrainingData]] = MaskedBodies
+    reads: ClassVar[Any] = MaskedBodies
     ranks_news = False
 
     def __init__(self, config: Settings, dataset: MaskedTextDataset) -> None:

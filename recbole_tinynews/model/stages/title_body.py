@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from recbole.data.interaction import Interaction
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
@@ -68,16 +67,9 @@ class TitleBodyModel(PLMNR):
 
     @classmethod
     def conflicting_settings(cls, config: Settings, prefix: str) -> Iterator[str]:
-        """Also require that corpus or batch can provide the negative titles."""
+        """Also require that a batch can provide the negative titles."""
         yield from super().conflicting_settings(config, prefix)
-        kind, corpus = config["negative_titles"], config["post_train_corpus"]
-        if kind == "category" and corpus:
-            yield (
-                f"{prefix}negative_titles=category expects articles with a category, and {corpus} "
-                "(post_train_corpus) has none. Set negative_titles to random, in_batch or hard, or "
-                "post_train_corpus=~ to post-train on the data set's own news"
-            )
-        if kind == "in_batch" and config["train_batch_size"] == 1:
+        if config["negative_titles"] == "in_batch" and config["train_batch_size"] == 1:
             yield (
                 f"{prefix}negative_titles=in_batch expects a {prefix}train_batch_size of at least "
                 "2, got 1: an article would be alone in its batch"
@@ -107,12 +99,6 @@ class TitleBodyModel(PLMNR):
             return storage
         return storage._replace(longest=config["max_title_length"])
 
-    @torch.no_grad()
-    def present_scores(self, interaction: Interaction) -> Tensor:
-        """Scores ``[batch, candidates]`` by the current weights, without gradient or dropout."""
-        with self.news_encoder.without_dropout():
-            return self.score(interaction).scores
-
 
 class TitleBodyMatcher(ReadsTitlesByPLM, TitleBodyModel):
     """The teacher of Tiny-NewsRec in post-training."""
@@ -127,7 +113,6 @@ class TitleBodyStudent(MultiTeacherStudent, TitleBodyModel):
     stage's vocabulary (``reading_as``).
     """
 
-    trainer_class = "StageOneTrainer"
     teacher_stage = "post_train_teacher"
     reading_as: ClassVar[type[NewsRecommender]] = PLMNR
 
