@@ -159,7 +159,7 @@ def _run_parser() -> argparse.ArgumentParser:
         nargs="?",
         const="",
         metavar="MODEL",
-        help="every setting, of one model or of all, with default and meaning",
+        help="every setting of a model, with default and meaning",
     )
     lookup.add_argument("--explain", metavar="SETTING", help="everything about one setting")
     return parser
@@ -167,13 +167,14 @@ def _run_parser() -> argparse.ArgumentParser:
 
 def _print_page(given: argparse.Namespace) -> None:
     from recbole_tinynews.settings import reference
+    from recbole_tinynews.settings.registry import DEFAULT_MODEL
 
     if given.list_models:
         page = reference.model_list()
     elif given.explain is not None:
         page = reference.explanation(given.explain)
     else:
-        page = reference.setting_list(given.list_settings or given.model or "")
+        page = reference.setting_list(given.list_settings or given.model or DEFAULT_MODEL)
     try:
         print(page, flush=True)
     except BrokenPipeError:  # as with `| head`

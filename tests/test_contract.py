@@ -113,7 +113,6 @@ SETTINGS: dict[type, dict[str, Any]] = {
 VARIANTS: list[tuple[str, dict[str, Any]]] = [
     *((name, {"news_encoder": "plm"}) for name in ("NRMS", "NAML", "LSTUR", "TANR", "Fastformer")),
     ("CenNewsRec", {"news_encoder": "plm"}),
-    ("NPA", {"news_encoder": "plm"}),
     ("LSTUR", {"user_combination": "con"}),
     ("MINER", {"news_encoder": "words"}),
     ("PPRec", {"news_encoder": "plm"}),

@@ -111,8 +111,8 @@ def test_missing_recbole_is_named_with_the_command_that_installs_it() -> None:
     ("asked", "told"),
     [
         (["--list-models"], " LightGCN,"),
-        (["--list-settings"], "  epochs "),
-        (["--list-settings=TinyNewsRec"], "Stage post_train_teacher"),
+        (["--list-settings"], "  epochs = "),
+        (["--list-settings=TinyNewsRec"], "  post_train_teacher_epochs = 1  (int) "),
         (["--model=SASRec", "--list-settings"], "  hidden_size "),
         (["--explain", "learning_rate"], "effect      A stage may differ."),
     ],

@@ -51,7 +51,7 @@ FOLDERS = ("serve", "export")  # of a recommender, without a flag
 MORE = (
     *(["run", "--nproc=0"], ["run", "--nproc=2", "--world_size=1"], ["run", "--gpu_id=x"]),
     *(["benchmark", "--seeds=a"], ["benchmark", "--jobs=0"]),
-    *(["search", "--trials=0"], ["search", "--pruner=no"], ["convert", "--format=no"]),
+    *(["search", "--trials=0"], ["convert", "--format=no"]),
     *(["convert", "--valid=2"], ["convert", "--download=all"]),
     *(["serve", ".", "--port=99999"], ["serve", ".", "--max-connections=0"], ["serve"]),
     *(

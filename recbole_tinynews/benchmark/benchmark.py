@@ -24,14 +24,11 @@ from recbole_tinynews.benchmark.results import (
     RESULTS,
     ResultsFile,
     SystemResult,
-    as_csv,
     summarise,
 )
 from recbole_tinynews.benchmark.suite import choose, read_suite
 from recbole_tinynews.files.progress import progress_bar
-from recbole_tinynews.files.whole import remove_old_partials, write_text
-
-NOT_RUN = "not_run.csv"
+from recbole_tinynews.files.whole import remove_old_partials
 
 
 class Benchmark:
@@ -44,9 +41,8 @@ class Benchmark:
         systems: labels, models or groups of rows, ``+Model``, ``+file.py:Class``; empty: all rows.
         settings: applied to every system that has them.
         jobs: number of parallel trainings, which share the threads.
-        processes: number of processes per training; RecBole's models use one.
-        speed: also measure speeds, which takes minutes on a CPU; a later run fills in those that
-            are left out.
+        speed: also measure speeds, after all trainings, which takes minutes on a CPU; a later run
+            fills in those that are left out.
         output: folder of the results; None: ``benchmarks/results/`` and the suite's folder.
 
     Raises:
@@ -62,13 +58,12 @@ class Benchmark:
         settings: Mapping[str, Any] | None = None,
         jobs: int = 1,
         output: str | Path | None = None,
-        processes: int = 1,
         speed: bool = True,
     ) -> None:
         self.settings = dict(settings or {})
         all_layers = language_model_layers(read_suite(suite, dataset), dataset, self.settings)
         self.suite = read_suite(suite, dataset, all_layers)
-        self.dataset, self.jobs, self.processes, self.speed = dataset, jobs, processes, speed
+        self.dataset, self.jobs, self.speed = dataset, jobs, speed
         self.seeds = list(seeds or self.suite.seeds)
         rows, asked = choose(self.suite, systems)
         planned = plan_rows(self.suite, rows, dataset, self.seeds, self.settings)
@@ -84,9 +79,9 @@ class Benchmark:
         remove_old_partials(self.output)
         runnable = [planned for planned in self.asked if not planned.why_not]
         # seed by seed: every system gets its first result before any gets a second
-        jobs = [job for seed in self.seeds for row in runnable for job in self._missing(row, seed)]
-        wanted = len(runnable) * len(self.seeds)
-        existing = wanted - sum(job.action == TRAIN for job in jobs)
+        wanted = [(planned, seed) for seed in self.seeds for planned in runnable]
+        trainings = [self._job(TRAIN, *row) for row in wanted if not self._is_complete(*row)]
+        existing = len(wanted) - len(trainings)
 
         def tell(what: str, text: object) -> None:
             print(f"{what:9} {text}", file=out or sys.stdout, flush=True)
@@ -96,46 +91,41 @@ class Benchmark:
                 tell("not run", f"{planned.row.label}: {planned.why_not}")
         if existing:
             tell("exist", f"{existing} results, in {self.results.path}")
-        bar = progress_bar(
-            desc="Benchmark",
-            shown=sys.stderr.isatty(),
-            total=wanted,
-            initial=existing,
-            unit=" results",
-        )
+        bar = progress_bar(desc="Benchmark", total=len(wanted), initial=existing, unit=" results")
 
         def started(job: Job) -> None:
             with bar.external_write_mode(out or sys.stdout):
                 tell("training" if job.action == TRAIN else "measuring", job)
 
-        def ended(outcome: Outcome) -> list[Job]:
-            job, follows = outcome.job, self._keep(outcome)
+        def ended(outcome: Outcome) -> None:
+            job = outcome.job
+            self._keep(outcome)
             with bar.external_write_mode(out or sys.stdout):
                 if outcome.error is None:
                     tell("done" if job.action == TRAIN else "measured", _in_words(outcome))
                 else:
                     tell("failed", f"{job}: {_one_line(outcome.error)} (full log: {job.log})")
             bar.update(job.action == TRAIN)
-            write_tables(self.output, self._summary())  # tests and figures would take minutes
-            return follows
+            write_tables(self.output, self._summary())  # tests would take minutes
 
         with bar:
-            run_jobs(jobs, self.jobs, started, ended)
+            run_jobs(trainings, self.jobs, started, ended)
+            if self.speed:  # with nothing else running
+                rows = [(row, self._row(*row)) for row in wanted]
+                slow = [
+                    self._job(MEASURE, *row) for row, cells in rows if cells and not cells["device"]
+                ]
+                run_jobs(slow, 1, started, ended)
         tell("written", f"{', '.join(self.report())} in {self.output}")
         mistaken = [row for row in self.asked if row.why_not and NO_MODEL not in row.why_not]
         return not (mistaken or self.errors or self.unmeasured)
 
     def report(self) -> list[str]:
-        """Write tables, significance and figures of existing results; returns the file names."""
-        return [RESULTS, NOT_RUN, *write_report(self.output, self._summary())]
+        """Write tables, significance and figure of existing results; returns the file names."""
+        return [RESULTS, *write_report(self.output, self._summary())]
 
     def _summary(self) -> Report:
-        """What is known so far; writes what was not run."""
-        reasons = {(row.row.label, ""): row.why_not for row in self.asked if row.why_not}
-        reasons |= {(label, str(seed)): reason for (label, seed), reason in self.errors.items()}
-        names = ("system", "seed", "reason")
-        not_run = [dict(zip(names, (*key, why), strict=True)) for key, why in reasons.items()]
-        write_text(self.output / NOT_RUN, as_csv(names, not_run))
+        """What is known so far."""
         systems = list(self._shown())
         rows = [cells for system in systems for cells in system.cells.values()]
         notes = [
@@ -159,20 +149,13 @@ class Benchmark:
             return None
         return self.results.of(planned.row.label, seed, planned.fingerprints[seed])
 
-    def _missing(self, planned: PlannedRow, seed: int) -> list[Job]:
-        row = self._row(planned, seed)
-        if row is not None and planned.further:  # metrics, which fingerprints don't cover
-            file = self._impressions(planned, seed)
-            known = read_impression_metrics(file).further if file.is_file() else {}
-            row = row if known.keys() >= {*planned.further} else None
-        if row is None:
-            return [self._job(TRAIN, planned, seed)]
-        return self._unmeasured(planned, seed)
-
-    def _unmeasured(self, planned: PlannedRow, seed: int) -> list[Job]:
-        row = self._row(planned, seed)
-        measured = row is not None and row["device"]
-        return [self._job(MEASURE, planned, seed)] if self.speed and not measured else []
+    def _is_complete(self, planned: PlannedRow, seed: int) -> bool:
+        """Whether there is a result, with all requested metrics, which fingerprints don't cover."""
+        if self._row(planned, seed) is None:
+            return False
+        file = self._impressions(planned, seed)
+        known = read_impression_metrics(file).further if planned.further and file.is_file() else {}
+        return known.keys() >= {*planned.further}
 
     def _job(self, action: str, planned: PlannedRow, seed: int) -> Job:
         threads = torch.get_num_threads()
@@ -184,31 +167,27 @@ class Benchmark:
             model=planned.row.model,
             dataset=self.dataset,
             settings=planned.settings,
-            threads=max(1, threads // self.jobs // self.processes) if action == TRAIN else threads,
+            threads=max(1, threads // self.jobs) if action == TRAIN else threads,
             answer=self.output / "logs" / f"{impressions.stem}.json",
             log=self.output / "logs" / f"{impressions.stem}.log",
             impressions=impressions,
-            processes=self.processes,
         )
 
     def _impressions(self, planned: PlannedRow, seed: int) -> Path:
         return impressions_file(self.output, planned.row.label, seed, planned.fingerprints[seed])
 
-    def _keep(self, outcome: Outcome) -> list[Job]:
-        """Store a job's result in its row; returns the follow-up job, if any."""
+    def _keep(self, outcome: Outcome) -> None:
+        """Store a job's result in its row."""
         job, cells = outcome.job, outcome.cells
-        if outcome.error is not None:
-            if job.action == TRAIN:
-                self.errors[job.system, job.seed] = _one_line(outcome.error)
-            else:
-                self.unmeasured[job.system] = _one_line(outcome.error)
-            return []
-        planned = self.planned[job.system]
-        mark = planned.fingerprints[job.seed]
-        if job.action == MEASURE:  # marks the row as measured, even without cells
-            cells = {"device": "-", **cells}
-        self.results.put({"system": job.system, "seed": job.seed, "settings": mark, **cells})
-        return self._unmeasured(planned, job.seed)
+        if outcome.error is None:
+            if job.action == MEASURE:  # marks the row as measured, even without cells
+                cells = {"device": "-", **cells}
+            mark = self.planned[job.system].fingerprints[job.seed]
+            self.results.put({"system": job.system, "seed": job.seed, "settings": mark, **cells})
+        elif job.action == TRAIN:
+            self.errors[job.system, job.seed] = _one_line(outcome.error)
+        else:
+            self.unmeasured[job.system] = _one_line(outcome.error)
 
 
 def _one_line(text: str) -> str:

@@ -14,7 +14,7 @@ from recbole_tinynews.settings.values import refuse
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a benchmark; exit with status 1 on mistakes or if a system failed."""
     parser = command_parser(
-        description="Train and measure systems side by side; write tables and figures.",
+        description="Train and measure systems side by side; write tables and a figure.",
         epilog="Any setting for all systems that have it: --key=value, e.g. --plm=FOLDER.",
     )
     add = parser.add_argument
@@ -28,7 +28,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "+PopularNow adds that model, +path/to/file.py:Class a recommender of your own",
     )
     add("--jobs", type=int, default=1, help="trainings in parallel (default: 1)")
-    add("--nproc", type=int, default=1, help="processes of each training (default: 1)")
     add(
         "--no-speed",
         action="store_true",
@@ -38,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add(
         "--report-only",
         action="store_true",
-        help="run nothing: write tables, tests and figures of existing results with these settings "
+        help="run nothing: write tables, tests and figure of existing results with these settings "
         "and data",
     )
     parsed, rest = parser.parse_known_args(sys.argv[1:] if arguments is None else arguments)
@@ -46,11 +45,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     settings, report_only = parse_command_line(rest), options.pop("report_only")
     with one_line_errors(parser.prog, "rows and steps are kept", " The same command resumes."):
         refuse("The command line has mistakes:", settings.problems)
-        if options["jobs"] < 1 or options["nproc"] < 1:
-            raise ValueError("--jobs and --nproc must be at least 1.")
-        options["seeds"] = seeds_of(options["seeds"]) if options["seeds"] else None
+        if options["jobs"] < 1:
+            raise ValueError(f"--jobs must be at least 1, got {options['jobs']}.")
+        options["seeds"] = None if options["seeds"] is None else seeds_of(options["seeds"])
         options["systems"] = [name.strip() for name in options["systems"].split(",") if name]
-        options["processes"], options["speed"] = options.pop("nproc"), not options.pop("no_speed")
+        options["speed"] = not options.pop("no_speed")
 
         from recbole_tinynews import Benchmark  # slow to import; reports a missing RecBole
 

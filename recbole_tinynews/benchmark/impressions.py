@@ -1,4 +1,4 @@
-"""Per-impression metrics, stored beside the results for tests, slices and further metrics."""
+"""Per-impression metrics, stored beside the results for tests and further metrics."""
 
 from __future__ import annotations
 
@@ -13,12 +13,9 @@ from numpy.typing import NDArray
 
 from recbole_tinynews.benchmark.results import METRICS
 from recbole_tinynews.data.atomic_files import Indices, concatenate, read_impressions
-from recbole_tinynews.evaluation.slices import hours_of
 from recbole_tinynews.files.array_cache import content_key
 from recbole_tinynews.files.columns import IMPRESSION_ID
 from recbole_tinynews.files.whole import whole_file
-
-_WHOLE_NUMBERS = ("users", "history_lengths", "hours")  # may be unknown
 
 
 class ImpressionMetrics(NamedTuple):
@@ -28,16 +25,12 @@ class ImpressionMetrics(NamedTuple):
         values: ``[impressions, metrics]``, NaN where skipped.
         of: digest of the impression ids.
         users: ``[impressions]``, anonymous numbers from 0; None if unknown, as in old files.
-        history_lengths: ``[impressions]``, in clicks, or None.
-        hours: ``[impressions]``, 0 to 23, or None.
         further: ``[impressions]`` by name, metrics beside ``METRICS``.
     """
 
     values: NDArray[np.float32]
     of: str
     users: NDArray[np.integer] | None = None
-    history_lengths: NDArray[np.integer] | None = None
-    hours: NDArray[np.integer] | None = None
     further: Mapping[str, NDArray[np.float32]] = {}
 
 
@@ -64,8 +57,6 @@ def keep_eval_dump(dump: Path, impressions: Path, place: Path) -> None:
         np.stack([columns.pop(name) for name in METRICS], axis=1),
         content_key([name + "\n" for name in ids]),
         pd.factorize(read.user[places])[0],
-        read.history.lengths[places],
-        hours_of(read.timestamp[places]),
         columns,
     )
     write_impression_metrics(kept, place)
@@ -74,9 +65,8 @@ def keep_eval_dump(dump: Path, impressions: Path, place: Path) -> None:
 def write_impression_metrics(metrics: ImpressionMetrics, place: Path) -> None:
     """Write a file of arrays atomically."""
     arrays: dict[str, Any] = {"values": metrics.values, "ids": np.array(metrics.of)}
-    for name in _WHOLE_NUMBERS:
-        if (numbers := getattr(metrics, name)) is not None:
-            arrays[name] = numbers.astype(np.min_scalar_type(numbers.max(initial=0)))
+    if (users := metrics.users) is not None:
+        arrays["users"] = users.astype(np.min_scalar_type(users.max(initial=0)))
     if metrics.further:
         arrays["further_names"] = np.array([*metrics.further])
         arrays["further"] = np.stack([*metrics.further.values()], axis=1)
@@ -87,13 +77,12 @@ def write_impression_metrics(metrics: ImpressionMetrics, place: Path) -> None:
 def read_impression_metrics(place: Path) -> ImpressionMetrics:
     """Read a file of ``write_impression_metrics``, also of earlier versions."""
     with np.load(place, allow_pickle=False) as arrays:
-        known = {name: arrays[name].astype(np.int64) for name in _WHOLE_NUMBERS if name in arrays}
+        users = arrays["users"].astype(np.int64) if "users" in arrays else None
         further = {}
         if "further" in arrays:
             names, columns = arrays["further_names"].tolist(), arrays["further"].T
             further = dict(zip(names, columns, strict=True))
-        values, of = arrays["values"], str(arrays["ids"])
-        return ImpressionMetrics(values, of, **known)._replace(further=further)
+        return ImpressionMetrics(arrays["values"], str(arrays["ids"]), users, further)
 
 
 def read_files(files: Mapping[str, Mapping[int, Path]]) -> ReadFiles:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from recbole_tinynews.benchmark.results import METRICS, OWN_BUDGET, TEACHERS_BUDGET
 from recbole_tinynews.files.whole import partial_place, write_text
-from recbole_tinynews.processes.launch import end_with_parent, how_it_ended, launch
+from recbole_tinynews.processes.launch import end_with_parent, how_it_ended
 
 START_METHOD = "spawn"  # a fork of a process that has computed with torch may hang
 TRAIN, MEASURE = "train", "measure"
@@ -30,11 +30,10 @@ class Job(NamedTuple):
     model: str
     dataset: str
     settings: Mapping[str, Any]
-    threads: int  # of each process
+    threads: int
     answer: Path  # result, as json
     log: Path
     impressions: Path  # per-impression metrics
-    processes: int = 1
 
     def __str__(self) -> str:
         return f"{self.system}, seed {self.seed}"
@@ -52,42 +51,30 @@ def run_jobs(
     jobs: Sequence[Job],
     side_by_side: int,
     started: Callable[[Job], None],
-    ended: Callable[[Outcome], Sequence[Job]],
+    ended: Callable[[Outcome], None],
 ) -> None:
-    """Run each job in its own process until none is left; ``ended`` returns follow-up jobs.
+    """Run each job in its own process, so many in parallel.
 
-    Trainings run in parallel, preferring seeds that are not running: systems of one seed share
-    stages. A measurement runs alone: after its training if ``side_by_side`` is 1, else after all.
+    Seeds that are not running go first: systems of one seed share stages, and wait for each other.
     """
     waiting = list(jobs)
     running: dict[BaseProcess, Job] = {}
     try:
         while waiting or running:
-            while job := next_job(waiting, [*running.values()], side_by_side):
+            while waiting and len(running) < side_by_side:
+                busy = {job.seed for job in running.values()}
+                job = next((job for job in waiting if job.seed not in busy), waiting[0])
                 waiting.remove(job)
                 started(job)
                 running[_start(job)] = job
             wait([process.sentinel for process in running])
             for process in [process for process in running if process.exitcode is not None]:
-                waiting += ended(_outcome(running.pop(process), process))
+                ended(_outcome(running.pop(process), process))
     finally:  # the next benchmark resumes their work
         for process in running:
             process.terminate()
         for process in running:
             process.join()
-
-
-def next_job(waiting: Sequence[Job], running: Sequence[Job], side_by_side: int) -> Job | None:
-    """The job to start beside the running ones; None if it has to wait."""
-    trainings = [job for job in waiting if job.action == TRAIN]
-    measurements = [job for job in waiting if job.action == MEASURE]
-    if measurements and not running and (side_by_side == 1 or not trainings):
-        return measurements[0]
-    free = len(running) < side_by_side and all(job.action == TRAIN for job in running)
-    if not trainings or not free:
-        return None
-    busy = {job.seed for job in running}
-    return next((job for job in trainings if job.seed not in busy), trainings[0])
 
 
 def _start(job: Job) -> BaseProcess:
@@ -132,62 +119,31 @@ def train(job: Job) -> dict[str, Any]:
     from recbole_tinynews.benchmark.impressions import keep_eval_dump
     from recbole_tinynews.benchmark.planning import model_class_of
     from recbole_tinynews.pipeline.config import NewsConfig
-    from recbole_tinynews.pipeline.quick_start import run
-    from recbole_tinynews.settings.registry import has_language_model
+    from recbole_tinynews.pipeline.quick_start import run_config
 
     model_class = model_class_of(job.model)
     with partial_place(job.impressions) as dump:
         settings = {**job.settings, "seed": job.seed, "eval_dump": str(dump)}
-        if job.processes > 1 and has_language_model(model_class):
-            result = _run_in_processes(job, settings)
-        else:
-            result = run(model_class, job.dataset, config_dict=settings)
+        config = NewsConfig(model_class, job.dataset, config_dict=settings)
+        result = run_config(config)
         if dump.is_file():
-            data = Path(NewsConfig(model_class, job.dataset, config_dict=settings)["data_path"])
-            keep_eval_dump(dump, data / f"{job.dataset}.test.inter", job.impressions)
-    test, cold = result.get("test", {}), result.get("test_cold", {})
-    budget = result.get("budget", {})
-    stages = result.get("stages", [])
+            test_file = Path(config["data_path"], f"{job.dataset}.test.inter")
+            keep_eval_dump(dump, test_file, job.impressions)
+    test, cold, budget = result["test"], result["test_cold"], result["budget"]
     return {
         **{name: test.get(name) for name in (*METRICS, "impressions", "skipped")},
         **{f"cold_{name}": cold.get(name) for name in (*METRICS, "impressions")},
-        "parameters": result.get("parameters"),
+        "parameters": result["parameters"],
         # of all its stages, including those trained by another system
-        "seconds": round(sum(stage["seconds"] for stage in stages), 1) if stages else None,
-        "environment": ", ".join(f"{n} {v}" for n, v in result.get("environment", {}).items()),
-        **dict(zip(OWN_BUDGET, (budget.get("own") or {}).values(), strict=False)),
-        **dict(zip(TEACHERS_BUDGET, (budget.get("teachers") or {}).values(), strict=False)),
+        "seconds": round(sum(stage["seconds"] for stage in result["stages"]), 1),
+        "environment": ", ".join(f"{n} {v}" for n, v in result["environment"].items()),
+        **dict(zip(OWN_BUDGET, (budget["own"] or {}).values(), strict=False)),
+        **dict(zip(TEACHERS_BUDGET, (budget["teachers"] or {}).values(), strict=False)),
     }
 
 
-def _run_in_processes(job: Job, settings: Mapping[str, Any]) -> dict[str, Any]:
-    with partial_place(job.answer) as order, partial_place(job.answer) as answer:
-        one = {"model": job.model, "dataset": job.dataset, "threads": job.threads}
-        text = json.dumps({**one, "settings": settings, "answer": answer}, default=str)
-        order.write_text(text, encoding="utf-8")
-        launch(job.processes, "recbole_tinynews.benchmark.jobs", [str(order)])
-        return json.loads(answer.read_text(encoding="utf-8"))
-
-
-def _run_as_one_of_several(order: Path) -> None:
-    """Execute ``run`` in one of the processes of ``_run_in_processes``."""
-    import torch
-
-    from recbole_tinynews.benchmark.planning import model_class_of
-    from recbole_tinynews.pipeline.quick_start import run
-    from recbole_tinynews.processes.group import leave, process_group
-
-    asked = json.loads(order.read_text(encoding="utf-8"))
-    torch.set_num_threads(asked["threads"])
-    model_class = model_class_of(asked["model"])
-    result = run(model_class, asked["dataset"], config_dict=asked["settings"])
-    if process_group().first:
-        write_text(Path(asked["answer"]), json.dumps(result))
-    leave()
-
-
 def measure(job: Job) -> dict[str, Any]:
-    """Speed and memory with untrained weights, in their precision; empty for RecBole's models."""
+    """Speed with untrained weights, in their precision; empty for RecBole's models."""
     import torch
     from recbole.utils import init_seed
 
@@ -195,7 +151,7 @@ def measure(job: Job) -> dict[str, Any]:
     from recbole_tinynews.data.dataset import NewsDataset
     from recbole_tinynews.pipeline.config import NewsConfig
     from recbole_tinynews.pipeline.factory import NewsFactory
-    from recbole_tinynews.pipeline.speed import impressions_per_second, news_per_second
+    from recbole_tinynews.pipeline.outcome import news_per_second
     from recbole_tinynews.settings.registry import has_language_model
 
     model_class = model_class_of(job.model)
@@ -205,38 +161,13 @@ def measure(job: Job) -> dict[str, Any]:
     init_seed(config["seed"], config["reproducibility"])
     factory = NewsFactory(config, NewsDataset(config))
     model = factory.model(model_class, config)
-    speed: dict[str, Any] = {
-        "news_per_second": news_per_second(model.news_encoder),
-        "news_per_second_batch_1": news_per_second(model.news_encoder, batch=1),
-    }
-    if (shown := factory.test or factory.valid) is not None:
-        encoded, cached = impressions_per_second(model, factory.impressions(config, shown))
-        speed |= {"impressions_per_second": encoded, "impressions_per_second_cached": cached}
     device = model.device
     return {
-        **{name: float(f"{value:.4g}") for name, value in speed.items()},
-        "peak_memory_mb": _peak_memory_mb(device.type == "cuda"),
+        "news_per_second": float(f"{news_per_second(model.news_encoder):.4g}"),
         "threads": torch.get_num_threads(),
         "precision": str(next(model.parameters()).dtype).removeprefix("torch."),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
     }
 
 
-def _peak_memory_mb(on_gpu: bool) -> int | None:
-    """Peak memory of this process, on its GPU if it uses one; None if unknown."""
-    if on_gpu:
-        import torch
-
-        return round(torch.cuda.max_memory_allocated() / 1e6)
-    try:
-        import resource
-    except ModuleNotFoundError:  # Windows
-        return None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return round(peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6)
-
-
 ACTIONS: dict[str, Callable[[Job], dict[str, Any]]] = {TRAIN: train, MEASURE: measure}
-
-if __name__ == "__main__":
-    _run_as_one_of_several(Path(sys.argv[1]))

@@ -8,32 +8,27 @@ from typing import NamedTuple
 
 import numpy as np
 
-from recbole_tinynews.benchmark.figures import FORMATS, save, suite_figures
+from recbole_tinynews.benchmark.figures import FORMATS, save, size_figure
 from recbole_tinynews.benchmark.impressions import ReadFiles, read_files
 from recbole_tinynews.benchmark.result_table import (
-    HEADS,
     Cell,
     Table,
-    as_latex,
     as_markdown,
     budget_table,
     cold_table,
     make_table,
-    speed_table,
     with_deviation,
 )
-from recbole_tinynews.benchmark.results import METRICS, SystemResult, mean_of
+from recbole_tinynews.benchmark.results import SystemResult, mean_of
 from recbole_tinynews.benchmark.significance import (
-    bootstrap_intervals,
     compare_pairs,
     significance_csv,
     significance_table,
 )
 from recbole_tinynews.benchmark.suite import Suite, compared
-from recbole_tinynews.evaluation.slices import HISTORY, HOUR, slices_of
 from recbole_tinynews.files.whole import write_text
 
-_KINDS = {HISTORY: "clicks in the history", HOUR: "hour (UTC)"}
+FIGURE = "size"
 
 
 class Report(NamedTuple):
@@ -46,14 +41,12 @@ class Report(NamedTuple):
 
 
 def write_tables(output: Path, report: Report) -> list[str]:
-    """Write the tables of results, speed, budgets and cold articles; returns the file names."""
+    """Write the tables of results, budgets and cold articles; returns the file names."""
     suite, systems = report.suite, report.systems
     table = make_table(systems, report.seeds, suite.published, report.notes, suite.ceilings)
     budgets = budget_table(systems, suite.ceilings)
     texts = {
         "table.md": as_markdown(table),
-        "table.tex": as_latex(table),
-        "speed.md": as_markdown(speed_table(systems)),
         "budget.md": as_markdown(budgets) if any(budgets.groups) else "",
         "cold.md": as_markdown(cold_table(systems)),
     }
@@ -69,15 +62,14 @@ def write_report(output: Path, report: Report) -> list[str]:
     labels = [system.row.label for system in systems]
     further = further_table(labels, read)
     texts = {
-        "slices.md": "\n".join(map(as_markdown, slice_tables(labels, read))),
         "further.md": as_markdown(further) if further.groups else "",
         "significance.csv": significance_csv(tests) if tests else "",
         "significance.md": as_markdown(significance_table(tests)) if tests else "",
     }
     written = [*write_tables(output, report), *_write(output, texts)]
-    for name, figure in suite_figures(report.suite, systems, bootstrap_intervals(read)):
-        save(figure, output / name)
-        written += [f"{name}.{kind}" for kind in FORMATS]
+    if (figure := size_figure(report.suite, systems)) is not None:
+        save(figure, output / FIGURE)
+        written += [f"{FIGURE}.{kind}" for kind in FORMATS]
     return written
 
 
@@ -100,76 +92,30 @@ def notes_of_data(dataset: str, rows: Sequence[Mapping[str, str]]) -> Iterator[s
         yield (
             f"Speed: median of 3 runs after one for warm-up, titles of the data set as long as "
             f"they are, {device}, threads: {threads}, precision {precision}, nothing "
-            "else of the benchmark running beside it. More of it: speed.md."
+            "else of the benchmark running beside it."
         )
-
-
-def slice_tables(systems: Sequence[str], read: ReadFiles) -> list[Table]:
-    """The first metric by history length and by hour; empty if either is unknown."""
-    seeds = {name: [*read[name].values()] for name in systems if read.get(name)}
-    known = [
-        (metrics.history_lengths, metrics.hours, ~np.isnan(metrics.values[:, 0]))
-        for of_system in seeds.values()
-        for metrics in of_system
-        if metrics.history_lengths is not None and metrics.hours is not None
-    ]
-    if not known:
-        return []
-    lengths, hours, ranked = known[0]
-    tables = []
-    for kind, slices in slices_of(lengths, hours).items():
-        parts = {name: part & ranked for name, part in slices.items() if (part & ranked).any()}
-        rows = []
-        for label, of_system in seeds.items():
-            means = (
-                mean_of(float(metrics.values[part, 0].mean(dtype=float)) for metrics in of_system)
-                for part in parts.values()
-            )
-            rows.append([Cell(label), *map(with_deviation, means)])
-        note = (
-            f"{HEADS[METRICS[0]]} in percent, by {_KINDS[kind]}; in brackets, how many test "
-            "impressions a slice has. Nothing is tested here, and so nothing marked as the best. "
-            "All metrics of each slice are in test_slices of a run's result_file."
-        )
-        head = [f"System, by {_KINDS[kind]}"]
-        head += [f"{name} ({int(part.sum()):,})" for name, part in parts.items()]
-        tables.append(Table(head, [rows], [note]))
-    return tables
 
 
 def further_table(systems: Sequence[str], read: ReadFiles) -> Table:
     """Means of further metrics over impressions and seeds, each in its own unit."""
-    values = {
-        label: [metrics.further for metrics in read.get(label, {}).values()] for label in systems
-    }
-    every = [columns for of_system in values.values() for columns in of_system]
-    names = list(dict.fromkeys(name for columns in every for name in columns))
+    seeds = {label: [*read.get(label, {}).values()] for label in systems}
+    every = [metrics for of_system in seeds.values() for metrics in of_system]
+    names = list(dict.fromkeys(name for metrics in every for name in metrics.further))
+
+    def cell(label: str, name: str) -> Cell:
+        columns = (metrics.further[name] for metrics in seeds[label] if name in metrics.further)
+        known = (values[~np.isnan(values)] for values in columns)
+        mean = mean_of(float(values.mean(dtype=float)) for values in known if len(values))
+        return with_deviation(mean, factor=1, places=4)
+
     rows = [
-        [Cell(label), *(_mean_cell(name, of_system) for name in names)]
-        for label, of_system in values.items()
-        if any(of_system)
+        [Cell(label), *(cell(label, name) for name in names)]
+        for label in systems
+        if any(metrics.further for metrics in seeds[label])
     ]
-    left_out = [text for name in names if (text := _left_out(name, every))]
-    notes = [
+    note = (
         "Means of fractions, not percent; novelty in bits, calibration in nats, of which less is "
-        "better. Whether more variety is better is for the reader to judge: no value is marked."
-    ]
-    if left_out:
-        notes.append(f"Impressions without a value are left out: {'; '.join(left_out)}.")
-    return Table(["System", *names], [rows] if rows else [], notes)
-
-
-def _mean_cell(name: str, seeds: Sequence[Mapping[str, np.ndarray]]) -> Cell:
-    known = [columns[name][~np.isnan(columns[name])] for columns in seeds if name in columns]
-    mean = mean_of(float(values.mean(dtype=float)) for values in known if len(values))
-    return with_deviation(mean, factor=1, places=4)
-
-
-def _left_out(name: str, every: Sequence[Mapping[str, np.ndarray]]) -> str:
-    """The number of impressions without a value, which may differ between systems."""
-    columns = [of_seed[name] for of_seed in every if name in of_seed]
-    counts = sorted({int(np.isnan(values).sum()) for values in columns})
-    if counts == [0]:
-        return ""
-    some = f"{counts[0]:,}" if len(counts) == 1 else f"{counts[0]:,} to {counts[-1]:,}"
-    return f"{name} {some} of {len(columns[0]):,}"
+        "better. Whether more variety is better is for the reader to judge: no value is marked. "
+        "Impressions without a value are left out."
+    )
+    return Table(["System", *names], [rows] if rows else [], [note])

@@ -1,4 +1,4 @@
-"""The tables of a suite: results, speed, budgets, cold articles; Markdown and LaTeX."""
+"""The tables of a suite: results, budgets, cold articles; as Markdown."""
 
 from __future__ import annotations
 
@@ -7,14 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import NamedTuple
 
-from tabulate import (
-    LATEX_ESCAPE_RULES,
-    SEPARATING_LINE,
-    DataRow,
-    Line,
-    TableFormat,
-    tabulate,
-)
+from tabulate import tabulate
 
 from recbole_tinynews.benchmark.results import (
     COLD,
@@ -30,14 +23,6 @@ from recbole_tinynews.benchmark.suite import CLICKS_NOW, TITLE, USER_IDS, Publis
 Ceilings = Mapping[str, Mapping[str, int]]
 HEADS = {"auc": "AUC", "mrr": "MRR", "ndcg@5": "nDCG@5", "ndcg@10": "nDCG@10"}
 _SIZE = {"parameters": "Parameters (M)", "news_per_second": "News (1/s)"}
-SPEED_HEADS = {
-    "news_per_second": "News, 1/s",
-    "news_per_second_batch_1": "one by one, 1/s",
-    "impressions_per_second": "Impressions, 1/s",
-    "impressions_per_second_cached": "cached, 1/s",
-    "peak_memory_mb": "Peak memory, MB",
-    "seconds": "Training, s",
-}
 MORE_TEXT, ELSEWHERE, KNOWS_USERS, OVER, NOW = "*", "†", "‡", "§", "¶"
 _BUDGETS = {
     "articles": "articles",
@@ -45,10 +30,6 @@ _BUDGETS = {
     "clicks_x_candidates": "candidates of clicks",
     "flops": "TFLOP",
 }
-_TOP, _MIDDLE, _BOTTOM = (Line(rf"\{name}rule", "", "", "") for name in ("top", "mid", "bottom"))
-_ROW = DataRow("", " & ", r" \\")
-# tabulate's own latex_booktabs escapes every cell; these hold commands
-_BOOKTABS = TableFormat(_TOP, _MIDDLE, None, _BOTTOM, _ROW, _ROW, 0, None)
 
 
 class Cell(NamedTuple):
@@ -102,23 +83,6 @@ def make_table(
     of_others = [f"{ELSEWHERE} the paper's figures {published.elsewhere_is}."] if beside else []
     own = [*_notes(systems, seeds), *_note_of_ceilings(systems, ceilings), *of_others, *notes]
     return Table(head, groups, own)
-
-
-def speed_table(systems: Sequence[SystemResult]) -> Table:
-    """Speed, memory and training time of each system."""
-    columns = _measured(systems, SPEED_HEADS)
-    rows = [
-        [Cell(system.row.label), *(_amount(system, name) for name in columns)]
-        for system in systems
-        if system.means
-    ]
-    note = (
-        "Impressions are ranked from the text of their news, each encoded once, or from cached "
-        "news vectors; users are encoded in both cases. Peak memory is that of a process that "
-        "loads the data set and the model, encodes and ranks (on a GPU: of tensors). Training: all "
-        "stages of the system, those too that it shares."
-    )
-    return Table(["System", *(SPEED_HEADS[name] for name in columns)], [rows], [note])
 
 
 def cold_table(systems: Sequence[SystemResult]) -> Table:
@@ -279,29 +243,3 @@ def _markdown(cell: Cell) -> str:
         return f"**{cell.text}**"
     text = " ".join(cell.text.split()).replace("<", "&lt;")
     return re.sub(r"[|*`]|\[(?![+-])", r"\\\g<0>", text)  # not [-1, +1]
-
-
-def as_latex(table: Table) -> str:
-    r"""A ``tabular`` with booktabs rules, for ``\input`` into a paper."""
-    rows: list[object] = []
-    notes = list(table.notes)
-    for group in table.groups:
-        rows += [SEPARATING_LINE] * bool(rows)
-        there = [cells for cells in group if len(cells) == len(table.head)]
-        rows += [[_latex(cell) for cell in cells] for cells in there]
-        notes += [f"{cells[0].text}: {cells[1].text}." for cells in group if cells not in there]
-    head = [_latex(Cell(name)) for name in table.head]
-    lines = [
-        r"% needs \usepackage{booktabs}",
-        rf"\begin{{tabular}}{{l{'r' * (len(table.head) - 1)}}}",
-        tabulate(rows, head, _BOOKTABS, disable_numparse=True),
-        r"\end{tabular}",
-        *(rf"\par\smallskip{{\footnotesize {_latex(Cell(note))}}}" for note in notes),
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def _latex(cell: Cell) -> str:
-    text = " ".join(cell.text.split())  # an empty line would end the paragraph
-    text = "".join(LATEX_ESCAPE_RULES.get(character, character) for character in text)
-    return rf"\textbf{{{text}}}" if cell.best else text

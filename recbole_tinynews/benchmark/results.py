@@ -16,25 +16,24 @@ from recbole_tinynews.files.whole import exclusive_lock, write_text
 METRICS = ("auc", "mrr", "ndcg@5", "ndcg@10")
 COLD = tuple(f"cold_{name}" for name in METRICS)  # clicked articles never clicked in training
 COLD_COUNT = "cold_impressions"
-SPEEDS = (
-    *("news_per_second", "news_per_second_batch_1"),  # in a large batch, one by one
-    *("impressions_per_second", "impressions_per_second_cached"),  # with and without encoding
-)
 OWN_BUDGET = ("articles", "tokens", "clicks_x_candidates", "flops")
 TEACHERS_BUDGET = tuple(f"teachers_{name}" for name in OWN_BUDGET)
-MEASURED = (*SPEEDS, "peak_memory_mb", "threads", "precision", "device")
+MEASURED = ("news_per_second", "threads", "precision", "device")
 COLUMNS = (
     *("system", "seed", *METRICS, "parameters", *MEASURED),
     *("seconds", "impressions", "skipped", *COLD, COLD_COUNT, "environment", "settings"),
     *(*OWN_BUDGET, *TEACHERS_BUDGET),
 )
+FORMER = {  # columns of committed results
+    *("news_per_second_batch_1", "impressions_per_second", "impressions_per_second_cached"),
+    "peak_memory_mb",
+}
 NEEDED = ("system", "seed", *METRICS, "settings")  # files of earlier versions may lack others
 AVERAGED = (
-    *(*METRICS, *COLD, COLD_COUNT, "parameters", *SPEEDS, "peak_memory_mb", "seconds"),
+    *(*METRICS, *COLD, COLD_COUNT, "parameters", "news_per_second", "seconds"),
     *(*OWN_BUDGET, *TEACHERS_BUDGET),
 )
 RESULTS = "results.csv"
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # spreadsheets evaluate cells that start so
 Key = tuple[str, int, str]
 
 
@@ -67,41 +66,22 @@ class ResultsFile:
         with self.path.open(encoding="utf-8", newline="") as file:
             reader = csv.DictReader(file)
             columns = {*(reader.fieldnames or ())}
-            if not columns.issuperset(NEEDED) or not columns.issubset(COLUMNS):
+            if not columns.issuperset(NEEDED) or not columns.issubset({*COLUMNS, *FORMER}):
                 raise ValueError(
                     f"{self.path} must have the columns {','.join(COLUMNS)}, got "
                     f"{','.join(reader.fieldnames or ())}. Move it away, or name another --output."
                 )
-            rows = ({name: _as_given(row.get(name, "")) for name in COLUMNS} for row in reader)
+            rows = ({name: row.get(name, "") for name in COLUMNS} for row in reader)
             return {(row["system"], int(row["seed"]), row["settings"]): row for row in rows}
 
 
 def as_csv(columns: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> str:
-    """CSV with a header, safe to open in a spreadsheet."""
+    """CSV with a header."""
     text = io.StringIO()
     writer = csv.DictWriter(text, list(columns), lineterminator="\n")
     writer.writeheader()
-    writer.writerows({name: _no_formula(cell) for name, cell in row.items()} for row in rows)
+    writer.writerows(rows)
     return text.getvalue()
-
-
-def _no_formula(cell: Any) -> Any:
-    """Prefix a formula with an apostrophe, which spreadsheets hide.
-
-    >>> _no_formula("=1+1"), _no_formula("-0.5"), _no_formula("PLM-NR")
-    ("'=1+1", '-0.5', 'PLM-NR')
-    """
-    if not isinstance(cell, str) or not cell.startswith(_FORMULA):
-        return cell
-    try:
-        float(cell)
-    except ValueError:
-        return f"'{cell}"
-    return cell
-
-
-def _as_given(cell: str) -> str:
-    return cell[1:] if cell[:1] == "'" and cell[1:].startswith(_FORMULA) else cell
 
 
 class Mean(NamedTuple):

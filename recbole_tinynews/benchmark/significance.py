@@ -177,34 +177,6 @@ def _resampled_means(
     return means
 
 
-class Intervals(NamedTuple):
-    """Distances from means to both ends of their 95 % intervals, by system and metric, all >= 0.
-
-    ``over`` names the resampled units.
-    """
-
-    reaches: Mapping[tuple[str, str], tuple[float, float]] = {}
-    over: str = "users"
-
-
-def bootstrap_intervals(read: ReadFiles) -> Intervals:
-    """Intervals of means over seeds, by resampling users: they hold for other users, not seeds."""
-    there = {system: of_system for system, of_system in read.items() if of_system}
-    values, clusters, users = impression_set(there)
-    if len(clusters) < 2:
-        return Intervals()
-    means = np.stack([np.mean([*values[s].values()], axis=0, dtype=np.float64) for s in there])
-    # a row for each system and metric: [systems * metrics, impressions]
-    rows = means.transpose(0, 2, 1).reshape(-1, len(clusters))
-    names = [(system, metric) for system in there for metric in METRICS]
-    estimates = users_random(rows, clusters)
-    reaches = {
-        name: (max(0.0, mean - estimate.low), max(0.0, estimate.high - mean))
-        for name, mean, estimate in zip(names, rows.mean(axis=1).tolist(), estimates, strict=True)
-    }
-    return Intervals(reaches, "impressions" if users is None else "users")
-
-
 class PairTests(NamedTuple):
     """Comparisons by metric and pair."""
 

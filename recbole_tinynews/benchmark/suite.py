@@ -17,16 +17,22 @@ ADDED = "added"  # group of rows added on the command line
 ADDS = "+"  # the mark of such a row
 TITLE, USER_IDS = ("title",), "ids of users"
 CLICKS_NOW = "clicks of other users"  # prefix of the inputs of rows with click counters
-_OF_ROWS = ("rows", "layers", "reference", "comparisons", "figures")  # what rows_of takes over
-_KEYS = {
-    *(*_OF_ROWS, "rows_of", "settings", "seeds", "folder", "published", "datasets", "ceilings"),
+_OF_ROWS = ("rows", "layers", "reference", "comparisons", "figure")  # what rows_of takes over
+_KEYS: dict[str, Any] = {
+    **{"rows": list, "layers": dict, "reference": str, "comparisons": list, "figure": list},
+    **{"rows_of": str, "settings": dict, "seeds": list, "folder": str, "published": dict},
+    **{"datasets": dict, "ceilings": dict},
 }
-_ROW_KEYS = {"label", "model", "layers", "settings", "group", "reads"}
-_DATASET_KEYS = {"layers", "settings", "seeds", "leave_out"}
-_CEILINGS = {"student", "teachers"}
-_CEILING_KEYS = {"articles", "tokens", "clicks_x_candidates"}
+_ROW_KEYS: dict[str, Any] = {
+    **{"label": str, "model": str, "layers": (str, list), "settings": dict, "group": str},
+    "reads": list,
+}
+_DATASET_KEYS: dict[str, Any] = {"layers": dict, "settings": dict, "seeds": list, "leave_out": list}
+_CEILINGS: dict[str, Any] = {"student": dict, "teachers": dict}
+_CEILING_KEYS: dict[str, Any] = dict.fromkeys(("articles", "tokens", "clicks_x_candidates"), int)
+_KINDS = {list: "a list", dict: "a mapping", str: "text", int: "a whole number"}
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # how spreadsheets know one
 _ALL = "all"  # the size that keeps every layer of the language model
-FIGURES = ("size", "speed", "stages", "losses", "teachers")
 
 
 class Row(NamedTuple):
@@ -63,7 +69,7 @@ class Suite(NamedTuple):
     reference: str
     comparisons: Sequence[Pair]
     folder: str
-    figures: Mapping[str, Sequence[str]]
+    figure: Sequence[str]  # families
     published: Published
     ceilings: Mapping[str, Mapping[str, int]] = {}
 
@@ -78,7 +84,7 @@ def read_suite(name: str, dataset: str, all_layers: int | None = None) -> Suite:
     declared = _read(_file_of(name))
     of_dataset: dict[str, Any] = {}  # later matching patterns override
     for pattern, values in declared.get("datasets", {}).items():
-        _refuse_unknown(f"datasets: {pattern}", values, _DATASET_KEYS)
+        _check_keys(f"datasets: {pattern}", values, _DATASET_KEYS)
         of_dataset |= values if fnmatchcase(dataset, pattern) else {}
     layers = {**declared.get("layers", {}), **of_dataset.get("layers", {})}
     if all_layers is not None:
@@ -88,18 +94,17 @@ def read_suite(name: str, dataset: str, all_layers: int | None = None) -> Suite:
     labels = [row.label for row in all_rows]
     rows = [row for row in all_rows if row.label not in left_out]
     reference = str(declared.get("reference", labels[0])).format_map(layers)
-    figures, ceilings = declared.get("figures", {}), declared.get("ceilings", {})
+    figure, ceilings = declared.get("figure", []), declared.get("ceilings", {})
     _check_ceilings(f"Suite {name}, ceilings", ceilings)
     mistakes = [f"label {label!r} has a comma" for label in labels if "," in label]
+    formulas = (label for label in labels if label.startswith(_FORMULA))
+    mistakes += [f"label {label!r} is a formula to spreadsheets" for label in formulas]
     mistakes += [f"duplicate label {label!r}" for label in _duplicates(rows)]
     mistakes += [f"leave_out: {label!r} is no row" for label in {*left_out} - {*labels}]
     if reference not in labels:
         mistakes.append(f"reference {reference!r} is no row")
     families = {row.family for row in all_rows}
-    for figure, shown in figures.items():
-        if figure not in FIGURES:
-            mistakes.append(f"figure {figure!r} is none of {', '.join(FIGURES)}")
-        mistakes += [f"figure {figure}: no rows {row!r}" for row in shown if row not in families]
+    mistakes += [f"figure: no rows {family!r}" for family in figure if family not in families]
     refuse(f"Suite {name} has mistakes for {dataset} (sizes are now {layers}):", mistakes)
     pairs = _comparisons(name, declared.get("comparisons", []), layers, labels)
     pairs = pairs or [(label, reference) for label in labels if label != reference]
@@ -111,7 +116,7 @@ def read_suite(name: str, dataset: str, all_layers: int | None = None) -> Suite:
         reference=reference,
         comparisons=[pair for pair in pairs if not {*pair} & {*left_out}],
         folder=declared.get("folder", "{dataset}").format(dataset=dataset),
-        figures=figures,
+        figure=figure,
         published=_published(declared.get("published"), dataset),
         ceilings=ceilings,
     )
@@ -199,7 +204,7 @@ def _file_of(name: str) -> Path:
 def _read(file: Path) -> dict[str, Any]:
     """A suite's yaml, merged over that of the suite named by ``rows_of``."""
     declared = read_yaml(file)
-    _refuse_unknown(f"Suite {file}", declared, _KEYS)
+    _check_keys(f"Suite {file}", declared, _KEYS)
     if "rows_of" in declared:
         other = _read(_file_of(declared.pop("rows_of")))
         declared = {**{key: other[key] for key in _OF_ROWS if key in other}, **declared}
@@ -209,12 +214,9 @@ def _read(file: Path) -> dict[str, Any]:
 
 
 def _check_ceilings(where: str, declared: Any) -> None:
-    _refuse_unknown(where, declared, _CEILINGS)
+    _check_keys(where, declared, _CEILINGS)
     for kind, ceilings in declared.items():
-        _refuse_unknown(f"{where}, {kind}", ceilings, _CEILING_KEYS)
-        for name, value in ceilings.items():
-            if not isinstance(value, int) or value < 1:
-                raise ValueError(f"{where}: {name} must be a whole number from 1 on, got {value}.")
+        _check_keys(f"{where}, {kind}", ceilings, _CEILING_KEYS)
 
 
 def _published(declared: Mapping[str, Any] | None, dataset: str) -> Published:
@@ -224,7 +226,7 @@ def _published(declared: Mapping[str, Any] | None, dataset: str) -> Published:
 
 
 def _rows(declared: Mapping[str, Any], layers: Mapping[str, int]) -> Iterator[Row]:
-    _refuse_unknown(f"row {declared}"[:100], declared, _ROW_KEYS)
+    _check_keys(f"row {declared}"[:100], declared, _ROW_KEYS)
     if missing := sorted({"label", "model"} - declared.keys()):
         raise ValueError(f"row {declared} must have {' and '.join(missing)}.")
     sizes = declared.get("layers", _ALL)
@@ -247,8 +249,13 @@ def _rows(declared: Mapping[str, Any], layers: Mapping[str, int]) -> Iterator[Ro
         )
 
 
-def _refuse_unknown(where: str, declared: Any, known: set[str]) -> None:
+def _check_keys(where: str, declared: Any, known: Mapping[str, Any]) -> None:
+    """Refuse unknown keys, and values of another kind."""
     if not isinstance(declared, Mapping):
-        raise ValueError(f"{where} must have {', '.join(sorted(known))}, got {declared!r}.")
-    if unknown := sorted(set(declared) - known):
+        raise ValueError(f"{where} must have {', '.join(sorted(known))}, got {declared!r:.100}.")
+    if unknown := sorted(map(str, declared.keys() - known)):
         raise ValueError(f"{where} must have some of {', '.join(sorted(known))}, got {unknown}.")
+    for key, value in declared.items():
+        if not isinstance(value, known[key]):
+            kind = _KINDS.get(known[key], "text or a list")
+            raise ValueError(f"{where}: {key} must be {kind}, got {value!r:.100}.")

@@ -73,7 +73,6 @@ def model_card(
         version=__version__,
         plm=plm.name if plm.is_absolute() else plm,  # no folder of this machine
         origins=origins,
-        before=_stages_before(recommender),
         training=", ".join(f"`{name}: {written[name]}`" for name in TRAINING if name in written),
     )
     return f"{card}\n"
@@ -125,18 +124,3 @@ def _results(
     if tested is None:
         return {"as trained, validation impressions": recommender.metrics["valid"]}
     return {"as trained, test impressions": tested}
-
-
-def _stages_before(recommender: FinishedRecommender) -> dict[str, str]:
-    """Folder names of teachers and of other stages, or fingerprints of those that are gone."""
-    after = recommender.made_from.get("after", [])
-    numbers = (each.partition("/")[0] for each in recommender.made_from.get("teachers", "").split())
-    teachers = list(dict.fromkeys(after[int(number)] for number in numbers))
-
-    def named(fingerprints: list[str]) -> str:
-        folders = recommender.folder.resolve().parent
-        there = ((f, sorted(folders.glob(f"*-{f}"))) for f in fingerprints)
-        return ", ".join(f"`{places[0].name if places else f}`" for f, places in there)
-
-    others = [fingerprint for fingerprint in after if fingerprint not in teachers]
-    return {"teachers": named(teachers), "after": named(others)}

@@ -34,7 +34,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     add("--layers", type=int, help="number of layers, if it was trained for it")
     add("--dim", type=int, help="a prefix of its vectors, if it was trained for it")
-    add("--push-to", metavar="ORG/NAME", help="upload it to this repository of the model hub")
     add("--data_license", help="of the data set, for the model card")
     add("--plm_license", help="of the language model, for the model card")
     flags = vars(parser.parse_args(arguments))
@@ -56,8 +55,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     for name, metrics in checked.get("metrics", {}).items():
         print(f"{name:>9}: " + ", ".join(f"{key} {value}" for key, value in metrics.items()))
-    if exported.repository is not None:
-        print(f"uploaded to {exported.repository}")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from huggingface_hub import HfApi
 from transformers.utils import logging as transformers_logging
 
 from recbole_tinynews.export.card import UNKNOWN, Origins, hub_name, model_card
@@ -41,13 +40,11 @@ class Exported(NamedTuple):
 
     ``checked`` holds the largest differences in ``vectors`` and ``scores``, the number of ``texts``
     compared, and ``metrics`` on test impressions, if any: of the export (``exported``) and, for
-    int8, of the recommender (``fp32``). ``repository`` is its address on the model hub, if
-    uploaded.
+    int8, of the recommender (``fp32``).
     """
 
     folder: Path
     checked: dict[str, Any]
-    repository: str | None = None
 
 
 def export(
@@ -58,7 +55,6 @@ def export(
     model: type[NewsRecommender] | None = None,
     data_path: str | Path | None = None,
     overwrite: bool = False,
-    push_to: str | None = None,
     data_license: str | None = None,
     plm_license: str | None = None,
     layers: int | None = None,
@@ -68,7 +64,7 @@ def export(
 
     The export is read back and compared with the original before ``output`` appears; a failure
     leaves nothing behind. Raises ``ValueError`` for a format that is unknown or cannot express the
-    recommender, an export that differs from it, a failed upload, or as for ``load``;
+    recommender, an export that differs from it, or as for ``load``;
     ``FileExistsError`` if ``output`` is not empty; ``FileNotFoundError`` for no such folder or data
     set; ``ModuleNotFoundError`` for a library that is not installed.
 
@@ -78,7 +74,6 @@ def export(
         output: a new or empty folder.
         model, data_path, layers, dim: as for ``load``; with a data set, metrics are compared too.
         overwrite: replace an earlier export in ``output``.
-        push_to: ``ORG/NAME`` to upload to on the model hub.
         data_license, plm_license: for the card (default: unknown).
     """
     output, wanted = Path(output), find_format(to)
@@ -101,7 +96,7 @@ def export(
             file.chmod((unfinished / CARD).stat().st_mode)
         if output.exists():
             os.replace(output, earlier)  # removed when the new one is in its place
-    return Exported(output, checked, None if push_to is None else _push(output, push_to))
+    return Exported(output, checked)
 
 
 def _check_place(output: Path, overwrite: bool) -> None:
@@ -150,21 +145,3 @@ def _quiet() -> Iterator[None]:
         logging.disable(disabled)
         if shown:
             transformers_logging.enable_progress_bar()
-
-
-def _push(folder: Path, repository: str) -> str:
-    """Upload an export to ``ORG/NAME``; the repository's address, or ``ValueError`` if refused.
-
-    A new repository is private. The token is the user's own, from ``hf auth login``.
-    """
-    api, message = HfApi(), "Export of recbole_tinynews"
-    try:
-        made = api.create_repo(repo_id=repository, private=True, exist_ok=True)
-        api.upload_folder(repo_id=repository, folder_path=str(folder), commit_message=message)
-    except Exception as problem:  # the hub's or its HTTP client's
-        raise ValueError(
-            f"--push-to={repository} expects a repository that you may write to, and the hub "
-            f"answered: {str(problem)[:300]} The export stays in {folder}. Log in with "
-            "`hf auth login`, or upload it with `hf upload`."
-        ) from problem
-    return str(made)

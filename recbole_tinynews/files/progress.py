@@ -1,11 +1,11 @@
-"""Progress: bars in a terminal, elsewhere lines; the time left of a run of several stages."""
+"""Progress: bars in a terminal, elsewhere lines; the time left of a stage."""
 
 from __future__ import annotations
 
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from tqdm import tqdm
@@ -52,79 +52,39 @@ def progress_bar(
 
 
 class StageProgress:
-    """Progress of one stage, and the time left of its run.
+    """Progress of one stage; a step is expected to take the mean time so far, with validations.
 
-    A step is expected to take the stage's mean time, with validations; before its first one, that
-    of stages of the same ``name`` (other teachers), or of the whole run. ``tag`` is unique in the
-    run, ``steps`` are optimizer steps, 0 if reused.
+    ``tag`` is unique in its run, ``label`` such as "stage 2 of 5"; the clock starts after step
+    ``first``.
     """
 
     def __init__(
-        self,
-        name: str,
-        tag: str = "",
-        steps: int = 0,
-        clock: Callable[[], float] = time.monotonic,
+        self, tag: str, label: str = "", clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self.name, self.tag, self.label = name, tag or name, ""
-        self.run: Sequence[StageProgress] = [self]
-        self.left, self.taken, self.seconds = steps, 0, 0.0
-        self._clock = clock
-        self.first = self._last = 0
+        self.tag, self.label, self._clock = tag, label, clock
         self._since: float | None = None
+        self.first = self._last = self._step = 0
+        self._seconds = 0.0
 
     def begin(self, step: int, last_step: int) -> None:
         """Start the clock after ``step``, unless started."""
         if self._since is None:
-            self._since, self.first, self._last = self._clock(), step, last_step
-            self.left = last_step - step
+            self._since, self.first, self._step, self._last = self._clock(), step, step, last_step
 
     def reach(self, step: int) -> None:
         """Count optimizer steps up to ``step``."""
         if self._since is not None:
-            self.taken, self.left = step - self.first, self._last - step
-            self.seconds = self._clock() - self._since
-
-    def finish(self) -> None:
-        """End the stage, even if early stopping left steps."""
-        if self._since is not None:
-            self.seconds = self._clock() - self._since
-        self.left = 0
-
-    def seconds_left(self) -> float | None:
-        """Seconds left of the run; None before its first step."""
-        usual = _seconds_per_step(self.run)
-        if usual is None:
-            return None
-        return sum(stage.left * stage._expected(usual) for stage in self.run)
-
-    def _expected(self, usual: float) -> float:
-        alike = [stage for stage in self.run if stage.name == self.name]
-        return _seconds_per_step([self]) or _seconds_per_step(alike) or usual
+            self._step, self._seconds = step, self._clock() - self._since
 
     def time_left(self) -> str:
-        """Time left of the run as text; empty if unknown or finished."""
-        seconds = self.seconds_left()
-        return f"{duration(seconds)} left" if seconds else ""
+        """Time left of the stage as text; empty if unknown or finished."""
+        taken, left = self._step - self.first, self._last - self._step
+        return f"{duration(self._seconds / taken * left)} left" if taken and left else ""
 
     def around(self, line: str) -> str:
-        """A log line between the stage's label and the time left of the run."""
+        """A log line between the stage's label and the time left of the stage."""
         left = self.time_left()
-        return ", ".join(filter(None, [self.label, line, left and f"about {left} of the run"]))
-
-
-def _seconds_per_step(stages: Iterable[StageProgress]) -> float | None:
-    """Mean over the steps of the stages that have any; None without steps."""
-    begun = [stage for stage in stages if stage.taken]
-    taken = sum(stage.taken for stage in begun)
-    return sum(stage.seconds for stage in begun) / taken if taken else None
-
-
-def number_stages(stages: Sequence[StageProgress]) -> None:
-    """Number and link the stages of a run."""
-    for number, stage in enumerate(stages, start=1):
-        stage.run = stages
-        stage.label = f"stage {number} of {len(stages)}" if len(stages) > 1 else ""
+        return ", ".join(filter(None, [self.label, line, left and f"about {left} of the stage"]))
 
 
 def duration(seconds: float) -> str:

@@ -11,9 +11,7 @@ from typing import Any
 import yaml
 from recbole.config import Config
 
-from recbole_tinynews.data import fields
 from recbole_tinynews.evaluation.recbole_metrics import bigger_is_better, map_metrics
-from recbole_tinynews.files.columns import BODY, ITEM, LABELS
 from recbole_tinynews.model.paper.plmnr import PretrainedPLMNR
 from recbole_tinynews.processes.device import choose_device, gpu_numbers
 from recbole_tinynews.processes.group import launched_group
@@ -23,12 +21,9 @@ from recbole_tinynews.settings import registry
 from recbole_tinynews.settings.literals import Files, LiteralLoader, read_yaml
 from recbole_tinynews.settings.run_settings import RunSettings
 from recbole_tinynews.settings.table import Key, seen_by
-from recbole_tinynews.settings.values import FIELD, LEARNER, unfit_value
+from recbole_tinynews.settings.values import LEARNER, unfit_value
 from recbole_tinynews.trainer.optimization import default_precision, optimization_mistakes
 
-# field names in use that no setting can change
-_TAKEN = {each for name, each in vars(fields).items() if name.isupper()} | {*ITEM[1:], BODY, LABELS}
-_FIELDS = ("USER_ID_FIELD", "ITEM_ID_FIELD", "TIME_FIELD", "LABEL_FIELD", "ITEM_LIST_LENGTH_FIELD")
 # values of settings that start no further process
 _ONE_PROCESS = {"nproc": (None, 1), "world_size": (None, -1, 0, 1), "local_rank": (None, 0)}
 
@@ -37,10 +32,10 @@ class NewsConfig(Config):
     """All settings of a run; ``config["name"]`` reads one, as in RecBole.
 
     In ascending precedence: RecBole's yaml; ours (``overall``, stages, model, data set, data set
-    for the model); ``properties/`` of the working folder; the user's files, ``config_dict`` and
-    ``command_line``, a list of ``--key=value``; ``sys.argv`` is never read. ``settings``, already
-    read, replace all arguments. One ``ValueError`` lists all errors that show before data or
-    weights are read.
+    for the model); ``properties/dataset`` of the working folder; the user's files, ``config_dict``
+    and ``command_line``, a list of ``--key=value``; ``sys.argv`` is never read. ``settings``,
+    already read, replace all arguments. One ``ValueError`` lists all errors that show before data
+    or weights are read.
 
     ``of_stages``: values by stage and name; ``metric_results``: names of the results of the run's
     metrics; ``warnings``: given settings without effect; ``tokenizer``: that of ``plm``, if it is
@@ -207,7 +202,6 @@ class NewsConfig(Config):
                 yield f"learner {mistake}"
         else:
             yield from optimization_mistakes(final, self.of_stages)
-        yield from _equal_fields(final)
         yield from map_metrics(final, self.of_stages, self.metric_results)
 
 
@@ -226,15 +220,3 @@ def one_process_alone(model: str) -> str:
         f"{model} has no language model to share out and is trained by one process, got several. "
         "Start it without torchrun and --nproc"
     )
-
-
-def _equal_fields(final: Mapping[str, Any]) -> Iterator[str]:
-    """Batch fields that share a name and would overwrite each other."""
-    named = {name: final.get(name) for name in _FIELDS}
-    if not all(map(FIELD.holds, named.values())):
-        return  # reported by the rule of the setting
-    seen = dict.fromkeys(_TAKEN, "a column of the data")
-    for name, field in named.items():
-        if field in seen:
-            yield f"{name} expects a name of its own, got {field}, which is {seen[field]}"
-        seen.setdefault(str(field), name)

@@ -12,7 +12,7 @@ from typing import Any
 from recbole.utils import set_color
 from tabulate import tabulate
 
-from recbole_tinynews.evaluation.recbole_metrics import bigger_is_better, is_count
+from recbole_tinynews.evaluation.recbole_metrics import is_count
 from recbole_tinynews.pipeline.config import NewsConfig
 from recbole_tinynews.settings.run_settings import is_shipped
 
@@ -72,7 +72,6 @@ def summary(result: Mapping[str, Any], oracle: Mapping[str, float]) -> str:
         elif count:
             mean = {name: fmean(each[name] for each in of_each) for name in metrics}
             lines.append((f"{count} teachers, mean", {**mean, **size}))
-            lines.append((f"best of them by {metrics[0]}", {**best(of_each, metrics[0]), **size}))
         else:
             lines.append(("teachers", size))
     lines.append((result["model"], {**result, **result["test"]}))
@@ -92,12 +91,6 @@ def in_one_line(slices: Mapping[str, Mapping[str, float]]) -> str:
     return f"{metric} " + ", ".join(
         f"{name}: {of[metric]:.4f} of {of['impressions']:,}" for name, of in slices.items()
     )
-
-
-def best(results: Sequence[Mapping[str, float]], metric: str) -> Mapping[str, float]:
-    """The result with the best ``metric``."""
-    choose = max if bigger_is_better(metric) else min
-    return choose(results, key=lambda each: each[metric])
 
 
 def oracle_of(data_set: Path) -> dict[str, float]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence, Set
+from collections.abc import Iterator, Sequence, Set
 from contextlib import suppress
 from typing import Any, NamedTuple
 
-from recbole_tinynews.files.progress import StageProgress, number_stages
+from recbole_tinynews.files.progress import StageProgress
 from recbole_tinynews.pipeline import artifact
 from recbole_tinynews.pipeline.fingerprints import Recipe, Recipes
 from recbole_tinynews.pipeline.log_tables import text_table
@@ -15,9 +15,7 @@ from recbole_tinynews.pipeline.run import Run
 from recbole_tinynews.pipeline.stage import Copy, Stage
 from recbole_tinynews.settings.table import parse_key
 from recbole_tinynews.settings.values import refuse
-from recbole_tinynews.trainer import UntrainedTrainer, find_trainer
 from recbole_tinynews.trainer.checkpoints import STATE, saved_step
-from recbole_tinynews.trainer.optimization import most_steps
 from recbole_tinynews.trainer.post_training import most_copies
 
 REUSED = "reused"
@@ -178,29 +176,9 @@ def _of_copies(run: Run, stages: Sequence[Stage]) -> Iterator[str]:
             yield artifact.too_few_copies(stage.name, back + 1, copies)
 
 
-def schedule(
-    run: Run, stages: Sequence[Stage], trained: Collection[Stage]
-) -> dict[Stage, StageProgress]:
-    """Progress of each stage, with the number of steps left."""
-    made: dict[Stage, StageProgress] = {}
-    steps: dict[tuple[str, type], int] = {}  # equal stages differ only in seeds
-    for stage, tag in zip(stages, numbered([stage.name for stage in stages]), strict=True):
-        kind, left = (stage.name, stage.model), 0
-        if stage in trained and len(trained) > 1:  # a single stage counts its own
-            if kind not in steps:
-                steps[kind] = steps_of(run, stage)
-            taken = saved_step(run.recipes.of(stage).folder / STATE) or 0
-            left = max(0, steps[kind] - taken)
-        made[stage] = StageProgress(stage.name, tag.replace(" ", "_"), left)
-    number_stages([*made.values()])
-    return made
-
-
-def steps_of(run: Run, stage: Stage) -> int:
-    """Steps of a stage without early stopping."""
-    if issubclass(find_trainer(stage.model), UntrainedTrainer):
-        return 0
-    config = run.recipes.of(stage).config
-    batches, _ = run.factory.loaders(config, run.factory.data(stage.model, config))
-    accumulated, limit = config["accumulation_steps"], config["max_steps"]
-    return most_steps(len(batches), config["epochs"], accumulated, limit)
+def stage_progress(stages: Sequence[Stage]) -> dict[Stage, StageProgress]:
+    """Progress of each stage of a run, with its number."""
+    tags = [name.replace(" ", "_") for name in numbered([stage.name for stage in stages])]
+    labels = [f"stage {number} of {len(stages)}" for number in range(1, 1 + len(stages))]
+    several = labels if len(stages) > 1 else [""]
+    return dict(zip(stages, map(StageProgress, tags, several), strict=True))

@@ -22,7 +22,7 @@ from recbole_tinynews.pipeline.config import NewsConfig
 from recbole_tinynews.pipeline.factory import ImpressionFactory, factory_of
 from recbole_tinynews.pipeline.log_tables import shown_settings
 from recbole_tinynews.pipeline.outcome import result_of
-from recbole_tinynews.pipeline.plan import REUSED, plan, plan_table, rehearse, schedule
+from recbole_tinynews.pipeline.plan import REUSED, plan, plan_table, rehearse, stage_progress
 from recbole_tinynews.pipeline.run import Run
 from recbole_tinynews.pipeline.stage import Stage, up_to
 from recbole_tinynews.pipeline.systems import system
@@ -104,19 +104,17 @@ def prepared(config: NewsConfig) -> Iterator[tuple[Run, list[Stage]]]:
 
 
 def _interactions_only(config: NewsConfig) -> str:
-    """Message with the command by which RecBole itself trains on this data set."""
-    model, dataset, folder = config["model"], config["dataset"], Path(config["data_path"])
-    problem = f"run expects a data set of impressions for {model}, got interactions in {folder}."
-    convert = "convert impressions: python -m recbole_tinynews.convert."
-    if not is_stock_model(config.model_class):
-        return f"{problem} To use it, {convert}"
-    # RecBole finds its own ml-100k; to any other data_path it appends the data set's name
-    packaged = folder.parent.name == "dataset_example"
-    place = "" if packaged else f", config_dict={{'data_path': '{folder.parent}'}}"
+    """Message: the data set has no impressions; RecBole's own models train on it by RecBole."""
+    model, dataset, folder = config["model"], config["dataset"], config["data_path"]
+    itself = ""
+    if is_stock_model(config.model_class):
+        itself = (
+            f" RecBole itself trains on them: run_recbole(model='{model}', dataset='{dataset}') of "
+            "recbole.quick_start."
+        )
     return (
-        f'{problem} RecBole itself trains on them: python -c "from recbole.quick_start import '
-        f"run_recbole; run_recbole(model='{model}', dataset='{dataset}'{place})\". For metrics per "
-        f"impression, {convert}"
+        f"run expects a data set of impressions for {model}, got interactions in {folder}.{itself} "
+        "Convert impressions: python -m recbole_tinynews.convert."
     )
 
 
@@ -137,7 +135,7 @@ def _prepare(config: NewsConfig, log: LateFile | None) -> tuple[Run, list[Stage]
     logger.info(set_color(f"Stages of {config['model']}", "pink") + f":\n{plan_table(steps)}")
     trained = [s for s, step in zip(stages, steps, strict=True) if step.action != REUSED]
     rehearse(this_run, trained)
-    this_run.progress = schedule(this_run, stages, trained)
+    this_run.progress = stage_progress(stages)
     if log is not None:
         remove_leftovers(this_run.recipes.of(stages[-1]).folder.parent, data.content)
         if trained:

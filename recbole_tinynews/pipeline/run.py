@@ -97,7 +97,6 @@ class Run:
             with exclusive_lock(recipe.folder, "training it"):
                 artifact = self._make_locked(recipe)
         if artifact.reused:
-            self._progress(recipe.stage).finish()
             getLogger().info(self._line(recipe.stage, f" is reused: {artifact.folder}"))
             broadcast(False, patient=True)  # skip training in _follow
         remove_state(recipe.folder)
@@ -111,7 +110,6 @@ class Run:
                 f"{recipe.folder} expects a finished recommender with its files as they were "
                 "written. Rerun the command that made it, or copy the folder again."
             )
-        self._progress(recipe.stage).finish()
         return artifact
 
     def _follow(self, recipe: Recipe) -> Artifact:
@@ -192,7 +190,6 @@ class Run:
             best = trainer.fit(train, valid, show_progress=config["show_progress"], **given)[1]
         finally:
             trainer.tensorboard.close()
-        trainer.progress.finish()
         budget = trainer.budget.total() if trainer.budget else None
         return dict(best or {}), trainer.curve, budget
 
@@ -200,11 +197,9 @@ class Run:
         return self.progress.get(stage) or StageProgress(stage.name)
 
     def _line(self, stage: Stage, text: str) -> str:
-        progress = self._progress(stage)
-        place = f"{progress.label.capitalize()}:" if progress.label else "Stage"
-        left = progress.time_left()
-        line = set_color(f"{place} {stage.name}", "pink") + text
-        return f"{line}, about {left} of the run" if left else line
+        label = self._progress(stage).label
+        place = f"{label.capitalize()}:" if label else "Stage"
+        return set_color(f"{place} {stage.name}", "pink") + text
 
     def _teachers(self, recipe: Recipe, model: Any) -> Teachers:
         stage, config = recipe.stage, recipe.config

@@ -21,7 +21,7 @@ from optuna.distributions import (
     distribution_to_json,
 )
 from optuna.exceptions import ExperimentalWarning, StorageInternalError
-from optuna.pruners import BasePruner, MedianPruner, NopPruner, SuccessiveHalvingPruner
+from optuna.pruners import MedianPruner
 from optuna.samplers import TPESampler
 from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback, fail_stale_trials
 from optuna.trial import FrozenTrial, Trial, TrialState
@@ -32,7 +32,7 @@ from recbole_tinynews.evaluation.recbole_metrics import files_of_metric
 from recbole_tinynews.files.array_cache import content_key
 from recbole_tinynews.files.whole import exclusive_lock, write_text
 from recbole_tinynews.pipeline.config import NewsConfig
-from recbole_tinynews.pipeline.quick_start import prepared, run
+from recbole_tinynews.pipeline.quick_start import prepared
 from recbole_tinynews.pipeline.run import GivenUpError
 from recbole_tinynews.processes.group import launched_group
 from recbole_tinynews.settings.literals import parse_command_line, read_yaml, write_yaml
@@ -51,12 +51,6 @@ _FORMS = (
 # trials with different values could not be compared
 _SAME_FOR_ALL = ("dataset", "metrics", "topk", "valid_metric", "metric_decimal_place", "eval_args")
 
-PRUNERS: dict[str, Callable[[int], BasePruner]] = {
-    "median": lambda trials: MedianPruner(n_startup_trials=trials),
-    "halving": lambda _: SuccessiveHalvingPruner(),
-    "none": lambda _: NopPruner(),
-}
-
 
 class Search:
     """Searches a model's settings for the best ``valid_metric``; the same search resumes.
@@ -68,8 +62,7 @@ class Search:
         model, dataset, config_file_list, config_dict, command_line: as for ``run``.
         space: yaml file, or its contents (see ``make_space``).
         trials: total number, including earlier calls and other processes.
-        pruner: one of ``PRUNERS``.
-        startup_trials: complete trials before the median pruner starts.
+        startup_trials: complete trials before any is pruned for being below their median.
         storage: address of a database that optuna knows; None: sqlite in ``folder``.
     """
 
@@ -82,7 +75,6 @@ class Search:
         config_file_list: Sequence[str | Path] | None = None,
         config_dict: Mapping[str, Any] | None = None,
         command_line: Sequence[str] = (),
-        pruner: str = "median",
         startup_trials: int = 5,
         storage: str | None = None,
     ) -> None:
@@ -94,7 +86,7 @@ class Search:
         source = "space" if isinstance(space, Mapping) else str(space)
         fixed = parse_command_line(command_line).values
         self.space = make_space(described, source, config, fixed)
-        _check(config, trials, pruner, startup_trials)
+        _check(config, trials, startup_trials)
         last = config.for_stage(config["stage"]) if config["stage"] else config
         self.metric, self.seed = str(last["valid_metric"]).lower(), config["seed"]
         values = {name: distribution_to_json(values) for name, values in self.space.items()}
@@ -104,7 +96,7 @@ class Search:
         of_data = Path(config["checkpoint_dir"]) / str(config["dataset"])
         self.folder = of_data / "search" / f"{config['model']}-{key}"
         self.bigger_is_better = last["valid_metric_bigger"]
-        self.study = self._open(storage, PRUNERS[pruner](startup_trials))
+        self.study = self._open(storage, startup_trials)
 
     def ended(self) -> list[FrozenTrial]:
         """Complete and pruned trials; those that failed are pruned, with a ``reason``."""
@@ -154,15 +146,11 @@ class Search:
         tell(f"written   {self.folder / 'best.yaml'}")
         return best
 
-    def test(self, trial: FrozenTrial) -> dict[str, Any]:
-        """Train and test with a trial's settings; returns the result of ``run``."""
-        return run(*self._arguments(trial.params))
-
     def _arguments(self, params: Mapping[str, Any]) -> tuple[Any, ...]:
         model, dataset, files, command_line = self._given
         return model, dataset, files, {**self.settings, **params}, command_line
 
-    def _open(self, storage: str | None, pruner: BasePruner) -> optuna.Study:
+    def _open(self, storage: str | None, startup_trials: int) -> optuna.Study:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         warnings.filterwarnings("ignore", category=ExperimentalWarning)  # signs of life
         url = storage or f"sqlite:///{self.folder.resolve() / 'study.db'}?timeout=60"
@@ -173,7 +161,7 @@ class Search:
                     storage=RDBStorage(url, heartbeat_stale_trial_callback=_again, **life),
                     study_name=self.folder.name,
                     direction="maximize" if self.bigger_is_better else "minimize",
-                    pruner=pruner,
+                    pruner=MedianPruner(n_startup_trials=startup_trials),
                     load_if_exists=True,
                 )
         except (SQLAlchemyError, StorageInternalError, ImportError) as problem:
@@ -234,12 +222,11 @@ def _again(study: optuna.Study, trial: FrozenTrial) -> None:
     RetryHeartbeatStaleTrialCallback(inherit_intermediate_values=True)(study, trial)
 
 
-def _check(config: NewsConfig, trials: int, pruner: str, startup_trials: int) -> None:
+def _check(config: NewsConfig, trials: int, startup_trials: int) -> None:
     """Refuse what prevents validation, or trials that share stages."""
     valid = Path(config["data_path"]) / f"{config['dataset']}.valid.inter"
     mistakes = {
         "trials and startup_trials expect at least 1": min(trials, startup_trials) < 1,
-        f"pruner expects one of {', '.join(PRUNERS)}, got {pruner!r}": pruner not in PRUNERS,
         f"it expects validation impressions, and there is no {valid}": not valid.is_file(),
         "it expects validations, got eval_step=0": config["eval_step"] == 0,
         "fresh=True would train shared stages again": config["fresh"],

@@ -23,14 +23,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add("--config_files", default="", help="yaml files, separated by spaces")
     add("--space", default="space.yaml", help="yaml file (default: space.yaml)")
     add("--trials", type=int, default=50, help="total, with those of earlier calls (default: 50)")
-    add("--pruner", default="median", help="median, halving or none (default: median)")
     before = "complete trials before the median prunes any (default: 5)"
     add("--startup_trials", type=int, default=5, help=before)
     add("--storage", help="address of a database (default: sqlite beside the stages)")
-    add("--test-best", action="store_true", help="at the end, test the best trial and no other")
     parsed, settings = parser.parse_known_args(arguments)
     options = vars(parsed)
-    test_best, files = options.pop("test_best"), options.pop("config_files").split() or None
+    files = options.pop("config_files").split() or None
     terminal = logging.StreamHandler()
     terminal.setLevel(logging.WARNING)
     logging.basicConfig(level=logging.INFO, handlers=[terminal])  # files have the trials' full logs
@@ -43,8 +41,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if best is None:
             raise ValueError("no trial was completed")
         print(f"best      trial {best.number}, {search.metric} {best.value:.6f} on validation")
-        if test_best:
-            print(f"test      {search.test(best)['test']}")
 
 
 if __name__ == "__main__":

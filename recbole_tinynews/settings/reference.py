@@ -23,7 +23,6 @@ from recbole_tinynews.settings.registry import (
     recbole_yaml_folder,
 )
 from recbole_tinynews.settings.run_settings import (
-    METRICS,
     PROPERTIES,
     RunSettings,
     recbole_overall_files,
@@ -31,6 +30,7 @@ from recbole_tinynews.settings.run_settings import (
 from recbole_tinynews.settings.table import (
     NAMES,
     Affects,
+    Key,
     Models,
     Scope,
     parse_key,
@@ -41,7 +41,6 @@ from recbole_tinynews.settings.table import (
 from recbole_tinynews.settings.values import rule_by_default, suggest
 
 NARROWEST, WIDEST = 80, 100  # columns
-_NAME, _DEFAULT = 30, 17  # maximum column widths in lists of settings
 _MARGIN = 12  # width of the labels of an explanation
 EVERY, RECBOLE = "every news recommender", "RecBole"
 _ORIGINS = {  # of the yaml files for all models of a kind
@@ -139,15 +138,6 @@ def _comments(file: Path) -> dict[str, tuple[str, str, str]]:
     return comments
 
 
-def entries_about(model: str) -> list[Entry]:
-    """Entries of all files that declare a model's settings, weakest first."""
-    files = files_of(model)
-    origins = dict.fromkeys(recbole_overall_files(), RECBOLE)
-    origins |= {files.overall: _ORIGINS[files.overall.stem]}
-    origins |= {file: f"stage {stage}" for stage, file in files.stages.items()}
-    return _read(origins | {file: file.stem for file in files.own})
-
-
 @cache
 def all_entries() -> list[Entry]:
     """Entries of every file that declares settings or sets defaults, most general first."""
@@ -221,7 +211,10 @@ def model_list() -> str:
     width = max(map(len, MODELS))
     lines = []
     for title, of_kind in ours.items():
-        lines += [title, *(_line(name, meaning, width) for name, meaning in of_kind.items()), ""]
+        lines += [title]
+        for name, meaning in of_kind.items():
+            lines += _wrapped(f"{name:<{width}}  {meaning}", 2, width + 4)
+        lines.append("")
     recboles: dict[str, list[str]] = {title: [] for title in (*_KINDS.values(), _UNFIT)}
     for name, file in recbole_models().items():
         if name not in MODELS:
@@ -230,85 +223,30 @@ def model_list() -> str:
     for title, names in recboles.items():
         lines += [title, *_wrapped(", ".join(names), 2), ""]
     return "\n".join(
-        [*lines, "Settings of a model: --list-settings=MODEL; of all of ours: --list-settings"]
+        [*lines, "Settings of a model: --list-settings=MODEL; one of them: --explain SETTING"]
     )
 
 
-def setting_list(model: str = "") -> str:
-    """Settings of a model (``ValueError`` if unknown) or of all of ours, with meanings."""
-    of = f"{model}; about one: --explain SETTING" if model else "news recommenders"
-    lines = [f"Settings of {of}", "name, default, (kind) meaning", ""]
-    for title, entries in (sections(model) if model else _sections_of_all()).items():
-        if entries:
-            lines += [title[0].upper() + title[1:], *_rows(entries), ""]
-    if not model:
-        lines.append("Of a model, RecBole's too: --list-settings=MODEL; one: --explain SETTING")
-    return "\n".join(lines).rstrip()
+def setting_list(model: str) -> str:
+    """Settings of a model by name, with defaults and meanings; ``ValueError`` if it is unknown."""
+    lines = [f"Settings of {model}; about one: --explain SETTING", ""]
+    entries = [*reversed([*all_entries(), *recbole_entries()])]  # the most general one last
+    for key, value in sorted(read_by(model).items(), key=lambda item: str(item[0]).lower()):
+        of_stage = (entry for entry in entries if entry.stage == key.stage)
+        kind, meaning = meaning_of(key.name, [*entries, *of_stage])
+        text = f"{key} = {shown(value)}  {f'({kind}) ' if kind else ''}{meaning}"
+        lines += _wrapped(text.rstrip(), 2, 6)
+    return "\n".join(lines)
 
 
-def sections(model: str) -> dict[str, list[Entry]]:
-    """Settings of a model: its own, its bases', those of stages, its kind's, RecBole's."""
-    declared, about = read_by(model), entries_about(model)
-    strongest: dict[tuple[str | None, str], Entry] = {}
-    for entry in reversed(about):
-        hidden = entry.when or (entry.stage and entry.name == METRICS)
-        if entry.name in declared and not hidden:
-            strongest.setdefault((entry.stage, entry.name), entry)
-    by_origin: dict[str, list[Entry]] = {}
-    for entry in strongest.values():
-        kind, meaning = meaning_of(entry.name, [*about, entry])
-        described = entry._replace(kind=kind, meaning=meaning)
-        by_origin.setdefault(entry.origin, []).insert(0, described)
-    names = {name for _, name in strongest}
-    rest = [Entry(name, declared[name], RECBOLE) for name in sorted(declared) if name not in names]
-    return {**by_origin, RECBOLE: [*by_origin.pop(RECBOLE, []), *rest]}
-
-
-def read_by(model: str) -> dict[str, Any]:
+def read_by(model: str) -> dict[Key, Any]:
     """Defaults of the settings that the model reads."""
     settings = RunSettings(files_of(model))
     unread = {*unread_by(settings.kind)}
     if settings.files.is_news and not settings.files.reads_text:
         shared = read_yaml(settings.files.overall)
         unread |= {*recbole_lists()["training_arguments"]} - shared.keys()
-    return {name: value for name, value in settings.declared.items() if name not in unread}
-
-
-def _sections_of_all() -> dict[str, list[Entry]]:
-    """Settings of all news recommenders, those that single ones and stages add, RecBole's."""
-    first: dict[str, Entry] = {}
-    for entry in all_entries():
-        if entry.origin != RECBOLE and not entry.origin.startswith("data set"):
-            first.setdefault(entry.name, entry)
-    by_origin: dict[str, list[Entry]] = {}
-    for entry in first.values():
-        by_origin.setdefault(entry.origin, []).append(entry)
-    return {**by_origin, RECBOLE: [e for e in sections("PLMNR")[RECBOLE] if e.name not in first]}
-
-
-def _line(name: str, meaning: str, width: int) -> str:
-    room = columns() - width - 4
-    return f"  {name:<{width}}  {textwrap.shorten(meaning, room, placeholder=' ...')}".rstrip()
-
-
-def _rows(entries: list[Entry]) -> Iterator[str]:
-    # within a stage's section names are plain
-    written = [
-        entry.name if entry.source == entry.origin else f"{entry.stage}_{entry.name}"
-        for entry in entries
-    ]
-    names = min(_NAME, max(map(len, written)))
-    defaults = min(_DEFAULT, max(len(shown(entry.value)) for entry in entries))
-    indent = names + defaults + 6
-    for name, entry in zip(written, entries, strict=True):
-        head = f"  {name:<{names}}  {shown(entry.value):<{defaults}}  "
-        kind = f"({entry.kind}) " if entry.kind else ""
-        meaning = _wrapped(kind + entry.meaning, indent)
-        if len(head) > indent:  # too long: a line of its own
-            yield from _wrapped(head.strip(), 2, 4)
-        else:
-            yield (head + (meaning.pop(0).strip() if meaning else "")).rstrip()
-        yield from meaning
+    return {key: value for key, value in settings.defaults.items() if key.name not in unread}
 
 
 def _wrapped(text: str, indent: int, further: int | None = None) -> list[str]:

@@ -90,7 +90,7 @@ class RunSettings:
         # settings without a rule take their default's type, but RecBole's defaults mix types
         self._typed_defaults = self.declared if files.is_news else {}
         self.defaults = {Key(None, n): v for n, v in self.declared.items()} | _merged(declaring)
-        packaged = [*declaring, *self._of_data_set(), *self._of_working_folder()]
+        packaged = [*declaring, *self._of_data_set()]
         of_user = [_layer_of(source, v, self._key_of) for source, v in self.given.sources]
         data = self.given.data_folder(dataset)
         self.layers = [*_resolved([*packaged, *of_user], self.stages, data)]
@@ -139,26 +139,19 @@ class RunSettings:
     def _stock_files(self) -> list[Path]:
         return [file for file in self.files.own if file not in self.files.of_users]
 
-    def _of_data_set(self, folder: Path | None = None) -> Iterator[Layer]:
-        """Yaml files of the data set, which declare nothing."""
+    def _of_data_set(self) -> Iterator[Layer]:
+        """Yaml files of the data set, the working folder's last; they declare nothing."""
         names = [f"{self.dataset}.{name}" for name in self.files.classes]
         if self.files.reads_text:
             names.insert(0, self.dataset)
-        for name in dict.fromkeys(names):
-            file = (folder or packaged_folder(PROPERTIES)) / "dataset" / f"{name}.yaml"
-            if file.is_file():
-                yield self._layer(file)
-
-    def _of_working_folder(self) -> Iterator[Layer]:
-        """``properties/`` of the working directory, over the package's; it declares nothing."""
-        folder = Path(PROPERTIES)
-        if folder.resolve() == packaged_folder(PROPERTIES).resolve():
-            return
-        models = [f"model/{name}.yaml" for name in self.files.classes]
-        for place in (self.files.overall.name, *models):
-            if (folder / place).is_file():
-                yield self._layer(folder / place)
-        yield from self._of_data_set(folder)
+        folders = {
+            folder.resolve(): folder for folder in (Path(PROPERTIES), packaged_folder(PROPERTIES))
+        }
+        for folder in reversed(folders.values()):
+            for name in dict.fromkeys(names):
+                file = folder / "dataset" / f"{name}.yaml"
+                if file.is_file():
+                    yield self._layer(file)
 
     # Checks
 

@@ -95,13 +95,13 @@ def recbole_lists() -> dict[str, tuple[str, ...]]:
 
 
 # settings of RecBole's data sets
-_FIELDS = ("USER_ID_FIELD", "ITEM_ID_FIELD", "LABEL_FIELD", "RATING_FIELD")
-_SEQUENCE_FIELDS = ("NEG_PREFIX", "LIST_SUFFIX", "ITEM_LIST_LENGTH_FIELD", "POSITION_FIELD")
+_COLUMNS = ("user_id", "item_id", "timestamp")  # of the files
+_FIELDS = ("USER_ID_FIELD", "ITEM_ID_FIELD", "TIME_FIELD")
 _OF_TABLES = (  # for files with one interaction per row, not for impressions
     *(
         name
         for name in recbole_lists()["dataset_arguments"]
-        if name not in (*_FIELDS, *_SEQUENCE_FIELDS, "TIME_FIELD", "MAX_ITEM_LIST_LENGTH")
+        if name not in (*_FIELDS, "LABEL_FIELD", "MAX_ITEM_LIST_LENGTH")
     ),
     *("numerical_features", "discretization", "kg_reverse_r"),
     *("entity_kg_num_interval", "relation_kg_num_interval"),
@@ -112,9 +112,11 @@ _SAVED_DATA = ("save_dataset", "dataset_save_path", "save_dataloaders", "dataloa
 
 RECBOLES: tuple[Setting, ...] = (
     # the data set, which is read once
-    *_rows(*_FIELDS, rule=values.FIELD, scope=_RUN),
-    Setting("TIME_FIELD", one_of("timestamp"), scope=_RUN),  # a column of the files
-    *_rows(*_SEQUENCE_FIELDS, rule=values.FIELD, scope=_RUN, unread_by=_NEWS),
+    *(
+        Setting(name, one_of(column), scope=_RUN)
+        for name, column in zip(_FIELDS, _COLUMNS, strict=True)
+    ),
+    Setting("LABEL_FIELD", one_of("label"), scope=_RUN),
     Setting("MAX_ITEM_LIST_LENGTH", values.HISTORY_LENGTH, scope=_RUN, unread_by=_NEWS),
     *_rows(*_OF_TABLES, scope=_RUN, unread_by=_EVERY),
     Setting("dataset", values.PLACE, scope=_RUN, known_to=_EVERY),

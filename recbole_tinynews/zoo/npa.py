@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel
 
 from recbole_tinynews.encoder.packing import PackedTexts
 from recbole_tinynews.encoder.pooling import masked_softmax
-from recbole_tinynews.encoder.text_encoder import EncodedTexts, TextEncoder
 from recbole_tinynews.encoder.users import NoClicks
 from recbole_tinynews.files.columns import TITLE
 from recbole_tinynews.model.article_reader import (
     longest_news_text,
-    plm_training,
-    reads_words,
     views_of,
 )
 from recbole_tinynews.model.interface import Encoded, Outputs
@@ -26,15 +22,12 @@ from recbole_tinynews.model.reader_mixins import CandidateAware, WithUserIds
 from recbole_tinynews.model.student import Student
 from recbole_tinynews.settings.protocol import Settings
 
-# Fixed by its yaml: users attend to words; post-training, without users, pools by the mean
-HEADS = {"head_init": "random", "news_pooling": "mean", "mask_padding_in_news_pooling": True}
-
 
 class NPA(WithUserIds, CandidateAware, PLMNR):
     """Attention over words and clicks, with queries from the user's id (``PersonalisedAttention``).
 
     An article's vector depends on its reader, so the news encoder returns words in context
-    (``PaddedWords``, ``TokenEncoder``), and ``match`` attends to them; tables are larger.
+    (``PaddedWords``), and ``match`` attends to them; tables are larger.
     """
 
     least: ClassVar[Mapping[str, float]] = {"user_dim": 1}
@@ -42,30 +35,24 @@ class NPA(WithUserIds, CandidateAware, PLMNR):
 
     @classmethod
     def conflicting_settings(cls, config: Settings, prefix: str) -> Iterator[str]:
-        """Also require its fixed heads, and titles as the only view."""
+        """Also require word vectors, random heads, and titles as the only view."""
         yield from super().conflicting_settings(config, prefix)
-        for name, expected in HEADS.items():
-            read = name == "head_init" or not reads_words(config)
-            if read and config[name] != expected:
+        given = {
+            "news_encoder": (config["news_encoder"], "words"),
+            "head_init": (config["head_init"], "random"),
+            "views": (views_of(config), [TITLE]),
+        }
+        for name, (value, expected) in given.items():
+            if value != expected:
                 yield (
                     f"{prefix}{name} expects {expected} in {cls.__name__}, whose users attend to "
-                    f"words, not to pooled titles, got {config[name]}. Leave {prefix}{name} out"
+                    f"the words of titles, got {value}. Leave {prefix}{name} out"
                 )
-        if views_of(config) != [TITLE]:
-            yield (
-                f"{prefix}views expects [title] in {cls.__name__}, whose users attend to the words "
-                f"of titles, got {views_of(config)}. Leave {prefix}views out"
-            )
         if issubclass(cls, Student) and config["stage_one"]:
             yield (
                 f"stage_one expects False in {cls.__name__}: its articles have a vector only for a "
                 "reader, and Stage I knows none. Set stage_one=False"
             )
-
-    def make_text_encoder(self, config: Settings, plm: PreTrainedModel) -> TokenEncoder:
-        """All token vectors of a title."""
-        length, training = longest_news_text(config), plm_training(config)
-        return TokenEncoder(plm, self.text_dim(config), config["query_dim"], length, **training)
 
     def make_word_pooling(self, config: Settings, dim: int) -> nn.Module:
         """All word vectors of a title."""
@@ -105,38 +92,6 @@ class PaddedWords(nn.Module):
         text = torch.repeat_interleave(texts.starts.diff().long(), output_size=len(hidden))
         padded = marked.new_zeros(count * self.length, self.word_dim + 1)
         return padded.index_copy(0, text * self.length + texts.positions, marked).view(count, -1)
-
-
-class TokenEncoder(TextEncoder):
-    """A language model and a dense layer; a text is its tokens' vectors (``PaddedWords``).
-
-    Attention over them with weights ``a`` equals a ``TextEncoder`` that pools with ``a``:
-    ``W sum_j a_j h_j + b = sum_j a_j (W h_j + b)``. The pooled text is the mean hidden state.
-    """
-
-    def __init__(
-        self, plm: PreTrainedModel, news_dim: int, query_dim: int, length: int, **settings: Any
-    ) -> None:
-        super().__init__(plm, news_dim, query_dim, pooling="mean", **settings)
-        self.padded = PaddedWords(news_dim, length)
-
-    def is_bag(self, texts: PackedTexts) -> bool:
-        """Never: a text is all of its tokens."""
-        return False
-
-    def encodings(self, hidden: Tensor, texts: PackedTexts, layers: int) -> EncodedTexts:
-        """All tokens of each text, and the mean of their hidden states."""
-        tokens = self.dense(hidden)
-        return EncodedTexts(self.pool(hidden, texts, self.pooling), self.padded(tokens, texts))
-
-    def zeros(self, texts: int) -> Tensor:
-        """Vectors of empty texts, ``[texts, length * (news_dim + 1)]``."""
-        return self.dense.weight.new_zeros(texts, self.padded.dim)
-
-    def content(self) -> Iterator[str | bytes]:
-        """All weights by name, and the number of tokens."""
-        yield from super().content()
-        yield f"{self.padded.length} tokens"
 
 
 class PersonalisedUser(nn.Module):

@@ -13,7 +13,7 @@ from tiny import DATASET, SETTINGS, STAGE_SETTINGS, Tiny
 
 from recbole_tinynews.benchmark.benchmark import Benchmark
 from recbole_tinynews.benchmark.impressions import keep_eval_dump
-from recbole_tinynews.benchmark.jobs import ACTIONS, Job, Outcome, next_job
+from recbole_tinynews.benchmark.jobs import ACTIONS, Job, Outcome
 from recbole_tinynews.benchmark.results import COLUMNS, SystemResult, summarise
 from recbole_tinynews.benchmark.suite import Row
 from recbole_tinynews.files.columns import INTER, header
@@ -68,12 +68,10 @@ class RunHere:
         self.jobs: list[tuple[str, str]] = []
 
     def __call__(self, jobs: Sequence[Job], _: int, started: Any, ended: Any) -> None:
-        waiting = list(jobs)
-        while job := next_job(waiting, [], 1):
-            waiting.remove(job)
+        for job in jobs:
             started(job)
             self.jobs.append((job.action, job.system))
-            waiting += ended(Outcome(job, ACTIONS[job.action](job)))
+            ended(Outcome(job, ACTIONS[job.action](job)))
 
 
 def run_with_output(benchmark: Benchmark) -> tuple[bool, str]:
@@ -94,7 +92,7 @@ def system(label: str, *seeds: dict[str, Any], why_not: str = "", **of_row: Any)
 
 
 def squeeze(table: str) -> str:
-    """A Markdown or LaTeX table without the blanks that align its columns."""
+    """A Markdown table without the blanks that align its columns."""
     return re.sub("-{3,}", "---", re.sub(" +", " ", table))
 
 
@@ -105,15 +103,12 @@ def keep(
     ids: str = "i",
     users: Sequence[str] = (),
     order: Sequence[int] = (),
-    histories: Sequence[int] = (),
-    hours: Sequence[int] = (),
     further: Mapping[str, Sequence[str]] | None = None,
 ) -> Path:
     """Save metrics of impressions, each metric equal to the given AUC; returns the file.
 
     ``ids`` begins the impressions' ids. ``users`` are theirs, one each if not given. ``order`` is
-    the one in which the data set has them. ``histories`` (1 click if not given) and ``hours`` (0)
-    are theirs, ``further`` other metrics by name.
+    the one in which the data set has them, ``further`` are other metrics by name.
     """
     rows = range(len(auc))
     dump, place = folder / f"{name}.csv", folder / f"{name}.npz"
@@ -123,12 +118,7 @@ def keep(
     dump.write_text("\n".join([",".join(names), *lines]) + "\n")
     data = folder / f"{name}.test.inter"
     user_of = users or [f"U{row}" for row in rows]
-    read = [" ".join(["N1"] * clicks) for clicks in histories or [1] * len(auc)]
-    times = [3600 * hour + 1 for hour in hours or [0] * len(auc)]
-    lines = [
-        f"{ids}{row}\t{user_of[row]}\t{times[row]}\t{read[row]}\tN2 N3\t1 0"
-        for row in order or rows
-    ]
+    lines = [f"{ids}{row}\t{user_of[row]}\t1\tN1\tN2 N3\t1 0" for row in order or rows]
     data.write_text("\n".join([header(INTER), *lines]) + "\n")
     keep_eval_dump(dump, data, place)
     return place

@@ -18,8 +18,8 @@ from tiny import DATASET, SETTINGS, Tiny, write_bert
 
 from recbole_tinynews.benchmark.benchmark import Benchmark
 from recbole_tinynews.benchmark.impressions import read_impression_metrics
-from recbole_tinynews.benchmark.jobs import ACTIONS, MEASURE, TRAIN, Job
-from recbole_tinynews.benchmark.results import METRICS, OWN_BUDGET, SPEEDS, TEACHERS_BUDGET
+from recbole_tinynews.benchmark.jobs import ACTIONS, MEASURE, TRAIN
+from recbole_tinynews.benchmark.results import METRICS, OWN_BUDGET, TEACHERS_BUDGET
 from recbole_tinynews.benchmark.suite import read_suite
 from recbole_tinynews.pipeline.quick_start import run
 from recbole_tinynews.settings.registry import MODELS
@@ -73,7 +73,7 @@ def trained(output: Path, stage: str) -> int:
 class Killed(Benchmark):
     """A benchmark that ends after its first result, as a killed process does."""
 
-    def _keep(self, outcome: Any) -> list[Job]:
+    def _keep(self, outcome: Any) -> None:
         super()._keep(outcome)
         raise KeyboardInterrupt
 
@@ -111,10 +111,8 @@ def test_results_are_those_of_single_runs(make_benchmark, tmp_path: Path) -> Non
         for whose, columns in (("own", OWN_BUDGET), ("teachers", TEACHERS_BUDGET)):
             assert [int(row[name]) for name in columns] == [*alone["budget"][whose].values()]
         assert (row["teachers_flops"] != "0") == (model == "TinyNewsRec")
-        assert min(float(row[name]) for name in ("news_per_second", "impressions_per_second")) > 0
-        assert float(row["impressions_per_second_cached"]) > float(row["impressions_per_second"])
+        assert float(row["news_per_second"]) > 0
         assert (row["device"], row["precision"], row["threads"]) == ("cpu", "float32", "1")
-        assert float(row["peak_memory_mb"]) > 50
         kept = read_impression_metrics(benchmark._impressions(of_row, seed))
         assert kept.users is not None
         assert kept.users.tolist() == [*range(7)] * 2
@@ -138,7 +136,7 @@ def test_a_killed_benchmark_resumes_where_it_stopped(
     jobs.clear()
     succeeded, words = run_with_output(make_benchmark(systems=["plain"]))
     assert succeeded, words
-    assert jobs == [("measure", "PLM-NR_2"), ("train", "PLM-NR_1"), ("measure", "PLM-NR_1")]
+    assert jobs == [("train", "PLM-NR_1"), ("measure", "PLM-NR_2"), ("measure", "PLM-NR_1")]
     assert "exist     1 results" in words
     before = results.read_bytes()
     jobs.clear()
@@ -236,11 +234,6 @@ def test_a_system_that_fails_does_not_stop_the_others(make_benchmark, tmp_path: 
     table = squeeze((tmp_path / "out" / "table.md").read_text(encoding="utf-8"))
     assert "| Broken | not run: no \\| such thing |" in table
     assert "| Dead | not run: its process was killed by signal 9 |" in table
-    not_run = {row["system"]: row["reason"] for row in rows_of(tmp_path / "out" / "not_run.csv")}
-    assert not_run == {
-        "Broken": "no | such thing",
-        "Dead": "its process was killed by signal 9",
-    }
     logs = "".join(file.read_text() for file in (tmp_path / "out" / "logs").glob("Broken*.log"))
     assert "Traceback" in logs
 
@@ -274,7 +267,6 @@ def test_a_metric_that_is_asked_for_later_is_tested_without_training(
     assert succeeded, words
     (before,) = rows_of(tmp_path / "out" / "results.csv")
     assert not (tmp_path / "out" / "further.md").exists()
-    assert "| PLM-NR_1 |" in squeeze((tmp_path / "out" / "slices.md").read_text(encoding="utf-8"))
     (weights,) = (tmp_path / "saved").rglob("model.safetensors")
     trained_at = weights.stat().st_mtime_ns
     here.jobs.clear()
@@ -316,8 +308,8 @@ def test_every_kind_of_row_of_the_paper_runs(make_benchmark, tmp_path: Path, mon
 
     Of rows that differ in layers alone, the first; Tiny-NewsRec in all sizes.
     """
-    speed = {name: 100.0 for name in SPEEDS}  # test_measure measures
-    monkeypatch.setitem(ACTIONS, MEASURE, lambda job: {**speed, "device": "cpu"})
+    speed = {"news_per_second": 100.0, "device": "cpu"}  # test_jobs measures
+    monkeypatch.setitem(ACTIONS, MEASURE, lambda job: speed)
     plm = write_bert(tmp_path / "bert", layers=4)
     own = {"plm": str(plm), **read_suite("tiny", DATASET).settings}
     own |= {"post_train_student_max_steps": 1, "finetune_teacher_max_steps": 1, "max_steps": 1}
@@ -333,10 +325,8 @@ def test_every_kind_of_row_of_the_paper_runs(make_benchmark, tmp_path: Path, mon
     there = [row["system"] for row in rows_of(tmp_path / "out" / "results.csv")]
     assert sorted(there) == sorted(row.label for row in rows if row.model in MODELS)
     names = {path.name for path in (tmp_path / "out").iterdir()}
-    assert {"table.md", "table.tex", "significance.csv", "significance.md"} <= names
-    assert "speed.md" in names
-    for figure in ("size", "speed", "stages", "losses", "teachers"):
-        assert {f"{figure}.png", f"{figure}.svg"} <= names
+    assert {"table.md", "significance.csv", "significance.md"} <= names
+    assert {"size.png", "size.svg"} <= names
     table = squeeze((tmp_path / "out" / "table.md").read_text(encoding="utf-8"))
     for row in rows:
         if row.model not in MODELS:

@@ -24,7 +24,7 @@ class Recorded:
         return self.ends
 
     def report(self) -> list[str]:
-        return ["table.md", "table.tex"]
+        return ["table.md", "cold.md"]
 
 
 @pytest.fixture(autouse=True)
@@ -60,7 +60,8 @@ def test_the_exit_status_says_how_a_benchmark_ended(capsys, ends, status: int, m
     ("arguments", "message"),
     [
         (["--seeds=one"], "--seeds must be"),
-        (["--jobs=0"], "--jobs and --nproc must be at least 1"),
+        (["--seeds="], "--seeds must be"),
+        (["--jobs=0"], "--jobs must be at least 1, got 0"),
         (["--epochs", "3"], "write --epochs=3"),
     ],
 )
@@ -75,7 +76,7 @@ def test_every_flag_reaches_the_benchmark() -> None:
     """One that is lost on the way costs the hours of another benchmark."""
     Recorded.ends = True
     arguments = ["--suite=tiny", "--seeds=3,1", "--systems=A,+b.py:C", "--plm=x", "--jobs=2"]
-    main([*arguments, "--nproc=3", "--no-speed"])
+    main([*arguments, "--no-speed"])
     assert Recorded.asked == {
         "suite": "tiny",
         "dataset": "mind-mini",
@@ -84,7 +85,6 @@ def test_every_flag_reaches_the_benchmark() -> None:
         "settings": {"plm": "x"},
         "jobs": 2,
         "output": None,
-        "processes": 3,
         "speed": False,
     }
 
@@ -93,4 +93,4 @@ def test_a_report_alone_runs_nothing(capsys) -> None:
     """Whoever wants a table of what is there should not wait hours for what is not."""
     Recorded.ends = AssertionError("it ran")
     main(["--report-only"])
-    assert capsys.readouterr().out == "written   table.md, table.tex in out\n"
+    assert capsys.readouterr().out == "written   table.md, cold.md in out\n"

@@ -127,7 +127,7 @@ def test_nothing_outdated_is_left_where_nothing_can_be_tested(tmp_path: Path) ->
         system(name, {"auc": 0.5}, impressions={1: of_system[1]})
         for name, of_system in files_of(tmp_path, ["U1", "U2", "U3"], seeds=1).items()
     ]
-    suite = read_suite("paper", "any")._replace(comparisons=[("O", "R")], figures={})
+    suite = read_suite("paper", "any")._replace(comparisons=[("O", "R")], figure=[])
     output = tmp_path / "out"
     write_report(output, Report(suite, [1], systems))
     names = ["significance.csv", "significance.md"]

@@ -166,6 +166,8 @@ def test_the_papers_results_are_shown_for_the_real_data_set_alone() -> None:
         ({"rows": [{"label": "A"}]}, "must have model"),
         ({"datasets": {"*": {"layer": {}}}}, "got \\['layer'\\]"),
         ({"rows": []}, "must have rows"),
+        ({"rows": 5}, "rows must be a list, got 5"),
+        ({"settings": ["epochs"]}, r"settings must be a mapping, got \['epochs'\]"),
         ({"rows": [{"label": "A, b", "model": "PLMNR"}]}, "label 'A, b' has a comma"),
         ({"reference": "PLM-NR_3"}, "reference 'PLM-NR_3' is no row"),
         ({"comparisons": [["PLM-NR_1", "PLM-NR_3"]]}, "'PLM-NR_3' is no row"),
@@ -178,8 +180,8 @@ def test_the_papers_results_are_shown_for_the_real_data_set_alone() -> None:
         ({"ceilings": {"teacher": {}}}, "got \\['teacher'\\]"),
         ({"ceilings": {"student": {"token": 5}}}, "got \\['token'\\]"),
         ({"ceilings": {"student": {"tokens": 1.5}}}, "tokens must be a whole number"),
-        ({"figures": {"sizes": []}}, "figure 'sizes' is none of size, speed"),
-        ({"figures": {"size": ["BERT"]}}, "figure size: no rows 'BERT'"),
+        ({"figure": ["BERT"]}, "figure: no rows 'BERT'"),
+        ({"rows": [{"label": "=HYPERLINK(1)", "model": "PLMNR"}]}, "is a formula to spreadsheets"),
     ],
 )
 def test_an_invalid_suite_says_what_is_wrong(write_suite, keys: dict, message: str) -> None:

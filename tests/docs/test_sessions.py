@@ -121,7 +121,7 @@ def test_the_benchmark_that_is_read_can_be_run(reader: Path) -> None:
     run_page(DOCS / "tutorials" / "read_a_benchmark.md", reader)
     folder = reader / "benchmarks/results/mind-mini"
     names = {file.name for file in folder.iterdir()}
-    assert {"table.md", "significance.md", "cold.md", "not_run.csv"} <= names
+    assert {"table.md", "significance.md", "cold.md"} <= names
 
 
 def test_the_commands_about_training_run(reader: Path) -> None:

@@ -106,7 +106,7 @@ def test_a_pipe_gets_lines_alone(tiny: Tiny, model: str, tmp_path: Path) -> None
         for number in range(1, 6):
             assert f"Stage {number} of 5: " in lines
             assert f"stage {number} of 5, epoch 0 training [time: " in lines
-        assert " left of the run" in lines
+        assert " left of the stage" in lines
 
 
 def test_settings_that_differ_come_first_and_others_on_demand(tiny: Tiny, caplog) -> None:

@@ -217,8 +217,6 @@ def test_a_users_class_gets_no_yaml_of_a_recbole_model_of_its_name(users_model: 
 @pytest.mark.parametrize(
     ("place", "epochs"),
     [
-        ("overall.yaml", 41),
-        ("model/PLMNR.yaml", 42),
         ("dataset/mind-mini.yaml", 43),
         ("dataset/mind-mini.PLMNR.yaml", 44),
     ],

@@ -274,17 +274,3 @@ def test_what_suits_word_vectors_holds_for_nobody_else() -> None:
     assert (alone["epochs"], alone["learning_rate"]) == (10, 1e-3)
     by_plm = NewsConfig("NRMS", "mind-mini", config_dict={"news_encoder": "plm"})
     assert (by_plm["epochs"], by_plm["learning_rate"], by_plm["word_vectors"]) == (3, 1e-3, None)
-
-
-@pytest.mark.whole
-def test_users_of_tokens_take_up_what_was_post_trained(tiny: Tiny, tmp_path: Path) -> None:
-    """They pool nothing: weights of a pooling would have no place in them."""
-    usual = tiny.settings("TinyNewsRec")
-    del usual["head_init"]
-    given = {**usual, "news_encoder": "plm", "checkpoint_dir": str(tmp_path), "stage_one": False}
-    result = run(student_of("NPA"), DATASET, config_dict=given)
-    assert 0 < result["test"]["auc"] < 1
-    names = [stage["name"] for stage in result["stages"]]
-    assert names[0] == "post_train_teacher"
-    # which knows no users, and so no vector of an article that NPA would start with
-    assert "post_train_student" not in names

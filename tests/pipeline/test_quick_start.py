@@ -240,7 +240,7 @@ def test_the_command_line_reads_its_flags(tiny: Tiny, monkeypatch) -> None:
         ("--dataset=nowhere", "does not exist"),
         ("--plm=package:no_such_package", "pip install"),
         ("--num_hidden_layers=9", "has 3 layers"),
-        ("--model=BPR", "run_recbole(model='BPR', dataset='ml-100k')\"."),
+        ("--model=BPR", "run_recbole(model='BPR', dataset='ml-100k') of"),
     ],
 )
 def test_a_mistake_ends_with_its_message_alone(tiny: Tiny, capsys, wrong, message) -> None:

@@ -33,7 +33,6 @@ def test_missing_optuna_is_named_with_the_command_that_installs_it() -> None:
     [
         (["--space=nope.yaml"], "nope.yaml can't be read: No such file"),
         (["--space=space.yaml", "--trials=0"], "startup_trials expect at least 1"),
-        (["--space=space.yaml", "--pruner=best"], "expects one of median, halving, none"),
         (["--space=space.yaml", "--temperature=2"], "temperature is on the command line too"),
         (["--space=space.yaml", "--learnin_rate=2"], "Did you mean learning_rate"),
     ],

@@ -227,8 +227,6 @@ def test_a_run_with_accepted_values_ends_with_a_result_or_a_line(
         ("PLMNR", "TIME_FIELD", "nope"),
         ("SASRec", "n_layers", 0),
         ("PLMNR", "ITEM_ID_FIELD", "user_id"),
-        ("PLMNR", "LABEL_FIELD", "candidates"),
-        ("BPR", "ITEM_ID_FIELD", "category"),
         ("PLMNR", "gpu_id", "abc"),
         ("PLMNR", "valid_metric_bigger", False),  # the worst weights were kept
         ("LightGCN", "n_layers", -1),

@@ -109,7 +109,6 @@ def test_a_choice_by_a_mask_is_noticed() -> None:
         ("NRMS", {"word_encoder": "cnn", "views": ["title", "category", "abstract"]}),
         ("LSTUR", {}),
         ("NPA", {}),
-        ("NPA", {"news_encoder": "plm", "use_cache": True}),
         ("TANR", {}),
         ("Fastformer", {}),
         ("CenNewsRec", {}),

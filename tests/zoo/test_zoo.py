@@ -32,7 +32,6 @@ from tiny import PLM_TEACHERS, Tiny, student_of
 from torch.nn import functional as F
 
 from recbole_tinynews.data.fields import CANDIDATE_FEATURES, CANDIDATES, HISTORY, IMPRESSION_SIZE
-from recbole_tinynews.encoder.one_text import OneTextEncoder, pad_rows
 from recbole_tinynews.pipeline.systems import system
 from recbole_tinynews.serving.loading import load
 
@@ -44,12 +43,10 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("Fastformer", {}),
     ("Fastformer", {"user_layers": 2, "word_encoder": "cnn"}),
     ("NPA", {}),
-    ("NPA", {"news_encoder": "plm", "query_dim": 24}),
     ("MINER", {"context_codes": 3, "code_dim": 5}),
 ]
 EACH: list[tuple[str, dict[str, Any]]] = [
     *((name, {}) for name in ("CenNewsRec", "TANR", "Fastformer", "NPA", "MINER", "PPRec")),
-    ("NPA", {"news_encoder": "plm"}),
 ]
 SECOND_LOSS = {"TANR": "topic", "MINER": "disagreement"}
 
@@ -141,36 +138,6 @@ def test_pprec_compares_each_click_with_each_negative(tiny: Tiny) -> None:
     torch.testing.assert_close(loss, torch.stack(pairs).mean())
 
 
-def test_frozen_states_and_kept_vectors_change_nothing_for_users_of_tokens(tiny: Tiny) -> None:
-    """A token under another's place would be a title that nobody has written."""
-    kept, computed = (
-        tiny.world("NPA", news_encoder="plm", use_cache=use_cache) for use_cache in (True, False)
-    )
-    batch = kept.clicks().collate_fn(range(8))
-    losses, gradients = [], []
-    for world in (kept, computed):
-        (loss,) = world.model.train().calculate_loss(batch)
-        loss.backward()
-        losses.append(loss)
-        gradients.append([p.grad for p in world.model.parameters() if p.requires_grad])
-    assert kept.model.news_encoder._frozen_states() is not None
-    torch.testing.assert_close(*losses)
-    torch.testing.assert_close(*gradients)
-
-
-def test_pad_tokens_are_no_tokens_that_a_user_attends_to(tiny: Tiny) -> None:
-    """A text with some at its end would have another vector than without."""
-    world = tiny.world("NPA", news_encoder="plm")
-    model, batch = known(world.model), world.shown([3, 4, 5])
-    scores = model.predict(batch)
-    encoder = model.news_encoder
-    widths = np.full(encoder.tokens.rows, 9)
-    tokens = pad_rows(encoder.tokens, widths, encoder.text_encoder.pad_token_id)
-    model.news_encoder = encoder = OneTextEncoder(encoder.text_encoder, tokens).eval()
-    assert (encoder.tokens.values == encoder.text_encoder.pad_token_id).any()
-    torch.testing.assert_close(model.predict(batch), scores)
-
-
 def test_miner_compares_clicks_with_its_codes_once_a_step(tiny: Tiny) -> None:
     """Interests for candidates and those whatever the candidate share this, the dearest part."""
     world = tiny.world("MINER", news_encoder="words")
@@ -253,18 +220,13 @@ def test_one_that_knows_more_than_articles_is_not_served(
     [
         (
             "NPA",
-            {"news_encoder": "plm", "news_pooling": "cls"},
-            r"^stage_news_pooling expects mean in NPA.*got cls. Leave stage_news_pooling out$",
+            {"news_encoder": "plm"},
+            r"^stage_news_encoder expects words in NPA.*got plm. Leave stage_news_encoder out$",
         ),
         (
             "NPA",
-            {"news_encoder": "plm", "head_init": "pretrained"},
+            {"head_init": "pretrained"},
             r"^stage_head_init expects random in NPA",
-        ),
-        (
-            "NPA",
-            {"news_encoder": "plm", "mask_padding_in_news_pooling": False},
-            r"^stage_mask_padding_in_news_pooling expects True in NPA",
         ),
         (
             "CenNewsRec",
