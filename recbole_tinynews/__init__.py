@@ -5,6 +5,7 @@ Public names are imported on first access, since torch and transformers take sec
 - ``run`` trains and evaluates a recommender, ``load`` ranks with a finished one;
 - ``convert`` turns MIND into atomic files;
 - ``Benchmark`` compares systems, ``Search`` tunes settings (extra ``search``);
+- ``with_item_text`` puts text into RecBole's own models, on any of its data sets;
 - ``impression_metric`` makes a function of ``ScoredImpressions`` a metric;
 - ``NewsRecommender``, ``NewsTrainer`` and, for rankers without a language model,
   ``ImpressionRecommender`` are base classes; ``Stage``, ``Copy`` and ``Start`` define pipelines.
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from recbole_tinynews.pipeline.stage import Copy as Copy
     from recbole_tinynews.pipeline.stage import Stage as Stage
     from recbole_tinynews.pipeline.stage import Start as Start
+    from recbole_tinynews.recbole_models.item_text import with_item_text as with_item_text
     from recbole_tinynews.search.search import Search as Search
     from recbole_tinynews.serving.loading import load as load
     from recbole_tinynews.trainer.news_trainer import NewsTrainer as NewsTrainer
@@ -39,6 +41,7 @@ _HOMES = {
     "load": "serving.loading",
     "Benchmark": "benchmark.benchmark",
     "impression_metric": "evaluation.recbole_metrics",
+    "with_item_text": "recbole_models.item_text",
     "ScoredImpressions": "evaluation.metrics",
     "Search": "search.search",
     "ImpressionRecommender": "model.impression_recommender",

@@ -19,7 +19,11 @@ from recbole_tinynews.model.article_reader import OwnTexts, plm_depth, views_of
 from recbole_tinynews.model.reader_mixins import WithUserIds
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.pipeline.config import NewsConfig
-from recbole_tinynews.pipeline.factory import content_of_language_model, source_of_texts
+from recbole_tinynews.pipeline.factory import (
+    content_of_language_model,
+    source_of_item_text,
+    source_of_texts,
+)
 from recbole_tinynews.pipeline.fingerprints import Recipes
 from recbole_tinynews.pipeline.systems import system
 from recbole_tinynews.settings.registry import (
@@ -239,7 +243,9 @@ class FileContents:
         return content_key([_content_of_data(folder), *corpus, *news])
 
     def language_model_content(self, config: NewsConfig) -> str:
-        """Digest of language model or word vectors, or a hub name; empty for RecBole's models."""
+        """Digest of what encodes texts, or a hub name; empty for models that read none."""
+        if config["item_text"]:
+            return content_of_language_model(source_of_item_text(config))
         if not config.final_config_dict.get("plm"):
             return ""
         return content_of_language_model(source_of_texts(config))

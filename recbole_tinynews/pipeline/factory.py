@@ -8,9 +8,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import torch
 from recbole.data.dataloader import AbstractDataLoader
 from recbole.data.transform import construct_transform
 from recbole.utils import init_seed
+from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from recbole_tinynews.data.dataloader import ImpressionDataLoader
@@ -20,7 +22,7 @@ from recbole_tinynews.encoder.plm_files import load_tokenizer, write_bare_plm
 from recbole_tinynews.encoder.trimming import derived_plm
 from recbole_tinynews.encoder.words import vocabulary_of, write_tokenizer
 from recbole_tinynews.files.array_cache import content_key
-from recbole_tinynews.files.columns import CATEGORIES
+from recbole_tinynews.files.columns import CATEGORIES, TITLE
 from recbole_tinynews.files.whole import write_text
 from recbole_tinynews.model.article_reader import (
     plm_source,
@@ -36,6 +38,8 @@ from recbole_tinynews.pipeline.stage import Stage
 from recbole_tinynews.recbole_models import patches
 from recbole_tinynews.recbole_models.feeds import feed_of
 from recbole_tinynews.recbole_models.interactions import InteractionDataset
+from recbole_tinynews.recbole_models.item_text import item_tables, put_item_text
+from recbole_tinynews.recbole_models.item_vectors import item_vectors, locate_vectors
 from recbole_tinynews.recbole_models.loaders import RowDataLoader, train_loader
 from recbole_tinynews.settings.protocol import Settings
 from recbole_tinynews.settings.registry import has_language_model, is_news_model
@@ -221,7 +225,12 @@ class NewsFactory(ImpressionFactory):
 
 
 class RecBoleFactory(ImpressionFactory):
-    """Factory of RecBole's own models, which read impressions as single interactions."""
+    """Factory of RecBole's own models, which read impressions as single interactions.
+
+    ``item_vectors`` are those of ``item_text``, computed for the first model.
+    """
+
+    item_vectors: Tensor | None = None
 
     def __init__(self, config: NewsConfig, dataset: NewsDataset) -> None:
         super().__init__(config, dataset)
@@ -234,11 +243,34 @@ class RecBoleFactory(ImpressionFactory):
         """The training interactions."""
         return self.interactions
 
+    def language_model_content(self, config: NewsConfig) -> str:
+        """Digest of what ``item_text`` names, or a hub name; empty without."""
+        if not config["item_text"]:
+            return ""
+        return content_of_language_model(source_of_item_text(config))
+
     def model(self, model_class: type, config: NewsConfig) -> Any:
         """A new model; seeded, since some draw random values that are not among their weights."""
+        made = self._model_by_ids(model_class, config)
+        if config["item_text"]:
+            tables = item_tables(made, self.interactions)  # may refuse the model, before encoding
+            if self.item_vectors is None:
+                with torch.random.fork_rng():  # the model is the same when they are known
+                    self.item_vectors = self._encode(config)
+            put_item_text(tables, self.item_vectors, config["item_text_ids"])
+        return made.to(config["device"])
+
+    def _encode(self, config: NewsConfig) -> Tensor:
+        news = self.train
+        columns = {**news.news_text, **news.groups(), TITLE: news.texts(config["news_text"])}
+        ids, prefix = news.field2id_token[news.iid_field], config["text_prefix"]
+        where = news.cache_dir, config["device"]
+        return item_vectors(source_of_item_text(config), ids, columns, prefix, *where)
+
+    def _model_by_ids(self, model_class: type, config: NewsConfig) -> Any:
         init_seed(config["seed"], config["reproducibility"])
         try:
-            return model_class(config, self.interactions).to(config["device"])
+            return model_class(config, self.interactions)
         except Exception as problem:  # these models don't check settings, and fail in any way
             raise ValueError(
                 f"RecBole's {model_class.__name__} cannot be built with these settings: "
@@ -270,6 +302,11 @@ def factory_of(config: NewsConfig, dataset: NewsDataset) -> ImpressionFactory:
         return NewsFactory(config, dataset)
     kind = ImpressionFactory if is_news_model(config.model_class) else RecBoleFactory
     return kind(config, dataset)
+
+
+def source_of_item_text(config: Settings) -> str:
+    """File, folder or hub name that ``item_text`` of one of RecBole's own models means."""
+    return locate_vectors(config["item_text"], [Path(config["data_path"])])
 
 
 def source_of_texts(config: Settings) -> str:

@@ -18,6 +18,7 @@ from recbole_tinynews.files.tensors import load_into, load_weights
 from recbole_tinynews.pipeline.artifact import MADE_FROM, SETTINGS_FILE, WEIGHTS
 from recbole_tinynews.pipeline.config import NewsConfig
 from recbole_tinynews.pipeline.factory import RecBoleFactory
+from recbole_tinynews.recbole_models.item_text import saved_vectors
 from recbole_tinynews.serving.article_fields import data_folders, queries_of
 from recbole_tinynews.serving.engine import Ranked, best_first
 from recbole_tinynews.trainer.recbole_training import reads_sequence_alone, scores_by_sequence
@@ -108,7 +109,9 @@ def load_recbole(
                 f"{place / name} differ. Pass the folder that contains it: "
                 "load(folder, data_path=...)."
             )
-        factory = RecBoleFactory(config, dataset)
+        factory, weights = RecBoleFactory(config, dataset), load_weights(folder / WEIGHTS)
+        if config["item_text"]:  # which may be elsewhere by now
+            factory.item_vectors = saved_vectors(weights, dataset.item_num)
         made = factory.model(model, config)
-    load_into(made, load_weights(folder / WEIGHTS), folder / WEIGHTS)
+    load_into(made, weights, folder / WEIGHTS)
     return RecBoleRanker(factory, made, settings)

@@ -17,13 +17,24 @@ from recbole_tinynews.serving.loading import load, load_reader
 from recbole_tinynews.settings.registry import find_model
 
 
-@pytest.mark.parametrize("name", ["BPR", "SASRec", "DIN"])
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("BPR", None), ("SASRec", None), ("DIN", None), ("SASRec", "added"), ("DIN", "none")],
+)
 def test_a_model_of_recbole_ranks_as_it_was_evaluated(
-    tiny: Tiny, tmp_path: Path, name: str
+    tiny: Tiny, tmp_path: Path, name: str, text: str | None
 ) -> None:
-    """`load` asked for the class, and repeated that when it was given."""
+    """`load` asked for the class, and repeated that when it was given.
+
+    With text, it would need the language model of the training, or take another's vectors.
+    """
     settings = tiny.stock_settings(checkpoint_dir=str(tmp_path / "saved"))
+    if text:
+        plm = shutil.copytree(tiny.plm, tmp_path / "plm")
+        settings |= {"item_text": str(plm), "item_text_ids": text}
     result = run(name, DATASET, config_dict=settings)["test"]
+    if text:
+        shutil.rmtree(plm)
     (folder,) = (tmp_path / "saved" / DATASET).glob(f"{name}-*")
     shown = NewsDataset(NewsConfig(name, DATASET, config_dict=settings)).build()[2]
     news, users = (shown.field2id_token[field] for field in (shown.iid_field, shown.uid_field))
