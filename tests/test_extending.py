@@ -179,7 +179,7 @@ def test_with_plmnr_as_its_base_it_trains_on_clicks_alone(
     code = code.replace(
         "model.paper.tinynewsrec import TinyNewsRec", "model.paper.plmnr import PLMNR"
     )
-    file.write_text(code.replace("(TinyNewsRec)", "(PLMNR)"))
+    file.write_text(code.replace(", TinyNewsRec)", ", PLMNR)"))
     # a student's setting
     settings.write_text(re.sub("num_teachers.*\n", "", settings.read_text()))
     mine = module_of(tmp_path, monkeypatch).MyRecommender

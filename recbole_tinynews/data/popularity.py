@@ -303,12 +303,19 @@ class EventCounts(NamedTuple):
 
     @classmethod
     def of(
-        cls, group: NDArray[np.int64], *events: NDArray[Any], groups: int, **how: Any
+        cls,
+        group: NDArray[np.integer],
+        time: NDArray[np.int64],
+        clicks: NDArray[Any],
+        exposures: NDArray[Any],
+        groups: int,
+        shown: NDArray[np.int64] | None = None,
     ) -> EventCounts:
         """Of events in any order; arguments as for ``of_sorted``."""
-        order = np.argsort((group << TIME_BITS) + events[0], kind="stable")
-        how = {name: values[order] for name, values in how.items()}
-        return cls.of_sorted(group[order], *(each[order] for each in events), groups, **how)
+        order = np.argsort((group.astype(np.int64) << TIME_BITS) + time, kind="stable")
+        last = None if shown is None else shown[order]
+        counts = clicks[order], exposures[order]
+        return cls.of_sorted(group[order], time[order], *counts, groups, last)
 
     def places(
         self, group: NDArray[np.integer], at: NDArray[np.int64] | int, ends: Sequence[int]

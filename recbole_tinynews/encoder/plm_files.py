@@ -5,17 +5,13 @@ from __future__ import annotations
 import importlib.util
 import json
 import sys
-import threading
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from functools import cache
+from contextlib import contextmanager
 from logging import getLogger
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from huggingface_hub import constants
-from huggingface_hub.utils import get_session
 from safetensors import safe_open
 from torch import Tensor, nn
 from transformers import (
@@ -29,14 +25,15 @@ from transformers import (
 )
 from transformers.utils import logging
 
+from recbole_tinynews.encoder.embedding_model import embedding_model, hub_answers
 from recbole_tinynews.encoder.generic_layers import UNUSED, find_layers, first_position
 from recbole_tinynews.files.installation import pip_install
 from recbole_tinynews.files.tensors import check_weights
 from recbole_tinynews.files.whole import whole_folder
 
 PACKAGE_PREFIX = "package:"
-HUB_SECONDS = 3  # for the hub to answer
 MOST_LAYERS = 1_000
+PROJECTION = "projection_of_pooled"  # a part of a language model
 MOST_GROWTH = 64  # times that a tokenizer's replacements may lengthen a text
 
 
@@ -74,7 +71,7 @@ def _package_folder(name: str) -> Path:
 
 def read_pretrained(auto: Any, source: str, part: str, **options: Any) -> Any:
     """``auto.from_pretrained(source)``; any failure is a one-line ``ValueError`` about ``part``."""
-    if not Path(source).is_dir() and not _hub_answers():
+    if not Path(source).is_dir() and not hub_answers():
         options["local_files_only"] = True  # earlier downloads
     try:
         with quiet():
@@ -95,23 +92,6 @@ def unreadable(source: str, problem: Exception) -> ValueError:
         f"plm={source} expects a complete transformers model that fits its config.json, got "
         f"{type(problem).__name__}: {' '.join(str(problem).split())[:300]} Choose another plm."
     )
-
-
-@cache
-def _hub_answers() -> bool:
-    """Whether the hub can be reached; huggingface_hub would retry for more than a minute."""
-    if constants.HF_HUB_OFFLINE:
-        return False
-    answers: list[Any] = []
-
-    def ask() -> None:
-        with suppress(Exception):  # errors of its HTTP library, which varies by version
-            answers.append(get_session().head(constants.ENDPOINT, timeout=HUB_SECONDS))
-
-    thread = threading.Thread(target=ask, daemon=True)
-    thread.start()
-    thread.join(HUB_SECONDS)  # name resolution has no timeout
-    return bool(answers)
 
 
 @contextmanager
@@ -181,6 +161,12 @@ def plm_size(source: str) -> PLMSize:
     return PLMSize(config.num_hidden_layers, config.hidden_size)
 
 
+def vector_size(source: str) -> int:
+    """Size of a text's vector: of the last dense layer of an embedding model, else hidden size."""
+    meant = embedding_model(source)
+    return plm_size(source).hidden if meant is None or not meant.dense else meant.size()
+
+
 def cut_config(config: PretrainedConfig, layers: int) -> None:
     """Reduce a configuration to the model's first layers."""
     depth = config.num_hidden_layers
@@ -205,6 +191,9 @@ def save_bare_plm(source: str, folder: Path, num_hidden_layers: int | None = Non
         cut_config(config, num_hidden_layers)
     config.save_pretrained(folder)
     load_tokenizer(source).save_pretrained(folder)
+    meant = embedding_model(source)
+    if meant is not None and meant.dense:
+        meant.write(folder)
 
 
 def bare_plm(source: str, num_hidden_layers: int | None = None) -> PreTrainedModel:
@@ -216,12 +205,28 @@ def bare_plm(source: str, num_hidden_layers: int | None = None) -> PreTrainedMod
         plm = AutoModel.from_config(config, dtype=torch.float32, trust_remote_code=False)
     except Exception as problem:  # inconsistent sizes make it raise anything
         raise unreadable(source, problem) from problem
-    return encoder_of(plm)
+    return with_projection(encoder_of(plm), source, pretrained=False)
+
+
+def with_projection(plm: PreTrainedModel, source: str, pretrained: bool) -> PreTrainedModel:
+    """The dense layers after an embedding model's pooling become a part of its language model."""
+    meant = embedding_model(source)
+    if meant is not None and meant.dense:
+        setattr(plm, PROJECTION, meant.projection(pretrained))
+    return plm
+
+
+def projected(plm: PreTrainedModel, pooled: Tensor) -> Tensor:
+    """Pooled vectors ``[texts, hidden]`` after these dense layers, if it has some."""
+    projection = getattr(plm, PROJECTION, None)
+    return pooled if projection is None else projection(pooled)
 
 
 def encoder_of(plm: PreTrainedModel) -> PreTrainedModel:
     """The encoder of an encoder-decoder; any other model is returned as it is."""
-    return plm.get_encoder() if plm.config.is_encoder_decoder else plm
+    # the configuration of a published encoder may say that it is no encoder-decoder
+    parts = {name for name, _ in plm.named_children()}
+    return plm.get_encoder() if {"encoder", "decoder"} <= parts else plm
 
 
 def check_sizes(source: str, weights: Path) -> None:
@@ -262,7 +267,7 @@ def load_plm(source: str, num_hidden_layers: int | None = None) -> PreTrainedMod
         parent, _, name = path.rpartition(".")
         setattr(plm.get_submodule(parent), name, nn.ModuleList(layers[:keep]))
     cut_config(plm.config, keep)
-    return plm
+    return with_projection(plm, source, pretrained=True)
 
 
 def load_whole_plm(source: str) -> PreTrainedModel:
@@ -285,7 +290,9 @@ def _load(auto: Any, source: str, part: str) -> tuple[PreTrainedModel, dict[str,
 
 def _check_weights(source: str, plm: PreTrainedModel, missing: Iterable[str]) -> None:
     """Refuse a language model with missing weights, which would be random."""
-    wanted = [name for name, _ in plm.named_parameters() if UNUSED not in name]
+    of_encoder = encoder_of(plm)  # published encoders of encoder-decoders have no decoder
+    used = {id(parameter) for parameter in of_encoder.parameters()}
+    wanted = [n for n, p in plm.named_parameters() if UNUSED not in n and id(p) in used]
     absent = sorted(set(missing).intersection(wanted))
     if absent:
         raise ValueError(

@@ -138,6 +138,14 @@ def mean_of_rows(inputs: Tensor, starts: Tensor) -> Tensor:
     return (sums / starts.diff()[:, None]).to(inputs.dtype)
 
 
+def weighted_mean_of_rows(inputs: Tensor, starts: Tensor) -> Tensor:
+    """Mean of each part, weighted by positions from 1; shapes as in ``mean_of_rows``."""
+    part = _part_of_each(starts, len(inputs))
+    position = torch.arange(1, len(inputs) + 1, device=inputs.device) - starts[part]
+    weights = position / _sum_parts(position.float(), part, starts)[part]
+    return _sum_parts(inputs.float() * weights[:, None], part, starts).to(inputs.dtype)
+
+
 def _part_of_each(starts: Tensor, inputs: int) -> Tensor:
     # a given size avoids a synchronisation
     return torch.repeat_interleave(starts.diff().long(), output_size=inputs)

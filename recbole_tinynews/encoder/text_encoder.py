@@ -21,9 +21,16 @@ from recbole_tinynews.encoder.attention import set_dropout
 from recbole_tinynews.encoder.hidden_states import StateRecorder
 from recbole_tinynews.encoder.layers import layers_of
 from recbole_tinynews.encoder.packing import PackedTexts, packs, tokens_at_once
-from recbole_tinynews.encoder.pooling import AttentionPooling, TokenBag, UnitDense, pool_texts
+from recbole_tinynews.encoder.plm_files import PROJECTION, projected
+from recbole_tinynews.encoder.pooling import (
+    AttentionPooling,
+    TokenBag,
+    UnitDense,
+    pool_texts,
+    weighted_mean_of_rows,
+)
 
-Pooling = Literal["attention", "mean", "cls"]
+Pooling = Literal["attention", "mean", "cls", "last", "weighted_mean"]
 NOT_OF_A_STATE = {"num_hidden_layers", "_name_or_path", "transformers_version", "architectures"}
 
 
@@ -95,7 +102,8 @@ class TextEncoder(TextVectors):
         plm: a model of transformers; ``ValueError`` if it cannot be run layer by layer.
         news_dim: size of a vector.
         query_dim: size of the query of attention pooling.
-        pooling: over tokens: ``attention``, ``mean``, or the first token (``cls``).
+        pooling: over tokens: ``attention``, ``mean``, a mean whose weights grow with the position
+            (``weighted_mean``), the first (``cls``) or the last token (``last``).
         finetune_layers: the last n layers train; ``all``: the embeddings too. In a model without
             layers the vectors of tokens train, unless 0.
         dropout: of the layers that train.
@@ -129,7 +137,7 @@ class TextEncoder(TextVectors):
             else None
         )
         dense = UnitDense if pretrained_heads else nn.Linear
-        self.dense: nn.Linear = dense(self.hidden_size, news_dim)
+        self.dense: nn.Linear = dense(pooled_size(plm), news_dim)
         self.exit_heads = nn.ModuleDict()  # by number of layers
         self._encodes_at = self.depth
         is_static = not self.depth and bool(finetune_layers)
@@ -241,7 +249,7 @@ class TextEncoder(TextVectors):
     ) -> EncodedTexts:
         """Encodings of a row of texts, in its order; ``frozen`` is ``encode_frozen``'s output."""
         if recorder is None and self.is_bag(texts) and (bag := self._token_bag()) is not None:
-            pooled = bag.pool(texts)
+            pooled = projected(self.plm, bag.pool(texts))
             return EncodedTexts(pooled, self.dense(pooled))
         if frozen is None:
             hidden = self.encode_frozen(texts, recorder)
@@ -267,7 +275,7 @@ class TextEncoder(TextVectors):
         return (
             not self.depth
             and not self.training
-            and self.pooling_kind != "cls"
+            and self.pooling_kind in ("attention", "mean")
             and not torch.is_grad_enabled()
             and not torch.is_autocast_enabled(self.device.type)
             and (texts.real is None or not self.mask_padding)
@@ -328,10 +336,15 @@ class TextEncoder(TextVectors):
             yield state
 
     def pool(self, hidden: Tensor, texts: PackedTexts, pooling: AttentionPooling | None) -> Tensor:
-        """Pooled hidden states, ``[tokens, hidden]`` -> ``[texts, hidden]``."""
-        if self.pooling_kind == "cls":
-            return hidden[texts.starts[:-1]]
-        return pool_texts(pooling, hidden, texts, self.mask_padding)
+        """Pooled and projected hidden states, ``[tokens, hidden]`` -> ``[texts, size]``."""
+        if self.pooling_kind in ("cls", "last"):
+            of_texts = texts.starts[:-1] if self.pooling_kind == "cls" else texts.starts[1:] - 1
+            pooled = hidden[of_texts]
+        elif self.pooling_kind == "weighted_mean":
+            pooled = weighted_mean_of_rows(hidden, texts.starts)
+        else:
+            pooled = pool_texts(pooling, hidden, texts, self.mask_padding)
+        return projected(self.plm, pooled)
 
     def zeros(self, texts: int) -> Tensor:
         """Vectors of empty texts, ``[texts, news_dim]``; in training for each of ``exits``."""
@@ -370,6 +383,13 @@ class TextEncoder(TextVectors):
         yield from self._plm_content()
         yield from super().content()
         yield self.pooling_kind
+
+
+def pooled_size(plm: PreTrainedModel) -> int:
+    """Size of a text's pooled vector: after the dense layers of an embedding model, if any."""
+    layers = getattr(plm, PROJECTION, nn.Sequential()).modules()
+    sizes = [layer.out_features for layer in layers if isinstance(layer, nn.Linear)]
+    return [plm.config.hidden_size, *sizes][-1]
 
 
 def versions(parameters: Iterable[nn.Parameter]) -> tuple[int, ...]:

@@ -72,7 +72,7 @@ class ViewsEncoder(NewsEncoder):
             if isinstance(view, OneTextEncoder):
                 view.put_articles({name: articles[name]}, storage)
             else:
-                view.categories = articles[name]
+                view.categories = cast("Tensor", articles[name])
         self.tokens = _article_lengths(articles.values())
         self.written = _is_written(self.tokens)
 

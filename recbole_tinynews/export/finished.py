@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from recbole_tinynews.encoder.one_text import OneTextEncoder
-from recbole_tinynews.encoder.plm_files import bare_plm, load_config, load_tokenizer
+from recbole_tinynews.encoder.plm_files import PROJECTION, bare_plm, load_config, load_tokenizer
 from recbole_tinynews.encoder.users import UserEncoder
 from recbole_tinynews.model.article_reader import longest_news_text
 from recbole_tinynews.model.recommender import NewsRecommender
@@ -80,6 +80,11 @@ class FinishedRecommender:
             raise ValueError(
                 f"--to={to} expects a language model that AutoModel reads by itself, and this one "
                 f"is the encoder of an encoder-decoder ({config.model_type}). Use --to=onnx."
+            )
+        if hasattr(self.text_encoder.plm, PROJECTION):
+            raise ValueError(
+                f"--to={to} expects a language model without dense layers after its pooling, and "
+                "this embedding model has some. Use --to=onnx."
             )
         self.padded("sdpa").plm.save_pretrained(folder)
         load_tokenizer(str(self.folder / PLM)).save_pretrained(folder)

@@ -11,6 +11,8 @@ from typing import Any
 import yaml
 from recbole.config import Config
 
+from recbole_tinynews.encoder.embedding_model import embedding_model
+from recbole_tinynews.encoder.plm_files import locate_plm
 from recbole_tinynews.evaluation.recbole_metrics import bigger_is_better, map_metrics
 from recbole_tinynews.model.paper.plmnr import PretrainedPLMNR
 from recbole_tinynews.processes.device import choose_device, gpu_numbers
@@ -24,6 +26,8 @@ from recbole_tinynews.settings.table import Key, seen_by
 from recbole_tinynews.settings.values import LEARNER, unfit_value
 from recbole_tinynews.trainer.optimization import default_precision, optimization_mistakes
 
+# settings that an embedding model's folder decides, unless they are given
+AS_MEANT = ("news_pooling", "text_prefix")
 # values of settings that start no further process
 _ONE_PROCESS = {"nproc": (None, 1), "world_size": (None, -1, 0, 1), "local_rank": (None, 0)}
 
@@ -38,8 +42,8 @@ class NewsConfig(Config):
     or weights are read.
 
     ``of_stages``: values by stage and name; ``metric_results``: names of the results of the run's
-    metrics; ``warnings``: given settings without effect; ``tokenizer``: that of ``plm``, if it is
-    loaded.
+    metrics; ``notes``: lines to log; ``warnings``: given settings without effect; ``tokenizer``:
+    that of ``plm``, if it is loaded.
     """
 
     tokenizer: Any = None
@@ -60,6 +64,7 @@ class NewsConfig(Config):
         self.of_stages: dict[str, dict[str, Any]] = {}
         self.metric_results: list[str] = []
         self.warnings = self._settings.warnings
+        self.notes: list[str] = []
         named = model or self._settings.given.values.get("model")
         found = registry.find_model(named if isinstance(named, type) else self._settings.files.name)
         super().__init__(found, self._settings.dataset)
@@ -169,6 +174,25 @@ class NewsConfig(Config):
         pretrained = issubclass(self.model_class, PretrainedPLMNR)
         if pretrained and final["teacher_num_hidden_layers"] is None:
             final["teacher_num_hidden_layers"] = final["num_hidden_layers"]
+        for stage, values in [("", final), *self.of_stages.items()]:
+            self._use_as_meant(stage, values, Path(final["data_path"]) / self.dataset)
+
+    def _use_as_meant(self, stage: str, values: dict[str, Any], folder: Path) -> None:
+        """Set pooling and prompt that an embedding model's folder says, unless they are given."""
+        seen, given = {**self.final_config_dict, **values}, self.external_config_dict
+        if (stage and not {"plm", *AS_MEANT} & values.keys()) or "plm" not in seen:
+            return
+        if seen["news_encoder"] == "words" or not self._settings.files.reads_text:
+            return
+        found = embedding_model(locate_plm(seen["plm"], [folder]))
+        if found is None:
+            return
+        for name, value in zip(AS_MEANT, (found.pooling, found.prompt), strict=True):
+            # a mean is how attention starts too
+            if value in ("mean", "") or {name, f"{stage}_{name}"} & given.keys():
+                continue
+            values[name] = value
+            self.notes.append(f"{seen['plm']} says {name}={value!r}, which is used. Pass another.")
 
     def _init_device(self) -> None:
         final = self.final_config_dict

@@ -123,6 +123,8 @@ def _prepare(config: NewsConfig, log: LateFile | None) -> tuple[Run, list[Stage]
     logger = getLogger()
     stages, rerankers = up_to(system(config), config["stage"]), ReRanking.parse(config["rerank"])
     logger.info(shown_settings(config, {stage.name for stage in stages}))
+    for note in config.notes:
+        logger.info(note)
     for warning in config.warnings:
         logger.warning(f"{warning}: {config['model']} does not read it on impressions.")
     init_seed(config["seed"], config["reproducibility"])

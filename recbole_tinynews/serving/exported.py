@@ -16,7 +16,7 @@ from transformers import PreTrainedModel
 
 from recbole_tinynews.data.news_text import tokenise
 from recbole_tinynews.data.ragged import Ragged
-from recbole_tinynews.encoder.plm_files import load_config, load_plm, load_tokenizer
+from recbole_tinynews.encoder.plm_files import load_config, load_plm, load_tokenizer, projected
 from recbole_tinynews.encoder.pooling import AttentionPooling, UnitDense, mean_pooling
 from recbole_tinynews.encoder.users import UserEncoder
 from recbole_tinynews.files.array_cache import changed, checksums, content_key
@@ -181,7 +181,7 @@ class PaddedNewsEncoder(nn.Module):
     def __init__(self, plm: PreTrainedModel, heads: Heads, settings: Mapping[str, Any]) -> None:
         super().__init__()
         self.plm, self.pooling, self.dense = plm, heads.pooling, heads.dense
-        self.first_token = settings["news_pooling"] == "cls"
+        self.kind = settings["news_pooling"]
         self.mask_padding = settings["mask_padding_in_news_pooling"]
         accepted = inspect.signature(plm.forward).parameters
         self._options = {"use_cache": False} if "use_cache" in accepted else {}
@@ -191,11 +191,20 @@ class PaddedNewsEncoder(nn.Module):
         states = self.plm(
             input_ids=input_ids, attention_mask=attention_mask, **self._options
         ).last_hidden_state
-        if self.first_token:
-            return self.dense(states[:, 0])
+        return self.dense(projected(self.plm, self._pool(states, attention_mask)))
+
+    def _pool(self, states: Tensor, attention_mask: Tensor) -> Tensor:
+        if self.kind == "cls":
+            return states[:, 0]
+        if self.kind == "last":
+            return states[torch.arange(len(states)), attention_mask.sum(dim=1) - 1]
+        if self.kind == "weighted_mean":
+            weights = attention_mask.cumsum(dim=1) * attention_mask
+            weights = weights / weights.sum(dim=1, keepdim=True)
+            return (states * weights.unsqueeze(-1)).sum(dim=1)
         mask = attention_mask.bool() if self.mask_padding else None
         pool = mean_pooling if self.pooling is None else self.pooling
-        return self.dense(pool(states, mask))
+        return pool(states, mask)
 
 
 class PaddedEngine(Engine):

@@ -164,8 +164,8 @@ class LiveCounters:
             times = published[np.minimum(article, len(published) - 1)]
             rows[:, 0] = age_hours(moment.at, first, times)
             totals = width + 2 * (len(counting.limited) - 1)
-            site = [part.site.counts(NOBODY, moment.at, counting.limited) for part in known.parts]
-            rows[:, width:totals] = sum(site).T
+            site = (part.site.counts(NOBODY, moment.at, counting.limited) for part in known.parts)
+            rows[:, width:totals] = reduce(np.add, site).T
             if counting.reader:
                 shown = own[5]
                 last = shown[shown < moment.at - counting.delay].max(initial=-1)
@@ -200,7 +200,7 @@ class LiveCounters:
         article: NDArray[np.int64],
         at: int,
         own: Rows,
-    ) -> tuple[NDArray[np.floating], NDArray[np.int64]]:
+    ) -> tuple[NDArray[Any], NDArray[np.int64]]:
         """Counters ``[articles, columns]``, and the time of each article's first event.
 
         Others' clicks and exposures, and with ``counting.reader`` the reader's own columns.
@@ -331,7 +331,7 @@ class _Part(NamedTuple):
 
 
 def _counts_of(group: NDArray[np.int64], rows: Rows, groups: int) -> EventCounts:
-    return EventCounts.of(group, rows[2], rows[3], rows[4], groups=groups, shown=rows[5])
+    return EventCounts.of(group, rows[2], rows[3], rows[4], groups, rows[5])
 
 
 def _summed_up(rows: Rows, before: int) -> Rows:

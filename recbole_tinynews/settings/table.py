@@ -225,7 +225,7 @@ OURS: tuple[Setting, ...] = (
     Setting("text_prefix", values.ANY_TEXT),
     Setting("head_init", one_of("pretrained", "random"), _NEWS),
     Setting("centred", values.SWITCH, _NEWS),
-    Setting("news_pooling", one_of("attention", "mean", "cls"), _NEWS),
+    Setting("news_pooling", one_of("attention", "mean", "cls", "last", "weighted_mean"), _NEWS),
     Setting("user_encoder", one_of("attention", "self_attention"), _NEWS),
     *_news(values.SIZE, "news_dim", "query_dim"),
     Setting("plm_dropout", values.PROBABILITY, _NEWS),

@@ -159,7 +159,7 @@ class _Histories:
         self.clicks[user] = [*map(intern, clicks)]
 
 
-def _by_time(clicks: list[str], times: Sequence[int | None] | None) -> list[str]:
+def _by_time(clicks: list[str], times: Sequence[Any] | None) -> list[str]:
     if times is None or len(times) != len(clicks) or None in times:
         expected = f"a time for each of {len(clicks)} clicks"
         got = "none" if times is None else str(len(times) - times.count(None))

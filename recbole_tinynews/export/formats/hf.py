@@ -46,7 +46,13 @@ def encode(text):
 
 vectors = torch.stack([encode(text) for text in CLICKS + CANDIDATES])
 """
-POOLED = {"attention": "pool(states, news)", "mean": "states.mean(0)", "cls": "states[0]"}
+POOLED = {
+    "attention": "pool(states, news)",
+    "mean": "states.mean(0)",
+    "cls": "states[0]",
+    "last": "states[-1]",
+    "weighted_mean": "torch.arange(1, len(states) + 1.0) @ states / sum(range(len(states) + 1))",
+}
 
 
 def write_heads(recommender: FinishedRecommender, folder: Path) -> None:

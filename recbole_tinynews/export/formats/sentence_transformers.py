@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from recbole_tinynews.encoder.embedding_model import POOLINGS
 from recbole_tinynews.encoder.pooling import AttentionPooling, UnitDense
 from recbole_tinynews.export.comparison import refuse_difference, sample_of
 from recbole_tinynews.export.finished import FinishedRecommender
@@ -31,6 +32,7 @@ user = load_file(FOLDER + "/user_encoder.safetensors")
 vectors = torch.from_numpy(SentenceTransformer(FOLDER).encode(CLICKS + CANDIDATES))
 """
 TOLERANCE = 1e-5
+POOLING_MODES = {ours: mode for mode, ours in POOLINGS.items()}
 PROMPT = "news"
 STEEPEST = 30.0  # sum of the query's absolute weights up to which fp32 holds all weights
 BELOW_SATURATION = 18.0  # sigmoid(x - 18) is exp(x - 18) up to 2e-8 of it, for x <= 0
@@ -93,7 +95,7 @@ def _heads(modules: Any, recommender: FinishedRecommender) -> list[nn.Module]:
         return [*steps, modules.Pooling(len(weight), "mean"), *unit]
     size = dense.in_features
     return [
-        modules.Pooling(size, recommender.settings["news_pooling"]),
+        modules.Pooling(size, POOLING_MODES[recommender.settings["news_pooling"]]),
         modules.Dense(size, len(weight), True, nn.Identity(), weight, bias),
         *unit,
     ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from recbole_tinynews.encoder.plm_files import plm_size
+from recbole_tinynews.encoder.plm_files import vector_size
 from recbole_tinynews.model.article_reader import ReadsTitlesByPLM, plm_source
 from recbole_tinynews.model.paper.plmnr import PLMNR
 from recbole_tinynews.settings.protocol import Settings
@@ -37,5 +37,5 @@ class ZeroShotPLM(ReadsTitlesByPLM, PLMNR):
 
     @classmethod
     def news_dim(cls, config: Settings) -> int:
-        """Width of the language model."""
-        return plm_size(plm_source(config)).hidden
+        """Size of the language model's pooled vectors."""
+        return vector_size(plm_source(config))
