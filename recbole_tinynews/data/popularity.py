@@ -242,7 +242,7 @@ def _set_apart(
     if counting.reader:
         features[:, -2:] = -1
     rows, pair = _repeated(article, user, users)
-    time, clicked, exposed = (each[rows] for each in events)
+    time, clicked, exposed = events[0][rows], events[1][rows], events[2][rows]
     own = EventCounts.of_sorted(pair, time, clicked, exposed, len(features))
     counts = own.counts(pair, time, counting.ends)
     some = np.flatnonzero(counts.any(axis=0))
