@@ -94,7 +94,8 @@ def test_bars_of_recboles_models_fit_too(tiny: Tiny) -> None:
 @pytest.mark.parametrize("model", ["TinyNewsRec", "BPR"])
 def test_a_pipe_gets_lines_alone(tiny: Tiny, model: str, tmp_path: Path) -> None:
     """Bars were three quarters of the bytes of a log, on one line that no pager shows."""
-    settings = tiny.stock_settings() if model == "BPR" else tiny.settings(model)
+    epochs = {"post_train_teacher_max_steps": 20, "post_train_teacher_epochs": 9}
+    settings = tiny.stock_settings() if model == "BPR" else tiny.settings(model, **epochs)
     file = tmp_path / "output"
     write_run(file, model, settings)
     lines = file.read_bytes().decode()
