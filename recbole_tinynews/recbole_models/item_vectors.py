@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from logging import getLogger
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,8 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from recbole_tinynews.data.news_text import tokenise
+from recbole_tinynews.encoder.embedding_model import embedding_model
 from recbole_tinynews.encoder.one_text import OneTextEncoder
-from recbole_tinynews.encoder.plm_files import load_plm, load_tokenizer, locate_plm
+from recbole_tinynews.encoder.plm_files import load_plm, load_tokenizer, locate_plm, vector_size
 from recbole_tinynews.encoder.text_encoder import TextEncoder
 from recbole_tinynews.files.columns import TITLE
 from recbole_tinynews.files.vector_files import SUFFIXES, read_vectors
@@ -108,16 +110,18 @@ def _of_language_model(
     cache_dir: Path | None,
     device: torch.device | str,
 ) -> NDArray[np.float32]:
-    """Means of a text's last states, of unit length."""
+    """Vectors of unit length: by the pooling and prompt that the folder says, or plain means."""
     try:
-        plm = load_plm(source)
+        plm, meant = load_plm(source), embedding_model(source)
     except ValueError as problem:
         raise ValueError(f"item_text: {problem}") from problem
+    pooling: Any = meant.pooling if meant else "mean"
+    prefix = prefix or (meant.prompt if meant else "")
     text_encoder = TextEncoder(
         plm,
-        plm.config.hidden_size,
+        vector_size(source),
         query_dim=1,
-        pooling="mean",
+        pooling=pooling,
         finetune_layers=0,
         pretrained_heads=True,
     )

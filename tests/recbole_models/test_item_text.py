@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import logging
 import shutil
 from pathlib import Path
@@ -175,6 +176,22 @@ def test_vectors_of_equal_texts_are_equal_whatever_names_them(
     assert of_file[[ids.index("N3"), ids.index("N2")]].sign().tolist() == [[-1, 0], [1, 0]]
     assert (of_file.abs().sum(1) > 0).sum() == 2
     assert f"{len(ids) - 3} of {len(ids) - 1} items are missing, and 1 of its 3 ids" in caplog.text
+
+
+def test_an_embedding_model_is_used_as_its_folder_says(stock, tiny: Tiny, tmp_path: Path) -> None:
+    """Means of a model that was trained by its first token rank at random."""
+    plm, news = shutil.copytree(tiny.plm, tmp_path / "plm"), stock("BPR").train
+    ids, texts = news.field2id_token[news.iid_field].tolist(), news.news_text
+    modules = [{"type": f"sentence_transformers.models.{n}", "path": n} for n in ("", "Pooling")]
+    modules[0]["type"] += "Transformer"
+    (plm / "modules.json").write_text(json.dumps(modules))
+    (plm / "Pooling").mkdir()
+    found = {}
+    for mode in ("mean", "cls"):
+        (plm / "Pooling" / "config.json").write_text(json.dumps({"pooling_mode": mode}))
+        found[mode] = item_vectors(str(plm), ids, texts)
+    torch.testing.assert_close(found["mean"], item_vectors(str(tiny.plm), ids, texts))
+    assert not torch.allclose(found["cls"], found["mean"], atol=0.1)
 
 
 def test_item_text_says_what_is_wrong(stock, tiny: Tiny, tmp_path: Path) -> None:
