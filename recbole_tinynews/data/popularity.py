@@ -89,7 +89,7 @@ class Counting(NamedTuple):
         return ("age_hours", *counters, *(own if self.reader else ()))
 
     @property
-    def limited(self) -> list[int]:
+    def limited_ends(self) -> list[int]:
         """``ends`` of the limited windows: those that site totals are counted in.
 
         The total of all time grows with a site's age, so what is fitted to it does not last.
@@ -97,9 +97,14 @@ class Counting(NamedTuple):
         return [ago for ago in self.ends if ago < FOREVER]
 
     @property
+    def limited(self) -> int:
+        """Number of limited windows."""
+        return len(self.limited_ends) - 1
+
+    @property
     def size(self) -> int:
         """Number of features of a candidate and of its moment."""
-        return len(self.names) + 2 * len(self.limited[1:]) + self.reader + len(self.context)
+        return len(self.names) + 2 * self.limited + self.reader + len(self.context)
 
     @property
     def context(self) -> tuple[str, ...]:
@@ -365,7 +370,7 @@ def moment_features(log: Impressions, counting: Counting, counted: int) -> NDArr
     time = log.timestamp - log.timestamp.min(initial=0)
     exposures = events.candidates.lengths
     totals = EventCounts.of(nobody[:counted], time[:counted], clicks, exposures, groups=1)
-    counts = totals.counts(nobody, time, counting.limited)
+    counts = totals.counts(nobody, time, counting.limited_ends)
     return counts.T.astype(np.float32)
 
 

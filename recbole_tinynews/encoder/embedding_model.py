@@ -58,9 +58,10 @@ class EmbeddingModel(NamedTuple):
         with untrusted(file):
             return _layer_of(read_json(file))[0][1]
 
-    def write(self, folder: Path) -> None:
-        """Write what it says into the folder of another language model, without weights."""
+    def write(self, folder: Path, with_weights: bool) -> None:
+        """Write what it says into the folder of another language model."""
         names = [MODULES, *(f"{name}/{CONFIG}" for name in self._folders()), PROMPTS]
+        names += [f"{name}/{WEIGHTS}" for name in self.dense if with_weights]
         for name in names:
             if file := _file(self.source, name):
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -173,14 +174,17 @@ def _file(source: str, name: str) -> Path | None:
     if Path(source).is_dir():
         file = Path(source) / name
         return file if file.is_file() else None
-    found = cached_file(
-        source,
-        name,
-        local_files_only=not hub_answers(),
-        _raise_exceptions_for_gated_repo=False,
-        _raise_exceptions_for_missing_entries=False,
-        _raise_exceptions_for_connection_errors=False,
-    )
+    try:
+        found = cached_file(
+            source,
+            name,
+            local_files_only=not hub_answers(),
+            _raise_exceptions_for_gated_repo=False,
+            _raise_exceptions_for_missing_entries=False,
+            _raise_exceptions_for_connection_errors=False,
+        )
+    except OSError:  # no name of the hub: whoever loads the model says so
+        return None
     return None if found is None else Path(found)
 
 

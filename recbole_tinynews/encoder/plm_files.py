@@ -191,9 +191,7 @@ def save_bare_plm(source: str, folder: Path, num_hidden_layers: int | None = Non
         cut_config(config, num_hidden_layers)
     config.save_pretrained(folder)
     load_tokenizer(source).save_pretrained(folder)
-    meant = embedding_model(source)
-    if meant is not None and meant.dense:
-        meant.write(folder)
+    write_projection(source, folder, with_weights=False)
 
 
 def bare_plm(source: str, num_hidden_layers: int | None = None) -> PreTrainedModel:
@@ -214,6 +212,13 @@ def with_projection(plm: PreTrainedModel, source: str, pretrained: bool) -> PreT
     if meant is not None and meant.dense:
         setattr(plm, PROJECTION, meant.projection(pretrained))
     return plm
+
+
+def write_projection(source: str, folder: Path, with_weights: bool = True) -> None:
+    """Write the dense layers of ``source``, if it has some, beside a model made from it."""
+    meant = embedding_model(source)
+    if meant is not None and meant.dense:
+        meant.write(folder, with_weights)
 
 
 def projected(plm: PreTrainedModel, pooled: Tensor) -> Tensor:
@@ -248,8 +253,12 @@ def check_sizes(source: str, weights: Path) -> None:
             )
 
 
-def load_plm(source: str, num_hidden_layers: int | None = None) -> PreTrainedModel:
+def load_plm(
+    source: str, num_hidden_layers: int | None = None, projects: bool = True
+) -> PreTrainedModel:
     """A language model, or an encoder-decoder's encoder, with its first layers (``None``: all).
+
+    ``projects``: with the dense layers of an embedding model, which an export has apart.
 
     An unused pooler stays, because published sizes count it. Raises ``ValueError`` if there is no
     such model, it has fewer layers, or weights are missing, damaged or of the wrong size.
@@ -267,7 +276,7 @@ def load_plm(source: str, num_hidden_layers: int | None = None) -> PreTrainedMod
         parent, _, name = path.rpartition(".")
         setattr(plm.get_submodule(parent), name, nn.ModuleList(layers[:keep]))
     cut_config(plm.config, keep)
-    return with_projection(plm, source, pretrained=True)
+    return with_projection(plm, source, pretrained=True) if projects else plm
 
 
 def load_whole_plm(source: str) -> PreTrainedModel:

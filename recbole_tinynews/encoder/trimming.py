@@ -33,6 +33,7 @@ from recbole_tinynews.encoder.plm_files import (
     load_whole_plm,
     longest_text,
     quiet,
+    write_projection,
 )
 from recbole_tinynews.files.array_cache import content_key
 from recbole_tinynews.files.columns import ABSTRACT, BODY, TITLE
@@ -151,6 +152,7 @@ def write_trimmed_plm(source: str, kept: NDArray[np.int64], folder: Path) -> Non
     with quiet():
         plm.save_pretrained(folder)
         trim_tokenizer(load_tokenizer(source), kept).save_pretrained(folder)
+        write_projection(source, folder)
 
 
 def _new_ids(kept: NDArray[np.int64]) -> dict[int, int]:
@@ -196,7 +198,7 @@ def write_static_plm(source: str, articles: NDArray[np.int64], folder: Path) -> 
     All libraries read it: position and type vectors are zeros, and layer norm only subtracts the
     mean. ``articles``, ``[vocabulary]``, counts the articles that use each token.
     """
-    plm, tokenizer = load_plm(source).eval(), load_tokenizer(source)
+    plm, tokenizer = load_plm(source, projects=False).eval(), load_tokenizer(source)
     vectors = _weighted(_outputs(plm, tokenizer, len(articles)), torch.from_numpy(articles))
     vectors[tokenizer.all_special_ids] = 0
     config = BertConfig(
@@ -220,6 +222,7 @@ def write_static_plm(source: str, articles: NDArray[np.int64], folder: Path) -> 
     with quiet():
         static.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
+        write_projection(source, folder)
 
 
 @torch.no_grad()

@@ -98,7 +98,7 @@ class NewsRecommender(ArticleReader):
         if not uses_popularity(config):
             return None
         counting = Counting.of(config)
-        sizes = len(counting.windows), len(counting.limited)
+        sizes = len(counting.windows), counting.limited
         further = further_features(counting)
         return TimeScore(*sizes, config["popularity_hidden"], counting.reader, further)
 

@@ -182,7 +182,7 @@ class NewsConfig(Config):
         seen, given = {**self.final_config_dict, **values}, self.external_config_dict
         if (stage and not {"plm", *AS_MEANT} & values.keys()) or "plm" not in seen:
             return
-        if seen["news_encoder"] == "words" or not self._settings.files.reads_text:
+        if seen.get("news_encoder") == "words" or not self._settings.files.reads_text:
             return
         found = embedding_model(locate_plm(seen["plm"], [folder]))
         if found is None:

@@ -252,7 +252,7 @@ class TorchEngine(PaddedEngine):
     user_encoder: UserEncoder
 
     def __init__(self, folder: Path, description: Description) -> None:
-        plm = load_plm(str(folder))
+        plm = load_plm(str(folder), projects=False)
         super().__init__(folder, description, plm.config.pad_token_id)
         heads = read_heads(folder, self.settings, plm.config.hidden_size)
         self._news_encoder = PaddedNewsEncoder(plm, heads, self.settings).eval()

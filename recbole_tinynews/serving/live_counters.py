@@ -163,8 +163,10 @@ class LiveCounters:
             rows[:, 1:width], first = self._counts(known.parts, counting, article, moment.at, own)
             times = published[np.minimum(article, len(published) - 1)]
             rows[:, 0] = age_hours(moment.at, first, times)
-            totals = width + 2 * (len(counting.limited) - 1)
-            site = (part.site.counts(NOBODY, moment.at, counting.limited) for part in known.parts)
+            totals = width + 2 * counting.limited
+            site = (
+                part.site.counts(NOBODY, moment.at, counting.limited_ends) for part in known.parts
+            )
             rows[:, width:totals] = reduce(np.add, site).T
             if counting.reader:
                 shown = own[5]

@@ -189,5 +189,5 @@ def test_counters_of_a_test_set_stop_where_its_settings_say(tiny: Tiny, populari
 def test_windows_have_whole_seconds_to_the_nearest() -> None:
     """4.35 hours cut are a second short, which no counter of a plain script is."""
     counting = popularity.Counting((4.35, 0.0002), delay=7)
-    assert counting.lengths == [15_660, 1]
+    assert counting.ends == [7, 15_667, 8]
     assert counting.span == 15_667

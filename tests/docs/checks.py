@@ -234,10 +234,9 @@ def _places(folder: Path, arguments: list[str]) -> Path:
     for page_file in ("space", "config_files"):
         _save(folder, given.get(page_file, ""))
     (folder / "properties").symlink_to(ROOT / "properties")
-    for file in re.findall(r"(\w+\.py):", given.get("systems", "")):
+    for file, own in re.findall(r"(\w+\.py):(\w+)", given.get("systems", "")):
         base = "from recbole_tinynews.model.paper.plmnr import PLMNR\n"
-        own = f"{base}class MyRecommender(PLMNR): pass\n"
-        (folder / file).write_text(own, encoding="utf-8")
+        (folder / file).write_text(f"{base}class {own}(PLMNR): pass\n", encoding="utf-8")
     return folder
 
 

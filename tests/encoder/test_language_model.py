@@ -13,7 +13,7 @@ from huggingface_hub import constants
 from safetensors.torch import load_file, save_file
 from tiny import LAYERS
 
-from recbole_tinynews.encoder import plm_files
+from recbole_tinynews.encoder import embedding_model
 from recbole_tinynews.encoder.plm_files import (
     bare_plm,
     check_sizes,
@@ -195,14 +195,14 @@ def test_a_hub_that_cannot_be_reached_is_said_at_once(
     """huggingface_hub tries again for 80 seconds, in 69 lines."""
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
-    plm_files._hub_answers.cache_clear()
+    embedding_model.hub_answers.cache_clear()
     start = time.monotonic()
     try:
         for load in (plm_size, load_tokenizer, load_plm):
             with pytest.raises(ValueError, match=r"^plm=nobody/no-such-model .*package:NAME\.$"):
                 load("nobody/no-such-model")
     finally:
-        plm_files._hub_answers.cache_clear()
+        embedding_model.hub_answers.cache_clear()
     assert time.monotonic() - start < 5
     assert capfd.readouterr().err.count("\n") <= 1
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from dataclasses import replace
 from itertools import islice
 
 import numpy as np
@@ -381,7 +382,7 @@ def test_a_user_with_one_impression_has_its_auc_and_nobody_has_nan() -> None:
         np.array([1.0, 3, 2]), np.array([0, 0, 1]), np.array([0, 3]), np.array([4])
     )
     assert gauc(one) == 0.5
-    assert math.isnan(gauc(one._replace(labels=np.array([-1, -1, -1]))))
+    assert math.isnan(gauc(replace(one, labels=np.array([-1, -1, -1]))))
     assert math.isnan(gauc(one.only(np.array([False]))))
 
 

@@ -40,7 +40,8 @@ def of_the_reader(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Serve
         for number, row in enumerate(rows):
             page = f"N{1 + number % NEWS}" if number % 3 else ""
             subscriber = ("0", "1", "")[number % 3]
-            lines.append("\t".join([row, page, str(number % 2), f"s{number // 4}", subscriber]))
+            visit = [page, str(number % 2), f"s{number // 4}", subscriber, "", ""]
+            lines.append("\t".join([row, *visit]))
         file.write_text("\n".join(lines) + "\n")
     tiny = tiny._replace(data=folder / "data")
     return serve(

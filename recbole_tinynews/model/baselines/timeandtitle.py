@@ -43,7 +43,7 @@ class TimeAndTitle(CategoryAndTitle):
 
     def make_time_features(self, counting: Counting) -> TimeFeatures:
         """Its features of time, made of these counters."""
-        return TimeFeatures(len(counting.windows), len(counting.limited))
+        return TimeFeatures(len(counting.windows), counting.limited)
 
     def counters(self, interaction: Interaction) -> Tensor:
         """What the features of time are made of, ``[candidates, counters]``."""

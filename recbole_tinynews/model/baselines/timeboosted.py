@@ -61,7 +61,7 @@ class TimeBoosted(TimeAndTitle):
     def boosted_features(self, counting: Counting, further: int = 0) -> TimeFeatures:
         """Features made of these counters, and ``further`` ones."""
         further += further_features(counting) + (len(CATEGORIES) if counting.page else 0)
-        sizes = len(counting.windows), len(counting.limited)
+        sizes = len(counting.windows), counting.limited
         return TimeFeatures(*sizes, extended=True, reader=counting.reader, further=further)
 
     def counters(self, interaction: Interaction) -> Tensor:
