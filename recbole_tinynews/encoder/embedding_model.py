@@ -36,7 +36,7 @@ SWITCHES = {
     "pooling_mode_mean_sqrt_len_tokens": "mean_sqrt_len_tokens",
 }
 ACTIVATIONS = {each.__name__: each for each in (nn.Identity, nn.Tanh, nn.ReLU, nn.GELU, nn.SiLU)}
-WIDEST = 8_192  # of a dense layer
+WIDEST, MOST_MODULES = 8_192, 10  # of dense layers; of a model
 HUB_SECONDS = 3  # for the hub to answer
 
 
@@ -91,20 +91,27 @@ def embedding_model(source: str) -> EmbeddingModel | None:
     modules = _modules(source)
     if not modules:
         return None
-    pooling, dense = "", []
+    pooling, prompt, dense = "", _prompt_of(source), []
     for kind, name in modules:
         if kind == POOLING and not pooling:
             file = _needed(source, f"{name}/{CONFIG}")
             with untrusted(file):
-                pooling = _pooling_of(read_json(file))
+                pooling = _pooling_of(read_json(file), bool(prompt))
         elif kind == DENSE and pooling:
             dense.append(name)
         elif kind not in (TRANSFORMER, NORMALISE) or (kind == NORMALISE and not pooling):
             raise ValueError(
                 f"plm={source} must consist of a Transformer, Pooling, then Dense and Normalize, "
-                f"got a module {kind:.100} in its {MODULES}. Choose another plm."
+                f"got a module {kind:.100} in its {MODULES}. Choose another plm, or use a copy "
+                f"without {MODULES} as a plain language model."
             )
-    return EmbeddingModel(source, pooling or "mean", _prompt_of(source), tuple(dense))
+    return EmbeddingModel(source, pooling or "mean", prompt, tuple(dense))
+
+
+def files_of_modules(folder: Path) -> list[Path]:
+    """The files of the modules after the language model that a folder names, if it has them."""
+    names = [Path(name) / file for _, name in _modules(str(folder)) for file in (CONFIG, WEIGHTS)]
+    return [folder / name for name in names if name.parent != Path() and (folder / name).is_file()]
 
 
 def _modules(source: str) -> list[tuple[str, str]]:
@@ -115,19 +122,23 @@ def _modules(source: str) -> list[tuple[str, str]]:
     with untrusted(file):
         listed = read_json(file)
         modules = [(each["type"].rpartition(".")[2], each["path"]) for each in listed]
-        if bad := [name for _, name in modules if Path(name).is_absolute() or ".." in name]:
-            raise ValueError(f"a module must be in a folder of the model, got {bad[0]!r:.100}")
+        if len(modules) > MOST_MODULES:
+            raise ValueError(f"there must be at most {MOST_MODULES} modules, got {len(modules):,}")
+        for kind, name in modules:
+            outside = Path(name).is_absolute() or ".." in name
+            if outside or (kind != TRANSFORMER and not name):
+                raise ValueError(f"a module must be in a folder of the model, got {name!r:.100}")
     return modules
 
 
-def _pooling_of(config: Mapping[str, Any]) -> str:
+def _pooling_of(config: Mapping[str, Any], has_prompt: bool) -> str:
     mode = config.get("pooling_mode")
     modes = [mode] if isinstance(mode, str) else mode
     if modes is None:
         modes = [name for switch, name in SWITCHES.items() if config.get(switch)]
     if len(modes) != 1 or modes[0] not in POOLINGS:
         raise ValueError(f"its pooling must be one of {', '.join(POOLINGS)}, got {modes!r:.100}")
-    if config.get("include_prompt") is False:
+    if config.get("include_prompt") is False and has_prompt:
         raise ValueError("its pooling must include the prompt, got include_prompt=false")
     return POOLINGS[modes[0]]
 

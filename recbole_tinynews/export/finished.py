@@ -54,10 +54,11 @@ class FinishedRecommender:
 
     def _check_modules(self) -> None:
         encoder, user_encoder = type(self.model.news_encoder), type(self.model.user_encoder)
+        how = type(self.engine if encoder is OneTextEncoder else self.model.news_encoder).__name__
         if isinstance(self.engine, PredictEngine) or encoder is not OneTextEncoder:
             raise ValueError(
                 f"export expects one language model whose vectors are compared by their dot "
-                f"product, and {self.name} reads or scores in its own way ({encoder.__name__}). "
+                f"product, and {self.name} reads or scores in its own way ({how}). "
                 "Export a student, or one of its teachers."
             )
         if user_encoder is not UserEncoder:

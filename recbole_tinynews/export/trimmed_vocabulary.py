@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from recbole_tinynews.data.news_text import with_abstract
-from recbole_tinynews.encoder.plm_files import load_config, load_tokenizer
+from recbole_tinynews.encoder.plm_files import load_config, load_tokenizer, write_projection
 from recbole_tinynews.encoder.text_encoder import TextEncoder
 from recbole_tinynews.encoder.trimming import (
     articles_using,
@@ -71,6 +71,7 @@ def write_trimmed(folder: str | Path, texts: str | Path, output: str | Path) -> 
         trim_config(config, kept)
         config.save_pretrained(unfinished / PLM)
         trim_tokenizer(tokenizer, kept).save_pretrained(unfinished / PLM)
+        write_projection(str(folder / PLM), unfinished / PLM, with_weights=False)
         shutil.copy(folder / PLM / CATEGORY_NAMES, unfinished / PLM)
         write_settings(unfinished, settings)
         outdated = (FILES, TEST, TEST_DATA, COPIES)  # measured with all tokens, or not copied

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,7 +33,7 @@ def read_vectors(path: Path) -> IdVectors:
     """
     try:
         ids, vectors = _READERS[path.suffix](path)
-    except (KeyError, TypeError, ValueError, OSError) as problem:
+    except (*_DAMAGE, KeyError, TypeError, ValueError, OSError) as problem:
         raise ValueError(
             f"{path} must be a file of ids and vectors, got {type(problem).__name__}: {problem} "
             f"Write arrays {IDS} and {VECTORS} to a .npz, the same to a .safetensors with {IDS} as "
@@ -67,4 +68,6 @@ def _of_parquet(path: Path) -> IdVectors:
     return IdVectors(ids, np.stack(vectors))
 
 
+# what a cut-off or renamed .npz makes numpy raise
+_DAMAGE = zipfile.BadZipFile, EOFError, AttributeError
 _READERS = dict(zip(SUFFIXES, (_of_npz, _of_safetensors, _of_parquet), strict=True))

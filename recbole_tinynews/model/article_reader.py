@@ -173,6 +173,12 @@ class ArticleReader(ImpressionRecommender):
         for name, least in cls.least.items():
             if config[name] < least:
                 yield f"{prefix}{name} expects at least {least}, got {config[name]}. Raise it"
+        pooling = config["news_pooling"]
+        if pads_texts(config) and pooling in ("last", "weighted_mean"):
+            yield (
+                f"{prefix}news_pooling={pooling} expects texts without pad tokens at their end. "
+                f"Set {prefix}mask_padding_in_news_pooling=True"
+            )
         if reads_words(config):
             yield from unfit_word_vectors(config, prefix)
 

@@ -174,25 +174,34 @@ class NewsConfig(Config):
         pretrained = issubclass(self.model_class, PretrainedPLMNR)
         if pretrained and final["teacher_num_hidden_layers"] is None:
             final["teacher_num_hidden_layers"] = final["num_hidden_layers"]
+        declared = {name: final.get(name) for name in AS_MEANT}
         for stage, values in [("", final), *self.of_stages.items()]:
-            self._use_as_meant(stage, values, Path(final["data_path"]) / self.dataset)
+            self._use_as_meant(stage, values, declared)
 
-    def _use_as_meant(self, stage: str, values: dict[str, Any], folder: Path) -> None:
-        """Set pooling and prompt that an embedding model's folder says, unless they are given."""
-        seen, given = {**self.final_config_dict, **values}, self.external_config_dict
-        if (stage and not {"plm", *AS_MEANT} & values.keys()) or "plm" not in seen:
+    def _use_as_meant(
+        self, stage: str, values: dict[str, Any], declared: Mapping[str, Any]
+    ) -> None:
+        """Set pooling and prompt that an embedding model's folder says, unless they are given.
+
+        ``declared``: those of the run, which a stage with another model than the run's keeps.
+        """
+        final, given = self.final_config_dict, self.external_config_dict
+        seen, of_stage = {**final, **values}, {"plm", "news_encoder", *AS_MEANT} & values.keys()
+        if (stage and not of_stage) or "plm" not in seen or not self._settings.files.reads_text:
             return
-        if seen.get("news_encoder") == "words" or not self._settings.files.reads_text:
+        if seen.get("news_encoder") == "words":
             return
+        folder = Path(final["data_path"]) / self.dataset
         found = embedding_model(locate_plm(seen["plm"], [folder]))
-        if found is None:
-            return
-        for name, value in zip(AS_MEANT, (found.pooling, found.prompt), strict=True):
-            # a mean is how attention starts too
-            if value in ("mean", "") or {name, f"{stage}_{name}"} & given.keys():
+        meant = ("mean", "") if found is None else (found.pooling, found.prompt)
+        for name, value in zip(AS_MEANT, meant, strict=True):
+            if {name, f"{stage}_{name}"} & given.keys():
                 continue
-            values[name] = value
-            self.notes.append(f"{seen['plm']} says {name}={value!r}, which is used. Pass another.")
+            if value not in ("mean", ""):  # a mean is how attention starts too
+                values[name] = value
+                self.notes.append(f"{seen['plm']} says {name}={value!r}, which is used.")
+            elif stage and "plm" in values:
+                values.setdefault(name, declared[name])
 
     def _init_device(self) -> None:
         final = self.final_config_dict

@@ -18,6 +18,7 @@ from transformers import PreTrainedTokenizerBase
 from recbole_tinynews.data.dataloader import ImpressionDataLoader
 from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.distillation.teachers import Teachers
+from recbole_tinynews.encoder.embedding_model import files_of_modules
 from recbole_tinynews.encoder.plm_files import load_tokenizer, write_bare_plm
 from recbole_tinynews.encoder.trimming import derived_plm
 from recbole_tinynews.encoder.words import vocabulary_of, write_tokenizer
@@ -32,8 +33,9 @@ from recbole_tinynews.model.article_reader import (
     words_of_texts,
 )
 from recbole_tinynews.model.recommender import NewsRecommender
-from recbole_tinynews.pipeline.artifact import CATEGORY_NAMES
+from recbole_tinynews.pipeline.artifact import CATEGORY_NAMES, SETTINGS_FILE
 from recbole_tinynews.pipeline.config import NewsConfig
+from recbole_tinynews.pipeline.fingerprints import identity_of
 from recbole_tinynews.pipeline.stage import Stage
 from recbole_tinynews.recbole_models import patches
 from recbole_tinynews.recbole_models.feeds import feed_of
@@ -323,5 +325,9 @@ def content_of_language_model(source: str) -> str:
         return content_key([Path(source)])
     if not Path(source).is_dir():
         return source
-    files = sorted(p for p in Path(source).iterdir() if p.suffix in PLM_FILES)
-    return content_key([part for file in files for part in (file.name, file)])
+    folder = Path(source)
+    if (folder / SETTINGS_FILE).is_file():  # a finished recommender
+        return identity_of(folder)
+    files = sorted(p for p in folder.iterdir() if p.suffix in PLM_FILES)
+    files += files_of_modules(folder)  # of an embedding model
+    return content_key([part for f in files for part in (str(f.relative_to(folder)), f)])

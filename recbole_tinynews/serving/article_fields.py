@@ -246,13 +246,18 @@ def queries_of(
     return queries, one
 
 
+def is_several(value: Any) -> bool:
+    """Whether a part of a moment is given for each user: a list, an array or a column."""
+    return isinstance(value, Iterable) and not isinstance(value, (str, bytes))
+
+
 def _moments_of(moment: Mapping[str, Any], users: int) -> list[Moment] | list[None]:
     if moment.get("at") is None:
         if alone := [name for name, value in moment.items() if value is not None]:
             raise ValueError(f"rank expects {alone[0]} together with at, got {alone[0]} alone.")
         return [None] * users
     columns = {
-        name: value if isinstance(value, (list, tuple)) else [value] * users
+        name: list(value) if is_several(value) else [value] * users
         for name, value in moment.items()
     }
     for name, values in columns.items():

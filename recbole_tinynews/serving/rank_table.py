@@ -40,8 +40,12 @@ def rank_table(
         )
     if top is not None and top < 1:
         raise ValueError(f"rank_table expects top of at least 1, got {top}.")
-    if candidates not in (None, ALL):
-        raise ValueError(f"rank_table expects 'all' or no candidates, got {candidates!r}.")
+    if candidates is not None and not (isinstance(candidates, str) and candidates == ALL):
+        given = repr(candidates) if isinstance(candidates, str) else type(candidates).__name__
+        raise ValueError(
+            f"rank_table expects 'all' or no candidates, got {given:.100}. Give each user theirs in "
+            f"a column {CANDIDATES}."
+        )
     if not ranker.news_ids:
         raise ValueError("rank_table expects ids of added articles, and there are none: add_news.")
     ranked: list[Any] = []

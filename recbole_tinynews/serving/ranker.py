@@ -193,7 +193,8 @@ class Ranker:
         given, shown = self.index.resolve([query.history, query.candidates], snapshot)
         (clicks,) = _recent(self, [query], [given], snapshot)
         counters = _features(self, [shown], [query], snapshot)
-        assert counters is not None
+        if counters is None:
+            raise ValueError("contributions expects a query with a moment: Moment.of(at=TIME).")
         batch = self.index.batch([clicks], [shown], snapshot, [query.page])
         parts = self.engine.contributions(batch, counters)
         return None if parts is None else [Contributions(*values) for values in parts.tolist()]

@@ -109,9 +109,12 @@ def load_recbole(
                 f"{place / name} differ. Pass the folder that contains it: "
                 "load(folder, data_path=...)."
             )
-        factory, weights = RecBoleFactory(config, dataset), load_weights(folder / WEIGHTS)
+        factory = RecBoleFactory(config, dataset)
+    with untrusted(folder / WEIGHTS):
+        weights = load_weights(folder / WEIGHTS)
         if config["item_text"]:  # which may be elsewhere by now
             factory.item_vectors = saved_vectors(weights, dataset.item_num)
+    with untrusted(folder / SETTINGS_FILE):
         made = factory.model(model, config)
     load_into(made, weights, folder / WEIGHTS)
     return RecBoleRanker(factory, made, settings)

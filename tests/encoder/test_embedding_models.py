@@ -14,6 +14,7 @@ from tiny import Tiny
 from torch.nn import functional as F
 
 from recbole_tinynews import load
+from recbole_tinynews.pipeline.factory import content_of_language_model
 from recbole_tinynews.pipeline.systems import system
 
 pytest.importorskip("sentence_transformers")
@@ -79,8 +80,9 @@ def test_what_is_given_overrides_the_folder(tiny: Tiny, tmp_path: Path) -> None:
     ("name", "change", "message"),
     [
         ("1_Pooling/config.json", {"pooling_mode": "max"}, r"pooling must be one of .*'max'"),
-        ("1_Pooling/config.json", {"include_prompt": False}, "include the prompt"),
         ("2_Dense/config.json", {"in_features": 10**9}, "sizes of 1 to 8,192"),
+        ("modules.json", [{"type": "x.Transformer", "path": ""}] * 11, "at most 10 modules"),
+        ("modules.json", [{"type": "x.Dense", "path": ""}], "in a folder of the model"),
         ("2_Dense/config.json", {"activation_function": "os.system"}, "got system"),
     ],
 )
@@ -88,6 +90,36 @@ def test_a_part_that_is_not_known_is_named(tiny: Tiny, tmp_path, name, change, m
     """It would be left out without a word, or make a stranger's folder fill the memory."""
     folder = saved(tiny, tmp_path, "bert", modules.Pooling(WIDTH), modules.Dense(WIDTH, 24))
     content = json.loads((folder / name).read_text())
-    (folder / name).write_text(json.dumps({**content, **change}))
+    content = {**content, **change} if isinstance(change, dict) else change
+    (folder / name).write_text(json.dumps(content))
     with pytest.raises(ValueError, match=message):
         tiny.world("ZeroShotPLM", plm=str(folder), num_hidden_layers=None)
+
+
+def test_its_digest_covers_what_follows_the_language_model(tiny: Tiny, tmp_path: Path) -> None:
+    """Another dense layer would find the stages of the first one finished."""
+    folder = saved(tiny, tmp_path, "bert", modules.Pooling(WIDTH), modules.Dense(WIDTH, 24))
+    digests = {content_of_language_model(str(folder))}
+    for file in ("1_Pooling/config.json", "2_Dense/config.json", "2_Dense/model.safetensors"):
+        (folder / file).write_bytes((folder / file).read_bytes() + b" ")
+        digests.add(content_of_language_model(str(folder)))
+    assert len(digests) == 4
+
+
+@pytest.mark.parametrize("settings", [{"vocabulary_min_articles": 1}, {"num_hidden_layers": 0}])
+def test_a_model_made_from_it_keeps_the_dense_layers(tiny: Tiny, tmp_path: Path, settings) -> None:
+    """Its vectors would be of another size than those of the model itself."""
+    folder = saved(tiny, tmp_path, "bert", modules.Pooling(WIDTH), modules.Dense(WIDTH, 24))
+    given = {"plm": str(folder), "num_hidden_layers": None, "centred": False, **settings}
+    run = tiny.run("ZeroShotPLM", **given, checkpoint_dir=str(tmp_path / "saved"))
+    made = run.make(system(run.factory.config)).folder
+    assert load(made).encode(TEXTS).shape == (len(TEXTS), 24)
+
+
+def test_a_stage_of_another_model_has_not_the_pooling_of_the_run(tiny: Tiny, tmp_path) -> None:
+    """A teacher would be pooled as its student's folder says."""
+    folder = saved(tiny, tmp_path, "bert", modules.Pooling(WIDTH, "cls"))
+    given = {"plm": str(folder), "finetune_teacher_plm": str(tiny.plm)}
+    config = tiny.config("TinyNewsRec", **given)
+    assert config["news_pooling"] == config.for_stage("post_train_teacher")["news_pooling"] == "cls"
+    assert config.for_stage("finetune_teacher")["news_pooling"] == "attention"

@@ -358,6 +358,7 @@ def test_a_table_of_users_is_ranked_as_each_user_is(ranker: Ranker) -> None:
         ({"history": None}, None, None, "lack history and have"),
         ({"candidates": None}, None, None, "lack candidates and have"),
         ({}, "some", None, "'all' or no candidates, got 'some'"),
+        ({}, pd.DataFrame({"user_id": ["U1"]}), None, "got DataFrame"),
         ({}, None, 0, "top of at least 1, got 0"),
     ],
 )
