@@ -43,7 +43,7 @@ def rank_table(
     if candidates is not None and not (isinstance(candidates, str) and candidates == ALL):
         given = repr(candidates) if isinstance(candidates, str) else type(candidates).__name__
         raise ValueError(
-            f"rank_table expects 'all' or no candidates, got {given:.100}. Give each user theirs in "
+            f"rank_table expects 'all' or no candidates, got {given:.100}. Give users theirs in "
             f"a column {CANDIDATES}."
         )
     if not ranker.news_ids:
