@@ -194,7 +194,7 @@ def _file(source: str, name: str) -> Path | None:
             _raise_exceptions_for_missing_entries=False,
             _raise_exceptions_for_connection_errors=False,
         )
-    except OSError:  # no name of the hub: whoever loads the model says so
+    except (OSError, ValueError):  # no name of the hub: whoever loads the model says so
         return None
     return None if found is None else Path(found)
 

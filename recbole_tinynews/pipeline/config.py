@@ -192,7 +192,11 @@ class NewsConfig(Config):
         if seen.get("news_encoder") == "words":
             return
         folder = Path(final["data_path"]) / self.dataset
-        found = embedding_model(locate_plm(seen["plm"], [folder]))
+        try:
+            source = locate_plm(seen["plm"], [folder])
+        except ValueError:  # whoever loads it says what is missing
+            return
+        found = embedding_model(source)
         meant = ("mean", "") if found is None else (found.pooling, found.prompt)
         for name, value in zip(AS_MEANT, meant, strict=True):
             if {name, f"{stage}_{name}"} & given.keys():

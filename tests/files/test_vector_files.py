@@ -28,6 +28,8 @@ def write(path: Path, ids: list[str], vectors: np.ndarray) -> Path:
 @pytest.mark.parametrize("suffix", [".npz", ".safetensors", ".parquet"])
 @pytest.mark.parametrize("kind", [np.float16, np.float32, np.float64])
 def test_ids_and_vectors_are_read_from_every_format(tmp_path: Path, suffix: str, kind) -> None:
+    if suffix == ".parquet" and kind is np.float16:
+        pytest.importorskip("pyarrow", minversion="15", reason="earlier ones write no half floats")
     found = read_vectors(write(tmp_path / f"vectors{suffix}", IDS, VECTORS.astype(kind)))
     assert found.ids == IDS
     assert found.vectors.dtype == np.float32
