@@ -105,7 +105,7 @@ def test_linked_files_of_the_repository_are_pages(site: Path) -> None:
     """A reader of the site has no repository, and a table of results is half of the evidence."""
     start = (site / "index.html").read_text("utf-8")
     results = (site / "results.html").read_text("utf-8")
-    assert 'href="repository/benchmarks/results/ebnerd/size.png"' in start
+    assert 'href="repository/benchmarks/record/performance.html"' in start
     assert 'src="repository/benchmarks/results/ebnerd/size.png"' in results
     assert 'src="images/pipeline.svg"' in start
     assert (site / "repository/benchmarks/results/ebnerd/size.png").is_file()
