@@ -218,7 +218,7 @@ def count_events(
         article, moment, user = articles[places] - low, time[rows], log.user[rows]
         exposed = np.ones(len(rows), bool) if counted is None else rows < counted
         events = moment, exposed & (log.labels[places] == 1), exposed
-        every = EventCounts.of_sorted(article, *events, high - low)
+        every = EventCounts.of(article, *events, high - low, in_order=True)
         features = np.zeros((len(places), out.shape[1]), np.float32)
         times = None if published is None else published[articles[places]] - origin
         features[:, 0] = age_hours(moment, every.first[article], times)
@@ -248,7 +248,7 @@ def _set_apart(
         features[:, -2:] = -1
     rows, pair = _repeated(article, user, users)
     time, clicked, exposed = events[0][rows], events[1][rows], events[2][rows]
-    own = EventCounts.of_sorted(pair, time, clicked, exposed, len(features))
+    own = EventCounts.of(pair, time, clicked, exposed, len(features), in_order=True)
     counts = own.counts(pair, time, counting.ends)
     some = np.flatnonzero(counts.any(axis=0))
     for column, values in enumerate(counts, 1):
@@ -285,28 +285,6 @@ class EventCounts(NamedTuple):
     shown: NDArray[np.int64]  # [events + 1], times of last exposures
 
     @classmethod
-    def of_sorted(
-        cls,
-        group: NDArray[np.integer],
-        time: NDArray[np.int64],
-        clicks: NDArray[Any],
-        exposures: NDArray[Any],
-        groups: int,
-        shown: NDArray[np.int64] | None = None,
-    ) -> EventCounts:
-        """Of events by group and time; ``shown`` is ``time`` by default."""
-        keys, latest = np.full(len(group) + 1, END), np.full(len(group) + 1, -1)
-        keys[:-1] = (group.astype(np.int64) << TIME_BITS) + time
-        latest[:-1] = time if shown is None else shown
-        running = np.zeros((2, len(keys)), np.int32)
-        np.cumsum(clicks, out=running[0, 1:])
-        np.cumsum(exposures, out=running[1, 1:])
-        sizes = np.bincount(group, minlength=groups + 1)
-        starts = np.cumsum(sizes) - sizes
-        first = np.where(sizes, keys[starts] & LATEST, LATEST)
-        return cls(keys, starts, first, running, latest)
-
-    @classmethod
     def of(
         cls,
         group: NDArray[np.integer],
@@ -315,12 +293,23 @@ class EventCounts(NamedTuple):
         exposures: NDArray[Any],
         groups: int,
         shown: NDArray[np.int64] | None = None,
+        in_order: bool = False,
     ) -> EventCounts:
-        """Of events in any order; arguments as for ``of_sorted``."""
-        order = np.argsort((group.astype(np.int64) << TIME_BITS) + time, kind="stable")
-        last = None if shown is None else shown[order]
-        counts = clicks[order], exposures[order]
-        return cls.of_sorted(group[order], time[order], *counts, groups, last)
+        """Of events; ``in_order``: by group and time. ``shown`` is ``time`` by default."""
+        keys, latest = np.full(len(group) + 1, END), np.full(len(group) + 1, -1)
+        keys[:-1] = (group.astype(np.int64) << TIME_BITS) + time
+        latest[:-1] = time if shown is None else shown
+        if not in_order:
+            order = np.argsort(keys[:-1], kind="stable")
+            keys[:-1], latest[:-1] = keys[order], latest[order]
+            clicks, exposures = clicks[order], exposures[order]
+        running = np.zeros((2, len(keys)), np.int32)
+        np.cumsum(clicks, out=running[0, 1:])
+        np.cumsum(exposures, out=running[1, 1:])
+        sizes = np.bincount(group, minlength=groups + 1)
+        starts = np.cumsum(sizes) - sizes
+        first = np.where(sizes, keys[starts] & LATEST, LATEST)
+        return cls(keys, starts, first, running, latest)
 
     def places(
         self, group: NDArray[np.integer], at: NDArray[np.int64] | int, ends: Sequence[int]

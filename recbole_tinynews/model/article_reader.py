@@ -151,6 +151,11 @@ class ArticleReader(ImpressionRecommender):
 
     def __init__(self, config: Settings, dataset: Any) -> None:
         super().__init__(config, dataset)
+        if hasattr(self, "news_tokens") and not isinstance(self, OwnTexts):
+            raise TypeError(
+                f"{type(self).__name__} has news_tokens, which OwnTexts alone calls: its titles "
+                "would be read instead. Derive it from OwnTexts too (docs/extending.md)."
+            )
         saved: Any = config
         self.categories: Mapping[str, Sequence[str]] = (
             saved.categories if dataset is None else getattr(dataset, "field2id_token", {})

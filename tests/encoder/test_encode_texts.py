@@ -108,3 +108,13 @@ def test_an_ensembles_vectors_are_those_of_its_teachers(tiny: Tiny) -> None:
     columns: Mapping[str, Sequence[str]] = {"title": ["word1 word2", "word3"]}
     parts = [each.encode_texts(columns) for each in encoder.encoders]
     assert torch.equal(encoder.encode_texts(columns), torch.cat(parts, dim=-1))
+
+
+def test_a_text_of_its_own_that_nothing_would_read_is_refused(tiny: Tiny) -> None:
+    """Its titles would be trained on without a word."""
+
+    class ReadsTitles(PLMNR):
+        news_tokens = ReadsAbstracts.news_tokens
+
+    with pytest.raises(TypeError, match="ReadsTitles has news_tokens, which OwnTexts alone calls"):
+        tiny.world(ReadsTitles)

@@ -170,6 +170,10 @@ def test_a_best_score_that_is_not_a_number_is_refused(ranker: Ranker) -> None:
     assert ranker.top(CLICKS, 2)
     with pytest.raises(ValueError, match="scores 'N1' with NaN"):
         ranker.top([], 2)
+    unread = ranker.top(CLICKS, 2)[1].candidate
+    ranker.index.snapshot.vectors[ranker.news_ids.index(unread)] = float("nan")
+    with pytest.raises(ValueError, match=f"scores '{unread}' with NaN"):
+        ranker.top([CLICKS, CLICKS[:1]], 2)
 
 
 def test_what_cannot_be_chosen_from_is_refused(student: Served, ranker: Ranker) -> None:
