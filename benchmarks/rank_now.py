@@ -1,6 +1,6 @@
 """What live counters cost: ``rank`` with and without them, and events that are committed a second.
 
-    python benchmarks/rank_now.py [--events=1000000] [--folder=FOLDER --news=FILE]
+    python benchmarks/rank_now.py [--events=1000000] [--reader] [--folder=FOLDER --news=FILE]
 
 The ways of ranking take turns in one process on one thread, with 50 clicks and 300 candidates by
 id: by text, at a time that 64 requests share, and each at a second of its own; time only moves
@@ -47,6 +47,7 @@ def random_events(ids: list[str], number: int, now: int) -> Iterator[Event]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--events", type=int, default=1_000_000)
+    parser.add_argument("--reader", action="store_true", help="what readers saw and clicked too")
     parser.add_argument("--folder", type=Path, help="a finished recommender with popularity")
     parser.add_argument("--news", type=Path, help="its articles")
     options = parser.parse_args()
@@ -56,7 +57,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder, news = options.folder, options.news
         if folder is None:
-            folder, news = finished_run(Path(temporary), "--popularity=added")
+            of_reader = ("--reader=added", "--history_from=log") if options.reader else ()
+            folder, news = finished_run(Path(temporary), "--popularity=added", *of_reader)
         ranker = load(folder, store=Path(temporary) / "store")
         ranker.add_news(read_news_file(news))
         counters, ids, now = ranker.counters, list(ranker.news_ids), int(time.time())

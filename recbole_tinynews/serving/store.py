@@ -110,7 +110,8 @@ FROM about
 """)
 TALLIES = 'SELECT article, "user", time, clicks, exposures, shown, clicked FROM events'
 EVERYTHING = f"{TALLIES} WHERE state <> {HELD}"
-NEWER = f"{TALLIES} WHERE state = {COUNTS} AND sequence > :since"
+# with the plus, SQLite looks new ones up by their sequence, and not every event that counts
+NEWER = f"{TALLIES} WHERE +state = {COUNTS} AND sequence > :since"
 CHANGED = "SELECT id, fields, published FROM articles WHERE sequence > :since ORDER BY sequence"
 
 # First statement of a transaction: one that reads a snapshot, or the only one that writes

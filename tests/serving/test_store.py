@@ -12,7 +12,7 @@ from sqlalchemy import make_url
 from recbole_tinynews.data.popularity import Counting
 from recbole_tinynews.serving.events import CLICK, EXPOSURE, Event
 from recbole_tinynews.serving.live_counters import LiveCounters, Moment
-from recbole_tinynews.serving.store import Store, StoredArticle
+from recbole_tinynews.serving.store import NEWER, Store, StoredArticle
 
 HOUR = 3600
 NOW = 1_700_000_000
@@ -89,6 +89,14 @@ def test_no_commit_is_missed_by_a_reader_while_several_write(place: str) -> None
     assert totals(seen)[0][-1] == 4 * 20 * 3
     assert len(found) == len({each.id for each in found}) == 4 * 20
     assert found == reader.articles()[1]
+
+
+def test_what_is_new_is_found_without_reading_what_is_counted(tmp_path: Path) -> None:
+    """Each event cost a pass over all earlier ones: 100 took half a second beside a million."""
+    Store(tmp_path / "store.db").close()
+    with sqlite3.connect(tmp_path / "store.db") as store:
+        plan = store.execute(f"EXPLAIN QUERY PLAN {NEWER}", {"since": 5}).fetchall()
+    assert "events_by_sequence (sequence>?)" in str(plan)
 
 
 def test_articles_come_in_the_order_of_their_last_change(place: str) -> None:
