@@ -51,8 +51,8 @@ def convert_news(train: Folders, dataset: str, **given: Any) -> dict[str, Any]:
     """Convert news and clicks into ``output/dataset/`` and return the report written there.
 
     ``given`` are the fields of ``Options``, paths also as text, one or several. ``train`` and
-    ``test`` are folders or files in the ``format`` (``mind``, ``ebnerd``, ``adressa``, ``xmind``,
-    ``pens``, ``table``); several are pooled. ``valid`` is another, or the ``last-day`` or latest
+    ``test`` are folders or files in the ``format`` (``mind``, ``ebnerd``, ``adressa``,
+    ``table``); several are pooled. ``valid`` is another, or the ``last-day`` or latest
     fraction of the training impressions. ``on_error="skip"`` drops and reports bad lines;
     ``layout="interaction"`` adds ``<dataset>-flat`` for stock RecBole. After a ``ConversionError``,
     such as for a full disk, nothing is written.

@@ -23,7 +23,6 @@ from recbole_tinynews.data.fields import (
 )
 from recbole_tinynews.data.popularity import Counting, uses_popularity
 from recbole_tinynews.distillation.loss_terms import loss_terms
-from recbole_tinynews.encoder.adapters import is_adapter
 from recbole_tinynews.encoder.hidden_states import NO_STATES, StateRequest
 from recbole_tinynews.encoder.packing import ArticlePlanner
 from recbole_tinynews.encoder.users import StartsAsMean, UserEncoder
@@ -153,8 +152,7 @@ class NewsRecommender(ArticleReader):
     def parameter_count(self) -> int:
         """Number of parameters of news and user encoder, including the unused pooler."""
         parts = self.news_encoder, self.user_encoder
-        served = [p for part in parts for n, p in part.named_parameters() if not is_adapter(n)]
-        return sum(p.numel() for p in served)
+        return sum(p.numel() for part in parts for p in part.parameters())
 
     def encode_news(self, news_ids: Tensor) -> Tensor:
         """News vectors, ``[*news_ids.shape, news_dim]``; zeros for padding."""

@@ -221,7 +221,6 @@ OURS: tuple[Setting, ...] = (
     Setting("vocabulary_min_articles", or_(values.POSITIVE, None), _NEWS),
     Setting("num_hidden_layers", or_(an_int(0, 1_000), None), _NEWS),
     Setting("finetune_layers", or_(values.COUNT, "all"), _NEWS),
-    Setting("lora_rank", an_int(0, 65_536), _NEWS),
     Setting("text_prefix", values.ANY_TEXT),
     Setting("head_init", one_of("pretrained", "random"), _NEWS),
     Setting("centred", values.SWITCH, _NEWS),

@@ -19,8 +19,6 @@ from plain_mind import read, spoil
 from recbole_tinynews.convert import convert_news
 
 USERS = 97  # of a log
-PENS_NEWS = "N1\tsports\tsoccer\tA title\tA body.\t{}\t{}"
-PENS_LINE = "U%d\tN1 N2\t1 2\tx#TAB#y\tN3\tN2 N1\t7/%d/2019 6:43:49 AM\t7/3/2019 7:06:06 AM\t34"
 
 
 class Counted(NamedTuple):
@@ -45,10 +43,6 @@ def table_line(number: int, rng: random.Random) -> str:
     return f"u{user},{1_700_000_000 + number * 7},n{article},A title"
 
 
-def translation_line(number: int, rng: random.Random) -> str:
-    return f"N{number if rng.randrange(9) else 1 + number % 3}\tUn titlu\tUn rezumat"
-
-
 def article_line(number: int, rng: random.Random) -> str:
     title = rng.choice(("A title", "A  title", "Another", ""))
     return f"N{rng.randrange(1_000)}\tsports\tgolf\t{title}\tAn abstract\thttp://a\t[]\t[]"
@@ -56,10 +50,6 @@ def article_line(number: int, rng: random.Random) -> str:
 
 def body_line(number: int, rng: random.Random) -> str:
     return f"N{rng.choice((1, 2, 3, 44))}\ttitle\tThe body of it."
-
-
-def pens_line(number: int, rng: random.Random) -> str:
-    return PENS_LINE % (number, 3 + number % 2)
 
 
 class Format(NamedTuple):
@@ -80,8 +70,6 @@ MIND = {"behaviors.tsv": IMPRESSIONS, "news.tsv": NEWS}
 FORMATS = {
     "adressa": Format(event_line, "day", format="adressa"),
     "table": Format(table_line, "t.csv", header=["user,time,clicked,title"], format="table"),
-    "translations": Format(translation_line, "ron.tsv", MIND, flag="news", format="xmind"),
-    "pens": Format(pens_line, "train.tsv", {"news.tsv": [PENS_NEWS]}, format="pens"),
     "articles": Format(article_line, "news.tsv", {"behaviors.tsv": IMPRESSIONS}),
     "bodies": Format(body_line, "bodies.tsv", MIND, flag="bodies"),
 }
@@ -118,7 +106,6 @@ def check(name: str, lines: Sequence[bytes], place: Path) -> Counted:
     kept = {
         "articles": sum(report["news"]["rows"].values()),
         "bodies": (report["bodies"] or {}).get("rows"),
-        "translations": len(good),
     }
     impressions = sum(part["impressions"] for part in report["impressions"].values())
     impressions += report.get("adressa", {}).get("events_without_article", 0)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from recbole_tinynews.convert.readers.adressa import AdressaReader
 from recbole_tinynews.convert.readers.ebnerd import EbnerdReader
-from recbole_tinynews.convert.readers.mind import MindReader, XmindReader
-from recbole_tinynews.convert.readers.pens import PensReader
+from recbole_tinynews.convert.readers.mind import MindReader
 from recbole_tinynews.convert.readers.reader import Reader
 from recbole_tinynews.convert.readers.tables import TableReader
 
@@ -13,7 +12,5 @@ READERS: dict[str, type[Reader]] = {
     "mind": MindReader,
     "ebnerd": EbnerdReader,
     "adressa": AdressaReader,
-    "xmind": XmindReader,
-    "pens": PensReader,
     "table": TableReader,
 }

@@ -151,7 +151,7 @@ def parsed(
 
 
 def read_rows(
-    path: Path, columns: Sequence[str], on_bad_line: OnBadLine, header: bool = False
+    path: Path, columns: Sequence[str], on_bad_line: OnBadLine
 ) -> Iterator[tuple[int, list[str]]]:
     """Line numbers, from 1, and fields of a tab-separated file without quoting, plain or gzip."""
 
@@ -169,9 +169,7 @@ def read_rows(
             on_bad_line(empty.at(path, number + 1))
             number += empty.lines
             lines = lines[:EXAMPLES]
-        for row in parsed(path, enumerate(lines, number + 1), split, on_bad_line):
-            if not header or row != (1, [*columns]):
-                yield row
+        yield from parsed(path, enumerate(lines, number + 1), split, on_bad_line)
         number += len(lines)
 
 
