@@ -77,8 +77,7 @@ class NewsDataset(Dataset):
     Articles missing from ``NAME.item`` have empty texts. Text is raw and not indexed.
 
     Attributes:
-        inter_feat: impressions of all splits in the order of ``splits``, of one after ``build``;
-            features added before (``with_features``) reach the batches of all splits.
+        inter_feat: impressions of all splits in the order of ``splits``, of one after ``build``.
         log: impressions of all splits.
         published: UTC seconds by news id, NaN if unknown; ``None`` if all are.
         item_feat: ``category`` and ``subcategory`` indices by news id.

@@ -200,7 +200,6 @@ OURS: tuple[Setting, ...] = (
     Setting("history_from", one_of("given", "log"), _NEWS),
     Setting("boosting_rounds", values.POSITIVE, _NEWS),
     Setting("boosting_rate", values.ABOVE_ZERO, _NEWS),
-    Setting("impression_negatives", one_of(None, True, False), _RECBOLE),
     Setting("item_text", _PLACE, _RECBOLE),
     Setting("item_text_ids", one_of("none", "added"), _RECBOLE),
     # the model
