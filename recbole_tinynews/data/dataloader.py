@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from logging import getLogger
 from typing import Any, Protocol
 
@@ -13,7 +13,7 @@ from recbole.data.dataloader import AbstractDataLoader
 from recbole.data.interaction import Interaction
 from torch import Tensor
 
-from recbole_tinynews.data.batch import NewsBatch, Plan
+from recbole_tinynews.data.batch import BatchArticles, NewsBatch
 from recbole_tinynews.data.fields import (
     CANDIDATE_FEATURES,
     CANDIDATES,
@@ -47,12 +47,11 @@ class ImpressionSource(Protocol):
 class TrainDataLoader(AbstractDataLoader):
     """Batches of training samples; order and negatives depend only on (seed, epoch).
 
-    Call ``set_epoch`` before iterating. A subclass defines ``collate_samples``. ``planner`` plans
-    each batch, in workers if any; of the processes in ``group``, each loads its share.
+    Call ``set_epoch`` before iterating. A subclass defines ``collate_samples``. Of the processes in
+    ``group``, each loads its share.
     ``together``, ``[samples]``, has equal numbers for neighbours that share a batch.
     """
 
-    planner: Callable[[Interaction], Plan | None] | None = None
     group: Group = ALONE
 
     def __init__(
@@ -101,10 +100,10 @@ class TrainDataLoader(AbstractDataLoader):
         if not self.group.alone:
             return self.collate_part(samples)
         batch = self.collate_samples(samples)
-        return batch if self.planner is None else NewsBatch(batch.interaction, self.planner(batch))
+        return NewsBatch(batch.interaction, BatchArticles.of(batch))
 
     def collate_part(self, samples: NDArray[np.int64]) -> NewsBatch:
-        """This process's shard (if empty, a sample of weight 0), with the whole batch's plan."""
+        """This process's shard (if empty, a sample of weight 0), with all articles of the batch."""
         batch = self.collate_samples(samples)
         rows = shard_slice(len(samples), self.group)
         own = rows if rows.start < rows.stop else slice(0, 1)
@@ -113,9 +112,8 @@ class TrainDataLoader(AbstractDataLoader):
             "samples": (rows.stop - rows.start) / len(samples),
             "articles": float(articles[rows].sum() / articles.sum()),
         }
-        plan = None if self.planner is None else self.planner(batch)
         fields = {name: values[own] for name, values in batch.interaction.items()}
-        return NewsBatch(fields, plan, shares)
+        return NewsBatch(fields, BatchArticles.of(batch), shares)
 
     def news_ids(self) -> NDArray[np.int64]:
         """Ids of texts read repeatedly, which teachers may encode in advance."""

@@ -169,8 +169,7 @@ class MaskedTextDataLoader(TrainDataLoader):
         batch = self.collate_samples(own if len(own) else samples[:1])
         chosen = len(self.collate_samples(samples)[TRUTH])
         share = len(batch[TRUTH]) / chosen if len(own) and chosen else 0.0
-        plan = None if self.planner is None else self.planner(batch)
-        return NewsBatch(batch.interaction, plan, {"samples": share})
+        return NewsBatch(batch.interaction, shares={"samples": share})
 
     def collate_samples(self, samples: NDArray[np.int64]) -> Interaction:
         """The batch of these texts."""

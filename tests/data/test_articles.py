@@ -1,4 +1,4 @@
-"""Articles and title-body matching: ``data/articles.py``, ``data/title_body.py``."""
+"""Articles and title-body matching: ``data/articles.py``, ``data/title_body_articles.py``."""
 
 from __future__ import annotations
 
