@@ -190,7 +190,6 @@ _NOTES = {  # by sections of the report
     ),
     ("bodies", "items_without_body"): "items without body",
     ("articles_whose_text_changed", "ids"): "articles whose text changed, the first one kept",
-    ("adressa", "events_without_article"): "events without an article",
 }
 
 

@@ -3,30 +3,12 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from mind_folder import IMPRESSIONS, NEWS
 
-EVENTS = (
-    {"eventId": 1, "url": "http://paper.example", "time": 1483225200, "userId": "cx:a:b"},
-    {"eventId": 2, "id": "a1", "title": "Brann i byen", "time": 1483225201, "userId": "cx:a:b"}
-    | {
-        "profile": [
-            {"item": "article", "groups": [{"group": "pageclass", "weight": 1.0}]},
-            {"item": "nyheter", "groups": [{"group": "category"}, {"group": "taxonomy"}]},
-            {"item": "nyheter/trondheim", "groups": [{"group": "taxonomy"}]},
-        ]
-    },
-    {"eventId": 3, "id": "b2", "title": "Seier", "time": 1483225202, "userId": "cx:c"}
-    | {"category1": "sport|fotball|menn"},
-    {"eventId": 4, "id": "p9", "title": "Sport", "time": 1483225203, "userId": "cx:c"}
-    | {"profile": [{"item": "section", "groups": [{"group": "pageclass"}]}]},
-    {"eventId": 5, "id": "b2", "title": "Seier!", "time": 1483300000, "userId": "cx:a:b"},
-    {"eventId": 6, "id": "c3", "time": 1483311601, "userId": "cx:c", "profile": "broken"},
-)
 COLUMNS = {"user": "reader", "time": "ts", "clicked": "url", "title": "headline"}
 CLICKS = (
     ("reader", "ts", "url", "headline", "section"),
@@ -66,10 +48,6 @@ def write_lines(path: Path, *rows: str) -> Path:
     return path
 
 
-def write_events(path: Path, *lines: object) -> Path:
-    return write_lines(path, *(x if isinstance(x, str) else json.dumps(x) for x in lines))
-
-
 def write_table(path: Path, rows: Sequence[Sequence[str]], delimiter: str = ",") -> Path:
     with path.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file, delimiter=delimiter, lineterminator="\n").writerows(rows)
@@ -81,11 +59,6 @@ def mind(folder: Path) -> Good:
     files = {name: write_lines(folder / f"{name}.tsv", *rows[name]) for name in rows}
     files["bodies"] = write_lines(folder / "bodies.tsv", "N2\tt\tbody")
     return Good(folder, files, {"bodies": files["bodies"]})
-
-
-def adressa(folder: Path) -> Good:
-    day = write_events(folder / "day", *EVENTS)
-    return Good(day, {"day": day}, {"sampled": 1})
 
 
 def clicks(folder: Path) -> Good:
@@ -115,7 +88,6 @@ def ebnerd(folder: Path, **more: Mapping[str, Any]) -> Good:
 
 GOOD: dict[str, Callable[..., Good]] = {
     "mind": mind,
-    "adressa": adressa,
     "clicks": clicks,
     "shown": shown,
     "ebnerd": ebnerd,

@@ -5,7 +5,6 @@ The test of the readers and ``benchmarks/reliability`` share it.
 
 from __future__ import annotations
 
-import json
 import random
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -28,14 +27,6 @@ class Counted(NamedTuple):
     kept: int
     skipped: int
     failures: list[str]
-
-
-def event_line(number: int, rng: random.Random) -> str:
-    user, time = f"cx:{rng.randrange(USERS)}", 1_483_225_200 + number * 7
-    event = {"eventId": number, "userId": user, "time": time, "id": f"a{rng.randrange(500)}"}
-    if rng.randrange(5) == 0:
-        del event["id"]
-    return json.dumps({**event, "title": "En tittel", "category1": "nyheter|by"})
 
 
 def table_line(number: int, rng: random.Random) -> str:
@@ -68,7 +59,6 @@ class Format(NamedTuple):
 
 MIND = {"behaviors.tsv": IMPRESSIONS, "news.tsv": NEWS}
 FORMATS = {
-    "adressa": Format(event_line, "day", format="adressa"),
     "table": Format(table_line, "t.csv", header=["user,time,clicked,title"], format="table"),
     "articles": Format(article_line, "news.tsv", {"behaviors.tsv": IMPRESSIONS}),
     "bodies": Format(body_line, "bodies.tsv", MIND, flag="bodies"),
@@ -108,7 +98,6 @@ def check(name: str, lines: Sequence[bytes], place: Path) -> Counted:
         "bodies": (report["bodies"] or {}).get("rows"),
     }
     impressions = sum(part["impressions"] for part in report["impressions"].values())
-    impressions += report.get("adressa", {}).get("events_without_article", 0)
     kept = kept.get(name, impressions)
     return Counted(len(lines), kept, report["skipped_lines"]["total"], failures)
 

@@ -57,18 +57,6 @@ BAD: dict[tuple[str, str], list[tuple[Any, ...]]] = {
         ("\tt\tbody", "column 1: expected an id", "got ''"),
         ("N2\tt\tother", "column 3", "has in line 1, got 'other'"),
     ],
-    ("adressa", "day"): [
-        ('{"id": "a1"', "expected a JSON object, got"),
-        ("", "expected a JSON object, got ''"),
-        ("[" * 200_000, "expected a JSON object, got"),
-        ('{"id": "a1", "time": 1483225201}', f"column userId: {NO_ID}"),
-        ('{"id": "a1", "userId": "u"}', "column time: expected seconds since 1970"),
-        (f'{{"id": "a", "userId": "u", "time": {10**400}}}', "column time: expected seconds"),
-        ('{"id": ["a"], "userId": "u", "time": 1}', "column id: expected an"),
-        ('{"id": "a", "title": "\\ud800", "userId": "u", "time": 1}', "title: ", "lone surrogate"),
-        ('{"id": "a", "publishtime": "x", "userId": "u", "time": 1}', "column publishtime: expe"),
-        ('{"id": "\udcff"}', "expected UTF-8"),
-    ],
     ("clicks", "clicks"): [
         ("dora,2024-03-02T11:00:00,/a", "expected 5 columns (reader, ts, url"),
         (",2024-03-02T11:00:00,/a,t,x", "column reader: expected an id, got ''"),

@@ -59,7 +59,6 @@ class TableReader(Reader):
     """
 
     expects = KINDS
-    options = frozenset({"columns", "news", "sampled", "seed", "rows"})
 
     def __init__(self, given: Options) -> None:
         super().__init__(given)
