@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from logging import getLogger
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,26 +22,12 @@ from recbole_tinynews.data.fields import (
     IMPRESSION,
     IMPRESSION_SIZE,
 )
-from recbole_tinynews.data.impressions import ArticleFacts, Impressions, clicks_of
+from recbole_tinynews.data.impressions import clicks_of
 from recbole_tinynews.data.negatives import ImpressionNegatives, random_bits
 from recbole_tinynews.processes.group import ALONE, Group, shard_slice
 from recbole_tinynews.settings.protocol import Settings
 
 ORDER_DRAW = -1  # negatives use draws from 0
-
-
-class ImpressionSource(Protocol):
-    """A data set of impressions to load, ``inter_feat``; ``facts`` are None if not of articles.
-
-    Histories of a batch are the ``history_width`` newest clicks, by default ``history_length``.
-    """
-
-    inter_feat: Impressions
-    history_width: int | None
-    facts: ArticleFacts | None
-
-    def impressions(self, config: Settings) -> Impressions:
-        """The impressions to load, with candidate features by the settings."""
 
 
 class TrainDataLoader(AbstractDataLoader):
@@ -153,9 +139,11 @@ class ClickDataLoader(TrainDataLoader):
     ``candidate_features`` ``[*candidates, features + moments]``. With ``group_clicks`` the clicks
     of an impression stand in one batch (``batch_bounds``), where its history is encoded once; the
     order is drawn over impressions, negatives for each click.
+
+    ``dataset`` has ``impressions(config)``, and ``history_width`` where that is not the setting.
     """
 
-    def __init__(self, config: Settings, dataset: ImpressionSource) -> None:
+    def __init__(self, config: Settings, dataset: Any) -> None:
         self.impressions = dataset.impressions(config)
         self.since = config["train_since"] or 0
         self.clicks = clicks_of(self.impressions, self.since)
@@ -212,7 +200,7 @@ class ImpressionDataLoader(AbstractDataLoader):
 
     group: Group = ALONE
 
-    def __init__(self, config: Settings, dataset: ImpressionSource) -> None:
+    def __init__(self, config: Settings, dataset: Any) -> None:
         self.impressions, self.facts = dataset.impressions(config), dataset.facts
         self.sample_size = self.impressions.rows
         self.history_width = dataset.history_width or config["history_length"]

@@ -27,7 +27,7 @@ from recbole_tinynews.data.atomic_files import (
     read_impressions,
     read_news,
 )
-from recbole_tinynews.data.dataloader import ClickDataLoader, ImpressionDataLoader, ImpressionSource
+from recbole_tinynews.data.dataloader import ClickDataLoader, ImpressionDataLoader
 from recbole_tinynews.data.impressions import (
     ArticleFacts,
     CandidateFeatures,
@@ -217,7 +217,7 @@ class NewsDataset(Dataset):
         return news
 
     def loaders(
-        self, config: Settings, valid: ImpressionSource | None
+        self, config: Settings, valid: Any
     ) -> tuple[ClickDataLoader, ImpressionDataLoader | None]:
         """Clicks to train on, and validation impressions."""
         return ClickDataLoader(config, self), ImpressionDataLoader(config, valid) if valid else None

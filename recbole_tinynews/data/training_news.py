@@ -13,7 +13,6 @@ from recbole.data.interaction import Interaction
 from recbole_tinynews.data.articles import news_to_read
 from recbole_tinynews.data.dataloader import (
     ImpressionDataLoader,
-    ImpressionSource,
     TrainDataLoader,
     id_tensor,
 )
@@ -48,7 +47,7 @@ class TrainingNews:
         return cls(news, articles, content)
 
     def loaders(
-        self, config: Settings, valid: ImpressionSource | None
+        self, config: Settings, valid: Any
     ) -> tuple[TrainingNewsLoader, ImpressionDataLoader | None]:
         """Training articles, and validation impressions."""
         return (
