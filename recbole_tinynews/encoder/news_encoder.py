@@ -92,7 +92,7 @@ class NewsEncoder(nn.Module):
     def _look_up(self, news_ids: Tensor) -> Tensor | None:
         """Vectors from the cache, which encodes missing ones; ``None``: it cannot be used."""
         ids = None if self._batch is None else self._batch.ids
-        return self._cache.look_up(self, news_ids, ids, shared=self._batch is not None)
+        return self._cache.look_up(self, news_ids, ids)
 
     @contextmanager
     def of_batch(self, articles: BatchArticles | None) -> Iterator[None]:
