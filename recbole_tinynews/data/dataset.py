@@ -87,8 +87,6 @@ class NewsDataset(Dataset):
     """
 
     settings: ClassVar[tuple[str, ...]] = ()  # all stages read the same impressions
-    trains_on_clicks: ClassVar[bool] = True
-    validates_on_impressions: ClassVar[bool] = True
     inter_feat: Impressions
     history_width: int | None = None
     facts: ArticleFacts | None = None

@@ -29,7 +29,6 @@ class TrainingNews:
     """Every article of ``post_train_news`` once per epoch; other attributes are the data set's."""
 
     settings: ClassVar[tuple[str, ...]] = ("post_train_news",)
-    validates_on_impressions: ClassVar[bool] = True
     content: str
     cache_dir: Path | None
 
