@@ -126,13 +126,6 @@ def missing_files(place: Path, names: Sequence[str], expects: str) -> str | None
     return f"expected {expects}, found no {' and no '.join(missing)}." if missing else None
 
 
-def not_a_file(place: Path, expects: str) -> str | None:
-    """Describe in a sentence what is there instead of a file, or return None."""
-    if place.is_file():
-        return None
-    return f"expected {expects}, found {'a folder' if place.is_dir() else 'nothing there'}."
-
-
 def parsed(
     path: Path,
     rows: Iterable[tuple[int, Content]],
