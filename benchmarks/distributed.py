@@ -281,7 +281,7 @@ def main() -> None:
         times = {}
         if options.runs:
             _, _, model = parts_of(options, place, options.batch_size)
-            model.planner()  # makes the table of frozen states, which all runs read
+            model.news_encoder.open_table()  # makes the table of frozen states, which all runs read
             del model
             times = report(take_turns(options, place))
     print(f"written: {options.output}")

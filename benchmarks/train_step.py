@@ -65,11 +65,11 @@ class FastStep:
         """Build the table of frozen states, once for a data set; returns the seconds it took."""
         began = time.perf_counter()
         with self.trainer._autocast():
-            self.loader.planner = self.model.planner()
+            self.model.news_encoder.open_table()
         return time.perf_counter() - began
 
     def __call__(self, batch: Any) -> None:
-        """Train on ``batch``, which has the plan that the loader made for this model."""
+        """Train on ``batch``."""
         self.trainer._backward(batch, self.model.calculate_loss, 1.0)
         self.trainer._update()
 

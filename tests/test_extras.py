@@ -21,7 +21,6 @@ pytestmark = pytest.mark.skipif(not SETUP.is_file(), reason="setup.py lies in a 
 # Files and folders that need an extra; all others do with install_requires.
 EXTRA_OF = {
     "convert/release.py": "download",
-    "encoder/adapters.py": "lora",
     "files/parquet.py": "parquet",
     "model/baselines/timeboosted.py": "boosting",
     "search": "search",

@@ -328,7 +328,7 @@ class Tiny(NamedTuple):
         model = config.model_class(config, train)
         if isinstance(model, NewsRecommender):
             model.start_heads(config, train)
-            if getattr(model.reads, "trains_on_clicks", False):
+            if issubclass(model.reads, NewsDataset):
                 model.start_time(config, train)
         return World(config, train, valid, test, model)
 

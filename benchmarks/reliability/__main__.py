@@ -1,7 +1,7 @@
 """The long measurement of reliability: what is lost, wrong or left behind without a word.
 
     lines   mutated lines of MIND's files through the converter, against an independent count
-    formats the same for Adressa, xMIND, PENS and tables
+    formats the same for tables, articles and bodies
     kills   ``kill -9`` at random moments over all models that train and the benchmark
     files   every file of a finished Tiny-NewsRec damaged, and the same command again
     wrong   command lines that cannot work

@@ -9,7 +9,7 @@ from typing import Any, TextIO
 
 import torch
 
-from recbole_tinynews.benchmark.impressions import impressions_file, read_impression_metrics
+from recbole_tinynews.benchmark.impression_files import impressions_file, read_impression_metrics
 from recbole_tinynews.benchmark.jobs import MEASURE, TRAIN, Job, Outcome, run_jobs
 from recbole_tinynews.benchmark.planning import (
     NO_MODEL,

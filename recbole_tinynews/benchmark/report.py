@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from recbole_tinynews.benchmark.figures import FORMATS, save, size_figure
-from recbole_tinynews.benchmark.impressions import ReadFiles, read_files
+from recbole_tinynews.benchmark.impression_files import ReadFiles, read_files
 from recbole_tinynews.benchmark.result_table import (
     Cell,
     Table,

@@ -148,7 +148,7 @@ def _add_source(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         action="append",
         default=[],
-        help="table: file of articles; xmind: their translation; may be repeated",
+        help="table: file of articles; may be repeated",
     )
     add(
         "--sampled",
@@ -190,9 +190,6 @@ _NOTES = {  # by sections of the report
     ),
     ("bodies", "items_without_body"): "items without body",
     ("articles_whose_text_changed", "ids"): "articles whose text changed, the first one kept",
-    ("adressa", "events_without_article"): "events without an article",
-    ("xmind", "articles_without_translation"): "articles without a translation, kept in English",
-    ("xmind", "translated_differently_again"): "translations that differ from the first, not used",
 }
 
 

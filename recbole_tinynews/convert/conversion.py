@@ -26,8 +26,8 @@ from recbole_tinynews.convert.atomic import (
 )
 from recbole_tinynews.convert.catalogue import Catalogue
 from recbole_tinynews.convert.errors import EXAMPLES, ConversionError, SkippedLines, quoted
-from recbole_tinynews.convert.readers import READERS
-from recbole_tinynews.convert.readers.reader import LAST_DAY, OF_FORMATS, Options, Reader
+from recbole_tinynews.convert.readers import READERS, TABLE
+from recbole_tinynews.convert.readers.reader import LAST_DAY, OF_TABLES, Options, Reader
 from recbole_tinynews.convert.readers.row_shape import ROWS
 from recbole_tinynews.convert.splits import (
     ImpressionCounts,
@@ -51,8 +51,8 @@ def convert_news(train: Folders, dataset: str, **given: Any) -> dict[str, Any]:
     """Convert news and clicks into ``output/dataset/`` and return the report written there.
 
     ``given`` are the fields of ``Options``, paths also as text, one or several. ``train`` and
-    ``test`` are folders or files in the ``format`` (``mind``, ``ebnerd``, ``adressa``, ``xmind``,
-    ``pens``, ``table``); several are pooled. ``valid`` is another, or the ``last-day`` or latest
+    ``test`` are folders or files in the ``format`` (``mind``, ``ebnerd``, ``table``); several are
+    pooled. ``valid`` is another, or the ``last-day`` or latest
     fraction of the training impressions. ``on_error="skip"`` drops and reports bad lines;
     ``layout="interaction"`` adds ``<dataset>-flat`` for stock RecBole. After a ``ConversionError``,
     such as for a full disk, nothing is written.
@@ -139,10 +139,9 @@ def _problems(options: Options) -> Iterator[str]:
 def _problems_of_format(options: Options) -> Iterator[str]:
     if options.format not in READERS:
         return
-    for name in OF_FORMATS:
-        formats = [format for format, reader in READERS.items() if name in reader.options]
-        if options.format not in formats and getattr(options, name) != getattr(Options(), name):
-            yield f"--{name} expects --format={'|'.join(formats)}, got --format={options.format}."
+    for name in OF_TABLES:
+        if options.format != TABLE and getattr(options, name) != getattr(Options(), name):
+            yield f"--{name} expects --format={TABLE}, got --format={options.format}."
     for path in options.news:
         if not os.path.exists(path):
             yield f"--news={path}: expected a file of articles, found nothing there."
@@ -174,7 +173,7 @@ def _given(options: Options) -> dict[str, Any]:
             return paths if len(paths) > 1 else next(iter(paths), None)
         return str(value) if isinstance(value, Path) else value
 
-    unused = {*OF_FORMATS} - READERS[options.format].options
+    unused = () if options.format == TABLE else OF_TABLES
     return {name: plain(of) for name, of in options._asdict().items() if name not in unused}
 
 

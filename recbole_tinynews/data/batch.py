@@ -1,69 +1,70 @@
-"""A training batch with the plan for encoding its articles."""
+"""A training batch that knows its articles on the host."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from recbole.data.interaction import Interaction
 from torch import Tensor
 
-from recbole_tinynews.data.fields import CANDIDATES, HISTORY
+from recbole_tinynews.data.fields import CANDIDATES, CONTEXT_ARTICLE, HISTORY
 
 
-class Plan(Protocol):
-    """The part of an encoding plan that a batch uses."""
+class BatchArticles(NamedTuple):
+    """Distinct ids of a whole batch, whichever part of it this process reads, ascending."""
 
-    def to(self, device: torch.device) -> Any:
-        """The plan on a device."""
+    ids: NDArray[np.int64]
+    fresh: NDArray[np.int64]  # those of candidates, which are encoded in every step
 
-    def apply(self, function: Any) -> Any:
-        """The plan with ``function`` applied to each tensor."""
+    @classmethod
+    def of(cls, batch: Interaction) -> BatchArticles | None:
+        """The articles of a batch; ``None`` if it has no history or no candidates."""
+        if HISTORY not in batch or CANDIDATES not in batch:
+            return None
+        fresh, ids = np.unique(batch[CANDIDATES].numpy()), batch[HISTORY].numpy()
+        if CONTEXT_ARTICLE in batch:
+            ids = np.append(ids, batch[CONTEXT_ARTICLE].numpy())
+        return cls(np.union1d(ids, fresh), fresh)
 
 
 class NewsBatch(Interaction):
-    """RecBole's batch, moved asynchronously, with a ``plan`` and a process's ``shares``."""
+    """RecBole's batch, moved asynchronously, with its ``articles`` and a process's ``shares``.
+
+    Their ids are on the host, so that a step encodes them without waiting for the device.
+    """
 
     def __init__(
         self,
         fields: dict[str, Tensor],
-        plan: Plan | None = None,
+        articles: BatchArticles | None = None,
         shares: Mapping[str, float] | None = None,
     ) -> None:
         super().__init__(fields)
-        self.plan, self.shares = plan, shares
+        self.articles, self.shares = articles, shares
 
     def __setitem__(self, name: str, values: Any) -> None:
-        """Set a field; other articles invalidate the plan."""
+        """Set a field; those of other articles make the known ids invalid."""
         super().__setitem__(name, values)
         if name in (HISTORY, CANDIDATES):
-            self.plan = None
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Send a worker's plan as arrays, since each tensor takes a file handle."""
-        plan = self.plan and self.plan.apply(Tensor.numpy)
-        return _received, (self.interaction, plan, self.shares)
+            self.articles = None
 
     def pin_memory(self) -> NewsBatch:
         """The batch in pinned memory, for torch's loader."""
         fields = {name: values.pin_memory() for name, values in self.interaction.items()}
-        return NewsBatch(fields, self.plan and self.plan.apply(Tensor.pin_memory), self.shares)
+        return NewsBatch(fields, self.articles, self.shares)
 
     def to(self, device: torch.device, selected_field: Any = None) -> NewsBatch:
         """The batch on a device."""
         fields = {
             name: values.to(device, non_blocking=True) for name, values in self.interaction.items()
         }
-        return NewsBatch(fields, self.plan and self.plan.to(device), self.shares)
+        return NewsBatch(fields, self.articles, self.shares)
 
 
-def _received(
-    fields: dict[str, Tensor], plan: Plan | None, shares: Mapping[str, float] | None
-) -> NewsBatch:
-    return NewsBatch(fields, plan and plan.apply(torch.from_numpy), shares)
-
-
-def plan_of(batch: Any) -> Any:
-    """The batch's plan, if any."""
-    return getattr(batch, "plan", None)
+def articles_of(batch: Any) -> BatchArticles | None:
+    """The batch's articles, if they are known."""
+    return getattr(batch, "articles", None)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from logging import getLogger
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from recbole.data.dataloader import AbstractDataLoader
 from recbole.data.interaction import Interaction
 from torch import Tensor
 
-from recbole_tinynews.data.batch import NewsBatch, Plan
+from recbole_tinynews.data.batch import BatchArticles, NewsBatch
 from recbole_tinynews.data.fields import (
     CANDIDATE_FEATURES,
     CANDIDATES,
@@ -22,7 +22,7 @@ from recbole_tinynews.data.fields import (
     IMPRESSION,
     IMPRESSION_SIZE,
 )
-from recbole_tinynews.data.impressions import ArticleFacts, Impressions, clicks_of
+from recbole_tinynews.data.impressions import clicks_of
 from recbole_tinynews.data.negatives import ImpressionNegatives, random_bits
 from recbole_tinynews.processes.group import ALONE, Group, shard_slice
 from recbole_tinynews.settings.protocol import Settings
@@ -30,29 +30,14 @@ from recbole_tinynews.settings.protocol import Settings
 ORDER_DRAW = -1  # negatives use draws from 0
 
 
-class ImpressionSource(Protocol):
-    """A data set of impressions to load, ``inter_feat``; ``facts`` are None if not of articles.
-
-    Histories of a batch are the ``history_width`` newest clicks, by default ``history_length``.
-    """
-
-    inter_feat: Impressions
-    history_width: int | None
-    facts: ArticleFacts | None
-
-    def impressions(self, config: Settings) -> Impressions:
-        """The impressions to load, with candidate features by the settings."""
-
-
 class TrainDataLoader(AbstractDataLoader):
     """Batches of training samples; order and negatives depend only on (seed, epoch).
 
-    Call ``set_epoch`` before iterating. A subclass defines ``collate_samples``. ``planner`` plans
-    each batch, in workers if any; of the processes in ``group``, each loads its share.
+    Call ``set_epoch`` before iterating. A subclass defines ``collate_samples``. Of the processes in
+    ``group``, each loads its share.
     ``together``, ``[samples]``, has equal numbers for neighbours that share a batch.
     """
 
-    planner: Callable[[Interaction], Plan | None] | None = None
     group: Group = ALONE
 
     def __init__(
@@ -101,10 +86,10 @@ class TrainDataLoader(AbstractDataLoader):
         if not self.group.alone:
             return self.collate_part(samples)
         batch = self.collate_samples(samples)
-        return batch if self.planner is None else NewsBatch(batch.interaction, self.planner(batch))
+        return NewsBatch(batch.interaction, BatchArticles.of(batch))
 
     def collate_part(self, samples: NDArray[np.int64]) -> NewsBatch:
-        """This process's shard (if empty, a sample of weight 0), with the whole batch's plan."""
+        """This process's shard (if empty, a sample of weight 0), with all articles of the batch."""
         batch = self.collate_samples(samples)
         rows = shard_slice(len(samples), self.group)
         own = rows if rows.start < rows.stop else slice(0, 1)
@@ -113,9 +98,8 @@ class TrainDataLoader(AbstractDataLoader):
             "samples": (rows.stop - rows.start) / len(samples),
             "articles": float(articles[rows].sum() / articles.sum()),
         }
-        plan = None if self.planner is None else self.planner(batch)
         fields = {name: values[own] for name, values in batch.interaction.items()}
-        return NewsBatch(fields, plan, shares)
+        return NewsBatch(fields, BatchArticles.of(batch), shares)
 
     def news_ids(self) -> NDArray[np.int64]:
         """Ids of texts read repeatedly, which teachers may encode in advance."""
@@ -155,9 +139,11 @@ class ClickDataLoader(TrainDataLoader):
     ``candidate_features`` ``[*candidates, features + moments]``. With ``group_clicks`` the clicks
     of an impression stand in one batch (``batch_bounds``), where its history is encoded once; the
     order is drawn over impressions, negatives for each click.
+
+    ``dataset`` has ``impressions(config)``, and ``history_width`` where that is not the setting.
     """
 
-    def __init__(self, config: Settings, dataset: ImpressionSource) -> None:
+    def __init__(self, config: Settings, dataset: Any) -> None:
         self.impressions = dataset.impressions(config)
         self.since = config["train_since"] or 0
         self.clicks = clicks_of(self.impressions, self.since)
@@ -214,7 +200,7 @@ class ImpressionDataLoader(AbstractDataLoader):
 
     group: Group = ALONE
 
-    def __init__(self, config: Settings, dataset: ImpressionSource) -> None:
+    def __init__(self, config: Settings, dataset: Any) -> None:
         self.impressions, self.facts = dataset.impressions(config), dataset.facts
         self.sample_size = self.impressions.rows
         self.history_width = dataset.history_width or config["history_length"]

@@ -27,7 +27,7 @@ from recbole_tinynews.data.atomic_files import (
     read_impressions,
     read_news,
 )
-from recbole_tinynews.data.dataloader import ClickDataLoader, ImpressionDataLoader, ImpressionSource
+from recbole_tinynews.data.dataloader import ClickDataLoader, ImpressionDataLoader
 from recbole_tinynews.data.impressions import (
     ArticleFacts,
     CandidateFeatures,
@@ -77,8 +77,7 @@ class NewsDataset(Dataset):
     Articles missing from ``NAME.item`` have empty texts. Text is raw and not indexed.
 
     Attributes:
-        inter_feat: impressions of all splits in the order of ``splits``, of one after ``build``;
-            features added before (``with_features``) reach the batches of all splits.
+        inter_feat: impressions of all splits in the order of ``splits``, of one after ``build``.
         log: impressions of all splits.
         published: UTC seconds by news id, NaN if unknown; ``None`` if all are.
         item_feat: ``category`` and ``subcategory`` indices by news id.
@@ -88,8 +87,6 @@ class NewsDataset(Dataset):
     """
 
     settings: ClassVar[tuple[str, ...]] = ()  # all stages read the same impressions
-    trains_on_clicks: ClassVar[bool] = True
-    validates_on_impressions: ClassVar[bool] = True
     inter_feat: Impressions
     history_width: int | None = None
     facts: ArticleFacts | None = None
@@ -218,7 +215,7 @@ class NewsDataset(Dataset):
         return news
 
     def loaders(
-        self, config: Settings, valid: ImpressionSource | None
+        self, config: Settings, valid: Any
     ) -> tuple[ClickDataLoader, ImpressionDataLoader | None]:
         """Clicks to train on, and validation impressions."""
         return ClickDataLoader(config, self), ImpressionDataLoader(config, valid) if valid else None

@@ -152,17 +152,6 @@ class Impressions(NamedTuple):
             columns={name: arrays[name] for name in CONTEXT if name in arrays},
         )
 
-    def with_features(self, features: CandidateFeatures) -> Impressions:
-        """The impressions with features for the loaders; ``ValueError`` for a wrong shape."""
-        expected = len(self.candidates.values), len(features.names)
-        if features.values.shape != expected:
-            raise ValueError(
-                f"Impressions expects features of shape {expected} (candidates, "
-                f"{', '.join(features.names)}), got {features.values.shape}. Compute one row for "
-                "each candidate, in the order of the impressions."
-            )
-        return self._replace(features=features)
-
 
 def with_offsets(arrays: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
     """Flat arrays of impressions, with offsets in the place of lengths."""

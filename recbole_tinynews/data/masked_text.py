@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ from recbole.data.interaction import Interaction
 
 from recbole_tinynews.data.articles import articles_for, hold_out, news_to_read
 from recbole_tinynews.data.batch import NewsBatch
-from recbole_tinynews.data.dataloader import ImpressionSource, TrainDataLoader, id_tensor
+from recbole_tinynews.data.dataloader import TrainDataLoader, id_tensor
 from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.data.fields import LENGTHS, PLACES, TOKENS, TRUTH
 from recbole_tinynews.data.negatives import random_bits
@@ -114,7 +114,7 @@ class MaskedTextDataset:
         raise NotImplementedError
 
     def loaders(
-        self, config: Settings, valid: ImpressionSource | None
+        self, config: Settings, valid: Any
     ) -> tuple[MaskedTextDataLoader, MaskedTextDataLoader]:
         """Training texts, and held-out texts that are always masked alike."""
         held_out = MaskedTextDataLoader(config, self, self.valid_texts)
@@ -169,8 +169,7 @@ class MaskedTextDataLoader(TrainDataLoader):
         batch = self.collate_samples(own if len(own) else samples[:1])
         chosen = len(self.collate_samples(samples)[TRUTH])
         share = len(batch[TRUTH]) / chosen if len(own) and chosen else 0.0
-        plan = None if self.planner is None else self.planner(batch)
-        return NewsBatch(batch.interaction, plan, {"samples": share})
+        return NewsBatch(batch.interaction, shares={"samples": share})
 
     def collate_samples(self, samples: NDArray[np.int64]) -> Interaction:
         """The batch of these texts."""

@@ -13,7 +13,6 @@ from recbole.data.interaction import Interaction
 from recbole_tinynews.data.articles import news_to_read
 from recbole_tinynews.data.dataloader import (
     ImpressionDataLoader,
-    ImpressionSource,
     TrainDataLoader,
     id_tensor,
 )
@@ -30,7 +29,6 @@ class TrainingNews:
     """Every article of ``post_train_news`` once per epoch; other attributes are the data set's."""
 
     settings: ClassVar[tuple[str, ...]] = ("post_train_news",)
-    validates_on_impressions: ClassVar[bool] = True
     content: str
     cache_dir: Path | None
 
@@ -48,7 +46,7 @@ class TrainingNews:
         return cls(news, articles, content)
 
     def loaders(
-        self, config: Settings, valid: ImpressionSource | None
+        self, config: Settings, valid: Any
     ) -> tuple[TrainingNewsLoader, ImpressionDataLoader | None]:
         """Training articles, and validation impressions."""
         return (

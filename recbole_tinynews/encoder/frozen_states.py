@@ -60,7 +60,7 @@ class StateTable(NamedTuple):
 
     def rows(self, places: Tensor, device: torch.device) -> Tensor:
         """States at these rows, on a device."""
-        return on_device(self.table.index_select(0, places.to(self.table.device)), device)
+        return on_device(self.table.index_select(0, on_device(places, self.table.device)), device)
 
 
 class _Plan(NamedTuple):

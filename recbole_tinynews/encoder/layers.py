@@ -64,19 +64,14 @@ def apply_layer(
     """Output of a BERT layer, ``[tokens, hidden]``; ``scores`` collects those before softmax."""
     attention: Any = layer.get_submodule("attention")
     heads: Any = attention.self
-    projections = heads.query, heads.key, heads.value
-    if all(type(projection) is nn.Linear for projection in projections):
-        # The key's bias shifts all scores of a query equally, which the softmax ignores: its
-        # gradient is rounding errors, which Adam amplifies. A loss on scores does train it.
-        key_bias = heads.key.bias.detach() if scores is None else heads.key.bias
-        biases = heads.query.bias, key_bias, heads.value.bias
-        queries_keys_values = F.linear(  # one multiplication instead of three
-            hidden,
-            torch.cat([projection.weight for projection in projections]),
-            torch.cat(biases),
-        )
-    else:  # with adapters
-        queries_keys_values = torch.cat([project(hidden) for project in projections], dim=-1)
+    # The key's bias shifts all scores of a query equally, which the softmax ignores: its
+    # gradient is rounding errors, which Adam amplifies. A loss on scores does train it.
+    key_bias = heads.key.bias.detach() if scores is None else heads.key.bias
+    queries_keys_values = F.linear(  # one multiplication instead of three
+        hidden,
+        torch.cat([heads.query.weight, heads.key.weight, heads.value.weight]),
+        torch.cat([heads.query.bias, key_bias, heads.value.bias]),
+    )
     stacked = queries_keys_values.view(len(hidden), 3, heads.num_attention_heads, -1)
     rules = Rules(heads.dropout.p if heads.training else 0.0)
     context = attend_stacked(stacked, texts, rules, scores)

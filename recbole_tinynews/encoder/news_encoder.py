@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
@@ -12,16 +11,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from recbole_tinynews.data.batch import BatchArticles
 from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.encoder.frozen_states import Storage
 from recbole_tinynews.encoder.hidden_states import StateRecorder, StateRequest
-from recbole_tinynews.encoder.packing import ArticlePlanner, EncodingPlan, Pack
+from recbole_tinynews.encoder.packing import Pack
 from recbole_tinynews.encoder.vector_cache import CurrentVectors, StaleVectors
+from recbole_tinynews.processes.device import on_device
 
 NEWS_ENCODER = "news_encoder"
 TOKENS_AT_ONCE = 4_096
-
-_numbers = itertools.count()  # of encoders; a plan belongs to one
 
 
 class NewsEncoder(nn.Module):
@@ -39,8 +38,7 @@ class NewsEncoder(nn.Module):
     def __init__(self, tokens: Ragged | None = None, history_cache_steps: int = 0) -> None:
         super().__init__()
         self.tokens = Ragged.from_rows([[]], np.int32) if tokens is None else tokens
-        self._number = next(_numbers)
-        self._plan: EncodingPlan | None = None
+        self._batch: BatchArticles | None = None  # whose texts the processes share
         self._cache, self.stale_vectors = CurrentVectors(), StaleVectors(history_cache_steps)
 
     def put_articles(
@@ -72,50 +70,52 @@ class NewsEncoder(nn.Module):
             cached = self._look_up(news_ids)
             if cached is not None:
                 return cached
-        plan = self._plan
-        if plan is None or plan.encoder != self._number:  # none, or another encoder's
-            ids = np.unique(news_ids.cpu().numpy()) if plan is None else plan.host_ids
-            plan = self._plan_now(ids)
-        stale = self.stale_vectors
+        ids, stale = self._distinct(news_ids), self.stale_vectors
         reuses = stale.fresh_ids is not None
-        vectors = stale.encode(self, plan.host_ids) if reuses else self.follow(plan)
-        return vectors[plan.find(news_ids)]
+        vectors = stale.encode(self, ids) if reuses else self.encode_distinct(ids)
+        return vectors[self._find(news_ids, ids)]
+
+    def _distinct(self, news_ids: Tensor) -> NDArray[np.int64]:
+        return np.unique(news_ids.cpu().numpy()) if self._batch is None else self._batch.ids
+
+    def _find(self, news_ids: Tensor, ids: NDArray[np.int64]) -> Tensor:
+        """Positions among ``ids``; ``RuntimeError`` if one is missing, delayed on a GPU."""
+        known = on_device(torch.from_numpy(ids), self.device)
+        places = torch.searchsorted(known, news_ids.contiguous()).clamp_(max=len(ids) - 1)
+        torch._assert_async(
+            (known[places] == news_ids).all(),
+            "The news encoder expects news ids of the batch alone inside `of_batch`, got others. "
+            "Encode those outside of it.",
+        )
+        return places
 
     def _look_up(self, news_ids: Tensor) -> Tensor | None:
         """Vectors from the cache, which encodes missing ones; ``None``: it cannot be used."""
-        ids = None if self._plan is None else self._plan.host_ids
-        return self._cache.look_up(self, news_ids, ids, self._is_shared)
-
-    def planner(self, shared: bool = False) -> ArticlePlanner:
-        """Planner for the encoder's current state; if ``shared``, each process encodes a part."""
-        return ArticlePlanner(self._number)
-
-    def follow(self, plan: EncodingPlan) -> Tensor:
-        """Vectors of a plan's ids, ``[ids, news_dim]``."""
-        return self.encode_distinct(plan.host_ids)
+        ids = None if self._batch is None else self._batch.ids
+        return self._cache.look_up(self, news_ids, ids)
 
     @contextmanager
-    def planned(self, plan: EncodingPlan | None) -> Iterator[None]:
-        """Follow this plan, which holds all ids of the batch, without synchronising the device."""
-        self._plan = plan
+    def of_batch(self, articles: BatchArticles | None) -> Iterator[None]:
+        """Encode these articles, without asking the device for ids; processes share the texts."""
+        encoders, before = [self, *self._inner], self._batch
+        for encoder in encoders:
+            encoder._batch = articles
         try:
             yield
         finally:
-            self._plan = None
+            for encoder in encoders:
+                encoder._batch = before
 
-    def _plan_now(self, ids: NDArray[np.int64]) -> EncodingPlan:
-        return self.planner(self._is_shared).plan(ids).to(self.device)
-
-    @property
-    def _is_shared(self) -> bool:
-        return self._plan is not None and self._plan.counts is not None
+    def shares(self, ids: NDArray[np.int64]) -> dict[str, float]:
+        """This process's shares of a batch's texts, real tokens and token pairs; {}: unknown."""
+        return {}
 
     @contextmanager
     def reusing_all_but(self, news_ids: Tensor) -> Iterator[None]:
         """Recompute only these ids in training, as far as ``history_cache_steps`` allows."""
         stale = self.stale_vectors
         if stale.steps:
-            stale.fresh_ids = news_ids.cpu().numpy() if self._plan is None else self._plan.fresh
+            stale.fresh_ids = news_ids.cpu().numpy() if self._batch is None else self._batch.fresh
         try:
             yield
         finally:
@@ -143,7 +143,8 @@ class NewsEncoder(nn.Module):
 
     def encode_pack(self, ids: NDArray[np.int64], pack: Pack) -> Tensor:
         """Vectors of the texts of a pack, in pack order, ``[texts, news_dim]``."""
-        return self.encode_distinct(ids[pack.members])
+        with self.of_batch(None):  # the processes share packs already
+            return self.encode_distinct(ids[pack.members])
 
     def zeros(self, texts: int) -> Tensor:
         """Vectors of empty texts, ``[texts, news_dim]``."""
@@ -176,6 +177,11 @@ class NewsEncoder(nn.Module):
             for encoder in self._inner:
                 stack.enter_context(encoder.without_tables())
             yield
+
+    def open_table(self) -> None:
+        """Open the tables of frozen layers' states, which are built if they are missing."""
+        for encoder in self._inner:
+            encoder.open_table()
 
     def close_table(self) -> None:
         """Free the tables of frozen layers' states, which are reopened when needed."""

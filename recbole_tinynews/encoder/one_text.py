@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from itertools import chain
@@ -24,14 +24,15 @@ from recbole_tinynews.encoder.hidden_states import (
     StateRequest,
 )
 from recbole_tinynews.encoder.news_encoder import NEWS_ENCODER, NewsEncoder
-from recbole_tinynews.encoder.packing import EncodingPlan, Pack, PlannedPack, Planner, packs
+from recbole_tinynews.encoder.packing import Pack, PackedTexts, packed_texts, packs, share_texts
 from recbole_tinynews.encoder.pooling import fitted_projection
 from recbole_tinynews.encoder.text_encoder import EncodedTexts, TextEncoder, TextVectors, versions
 from recbole_tinynews.encoder.vector_cache import in_shares
 from recbole_tinynews.files.array_cache import content_key
 from recbole_tinynews.files.columns import ABSTRACT, TITLE
 from recbole_tinynews.processes.device import has_bf16_products, on_device
-from recbole_tinynews.processes.group import ALONE, process_group
+from recbole_tinynews.processes.gather import gather_rows
+from recbole_tinynews.processes.group import ALONE, Group, process_group
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -111,7 +112,6 @@ LANGUAGE_MODEL = f"{NEWS_ENCODER}.text_encoder.plm"
 POOLING = f"{NEWS_ENCODER}.text_encoder.pooling"
 DENSE = f"{NEWS_ENCODER}.text_encoder.dense"
 STATES_FORMAT = "frozen states 2"  # bump when the meaning of stored states changes
-NO_ENCODER = -1
 
 
 class OneTextEncoder(NewsEncoder):
@@ -149,39 +149,64 @@ class OneTextEncoder(NewsEncoder):
         assert isinstance(self.text_encoder, TextEncoder), "word vectors have no layers"
         return self.text_encoder
 
-    def planner(self, shared: bool = False) -> Planner:
-        """Planner for the encoder's current state, with rows of its table."""
-        planner, states = self._planner(shared), self._frozen_states()
-        if states is not None:
-            planner.stored = states.layout
-            planner.table_on_host = states.table.device != self.device
-        return planner
-
-    def _planner(self, shared: bool = False) -> Planner:
-        group, at_once = process_group() if shared else ALONE, self.tokens_at_once()
-        pad = self.text_encoder.pad_token_id
-        return Planner(self._number, self.tokens, pad, at_once, group)
-
-    def follow(self, plan: EncodingPlan) -> Tensor:
-        """Vectors of a plan's ids, ``[ids, news_dim]``."""
-        return plan.joined([self._encode(pack).vectors for pack in plan.packs], self.zeros)
-
     def encode_distinct(self, ids: NDArray[np.int64]) -> Tensor:
         """Vectors of distinct ids, ``[ids, news_dim]``, computed now; zeros for empty texts."""
-        return self.follow(self._plan_now(ids))
+        group = ALONE if self._batch is None else process_group()
+        return self._joined(self.tokens, ids, lambda *texts: self._encode(*texts).vectors, group)
+
+    def _joined(
+        self,
+        tokens: Ragged,
+        ids: NDArray[np.int64],
+        encode: Callable[[NDArray[np.int64], Pack], Tensor],
+        group: Group = ALONE,
+    ) -> Tensor:
+        """Vectors of texts, ``[ids, dim]``, of which each process of ``group`` encodes a part."""
+        parts = share_texts(tokens.lengths_of(ids), group)
+        places, own = np.concatenate(parts), parts[group.rank]
+        if not len(own):  # all processes need the same autograd graph; its row is ignored
+            own = places[:1]
+        own_ids = ids[own]
+        packed = packs(tokens.lengths_of(own_ids), self.tokens_at_once())
+        if not packed:
+            return self.zeros(len(ids))
+        encoded = torch.cat([encode(own_ids[pack.members], pack) for pack in packed])
+        if not group.alone:
+            encoded = gather_rows(encoded, [*map(len, parts)])
+        empty = encoded.new_zeros(len(ids), encoded.shape[-1])
+        return empty.index_copy(0, on_device(torch.from_numpy(places), self.device), encoded)
+
+    def shares(self, ids: NDArray[np.int64]) -> dict[str, float]:
+        """This process's shares of a batch's texts, real tokens and token pairs."""
+        group, rows = process_group(), self.tokens.take(ids)
+        real = np.flatnonzero(rows.values != self.text_encoder.pad_token_id)
+        tokens = np.bincount(rows.rows_of(real), minlength=rows.rows)
+        parts = share_texts(rows.lengths, group)
+
+        def counts(texts: NDArray[np.int64]) -> tuple[int, ...]:
+            return len(texts), int(tokens[texts].sum()), int((tokens[texts] ** 2).sum())
+
+        pairs = zip(counts(parts[group.rank]), counts(np.concatenate(parts)), strict=True)
+        shares = [part / whole if whole else 0.0 for part, whole in pairs]
+        return dict(zip(("texts", "tokens", "pairs"), shares, strict=True))
 
     def encode_pack(self, ids: NDArray[np.int64], pack: Pack) -> Tensor:
         """Vectors of the texts of a pack, in pack order, ``[texts, news_dim]``."""
-        return self._encode(self.planner().pack(ids, pack).to(self.device)).vectors
+        return self._encode(ids[pack.members], pack).vectors
 
-    def _encode(self, pack: PlannedPack) -> EncodedTexts:
-        frozen = None
-        if pack.rows is not None and (states := self._frozen_states()) is not None:
-            frozen = states.rows(pack.rows, self.device)
-        encoded = self.text_encoder.encode(pack.texts, frozen, self._recorder)
+    def _encode(self, members: NDArray[np.int64], pack: Pack) -> EncodedTexts:
+        frozen, states = None, self._frozen_states()
+        if states is not None and states.layout.lengths_of(members).all():
+            frozen = states.rows(states.places(members), self.device)
+        texts = self._texts(self.tokens, members, pack)
+        encoded = self.text_encoder.encode(texts, frozen, self._recorder)
         if self._recorder is not None:
-            self._recorder.add_texts(pack.ids, encoded.pooled, encoded.vectors)
+            self._recorder.add_texts(members, encoded.pooled, encoded.vectors)
         return encoded
+
+    def _texts(self, tokens: Ragged, members: NDArray[np.int64], pack: Pack) -> PackedTexts:
+        pad = self.text_encoder.pad_token_id
+        return packed_texts(tokens, members, pack, pad, self.device)
 
     def tokenise(self, columns: Mapping[str, Sequence[str]]) -> Ragged:
         """Token ids of given articles, from row 1; ``ValueError`` if they cannot be read."""
@@ -199,11 +224,11 @@ class OneTextEncoder(NewsEncoder):
 
     def encode_tokens(self, tokens: Ragged) -> Tensor:
         """Vectors of texts without ids, from row 1, ``[texts, news_dim]``."""
-        pad, at_once = self.text_encoder.pad_token_id, self.tokens_at_once()
-        planner = Planner(NO_ENCODER, tokens, pad, at_once)
-        plan = planner.plan(np.arange(1, tokens.rows)).to(self.device)
-        encoded = [self.text_encoder.encode(pack.texts).vectors for pack in plan.packs]
-        return plan.joined(encoded, self.zeros)
+
+        def encode(members: NDArray[np.int64], pack: Pack) -> Tensor:
+            return self.text_encoder.encode(self._texts(tokens, members, pack)).vectors
+
+        return self._joined(tokens, np.arange(1, tokens.rows), encode)
 
     def zeros(self, texts: int) -> Tensor:
         """Vectors of empty texts, ``[texts, news_dim]``."""
@@ -246,11 +271,10 @@ class OneTextEncoder(NewsEncoder):
         self, ids: NDArray[np.int64], dense: nn.Linear
     ) -> Iterator[tuple[NDArray[np.int64], Tensor]]:
         """Parts of distinct ids, and what this dense layer is given of their texts."""
-        planner = self.planner()
-        packed = packs(self.tokens.lengths_of(ids), planner.tokens_at_once)
+        packed = packs(self.tokens.lengths_of(ids), self.tokens_at_once())
 
         def pooled_of(pack: Pack) -> Tensor:
-            return self._encode(planner.pack(ids, pack).to(self.device)).pooled
+            return self._encode(ids[pack.members], pack).pooled
 
         none = dense.weight.new_zeros(0, dense.in_features)
         for pack, made in zip(packed, in_shares(packed, pooled_of, none), strict=True):
@@ -321,7 +345,7 @@ class OneTextEncoder(NewsEncoder):
         if self._recorded is None:
             return None
         recorded, weights = self._recorded
-        ids = np.unique(news_ids.cpu().numpy()) if self._plan is None else self._plan.own_ids
+        ids = self._distinct(news_ids)
         fits = recorded.request == request and recorded.has(ids, self.tokens.lengths[ids])
         if not fits or weights != versions(self.parameters()):
             return None
@@ -335,6 +359,10 @@ class OneTextEncoder(NewsEncoder):
             yield
         finally:
             self.storage = storage
+
+    def open_table(self) -> None:
+        """Open the table of frozen states, which is built if it is missing."""
+        self._frozen_states()
 
     def close_table(self) -> None:
         """Free the table of frozen states, which is reopened when needed."""
@@ -358,8 +386,7 @@ class OneTextEncoder(NewsEncoder):
         return rounds and has_bf16_products(self.device)
 
     def _compute_frozen(self, members: NDArray[np.int64], pack: Pack) -> Tensor:
-        planner = self._planner()  # without the table, which is being built
-        texts = planner.texts(members, pack).apply(lambda tensor: on_device(tensor, self.device))
+        texts = self._texts(self.tokens, members, pack)
         in_bf16 = self._computes_in_bf16()
         with torch.no_grad(), torch.autocast(self.device.type, torch.bfloat16, enabled=in_bf16):
             return self.language_model.encode_frozen(texts)

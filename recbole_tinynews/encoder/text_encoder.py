@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from recbole_tinynews.data.ragged import Ragged
-from recbole_tinynews.encoder.adapters import add_adapters
 from recbole_tinynews.encoder.attention import set_dropout
 from recbole_tinynews.encoder.hidden_states import StateRecorder
 from recbole_tinynews.encoder.layers import layers_of
@@ -109,7 +108,6 @@ class TextEncoder(TextVectors):
         dropout: of the layers that train.
         mask_padding: whether pooling ignores pad tokens (docs/method.md, section 3).
         pretrained_heads: whether pooling and dense layer start as mean and ``UnitDense``.
-        lora_rank: of adapters that train instead of the layers; 0: no adapters.
     """
 
     def __init__(
@@ -122,7 +120,6 @@ class TextEncoder(TextVectors):
         dropout: float = 0.1,
         mask_padding: bool = True,
         pretrained_heads: bool = False,
-        lora_rank: int = 0,
     ) -> None:
         super().__init__()
         self.plm, self._layers = plm, layers_of(plm)
@@ -144,7 +141,7 @@ class TextEncoder(TextVectors):
         self.embeddings_train = finetune_layers == "all" or is_static
         trained = self.depth if finetune_layers == "all" else min(finetune_layers, self.depth)
         self.first_trained = self.depth - trained
-        self._freeze(dropout, lora_rank)
+        self._freeze(dropout)
         self.train(self.training)
 
     @property
@@ -203,7 +200,7 @@ class TextEncoder(TextVectors):
         """Train the same pooling and dense layer as another encoder."""
         self.pooling, self.dense = other.pooling, other.dense
 
-    def _freeze(self, dropout: float, lora_rank: int) -> None:
+    def _freeze(self, dropout: float) -> None:
         trained = self.layers[self.first_trained :]
         if trained:
             trained += self._layers.after
@@ -215,11 +212,8 @@ class TextEncoder(TextVectors):
         for part in (*around, *(inner for module in trained for inner in module.modules())):
             set_dropout(part, dropout)
         self.plm.requires_grad_(False)
-        if lora_rank and trained:
-            add_adapters(self.plm, trained, lora_rank)
-        else:
-            for module in trained:
-                module.requires_grad_(True)
+        for module in trained:
+            module.requires_grad_(True)
         self._trained = {part for module in trained for part in module.modules()}
         self._trained.update(around)
         self._trained.update(

@@ -93,16 +93,15 @@ class CurrentVectors(CachedVectors):
         self,
         encoder: Encoder,
         news_ids: Tensor,
-        host_ids: NDArray[np.int64] | None = None,
-        shared: bool = False,
+        of_batch: NDArray[np.int64] | None = None,
     ) -> Tensor:
         """Vectors by id, in any shape; missing or outdated ones are encoded now.
 
-        Packs are fixed: a vector's bits do not depend on other look-ups. ``host_ids`` are the same
-        ids on the host; with ``shared``, all processes pass the same and encode them together.
+        Packs are fixed: a vector's bits do not depend on other look-ups. ``of_batch`` are the ids
+        of a whole batch, on the host, which all processes encode together.
         """
         vectors, encoded = self._current(encoder)
-        ids = news_ids.cpu().numpy() if host_ids is None else host_ids
+        ids = news_ids.cpu().numpy() if of_batch is None else of_batch
         missing = ids[~encoded[ids]]
         if len(missing):
             every_id = np.arange(encoder.tokens.rows)
@@ -112,7 +111,8 @@ class CurrentVectors(CachedVectors):
             def encode(pack: Pack) -> Tensor:
                 return encoder.encode_pack(every_id, pack).to(vectors.dtype)
 
-            encoding = in_shares(needed, encode, vectors[:0]) if shared else map(encode, needed)
+            none = vectors[:0]
+            encoding = map(encode, needed) if of_batch is None else in_shares(needed, encode, none)
             for pack, made in zip(needed, encoding, strict=True):
                 new = ~encoded[pack.members]  # keep what was encoded ahead
                 self._put(pack.members[new], made[torch.from_numpy(new)])

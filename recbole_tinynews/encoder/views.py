@@ -14,10 +14,10 @@ from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.encoder.frozen_states import Storage
 from recbole_tinynews.encoder.news_encoder import NewsEncoder
 from recbole_tinynews.encoder.one_text import OneTextEncoder
-from recbole_tinynews.encoder.packing import EncodingPlan, ViewsPlanner
 from recbole_tinynews.encoder.pooling import AttentionPooling
 from recbole_tinynews.encoder.text_encoder import weights_content
 from recbole_tinynews.files.columns import CATEGORIES
+from recbole_tinynews.processes.device import on_device
 
 SMALL_WEIGHT = 0.01  # for vectors with entries around 1, beside one of unit length
 
@@ -81,23 +81,18 @@ class ViewsEncoder(NewsEncoder):
         """Text encoders by view."""
         return {name: view for name, view in self.views.items() if isinstance(view, OneTextEncoder)}
 
-    def planner(self, shared: bool = False) -> ViewsPlanner:
-        """Planner for all texts of an article."""
-        each = tuple(text.planner(shared) for text in self.texts.values())
-        return ViewsPlanner(self._number, each)
-
-    def follow(self, plan: EncodingPlan) -> Tensor:
-        """Vectors of a plan's ids, ``[ids, news_dim]``."""
-        plans = dict(zip(self.texts, (plan, *plan.others), strict=True))
-        vectors = {
-            name: view.follow(plans[name]) if isinstance(view, OneTextEncoder) else view(plan.ids)
-            for name, view in self.views.items()
-        }
-        return self.composition(vectors) * self.written[plan.ids][:, None]
-
     def encode_distinct(self, ids: NDArray[np.int64]) -> Tensor:
         """Vectors of distinct ids, ``[ids, news_dim]``, computed now; zeros without any view."""
-        return self.follow(self._plan_now(ids))
+        at_device = on_device(torch.from_numpy(ids), self.device)
+        vectors = {
+            name: view.encode_distinct(ids) if isinstance(view, OneTextEncoder) else view(at_device)
+            for name, view in self.views.items()
+        }
+        return self.composition(vectors) * self.written[at_device][:, None]
+
+    def shares(self, ids: NDArray[np.int64]) -> dict[str, float]:
+        """Those of its first text encoder."""
+        return next(iter(self.texts.values())).shares(ids)
 
     @torch.no_grad()
     def encode_texts(self, columns: Mapping[str, Sequence[str]]) -> Tensor:

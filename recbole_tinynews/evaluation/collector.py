@@ -28,7 +28,7 @@ class ImpressionCollector(Collector):
     """Collects flat scores and labels with the bounds of their impressions.
 
     ``evaluated`` are the impressions of the last evaluation, of all processes, and ``rows`` their
-    places in the split. RecBole's own collector is used if no metric needs impressions.
+    places in the split.
     """
 
     def __init__(self, config: Settings) -> None:
@@ -70,9 +70,6 @@ class ImpressionCollector(Collector):
         """Keep a batch: scores and labels ``[candidates of the batch]``, on any device."""
         if self._collected is not None:
             self._collected()
-        if not self.register.need(EVALUATED):
-            super().eval_batch_collect(scores_tensor, interaction, positive_u, positive_i)
-            return
         scores, labels = _kept(scores_tensor), _kept(interaction[self.config["LABEL_FIELD"]])
         sizes, rows = (_kept(interaction[f]) for f in (IMPRESSION_SIZE, IMPRESSION))
         fits = scores.ndim == 1 and labels.shape == scores.shape and sizes.shape == rows.shape
@@ -91,8 +88,6 @@ class ImpressionCollector(Collector):
 
     def get_data_struct(self) -> DataStruct:
         """Concatenate and rank; the next evaluation starts empty, even after an error."""
-        if not self.register.need(EVALUATED):
-            return super().get_data_struct()
         batches = self._batches
         self.clear()
         # each process has scored a slice of the impressions

@@ -107,7 +107,6 @@ def plm_training(config: Settings) -> dict[str, Any]:
     return {
         "finetune_layers": config["finetune_layers"],
         "dropout": config["plm_dropout"],
-        "lora_rank": config["lora_rank"],
     }
 
 

@@ -9,9 +9,7 @@ from recbole.data.interaction import Interaction
 from torch import Tensor
 from torch.nn import functional as F
 
-from recbole_tinynews.data.popularity import Counting
 from recbole_tinynews.model.baselines.timeboosted import TimeBoosted
-from recbole_tinynews.model.time_features import TimeFeatures
 from recbole_tinynews.settings.protocol import Settings
 
 
@@ -23,6 +21,7 @@ class BoostedStudent(TimeBoosted):
     """
 
     trainer_class = "UntrainedNewsTrainer"
+    text_features = 1  # the text score
 
     def start_heads(self, config: Settings, dataset: Any) -> None:
         """Grow the trees; the student is trained."""
@@ -31,10 +30,6 @@ class BoostedStudent(TimeBoosted):
     def encode_news(self, news_ids: Tensor) -> Tensor:
         """Vectors of length 1, or 0 for padding."""
         return F.normalize(super().encode_news(news_ids), dim=-1)
-
-    def make_time_features(self, counting: Counting) -> TimeFeatures:
-        """Those of ``TimeBoosted``, and the text score."""
-        return self.boosted_features(counting, further=1)
 
     def counters(self, interaction: Interaction) -> Tensor:
         """Those of ``TimeBoosted``, then the student's text scores."""

@@ -11,7 +11,7 @@ from recbole.data.interaction import Interaction
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from recbole_tinynews.data.batch import plan_of
+from recbole_tinynews.data.batch import articles_of
 from recbole_tinynews.data.dataloader import ImpressionDataLoader
 from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.data.fields import (
@@ -23,9 +23,7 @@ from recbole_tinynews.data.fields import (
 )
 from recbole_tinynews.data.popularity import Counting, uses_popularity
 from recbole_tinynews.distillation.loss_terms import loss_terms
-from recbole_tinynews.encoder.adapters import is_adapter
 from recbole_tinynews.encoder.hidden_states import NO_STATES, StateRequest
-from recbole_tinynews.encoder.packing import ArticlePlanner
 from recbole_tinynews.encoder.users import StartsAsMean, UserEncoder
 from recbole_tinynews.model.article_reader import ArticleReader, starts_pretrained
 from recbole_tinynews.model.interface import BatchContext, Encoded, Outputs
@@ -153,8 +151,7 @@ class NewsRecommender(ArticleReader):
     def parameter_count(self) -> int:
         """Number of parameters of news and user encoder, including the unused pooler."""
         parts = self.news_encoder, self.user_encoder
-        served = [p for part in parts for n, p in part.named_parameters() if not is_adapter(n)]
-        return sum(p.numel() for p in served)
+        return sum(p.numel() for part in parts for p in part.parameters())
 
     def encode_news(self, news_ids: Tensor) -> Tensor:
         """News vectors, ``[*news_ids.shape, news_dim]``; zeros for padding."""
@@ -178,7 +175,7 @@ class NewsRecommender(ArticleReader):
         ids, states = torch.cat([context.history, context.candidates], dim=1), None
         if context.page is not None:
             ids = torch.cat([ids, context.page.unsqueeze(1)], dim=1)
-        with self.news_encoder.planned(plan_of(interaction)):
+        with self.news_encoder.of_batch(articles_of(interaction)):
             if any(request):  # encode all articles: vectors of earlier steps have no states
                 with self.news_encoder.record_states(request) as recorder:
                     vectors = self.encode_news(ids)
@@ -206,10 +203,6 @@ class NewsRecommender(ArticleReader):
     def reads_reader(self) -> bool:
         """Whether scores read the reader's own clicks and exposures beside their history."""
         return self.counting is not None and self.counting.reader
-
-    def planner(self) -> ArticlePlanner:
-        """Planner of training batches."""
-        return self.news_encoder.planner(shared=True)
 
     @property
     def loss_units(self) -> Mapping[str, str]:

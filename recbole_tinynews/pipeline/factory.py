@@ -16,6 +16,7 @@ from torch import Tensor
 
 from recbole_tinynews.data.dataloader import ImpressionDataLoader
 from recbole_tinynews.data.dataset import NewsDataset
+from recbole_tinynews.data.training_news import TrainingNews
 from recbole_tinynews.distillation.teachers import Teachers
 from recbole_tinynews.encoder.plm_files import load_tokenizer, plm_content, write_bare_plm
 from recbole_tinynews.encoder.trimming import derived_plm
@@ -148,7 +149,7 @@ class NewsFactory(ImpressionFactory):
     def data(self, model_class: type[NewsRecommender], config: NewsConfig) -> Any:
         """Impressions, or texts for stages without clicks; equal data are read once."""
         kind, by_plm = model_class.reads, has_plm(config)
-        if not by_plm and getattr(kind, "trains_on_clicks", False):  # needs no tokens
+        if not by_plm and issubclass(kind, NewsDataset):  # needs no tokens
             return self.train
         tokens_of = self._plm_source(config) if by_plm else texts_read(config)
         wanted = (kind, tokens_of, *(config[name] for name in kind.settings))
@@ -201,7 +202,7 @@ class NewsFactory(ImpressionFactory):
         """Those of clicks and texts too; stages of texts alone have validations of their own."""
         reads, name = stage.model.reads, self.dataset.dataset_name
         trains = not issubclass(find_trainer(stage.model), UntrainedTrainer)
-        on_clicks = trains and getattr(reads, "trains_on_clicks", False)
+        on_clicks = trains and issubclass(reads, NewsDataset)
         if on_clicks and not self.train.inter_feat.rankable:
             yield (
                 f"Stage {stage.name} expects training impressions with clicked and unclicked "
@@ -214,14 +215,14 @@ class NewsFactory(ImpressionFactory):
                 f"Stage {stage.name} expects articles with words, and all texts of {name}.item are "
                 f"empty (news_text={text}). Convert the data set with its texts"
             )
-        if getattr(reads, "validates_on_impressions", False):
+        if issubclass(reads, NewsDataset | TrainingNews):
             yield from super().data_mistakes(stage, config)
 
     def start(self, model: NewsRecommender, config: NewsConfig, data: Any, new_heads: bool) -> None:
         """Initialise the heads that no earlier stage has, and fit the term of popularity."""
         if new_heads:
             model.start_heads(config, data)
-        if getattr(model.reads, "trains_on_clicks", False):
+        if issubclass(model.reads, NewsDataset):
             model.start_time(config, self.train, again=not new_heads)
 
     def loaders(self, config: NewsConfig, data: Any) -> tuple[Any, Any]:

@@ -12,10 +12,8 @@ from recbole_tinynews.settings.registry import GRAPH, LIBRARY, UNFIT
 
 _INPUT_TYPES = {"CE": InputType.POINTWISE, "BPR": InputType.PAIRWISE}  # by loss_type, as in RecBole
 
-_SAMPLES, _CANDIDATES = "train_neg_sample_args", "impression_negatives"
+_SAMPLES = "train_neg_sample_args"
 _SAMPLED = {"distribution": "uniform", "sample_num": 1}
-# RecBole's sampling defaults, which do not apply to negatives from impressions.
-_HOW_SAMPLED = {"distribution": "uniform", "alpha": 1.0, "dynamic": False, "candidate_num": 0}
 
 
 def fit_settings(model_class: type, final: dict[str, Any], asked: Set[str]) -> Iterator[str]:
@@ -49,49 +47,25 @@ def _fit_history(final: dict[str, Any], asked: Set[str]) -> Iterator[str]:
 
 def _fit_negatives(who: str, rows: Rows, final: dict[str, Any], asked: Set[str]) -> Iterator[str]:
     if _SAMPLES not in asked:
-        final[_SAMPLES] = None
+        final[_SAMPLES] = dict(_SAMPLED) if rows is Rows.PAIRS else None
     how = final[_SAMPLES]
     if not isinstance(how, Mapping | None):  # the setting's rule reports it
         return
     samples = how is not None and how.get("distribution", "uniform") is not None
-    if final[_CANDIDATES] is None:
-        final[_CANDIDATES] = rows is Rows.LABELLED and not samples
-    wanted = {_SAMPLES: samples, _CANDIDATES: final[_CANDIDATES]}
-    if rows in (Rows.CLICKS, Rows.USERS):
-        for name in filter(wanted.get, wanted):
-            yield (
-                f"{name} expects a model that learns from negatives, got {final[name]}: a training "
-                f"row of {who} is {rows.value}. Leave it out"
-            )
-        return
-    if rows is Rows.LABELLED and all(wanted.values()):
-        yield f"{_SAMPLES} asks for samples and {_CANDIDATES} for none: leave one of them out"
-    needed = rows is Rows.PAIRS or not final[_CANDIDATES]
-    if needed and _SAMPLES not in asked:
-        final[_SAMPLES] = dict(_SAMPLED)
-    elif needed and not samples:
-        yield f"{_SAMPLES} expects a distribution and a sample_num for this model, got {how}"
-    elif how and rows is Rows.PAIRS and final[_CANDIDATES]:
-        yield from _unread(how)
-
-
-def _unread(how: Mapping[str, Any]) -> Iterator[str]:
-    """Errors for sampling settings without effect on negatives from impressions."""
-    unread = [f"{k}={how[k]}" for k, plain in _HOW_SAMPLED.items() if how.get(k, plain) != plain]
-    if unread:
+    if samples and rows in (Rows.CLICKS, Rows.USERS):
         yield (
-            f"{_SAMPLES} expects only a sample_num with {_CANDIDATES}=true, got "
-            f"{', '.join(unread)}: nothing is sampled from all news. Leave it out, or set "
-            f"{_CANDIDATES}=false"
+            f"{_SAMPLES} expects a model that learns from negatives, got {how}: a training row of "
+            f"{who} is {rows.value}. Leave it out"
         )
+    elif rows is Rows.PAIRS and not samples:
+        yield f"{_SAMPLES} expects a distribution and a sample_num for this model, got {how}"
 
 
 class Rows(Enum):
     """Kinds of training rows.
 
-    ``impression_negatives`` takes negatives from the click's own impression, instead of RecBole's
-    sampler with ``train_neg_sample_args``. If unset, pairs are sampled, and labelled rows are the
-    candidates of the impressions.
+    Negatives of pairs are RecBole's samples, by ``train_neg_sample_args``; labelled rows are the
+    candidates of the impressions, or clicks and samples if that setting asks for samples.
     """
 
     CLICKS = "a click"  # without negatives

@@ -13,7 +13,7 @@ from recbole.utils import FeatureSource, FeatureType
 
 from recbole_tinynews.data.dataloader import id_tensor
 from recbole_tinynews.data.dataset import NewsDataset
-from recbole_tinynews.data.impressions import UNLABELLED, clicks_of
+from recbole_tinynews.data.impressions import UNLABELLED
 from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.files.columns import CATEGORY, SUBCATEGORY
 from recbole_tinynews.recbole_models.feeds import Feed, Rows, Sequence
@@ -24,8 +24,7 @@ class InteractionDataset(Dataset):
 
     ``inter_feat`` holds only the clicks, from which models build matrices and graphs, and samplers
     take positives. ``dataset[index]`` builds rows on demand, never a table of all candidates, at
-    ``places`` among them. ``facts`` are categories and training clicks of articles, ``features``
-    those of candidates: float fields of context-aware models.
+    ``places`` among them. ``facts`` are categories and training clicks of articles.
     """
 
     def __init__(self, news: NewsDataset, config: Any, feed: Feed) -> None:
@@ -37,20 +36,13 @@ class InteractionDataset(Dataset):
         self.length_field = config["ITEM_LIST_LENGTH_FIELD"]
         self.negative_field = config["NEG_PREFIX"] + self.sequence_field
         self.width = config["MAX_ITEM_LIST_LENGTH"]
-        all_candidates = feed.rows is Rows.LABELLED and config["impression_negatives"]
-        self.features = self.impressions.features if feed.rows is Rows.LABELLED else None
-        if self.features is not None:
-            if not all_candidates:
-                raise ValueError(
-                    f"{config['model']} expects impression_negatives=true with features of "
-                    f"candidates ({', '.join(self.features.names)}): items that are sampled from "
-                    "all news have none. Set it, or leave train_neg_sample_args out."
-                )
-            config["numerical_features"] = list(self.features.names)
+        sampled = config["train_neg_sample_args"]["distribution"] != "none"
         self._describe()
         labels = self.impressions.labels
         clicked = np.flatnonzero(labels == 1)
-        self.places = np.flatnonzero(labels != UNLABELLED) if all_candidates else clicked
+        self.places = clicked
+        if feed.rows is Rows.LABELLED and not sampled:  # all candidates
+            self.places = np.flatnonzero(labels != UNLABELLED)
         self.inter_feat = self._clicks(clicked)
 
     def _describe(self) -> None:
@@ -71,10 +63,6 @@ class InteractionDataset(Dataset):
         if self.feed.sequence is not Sequence.NONE:
             self.set_field_property(self.sequence_field, FeatureType.TOKEN_SEQ, inter, self.width)
             self.set_field_property(self.length_field, token, inter, 1)
-        names = self.features.names if self.features else ()
-        for field in names:
-            self.set_field_property(field, FeatureType.FLOAT, inter, 1)
-        self.field2bucketnum = dict.fromkeys(names, 1)  # not discretised
 
     def _clicks(self, places: NDArray[np.int64]) -> Interaction:
         impressions = self.impressions
@@ -87,16 +75,6 @@ class InteractionDataset(Dataset):
                 self.label_field: torch.ones(len(places)),
             }
         )
-
-    def with_unclicked_beside(self) -> InteractionDataset:
-        """A copy restricted to clicks beside an unclicked candidate."""
-        other = self.copy(self.inter_feat)
-        other.places = clicks_of(self.impressions).position
-        return other
-
-    def rows_of_impressions(self, index: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Impressions of the training rows ``index``."""
-        return self.impressions.candidates.rows_of(self.places[index])
 
     def __len__(self) -> int:
         return len(self.places)
@@ -113,8 +91,7 @@ class InteractionDataset(Dataset):
         """Rows for the candidates at ``places``, with the fields that the model reads, ``[rows]``.
 
         ``item_id_list`` is ``[rows, MAX_ITEM_LIST_LENGTH]``, zero-padded **at the end**;
-        ``item_length`` at least 1: RecBole's models fail on empty histories; features are ``[rows,
-        2]``, value and bucket 0.
+        ``item_length`` at least 1: RecBole's models fail on empty histories.
         """
         impressions = self.impressions
         rows = impressions.candidates.rows_of(places)
@@ -126,10 +103,6 @@ class InteractionDataset(Dataset):
                 self.label_field: torch.from_numpy(impressions.labels[places].astype(np.float32)),
             }
         )
-        if self.features is not None:
-            values = torch.from_numpy(np.ascontiguousarray(self.features.values[places]))
-            for field, value in zip(self.features.names, values.float().unbind(1), strict=True):
-                batch[field] = torch.stack([value, torch.zeros_like(value)], dim=1)
         if self.feed.sequence is not Sequence.NONE:
             history = others(impressions.history.take(rows), items)
             with_click = training and self.feed.sequence is Sequence.HISTORY_AND_CLICK

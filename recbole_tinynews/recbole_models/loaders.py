@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from logging import getLogger
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,6 @@ from recbole.sampler import RepeatableSampler, Sampler
 from recbole_tinynews.data.dataloader import id_tensor
 from recbole_tinynews.data.fields import IMPRESSION, IMPRESSION_SIZE
 from recbole_tinynews.data.impressions import ArticleFacts, Impressions
-from recbole_tinynews.data.negatives import ImpressionNegatives
 from recbole_tinynews.recbole_models.feeds import Rows
 from recbole_tinynews.recbole_models.interactions import InteractionDataset
 from recbole_tinynews.settings.protocol import Settings
@@ -24,21 +22,11 @@ from recbole_tinynews.settings.protocol import Settings
 
 def train_loader(config: Settings, dataset: InteractionDataset) -> AbstractDataLoader:
     """Training loader for the model's rows, with negatives as configured."""
-    from_impression = dataset.feed.rows is Rows.PAIRS and config["impression_negatives"]
-    rows = dataset.with_unclicked_beside() if from_impression else dataset
-    if len(rows) == 0:
-        wanted = "clicks beside an unclicked candidate" if from_impression else "clicks"
+    if len(dataset) == 0:
         raise ValueError(
-            f"{config['model']} expects {wanted} among the training impressions of "
+            f"{config['model']} expects clicks among the training impressions of "
             f"'{dataset.dataset_name}', got none. Check NAME.report.json."
         )
-    if len(rows) < len(dataset):
-        getLogger().info(
-            f"{len(dataset) - len(rows)} clicks are in impressions without an unclicked "
-            "candidate and give no training sample."
-        )
-    if from_impression:
-        return ImpressionPairDataLoader(config, rows)
     if dataset.feed.rows is Rows.USERS:
         return UserDataLoader(config, dataset, None, shuffle=True)
     return TrainDataLoader(config, dataset, _sampler(config, dataset), shuffle=config["shuffle"])
@@ -52,29 +40,6 @@ def _sampler(config: Settings, dataset: InteractionDataset) -> Any:
     if config["repeatable"]:
         return RepeatableSampler(["train"], dataset, distribution, alpha).set_phase("train")
     return Sampler(["train"], [dataset], distribution, alpha).set_phase("train")
-
-
-class ImpressionPairDataLoader(TrainDataLoader):
-    """Clicks, each with unclicked candidates of its impression by (seed, epoch, click)."""
-
-    def __init__(self, config: Settings, dataset: InteractionDataset) -> None:
-        super().__init__(config, dataset, None, shuffle=config["shuffle"])
-        count, seed = self.neg_sample_num, int(config["seed"])
-        self.negatives = ImpressionNegatives(dataset.impressions, count, seed)
-        self.epoch = -1
-
-    def __iter__(self) -> Iterator[Interaction]:
-        self.epoch += 1
-        return super().__iter__()
-
-    def collate_fn(self, index: Sequence[int]) -> Interaction:
-        """The clicks ``index``, repeated for each negative, as in RecBole's sampling."""
-        clicks = np.asarray(index)
-        batch = self.transform(self._dataset, self._dataset[clicks])
-        rows = self._dataset.rows_of_impressions(clicks)
-        drawn = self.negatives.draw(self.epoch, clicks, rows)  # [batch, count]
-        news = self._dataset.impressions.candidates.values[drawn.T.reshape(-1)]
-        return self.sampling_func(batch, id_tensor(news))
 
 
 class RowDataLoader(AbstractDataLoader):

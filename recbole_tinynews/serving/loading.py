@@ -54,7 +54,7 @@ LONGEST = 100_000  # history in clicks, or text in tokens
 USUAL_DIM = 1_000  # always allowed, since unused parts have settings but no weights
 UNREAD = {SETTINGS_FILE, CURVE}  # settings may be edited, and are validated
 OF_LOSSES = "distillation."  # weights that only the training of a student uses
-AS_SAVED = {"lora_rank": 0, "word_vectors": None}  # merged into, or part of, the saved weights
+AS_SAVED = {"word_vectors": None}  # part of the saved weights
 
 
 class SavedSettings(dict[str, Any]):

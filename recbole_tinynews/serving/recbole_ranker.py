@@ -21,7 +21,7 @@ from recbole_tinynews.pipeline.factory import RecBoleFactory
 from recbole_tinynews.recbole_models.item_text import saved_vectors
 from recbole_tinynews.serving.article_fields import data_folders, queries_of
 from recbole_tinynews.serving.engine import Ranked, best_first
-from recbole_tinynews.trainer.recbole_training import reads_sequence_alone, scores_by_sequence
+from recbole_tinynews.trainer.recbole_training import scores_by_sequence
 
 OF_THE_CLASS = ("MODEL_TYPE", "MODEL_INPUT_TYPE")  # settings determined by the model class
 
@@ -66,10 +66,10 @@ class RecBoleRanker:
         config = self._factory.config
         batches = self._factory.impressions(config, self._factory.train.copy(shown))
         scores, model = [], self._model
-        by_sequence = reads_sequence_alone(model)
         for batch, *_ in batches:
             rows = batch.to(config["device"])
-            found = scores_by_sequence(model, rows) if by_sequence else model.predict(rows)
+            found = scores_by_sequence(model, rows)
+            found = model.predict(rows) if found is None else found
             scores.append(torch.atleast_1d(found).float().cpu().numpy())
         return np.concatenate(scores)
 

@@ -121,6 +121,7 @@ def _updated(
 
 def settings_of(folder: Path, model: type | None) -> tuple[type, dict[str, Any]]:
     """Class and settings of the recommender; ``ValueError`` if it cannot be updated."""
+    from recbole_tinynews.data.dataset import NewsDataset
     from recbole_tinynews.evaluation.recbole_metrics import computing
     from recbole_tinynews.model.article_reader import reads_words
     from recbole_tinynews.pipeline.artifact import PLM, read_settings
@@ -134,7 +135,7 @@ def settings_of(folder: Path, model: type | None) -> tuple[type, dict[str, Any]]
     trained = load_trained(folder, "update", model=model).model
     model_class, settings = type(trained), read_settings(folder)
     name = model_class.__name__
-    by_clicks = getattr(model_class.reads, "trains_on_clicks", False)
+    by_clicks = issubclass(model_class.reads, NewsDataset)
     if issubclass(find_trainer(model_class), UntrainedTrainer) or not by_clicks:
         raise ValueError(
             f"update expects a recommender that learns from clicks, and {name} does not."

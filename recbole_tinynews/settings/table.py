@@ -200,7 +200,6 @@ OURS: tuple[Setting, ...] = (
     Setting("history_from", one_of("given", "log"), _NEWS),
     Setting("boosting_rounds", values.POSITIVE, _NEWS),
     Setting("boosting_rate", values.ABOVE_ZERO, _NEWS),
-    Setting("impression_negatives", one_of(None, True, False), _RECBOLE),
     Setting("item_text", _PLACE, _RECBOLE),
     Setting("item_text_ids", one_of("none", "added"), _RECBOLE),
     # the model
@@ -221,7 +220,6 @@ OURS: tuple[Setting, ...] = (
     Setting("vocabulary_min_articles", or_(values.POSITIVE, None), _NEWS),
     Setting("num_hidden_layers", or_(an_int(0, 1_000), None), _NEWS),
     Setting("finetune_layers", or_(values.COUNT, "all"), _NEWS),
-    Setting("lora_rank", an_int(0, 65_536), _NEWS),
     Setting("text_prefix", values.ANY_TEXT),
     Setting("head_init", one_of("pretrained", "random"), _NEWS),
     Setting("centred", values.SWITCH, _NEWS),

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 import torch
 
-from recbole_tinynews.data.batch import plan_of
+from recbole_tinynews.data.batch import NewsBatch
 from recbole_tinynews.distillation.loss_terms import loss_terms
 from recbole_tinynews.evaluation.recbole_metrics import is_count
 from recbole_tinynews.processes.gather import all_reduce
@@ -36,14 +36,13 @@ def named_losses(losses: Losses) -> list[tuple[str, float]]:
     return named if len(named) == 1 else [("train loss", sum(losses)), *named]
 
 
-def parts_of_means(losses: Losses, batch: Any, loss_units: Mapping[str, str]) -> Losses:
+def parts_of_means(losses: Losses, batch: NewsBatch, model: Any) -> Losses:
     """Scale means over this process's shard so that their sum over processes is the batch mean."""
-    shares = getattr(batch, "shares", None)
-    if shares is None:
-        return losses
-    of_all = {**getattr(plan_of(batch), "shares", {}), **shares}
+    shares, units = dict(batch.shares or {}), model.loss_units
+    if batch.articles is not None:
+        shares |= model.news_encoder.shares(batch.articles.ids)
     return type(losses)(
-        *(loss * of_all[loss_units.get(name, "samples")] for name, loss in losses._asdict().items())
+        *(loss * shares[units.get(name, "samples")] for name, loss in losses._asdict().items())
     )
 
 

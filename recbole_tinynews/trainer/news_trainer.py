@@ -117,7 +117,7 @@ class NewsTrainer(ImpressionEvaluation):
         train_data.pin_memory = self.device.type == "cuda"
         train_data.group = self.group = process_group()
         with self._autocast():
-            train_data.planner = self.model.planner()
+            self.model.news_encoder.open_table()
         of_clicks = isinstance(train_data, ClickDataLoader)
         candidates = 1 + train_data.negatives.count if of_clicks else 0
         self.budget = BudgetCounter(self.model, self.learners, candidates)
@@ -229,7 +229,9 @@ class NewsTrainer(ImpressionEvaluation):
     def _backward(self, interaction: Interaction, loss_func: LossFunction, share: float) -> Losses:
         with self._autocast():
             batch = self.prepare(interaction.to(self.device))
-            losses = parts_of_means(as_terms(loss_func(batch)), batch, self.model.loss_units)
+            losses = as_terms(loss_func(batch))
+            if not self.group.alone:
+                losses = parts_of_means(losses, batch, self.model)
         self.scaler.scale(torch.stack(losses).sum() * share).backward()
         return losses
 

@@ -59,7 +59,6 @@ class PostTrainingTrainer(NewsTrainer):
             return
         frozen = {n for n, p in self.model.named_parameters() if not p.requires_grad}
         frozen.update(name for name, _ in self.model.named_buffers())
-        # state_dict merges adapters into the weights that they adapt, which count as trained
         trained = {n: p for n, p in self.model.state_dict().items() if n not in frozen}
         save_weights(trained, self.copies_folder / f"step-{self.step}.safetensors")
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from recbole.data.interaction import Interaction
-from recbole.model.abstract_recommender import AbstractRecommender, SequentialRecommender
+from recbole.model.abstract_recommender import SequentialRecommender
 from torch import Tensor
 
 from recbole_tinynews.files.progress import progress_bar
@@ -18,14 +18,14 @@ from recbole_tinynews.trainer.stage_events import TRAIN
 AT_ONCE = 256  # histories per pass
 
 
-def reads_sequence_alone(model: Any) -> bool:
-    """Whether a model encodes the history without the candidate (unlike DIN)."""
-    ranks_all = type(model).full_sort_predict is not AbstractRecommender.full_sort_predict
-    return isinstance(model, SequentialRecommender) and ranks_all
+def scores_by_sequence(model: Any, interaction: Interaction) -> Tensor | None:
+    """``predict``'s scores, ``[rows]`` (not CORE's and SHAN's), in a pass per distinct history.
 
-
-def scores_by_sequence(model: Any, interaction: Interaction) -> Tensor:
-    """``predict``'s scores, ``[rows]`` (not CORE's and SHAN's), in a pass per distinct history."""
+    ``None`` for models without sequences, and for those that read the candidate too, as DIN does:
+    their ``full_sort_predict`` is RecBole's, which is not implemented.
+    """
+    if not isinstance(model, SequentialRecommender):
+        return None
     items = interaction[model.ITEM_ID]
     read = (model.USER_ID, model.ITEM_SEQ_LEN, model.ITEM_SEQ)
     rows = torch.column_stack([interaction[field] for field in read])
@@ -38,7 +38,10 @@ def scores_by_sequence(model: Any, interaction: Interaction) -> Tensor:
     scores = torch.empty(len(items), device=items.device)
     for start in range(0, len(distinct), AT_ONCE):
         part = shown[start : start + AT_ONCE]
-        of_all = model.full_sort_predict(part).reshape(len(part), -1)  # [histories, items]
+        try:
+            of_all = model.full_sort_predict(part).reshape(len(part), -1)  # [histories, items]
+        except NotImplementedError:
+            return None
         asked = (history >= start) & (history < start + AT_ONCE)
         scores[asked] = of_all[history[asked] - start, items[asked]].to(scores.dtype)
     return scores
@@ -88,9 +91,10 @@ class RecBoleTraining(ImpressionEvaluation):
 
     def _neg_sample_batch_eval(self, batched_data: tuple) -> tuple:
         """Score a batch; ``[]``, which some models return for one row, becomes ``[1]``."""
-        if reads_sequence_alone(self.model):
-            interaction = batched_data[0].to(self.device)
-            return interaction, scores_by_sequence(self.model, interaction), None, None
+        interaction = batched_data[0].to(self.device)
+        by_sequence = scores_by_sequence(self.model, interaction)
+        if by_sequence is not None:
+            return interaction, by_sequence, None, None
         interaction, scores, *nothing = super()._neg_sample_batch_eval(batched_data)
         return interaction, torch.atleast_1d(scores), *nothing
 

@@ -12,7 +12,7 @@ import yaml
 from tiny import DATASET, SETTINGS, STAGE_SETTINGS, Tiny
 
 from recbole_tinynews.benchmark.benchmark import Benchmark
-from recbole_tinynews.benchmark.impressions import keep_eval_dump
+from recbole_tinynews.benchmark.impression_files import keep_eval_dump
 from recbole_tinynews.benchmark.jobs import ACTIONS, Job, Outcome
 from recbole_tinynews.benchmark.results import COLUMNS, SystemResult, summarise
 from recbole_tinynews.benchmark.suite import Row

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from benchmark_rows import keep, squeeze
 
-from recbole_tinynews.benchmark.impressions import read_files, read_impression_metrics
+from recbole_tinynews.benchmark.impression_files import read_files, read_impression_metrics
 from recbole_tinynews.benchmark.report import further_table
 from recbole_tinynews.benchmark.result_table import as_markdown
 

@@ -267,10 +267,10 @@ def test_rows_are_named_after_the_language_model_that_is_used(
 def test_settings_of_recboles_models_reach_them(tiny: Tiny) -> None:
     """They are declared in a separate file, which a benchmark must read too."""
     suite = read_suite("toolkit", "mind-mini")
-    given = {"data_path": str(tiny.data), "plm": str(tiny.plm), "impression_negatives": True}
+    given = {"data_path": str(tiny.data), "plm": str(tiny.plm), "item_text_ids": "added"}
     planned = {each.row.label: each for each in plan_rows(suite, suite.rows, DATASET, [1], given)}
-    assert planned["FPMC"].settings["impression_negatives"] is True
-    assert "impression_negatives" not in planned["PLM-NR"].settings
+    assert planned["FPMC"].settings["item_text_ids"] == "added"
+    assert "item_text_ids" not in planned["PLM-NR"].settings
 
 
 def test_an_invalid_row_is_not_run_and_the_others_are(make_benchmark: Callable) -> None:

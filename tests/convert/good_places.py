@@ -3,42 +3,12 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from mind_folder import IMPRESSIONS, NEWS
 
-EVENTS = (
-    {"eventId": 1, "url": "http://paper.example", "time": 1483225200, "userId": "cx:a:b"},
-    {"eventId": 2, "id": "a1", "title": "Brann i byen", "time": 1483225201, "userId": "cx:a:b"}
-    | {
-        "profile": [
-            {"item": "article", "groups": [{"group": "pageclass", "weight": 1.0}]},
-            {"item": "nyheter", "groups": [{"group": "category"}, {"group": "taxonomy"}]},
-            {"item": "nyheter/trondheim", "groups": [{"group": "taxonomy"}]},
-        ]
-    },
-    {"eventId": 3, "id": "b2", "title": "Seier", "time": 1483225202, "userId": "cx:c"}
-    | {"category1": "sport|fotball|menn"},
-    {"eventId": 4, "id": "p9", "title": "Sport", "time": 1483225203, "userId": "cx:c"}
-    | {"profile": [{"item": "section", "groups": [{"group": "pageclass"}]}]},
-    {"eventId": 5, "id": "b2", "title": "Seier!", "time": 1483300000, "userId": "cx:a:b"},
-    {"eventId": 6, "id": "c3", "time": 1483311601, "userId": "cx:c", "profile": "broken"},
-)
-ROMANIAN = ("nid\ttitle\tabstract", "N1\tUn titlu\tUn rezumat", "N2\tAltul\t")
-PENS_NEWS = (
-    "News ID\tCategory\tTopic\tHeadline\tNews body\tTitle entity\tEntity content",
-    'N1\tsports\tsoccer\tA "line-up"\tOnly five.\t{}\t{}',
-    "N2\tnews\tus\tOther\t\t{}\t{}",
-    "N3\tnews\tus\tThird\tBody three.\t{}\t{}",
-)
-PENS_IMPRESSIONS = (
-    "UserID\tClicknewsID\tdwelltime\texposure_time\tpos\tneg\tstart\tend\tdwelltime_pos",
-    "U1\tN1 N2\t1 2\tx#TAB#y\tN3\tN2 N1\t7/3/2019 6:43:49 AM\t7/3/2019 7:06:06 AM\t34",
-    "U2\t\t\t\tN1 N2\t\t7/4/2019 6:43:49 PM\t7/4/2019 7:06:06 PM\t3 4",
-)
 COLUMNS = {"user": "reader", "time": "ts", "clicked": "url", "title": "headline"}
 CLICKS = (
     ("reader", "ts", "url", "headline", "section"),
@@ -78,19 +48,10 @@ def write_lines(path: Path, *rows: str) -> Path:
     return path
 
 
-def write_events(path: Path, *lines: object) -> Path:
-    return write_lines(path, *(x if isinstance(x, str) else json.dumps(x) for x in lines))
-
-
 def write_table(path: Path, rows: Sequence[Sequence[str]], delimiter: str = ",") -> Path:
     with path.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file, delimiter=delimiter, lineterminator="\n").writerows(rows)
     return path
-
-
-def write_pens(folder: Path, *more: str, header: bool = True) -> Path:
-    write_lines(folder / "news.tsv", *PENS_NEWS[not header :])
-    return write_lines(folder / "train.tsv", *PENS_IMPRESSIONS[not header :], *more)
 
 
 def mind(folder: Path) -> Good:
@@ -98,21 +59,6 @@ def mind(folder: Path) -> Good:
     files = {name: write_lines(folder / f"{name}.tsv", *rows[name]) for name in rows}
     files["bodies"] = write_lines(folder / "bodies.tsv", "N2\tt\tbody")
     return Good(folder, files, {"bodies": files["bodies"]})
-
-
-def xmind(folder: Path) -> Good:
-    news = write_lines(folder / "ron.tsv", *ROMANIAN)
-    return Good(mind(folder).train, {"ron": news}, {"news": [news]})
-
-
-def adressa(folder: Path) -> Good:
-    day = write_events(folder / "day", *EVENTS)
-    return Good(day, {"day": day}, {"sampled": 1})
-
-
-def pens(folder: Path) -> Good:
-    train = write_pens(folder)
-    return Good(train, {"train": train, "news": folder / "news.tsv"}, {})
 
 
 def clicks(folder: Path) -> Good:
@@ -142,9 +88,6 @@ def ebnerd(folder: Path, **more: Mapping[str, Any]) -> Good:
 
 GOOD: dict[str, Callable[..., Good]] = {
     "mind": mind,
-    "xmind": xmind,
-    "adressa": adressa,
-    "pens": pens,
     "clicks": clicks,
     "shown": shown,
     "ebnerd": ebnerd,

@@ -5,7 +5,6 @@ The test of the readers and ``benchmarks/reliability`` share it.
 
 from __future__ import annotations
 
-import json
 import random
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -19,8 +18,6 @@ from plain_mind import read, spoil
 from recbole_tinynews.convert import convert_news
 
 USERS = 97  # of a log
-PENS_NEWS = "N1\tsports\tsoccer\tA title\tA body.\t{}\t{}"
-PENS_LINE = "U%d\tN1 N2\t1 2\tx#TAB#y\tN3\tN2 N1\t7/%d/2019 6:43:49 AM\t7/3/2019 7:06:06 AM\t34"
 
 
 class Counted(NamedTuple):
@@ -32,21 +29,9 @@ class Counted(NamedTuple):
     failures: list[str]
 
 
-def event_line(number: int, rng: random.Random) -> str:
-    user, time = f"cx:{rng.randrange(USERS)}", 1_483_225_200 + number * 7
-    event = {"eventId": number, "userId": user, "time": time, "id": f"a{rng.randrange(500)}"}
-    if rng.randrange(5) == 0:
-        del event["id"]
-    return json.dumps({**event, "title": "En tittel", "category1": "nyheter|by"})
-
-
 def table_line(number: int, rng: random.Random) -> str:
     user, article = rng.randrange(USERS), rng.randrange(500)
     return f"u{user},{1_700_000_000 + number * 7},n{article},A title"
-
-
-def translation_line(number: int, rng: random.Random) -> str:
-    return f"N{number if rng.randrange(9) else 1 + number % 3}\tUn titlu\tUn rezumat"
 
 
 def article_line(number: int, rng: random.Random) -> str:
@@ -56,10 +41,6 @@ def article_line(number: int, rng: random.Random) -> str:
 
 def body_line(number: int, rng: random.Random) -> str:
     return f"N{rng.choice((1, 2, 3, 44))}\ttitle\tThe body of it."
-
-
-def pens_line(number: int, rng: random.Random) -> str:
-    return PENS_LINE % (number, 3 + number % 2)
 
 
 class Format(NamedTuple):
@@ -78,10 +59,7 @@ class Format(NamedTuple):
 
 MIND = {"behaviors.tsv": IMPRESSIONS, "news.tsv": NEWS}
 FORMATS = {
-    "adressa": Format(event_line, "day", format="adressa"),
     "table": Format(table_line, "t.csv", header=["user,time,clicked,title"], format="table"),
-    "translations": Format(translation_line, "ron.tsv", MIND, flag="news", format="xmind"),
-    "pens": Format(pens_line, "train.tsv", {"news.tsv": [PENS_NEWS]}, format="pens"),
     "articles": Format(article_line, "news.tsv", {"behaviors.tsv": IMPRESSIONS}),
     "bodies": Format(body_line, "bodies.tsv", MIND, flag="bodies"),
 }
@@ -118,10 +96,8 @@ def check(name: str, lines: Sequence[bytes], place: Path) -> Counted:
     kept = {
         "articles": sum(report["news"]["rows"].values()),
         "bodies": (report["bodies"] or {}).get("rows"),
-        "translations": len(good),
     }
     impressions = sum(part["impressions"] for part in report["impressions"].values())
-    impressions += report.get("adressa", {}).get("events_without_article", 0)
     kept = kept.get(name, impressions)
     return Counted(len(lines), kept, report["skipped_lines"]["total"], failures)
 

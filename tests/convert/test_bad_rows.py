@@ -8,14 +8,13 @@ from typing import Any
 import pytest
 from ebnerd_folder import HISTORIES, IMPRESSIONS, at
 from ebnerd_folder import NEWS as ARTICLES
-from good_places import GOOD, PENS_IMPRESSIONS, ebnerd
+from good_places import GOOD, ebnerd
 from mind_folder import NEWS
 
 from recbole_tinynews.convert import ConversionError, convert_news
 
 LINE = "7\tU1\t11/15/2019 1:00:00 AM\tN1\tN2-0 N3-1"
 PLACE = LINE.index("N3") + 2  # the byte after N, counted from 1
-PENS = PENS_IMPRESSIONS[1].replace("U1", "U3").replace("7/3", "7/5")
 # A number repeats the id, user, ... of the good row; of parquet, a change of it.
 ROW = {**IMPRESSIONS[1], "impression_id": 1}
 HISTORY = {**HISTORIES[1], "user_id": 23}
@@ -57,31 +56,6 @@ BAD: dict[tuple[str, str], list[tuple[Any, ...]]] = {
         ("N1\tbody", "expected 3 tab-separated columns", "got 2"),
         ("\tt\tbody", "column 1: expected an id", "got ''"),
         ("N2\tt\tother", "column 3", "has in line 1, got 'other'"),
-    ],
-    ("xmind", "ron"): [
-        ("N3\ta title", "expected 3 tab-separated columns"),
-        ("\ta\tb", "column 1: expected an id"),
-        ("N3\t\udcff\t", "expected UTF-8"),
-    ],
-    ("pens", "train"): [
-        (PENS.replace("U3\t", "U3"), "expected 9 tab-separated columns"),
-        (PENS.replace("U3", ""), "column 1: expected an id"),
-        (PENS.replace("\tN1 N2\t", "\tN1  N2\t"), "column 2: expected ids separated"),
-        (PENS.replace("N3\tN2 N1", "\t"), "column 5: expected at least one candidate here or"),
-        (PENS.replace("N2 N1", "[PAD]"), "column 6: expected an id other than"),
-        (PENS.replace("6:43:49", "26:43:49"), "column 7: expected a time such as"),
-    ],
-    ("adressa", "day"): [
-        ('{"id": "a1"', "expected a JSON object, got"),
-        ("", "expected a JSON object, got ''"),
-        ("[" * 200_000, "expected a JSON object, got"),
-        ('{"id": "a1", "time": 1483225201}', f"column userId: {NO_ID}"),
-        ('{"id": "a1", "userId": "u"}', "column time: expected seconds since 1970"),
-        (f'{{"id": "a", "userId": "u", "time": {10**400}}}', "column time: expected seconds"),
-        ('{"id": ["a"], "userId": "u", "time": 1}', "column id: expected an"),
-        ('{"id": "a", "title": "\\ud800", "userId": "u", "time": 1}', "title: ", "lone surrogate"),
-        ('{"id": "a", "publishtime": "x", "userId": "u", "time": 1}', "column publishtime: expe"),
-        ('{"id": "\udcff"}', "expected UTF-8"),
     ],
     ("clicks", "clicks"): [
         ("dora,2024-03-02T11:00:00,/a", "expected 5 columns (reader, ts, url"),

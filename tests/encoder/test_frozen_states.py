@@ -269,7 +269,7 @@ def test_a_table_that_is_refused_makes_room_for_its_replacement(
     encoder = make(ample_room=ample)
     encoder(IDS)
     assert place.with_suffix(".checksum").is_file()
-    assert encoder.planner().stored is not None
+    assert encoder._frozen_states() is not None
 
 
 def test_a_table_that_was_asked_for_and_does_not_fit_is_an_error(

@@ -103,15 +103,16 @@ def test_words_are_shared_and_readers_are_not(tiny: Tiny) -> None:
 
 
 @pytest.mark.parametrize("reader", ["words", "plm"])
-def test_the_plan_of_a_batch_changes_no_loss_and_no_gradient(tiny: Tiny, reader: str) -> None:
-    """The plan is made in another process: a view's ids in the place of another's go unnoticed."""
+def test_the_known_articles_of_a_batch_change_no_loss_and_no_gradient(
+    tiny: Tiny, reader: str
+) -> None:
+    """All views read them: one view's texts in the place of another's would go unnoticed."""
     world = world_of(tiny, reader)
     model, loader = world.model.double().train(), world.clicks()
     results = []
-    for planner in (None, model.planner()):
-        loader.planner = planner
+    for knows in (False, True):
         batch = loader.collate_fn(range(8))
-        assert (getattr(batch, "plan", None) is None) == (planner is None)
+        batch.articles = batch.articles if knows else None
         model.zero_grad()
         (loss,) = model.calculate_loss(batch)
         loss.backward()

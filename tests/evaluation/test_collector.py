@@ -216,17 +216,6 @@ def test_recboles_value_metrics_work_beside_the_packages() -> None:
     assert result["auc"] == pytest.approx(roc_auc_score(labels, scores), abs=1e-4)
 
 
-def test_without_metrics_of_ours_everything_is_left_to_recbole() -> None:
-    """A stock model's batches have no impressions to ask for."""
-    config = config_of("LogLoss")
-    collector = ImpressionCollector(config)
-    for _ in range(2):
-        interaction = Interaction({"label": torch.tensor([1.0, 0.0])})
-        collector.eval_batch_collect(torch.tensor([0.5, 0.5]), interaction, None, None)
-        struct = collector.get_data_struct()
-        assert Evaluator(config).evaluate(struct) == {"logloss": round(float(np.log(2)), 4)}
-
-
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_scores_on_a_gpu_are_ranked_like_those_on_the_cpu(collector) -> None:
     """The evaluator's numpy can't read device memory."""

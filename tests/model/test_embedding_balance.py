@@ -11,7 +11,7 @@ from tiny import VECTOR_DIM, VECTORS, Tiny
 from torch import Tensor
 
 from recbole_tinynews.data.fields import TEACHERS
-from recbole_tinynews.data.title_body import TitleBodyDataLoader
+from recbole_tinynews.data.title_body_articles import TitleBodyDataLoader
 from recbole_tinynews.distillation.loss_terms import stacked_scores
 from recbole_tinynews.distillation.tinynewsrec_losses import ProjectedEmbeddingLoss
 

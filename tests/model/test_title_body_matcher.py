@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from recbole_tinynews.data.dataloader import ImpressionDataLoader
 from recbole_tinynews.data.fields import CANDIDATES, HISTORY
-from recbole_tinynews.data.title_body import TitleBodyDataLoader
+from recbole_tinynews.data.title_body_articles import TitleBodyDataLoader
 from recbole_tinynews.model.stages.title_body import TitleBodyMatcher
 
 

@@ -27,7 +27,7 @@ from tiny import (
 
 from recbole_tinynews.data.articles import Article, articles_for
 from recbole_tinynews.data.fields import CANDIDATES, HISTORY
-from recbole_tinynews.data.title_body import TitleBodyDataLoader, TitleBodyDataset
+from recbole_tinynews.data.title_body_articles import TitleBodyDataLoader, TitleBodyDataset
 from recbole_tinynews.distillation.teachers import FrozenTeachers
 from recbole_tinynews.files.tensors import load_into
 from recbole_tinynews.model.stages.title_body import (

@@ -67,7 +67,7 @@ def properties(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "installed" / "dataset" / "mind-mini").mkdir(parents=True)
     (tmp_path / "dataset" / "any").mkdir(parents=True)  # holds no impressions
     (folder / "overall.yaml").write_text(OVERALL)
-    recbole = {"metrics": ["AUC"], "valid_metric": "auc", "impression_negatives": None}
+    recbole = {"metrics": ["AUC"], "valid_metric": "auc"}
     (folder / "recbole.yaml").write_text(yaml.safe_dump({**RECBOLE_YAML, **recbole}))
     (folder / "model" / "PLMNR.yaml").write_text(PLMNR_YAML)
     for stage, text in STAGES.items():

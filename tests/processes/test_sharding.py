@@ -7,10 +7,14 @@ import pytest
 import torch
 from tiny import Tiny
 
+from recbole_tinynews.data.batch import BatchArticles
 from recbole_tinynews.data.fields import CANDIDATES, HISTORY, LENGTHS, TOKENS, TRUTH
 from recbole_tinynews.data.masked_text import MaskedNews, MaskedTextDataLoader
 from recbole_tinynews.data.ragged import Ragged
-from recbole_tinynews.encoder.packing import EncodingPlan, Planner
+from recbole_tinynews.encoder import one_text
+from recbole_tinynews.encoder.one_text import OneTextEncoder
+from recbole_tinynews.encoder.packing import share_texts
+from recbole_tinynews.encoder.text_encoder import TextVectors
 from recbole_tinynews.processes.group import Group
 
 PAD = 0
@@ -29,53 +33,56 @@ def texts() -> Ragged:
     return Ragged.from_lengths(values, lengths)
 
 
-def plans_of(size: int, ids: np.ndarray) -> list[EncodingPlan]:
-    return [Planner(1, texts(), PAD, 64, group=group).plan(ids) for group in groups(size)]
-
-
-def encoded_by(plan: EncodingPlan) -> np.ndarray:
-    return np.concatenate([pack.ids for pack in plan.packs])
-
-
 @pytest.mark.parametrize("size", [2, 3, 7])
 def test_each_text_is_encoded_by_one_process_and_none_waits_for_another(size: int) -> None:
     """A text that two encode costs time; one that nobody encodes is a vector of zeros."""
     ids = np.arange(5, 150)
     lengths = texts().lengths
-    own = [encoded_by(plan) for plan in plans_of(size, ids)]
+    own = [ids[part] for part in share_texts(lengths[ids], Group(0, size))]
     assert np.sort(np.concatenate(own)).tolist() == [i for i in ids if lengths[i]]
     tokens = [lengths[each].sum() for each in own]
     assert max(tokens) - min(tokens) <= lengths.max()
 
 
-@pytest.mark.parametrize("size", [2, 3, 7])
-def test_gathered_vectors_are_put_where_their_ids_are(size: int) -> None:
-    """With two of them swapped, a user would be modelled by articles that nobody clicked."""
-    ids = np.arange(5, 150)
-    plans = plans_of(size, ids)
-    gathered = np.concatenate([encoded_by(plan) for plan in plans])
-    for plan in plans:
-        assert plan.counts == tuple(len(encoded_by(each)) for each in plans)
-        np.testing.assert_array_equal(ids[plan.places.numpy()], gathered)
-        np.testing.assert_array_equal(plan.ids.numpy(), ids)
+def shares(monkeypatch: pytest.MonkeyPatch, ids: np.ndarray) -> list[dict[str, float]]:
+    """Those of three processes."""
+    found = []
+    for group in groups(3):
+        monkeypatch.setattr(one_text, "process_group", lambda group=group: group)
+        found.append(OneTextEncoder(TextVectors(), texts()).shares(ids))
+    return found
 
 
-def test_parts_of_texts_tokens_and_pairs_add_up_to_one() -> None:
+def test_parts_of_texts_tokens_and_pairs_add_up_to_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """Losses on hidden states are means over these; pad tokens are not compared."""
-    plans = plans_of(3, np.arange(5, 150))
+    ids = np.arange(5, 150)
+    found = shares(monkeypatch, ids)
     for name in ("texts", "tokens", "pairs"):
-        assert sum(plan.shares[name] for plan in plans) == pytest.approx(1)
-    real = [(row != PAD).sum() for row in map(texts().row, range(5, 150))]
-    own = [(texts().row(i) != PAD).sum() for i in encoded_by(plans[1])]
-    assert plans[1].shares["pairs"] == pytest.approx(np.square(own).sum() / np.square(real).sum())
+        assert sum(each[name] for each in found) == pytest.approx(1)
+    real = [(row != PAD).sum() for row in map(texts().row, ids)]
+    own = ids[share_texts(texts().lengths[ids], Group(0, 3))[1]]
+    pairs = np.square([(texts().row(i) != PAD).sum() for i in own]).sum()
+    assert found[1]["pairs"] == pytest.approx(pairs / np.square(real).sum())
 
 
-def test_a_process_without_a_text_encodes_one_that_counts_nothing() -> None:
+def test_a_process_without_a_text_encodes_one_that_counts_nothing(
+    tiny: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Without it, its graph would lack the exchange that the others wait for."""
-    plans = plans_of(3, np.array([3, 7, 9]))  # of which 7 is empty
-    assert [plan.counts for plan in plans] == [(1, 1, 0)] * 3
-    assert len(encoded_by(plans[2])) == 1
-    assert plans[2].shares == {"texts": 0, "tokens": 0, "pairs": 0}
+    assert shares(monkeypatch, np.array([3, 7, 9]))[2] == {"texts": 0, "tokens": 0, "pairs": 0}
+    encoder, ids = tiny.world().model.train().news_encoder, np.array([3, 5])
+    gathered = []
+
+    def gather_rows(own: torch.Tensor, counts: list[int]) -> torch.Tensor:
+        gathered.append((len(own), counts))
+        return own.new_zeros(sum(counts), own.shape[1]) + own.sum()
+
+    monkeypatch.setattr(one_text, "gather_rows", gather_rows)
+    for group in groups(3):
+        monkeypatch.setattr(one_text, "process_group", lambda group=group: group)
+        with encoder.of_batch(BatchArticles(ids, ids)):
+            assert encoder.encode_distinct(ids).requires_grad
+    assert gathered == [(1, [1, 1, 0])] * 3
 
 
 @pytest.mark.parametrize("samples", [1, 2, 8])
@@ -86,7 +93,7 @@ def test_the_samples_of_all_processes_are_those_of_the_batch(tiny: Tiny, samples
     counted, found = 0.0, []
     for group in groups(3):
         loader = world.clicks()
-        loader.group, loader.planner = group, world.model.planner()
+        loader.group = group
         part = loader.collate_fn(range(samples))
         counted += part.shares["samples"]
         assert part.shares["samples"] == pytest.approx(
@@ -95,7 +102,7 @@ def test_the_samples_of_all_processes_are_those_of_the_batch(tiny: Tiny, samples
         if part.shares["samples"]:
             found.append(part)
         shown = torch.cat([whole[HISTORY], whole[CANDIDATES]], dim=1)
-        np.testing.assert_array_equal(part.plan.host_ids, np.unique(shown.numpy()))
+        np.testing.assert_array_equal(part.articles.ids, np.unique(shown.numpy()))
     assert counted == pytest.approx(1)
     for field, values in whole.interaction.items():
         assert torch.equal(torch.cat([part[field] for part in found]), values)

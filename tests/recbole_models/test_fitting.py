@@ -25,7 +25,7 @@ def users_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> type:
         "from recbole.model.general_recommender.bpr import BPR\nclass MyBPR(BPR):\n    pass\n"
     )
     (tmp_path / "MyBPR.yaml").write_text(
-        "train_batch_size: 64\nhistory_length: 7\nimpression_negatives: true\nmy_width: 3\n"
+        "train_batch_size: 64\nhistory_length: 7\nmy_width: 3\n"
         "train_neg_sample_args: {distribution: uniform, sample_num: 4}\n"
     )
     spec = importlib.util.spec_from_file_location("users_bpr", tmp_path / "users_bpr.py")
@@ -43,7 +43,6 @@ def test_the_yaml_of_a_users_class_overrides_that_of_the_package(
     assert (config["train_batch_size"], config["my_width"]) == (64, 3)
     assert config["history_length"] == config["MAX_ITEM_LIST_LENGTH"] == 7
     assert config["train_neg_sample_args"]["sample_num"] == 4
-    assert config["impression_negatives"] is True
     assert (config["embedding_size"], config["eval_batch_size"]) == (64, 4096)  # BPR's, package's
     assert config_of(tiny, users_model, "--train_batch_size=9")["train_batch_size"] == 9
 
@@ -61,31 +60,27 @@ def test_a_mistake_in_the_yaml_of_a_users_class_names_the_file(
 
 
 @pytest.mark.parametrize(
-    ("model", "settings", "impression_negatives", "samples"),
+    ("model", "settings", "samples"),
     [
-        ("BPR", {}, False, 1),
-        ("BPR", {"impression_negatives": True}, True, 1),
-        ("BPR", {"train_neg_sample_args": UNIFORM}, False, 2),
-        ("BPR", {"train_neg_sample_args": {"sample_num": 3}}, False, 3),
-        ("NeuMF", {}, True, "none"),
-        ("NeuMF", {"train_neg_sample_args": UNIFORM}, False, 2),
-        ("DeepFM", {}, True, "none"),
-        ("DeepFM", {"impression_negatives": False}, False, 1),
-        ("BPR", {"impression_negatives": True, "train_neg_sample_args": UNIFORM}, True, 2),
-        ("Pop", {}, False, "none"),
-        ("Pop", {"impression_negatives": False, "train_neg_sample_args": None}, False, "none"),
-        ("SASRec", {}, False, "none"),
-        ("SASRec", {"loss_type": "BPR"}, False, 1),
-        ("DIN", {}, True, "none"),
-        ("MultiVAE", {}, False, "none"),
+        ("BPR", {}, 1),
+        ("BPR", {"train_neg_sample_args": UNIFORM}, 2),
+        ("BPR", {"train_neg_sample_args": {"sample_num": 3}}, 3),
+        ("NeuMF", {}, "none"),
+        ("NeuMF", {"train_neg_sample_args": UNIFORM}, 2),
+        ("DeepFM", {}, "none"),
+        ("Pop", {}, "none"),
+        ("Pop", {"train_neg_sample_args": None}, "none"),
+        ("SASRec", {}, "none"),
+        ("SASRec", {"loss_type": "BPR"}, 1),
+        ("DIN", {}, "none"),
+        ("MultiVAE", {}, "none"),
     ],
 )
 def test_each_family_gets_the_negatives_that_it_expects(
-    tiny: Tiny, model: str, settings: dict, impression_negatives: bool, samples: int | str
+    tiny: Tiny, model: str, settings: dict, samples: int | str
 ) -> None:
     """By default RecBole samples for Pop too, and counts the samples as clicks."""
     config = config_of(tiny, model, **settings)
-    assert config["impression_negatives"] is impression_negatives
     assert config["train_neg_sample_args"]["sample_num"] == samples
 
 
@@ -107,8 +102,8 @@ def test_other_settings_keep_recboles_defaults(tiny: Tiny) -> None:
     assert (config["epochs"], config["embedding_size"]) == (300, 8)
     with pytest.raises(ValueError, match=r"finetune_layers .*is no setting"):
         config_of(tiny, "BPR", "--finetune_layers=1")
-    with pytest.raises(ValueError, match=r"impression_negative .*Did you mean impression_neg"):
-        config_of(tiny, "BPR", "--impression_negative=true")
+    with pytest.raises(ValueError, match=r"item_texts .*Did you mean item_text"):
+        config_of(tiny, "BPR", "--item_texts=x")
 
 
 def test_both_names_of_the_history_length_mean_the_same(tiny: Tiny) -> None:
@@ -127,11 +122,6 @@ def test_both_names_of_the_history_length_mean_the_same(tiny: Tiny) -> None:
         ("lightgbm", {}, "lightgbm cannot run on impressions: it is trained by an external"),
         ("SASRec", {"loss_type": "TOP1"}, "loss_type expects CE or BPR, got TOP1"),
         ("BPR", {"train_neg_sample_args": None}, "train_neg_sample_args expects a distribution"),
-        (
-            "DeepFM",
-            {"train_neg_sample_args": UNIFORM, "impression_negatives": True},
-            "leave one of them out",
-        ),
     ],
 )
 def test_settings_that_do_not_fit_are_refused_before_data_are_read(
@@ -161,10 +151,6 @@ def test_samples_that_cannot_be_drawn_are_refused(tiny: Tiny, how: object) -> No
         ("Pop", {"train_neg_sample_args": {}}),  # RecBole's default: uniform, one sample
         ("MultiVAE", {"train_neg_sample_args": UNIFORM}),
         ("SASRec", {"train_neg_sample_args": UNIFORM}),
-        ("Pop", {"impression_negatives": True}),
-        ("MultiVAE", {"impression_negatives": True}),
-        ("SASRec", {"impression_negatives": True}),
-        ("BERT4Rec", {"impression_negatives": True}),
     ],
 )
 def test_a_model_that_knows_no_negatives_refuses_them(
@@ -176,26 +162,9 @@ def test_a_model_that_knows_no_negatives_refuses_them(
 
 
 @pytest.mark.parametrize(
-    "how",
-    [
-        {"dynamic": True, "candidate_num": 3},
-        {"distribution": "popularity"},
-        {"distribution": "popularity", "alpha": 0.5},
-    ],
-)
-def test_a_way_to_sample_is_refused_beside_negatives_of_the_impression(
-    tiny: Tiny, how: dict
-) -> None:
-    """A table of results would name negatives that were never drawn."""
-    with pytest.raises(ValueError, match=r"expects only a sample_num with impression_neg"):
-        config_of(tiny, "BPR", impression_negatives=True, train_neg_sample_args=how)
-    assert config_of(tiny, "BPR", train_neg_sample_args=how)["impression_negatives"] is False
-
-
-@pytest.mark.parametrize(
     "flag",
     [
-        *("--eval_dump=x.csv", "--impression_negatives=true", "--history_length=20", "--fresh"),
+        *("--eval_dump=x.csv", "--item_text=x", "--history_length=20", "--fresh"),
         *("--metrics=[AUC, MRR]", "--submission=x.zip", "--result_file=x.json"),
     ],
 )

@@ -4,12 +4,8 @@ import numpy as np
 import pytest
 import torch
 from recbole.utils import FeatureSource
-from tiny import DATASET, Tiny
 
-from recbole_tinynews.data.dataset import NewsDataset
-from recbole_tinynews.data.impressions import CandidateFeatures, Impressions
-from recbole_tinynews.pipeline.config import NewsConfig
-from recbole_tinynews.pipeline.factory import RecBoleFactory
+from recbole_tinynews.data.impressions import Impressions
 
 
 def flat(shown: Impressions) -> list[tuple[int, int, int, list[int]]]:
@@ -97,39 +93,3 @@ def test_the_sampled_items_of_dien_align_with_those_of_the_sequence(stock) -> No
     """A sampled item in an empty slot would teach that padding is an interest."""
     batch = stock("DIEN").interactions[np.arange(20)]
     assert ((batch["neg_item_id_list"] == 0) == (batch["item_id_list"] == 0)).all()
-
-
-@pytest.mark.parametrize("model", ["DeepFM", "FM"])
-def test_a_context_aware_model_reads_the_features_of_each_candidate(tiny: Tiny, model: str) -> None:
-    """RecBole ignores a float field that is not declared in three places, without a word."""
-    config = NewsConfig(model, DATASET, config_dict=tiny.stock_settings())
-    news = NewsDataset(config)
-    values = np.random.default_rng(0).normal(size=(len(news.inter_feat.labels), 2)).astype("f4")
-    features = CandidateFeatures(("clicks", "age"), values)
-    news.inter_feat = news.inter_feat.with_features(features)
-    factory = RecBoleFactory(config, news)
-    data = factory.interactions
-    batch = data[np.arange(len(data))]
-    assert torch.equal(batch["clicks"][:, 0], torch.from_numpy(values[: len(data), 0]))
-    assert torch.equal(batch["age"][:, 0], torch.from_numpy(values[: len(data), 1]))
-    (valid, *_), *_ = factory.impressions(config, factory.valid)
-    start = len(data.impressions.labels)
-    assert torch.equal(valid["age"][:, 0], torch.from_numpy(values[start:][: len(valid["age"]), 1]))
-    recommender = factory.model(config.model_class, config)
-    recommender.calculate_loss(batch).backward()
-    assert recommender.float_embedding_table.embedding.weight.grad.abs().min(dim=1).values.all()
-    before = recommender.eval().predict(valid)
-    valid["age"][0, 0] += 1
-    changed = recommender.predict(valid) != before
-    assert changed.tolist() == [True] + [False] * (len(before) - 1)
-
-
-def test_features_without_the_candidates_that_have_them_are_refused(tiny: Tiny) -> None:
-    """A sampled item would be trained with the features of the click that it stands beside."""
-    sampled = {"train_neg_sample_args": {"distribution": "uniform", "sample_num": 1}}
-    config = NewsConfig("DeepFM", DATASET, config_dict=tiny.stock_settings(**sampled))
-    news = NewsDataset(config)
-    values = np.zeros((len(news.inter_feat.labels), 1), np.float32)
-    news.inter_feat = news.inter_feat.with_features(CandidateFeatures(("age",), values))
-    with pytest.raises(ValueError, match=r"impression_negatives=true with features .* \(age\)"):
-        RecBoleFactory(config, news)

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import logging
 from itertools import pairwise
 
 import numpy as np
@@ -44,58 +43,13 @@ def test_sampled_negatives_are_recboles_and_none_was_clicked_by_the_user(stock) 
     assert len({negative for *_, negative in pairs}) > 20
 
 
-@pytest.mark.parametrize("model", ["BPR", "FPMC"])
-def test_negatives_of_the_impression_are_its_unclicked_candidates(stock, model: str) -> None:
-    """A candidate of another impression was shown to somebody else, at another time."""
-    arguments = {"distribution": "uniform", "sample_num": 2}
-    run = stock(model, impression_negatives=True, train_neg_sample_args=arguments, shuffle=False)
-    loader = loader_of(run)
-    shown = run.interactions.impressions
-    possible = []
-    for row in range(shown.rows):
-        labels = shown.labels[shown.candidates.offsets[row] : shown.candidates.offsets[row + 1]]
-        items = shown.candidates.row(row)
-        unclicked = set(items[labels == 0].tolist())
-        possible += [(int(item), unclicked) for item in items[labels == 1] if unclicked]
-    epochs = [pairs_of(loader) for _ in range(2)]
-    assert epochs[0] != epochs[1]  # drawn again
-    assert epochs == [pairs_of(again) for again in [loader_of(run)] * 2]  # from the seed alone
-    size = loader.step
-    for pairs in epochs:
-        assert len(pairs) == 2 * len(possible)
-        for start in range(0, len(possible), size):  # a batch holds its clicks twice over
-            clicks = possible[start : start + size]
-            batch = pairs[2 * start : 2 * start + 2 * len(clicks)]
-            for (item, unclicked), (_, positive, negative) in zip(clicks * 2, batch, strict=True):
-                assert positive == item
-                assert negative in unclicked
-    if model == "FPMC":
-        assert next(iter(loader))["item_id_list"].shape[1] == 6
-
-
-def test_a_click_without_an_unclicked_candidate_is_not_dropped_silently(stock, caplog) -> None:
-    """A user who counts the rows of an epoch would look for a mistake elsewhere."""
-    caplog.set_level(logging.INFO)
-    run = stock("BPR", impression_negatives=True)
-    loader = loader_of(run)
-    left_out = len(run.interactions) - loader.sample_size
-    assert left_out == 1  # the second impression is one click and nothing else
-    assert f"{left_out} clicks are in impressions without an unclicked" in caplog.text
-    caplog.clear()
-    loader_of(stock("BPR"))
-    assert "unclicked" not in caplog.text
-
-
-@pytest.mark.parametrize("labels", [1, 0])
-def test_training_without_any_pair_is_refused_with_a_reason(stock, labels: int) -> None:
+def test_training_without_any_click_is_refused_with_a_reason(stock) -> None:
     """Torch would ask for a positive `num_samples`, which is not a setting."""
-    run = stock("BPR", impression_negatives=True)
+    run = stock("BPR")
     shown = run.train.inter_feat
-    run.train.inter_feat = shown._replace(labels=np.full_like(shown.labels, labels))
+    run.train.inter_feat = shown._replace(labels=np.zeros_like(shown.labels))
     data = InteractionDataset(run.train, run.config, run.feed)
-    with pytest.raises(
-        ValueError, match=r"BPR expects clicks beside an unclicked .*'tiny', got no"
-    ):
+    with pytest.raises(ValueError, match=r"BPR expects clicks among .*'tiny', got none"):
         train_loader(run.config, data)
 
 

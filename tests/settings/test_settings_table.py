@@ -105,7 +105,7 @@ def test_rules_are_for_the_models_that_a_row_names() -> None:
     """RecBole's models use other types for some settings with the same names."""
     news, toolkit = map(rules_for, (Models.NEWS, Models.RECBOLE))
     assert "temperature" in news.keys() - toolkit.keys()
-    assert "impression_negatives" in toolkit.keys() - news.keys()
+    assert "item_text_ids" in toolkit.keys() - news.keys()
     assert {"topk", "learning_rate"} <= news.keys() & toolkit.keys()
 
 

@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file
 from tiny import Tiny, run_of
 
-from recbole_tinynews.data.title_body import TitleBodyDataLoader
+from recbole_tinynews.data.title_body_articles import TitleBodyDataLoader
 from recbole_tinynews.model.stages.title_body import TitleBodyMatcher
 from recbole_tinynews.trainer import PostTrainingTrainer
 

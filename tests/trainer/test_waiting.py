@@ -17,8 +17,10 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from recbole_tinynews.data.batch import NewsBatch, plan_of
+from recbole_tinynews.data.batch import BatchArticles
+from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.encoder import attention, pooling
+from recbole_tinynews.encoder.packing import packed_texts, packs
 
 READS = {"cpu", "numpy", "item", "tolist", "__bool__", "__int__", "__float__", "__index__"}
 SIZED_BY_CONTENT = {"nonzero", "unique", "unique_consecutive", "masked_select", "argwhere"}
@@ -209,70 +211,47 @@ def test_a_loss_that_is_no_number_is_named_with_its_step(
         trainer.fit(world.clicks())
 
 
-def test_plans_that_other_processes_make_change_nothing(tiny: Tiny) -> None:
-    """They are pickled on the way, and made from a copy of the planner."""
+def test_batches_that_other_processes_load_change_nothing(tiny: Tiny) -> None:
+    """They are pickled on the way, and must still know their articles on the host."""
     trained = []
     for workers in (0, 2):
         torch.manual_seed(5)
         world = tiny.world(worker=workers, use_cache=True, finetune_layers=1)
         clicks = world.clicks()
         world.trainer().fit(clicks)
-        plans = [plan_of(batch) for batch in clicks]
-        assert {plan.encoder for plan in plans} == {world.model.planner().encoder}
-        assert all(isinstance(plan.ids, Tensor) for plan in plans)
+        assert all(isinstance(batch.articles.ids, np.ndarray) for batch in clicks)
         trained.append(world.model.state_dict())
     assert trained[0].keys() == trained[1].keys()
     assert all(torch.equal(trained[0][name], trained[1][name]) for name in trained[0])
 
 
-@pytest.mark.parametrize("table_on_host", [False, True])
-def test_every_tensor_of_a_plan_moves_to_the_device(tiny: Tiny, table_on_host: bool) -> None:
+def test_every_tensor_of_a_pack_moves_to_the_device() -> None:
     """One that was forgotten would end the first step on a GPU."""
-    world = tiny.world(use_cache=True, mask_padding_in_news_pooling=False)
-    planner = world.model.planner()
-    planner.table_on_host = table_on_host
-    batch = NewsBatch(world.clicks().collate_fn(range(8)).interaction)
-    batch.plan = planner(batch)
-    moved = batch.to(torch.device("meta"))
-    tensors = dict(_tensors(moved.plan, "plan"))
-    on_host = {name for name, tensor in tensors.items() if not tensor.is_meta}
-    assert len(tensors) > 4
-    assert all(tensor.is_meta for tensor in moved.interaction.values())
-    rows = {name for name in tensors if name.endswith(".rows")}
-    assert rows
-    assert on_host == (rows if table_on_host else set())
+    tokens = Ragged.from_rows([[1, 2, 0], [3, 4]], np.int32)
+    (pack,) = packs(tokens.lengths, 99)
+    texts = packed_texts(tokens, pack.members, pack, 0, torch.device("meta"))
+    tensors = [part for part in texts if isinstance(part, Tensor)]
+    assert len(tensors) == 4
+    assert all(tensor.is_meta for tensor in tensors)
 
 
-def _tensors(value: Any, name: str) -> Iterator[tuple[str, Tensor]]:
-    if isinstance(value, Tensor):
-        yield name, value
-    elif hasattr(value, "_fields"):
-        for field in value._fields:
-            yield from _tensors(getattr(value, field), f"{name}.{field}")
-    elif isinstance(value, list):
-        for number, each in enumerate(value):
-            yield from _tensors(each, f"{name}[{number}]")
-
-
-def test_a_batch_with_other_articles_has_no_plan_for_them(tiny: Tiny) -> None:
+def test_a_batch_with_other_articles_does_not_know_them(tiny: Tiny) -> None:
     """A trainer of one's own may choose candidates in ``prepare``."""
     world = tiny.world()
-    batch = NewsBatch(world.clicks().collate_fn(range(4)).interaction)
-    batch.plan = world.model.planner()(batch)
+    batch = world.clicks().collate_fn(range(4))
     batch["mine"] = batch["user_id"]
-    assert batch.plan is not None
+    assert batch.articles is not None
     batch["candidates"] = torch.full_like(batch["candidates"], 5)
-    assert batch.plan is None
+    assert batch.articles is None
     assert torch.isfinite(world.model.train().calculate_loss(batch)[0])
 
 
-def test_ids_that_a_plan_lacks_are_an_error(tiny: Tiny) -> None:
+def test_ids_that_a_batch_lacks_are_an_error(tiny: Tiny) -> None:
     """They would get the vectors of other articles."""
     world = tiny.world()
-    encoder = world.model.train().news_encoder
-    plan = encoder.planner().plan(np.array([3, 5, 8]))
-    with encoder.planned(plan):
+    encoder, ids = world.model.train().news_encoder, np.array([3, 5, 8])
+    with encoder.of_batch(BatchArticles(ids, ids)):
         assert encoder(torch.tensor([[8, 3]])).shape == (1, 2, 16)
-        for ids in ([4], [9], [0, 3]):
+        for others in ([4], [9], [0, 3]):
             with pytest.raises(RuntimeError, match="expects news ids of the batch alone"):
-                encoder(torch.tensor(ids))
+                encoder(torch.tensor(others))

@@ -1,10 +1,9 @@
-"""MIND: folders with ``behaviors.tsv`` and ``news.tsv``; xMIND: their texts in other languages."""
+"""MIND: folders with ``behaviors.tsv`` and ``news.tsv``."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
 
 from recbole_tinynews.convert.atomic import Impression, NewsItem, NewsRow
 from recbole_tinynews.convert.errors import ConversionError, LineError, OnBadLine, quoted
@@ -16,7 +15,6 @@ from recbole_tinynews.convert.readers.cells import (
     utc_seconds,
 )
 from recbole_tinynews.convert.readers.reader import (
-    Options,
     Reader,
     missing_files,
     parsed,
@@ -37,7 +35,6 @@ NEWS_COLUMNS = (
     "title entities",
     "abstract entities",
 )
-TRANSLATION_COLUMNS = ("nid", "title", "abstract")
 
 
 class MindReader(Reader):
@@ -118,74 +115,3 @@ def _mismatched_labels(candidates: str, labelled: bool, labels_required: bool) -
     else:
         kind, expected = "labelled among unlabelled", f"candidates without labels{why}"
     return LineError(kind, expected, quoted(candidates), column=5)
-
-
-class _Text(NamedTuple):
-    title: str
-    abstract: str
-
-
-class XmindReader(MindReader):
-    """Reads MIND with texts of an xMIND ``news.tsv`` (``--news``); others stay English, counted."""
-
-    expects = f"{MindReader.expects} of MIND, with xMIND's {NEWS_FILE} as --news"
-    options = frozenset({"news"})
-
-    def __init__(self, given: Options) -> None:
-        super().__init__(given)
-        self._translations: dict[str, _Text] = {}
-        self._translated_again = 0
-        self._untranslated: set[str] = set()
-
-    def problem(self, place: Path) -> str | None:
-        """Describe a missing file of MIND, or a missing translation."""
-        if not self.given.news:
-            return f"expected {self.expects}, got no --news."
-        for path in map(_file, self.given.news):
-            if not path.is_file():
-                return f"expected {self.expects}, found no {path}."
-        return super().problem(place)
-
-    def news_rows(self, path: Path) -> Iterable[tuple[int, Sequence[str]]]:
-        """Rows of MIND's ``news.tsv``, after reading the translations."""
-        if not self._translations:
-            self._translations = self._read_translations()
-        return super().news_rows(path)
-
-    def article(self, path: Path, content: Sequence[str]) -> NewsRow:
-        """An article with its translated texts."""
-        row = super().article(path, content)
-        text = self._translations.get(row.news.news_id)
-        if text is None or (row.news.title.strip() and not text.title.strip()):
-            self._untranslated.add(row.news.news_id)
-            return row
-        return NewsRow(row.news._replace(**text._asdict()))
-
-    def about(self) -> dict[str, Any]:
-        """Report section on translations."""
-        return {
-            "xmind": {
-                "translations": len(self._translations),
-                "articles_without_translation": len(self._untranslated),
-                "translated_differently_again": self._translated_again,
-            }
-        }
-
-    def _read_translations(self) -> dict[str, _Text]:
-        def translation(_: int, fields: list[str]) -> tuple[str, _Text]:
-            return id_of(fields[0], column=1), _Text(*fields[1:])
-
-        texts: dict[str, _Text] = {}
-        for path in map(_file, self.given.news):
-            rows = read_rows(path, TRANSLATION_COLUMNS, self.on_bad_line, header=True)
-            found = False
-            for news_id, text in parsed(path, rows, translation, self.on_bad_line):
-                found = True
-                self._translated_again += texts.setdefault(news_id, text) != text
-            if not found:
-                raise ConversionError(f"{path}: expected news, found no usable line.")
-        return texts
-
-
-def _file(path: Path) -> Path:
-    return path / NEWS_FILE if path.is_dir() else path

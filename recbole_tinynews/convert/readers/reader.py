@@ -30,10 +30,10 @@ LAST_DAY = "last-day"
 class Options(NamedTuple):
     """What to convert; ``valid`` is ``last-day``, a fraction or a path.
 
-    The last ones are of some formats: ``columns`` maps roles to column names (``table`` only);
-    ``news`` are separate files of articles; ``sampled`` candidates are drawn with ``seed`` for each
-    click without any; ``rows`` is what a row of a table is, ``clicks``, ``impressions`` or
-    ``candidates`` (default: recognised by its cells).
+    The last ones are of tables: ``columns`` maps roles to column names; ``news`` are separate files
+    of articles; ``sampled`` candidates are drawn with ``seed`` for each click without any; ``rows``
+    is what a row is, ``clicks``, ``impressions`` or ``candidates`` (default: recognised by its
+    cells).
     """
 
     train: tuple[Path, ...] = ()
@@ -64,14 +64,13 @@ class Options(NamedTuple):
         return self.layout == "interaction"
 
 
-OF_FORMATS = Options._fields[Options._fields.index("columns") :]
+OF_TABLES = Options._fields[Options._fields.index("columns") :]
 
 
 class Reader(ABC):
     """Reads one format from places, the folders or files of ``--train``; reports bad rows."""
 
     expects = ""  # description of a place
-    options: frozenset[str] = frozenset()  # of OF_FORMATS, in use
     impressions_file = ""  # of a place, to name in errors; none: the place itself
     shared_id: str | None = None  # an impression id that may repeat
     articles_in_clicks = False  # texts may differ between rows; the first is kept
@@ -127,13 +126,6 @@ def missing_files(place: Path, names: Sequence[str], expects: str) -> str | None
     return f"expected {expects}, found no {' and no '.join(missing)}." if missing else None
 
 
-def not_a_file(place: Path, expects: str) -> str | None:
-    """Describe in a sentence what is there instead of a file, or return None."""
-    if place.is_file():
-        return None
-    return f"expected {expects}, found {'a folder' if place.is_dir() else 'nothing there'}."
-
-
 def parsed(
     path: Path,
     rows: Iterable[tuple[int, Content]],
@@ -151,7 +143,7 @@ def parsed(
 
 
 def read_rows(
-    path: Path, columns: Sequence[str], on_bad_line: OnBadLine, header: bool = False
+    path: Path, columns: Sequence[str], on_bad_line: OnBadLine
 ) -> Iterator[tuple[int, list[str]]]:
     """Line numbers, from 1, and fields of a tab-separated file without quoting, plain or gzip."""
 
@@ -169,17 +161,7 @@ def read_rows(
             on_bad_line(empty.at(path, number + 1))
             number += empty.lines
             lines = lines[:EXAMPLES]
-        for row in parsed(path, enumerate(lines, number + 1), split, on_bad_line):
-            if not header or row != (1, [*columns]):
-                yield row
-        number += len(lines)
-
-
-def read_raw_lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    """Numbered lines, from 1, plain or gzip; ``ConversionError`` if unreadable or empty."""
-    number = 0
-    for lines in _batches(path):
-        yield from enumerate(lines, number + 1)
+        yield from parsed(path, enumerate(lines, number + 1), split, on_bad_line)
         number += len(lines)
 
 

@@ -27,7 +27,7 @@ from recbole_tinynews.convert.readers.cells import (
     text_of,
 )
 from recbole_tinynews.convert.readers.click_log import ClickLog, LogRow
-from recbole_tinynews.convert.readers.reader import Options, Reader, not_a_file, parsed, unlabelled
+from recbole_tinynews.convert.readers.reader import Options, Reader, parsed, unlabelled
 from recbole_tinynews.convert.readers.row_shape import (
     CANDIDATES,
     CLICKS,
@@ -59,7 +59,6 @@ class TableReader(Reader):
     """
 
     expects = KINDS
-    options = frozenset({"columns", "news", "sampled", "seed", "rows"})
 
     def __init__(self, given: Options) -> None:
         super().__init__(given)
@@ -76,8 +75,8 @@ class TableReader(Reader):
         """Describe a wrong file type, missing columns, or rows with two meanings."""
         if unknown := sorted(self.given.columns.keys() - {*ROLES}):
             return f"expected roles of {', '.join(ROLES)} in --columns, got {', '.join(unknown)}."
-        if problem := not_a_file(place, KINDS):
-            return problem
+        if not place.is_file():
+            return f"expected {KINDS}, found {'a folder' if place.is_dir() else 'nothing there'}."
         if not _is_table(place):
             return f"expected {KINDS}, judging by its extension."
         of_this_file = IMPRESSION_ROLES if self.given.news else ROLES

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from logging import getLogger
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,7 +30,6 @@ class CategoryAndTitle(ZeroShotPLM):
     title_abstract`` the vectors are those of title and abstract.
     """
 
-    reads_time: ClassVar[bool] = False
     content_mean: Tensor
     content_scale: Tensor
     weights: Tensor
@@ -48,7 +47,7 @@ class CategoryAndTitle(ZeroShotPLM):
     def conflicting_settings(cls, config: Settings, prefix: str) -> Iterator[str]:
         """Refuse a time term with features that were fitted without it."""
         yield from super().conflicting_settings(config, prefix)
-        if config["popularity"] != "none" and not cls.reads_time:
+        if config["popularity"] != "none":
             yield (
                 f"{prefix}popularity={config['popularity']} expects none in {cls.__name__}. "
                 "Use TimeAndTitle, whose logit has both"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from recbole.data.interaction import Interaction
@@ -19,8 +19,6 @@ from recbole_tinynews.settings.protocol import Settings
 class TimeAndTitle(CategoryAndTitle):
     """Conditional logit of content and time features (docs/method.md, section 13)."""
 
-    reads_time: ClassVar[bool] = True
-
     def __init__(self, config: Settings, dataset: Any) -> None:
         super().__init__(config, dataset)
         self.counting = Counting.of(config)
@@ -28,13 +26,8 @@ class TimeAndTitle(CategoryAndTitle):
 
     @classmethod
     def conflicting_settings(cls, config: Settings, prefix: str) -> Iterator[str]:
-        """Refuse the reader's part, for which the logit has no features."""
-        yield from super().conflicting_settings(config, prefix)
-        yield from cls.unfit_reader(config, prefix)
-
-    @classmethod
-    def unfit_reader(cls, config: Settings, prefix: str) -> Iterator[str]:
-        """Errors of a reader's part that it does not read."""
+        """Refuse the reader's part, for which the logit has no features; time it has."""
+        yield from super(CategoryAndTitle, cls).conflicting_settings(config, prefix)
         if config["reader"] == "added":
             yield (
                 f"{prefix}reader must be none in {cls.__name__}, got added. Use TimeBoosted, which "

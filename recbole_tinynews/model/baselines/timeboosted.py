@@ -15,7 +15,7 @@ from recbole_tinynews.data.fields import IMPRESSION_SIZE
 from recbole_tinynews.data.popularity import Counting
 from recbole_tinynews.files.columns import CATEGORIES
 from recbole_tinynews.files.installation import pip_install
-from recbole_tinynews.model.baselines.categoryandtitle import CONTENT
+from recbole_tinynews.model.baselines.categoryandtitle import CONTENT, CategoryAndTitle
 from recbole_tinynews.model.baselines.timeandtitle import TimeAndTitle
 from recbole_tinynews.model.interface import BatchContext
 from recbole_tinynews.model.reader_features import further_features
@@ -25,6 +25,8 @@ from recbole_tinynews.settings.protocol import Settings
 
 class TimeBoosted(TimeAndTitle):
     """LightGBM's lambdarank on content and all time features; refitted rather than saved."""
+
+    text_features = 0  # after those of the page
 
     def __init__(self, config: Settings, dataset: Any) -> None:
         super().__init__(config, dataset)
@@ -50,17 +52,14 @@ class TimeBoosted(TimeAndTitle):
         self._training = config, dataset
 
     @classmethod
-    def unfit_reader(cls, config: Settings, prefix: str) -> Iterator[str]:
-        """None: trees read all features."""
-        yield from ()
+    def conflicting_settings(cls, config: Settings, prefix: str) -> Iterator[str]:
+        """Those of titles alone: trees read all features, the reader's too."""
+        yield from super(CategoryAndTitle, cls).conflicting_settings(config, prefix)
 
     def make_time_features(self, counting: Counting) -> TimeFeatures:
         """All features of time, and those of the reader and the page."""
-        return self.boosted_features(counting)
-
-    def boosted_features(self, counting: Counting, further: int = 0) -> TimeFeatures:
-        """Features made of these counters, and ``further`` ones."""
-        further += further_features(counting) + (len(CATEGORIES) if counting.page else 0)
+        of_page = len(CATEGORIES) if counting.page else 0
+        further = further_features(counting) + of_page + self.text_features
         sizes = len(counting.windows), counting.limited
         return TimeFeatures(*sizes, extended=True, reader=counting.reader, further=further)
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
 from recbole_tinynews.data.ragged import Ragged
-from recbole_tinynews.data.title_body import TitleBodyDataset
+from recbole_tinynews.data.title_body_articles import TitleBodyDataset
 from recbole_tinynews.distillation.tinynewsrec_losses import (
     StageOneDistillation,
     TinyNewsRecDistillation,

@@ -13,7 +13,6 @@ from recbole.data.interaction import Interaction
 from recbole_tinynews.data.articles import Article, articles_for, hold_out
 from recbole_tinynews.data.dataloader import (
     ImpressionDataLoader,
-    ImpressionSource,
     TrainDataLoader,
     id_tensor,
 )
@@ -95,7 +94,7 @@ class TitleBodyDataset:
         return data
 
     def loaders(
-        self, config: Settings, valid: ImpressionSource | None
+        self, config: Settings, valid: Any
     ) -> tuple[TitleBodyDataLoader, ImpressionDataLoader]:
         """Training articles, and held-out ones as impressions."""
         return TitleBodyDataLoader(config, self), ImpressionDataLoader(config, self)
