@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping, Sequence
-from logging import getLogger
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -16,9 +15,8 @@ from recbole_tinynews.evaluation.recbole_metrics import is_count
 from recbole_tinynews.pipeline.config import NewsConfig
 from recbole_tinynews.settings.run_settings import is_shipped
 
-ALL = "all"  # a value of show_settings
 _LONGEST = 34  # characters per cell, for lines of a hundred
-_IN_HEAD = ("model", "dataset", "show_settings")
+_IN_HEAD = ("model", "dataset")
 
 
 def text_table(rows: Sequence[Sequence[str]], right: bool = False) -> str:
@@ -34,7 +32,7 @@ def text_table(rows: Sequence[Sequence[str]], right: bool = False) -> str:
 
 
 def shown_settings(config: NewsConfig, stages: Collection[str]) -> str:
-    """Non-default settings of these stages with sources, strongest first; then all if requested."""
+    """Non-default settings of these stages with sources, strongest first."""
     head = f"{config['model']} on {config['dataset']}, seed {config['seed']}, {config['device']}"
     rows = []
     for key, value, default, source in config.changed_settings():
@@ -44,9 +42,8 @@ def shown_settings(config: NewsConfig, stages: Collection[str]) -> str:
     text = "All settings have their defaults"
     if rows:
         table = text_table([["setting", "value", "default", "set by"], *rows])
-        text = f"Settings that differ from their defaults; all: --show_settings=all\n{table}"
-    shown = f"{set_color(head, 'pink')}\n{text}"
-    return f"{shown}\n{config}" if config["show_settings"] == ALL else shown
+        text = f"Settings that differ from their defaults; all: --list-settings\n{table}"
+    return f"{set_color(head, 'pink')}\n{text}"
 
 
 def _cell(value: Any) -> str:
@@ -96,17 +93,7 @@ def in_one_line(slices: Mapping[str, Mapping[str, float]]) -> str:
 def oracle_of(data_set: Path) -> dict[str, float]:
     """Test metrics of ranking by true click probabilities, known for synthetic data."""
     file = data_set / f"{data_set.name}.oracle.json"
-    if not file.is_file():
-        return {}
-    try:
-        oracle = json.loads(file.read_text(encoding="utf-8"))["test"]
-        return {str(name): float(value) for name, value in oracle.items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # optional
-        getLogger().warning(
-            f'{file} expects {{"test": {{metric: number}}}} and holds something else: the '
-            "oracle is left out of the table. Generate the data again, or delete the file."
-        )
-        return {}
+    return json.loads(file.read_text(encoding="utf-8"))["test"] if file.is_file() else {}
 
 
 def _row(name: str, of: Mapping[str, Any], metrics: Sequence[str]) -> list[str]:

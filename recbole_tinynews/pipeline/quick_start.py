@@ -17,7 +17,7 @@ from recbole_tinynews.files.columns import has_impressions
 from recbole_tinynews.files.log_file import LOG, LateFile, add_to_summary, run_log, wandb_run
 from recbole_tinynews.files.whole import check_writable
 from recbole_tinynews.model.recommender import NewsRecommender
-from recbole_tinynews.pipeline.artifact import as_written, remove_leftovers
+from recbole_tinynews.pipeline.artifact import as_written
 from recbole_tinynews.pipeline.config import NewsConfig
 from recbole_tinynews.pipeline.factory import ImpressionFactory, factory_of
 from recbole_tinynews.pipeline.log_tables import shown_settings
@@ -138,10 +138,8 @@ def _prepare(config: NewsConfig, log: LateFile | None) -> tuple[Run, list[Stage]
     trained = [s for s, step in zip(stages, steps, strict=True) if step.action != REUSED]
     rehearse(this_run, trained)
     this_run.progress = stage_progress(stages)
-    if log is not None:
-        remove_leftovers(this_run.recipes.of(stages[-1]).folder.parent, data.content)
-        if trained:
-            log.begin()
+    if log is not None and trained:
+        log.begin()
     return this_run, stages
 
 

@@ -16,11 +16,11 @@ from recbole_tinynews.settings.table import (
     known_without_yaml,
     parse_key,
     recbole_lists,
-    rules_for,
+    unfit_value,
     unknown_setting,
     unread_by,
 )
-from recbole_tinynews.settings.values import Rule, brief, refuse, rules_by_default, unfit_value
+from recbole_tinynews.settings.values import brief, refuse
 
 PROPERTIES = "properties"
 METRICS = "metrics"  # in a stage's yaml: reported in addition to the run's
@@ -87,8 +87,6 @@ class RunSettings:
             self.declared |= recbole_model_settings()
             self.declared |= _plain(_merged(map(self._layer, self._stock_files)))
         self.declared |= _plain(_merged(layer for layer in declaring if layer.declares))
-        # settings without a rule take their default's type, but RecBole's defaults mix types
-        self._typed_defaults = self.declared if files.is_news else {}
         self.defaults = {Key(None, n): v for n, v in self.declared.items()} | _merged(declaring)
         packaged = [*declaring, *self._of_data_set()]
         of_user = [_layer_of(source, v, self._key_of) for source, v in self.given.sources]
@@ -168,8 +166,7 @@ class RunSettings:
     def _unfit(self, key: Key, value: Any) -> str | None:
         if isinstance(value, str) and value == "None":
             return "got the text 'None': write ~ or null for no value"
-        rules = _rules(self.kind, tuple(self._stock_files))
-        return unfit_value(key.name, value, rules, self._typed_defaults.get(key.name))
+        return unfit_value(key.name, value, self.declared.get(key.name))
 
     def _mistakes(self, layers: Sequence[Layer]) -> Iterator[str]:
         """Unknown names, then flags without a value, then invalid values."""
@@ -336,17 +333,6 @@ def _check_stage_names(stages: Mapping[str, Path]) -> None:
                 f"The stage {stage} ({file}) must have a name that begins no other, and {taken} "
                 "begins with it: a setting would be taken for the stage's own. Rename the file."
             )
-
-
-@cache
-def _rules(kind: Models, stock: tuple[Path, ...]) -> dict[str, Rule]:
-    """Rules of the table, and for RecBole's models those by their defaults."""
-    rules = rules_for(kind)
-    if kind is Models.RECBOLE:
-        own = rules_by_default({name: v for file in stock for name, v in read_yaml(file).items()})
-        general = rules.keys() - known_without_yaml(Models.RECBOLE)
-        rules |= {name: rule for name, rule in own.items() if name not in general}
-    return rules
 
 
 # RecBole's settings

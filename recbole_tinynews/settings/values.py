@@ -244,9 +244,8 @@ def refuse(head: str, mistakes: Iterable[str]) -> None:
         raise ValueError("\n- ".join([head, *found]))
 
 
-def unfit_value(name: str, value: Any, rules: Mapping[str, Rule], default: Any) -> str | None:
-    """Error message for an invalid value; None if it is valid."""
-    rule = rules.get(name) or rule_by_default(default)
+def unfit(rule: Rule | None, value: Any) -> str | None:
+    """Error message for a value that the rule does not accept; None if it is valid."""
     if rule is None or rule.holds(value):
         return None
     words = [choice for choice in rule.choices if isinstance(choice, str)]
@@ -254,42 +253,3 @@ def unfit_value(name: str, value: Any, rules: Mapping[str, Rule], default: Any) 
     nearest = difflib.get_close_matches(text[:100], words, n=1)
     hint = f". Did you mean {nearest[0]}?" if nearest else ""
     return f"expects {rule.expected}, got {brief(value)}{hint}"
-
-
-def rules_by_default(defaults: Mapping[str, Any]) -> dict[str, Rule]:
-    """Rules of RecBole's own models by name and default; none for ~.
-
-    >>> rules_by_default({"hidden_size": 64, "dropout_prob": 0, "fields": None}).keys()
-    dict_keys(['hidden_size', 'dropout_prob'])
-    """
-    rules = {name: _rule(name, default) for name, default in defaults.items()}
-    if "n_heads" in defaults and "n_layers" in defaults:  # a transformer needs a layer
-        rules["n_layers"] = POSITIVE
-    return {name: rule for name, rule in rules.items() if rule is not None}
-
-
-def _rule(name: str, default: Any) -> Rule | None:
-    if isinstance(default, list):
-        of_first = _rule(name, default[0]) if default else None
-        return of_first and list_of(of_first)
-    if isinstance(default, (bool, str, Mapping)):
-        kinds = {bool: SWITCH, str: ANY_TEXT, dict: MAPPING}
-        return kinds[type(default)]
-    if not isinstance(default, (int, float)):
-        return None
-    if any(part in name for part in _PROBABILITIES):
-        return PROBABILITY
-    if default < 0 or name == "margin":
-        return NUMBER
-    if isinstance(default, float) or name in _NUMBERS:
-        return NOT_NEGATIVE
-    if default == 0 or name in _FROM_ZERO:
-        return COUNT
-    return SIZE if default <= 1_000 else POSITIVE
-
-
-_PROBABILITIES = ("dropout", "drop_ratio", "drop_prob")  # parts of names
-# ints that may be 0: a graph model without layers is matrix factorisation
-_FROM_ZERO = ("n_layers", "context_norm", "use_proj_bias", "warm_up_step", "anneal_steps")
-# floats whose defaults are written as ints
-_NUMBERS = ("global_ratio", "spatial_ratio", "resolution", "negative_weight", "w_max")
