@@ -33,9 +33,8 @@ from recbole_tinynews.model.article_reader import (
     words_of_texts,
 )
 from recbole_tinynews.model.recommender import NewsRecommender
-from recbole_tinynews.pipeline.artifact import CATEGORY_NAMES, SETTINGS_FILE
+from recbole_tinynews.pipeline.artifact import CATEGORY_NAMES, SETTINGS_FILE, identity_of
 from recbole_tinynews.pipeline.config import NewsConfig
-from recbole_tinynews.pipeline.fingerprints import identity_of
 from recbole_tinynews.pipeline.stage import Stage
 from recbole_tinynews.recbole_models import patches
 from recbole_tinynews.recbole_models.feeds import feed_of
