@@ -9,7 +9,7 @@ from typing import Any, TextIO
 
 import torch
 
-from recbole_tinynews.benchmark.impressions import impressions_file, read_impression_metrics
+from recbole_tinynews.benchmark.impressions import impressions_file
 from recbole_tinynews.benchmark.jobs import Job, Outcome, run_jobs
 from recbole_tinynews.benchmark.planning import (
     NO_MODEL,
@@ -75,7 +75,7 @@ class Benchmark:
         runnable = [planned for planned in self.asked if not planned.why_not]
         # seed by seed: every system gets its first result before any gets a second
         wanted = [(planned, seed) for seed in self.seeds for planned in runnable]
-        trainings = [self._job(*row) for row in wanted if not self._is_complete(*row)]
+        trainings = [self._job(*row) for row in wanted if self._row(*row) is None]
         existing = len(wanted) - len(trainings)
 
         def tell(what: str, text: object) -> None:
@@ -133,14 +133,6 @@ class Benchmark:
         if planned.why_not:
             return None
         return self.results.of(planned.row.label, seed, planned.fingerprints[seed])
-
-    def _is_complete(self, planned: PlannedRow, seed: int) -> bool:
-        """Whether there is a result, with all requested metrics, which fingerprints don't cover."""
-        if self._row(planned, seed) is None:
-            return False
-        file = self._impressions(planned, seed)
-        known = read_impression_metrics(file).further if planned.further and file.is_file() else {}
-        return known.keys() >= {*planned.further}
 
     def _job(self, planned: PlannedRow, seed: int) -> Job:
         impressions = self._impressions(planned, seed)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from recbole_tinynews.benchmark.results import METRICS
 from recbole_tinynews.benchmark.suite import ADDS, CLICKS_NOW, TITLE, USER_IDS, Row, Suite
 from recbole_tinynews.data.popularity import uses_popularity
-from recbole_tinynews.evaluation.recbole_metrics import files_of_metric, is_own, of_each_impression
+from recbole_tinynews.evaluation.recbole_metrics import files_of_metric
 from recbole_tinynews.files.array_cache import content_key
 from recbole_tinynews.model.article_reader import OwnTexts, plm_depth, views_of
 from recbole_tinynews.model.reader_mixins import WithUserIds
@@ -49,7 +49,6 @@ class PlannedRow(NamedTuple):
     settings: Mapping[str, Any] = {}
     fingerprints: Mapping[int, str] = {}
     why_not: str = ""
-    further: Sequence[str] = ()  # requested per-impression metrics beside METRICS
 
 
 def plan_rows(
@@ -69,7 +68,7 @@ def plan_rows(
         else PlannedRow(row, why_not=f"{NO_MODEL} ({row.model})")
         for row in rows
     ]
-    mistakes = [why_not for row, *_, why_not, _ in planned if row.model in classes]
+    mistakes = [why_not for row, *_, why_not in planned if row.model in classes]
     if mistakes and all(mistakes):  # such as a data set that isn't there
         raise ValueError(mistakes[0])
     return planned
@@ -119,12 +118,7 @@ def _plan(
             f"leave out {', '.join(missing)}"
         )
         return PlannedRow(row, settings, why_not=why_not)
-    further = [
-        name
-        for name in config.metric_results
-        if name not in METRICS and of_each_impression(name) and not is_own(name)
-    ]
-    return PlannedRow(row, settings, fingerprints, further=further)
+    return PlannedRow(row, settings, fingerprints)
 
 
 def read_by(model_class: type, config: NewsConfig) -> tuple[str, ...]:

@@ -103,19 +103,16 @@ def keep(
     ids: str = "i",
     users: Sequence[str] = (),
     order: Sequence[int] = (),
-    further: Mapping[str, Sequence[str]] | None = None,
 ) -> Path:
     """Save metrics of impressions, each metric equal to the given AUC; returns the file.
 
     ``ids`` begins the impressions' ids. ``users`` are theirs, one each if not given. ``order`` is
-    the one in which the data set has them, ``further`` are other metrics by name.
+    the one in which the data set has them.
     """
     rows = range(len(auc))
     dump, place = folder / f"{name}.csv", folder / f"{name}.npz"
-    columns = [*[auc] * 4, *(further or {}).values()]
-    lines = [",".join([f"{ids}{row}", *(column[row] for column in columns)]) for row in rows]
-    names = ["impression_id", "auc", "mrr", "ndcg@5", "ndcg@10", *(further or {})]
-    dump.write_text("\n".join([",".join(names), *lines]) + "\n")
+    lines = [",".join([f"{ids}{row}", *[auc[row]] * 4]) for row in rows]
+    dump.write_text("\n".join(["impression_id,auc,mrr,ndcg@5,ndcg@10", *lines]) + "\n")
     data = folder / f"{name}.test.inter"
     user_of = users or [f"U{row}" for row in rows]
     lines = [f"{ids}{row}\t{user_of[row]}\t1\tN1\tN2 N3\t1 0" for row in order or rows]

@@ -242,32 +242,6 @@ def test_a_users_own_recommender_runs_beside_the_others(make_benchmark, tmp_path
     assert "| Mine | " in squeeze((tmp_path / "out" / "table.md").read_text(encoding="utf-8"))
 
 
-def test_a_metric_that_is_asked_for_later_is_tested_without_training(
-    make_benchmark, tmp_path: Path, here: RunHere
-) -> None:
-    """No fingerprint has the metrics: a finished row would never get a cell of the new one."""
-    succeeded, words = run_with_output(make_benchmark(systems=["PLM-NR_1"]))
-    assert succeeded, words
-    (before,) = rows_of(tmp_path / "out" / "results.csv")
-    assert not (tmp_path / "out" / "further.md").exists()
-    (weights,) = (tmp_path / "saved").rglob("model.safetensors")
-    trained_at = weights.stat().st_mtime_ns
-    here.jobs.clear()
-    asked = {"metrics": ["AUC", "MRR", "NDCG", "Calibration", "GAUC"]}
-    for _ in range(2):
-        succeeded, words = run_with_output(make_benchmark(systems=["PLM-NR_1"], settings=asked))
-        assert succeeded, words
-    assert here.jobs == ["PLM-NR_1"]
-    assert weights.stat().st_mtime_ns == trained_at
-    (after,) = rows_of(tmp_path / "out" / "results.csv")
-    assert {**after, "news_per_second": before["news_per_second"]} == before
-    head, _, line, *_ = squeeze(
-        (tmp_path / "out" / "further.md").read_text(encoding="utf-8")
-    ).splitlines()
-    assert head == "| System | calibration@5 | calibration@10 |"
-    assert line.startswith("| PLM-NR_1 | ")
-
-
 def test_two_systems_in_parallel_train_a_shared_stage_once(make_benchmark, tmp_path: Path) -> None:
     """The most expensive stage would run twice, or two processes would write one file."""
     benchmark = make_benchmark(systems=["TinyNewsRec"], jobs=2)
