@@ -29,12 +29,12 @@ from recbole_tinynews.pipeline.stage import in_order
 from recbole_tinynews.pipeline.systems import system
 from recbole_tinynews.settings.registry import (
     MODELS,
-    declared_settings,
     files_of,
     find_model,
     has_language_model,
     recbole_models,
 )
+from recbole_tinynews.settings.run_settings import RunSettings
 from recbole_tinynews.settings.table import parse_key, setting, unknown_setting
 from recbole_tinynews.settings.values import refuse
 
@@ -162,15 +162,14 @@ def knows(model_class: type, name: str) -> bool:
     return _mistake(model_class, name) is None
 
 
-@cache
 def _mistake(model_class: type, name: str) -> str | None:
-    declared, stages = _known(model_class)
-    return unknown_setting(parse_key(name, stages), declared, stages)
+    known = _settings_of(model_class)
+    return unknown_setting(parse_key(name, known.stages), known.declared, known.stages)
 
 
 @cache
-def _known(model_class: type) -> tuple[dict[str, Any], tuple[str, ...]]:
-    return declared_settings(model_class), tuple(files_of(model_class).stages)
+def _settings_of(model_class: type) -> RunSettings:
+    return RunSettings(files_of(model_class))
 
 
 def model_class_of(model: str) -> type:

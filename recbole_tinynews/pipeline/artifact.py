@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
+from recbole_tinynews.evaluation.recbole_metrics import is_own
 from recbole_tinynews.files.array_cache import changed, checksums, content_key
 from recbole_tinynews.files.lines import read_json, untrusted
 from recbole_tinynews.files.tensors import load_weights
@@ -94,14 +95,17 @@ class Artifact(NamedTuple):
     ) -> None:
         """Write all files except the trainer's, ``metrics.json`` last.
 
-        ``keep_language_model`` writes the contents of ``plm/``.
+        ``keep_language_model`` writes the contents of ``plm/``. Metrics of a user's own are left
+        out, as their functions may change.
         """
         folder = self.folder
         shutil.rmtree(folder / PLM, ignore_errors=True)  # drop a damaged one
         keep_language_model(folder / PLM)
         write_settings(folder, settings)
         write_text(folder / CURVE, curve.as_csv())
-        metrics = {"valid": self.valid, "seconds": self.seconds, NEWEST: self.newest}
+        decides = str(settings.get("valid_metric")).lower()  # which the fingerprint covers
+        valid = {n: v for n, v in self.valid.items() if n == decides or not is_own(n)}
+        metrics = {"valid": valid, "seconds": self.seconds, NEWEST: self.newest}
         if self.budget is not None:
             metrics["budget"] = self.budget._asdict()
         metrics[FILES] = checksums(folder, files_of(folder))

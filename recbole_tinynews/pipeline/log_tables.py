@@ -58,19 +58,13 @@ def _short(source: str) -> str:
 
 def summary(result: Mapping[str, Any], oracle: Mapping[str, float]) -> str:
     """Test metrics, size and speed, one line per system; ``oracle`` may be empty."""
-    teachers = result.get("teachers", {})
     metrics = [name for name in result["test"] if not is_count(name)]
     lines: list[tuple[str, Mapping[str, Any]]] = []
-    if teachers:
-        count, of_each = len(teachers["test"]), teachers["test"]
-        size = {key: teachers[key] for key in ("parameters", "news_per_second")}
-        if count == 1:
-            lines.append(("teacher", {**of_each[0], **size}))
-        elif count:
-            mean = {name: fmean(each[name] for each in of_each) for name in metrics}
-            lines.append((f"{count} teachers, mean", {**mean, **size}))
-        else:
-            lines.append(("teachers", size))
+    if teachers := result.get("teachers"):
+        tests = teachers["test"]
+        mean = {name: fmean(test[name] for test in tests) for name in metrics if tests}
+        several = f"{len(tests)} teachers, mean" if tests else "teachers"
+        lines.append(("teacher" if len(tests) == 1 else several, {**teachers, **mean}))
     lines.append((result["model"], {**result, **result["test"]}))
     if oracle and metrics:
         lines.append(("oracle", oracle))

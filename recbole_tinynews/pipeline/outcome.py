@@ -64,7 +64,7 @@ def result_of(this_run: Run, stages: Sequence[Stage]) -> dict[str, Any]:
         "model": config["model"],
         "dataset": config["dataset"],
         "seed": config["seed"],
-        "valid": _valid(artifact, this_run.recipes.of(stages[-1]).config),
+        "valid": artifact.valid,
         **test._asdict(),
         "parameters": parameter_count(model),
         "stages": [
@@ -151,20 +151,6 @@ def _tested(run: Run, teacher: Stage) -> dict[str, Any]:
         result = _evaluate(run.factory, config, run.model(teacher)).test
         _keep(artifact, content, result)
     return result
-
-
-def _valid(artifact: Artifact, config: NewsConfig) -> dict[str, float]:
-    """Validation metrics, without those of a user's function, which may have changed since."""
-    if not artifact.reused:
-        return artifact.valid
-    decides = str(config["valid_metric"]).lower()
-    older = [name for name in artifact.valid if is_own(name) and name != decides]
-    if older:
-        getLogger().info(
-            f"{artifact.folder.name} is reused without {', '.join(older)} of its validation, which "
-            "another version of the metric may have computed."
-        )
-    return {name: value for name, value in artifact.valid.items() if name not in older}
 
 
 def _keep(artifact: Artifact, content: str, result: Mapping[str, Any]) -> None:

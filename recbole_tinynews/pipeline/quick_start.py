@@ -27,7 +27,7 @@ from recbole_tinynews.pipeline.run import Run
 from recbole_tinynews.pipeline.stage import Stage, up_to
 from recbole_tinynews.pipeline.systems import system
 from recbole_tinynews.processes.group import join, launched_group, process_group
-from recbole_tinynews.settings.registry import is_news_model, is_stock_model
+from recbole_tinynews.settings.registry import is_news_model
 from recbole_tinynews.settings.values import refuse
 
 # settings of a run that tests nothing
@@ -104,17 +104,10 @@ def prepared(config: NewsConfig) -> Iterator[tuple[Run, list[Stage]]]:
 
 
 def _interactions_only(config: NewsConfig) -> str:
-    """Message: the data set has no impressions; RecBole's own models train on it by RecBole."""
-    model, dataset, folder = config["model"], config["dataset"], config["data_path"]
-    itself = ""
-    if is_stock_model(config.model_class):
-        itself = (
-            f" RecBole itself trains on them: run_recbole(model='{model}', dataset='{dataset}') of "
-            "recbole.quick_start."
-        )
     return (
-        f"run expects a data set of impressions for {model}, got interactions in {folder}.{itself} "
-        "Convert impressions: python -m recbole_tinynews.convert."
+        f"run expects a data set of impressions for {config['model']}, got interactions in "
+        f"{config['data_path']}. Convert impressions: python -m recbole_tinynews.convert. On "
+        "interactions, RecBole's own models are trained by its recbole.quick_start.run_recbole."
     )
 
 
