@@ -92,7 +92,7 @@ class Recipes:
             "data": self.factory.data_content(stage.model, config),
             "language_model": self.factory.language_model_content(config),
             "code": content_key(code),
-            "after": [self.of(before).fingerprint for before in stage.needs],
+            "stages": [self.of(before).fingerprint for before in stage.needs],
             "start": start,
             "teachers": _places(stage, stage.teachers),
         }

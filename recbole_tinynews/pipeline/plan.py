@@ -20,14 +20,7 @@ from recbole_tinynews.trainer.post_training import most_copies
 
 REUSED = "reused"
 MOST_DIFFERENCES = 3  # per line
-_CHANGED = {
-    "data": "the data differ",
-    "language_model": "the language model differs",
-    "code": "the code of the model differs",
-    "after": "after other stages",
-    "start": "another start",
-    "teachers": "other teachers",
-}
+OF_STAGES = ("stages", "start", "teachers")  # inputs that earlier stages decide
 
 
 class Step(NamedTuple):
@@ -108,39 +101,30 @@ def nearest_differences(
     for folder in sorted(recipe.folder.parent.glob(f"{recipe.stage.name}-*")):
         if folder.name not in others and artifact.was_finished(folder):
             with suppress(OSError, ValueError):  # costs only an explanation
-                there = artifact.read_settings(folder)
-                inputs = _inputs_that_differ(recipe, there, follows)
-                settings = _settings_that_differ(recipe, there)
-                age = -folder.stat().st_mtime
-                # most settings change an input too, and say why
-                compared.append((len(settings) + len(inputs), age, settings or inputs))
+                found = _differences(recipe, artifact.read_settings(folder), follows)
+                compared.append((len(found), -folder.stat().st_mtime, found))
     return min(compared)[-1] if compared else None
 
 
-def _settings_that_differ(recipe: Recipe, there: dict[str, Any]) -> list[str]:
-    here, stages = artifact.as_written(recipe.settings), recipe.config.stage_names
-    names = [n for n in dict.fromkeys([*here, *there]) if not parse_key(n, stages).stage]
-    if here["model_class"] != there["model_class"]:  # others are those of another model
-        names = ["model_class"]
-    return [
-        f"{name}: {_shown(name, here.get(name))}, there: {_shown(name, there.get(name))}"
-        for name in names
+def _differences(recipe: Recipe, there: dict[str, Any], follows: bool) -> list[str]:
+    """Settings that differ, or inputs without these: most settings change an input too."""
+    here = artifact.as_written(recipe.as_settings())
+    of_here, of_there = here.pop(artifact.MADE_FROM), there.pop(artifact.MADE_FROM, {})
+    settings = [
+        f"{name}: {_shown(here.get(name))}, there: {_shown(there.get(name))}"
+        for name in dict.fromkeys([*here, *there])
         if here.get(name) != there.get(name)
-        and name not in (artifact.FORMAT_KEY, artifact.MADE_FROM)
+        and not parse_key(name, recipe.config.stage_names).stage
     ]
+    inputs = [
+        f"other {part.replace('_', ' ')}"
+        for part, value in of_here.items()
+        if of_there.get(part) != value and not (follows and part in OF_STAGES)
+    ]
+    return settings or inputs
 
 
-def _inputs_that_differ(recipe: Recipe, there: dict[str, Any], follows: bool) -> list[str]:
-    if there.get(artifact.FORMAT_KEY) != artifact.ARTIFACT_FORMAT:
-        return ["made by another version"]
-    parts = [part for part in _CHANGED if not (follows and part in ("after", "start", "teachers"))]
-    made_from = there.get(artifact.MADE_FROM, {})
-    return [_CHANGED[part] for part in parts if made_from.get(part) != recipe.made_from[part]]
-
-
-def _shown(name: str, value: Any) -> str:
-    if name == "model_class":
-        return str(value).rpartition(".")[2]
+def _shown(value: Any) -> str:
     return "~" if value is None else str(value)
 
 
