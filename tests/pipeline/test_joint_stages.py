@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-from pathlib import Path
-
 import pytest
 import torch
 from recorded import PLM, equal, record, under
@@ -88,23 +85,6 @@ def test_the_losses_are_logged_by_name(tiny: Tiny) -> None:
     names = ["distillation", "hidden", "embedding", "news_vector", "user", "target"]
     expected = [f"{name}_loss" for name in [*names, "teacher_target"]]
     assert columns[: len(expected) + 2] == ["step", "train_loss", *expected]
-
-
-def test_the_systems_share_the_teachers_post_training(tiny: Tiny, all_four_stages: Path) -> None:
-    """A benchmark would post-train the same teacher again for each row of its table."""
-    shutil.copytree(all_four_stages, "saved")
-    config = tiny.config("TinyNewsRec")
-    run = run_of(config)
-    run.make(system(config))
-    for model in MODELS:
-        recorded = record(tiny, model)
-        assert finished(recorded.run)[0] == finished(run)[0]
-        assert finished(recorded.run)[0].reused
-        assert not finished(recorded.run)[1].reused
-        config = tiny.config(model)
-        again = run_of(config)
-        again.make(system(config))
-        assert [artifact.reused for artifact in finished(again)] == [True, True]
 
 
 @pytest.mark.parametrize(
