@@ -20,7 +20,7 @@ from recbole_tinynews.settings.table import (
     unknown_setting,
     unread_by,
 )
-from recbole_tinynews.settings.values import brief, refuse
+from recbole_tinynews.settings.values import Rule, brief, refuse, rules_by_default, unfit
 
 PROPERTIES = "properties"
 METRICS = "metrics"  # in a stage's yaml: reported in addition to the run's
@@ -83,9 +83,12 @@ class RunSettings:
         self.declares: dict[str, frozenset[str]] = {}
         declaring = [*(self._of_news() if files.is_news else self._of_recbole())]
         self.declared = dict(recbole_overall_settings())
+        self._own_rules: dict[str, Rule] = {}
         if not files.is_news:
-            self.declared |= recbole_model_settings()
-            self.declared |= _plain(_merged(map(self._layer, self._stock_files)))
+            own = _plain(_merged(map(self._layer, self._stock_files)))
+            self.declared |= {**recbole_model_settings(), **own}
+            general = NAMES.difference(known_without_yaml(Models.RECBOLE))
+            self._own_rules = rules_by_default({n: own[n] for n in own.keys() - general})
         self.declared |= _plain(_merged(layer for layer in declaring if layer.declares))
         self.defaults = {Key(None, n): v for n, v in self.declared.items()} | _merged(declaring)
         packaged = [*declaring, *self._of_data_set()]
@@ -166,7 +169,11 @@ class RunSettings:
     def _unfit(self, key: Key, value: Any) -> str | None:
         if isinstance(value, str) and value == "None":
             return "got the text 'None': write ~ or null for no value"
-        return unfit_value(key.name, value, self.declared.get(key.name))
+        if own := self._own_rules.get(key.name):
+            return unfit(own, value)
+        # RecBole's defaults mix types
+        default = self.declared.get(key.name) if self.files.is_news else None
+        return unfit_value(key.name, value, default)
 
     def _mistakes(self, layers: Sequence[Layer]) -> Iterator[str]:
         """Unknown names, then flags without a value, then invalid values."""

@@ -253,3 +253,32 @@ def unfit(rule: Rule | None, value: Any) -> str | None:
     nearest = difflib.get_close_matches(text[:100], words, n=1)
     hint = f". Did you mean {nearest[0]}?" if nearest else ""
     return f"expects {rule.expected}, got {brief(value)}{hint}"
+
+
+def rules_by_default(defaults: Mapping[str, Any]) -> dict[str, Rule]:
+    """Rules of RecBole's own models by name and default; none for ~.
+
+    >>> rules_by_default({"hidden_size": 64, "dropout_prob": 0, "fields": None}).keys()
+    dict_keys(['hidden_size', 'dropout_prob'])
+    """
+    rules = {name: _rule(name, default) for name, default in defaults.items()}
+    return {name: rule for name, rule in rules.items() if rule is not None}
+
+
+def _rule(name: str, default: Any) -> Rule | None:
+    if isinstance(default, list):
+        of_first = _rule(name, default[0]) if default else None
+        return of_first and list_of(of_first)
+    if isinstance(default, (bool, str, Mapping)):
+        kinds = {bool: SWITCH, str: ANY_TEXT, dict: MAPPING}
+        return kinds[type(default)]
+    if not isinstance(default, (int, float)):
+        return None
+    if any(part in name for part in _PROBABILITIES):
+        return PROBABILITY
+    return NUMBER if isinstance(default, float) or default < 0 or name in _NUMBERS else COUNT
+
+
+_PROBABILITIES = ("dropout", "drop_ratio", "drop_prob")  # parts of names
+# floats whose defaults are written as ints
+_NUMBERS = ("global_ratio", "spatial_ratio", "resolution", "negative_weight", "w_max", "margin")

@@ -226,6 +226,8 @@ def test_a_run_with_accepted_values_ends_with_a_result_or_a_line(
         ("PLMNR", "worker", 1_000),
         ("PLMNR", "TIME_FIELD", "nope"),
         ("PLMNR", "ITEM_ID_FIELD", "user_id"),
+        ("LightGCN", "n_layers", -1),
+        ("DeepFM", "mlp_hidden_size", []),
         ("PLMNR", "gpu_id", "abc"),
         ("PLMNR", "valid_metric_bigger", False),  # the worst weights were kept
         ("BPR", "embedding_size", 0),
