@@ -25,7 +25,7 @@ from recbole_tinynews.pipeline.factory import (
     source_of_texts,
 )
 from recbole_tinynews.pipeline.fingerprints import fingerprint, settings_that_matter, source_of
-from recbole_tinynews.pipeline.stage import in_order
+from recbole_tinynews.pipeline.stage import Stage, in_order
 from recbole_tinynews.pipeline.systems import system
 from recbole_tinynews.settings.registry import (
     MODELS,
@@ -35,7 +35,7 @@ from recbole_tinynews.settings.registry import (
     recbole_models,
 )
 from recbole_tinynews.settings.run_settings import RunSettings
-from recbole_tinynews.settings.table import parse_key, setting, unknown_setting
+from recbole_tinynews.settings.table import affects_result, parse_key, setting, unknown_setting
 from recbole_tinynews.settings.values import refuse
 
 NO_MODEL = "no such model"
@@ -220,7 +220,7 @@ def result_fingerprint(config: NewsConfig) -> str:
     """
     stages = in_order(system(config))
     configs = [config.for_stage(stage.name, stage.number) for stage in stages]
-    of_stages = zip(configs, stages, strict=True)
+    of_stages = [*zip(configs, stages, strict=True)]
     files = [file for stage in stages for file in source_of(stage)]
     files += files_of_metric(config["valid_metric"])
     files += [Path(c["post_train_corpus"]) for c in configs if c["post_train_corpus"]]
@@ -229,11 +229,18 @@ def result_fingerprint(config: NewsConfig) -> str:
     return fingerprint(
         {
             "settings": [settings_that_matter(*each) for each in of_stages],
+            "reads": [_read_by_data(*each) for each in of_stages],
             "files": content_key([*dict.fromkeys(files)]),
             "data": content_of_data(Path(config["data_path"])),
             "language_models": models,
         }
     )
+
+
+def _read_by_data(config: NewsConfig, stage: Stage) -> list[Any]:
+    """Settings that choose what a stage reads, which it covers by the digest of its data."""
+    names = getattr(getattr(stage.model, "reads", None), "settings", ())
+    return [config[name] for name in names if affects_result(name, has_teachers=True)]
 
 
 def _language_model(config: NewsConfig) -> str:

@@ -250,14 +250,14 @@ class RunSettings:
         """
         ours = {name for name, file in self.files.stages.items() if is_shipped(file)}
         if not self.files.is_news or (stage not in ours and not is_last):
-            return {*self.declared}
+            return self.declared.keys() - unread_by(self.kind)
         files = [of_stage.overall, *of_stage.own]
         files += [file for file in self.files.own if is_student and is_shipped(file)]
         read = {name for file in files for name in read_yaml(file)} - {WHEN}
         for other, declares in self.declares.items():
             if other == stage or (is_student if other in ours else is_last):
                 read |= declares
-        return read | recbole_overall_settings().keys()
+        return (read | recbole_overall_settings().keys()) - unread_by(self.kind)
 
 
 def _merged(layers: Iterable[Layer]) -> dict[Key, Any]:
