@@ -87,9 +87,9 @@ def result_of(this_run: Run, stages: Sequence[Stage]) -> dict[str, Any]:
     if not process_group().first:
         return broadcast(None, patient=True)
     broadcast(result, patient=True)
-    report(result, artifact, oracle_of(Path(config["data_path"])))
     if config["result_file"]:
         write_text(Path(config["result_file"]), json.dumps(_finite(result), indent=2) + "\n")
+    report(result, artifact, oracle_of(Path(config["data_path"])))
     return result
 
 
