@@ -65,39 +65,29 @@ class Recipe(NamedTuple):
         return {**head, **self.settings, **of_stages}
 
 
-class Recipes:
-    """The recipes of a graph of stages, each computed once."""
-
-    def __init__(self, factory: ImpressionFactory) -> None:
-        self.factory = factory
-        self._made: dict[Stage, Recipe] = {}
-
-    def of(self, stage: Stage) -> Recipe:
-        """The recipe of a stage, with the fingerprints of the stages that it depends on."""
-        if stage not in self._made:
-            self._made[stage] = self._make(stage)
-        return self._made[stage]
-
-    def _make(self, stage: Stage) -> Recipe:
-        config = self.factory.config.for_stage(stage.name, stage.number)
-        if stage.folder is not None:
-            return Recipe(stage, config, {}, {}, identity_of(stage.folder))
-        settings = settings_that_matter(config, stage)
-        code = [*source_of(stage), *files_of_metric(config["valid_metric"])]
-        start = ""
-        if stage.start is not None:
-            start = f"{_name_of(stage.start.put)} {_places(stage, stage.start.sources)}"
-            start += ", popularity fitted again" if stage.start.complete else ""
-        made_from = {
-            "data": self.factory.data_content(stage.model, config),
-            "language_model": self.factory.language_model_content(config),
-            "code": content_key(code),
-            "stages": [self.of(before).fingerprint for before in stage.needs],
-            "start": start,
-            "teachers": _places(stage, stage.teachers),
-        }
-        mark = fingerprint({FORMAT_KEY: ARTIFACT_FORMAT, **settings, MADE_FROM: made_from})
-        return Recipe(stage, config, settings, made_from, mark)
+def recipe_of(
+    stage: Stage, factory: ImpressionFactory, before: Callable[[Stage], Recipe]
+) -> Recipe:
+    """The recipe of a stage, with the fingerprints of those ``before`` it."""
+    config = factory.config.for_stage(stage.name, stage.number)
+    if stage.folder is not None:
+        return Recipe(stage, config, {}, {}, identity_of(stage.folder))
+    settings = settings_that_matter(config, stage)
+    code = [*source_of(stage), *files_of_metric(config["valid_metric"])]
+    start = ""
+    if stage.start is not None:
+        start = f"{_name_of(stage.start.put)} {_places(stage, stage.start.sources)}"
+        start += ", popularity fitted again" if stage.start.complete else ""
+    made_from = {
+        "data": factory.data_content(stage.model, config),
+        "language_model": factory.language_model_content(config),
+        "code": content_key(code),
+        "stages": [before(needed).fingerprint for needed in stage.needs],
+        "start": start,
+        "teachers": _places(stage, stage.teachers),
+    }
+    mark = fingerprint({FORMAT_KEY: ARTIFACT_FORMAT, **settings, MADE_FROM: made_from})
+    return Recipe(stage, config, settings, made_from, mark)
 
 
 def settings_that_matter(config: NewsConfig, stage: Stage) -> dict[str, Any]:

@@ -145,7 +145,7 @@ def evaluate_teachers(run: Run, student: Stage) -> dict[str, Any]:
 def _tested(run: Run, teacher: Stage) -> dict[str, Any]:
     artifact, content = run.artifacts[teacher], run.factory.dataset.content
     result = broadcast(artifact.test_result(content))
-    config = run.recipes.of(teacher).config
+    config = run.recipe(teacher).config
     if result is None or not set(config.metric_results) <= result.keys():
         getLogger().info(f"Testing {artifact.folder.name}")
         result = _evaluate(run.factory, config, run.model(teacher)).test

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from recbole_tinynews.files.progress import StageProgress
 from recbole_tinynews.pipeline import artifact
-from recbole_tinynews.pipeline.fingerprints import Recipe, Recipes
+from recbole_tinynews.pipeline.fingerprints import Recipe
 from recbole_tinynews.pipeline.log_tables import text_table
 from recbole_tinynews.pipeline.run import Run
 from recbole_tinynews.pipeline.stage import Copy, Stage
@@ -31,20 +31,20 @@ class Step(NamedTuple):
     reason: str
 
 
-def plan(recipes: Recipes, stages: Sequence[Stage], fresh: bool = False) -> list[Step]:
+def plan(run: Run, stages: Sequence[Stage], fresh: bool = False) -> list[Step]:
     """One step per stage in topological order; ``ValueError`` if saved copies are too few."""
     finished = {  # one that names its folder, the recommender that an update starts from, is read
-        stage: None if fresh and stage.folder is None else recipes.of(stage).finished()
+        stage: None if fresh and stage.folder is None else run.recipe(stage).finished()
         for stage in stages
     }
     for source in (source for stage in stages for source in stage.sources):
         if isinstance(source, Copy) and (made := finished[source.stage]):
             made.copy(source.back)
-    reused = {recipes.of(s).folder.name for s, made in finished.items() if made}
+    reused = {run.recipe(s).folder.name for s, made in finished.items() if made}
     return [
-        Step(stage.name, REUSED, recipes.of(stage).folder.name)
+        Step(stage.name, REUSED, run.recipe(stage).folder.name)
         if finished[stage]
-        else _step(recipes.of(stage), any(finished[s] is None for s in stage.needs), reused, fresh)
+        else _step(run.recipe(stage), any(finished[s] is None for s in stage.needs), reused, fresh)
         for stage in stages
     ]
 
@@ -132,14 +132,14 @@ def rehearse(run: Run, stages: Sequence[Stage]) -> None:
     """Check data, copies and models of the stages to train; ``ValueError`` lists all errors."""
     mistakes: list[str] = []
     for stage in stages:
-        mistakes += run.factory.data_mistakes(stage, run.recipes.of(stage).config)
+        mistakes += run.factory.data_mistakes(stage, run.recipe(stage).config)
     mistakes += _of_copies(run, stages)
     built = {(stages[0].name, stages[0].model)} if stages else set()
     for stage in stages:
         if (stage.name, stage.model) not in built:  # equal stages differ only in seeds
             built.add((stage.name, stage.model))
             try:
-                run.factory.model(stage.model, run.recipes.of(stage).config)
+                run.factory.model(stage.model, run.recipe(stage).config)
             except ValueError as mistake:
                 mistakes.append(f"Stage {stage.name}: {str(mistake).removesuffix('.')}")
     model = run.factory.config["model"]
@@ -153,7 +153,7 @@ def _of_copies(run: Run, stages: Sequence[Stage]) -> Iterator[str]:
         if isinstance(source, Copy) and source.stage in stages:
             wanted[source.stage] = max(wanted.get(source.stage, 0), source.back)
     for stage, back in wanted.items():
-        config = run.recipes.of(stage).config
+        config = run.recipe(stage).config
         data = run.factory.data(stage.model, config)
         copies = most_copies(config, len(run.factory.loaders(config, data)[0]))
         if copies <= back:

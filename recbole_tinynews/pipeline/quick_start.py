@@ -97,7 +97,7 @@ def prepared(config: NewsConfig) -> Iterator[tuple[Run, list[Stage]]]:
             yield this_run, stages
         except KeyboardInterrupt as stop:
             kept = this_run.kept(stages)
-            folder = this_run.recipes.of(stages[-1]).folder.parent
+            folder = this_run.recipe(stages[-1]).folder.parent
             raise KeyboardInterrupt(
                 f"kept in {folder}: {', '.join(kept)}" if kept else "nothing is kept"
             ) from stop
@@ -126,7 +126,7 @@ def _prepare(config: NewsConfig, log: LateFile | None) -> tuple[Run, list[Stage]
     factory = factory_of(config, data)
     _check_test_outputs(factory, stages[-1], rerankers)
     this_run = Run(factory)
-    steps = plan(this_run.recipes, stages, config["fresh"])
+    steps = plan(this_run, stages, config["fresh"])
     logger.info(set_color(f"Stages of {config['model']}", "pink") + f":\n{plan_table(steps)}")
     trained = [s for s, step in zip(stages, steps, strict=True) if step.action != REUSED]
     rehearse(this_run, trained)

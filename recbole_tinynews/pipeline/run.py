@@ -16,7 +16,7 @@ from recbole_tinynews.files.progress import StageProgress
 from recbole_tinynews.files.whole import exclusive_lock
 from recbole_tinynews.pipeline.artifact import Artifact, Weights, begin
 from recbole_tinynews.pipeline.factory import ImpressionFactory
-from recbole_tinynews.pipeline.fingerprints import Recipe, Recipes
+from recbole_tinynews.pipeline.fingerprints import Recipe, recipe_of
 from recbole_tinynews.pipeline.handover import put_language_model
 from recbole_tinynews.pipeline.stage import Copy, Stage, in_order, stage_of
 from recbole_tinynews.processes.group import all_gather_object, broadcast, process_group
@@ -39,11 +39,17 @@ class Run:
 
     def __init__(self, factory: ImpressionFactory) -> None:
         self.factory = factory
-        self.recipes = Recipes(factory)
+        self._recipes: dict[Stage, Recipe] = {}
         self.artifacts: dict[Stage, Artifact] = {}
         self.progress: Mapping[Stage, StageProgress] = {}
         self.callbacks: dict[Stage, Callable[[int, float], None]] = {}
         self.fresh: bool = factory.config["fresh"]
+
+    def recipe(self, stage: Stage) -> Recipe:
+        """What decides a stage's result, computed once."""
+        if stage not in self._recipes:
+            self._recipes[stage] = recipe_of(stage, self.factory, self.recipe)
+        return self._recipes[stage]
 
     def make(self, *stages: Stage) -> Artifact:
         """Train or reuse these stages and their dependencies; returns the last one's artifact.
@@ -52,7 +58,7 @@ class Run:
         """
         for stage in in_order(*stages):
             if stage not in self.artifacts:
-                self.artifacts[stage] = self._make(self.recipes.of(stage))
+                self.artifacts[stage] = self._make(self.recipe(stage))
         return self.artifacts[stages[-1]]
 
     def weights(self, source: Stage | Copy) -> Weights:
@@ -63,7 +69,7 @@ class Run:
     def model(self, source: Stage | Copy) -> Any:
         """Model of a finished stage or saved copy, with its weights."""
         stage = stage_of(source)
-        model = self.factory.model(stage.model, self.recipes.of(stage).config)
+        model = self.factory.model(stage.model, self.recipe(stage).config)
         weights = self.weights(source)
         put_model_state(model, weights.load(), weights.source)
         return model
@@ -72,7 +78,7 @@ class Run:
         """Finished stages and saved steps, from which a stopped run resumes."""
         kept = []
         for stage in stages:
-            step = saved_step(self.recipes.of(stage).folder / STATE)
+            step = saved_step(self.recipe(stage).folder / STATE)
             if stage in self.artifacts:
                 kept.append(f"{stage.name} (finished)")
             elif step is not None:

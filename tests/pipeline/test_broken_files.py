@@ -40,7 +40,7 @@ def broken(file: Path, damage: str) -> None:
 def run_again(tiny: Tiny, folder: Path) -> list[tuple[str, bool]]:
     run = tiny.run("TinyNewsRec", **{**STAGE_SETTINGS, "checkpoint_dir": str(folder)})
     config = run.factory.config
-    planned = plan(run.recipes, in_order(system(config)), config["fresh"])
+    planned = plan(run, in_order(system(config)), config["fresh"])
     run.make(system(config))
     done = [(artifact.name, artifact.reused) for artifact in finished(run)]
     assert [step.action == "reused" for step in planned] == [reused for _, reused in done]

@@ -102,5 +102,5 @@ def test_the_losses_are_logged_by_name(tiny: Tiny) -> None:
 def test_what_decides_the_result_decides_the_fingerprint(tiny: Tiny, changed: dict) -> None:
     """A student trained with other settings would be reused as this one."""
     configs = [tiny.config("NewsBERT", **settings) for settings in ({}, changed)]
-    recipes = [run_of(config).recipes.of(system(config)) for config in configs]
+    recipes = [run_of(config).recipe(system(config)) for config in configs]
     assert len({recipe.fingerprint for recipe in recipes}) == 2

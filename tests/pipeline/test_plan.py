@@ -42,7 +42,7 @@ def run_of(tiny: Tiny, folder: Path, **settings: Any) -> Run:
 def plan_of(tiny: Tiny, folder: Path, **settings: Any) -> list[Step]:
     this_run = run_of(tiny, folder, **settings)
     config = this_run.factory.config
-    steps = plan(this_run.recipes, in_order(system(config)), config["fresh"])
+    steps = plan(this_run, in_order(system(config)), config["fresh"])
     assert finished(this_run) == []  # the run itself has not begun
     return steps
 
@@ -196,7 +196,7 @@ def test_the_most_similar_of_several_artifacts_is_compared_with(tiny: Tiny, copi
     this_run = run_of(tiny, copied, **before)
     this_run.make(Stage("TinyNewsRec", PLMNR))
     again = run_of(tiny, copied, **{**before, "epochs": 1})
-    recipe = again.recipes.of(Stage("TinyNewsRec", PLMNR))
+    recipe = again.recipe(Stage("TinyNewsRec", PLMNR))
     assert nearest_differences(recipe) == ["epochs: 1, there: 2"]
 
 

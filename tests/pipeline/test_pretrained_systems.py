@@ -87,7 +87,7 @@ def test_a_changed_setting_of_masked_training_trains_it_again(tiny: Tiny, tmp_pa
     def marks(**settings: Any) -> dict[str, str]:
         made = tiny.run("PLMNRDAPT", **settings)
         stages = in_order(system(made.factory.config))
-        return {stage.name: made.recipes.of(stage).fingerprint for stage in stages}
+        return {stage.name: made.recipe(stage).fingerprint for stage in stages}
 
     def retrained(**settings: Any) -> list[str]:
         return [name for name, mark in marks(**settings).items() if mark != before[name]]

@@ -38,7 +38,7 @@ def run_of(tiny: Tiny, folder: Path, model: str | type, **settings: Any) -> Run:
 
 def plan_of(run: Run) -> list[Step]:
     config = run.factory.config
-    return plan(run.recipes, in_order(system(config)), config["fresh"])
+    return plan(run, in_order(system(config)), config["fresh"])
 
 
 def train(tiny: Tiny, folder: Path, model: str | type, **settings: Any) -> list[Artifact]:
@@ -94,7 +94,7 @@ def test_systems_share_the_training_of_tiny_newsrecs_teachers(
     def marks(model: str) -> list[tuple[str, str]]:
         run = run_of(tiny, tmp_path, model)
         stages = in_order(system(run.factory.config))
-        return [(stage.name, run.recipes.of(stage).fingerprint) for stage in stages]
+        return [(stage.name, run.recipe(stage).fingerprint) for stage in stages]
 
     ours = marks("TinyNewsRec")
     assert [name for name, mark in marks(model) if (name, mark) in ours] == shared
