@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options: dict[str, Any] = vars(parsed)
     settings, report_only = parse_command_line(rest), options.pop("report_only")
     with one_line_errors(parser.prog, "rows and steps are kept", " The same command resumes."):
-        refuse("The command line has mistakes:", settings.problems)
+        refuse("The command line has mistakes:", settings.mistakes)
         if options["jobs"] < 1:
             raise ValueError(f"--jobs must be at least 1, got {options['jobs']}.")
         options["seeds"] = None if options["seeds"] is None else seeds_of(options["seeds"])
