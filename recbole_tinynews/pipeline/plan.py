@@ -101,13 +101,17 @@ def nearest_differences(
     for folder in sorted(recipe.folder.parent.glob(f"{recipe.stage.name}-*")):
         if folder.name not in others and artifact.was_finished(folder):
             with suppress(OSError, ValueError):  # costs only an explanation
-                found = _differences(recipe, artifact.read_settings(folder), follows)
-                compared.append((len(found), -folder.stat().st_mtime, found))
+                settings, inputs = _differences(recipe, artifact.read_settings(folder), follows)
+                age = -folder.stat().st_mtime
+                # most settings change an input too, and say why
+                compared.append((len(settings) + len(inputs), age, settings or inputs))
     return min(compared)[-1] if compared else None
 
 
-def _differences(recipe: Recipe, there: dict[str, Any], follows: bool) -> list[str]:
-    """Settings that differ, or inputs without these: most settings change an input too."""
+def _differences(
+    recipe: Recipe, there: dict[str, Any], follows: bool
+) -> tuple[list[str], list[str]]:
+    """Settings and inputs that differ from those of a finished stage."""
     here = artifact.as_written(recipe.as_settings())
     of_here, of_there = here.pop(artifact.MADE_FROM), there.pop(artifact.MADE_FROM, {})
     settings = [
@@ -121,7 +125,7 @@ def _differences(recipe: Recipe, there: dict[str, Any], follows: bool) -> list[s
         for part, value in of_here.items()
         if of_there.get(part) != value and not (follows and part in OF_STAGES)
     ]
-    return settings or inputs
+    return settings, inputs
 
 
 def _shown(value: Any) -> str:
