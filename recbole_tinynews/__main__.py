@@ -35,6 +35,7 @@ COMMANDS = {
         "serving.aligned_student",
         "a small recommender from a language model and articles alone",
     ),
+    "encode": ("serving.encode", "vectors of articles by a language model, for students"),
     "convert": ("convert", "convert MIND folders into atomic data sets"),
     "score": ("serving.score", "rank articles for every reader in a file"),
     "export": ("export.export_command", "a finished recommender as a Hugging Face or ONNX model"),

@@ -12,8 +12,6 @@ from recbole_tinynews.distillation.loss_terms import Distillation, Terms, Weight
 from recbole_tinynews.distillation.teacher_weighting import TeacherWeighting, mix_scores, softmax
 from recbole_tinynews.model.interface import Encoded, Outputs
 
-RIDGE = 1e-3  # relative to the mean variance of the teacher's dimensions
-
 
 class ProjectedEmbeddingLoss(nn.Module):
     """Teacher-weighted mean squared error of ``W_i v^(t_i) + b_i`` against ``v^(s)``.
@@ -104,19 +102,6 @@ class ProjectedEmbeddingLoss(nn.Module):
                     f"ProjectedEmbeddingLoss expects {name} of shape {expected}, got "
                     f"{tuple(tensor.shape)}. Encode the same items with student and teachers."
                 )
-
-
-def fitted_projection(pairs: Iterable[tuple[Tensor, Tensor]]) -> Tensor:
-    """Ridge regression ``[student_dim, teacher_dim]`` from chunks of student, teacher vectors."""
-    products: list[Tensor] = []
-    for student, teacher in pairs:
-        exact = teacher.double()
-        some = exact.T @ exact, exact.T @ student.double()
-        products = [a + b for a, b in zip(products, some, strict=True)] if products else [*some]
-    covariance, shared = products
-    ridge = RIDGE * covariance.diagonal().mean().clamp(min=1e-12)
-    covariance.diagonal().add_(ridge)
-    return torch.linalg.solve(covariance, shared).T
 
 
 def _projection(teacher_dim: int, student_dim: int, as_identity: bool) -> nn.Linear:

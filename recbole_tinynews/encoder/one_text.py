@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from recbole_tinynews.data.news_text import TITLE_ABSTRACT, tokenise, with_abstract
 from recbole_tinynews.data.ragged import Ragged
@@ -25,6 +25,7 @@ from recbole_tinynews.encoder.hidden_states import (
 )
 from recbole_tinynews.encoder.news_encoder import NEWS_ENCODER, NewsEncoder
 from recbole_tinynews.encoder.packing import EncodingPlan, Pack, PlannedPack, Planner, packs
+from recbole_tinynews.encoder.pooling import fitted_projection
 from recbole_tinynews.encoder.text_encoder import EncodedTexts, TextEncoder, TextVectors, versions
 from recbole_tinynews.encoder.vector_cache import in_shares
 from recbole_tinynews.files.array_cache import content_key
@@ -236,17 +237,35 @@ class OneTextEncoder(NewsEncoder):
     @torch.no_grad()
     def start_heads(self, ids: NDArray[np.int64], centred: bool) -> None:
         """Initialise its identity heads by the vectors of distinct training texts, ``ids``."""
+        with self.without_dropout():
+            for dense in self.text_encoder.identity_heads():
+                if not dense.has_started:
+                    dense.start((pooled for _, pooled in self.pooled(ids, dense)), centred)
+
+    def pooled(
+        self, ids: NDArray[np.int64], dense: nn.Linear
+    ) -> Iterator[tuple[NDArray[np.int64], Tensor]]:
+        """Parts of distinct ids, and what this dense layer is given of their texts."""
         planner = self.planner()
         packed = packs(self.tokens.lengths_of(ids), planner.tokens_at_once)
 
         def pooled_of(pack: Pack) -> Tensor:
             return self._encode(planner.pack(ids, pack).to(self.device)).pooled
 
+        none = dense.weight.new_zeros(0, dense.in_features)
+        for pack, made in zip(packed, in_shares(packed, pooled_of, none), strict=True):
+            yield ids[pack.members], made
+
+    @torch.no_grad()
+    def fit_heads(self, ids: NDArray[np.int64], teacher: NewsEncoder) -> None:
+        """Start its identity heads as the regression of a teacher's vectors of these ids."""
         with self.without_dropout():
             for dense in self.text_encoder.identity_heads():
-                if not dense.has_started:
-                    none = dense.weight.new_zeros(0, dense.in_features)
-                    dense.start(in_shares(packed, pooled_of, none), centred)
+                pairs = (
+                    (teacher(torch.from_numpy(some).to(self.device)), pooled - dense.centre)
+                    for some, pooled in self.pooled(ids, dense)
+                )
+                dense.weight.copy_(fitted_projection(pairs))
 
     # Hidden states: recorded on request, and those of frozen layers stored
 

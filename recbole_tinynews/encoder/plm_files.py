@@ -25,13 +25,15 @@ from transformers import (
 )
 from transformers.utils import logging
 
-from recbole_tinynews.encoder.embedding_model import embedding_model, hub_answers
+from recbole_tinynews.encoder.embedding_model import embedding_model, files_of_modules, hub_answers
 from recbole_tinynews.encoder.generic_layers import UNUSED, find_layers, first_position
+from recbole_tinynews.files.array_cache import content_key
 from recbole_tinynews.files.installation import pip_install
 from recbole_tinynews.files.tensors import check_weights
 from recbole_tinynews.files.whole import whole_folder
 
 PACKAGE_PREFIX = "package:"
+PLM_FILES = frozenset((".json", ".safetensors", ".bin", ".txt", ".model"))  # weights and tokenizer
 MOST_LAYERS = 1_000
 PROJECTION = "projection_of_pooled"  # a part of a language model
 MOST_GROWTH = 64  # times that a tokenizer's replacements may lengthen a text
@@ -103,6 +105,16 @@ def quiet() -> Iterator[None]:
         yield
     finally:
         logging.set_verbosity(verbosity)
+
+
+def plm_content(source: str) -> str:
+    """Digest of a folder's weights, tokenizer and modules; a hub name as it is."""
+    folder = Path(source)
+    if not folder.is_dir():
+        return source
+    files = sorted(path for path in folder.iterdir() if path.suffix in PLM_FILES)
+    files += files_of_modules(folder)  # of an embedding model
+    return content_key([part for f in files for part in (str(f.relative_to(folder)), f)])
 
 
 def load_tokenizer(source: str) -> PreTrainedTokenizerBase:

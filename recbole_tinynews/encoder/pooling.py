@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from recbole_tinynews.encoder.attention import ONE_KERNEL, Rules, attend, attend_stacked
 from recbole_tinynews.encoder.packing import PackedTexts
 
+RIDGE = 1e-3  # relative to the mean variance of the dimensions that are mapped
 HEAD_DIM = 16  # NRMS (Wu et al., EMNLP 2019): 16 heads of 16 make a vector of 256
 
 
@@ -224,3 +225,16 @@ def principal_axes(covariance: Tensor, count: int) -> Tensor:
     chosen = axes.T.flip(0)[:count]
     largest = chosen.gather(1, chosen.abs().argmax(dim=1, keepdim=True))
     return chosen * largest.sign()
+
+
+def fitted_projection(pairs: Iterable[tuple[Tensor, Tensor]]) -> Tensor:
+    """Ridge regression ``[to_dim, from_dim]`` from chunks of vectors to fit, vectors to map."""
+    products: list[Tensor] = []
+    for to, given in pairs:
+        exact = given.double()
+        some = exact.T @ exact, exact.T @ to.double()
+        products = [a + b for a, b in zip(products, some, strict=True)] if products else [*some]
+    covariance, shared = products
+    ridge = RIDGE * covariance.diagonal().mean().clamp(min=1e-12)
+    covariance.diagonal().add_(ridge)
+    return torch.linalg.solve(covariance, shared).T

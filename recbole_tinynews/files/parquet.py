@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from numpy.typing import NDArray
+
 from recbole_tinynews.files.installation import pip_install
 from recbole_tinynews.files.progress import progress_bar
 
@@ -51,6 +53,21 @@ def read_rows(
                     yield number, dict(zip(present, cells, strict=True))
                 before += batch.num_rows
                 bar.update(batch.num_rows)
+
+
+def vectors_of_rows(path: Path, name: str, vector: str) -> Iterator[tuple[list[str], NDArray[Any]]]:
+    """Cells of column ``name`` and the lists of numbers of ``vector``, a part at a time."""
+    with _opened(path) as file:
+        for batch in file.iter_batches(ROWS_AT_ONCE, columns=[name, vector]):
+            lists = batch.column(vector)
+            sizes = {len(numbers) for numbers in lists.to_pandas() if numbers is not None}
+            if len(sizes) != 1 or lists.null_count:
+                raise ValueError(
+                    f"{path}: expected lists of one length in {vector}, got lengths "
+                    f"{', '.join(map(str, sorted(sizes)))} and {lists.null_count} missing ones."
+                )
+            numbers = lists.flatten().to_numpy(zero_copy_only=False)
+            yield [*map(str, batch.column(name).to_pylist())], numbers.reshape(len(lists), -1)
 
 
 def _cells(column: pa.Array) -> list[Any]:

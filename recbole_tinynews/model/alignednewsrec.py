@@ -11,7 +11,8 @@ from torch.nn import functional as F
 
 from recbole_tinynews.data.training_news import TrainingNews
 from recbole_tinynews.distillation.loss_terms import Distillation, Terms, Weights, stacked_scores
-from recbole_tinynews.model.article_reader import ReadsTitlesByPLM
+from recbole_tinynews.encoder.vectors_of_file import VectorsOfFile
+from recbole_tinynews.model.article_reader import ReadsTitlesByPLM, reads_vectors
 from recbole_tinynews.model.baselines.zeroshotplm import ZeroShotPLM
 from recbole_tinynews.model.interface import Outputs
 from recbole_tinynews.model.matryoshka import Matryoshka
@@ -84,6 +85,15 @@ class NewsAligner(AlignedNewsRec):
 
     reads: ClassVar[Any] = TrainingNews
 
+    @torch.no_grad()
+    def start_distillation(self, teachers: Sequence[Any], dataset: Any) -> None:
+        """Start in the space of a teacher whose vectors are not its own language model's."""
+        of_teacher = teachers[0].news_encoder
+        if not isinstance(of_teacher, VectorsOfFile) or of_teacher.of_plm:
+            return
+        ids = dataset.training_news()
+        self.news_encoder.fit_heads(ids[of_teacher.tokens.lengths[ids] > 0], of_teacher)
+
 
 class ZeroShotTeacher(ZeroShotPLM):
     """The untrained language model, without clicks."""
@@ -102,5 +112,6 @@ class ZeroShotStudent(NewsAligner):
 
     @classmethod
     def news_dim(cls, config: Settings) -> int:
-        """As the teacher's, the width of the language model."""
-        return ZeroShotPLM.news_dim(config)
+        """As the teacher's: the width of the language model, or of the vectors of a file."""
+        given = reads_vectors(config.for_stage(cls.teacher_stage))
+        return config["news_dim"] if given else ZeroShotPLM.news_dim(config)

@@ -12,6 +12,7 @@ import numpy as np
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from recbole_tinynews.data.given_vectors import GivenVectors
 from recbole_tinynews.data.news_text import TITLE_ABSTRACT
 from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.data.word_vectors import size_of_vectors
@@ -27,6 +28,7 @@ from recbole_tinynews.encoder.plm_files import (
     plm_size,
 )
 from recbole_tinynews.encoder.text_encoder import TextEncoder, TextVectors
+from recbole_tinynews.encoder.vectors_of_file import TableOfVectors, VectorsOfFile
 from recbole_tinynews.encoder.views import CategoryView, StartsAsText, ViewAttention, ViewsEncoder
 from recbole_tinynews.encoder.words import (
     WordCNN,
@@ -37,6 +39,7 @@ from recbole_tinynews.encoder.words import (
     word_tokenizer,
 )
 from recbole_tinynews.files.columns import CATEGORIES, TITLE
+from recbole_tinynews.files.vector_files import vector_size
 from recbole_tinynews.model.impression_recommender import ImpressionRecommender
 from recbole_tinynews.settings.protocol import Settings
 
@@ -63,6 +66,16 @@ def reads_words(config: Settings | Mapping[str, Any]) -> bool:
     return config["news_encoder"] == "words"
 
 
+def reads_vectors(config: Settings | Mapping[str, Any]) -> bool:
+    """Whether a file gives the vectors of articles, in place of a language model."""
+    return config["vectors"] is not None
+
+
+def has_plm(config: Settings | Mapping[str, Any]) -> bool:
+    """Whether a language model encodes texts."""
+    return not (reads_words(config) or reads_vectors(config))
+
+
 def starts_pretrained(config: Settings) -> bool:
     """Whether heads start as the ranking of the language model or (even random) word vectors."""
     return config["head_init"] == "pretrained"
@@ -75,7 +88,7 @@ def reads_titles_alone(config: Settings) -> bool:
 
 def reads_titles_by_plm(config: Settings) -> bool:
     """Whether a language model reads the title as the only view."""
-    return not reads_words(config) and reads_titles_alone(config)
+    return has_plm(config) and reads_titles_alone(config)
 
 
 def plm_source(config: Settings) -> str:
@@ -109,11 +122,18 @@ def texts_read(config: Settings) -> tuple[str, ...]:
 
 
 def word_vectors_file(config: Settings) -> Path | None:
-    """Path of ``word_vectors``, as given or in the folder of the data set; ``None``: random."""
-    if not config["word_vectors"]:
-        return None
-    beside = Path(config["data_path"]) / config["word_vectors"]
-    given = Path(config["word_vectors"])
+    """Path of ``word_vectors``; ``None``: random."""
+    return _beside(config, config["word_vectors"]) if config["word_vectors"] else None
+
+
+def vectors_file(config: Settings | Mapping[str, Any]) -> Path:
+    """Path of ``vectors``."""
+    return _beside(config, config["vectors"])
+
+
+def _beside(config: Settings | Mapping[str, Any], name: str) -> Path:
+    """The path of a file as given, or in the folder of the data set."""
+    beside, given = Path(config["data_path"]) / name, Path(name)
     return beside if beside.is_file() and not given.is_file() else given
 
 
@@ -161,9 +181,9 @@ class ArticleReader(ImpressionRecommender):
             saved.categories if dataset is None else getattr(dataset, "field2id_token", {})
         )
         self.plm_source, self._known_tokenizer = "", getattr(config, "tokenizer", None)
-        if not reads_words(config):
+        if has_plm(config):
             self.plm_source = plm_source(config)
-        elif self._known_tokenizer is None:
+        elif reads_words(config) and self._known_tokenizer is None:
             self._known_tokenizer = self.word_tokenizer(config, dataset)
         self._is_saved = dataset is None or bool(config["update_from"])
         self._cache_dir: Path | None = None if dataset is None else dataset.cache_dir
@@ -184,8 +204,24 @@ class ArticleReader(ImpressionRecommender):
                 f"{prefix}news_pooling={pooling} expects texts without pad tokens at their end. "
                 f"Set {prefix}mask_padding_in_news_pooling=True"
             )
-        if reads_words(config):
+        if reads_vectors(config):
+            yield from cls.unfit_vectors(config, prefix)
+        elif reads_words(config):
             yield from unfit_word_vectors(config, prefix)
+
+    @classmethod
+    def unfit_vectors(cls, config: Settings, prefix: str) -> Iterator[str]:
+        """Errors in ``vectors`` and in what stands beside it."""
+        if views_of(config) != [TITLE] or reads_words(config):
+            yield (
+                f"{prefix}vectors replaces a language model that reads titles, and must stand "
+                f"beside {prefix}news_encoder=plm and {prefix}views=[title], got "
+                f"{config['news_encoder']} and {views_of(config)}. Set both, or leave it out"
+            )
+        try:
+            vector_size(vectors_file(config))
+        except ValueError as problem:
+            yield f"{prefix}vectors: {problem}".removesuffix(".")
 
     @classmethod
     def news_dim(cls, config: Settings) -> int:
@@ -223,6 +259,10 @@ class ArticleReader(ImpressionRecommender):
         Here the news encoder's articles; a subclass may register buffers of its own, with
         ``persistent=False``. Raises ``ValueError`` if a text is too long for the language model.
         """
+        if isinstance(self.news_encoder, VectorsOfFile):
+            given = GivenVectors.read(vectors_file(config), dataset)
+            self.news_encoder.put_vectors(given, plm_source(config))
+            return
         articles: dict[str, Any] = {}
         for view in views_of(config):
             if view in CATEGORIES:
@@ -269,6 +309,9 @@ class ArticleReader(ImpressionRecommender):
 
     def make_news_encoder(self, config: Settings) -> NewsEncoder:
         """The news encoder, without articles."""
+        if reads_vectors(config):
+            size, how = vector_size(vectors_file(config)), starts_pretrained(config)
+            return VectorsOfFile(TableOfVectors(size, self.text_dim(config), how))
         read = self._by_words if reads_words(config) else self._by_language_model
         views: dict[str, Any] = dict.fromkeys(views_of(config)) | read(config)
         if len(views) == 1:
@@ -367,12 +410,18 @@ class ReadsTitlesByPLM(ArticleReader):
     def conflicting_settings(cls, config: Settings, prefix: str) -> Iterator[str]:
         """Also refuse word vectors and other views."""
         yield from super().conflicting_settings(config, prefix)
-        if not reads_titles_by_plm(config):
+        if not cls.reads_as_needed(config):
             yield (
                 f"{cls.__name__} needs one language model that reads titles, and expects "
-                f"{prefix}news_encoder=plm and {prefix}views=[title], got {config['news_encoder']} "
-                f"and {views_of(config)}. Set both, or choose another model"
+                f"{prefix}news_encoder=plm, {prefix}views=[title] and {prefix}vectors=~, got "
+                f"{config['news_encoder']}, {views_of(config)} and {config['vectors']}. Set all "
+                "three, or choose another model"
             )
+
+    @classmethod
+    def reads_as_needed(cls, config: Settings) -> bool:
+        """Whether it can encode articles under these settings."""
+        return reads_titles_by_plm(config)
 
 
 def longest_news_text(config: Settings) -> int:
@@ -383,4 +432,4 @@ def longest_news_text(config: Settings) -> int:
 
 def pads_texts(config: Settings) -> bool:
     """Whether pooling includes pad tokens (docs/method.md, section 3); never for word vectors."""
-    return not config["mask_padding_in_news_pooling"] and not reads_words(config)
+    return not config["mask_padding_in_news_pooling"] and has_plm(config)

@@ -14,19 +14,18 @@ from recbole_tinynews.data.popularity import wanted_counters
 from recbole_tinynews.distillation.layer_losses import Compared, layer_pairs
 from recbole_tinynews.distillation.loss_terms import Distillation, Weights
 from recbole_tinynews.distillation.teacher_weighting import WEIGHTINGS, TeacherWeighting
-from recbole_tinynews.distillation.tinynewsrec_losses import (
-    TinyNewsRecDistillation,
-    fitted_projection,
-)
+from recbole_tinynews.distillation.tinynewsrec_losses import TinyNewsRecDistillation
 from recbole_tinynews.encoder.hidden_states import StateRequest
 from recbole_tinynews.encoder.layers import observable_states
 from recbole_tinynews.encoder.one_text import OneTextEncoder
 from recbole_tinynews.encoder.plm_files import plm_size
+from recbole_tinynews.encoder.pooling import fitted_projection
 from recbole_tinynews.model.article_reader import (
     ReadsTitlesByPLM,
+    has_plm,
     plm_depth,
     plm_source,
-    reads_words,
+    reads_vectors,
     starts_pretrained,
 )
 from recbole_tinynews.model.interface import Outputs
@@ -59,8 +58,13 @@ class Student(NewsRecommender):
 
     @classmethod
     def conflicting_settings(cls, config: Settings, prefix: str) -> Iterator[str]:
-        """Also require at least one loss with a positive weight, and its teachers' counters."""
+        """Also require texts, a loss with a positive weight, and its teachers' counters."""
         yield from super().conflicting_settings(config, prefix)
+        if reads_vectors(config):
+            yield (
+                f"{prefix}vectors={config['vectors']} is for teachers: {cls.__name__} reads texts. "
+                "Set teacher_vectors instead"
+            )
         try:
             wanted_counters(config)
         except ValueError as problem:
@@ -135,7 +139,7 @@ class MultiTeacherStudent(Student):
     ) -> TinyNewsRecDistillation:
         """Losses on scores, on item and user vectors, and on the target."""
         of_teachers = config.for_stage(self.teacher_stage)
-        one_space = not (reads_words(config) or reads_words(of_teachers))
+        one_space = has_plm(config) and has_plm(of_teachers)
         pretrained = starts_pretrained(config)
         errors = config["embedding_loss"] or ("balanced" if pretrained else "mse")
         self._fits_projections = pretrained and not one_space
@@ -198,6 +202,12 @@ class LayerStudent(ReadsTitlesByPLM, Student):
     @classmethod
     def _unobservable(cls, config: Settings, teacher: Settings) -> Iterator[str]:
         """Errors for language models that do not expose the states compared."""
+        if reads_vectors(teacher):
+            yield (
+                f"{cls.__name__} compares hidden states, and its teachers must have some, got "
+                f"teacher_vectors={teacher['vectors']}. Leave it out, or choose another model"
+            )
+            return
         compared = {name for name in cls.learnt_losses() if config[f"{name}_loss_weight"]}
         if not config["finetune_layers"] or not compared & {"hidden", "attention"}:
             return

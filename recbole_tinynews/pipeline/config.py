@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import importlib.util
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,9 @@ from recbole.config import Config
 from recbole_tinynews.encoder.embedding_model import embedding_model
 from recbole_tinynews.encoder.plm_files import locate_plm
 from recbole_tinynews.evaluation.recbole_metrics import bigger_is_better, map_metrics
+from recbole_tinynews.files.vector_files import vector_size
+from recbole_tinynews.model.alignednewsrec import ZeroShotStudent
+from recbole_tinynews.model.article_reader import vectors_file
 from recbole_tinynews.model.paper.plmnr import PretrainedPLMNR
 from recbole_tinynews.processes.device import choose_device, gpu_numbers
 from recbole_tinynews.processes.group import launched_group
@@ -173,6 +177,11 @@ class NewsConfig(Config):
         pretrained = issubclass(self.model_class, PretrainedPLMNR)
         if pretrained and final["teacher_num_hidden_layers"] is None:
             final["teacher_num_hidden_layers"] = final["num_hidden_layers"]
+        if final.get("teacher_vectors") and issubclass(self.model_class, ZeroShotStudent):
+            place = str(Path(final["data_path"], self.dataset))
+            file = vectors_file({"vectors": final["teacher_vectors"], "data_path": place})
+            with suppress(ValueError):  # the teacher's check says what is wrong with the file
+                final["news_dim"] = vector_size(file)
         declared = {name: final.get(name) for name in AS_MEANT}
         for stage, values in [("", final), *self.of_stages.items()]:
             self._use_as_meant(stage, values, declared)

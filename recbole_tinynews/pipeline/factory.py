@@ -13,22 +13,23 @@ from recbole.data.dataloader import AbstractDataLoader
 from recbole.data.transform import construct_transform
 from recbole.utils import init_seed
 from torch import Tensor
-from transformers import PreTrainedTokenizerBase
 
 from recbole_tinynews.data.dataloader import ImpressionDataLoader
 from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.distillation.teachers import Teachers
-from recbole_tinynews.encoder.embedding_model import files_of_modules
-from recbole_tinynews.encoder.plm_files import load_tokenizer, write_bare_plm
+from recbole_tinynews.encoder.plm_files import load_tokenizer, plm_content, write_bare_plm
 from recbole_tinynews.encoder.trimming import derived_plm
 from recbole_tinynews.encoder.words import vocabulary_of, write_tokenizer
 from recbole_tinynews.files.array_cache import content_key
 from recbole_tinynews.files.columns import CATEGORIES, TITLE
 from recbole_tinynews.files.whole import write_text
 from recbole_tinynews.model.article_reader import (
+    has_plm,
     plm_source,
+    reads_vectors,
     reads_words,
     texts_read,
+    vectors_file,
     word_vectors_file,
     words_of_texts,
 )
@@ -45,8 +46,6 @@ from recbole_tinynews.recbole_models.loaders import RowDataLoader, train_loader
 from recbole_tinynews.settings.protocol import Settings
 from recbole_tinynews.settings.registry import has_language_model, is_news_model
 from recbole_tinynews.trainer import UntrainedTrainer, find_trainer, on_impressions
-
-PLM_FILES = frozenset((".json", ".safetensors", ".bin", ".txt", ".model"))  # weights and tokenizer
 
 
 class ImpressionFactory:
@@ -130,7 +129,7 @@ class NewsFactory(ImpressionFactory):
 
     def model_settings(self, config: NewsConfig) -> NewsConfig:
         """With the derived language model as ``plm``."""
-        if reads_words(config):
+        if not has_plm(config):
             return config
         return config.with_plm(self._plm_source(config), self._tokenizer(config))
 
@@ -147,16 +146,18 @@ class NewsFactory(ImpressionFactory):
 
     def data(self, model_class: type[NewsRecommender], config: NewsConfig) -> Any:
         """Impressions, or texts for stages without clicks; equal data are read once."""
-        kind, by_words = model_class.reads, reads_words(config)
-        if by_words and getattr(kind, "trains_on_clicks", False):  # needs no tokens
+        kind, by_plm = model_class.reads, has_plm(config)
+        if not by_plm and getattr(kind, "trains_on_clicks", False):  # needs no tokens
             return self.train
-        tokens_of = texts_read(config) if by_words else self._plm_source(config)
+        tokens_of = self._plm_source(config) if by_plm else texts_read(config)
         wanted = (kind, tokens_of, *(config[name] for name in kind.settings))
         if wanted not in self._data:  # a corpus is large, and shared by all teachers
             self._data[wanted] = kind.read(config, self.train, self._tokenizer(config))
         return self._data[wanted]
 
-    def _tokenizer(self, config: NewsConfig) -> PreTrainedTokenizerBase:
+    def _tokenizer(self, config: NewsConfig) -> Any:
+        if reads_vectors(config):
+            return None
         if reads_words(config):
             return words_of_texts(config, self.train)
         return self._load_tokenizer(self._plm_source(config))
@@ -172,7 +173,7 @@ class NewsFactory(ImpressionFactory):
     def language_model_content(self, config: NewsConfig) -> str:
         """Digest of the language model or word vectors, or the model's hub name."""
         source = source_of_texts(config)
-        derived = source if reads_words(config) else self._plm_source(config)
+        derived = self._plm_source(config) if has_plm(config) else source
         # the name of a derived one is a digest
         return content_of_language_model(source) if derived == source else Path(derived).name
 
@@ -181,6 +182,8 @@ class NewsFactory(ImpressionFactory):
     ) -> None:
         """Save configuration, tokenizer and category names if the model ranks given news."""
         if model_class.why_not_loaded() or not self.ranks_news(model_class):
+            return
+        if reads_vectors(config):  # of these articles alone
             return
         if reads_words(config):
             write_tokenizer(words_of_texts(config, self.train), folder)
@@ -308,21 +311,18 @@ def source_of_item_text(config: Settings) -> str:
 
 
 def source_of_texts(config: Settings) -> str:
-    """Source of the text encoders: a language model, or a file of word vectors."""
+    """Source of the text encoders: a language model, or a file of vectors or word vectors."""
+    if reads_vectors(config):
+        return str(vectors_file(config))
     if reads_words(config):
         return str(word_vectors_file(config) or "random word vectors")
     return plm_source(config)
 
 
 def content_of_language_model(source: str) -> str:
-    """Digest of a folder's model files or of a word-vector file; a hub name as it is."""
+    """Digest of a language model, of a file of vectors or of a finished recommender."""
     if Path(source).is_file():
         return content_key([Path(source)])
-    if not Path(source).is_dir():
-        return source
-    folder = Path(source)
-    if (folder / SETTINGS_FILE).is_file():  # a finished recommender
-        return identity_of(folder)
-    files = sorted(p for p in folder.iterdir() if p.suffix in PLM_FILES)
-    files += files_of_modules(folder)  # of an embedding model
-    return content_key([part for f in files for part in (str(f.relative_to(folder)), f)])
+    if (Path(source) / SETTINGS_FILE).is_file():  # a finished recommender
+        return identity_of(Path(source))
+    return plm_content(source)

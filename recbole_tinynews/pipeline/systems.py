@@ -10,6 +10,7 @@ from typing import Any
 from recbole_tinynews.encoder.plm_files import plm_size
 from recbole_tinynews.model.alignednewsrec import AlignedNewsRec, NewsAligner, ZeroShotTeacher
 from recbole_tinynews.model.article_reader import (
+    has_plm,
     plm_source,
     reads_titles_alone,
     reads_titles_by_plm,
@@ -89,7 +90,7 @@ def _too_many_layers(config: NewsConfig, prefix: str) -> Iterator[str]:
     """More layers to train than the language model has, unless by default."""
     asked, given = config["finetune_layers"], config.external_config_dict
     if (
-        reads_words(config)
+        not has_plm(config)
         or asked == "all"
         or not {f"{prefix}finetune_layers", "finetune_layers"} & given.keys()
     ):
@@ -146,7 +147,8 @@ def tiny_newsrec(config: NewsConfig) -> Stage:
     weights; without ``stage_two`` it is finetuned alone, as a PLM-NR; without both it is a PLM-NR
     of the student's size, and no teacher is trained unless ``student_init`` asks for its start.
 
-    Only teachers that are language models reading titles are post-trained. Under them, Stage I also
+    Only teachers that are language models reading titles are post-trained, and so no vectors of a
+    file. Under them, Stage I also
     post-trains a student that reads titles by words.
     """
     copies, start = last_copies(POST_TRAINED, config["num_teachers"]), None
@@ -157,7 +159,7 @@ def tiny_newsrec(config: NewsConfig) -> Stage:
             raise ValueError(
                 f"student_init=teacher of {config['model']} expects language models that read "
                 "titles, whose first layers a student can start with, got student or teachers "
-                "with news_encoder=words or other views. Set student_init=plm."
+                "with news_encoder=words, vectors or other views. Set student_init=plm."
             )
         start = Start(handover.put_first_layers, (POST_TRAINED,))
     if config["stage_one"] and post_trained and reads_titles_alone(config):

@@ -38,7 +38,7 @@ def student(
     output.parent.mkdir(parents=True, exist_ok=True)
     name = f"texts-{texts.name.partition('.')[0]}"  # one without a yaml of settings
     with tempfile.TemporaryDirectory(prefix=f".{output.name}.", dir=output.parent) as work:
-        _write_data_set(texts, Path(work, "dataset", name))
+        write_texts(texts, Path(work, "dataset", name))
         given = {
             "plm": plm,
             "num_hidden_layers": layers,
@@ -53,8 +53,13 @@ def student(
     return output
 
 
-def _write_data_set(texts: Path, folder: Path) -> None:
-    from recbole_tinynews.serving.article_fields import read_news_file  # slow import
+def write_texts(texts: Path, folder: Path) -> None:
+    """Write a table's articles with titles as a data set without clicks.
+
+    They have the table's ids, if it has any. Raises ``ValueError`` if there are no titles, or if an
+    id is not usable.
+    """
+    from recbole_tinynews.serving.article_fields import ID_COLUMNS, read_news_file  # slow import
 
     table = read_news_file(texts).fillna("").astype(str)
     if TITLE not in table.columns or not table[TITLE].str.strip().any():
@@ -63,9 +68,11 @@ def _write_data_set(texts: Path, folder: Path) -> None:
             f"{', '.join(table.columns) or 'no columns'}. Rename the column, or fill it."
         )
     table = table[table[TITLE].str.strip() != ""]
-    rows = zip(table[TITLE], table.get(ABSTRACT, table.get(BODY, [""] * len(table))), strict=True)
-    news = [NewsItem(f"N{n}", title=title, abstract=more) for n, (title, more) in enumerate(rows)]
-    ids = [each.news_id for each in news]
+    numbers = [f"N{number}" for number in range(len(table))]
+    ids = next((table[name].tolist() for name in ID_COLUMNS if name in table), numbers)
+    more = table.get(ABSTRACT, table.get(BODY, [""] * len(table)))
+    every = zip(ids, table[TITLE], more, strict=True)
+    news = [NewsItem(news_id, title=title, abstract=text) for news_id, title, text in every]
     folder.mkdir(parents=True)
     write_items(folder / f"{folder.name}.item", news, None)
     with open_atomic(folder / f"{folder.name}.train.inter") as file:

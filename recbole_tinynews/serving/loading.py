@@ -16,7 +16,7 @@ from recbole_tinynews.files.columns import CATEGORIES, PADDING
 from recbole_tinynews.files.lines import read_json, untrusted
 from recbole_tinynews.files.tensors import check_weights, load_into, load_weights
 from recbole_tinynews.model.alignednewsrec import AlignedNewsRec
-from recbole_tinynews.model.article_reader import reads_words
+from recbole_tinynews.model.article_reader import reads_vectors, reads_words
 from recbole_tinynews.model.matryoshka import Sizes, of_layers
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.pipeline.artifact import (
@@ -200,6 +200,11 @@ def _trained(
     layers: int | None,
     dim: int | None,
 ) -> ModelEngine:
+    if reads_vectors(settings):
+        raise ValueError(
+            f"{folder} must read texts to rank given articles, got one whose articles are vectors "
+            f"of {settings['vectors']}. Load a student of it."
+        )
     identity, words = identity_of(folder), reads_words(settings)
     with untrusted(folder / SETTINGS_FILE):
         model_class = _model_class(settings["model_class"], model, folder)

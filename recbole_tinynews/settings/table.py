@@ -26,6 +26,7 @@ from recbole_tinynews.settings.values import (
 
 FINETUNE_TEACHER = "finetune_teacher"
 OF_TEACHERS = "_teacher"  # suffix of the stages that train teachers
+SHARED = {name: f"teacher_{name}" for name in ("num_hidden_layers", "vectors")}  # of all teachers
 _LONGEST_NAME = 100  # characters that are compared to find similar names
 
 
@@ -209,6 +210,7 @@ OURS: tuple[Setting, ...] = (
     Setting("word_encoder", one_of("cnn", "self_attention")),
     # the language model's digest covers its content
     Setting("word_vectors", _PLACE, affects=_NOTHING),
+    Setting("vectors", _PLACE),
     *_all(values.SIZE, "word_dim", "category_dim"),
     Setting("word_dropout", values.PROBABILITY),
     # specific to single recommenders
@@ -268,6 +270,7 @@ OURS: tuple[Setting, ...] = (
     # teachers and distillation
     Setting("num_teachers", an_int(1, 1_000), _RUN, Affects.STUDENTS),
     Setting("teacher_num_hidden_layers", or_(values.LAYERS, None), _RUN, Affects.STUDENTS),
+    Setting("teacher_vectors", _PLACE, _RUN, Affects.STUDENTS),
     Setting("student_init", one_of("plm", "teacher")),
     Setting("layer_mapping", one_of("uniform", "last")),
     Setting("temperature", values.ABOVE_ZERO),
@@ -362,14 +365,18 @@ def parse_keys(values: Mapping[str, Any], stages: Collection[str]) -> dict[Key, 
 def seen_by(stage: str, values: Mapping[Key, Any]) -> dict[str, Any]:
     """Settings of a run as one of its stages sees them: its own values, else those of the run.
 
-    Teachers have ``teacher_num_hidden_layers`` layers, unless a stage has a number of its own.
+    Teachers have ``teacher_num_hidden_layers`` and ``teacher_vectors`` as ``num_hidden_layers`` and
+    ``vectors``, unless a stage has values of its own.
 
     >>> seen_by("warm_up", {Key(None, "epochs"): 4, Key("warm_up", "epochs"): 1})
     {'epochs': 1}
     """
     seen = {key.name: value for key, value in values.items() if key.stage is None}
-    if stage.endswith(OF_TEACHERS) and "teacher_num_hidden_layers" in seen:
-        seen["num_hidden_layers"] = seen["teacher_num_hidden_layers"]
+    if stage.endswith(OF_TEACHERS):
+        of_teachers = {
+            name: seen[f"teacher_{name}"] for name in SHARED if f"teacher_{name}" in seen
+        }
+        seen |= of_teachers
     return seen | {key.name: value for key, value in values.items() if key.stage == stage}
 
 

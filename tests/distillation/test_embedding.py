@@ -10,8 +10,8 @@ from torch.nn import functional as F
 
 from recbole_tinynews.distillation.tinynewsrec_losses import (
     ProjectedEmbeddingLoss,
-    fitted_projection,
 )
+from recbole_tinynews.encoder.pooling import fitted_projection
 
 BATCH, TEACHERS, ITEMS, TEACHER_DIM, STUDENT_DIM = 4, 3, 5, 6, 2
 

@@ -24,7 +24,7 @@ from tiny import write_bert
 from recbole_tinynews.__main__ import COMMANDS
 from recbole_tinynews.pipeline.config import NewsConfig
 from recbole_tinynews.serving import aligned_student as student
-from recbole_tinynews.serving import update
+from recbole_tinynews.serving import encode, update
 
 MODULES = {name: f"recbole_tinynews.{module}" for name, (module, _) in COMMANDS.items()}
 # a session runs them, bash reads them
@@ -129,7 +129,7 @@ def _module(name: str, words: list[str], folder: Path, patch: pytest.MonkeyPatch
         _tests(words)
     elif name == MODULES["run"]:
         _with_settings(["run_recbole.py", *words], folder, patch)
-    elif name in (MODULES["student"], MODULES["update"]):
+    elif name in (MODULES["student"], MODULES["update"], MODULES["encode"]):
         _with_settings_of(name, words, patch)
     elif words:
         _parse(lambda: runpy.run_module(name, run_name="__main__"), words, patch)
@@ -149,8 +149,15 @@ def _with_settings_of(name: str, words: list[str], patch: pytest.MonkeyPatch) ->
         NewsConfig("PLMNR", "mind-mini", command_line=settings)
         return update.Update(Path(data), {}, {}, True)
 
-    module = student if name == MODULES["student"] else update
+    def write_vectors(plm: str, output: str, texts: str, dataset: str, settings: list[str]) -> int:
+        name = dataset or "mind-mini"
+        NewsConfig("ZeroShotPLM", name, config_dict={"plm": plm}, command_line=settings)
+        return 1
+
+    programs = {MODULES["student"]: student, MODULES["encode"]: encode}
+    module = programs.get(name, update)
     with patch.context() as here:
+        here.setattr(encode, "encode", write_vectors)
         here.setattr(student, "student", make_student)
         here.setattr(update, "update", make_update)
         here.setattr(update, "rollback", Path)

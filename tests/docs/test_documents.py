@@ -35,7 +35,7 @@ RUN_BY = {
 NAMED = re.compile(r"((?:docs|benchmarks/record)/[\w/]+\.md)(, (?:section )?(\d+))?")
 COMPILED = (
     *("docs/item_text.md", "docs/scale.md", "docs/search.md", "docs/updates.md"),
-    "docs/concepts/systems.md",
+    *("docs/concepts/systems.md", "docs/teacher_vectors.md"),
 )
 SNIPPETS = [block for page in pages() for block in blocks(page, "python")]
 

@@ -40,7 +40,7 @@ def test_ids_and_vectors_are_read_from_every_format(tmp_path: Path, suffix: str,
 def test_a_vector_without_an_owner_or_a_number_is_refused(tmp_path: Path, suffix: str) -> None:
     """It would be another article's, or make every score NaN."""
     path = tmp_path / f"vectors{suffix}"
-    with pytest.raises(ValueError, match="3 ids, 2 of them distinct"):
+    with pytest.raises(ValueError, match="3 ids, 2 of them new"):
         read_vectors(write(path, ["N1", "N1", "7"], VECTORS))
     with pytest.raises(ValueError, match="finite"):
         read_vectors(write(path, IDS, np.where(VECTORS == 5, np.nan, VECTORS)))

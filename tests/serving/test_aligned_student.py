@@ -101,7 +101,7 @@ def test_ctrl_c_leaves_nothing_and_says_so(
     def stopped(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("recbole_tinynews.serving.aligned_student._write_data_set", stopped)
+    monkeypatch.setattr("recbole_tinynews.serving.aligned_student.write_texts", stopped)
     given = f"--plm={tiny.plm}", f"--texts={articles}", f"--output={tmp_path / 'out'}"
     assert status_of(main, [*given]) == 130
     assert "nothing is kept" in capsys.readouterr().err

@@ -6,7 +6,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from recbole_tinynews.encoder.plm_files import vector_size
-from recbole_tinynews.model.article_reader import ReadsTitlesByPLM, plm_source
+from recbole_tinynews.files.vector_files import vector_size as size_in_file
+from recbole_tinynews.model.article_reader import (
+    ReadsTitlesByPLM,
+    plm_source,
+    reads_vectors,
+    vectors_file,
+)
 from recbole_tinynews.model.paper.plmnr import PLMNR
 from recbole_tinynews.settings.protocol import Settings
 
@@ -37,5 +43,12 @@ class ZeroShotPLM(ReadsTitlesByPLM, PLMNR):
 
     @classmethod
     def news_dim(cls, config: Settings) -> int:
-        """Size of the language model's pooled vectors."""
+        """Size of the language model's pooled vectors, or of those of the file."""
+        if reads_vectors(config):
+            return size_in_file(vectors_file(config))
         return vector_size(plm_source(config))
+
+    @classmethod
+    def reads_as_needed(cls, config: Settings) -> bool:
+        """Also with the vectors of a file."""
+        return reads_vectors(config) or super().reads_as_needed(config)
