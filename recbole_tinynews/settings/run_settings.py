@@ -16,6 +16,7 @@ from recbole_tinynews.settings.table import (
     known_without_yaml,
     parse_key,
     recbole_lists,
+    setting,
     unfit_value,
     unknown_setting,
     unread_by,
@@ -87,8 +88,8 @@ class RunSettings:
         if not files.is_news:
             own = _plain(_merged(map(self._layer, self._stock_files)))
             self.declared |= {**recbole_model_settings(), **own}
-            general = NAMES.difference(known_without_yaml(Models.RECBOLE))
-            self._own_rules = rules_by_default({n: own[n] for n in own.keys() - general})
+            without_rule = {n: value for n, value in own.items() if setting(n).rule is None}
+            self._own_rules = rules_by_default(without_rule)
         self.declared |= _plain(_merged(layer for layer in declaring if layer.declares))
         self.defaults = {Key(None, n): v for n, v in self.declared.items()} | _merged(declaring)
         packaged = [*declaring, *self._of_data_set()]
