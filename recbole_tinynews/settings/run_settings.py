@@ -88,8 +88,9 @@ class RunSettings:
         if not files.is_news:
             own = _plain(_merged(map(self._layer, self._stock_files)))
             self.declared |= {**recbole_model_settings(), **own}
-            without_rule = {n: value for n, value in own.items() if setting(n).rule is None}
-            self._own_rules = rules_by_default(without_rule)
+            # where the table has no rule, or one for other models, as for a list of reg_weight
+            special = {n for n, v in own.items() if not setting(n).rule or unfit_value(n, v)}
+            self._own_rules = rules_by_default({n: own[n] for n in special})
         self.declared |= _plain(_merged(layer for layer in declaring if layer.declares))
         self.defaults = {Key(None, n): v for n, v in self.declared.items()} | _merged(declaring)
         packaged = [*declaring, *self._of_data_set()]
