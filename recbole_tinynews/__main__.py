@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from recbole_tinynews import __version__
 from recbole_tinynews.cli import command_parser, one_line_errors, program
-from recbole_tinynews.processes.launch import ProcessFailedError, launch, machine_flags
+from recbole_tinynews.processes.launch import launch
 from recbole_tinynews.settings.values import suggest
 
 if TYPE_CHECKING:
@@ -101,10 +101,10 @@ def run_recbole(arguments: Sequence[str] | None = None) -> dict[str, Any]:
         files = given.config_files.split() if given.config_files else None
         read = read_settings(given.model, given.dataset, files, command_line=settings)
         read.refuse()
-        of_machines = given.nproc, given.world_size, given.group_offset, given.ip, given.port
-        machines = machine_flags(*of_machines)
-        if max(given.nproc, given.world_size) > 1:
-            _start(machines, given, read, settings)
+        if given.nproc < 1:
+            raise ValueError(f"--nproc must be at least 1, got {given.nproc}.")
+        if given.nproc > 1:
+            _start(given, read, settings)
             return {}
         from recbole_tinynews.pipeline.config import NewsConfig  # takes seconds
         from recbole_tinynews.pipeline.quick_start import run_config
@@ -120,8 +120,6 @@ def _problems_of_processes() -> Iterator[None]:
     """Name a lost process; say after a problem of the disk that finished stages are kept."""
     try:
         yield
-    except ProcessFailedError as problem:
-        raise ValueError(str(problem)) from problem
     except (FileNotFoundError, BrokenPipeError):
         raise
     except OSError as problem:
@@ -145,14 +143,7 @@ def _run_parser() -> argparse.ArgumentParser:
     add("--model", "-m", help="name of a model (default: TinyNewsRec)")
     add("--dataset", "-d", help="name of a data set (default: mind-mini)")
     add("--config_files", help="yaml files, separated by spaces")
-    for flag, default, meaning in (
-        ("--nproc", 1, "processes on this machine (default: 1)"),
-        ("--world_size", -1, "processes on all machines (default: nproc)"),
-        ("--group_offset", 0, "processes on the machines before this one (default: 0)"),
-        ("--port", 5678, "port of the first machine (default: 5678)"),
-    ):
-        add(flag, type=int, default=default, help=meaning)
-    add("--ip", default="localhost", help="address of the first machine (default: localhost)")
+    add("--nproc", type=int, default=1, help="processes on this machine (default: 1)")
     lookup = parser.add_argument_group("lookup, without data")
     lookup.add_argument("--list-models", action="store_true", help="every model, one line each")
     lookup.add_argument(
@@ -182,9 +173,7 @@ def _print_page(given: argparse.Namespace) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _start(
-    machines: list[str], given: argparse.Namespace, read: RunSettings, settings: list[str]
-) -> None:
+def _start(given: argparse.Namespace, read: RunSettings, settings: list[str]) -> None:
     from recbole_tinynews.pipeline.config import NewsConfig, one_process_alone
     from recbole_tinynews.settings.registry import has_language_model
 
@@ -194,7 +183,7 @@ def _start(
     named = ("model", "dataset", "config_files")
     flags = [f"--{name}={value}" for name in named if (value := getattr(given, name)) is not None]
     try:
-        launch(given.nproc, "recbole_tinynews", [RUN, *flags, *settings], machines)
+        launch(given.nproc, "recbole_tinynews", [RUN, *flags, *settings])
     except KeyboardInterrupt:
         raise KeyboardInterrupt("finished stages and saved steps are kept") from None
 

@@ -26,7 +26,7 @@ from tiny import DATASET, Tiny, write_bert, write_dataset
 import recbole_tinynews.benchmark.benchmark
 import recbole_tinynews.pipeline.quick_start  # noqa: F401
 from recbole_tinynews.__main__ import run_recbole as main
-from recbole_tinynews.files.whole import OLD, all_partials
+from recbole_tinynews.files.whole import SUFFIX, remove
 from recbole_tinynews.settings.registry import find_model, is_news_model
 
 OUTPUT = "output.txt"  # of the last command, in its folder
@@ -163,13 +163,11 @@ def side_by_side(work: Callable[..., Any], tasks: Sequence[tuple], jobs: int) ->
             yield each.result()
 
 
-def age_partials(folder: Path) -> int:
-    """Let an hour pass for the partial files, as if nobody had written since; their number."""
-    old = time.time() - OLD - 60
-    places = all_partials(folder)
+def remove_partials(folder: Path) -> int:
+    """Remove partial files, which a run does only where it writes the same again; their number."""
+    places = sorted(folder.rglob(f".*{SUFFIX}"))
     for place in places:
-        for each in (*place.rglob("*"), place):
-            os.utime(each, (old, old))
+        remove(place)
     return len(places)
 
 

@@ -1,4 +1,4 @@
-"""Every file of a finished Tiny-NewsRec damaged: the same command has to name and repair it."""
+"""Every file of a finished Tiny-NewsRec damaged: the same command has to name and remake it."""
 
 from __future__ import annotations
 
@@ -37,7 +37,8 @@ def measure(folder: Path, scale: float, seed: int, jobs: int) -> Outcome:
     whole = commands.prepare(tiny, MODEL, folder / "whole", **CHOSEN)
     commands.run(whole)
     expected = commands.contents(whole)
-    files = [name for name in expected if name.startswith("saved/")]
+    # the curve of a training is for people: nothing reads it
+    files = [n for n in expected if n.startswith("saved/") and not n.endswith("training.csv")]
     rng = random.Random(seed)
     cases = list(_cases(files, rng))
     if scale < 1:
@@ -101,6 +102,8 @@ def _wrong(case: Case, changed: list[str], place: Path, expected: dict[str, Any]
         yield str(problem)
         return
     for name in changed:
+        if case.damage == "deleted" and Path(name).name == "metrics.json":
+            continue  # the stage counts as unfinished
         if (_part(name) if case.cached else Path(name).name) not in told:
             yield f"{name} is not named"
     yield from commands.differences(commands.contents(place), expected)

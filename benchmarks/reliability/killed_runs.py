@@ -91,8 +91,8 @@ def _killed(tiny: Tiny, name: str, folder: Path, kills: int, seed: int) -> Outco
                 done += 1
             _to_the_end(command, place)
             resumed += _resumed(place)
-            partials += commands.age_partials(place)
-            _to_the_end(command, place)  # reuses everything, and removes what is old
+            partials += commands.remove_partials(place)
+            _to_the_end(command, place)  # reuses everything
         except commands.FailedCommandError as problem:
             failures.append(f"{name}, {place.name}: {problem}")
         else:

@@ -9,8 +9,8 @@ from typing import Any, TextIO
 
 import torch
 
-from recbole_tinynews.benchmark.impression_files import impressions_file, read_impression_metrics
-from recbole_tinynews.benchmark.jobs import MEASURE, TRAIN, Job, Outcome, run_jobs
+from recbole_tinynews.benchmark.impression_files import impressions_file
+from recbole_tinynews.benchmark.jobs import Job, Outcome, run_jobs
 from recbole_tinynews.benchmark.planning import (
     NO_MODEL,
     PlannedRow,
@@ -28,7 +28,6 @@ from recbole_tinynews.benchmark.results import (
 )
 from recbole_tinynews.benchmark.suite import choose, read_suite
 from recbole_tinynews.files.progress import progress_bar
-from recbole_tinynews.files.whole import remove_old_partials
 
 
 class Benchmark:
@@ -40,9 +39,8 @@ class Benchmark:
         seeds: None: those of the suite.
         systems: labels, models or groups of rows, ``+Model``, ``+file.py:Class``; empty: all rows.
         settings: applied to every system that has them.
-        jobs: number of parallel trainings, which share the threads.
-        speed: also measure speeds, after all trainings, which takes minutes on a CPU; a later run
-            fills in those that are left out.
+        jobs: number of parallel trainings, which share the threads; speeds are kept of those that
+            run alone.
         output: folder of the results; None: ``benchmarks/results/`` and the suite's folder.
 
     Raises:
@@ -58,12 +56,11 @@ class Benchmark:
         settings: Mapping[str, Any] | None = None,
         jobs: int = 1,
         output: str | Path | None = None,
-        speed: bool = True,
     ) -> None:
         self.settings = dict(settings or {})
         all_layers = language_model_layers(read_suite(suite, dataset), dataset, self.settings)
         self.suite = read_suite(suite, dataset, all_layers)
-        self.dataset, self.jobs, self.speed = dataset, jobs, speed
+        self.dataset, self.jobs = dataset, jobs
         self.seeds = list(seeds or self.suite.seeds)
         rows, asked = choose(self.suite, systems)
         planned = plan_rows(self.suite, rows, dataset, self.seeds, self.settings)
@@ -72,15 +69,13 @@ class Benchmark:
         self.output = Path(output or Path("benchmarks", "results", self.suite.folder)).resolve()
         self.results = ResultsFile(self.output / RESULTS)
         self.errors: dict[tuple[str, int], str] = {}
-        self.unmeasured: dict[str, str] = {}
 
     def run(self, out: TextIO | None = None) -> bool:
         """Run what is missing and write the report; True if every row with a model has results."""
-        remove_old_partials(self.output)
         runnable = [planned for planned in self.asked if not planned.why_not]
         # seed by seed: every system gets its first result before any gets a second
         wanted = [(planned, seed) for seed in self.seeds for planned in runnable]
-        trainings = [self._job(TRAIN, *row) for row in wanted if not self._is_complete(*row)]
+        trainings = [self._job(*row) for row in wanted if self._row(*row) is None]
         existing = len(wanted) - len(trainings)
 
         def tell(what: str, text: object) -> None:
@@ -95,30 +90,24 @@ class Benchmark:
 
         def started(job: Job) -> None:
             with bar.external_write_mode(out or sys.stdout):
-                tell("training" if job.action == TRAIN else "measuring", job)
+                tell("training", job)
 
         def ended(outcome: Outcome) -> None:
             job = outcome.job
             self._keep(outcome)
             with bar.external_write_mode(out or sys.stdout):
                 if outcome.error is None:
-                    tell("done" if job.action == TRAIN else "measured", _in_words(outcome))
+                    tell("done", _in_words(outcome))
                 else:
                     tell("failed", f"{job}: {_one_line(outcome.error)} (full log: {job.log})")
-            bar.update(job.action == TRAIN)
+            bar.update()
             write_tables(self.output, self._summary())  # tests would take minutes
 
         with bar:
             run_jobs(trainings, self.jobs, started, ended)
-            if self.speed:  # with nothing else running
-                rows = [(row, self._row(*row)) for row in wanted]
-                slow = [
-                    self._job(MEASURE, *row) for row, cells in rows if cells and not cells["device"]
-                ]
-                run_jobs(slow, 1, started, ended)
         tell("written", f"{', '.join(self.report())} in {self.output}")
         mistaken = [row for row in self.asked if row.why_not and NO_MODEL not in row.why_not]
-        return not (mistaken or self.errors or self.unmeasured)
+        return not (mistaken or self.errors)
 
     def report(self) -> list[str]:
         """Write tables, significance and figure of existing results; returns the file names."""
@@ -128,11 +117,7 @@ class Benchmark:
         """What is known so far."""
         systems = list(self._shown())
         rows = [cells for system in systems for cells in system.cells.values()]
-        notes = [
-            *notes_of_data(self.dataset, rows),
-            *(f"Speed of {name} was not measured: {why}" for name, why in self.unmeasured.items()),
-        ]
-        return Report(self.suite, self.seeds, systems, notes)
+        return Report(self.suite, self.seeds, systems, [*notes_of_data(self.dataset, rows)])
 
     def _shown(self) -> Iterator[SystemResult]:
         """Rows of the table: requested ones, and others that have results for these settings."""
@@ -149,25 +134,16 @@ class Benchmark:
             return None
         return self.results.of(planned.row.label, seed, planned.fingerprints[seed])
 
-    def _is_complete(self, planned: PlannedRow, seed: int) -> bool:
-        """Whether there is a result, with all requested metrics, which fingerprints don't cover."""
-        if self._row(planned, seed) is None:
-            return False
-        file = self._impressions(planned, seed)
-        known = read_impression_metrics(file).further if planned.further and file.is_file() else {}
-        return known.keys() >= {*planned.further}
-
-    def _job(self, action: str, planned: PlannedRow, seed: int) -> Job:
-        threads = torch.get_num_threads()
+    def _job(self, planned: PlannedRow, seed: int) -> Job:
         impressions = self._impressions(planned, seed)
         return Job(
-            action=action,
             system=planned.row.label,
             seed=seed,
             model=planned.row.model,
             dataset=self.dataset,
             settings=planned.settings,
-            threads=max(1, threads // self.jobs) if action == TRAIN else threads,
+            threads=max(1, torch.get_num_threads() // self.jobs),
+            alone=self.jobs == 1,
             answer=self.output / "logs" / f"{impressions.stem}.json",
             log=self.output / "logs" / f"{impressions.stem}.log",
             impressions=impressions,
@@ -178,16 +154,13 @@ class Benchmark:
 
     def _keep(self, outcome: Outcome) -> None:
         """Store a job's result in its row."""
-        job, cells = outcome.job, outcome.cells
+        job = outcome.job
         if outcome.error is None:
-            if job.action == MEASURE:  # marks the row as measured, even without cells
-                cells = {"device": "-", **cells}
+            row = {"system": job.system, "seed": job.seed, **outcome.cells}
             mark = self.planned[job.system].fingerprints[job.seed]
-            self.results.put({"system": job.system, "seed": job.seed, "settings": mark, **cells})
-        elif job.action == TRAIN:
-            self.errors[job.system, job.seed] = _one_line(outcome.error)
+            self.results.put({**row, "settings": mark})
         else:
-            self.unmeasured[job.system] = _one_line(outcome.error)
+            self.errors[job.system, job.seed] = _one_line(outcome.error)
 
 
 def _one_line(text: str) -> str:

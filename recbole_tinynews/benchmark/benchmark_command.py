@@ -27,12 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         help="labels, models or groups of the suite's rows, separated by commas (default: all); "
         "+PopularNow adds that model, +path/to/file.py:Class a recommender of your own",
     )
-    add("--jobs", type=int, default=1, help="trainings in parallel (default: 1)")
-    add(
-        "--no-speed",
-        action="store_true",
-        help="don't measure speeds, which takes minutes on a CPU; a later run without this does",
-    )
+    add("--jobs", type=int, default=1, help="trainings in parallel, without speeds (default: 1)")
     add("--output", help="folder (default: benchmarks/results/ and that of the suite)")
     add(
         "--report-only",
@@ -44,12 +39,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options: dict[str, Any] = vars(parsed)
     settings, report_only = parse_command_line(rest), options.pop("report_only")
     with one_line_errors(parser.prog, "rows and steps are kept", " The same command resumes."):
-        refuse("The command line has mistakes:", settings.problems)
+        refuse("The command line has mistakes:", settings.mistakes)
         if options["jobs"] < 1:
             raise ValueError(f"--jobs must be at least 1, got {options['jobs']}.")
         options["seeds"] = None if options["seeds"] is None else seeds_of(options["seeds"])
         options["systems"] = [name.strip() for name in options["systems"].split(",") if name]
-        options["speed"] = not options.pop("no_speed")
 
         from recbole_tinynews import Benchmark  # slow to import; reports a missing RecBole
 

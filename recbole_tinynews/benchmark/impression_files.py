@@ -1,4 +1,4 @@
-"""Per-impression metrics, stored beside the results for tests and further metrics."""
+"""Per-impression metrics, stored beside the results for significance tests."""
 
 from __future__ import annotations
 
@@ -25,13 +25,11 @@ class ImpressionMetrics(NamedTuple):
         values: ``[impressions, metrics]``, NaN where skipped.
         of: digest of the impression ids.
         users: ``[impressions]``, anonymous numbers from 0; None if unknown, as in old files.
-        further: ``[impressions]`` by name, metrics beside ``METRICS``.
     """
 
     values: NDArray[np.float32]
     of: str
     users: NDArray[np.integer] | None = None
-    further: Mapping[str, NDArray[np.float32]] = {}
 
 
 ReadFiles = Mapping[str, Mapping[int, ImpressionMetrics]]  # by system and seed
@@ -49,15 +47,13 @@ def keep_eval_dump(dump: Path, impressions: Path, place: Path) -> None:
     as_text = {"dtype": {IMPRESSION_ID: str}, "keep_default_na": False, "na_values": [""]}
     table = pd.read_csv(dump, float_precision="round_trip", **as_text)
     ids = table.pop(IMPRESSION_ID).tolist()
-    columns = {name: table[name].to_numpy(np.float32) for name in table}
     read = concatenate(read_impressions(impressions, Indices()))
     row_of = {name: row for row, name in enumerate(read.impression_id.tolist())}
     places = np.array([row_of[name] for name in ids], np.int64)
     kept = ImpressionMetrics(
-        np.stack([columns.pop(name) for name in METRICS], axis=1),
+        table[list(METRICS)].to_numpy(np.float32),
         content_key([name + "\n" for name in ids]),
         pd.factorize(read.user[places])[0],
-        columns,
     )
     write_impression_metrics(kept, place)
 
@@ -67,9 +63,6 @@ def write_impression_metrics(metrics: ImpressionMetrics, place: Path) -> None:
     arrays: dict[str, Any] = {"values": metrics.values, "ids": np.array(metrics.of)}
     if (users := metrics.users) is not None:
         arrays["users"] = users.astype(np.min_scalar_type(users.max(initial=0)))
-    if metrics.further:
-        arrays["further_names"] = np.array([*metrics.further])
-        arrays["further"] = np.stack([*metrics.further.values()], axis=1)
     with whole_file(place) as unfinished, unfinished.open("wb") as file:
         np.savez_compressed(file, **arrays)
 
@@ -78,11 +71,7 @@ def read_impression_metrics(place: Path) -> ImpressionMetrics:
     """Read a file of ``write_impression_metrics``, also of earlier versions."""
     with np.load(place, allow_pickle=False) as arrays:
         users = arrays["users"].astype(np.int64) if "users" in arrays else None
-        further = {}
-        if "further" in arrays:
-            names, columns = arrays["further_names"].tolist(), arrays["further"].T
-            further = dict(zip(names, columns, strict=True))
-        return ImpressionMetrics(arrays["values"], str(arrays["ids"]), users, further)
+        return ImpressionMetrics(arrays["values"], str(arrays["ids"]), users)
 
 
 def read_files(files: Mapping[str, Mapping[int, Path]]) -> ReadFiles:

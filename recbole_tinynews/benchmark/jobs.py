@@ -1,4 +1,4 @@
-"""The jobs of a benchmark: trainings and measurements, each in its own process."""
+"""The jobs of a benchmark: trainings, each in its own process."""
 
 from __future__ import annotations
 
@@ -11,26 +11,28 @@ from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from recbole_tinynews.benchmark.results import METRICS, OWN_BUDGET, TEACHERS_BUDGET
 from recbole_tinynews.files.whole import partial_place, write_text
 from recbole_tinynews.processes.launch import end_with_parent, how_it_ended
 
+if TYPE_CHECKING:
+    from recbole_tinynews.pipeline.config import NewsConfig
+
 START_METHOD = "spawn"  # a fork of a process that has computed with torch may hang
-TRAIN, MEASURE = "train", "measure"
 
 
 class Job(NamedTuple):
-    """A job of a benchmark, in picklable values."""
+    """A training of a benchmark, in picklable values; ``alone`` with nothing beside it."""
 
-    action: str
     system: str
     seed: int
     model: str
     dataset: str
     settings: Mapping[str, Any]
     threads: int
+    alone: bool
     answer: Path  # result, as json
     log: Path
     impressions: Path  # per-impression metrics
@@ -94,10 +96,10 @@ def _work(job: Job) -> None:
             stream.flush()
             os.dup2(log.fileno(), stream.fileno())
         try:
-            import torch  # slow to import, as what the actions need
+            import torch  # slow to import, as what training needs
 
             torch.set_num_threads(job.threads)
-            answer: dict[str, Any] = {"cells": ACTIONS[job.action](job)}
+            answer: dict[str, Any] = {"cells": train(job)}
         except Exception as problem:
             traceback.print_exc()
             answer = {"error": str(problem) or repr(problem)}
@@ -130,10 +132,15 @@ def train(job: Job) -> dict[str, Any]:
             test_file = Path(config["data_path"], f"{job.dataset}.test.inter")
             keep_eval_dump(dump, test_file, job.impressions)
     test, cold, budget = result["test"], result["test_cold"], result["budget"]
+    speed: dict[str, Any] = {}
+    if job.alone and result["news_per_second"] is not None:
+        speed["news_per_second"] = float(f"{result['news_per_second']:.4g}")
+        speed |= {"threads": job.threads, "precision": "float32", "device": _device_name(config)}
     return {
         **{name: test.get(name) for name in (*METRICS, "impressions", "skipped")},
         **{f"cold_{name}": cold.get(name) for name in (*METRICS, "impressions")},
         "parameters": result["parameters"],
+        **speed,
         # of all its stages, including those trained by another system
         "seconds": round(sum(stage["seconds"] for stage in result["stages"]), 1),
         "environment": ", ".join(f"{n} {v}" for n, v in result["environment"].items()),
@@ -142,32 +149,8 @@ def train(job: Job) -> dict[str, Any]:
     }
 
 
-def measure(job: Job) -> dict[str, Any]:
-    """Speed with untrained weights, in their precision; empty for RecBole's models."""
+def _device_name(config: NewsConfig) -> str:
     import torch
-    from recbole.utils import init_seed
 
-    from recbole_tinynews.benchmark.planning import model_class_of
-    from recbole_tinynews.data.dataset import NewsDataset
-    from recbole_tinynews.pipeline.config import NewsConfig
-    from recbole_tinynews.pipeline.factory import NewsFactory
-    from recbole_tinynews.pipeline.outcome import news_per_second
-    from recbole_tinynews.settings.registry import has_language_model
-
-    model_class = model_class_of(job.model)
-    if not has_language_model(model_class):
-        return {}
-    config = NewsConfig(model_class, job.dataset, config_dict={**job.settings, "seed": job.seed})
-    init_seed(config["seed"], config["reproducibility"])
-    factory = NewsFactory(config, NewsDataset(config))
-    model = factory.model(model_class, config)
-    device = model.device
-    return {
-        "news_per_second": float(f"{news_per_second(model.news_encoder):.4g}"),
-        "threads": torch.get_num_threads(),
-        "precision": str(next(model.parameters()).dtype).removeprefix("torch."),
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
-    }
-
-
-ACTIONS: dict[str, Callable[[Job], dict[str, Any]]] = {TRAIN: train, MEASURE: measure}
+    device = config["device"]
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"

@@ -12,33 +12,33 @@ from typing import Any, NamedTuple
 from recbole_tinynews.benchmark.results import METRICS
 from recbole_tinynews.benchmark.suite import ADDS, CLICKS_NOW, TITLE, USER_IDS, Row, Suite
 from recbole_tinynews.data.popularity import uses_popularity
-from recbole_tinynews.data.training_news import TrainingNews
-from recbole_tinynews.evaluation.recbole_metrics import is_own, of_each_impression
+from recbole_tinynews.evaluation.recbole_metrics import files_of_metric
 from recbole_tinynews.files.array_cache import content_key
 from recbole_tinynews.model.article_reader import OwnTexts, plm_depth, views_of
 from recbole_tinynews.model.reader_mixins import WithUserIds
 from recbole_tinynews.model.recommender import NewsRecommender
+from recbole_tinynews.pipeline.artifact import identity_of
 from recbole_tinynews.pipeline.config import NewsConfig
 from recbole_tinynews.pipeline.factory import (
     content_of_language_model,
     source_of_item_text,
     source_of_texts,
 )
-from recbole_tinynews.pipeline.fingerprints import Recipes
+from recbole_tinynews.pipeline.fingerprints import fingerprint, settings_that_matter, source_of
+from recbole_tinynews.pipeline.stage import Stage, in_order
 from recbole_tinynews.pipeline.systems import system
 from recbole_tinynews.settings.registry import (
     MODELS,
-    declared_settings,
     files_of,
     find_model,
     has_language_model,
     recbole_models,
 )
-from recbole_tinynews.settings.table import parse_key, setting, unknown_setting
+from recbole_tinynews.settings.run_settings import RunSettings
+from recbole_tinynews.settings.table import affects_result, parse_key, setting, unknown_setting
 from recbole_tinynews.settings.values import refuse
 
 NO_MODEL = "no such model"
-_NEWS_TO_READ = "post_train_news"  # stages without clicks cover it in the digest of their tokens
 OWN_TEXT = ("text of its own choice",)
 
 
@@ -49,7 +49,6 @@ class PlannedRow(NamedTuple):
     settings: Mapping[str, Any] = {}
     fingerprints: Mapping[int, str] = {}
     why_not: str = ""
-    further: Sequence[str] = ()  # requested per-impression metrics beside METRICS
 
 
 def plan_rows(
@@ -69,7 +68,7 @@ def plan_rows(
         else PlannedRow(row, why_not=f"{NO_MODEL} ({row.model})")
         for row in rows
     ]
-    mistakes = [why_not for row, *_, why_not, _ in planned if row.model in classes]
+    mistakes = [why_not for row, *_, why_not in planned if row.model in classes]
     if mistakes and all(mistakes):  # such as a data set that isn't there
         raise ValueError(mistakes[0])
     return planned
@@ -119,12 +118,7 @@ def _plan(
             f"leave out {', '.join(missing)}"
         )
         return PlannedRow(row, settings, why_not=why_not)
-    further = [
-        name
-        for name in config.metric_results
-        if name not in METRICS and of_each_impression(name) and not is_own(name)
-    ]
-    return PlannedRow(row, settings, fingerprints, further=further)
+    return PlannedRow(row, settings, fingerprints)
 
 
 def read_by(model_class: type, config: NewsConfig) -> tuple[str, ...]:
@@ -168,15 +162,14 @@ def knows(model_class: type, name: str) -> bool:
     return _mistake(model_class, name) is None
 
 
-@cache
 def _mistake(model_class: type, name: str) -> str | None:
-    declared, stages = _known(model_class)
-    return unknown_setting(parse_key(name, stages), declared, stages)
+    known = _settings_of(model_class)
+    return unknown_setting(parse_key(name, known.stages), known.declared, known.stages)
 
 
 @cache
-def _known(model_class: type) -> tuple[dict[str, Any], tuple[str, ...]]:
-    return declared_settings(model_class), tuple(files_of(model_class).stages)
+def _settings_of(model_class: type) -> RunSettings:
+    return RunSettings(files_of(model_class))
 
 
 def model_class_of(model: str) -> type:
@@ -221,36 +214,43 @@ def _module_of(path: Path) -> object:
 
 
 def result_fingerprint(config: NewsConfig) -> str:
-    """Fingerprint of a result: settings of all stages, data, language model, user code."""
-    return Recipes(FileContents(config)).of(system(config)).fingerprint
+    """Digest of what decides a result: settings of all stages, input files and user code.
+
+    Unlike the fingerprints of the stages themselves, it needs no data set to be read.
+    """
+    stages = in_order(system(config))
+    configs = [config.for_stage(stage.name, stage.number) for stage in stages]
+    of_stages = [*zip(configs, stages, strict=True)]
+    files = [file for stage in stages for file in source_of(stage)]
+    files += files_of_metric(config["valid_metric"])
+    files += [Path(c["post_train_corpus"]) for c in configs if c["post_train_corpus"]]
+    models = [_language_model(each) for each in configs]
+    models += [identity_of(stage.folder) for stage in stages if stage.folder]
+    return fingerprint(
+        {
+            "settings": [settings_that_matter(*each) for each in of_stages],
+            "reads": [_read_by_data(*each) for each in of_stages],
+            "files": content_key([*dict.fromkeys(files)]),
+            "data": content_of_data(Path(config["data_path"])),
+            "language_models": models,
+        }
+    )
 
 
-class FileContents:
-    """Digests of the input files of stages, without tokenising them."""
-
-    def __init__(self, config: NewsConfig) -> None:
-        self.config = config
-
-    def data_content(self, model_class: type, config: NewsConfig) -> str:
-        """Digest of the atomic files, the corpus, if any, and the choice of news."""
-        final = config.final_config_dict
-        corpus = [Path(config["post_train_corpus"])] if final.get("post_train_corpus") else []
-        folder = Path(config["data_path"])
-        reads = getattr(model_class, "reads", None)  # RecBole's own models have none
-        news = [config[name] for name in getattr(reads, "settings", ()) if name == _NEWS_TO_READ]
-        if reads is TrainingNews:  # the student's settings name it
-            news = []
-        return content_key([_content_of_data(folder), *corpus, *news])
-
-    def language_model_content(self, config: NewsConfig) -> str:
-        """Digest of what encodes texts, or a hub name; empty for models that read none."""
-        if config["item_text"]:
-            return content_of_language_model(source_of_item_text(config))
-        if not config.final_config_dict.get("plm"):
-            return ""
-        return content_of_language_model(source_of_texts(config))
+def _read_by_data(config: NewsConfig, stage: Stage) -> list[Any]:
+    """Settings that choose what a stage reads, which it covers by the digest of its data."""
+    names = getattr(getattr(stage.model, "reads", None), "settings", ())
+    return [config[name] for name in names if affects_result(name, has_teachers=True)]
 
 
-def _content_of_data(folder: Path) -> str:
+def _language_model(config: NewsConfig) -> str:
+    """Digest of what encodes texts, or a hub name; empty for models that read none."""
+    if config["item_text"]:
+        return content_of_language_model(source_of_item_text(config))
+    return content_of_language_model(source_of_texts(config)) if config["plm"] else ""
+
+
+def content_of_data(folder: Path) -> str:
+    """Digest of the atomic files of a data set."""
     files = sorted(file for file in folder.iterdir() if file.suffix in (".inter", ".item"))
     return content_key([part for file in files for part in (file.name, file)])

@@ -6,20 +6,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-
 from recbole_tinynews.benchmark.figures import FORMATS, save, size_figure
-from recbole_tinynews.benchmark.impression_files import ReadFiles, read_files
+from recbole_tinynews.benchmark.impression_files import read_files
 from recbole_tinynews.benchmark.result_table import (
-    Cell,
-    Table,
     as_markdown,
     budget_table,
     cold_table,
     make_table,
-    with_deviation,
 )
-from recbole_tinynews.benchmark.results import SystemResult, mean_of
+from recbole_tinynews.benchmark.results import SystemResult
 from recbole_tinynews.benchmark.significance import (
     compare_pairs,
     significance_csv,
@@ -59,10 +54,7 @@ def write_report(output: Path, report: Report) -> list[str]:
     read = read_files({system.row.label: system.impressions for system in systems if system.means})
     pairs = compared(report.suite, [system.row for system in systems if system.means])
     tests = compare_pairs(pairs, read)
-    labels = [system.row.label for system in systems]
-    further = further_table(labels, read)
     texts = {
-        "further.md": as_markdown(further) if further.groups else "",
         "significance.csv": significance_csv(tests) if tests else "",
         "significance.md": as_markdown(significance_table(tests)) if tests else "",
     }
@@ -94,28 +86,3 @@ def notes_of_data(dataset: str, rows: Sequence[Mapping[str, str]]) -> Iterator[s
             f"they are, {device}, threads: {threads}, precision {precision}, nothing "
             "else of the benchmark running beside it."
         )
-
-
-def further_table(systems: Sequence[str], read: ReadFiles) -> Table:
-    """Means of further metrics over impressions and seeds, each in its own unit."""
-    seeds = {label: [*read.get(label, {}).values()] for label in systems}
-    every = [metrics for of_system in seeds.values() for metrics in of_system]
-    names = list(dict.fromkeys(name for metrics in every for name in metrics.further))
-
-    def cell(label: str, name: str) -> Cell:
-        columns = (metrics.further[name] for metrics in seeds[label] if name in metrics.further)
-        known = (values[~np.isnan(values)] for values in columns)
-        mean = mean_of(float(values.mean(dtype=float)) for values in known if len(values))
-        return with_deviation(mean, factor=1, places=4)
-
-    rows = [
-        [Cell(label), *(cell(label, name) for name in names)]
-        for label in systems
-        if any(metrics.further for metrics in seeds[label])
-    ]
-    note = (
-        "Means of fractions, not percent; novelty in bits, calibration in nats, of which less is "
-        "better. Whether more variety is better is for the reader to judge: no value is marked. "
-        "Impressions without a value are left out."
-    )
-    return Table(["System", *names], [rows] if rows else [], [note])

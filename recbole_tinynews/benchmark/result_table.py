@@ -69,7 +69,7 @@ def make_table(
         mark = "" if here else ELSEWHERE
         return [
             name,
-            *(with_deviation(system.means.get(metric), best[metric]) for metric in METRICS),
+            *(_percent(system.means.get(metric), best[metric]) for metric in METRICS),
             *(_amount(system, size) for size in sizes),
             *(_printed((here or there).get(metric), mark) for metric in beside),
         ]
@@ -90,7 +90,7 @@ def cold_table(systems: Sequence[SystemResult]) -> Table:
     known, without = _known(systems, COLD)
     best = {name: _best(known, name) for name in COLD}
     rows = [
-        [Cell(s.row.label), *(with_deviation(s.means.get(name), best[name]) for name in COLD)]
+        [Cell(s.row.label), *(_percent(s.means.get(name), best[name]) for name in COLD)]
         for s in known
     ]
     counts = sorted({s.means[COLD_COUNT].value for s in known if COLD_COUNT in s.means})
@@ -166,15 +166,13 @@ def _amount(system: SystemResult, name: str) -> Cell:
     return Cell(f"{mean.value / 1e12:,.3g}" if name.endswith("flops") else f"{mean.value:,.0f}")
 
 
-def with_deviation(
-    mean: Mean | None, best: float | None = None, factor: int = 100, places: int = 2
-) -> Cell:
-    """A mean and its deviation, times ``factor``; ``best``: the column's best, as printed."""
+def _percent(mean: Mean | None, best: float | None) -> Cell:
+    """A mean and its deviation in percent; ``best``: the column's best, as printed."""
     if mean is None:
         return Cell("")
-    value = round(factor * mean.value, places)
-    spread = "" if mean.deviation is None else f" ± {factor * mean.deviation:.{places}f}"
-    return Cell(f"{value:.{places}f}{spread}", value == best)
+    value = round(100 * mean.value, 2)
+    spread = "" if mean.deviation is None else f" ± {100 * mean.deviation:.2f}"
+    return Cell(f"{value:.2f}{spread}", value == best)
 
 
 def _best(systems: Sequence[SystemResult], metric: str) -> float | None:

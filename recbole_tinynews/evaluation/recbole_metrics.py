@@ -203,12 +203,6 @@ def needs_clicks(result: str) -> bool:
     return metric is not None and not issubclass(metric, ArticleMetric)
 
 
-def of_each_impression(result: str) -> bool:
-    """Whether a result has a value for each impression."""
-    metric = metric_of(result)
-    return metric is not None and not issubclass(metric, OverallMetric)
-
-
 def results_of(names: Iterable[str], topk: Iterable[int]) -> list[str]:
     """Names of the metrics' results, such as ``auc`` and ``ndcg@5``."""
     ks = list(topk)

@@ -22,7 +22,6 @@ from recbole_tinynews.files.whole import check_new_or_empty, whole_folder
 from recbole_tinynews.model.article_reader import reads_words
 from recbole_tinynews.pipeline.artifact import (
     CATEGORY_NAMES,
-    COPIES,
     FILES,
     PLM,
     TEST,
@@ -74,7 +73,7 @@ def write_trimmed(folder: str | Path, texts: str | Path, output: str | Path) -> 
         write_projection(str(folder / PLM), unfinished / PLM, with_weights=False)
         shutil.copy(folder / PLM / CATEGORY_NAMES, unfinished / PLM)
         write_settings(unfinished, settings)
-        outdated = (FILES, TEST, TEST_DATA, COPIES)  # measured with all tokens, or not copied
+        outdated = (FILES, TEST, TEST_DATA)  # measured with all tokens
         metrics = {name: v for name, v in read_metrics(folder).items() if name not in outdated}
         write_metrics(unfinished, {**metrics, FILES: checksums(unfinished, files_of(unfinished))})
     return len(kept), len(tokenizer)

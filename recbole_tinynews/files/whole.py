@@ -11,7 +11,7 @@ import re
 import secrets
 import shutil
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from logging import getLogger
 from pathlib import Path
@@ -24,8 +24,12 @@ OLD = 3600  # seconds without a change: abandoned
 
 @contextmanager
 def partial_place(path: Path) -> Iterator[Path]:
-    """An unused path beside ``path``, removed on exit if it exists."""
+    """An unused path beside ``path``, removed on exit if it exists; abandoned ones are removed."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    for partial in leftovers(path):
+        with suppress(OSError):  # renamed meanwhile, or read-only
+            if time.time() - partial.stat().st_mtime > OLD:
+                remove(partial)
     # random: machines that share a disk may have equal process ids
     partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}{SUFFIX}")
     try:
@@ -71,12 +75,11 @@ def write_text(path: Path, text: str) -> None:
 
 
 def check_writable(path: Path) -> None:
-    """Raise ``OSError`` if a file can't be written to ``path``; remove its old partial files."""
+    """Raise ``OSError`` if a file can't be written to ``path``."""
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     with partial_place(path) as partial:
         partial.write_bytes(b"0")
-    _remove_old(leftovers(path))
 
 
 def is_new_or_empty(folder: Path) -> bool:
@@ -92,41 +95,8 @@ def check_new_or_empty(output: Path) -> None:
 
 def leftovers(path: Path) -> list[Path]:
     """Partial files and folders of ``path``; unused while the caller holds its lock."""
-    return _partials(re.escape(path.name), path.parent.iterdir())
-
-
-def all_partials(folder: Path) -> list[Path]:
-    """Outermost partial files and folders under ``folder``, except those of ``resumable_file``."""
-    partials = _partials(".+", everything_under(folder))
-    return [path for path in partials if not any(parent in partials for parent in path.parents)]
-
-
-def _partials(name: str, paths: Iterable[Path]) -> list[Path]:
-    form = re.compile(rf"\.{name}\.[a-z0-9_]{{8}}{re.escape(SUFFIX)}")
-    return [path for path in paths if form.fullmatch(path.name)]
-
-
-def everything_under(folder: Path) -> list[Path]:
-    """Files and folders at any depth, sorted; unlike ``rglob``, tolerates concurrent renames."""
-    return sorted(
-        Path(parent, name)
-        for parent, *kinds in os.walk(folder)
-        for names in kinds
-        for name in names
-    )
-
-
-def remove_old_partials(folder: Path) -> None:
-    """Remove old partial files under ``folder``, left by killed processes."""
-    _remove_old(all_partials(folder))
-
-
-def _remove_old(partials: Iterable[Path]) -> None:
-    for partial in partials:
-        with suppress(OSError):  # renamed meanwhile, or read-only
-            times = [path.stat().st_mtime for path in (partial, *everything_under(partial))]
-            if time.time() - max(times) > OLD:
-                remove(partial)
+    form = re.compile(rf"\.{re.escape(path.name)}\.[a-z0-9_]{{8}}{re.escape(SUFFIX)}")
+    return [other for other in path.parent.iterdir() if form.fullmatch(other.name)]
 
 
 def remove(path: Path) -> None:

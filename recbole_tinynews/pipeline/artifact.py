@@ -5,7 +5,7 @@
     settings.yaml  training.csv                       for models and people to read
     [plm/]                                            for models that rank news
     metrics.json                                      written last: marks a finished stage
-    [state/  begun.json]                              while the stage is unfinished
+    [state/]                                          while the stage is unfinished
 """
 
 from __future__ import annotations
@@ -13,40 +13,29 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from logging import getLogger
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from torch import Tensor
 
+from recbole_tinynews.evaluation.recbole_metrics import is_own
 from recbole_tinynews.files.array_cache import changed, checksums, content_key
 from recbole_tinynews.files.lines import read_json, untrusted
-from recbole_tinynews.files.tensors import check_weights, load_weights
-from recbole_tinynews.files.whole import (
-    LockHeldError,
-    all_partials,
-    everything_under,
-    exclusive_lock,
-    remove,
-    remove_old_partials,
-    write_text,
-)
+from recbole_tinynews.files.tensors import load_weights
+from recbole_tinynews.files.whole import SUFFIX, remove, write_text
 from recbole_tinynews.settings.literals import read_yaml, write_yaml
 from recbole_tinynews.trainer.budget import Budget
-from recbole_tinynews.trainer.checkpoints import STATE
 from recbole_tinynews.trainer.impression_evaluation import WEIGHTS
 from recbole_tinynews.trainer.losses import TrainingCurve
 from recbole_tinynews.trainer.post_training import COPIES
 
-ARTIFACT_FORMAT = 10  # raise it when a change in the code changes results or files
+ARTIFACT_FORMAT = 11  # raise it when a change in the code changes results or files
 SETTINGS_FILE, METRICS_FILE = "settings.yaml", "metrics.json"
 FORMAT_KEY, MADE_FROM = "format", "made_from"  # keys of settings.yaml besides the settings
 # keys of metrics.json: checksums of the other files and its own, test metrics and their data's
-# digest, and the text of training.csv
-FILES, CHECKSUM, TEST, TEST_DATA, CURVE_TEXT = "files", "checksum", "test", "test_data", "curve"
-NEWEST = "newest"  # key of metrics.json
-BEGUN = "begun.json"  # digest of an unfinished stage's data set
+# digest, and the time of the newest training impression
+FILES, CHECKSUM, TEST, TEST_DATA, NEWEST = "files", "checksum", "test", "test_data", "newest"
 CURVE = "training.csv"  # losses and validation metrics by step, for people
 PLM = "plm"  # configuration and tokenizer of the language model, and category names
 CATEGORY_NAMES = "categories.json"  # in plm/: names by field, in id order, without padding
@@ -70,8 +59,7 @@ class Weights(NamedTuple):
 class Artifact(NamedTuple):
     """A finished stage: its best validation result, and the ``seconds`` and budget of its training.
 
-    ``damaged`` files are missing or changed, and can be rewritten without training; ``newest`` is
-    the UTC second of the newest training impression, 0 if unknown.
+    ``newest`` is the UTC second of the newest training impression, 0 if unknown.
     """
 
     name: str
@@ -80,58 +68,47 @@ class Artifact(NamedTuple):
     seconds: float
     valid: dict[str, Any]
     reused: bool = False
-    damaged: tuple[str, ...] = ()
     budget: Budget | None = None
     newest: int = 0
 
     @classmethod
     def read(cls, name: str, fingerprint: str, folder: Path) -> Artifact | None:
-        """The finished stage in ``folder``; None if absent, unfinished or damaged beyond repair."""
+        """The finished stage in ``folder``; None if absent, unfinished or damaged."""
+        if not was_finished(folder):
+            return None
         try:
             metrics = read_metrics(folder)
-            found = cls(name, fingerprint, folder, metrics["seconds"], metrics["valid"], True)
-            check_weights(folder / WEIGHTS)
-            for copy in metrics.get(COPIES, ()):
-                check_weights(folder / COPIES / copy)
-            damaged = changed(folder, metrics[FILES])
-            if lost := [file for file in damaged if file.endswith(Path(WEIGHTS).suffix)]:
-                raise ValueError(f"{', '.join(lost)} changed since the training")
-        except FileNotFoundError as problem:
-            if was_finished(folder):
-                getLogger().warning(f"{folder} is incomplete and is trained again: {problem}")
-            return None
-        except (OSError, ValueError, KeyError, TypeError) as problem:
+            if broken := changed(folder, metrics[FILES]):
+                raise ValueError(f"{', '.join(broken)} changed since the training")
+            seconds, valid, newest = (metrics[key] for key in ("seconds", "valid", NEWEST))
+        except (OSError, ValueError, KeyError) as problem:
             getLogger().warning(f"{folder} is damaged and is trained again: {problem}")
             return None
         budget = Budget(**metrics["budget"]) if metrics.get("budget") else None
-        return found._replace(damaged=tuple(damaged), budget=budget, newest=metrics.get(NEWEST, 0))
+        return cls(name, fingerprint, folder, seconds, valid, True, budget, newest)
 
     def write(
         self,
         settings: Mapping[str, Any],
-        curve: TrainingCurve | None,
+        curve: TrainingCurve,
         keep_language_model: Callable[[Path], None],
     ) -> None:
         """Write all files except the trainer's, ``metrics.json`` last.
 
-        ``keep_language_model`` writes the contents of ``plm/``. Without a curve, repair the
-        artifact.
+        ``keep_language_model`` writes the contents of ``plm/``. Metrics of a user's own are left
+        out, as their functions may change.
         """
-        folder, earlier = self.folder, {} if curve else read_metrics(self.folder)
+        folder = self.folder
         shutil.rmtree(folder / PLM, ignore_errors=True)  # drop a damaged one
         keep_language_model(folder / PLM)
         write_settings(folder, settings)
-        table = curve.as_csv() if curve else earlier[CURVE_TEXT]
-        write_text(folder / CURVE, table)
-        metrics = {"valid": self.valid, "seconds": self.seconds, NEWEST: self.newest}
+        write_text(folder / CURVE, curve.as_csv())
+        decides = str(settings.get("valid_metric")).lower()  # which the fingerprint covers
+        valid = {n: v for n, v in self.valid.items() if n == decides or not is_own(n)}
+        metrics = {"valid": valid, "seconds": self.seconds, NEWEST: self.newest}
         if self.budget is not None:
             metrics["budget"] = self.budget._asdict()
-        copies = sorted(path.name for path in (folder / COPIES).glob("step-*.safetensors"))
-        if copies:  # listed, to notice missing ones
-            metrics[COPIES] = copies
-        metrics[CURVE_TEXT] = table
-        metrics |= {key: earlier[key] for key in (TEST, TEST_DATA) if key in earlier}
-        metrics[FILES] = checksums(folder, [*files_of(folder), folder / CURVE])
+        metrics[FILES] = checksums(folder, files_of(folder))
         write_metrics(folder, metrics)
 
     @property
@@ -169,55 +146,16 @@ def too_few_copies(stage: str, wanted: int, copies: int, where: str = "") -> str
     )
 
 
-def begin(folder: Path, content: str | None) -> None:
-    """Prepare a locked stage's folder; note its data's digest, None for a stage of texts alone."""
+def begin(folder: Path) -> None:
+    """Prepare a locked stage's folder, without what a killed process left there."""
     (folder / METRICS_FILE).unlink(missing_ok=True)
-    for place in all_partials(folder):  # of a killed process
-        remove(place)
-    write_text(folder / BEGUN, json.dumps({"data_set": content}))
-
-
-def begun_on(folder: Path) -> str | None:
-    """The digest saved by ``begin``, if any."""
-    try:
-        return json.loads((folder / BEGUN).read_text(encoding="utf-8"))["data_set"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-
-
-def remove_state(folder: Path) -> None:
-    """Remove files that only an unfinished stage needs."""
-    shutil.rmtree(folder / STATE, ignore_errors=True)
-    with suppress(OSError):  # read-only
-        (folder / BEGUN).unlink()
-
-
-def remove_leftovers(folder: Path, content: str) -> None:
-    """Remove unfinished stages of other contents of the data set, old partial files, and locks."""
-    for begun in sorted(folder.glob(f"*/{BEGUN}")):
-        stage = begun.parent
-        if was_finished(stage) or begun_on(stage) in (None, content):
-            continue
-        try:
-            with exclusive_lock(stage, "training it", wait=False):
-                shutil.rmtree(stage, ignore_errors=True)
-        except (LockHeldError, OSError):  # being trained, read-only, or no locks on this disk
-            continue
-        getLogger().info(f"{stage}, unfinished and of other data, was removed.")
-    remove_old_partials(folder)
-    for lock in (place for place in everything_under(folder) if place.match(".*.lock")):
-        held = lock.with_name(lock.name.removeprefix(".").removesuffix(".lock"))
-        # releasing a lock removes its file
-        with suppress(LockHeldError, OSError), exclusive_lock(held, "removing it", wait=False):
-            pass
+    for partial in sorted(folder.rglob(f".*{SUFFIX}")):
+        remove(partial)
 
 
 def was_finished(folder: Path) -> bool:
     """Whether a run has finished this stage, even if files were lost since."""
-    if (folder / METRICS_FILE).is_file():
-        return True
-    unfinished = (folder / BEGUN).is_file() or (folder / STATE).is_dir()
-    return (folder / WEIGHTS).is_file() and not unfinished
+    return (folder / METRICS_FILE).is_file()
 
 
 def as_written(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -27,13 +27,16 @@ from recbole_tinynews.settings import registry
 from recbole_tinynews.settings.literals import Files, LiteralLoader, read_yaml
 from recbole_tinynews.settings.run_settings import RunSettings
 from recbole_tinynews.settings.table import Key, seen_by
-from recbole_tinynews.settings.values import LEARNER, unfit_value
+from recbole_tinynews.settings.values import LEARNER, unfit
 from recbole_tinynews.trainer.optimization import default_precision, optimization_mistakes
 
 # settings that an embedding model's folder decides, unless they are given
 AS_MEANT = ("news_pooling", "text_prefix")
 # values of settings that start no further process
-_ONE_PROCESS = {"nproc": (None, 1), "world_size": (None, -1, 0, 1), "local_rank": (None, 0)}
+_ONE_PROCESS = {
+    **{"nproc": (None, 1), "world_size": (None, -1, 0, 1), "local_rank": (None, 0)},
+    "group_offset": (None, 0),
+}
 
 
 class NewsConfig(Config):
@@ -120,10 +123,6 @@ class NewsConfig(Config):
     def changed_settings(self) -> list[tuple[Key, Any, Any, str]]:
         """Key, value, default and source of non-default settings, highest precedence first."""
         return self._settings.changed(self.by_key())
-
-    def __str__(self) -> str:
-        of_stages = [f"{key} = {value}" for key, value in self.by_key().items() if key.stage]
-        return "\n".join([super().__str__().rstrip(), *of_stages]) + "\n\n"
 
     # RecBole's hooks, in call order
 
@@ -236,7 +235,7 @@ class NewsConfig(Config):
         ]:
             yield (
                 f"{', '.join(several)}: settings start no process. Start several by run_recbole.py "
-                "--nproc=N, or by torchrun --nproc_per_node=N run_recbole.py"
+                "--nproc=N, on several machines by torchrun (docs/scale.md)"
             )
         if launched_group().size > 1 and not registry.has_language_model(self.model_class):
             yield one_process_alone(self.model)
@@ -244,7 +243,7 @@ class NewsConfig(Config):
             yield "log_wandb expects the package wandb. Run: pip install wandb"
         if not self._settings.files.is_news:
             yield from fit_settings(self.model_class, final, self._settings.asked())
-            if mistake := unfit_value("learner", final["learner"], {"learner": LEARNER}, None):
+            if mistake := unfit(LEARNER, final["learner"]):
                 yield f"learner {mistake}"
         else:
             yield from optimization_mistakes(final, self.of_stages)

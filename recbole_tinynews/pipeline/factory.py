@@ -35,9 +35,8 @@ from recbole_tinynews.model.article_reader import (
     words_of_texts,
 )
 from recbole_tinynews.model.recommender import NewsRecommender
-from recbole_tinynews.pipeline.artifact import CATEGORY_NAMES, SETTINGS_FILE
+from recbole_tinynews.pipeline.artifact import CATEGORY_NAMES, SETTINGS_FILE, identity_of
 from recbole_tinynews.pipeline.config import NewsConfig
-from recbole_tinynews.pipeline.fingerprints import identity_of
 from recbole_tinynews.pipeline.stage import Stage
 from recbole_tinynews.recbole_models import patches
 from recbole_tinynews.recbole_models.feeds import feed_of
@@ -75,8 +74,8 @@ class ImpressionFactory:
         """Save what ranking needs of the language model in ``folder``; here nothing."""
 
     def ranks_news(self, model_class: type) -> bool:
-        """Whether a model of this class ranks, and is evaluated on, impressions."""
-        return True
+        """Whether it is evaluated on impressions; stages of texts alone are not."""
+        return getattr(model_class, "ranks_news", True)
 
     def data_mistakes(self, stage: Stage, config: NewsConfig) -> Iterator[str]:
         """Messages about data that leave nothing to train or to validate a stage on."""
@@ -193,10 +192,6 @@ class NewsFactory(ImpressionFactory):
             write_bare_plm(self._plm_source(config), folder, model_class.layers_saved(config))
         names = {field: self.train.field2id_token[field][1:].tolist() for field in CATEGORIES}
         write_text(folder / CATEGORY_NAMES, json.dumps(names, ensure_ascii=False, indent=1) + "\n")
-
-    def ranks_news(self, model_class: type[NewsRecommender]) -> bool:
-        """Whether it does: stages of texts alone do not."""
-        return model_class.ranks_news
 
     def data_mistakes(self, stage: Stage, config: NewsConfig) -> Iterator[str]:
         """Those of clicks and texts too; stages of texts alone have validations of their own."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from recbole_tinynews.evaluation.recbole_metrics import files_of_metric
 from recbole_tinynews.files.array_cache import content_key
@@ -23,19 +24,10 @@ from recbole_tinynews.pipeline.stage import Copy, Stage, stage_of
 from recbole_tinynews.settings.table import affects_result
 from recbole_tinynews.trainer import find_trainer
 
+if TYPE_CHECKING:
+    from recbole_tinynews.pipeline.factory import ImpressionFactory
+
 _PACKAGES = {"recbole_tinynews", "recbole", "torch", "builtins"}
-
-
-class Contents(Protocol):
-    """Settings of the run and digests of stages' inputs; every factory implements it."""
-
-    config: NewsConfig
-
-    def data_content(self, model_class: type, config: NewsConfig) -> str:
-        """Digest of a model's training data."""
-
-    def language_model_content(self, config: NewsConfig) -> str:
-        """Digest of the initial language model."""
 
 
 class Recipe(NamedTuple):
@@ -73,39 +65,29 @@ class Recipe(NamedTuple):
         return {**head, **self.settings, **of_stages}
 
 
-class Recipes:
-    """The recipes of a graph of stages, each computed once."""
-
-    def __init__(self, contents: Contents) -> None:
-        self.contents = contents
-        self._made: dict[Stage, Recipe] = {}
-
-    def of(self, stage: Stage) -> Recipe:
-        """The recipe of a stage, with the fingerprints of the stages that it depends on."""
-        if stage not in self._made:
-            self._made[stage] = self._make(stage)
-        return self._made[stage]
-
-    def _make(self, stage: Stage) -> Recipe:
-        config = self.contents.config.for_stage(stage.name, stage.number)
-        if stage.folder is not None:
-            return Recipe(stage, config, {}, {}, identity_of(stage.folder))
-        settings = settings_that_matter(config, stage)
-        code = [*source_of(stage), *files_of_metric(config["valid_metric"])]
-        start = ""
-        if stage.start is not None:
-            start = f"{_name_of(stage.start.put)} {_places(stage, stage.start.sources)}"
-            start += ", popularity fitted again" if stage.start.complete else ""
-        made_from = {
-            "data": self.contents.data_content(stage.model, config),
-            "language_model": self.contents.language_model_content(config),
-            "code": content_key(code),
-            "after": [self.of(before).fingerprint for before in stage.needs],
-            "start": start,
-            "teachers": _places(stage, stage.teachers),
-        }
-        mark = fingerprint({FORMAT_KEY: ARTIFACT_FORMAT, **settings, MADE_FROM: made_from})
-        return Recipe(stage, config, settings, made_from, mark)
+def recipe_of(
+    stage: Stage, factory: ImpressionFactory, before: Callable[[Stage], Recipe]
+) -> Recipe:
+    """The recipe of a stage, with the fingerprints of those ``before`` it."""
+    config = factory.config.for_stage(stage.name, stage.number)
+    if stage.folder is not None:
+        return Recipe(stage, config, {}, {}, identity_of(stage.folder))
+    settings = settings_that_matter(config, stage)
+    code = [*source_of(stage), *files_of_metric(config["valid_metric"])]
+    start = ""
+    if stage.start is not None:
+        start = f"{_name_of(stage.start.put)} {_places(stage, stage.start.sources)}"
+        start += ", popularity fitted again" if stage.start.complete else ""
+    made_from = {
+        "data": factory.data_content(stage.model, config),
+        "language_model": factory.language_model_content(config),
+        "code": content_key(code),
+        "stages": [before(needed).fingerprint for needed in stage.needs],
+        "start": start,
+        "teachers": _places(stage, stage.teachers),
+    }
+    mark = fingerprint({FORMAT_KEY: ARTIFACT_FORMAT, **settings, MADE_FROM: made_from})
+    return Recipe(stage, config, settings, made_from, mark)
 
 
 def settings_that_matter(config: NewsConfig, stage: Stage) -> dict[str, Any]:
@@ -138,15 +120,21 @@ def source_of(stage: Stage) -> list[Path]:
     made_as = getattr(stage.model, "reading_as", stage.model)
     classes = (stage.model, made_as, find_trainer(stage.model))
     names = [cls.__module__ for each in classes for cls in each.__mro__]
-    names += [stage.start.put.__module__] if stage.start else []
+    names += [_function_of(stage.start.put).__module__] if stage.start else []
     modules = [sys.modules.get(name) for name in dict.fromkeys(names)]
     own = [m for m in modules if m and m.__name__.partition(".")[0] not in _PACKAGES]
     files = [getattr(module, "__file__", None) for module in own]
     return [Path(file) for file in files if file]
 
 
+def _function_of(put: Callable[..., None]) -> Callable[..., None]:
+    return put.func if isinstance(put, partial) else put
+
+
 def _name_of(put: Callable[..., None]) -> str:
     """The name of a hand-over function; ``ValueError`` if it has none of its own."""
+    if isinstance(put, partial) and not put.args:
+        return f"{_name_of(put.func)} {put.keywords}"
     name = getattr(put, "__qualname__", "")
     if not name or "<" in name:
         raise ValueError(

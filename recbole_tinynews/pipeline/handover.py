@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from functools import partial
 
 from torch import nn
 
@@ -16,19 +17,29 @@ from recbole_tinynews.pipeline.artifact import Weights
 _USER_ENCODER = "user_encoder"
 
 
-def put_news_encoder(model: NewsRecommender, weights: Weights) -> None:
-    """Load an earlier stage's news encoder; no weight may be missing."""
-    _put_parts(model, weights, NEWS_ENCODER)
+def put_parts(model: nn.Module, weights: Weights, *, names: tuple[str, ...]) -> None:
+    """Load submodules of an earlier stage's model; no weight may be missing."""
+    loaded = weights.load()
+    for name in names:
+        part = operator.attrgetter(name)(model)
+        if part is not None:  # mean and cls pool without weights
+            load_into(part, loaded, weights.source, f"{name}.")
+
+
+put_news_encoder = partial(put_parts, names=(NEWS_ENCODER,))
+put_language_model = partial(put_parts, names=(LANGUAGE_MODEL,))
+put_user_encoder = partial(put_parts, names=(_USER_ENCODER,))
+put_encoders = partial(put_parts, names=(NEWS_ENCODER, _USER_ENCODER))
+put_pooling_and_dense = partial(put_parts, names=(POOLING, DENSE))
+# the teachers' shared pooling, dense layer and user encoder
+put_heads = partial(put_parts, names=(POOLING, DENSE, _USER_ENCODER))
+# of the student's alignment, with the axes of its vectors
+put_aligned = partial(put_parts, names=(NEWS_ENCODER, _USER_ENCODER, "rotation"))
 
 
 def put_all(model: nn.Module, weights: Weights) -> None:
     """Load a whole recommender; no weight may be missing."""
     load_into(model, weights.load(), weights.source)
-
-
-def put_language_model(model: nn.Module, weights: Weights) -> None:
-    """Load an earlier stage's language model; no weight may be missing."""
-    _put_parts(model, weights, LANGUAGE_MODEL)
 
 
 def put_first_layers(model: NewsRecommender, weights: Weights) -> None:
@@ -37,31 +48,6 @@ def put_first_layers(model: NewsRecommender, weights: Weights) -> None:
     wanted = {f"{prefix}{name}" for name in plm.state_dict()}
     kept = {name: value for name, value in weights.load().items() if name in wanted}
     load_into(plm, kept, weights.source, prefix)
-
-
-def put_pooling_and_dense(model: NewsRecommender, weights: Weights) -> None:
-    """Load a teacher's pooling and dense layer, without its language model."""
-    _put_parts(model, weights, POOLING, DENSE)
-
-
-def put_heads(model: NewsRecommender, weights: Weights) -> None:
-    """Load the teachers' shared pooling, dense layer and user encoder."""
-    _put_parts(model, weights, POOLING, DENSE, _USER_ENCODER)
-
-
-def put_user_encoder(model: NewsRecommender, weights: Weights) -> None:
-    """Load a teacher's user encoder."""
-    _put_parts(model, weights, _USER_ENCODER)
-
-
-def put_encoders(model: NewsRecommender, weights: Weights) -> None:
-    """Load a student's news and user encoder."""
-    _put_parts(model, weights, NEWS_ENCODER, _USER_ENCODER)
-
-
-def put_aligned(model: NewsRecommender, weights: Weights) -> None:
-    """Load news and user encoder of the student's alignment, and the axes of its vectors."""
-    _put_parts(model, weights, NEWS_ENCODER, _USER_ENCODER, "rotation")
 
 
 def put_all_but_user_encoder(model: NewsRecommender, weights: Weights) -> None:
@@ -74,11 +60,3 @@ def put_copies(model: CoFinetunedTeachers, *copies: Weights) -> None:
     """Load one copy into each teacher; shared layers are the first copy's."""
     for teacher, copy in reversed([*zip(model.teachers, copies, strict=True)]):
         put_news_encoder(teacher, copy)
-
-
-def _put_parts(model: nn.Module, weights: Weights, *names: str) -> None:
-    loaded = weights.load()
-    for name in names:
-        part = operator.attrgetter(name)(model)
-        if part is not None:  # mean and cls pool without weights
-            load_into(part, loaded, weights.source, f"{name}.")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping, Sequence
-from logging import getLogger
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -16,9 +15,8 @@ from recbole_tinynews.evaluation.recbole_metrics import is_count
 from recbole_tinynews.pipeline.config import NewsConfig
 from recbole_tinynews.settings.run_settings import is_shipped
 
-ALL = "all"  # a value of show_settings
 _LONGEST = 34  # characters per cell, for lines of a hundred
-_IN_HEAD = ("model", "dataset", "show_settings")
+_IN_HEAD = ("model", "dataset")
 
 
 def text_table(rows: Sequence[Sequence[str]], right: bool = False) -> str:
@@ -34,7 +32,7 @@ def text_table(rows: Sequence[Sequence[str]], right: bool = False) -> str:
 
 
 def shown_settings(config: NewsConfig, stages: Collection[str]) -> str:
-    """Non-default settings of these stages with sources, strongest first; then all if requested."""
+    """Non-default settings of these stages with sources, strongest first."""
     head = f"{config['model']} on {config['dataset']}, seed {config['seed']}, {config['device']}"
     rows = []
     for key, value, default, source in config.changed_settings():
@@ -44,9 +42,8 @@ def shown_settings(config: NewsConfig, stages: Collection[str]) -> str:
     text = "All settings have their defaults"
     if rows:
         table = text_table([["setting", "value", "default", "set by"], *rows])
-        text = f"Settings that differ from their defaults; all: --show_settings=all\n{table}"
-    shown = f"{set_color(head, 'pink')}\n{text}"
-    return f"{shown}\n{config}" if config["show_settings"] == ALL else shown
+        text = f"Settings that differ from their defaults; all: --list-settings\n{table}"
+    return f"{set_color(head, 'pink')}\n{text}"
 
 
 def _cell(value: Any) -> str:
@@ -61,19 +58,13 @@ def _short(source: str) -> str:
 
 def summary(result: Mapping[str, Any], oracle: Mapping[str, float]) -> str:
     """Test metrics, size and speed, one line per system; ``oracle`` may be empty."""
-    teachers = result.get("teachers", {})
     metrics = [name for name in result["test"] if not is_count(name)]
     lines: list[tuple[str, Mapping[str, Any]]] = []
-    if teachers:
-        count, of_each = len(teachers["test"]), teachers["test"]
-        size = {key: teachers[key] for key in ("parameters", "news_per_second")}
-        if count == 1:
-            lines.append(("teacher", {**of_each[0], **size}))
-        elif count:
-            mean = {name: fmean(each[name] for each in of_each) for name in metrics}
-            lines.append((f"{count} teachers, mean", {**mean, **size}))
-        else:
-            lines.append(("teachers", size))
+    if teachers := result.get("teachers"):
+        tests = teachers["test"]
+        mean = {name: fmean(test[name] for test in tests) for name in metrics if tests}
+        several = f"{len(tests)} teachers, mean" if tests else "teachers"
+        lines.append(("teacher" if len(tests) == 1 else several, {**teachers, **mean}))
     lines.append((result["model"], {**result, **result["test"]}))
     if oracle and metrics:
         lines.append(("oracle", oracle))
@@ -96,17 +87,7 @@ def in_one_line(slices: Mapping[str, Mapping[str, float]]) -> str:
 def oracle_of(data_set: Path) -> dict[str, float]:
     """Test metrics of ranking by true click probabilities, known for synthetic data."""
     file = data_set / f"{data_set.name}.oracle.json"
-    if not file.is_file():
-        return {}
-    try:
-        oracle = json.loads(file.read_text(encoding="utf-8"))["test"]
-        return {str(name): float(value) for name, value in oracle.items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # optional
-        getLogger().warning(
-            f'{file} expects {{"test": {{metric: number}}}} and holds something else: the '
-            "oracle is left out of the table. Generate the data again, or delete the file."
-        )
-        return {}
+    return json.loads(file.read_text(encoding="utf-8"))["test"] if file.is_file() else {}
 
 
 def _row(name: str, of: Mapping[str, Any], metrics: Sequence[str]) -> list[str]:

@@ -64,7 +64,7 @@ def result_of(this_run: Run, stages: Sequence[Stage]) -> dict[str, Any]:
         "model": config["model"],
         "dataset": config["dataset"],
         "seed": config["seed"],
-        "valid": _valid(artifact, this_run.recipes.of(stages[-1]).config),
+        "valid": artifact.valid,
         **test._asdict(),
         "parameters": parameter_count(model),
         "stages": [
@@ -87,9 +87,9 @@ def result_of(this_run: Run, stages: Sequence[Stage]) -> dict[str, Any]:
     if not process_group().first:
         return broadcast(None, patient=True)
     broadcast(result, patient=True)
-    report(result, artifact, oracle_of(Path(config["data_path"])))
     if config["result_file"]:
         write_text(Path(config["result_file"]), json.dumps(_finite(result), indent=2) + "\n")
+    report(result, artifact, oracle_of(Path(config["data_path"])))
     return result
 
 
@@ -145,26 +145,12 @@ def evaluate_teachers(run: Run, student: Stage) -> dict[str, Any]:
 def _tested(run: Run, teacher: Stage) -> dict[str, Any]:
     artifact, content = run.artifacts[teacher], run.factory.dataset.content
     result = broadcast(artifact.test_result(content))
-    config = run.recipes.of(teacher).config
+    config = run.recipe(teacher).config
     if result is None or not set(config.metric_results) <= result.keys():
         getLogger().info(f"Testing {artifact.folder.name}")
         result = _evaluate(run.factory, config, run.model(teacher)).test
         _keep(artifact, content, result)
     return result
-
-
-def _valid(artifact: Artifact, config: NewsConfig) -> dict[str, float]:
-    """Validation metrics, without those of a user's function, which may have changed since."""
-    if not artifact.reused:
-        return artifact.valid
-    decides = str(config["valid_metric"]).lower()
-    older = [name for name in artifact.valid if is_own(name) and name != decides]
-    if older:
-        getLogger().info(
-            f"{artifact.folder.name} is reused without {', '.join(older)} of its validation, which "
-            "another version of the metric may have computed."
-        )
-    return {name: value for name, value in artifact.valid.items() if name not in older}
 
 
 def _keep(artifact: Artifact, content: str, result: Mapping[str, Any]) -> None:

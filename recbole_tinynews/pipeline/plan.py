@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from recbole_tinynews.files.progress import StageProgress
 from recbole_tinynews.pipeline import artifact
-from recbole_tinynews.pipeline.fingerprints import Recipe, Recipes
+from recbole_tinynews.pipeline.fingerprints import Recipe
 from recbole_tinynews.pipeline.log_tables import text_table
 from recbole_tinynews.pipeline.run import Run
 from recbole_tinynews.pipeline.stage import Copy, Stage
@@ -20,14 +20,7 @@ from recbole_tinynews.trainer.post_training import most_copies
 
 REUSED = "reused"
 MOST_DIFFERENCES = 3  # per line
-_CHANGED = {
-    "data": "the data differ",
-    "language_model": "the language model differs",
-    "code": "the code of the model differs",
-    "after": "after other stages",
-    "start": "another start",
-    "teachers": "other teachers",
-}
+OF_STAGES = ("stages", "start", "teachers")  # inputs that earlier stages decide
 
 
 class Step(NamedTuple):
@@ -38,20 +31,20 @@ class Step(NamedTuple):
     reason: str
 
 
-def plan(recipes: Recipes, stages: Sequence[Stage], fresh: bool = False) -> list[Step]:
+def plan(run: Run, stages: Sequence[Stage], fresh: bool = False) -> list[Step]:
     """One step per stage in topological order; ``ValueError`` if saved copies are too few."""
     finished = {  # one that names its folder, the recommender that an update starts from, is read
-        stage: None if fresh and stage.folder is None else recipes.of(stage).finished()
+        stage: None if fresh and stage.folder is None else run.recipe(stage).finished()
         for stage in stages
     }
     for source in (source for stage in stages for source in stage.sources):
         if isinstance(source, Copy) and (made := finished[source.stage]):
             made.copy(source.back)
-    reused = {recipes.of(s).folder.name for s, made in finished.items() if made}
+    reused = {run.recipe(s).folder.name for s, made in finished.items() if made}
     return [
-        Step(stage.name, REUSED, recipes.of(stage).folder.name)
+        Step(stage.name, REUSED, run.recipe(stage).folder.name)
         if finished[stage]
-        else _step(recipes.of(stage), any(finished[s] is None for s in stage.needs), reused, fresh)
+        else _step(run.recipe(stage), any(finished[s] is None for s in stage.needs), reused, fresh)
         for stage in stages
     ]
 
@@ -108,39 +101,34 @@ def nearest_differences(
     for folder in sorted(recipe.folder.parent.glob(f"{recipe.stage.name}-*")):
         if folder.name not in others and artifact.was_finished(folder):
             with suppress(OSError, ValueError):  # costs only an explanation
-                there = artifact.read_settings(folder)
-                inputs = _inputs_that_differ(recipe, there, follows)
-                settings = _settings_that_differ(recipe, there)
+                settings, inputs = _differences(recipe, artifact.read_settings(folder), follows)
                 age = -folder.stat().st_mtime
                 # most settings change an input too, and say why
                 compared.append((len(settings) + len(inputs), age, settings or inputs))
     return min(compared)[-1] if compared else None
 
 
-def _settings_that_differ(recipe: Recipe, there: dict[str, Any]) -> list[str]:
-    here, stages = artifact.as_written(recipe.settings), recipe.config.stage_names
-    names = [n for n in dict.fromkeys([*here, *there]) if not parse_key(n, stages).stage]
-    if here["model_class"] != there["model_class"]:  # others are those of another model
-        names = ["model_class"]
-    return [
-        f"{name}: {_shown(name, here.get(name))}, there: {_shown(name, there.get(name))}"
-        for name in names
+def _differences(
+    recipe: Recipe, there: dict[str, Any], follows: bool
+) -> tuple[list[str], list[str]]:
+    """Settings and inputs that differ from those of a finished stage."""
+    here = artifact.as_written(recipe.as_settings())
+    of_here, of_there = here.pop(artifact.MADE_FROM), there.pop(artifact.MADE_FROM, {})
+    settings = [
+        f"{name}: {_shown(here.get(name))}, there: {_shown(there.get(name))}"
+        for name in dict.fromkeys([*here, *there])
         if here.get(name) != there.get(name)
-        and name not in (artifact.FORMAT_KEY, artifact.MADE_FROM)
+        and not parse_key(name, recipe.config.stage_names).stage
     ]
+    inputs = [
+        f"other {part.replace('_', ' ')}"
+        for part, value in of_here.items()
+        if of_there.get(part) != value and not (follows and part in OF_STAGES)
+    ]
+    return settings, inputs
 
 
-def _inputs_that_differ(recipe: Recipe, there: dict[str, Any], follows: bool) -> list[str]:
-    if there.get(artifact.FORMAT_KEY) != artifact.ARTIFACT_FORMAT:
-        return ["made by another version"]
-    parts = [part for part in _CHANGED if not (follows and part in ("after", "start", "teachers"))]
-    made_from = there.get(artifact.MADE_FROM, {})
-    return [_CHANGED[part] for part in parts if made_from.get(part) != recipe.made_from[part]]
-
-
-def _shown(name: str, value: Any) -> str:
-    if name == "model_class":
-        return str(value).rpartition(".")[2]
+def _shown(value: Any) -> str:
     return "~" if value is None else str(value)
 
 
@@ -148,14 +136,14 @@ def rehearse(run: Run, stages: Sequence[Stage]) -> None:
     """Check data, copies and models of the stages to train; ``ValueError`` lists all errors."""
     mistakes: list[str] = []
     for stage in stages:
-        mistakes += run.factory.data_mistakes(stage, run.recipes.of(stage).config)
+        mistakes += run.factory.data_mistakes(stage, run.recipe(stage).config)
     mistakes += _of_copies(run, stages)
     built = {(stages[0].name, stages[0].model)} if stages else set()
     for stage in stages:
         if (stage.name, stage.model) not in built:  # equal stages differ only in seeds
             built.add((stage.name, stage.model))
             try:
-                run.factory.model(stage.model, run.recipes.of(stage).config)
+                run.factory.model(stage.model, run.recipe(stage).config)
             except ValueError as mistake:
                 mistakes.append(f"Stage {stage.name}: {str(mistake).removesuffix('.')}")
     model = run.factory.config["model"]
@@ -169,7 +157,7 @@ def _of_copies(run: Run, stages: Sequence[Stage]) -> Iterator[str]:
         if isinstance(source, Copy) and source.stage in stages:
             wanted[source.stage] = max(wanted.get(source.stage, 0), source.back)
     for stage, back in wanted.items():
-        config = run.recipes.of(stage).config
+        config = run.recipe(stage).config
         data = run.factory.data(stage.model, config)
         copies = most_copies(config, len(run.factory.loaders(config, data)[0]))
         if copies <= back:

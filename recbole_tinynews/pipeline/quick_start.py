@@ -17,7 +17,7 @@ from recbole_tinynews.files.columns import has_impressions
 from recbole_tinynews.files.log_file import LOG, LateFile, add_to_summary, run_log, wandb_run
 from recbole_tinynews.files.whole import check_writable
 from recbole_tinynews.model.recommender import NewsRecommender
-from recbole_tinynews.pipeline.artifact import as_written, remove_leftovers
+from recbole_tinynews.pipeline.artifact import as_written
 from recbole_tinynews.pipeline.config import NewsConfig
 from recbole_tinynews.pipeline.factory import ImpressionFactory, factory_of
 from recbole_tinynews.pipeline.log_tables import shown_settings
@@ -27,7 +27,7 @@ from recbole_tinynews.pipeline.run import Run
 from recbole_tinynews.pipeline.stage import Stage, up_to
 from recbole_tinynews.pipeline.systems import system
 from recbole_tinynews.processes.group import join, launched_group, process_group
-from recbole_tinynews.settings.registry import is_news_model, is_stock_model
+from recbole_tinynews.settings.registry import is_news_model
 from recbole_tinynews.settings.values import refuse
 
 # settings of a run that tests nothing
@@ -97,24 +97,17 @@ def prepared(config: NewsConfig) -> Iterator[tuple[Run, list[Stage]]]:
             yield this_run, stages
         except KeyboardInterrupt as stop:
             kept = this_run.kept(stages)
-            folder = this_run.recipes.of(stages[-1]).folder.parent
+            folder = this_run.recipe(stages[-1]).folder.parent
             raise KeyboardInterrupt(
                 f"kept in {folder}: {', '.join(kept)}" if kept else "nothing is kept"
             ) from stop
 
 
 def _interactions_only(config: NewsConfig) -> str:
-    """Message: the data set has no impressions; RecBole's own models train on it by RecBole."""
-    model, dataset, folder = config["model"], config["dataset"], config["data_path"]
-    itself = ""
-    if is_stock_model(config.model_class):
-        itself = (
-            f" RecBole itself trains on them: run_recbole(model='{model}', dataset='{dataset}') of "
-            "recbole.quick_start."
-        )
     return (
-        f"run expects a data set of impressions for {model}, got interactions in {folder}.{itself} "
-        "Convert impressions: python -m recbole_tinynews.convert."
+        f"run expects a data set of impressions for {config['model']}, got interactions in "
+        f"{config['data_path']}. Convert impressions: python -m recbole_tinynews.convert. On "
+        "interactions, RecBole's own models are trained by its recbole.quick_start.run_recbole."
     )
 
 
@@ -133,15 +126,13 @@ def _prepare(config: NewsConfig, log: LateFile | None) -> tuple[Run, list[Stage]
     factory = factory_of(config, data)
     _check_test_outputs(factory, stages[-1], rerankers)
     this_run = Run(factory)
-    steps = plan(this_run.recipes, stages, config["fresh"])
+    steps = plan(this_run, stages, config["fresh"])
     logger.info(set_color(f"Stages of {config['model']}", "pink") + f":\n{plan_table(steps)}")
     trained = [s for s, step in zip(stages, steps, strict=True) if step.action != REUSED]
     rehearse(this_run, trained)
     this_run.progress = stage_progress(stages)
-    if log is not None:
-        remove_leftovers(this_run.recipes.of(stages[-1]).folder.parent, data.content)
-        if trained:
-            log.begin()
+    if log is not None and trained:
+        log.begin()
     return this_run, stages
 
 

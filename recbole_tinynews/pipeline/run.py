@@ -14,9 +14,9 @@ from recbole.utils import init_seed, set_color
 from recbole_tinynews.distillation.teachers import FrozenTeachers, Teachers
 from recbole_tinynews.files.progress import StageProgress
 from recbole_tinynews.files.whole import exclusive_lock
-from recbole_tinynews.pipeline.artifact import Artifact, Weights, begin, remove_state
+from recbole_tinynews.pipeline.artifact import Artifact, Weights, begin
 from recbole_tinynews.pipeline.factory import ImpressionFactory
-from recbole_tinynews.pipeline.fingerprints import Recipe, Recipes
+from recbole_tinynews.pipeline.fingerprints import Recipe, recipe_of
 from recbole_tinynews.pipeline.handover import put_language_model
 from recbole_tinynews.pipeline.stage import Copy, Stage, in_order, stage_of
 from recbole_tinynews.processes.group import all_gather_object, broadcast, process_group
@@ -39,11 +39,17 @@ class Run:
 
     def __init__(self, factory: ImpressionFactory) -> None:
         self.factory = factory
-        self.recipes = Recipes(factory)
+        self._recipes: dict[Stage, Recipe] = {}
         self.artifacts: dict[Stage, Artifact] = {}
         self.progress: Mapping[Stage, StageProgress] = {}
         self.callbacks: dict[Stage, Callable[[int, float], None]] = {}
         self.fresh: bool = factory.config["fresh"]
+
+    def recipe(self, stage: Stage) -> Recipe:
+        """What decides a stage's result, computed once."""
+        if stage not in self._recipes:
+            self._recipes[stage] = recipe_of(stage, self.factory, self.recipe)
+        return self._recipes[stage]
 
     def make(self, *stages: Stage) -> Artifact:
         """Train or reuse these stages and their dependencies; returns the last one's artifact.
@@ -52,7 +58,7 @@ class Run:
         """
         for stage in in_order(*stages):
             if stage not in self.artifacts:
-                self.artifacts[stage] = self._make(self.recipes.of(stage))
+                self.artifacts[stage] = self._make(self.recipe(stage))
         return self.artifacts[stages[-1]]
 
     def weights(self, source: Stage | Copy) -> Weights:
@@ -63,7 +69,7 @@ class Run:
     def model(self, source: Stage | Copy) -> Any:
         """Model of a finished stage or saved copy, with its weights."""
         stage = stage_of(source)
-        model = self.factory.model(stage.model, self.recipes.of(stage).config)
+        model = self.factory.model(stage.model, self.recipe(stage).config)
         weights = self.weights(source)
         put_model_state(model, weights.load(), weights.source)
         return model
@@ -72,7 +78,7 @@ class Run:
         """Finished stages and saved steps, from which a stopped run resumes."""
         kept = []
         for stage in stages:
-            step = saved_step(self.recipes.of(stage).folder / STATE)
+            step = saved_step(self.recipe(stage).folder / STATE)
             if stage in self.artifacts:
                 kept.append(f"{stage.name} (finished)")
             elif step is not None:
@@ -92,20 +98,20 @@ class Run:
         if not process_group().first:
             return self._follow(recipe)
         artifact = None if self.fresh else recipe.finished()
-        if artifact is None or artifact.damaged:
+        if artifact is None:
             # two systems of a benchmark may train it at once
             with exclusive_lock(recipe.folder, "training it"):
                 artifact = self._make_locked(recipe)
         if artifact.reused:
             getLogger().info(self._line(recipe.stage, f" is reused: {artifact.folder}"))
             broadcast(False, patient=True)  # skip training in _follow
-        remove_state(recipe.folder)
+        shutil.rmtree(recipe.folder / STATE, ignore_errors=True)
         broadcast(True, patient=True)  # files are complete
         return artifact
 
     def _given(self, recipe: Recipe) -> Artifact:
         artifact = recipe.finished()
-        if artifact is None or artifact.damaged:
+        if artifact is None:
             raise ValueError(
                 f"{recipe.folder} expects a finished recommender with its files as they were "
                 "written. Rerun the command that made it, or copy the folder again."
@@ -130,22 +136,13 @@ class Run:
         """Train the stage unless another process has done so meanwhile."""
         if self.fresh:
             shutil.rmtree(recipe.folder, ignore_errors=True)
-        artifact = recipe.finished()
-        if artifact is None:
-            return self._train_first(recipe)
-        if artifact.damaged:
-            getLogger().warning(
-                f"{artifact.folder}: {', '.join(artifact.damaged)} changed since the training, and "
-                f"{'are' if len(artifact.damaged) > 1 else 'is'} written again."
-            )
-            self._write(recipe, artifact, None)
-        return artifact
+        return recipe.finished() or self._train_first(recipe)
 
     def _train_first(self, recipe: Recipe) -> Artifact:
         started = time.perf_counter()
-        folder, content = recipe.folder, self.factory.dataset.content
+        folder = recipe.folder
         getLogger().info(self._line(recipe.stage, f" -> {folder}"))
-        begin(folder, content if recipe.made_from["data"] == content else None)
+        begin(folder)
         broadcast(True, patient=True)  # start training in _follow
         try:
             valid, curve, budget = self._train(recipe)
@@ -162,13 +159,9 @@ class Run:
             budget=budget,
             newest=int(self.factory.train.inter_feat.timestamp.max()),
         )
-        self._write(recipe, artifact, curve)
-        return artifact
-
-    def _write(self, recipe: Recipe, artifact: Artifact, curve: TrainingCurve | None) -> None:
-        model = recipe.stage.model
-        keep = partial(self.factory.keep_language_model, model, recipe.config)
+        keep = partial(self.factory.keep_language_model, recipe.stage.model, recipe.config)
         artifact.write(recipe.as_settings(), curve, keep)
+        return artifact
 
     def _train(self, recipe: Recipe) -> tuple[dict[str, Any], TrainingCurve, Budget | None]:
         stage, config = recipe.stage, recipe.config

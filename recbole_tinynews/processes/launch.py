@@ -1,4 +1,4 @@
-"""Start several processes of a module by torchrun, from RecBole's flags."""
+"""Start several processes of a module on this machine, by torchrun."""
 
 from __future__ import annotations
 
@@ -15,34 +15,12 @@ SIGNALS = [getattr(signal, name) for name in NAMES if hasattr(signal, name)]
 PACKAGE_ROOT = Path(__file__).parents[2]
 
 
-class ProcessFailedError(RuntimeError):
-    """A process failed, after printing its own error; all others were ended."""
+def launch(nproc: int, module: str, arguments: Sequence[str]) -> None:
+    """Run a module as a program in ``nproc`` processes of this machine, and wait for them.
 
-
-def machine_flags(nproc: int, world_size: int, group_offset: int, ip: str, port: int) -> list[str]:
-    """Flags of torchrun for RecBole's; ``ValueError`` if they describe no equal machines."""
-    everywhere = nproc if world_size < 1 else world_size  # RecBole's -1
-    if nproc < 1 or everywhere % nproc or group_offset not in range(0, everywhere, nproc):
-        raise ValueError(
-            f"--nproc={nproc} --world_size={everywhere} --group_offset={group_offset} expect "
-            "machines with nproc processes each, of which group_offset are on the machines before "
-            "this one. Make world_size and group_offset multiples of nproc, or start torchrun."
-        )
-    if everywhere == nproc:
-        return ["--standalone"]  # on a free port
-    place = f"--nnodes={everywhere // nproc}", f"--node_rank={group_offset // nproc}"
-    return [*place, f"--master_addr={ip}", f"--master_port={port}"]
-
-
-def launch(
-    nproc: int, module: str, arguments: Sequence[str], machines: Sequence[str] = ("--standalone",)
-) -> None:
-    """Run a module as a program in ``nproc`` processes, and wait for them.
-
-    They share this machine's threads; if one fails, the others are ended. Raises
-    ``ProcessFailedError`` if one failed or they cannot connect, ``KeyboardInterrupt`` for Ctrl-C.
+    They share its threads; if one fails, the others are ended. Raises ``ValueError`` if one failed,
+    after it has printed its own error, ``KeyboardInterrupt`` for Ctrl-C.
     """
-    from torch.distributed import DistError
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.run import main
@@ -55,19 +33,15 @@ def launch(
     log = f"--log-dir={os.devnull}"  # torchrun would leave an empty folder
     handlers = {number: signal.getsignal(number) for number in SIGNALS}  # torchrun keeps its own
     try:
-        main([f"--nproc_per_node={nproc}", *machines, log, "-m", module, *arguments])
+        # standalone: on a free port
+        main(["--standalone", f"--nproc_per_node={nproc}", log, "-m", module, *arguments])
     except ChildFailedError as problem:
         rank, failure = problem.get_first_failure()
-        raise ProcessFailedError(f"process {rank} {how_it_ended(failure.exitcode)}") from problem
-    except DistError as problem:
-        raise ProcessFailedError(
-            f"the processes cannot connect ({str(problem).splitlines()[0]}). Name the first "
-            "machine's address and a free port of it, with --ip and --port, on all machines."
-        ) from problem
+        raise ValueError(f"process {rank} {how_it_ended(failure.exitcode)}") from problem
     except SignalException as stop:
         if stop.sigval == signal.SIGINT:
             raise KeyboardInterrupt from stop
-        raise ProcessFailedError(f"all were stopped by signal {int(stop.sigval)}") from stop
+        raise ValueError(f"all were stopped by signal {int(stop.sigval)}") from stop
     finally:
         for number, handler in handlers.items():
             signal.signal(number, signal.SIG_DFL if handler is None else handler)

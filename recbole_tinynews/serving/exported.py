@@ -26,8 +26,7 @@ from recbole_tinynews.files.lines import read_json, untrusted
 from recbole_tinynews.files.tensors import load_into, load_weights
 from recbole_tinynews.files.whole import write_text
 from recbole_tinynews.serving.engine import Engine
-from recbole_tinynews.settings.table import Models, rules_for
-from recbole_tinynews.settings.values import unfit_value
+from recbole_tinynews.settings.table import unfit_value
 
 FILE = "recommender.json"
 CARD = "README.md"  # may be edited, so it has no checksum
@@ -126,7 +125,6 @@ def read_description(folder: Path) -> Description:
 
 def _check_settings(settings: Mapping[str, Any]) -> None:
     """Refuse values of the wrong type, and implausible sizes."""
-    rules = rules_for(Models.NEWS)
     for name in (*SETTINGS, NEWS_DIM, NEWS_TOKENS):
         value = settings[name]
         if name in SIZES:
@@ -134,7 +132,7 @@ def _check_settings(settings: Mapping[str, Any]) -> None:
         elif name in NAMES:
             fits = isinstance(value, str)
         else:
-            fits = value is None or unfit_value(name, value, rules, value) is None
+            fits = value is None or unfit_value(name, value, value) is None
         if not fits:
             raise ValueError(f"{name}={value!r:.100} fits no recommender.")
 

@@ -22,7 +22,6 @@ from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.pipeline.artifact import (
     ARTIFACT_FORMAT,
     CATEGORY_NAMES,
-    CURVE,
     FORMAT_KEY,
     METRICS_FILE,
     PLM,
@@ -46,13 +45,13 @@ from recbole_tinynews.settings.registry import (
     is_news_model,
     recbole_models,
 )
-from recbole_tinynews.settings.table import Models, parse_key, parse_keys, rules_for, seen_by
-from recbole_tinynews.settings.values import ANY_TEXT, list_of, unfit_value
+from recbole_tinynews.settings.table import parse_key, parse_keys, seen_by, unfit_value
+from recbole_tinynews.settings.values import ANY_TEXT, list_of
 
 NEEDED = {"dataset": str, "ITEM_ID_FIELD": str, "USER_ID_FIELD": str, "history_length": int}
 LONGEST = 100_000  # history in clicks, or text in tokens
 USUAL_DIM = 1_000  # always allowed, since unused parts have settings but no weights
-UNREAD = {SETTINGS_FILE, CURVE}  # settings may be edited, and are validated
+UNREAD = {SETTINGS_FILE}  # settings may be edited, and are validated
 OF_LOSSES = "distillation."  # weights that only the training of a student uses
 AS_SAVED = {"word_vectors": None}  # part of the saved weights
 
@@ -181,7 +180,7 @@ def _read_settings(folder: Path) -> SavedSettings:
         raise ValueError(
             f"{folder} expects its files as they were written, and {', '.join(broken)} "
             f"{'are' if len(broken) > 1 else 'is'} missing or changed: it would rank wrongly. "
-            "Rerun the command that made it, which repairs it, or copy the folder again."
+            "Rerun the command that made it, which trains it again, or copy the folder again."
         )
     settings = SavedSettings(read_settings(folder))
     if settings[FORMAT_KEY] != ARTIFACT_FORMAT:
@@ -295,19 +294,18 @@ def _check_settings(
     settings: Mapping[str, Any], model_class: type[NewsRecommender], folder: Path
 ) -> None:
     """Refuse invalid values: settings may be edited, or come from a stranger."""
-    stages, rules = files_of(model_class).stages, rules_for(Models.NEWS)
-    defaults = declared_settings(model_class)
+    stages, defaults = files_of(model_class).stages, declared_settings(model_class)
     wrong = [
         f"{name} {mistake}"
         for name, value in settings.items()
         if (plain := parse_key(name, stages).name) in defaults
-        and (mistake := unfit_value(plain, value, rules, defaults[plain]))
+        and (mistake := unfit_value(plain, value, defaults[plain]))
     ]
     wrong += [f"{n} is missing" for n, kind in NEEDED.items() if not isinstance(settings[n], kind)]
     if wrong := wrong or [*_too_large(settings, folder)]:
         raise ValueError(
             f"{folder / SETTINGS_FILE} expects what was written there: {'; '.join(wrong)}. Rerun "
-            "the command that made it, which repairs it, or copy the folder again."
+            "the command that made it, which trains it again, or copy the folder again."
         )
 
 

@@ -190,7 +190,7 @@ def _has_clicks(inter: Path, since: float) -> bool:
 
 def _metrics(run: Any, stage: Any) -> dict[str, float]:
     """Metrics on the validation impressions."""
-    config = run.recipes.of(stage).config
+    config = run.recipe(stage).config
     trainer = run.factory.trainer(config, run.model(stage))
     shown = run.factory.impressions(config, run.factory.valid)
     return dict(trainer.evaluate(shown, load_best_model=False, show_progress=False))

@@ -176,50 +176,6 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
 TEXT_SETTINGS = ("model", "dataset")
 
 
-class CommandLine(NamedTuple):
-    """Parsed arguments; ``switches`` were given as a bare ``--key``, which means true."""
-
-    values: dict[str, Any]
-    switches: list[str]
-    problems: list[str]
-
-
-def parse_command_line(arguments: Sequence[str]) -> CommandLine:
-    """Parse every argument, or report what is wrong with it.
-
-    >>> parse_command_line(["--plm=a=b", "--fresh"])
-    CommandLine(values={'plm': 'a=b', 'fresh': True}, switches=['fresh'], problems=[])
-    >>> parse_command_line(["--epochs", "3"]).problems
-    ["'--epochs 3' (command line): write --epochs=3."]
-    """
-    texts: dict[str, str] = {}
-    switches: list[str] = []
-    problems: list[str] = []
-    arguments = list(arguments)
-    while arguments:
-        argument = arguments.pop(0)
-        name, equals, text = argument.removeprefix("--").partition("=")
-        text = text if equals else "true"
-        if not argument.startswith("--") or not name:
-            problems.append(f"{argument!r} (command line): write --key=value.")
-        elif not equals and arguments and not arguments[0].startswith("--"):
-            value = arguments.pop(0)
-            problems.append(f"'{argument} {value}' (command line): write {argument}={value}.")
-        elif texts.get(name, text) != text:
-            problems.append(
-                f"--{name} (command line) is given twice, with {texts[name]!r} and {text!r}. "
-                "Keep one."
-            )
-        else:
-            texts[name] = text
-            if not equals:
-                switches.append(name)
-    values = {
-        name: text if name in TEXT_SETTINGS else parse_value(text) for name, text in texts.items()
-    }
-    return CommandLine(values, switches, problems)
-
-
 class Given(NamedTuple):
     """What a user gives: sources with their values, weakest first."""
 
@@ -242,6 +198,42 @@ class Given(NamedTuple):
         return folder if is_own else packaged
 
 
+def parse_command_line(arguments: Sequence[str]) -> Given:
+    """Parse every argument, or report what is wrong with it.
+
+    >>> parse_command_line(["--plm=a=b", "--fresh"]).values
+    {'plm': 'a=b', 'fresh': True}
+    >>> parse_command_line(["--epochs", "3"]).mistakes
+    ["'--epochs 3' (command line): write --epochs=3."]
+    """
+    texts: dict[str, str] = {}
+    switches: list[str] = []
+    mistakes: list[str] = []
+    arguments = list(arguments)
+    while arguments:
+        argument = arguments.pop(0)
+        name, equals, text = argument.removeprefix("--").partition("=")
+        text = text if equals else "true"
+        if not argument.startswith("--") or not name:
+            mistakes.append(f"{argument!r} (command line): write --key=value.")
+        elif not equals and arguments and not arguments[0].startswith("--"):
+            value = arguments.pop(0)
+            mistakes.append(f"'{argument} {value}' (command line): write {argument}={value}.")
+        elif texts.get(name, text) != text:
+            mistakes.append(
+                f"--{name} (command line) is given twice, with {texts[name]!r} and {text!r}. "
+                "Keep one."
+            )
+        else:
+            texts[name] = text
+            if not equals:
+                switches.append(name)
+    values = {
+        name: text if name in TEXT_SETTINGS else parse_value(text) for name, text in texts.items()
+    }
+    return Given([("command line", values)], switches, mistakes)
+
+
 def read_given(
     files: Files, config_dict: Mapping[str, Any] | None, command_line: Sequence[str]
 ) -> Given:
@@ -257,6 +249,6 @@ def read_given(
         name: parse_value(value) if isinstance(value, str) and name not in TEXT_SETTINGS else value
         for name, value in (config_dict or {}).items()
     }
-    arguments = parse_command_line(command_line)
-    sources += [("config_dict", of_dict), ("command line", arguments.values)]
-    return Given(sources, arguments.switches, [*mistakes, *arguments.problems])
+    given = parse_command_line(command_line)
+    sources += [("config_dict", of_dict), *given.sources]
+    return Given(sources, given.switches, [*mistakes, *given.mistakes])

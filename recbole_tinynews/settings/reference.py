@@ -47,12 +47,6 @@ _ORIGINS = {  # of the yaml files for all models of a kind
     "impressions": "models that train nothing",
     "recbole": "RecBole's models on impressions",
 }
-_KINDS = {
-    "general_recommender": "RecBole's models of clicks alone",
-    "sequential_recommender": "RecBole's models of click sequences",
-    "context_aware_recommender": "RecBole's models of features",
-}
-_UNFIT = "RecBole's models that cannot run on impressions"
 _EFFECTS = {
     Affects.RESULT: "Another value retrains what reads it.",
     Affects.STUDENTS: "Another value retrains the stages that have teachers.",
@@ -214,11 +208,12 @@ def model_list() -> str:
         for name, meaning in of_kind.items():
             lines += _wrapped(f"{name:<{width}}  {meaning}", 2, width + 4)
         lines.append("")
-    recboles: dict[str, list[str]] = {title: [] for title in (*_KINDS.values(), _UNFIT)}
+    fit, unfit = "RecBole's models", "RecBole's models that cannot run on impressions"
+    recboles: dict[str, list[str]] = {fit: [], unfit: []}
     for name, file in recbole_models().items():
         if name not in MODELS:
-            kind = _UNFIT if name in UNFIT else _KINDS.get(file.parent.name, _UNFIT)
-            recboles[kind].append(name)
+            runs = name not in UNFIT and not file.parent.name.startswith(("knowledge", "exlib"))
+            recboles[fit if runs else unfit].append(name)
     for title, names in recboles.items():
         lines += [title, *_wrapped(", ".join(names), 2), ""]
     return "\n".join(

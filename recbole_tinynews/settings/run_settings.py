@@ -16,11 +16,12 @@ from recbole_tinynews.settings.table import (
     known_without_yaml,
     parse_key,
     recbole_lists,
-    rules_for,
+    setting,
+    unfit_value,
     unknown_setting,
     unread_by,
 )
-from recbole_tinynews.settings.values import Rule, brief, refuse, rules_by_default, unfit_value
+from recbole_tinynews.settings.values import Rule, brief, refuse, rules_by_default, unfit
 
 PROPERTIES = "properties"
 METRICS = "metrics"  # in a stage's yaml: reported in addition to the run's
@@ -83,12 +84,14 @@ class RunSettings:
         self.declares: dict[str, frozenset[str]] = {}
         declaring = [*(self._of_news() if files.is_news else self._of_recbole())]
         self.declared = dict(recbole_overall_settings())
+        self._own_rules: dict[str, Rule] = {}
         if not files.is_news:
-            self.declared |= recbole_model_settings()
-            self.declared |= _plain(_merged(map(self._layer, self._stock_files)))
+            own = _plain(_merged(map(self._layer, self._stock_files)))
+            self.declared |= {**recbole_model_settings(), **own}
+            # where the table has no rule, or one for other models, as for a list of reg_weight
+            special = {n for n, v in own.items() if not setting(n).rule or unfit_value(n, v)}
+            self._own_rules = rules_by_default({n: own[n] for n in special})
         self.declared |= _plain(_merged(layer for layer in declaring if layer.declares))
-        # settings without a rule take their default's type, but RecBole's defaults mix types
-        self._typed_defaults = self.declared if files.is_news else {}
         self.defaults = {Key(None, n): v for n, v in self.declared.items()} | _merged(declaring)
         packaged = [*declaring, *self._of_data_set()]
         of_user = [_layer_of(source, v, self._key_of) for source, v in self.given.sources]
@@ -168,8 +171,11 @@ class RunSettings:
     def _unfit(self, key: Key, value: Any) -> str | None:
         if isinstance(value, str) and value == "None":
             return "got the text 'None': write ~ or null for no value"
-        rules = _rules(self.kind, tuple(self._stock_files))
-        return unfit_value(key.name, value, rules, self._typed_defaults.get(key.name))
+        if own := self._own_rules.get(key.name):
+            return unfit(own, value)
+        # RecBole's defaults mix types
+        default = self.declared.get(key.name) if self.files.is_news else None
+        return unfit_value(key.name, value, default)
 
     def _mistakes(self, layers: Sequence[Layer]) -> Iterator[str]:
         """Unknown names, then flags without a value, then invalid values."""
@@ -246,14 +252,14 @@ class RunSettings:
         """
         ours = {name for name, file in self.files.stages.items() if is_shipped(file)}
         if not self.files.is_news or (stage not in ours and not is_last):
-            return {*self.declared}
+            return self.declared.keys() - unread_by(self.kind)
         files = [of_stage.overall, *of_stage.own]
         files += [file for file in self.files.own if is_student and is_shipped(file)]
         read = {name for file in files for name in read_yaml(file)} - {WHEN}
         for other, declares in self.declares.items():
             if other == stage or (is_student if other in ours else is_last):
                 read |= declares
-        return read | recbole_overall_settings().keys()
+        return (read | recbole_overall_settings().keys()) - unread_by(self.kind)
 
 
 def _merged(layers: Iterable[Layer]) -> dict[Key, Any]:
@@ -336,17 +342,6 @@ def _check_stage_names(stages: Mapping[str, Path]) -> None:
                 f"The stage {stage} ({file}) must have a name that begins no other, and {taken} "
                 "begins with it: a setting would be taken for the stage's own. Rename the file."
             )
-
-
-@cache
-def _rules(kind: Models, stock: tuple[Path, ...]) -> dict[str, Rule]:
-    """Rules of the table, and for RecBole's models those by their defaults."""
-    rules = rules_for(kind)
-    if kind is Models.RECBOLE:
-        own = rules_by_default({name: v for file in stock for name, v in read_yaml(file).items()})
-        general = rules.keys() - known_without_yaml(Models.RECBOLE)
-        rules |= {name: rule for name, rule in own.items() if name not in general}
-    return rules
 
 
 # RecBole's settings

@@ -14,7 +14,15 @@ from typing import Any, NamedTuple
 
 from recbole_tinynews.files.installation import recbole_folder
 from recbole_tinynews.settings import values
-from recbole_tinynews.settings.values import Rule, an_int, list_of, one_of, or_
+from recbole_tinynews.settings.values import (
+    Rule,
+    an_int,
+    list_of,
+    one_of,
+    or_,
+    rule_by_default,
+    unfit,
+)
 
 FINETUNE_TEACHER = "finetune_teacher"
 OF_TEACHERS = "_teacher"  # suffix of the stages that train teachers
@@ -50,14 +58,13 @@ class Affects(Enum):
 class Setting(NamedTuple):
     """One row of the table; a user's own setting has the default row.
 
-    ``rule`` None: values of the default's type; ``checked_for``: models whose values it checks;
-    ``known_to``: models that accept the setting although no yaml declares it; ``unread_by``: models
-    that ignore it, so fingerprints leave it out; ``in_benchmarks``: what to do instead.
+    ``rule`` None: values of the default's type; ``known_to``: models that accept the setting
+    although no yaml declares it; ``unread_by``: models that ignore it, so fingerprints leave it
+    out; ``in_benchmarks``: what to do instead.
     """
 
     name: str
     rule: Rule | None = None
-    checked_for: Models = Models.EVERY
     scope: Scope = Scope.STAGE
     affects: Affects = Affects.RESULT
     known_to: Models = Models.NONE
@@ -70,20 +77,14 @@ _NEWS, _RECBOLE, _EVERY = Models.NEWS, Models.RECBOLE, Models.EVERY
 _PLACE = or_(values.PLACE, None)
 
 
-def _of_run(
-    name: str, rule: Rule | None = None, checked_for: Models = Models.EVERY, **row: Any
-) -> Setting:
+def _of_run(name: str, rule: Rule | None = None, **row: Any) -> Setting:
     """A setting of the whole run that changes no result."""
-    return Setting(name, rule, checked_for, scope=_RUN, affects=_NOTHING, **row)
+    return Setting(name, rule, scope=_RUN, affects=_NOTHING, **row)
 
 
-def _news(rule: Rule, *names: str) -> list[Setting]:
-    """Settings of news recommenders that accept the same values."""
-    return [Setting(name, rule, Models.NEWS) for name in names]
-
-
-def _rows(*names: str, **row: Any) -> list[Setting]:
-    return [Setting(name, **row) for name in names]
+def _all(rule: Rule | None, *names: str, **row: Any) -> list[Setting]:
+    """Settings that accept the same values."""
+    return [Setting(name, rule, **row) for name in names]
 
 
 @cache
@@ -117,15 +118,15 @@ RECBOLES: tuple[Setting, ...] = (
     # the data set, which is read once
     *(Setting(name, one_of(field), scope=_RUN) for name, field in _FIELDS.items()),
     Setting("MAX_ITEM_LIST_LENGTH", values.HISTORY_LENGTH, scope=_RUN, unread_by=_NEWS),
-    *_rows(*_OF_TABLES, scope=_RUN, unread_by=_EVERY),
+    *_all(None, *_OF_TABLES, scope=_RUN, unread_by=_EVERY),
     Setting("dataset", values.PLACE, scope=_RUN, known_to=_EVERY),
     _of_run("data_path", values.PLACE),
-    *_rows(*_SAVED_DATA, scope=_RUN, affects=_NOTHING, unread_by=_EVERY),
+    *_all(None, *_SAVED_DATA, scope=_RUN, affects=_NOTHING, unread_by=_EVERY),
     Setting("transform", one_of(None, *_TRANSFORMS), scope=_RUN, unread_by=_NEWS),
-    Setting("train_neg_sample_args", values.SAMPLES, _RECBOLE, _RUN, unread_by=_NEWS),
-    *_rows("encoding", "tail_ratio", known_to=_EVERY, unread_by=_EVERY),
+    Setting("train_neg_sample_args", values.SAMPLES, _RUN, unread_by=_NEWS),
+    *_all(None, "encoding", "tail_ratio", known_to=_EVERY, unread_by=_EVERY),
     # RecBole's old names
-    *_rows("neg_sampling", "training_neg_sample_num", known_to=_EVERY, unread_by=_EVERY),
+    *_all(None, "neg_sampling", "training_neg_sample_num", known_to=_EVERY, unread_by=_EVERY),
     # the run
     # systems share teachers; fingerprints include each stage's class
     _of_run("model", values.TEXT, known_to=_EVERY, in_benchmarks="Name systems with --systems"),
@@ -144,8 +145,8 @@ RECBOLES: tuple[Setting, ...] = (
     _of_run("use_gpu", values.SWITCH),
     # `process_mistakes` refuses more than one process
     _of_run("local_rank", known_to=_EVERY),
-    *_rows("nproc", "world_size", "ip", "port", scope=_RUN, affects=_NOTHING, known_to=_EVERY),
-    *_rows("offset", "group_offset", scope=_RUN, affects=_NOTHING, known_to=_EVERY),
+    *_all(None, "nproc", "world_size", "ip", "port", scope=_RUN, affects=_NOTHING, known_to=_EVERY),
+    *_all(None, "offset", "group_offset", scope=_RUN, affects=_NOTHING, known_to=_EVERY),
     Setting("enable_amp", values.SWITCH, scope=_RUN),  # a stage has `precision` instead
     Setting("enable_scaler", values.SWITCH, scope=_RUN, unread_by=_NEWS),
     # training
@@ -156,7 +157,7 @@ RECBOLES: tuple[Setting, ...] = (
     Setting("require_pow", values.SWITCH, unread_by=_NEWS),
     Setting("shuffle", values.SWITCH),
     Setting("train_batch_size", values.POSITIVE),
-    *_rows("epochs", "eval_step", "stopping_step", rule=values.COUNT),
+    *_all(values.COUNT, "epochs", "eval_step", "stopping_step"),
     Setting("worker", values.WORKERS, affects=_NOTHING),
     # evaluation, with the same metrics for all stages
     Setting("eval_batch_size", values.POSITIVE, affects=_NOTHING),
@@ -170,80 +171,71 @@ RECBOLES: tuple[Setting, ...] = (
     # settings that RecBole's models read, but RecBole declares for none or only some of them
     Setting("loss_type", values.TEXT, known_to=_RECBOLE),
     Setting("embedding_size", values.SIZE, known_to=_RECBOLE),
-    *_rows(
+    *_all(
+        values.SWITCH,
         *("double_tower", "has_residual", "contrast", "use_filter", "convert_token_to_onehot"),
-        rule=values.SWITCH,
         known_to=_RECBOLE,
     ),
     Setting("reg_weight", values.NOT_NEGATIVE, known_to=_RECBOLE),
-    *_rows("norm", "sim", "tau", "cin", known_to=_RECBOLE),
+    *_all(None, "norm", "sim", "tau", "cin", known_to=_RECBOLE),
     Setting("token_num_threshold", values.COUNT, known_to=_RECBOLE),
     Setting("xgb_early_stopping_rounds", values.COUNT, known_to=_RECBOLE),
-    Setting("selected_features", list_of(values.FIELD, may_be_empty=True), _RECBOLE),
+    Setting("selected_features", list_of(values.FIELD, may_be_empty=True)),
     # values that RecBole computes and stores among the settings
-    *_rows("device", "single_spec", "eval_type", affects=_NOTHING),
+    *_all(None, "device", "single_spec", "eval_type", affects=_NOTHING),
 )
 
 OURS: tuple[Setting, ...] = (
     # the data
     Setting("history_length", values.HISTORY_LENGTH),
-    Setting("negatives", values.NEGATIVES, _NEWS),
-    Setting("group_clicks", values.SWITCH, _NEWS),
+    Setting("negatives", values.NEGATIVES),
     Setting("news_text", one_of("title", "title_abstract")),
-    *_news(an_int(1, 100_000), "max_title_length", "max_abstract_length", "max_body_length"),
-    *_news(values.NOT_NEGATIVE, "category_weight", "subcategory_weight"),
-    Setting("popularity", one_of("none", "added"), _NEWS),
-    Setting("popularity_windows", values.WINDOWS, _NEWS),
-    *_news(values.COUNT, "popularity_hidden", "popularity_delay"),
-    Setting("popularity_from", one_of("stream", "train"), _NEWS),
-    *_news(one_of("none", "added"), "reader", "context"),
-    Setting("history_from", one_of("given", "log"), _NEWS),
-    Setting("boosting_rounds", values.POSITIVE, _NEWS),
-    Setting("boosting_rate", values.ABOVE_ZERO, _NEWS),
-    Setting("item_text", _PLACE, _RECBOLE),
-    Setting("item_text_ids", one_of("none", "added"), _RECBOLE),
+    *_all(an_int(1, 100_000), "max_title_length", "max_abstract_length", "max_body_length"),
+    *_all(values.NOT_NEGATIVE, "category_weight", "subcategory_weight"),
+    Setting("popularity_windows", values.WINDOWS),
+    *_all(values.COUNT, "popularity_hidden", "popularity_delay"),
+    Setting("popularity_from", one_of("stream", "train")),
+    *_all(one_of("none", "added"), "popularity", "reader", "context", "item_text_ids"),
+    Setting("history_from", one_of("given", "log")),
+    Setting("boosting_rounds", values.POSITIVE),
     # the model
-    Setting("views", values.VIEWS, _NEWS),
-    Setting("news_encoder", one_of("plm", "words"), _NEWS),
-    Setting("word_encoder", one_of("cnn", "self_attention"), _NEWS),
-    # the language model's digest covers its content
-    Setting("word_vectors", _PLACE, _NEWS, affects=_NOTHING),
-    Setting("vectors", _PLACE, _NEWS),
-    *_news(values.SIZE, "word_dim", "category_dim"),
-    Setting("word_dropout", values.PROBABILITY, _NEWS),
+    Setting("views", values.VIEWS),
+    Setting("news_encoder", one_of("plm", "words")),
+    Setting("word_encoder", one_of("cnn", "self_attention")),
+    # digests of the language model and of the data cover their content
+    *_all(_PLACE, "word_vectors", "post_train_corpus", affects=_NOTHING),
+    *_all(_PLACE, "vectors", "item_text"),
     # specific to single recommenders
-    Setting("user_combination", one_of("ini", "con"), _NEWS),
-    Setting("user_mask", values.PROBABILITY, _NEWS),
-    Setting("plm", values.PLACE, _NEWS),
-    Setting("matryoshka_layers", or_(list_of(values.LAYERS, may_be_empty=True), None), _NEWS),
-    Setting("matryoshka_dims", or_(list_of(values.SIZE, may_be_empty=True), None), _NEWS),
-    Setting("vocabulary_min_articles", or_(values.POSITIVE, None), _NEWS),
-    Setting("num_hidden_layers", or_(an_int(0, 1_000), None), _NEWS),
-    Setting("finetune_layers", or_(values.COUNT, "all"), _NEWS),
+    Setting("user_combination", one_of("ini", "con")),
+    Setting("plm", values.PLACE),
+    Setting("matryoshka_layers", or_(list_of(values.LAYERS, may_be_empty=True), None)),
+    Setting("matryoshka_dims", or_(list_of(values.SIZE, may_be_empty=True), None)),
+    Setting("vocabulary_min_articles", or_(values.POSITIVE, None)),
+    Setting("num_hidden_layers", or_(an_int(0, 1_000), None)),
+    Setting("finetune_layers", or_(values.COUNT, "all")),
     Setting("text_prefix", values.ANY_TEXT),
-    Setting("head_init", one_of("pretrained", "random"), _NEWS),
-    Setting("centred", values.SWITCH, _NEWS),
-    Setting("news_pooling", one_of("attention", "mean", "cls", "last", "weighted_mean"), _NEWS),
-    Setting("user_encoder", one_of("attention", "self_attention"), _NEWS),
-    *_news(values.SIZE, "news_dim", "query_dim"),
-    Setting("plm_dropout", values.PROBABILITY, _NEWS),
-    Setting("mask_padding_in_news_pooling", values.SWITCH, _NEWS),
-    Setting("history_padding", one_of("masked", "learned"), _NEWS),
-    Setting("use_cache", one_of("auto", True, False), _NEWS, affects=_NOTHING),
-    Setting("history_cache_steps", values.COUNT, _NEWS),
-    Setting("cache_precision", one_of("fp32", "fp16", "bf16"), _NEWS),
-    Setting("cache_budget", or_(values.NOT_NEGATIVE, None), _NEWS, affects=_NOTHING),
+    Setting("head_init", one_of("pretrained", "random")),
+    Setting("news_pooling", one_of("attention", "mean", "cls", "last", "weighted_mean")),
+    Setting("user_encoder", one_of("attention", "self_attention")),
+    *_all(values.SIZE, "news_dim", "query_dim", "word_dim", "category_dim"),
+    *_all(values.PROBABILITY, "plm_dropout", "word_dropout", "user_mask"),
+    Setting("history_padding", one_of("masked", "learned")),
+    Setting("use_cache", one_of("auto", True, False), affects=_NOTHING),
+    Setting("history_cache_steps", values.COUNT),
+    Setting("cache_precision", one_of("fp32", "fp16", "bf16")),
+    Setting("cache_budget", or_(values.NOT_NEGATIVE, None), affects=_NOTHING),
     # training
-    Setting("plm_learning_rate", or_(values.NOT_NEGATIVE, None), _NEWS),
-    Setting("amsgrad", values.SWITCH, _NEWS),
-    *_news(or_(values.POSITIVE, None), "max_steps", "eval_steps"),
-    Setting("accumulation_steps", an_int(1, 10_000), _NEWS),
-    Setting("warmup_steps", or_(values.COUNT, None), _NEWS),
-    Setting("scheduler", or_(values.TEXT, None), _NEWS),
-    *_news(values.MAPPING, "learner_args", "scheduler_args"),
-    Setting("precision", one_of(None, "fp32", "bf16", "fp16", "auto"), _NEWS),
-    Setting("save_steps", or_(values.COUNT, None), _NEWS, affects=_NOTHING),
-    _of_run("process_timeout", values.ABOVE_ZERO, _NEWS),
+    *_all(or_(values.NOT_NEGATIVE, None), "plm_learning_rate", "memory_weight"),
+    *_all(values.SWITCH, "amsgrad", "group_clicks", "centred", "shared_projection"),
+    *_all(values.SWITCH, "mask_padding_in_news_pooling", "mask_padding_in_embedding_loss"),
+    *_all(or_(values.POSITIVE, None), "max_steps", "eval_steps"),
+    Setting("accumulation_steps", an_int(1, 10_000)),
+    Setting("warmup_steps", or_(values.COUNT, None)),
+    Setting("scheduler", or_(values.TEXT, None)),
+    *_all(values.MAPPING, "learner_args", "scheduler_args"),
+    Setting("precision", one_of(None, "fp32", "bf16", "fp16", "auto")),
+    Setting("save_steps", or_(values.COUNT, None), affects=_NOTHING),
+    _of_run("process_timeout", values.ABOVE_ZERO),
     # stages
     _of_run(
         "fresh",
@@ -251,37 +243,30 @@ OURS: tuple[Setting, ...] = (
         in_benchmarks="Systems share their stages: name another --checkpoint_dir, or delete that "
         "folder",
     ),
-    _of_run("stage", or_(values.TEXT, None), _NEWS, in_benchmarks="Every system is run to its end"),
+    _of_run("stage", or_(values.TEXT, None), in_benchmarks="Every system is run to its end"),
     # the fingerprint of the stage in use covers it
-    Setting("update_from", _PLACE, _NEWS, _RUN, Affects.STAGES),
-    Setting("memory_weight", or_(values.NOT_NEGATIVE, None), _NEWS),
-    Setting("train_since", or_(values.NOT_NEGATIVE, None), _NEWS, scope=_RUN),
-    Setting("stage_one", values.SWITCH, _NEWS, _RUN, Affects.STAGES),
-    Setting("stage_two", values.SWITCH, _NEWS, _RUN, Affects.STAGES),
+    Setting("update_from", _PLACE, _RUN, Affects.STAGES),
+    Setting("train_since", or_(values.NOT_NEGATIVE, None), scope=_RUN),
+    *_all(values.SWITCH, "stage_one", "stage_two", scope=_RUN, affects=Affects.STAGES),
     # post-training
-    # the digest of the data covers its content
-    Setting("post_train_corpus", _PLACE, _NEWS, affects=_NOTHING),
-    Setting("post_train_news", one_of("train", "archive", "all"), _NEWS),
-    Setting("negative_titles", one_of("random", "in_batch"), _NEWS),
-    Setting("teacher_checkpoint_interval", values.POSITIVE, _NEWS, scope=_RUN),
+    Setting("post_train_news", one_of("train", "archive", "all")),
+    Setting("negative_titles", one_of("random", "in_batch")),
+    Setting("teacher_checkpoint_interval", values.POSITIVE, scope=_RUN),
     # teachers and distillation
-    Setting("num_teachers", an_int(1, 1_000), _NEWS, _RUN, Affects.STUDENTS),
-    Setting("teacher_num_hidden_layers", or_(values.LAYERS, None), _NEWS, _RUN, Affects.STUDENTS),
-    Setting("teacher_vectors", _PLACE, _NEWS, _RUN, Affects.STUDENTS),
-    Setting("student_init", one_of("plm", "teacher"), _NEWS),
-    Setting("layer_mapping", one_of("uniform", "last"), _NEWS),
-    Setting("temperature", values.ABOVE_ZERO, _NEWS),
-    Setting("teacher_weighting", one_of("softmax", "equal", "best", "inverse_error"), _NEWS),
-    *_news(values.NOT_NEGATIVE, "distillation_loss_weight", "embedding_loss_weight"),
-    *_news(values.NOT_NEGATIVE, "hidden_loss_weight", "attention_loss_weight"),
-    *_news(values.NOT_NEGATIVE, "news_vector_loss_weight", "user_loss_weight"),
-    *_news(values.NOT_NEGATIVE, "target_loss_weight", "teacher_target_loss_weight"),
-    Setting("gradient_momentum", values.SHARE, _NEWS),
-    Setting("embedding_loss", or_(one_of("mse", "balanced"), None), _NEWS),
-    Setting("shared_projection", values.SWITCH, _NEWS),
-    Setting("mask_padding_in_embedding_loss", values.SWITCH, _NEWS),
+    Setting("num_teachers", an_int(1, 1_000), _RUN, Affects.STUDENTS),
+    Setting("teacher_num_hidden_layers", or_(values.LAYERS, None), _RUN, Affects.STUDENTS),
+    Setting("teacher_vectors", _PLACE, _RUN, Affects.STUDENTS),
+    Setting("student_init", one_of("plm", "teacher")),
+    Setting("layer_mapping", one_of("uniform", "last")),
+    *_all(values.ABOVE_ZERO, "temperature", "boosting_rate"),
+    Setting("teacher_weighting", one_of("softmax", "equal", "best", "inverse_error")),
+    *_all(values.NOT_NEGATIVE, "distillation_loss_weight", "embedding_loss_weight"),
+    *_all(values.NOT_NEGATIVE, "hidden_loss_weight", "attention_loss_weight"),
+    *_all(values.NOT_NEGATIVE, "news_vector_loss_weight", "user_loss_weight"),
+    *_all(values.NOT_NEGATIVE, "target_loss_weight", "teacher_target_loss_weight"),
+    Setting("gradient_momentum", values.SHARE),
+    Setting("embedding_loss", or_(one_of("mse", "balanced"), None)),
     # results
-    _of_run("show_settings", one_of("changed", "all")),
     _of_run("log_dir", _PLACE),
     _of_run("result_file", _PLACE, known_to=_EVERY, in_benchmarks="Results go into --output"),
     _of_run("eval_dump", _PLACE, in_benchmarks="Metrics of each impression go into --output"),
@@ -308,13 +293,9 @@ def setting(name: str) -> Setting:
     return _BY_NAME.get(name) or Setting(name)
 
 
-def rules_for(models: Models) -> dict[str, Rule]:
-    """Rules for the settings of this kind of model, by name."""
-    return {
-        each.name: each.rule
-        for each in _BY_NAME.values()
-        if each.rule is not None and models in each.checked_for
-    }
+def unfit_value(name: str, value: Any, default: Any = None) -> str | None:
+    """Error message for a value of a setting with this default; None if it is valid."""
+    return unfit(setting(name).rule or rule_by_default(default), value)
 
 
 def known_without_yaml(models: Models) -> list[str]:
@@ -393,9 +374,6 @@ def unknown_setting(
         return f"holds for the whole run, not for a stage. Set {key.name}"
     per_stage = [each for each in declared if setting(each).scope is Scope.STAGE]
     candidates = [*declared, *(f"{stage}_{name}" for stage in stages for name in per_stage)]
-    written = str(key)[:_LONGEST_NAME]
-    if nearest := difflib.get_close_matches(written, candidates, n=1):
+    if nearest := difflib.get_close_matches(str(key)[:_LONGEST_NAME], candidates, n=1):
         return f"is no setting. Did you mean {nearest[0]}?"
-    similar = difflib.get_close_matches(written, candidates, n=3, cutoff=0.4)
-    hint = f" The nearest are {', '.join(similar)}." if similar else ""
-    return f"is no setting of this model.{hint} Declare a new one in the yaml beside the model"
+    return "is no setting of this model. Declare a new one in the yaml beside the model"

@@ -244,9 +244,8 @@ def refuse(head: str, mistakes: Iterable[str]) -> None:
         raise ValueError("\n- ".join([head, *found]))
 
 
-def unfit_value(name: str, value: Any, rules: Mapping[str, Rule], default: Any) -> str | None:
-    """Error message for an invalid value; None if it is valid."""
-    rule = rules.get(name) or rule_by_default(default)
+def unfit(rule: Rule | None, value: Any) -> str | None:
+    """Error message for a value that the rule does not accept; None if it is valid."""
     if rule is None or rule.holds(value):
         return None
     words = [choice for choice in rule.choices if isinstance(choice, str)]
@@ -263,8 +262,6 @@ def rules_by_default(defaults: Mapping[str, Any]) -> dict[str, Rule]:
     dict_keys(['hidden_size', 'dropout_prob'])
     """
     rules = {name: _rule(name, default) for name, default in defaults.items()}
-    if "n_heads" in defaults and "n_layers" in defaults:  # a transformer needs a layer
-        rules["n_layers"] = POSITIVE
     return {name: rule for name, rule in rules.items() if rule is not None}
 
 
@@ -279,17 +276,9 @@ def _rule(name: str, default: Any) -> Rule | None:
         return None
     if any(part in name for part in _PROBABILITIES):
         return PROBABILITY
-    if default < 0 or name == "margin":
-        return NUMBER
-    if isinstance(default, float) or name in _NUMBERS:
-        return NOT_NEGATIVE
-    if default == 0 or name in _FROM_ZERO:
-        return COUNT
-    return SIZE if default <= 1_000 else POSITIVE
+    return NUMBER if isinstance(default, float) or default < 0 or name in _NUMBERS else COUNT
 
 
 _PROBABILITIES = ("dropout", "drop_ratio", "drop_prob")  # parts of names
-# ints that may be 0: a graph model without layers is matrix factorisation
-_FROM_ZERO = ("n_layers", "context_norm", "use_proj_bias", "warm_up_step", "anneal_steps")
 # floats whose defaults are written as ints
-_NUMBERS = ("global_ratio", "spatial_ratio", "resolution", "negative_weight", "w_max")
+_NUMBERS = ("global_ratio", "spatial_ratio", "resolution", "negative_weight", "w_max", "margin")

@@ -13,7 +13,7 @@ from tiny import DATASET, SETTINGS, STAGE_SETTINGS, Tiny
 
 from recbole_tinynews.benchmark.benchmark import Benchmark
 from recbole_tinynews.benchmark.impression_files import keep_eval_dump
-from recbole_tinynews.benchmark.jobs import ACTIONS, Job, Outcome
+from recbole_tinynews.benchmark.jobs import Job, Outcome, train
 from recbole_tinynews.benchmark.results import COLUMNS, SystemResult, summarise
 from recbole_tinynews.benchmark.suite import Row
 from recbole_tinynews.files.columns import INTER, header
@@ -61,17 +61,17 @@ class RunHere:
     A start takes seconds; tests of processes start them.
 
     Attributes:
-        jobs: action and system of each job so far.
+        jobs: the system of each job so far.
     """
 
     def __init__(self) -> None:
-        self.jobs: list[tuple[str, str]] = []
+        self.jobs: list[str] = []
 
     def __call__(self, jobs: Sequence[Job], _: int, started: Any, ended: Any) -> None:
         for job in jobs:
             started(job)
-            self.jobs.append((job.action, job.system))
-            ended(Outcome(job, ACTIONS[job.action](job)))
+            self.jobs.append(job.system)
+            ended(Outcome(job, train(job)))
 
 
 def run_with_output(benchmark: Benchmark) -> tuple[bool, str]:
@@ -103,19 +103,16 @@ def keep(
     ids: str = "i",
     users: Sequence[str] = (),
     order: Sequence[int] = (),
-    further: Mapping[str, Sequence[str]] | None = None,
 ) -> Path:
     """Save metrics of impressions, each metric equal to the given AUC; returns the file.
 
     ``ids`` begins the impressions' ids. ``users`` are theirs, one each if not given. ``order`` is
-    the one in which the data set has them, ``further`` are other metrics by name.
+    the one in which the data set has them.
     """
     rows = range(len(auc))
     dump, place = folder / f"{name}.csv", folder / f"{name}.npz"
-    columns = [*[auc] * 4, *(further or {}).values()]
-    lines = [",".join([f"{ids}{row}", *(column[row] for column in columns)]) for row in rows]
-    names = ["impression_id", "auc", "mrr", "ndcg@5", "ndcg@10", *(further or {})]
-    dump.write_text("\n".join([",".join(names), *lines]) + "\n")
+    lines = [",".join([f"{ids}{row}", *[auc[row]] * 4]) for row in rows]
+    dump.write_text("\n".join(["impression_id,auc,mrr,ndcg@5,ndcg@10", *lines]) + "\n")
     data = folder / f"{name}.test.inter"
     user_of = users or [f"U{row}" for row in rows]
     lines = [f"{ids}{row}\t{user_of[row]}\t1\tN1\tN2 N3\t1 0" for row in order or rows]

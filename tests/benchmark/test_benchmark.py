@@ -18,7 +18,6 @@ from tiny import DATASET, SETTINGS, Tiny, write_bert
 
 from recbole_tinynews.benchmark.benchmark import Benchmark
 from recbole_tinynews.benchmark.impression_files import read_impression_metrics
-from recbole_tinynews.benchmark.jobs import ACTIONS, MEASURE, TRAIN
 from recbole_tinynews.benchmark.results import METRICS, OWN_BUDGET, TEACHERS_BUDGET
 from recbole_tinynews.benchmark.suite import read_suite
 from recbole_tinynews.pipeline.quick_start import run
@@ -125,32 +124,28 @@ def test_results_are_those_of_single_runs(make_benchmark, tmp_path: Path) -> Non
 def test_a_killed_benchmark_resumes_where_it_stopped(
     make_benchmark, tmp_path: Path, here: RunHere
 ) -> None:
-    """What was finished is neither trained nor measured again; then nothing is left to do."""
+    """What was finished is not trained again; then nothing is left to do."""
     killed = make_benchmark(cls=Killed, systems=["plain"])
     with pytest.raises(KeyboardInterrupt):
         killed.run()
     results = tmp_path / "out" / "results.csv"
     (first,) = rows_of(results)
-    assert (first["system"], first["news_per_second"]) == ("PLM-NR_2", "")
+    assert first["system"] == "PLM-NR_2"
     jobs = here.jobs
     jobs.clear()
     succeeded, words = run_with_output(make_benchmark(systems=["plain"]))
     assert succeeded, words
-    assert jobs == [("train", "PLM-NR_1"), ("measure", "PLM-NR_2"), ("measure", "PLM-NR_1")]
+    assert jobs == ["PLM-NR_1"]
     assert "exist     1 results" in words
     before = results.read_bytes()
     jobs.clear()
-    left = tmp_path / "out" / "impressions" / ".plm-nr_1-1.npz.0123abcd.partial"
-    left.touch()
-    os.utime(left, (0, 0))
     succeeded, words = run_with_output(make_benchmark(systems=["plain"]))
     assert succeeded
     assert jobs == []
-    assert not left.exists()
     assert results.read_bytes() == before
     # other settings give another result
     make_benchmark(systems=["PLM-NR_1"], settings={"learning_rate": 0.5}).run()
-    assert jobs == [("train", "PLM-NR_1"), ("measure", "PLM-NR_1")]
+    assert jobs == ["PLM-NR_1"]
     assert len(rows_of(results)) == 3
 
 
@@ -165,22 +160,10 @@ def test_ctrl_c_leaves_a_table_of_the_rows_so_far(
 
     monkeypatch.setattr("recbole_tinynews.benchmark.benchmark.write_report", stop)
     with pytest.raises(KeyboardInterrupt):
-        make_benchmark(systems=["PLM-NR_1"], speed=False).run()
+        make_benchmark(systems=["PLM-NR_1"]).run()
     table = squeeze((tmp_path / "out" / "table.md").read_text(encoding="utf-8"))
     assert "| PLM-NR_1 | " in table
     assert "not run" not in table
-
-
-def test_speeds_that_were_left_out_are_measured_later(make_benchmark, here: RunHere) -> None:
-    """Minutes of measuring that nobody asked for; or a row that never gets its speeds."""
-    succeeded, words = run_with_output(make_benchmark(systems=["PLM-NR_1"], speed=False))
-    assert succeeded, words
-    assert here.jobs == [("train", "PLM-NR_1")]
-    here.jobs.clear()
-    make_benchmark(systems=["PLM-NR_1"], speed=False).run()
-    assert here.jobs == []
-    make_benchmark(systems=["PLM-NR_1"]).run()
-    assert here.jobs == [("measure", "PLM-NR_1")]
 
 
 @pytest.mark.long
@@ -259,31 +242,6 @@ def test_a_users_own_recommender_runs_beside_the_others(make_benchmark, tmp_path
     assert "| Mine | " in squeeze((tmp_path / "out" / "table.md").read_text(encoding="utf-8"))
 
 
-def test_a_metric_that_is_asked_for_later_is_tested_without_training(
-    make_benchmark, tmp_path: Path, here: RunHere
-) -> None:
-    """No fingerprint has the metrics: a finished row would never get a cell of the new one."""
-    succeeded, words = run_with_output(make_benchmark(systems=["PLM-NR_1"]))
-    assert succeeded, words
-    (before,) = rows_of(tmp_path / "out" / "results.csv")
-    assert not (tmp_path / "out" / "further.md").exists()
-    (weights,) = (tmp_path / "saved").rglob("model.safetensors")
-    trained_at = weights.stat().st_mtime_ns
-    here.jobs.clear()
-    asked = {"metrics": ["AUC", "MRR", "NDCG", "Calibration", "GAUC"]}
-    for _ in range(2):
-        succeeded, words = run_with_output(make_benchmark(systems=["PLM-NR_1"], settings=asked))
-        assert succeeded, words
-    assert here.jobs == [(TRAIN, "PLM-NR_1")]
-    assert weights.stat().st_mtime_ns == trained_at
-    assert rows_of(tmp_path / "out" / "results.csv") == [before]
-    head, _, line, *_ = squeeze(
-        (tmp_path / "out" / "further.md").read_text(encoding="utf-8")
-    ).splitlines()
-    assert head == "| System | calibration@5 | calibration@10 |"
-    assert line.startswith("| PLM-NR_1 | ")
-
-
 def test_two_systems_in_parallel_train_a_shared_stage_once(make_benchmark, tmp_path: Path) -> None:
     """The most expensive stage would run twice, or two processes would write one file."""
     benchmark = make_benchmark(systems=["TinyNewsRec"], jobs=2)
@@ -303,13 +261,11 @@ def test_two_systems_in_parallel_train_a_shared_stage_once(make_benchmark, tmp_p
 
 @pytest.mark.long
 @pytest.mark.usefixtures("here")
-def test_every_kind_of_row_of_the_paper_runs(make_benchmark, tmp_path: Path, monkeypatch) -> None:
+def test_every_kind_of_row_of_the_paper_runs(make_benchmark, tmp_path: Path) -> None:
     """The suite `tiny`: a row that can't run is found here, not after hours of `paper`.
 
     Of rows that differ in layers alone, the first; Tiny-NewsRec in all sizes.
     """
-    speed = {"news_per_second": 100.0, "device": "cpu"}  # test_jobs measures
-    monkeypatch.setitem(ACTIONS, MEASURE, lambda job: speed)
     plm = write_bert(tmp_path / "bert", layers=4)
     own = {"plm": str(plm), **read_suite("tiny", DATASET).settings}
     own |= {"post_train_student_max_steps": 1, "finetune_teacher_max_steps": 1, "max_steps": 1}

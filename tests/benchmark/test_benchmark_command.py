@@ -76,7 +76,7 @@ def test_every_flag_reaches_the_benchmark() -> None:
     """One that is lost on the way costs the hours of another benchmark."""
     Recorded.ends = True
     arguments = ["--suite=tiny", "--seeds=3,1", "--systems=A,+b.py:C", "--plm=x", "--jobs=2"]
-    main([*arguments, "--no-speed"])
+    main(arguments)
     assert Recorded.asked == {
         "suite": "tiny",
         "dataset": "mind-mini",
@@ -85,7 +85,6 @@ def test_every_flag_reaches_the_benchmark() -> None:
         "settings": {"plm": "x"},
         "jobs": 2,
         "output": None,
-        "speed": False,
     }
 
 

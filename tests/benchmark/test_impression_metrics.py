@@ -1,15 +1,13 @@
-"""Metrics of impressions: kept beside results, and the table made of them."""
+"""Metrics of impressions, which are kept beside results."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import numpy as np
-from benchmark_rows import keep, squeeze
+from benchmark_rows import keep
 
-from recbole_tinynews.benchmark.impression_files import read_files, read_impression_metrics
-from recbole_tinynews.benchmark.report import further_table
-from recbole_tinynews.benchmark.result_table import as_markdown
+from recbole_tinynews.benchmark.impression_files import read_impression_metrics
 
 
 def test_impressions_come_back_as_they_were_dumped(tmp_path: Path) -> None:
@@ -30,17 +28,11 @@ def test_users_are_kept_as_numbers_that_name_nobody(tmp_path: Path) -> None:
     assert b"U77" not in place.read_bytes()
 
 
-def test_users_and_metrics_are_those_of_their_impression(tmp_path: Path) -> None:
+def test_users_are_those_of_their_impression(tmp_path: Path) -> None:
     """The data may have another order than the dump: clusters of other people look right."""
-    further = {"calibration@5": ["0.5", "", "2.25"], "hit@5": ["1.0", "0.0", "1.0"]}
     users = ["U1", "U2", "U1"]
-    place = keep(tmp_path, "a", ["0"] * 3, users=users, order=[2, 0, 1], further=further)
-    kept = read_impression_metrics(place)
+    kept = read_impression_metrics(keep(tmp_path, "a", ["0"] * 3, users=users, order=[2, 0, 1]))
     assert kept.users.tolist() == [0, 1, 0]
-    assert {name: [str(v) for v in values.tolist()] for name, values in kept.further.items()} == {
-        **further,
-        "calibration@5": ["0.5", "nan", "2.25"],
-    }
 
 
 def test_files_of_earlier_versions_can_be_read(tmp_path: Path) -> None:
@@ -48,7 +40,6 @@ def test_files_of_earlier_versions_can_be_read(tmp_path: Path) -> None:
     np.savez_compressed(tmp_path / "old.npz", values=np.zeros((2, 4), np.float32), ids="digest")
     old = read_impression_metrics(tmp_path / "old.npz")
     assert (old.users, old.of, old.values.shape) == (None, "digest", (2, 4))
-    assert old.further == {}
 
 
 def test_a_file_takes_few_bytes_an_impression(tmp_path: Path) -> None:
@@ -58,21 +49,3 @@ def test_a_file_takes_few_bytes_an_impression(tmp_path: Path) -> None:
     users = [f"U{number}" for number in random.integers(1500, size=3000)]
     place = keep(tmp_path, "a", [repr(float(value)) for value in ranks], users=users)
     assert place.stat().st_size < 10 * 3000
-
-
-def test_further_metrics_are_means_over_the_impressions_that_have_a_value(tmp_path: Path) -> None:
-    """A missing value that counts as 0 would call a new user calibrated."""
-    columns = {"hit@5": ["1", "0", ""], "calibration@5": ["2", "", "3"]}
-    files = {
-        "A": {
-            1: keep(tmp_path, "a1", ["0.5"] * 3, further=columns),
-            2: keep(tmp_path, "a2", ["0.5"] * 3, further={**columns, "hit@5": ["1", "1", ""]}),
-        },
-        "B": {1: keep(tmp_path, "b1", ["0.5"] * 3, further={"calibration@5": ["0.5", "", ""]})},
-        "C": {1: keep(tmp_path, "c1", ["0.5"] * 3)},
-    }
-    lines = squeeze(as_markdown(further_table("ABC", read_files(files)))).splitlines()
-    assert lines[0] == "| System | hit@5 | calibration@5 |"
-    assert lines[2:4] == ["| A | 0.7500 ± 0.3536 | 2.5000 ± 0.0000 |", "| B | | 0.5000 |"]
-    assert "| C |" not in "\n".join(lines)
-    assert further_table("C", read_files(files)).groups == []

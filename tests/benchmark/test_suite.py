@@ -13,7 +13,6 @@ from tiny import DATASET, Tiny, student_of
 
 from recbole_tinynews.benchmark.benchmark import Benchmark
 from recbole_tinynews.benchmark.planning import (
-    FileContents,
     model_class_of,
     plan_rows,
     read_by,
@@ -21,7 +20,6 @@ from recbole_tinynews.benchmark.planning import (
     row_settings,
 )
 from recbole_tinynews.benchmark.suite import choose, read_suite, suite_names
-from recbole_tinynews.model.alignednewsrec import NewsAligner
 from recbole_tinynews.model.paper.plmnr import PLMNR, PretrainedPLMNR
 from recbole_tinynews.model.paper.tinynewsrec import TinyNewsRec
 from recbole_tinynews.model.reader_mixins import WithUserIds
@@ -308,13 +306,6 @@ def test_a_row_that_post_trains_is_planned_again_when_it_reads_other_news(
         result_fingerprint(tiny.config(model, post_train_news=news)) for news in ("train", "all")
     )
     assert (train == every) == (model == "PLMNR")
-
-
-def test_aligning_leaves_the_digest_of_the_data_as_in_committed_results(tiny: Tiny) -> None:
-    """Rows of AlignedNewsRec would be trained again, and be missing from the tables until then."""
-    config = tiny.config("AlignedNewsRec")
-    of = FileContents(config).data_content
-    assert of(NewsAligner, config) == of(PLMNR, config)
 
 
 class KnowsUsers(WithUserIds, PLMNR):

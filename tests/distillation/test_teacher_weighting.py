@@ -15,7 +15,7 @@ from recbole_tinynews.distillation.teacher_weighting import (
     inverse_error,
     softmax,
 )
-from recbole_tinynews.settings.table import Models, rules_for
+from recbole_tinynews.settings.table import setting
 
 SCORES = 3 * torch.randn(6, 4, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
 LABEL = torch.tensor([0, 4, 2, 2, 1, 3])
@@ -101,4 +101,6 @@ def test_labels_of_another_shape_are_refused(name: str, scores: tuple, label: tu
 
 def test_the_setting_names_every_weighting_and_no_other() -> None:
     """Else a weighting can't be chosen, or a name fails after hours of training."""
-    assert set(rules_for(Models.NEWS)["teacher_weighting"].choices) == WEIGHTINGS.keys()
+    rule = setting("teacher_weighting").rule
+    assert rule is not None
+    assert {*rule.choices} == WEIGHTINGS.keys()

@@ -23,7 +23,7 @@ from recbole_tinynews.encoder.words import (
 )
 from recbole_tinynews.model.article_reader import word_vectors_file, words_of_texts
 from recbole_tinynews.model.baselines.nrms import NRMS
-from recbole_tinynews.pipeline.fingerprints import Recipes
+from recbole_tinynews.pipeline.run import Run
 from recbole_tinynews.pipeline.systems import system
 
 FEW = ["The cat sat.", "the dog's CAT can\u2019t sit", "Rødgrød på tirsdag 2,5 %"]
@@ -180,7 +180,7 @@ def test_other_vectors_are_another_training(tiny: Tiny, tmp_path: Path) -> None:
     def fingerprint(*lines: str) -> str:
         file = file_of(tmp_path, *lines)
         made = tiny.run("NRMS", word_vectors=str(file), word_dim=2)
-        return Recipes(made.factory).of(system(made.factory.config)).fingerprint
+        return Run(made.factory).recipe(system(made.factory.config)).fingerprint
 
     assert fingerprint("word1 1 2") == fingerprint("word1 1 2")
     assert fingerprint("word1 1 2") != fingerprint("word1 1 3")

@@ -110,24 +110,19 @@ def test_a_pipe_gets_lines_alone(tiny: Tiny, model: str, tmp_path: Path) -> None
         assert " left of the stage" in lines
 
 
-def test_settings_that_differ_come_first_and_others_on_demand(tiny: Tiny, caplog) -> None:
+def test_settings_that_differ_are_shown_and_no_others(tiny: Tiny, caplog) -> None:
     """A hundred lines of defaults hid the five that a user had set."""
     given = tiny.settings("PLMNR", negatives=4, epochs=1)
     config = NewsConfig("PLMNR", DATASET, None, given, ["--history_length=7"])
     first, why, head, *rows = shown_settings(config, {"PLMNR"}).splitlines()
     assert f"PLMNR on {DATASET}, seed 2020, cpu" in first
-    assert why.endswith("--show_settings=all")
+    assert why.endswith("--list-settings")
     assert head.split() == ["setting", "value", "default", "set", "by"]
     cells = {row.split()[0]: row.split()[1:] for row in rows}
     assert rows[0].split() == ["history_length", "7", "50", "command", "line"]
     assert cells["epochs"] == ["1", "4", "config_dict"]
     assert "negatives" not in cells  # it is given, and the default
     assert "weight_decay" not in cells
-    every = shown_settings(
-        NewsConfig("PLMNR", DATASET, None, {**given, "show_settings": "all"}), {"PLMNR"}
-    )
-    assert "weight_decay" in every
-    assert every.index("epochs") < every.index("weight_decay")
 
 
 def test_settings_of_stages_that_do_not_run_are_not_shown(tiny: Tiny) -> None:

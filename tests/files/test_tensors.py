@@ -17,7 +17,7 @@ from recbole_tinynews.files.tensors import (
     load_weights,
     save_weights,
 )
-from recbole_tinynews.files.whole import all_partials
+from recbole_tinynews.files.whole import leftovers
 
 
 class Opened:
@@ -67,7 +67,7 @@ def test_what_a_kill_leaves_of_a_write_is_found_as_a_partial_file(
     monkeypatch.setattr("recbole_tinynews.files.whole.remove", lambda place: None)
     with pytest.raises(KeyboardInterrupt):
         save_weights({"a": torch.zeros(1)}, tmp_path / "model.safetensors")
-    assert all_partials(tmp_path) == [written[0].parent]
+    assert leftovers(tmp_path / "model.safetensors") == [written[0].parent]
 
 
 @pytest.mark.parametrize("kept", [0, 5, -1])

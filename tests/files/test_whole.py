@@ -121,14 +121,17 @@ def test_leftovers_of_a_kill_are_recognised_and_nothing_else(
     assert names(tmp_path) == sorted([*other, "tiny"])
 
 
-def test_old_leftovers_of_a_result_are_removed_when_it_is_written_again(tmp_path: Path) -> None:
-    """Beside results no data set's folder is cleaned; a new one may be another process's."""
+def test_old_leftovers_are_removed_when_the_same_is_written_again(tmp_path: Path) -> None:
+    """Each kill would leave another one; a new one may be another process's."""
     places = [tmp_path / f".result.json.0123abc{end}.partial" for end in "de"]
     for place in places:
         place.touch()
     os.utime(places[0], (0, 0))
     check_writable(tmp_path / "result.json")
     assert names(tmp_path) == [places[1].name]
+    os.utime(places[1], (0, 0))
+    write_text(tmp_path / "result.json", "")
+    assert names(tmp_path) == ["result.json"]
 
 
 def test_others_may_read_it_as_they_may_read_any_file_or_folder(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from recbole_tinynews.model.paper.tinynewsrec import TinyNewsRec
 from recbole_tinynews.model.stages.title_body import TitleBodyMatcher, TitleBodyStudent
 from recbole_tinynews.pipeline.artifact import (
     Artifact,
+    begin,
     read_metrics,
     write_metrics,
     write_settings,
@@ -50,6 +51,16 @@ def test_a_partial_file_of_a_killed_run_is_not_taken_for_a_copy(tmp_path: Path) 
     made.copy(0)
     with pytest.raises(ValueError, match="got 1"):
         made.copy(1)
+
+
+def test_a_stage_that_is_resumed_removes_what_a_kill_left_half_written(tmp_path: Path) -> None:
+    """A copy takes as much room as the model, and each kill would leave another one."""
+    (tmp_path / "copies").mkdir()
+    (tmp_path / "copies" / ".step-4.safetensors.0123abcd.partial").mkdir()
+    (tmp_path / ".training.csv.0123abcd.partial").touch()
+    (tmp_path / "state").mkdir()
+    begin(tmp_path)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["copies", "state"]
 
 
 def test_more_teachers_than_copies_say_what_to_do(tmp_path: Path) -> None:

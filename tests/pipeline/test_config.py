@@ -282,7 +282,8 @@ def test_all_mistakes_come_at_once_with_their_sources(tmp_path: Path) -> None:
         # RecBole would train with Adam instead, and drop the weight decay
         ("--learner=adamww", "Did you mean AdamW or Adam?"),
         # `run(config_dict={"nproc": 2})` would train in one process and say nothing
-        *((f"--{one}", "settings start no process") for one in ("nproc=2", "world_size=4")),
+        *((f"--{one}", "settings start no process") for one in ("nproc=2", "group_offset=4")),
+        ("--world_size=4", "by torchrun"),
         ("--local_rank=1", "settings start no process"),
         # ItemCoverage needs lists of one length over all articles, which impressions are not
         *((f"--metrics={name}", UNKNOWN_METRIC) for name in ("ItemCoverage", "LogLoss", "Recal")),

@@ -21,7 +21,7 @@ def vectors(run: Run) -> torch.Tensor:
     """News vectors of all articles by the untrained last stage of a run."""
     last = system(run.factory.config)
     torch.manual_seed(0)
-    recommender: NewsRecommender = run.factory.model(last.model, run.recipes.of(last).config)
+    recommender: NewsRecommender = run.factory.model(last.model, run.recipe(last).config)
     with torch.no_grad():
         return recommender.eval().encode_news(torch.arange(run.factory.train.num("item_id")))
 
@@ -41,7 +41,7 @@ def test_a_vocabulary_of_the_training_articles_changes_none_of_their_vectors(
     equal = (whole == fewer).all(dim=1)
     assert 1 < equal.sum() < len(ids)
     last = system(runs[0].factory.config)
-    assert len({run.recipes.of(last).fingerprint for run in runs}) == 3
+    assert len({run.recipe(last).fingerprint for run in runs}) == 3
     assert "Vocabulary: " in caplog.text
 
 

@@ -42,7 +42,7 @@ def run_of(tiny: Tiny, folder: Path, **settings: Any) -> Run:
 def plan_of(tiny: Tiny, folder: Path, **settings: Any) -> list[Step]:
     this_run = run_of(tiny, folder, **settings)
     config = this_run.factory.config
-    steps = plan(this_run.recipes, in_order(system(config)), config["fresh"])
+    steps = plan(this_run, in_order(system(config)), config["fresh"])
     assert finished(this_run) == []  # the run itself has not begun
     return steps
 
@@ -149,9 +149,9 @@ def test_changed_data_are_named(tiny: Tiny, copied: Path, tmp_path: Path) -> Non
     assert [step.reason for step in steps] == [
         steps[0].reason,
         steps[1].reason,
-        "the data differ",
-        "the data differ",
-        "the data differ; after a stage that runs",
+        "other data",
+        "other data",
+        "other data; after a stage that runs",
     ]
     assert actions(steps) == ["reused", "reused", "runs", "runs", "runs"]
 
@@ -162,10 +162,10 @@ def test_longer_titles_are_not_called_changed_data(tiny: Tiny, copied: Path) -> 
     assert steps[0].reason == "max_title_length: 9, there: 12"
 
 
-def test_another_model_under_one_name_is_named_once(tiny: Tiny, trained: Path) -> None:
+def test_another_model_under_one_name_is_named_first(tiny: Tiny, trained: Path) -> None:
     """Without Stage II a PLM-NR is trained: its ten fewer settings are not worth a line each."""
     last = plan_of(tiny, trained, stage_two=False)[-1]
-    assert last.reason == "model_class: PLMNR, there: TinyNewsRec"
+    assert last.reason.startswith("model_class: recbole_tinynews.model.paper.plmnr.PLMNR, there: ")
 
 
 def test_another_language_model_is_named(tiny: Tiny, copied: Path, tmp_path: Path) -> None:
@@ -175,7 +175,7 @@ def test_another_language_model_is_named(tiny: Tiny, copied: Path, tmp_path: Pat
     before = run_of(tiny, copied, **named)
     before.make(system(before.factory.config))
     write_bert(plm, seed=5)
-    assert plan_of(tiny, copied, **named)[0].reason == "the language model differs"
+    assert plan_of(tiny, copied, **named)[0].reason == "other language model"
     assert plan_of(tiny, copied, plm=str(write_bert(tmp_path / "other", seed=6)))[0].reason in {
         f"plm: {tmp_path / 'other'}, there: {plm}",
         f"plm: {tmp_path / 'other'}, there: {tiny.plm}",
@@ -196,7 +196,7 @@ def test_the_most_similar_of_several_artifacts_is_compared_with(tiny: Tiny, copi
     this_run = run_of(tiny, copied, **before)
     this_run.make(Stage("TinyNewsRec", PLMNR))
     again = run_of(tiny, copied, **{**before, "epochs": 1})
-    recipe = again.recipes.of(Stage("TinyNewsRec", PLMNR))
+    recipe = again.recipe(Stage("TinyNewsRec", PLMNR))
     assert nearest_differences(recipe) == ["epochs: 1, there: 2"]
 
 

@@ -18,6 +18,7 @@ from recbole_tinynews.data.dataloader import ImpressionDataLoader
 from recbole_tinynews.data.fields import CANDIDATES, HISTORY
 from recbole_tinynews.encoder.plm_files import load_plm
 from recbole_tinynews.pipeline.quick_start import run
+from recbole_tinynews.pipeline.stage import in_order
 from recbole_tinynews.pipeline.systems import system
 from recbole_tinynews.serving.article_fields import read_news_file
 
@@ -53,7 +54,8 @@ def test_finetuning_starts_from_the_masked_language_models_layers(
 
 def test_dp_finetunes_the_last_copy_of_tiny_newsrecs_teacher(tiny: Tiny) -> None:
     """It is the same post-training, and takes hours."""
-    student = record(tiny, "TinyNewsRec", teacher_num_hidden_layers=2)
+    only = {"stage": "post_train_teacher", "teacher_num_hidden_layers": 2}
+    student = record(tiny, "TinyNewsRec", **only)
     recorded = record(tiny, "PLMNRDP")
     before, last = finished(recorded.run)
     assert (before.name, before.reused) == ("post_train_teacher", True)
@@ -82,18 +84,22 @@ def test_a_student_is_pretrained_with_its_own_layers(tiny: Tiny, model: str) -> 
 
 
 def test_a_changed_setting_of_masked_training_trains_it_again(tiny: Tiny, tmp_path: Path) -> None:
-    def made(**settings: Any) -> list[str]:
-        return record(tiny, "PLMNRDAPT", checkpoint_dir=str(tmp_path), **settings).made()
+    def marks(**settings: Any) -> dict[str, str]:
+        made = tiny.run("PLMNRDAPT", **settings)
+        stages = in_order(system(made.factory.config))
+        return {stage.name: made.recipe(stage).fingerprint for stage in stages}
 
-    both = ["pretrain_teacher", "PLMNRDAPT"]
-    assert made() == both
-    assert made() == []
-    assert made(learning_rate=2e-3) == ["PLMNRDAPT"]
-    assert made(pretrain_teacher_max_steps=2) == both
-    assert made(max_body_length=10) == both
+    def retrained(**settings: Any) -> list[str]:
+        return [name for name, mark in marks(**settings).items() if mark != before[name]]
+
+    before, both = marks(), ["pretrain_teacher", "PLMNRDAPT"]
+    assert retrained() == []
+    assert retrained(learning_rate=2e-3) == ["PLMNRDAPT"]
+    assert retrained(pretrain_teacher_max_steps=2) == both
+    assert retrained(max_body_length=10) == both
     corpus = tmp_path / "corpus.tsv"
     corpus.write_text("".join(f"A{n}\t{t or 'word1'}\t{t} word2\n" for n, t in enumerate(titles())))
-    assert made(post_train_corpus=str(corpus)) == both
+    assert retrained(post_train_corpus=str(corpus)) == both
 
 
 # ------------------------------------------------------------------------------- the ensemble

@@ -24,7 +24,7 @@ from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.files import tensors as weights
 from recbole_tinynews.files.tensors import load_weights
 from recbole_tinynews.model.baselines.without_texts import CategoryMatch
-from recbole_tinynews.pipeline import outcome
+from recbole_tinynews.pipeline import artifact, outcome
 from recbole_tinynews.pipeline.artifact import (
     Artifact,
     read_metrics,
@@ -37,6 +37,7 @@ from recbole_tinynews.pipeline.run import Run
 from recbole_tinynews.pipeline.stage import in_order
 from recbole_tinynews.pipeline.systems import system
 from recbole_tinynews.trainer import NewsTrainer
+from recbole_tinynews.trainer.losses import TrainingCurve
 
 KEYS = [
     *("model", "dataset", "seed", "valid", "test", "test_cold"),
@@ -240,7 +241,7 @@ def test_the_command_line_reads_its_flags(tiny: Tiny, monkeypatch) -> None:
         ("--dataset=nowhere", "does not exist"),
         ("--plm=package:no_such_package", "pip install"),
         ("--num_hidden_layers=9", "has 3 layers"),
-        ("--model=BPR", "run_recbole(model='BPR', dataset='ml-100k') of"),
+        ("--model=BPR", "its recbole.quick_start.run_recbole"),
     ],
 )
 def test_a_mistake_ends_with_its_message_alone(tiny: Tiny, capsys, wrong, message) -> None:
@@ -537,16 +538,15 @@ def test_ctrl_c_in_a_stage_tells_the_step_that_it_resumes_from(
         run("PLMNR", DATASET, config_dict=tiny.settings(save_steps=2))
 
 
-def test_a_reused_validation_leaves_out_metrics_of_ones_own_that_may_have_changed(
-    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_saved_validation_has_no_metrics_of_ones_own_that_may_change(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The test would have a new definition, and the validation beside it the old one."""
-    monkeypatch.setattr(outcome, "is_own", lambda name: name in ("mine", "auc"))
-    valid = {"auc": 0.6, "mine": 0.5, "mrr": 0.3}
-    artifact = Artifact("PLMNR", "mark", tmp_path, 1.0, valid, reused=True)
-    config = tiny.config(valid_metric="auc")  # that of `valid_metric` is in the fingerprint
-    assert outcome._valid(artifact, config) == {"auc": 0.6, "mrr": 0.3}
-    assert outcome._valid(artifact._replace(reused=False), config) == valid
+    """The test would have a new definition, and the reused validation beside it the old one."""
+    monkeypatch.setattr(artifact, "is_own", lambda name: name in ("mine", "auc"))
+    made = Artifact("PLMNR", "mark", tmp_path, 1.0, {"auc": 0.6, "mine": 0.5, "mrr": 0.3})
+    # that of `valid_metric` is in the fingerprint
+    made.write({"valid_metric": "AUC"}, TrainingCurve(1), lambda folder: None)
+    assert read_metrics(tmp_path)["valid"] == {"auc": 0.6, "mrr": 0.3}
 
 
 def test_a_saved_test_result_has_no_metrics_of_ones_own(
@@ -555,6 +555,5 @@ def test_a_saved_test_result_has_no_metrics_of_ones_own(
     """Another version of the function would find the values of this one."""
     monkeypatch.setattr(outcome, "is_own", lambda name: name == "mine")
     write_metrics(tmp_path, {"valid": {}})
-    artifact = Artifact("PLMNR", "mark", tmp_path, 1.0, {})
-    outcome._keep(artifact, "data", {"auc": 0.6, "mine": 0.5})
+    outcome._keep(Artifact("PLMNR", "mark", tmp_path, 1.0, {}), "data", {"auc": 0.6, "mine": 0.5})
     assert saved_test_result(read_metrics(tmp_path), "data") == {"auc": 0.6}

@@ -122,7 +122,7 @@ def test_copies_are_foretold_as_post_training_saves_them(
         checkpoint_dir=str(tmp_path / "saved"),
     )
     first = in_order(system(run.factory.config))[0]
-    config = run.recipes.of(first).config
+    config = run.recipe(first).config
     loader = run.factory.loaders(config, run.factory.data(first.model, config))[0]
     artifact = run.make(first)
     saved = list((artifact.folder / "copies").glob("step-*.safetensors"))

@@ -72,10 +72,10 @@ def test_fingerprints_of_all_stages_are_known_before_the_first_runs(tiny: Tiny, 
     """Stages with equal fingerprints would share a folder; a changing one would have two."""
     run = tiny.run(model, **STAGE_SETTINGS)
     stages = in_order(system(run.factory.config))
-    marks = [run.recipes.of(stage).fingerprint for stage in stages]
+    marks = [run.recipe(stage).fingerprint for stage in stages]
     assert len(set(marks)) == len(stages) > 1
     again = tiny.run(model, **STAGE_SETTINGS)
-    assert [again.recipes.of(stage).fingerprint for stage in stages] == marks
+    assert [again.recipe(stage).fingerprint for stage in stages] == marks
 
 
 VARIANTS = [
@@ -95,8 +95,8 @@ VARIANTS = [
 
 def test_whatever_a_stage_depends_on_decides_where_its_result_lies(tiny: Tiny) -> None:
     """It would be taken for the result of other teachers, or of another start."""
-    recipes = tiny.run("PLMNR").recipes
-    folders = [recipes.of(variant).folder for variant in VARIANTS]
+    run = tiny.run("PLMNR")
+    folders = [run.recipe(variant).folder for variant in VARIANTS]
     assert len(set(folders)) == len(VARIANTS)
 
 
@@ -104,7 +104,7 @@ def test_whatever_a_stage_depends_on_decides_where_its_result_lies(tiny: Tiny) -
 def test_a_hand_over_without_a_name_is_refused(tiny: Tiny, put: Any) -> None:
     """Two of them would share a fingerprint, and so the result of one."""
     with pytest.raises(ValueError, match="Start expects a named function"):
-        tiny.run("PLMNR").recipes.of(STUDENT._replace(start=Start(put, (FIRST,))))
+        tiny.run("PLMNR").recipe(STUDENT._replace(start=Start(put, (FIRST,))))
 
 
 def test_the_student_of_a_boosted_student_is_an_aligned_newsrec() -> None:

@@ -260,7 +260,7 @@ def would_make(recorded: RecordedRun, tiny: Tiny, **settings: Any) -> list[str]:
     """The stages that another run would train, by its plan."""
     place = recorded.run.factory.config["checkpoint_dir"]
     config = tiny.config("TinyNewsRec", checkpoint_dir=place, **settings)
-    steps = plan(run_of(config).recipes, in_order(system(config)))
+    steps = plan(run_of(config), in_order(system(config)))
     return list(dict.fromkeys(step.stage for step in steps if step.action != REUSED))
 
 

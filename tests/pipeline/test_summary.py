@@ -159,13 +159,3 @@ def test_a_recommender_without_teachers_has_none_in_its_result(
     assert "oracle  0.8765" in caplog.text
     assert "teachers" not in result
     assert tested == ["PLMNR"]
-
-
-@pytest.mark.parametrize("text", ["[]", "{", '{"test": [1]}', '{"test": {"auc": "x"}}', "1"])
-def test_an_oracle_of_another_form_costs_no_result(tmp_path: Path, caplog, text: str) -> None:
-    """The result file is written after the table: a list ended the run without it."""
-    data = tmp_path / "synthetic"
-    data.mkdir()
-    (data / "synthetic.oracle.json").write_text(text)
-    assert oracle_of(data) == {}
-    assert "the oracle is left out" in caplog.text

@@ -225,11 +225,11 @@ def test_a_run_with_accepted_values_ends_with_a_result_or_a_line(
         ("PLMNR", "accumulation_steps", 1_000_000),
         ("PLMNR", "worker", 1_000),
         ("PLMNR", "TIME_FIELD", "nope"),
-        ("SASRec", "n_layers", 0),
         ("PLMNR", "ITEM_ID_FIELD", "user_id"),
+        ("LightGCN", "n_layers", -1),
+        ("DeepFM", "mlp_hidden_size", []),
         ("PLMNR", "gpu_id", "abc"),
         ("PLMNR", "valid_metric_bigger", False),  # the worst weights were kept
-        ("LightGCN", "n_layers", -1),
         ("BPR", "embedding_size", 0),
         ("PLMNR", "seed", 1.5),
         ("PLMNR", "checkpoint_dir", None),
@@ -239,7 +239,6 @@ def test_a_run_with_accepted_values_ends_with_a_result_or_a_line(
         ("PLMNR", "eval_args", {"mode": "full"}),
         ("BPR", "embedding_size", "abc"),
         ("GRU4Rec", "hidden_size", "x"),
-        ("DeepFM", "mlp_hidden_size", []),
     ],
 )
 def test_nonsense_is_refused_by_its_name(tiny: Tiny, model: str, name: str, value: Any) -> None:

@@ -170,7 +170,7 @@ def test_a_value_is_all_that_follows_the_first_equals_sign() -> None:
     """RecBole drops such a flag with a warning, and trains with the default."""
     parsed = parse_command_line(["--plm=/models/a=b", "--topk=[5,10]", "--epochs=2", "--epochs=2"])
     assert parsed.values == {"plm": "/models/a=b", "topk": [5, 10], "epochs": 2}
-    assert parsed.problems == []
+    assert parsed.mistakes == []
 
 
 def test_names_of_models_and_data_sets_stay_text() -> None:
@@ -192,7 +192,7 @@ def test_names_of_models_and_data_sets_stay_text() -> None:
 def test_what_cannot_be_read_is_answered_with_how_to_write_it(
     arguments: list[str], answer: str
 ) -> None:
-    assert answer in " ".join(parse_command_line(arguments).problems)
+    assert answer in " ".join(parse_command_line(arguments).mistakes)
 
 
 def test_a_bare_flag_is_a_switch_and_does_not_swallow_the_next_flag() -> None:

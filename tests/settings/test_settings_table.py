@@ -26,7 +26,6 @@ from recbole_tinynews.settings.table import (
     affects_result,
     known_without_yaml,
     parse_key,
-    rules_for,
     setting,
     unknown_setting,
 )
@@ -99,14 +98,6 @@ def test_what_affects_a_result_depends_on_teachers(
     """One more teacher would retrain every teacher."""
     assert affects_result(name, has_teachers=False) == alone
     assert affects_result(name, has_teachers=True) == with_teachers
-
-
-def test_rules_are_for_the_models_that_a_row_names() -> None:
-    """RecBole's models use other types for some settings with the same names."""
-    news, toolkit = map(rules_for, (Models.NEWS, Models.RECBOLE))
-    assert "temperature" in news.keys() - toolkit.keys()
-    assert "item_text_ids" in toolkit.keys() - news.keys()
-    assert {"topk", "learning_rate"} <= news.keys() & toolkit.keys()
 
 
 def test_what_recbole_reads_of_every_data_set_holds_for_the_whole_run() -> None:

@@ -33,7 +33,7 @@ def test_a_setting_without_effect_is_named_and_leaves_the_fingerprint(
     assert usual.warnings == []
     assert warning.startswith(f"{name} ")
     assert "has no effect" in warning
-    marks = [run_of(each).recipes.of(system(each)).fingerprint for each in (usual, config)]
+    marks = [run_of(each).recipe(system(each)).fingerprint for each in (usual, config)]
     assert marks[0] == marks[1]
 
 
