@@ -1,43 +1,56 @@
-"""The articles that a ranker knows by id, with their vectors, in memory and on disk."""
+"""The articles that a ranker knows by id, with their vectors."""
 
 from __future__ import annotations
 
-import json
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from recbole_tinynews.evaluation.rerank import RerankError
-from recbole_tinynews.files.columns import GROUPS, TITLE
+from recbole_tinynews.files.columns import ABSTRACT, BODY, GROUPS, TITLE
 from recbole_tinynews.files.progress import progress_bar
-from recbole_tinynews.files.tensors import write_tensors
-from recbole_tinynews.serving.article_fields import (
-    ID,
-    ArticleInput,
-    FieldTuple,
-    Given,
-)
-from recbole_tinynews.serving.engine import Batch, Engine
+from recbole_tinynews.serving.engine import ArticleInput, Batch, Engine, FieldTuple
 from recbole_tinynews.serving.live_counters import LiveCounters
+from recbole_tinynews.settings.values import suggest
 
-FORMAT, ANY_FORMAT = "news index 3", "news index "
 ARTICLES_AT_ONCE = 1_000  # per step of the progress bar
 CACHED_VECTORS = 100_000  # of the most recently used articles; 150 MB at news_dim 384
+ID = "id"  # of an article, beside its fields
+FIELDS = (TITLE, ABSTRACT, BODY, *GROUPS)
+
+Given = str | Mapping[str, str]
+"""The id of an added article, or fields by their names, perhaps with an ``id``.
+
+Before any article is added, a text is a title.
+"""
 
 Resolved = int | ArticleInput
 """An article to rank: a row of the index, or any other article."""
 
 
-class OtherRecommenderError(ValueError):
-    """A saved index is of another recommender or an earlier version."""
+def check_fields(fields: Mapping[str, str]) -> None:
+    """``ValueError`` for an unknown field or no title; ``TypeError`` for what is no string."""
+    for name, value in fields.items():
+        if name not in (ID, *FIELDS):
+            raise ValueError(
+                f"An article expects {', '.join(FIELDS)} and perhaps {ID}, got {name!r:.100}."
+                f"{suggest(str(name), FIELDS)}"
+            )
+        if not isinstance(value, str):
+            raise TypeError(f"An article expects texts, got {value!r:.100} as {name}.")
+    if TITLE not in fields:
+        raise ValueError(f"An article expects a {TITLE}, got {', '.join(fields) or 'nothing'}.")
+
+
+def name_of(article: Given) -> str:
+    """The id or title given."""
+    return article if isinstance(article, str) else article.get(ID) or article[TITLE]
 
 
 class Lock:
@@ -125,7 +138,7 @@ class ArticleIndex:
             old = self._without(set(ids))  # unpublished: readers miss no article
             start, stop = len(old.ids), len(old.ids) + len(ids)
             if not start:
-                self._room = vectors  # not copied: vectors of a file stay mapped
+                self._room = vectors
             elif stop > len(self._room):
                 grown = vectors.new_zeros(max(stop, 2 * len(self._room)), vectors.shape[1])
                 grown[:start] = old.vectors
@@ -255,50 +268,6 @@ class ArticleIndex:
 
     def _encode(self, articles: Sequence[FieldTuple]) -> Tensor:
         return self.engine.encode(self.fields.columns(articles))
-
-    def save(self, path: Path) -> None:
-        """Write the added articles and their vectors to one safetensors file, atomically."""
-        snapshot = self.snapshot
-        articles = json.dumps(snapshot.articles).encode()
-        tensors = {
-            "vectors": snapshot.vectors.detach().cpu().contiguous().clone(),
-            "articles": torch.frombuffer(bytearray(articles), dtype=torch.uint8),
-        }
-        write_tensors(tensors, path, {"format": FORMAT, "recommender": self.engine.identity})
-
-    def load(self, path: Path) -> None:
-        """Add the articles of a saved index; ``ValueError`` if damaged or another recommender's."""
-        if not path.is_file():
-            raise FileNotFoundError(
-                f"An index of news is expected in {path.absolute()}, and there is no such file. "
-                "Write it with add_news and save_index."
-            )
-        try:
-            with safe_open(path, framework="pt") as file:
-                self._check_origin(file.metadata() or {}, path)
-                saved = json.loads(bytes(file.get_tensor("articles").numpy()))
-                vectors = file.get_tensor("vectors")
-            articles = [ArticleInput(i, tuple(fields), tuple(g)) for i, fields, g in saved]
-            if not len({article.id for article in articles}) == len(articles) == len(vectors):
-                raise TypeError("articles and vectors differ in number")
-        except (
-            *(SafetensorError, UnicodeDecodeError, json.JSONDecodeError),
-            *(KeyError, TypeError, RecursionError),
-        ) as problem:
-            raise ValueError(
-                f"{path} is damaged: {problem}. Write it again: save_index."
-            ) from problem
-        self.put(articles, vectors.to(self.engine.device))
-
-    def _check_origin(self, about: Mapping[str, str], path: Path) -> None:
-        if not about.get("format", "").startswith(ANY_FORMAT):
-            raise ValueError(f"{path} expects an index of news, as save_index writes it.")
-        if (about["format"], about.get("recommender")) != (FORMAT, self.engine.identity):
-            raise OtherRecommenderError(
-                f"{path} expects the recommender that it was saved with, and was saved with "
-                "another one, or by an earlier version: its vectors mean something else. Add the "
-                "news again with add_news, and save_index."
-            )
 
 
 class VectorCache:

@@ -19,8 +19,9 @@ from recbole_tinynews.pipeline.artifact import MADE_FROM, SETTINGS_FILE, WEIGHTS
 from recbole_tinynews.pipeline.config import NewsConfig
 from recbole_tinynews.pipeline.factory import RecBoleFactory
 from recbole_tinynews.recbole_models.item_text import saved_vectors
-from recbole_tinynews.serving.article_fields import data_folders, queries_of
 from recbole_tinynews.serving.engine import Ranked, best_first
+from recbole_tinynews.serving.ranker import queries_of
+from recbole_tinynews.settings.literals import packaged_folder
 from recbole_tinynews.trainer.recbole_training import reads_sequence_alone, scores_by_sequence
 
 OF_THE_CLASS = ("MODEL_TYPE", "MODEL_INPUT_TYPE")  # settings determined by the model class
@@ -94,7 +95,8 @@ def load_recbole(
 ) -> RecBoleRanker:
     """The finished RecBole model; ``ValueError``: another data set than in training, or damaged."""
     name = settings["dataset"]
-    places = data_folders(data_path)
+    given = Path("dataset" if data_path is None else data_path)
+    places = [given, packaged_folder("dataset")] if data_path is None else [given]
     place = next((each for each in places if (each / name).is_dir()), places[0])
     with untrusted(folder / SETTINGS_FILE):
         config = NewsConfig(model, name, config_dict={"data_path": str(place), "use_gpu": False})

@@ -3,7 +3,6 @@ from __future__ import annotations
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,10 +15,14 @@ from tiny import Tiny, titles
 
 from recbole_tinynews.model.paper.plmnr import PLMNR
 from recbole_tinynews.serving import ranker as ranking
-from recbole_tinynews.serving.article_fields import ArticleInput, InputFields
 from recbole_tinynews.serving.article_index import ArticleIndex
-from recbole_tinynews.serving.engine import ModelEngine, PredictEngine, engine_of
-from recbole_tinynews.serving.loading import load
+from recbole_tinynews.serving.engine import (
+    ArticleInput,
+    InputFields,
+    ModelEngine,
+    PredictEngine,
+    engine_of,
+)
 from recbole_tinynews.serving.ranker import Ranker
 
 NEWS = [f"N{number}" for number in range(1, 31)]
@@ -204,38 +207,6 @@ def test_a_recommender_with_a_score_of_its_own_chooses_by_it(tiny: Tiny) -> None
     world.model.__class__ = Negative
     best = own.top(CLICKS, 3)
     assert [each.candidate for each in best] == [each.candidate for each in expected[::-1][:3]]
-
-
-# ------------------------------------------------------------------------------ a saved index
-
-
-def test_a_saved_index_needs_no_encoding(student: Served, ranker: Ranker, tmp_path: Path) -> None:
-    expected = ranker.top(CLICKS, 5)
-    ranker.save_index(tmp_path / "news.safetensors")
-    again = load(student.artifact.folder, index=tmp_path / "news.safetensors")
-    again.engine.encode = None  # any call would fail
-    found = again.top(CLICKS, 5)
-    assert [each.candidate for each in found] == [each.candidate for each in expected]
-    np.testing.assert_allclose([e.score for e in found], [e.score for e in expected], atol=1e-5)
-    assert again.news_ids == ranker.news_ids
-    assert again.index.snapshot.articles == ranker.index.snapshot.articles
-
-
-def test_vectors_of_another_recommender_are_refused(
-    student: Served, ranker: Ranker, tmp_path: Path
-) -> None:
-    file = tmp_path / "news.safetensors"
-    ranker.save_index(file)
-    teacher = next(each for each in student.artifact.folder.parent.glob("finetune_teacher-*"))
-    with pytest.raises(ValueError, match="was saved with another one"):
-        load(teacher, index=file)
-    file.write_bytes(file.read_bytes()[:-40])
-    with pytest.raises(ValueError, match="is damaged"):
-        student.load(index=file)
-    with pytest.raises(ValueError, match="an index of news, as save_index writes it"):
-        student.load(index=student.artifact.folder / "model.safetensors")
-    with pytest.raises(FileNotFoundError, match="no such file"):
-        student.load(index=tmp_path / "nothing")
 
 
 # ----------------------------------------------------------------------------- vectors, weights

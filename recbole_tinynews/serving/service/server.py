@@ -31,8 +31,6 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from recbole_tinynews import __version__
-
 if TYPE_CHECKING:
     from recbole_tinynews.serving.live_counters import Added
     from recbole_tinynews.serving.service.state import ServiceState
@@ -195,15 +193,11 @@ class Metrics:
         """Gauges of the service's current state."""
         service: ServiceState = self._app.service
         labels = ["recommender", "model", "version"]
-        articles = GaugeMetricFamily(f"{NAME}articles", "Articles in the index.", labels=labels[:1])
-        models = GaugeMetricFamily(f"{NAME}model", "Recommenders, always 1.", labels=labels)
+        articles = GaugeMetricFamily(f"{NAME}articles", "Articles in the index.", labels=labels)
         for recommender in service.recommenders.values():
             health = recommender.health()
-            articles.add_metric([health.name], health.news)
-            models.add_metric([health.name, health.model, health.version], 1)
-        about = GaugeMetricFamily(f"{NAME}package", "Always 1.", labels=["version"])
-        about.add_metric([__version__], 1)
-        yield from (articles, models, about)
+            articles.add_metric([health[n] for n in ("name", "model", "version")], health["news"])
+        yield articles
         age, read = time.monotonic() - service.read_at, "Seconds since the store was last read."
         yield GaugeMetricFamily(f"{NAME}store_age_seconds", read, value=age)
         if service.counters is not None and service.counters.newest:

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import numpy as np
+import pandas as pd
 import pytest
 from served import as_fields, in_order_given, words_of
 
-from recbole_tinynews.serving.article_fields import InputFields
+from recbole_tinynews.serving.engine import InputFields
 
 if TYPE_CHECKING:
     from fastapi.testclient import TestClient
@@ -341,6 +342,31 @@ def test_news_are_found_page_by_page(kept_client: TestClient) -> None:
     assert (first["total"], len(first["news"]), len(second["news"])) == (30, 20, 10)
     ids = [each["id"] for each in (*first["news"], *second["news"])]
     assert ids == [f"N{number}" for number in range(1, 31)]
+
+
+@pytest.mark.usefixtures("_extra")
+def test_a_new_start_serves_the_store_with_what_changed_in_the_file(student, tmp_path) -> None:
+    """An article that was taken down would come back, or what is as it was would count as new."""
+    from recbole_tinynews.serving.serve import open_state
+    from recbole_tinynews.serving.store import Store, StoredArticle
+
+    file, store = tmp_path / "news.csv", Store(tmp_path / "store.db")
+    rows = {"a": "word1", "b": "word2 word3", "c": ""}
+
+    def started(file: Any) -> list[str]:
+        ranker = student.load()
+        state = open_state({"student": ranker}, store, file)
+        assert sorted(ranker.news_ids) == sorted(state.titles._titles)
+        return [f"{name} {state.titles.title(name)}" for name in ranker.news_ids]
+
+    pd.DataFrame(rows.items(), columns=["id", "title"]).to_csv(file, index=False)
+    assert started(file) == ["a word1", "b word2 word3", "c "]
+    seen, _ = store.articles()
+    store.put([StoredArticle("a", None)])
+    assert started(None) == ["b word2 word3", "c "]
+    pd.DataFrame({"id": ["b", "c"], "title": ["word2 word3", "word4"]}).to_csv(file, index=False)
+    assert started(file) == ["b word2 word3", "c word4"]
+    assert [each.id for each in store.articles(seen)[1]] == ["a", "c"]
 
 
 @pytest.mark.usefixtures("_extra")

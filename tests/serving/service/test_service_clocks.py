@@ -53,9 +53,9 @@ def test_a_service_ranks_whatever_its_clock_says(popular: Served, place: str, cl
         with_a_day_of_events(one, clock)
         right = scores(one.client.post("/rank", json=ASKED))
         until = time.monotonic() + 10  # the other reads the store every second
-        while (there := other.client.post("/rank", json=ASKED)).status_code == 422 or not np.allclose(
-            scores(there), right, rtol=1e-4
-        ):
+        while (
+            there := other.client.post("/rank", json=ASKED)
+        ).status_code == 422 or not np.allclose(scores(there), right, rtol=1e-4):
             assert time.monotonic() < until, "the other service has not read articles and events"
             time.sleep(0.02)
         ranker = popular.load()
