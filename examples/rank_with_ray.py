@@ -25,7 +25,7 @@ class Best:
 
     def __call__(self, readers: pd.DataFrame) -> pd.DataFrame:
         """The best 50 articles for each of some readers."""
-        return self.ranker.rank_table(readers, "all", top=50)
+        return self.ranker.rank_table(readers, top=50)
 
 
 def main() -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
@@ -26,28 +24,47 @@ TRAINING = (
 )
 
 
-class Licences(NamedTuple):
-    """Of the data set and of the language model."""
-
-    data: str
-    plm: str
-
-
 def model_card(
-    recommender: FinishedRecommender, described: Description, licences: Licences, size: int
+    recommender: FinishedRecommender,
+    described: Description,
+    size: int,
+    data_license: str,
+    plm_license: str,
 ) -> str:
     """Text of the card; ``size`` of the files in bytes."""
-    settings, written = recommender.settings, recommender.written
+    settings, written, wanted = recommender.settings, recommender.written, find_format(described.to)
     tested = saved_test_result(recommender.metrics, recommender.made_from.get("data"))
     results = recommender.metrics["valid"] if tested is None else tested
     split = "validation" if tested is None else "test"
-    plm = Path(written["plm"])
+    licences, plm = {data_license, plm_license}, Path(written["plm"])
+    licence = plm_license.lower() if len(licences) == 1 else "other"
+    evaluated = [
+        EvalResult(
+            task_type="text-ranking",
+            task_name="News recommendation",
+            dataset_type=settings["dataset"],
+            dataset_name=settings["dataset"],
+            metric_type=metric,
+            metric_name=f"{label} ({split} impressions)",
+            metric_value=results[metric],
+        )
+        for metric, label in METRICS.items()
+        if metric in results
+    ]
+    data = ModelCardData(
+        library_name=wanted.library,
+        pipeline_tag=wanted.task,
+        tags=["news-recommendation", "recbole", "recbole_tinynews", described.to],
+        license=UNKNOWN if UNKNOWN in licences else licence,
+        model_name=recommender.name,
+        eval_results=evaluated or None,
+    )
     card = ModelCard.from_template(
-        _card_data(recommender, described.to, licences, results, split),
+        data,
         template_str=TEMPLATE.read_text(encoding="utf-8"),
         recommender=recommender,
         settings=settings,
-        wanted=find_format(described.to),
+        wanted=wanted,
         text="title" if settings["news_text"] == TITLE else "title and abstract",
         pip_install=pip_install(),
         metrics=METRICS,
@@ -59,39 +76,8 @@ def model_card(
         size=size,
         version=__version__,
         plm=plm.name if plm.is_absolute() else plm,  # no folder of this machine
-        licences=licences,
+        data_license=data_license,
+        plm_license=plm_license,
         training=", ".join(f"`{name}: {written[name]}`" for name in TRAINING if name in written),
     )
     return f"{card}\n"
-
-
-def _card_data(
-    recommender: FinishedRecommender,
-    to: str,
-    licences: Licences,
-    results: Mapping[str, Any],
-    split: str,
-) -> ModelCardData:
-    wanted, data_set = find_format(to), recommender.settings["dataset"]
-    licence = licences.plm.lower() if len({*licences}) == 1 else "other"
-    evaluated = [
-        EvalResult(
-            task_type="text-ranking",
-            task_name="News recommendation",
-            dataset_type=data_set,
-            dataset_name=data_set,
-            metric_type=metric,
-            metric_name=f"{label} ({split} impressions)",
-            metric_value=results[metric],
-        )
-        for metric, label in METRICS.items()
-        if metric in results
-    ]
-    return ModelCardData(
-        library_name=wanted.library,
-        pipeline_tag=wanted.task,
-        tags=["news-recommendation", "recbole", "recbole_tinynews", to],
-        license=UNKNOWN if UNKNOWN in licences else licence,
-        model_name=recommender.name,
-        eval_results=evaluated or None,
-    )

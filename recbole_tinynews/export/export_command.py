@@ -25,7 +25,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "[, abstract, body], in parquet, csv, tsv or .item",
     )
     add("--output", required=True, metavar="DIR", help="a new or empty folder")
-    add("--overwrite", action="store_true", help="replace an earlier export in DIR")
     add("--layers", type=int, help="number of layers, if it was trained for it")
     add("--dim", type=int, help="a prefix of its vectors, if it was trained for it")
     for name, what_of in (("data", "data set"), ("plm", "language model")):

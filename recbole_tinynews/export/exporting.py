@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,17 +14,16 @@ import torch
 from torch import Tensor
 from transformers.utils import logging as transformers_logging
 
-from recbole_tinynews.export.card import UNKNOWN, Licences, model_card
+from recbole_tinynews.export.card import UNKNOWN, model_card
 from recbole_tinynews.export.finished import FinishedRecommender
 from recbole_tinynews.export.formats import find_format
 from recbole_tinynews.files.columns import TITLE
-from recbole_tinynews.files.whole import is_new_or_empty, partial_place, whole_folder, write_text
+from recbole_tinynews.files.whole import check_new_or_empty, whole_folder, write_text
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.serving.engine import Engine
 from recbole_tinynews.serving.exported import (
     CARD,
     Description,
-    is_export,
     load_export,
     write_description,
 )
@@ -60,7 +58,6 @@ def export(
     output: str | Path,
     *,
     model: type[NewsRecommender] | None = None,
-    overwrite: bool = False,
     data_license: str = UNKNOWN,
     plm_license: str = UNKNOWN,
     layers: int | None = None,
@@ -79,15 +76,14 @@ def export(
         to: one of ``format_names()``.
         output: a new or empty folder.
         model, layers, dim: as for ``load``.
-        overwrite: replace an earlier export in ``output``.
         data_license, plm_license: for the card.
     """
     output, wanted = Path(output), find_format(to)
-    _check_place(output, overwrite)
+    check_new_or_empty(output)
     recommender = FinishedRecommender(Path(folder), model, layers=layers, dim=dim)
     made_from = {"folder": recommender.folder.name, **recommender.made_from}
     described = Description(to, wanted.engine, recommender.settings, made_from, {}, {})
-    with _quiet(), partial_place(output) as earlier, whole_folder(output) as unfinished:
+    with _quiet(), whole_folder(output) as unfinished:
         wanted.write(recommender, unfinished)
         write_description(unfinished, described)
         checked = differences(recommender, load_export(unfinished), TEXTS)
@@ -100,24 +96,11 @@ def export(
         write_description(unfinished, described)
         files = [file for file in unfinished.rglob("*") if file.is_file()]
         size = sum(file.stat().st_size for file in files)
-        licences = Licences(data_license, plm_license)
-        write_text(unfinished / CARD, model_card(recommender, described, licences, size))
+        card = model_card(recommender, described, size, data_license, plm_license)
+        write_text(unfinished / CARD, card)
         for file in files:  # safetensors lets only the owner read
             file.chmod((unfinished / CARD).stat().st_mode)
-        if output.exists():
-            os.replace(output, earlier)  # removed when the new one is in its place
     return Exported(output, checked)
-
-
-def _check_place(output: Path, overwrite: bool) -> None:
-    if is_new_or_empty(output) or (overwrite and is_export(output)):
-        return
-    held = "something that is not an export. Choose"
-    if is_export(output):
-        held = "an export. Replace it with --overwrite, or choose"
-    raise FileExistsError(
-        f"--output={output} expects a folder that is new or empty, and it holds {held} another one."
-    )
 
 
 def differences(

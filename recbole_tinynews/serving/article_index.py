@@ -105,7 +105,6 @@ class ArticleIndex:
         self.engine, self.fields = engine, engine.fields
         self.cache = VectorCache(self._encode, CACHED_VECTORS)
         self.snapshot = IndexSnapshot((), (), {}, torch.zeros(0, 0))
-        self._room = torch.zeros(0, 0)  # [capacity, dim]; starts with the snapshot's vectors
         self._changing = Lock()
         self._numbered: tuple[Any, Any, Any] = None, None, None  # counters, ids, their numbers
 
@@ -136,18 +135,10 @@ class ArticleIndex:
         with self._changing:
             ids = tuple(article.id for article in articles)
             old = self._without(set(ids))  # unpublished: readers miss no article
-            start, stop = len(old.ids), len(old.ids) + len(ids)
-            if not start:
-                self._room = vectors
-            elif stop > len(self._room):
-                grown = vectors.new_zeros(max(stop, 2 * len(self._room)), vectors.shape[1])
-                grown[:start] = old.vectors
-                self._room = grown
-            if start:
-                self._room[start:stop] = vectors  # rows that no snapshot includes
-            rows = {**old.rows, **dict(zip(ids, range(start, stop), strict=True))}
-            everything = (*old.articles, *articles)
-            self.snapshot = IndexSnapshot((*old.ids, *ids), everything, rows, self._room[:stop])
+            rows = {**old.rows, **{name: row for row, name in enumerate(ids, len(old.ids))}}
+            everything = torch.cat([old.vectors, vectors]) if old.ids else vectors
+            both = (*old.ids, *ids), (*old.articles, *articles)
+            self.snapshot = IndexSnapshot(*both, rows, everything)
 
     def forget(self, ids: Sequence[str]) -> None:
         """Remove added articles, the others keep their order; ``ValueError`` for an unknown id."""
@@ -166,10 +157,9 @@ class ArticleIndex:
             return old
         kept = [row for row, name in enumerate(old.ids) if name not in ids]
         names = tuple(old.ids[row] for row in kept)
-        self._room = old.vectors[kept]  # a copy: the old snapshot may still be read
         articles = tuple(old.articles[row] for row in kept)
         rows = {name: row for row, name in enumerate(names)}
-        return IndexSnapshot(names, articles, rows, self._room)
+        return IndexSnapshot(names, articles, rows, old.vectors[kept])
 
     def resolve(
         self, lists: Sequence[Sequence[Given]], snapshot: IndexSnapshot

@@ -48,12 +48,12 @@ class RecBoleRanker:
         if len(names) != users:
             raise ValueError(f"rank expects a user for each history, got {len(names)}.")
         field = data.uid_field
-        shown = Ragged.from_rows([self._news(query.candidates) for query in queries], np.int32)
+        shown = self._rows([query.candidates for query in queries])
         impressions = Impressions(
             np.array([""] * users),
             np.array([0 if n is None else self._id(field, n) for n in names], np.int32),
             np.zeros(users, np.int64),
-            Ragged.from_rows([self._news(query.history) for query in queries], np.int32),
+            self._rows([query.history for query in queries]),
             shown,
             np.full(len(shown.values), UNLABELLED, np.int8),
         )
@@ -74,8 +74,9 @@ class RecBoleRanker:
             scores.append(torch.atleast_1d(found).float().cpu().numpy())
         return np.concatenate(scores)
 
-    def _news(self, ids: Sequence[Any]) -> list[int]:
-        return [self._id(self._factory.train.iid_field, each) for each in ids]
+    def _rows(self, lists: Sequence[Sequence[Any]]) -> Ragged:
+        field = self._factory.train.iid_field
+        return Ragged.from_rows([[self._id(field, a) for a in ids] for ids in lists], np.int32)
 
     def _id(self, field: str, name: Any) -> int:
         known = self._factory.train.field2token_id[field]

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from recbole_tinynews.cli import command_parser, one_line_errors
-from recbole_tinynews.serving.service import MAX_BODY
 
 if TYPE_CHECKING:
     from recbole_tinynews.serving.ranker import Ranker
@@ -30,10 +29,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     flags = parser.parse_args(sys.argv[1:] if arguments is None else arguments)
     if not 0 <= flags.port < 2**16:  # the system would use it modulo 65,536
         parser.error(f"--port expects 0 to 65535, got {flags.port}.")
-    for name in ("max_body", "max_connections", "request_seconds"):
-        if not getattr(flags, name) > 0:
-            flag = f"--{name.replace('_', '-')}"
-            parser.error(f"{flag} expects a number above 0, got {getattr(flags, name)}.")
     # Ctrl-C during startup; later, uvicorn handles it
     with one_line_errors(parser.prog, mistakes=(TypeError,)):
         _serve(flags)
@@ -55,35 +50,29 @@ def _parser() -> argparse.ArgumentParser:
         "postgresql://USER@HOST/DATABASE (default: in memory, lost when the service ends)"
     )
     token = f"with the bearer token that requests must send (default: that in {TOKEN}, if set)"
-    seconds = "time in which a whole request has to arrive (default: 8)"
     log = "of a data set, whose impressions a new store begins with"
     access_log = "print a line for each request (default: yes)"
-    body = f"largest request body (default: {MAX_BODY})"
-    connections = "further ones are closed with a 503 (default: 500)"
     add("folders", metavar="FOLDER", nargs="+", type=Path, help=folders)
     add("--news", type=Path, metavar="FILE", help="articles: .parquet, .csv, .tsv, .item")
     add("--store", default=":memory:", metavar="FILE|URL", help=store)
     add("--log", type=Path, metavar="FOLDER", help=log)
     add("--host", default="127.0.0.1", help="(default: 127.0.0.1, this machine)")
     add("--port", type=int, default=8000, help="(default: 8000; 0: a free one)")
-    add("--max-body", type=int, default=MAX_BODY, metavar="BYTES", help=body)
     add("--device", default="cpu", help="(default: cpu)")
-    add("--max-connections", type=int, default=500, metavar="N", help=connections)
-    add("--request-seconds", type=float, default=8, metavar="S", help=seconds)
     add("--token-file", type=Path, metavar="FILE", help=token)
     add("--access-log", action=argparse.BooleanOptionalAction, default=True, help=access_log)
     return parser
 
 
 def _serve(flags: argparse.Namespace) -> None:
-    from recbole_tinynews.serving.service.server import Limits, bound, freeze, run
+    from recbole_tinynews.serving.service.server import bound, freeze, run
 
     with bound(flags.host, flags.port) as place, ExitStack() as stack:  # fail before encoding
         from recbole_tinynews.serving.service.app import make_app
         from recbole_tinynews.serving.store import Store
 
         store = stack.enter_context(closing(Store(flags.store)))
-        app = make_app(_state(flags, store), flags.max_body, _token(flags.token_file))
+        app = make_app(_state(flags, store), token=_token(flags.token_file))
         reloading = threading.Lock()
 
         def reload() -> None:
@@ -102,8 +91,7 @@ def _serve(flags: argparse.Namespace) -> None:
 
         if any(folder.is_symlink() for folder in flags.folders):
             threading.Thread(target=_follow, args=(flags.folders, reload), daemon=True).start()
-        limits = Limits(flags.max_connections, flags.request_seconds)
-        run(app, place, limits, flags.access_log, reload)
+        run(app, place, flags.access_log, reload)
 
 
 def _follow(links: Sequence[Path], reload: Callable[[], None]) -> None:

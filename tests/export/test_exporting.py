@@ -125,25 +125,13 @@ def _heads_of_another(recommender: FinishedRecommender, folder: Path) -> None:
 def test_what_a_folder_holds_is_never_lost(
     finished_folder: Callable[..., Path], tmp_path: Path
 ) -> None:
-    (tmp_path / "notes.txt").write_text("mine")
-    for overwrite in (False, True):
-        with pytest.raises(FileExistsError, match="not an export"):
-            export(finished_folder(), "hf", tmp_path, overwrite=overwrite)
-    assert (tmp_path / "notes.txt").read_text() == "mine"
-
-
-def test_an_earlier_export_is_replaced_only_when_asked(
-    finished_folder: Callable[..., Path], tmp_path: Path
-) -> None:
-    folder, output = finished_folder(), tmp_path / "out"
+    output = tmp_path / "out"
     output.mkdir()  # an empty folder is no hindrance
-    export(folder, "hf", output)
-    (output / "notes.txt").write_text("of the earlier one")
-    with pytest.raises(FileExistsError, match="--overwrite"):
-        export(folder, "hf", output)
-    assert (output / "notes.txt").is_file()
-    export(folder, "hf", output, overwrite=True)
-    assert not (output / "notes.txt").exists()
+    export(finished_folder(), "hf", output)
+    (output / "notes.txt").write_text("mine")
+    with pytest.raises(FileExistsError, match="new or empty"):
+        export(finished_folder(), "hf", output)
+    assert (output / "notes.txt").read_text() == "mine"
     assert load_export(output).settings["dataset"] == DATASET
     assert [each.name for each in tmp_path.iterdir()] == ["out"]
 

@@ -39,7 +39,7 @@ def assert_as_local(scored: pd.DataFrame, student: Served, place: Path, top: int
     """The rows of ``rank_table`` in this process, in any order."""
     ranker = load(student.artifact.folder)
     ranker.add_news(pd.read_parquet(place / "news.parquet"))
-    local = ranker.rank_table(pd.read_parquet(place / "users.parquet"), "all", top=top)
+    local = ranker.rank_table(pd.read_parquet(place / "users.parquet"), top=top)
     order = ["user_id", "rank"]
     pd.testing.assert_frame_equal(
         scored.sort_values(order, ignore_index=True)[local.columns],
@@ -68,7 +68,7 @@ def test_spark_scores_as_one_process_does(student: Served, place: Path, monkeypa
 
     def best(tables: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
         for users in tables:
-            yield ranker.rank_table(users, "all", top=5)
+            yield ranker.rank_table(users, top=5)
 
     spark = (
         sql.SparkSession.builder.master("local[2]")

@@ -319,27 +319,19 @@ def test_a_table_of_users_is_ranked_as_each_user_is(ranker: Ranker) -> None:
         ranker.rank_table(users, top=1), ranked[ranked["rank"] == 1].reset_index(drop=True)
     )
 
-    best = ranker.rank_table(users, "all", top=2)
+    best = ranker.rank_table(users.drop(columns="candidates"), top=2)
     assert best.user_id.tolist() == ["u1", "u1", "u2", "u2", "u3", "u3"]
     assert best.candidate.tolist()[:2] == [each.candidate for each in ranker.top(CLICKS, 2)]
     assert best.candidate.tolist()[4:] == [each.candidate for each in ranker.top([], 2)]
     assert ranker.rank_table(users[:0]).empty
-    assert ranker.rank_table(users[:0], "all").empty
+    assert ranker.rank_table(users[["user_id", "history"]][:0]).empty
 
 
-@pytest.mark.parametrize(
-    ("change", "candidates", "top", "message"),
-    [
-        ({"history": None}, None, None, "lack history and have"),
-        ({"candidates": None}, None, None, "lack candidates and have"),
-        ({}, "some", None, "'all' or no candidates, got 'some'"),
-        ({}, pd.DataFrame({"user_id": ["U1"]}), None, "got DataFrame"),
-        ({}, None, 0, "top of at least 1, got 0"),
-    ],
-)
-def test_a_table_that_cannot_be_ranked_is_refused(
-    ranker: Ranker, change, candidates, top, message
-) -> None:
-    users = pd.DataFrame({"user_id": ["u1"], "history": [CLICKS], "candidates": [["N4"]]})
-    with pytest.raises(ValueError, match=message):
-        ranker.rank_table(users.drop(columns=[*change]), candidates, top)
+def test_a_table_that_cannot_be_ranked_is_refused(student: Served, ranker: Ranker) -> None:
+    users = pd.DataFrame({"user_id": ["u1"], "history": [CLICKS]})
+    with pytest.raises(ValueError, match="lack history and have user_id"):
+        ranker.rank_table(users[["user_id"]])
+    with pytest.raises(ValueError, match="top of at least 1, got 0"):
+        ranker.rank_table(users, top=0)
+    with pytest.raises(ValueError, match="there are none: add_news"):
+        student.load().rank_table(users)

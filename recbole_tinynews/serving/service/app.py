@@ -22,12 +22,12 @@ from starlette.exceptions import HTTPException
 
 from recbole_tinynews import __version__
 from recbole_tinynews.evaluation.rerank import RerankError
-from recbole_tinynews.serving.service import MAX_BODY
 from recbole_tinynews.serving.service.schema import Events, News, RankQuestion, TopQuestion
 from recbole_tinynews.serving.service.server import Metrics, RequestMiddleware
-from recbole_tinynews.serving.service.state import Answer, ServiceState
+from recbole_tinynews.serving.service.state import ServiceState
 
 LOG = logging.getLogger("uvicorn.error")
+MAX_BODY = 4 * 1024 * 1024  # bytes of a request
 POLL = 0.25  # seconds between two looks at the store
 STALE = 5  # seconds without the store, after which a service is not ready
 PAGE = Path(__file__).parent / "page"
@@ -120,28 +120,22 @@ Service = Annotated[ServiceState, Depends(_service)]
 @router.post("/rank", tags=["ranking"])
 async def rank(question: RankQuestion, service: Service) -> Response:
     """Rank candidates for a reader."""
-    recommender = service.recommender(question.recommender)
-    answer = await recommender.answer(question)
+    answer = await service.recommender(question.recommender).answer(question)
     ids = [each if isinstance(each, str) else each.id for each in question.candidates]
-    ranked = [{"place": r.place, "id": ids[r.place], "score": r.score} for r in answer.ranked]
-    return _response(recommender.name, ranked, answer)
+    ranked = [{"place": r.place, "id": ids[r.place], "score": r.score} for r in answer["ranked"]]
+    # as a whole: FastAPI's way of making JSON took longer than ranking
+    return AsciiResponse({**answer, "ranked": ranked})
 
 
 @router.post("/top", tags=["ranking"])
 async def top(question: TopQuestion, service: Service) -> Response:
     """Find the best of all articles for a reader, excluding those clicked."""
-    recommender = service.recommender(question.recommender)
-    answer = await recommender.answer(question)
+    answer = await service.recommender(question.recommender).answer(question)
     ranked = [
         {"id": r.candidate, "title": service.titles.title(r.candidate), "score": r.score}
-        for r in answer.ranked
+        for r in answer["ranked"]
     ]
-    return _response(recommender.name, ranked, answer)
-
-
-def _response(name: str, ranked: list[dict[str, Any]], answer: Answer) -> Response:
-    # as a whole: FastAPI's way of making JSON took longer than ranking
-    return AsciiResponse({"recommender": name, **answer._asdict(), "ranked": ranked})
+    return AsciiResponse({**answer, "ranked": ranked})
 
 
 @router.post("/events", tags=["events"])

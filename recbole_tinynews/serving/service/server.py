@@ -48,8 +48,11 @@ REQUESTS = "Requests and the time until they were answered."
 class Limits(NamedTuple):
     """Number of open connections, and seconds in which a whole request has to arrive."""
 
-    connections: int
-    seconds: float
+    connections: int = 500
+    seconds: float = 8
+
+
+LIMITS = Limits()
 
 
 @contextmanager
@@ -128,7 +131,7 @@ class _Server(uvicorn.Server):
             print(f"serving   {address_of(sockets[0])}  (/docs: the API; Ctrl-C stops)", flush=True)
 
 
-def server_of(app: FastAPI, limits: Limits, access_log: bool = False) -> uvicorn.Server:
+def server_of(app: FastAPI, access_log: bool = False, limits: Limits = LIMITS) -> uvicorn.Server:
     """A server whose ``run`` takes bound sockets."""
     config = uvicorn.Config(
         app,
@@ -151,7 +154,6 @@ def freeze() -> None:
 def run(
     app: FastAPI,
     place: socket.socket,
-    limits: Limits,
     access_log: bool,
     reload: Callable[[], None],
 ) -> None:
@@ -164,7 +166,7 @@ def run(
     # uvicorn raises a signal again after its shutdown: SIGTERM then ends with status 0 too
     signal.signal(signal.SIGTERM, lambda *_: None)
     with suppress(KeyboardInterrupt):
-        server_of(app, limits, access_log).run(sockets=[place])
+        server_of(app, access_log).run(sockets=[place])
 
 
 class Metrics:

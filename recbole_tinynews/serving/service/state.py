@@ -30,6 +30,7 @@ from recbole_tinynews.serving.store import Store, StoredArticle
 
 Q = TypeVar("Q")
 A = TypeVar("A")
+Answer = dict[str, Any]
 TEXT_ALONE = (
     "Ranked by text alone: the service's clock says {:.0f} (UTC seconds), and its counters are "
     "known from {} on. Set its clock, or take events with a wrong time out of the store: "
@@ -107,18 +108,6 @@ class Batches(Generic[Q, A]):
                 future.set_exception(answer)
             else:
                 future.set_result(answer)
-
-
-class Answer(NamedTuple):
-    """Articles, best first, and if requested click weights and parts of the scores.
-
-    ``warning``: why the service's clock makes it rank by text alone, if so.
-    """
-
-    ranked: list[Ranked]
-    click_weights: list[float] | None
-    contributions: list[dict[str, float]] | None
-    warning: str | None
 
 
 class _Asked(NamedTuple):
@@ -241,7 +230,13 @@ class ServedRecommender:
             names: list[Given] = [article.candidate for article in best]
             shown = [query.candidates[article.place] for article in best if query.candidates]
             parts = self.ranker.contributions(query._replace(candidates=shown or names), snapshot)
-        return Answer(best, weights, parts, warning)
+        return {
+            "recommender": self.name,
+            "ranked": best,
+            "click_weights": weights,
+            "contributions": parts,
+            "warning": warning,
+        }
 
 
 class Titles:

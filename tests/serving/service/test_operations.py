@@ -32,7 +32,7 @@ def address(_extra: None) -> Iterator[tuple[str, int]]:
     from recbole_tinynews.serving.store import Store
 
     with bound("127.0.0.1", 0) as place:
-        server = server_of(make_app(ServiceState({}, Store())), Limits(MOST, LIMIT))
+        server = server_of(make_app(ServiceState({}, Store())), limits=Limits(MOST, LIMIT))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [place]})
         host, port = place.getsockname()
         thread.start()

@@ -179,7 +179,6 @@ def test_what_can_t_be_served_is_one_line(
     table = tmp_path / "news.csv"
     table.write_text("name,title\n1,x\n", encoding="utf-8")
     assert "columns" in refused(capsys, folder, "--port=0", f"--news={table}")
-    assert "--max-body" in refused(capsys, folder, "--max-body=0")
 
 
 @pytest.mark.usefixtures("_extra")
