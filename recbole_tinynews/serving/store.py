@@ -87,7 +87,7 @@ INSERT INTO articles VALUES (:id, :fields, :published, :sequence)
 ON CONFLICT (id) DO UPDATE SET fields = excluded.fields, sequence = excluded.sequence,
     published = coalesce(excluded.published, articles.published)
     WHERE coalesce(articles.fields, '') <> coalesce(excluded.fields, '')
-    OR coalesce(excluded.published, articles.published, 0) <> coalesce(articles.published, 0)
+    OR coalesce(excluded.published, articles.published, -1) <> coalesce(articles.published, -1)
 """)
 OLD = f"FROM events WHERE state = {COUNTS} AND time < :before"
 SUM_UP = f"""
