@@ -28,7 +28,7 @@ EXTRA_OF = {
     "export": "export",
     "serving/bad_events.py": "serve",
     "serving/exported.py": "export",
-    "serving/article_files.py": "parquet",
+    "serving/article_index.py": "parquet",
     "serving/score.py": "parquet",
     "serving/service": "serve",
     "serving/store.py": "serve",

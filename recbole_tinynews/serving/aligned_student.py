@@ -54,7 +54,7 @@ def student(
 
 
 def _write_data_set(texts: Path, folder: Path) -> None:
-    from recbole_tinynews.serving.article_files import read_news_file  # slow import
+    from recbole_tinynews.serving.article_index import read_news_file  # slow import
 
     table = read_news_file(texts).fillna("").astype(str)
     if TITLE not in table.columns or not table[TITLE].str.strip().any():

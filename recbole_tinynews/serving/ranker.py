@@ -13,14 +13,15 @@ from numpy.typing import NDArray
 from recbole_tinynews.data.popularity import Counting
 from recbole_tinynews.evaluation.rerank import VECTORS, Candidates, ReRanking
 from recbole_tinynews.files.columns import TITLE
-from recbole_tinynews.serving.article_files import articles_of, published_in
 from recbole_tinynews.serving.article_index import (
     ArticleIndex,
     Given,
     IndexSnapshot,
     Resolved,
+    articles_of,
     check_fields,
     name_of,
+    published_in,
 )
 from recbole_tinynews.serving.engine import NOT_A_NUMBER, Engine, Ranked, best_first, best_rows
 from recbole_tinynews.serving.live_counters import Added, LiveCounters, Moment

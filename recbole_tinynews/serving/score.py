@@ -31,7 +31,7 @@ def score(
     written whole or not at all.
     Raises ``OSError`` for a missing file, ``ValueError`` for a damaged one or an unknown id.
     """
-    from recbole_tinynews.serving.article_files import read_news_file
+    from recbole_tinynews.serving.article_index import read_news_file
     from recbole_tinynews.serving.loading import load_reader  # slow imports
     from recbole_tinynews.serving.rank_table import CANDIDATES, HISTORY, ids_of
 

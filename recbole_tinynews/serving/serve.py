@@ -143,8 +143,12 @@ def open_state(rankers: Mapping[str, Ranker], store: Store, news: Path | None) -
 
 def _store_news(rankers: Mapping[str, Ranker], store: Store, news: Path) -> None:
     """Add the articles of a file to a store; a temporary one needs only the fields read."""
-    from recbole_tinynews.serving.article_files import articles_of, published_in, read_news_file
-    from recbole_tinynews.serving.article_index import FIELDS
+    from recbole_tinynews.serving.article_index import (
+        FIELDS,
+        articles_of,
+        published_in,
+        read_news_file,
+    )
     from recbole_tinynews.serving.store import StoredArticle
 
     read = {name for ranker in rankers.values() for name in ranker.engine.fields.names}

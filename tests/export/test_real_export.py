@@ -19,7 +19,7 @@ from recbole_tinynews.data.atomic_files import (
 from recbole_tinynews.export.exporting import export
 from recbole_tinynews.export.finished import FinishedRecommender
 from recbole_tinynews.pipeline.quick_start import run
-from recbole_tinynews.serving.article_files import read_news_file
+from recbole_tinynews.serving.article_index import read_news_file
 from recbole_tinynews.serving.exported import load_export
 from recbole_tinynews.serving.loading import load
 

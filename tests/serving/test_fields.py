@@ -15,8 +15,7 @@ from tiny import DATASET, Tiny
 
 from recbole_tinynews.data.atomic_files import read_news
 from recbole_tinynews.export.finished import FinishedRecommender
-from recbole_tinynews.serving.article_files import read_news_file
-from recbole_tinynews.serving.article_index import FIELDS
+from recbole_tinynews.serving.article_index import FIELDS, read_news_file
 from recbole_tinynews.serving.engine import InputFields
 from recbole_tinynews.serving.loading import load
 
