@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from huggingface_hub import EvalResult, ModelCard, ModelCardData
+from huggingface_hub import ModelCard, ModelCardData
 
 from recbole_tinynews import __version__
 from recbole_tinynews.export.finished import FinishedRecommender
@@ -38,26 +38,12 @@ def model_card(
     split = "validation" if tested is None else "test"
     licences, plm = {data_license, plm_license}, Path(written["plm"])
     licence = plm_license.lower() if len(licences) == 1 else "other"
-    evaluated = [
-        EvalResult(
-            task_type="text-ranking",
-            task_name="News recommendation",
-            dataset_type=settings["dataset"],
-            dataset_name=settings["dataset"],
-            metric_type=metric,
-            metric_name=f"{label} ({split} impressions)",
-            metric_value=results[metric],
-        )
-        for metric, label in METRICS.items()
-        if metric in results
-    ]
     data = ModelCardData(
         library_name=wanted.library,
         pipeline_tag=wanted.task,
         tags=["news-recommendation", "recbole", "recbole_tinynews", described.to],
         license=UNKNOWN if UNKNOWN in licences else licence,
         model_name=recommender.name,
-        eval_results=evaluated or None,
     )
     card = ModelCard.from_template(
         data,

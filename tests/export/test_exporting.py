@@ -55,12 +55,9 @@ def test_the_card_has_the_test_results_of_the_run(
     folder, results = _copy(tested[0], tmp_path), tested[1]
     card = (export(folder, "hf", tmp_path / "out").folder / "README.md").read_text()
     head = yaml.safe_load(card.split("---\n")[1])
-    found = {
-        each["type"]: each["value"] for each in head["model-index"][0]["results"][0]["metrics"]
-    }
-    assert found == {name: results[name] for name in ("auc", "mrr", "ndcg@5", "ndcg@10")}
     assert head["license"] == "unknown"
-    assert f"as trained, test impressions | {results['auc']:.4f} |" in card
+    found = [f"{results[name]:.4f}" for name in ("auc", "mrr", "ndcg@5", "ndcg@10")]
+    assert f"as trained, test impressions | {' | '.join(found)} |" in card
 
 
 def test_what_was_never_tested_is_said_to_be_a_validation(

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import h11
 import uvicorn
@@ -45,16 +45,6 @@ NAME = "recbole_tinynews_"
 REQUESTS = "Requests and the time until they were answered."
 
 
-class Limits(NamedTuple):
-    """Number of open connections, and seconds in which a whole request has to arrive."""
-
-    connections: int = 500
-    seconds: float = 8
-
-
-LIMITS = Limits()
-
-
 @contextmanager
 def bound(host: str, port: int) -> Iterator[socket.socket]:
     """A bound socket that does not listen yet; ``OSError`` if the address is unavailable."""
@@ -84,16 +74,16 @@ def address_of(place: socket.socket) -> str:
 
 
 class _Protocol(H11Protocol):
-    """HTTP/1.1 within ``Limits``; uvicorn alone waits forever for the rest of a request."""
+    """HTTP/1.1 within limits; uvicorn alone waits forever for the rest of a request."""
 
-    def __init__(self, limits: Limits, **given: Any) -> None:
+    def __init__(self, connections: int, seconds: float, **given: Any) -> None:
         super().__init__(**given)
-        self._limits = limits
+        self._most, self._seconds = connections, seconds
         self._deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        if len(self.connections) > self._limits.connections:
+        if len(self.connections) > self._most:
             self._end(b"503 Service Unavailable")
         else:
             self._expect(True)
@@ -111,8 +101,8 @@ class _Protocol(H11Protocol):
     def _expect(self, more: bool) -> None:
         """Limit the time until the rest of a request arrives, if more of it is expected."""
         if more and self._deadline is None:
-            wait = self._limits.seconds
-            self._deadline = self.loop.call_later(wait, self._end, b"408 Request Timeout")
+            late = b"408 Request Timeout"
+            self._deadline = self.loop.call_later(self._seconds, self._end, late)
         elif not more and self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
@@ -131,11 +121,16 @@ class _Server(uvicorn.Server):
             print(f"serving   {address_of(sockets[0])}  (/docs: the API; Ctrl-C stops)", flush=True)
 
 
-def server_of(app: FastAPI, access_log: bool = False, limits: Limits = LIMITS) -> uvicorn.Server:
-    """A server whose ``run`` takes bound sockets."""
+def server_of(
+    app: FastAPI, access_log: bool = False, connections: int = 500, seconds: float = 8
+) -> uvicorn.Server:
+    """A server whose ``run`` takes bound sockets.
+
+    ``connections``: open ones at most; ``seconds``: in which a whole request has to arrive.
+    """
     config = uvicorn.Config(
         app,
-        http=partial(_Protocol, limits),  # type: ignore[arg-type]  # called like a class
+        http=partial(_Protocol, connections, seconds),  # type: ignore[arg-type]  # called like a class
         log_level="info" if access_log else "warning",
         access_log=access_log,
         server_header=False,

@@ -27,12 +27,12 @@ MOST = 60  # connections
 def address(_extra: None) -> Iterator[tuple[str, int]]:
     """A service without recommenders on a real socket, with short limits."""
     from recbole_tinynews.serving.service.app import make_app
-    from recbole_tinynews.serving.service.server import Limits, bound, server_of
+    from recbole_tinynews.serving.service.server import bound, server_of
     from recbole_tinynews.serving.service.state import ServiceState
     from recbole_tinynews.serving.store import Store
 
     with bound("127.0.0.1", 0) as place:
-        server = server_of(make_app(ServiceState({}, Store())), limits=Limits(MOST, LIMIT))
+        server = server_of(make_app(ServiceState({}, Store())), connections=MOST, seconds=LIMIT)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [place]})
         host, port = place.getsockname()
         thread.start()
