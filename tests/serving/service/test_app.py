@@ -93,6 +93,41 @@ def test_an_abstract_counts_where_the_recommender_reads_it(
     assert both == pytest.approx(expected.score, abs=1e-6) != pytest.approx(other, abs=1e-4)
 
 
+def test_a_request_is_re_ranked_as_in_python(
+    client: TestClient, rankers: dict[str, Ranker]
+) -> None:
+    """Of two requests that are ranked together, each gets its own list."""
+    clicks, ids = ["N12", "N2"], [f"N{number}" for number in range(10, 22)]
+    body = {"history": clicks, "candidates": ids}
+    news = [
+        {"id": name, "title": f"word{n} word{n + 1}", "category": "ab"[n % 2], "source": "x"}
+        for n, name in enumerate(ids)
+    ]
+    assert client.put("/news", json={"news": news}).status_code == 200
+    rerank = [
+        {"mmr": 0.4},
+        {"at_most": {"category": 1, "top": 2}},
+        "already_read",
+        {"pinned": ["N15"]},
+        {"excluded": ["N16"]},
+    ]
+    answer = client.post("/rank", json={**body, "rerank": rerank}).json()["ranked"]
+    expected = rankers["student"].rank(clicks, ids, rerank=rerank)
+    assert [(each["place"], each["id"]) for each in answer] == [
+        (each.place, each.candidate) for each in expected
+    ]
+    assert answer[0]["id"] == "N15"
+    assert {*ids} - {each["id"] for each in answer} == {"N12", "N16"}
+    plain = client.post("/rank", json=body).json()["ranked"]
+    assert [each["score"] for each in plain] == sorted((e["score"] for e in plain), reverse=True)
+    assert answer[1]["id"] != plain[0]["id"] or answer[2]["id"] != plain[1]["id"]
+    question = {"history": clicks, "k": 3}
+    top = client.post("/top", json={**question, "rerank": rerank}).json()["ranked"]
+    expected = rankers["student"].top(clicks, 3, rerank=rerank)
+    assert [each["id"] for each in top] == [each.candidate for each in expected]
+    assert top != client.post("/top", json=question).json()["ranked"]
+
+
 # ------------------------------------------------------------------------------ many at a time
 
 
@@ -304,6 +339,38 @@ def test_news_are_found_page_by_page(kept_client: TestClient) -> None:
     assert ids == [f"N{number}" for number in range(1, 31)]
 
 
+TITLES = {
+    "N1": "The rainbow over Århus",
+    "N2": "Rain again",
+    "N3": "Trains late, again",
+    "rain": "An id that is a word",
+}
+
+
+@pytest.mark.usefixtures("_extra")
+def test_a_search_finds_what_a_reader_means() -> None:
+    from recbole_tinynews.serving.service.state import Titles
+
+    titles = Titles()
+    titles.change(TITLES)
+
+    def ids(query: str, offset: int = 0, limit: int = 9) -> list[str]:
+        found = titles.find(query, offset, limit)
+        assert found["total"] == len(titles.find(query, 0, 99)["news"])
+        return [each["id"] for each in found["news"]]
+
+    assert ids("AGAIN rain") == ["N2", "N3"]  # all words, in any order and case
+    assert (ids("late again"), ids("late sun")) == (["N3"], [])
+    assert ids("rain") == ["rain", "N1", "N2", "N3"]  # an id, then words that begin words
+    assert ids("ain") == ["N1", "N2", "N3"]
+    assert [ids(word) for word in ("arhus", "Århus", "A\u030arhus")] == [["N1"]] * 3
+    assert (ids(""), ids("", 1, 2), ids("", 9, 2)) == ([*TITLES], ["N2", "N3"], [])
+    titles.change({"N2": "Sun"})
+    assert (ids("rain again"), ids("sun")) == (["N3"], ["N2"])
+    titles.change({}, ["N2"])
+    assert (ids("sun"), "N2" in titles, titles.title("N2")) == ([], False, "")
+
+
 @pytest.mark.usefixtures("_extra")
 def test_a_new_start_serves_the_store_with_what_changed_in_the_file(student, tmp_path) -> None:
     """An article that was taken down would come back, or what is as it was would count as new."""
@@ -377,6 +444,9 @@ BAD: list[tuple[str, dict[str, Any], list[Any]]] = [
     ("/rank", {**RANK, "recommender": "nobody"}, ["recommender"]),
     ("/rank", {**RANK, "recommender": 1}, ["recommender"]),
     ("/rank", {**RANK, "k": 3}, ["k"]),
+    ("/rank", {**RANK, "rerank": [{"mmr": 2}]}, ["rerank"]),
+    ("/rank", {**RANK, "rerank": ["newest"]}, ["rerank"]),
+    ("/rank", {**RANK, "rerank": [{"at_most": {"source": 1}}]}, ["rerank"]),
     ("/rank", {**RANK, "history": [float("nan")]}, ["history", 0]),
     ("/top", {"history": CLICKS, "k": 0}, ["k"]),
     ("/top", {"history": CLICKS, "k": 1_001}, ["k"]),
