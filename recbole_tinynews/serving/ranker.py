@@ -186,8 +186,9 @@ class Ranker:
         for query, own, best in zip(queries, scores, bests, strict=True):
             rows = best[: query.pool].tolist()
             pinned = {snapshot.rows.get(name, -1) for name in query.rerank.ids_of("pinned")}
-            more = [row for row in pinned - {-1, *rows} if own[row] > -np.inf]
-            rows += sorted(more, key=lambda row, own=own: (-own[row], row))
+            more = np.array(sorted(pinned - {-1, *rows}), int)
+            more = more[own[more] > -np.inf]
+            rows += more[np.argsort(-own[more], kind="stable")].tolist()
             names, values = [snapshot.ids[row] for row in rows], own[rows].tolist()
             pool = [*map(Ranked, names, values, range(len(rows)))]
             chosen = self._reranked(query, pool, rows, snapshot)[: query.k]
