@@ -19,7 +19,7 @@ import torch
 
 from recbole_tinynews.benchmark.significance import users_random
 from recbole_tinynews.evaluation.metrics import auc, mrr, ndcg, rank_impressions
-from recbole_tinynews.serving.article_fields import read_news_file
+from recbole_tinynews.serving.article_index import read_news_file
 from recbole_tinynews.serving.loading import load
 
 READ = "history", "candidates"

@@ -52,7 +52,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         for each in options.recommenders:
             name, _, folder = each.partition("=")
-            made = export(folder, "onnx-int8", Path(temporary, name), data_path=options.data_path)
+            made = export(folder, "onnx-int8", Path(temporary, name))
             for precision, place in (("fp32", Path(folder)), ("int8", made.folder)):
                 ranker = load(place)
                 rankers[name, precision] = ranker, size_of(place)

@@ -13,7 +13,7 @@ from recbole_tinynews.data.dataloader import ImpressionDataLoader
 from recbole_tinynews.pipeline.artifact import Artifact
 from recbole_tinynews.pipeline.run import Run
 from recbole_tinynews.pipeline.systems import system
-from recbole_tinynews.serving.article_fields import read_news_file
+from recbole_tinynews.serving.article_index import read_news_file
 from recbole_tinynews.serving.engine import Ranked
 from recbole_tinynews.serving.loading import load
 from recbole_tinynews.serving.ranker import Ranker

@@ -27,7 +27,7 @@ EXTRA_OF = {
     "export": "export",
     "serving/bad_events.py": "serve",
     "serving/exported.py": "export",
-    "serving/article_fields.py": "parquet",
+    "serving/article_index.py": "parquet",
     "serving/score.py": "parquet",
     "serving/service": "serve",
     "serving/store.py": "serve",

@@ -53,7 +53,7 @@ MORE = (
     *(["benchmark", "--seeds=a"], ["benchmark", "--jobs=0"]),
     *(["search", "--trials=0"], ["convert", "--format=no"]),
     *(["convert", "--valid=2"], ["convert", "--download=all"]),
-    *(["serve", ".", "--port=99999"], ["serve", ".", "--max-connections=0"], ["serve"]),
+    *(["serve", ".", "--port=99999"], ["serve"]),
     *(
         ["export", ".", "--to=pdf", "--output=o"],
         ["export", ".", "--trim_vocabulary=x.csv"],

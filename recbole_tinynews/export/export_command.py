@@ -25,17 +25,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "[, abstract, body], in parquet, csv, tsv or .item",
     )
     add("--output", required=True, metavar="DIR", help="a new or empty folder")
-    add("--overwrite", action="store_true", help="replace an earlier export in DIR")
-    add(
-        "--data_path",
-        metavar="DIR",
-        help="folder that holds the folder of its data set, for checks on real titles and the "
-        "metrics of int8 (default: dataset, then the embedded ones)",
-    )
     add("--layers", type=int, help="number of layers, if it was trained for it")
     add("--dim", type=int, help="a prefix of its vectors, if it was trained for it")
-    add("--data_license", help="of the data set, for the model card")
-    add("--plm_license", help="of the language model, for the model card")
+    for name, what_of in (("data", "data set"), ("plm", "language model")):
+        add(f"--{name}_license", default="unknown", help=f"of the {what_of}, for the model card")
     flags = vars(parser.parse_args(arguments))
     texts, output = flags.pop("trim_vocabulary"), flags["output"]
     with one_line_errors("Not exported"):
@@ -48,13 +41,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         from recbole_tinynews.export.exporting import export  # slow import
 
         exported = export(**flags)
-    checked = exported.checked
+    vectors, scores = exported.checked
     print(
-        f"{exported.folder}: {flags['to']}; vectors differ by {checked['vectors']:.1e}, scores by "
-        f"{checked['scores']:.1e} over {checked['texts']} texts."
+        f"{exported.folder}: {flags['to']}; vectors differ by at most {vectors:.1e}, scores by "
+        f"{scores:.1e}."
     )
-    for name, metrics in checked.get("metrics", {}).items():
-        print(f"{name:>9}: " + ", ".join(f"{key} {value}" for key, value in metrics.items()))
 
 
 if __name__ == "__main__":

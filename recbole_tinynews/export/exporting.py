@@ -3,48 +3,53 @@
 from __future__ import annotations
 
 import logging
-import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+import numpy as np
+import torch
+from torch import Tensor
 from transformers.utils import logging as transformers_logging
 
-from recbole_tinynews.export.card import UNKNOWN, Origins, hub_name, model_card
-from recbole_tinynews.export.comparison import (
-    TOLERANCE,
-    DataSet,
-    differences,
-    find_data_set,
-    metrics_of,
-    refuse_difference,
-    sample_of,
-)
+from recbole_tinynews.export.card import UNKNOWN, model_card
 from recbole_tinynews.export.finished import FinishedRecommender
-from recbole_tinynews.export.formats import Format, find_format
-from recbole_tinynews.files.whole import is_new_or_empty, partial_place, whole_folder, write_text
+from recbole_tinynews.export.formats import find_format
+from recbole_tinynews.files.columns import TITLE
+from recbole_tinynews.files.whole import check_new_or_empty, whole_folder, write_text
 from recbole_tinynews.model.recommender import NewsRecommender
+from recbole_tinynews.serving.engine import Engine
 from recbole_tinynews.serving.exported import (
     CARD,
     Description,
-    is_export,
     load_export,
     write_description,
 )
 
+TOLERANCE = 1e-4
+READERS = 16  # of the comparison, with empty to full histories
+SENTENCE = "Bank raises interest rates for the third time this year, and economists expect more. "
+TEXTS = [
+    *("", "News", "  Champions win\tthe cup ", "Ten quick recipes: what's for dinner?", SENTENCE),
+    *("Übermüdet nach Øresund: ein Porträt", "地震で新幹線が停止", "عاجل: زلزال", "🏆 2:1!"),
+    SENTENCE * 200,  # longer than any limit
+]
+
+
+class Differences(NamedTuple):
+    """Largest differences in vectors and in scores, divided by the largest value if above 1."""
+
+    vectors: float
+    scores: float
+
 
 class Exported(NamedTuple):
-    """A finished export.
-
-    ``checked`` holds the largest differences in ``vectors`` and ``scores``, the number of ``texts``
-    compared, and ``metrics`` on test impressions, if any: of the export (``exported``) and, for
-    int8, of the recommender (``fp32``).
-    """
+    """A finished export, and its differences from the recommender over ``TEXTS``."""
 
     folder: Path
-    checked: dict[str, Any]
+    checked: Differences
 
 
 def export(
@@ -53,10 +58,8 @@ def export(
     output: str | Path,
     *,
     model: type[NewsRecommender] | None = None,
-    data_path: str | Path | None = None,
-    overwrite: bool = False,
-    data_license: str | None = None,
-    plm_license: str | None = None,
+    data_license: str = UNKNOWN,
+    plm_license: str = UNKNOWN,
     layers: int | None = None,
     dim: int | None = None,
 ) -> Exported:
@@ -65,70 +68,71 @@ def export(
     The export is read back and compared with the original before ``output`` appears; a failure
     leaves nothing behind. Raises ``ValueError`` for a format that is unknown or cannot express the
     recommender, an export that differs from it, or as for ``load``;
-    ``FileExistsError`` if ``output`` is not empty; ``FileNotFoundError`` for no such folder or data
-    set; ``ModuleNotFoundError`` for a library that is not installed.
+    ``FileExistsError`` if ``output`` is not empty; ``FileNotFoundError`` for no such folder;
+    ``ModuleNotFoundError`` for a library that is not installed.
 
     Args:
         folder: of a finished stage that ranks news.
         to: one of ``format_names()``.
         output: a new or empty folder.
-        model, data_path, layers, dim: as for ``load``; with a data set, metrics are compared too.
-        overwrite: replace an earlier export in ``output``.
-        data_license, plm_license: for the card (default: unknown).
+        model, layers, dim: as for ``load``.
+        data_license, plm_license: for the card.
     """
     output, wanted = Path(output), find_format(to)
-    _check_place(output, overwrite)
+    check_new_or_empty(output)
     recommender = FinishedRecommender(Path(folder), model, layers=layers, dim=dim)
-    data = find_data_set(recommender, data_path)
-    base_model = hub_name(recommender.written["plm"], data and data.folder)
-    origins = Origins(data_license or UNKNOWN, plm_license or UNKNOWN, base_model)
     made_from = {"folder": recommender.folder.name, **recommender.made_from}
     described = Description(to, wanted.engine, recommender.settings, made_from, {}, {})
-    with _quiet(), partial_place(output) as earlier, whole_folder(output) as unfinished:
+    with _quiet(), whole_folder(output) as unfinished:
         wanted.write(recommender, unfinished)
         write_description(unfinished, described)
-        checked = _check(wanted, recommender, unfinished, data)
-        write_description(unfinished, described._replace(checked=checked))
+        checked = differences(recommender, load_export(unfinished), TEXTS)
+        if wanted.exact:
+            refuse_difference(checked.vectors, TOLERANCE, "The export's vectors of titles")
+            refuse_difference(checked.scores, TOLERANCE, "The export's scores")
+        if wanted.check is not None:
+            wanted.check(recommender, unfinished, TEXTS)
+        described = described._replace(checked=checked._asdict())
+        write_description(unfinished, described)
         files = [file for file in unfinished.rglob("*") if file.is_file()]
         size = sum(file.stat().st_size for file in files)
-        write_text(unfinished / CARD, model_card(recommender, to, checked, origins, size))
+        card = model_card(recommender, described, size, data_license, plm_license)
+        write_text(unfinished / CARD, card)
         for file in files:  # safetensors lets only the owner read
             file.chmod((unfinished / CARD).stat().st_mode)
-        if output.exists():
-            os.replace(output, earlier)  # removed when the new one is in its place
     return Exported(output, checked)
 
 
-def _check_place(output: Path, overwrite: bool) -> None:
-    if is_new_or_empty(output) or (overwrite and is_export(output)):
-        return
-    held = "something that is not an export. Choose"
-    if is_export(output):
-        held = "an export. Replace it with --overwrite, or choose"
-    raise FileExistsError(
-        f"--output={output} expects a folder that is new or empty, and it holds {held} another one."
-    )
+def differences(
+    recommender: FinishedRecommender, exported: Engine, texts: Sequence[str]
+) -> Differences:
+    """Compare vectors of texts, and scores for readers with empty to full histories."""
+    width = recommender.settings["history_length"]
+    clicks = np.linspace(0, width, READERS).astype(int)
+    rows = np.random.default_rng(0).integers(1, 1 + len(texts), size=(READERS, width))
+    newest_last = np.arange(width) >= width - clicks[:, None]
+    histories = torch.from_numpy(np.where(newest_last, rows, 0))
+
+    def vectors_and_scores(engine: Engine) -> tuple[Tensor, Tensor]:
+        vectors = engine.encode({TITLE: texts})
+        with_padding = torch.cat([torch.zeros_like(vectors[:1]), vectors])
+        return vectors, engine.user_vectors(with_padding, histories) @ vectors.T
+
+    pairs = zip(*map(vectors_and_scores, (recommender.engine, exported)), strict=True)
+    largest = [
+        float((ours - theirs).abs().max() / ours.abs().max().clamp(min=1)) for ours, theirs in pairs
+    ]
+    return Differences(*largest)
 
 
-def _check(
-    wanted: Format, recommender: FinishedRecommender, unfinished: Path, data: DataSet | None
-) -> dict[str, Any]:
-    titles = [] if data is None else data.texts[1:]
-    engine = load_export(unfinished)
-    found = differences(recommender, engine, titles)
-    if wanted.exact:
-        refuse_difference(found.vectors, TOLERANCE, "The export's vectors of titles")
-        refuse_difference(found.scores, TOLERANCE, "The export's scores")
-    checked: dict[str, Any] = {"texts": len(sample_of(titles)), **found._asdict()}
-    if wanted.check is not None:
-        own = wanted.check(recommender, unfinished, titles)
-        checked["vectors"] = max(checked["vectors"], own)
-    if data is not None and data.test is not None:
-        engines = {"exported": engine, **({} if wanted.exact else {"fp32": recommender.engine})}
-        checked["metrics"] = {
-            name: metrics_of(each, data.texts, data.test, name) for name, each in engines.items()
-        }
-    return checked
+def refuse_difference(difference: float, allowed: float, what: str) -> None:
+    """Raise ``ValueError`` if an export differs by more than allowed."""
+    if not difference <= allowed:  # NaN too
+        raise ValueError(
+            f"{what} expects the recommender's own values up to {allowed:g}, and differs by "
+            f"{difference:.1e}. Nothing was written. Choose another format, and report this with "
+            "the recommender's settings.yaml."
+        )
 
 
 @contextmanager

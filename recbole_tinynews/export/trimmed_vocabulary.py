@@ -33,7 +33,7 @@ from recbole_tinynews.pipeline.artifact import (
     write_metrics,
     write_settings,
 )
-from recbole_tinynews.serving.article_fields import read_news_file
+from recbole_tinynews.serving.article_index import read_news_file
 from recbole_tinynews.serving.loading import load_trained
 
 

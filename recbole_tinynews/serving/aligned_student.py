@@ -59,7 +59,7 @@ def write_texts(texts: Path, folder: Path) -> None:
     They have the table's ids, if it has any. Raises ``ValueError`` if there are no titles, or if an
     id is not usable.
     """
-    from recbole_tinynews.serving.article_fields import ID_COLUMNS, read_news_file  # slow import
+    from recbole_tinynews.serving.article_index import ID_COLUMNS, read_news_file  # slow import
 
     table = read_news_file(texts).fillna("").astype(str)
     if TITLE not in table.columns or not table[TITLE].str.strip().any():

@@ -1,43 +1,62 @@
-"""The articles that a ranker knows by id, with their vectors, in memory and on disk."""
+"""Articles as callers give them, and those that a ranker knows by id, with their vectors."""
 
 from __future__ import annotations
 
-import json
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from recbole_tinynews.data.atomic_files import read_news
+from recbole_tinynews.data.popularity import LATEST
 from recbole_tinynews.evaluation.rerank import RerankError
-from recbole_tinynews.files.columns import GROUPS, TITLE
+from recbole_tinynews.files.columns import ABSTRACT, BODY, GROUPS, PUBLISHED, TITLE
+from recbole_tinynews.files.installation import library
 from recbole_tinynews.files.progress import progress_bar
-from recbole_tinynews.files.tensors import write_tensors
-from recbole_tinynews.serving.article_fields import (
-    ID,
-    ArticleInput,
-    FieldTuple,
-    Given,
-)
-from recbole_tinynews.serving.engine import Batch, Engine
+from recbole_tinynews.serving.engine import ArticleInput, Batch, Engine, FieldTuple
 from recbole_tinynews.serving.live_counters import LiveCounters
+from recbole_tinynews.settings.values import suggest
 
-FORMAT, ANY_FORMAT = "news index 3", "news index "
 ARTICLES_AT_ONCE = 1_000  # per step of the progress bar
 CACHED_VECTORS = 100_000  # of the most recently used articles; 150 MB at news_dim 384
+ID = "id"  # of an article, beside its fields
+ID_COLUMNS = (ID, "item_id", "news_id")
+FIELDS = (TITLE, ABSTRACT, BODY, *GROUPS)
+
+Given = str | Mapping[str, str]
+"""The id of an added article, or fields by their names, perhaps with an ``id``.
+
+Before any article is added, a text is a title.
+"""
 
 Resolved = int | ArticleInput
 """An article to rank: a row of the index, or any other article."""
 
 
-class OtherRecommenderError(ValueError):
-    """A saved index is of another recommender or an earlier version."""
+def check_fields(fields: Mapping[str, str]) -> None:
+    """``ValueError`` for an unknown field or no title; ``TypeError`` for what is no string."""
+    for name, value in fields.items():
+        if name not in (ID, *FIELDS):
+            raise ValueError(
+                f"An article expects {', '.join(FIELDS)} and perhaps {ID}, got {name!r:.100}."
+                f"{suggest(str(name), FIELDS)}"
+            )
+        if not isinstance(value, str):
+            raise TypeError(f"An article expects texts, got {value!r:.100} as {name}.")
+    if TITLE not in fields:
+        raise ValueError(f"An article expects a {TITLE}, got {', '.join(fields) or 'nothing'}.")
+
+
+def name_of(article: Given) -> str:
+    """The id or title given."""
+    return article if isinstance(article, str) else article.get(ID) or article[TITLE]
 
 
 class Lock:
@@ -92,7 +111,6 @@ class ArticleIndex:
         self.engine, self.fields = engine, engine.fields
         self.cache = VectorCache(self._encode, CACHED_VECTORS)
         self.snapshot = IndexSnapshot((), (), {}, torch.zeros(0, 0))
-        self._room = torch.zeros(0, 0)  # [capacity, dim]; starts with the snapshot's vectors
         self._changing = Lock()
         self._numbered: tuple[Any, Any, Any] = None, None, None  # counters, ids, their numbers
 
@@ -123,18 +141,10 @@ class ArticleIndex:
         with self._changing:
             ids = tuple(article.id for article in articles)
             old = self._without(set(ids))  # unpublished: readers miss no article
-            start, stop = len(old.ids), len(old.ids) + len(ids)
-            if not start:
-                self._room = vectors  # not copied: vectors of a file stay mapped
-            elif stop > len(self._room):
-                grown = vectors.new_zeros(max(stop, 2 * len(self._room)), vectors.shape[1])
-                grown[:start] = old.vectors
-                self._room = grown
-            if start:
-                self._room[start:stop] = vectors  # rows that no snapshot includes
-            rows = {**old.rows, **dict(zip(ids, range(start, stop), strict=True))}
-            everything = (*old.articles, *articles)
-            self.snapshot = IndexSnapshot((*old.ids, *ids), everything, rows, self._room[:stop])
+            rows = {**old.rows, **{name: row for row, name in enumerate(ids, len(old.ids))}}
+            everything = torch.cat([old.vectors, vectors]) if old.ids else vectors
+            both = (*old.ids, *ids), (*old.articles, *articles)
+            self.snapshot = IndexSnapshot(*both, rows, everything)
 
     def forget(self, ids: Sequence[str]) -> None:
         """Remove added articles, the others keep their order; ``ValueError`` for an unknown id."""
@@ -153,10 +163,9 @@ class ArticleIndex:
             return old
         kept = [row for row, name in enumerate(old.ids) if name not in ids]
         names = tuple(old.ids[row] for row in kept)
-        self._room = old.vectors[kept]  # a copy: the old snapshot may still be read
         articles = tuple(old.articles[row] for row in kept)
         rows = {name: row for row, name in enumerate(names)}
-        return IndexSnapshot(names, articles, rows, self._room)
+        return IndexSnapshot(names, articles, rows, old.vectors[kept])
 
     def resolve(
         self, lists: Sequence[Sequence[Given]], snapshot: IndexSnapshot
@@ -256,50 +265,6 @@ class ArticleIndex:
     def _encode(self, articles: Sequence[FieldTuple]) -> Tensor:
         return self.engine.encode(self.fields.columns(articles))
 
-    def save(self, path: Path) -> None:
-        """Write the added articles and their vectors to one safetensors file, atomically."""
-        snapshot = self.snapshot
-        articles = json.dumps(snapshot.articles).encode()
-        tensors = {
-            "vectors": snapshot.vectors.detach().cpu().contiguous().clone(),
-            "articles": torch.frombuffer(bytearray(articles), dtype=torch.uint8),
-        }
-        write_tensors(tensors, path, {"format": FORMAT, "recommender": self.engine.identity})
-
-    def load(self, path: Path) -> None:
-        """Add the articles of a saved index; ``ValueError`` if damaged or another recommender's."""
-        if not path.is_file():
-            raise FileNotFoundError(
-                f"An index of news is expected in {path.absolute()}, and there is no such file. "
-                "Write it with add_news and save_index."
-            )
-        try:
-            with safe_open(path, framework="pt") as file:
-                self._check_origin(file.metadata() or {}, path)
-                saved = json.loads(bytes(file.get_tensor("articles").numpy()))
-                vectors = file.get_tensor("vectors")
-            articles = [ArticleInput(i, tuple(fields), tuple(g)) for i, fields, g in saved]
-            if not len({article.id for article in articles}) == len(articles) == len(vectors):
-                raise TypeError("articles and vectors differ in number")
-        except (
-            *(SafetensorError, UnicodeDecodeError, json.JSONDecodeError),
-            *(KeyError, TypeError, RecursionError),
-        ) as problem:
-            raise ValueError(
-                f"{path} is damaged: {problem}. Write it again: save_index."
-            ) from problem
-        self.put(articles, vectors.to(self.engine.device))
-
-    def _check_origin(self, about: Mapping[str, str], path: Path) -> None:
-        if not about.get("format", "").startswith(ANY_FORMAT):
-            raise ValueError(f"{path} expects an index of news, as save_index writes it.")
-        if (about["format"], about.get("recommender")) != (FORMAT, self.engine.identity):
-            raise OtherRecommenderError(
-                f"{path} expects the recommender that it was saved with, and was saved with "
-                "another one, or by an earlier version: its vectors mean something else. Add the "
-                "news again with add_news, and save_index."
-            )
-
 
 class VectorCache:
     """Thread-safe LRU cache of ``capacity`` vectors; ``encode`` computes missing ones."""
@@ -307,32 +272,22 @@ class VectorCache:
     def __init__(self, encode: Callable[[Sequence[FieldTuple]], Tensor], capacity: int) -> None:
         self._encode, self._capacity = encode, capacity
         self._vectors: OrderedDict[FieldTuple, Tensor] = OrderedDict()  # most recently used last
-        self._using = Lock()  # held briefly
-        self._encoding = Lock()  # held long: no article is encoded twice
+        self._using = Lock()  # never while articles are encoded
 
     def __call__(self, articles: Sequence[FieldTuple]) -> Tensor:
         """Vectors of distinct articles, ``[articles, dim]``."""
-        if (vectors := self._found(articles)) is not None:
-            return vectors  # the usual case, which never waits for encoding
-        with self._encoding:
-            new = [fields for fields in articles if fields not in self._vectors]
-            made = self._encode(new) if new else ()
-            with self._using:  # a clone, since a row would keep all of its batch
-                self._vectors.update((f, v.clone()) for f, v in zip(new, made, strict=True))
-            vectors = self._found(articles)
-            with self._using:
-                while len(self._vectors) > self._capacity:
-                    self._vectors.popitem(last=False)
-        assert vectors is not None
-        return vectors
-
-    def _found(self, articles: Sequence[FieldTuple]) -> Tensor | None:
         with self._using:
-            if not all(fields in self._vectors for fields in articles):
-                return None
+            found = {each: self._vectors[each] for each in articles if each in self._vectors}
+        if new := [fields for fields in articles if fields not in found]:
+            # a clone, since a row would keep all of its batch
+            found |= zip(new, (vector.clone() for vector in self._encode(new)), strict=True)
+        with self._using:
             for fields in articles:
+                self._vectors[fields] = found[fields]
                 self._vectors.move_to_end(fields)
-            return torch.stack([self._vectors[fields] for fields in articles])
+            while len(self._vectors) > self._capacity:
+                self._vectors.popitem(last=False)
+        return torch.stack([found[fields] for fields in articles])
 
 
 def _chunks(articles: list[FieldTuple], show_progress: bool) -> Iterator[list[FieldTuple]]:
@@ -342,3 +297,78 @@ def _chunks(articles: list[FieldTuple], show_progress: bool) -> Iterator[list[Fi
             some = articles[start : start + ARTICLES_AT_ONCE]
             yield some
             bar.update(len(some))
+
+
+def articles_of(news: Any, names: Collection[str]) -> dict[str, Mapping[str, str]]:
+    """Fields by id of ``Ranker.add_news``'s argument; of a table, those of ``names`` and groups."""
+    if not isinstance(news, (pd.DataFrame, Mapping)):
+        raise TypeError(f"Articles expect a table, or ids to titles or fields, got {news!r:.100}.")
+    pairs = _pairs_of_table(news, names) if isinstance(news, pd.DataFrame) else news.items()
+    articles: dict[str, Mapping[str, str]] = {}
+    for row, (article_id, content) in enumerate(pairs):
+        fields = content if isinstance(content, Mapping) else {TITLE: content}
+        for name, value in {ID: article_id, **fields}.items():
+            if not isinstance(value, str):
+                raise TypeError(
+                    f"Articles expect texts, got {value!r:.100} as {name} of article {row} (from "
+                    f"0). Leave it out, or give it an empty {name}."
+                )
+        check_fields(fields)
+        if not article_id or article_id in articles:
+            raise ValueError(
+                f"Articles expect unique ids that are not empty, got {article_id!r}"
+                f"{' twice' if article_id else ''} (article {row}, from 0)."
+            )
+        articles[article_id] = fields
+    return articles
+
+
+def _pairs_of_table(table: pd.DataFrame, fields: Collection[str]) -> Iterable[tuple[Any, Any]]:
+    id_columns = [name for name in ID_COLUMNS if name in table.columns]
+    if not id_columns or TITLE not in table.columns:
+        raise ValueError(
+            f"A table of articles expects the columns {' or '.join(ID_COLUMNS)}, and "
+            f"{TITLE}, got {', '.join(map(str, table.columns)) or 'none'}. Rename them."
+        )
+    used = {TITLE, *fields}
+    names = [name for name in FIELDS if name in table.columns and name in used.union(GROUPS)]
+    columns = {name: table[name].tolist() for name in names}
+    for name in columns.keys() - used:  # for re-rankers alone: anything but text is unknown
+        columns[name] = [value if isinstance(value, str) else "" for value in columns[name]]
+    rows = (dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True))
+    return zip(table[id_columns[0]].tolist(), rows, strict=True)
+
+
+def read_news_file(path: Path) -> pd.DataFrame:
+    """Articles of parquet, csv, tsv (with header) or ``.item``; ``ValueError`` if unreadable."""
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"Articles are expected in {path.absolute()}: there is no such file."
+        )
+    name = path.name.removesuffix(".gz")
+    if name.endswith(".item"):
+        news = read_news(path)
+        names = (*FIELDS, PUBLISHED)
+        return pd.DataFrame({ID: news.item_id, **{name: getattr(news, name) for name in names}})
+    if name.endswith(".parquet"):
+        library("pyarrow", "Parquet", "pyarrow. Csv files need nothing more.")
+        return pd.read_parquet(path)
+    if name.endswith((".csv", ".tsv")):
+        separator = "," if name.endswith(".csv") else "\t"
+        return pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False)
+    raise ValueError(f"{path} expects .parquet, .csv, .tsv (with a header) or .item, got its name.")
+
+
+def published_in(news: Any) -> dict[str, float]:
+    """Publication times of a table's articles by id, UTC seconds; ``ValueError`` if no numbers."""
+    if not isinstance(news, pd.DataFrame) or PUBLISHED not in news.columns:
+        return {}
+    ids = next(news[name] for name in ID_COLUMNS if name in news.columns)
+    times = pd.to_numeric(news[PUBLISHED], errors="coerce")
+    has_time = news[PUBLISHED].notna() & (news[PUBLISHED] != "")
+    wrong = news[PUBLISHED][has_time & ~times.between(0, LATEST)]
+    if len(wrong):
+        raise ValueError(
+            f"{PUBLISHED} of articles expects UTC seconds, got {wrong.iloc[0]!r:.100}."
+        )
+    return dict(zip(ids[has_time], times[has_time].astype(float), strict=True))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from argparse import ArgumentTypeError
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -60,15 +60,13 @@ def _seconds(text: str) -> int:
     """UTC seconds as they are, or of a date."""
     from recbole_tinynews.data.popularity import LATEST
 
-    try:
+    with suppress(ValueError, OverflowError):
         if not text.isdecimal():
             time = datetime.fromisoformat(text.removesuffix("Z"))
             time = time if time.tzinfo else time.replace(tzinfo=timezone.utc)
             text = str(int(time.timestamp()))
         if 0 <= int(text) <= LATEST:
             return int(text)
-    except (ValueError, OverflowError):
-        pass
     raise ArgumentTypeError(
         f"expects UTC seconds or a date such as 2026-05-31T08:00, got {text!r:.100}"
     )

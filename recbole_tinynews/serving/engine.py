@@ -21,13 +21,14 @@ from recbole_tinynews.data.fields import (
     IMPRESSION,
     IMPRESSION_SIZE,
 )
+from recbole_tinynews.data.news_text import TITLE_ABSTRACT, with_abstract
 from recbole_tinynews.data.popularity import Counting
 from recbole_tinynews.encoder.users import UserEncoder
+from recbole_tinynews.files.columns import ABSTRACT, GROUPS, TITLE
 from recbole_tinynews.model.interface import BatchContext
 from recbole_tinynews.model.reader_features import features_of_impressions
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.model.time_features import TimeScore
-from recbole_tinynews.serving.article_fields import InputFields
 
 NOT_A_NUMBER = "The model scores {!r} with NaN. Its weights are damaged: retrain it."
 NO_IDS = torch.empty(0, dtype=torch.long)
@@ -36,8 +37,43 @@ ARTICLES, LONGEST_HISTORY, LARGEST_COUNTER = 8, 1_000, 9.0
 TOLERANCE = 1e-4  # of its scores, relative to the largest
 
 
-BestRows = tuple[NDArray[np.int64], NDArray[np.float32]]
-"""Rows of a user's best articles and their scores, best first."""
+FieldTuple = tuple[str, ...]
+"""The fields that a recommender reads of an article: equal ones have equal vectors."""
+
+
+class ArticleInput(NamedTuple):
+    """An article for a recommender: its id, the fields that it reads, and the values of GROUPS."""
+
+    id: str
+    fields: FieldTuple
+    groups: tuple[str, ...]
+
+
+class InputFields:
+    """The article fields read; a single view is one text: the title, then any abstract read."""
+
+    def __init__(self, settings: Mapping[str, Any]) -> None:
+        views = settings.get("views") or [TITLE]  # an export has none: it reads titles
+        self._one_text = views == [TITLE]
+        self._with_abstract = TITLE in views and settings["news_text"] == TITLE_ABSTRACT
+        self.names = tuple(dict.fromkeys([*views, *([ABSTRACT] if self._with_abstract else [])]))
+
+    def select(self, fields: Mapping[str, str]) -> FieldTuple:
+        """The fields read of a checked article."""
+        if not self._one_text:
+            return tuple(fields.get(name, "") for name in self.names)
+        abstract = fields.get(ABSTRACT, "") if self._with_abstract else ""
+        return (with_abstract(fields[TITLE], abstract),)
+
+    def article(self, article_id: str, fields: Mapping[str, str]) -> ArticleInput:
+        """A checked article."""
+        groups = tuple(fields.get(name, "") for name in GROUPS)
+        return ArticleInput(article_id, self.select(fields), groups)
+
+    def columns(self, articles: Sequence[FieldTuple]) -> dict[str, list[str]]:
+        """The columns that ``encode_texts`` of a news encoder takes."""
+        names = [TITLE] if self._one_text else self.names
+        return {name: [fields[at] for fields in articles] for at, name in enumerate(names)}
 
 
 class Ranked(NamedTuple):
@@ -46,19 +82,6 @@ class Ranked(NamedTuple):
     candidate: str
     score: float
     place: int
-
-
-class Contributions(NamedTuple):
-    """The terms of a score; freshness depends on the article's age.
-
-    ``reader``: what is added since this reader saw, clicked and is reading what they do; ``None``
-    for recommenders without that part.
-    """
-
-    text: float
-    popularity: float
-    freshness: float
-    reader: float | None = None
 
 
 class Batch(NamedTuple):
@@ -143,17 +166,14 @@ class Engine(ABC):
 
 
 class ModelEngine(Engine):
-    """Runs a trained recommender's own code.
-
-    ``pools_rows``: its user vectors are those of ``user_encoder``, which reads shared rows faster.
-    """
+    """Runs a trained recommender's own code; its ``user_encoder`` reads shared rows faster."""
 
     def __init__(self, model: NewsRecommender, settings: Mapping[str, Any], identity: str) -> None:
         super().__init__(settings, identity)
         self.model, self.device = model.eval(), torch.device(settings["device"])
         encoder = model.user_encoder
         self.user_encoder = encoder if type(encoder) is UserEncoder else None
-        self.counting, self.pools_rows = model.counting, False
+        self.counting = model.counting
 
     def encode(self, columns: Mapping[str, Sequence[str]]) -> Tensor:
         """Vectors of articles, ``[articles, dim]``, float32."""
@@ -162,7 +182,7 @@ class ModelEngine(Engine):
     @torch.inference_mode()
     def user_vectors(self, vectors: Tensor, histories: Tensor) -> Tensor:
         """User vectors, ``[users, dim]``."""
-        if self.pools_rows and self.user_encoder is not None:
+        if self.user_encoder is not None:
             return self.user_encoder.of_rows(vectors, histories).float()
         return self.model.encode_user(vectors[histories], histories != 0).float()
 
@@ -281,13 +301,13 @@ def engine_of(model: NewsRecommender, settings: Mapping[str, Any], identity: str
     counters = None
     if (counting := model.counting) is not None:
         counters = torch.rand(len(batch.candidates), counting.size, generator=_draws())
-        counters = counters.to(batch.vectors.device) * LARGEST_COUNTER
-    if not all(_close(engine.scores(batch, c), own.scores(batch, c)) for c in (None, counters)):
-        return own
-    plain = engine.user_vectors(batch.vectors, batch.histories)
-    engine.pools_rows = engine.user_encoder is not None
-    engine.pools_rows = _close(engine.user_vectors(batch.vectors, batch.histories), plain)
-    return engine
+        counters = LARGEST_COUNTER * counters.to(batch.vectors.device)
+    readers = engine.user_vectors(batch.vectors, batch.histories)
+    engine.user_encoder, of_encoder = None, engine.user_encoder
+    if _close(readers, engine.user_vectors(batch.vectors, batch.histories)):
+        engine.user_encoder = of_encoder
+    same = all(_close(engine.scores(batch, c), own.scores(batch, c)) for c in (None, counters))
+    return engine if same else own
 
 
 def _draws() -> torch.Generator:
@@ -325,18 +345,14 @@ def best_first(names: list[str], scores: NDArray[np.float32]) -> list[Ranked]:
 
 def best_rows(
     scores: NDArray[np.float32], k: int, left_out: Sequence[Sequence[int]]
-) -> list[BestRows]:
-    """Each user's best rows, the first of equal ones; overwrites ``scores``."""
+) -> list[NDArray[np.int64]]:
+    """Each user's best rows, best first, the first of equal ones; overwrites ``scores``."""
     best = []
     for user, rows in zip(scores, left_out, strict=True):
         user[list(rows)] = -np.inf
         few = min(k, len(user) - len(set(rows)))
-        if few <= 0:
-            best.append((np.empty(0, np.int64), np.empty(0, np.float32)))
-            continue
         # all scores from the k-th up, since a partition breaks ties arbitrarily
-        least = np.partition(user, len(user) - few)[len(user) - few]
+        least = np.partition(user, len(user) - few)[len(user) - few] if few > 0 else np.inf
         reach = np.flatnonzero(user >= least)
-        chosen = reach[np.argsort(-user[reach], kind="stable")[:few]]
-        best.append((chosen, user[chosen]))
+        best.append(reach[np.argsort(-user[reach], kind="stable")[:few]])
     return best

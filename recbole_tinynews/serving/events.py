@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Container, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,7 +9,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from recbole_tinynews.data.atomic_files import Indices, concatenate, read_impressions
-from recbole_tinynews.data.popularity import LATEST
 
 CLICK, EXPOSURE = "click", "exposure"
 LONGEST = 200  # characters of an id
@@ -24,34 +22,6 @@ class Event(NamedTuple):
     article: str
     user: str
     time: int
-
-
-class Moment(NamedTuple):
-    """When an impression is made (UTC seconds), for which user, and on which page, if known.
-
-    ``page`` is the id of the article that the user is reading; ``subscriber`` is NaN if unknown.
-    """
-
-    at: int
-    user: str = ""
-    page: str = ""
-    device: str = ""
-    subscriber: float = math.nan
-
-    @classmethod
-    def of(
-        cls,
-        at: float,
-        user: str | None = None,
-        page: str | None = None,
-        device: str | None = None,
-        subscriber: bool | None = None,
-    ) -> Moment:
-        """The moment in whole seconds; ``ValueError`` if ``at`` is not UTC seconds."""
-        if isinstance(at, bool) or not isinstance(at, (int, float)) or not 0 <= at <= LATEST:
-            raise ValueError(f"at must be UTC seconds, got {at!r:.100}.")
-        known = math.nan if subscriber is None else float(subscriber)
-        return cls(math.floor(at), user or "", page or "", device or "", known)
 
 
 class Refused(NamedTuple):

@@ -69,7 +69,7 @@ class Description(NamedTuple):
     engine: str  # the name of the engine that ranks with it
     settings: dict[str, Any]  # that affect vectors and scores
     made_from: dict[str, Any]  # the exported folder, and fingerprints of its origins
-    checked: dict[str, Any]  # differences from the recommender, and metrics
+    checked: dict[str, Any]  # differences from the recommender
     files: dict[str, str]  # checksums of all other files, by path
 
     @property
@@ -89,14 +89,9 @@ def write_description(folder: Path, description: Description) -> None:
     write_text(folder / FILE, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
 
-def is_export(folder: Path) -> bool:
-    """Whether the folder holds an export, intact or not."""
-    return (folder / FILE).is_file()
-
-
 def read_description(folder: Path) -> Description:
     """Read ``recommender.json``, check all files; ``ValueError`` for damage or another version."""
-    if not is_export(folder):
+    if not (folder / FILE).is_file():
         raise FileNotFoundError(
             f"{folder} expects an export, with a {FILE}, and has none. Write one with "
             "recbole-tinynews export."

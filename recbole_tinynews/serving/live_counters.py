@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Container, Iterable, Mapping, Sequence
@@ -21,7 +22,7 @@ from recbole_tinynews.data.popularity import (
     age_hours,
     visit_features,
 )
-from recbole_tinynews.serving.events import Event, Moment, Refused, Tally, event_of, id_of
+from recbole_tinynews.serving.events import Event, Refused, Tally, event_of, id_of
 
 if TYPE_CHECKING:
     from recbole_tinynews.serving.store import Store
@@ -36,6 +37,34 @@ Rows = NDArray[np.int64]
 
 NOTHING = np.empty((len(Tally._fields), 0), np.int64)
 NOBODY = np.zeros(1, np.int64)  # the only group of a table: all events of it
+
+
+class Moment(NamedTuple):
+    """When an impression is made (UTC seconds), for which user, and on which page, if known.
+
+    ``page`` is the id of the article that the user is reading; ``subscriber`` is NaN if unknown.
+    """
+
+    at: int
+    user: str = ""
+    page: str = ""
+    device: str = ""
+    subscriber: float = math.nan
+
+    @classmethod
+    def of(
+        cls,
+        at: float,
+        user: str | None = None,
+        page: str | None = None,
+        device: str | None = None,
+        subscriber: bool | None = None,
+    ) -> Moment:
+        """The moment in whole seconds; ``ValueError`` if ``at`` is not UTC seconds."""
+        if isinstance(at, bool) or not isinstance(at, (int, float)) or not 0 <= at <= LATEST:
+            raise ValueError(f"at must be UTC seconds, got {at!r:.100}.")
+        known = math.nan if subscriber is None else float(subscriber)
+        return cls(math.floor(at), user or "", page or "", device or "", known)
 
 
 class Added(NamedTuple):

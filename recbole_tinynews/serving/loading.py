@@ -80,7 +80,6 @@ def load(
     model: type[NewsRecommender] | None = None,
     data_path: str | Path | None = None,
     device: str | torch.device = "cpu",
-    index: str | Path | None = None,
     store: str | Path | None = None,
     layers: int | None = None,
     dim: int | None = None,
@@ -96,14 +95,13 @@ def load(
         data_path: contains the data set's folder, for RecBole's own models (default: ``dataset``,
             then embedded data sets).
         device: device to compute on.
-        index: file of ``Ranker.save_index`` to load.
         store: file or ``postgresql://`` URL of events to count, made if missing, for recommenders
             trained with ``popularity``. ``counters.catch_up()`` counts other processes'.
         layers: number of layers, one of ``matryoshka_layers``, for which it was trained.
         dim: size of its vectors, one of ``matryoshka_dims``: the first entries, normalised.
 
     Raises:
-        FileNotFoundError: no such folder or index, or no artifact in the folder.
+        FileNotFoundError: no such folder, or no artifact in the folder.
         ValueError: unfinished, damaged, of another format or an unimported class, or no news
             ranker; not a store, or not trained with ``popularity`` or for this size.
     """
@@ -121,8 +119,6 @@ def load(
             return load_recbole(folder, stock, settings, data_path, device)  # type: ignore[return-value]
         engine = _trained(folder, settings, model, device, layers, dim)
     ranker = Ranker(engine)
-    if index is not None:
-        ranker.index.load(Path(index))
     if store is not None:
         if engine.counting is None:
             raise ValueError(f"{folder} was trained without popularity, and counts no events.")

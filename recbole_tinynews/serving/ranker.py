@@ -2,46 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence, Set
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from recbole_tinynews.data.popularity import Counting
-from recbole_tinynews.evaluation.rerank import VECTORS, Candidates
+from recbole_tinynews.evaluation.rerank import VECTORS, Candidates, ReRanking
 from recbole_tinynews.files.columns import TITLE
-from recbole_tinynews.serving.article_fields import (
+from recbole_tinynews.serving.article_index import (
+    ArticleIndex,
     Given,
-    Query,
+    IndexSnapshot,
+    Resolved,
     articles_of,
     check_fields,
     name_of,
     published_in,
-    queries_of,
 )
-from recbole_tinynews.serving.article_index import (
-    ArticleIndex,
-    IndexSnapshot,
-    Resolved,
-)
-from recbole_tinynews.serving.engine import (
-    NOT_A_NUMBER,
-    Contributions,
-    Engine,
-    Ranked,
-    best_first,
-    best_rows,
-)
-from recbole_tinynews.serving.live_counters import Added, LiveCounters
+from recbole_tinynews.serving.engine import NOT_A_NUMBER, Engine, Ranked, best_first, best_rows
+from recbole_tinynews.serving.live_counters import Added, LiveCounters, Moment
 from recbole_tinynews.serving.rank_table import rank_table as _rank_table
 
 USERS_AT_ONCE = 256
 SCORES_AT_ONCE = 32_000_000  # users times articles: 128 MB
 COUNTERS_OF_A_SCORE = 20  # about: age and two per window, and as many for the context
 POOL, LEAST_POOL, MOST_POOL = 10, 100, 1_000  # articles that `top` re-ranks: per wanted; bounds
+# terms of a score; freshness depends on the article's age, the last on this reader
+PARTS = ("text", "popularity", "freshness", "reader")
+
+
+class Query(NamedTuple):
+    """A reader's clicks, oldest first, and candidates to rank (of ``top``: ``k``, all added)."""
+
+    history: list[Given]
+    candidates: list[Given]
+    moment: Moment | None = None
+    rerank: ReRanking = ReRanking()
+    k: int = 0
+
+    @property
+    def page(self) -> str:
+        """Id of the article whose page the reader is on, empty if unknown."""
+        return "" if self.moment is None else self.moment.page
+
+    @property
+    def pool(self) -> int:
+        """Number of best articles of which ``k`` are left after re-ranking."""
+        if not self.rerank:
+            return self.k
+        removes_read = any(each.name == "already_read" for each in self.rerank)
+        wanted = max(min(max(POOL * self.k, LEAST_POOL), MOST_POOL), self.k)
+        return wanted + len(self.history) * removes_read + len(self.rerank.ids_of("excluded"))
 
 
 class Ranker:
@@ -112,60 +127,144 @@ class Ranker:
             raise ValueError(f"top expects k of at least 1, got {k}.")
         queries, one = queries_of(history, None, rerank, moment)
         queries = [query._replace(k=k) for query in queries]
-        ranked = self.answer_top(queries, leave_out_clicked=leave_out_clicked)
+        ranked = self.answer(queries, leave_out_clicked=leave_out_clicked)
         return ranked[0] if one else ranked
 
     def answer(
-        self, queries: Sequence[Query], snapshot: IndexSnapshot | None = None
-    ) -> list[list[Ranked]]:
-        """``rank`` for queries, by an earlier snapshot of the index or the present one."""
-        snapshot = snapshot or self.index.snapshot
-        lists = [part for query in queries for part in (query.history, query.candidates)]
-        resolved = self.index.resolve(lists, snapshot)
-        answers = []
-        for start in range(0, len(queries), USERS_AT_ONCE):
-            some = queries[start : start + USERS_AT_ONCE]
-            parts = resolved[2 * start : 2 * (start + len(some))]
-            clicks, candidates = _recent(self, some, parts[0::2], snapshot), parts[1::2]
-            batch = self.index.batch(clicks, candidates, snapshot, [q.page for q in some])
-            counters = _features(self, candidates, some, snapshot)
-            scores = self.engine.scores(batch, counters).cpu().numpy()
-            ends = np.cumsum([*map(len, candidates)])[:-1]
-            for query, articles, own in zip(some, candidates, np.split(scores, ends), strict=True):
-                ranked = best_first([*map(name_of, query.candidates)], own)
-                answers.append(_reranked(query, ranked, articles, self.index, snapshot))
-        return answers
-
-    def answer_top(
         self,
         queries: Sequence[Query],
         snapshot: IndexSnapshot | None = None,
         leave_out_clicked: bool = True,
     ) -> list[list[Ranked]]:
-        """``top`` for queries, by an earlier snapshot of the index or the present one."""
+        """``rank``, or ``top`` for queries with ``k``, by an earlier snapshot or now."""
         snapshot = snapshot or self.index.snapshot
-        if not snapshot.ids:
-            raise ValueError("top expects articles to choose from, got none. Add them: add_news.")
-        counts = any(query.moment is not None for query in queries)
-        values = len(snapshot.ids) * (COUNTERS_OF_A_SCORE if counts else 1)
-        step, answers = max(1, min(USERS_AT_ONCE, SCORES_AT_ONCE // values)), []
+        is_top, step = queries[0].k > 0, USERS_AT_ONCE
+        if is_top:
+            if not snapshot.ids:
+                raise ValueError(
+                    "top expects articles to choose from, got none. Add them: add_news."
+                )
+            counts = any(query.moment is not None for query in queries)
+            values = len(snapshot.ids) * (COUNTERS_OF_A_SCORE if counts else 1)
+            step = max(1, min(USERS_AT_ONCE, SCORES_AT_ONCE // values))
+        answers = []
         for start in range(0, len(queries), step):
             some = queries[start : start + step]
-            given = self.index.resolve([query.history for query in some], snapshot)
-            clicks = _recent(self, some, given, snapshot)
-            left_out = [snapshot.rows_of(part) if leave_out_clicked else [] for part in clicks]
-            batch = self.index.batch(clicks, [], snapshot)
-            counters = _features(self, [None] * len(some), some, snapshot)
-            rows = [snapshot.rows.get(query.page, -1) for query in some]
-            pages = torch.tensor(rows, device=batch.vectors.device)
-            scores = self.engine.all_scores(batch, snapshot.vectors, counters, pages).cpu().numpy()
-            if np.isnan(scores.min()):  # min returns NaN if there is one
-                name = snapshot.ids[int(np.isnan(scores).any(0).argmax())]
-                raise ValueError(NOT_A_NUMBER.format(name))
-            bests = best_rows(scores, max(map(_pool_size, some)), left_out)
-            for query, own, (best, _) in zip(some, scores, bests, strict=True):
-                answers.append(_best_of_pool(query, best, own, self.index, snapshot))
+            lists = [part for query in some for part in (query.history, query.candidates)]
+            resolved = self.index.resolve(lists, snapshot)
+            clicks, shown = self._recent(some, resolved[0::2], snapshot), resolved[1::2]
+            if is_top:
+                answers += self._best(some, clicks, snapshot, leave_out_clicked)
+                continue
+            batch = self.index.batch(clicks, shown, snapshot, [query.page for query in some])
+            scores = self.engine.scores(batch, self._features(shown, some, snapshot))
+            parts = np.split(scores.cpu().numpy(), np.cumsum([*map(len, shown)])[:-1])
+            for query, articles, own in zip(some, shown, parts, strict=True):
+                ranked = best_first([*map(name_of, query.candidates)], own)
+                answers.append(self._reranked(query, ranked, articles, snapshot))
         return answers
+
+    def _best(
+        self,
+        queries: Sequence[Query],
+        clicks: Sequence[Sequence[Resolved]],
+        snapshot: IndexSnapshot,
+        leave_out_clicked: bool,
+    ) -> list[list[Ranked]]:
+        """The best of all added articles for each query."""
+        left_out = [snapshot.rows_of(part) if leave_out_clicked else [] for part in clicks]
+        batch = self.index.batch(clicks, [], snapshot)
+        counters = self._features([None] * len(queries), queries, snapshot)
+        rows = [snapshot.rows.get(query.page, -1) for query in queries]
+        pages = torch.tensor(rows, device=batch.vectors.device)
+        scores = self.engine.all_scores(batch, snapshot.vectors, counters, pages).cpu().numpy()
+        if np.isnan(scores.min()):  # min returns NaN if there is one
+            name = snapshot.ids[int(np.isnan(scores).any(0).argmax())]
+            raise ValueError(NOT_A_NUMBER.format(name))
+        bests = best_rows(scores, max(query.pool for query in queries), left_out)
+        answers = []
+        for query, own, best in zip(queries, scores, bests, strict=True):
+            rows = best[: query.pool].tolist()
+            pinned = {snapshot.rows.get(name, -1) for name in query.rerank.ids_of("pinned")}
+            more = np.array(sorted(pinned - {-1, *rows}), int)
+            more = more[own[more] > -np.inf]
+            rows += more[np.argsort(-own[more], kind="stable")].tolist()
+            names, values = [snapshot.ids[row] for row in rows], own[rows].tolist()
+            pool = [*map(Ranked, names, values, range(len(rows)))]
+            chosen = self._reranked(query, pool, rows, snapshot)[: query.k]
+            answers.append([article._replace(place=rows[article.place]) for article in chosen])
+        return answers
+
+    def _reranked(
+        self,
+        query: Query,
+        ranked: list[Ranked],
+        articles: Sequence[Resolved],
+        snapshot: IndexSnapshot,
+    ) -> list[Ranked]:
+        """The order after ``query.rerank``; ``articles`` in the order of the places."""
+        if not query.rerank:
+            return ranked
+        by_place = sorted(ranked, key=lambda candidate: candidate.place)
+        columns: dict[str, Any] = {}
+        for name in query.rerank.needs:
+            if name == VECTORS:
+                batch = self.index.batch([], [articles], snapshot)
+                columns[name] = batch.vectors[batch.candidates].float().cpu().numpy()
+            else:
+                columns[name] = snapshot.group(name, articles)
+        names, scores = [c.candidate for c in by_place], np.array([c.score for c in by_place])
+        candidates = Candidates(names, scores, {*map(name_of, query.history)}, columns)
+        *_, order = query.rerank.orders([c.place for c in ranked], candidates)
+        return [by_place[place] for place in order]
+
+    def _features(
+        self,
+        candidates: Sequence[Sequence[Resolved] | None],
+        queries: Sequence[Query],
+        snapshot: IndexSnapshot,
+    ) -> torch.Tensor | None:
+        """Counters of candidates (``None``: all added articles), ``[candidates, features]``.
+
+        ``None`` if the queries have no moment.
+        """
+        moments = [query.moment for query in queries if query.moment is not None]
+        if not moments:
+            return None
+        counters, counting = self._counters()
+        numbers = [self.index.numbers(articles, snapshot, counters) for articles in candidates]
+        features = counters.features(counting, numbers, moments)
+        return torch.from_numpy(features).to(self.engine.device)
+
+    def _counters(self) -> tuple[LiveCounters, Counting]:
+        if self.engine.counting is None:
+            raise ValueError(
+                "at expects a recommender that was trained with popularity, and this one ranks by "
+                "text alone when it is loaded. Train one with --popularity=added."
+            )
+        if self.counters is None:
+            raise ValueError("at expects counters: load(folder, store=FILE), or give it some.")
+        return self.counters, self.engine.counting
+
+    def _recent(
+        self,
+        queries: Sequence[Query],
+        histories: Sequence[Sequence[Resolved]],
+        snapshot: IndexSnapshot,
+    ) -> list[Sequence[Resolved]]:
+        """Histories, extended by what the store knows that the readers clicked since."""
+        longer, counters = [*histories], self.counters
+        if counters is None or self.settings["history_from"] != "log":
+            return longer
+        width, delay = (self.settings[name] for name in ("history_length", "popularity_delay"))
+        for number, (query, history) in enumerate(zip(queries, histories, strict=True)):
+            if query.moment is not None and query.moment.user:
+                newest = history[-width:]
+                given = {snapshot.ids[a] if isinstance(a, int) else a.id for a in newest}
+                since = counters.clicks(query.moment.user, query.moment.at, delay, width)
+                recent = [snapshot.rows[i] for i in since if i in snapshot.rows and i not in given]
+                longer[number] = [*newest, *recent][-width:]
+        return longer
 
     def click_weights(
         self, history: Any, *, snapshot: IndexSnapshot | None = None
@@ -187,17 +286,21 @@ class Ranker:
 
     def contributions(
         self, query: Query, snapshot: IndexSnapshot | None = None
-    ) -> list[Contributions] | None:
-        """Parts of the scores of a query with a moment, in the order of its candidates, if any."""
+    ) -> list[dict[str, float]] | None:
+        """``PARTS`` of the scores of a query with a moment, in the order of its candidates."""
         snapshot = snapshot or self.index.snapshot
         given, shown = self.index.resolve([query.history, query.candidates], snapshot)
-        (clicks,) = _recent(self, [query], [given], snapshot)
-        counters = _features(self, [shown], [query], snapshot)
+        (clicks,) = self._recent([query], [given], snapshot)
+        counters = self._features([shown], [query], snapshot)
         if counters is None:
             raise ValueError("contributions expects a query with a moment: Moment.of(at=TIME).")
         batch = self.index.batch([clicks], [shown], snapshot, [query.page])
         parts = self.engine.contributions(batch, counters)
-        return None if parts is None else [Contributions(*values) for values in parts.tolist()]
+        return (
+            None
+            if parts is None
+            else [dict(zip(PARTS, each, strict=False)) for each in parts.tolist()]
+        )
 
     def encode(self, articles: Sequence[Given]) -> NDArray[np.float32]:
         """Vectors of titles or fields, ``[articles, news_dim]``, kept for ``rank`` like its own."""
@@ -229,117 +332,76 @@ class Ranker:
         """Ids of the added articles, in order."""
         return self.index.snapshot.ids
 
-    def save_index(self, path: str | Path) -> None:
-        """Write the added articles and their vectors to one file, for ``load(..., index=path)``."""
-        self.index.save(Path(path))
-
     def add_events(self, events: Iterable[Any], now: float | None = None) -> Added:
         """Count exposures and clicks of added articles, as ``LiveCounters.add`` describes."""
-        counters, _ = _counters(self)
+        counters, _ = self._counters()
         return counters.add(events, self.index, now)
 
 
-def _counters(ranker: Ranker) -> tuple[LiveCounters, Counting]:
-    if ranker.engine.counting is None:
-        raise ValueError(
-            "at expects a recommender that was trained with popularity, and this one ranks by "
-            "text alone when it is loaded. Train one with --popularity=added."
-        )
-    if ranker.counters is None:
-        raise ValueError("at expects counters: load(folder, store=FILE), or give it some.")
-    return ranker.counters, ranker.engine.counting
+def queries_of(
+    history: Any,
+    candidates: Any,
+    rerank: Sequence[Any] = (),
+    moment: Mapping[str, Any] = MappingProxyType({}),
+) -> tuple[list[Query], bool]:
+    """The queries in the arguments of ``Ranker.rank``, and whether it is of a single user.
 
-
-def _features(
-    ranker: Ranker,
-    candidates: Sequence[Sequence[Resolved] | None],
-    queries: Sequence[Query],
-    snapshot: IndexSnapshot,
-) -> torch.Tensor | None:
-    """Counters of candidates (``None``: all added articles), ``[candidates, features]``.
-
-    ``None`` if the queries have no moment.
+    ``candidates``: ``None`` for ``Ranker.top``.
     """
-    moments = [query.moment for query in queries if query.moment is not None]
-    if not moments:
-        return None
-    counters, counting = _counters(ranker)
-    numbers = [ranker.index.numbers(articles, snapshot, counters) for articles in candidates]
-    features = counters.features(counting, numbers, moments)
-    return torch.from_numpy(features).to(ranker.engine.device)
+    is_top = candidates is None
+    lists = _listed(history, "history") if is_top else _listed(candidates, "candidates")
+    one = not lists or any(isinstance(each, (str, Mapping)) for each in lists)
+    histories = [history] if one else _listed(history, "history")
+    lists = [()] * len(histories) if is_top else [lists] if one else lists
+    if len(histories) != len(lists):
+        raise ValueError(
+            f"rank expects a history for each list of candidates, got {len(histories)} histories "
+            f"and {len(lists)} lists of candidates."
+        )
+    rerankers, queries = ReRanking.parse(rerank), []
+    for number, at_moment in enumerate(_moments_of(moment, len(lists))):
+        whose = "" if one else f" for user {number}"
+        clicks = _articles(histories[number], f"history{whose}")
+        shown = _articles(lists[number], f"candidates{whose}")
+        if not (is_top or shown):
+            raise ValueError(f"rank expects at least 1 candidate, got none{whose}.")
+        queries.append(Query(clicks, shown, at_moment, rerankers))
+    return queries, one
 
 
-def _recent(
-    ranker: Ranker,
-    queries: Sequence[Query],
-    histories: Sequence[Sequence[Resolved]],
-    snapshot: IndexSnapshot,
-) -> list[Sequence[Resolved]]:
-    """Histories, extended by what the store knows that the readers clicked since."""
-    longer, counters = [*histories], ranker.counters
-    if counters is None or ranker.settings["history_from"] != "log":
-        return longer
-    width, delay = (ranker.settings[name] for name in ("history_length", "popularity_delay"))
-    for number, (query, history) in enumerate(zip(queries, histories, strict=True)):
-        if query.moment is not None and query.moment.user:
-            newest = history[-width:]
-            given = {snapshot.ids[a] if isinstance(a, int) else a.id for a in newest}
-            since = counters.clicks(query.moment.user, query.moment.at, delay, width)
-            recent = [snapshot.rows[i] for i in since if i in snapshot.rows and i not in given]
-            longer[number] = [*newest, *recent][-width:]
-    return longer
+def _articles(values: Any, what: str) -> list[Given]:
+    """Checked articles of one reader; ``what`` names them in errors."""
+    articles = _listed(values, what)
+    for article in articles:
+        if isinstance(article, Mapping):
+            check_fields(article)
+        elif not isinstance(article, str):
+            raise TypeError(f"rank expects {what} as a list of texts, got {article!r:.100} in it.")
+    return articles
 
 
-def _best_of_pool(
-    query: Query,
-    best: NDArray[np.int64],
-    scores: NDArray[np.float32],
-    index: ArticleIndex,
-    snapshot: IndexSnapshot,
-) -> list[Ranked]:
-    """The ``k`` best after re-ranking of the best articles and the pinned ones."""
-    rows = best[: _pool_size(query)].tolist()
-    pinned = {snapshot.rows.get(name, -1) for name in query.rerank.ids_of("pinned")} - {-1, *rows}
-    more = [row for row in pinned if scores[row] > -np.inf]
-    rows += sorted(more, key=lambda row: (-scores[row], row))
-    names = [snapshot.ids[row] for row in rows]
-    pool = [*map(Ranked, names, scores[rows].tolist(), rows)]
-    if query.rerank:
-        numbered = [article._replace(place=place) for place, article in enumerate(pool)]
-        chosen = _reranked(query, numbered, rows, index, snapshot)
-        pool = [pool[article.place] for article in chosen]
-    return pool[: query.k]
+def _listed(values: Any, what: str) -> list[Any]:
+    """A list of values; ``TypeError`` for a string, a mapping or a set."""
+    if isinstance(values, (str, bytes, Mapping, Set)) or not isinstance(values, Iterable):
+        raise TypeError(f"rank expects {what} as a list of texts, got {values!r:.100}.")
+    return list(values)
 
 
-def _reranked(
-    query: Query,
-    ranked: list[Ranked],
-    articles: Sequence[Resolved],
-    index: ArticleIndex,
-    snapshot: IndexSnapshot,
-) -> list[Ranked]:
-    """The order after ``query.rerank``; ``articles`` in the order of the places."""
-    if not query.rerank:
-        return ranked
-    by_place = sorted(ranked, key=lambda candidate: candidate.place)
-    columns: dict[str, Any] = {}
-    for name in query.rerank.needs:
-        if name == VECTORS:
-            batch = index.batch([], [articles], snapshot)
-            columns[name] = batch.vectors[batch.candidates].float().cpu().numpy()
-        else:
-            columns[name] = snapshot.group(name, articles)
-    names, scores = [c.candidate for c in by_place], np.array([c.score for c in by_place])
-    candidates = Candidates(names, scores, {*map(name_of, query.history)}, columns)
-    *_, order = query.rerank.orders([c.place for c in ranked], candidates)
-    return [by_place[place] for place in order]
-
-
-def _pool_size(query: Query) -> int:
-    """Number of best articles of which ``k`` are left after re-ranking."""
-    if not query.rerank:
-        return query.k
-    removes_read = any(each.name == "already_read" for each in query.rerank)
-    wanted = max(min(max(POOL * query.k, LEAST_POOL), MOST_POOL), query.k)
-    removed = len(query.history) * removes_read + len(query.rerank.ids_of("excluded"))
-    return wanted + removed
+def _moments_of(moment: Mapping[str, Any], users: int) -> list[Moment] | list[None]:
+    if moment.get("at") is None:
+        if alone := [name for name, value in moment.items() if value is not None]:
+            raise ValueError(f"rank expects {alone[0]} together with at, got {alone[0]} alone.")
+        return [None] * users
+    columns = {
+        name: list(value)
+        if isinstance(value, Iterable) and not isinstance(value, str)
+        else [value] * users
+        for name, value in moment.items()
+    }
+    for name, values in columns.items():
+        if len(values) != users:
+            raise ValueError(
+                f"rank expects {name} once for each of {users} histories, got {len(values)}."
+            )
+    every = zip(*columns.values(), strict=True)
+    return [Moment.of(**dict(zip(columns, parts, strict=True))) for parts in every]

@@ -19,8 +19,9 @@ from recbole_tinynews.pipeline.artifact import MADE_FROM, SETTINGS_FILE, WEIGHTS
 from recbole_tinynews.pipeline.config import NewsConfig
 from recbole_tinynews.pipeline.factory import RecBoleFactory
 from recbole_tinynews.recbole_models.item_text import saved_vectors
-from recbole_tinynews.serving.article_fields import data_folders, queries_of
 from recbole_tinynews.serving.engine import Ranked, best_first
+from recbole_tinynews.serving.ranker import queries_of
+from recbole_tinynews.settings.literals import packaged_folder
 from recbole_tinynews.trainer.recbole_training import scores_by_sequence
 
 OF_THE_CLASS = ("MODEL_TYPE", "MODEL_INPUT_TYPE")  # settings determined by the model class
@@ -47,12 +48,12 @@ class RecBoleRanker:
         if len(names) != users:
             raise ValueError(f"rank expects a user for each history, got {len(names)}.")
         field = data.uid_field
-        shown = Ragged.from_rows([self._news(query.candidates) for query in queries], np.int32)
+        shown = self._rows([query.candidates for query in queries])
         impressions = Impressions(
             np.array([""] * users),
             np.array([0 if n is None else self._id(field, n) for n in names], np.int32),
             np.zeros(users, np.int64),
-            Ragged.from_rows([self._news(query.history) for query in queries], np.int32),
+            self._rows([query.history for query in queries]),
             shown,
             np.full(len(shown.values), UNLABELLED, np.int8),
         )
@@ -73,8 +74,9 @@ class RecBoleRanker:
             scores.append(torch.atleast_1d(found).float().cpu().numpy())
         return np.concatenate(scores)
 
-    def _news(self, ids: Sequence[Any]) -> list[int]:
-        return [self._id(self._factory.train.iid_field, each) for each in ids]
+    def _rows(self, lists: Sequence[Sequence[Any]]) -> Ragged:
+        field = self._factory.train.iid_field
+        return Ragged.from_rows([[self._id(field, a) for a in ids] for ids in lists], np.int32)
 
     def _id(self, field: str, name: Any) -> int:
         known = self._factory.train.field2token_id[field]
@@ -94,7 +96,8 @@ def load_recbole(
 ) -> RecBoleRanker:
     """The finished RecBole model; ``ValueError``: another data set than in training, or damaged."""
     name = settings["dataset"]
-    places = data_folders(data_path)
+    given = Path("dataset" if data_path is None else data_path)
+    places = [given, packaged_folder("dataset")] if data_path is None else [given]
     place = next((each for each in places if (each / name).is_dir()), places[0])
     with untrusted(folder / SETTINGS_FILE):
         config = NewsConfig(model, name, config_dict={"data_path": str(place), "use_gpu": False})

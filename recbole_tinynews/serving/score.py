@@ -14,7 +14,6 @@ from recbole_tinynews.files.progress import progress_bar
 from recbole_tinynews.files.whole import whole_file
 
 READERS_AT_ONCE = 8_192
-ALL, OWN = "all", "users"
 
 
 def score(
@@ -22,18 +21,17 @@ def score(
     news: str | Path,
     users: str | Path,
     output: str | Path,
-    candidates: str = ALL,
     top: int = 50,
     skip_unknown: bool = False,
     device: str = "cpu",
 ) -> int:
     """Rank articles for every reader in a file; returns how many unknown ids were left out.
 
-    ``users`` and ``output``, parquet or csv, have the columns of ``rank_table``; candidates are
-    ``all`` articles of ``news``, or the ``users``' own. ``output`` is written whole or not at all.
+    ``users`` and ``output``, parquet or csv, have the columns of ``rank_table``; ``output`` is
+    written whole or not at all.
     Raises ``OSError`` for a missing file, ``ValueError`` for a damaged one or an unknown id.
     """
-    from recbole_tinynews.serving.article_fields import read_news_file
+    from recbole_tinynews.serving.article_index import read_news_file
     from recbole_tinynews.serving.loading import load_reader  # slow imports
     from recbole_tinynews.serving.rank_table import CANDIDATES, HISTORY, ids_of
 
@@ -49,7 +47,7 @@ def score(
             known = given.map(lambda ids: [each for each in ids if each in articles])
             unknown += sum(given.map(len)) - sum(known.map(len))
             readers = readers.assign(**{name: known})
-        return ranker.rank_table(readers, None if candidates == OWN else candidates, top)
+        return ranker.rank_table(readers, top)
 
     tables = progress_bar(tables, desc="Score", unit=" readers", unit_scale=READERS_AT_ONCE)
     with whole_file(Path(output)) as place:
@@ -99,9 +97,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add = parser.add_argument
     add("--recommender", required=True, metavar="FOLDER", help="of a finished recommender")
     add("--news", required=True, metavar="FILE", help="id, title[, abstract]: parquet, csv, .item")
-    add("--users", required=True, metavar="FILE", help="user_id, history: parquet or csv")
+    add(
+        "--users",
+        required=True,
+        metavar="FILE",
+        help="user_id, history[, candidates]: parquet or csv",
+    )
     add("--output", required=True, metavar="FILE", help="the rankings: parquet or csv")
-    add("--candidates", default=ALL, choices=(ALL, OWN), help="all, or the readers' own column")
     add("--top", type=int, default=50, help="how many of the best are kept (default: 50)")
     add("--skip-unknown", action="store_true", help="leave out ids of no article, and count them")
     add("--device", default="cpu", help="where it computes (default: cpu)")

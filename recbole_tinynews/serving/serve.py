@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from recbole_tinynews.cli import command_parser, one_line_errors
-from recbole_tinynews.serving.service import MAX_BODY
 
 if TYPE_CHECKING:
     from recbole_tinynews.serving.ranker import Ranker
@@ -28,17 +27,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Serve until Ctrl-C; exit with status 1 and a message after an error."""
     parser = _parser()
     flags = parser.parse_args(sys.argv[1:] if arguments is None else arguments)
-    if flags.index and len(flags.index) != len(flags.folders):
-        parser.error(
-            f"--index expects a file for each FOLDER, in their order: {len(flags.folders)}, got "
-            f"{len(flags.index)}."
-        )
     if not 0 <= flags.port < 2**16:  # the system would use it modulo 65,536
         parser.error(f"--port expects 0 to 65535, got {flags.port}.")
-    for name in ("max_body", "max_connections", "request_seconds"):
-        if not getattr(flags, name) > 0:
-            flag = f"--{name.replace('_', '-')}"
-            parser.error(f"{flag} expects a number above 0, got {getattr(flags, name)}.")
     # Ctrl-C during startup; later, uvicorn handles it
     with one_line_errors(parser.prog, mistakes=(TypeError,)):
         _serve(flags)
@@ -55,42 +45,34 @@ def _parser() -> argparse.ArgumentParser:
         "of a finished recommender, or a link that is followed to new versions; the page "
         "compares several, and the first is the default"
     )
-    index = "keeps the articles' vectors for the next start; one for each FOLDER, in their order"
     store = (
         "keeps articles and events, for the next start and for other processes: a file or "
         "postgresql://USER@HOST/DATABASE (default: in memory, lost when the service ends)"
     )
     token = f"with the bearer token that requests must send (default: that in {TOKEN}, if set)"
-    seconds = "time in which a whole request has to arrive (default: 8)"
     log = "of a data set, whose impressions a new store begins with"
     access_log = "print a line for each request (default: yes)"
-    body = f"largest request body (default: {MAX_BODY})"
-    connections = "further ones are closed with a 503 (default: 500)"
     add("folders", metavar="FOLDER", nargs="+", type=Path, help=folders)
     add("--news", type=Path, metavar="FILE", help="articles: .parquet, .csv, .tsv, .item")
-    add("--index", type=Path, metavar="FILE", action="append", default=[], help=index)
     add("--store", default=":memory:", metavar="FILE|URL", help=store)
     add("--log", type=Path, metavar="FOLDER", help=log)
     add("--host", default="127.0.0.1", help="(default: 127.0.0.1, this machine)")
     add("--port", type=int, default=8000, help="(default: 8000; 0: a free one)")
-    add("--max-body", type=int, default=MAX_BODY, metavar="BYTES", help=body)
     add("--device", default="cpu", help="(default: cpu)")
-    add("--max-connections", type=int, default=500, metavar="N", help=connections)
-    add("--request-seconds", type=float, default=8, metavar="S", help=seconds)
     add("--token-file", type=Path, metavar="FILE", help=token)
     add("--access-log", action=argparse.BooleanOptionalAction, default=True, help=access_log)
     return parser
 
 
 def _serve(flags: argparse.Namespace) -> None:
-    from recbole_tinynews.serving.service.server import Limits, bound, freeze, run
+    from recbole_tinynews.serving.service.server import bound, freeze, run
 
     with bound(flags.host, flags.port) as place, ExitStack() as stack:  # fail before encoding
         from recbole_tinynews.serving.service.app import make_app
         from recbole_tinynews.serving.store import Store
 
         store = stack.enter_context(closing(Store(flags.store)))
-        app = make_app(_state(flags, store), flags.max_body, _token(flags.token_file))
+        app = make_app(_state(flags, store), token=_token(flags.token_file))
         reloading = threading.Lock()
 
         def reload() -> None:
@@ -109,8 +91,7 @@ def _serve(flags: argparse.Namespace) -> None:
 
         if any(folder.is_symlink() for folder in flags.folders):
             threading.Thread(target=_follow, args=(flags.folders, reload), daemon=True).start()
-        limits = Limits(flags.max_connections, flags.request_seconds)
-        run(app, place, limits, flags.access_log, reload)
+        run(app, place, flags.access_log, reload)
 
 
 def _follow(links: Sequence[Path], reload: Callable[[], None]) -> None:
@@ -134,51 +115,35 @@ def _token(file: Path | None) -> str | None:
 
 
 def _state(flags: argparse.Namespace, store: Store, skip_broken: bool = True) -> ServiceState:
-    rankers, indexes = _rankers(flags, skip_broken)
+    rankers = _rankers(flags, skip_broken)
     _count(rankers, store, flags.log)
-    return open_state(rankers, store, flags.news, indexes)
+    return open_state(rankers, store, flags.news)
 
 
-def open_state(
-    rankers: Mapping[str, Ranker], store: Store, news: Path | None, indexes: Sequence[Path]
-) -> ServiceState:
+def open_state(rankers: Mapping[str, Ranker], store: Store, news: Path | None) -> ServiceState:
     """The state at startup, with the articles of its store, to which those of a file are added.
 
-    ``indexes`` (one per ranker, or none) keep vectors, and are brought up to date. Raises
-    ``ValueError`` if a file is damaged.
+    Raises ``ValueError`` if the file is damaged.
     """
-    from recbole_tinynews.serving.article_index import OtherRecommenderError
     from recbole_tinynews.serving.service.state import ServiceState
 
     if news is not None:
         _store_news(rankers, store, news)
-    kept = {article.id for article in store.articles()[1] if article.fields is not None}
+    kept = sum(article.fields is not None for article in store.articles()[1])
     if kept:
-        print(f"{len(kept):,} articles, encoding those without vectors", flush=True)
+        print(f"{kept:,} articles, encoding them", flush=True)
     else:
         print("no articles yet: name a file with --news=FILE, or send them with PUT /news")
-    files: Sequence[Path | None] = indexes or [None] * len(rankers)
-    before = []
-    for ranker, index in zip(rankers.values(), files, strict=True):
-        if index is not None and index.exists():
-            try:
-                ranker.index.load(index)
-            except OtherRecommenderError:
-                print(f"{index} has the vectors of another recommender: it is rebuilt")
-        before.append(ranker.index.snapshot)
-        ranker.forget([name for name in ranker.news_ids if name not in kept])
     state = ServiceState(rankers, store)
     state.follow_articles(show_progress=True)
-    for (name, ranker), index, old in zip(rankers.items(), files, before, strict=True):
+    for name, ranker in rankers.items():
         print(f"{name}: {len(ranker.news_ids):,} articles", flush=True)
-        if index is not None and kept and ranker.index.snapshot is not old:
-            ranker.save_index(index)
     return state
 
 
 def _store_news(rankers: Mapping[str, Ranker], store: Store, news: Path) -> None:
     """Add the articles of a file to a store; a temporary one needs only the fields read."""
-    from recbole_tinynews.serving.article_fields import (
+    from recbole_tinynews.serving.article_index import (
         FIELDS,
         articles_of,
         published_in,
@@ -187,13 +152,10 @@ def _store_news(rankers: Mapping[str, Ranker], store: Store, news: Path) -> None
     from recbole_tinynews.serving.store import StoredArticle
 
     read = {name for ranker in rankers.values() for name in ranker.engine.fields.names}
-    table, known = read_news_file(news), {article.id: article for article in store.articles()[1]}
-    published, changed = published_in(table), []
-    for name, fields in articles_of(table, read if store.is_temporary else FIELDS).items():
-        old = known.get(name, StoredArticle(name, None))
-        new = StoredArticle.of(name, fields, published.get(name, old.published))
-        changed += [new] if new != old else []
-    store.put(changed)
+    table = read_news_file(news)
+    articles = articles_of(table, read if store.is_temporary else FIELDS)
+    published = published_in(table)
+    store.put([StoredArticle.of(name, f, published.get(name)) for name, f in articles.items()])
 
 
 def _count(rankers: Mapping[str, Ranker], store: Store, log: Path | None) -> None:
@@ -216,13 +178,12 @@ def _count(rankers: Mapping[str, Ranker], store: Store, log: Path | None) -> Non
         ranker.counters = counters
 
 
-def _rankers(flags: argparse.Namespace, skip_broken: bool) -> tuple[dict[str, Ranker], list[Path]]:
-    """Recommenders by name, and their indexes."""
+def _rankers(flags: argparse.Namespace, skip_broken: bool) -> dict[str, Ranker]:
+    """Recommenders by name."""
     from recbole_tinynews.serving.loading import load_reader
 
     rankers: dict[str, Ranker] = {}
-    indexes: list[Path] = []
-    for place, folder in enumerate(flags.folders):
+    for folder in flags.folders:
         # a link keeps its name when it points to another version
         name = plain = folder.name if folder.is_symlink() else folder.resolve().name
         number = 1
@@ -232,12 +193,10 @@ def _rankers(flags: argparse.Namespace, skip_broken: bool) -> tuple[dict[str, Ra
         try:
             rankers[name] = load_reader(folder, device=flags.device)
         except (ValueError, FileNotFoundError) as problem:
-            if not skip_broken or (not rankers and place == len(flags.folders) - 1):
+            if not skip_broken or (not rankers and folder == flags.folders[-1]):
                 raise  # none is left to serve
             print(f"not served: {problem}", file=sys.stderr, flush=True)
-        else:
-            indexes += flags.index[place : place + 1]
-    return rankers, indexes
+    return rankers
 
 
 if __name__ == "__main__":

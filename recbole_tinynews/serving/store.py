@@ -20,7 +20,6 @@ from sqlalchemy.pool import StaticPool
 
 from recbole_tinynews.data.popularity import HOUR
 from recbole_tinynews.files.columns import TITLE
-from recbole_tinynews.serving.article_fields import ID
 from recbole_tinynews.serving.events import CLICK, EXPOSURE, Event, Tally
 
 VERSION = 6  # of the schema
@@ -87,6 +86,8 @@ PUT = text("""
 INSERT INTO articles VALUES (:id, :fields, :published, :sequence)
 ON CONFLICT (id) DO UPDATE SET fields = excluded.fields, sequence = excluded.sequence,
     published = coalesce(excluded.published, articles.published)
+    WHERE coalesce(articles.fields, '') <> coalesce(excluded.fields, '')
+    OR coalesce(excluded.published, articles.published, -1) <> coalesce(articles.published, -1)
 """)
 OLD = f"FROM events WHERE state = {COUNTS} AND time < :before"
 SUM_UP = f"""
@@ -145,7 +146,7 @@ class StoredArticle(NamedTuple):
     @classmethod
     def of(cls, name: str, fields: Mapping[str, str], published: float | None) -> StoredArticle:
         """Equal for equal contents: empty fields are left out."""
-        kept = {key: text for key, text in fields.items() if (text or key == TITLE) and key != ID}
+        kept = {key: text for key, text in fields.items() if (text or key == TITLE) and key != "id"}
         return cls(name, kept, published)
 
 
@@ -284,7 +285,7 @@ class Store:
             yield Tallies(about.summed_up, about.newest, about.sequence, everything, tallies)
 
     def put(self, articles: Sequence[StoredArticle]) -> None:
-        """Commit articles: new, changed or, without fields, removed ones."""
+        """Commit articles: new, changed or, without fields, removed; others stay as they are."""
         with self._transaction(write=True) as connection:
             start = _take(connection, len(articles)).sequence + 1
             rows = [

@@ -149,13 +149,10 @@ def test_every_size_of_an_artifact_is_loaded_as_it_was_trained(folder: Path) -> 
     assert {load(folder, dim=8).engine.identity, load(folder, layers=1).engine.identity} < seen
 
 
-def test_a_size_ranks_is_indexed_and_exported(folder: Path, tmp_path: Path) -> None:
+def test_a_size_ranks_and_is_exported(folder: Path, tmp_path: Path) -> None:
     ranker = load(folder, layers=1, dim=8)
     ranker.add_news({"A1": "word1 word2", "A2": "word3"})
     assert len(ranker.top([{"title": "word4 word5"}], 2)) == 2
-    ranker.save_index(tmp_path / "index.safetensors")
-    with pytest.raises(ValueError, match="saved with another one"):
-        load(folder, index=tmp_path / "index.safetensors")
     export(folder, "hf", tmp_path / "out", layers=1, dim=8)
     columns = {"title": titles()[1:]}
     exported = load_export(tmp_path / "out").encode(columns)

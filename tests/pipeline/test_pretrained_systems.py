@@ -20,7 +20,7 @@ from recbole_tinynews.encoder.plm_files import load_plm
 from recbole_tinynews.pipeline.quick_start import run
 from recbole_tinynews.pipeline.stage import in_order
 from recbole_tinynews.pipeline.systems import system
-from recbole_tinynews.serving.article_fields import read_news_file
+from recbole_tinynews.serving.article_index import read_news_file
 
 pytestmark = pytest.mark.whole
 

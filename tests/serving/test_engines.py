@@ -22,10 +22,9 @@ USERS = 2_000
 
 @pytest.fixture
 def place(student: Served, tmp_path: Path) -> Path:
-    """Two thousand users in parquet, and the index that every worker maps."""
-    ranker = student.load()
-    ranker.add_news(dict(zip(NEWS, words_of(NEWS), strict=True)))
-    ranker.save_index(tmp_path / "news.safetensors")
+    """Two thousand users in parquet, and thirty articles."""
+    table = pd.DataFrame({"id": NEWS, "title": words_of(NEWS)})
+    table.to_parquet(tmp_path / "news.parquet")
     draws = np.random.default_rng(8)
     histories = np.split(
         draws.choice(NEWS, USERS * 3), np.sort(draws.integers(0, USERS * 3, USERS - 1))
@@ -38,8 +37,9 @@ def place(student: Served, tmp_path: Path) -> Path:
 
 def assert_as_local(scored: pd.DataFrame, student: Served, place: Path, top: int) -> None:
     """The rows of ``rank_table`` in this process, in any order."""
-    ranker = load(student.artifact.folder, index=place / "news.safetensors")
-    local = ranker.rank_table(pd.read_parquet(place / "users.parquet"), "all", top=top)
+    ranker = load(student.artifact.folder)
+    ranker.add_news(pd.read_parquet(place / "news.parquet"))
+    local = ranker.rank_table(pd.read_parquet(place / "users.parquet"), top=top)
     order = ["user_id", "rank"]
     pd.testing.assert_frame_equal(
         scored.sort_values(order, ignore_index=True)[local.columns],
@@ -52,7 +52,7 @@ def assert_as_local(scored: pd.DataFrame, student: Served, place: Path, top: int
 def test_the_example_with_ray_ranks_as_one_process_does(student: Served, place: Path) -> None:
     """Readers copy it: a batch that is lost or ranked twice would be in their tables."""
     pytest.importorskip("ray.data", reason="the extra `ray` is not installed")
-    files = student.artifact.folder, place / "news.safetensors", place / "users.parquet"
+    files = student.artifact.folder, place / "news.parquet", place / "users.parquet"
     script = Path(__file__).parents[2] / "examples" / "rank_with_ray.py"
     subprocess.run([sys.executable, script, *files, place / "out"], check=True)
     assert_as_local(pd.read_parquet(place / "out"), student, place, top=50)
@@ -63,14 +63,12 @@ def test_spark_scores_as_one_process_does(student: Served, place: Path, monkeypa
     if shutil.which("java") is None:
         pytest.skip("Spark needs a Java runtime, such as Debian's default-jre-headless")
     monkeypatch.setenv("PYSPARK_PYTHON", sys.executable)  # of the workers; else any `python3`
-    folder, index = str(student.artifact.folder), str(place / "news.safetensors")
+    ranker = load(student.artifact.folder)
+    ranker.add_news(pd.read_parquet(place / "news.parquet"))
 
     def best(tables: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
-        from recbole_tinynews import load
-
-        ranker = load(folder, index=index)
         for users in tables:
-            yield ranker.rank_table(users, "all", top=5)
+            yield ranker.rank_table(users, top=5)
 
     spark = (
         sql.SparkSession.builder.master("local[2]")

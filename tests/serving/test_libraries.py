@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from recbole_tinynews.files.installation import library
-from recbole_tinynews.serving.article_fields import read_news_file
+from recbole_tinynews.serving.article_index import read_news_file
 from recbole_tinynews.serving.score import score
 
 

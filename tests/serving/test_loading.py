@@ -210,10 +210,10 @@ def test_an_engine_is_chosen_by_what_a_recommender_computes(tiny: Tiny, method: 
         settings = {**tiny.config().final_config_dict, "history_length": 6}
         engine = engine_of(model, settings, "")
         assert isinstance(engine, PredictEngine) == (method != "encode_user")
-        assert not engine.pools_rows
+        assert (engine.user_encoder is None) == (method == "encode_user")
         plain = engine_of(tiny.world(popularity=popularity).model.eval(), settings, "")
         assert type(plain) is ModelEngine
-        assert plain.pools_rows
+        assert plain.user_encoder is not None
 
 
 @pytest.mark.parametrize(

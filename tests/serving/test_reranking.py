@@ -12,7 +12,7 @@ from served import Served, words_of
 from recbole_tinynews.evaluation.beyond_accuracy import rank_articles
 from recbole_tinynews.evaluation.rerank import ReRanking, rerank_impressions, unit_vectors
 from recbole_tinynews.serving import ranker as ranking
-from recbole_tinynews.serving.article_fields import Query
+from recbole_tinynews.serving.ranker import Query
 
 LISTS: list[list[Any]] = [
     [{"mmr": 0.6}],
@@ -101,7 +101,7 @@ def test_top_is_reranked_like_a_request_for_the_same_articles(
         ReRanking.parse(each) for each in ([{"mmr": 0.3}, {"pinned": [last]}], [], rerank[1:2])
     ]
     queries = [Query([], [], None, each, k) for each, k in zip(lists, [3, 1, 3], strict=True)]
-    one, two, three = ranker.answer_top(queries)
+    one, two, three = ranker.answer(queries)
     pool = [*plain[:6], last]
     expected = [each.candidate for each in ranker.rank([], pool, rerank=rerank[:1])]
     expected = [last, *(each for each in expected if each != last)]
@@ -125,7 +125,7 @@ def test_one_readers_pin_does_not_list_all_articles_for_the_others(
     lists = [ReRanking.parse(each) for each in ([], [{"pinned": [ids[-1]]}], [])]
     clicks = [["N1"], ["N2"], []]
     queries = [Query(c, [], None, each, 2) for c, each in zip(clicks, lists, strict=True)]
-    answers = [[article.candidate for article in best] for best in ranker.answer_top(queries)]
+    answers = [[article.candidate for article in best] for best in ranker.answer(queries)]
     assert asked == [2]
     assert answers[1][0] == ids[-1]
 

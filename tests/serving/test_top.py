@@ -3,7 +3,6 @@ from __future__ import annotations
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,10 +15,14 @@ from tiny import Tiny, titles
 
 from recbole_tinynews.model.paper.plmnr import PLMNR
 from recbole_tinynews.serving import ranker as ranking
-from recbole_tinynews.serving.article_fields import ArticleInput, InputFields
 from recbole_tinynews.serving.article_index import ArticleIndex
-from recbole_tinynews.serving.engine import ModelEngine, PredictEngine, engine_of
-from recbole_tinynews.serving.loading import load
+from recbole_tinynews.serving.engine import (
+    ArticleInput,
+    InputFields,
+    ModelEngine,
+    PredictEngine,
+    engine_of,
+)
 from recbole_tinynews.serving.ranker import Ranker
 
 NEWS = [f"N{number}" for number in range(1, 31)]
@@ -206,38 +209,6 @@ def test_a_recommender_with_a_score_of_its_own_chooses_by_it(tiny: Tiny) -> None
     assert [each.candidate for each in best] == [each.candidate for each in expected[::-1][:3]]
 
 
-# ------------------------------------------------------------------------------ a saved index
-
-
-def test_a_saved_index_needs_no_encoding(student: Served, ranker: Ranker, tmp_path: Path) -> None:
-    expected = ranker.top(CLICKS, 5)
-    ranker.save_index(tmp_path / "news.safetensors")
-    again = load(student.artifact.folder, index=tmp_path / "news.safetensors")
-    again.engine.encode = None  # any call would fail
-    found = again.top(CLICKS, 5)
-    assert [each.candidate for each in found] == [each.candidate for each in expected]
-    np.testing.assert_allclose([e.score for e in found], [e.score for e in expected], atol=1e-5)
-    assert again.news_ids == ranker.news_ids
-    assert again.index.snapshot.articles == ranker.index.snapshot.articles
-
-
-def test_vectors_of_another_recommender_are_refused(
-    student: Served, ranker: Ranker, tmp_path: Path
-) -> None:
-    file = tmp_path / "news.safetensors"
-    ranker.save_index(file)
-    teacher = next(each for each in student.artifact.folder.parent.glob("finetune_teacher-*"))
-    with pytest.raises(ValueError, match="was saved with another one"):
-        load(teacher, index=file)
-    file.write_bytes(file.read_bytes()[:-40])
-    with pytest.raises(ValueError, match="is damaged"):
-        student.load(index=file)
-    with pytest.raises(ValueError, match="an index of news, as save_index writes it"):
-        student.load(index=student.artifact.folder / "model.safetensors")
-    with pytest.raises(FileNotFoundError, match="no such file"):
-        student.load(index=tmp_path / "nothing")
-
-
 # ----------------------------------------------------------------------------- vectors, weights
 
 
@@ -348,27 +319,19 @@ def test_a_table_of_users_is_ranked_as_each_user_is(ranker: Ranker) -> None:
         ranker.rank_table(users, top=1), ranked[ranked["rank"] == 1].reset_index(drop=True)
     )
 
-    best = ranker.rank_table(users, "all", top=2)
+    best = ranker.rank_table(users.drop(columns="candidates"), top=2)
     assert best.user_id.tolist() == ["u1", "u1", "u2", "u2", "u3", "u3"]
     assert best.candidate.tolist()[:2] == [each.candidate for each in ranker.top(CLICKS, 2)]
     assert best.candidate.tolist()[4:] == [each.candidate for each in ranker.top([], 2)]
     assert ranker.rank_table(users[:0]).empty
-    assert ranker.rank_table(users[:0], "all").empty
+    assert ranker.rank_table(users[["user_id", "history"]][:0]).empty
 
 
-@pytest.mark.parametrize(
-    ("change", "candidates", "top", "message"),
-    [
-        ({"history": None}, None, None, "lack history and have"),
-        ({"candidates": None}, None, None, "lack candidates and have"),
-        ({}, "some", None, "'all' or no candidates, got 'some'"),
-        ({}, pd.DataFrame({"user_id": ["U1"]}), None, "got DataFrame"),
-        ({}, None, 0, "top of at least 1, got 0"),
-    ],
-)
-def test_a_table_that_cannot_be_ranked_is_refused(
-    ranker: Ranker, change, candidates, top, message
-) -> None:
-    users = pd.DataFrame({"user_id": ["u1"], "history": [CLICKS], "candidates": [["N4"]]})
-    with pytest.raises(ValueError, match=message):
-        ranker.rank_table(users.drop(columns=[*change]), candidates, top)
+def test_a_table_that_cannot_be_ranked_is_refused(student: Served, ranker: Ranker) -> None:
+    users = pd.DataFrame({"user_id": ["u1"], "history": [CLICKS]})
+    with pytest.raises(ValueError, match="lack history and have user_id"):
+        ranker.rank_table(users[["user_id"]])
+    with pytest.raises(ValueError, match="top of at least 1, got 0"):
+        ranker.rank_table(users, top=0)
+    with pytest.raises(ValueError, match="there are none: add_news"):
+        student.load().rank_table(users)

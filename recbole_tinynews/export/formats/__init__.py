@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pkgutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -19,11 +19,11 @@ class Format(NamedTuple):
     engine: str  # of ``serving.exported.ENGINES``, which reads the folder back
     library: str  # `library_name` of the model card
     example: Callable[[Mapping[str, Any]], str]  # code that ranks without this package, by settings
-    exact: bool = True  # vectors and scores equal the recommender's; else both are evaluated
+    exact: bool = True  # vectors and scores equal the recommender's
     task: str = "feature-extraction"  # `pipeline_tag` of the card
     note: str = ""  # sentence for the card about differences
-    # largest difference of the vectors that the format's own library computes
-    check: Callable[[FinishedRecommender, Path, list[str]], float] | None = None
+    # refuses vectors of texts by the format's own library that differ from the recommender's
+    check: Callable[[FinishedRecommender, Path, Sequence[str]], None] | None = None
 
 
 def format_names() -> list[str]:

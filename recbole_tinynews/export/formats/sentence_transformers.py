@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from recbole_tinynews.encoder.embedding_model import POOLINGS
 from recbole_tinynews.encoder.pooling import AttentionPooling, UnitDense
-from recbole_tinynews.export.comparison import refuse_difference, sample_of
+from recbole_tinynews.export.exporting import refuse_difference
 from recbole_tinynews.export.finished import FinishedRecommender
 from recbole_tinynews.export.formats import Format
 from recbole_tinynews.export.formats.hf import POOL, ranking_by_torch, write_heads
@@ -58,17 +58,15 @@ def _write(recommender: FinishedRecommender, folder: Path) -> None:
     write_heads(recommender, folder)
 
 
-def _check(recommender: FinishedRecommender, folder: Path, titles: list[str]) -> float:
-    """Largest difference between ``SentenceTransformer.encode`` and the recommender's vectors."""
+def _check(recommender: FinishedRecommender, folder: Path, texts: Sequence[str]) -> None:
+    """Compare ``SentenceTransformer.encode`` with the recommender's vectors."""
     loaded = library("sentence_transformers", f"--to={TO}").SentenceTransformer(
         str(folder), device="cpu", local_files_only=True
     )
-    texts = sample_of(titles)
-    encoded = loaded.encode(texts, show_progress_bar=False)
+    encoded = loaded.encode([*texts], show_progress_bar=False)
     vectors = recommender.engine.encode({TITLE: texts}).numpy()
     difference = float(np.abs(encoded - vectors).max())
     refuse_difference(difference, TOLERANCE, f"SentenceTransformer({folder.name}).encode")
-    return difference
 
 
 def _check_expressible(settings: Mapping[str, Any]) -> None:

@@ -22,26 +22,12 @@ from starlette.exceptions import HTTPException
 
 from recbole_tinynews import __version__
 from recbole_tinynews.evaluation.rerank import RerankError
-from recbole_tinynews.serving.service import MAX_BODY
-from recbole_tinynews.serving.service.schema import (
-    Events,
-    EventsAdded,
-    Health,
-    News,
-    NewsChanged,
-    NewsFound,
-    Problem,
-    RankAnswer,
-    RankQuestion,
-    Readiness,
-    Status,
-    TopAnswer,
-    TopQuestion,
-)
+from recbole_tinynews.serving.service.schema import Events, News, RankQuestion, TopQuestion
 from recbole_tinynews.serving.service.server import Metrics, RequestMiddleware
-from recbole_tinynews.serving.service.state import Answer, BusyError, RefusedError, ServiceState
+from recbole_tinynews.serving.service.state import ServiceState
 
 LOG = logging.getLogger("uvicorn.error")
+MAX_BODY = 4 * 1024 * 1024  # bytes of a request
 POLL = 0.25  # seconds between two looks at the store
 STALE = 5  # seconds without the store, after which a service is not ready
 PAGE = Path(__file__).parent / "page"
@@ -55,8 +41,6 @@ PAGE_HEADERS = {
     "X-Content-Type-Options": "nosniff",
 }
 UNREADABLE = "The body can't be read as JSON. Send UTF-8 and Content-Type: application/json."
-LONGEST_NAME = 100  # characters of a field's name that are sent back
-BUSY = "Too many requests wait already. Try again in a second."
 NO_STORE = "The store does not answer: nothing is known to be committed. Send it again."
 FAILED = "The request failed; the service's log says why."
 Location = Sequence[str | int]
@@ -80,13 +64,6 @@ class AnyText(PathConvertor):
 
 register_url_convertor("any", AnyText())
 router = APIRouter()
-FAILURES: dict[int | str, dict[str, Any]] = {
-    413: {"description": "The body is too large."},
-    503: {"description": "Too many wait, or the store does not answer.", "model": Problem},
-}
-UNKNOWN: dict[int | str, dict[str, Any]] = {
-    404: {"description": "No such article.", "model": Problem}
-}
 
 
 def make_app(service: ServiceState, max_body: int = MAX_BODY, token: str | None = None) -> FastAPI:
@@ -140,44 +117,28 @@ def _service(request: Request) -> ServiceState:
 Service = Annotated[ServiceState, Depends(_service)]
 
 
-@router.post("/rank", response_model=RankAnswer, responses=FAILURES, tags=["ranking"])
+@router.post("/rank", tags=["ranking"])
 async def rank(question: RankQuestion, service: Service) -> Response:
     """Rank candidates for a reader."""
-    recommender = service.recommender(question.recommender)
-    answer = await recommender.answer(question)
+    answer = await service.recommender(question.recommender).answer(question)
     ids = [each if isinstance(each, str) else each.id for each in question.candidates]
-    ranked = [{"place": r.place, "id": ids[r.place], "score": r.score} for r in answer.ranked]
-    return _response(recommender.name, ranked, answer)
+    ranked = [{"place": r.place, "id": ids[r.place], "score": r.score} for r in answer["ranked"]]
+    # as a whole: FastAPI's way of making JSON took longer than ranking
+    return AsciiResponse({**answer, "ranked": ranked})
 
 
-@router.post("/top", response_model=TopAnswer, responses=FAILURES, tags=["ranking"])
+@router.post("/top", tags=["ranking"])
 async def top(question: TopQuestion, service: Service) -> Response:
     """Find the best of all articles for a reader, excluding those clicked."""
-    recommender = service.recommender(question.recommender)
-    answer = await recommender.answer(question)
+    answer = await service.recommender(question.recommender).answer(question)
     ranked = [
         {"id": r.candidate, "title": service.titles.title(r.candidate), "score": r.score}
-        for r in answer.ranked
+        for r in answer["ranked"]
     ]
-    return _response(recommender.name, ranked, answer)
+    return AsciiResponse({**answer, "ranked": ranked})
 
 
-def _response(name: str, ranked: list[dict[str, Any]], answer: Answer) -> Response:
-    # bypasses FastAPI's validation of every field, which took longer than ranking
-    parts = answer.contributions
-    named = (
-        None
-        if parts is None
-        else [
-            {name: value for name, value in part._asdict().items() if value is not None}
-            for part in parts
-        ]
-    )
-    explained = {**answer._asdict(), "ranked": ranked, "contributions": named}
-    return AsciiResponse({"recommender": name, **explained})
-
-
-@router.post("/events", response_model=EventsAdded, responses=FAILURES, tags=["events"])
+@router.post("/events", tags=["events"])
 async def post_events(events: Events, service: Service, request: Request) -> Response:
     """Count exposures and clicks. The answer means that they are committed."""
     added = await service.count(events.events)
@@ -186,13 +147,13 @@ async def post_events(events: Events, service: Service, request: Request) -> Res
     return AsciiResponse({**added._asdict(), "refused": refused})
 
 
-@router.put("/news", responses=FAILURES, tags=["news"])
-async def put_news(news: News, service: Service) -> NewsChanged:
+@router.put("/news", tags=["news"])
+async def put_news(news: News, service: Service) -> Response:
     """Add articles, or update those with known ids. The answer means that they are committed."""
-    return await service.put(news.news)
+    return AsciiResponse(await service.put(news.news))
 
 
-@router.get("/news", response_model=NewsFound, tags=["news"])
+@router.get("/news", tags=["news"])
 def find_news(
     service: Service,
     query: Annotated[str, Query(max_length=200)] = "",
@@ -200,12 +161,10 @@ def find_news(
     offset: Annotated[int, Query(ge=0, le=10**9)] = 0,
 ) -> Response:
     """Articles whose title has all words of the query, or whose id is the query."""
-    found = service.titles.find(query.strip(), offset, limit)
-    news = [{"id": name, "title": title} for name, title in found.articles]
-    return AsciiResponse({"total": found.total, "news": news})
+    return AsciiResponse(service.titles.find(query.strip(), offset, limit))
 
 
-@router.delete("/news/{news_id:any}", status_code=204, responses=UNKNOWN, tags=["news"])
+@router.delete("/news/{news_id:any}", status_code=204, tags=["news"])
 async def forget_news(news_id: str, service: Service) -> Response:
     """Remove an article."""
     if not await service.forget(news_id):
@@ -214,24 +173,24 @@ async def forget_news(news_id: str, service: Service) -> Response:
 
 
 @router.get("/health", tags=["health"])
-async def health(service: Service) -> Health:
-    """Service status and recommenders."""
+async def health(service: Service) -> Response:
+    """Service status and recommenders; the first is the default."""
     recommenders = [recommender.health() for recommender in service.recommenders.values()]
-    return Health(status="ok", version=__version__, recommenders=recommenders)
+    return AsciiResponse({"status": "ok", "version": __version__, "recommenders": recommenders})
 
 
 @router.get("/livez", tags=["health"])
-async def live() -> Status:
+async def live() -> Response:
     """Whether the process answers."""
-    return Status(status="ok")
+    return AsciiResponse({"status": "ok"})
 
 
-@router.get("/readyz", responses={503: FAILURES[503]}, tags=["health"])
-async def ready(service: Service) -> Readiness:
-    """Whether the process answers with what is in its store."""
+@router.get("/readyz", tags=["health"])
+async def ready(service: Service) -> Response:
+    """Whether the process answers with what is in its store, and what is wrong with a clock."""
     if time.monotonic() - service.read_at > STALE:
         raise HTTPException(503, "The store does not answer.")
-    return Readiness(status="ok", warning=service.warning())
+    return AsciiResponse({"status": "ok", "warning": service.warning()})
 
 
 @router.get("/metrics", tags=["health"], response_class=PlainTextResponse)
@@ -255,46 +214,36 @@ def page_file(name: str) -> FileResponse:
 
 
 def _add_handlers(app: FastAPI) -> None:
-    """Register JSON responses for errors."""
-    for kind in (RequestValidationError, RefusedError, RerankError, HTTPException):
-        app.add_exception_handler(kind, _wrong)
-    for failure in (BusyError, DBAPIError, Exception):
-        app.add_exception_handler(failure, _failed)
+    """Register JSON responses for errors, without rejected values: long, or impossible in JSON."""
 
+    @app.exception_handler(RequestValidationError)
+    def _invalid(_: Request, problem: RequestValidationError) -> AsciiResponse:
+        shown = [(_without_kind(e["loc"]), _message(e), e["type"]) for e in problem.errors()]
+        return _refusal(shown)
 
-def _wrong(request: Request, problem: Exception) -> AsciiResponse:
-    """What the client can correct."""
-    if isinstance(problem, RequestValidationError):
-        errors = problem.errors()
-        return _refusal([(_without_kind(e["loc"]), _message(e), e["type"]) for e in errors])
-    if isinstance(problem, RefusedError):
-        return _refusal([(problem.where, str(problem), "refused")])
-    if isinstance(problem, RerankError):
+    @app.exception_handler(RerankError)
+    def _not_reranked(_: Request, problem: RerankError) -> AsciiResponse:
         return _refusal([(("body", "rerank"), str(problem), "refused")])
-    assert isinstance(problem, HTTPException)
-    if problem.status_code == 400:  # FastAPI's response to a body that is not JSON
-        return _refusal([(("body",), UNREADABLE, "json_invalid")])
-    return AsciiResponse({"detail": problem.detail}, problem.status_code, problem.headers)
 
+    @app.exception_handler(HTTPException)
+    def _refused(_: Request, problem: HTTPException) -> AsciiResponse:
+        if problem.status_code == 400:  # FastAPI's response to a body that is not JSON
+            return _refusal([(("body",), UNREADABLE, "json_invalid")])
+        return AsciiResponse({"detail": problem.detail}, problem.status_code, problem.headers)
 
-def _failed(request: Request, problem: Exception) -> AsciiResponse:
-    """What the client cannot correct."""
-    if isinstance(problem, (BusyError, DBAPIError)):
-        detail = BUSY if isinstance(problem, BusyError) else NO_STORE
-        return AsciiResponse({"detail": detail}, 503, {"Retry-After": "1"})
-    return AsciiResponse({"detail": FAILED}, 500)
+    @app.exception_handler(DBAPIError)
+    def _without_store(_: Request, problem: DBAPIError) -> AsciiResponse:
+        return AsciiResponse({"detail": NO_STORE}, 503, {"Retry-After": "1"})
+
+    @app.exception_handler(Exception)
+    def _failed(_: Request, problem: Exception) -> AsciiResponse:
+        return AsciiResponse({"detail": FAILED}, 500)
 
 
 def _refusal(errors: Sequence[tuple[Location, str, str]]) -> AsciiResponse:
-    """A 422 without the rejected values, which may be long or not representable in JSON."""
-    detail = [
-        {
-            "loc": [part[:LONGEST_NAME] if isinstance(part, str) else part for part in where],
-            "msg": message,
-            "type": kind,
-        }
-        for where, message, kind in errors
-    ]
+    cut = [[part[:100] if isinstance(part, str) else part for part in loc] for loc, *_ in errors]
+    told = zip(cut, errors, strict=True)
+    detail = [{"loc": loc, "msg": why, "type": kind} for loc, (_, why, kind) in told]
     return AsciiResponse({"detail": detail}, 422)
 
 

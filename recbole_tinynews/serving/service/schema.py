@@ -1,18 +1,10 @@
-"""Requests and responses of the service, and their limits."""
+"""Requests to the service, and their limits."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Discriminator,
-    Field,
-    SkipValidation,
-    StringConstraints,
-    Tag,
-)
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, StringConstraints, Tag
 
 from recbole_tinynews.data.popularity import LATEST
 from recbole_tinynews.evaluation.rerank import EXAMPLE
@@ -148,153 +140,13 @@ class News(Asked):
     news: list[NewsArticle] = Field(min_length=1, max_length=10_000)
 
 
-class OneEvent(Asked):
-    """An exposure or a click of an article, as documented; ``event_of`` checks it."""
-
-    id: NewsId = Field(description="Unique; an event that is sent again counts once.")
-    kind: Literal["exposure", "click"]
-    article: NewsId = Field(description="A known article.")
-    user: Name = Field(description="Empty: unknown.")
-    time: Seconds
-
-
 class Events(Asked):
     """Events to count. A bad one is refused alone."""
 
-    events: list[SkipValidation[OneEvent]] = Field(min_length=1, max_length=10_000)
-
-
-class RefusedEvent(BaseModel):
-    """An event that does not count."""
-
-    place: int = Field(description="Among the given events, from 0.")
-    id: str | None = Field(description="As given; null if it has none.")
-    why: str
-
-
-class EventsAdded(BaseModel):
-    """Result of a POST of events, which are committed."""
-
-    counted: int
-    repeated: int = Field(description="Events whose id was known: they count once.")
-    held: int = Field(
-        description="Events over a day after the newest counted one: they count once another "
-        "reader's event within an hour has come."
+    events: list[Any] = Field(
+        min_length=1,
+        max_length=10_000,
+        description="Each has an `id` (unique: one that is sent again counts once), `kind` "
+        "(`exposure` or `click`), `article` (a known id), `user` (empty: unknown) and `time` (UTC "
+        "seconds).",
     )
-    refused: list[RefusedEvent]
-
-
-class Parts(BaseModel):
-    """The terms of a score."""
-
-    text: float
-    popularity: float = Field(description="Of clicks and exposures.")
-    freshness: float = Field(description="Of the article's age.")
-    reader: float | None = Field(
-        None, description="Of what this reader saw, clicked and reads, if the recommender has it."
-    )
-
-
-class RankedCandidate(BaseModel):
-    """A candidate's score."""
-
-    place: int = Field(description="Among the given candidates, from 0.")
-    id: str | None = Field(description="As given; null for a title alone.")
-    score: float
-
-
-class TopArticle(BaseModel):
-    """One of the best articles."""
-
-    id: str
-    title: str
-    score: float
-
-
-class Explanation(BaseModel):
-    """What an answer has beside the articles."""
-
-    recommender: str
-    click_weights: list[float] | None = Field(
-        description="Of each click of the history, if requested; they sum to 1, and clicks that "
-        "are too old have 0. Null if the recommender has no such weights."
-    )
-    contributions: list[Parts] | None = Field(
-        description="Of each ranked article, if requested. Null if scores have no such parts."
-    )
-    warning: str | None = Field(
-        description="Why the service's clock makes it rank by text alone. Null if it does not."
-    )
-
-
-class RankAnswer(Explanation):
-    """The candidates, best first; equal scores stay in the given order."""
-
-    ranked: list[RankedCandidate]
-
-
-class TopAnswer(Explanation):
-    """The best articles, best first, excluding those in the history."""
-
-    ranked: list[TopArticle]
-
-
-class NewsChanged(BaseModel):
-    """Result of a PUT."""
-
-    added: int
-    changed: int = Field(description="Articles whose id was known.")
-    total: int = Field(description="Articles of the service now.")
-
-
-class FoundArticle(BaseModel):
-    """A known article."""
-
-    id: str
-    title: str
-
-
-class NewsFound(BaseModel):
-    """Articles whose title has all words of the query, or whose id is the query."""
-
-    total: int = Field(description="Number of matches, of which `limit` are returned.")
-    news: list[FoundArticle]
-
-
-class RecommenderHealth(BaseModel):
-    """A recommender of the service."""
-
-    name: str
-    model: str
-    version: str = Field(description="Digest of its files, which an update changes.")
-    layers: int | None = Field(description="Of its language model; null: all.")
-    history_length: int = Field(description="How many of the newest clicks count.")
-    news: int = Field(description="Articles it knows by id.")
-    popularity: bool = Field(description="Whether clicks and exposures add to its scores.")
-
-
-class Status(BaseModel):
-    """Service status."""
-
-    status: str
-
-
-class Readiness(Status):
-    """Service status, and what an operator should know."""
-
-    warning: str | None = Field(
-        description="What is wrong with the clock of the service or of its events, if anything."
-    )
-
-
-class Health(Status):
-    """Service status and recommenders."""
-
-    version: str
-    recommenders: list[RecommenderHealth] = Field(description="The first is the default.")
-
-
-class Problem(BaseModel):
-    """Why a request was not answered."""
-
-    detail: str

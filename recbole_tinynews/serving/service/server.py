@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import h11
 import uvicorn
@@ -31,8 +31,6 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from recbole_tinynews import __version__
-
 if TYPE_CHECKING:
     from recbole_tinynews.serving.live_counters import Added
     from recbole_tinynews.serving.service.state import ServiceState
@@ -45,13 +43,6 @@ CHALLENGE = {"WWW-Authenticate": "Bearer"}
 UNKNOWN = "Authorization: Bearer TOKEN is expected, with the token of this service."
 NAME = "recbole_tinynews_"
 REQUESTS = "Requests and the time until they were answered."
-
-
-class Limits(NamedTuple):
-    """Number of open connections, and seconds in which a whole request has to arrive."""
-
-    connections: int
-    seconds: float
 
 
 @contextmanager
@@ -83,16 +74,16 @@ def address_of(place: socket.socket) -> str:
 
 
 class _Protocol(H11Protocol):
-    """HTTP/1.1 within ``Limits``; uvicorn alone waits forever for the rest of a request."""
+    """HTTP/1.1 within limits; uvicorn alone waits forever for the rest of a request."""
 
-    def __init__(self, limits: Limits, **given: Any) -> None:
+    def __init__(self, connections: int, seconds: float, **given: Any) -> None:
         super().__init__(**given)
-        self._limits = limits
+        self._most, self._seconds = connections, seconds
         self._deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        if len(self.connections) > self._limits.connections:
+        if len(self.connections) > self._most:
             self._end(b"503 Service Unavailable")
         else:
             self._expect(True)
@@ -110,8 +101,8 @@ class _Protocol(H11Protocol):
     def _expect(self, more: bool) -> None:
         """Limit the time until the rest of a request arrives, if more of it is expected."""
         if more and self._deadline is None:
-            wait = self._limits.seconds
-            self._deadline = self.loop.call_later(wait, self._end, b"408 Request Timeout")
+            late = b"408 Request Timeout"
+            self._deadline = self.loop.call_later(self._seconds, self._end, late)
         elif not more and self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
@@ -130,11 +121,16 @@ class _Server(uvicorn.Server):
             print(f"serving   {address_of(sockets[0])}  (/docs: the API; Ctrl-C stops)", flush=True)
 
 
-def server_of(app: FastAPI, limits: Limits, access_log: bool = False) -> uvicorn.Server:
-    """A server whose ``run`` takes bound sockets."""
+def server_of(
+    app: FastAPI, access_log: bool = False, connections: int = 500, seconds: float = 8
+) -> uvicorn.Server:
+    """A server whose ``run`` takes bound sockets.
+
+    ``connections``: open ones at most; ``seconds``: in which a whole request has to arrive.
+    """
     config = uvicorn.Config(
         app,
-        http=partial(_Protocol, limits),  # type: ignore[arg-type]  # called like a class
+        http=partial(_Protocol, connections, seconds),  # type: ignore[arg-type]  # called like a class
         log_level="info" if access_log else "warning",
         access_log=access_log,
         server_header=False,
@@ -153,7 +149,6 @@ def freeze() -> None:
 def run(
     app: FastAPI,
     place: socket.socket,
-    limits: Limits,
     access_log: bool,
     reload: Callable[[], None],
 ) -> None:
@@ -166,7 +161,7 @@ def run(
     # uvicorn raises a signal again after its shutdown: SIGTERM then ends with status 0 too
     signal.signal(signal.SIGTERM, lambda *_: None)
     with suppress(KeyboardInterrupt):
-        server_of(app, limits, access_log).run(sockets=[place])
+        server_of(app, access_log).run(sockets=[place])
 
 
 class Metrics:
@@ -195,15 +190,11 @@ class Metrics:
         """Gauges of the service's current state."""
         service: ServiceState = self._app.service
         labels = ["recommender", "model", "version"]
-        articles = GaugeMetricFamily(f"{NAME}articles", "Articles in the index.", labels=labels[:1])
-        models = GaugeMetricFamily(f"{NAME}model", "Recommenders, always 1.", labels=labels)
+        articles = GaugeMetricFamily(f"{NAME}articles", "Articles in the index.", labels=labels)
         for recommender in service.recommenders.values():
             health = recommender.health()
-            articles.add_metric([health.name], health.news)
-            models.add_metric([health.name, health.model, health.version], 1)
-        about = GaugeMetricFamily(f"{NAME}package", "Always 1.", labels=["version"])
-        about.add_metric([__version__], 1)
-        yield from (articles, models, about)
+            articles.add_metric([health[n] for n in ("name", "model", "version")], health["news"])
+        yield articles
         age, read = time.monotonic() - service.read_at, "Seconds since the store was last read."
         yield GaugeMetricFamily(f"{NAME}store_age_seconds", read, value=age)
         if service.counters is not None and service.counters.newest:

@@ -6,32 +6,31 @@ import asyncio
 import math
 import threading
 import time
+import unicodedata
 from collections import defaultdict, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Any, Generic, NamedTuple, TypeVar
+
+from starlette.exceptions import HTTPException
 
 from recbole_tinynews.data.popularity import LATEST
 from recbole_tinynews.evaluation.rerank import ReRanking
 from recbole_tinynews.files.columns import TITLE
-from recbole_tinynews.serving.article_fields import Given, Query
-from recbole_tinynews.serving.article_index import IndexSnapshot
-from recbole_tinynews.serving.engine import Contributions, Ranked
-from recbole_tinynews.serving.events import Moment
-from recbole_tinynews.serving.live_counters import AHEAD, EARLIER, Added
-from recbole_tinynews.serving.ranker import Ranker
+from recbole_tinynews.serving.article_index import Given, IndexSnapshot
+from recbole_tinynews.serving.engine import Ranked
+from recbole_tinynews.serving.live_counters import AHEAD, EARLIER, Added, Moment
+from recbole_tinynews.serving.ranker import Query, Ranker
 from recbole_tinynews.serving.service.schema import (
     AnyArticle,
     NewsArticle,
-    NewsChanged,
     RankQuestion,
-    RecommenderHealth,
     TopQuestion,
 )
-from recbole_tinynews.serving.service.titles import TitleSearch
 from recbole_tinynews.serving.store import Store, StoredArticle
 
 Q = TypeVar("Q")
 A = TypeVar("A")
+Answer = dict[str, Any]
 TEXT_ALONE = (
     "Ranked by text alone: the service's clock says {:.0f} (UTC seconds), and its counters are "
     "known from {} on. Set its clock, or take events with a wrong time out of the store: "
@@ -44,16 +43,20 @@ AHEAD_OF_CLOCK = (
 )
 
 
-class BusyError(Exception):
+class BusyError(HTTPException):
     """Too many questions are waiting."""
 
+    def __init__(self) -> None:
+        why = "Too many requests wait already. Try again in a second."
+        super().__init__(503, why, {"Retry-After": "1"})
 
-class RefusedError(Exception):
+
+class RefusedError(HTTPException):
     """A request that cannot be answered: location of the wrong field, and reason."""
 
-    def __init__(self, where: tuple[str | int, ...], why: str) -> None:
-        super().__init__(why)
-        self.where = where
+    def __init__(self, where: Sequence[str | int], why: str) -> None:
+        refusal = {"loc": ["body", *where], "msg": why, "type": "refused"}
+        super().__init__(422, [refusal])  # type: ignore[arg-type]  # as FastAPI's own
 
 
 class Batches(Generic[Q, A]):
@@ -107,18 +110,6 @@ class Batches(Generic[Q, A]):
                 future.set_result(answer)
 
 
-class Answer(NamedTuple):
-    """Articles, best first, and if requested click weights and parts of the scores.
-
-    ``warning``: why the service's clock makes it rank by text alone, if so.
-    """
-
-    ranked: list[Ranked]
-    click_weights: list[float] | None
-    contributions: list[Contributions] | None
-    warning: str | None
-
-
 class _Asked(NamedTuple):
     question: RankQuestion | TopQuestion
     query: Query
@@ -130,7 +121,7 @@ class _Asked(NamedTuple):
             for place, article in enumerate(getattr(self.query, field)):
                 if isinstance(article, str) and article not in snapshot.rows:
                     return RefusedError(
-                        ("body", field, place),
+                        (field, place),
                         f"No article has the id {article[:100]!r}. Add it with PUT /news, or send "
                         'its text: {"title": ...}.',
                     )
@@ -165,7 +156,7 @@ class ServedRecommender:
         at, earliest = asked.question.at, self._earliest()
         if earliest is None:
             if at is not None:
-                raise RefusedError(("body", "at"), "This recommender ranks by text alone.")
+                raise RefusedError(["at"], "This recommender ranks by text alone.")
             return asked
         now = min(max(time.time(), 0), LATEST) if at is None else at
         if now >= earliest:
@@ -174,7 +165,7 @@ class ServedRecommender:
             moment = Moment.of(now, question.user, *visit)
             return asked._replace(query=asked.query._replace(moment=moment))
         if at is not None:
-            raise RefusedError(("body", "at"), EARLIER.format(earliest, math.floor(at)))
+            raise RefusedError(["at"], EARLIER.format(earliest, math.floor(at)))
         by_text = asked.query._replace(moment=None)
         return asked._replace(query=by_text, warning=TEXT_ALONE.format(now, earliest))
 
@@ -188,18 +179,18 @@ class ServedRecommender:
         now, earliest = time.time(), self._earliest()
         return None if now >= (earliest or 0) else TEXT_ALONE.format(now, earliest)
 
-    def health(self) -> RecommenderHealth:
+    def health(self) -> dict[str, Any]:
         """Name, model, limits and number of articles."""
         settings = self.ranker.settings
-        return RecommenderHealth(
-            name=self.name,
-            model=settings["model_class"].rpartition(".")[2],
-            version=self.ranker.engine.identity,
-            layers=settings["num_hidden_layers"],
-            history_length=settings["history_length"],
-            news=len(self.ranker.news_ids),
-            popularity=self._earliest() is not None,
-        )
+        return {
+            "name": self.name,
+            "model": settings["model_class"].rpartition(".")[2],
+            "version": self.ranker.engine.identity,  # which an update changes
+            "layers": settings["num_hidden_layers"],  # None: all
+            "history_length": settings["history_length"],
+            "news": len(self.ranker.news_ids),
+            "popularity": self._earliest() is not None,
+        }
 
     def _answers(self, asked: Sequence[_Asked]) -> Sequence[Answer | Exception]:
         """In a worker thread: an answer or an error for each request, which affects no other."""
@@ -225,15 +216,9 @@ class ServedRecommender:
 
     def _answers_of(self, asked: Sequence[_Asked], snapshot: IndexSnapshot) -> list[Answer]:
         """Answers to one kind of question."""
-        queries = [each.query for each in asked]
-        if isinstance(asked[0].question, RankQuestion):
-            ranked = self.ranker.answer(queries, snapshot)
-        elif snapshot.ids:
-            ranked = self.ranker.answer_top(queries, snapshot)
-        else:
-            raise RefusedError(
-                ("body",), "There are no articles to choose from. Add some with PUT /news."
-            )
+        if asked[0].query.k and not snapshot.ids:
+            raise RefusedError([], "There are no articles to choose from. Add some with PUT /news.")
+        ranked = self.ranker.answer([each.query for each in asked], snapshot)
         return [self._explained(*pair, snapshot) for pair in zip(asked, ranked, strict=True)]
 
     def _explained(self, asked: _Asked, best: list[Ranked], snapshot: IndexSnapshot) -> Answer:
@@ -245,7 +230,57 @@ class ServedRecommender:
             names: list[Given] = [article.candidate for article in best]
             shown = [query.candidates[article.place] for article in best if query.candidates]
             parts = self.ranker.contributions(query._replace(candidates=shown or names), snapshot)
-        return Answer(best, weights, parts, warning)
+        return {
+            "recommender": self.name,
+            "ranked": best,
+            "click_weights": weights,
+            "contributions": parts,
+            "warning": warning,
+        }
+
+
+class Titles:
+    """Titles of articles, with search. A change replaces the mapping: other threads may read."""
+
+    def __init__(self) -> None:
+        self._titles: Mapping[str, tuple[str, str]] = {}  # as they are, and folded; by id
+
+    def __len__(self) -> int:
+        return len(self._titles)
+
+    def __contains__(self, news_id: object) -> bool:
+        return news_id in self._titles
+
+    def title(self, news_id: str) -> str:
+        """The title; empty if the article was just removed."""
+        return self._titles.get(news_id, ("", ""))[0]
+
+    def change(self, news: Mapping[str, str], gone: Container[str] = ()) -> None:
+        """Add articles or change their titles, and remove others."""
+        kept = {n: both for n, both in self._titles.items() if n not in news and n not in gone}
+        made = {name: (title, _folded(title)) for name, title in news.items()}
+        self._titles = {**kept, **made}  # in order of their last change, as in the store
+
+    def find(self, query: str, offset: int, limit: int) -> dict[str, Any]:
+        """The article with this id, then titles with every word, whatever case or accents.
+
+        The number of them all (``total``), and one page of them (``news``).
+        """
+        titles, words, found = self._titles, _folded(query).split(), []
+        for name, (_, title) in titles.items():
+            if name == query or all(word in title for word in words):
+                begins = all(f" {word}" in f" {title}" for word in words)
+                found.append((name != query, not begins, name))
+        found.sort(key=lambda match: match[:2])
+        page = [name for *_, name in found[offset : offset + limit]]
+        news = [{"id": name, "title": titles[name][0]} for name in page]
+        return {"total": len(found), "news": news}
+
+
+def _folded(text: str) -> str:
+    """The text without case and accents."""
+    apart = unicodedata.normalize("NFKD", text.casefold())
+    return "".join(letter for letter in apart if not unicodedata.combining(letter))
 
 
 class ServiceState:
@@ -257,7 +292,7 @@ class ServiceState:
 
     def __init__(self, rankers: Mapping[str, Ranker], store: Store) -> None:
         self.recommenders = {n: ServedRecommender(n, ranker) for n, ranker in rankers.items()}
-        self.titles = TitleSearch()
+        self.titles = Titles()
         self._store = store
         self._seen = 0  # sequence number of the newest change of an article
         self._following = threading.Lock()
@@ -272,7 +307,7 @@ class ServiceState:
             return next(iter(self.recommenders.values()))
         if name not in self.recommenders:
             raise RefusedError(
-                ("body", "recommender"),
+                ["recommender"],
                 f"Expected {' or '.join(map(repr, self.recommenders))}, got {name!r}.",
             )
         return self.recommenders[name]
@@ -303,25 +338,24 @@ class ServiceState:
                 index = recommender.ranker.index
                 index.forget([name for name in gone if name in index])
                 index.add(news, show_progress)
-            self.titles.remove(gone)
-            self.titles.add({name: fields[TITLE] for name, fields in news.items()})
+            self.titles.change({name: fields[TITLE] for name, fields in news.items()}, gone)
             if self.counters is not None:
                 times = {e.id: e.published for e in changed if e.published is not None}
                 self.counters.publish(times)
             self._seen = seen
 
-    async def put(self, news: Sequence[NewsArticle]) -> NewsChanged:
+    async def put(self, news: Sequence[NewsArticle]) -> dict[str, int]:
         """Commit articles, new or changed; ``RefusedError`` for a repeated id."""
         places: dict[str, int] = {}
         for place, article in enumerate(news):
             if (first := places.setdefault(article.id, place)) != place:
                 raise RefusedError(
-                    ("body", "news", place, "id"),
+                    ("news", place, "id"),
                     f"{article.id!r} occurs twice; article {first} has it too.",
                 )
         changed = sum(article.id in self.titles for article in news)
         await self._commit([StoredArticle.of(a.id, a.fields, a.published) for a in news])
-        return NewsChanged(added=len(news) - changed, changed=changed, total=len(self.titles))
+        return {"added": len(news) - changed, "changed": changed, "total": len(self.titles)}
 
     async def forget(self, news_id: str) -> bool:
         """Remove an article; False if the id is unknown."""
@@ -338,7 +372,7 @@ class ServiceState:
         """Commit and count events; ``RefusedError`` if no recommender uses them."""
         if self.counters is None:
             raise RefusedError(
-                ("body",), "No recommender here was trained with popularity: none counts events."
+                [], "No recommender here was trained with popularity: none counts events."
             )
         return await self._events.ask(events)
 

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import numpy as np
+import pandas as pd
 import pytest
 from served import as_fields, in_order_given, words_of
 
-from recbole_tinynews.serving.article_fields import InputFields
+from recbole_tinynews.serving.engine import InputFields
 
 if TYPE_CHECKING:
     from fastapi.testclient import TestClient
 
-    from recbole_tinynews.serving.engine import Ranked
     from recbole_tinynews.serving.ranker import Ranker
 
 CLICKS = ["N3", "N7", "N12"]
@@ -28,47 +28,53 @@ def scores_of(ranked: list[dict[str, Any]]) -> list[float]:
     return [each["score"] for each in sorted(ranked, key=lambda each: each["place"])]
 
 
-def assert_answers(answer: dict[str, Any], expected: list[Ranked]) -> None:
-    """The same articles in the same order, with the same scores."""
-    assert [each["place"] for each in answer["ranked"]] == [each.place for each in expected]
-    np.testing.assert_allclose(
-        [each["score"] for each in answer["ranked"]], [each.score for each in expected], atol=1e-5
-    )
-
-
 # --------------------------------------------------------------------------------------- ranking
 
 
-@pytest.mark.parametrize("name", ["student", "teacher", None])
-@pytest.mark.parametrize("clicks", [CLICKS, []])
-def test_rank_answers_as_the_ranker_does(
-    kept_client: TestClient, kept_rankers, name, clicks
+def some_request(number: int) -> tuple[str, dict[str, Any]]:
+    """A request that differs from its neighbours: by ids and texts, for the top or candidates."""
+    draws = np.random.default_rng(number)
+
+    def article() -> Any:
+        name, text = f"N{draws.integers(1, 31)}", f"word{draws.integers(50)} word{number % 50}"
+        return (name, name, {"title": text}, {"title": text, "id": f"my {name}"})[draws.integers(4)]
+
+    body: dict[str, Any] = {
+        "history": [article() for _ in range(draws.integers(9))],
+        "recommender": ("student", "teacher", None)[number % 3],  # by default the first
+        "click_weights": number % 2 == 0,
+    }
+    if draws.integers(3) == 0:
+        return "/top", {**body, "k": number % 9 + 1}
+    like_an_id = {"title": "N5"}  # an object with a title is never looked up
+    return "/rank", {**body, "candidates": [like_an_id, *(article() for _ in range(number % 9))]}
+
+
+def test_answers_are_the_rankers_however_they_are_batched(
+    kept_client: TestClient, kept_rankers
 ) -> None:
-    """By default, as the first one."""
-    asked = {"recommender": name, "history": clicks, "candidates": CANDIDATES}
-    answer = kept_client.post("/rank", json=asked).json()
-    expected = kept_rankers[name or "student"].rank(clicks, CANDIDATES)
-    assert_answers(answer, expected)
-    assert [each["id"] for each in answer["ranked"]] == [each.candidate for each in expected]
-    assert answer["recommender"] == (name or "student")
-    assert answer["click_weights"] is None
-
-
-def test_articles_may_be_given_by_their_text(kept_client: TestClient, kept_rankers) -> None:
-    """One that looks like an id, too: an object with a title is never looked up."""
-    texts = ["word1 word2", "N5", ""]
-    answer = kept_client.post(
-        "/rank",
-        json={
-            "history": ["N3", {"title": "word4 word5"}],
-            "candidates": [{"title": texts[0], "id": "mine"}, {"title": texts[1]}, {"title": ""}],
-        },
-    ).json()
-    (title,) = words_of(["N3"])
-    expected = kept_rankers["student"].rank(as_fields([title, "word4 word5"]), as_fields(texts))
-    assert_answers(answer, expected)
-    ids = {each["place"]: each["id"] for each in answer["ranked"]}
-    assert ids == {0: "mine", 1: None, 2: None}
+    """Users with different numbers of clicks, candidates and k must not be mixed up."""
+    asked = [some_request(number) for number in range(240)]
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda each: kept_client.post(each[0], json=each[1]), asked))
+    for (path, body), response in zip(asked, answers, strict=True):
+        assert response.status_code == 200
+        answer, clicks, name = response.json(), body["history"], body["recommender"] or "student"
+        ranker = kept_rankers[name]
+        if path == "/top":
+            best = ranker.top(clicks, body["k"])
+            expected = [(each.candidate, *words_of([each.candidate])) for each in best]
+            assert [(each["id"], each["title"]) for each in answer["ranked"]] == expected
+        else:
+            best = ranker.rank(clicks, body["candidates"])
+            ids = [each if isinstance(each, str) else each.get("id") for each in body["candidates"]]
+            places = [(each["place"], each["id"]) for each in answer["ranked"]]
+            assert places == [(each.place, ids[each.place]) for each in best]
+        scores = [each["score"] for each in answer["ranked"]]
+        np.testing.assert_allclose(scores, [each.score for each in best], atol=1e-5)
+        weights = ranker.click_weights(clicks) if body["click_weights"] else None
+        assert answer["click_weights"] == (weights and pytest.approx(weights, abs=1e-6))
+        assert (answer["recommender"], answer["warning"]) == (name, None)
 
 
 def test_an_abstract_counts_where_the_recommender_reads_it(
@@ -87,42 +93,42 @@ def test_an_abstract_counts_where_the_recommender_reads_it(
     assert both == pytest.approx(expected.score, abs=1e-6) != pytest.approx(other, abs=1e-4)
 
 
-@pytest.mark.parametrize("clicks", [CLICKS, []])
-@pytest.mark.parametrize("k", [1, 7, 100])
-def test_top_answers_as_the_ranker_does(kept_client: TestClient, kept_rankers, clicks, k) -> None:
-    answer = kept_client.post("/top", json={"history": clicks, "k": k}).json()
-    expected = kept_rankers["student"].top(clicks, k)
-    assert [each["id"] for each in answer["ranked"]] == [each.candidate for each in expected]
-    assert not {each["id"] for each in answer["ranked"]} & set(clicks)
-    np.testing.assert_allclose(
-        [each["score"] for each in answer["ranked"]], [each.score for each in expected], atol=1e-5
-    )
-    ids = [each["id"] for each in answer["ranked"]]
-    assert [each["title"] for each in answer["ranked"]] == words_of(ids)
-
-
-def test_click_weights_are_those_of_the_ranker(kept_client: TestClient, kept_rankers) -> None:
-    asked = {"history": CLICKS, "candidates": CANDIDATES, "click_weights": True}
-    weights = kept_client.post("/rank", json=asked).json()["click_weights"]
-    np.testing.assert_allclose(weights, kept_rankers["student"].click_weights(CLICKS), atol=1e-6)
-    assert sum(weights) == pytest.approx(1)
-    del asked["candidates"]
-    assert kept_client.post("/top", json=asked).json()["click_weights"] == pytest.approx(weights)
+def test_a_request_is_re_ranked_as_in_python(
+    client: TestClient, rankers: dict[str, Ranker]
+) -> None:
+    """Of two requests that are ranked together, each gets its own list."""
+    clicks, ids = ["N12", "N2"], [f"N{number}" for number in range(10, 22)]
+    body = {"history": clicks, "candidates": ids}
+    news = [
+        {"id": name, "title": f"word{n} word{n + 1}", "category": "ab"[n % 2], "source": "x"}
+        for n, name in enumerate(ids)
+    ]
+    assert client.put("/news", json={"news": news}).status_code == 200
+    rerank = [
+        {"mmr": 0.4},
+        {"at_most": {"category": 1, "top": 2}},
+        "already_read",
+        {"pinned": ["N15"]},
+        {"excluded": ["N16"]},
+    ]
+    answer = client.post("/rank", json={**body, "rerank": rerank}).json()["ranked"]
+    expected = rankers["student"].rank(clicks, ids, rerank=rerank)
+    assert [(each["place"], each["id"]) for each in answer] == [
+        (each.place, each.candidate) for each in expected
+    ]
+    assert answer[0]["id"] == "N15"
+    assert {*ids} - {each["id"] for each in answer} == {"N12", "N16"}
+    plain = client.post("/rank", json=body).json()["ranked"]
+    assert [each["score"] for each in plain] == sorted((e["score"] for e in plain), reverse=True)
+    assert answer[1]["id"] != plain[0]["id"] or answer[2]["id"] != plain[1]["id"]
+    question = {"history": clicks, "k": 3}
+    top = client.post("/top", json={**question, "rerank": rerank}).json()["ranked"]
+    expected = rankers["student"].top(clicks, 3, rerank=rerank)
+    assert [each["id"] for each in top] == [each.candidate for each in expected]
+    assert top != client.post("/top", json=question).json()["ranked"]
 
 
 # ------------------------------------------------------------------------------ many at a time
-
-
-def requests_for(number: int) -> tuple[str, dict[str, Any]]:
-    """A request that differs from its neighbours, by ids, titles or for the top."""
-    rng = np.random.default_rng(number)
-    clicks, shown = ([f"N{each}" for each in rng.integers(1, 31, size)] for size in (5, 12))
-    if number % 3 == 0:
-        return "/top", {"history": clicks, "k": 1 + number % 9}
-    if number % 3 == 1:
-        shown = [{"title": f"word{each} word{number % 50}"} for each in rng.integers(0, 50, 12)]
-    name = ("student", "teacher")[number % 2]
-    return "/rank", {"history": clicks, "candidates": shown, "recommender": name}
 
 
 def assert_same(answer: dict[str, Any], expected: dict[str, Any]) -> None:
@@ -132,16 +138,6 @@ def assert_same(answer: dict[str, Any], expected: dict[str, Any]) -> None:
         [each["score"] for each in expected["ranked"]],
         atol=1e-5,
     )
-
-
-def test_many_threads_get_the_answers_that_one_gets(kept_client: TestClient) -> None:
-    """Batches of users with different numbers of clicks, candidates and k must not mix them up."""
-    asked = [requests_for(number) for number in range(240)]
-    with ThreadPoolExecutor(8) as pool:
-        answers = list(pool.map(lambda each: kept_client.post(each[0], json=each[1]), asked))
-    assert [answer.status_code for answer in answers] == [200] * len(asked)
-    for (path, body), answer in zip(asked, answers, strict=True):
-        assert_same(answer.json(), kept_client.post(path, json=body).json())
 
 
 @pytest.fixture
@@ -343,6 +339,63 @@ def test_news_are_found_page_by_page(kept_client: TestClient) -> None:
     assert ids == [f"N{number}" for number in range(1, 31)]
 
 
+TITLES = {
+    "N1": "The rainbow over Århus",
+    "N2": "Rain again",
+    "N3": "Trains late, again",
+    "rain": "An id that is a word",
+}
+
+
+@pytest.mark.usefixtures("_extra")
+def test_a_search_finds_what_a_reader_means() -> None:
+    from recbole_tinynews.serving.service.state import Titles
+
+    titles = Titles()
+    titles.change(TITLES)
+
+    def ids(query: str, offset: int = 0, limit: int = 9) -> list[str]:
+        found = titles.find(query, offset, limit)
+        assert found["total"] == len(titles.find(query, 0, 99)["news"])
+        return [each["id"] for each in found["news"]]
+
+    assert ids("AGAIN rain") == ["N2", "N3"]  # all words, in any order and case
+    assert (ids("late again"), ids("late sun")) == (["N3"], [])
+    assert ids("rain") == ["rain", "N1", "N2", "N3"]  # an id, then words that begin words
+    assert ids("ain") == ["N1", "N2", "N3"]
+    assert [ids(word) for word in ("arhus", "Århus", "A\u030arhus")] == [["N1"]] * 3
+    assert (ids(""), ids("", 1, 2), ids("", 9, 2)) == ([*TITLES], ["N2", "N3"], [])
+    titles.change({"N2": "Sun"})
+    assert (ids("rain again"), ids("sun")) == (["N3"], ["N2"])
+    titles.change({}, ["N2"])
+    assert (ids("sun"), "N2" in titles, titles.title("N2")) == ([], False, "")
+
+
+@pytest.mark.usefixtures("_extra")
+def test_a_new_start_serves_the_store_with_what_changed_in_the_file(student, tmp_path) -> None:
+    """An article that was taken down would come back, or what is as it was would count as new."""
+    from recbole_tinynews.serving.serve import open_state
+    from recbole_tinynews.serving.store import Store, StoredArticle
+
+    file, store = tmp_path / "news.csv", Store(tmp_path / "store.db")
+    rows = {"a": "word1", "b": "word2 word3", "c": ""}
+
+    def started(file: Any) -> list[str]:
+        ranker = student.load()
+        state = open_state({"student": ranker}, store, file)
+        assert sorted(ranker.news_ids) == sorted(state.titles._titles)
+        return [f"{name} {state.titles.title(name)}" for name in ranker.news_ids]
+
+    pd.DataFrame(rows.items(), columns=["id", "title"]).to_csv(file, index=False)
+    assert started(file) == ["a word1", "b word2 word3", "c "]
+    seen, _ = store.articles()
+    store.put([StoredArticle("a", None)])
+    assert started(None) == ["b word2 word3", "c "]
+    pd.DataFrame({"id": ["b", "c"], "title": ["word2 word3", "word4"]}).to_csv(file, index=False)
+    assert started(file) == ["b word2 word3", "c word4"]
+    assert [each.id for each in store.articles(seen)[1]] == ["a", "c"]
+
+
 @pytest.mark.usefixtures("_extra")
 def test_without_articles_top_says_how_to_add_them(student) -> None:
     from fastapi.testclient import TestClient
@@ -391,6 +444,9 @@ BAD: list[tuple[str, dict[str, Any], list[Any]]] = [
     ("/rank", {**RANK, "recommender": "nobody"}, ["recommender"]),
     ("/rank", {**RANK, "recommender": 1}, ["recommender"]),
     ("/rank", {**RANK, "k": 3}, ["k"]),
+    ("/rank", {**RANK, "rerank": [{"mmr": 2}]}, ["rerank"]),
+    ("/rank", {**RANK, "rerank": ["newest"]}, ["rerank"]),
+    ("/rank", {**RANK, "rerank": [{"at_most": {"source": 1}}]}, ["rerank"]),
     ("/rank", {**RANK, "history": [float("nan")]}, ["history", 0]),
     ("/top", {"history": CLICKS, "k": 0}, ["k"]),
     ("/top", {"history": CLICKS, "k": 1_001}, ["k"]),

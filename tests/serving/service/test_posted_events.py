@@ -88,15 +88,15 @@ def test_an_article_that_is_removed_while_it_is_ranked_is_still_explained(
 ) -> None:
     ranker = rankers["popular"]
     asked = {"history": CLICKS, "contributions": True, "click_weights": True}
-    for path, method in {"/top": "answer_top", "/rank": "answer"}.items():
-        answer_first = getattr(ranker, method)
+    answer_first = ranker.answer
 
-        def and_remove(*arguments, _answer=answer_first, **named):
-            found = [*_answer(*arguments, **named)]
-            ranker.forget([each for each in ("N5", CLICKS[-1]) if each in ranker.index])
-            return found
+    def and_remove(*arguments):
+        found = answer_first(*arguments)
+        ranker.forget([each for each in ("N5", CLICKS[-1]) if each in ranker.index])
+        return found
 
-        monkeypatch.setattr(ranker, method, and_remove)
+    monkeypatch.setattr(ranker, "answer", and_remove)
+    for path in ("/top", "/rank"):
         body = {**asked, "k": 40} if path == "/top" else {**asked, "candidates": CANDIDATES}
         answer = client.post(path, json=body)
         ranker.add_news(dict(zip(NEWS, words_of(NEWS), strict=True)))

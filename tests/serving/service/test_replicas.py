@@ -38,7 +38,7 @@ class Replica:
         rankers = {"popular": served.load()}
         store = Store(place)
         command._count(rankers, store, None)
-        app = make_app(open_state(rankers, store, None, []))
+        app = make_app(open_state(rankers, store, None))
         self.client = stack.enter_context(TestClient(app))
 
     def answers(self, at: float) -> tuple[list[Any], list[float]]:

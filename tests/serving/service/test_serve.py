@@ -93,11 +93,9 @@ def test_a_signal_to_end_is_no_failure(student: Served, tmp_path: Path) -> None:
 
 @pytest.mark.whole
 @pytest.mark.usefixtures("_extra")
-def test_ctrl_c_while_it_encodes_ends_it_and_leaves_no_index(
-    student: Served, tmp_path: Path
-) -> None:
-    news, index = news_file(tmp_path, 100_000), tmp_path / "index"
-    process, lines = in_a_fork(student.artifact.folder, f"--news={news}", f"--index={index}")
+def test_ctrl_c_while_it_encodes_ends_it(student: Served, tmp_path: Path) -> None:
+    news = news_file(tmp_path, 100_000)
+    process, lines = in_a_fork(student.artifact.folder, f"--news={news}")
     with lines:
         assert "encoding" in lines.readline()
         os.kill(process.pid or 0, signal.SIGINT)
@@ -105,7 +103,6 @@ def test_ctrl_c_while_it_encodes_ends_it_and_leaves_no_index(
     process.join(SECONDS)
     assert process.exitcode == 130
     assert "Traceback" not in said, said
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["news.csv"]
 
 
 @pytest.mark.usefixtures("_extra")
@@ -182,8 +179,6 @@ def test_what_can_t_be_served_is_one_line(
     table = tmp_path / "news.csv"
     table.write_text("name,title\n1,x\n", encoding="utf-8")
     assert "columns" in refused(capsys, folder, "--port=0", f"--news={table}")
-    assert "for each FOLDER" in refused(capsys, folder, folder, "--index=one")
-    assert "--max-body" in refused(capsys, folder, "--max-body=0")
 
 
 @pytest.mark.usefixtures("_extra")
@@ -193,10 +188,8 @@ def test_the_others_are_served_where_one_folder_is_damaged(
     """A service with several recommenders would end with the error of one."""
     (folder / "metrics.json").write_bytes(b"[" * 9_999)
     folders = [folder, teacher.artifact.folder, student.artifact.folder]
-    asked = [*map(str, folders), *(f"--index={number}" for number in (1, 2, 3))]
-    rankers, indexes = serve._rankers(serve._parser().parse_args(asked), skip_broken=True)
+    rankers = serve._rankers(serve._parser().parse_args([*map(str, folders)]), skip_broken=True)
     assert [*rankers] == [each.name for each in folders[1:]]
-    assert indexes == [Path("2"), Path("3")]
     said = capsys.readouterr().err
     assert said.startswith("not served: ")
     assert f"{folder / 'metrics.json'}" in said
