@@ -158,7 +158,6 @@ def alike(vectors: list[Tensor]) -> Tensor:
 
 
 DIM, PEOPLE = 12, 5
-PERSONS = torch.tensor([3, 0, 4, 1, 2])  # one row each of the histories below
 
 
 def histories() -> tuple[Tensor, Tensor]:

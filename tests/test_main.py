@@ -14,6 +14,9 @@ MAIN = "from recbole_tinynews.__main__ import main; main()"
 HEAVY = ("torch", "transformers", "recbole", "pandas", "sklearn", "scipy", "matplotlib")
 
 
+LISTED = f"[name for name in {HEAVY} if name in sys.modules]"
+# says at its end which of them were imported
+TOLD = f"import atexit, sys; atexit.register(lambda: print({LISTED})); {MAIN}"
 WITHOUT_RECBOLE = """
 import sys
 
@@ -36,9 +39,7 @@ def shell(code: str, *arguments: str) -> subprocess.CompletedProcess:
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_is_there_without_what_takes_seconds_to_import(command) -> None:
     """It took 7 to 12 seconds as long as torch, transformers and RecBole were imported first."""
-    listed = f"[name for name in {HEAVY} if name in sys.modules]"
-    tell = f"import atexit, sys; atexit.register(lambda: print({listed}))"
-    done = shell(f"{tell}; {MAIN}", command, "--help")
+    done = shell(TOLD, command, "--help")
     assert done.returncode == 0
     assert done.stdout.startswith("usage: ")
     imported = {"convert": "['pandas']"}.get(command, "[]")  # it reads tables, half a second
@@ -90,18 +91,17 @@ def test_a_wrong_name_or_value_is_reported_before_torch_is_imported(
     arguments: list[str], answer: str
 ) -> None:
     """It took 7 to 9 seconds to learn of a misspelt name."""
-    listed = f"[name for name in {HEAVY} if name in sys.modules]"
-    tell = f"import atexit, sys; atexit.register(lambda: print({listed}))"
-    done = shell(f"{tell}; {MAIN}", "run", *arguments)
+    done = shell(TOLD, "run", *arguments)
     assert (done.returncode, done.stdout) == (1, "[]\n")
     assert done.stderr.startswith("recbole-tinynews run: ")
     assert answer in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_missing_recbole_is_named_with_the_command_that_installs_it() -> None:
+@pytest.mark.parametrize("asked", ["--model=PLMNR", "--list-models"])
+def test_missing_recbole_is_named_with_the_command_that_installs_it(asked: str) -> None:
     """From Python 3.12 on pip can't install it as a dependency, and its absence needs words."""
-    done = shell(f"{WITHOUT_RECBOLE}\n{MAIN}", "run", "--model=PLMNR")
+    done = shell(f"{WITHOUT_RECBOLE}\n{MAIN}", "run", asked)
     assert done.returncode == 1
     assert "pip install --no-deps recbole==1.2.1" in done.stderr
     assert "Traceback" not in done.stderr
@@ -121,9 +121,7 @@ def test_models_and_settings_are_told_without_data_and_without_what_takes_second
     asked: list[str], told: str
 ) -> None:
     """Whoever looks up a name waited for torch, and needed a data set."""
-    listed = f"[name for name in {HEAVY} if name in sys.modules]"
-    tell = f"import atexit, sys; atexit.register(lambda: print({listed}))"
-    done = shell(f"{tell}; {MAIN}", "run", *asked)
+    done = shell(TOLD, "run", *asked)
     assert (done.returncode, done.stderr) == (0, "")
     assert told in done.stdout
     assert done.stdout.splitlines()[-1] == "[]"
@@ -142,12 +140,6 @@ def test_an_unknown_name_is_one_line_with_the_nearest_one(asked: list[str], near
     assert done.stderr.startswith("recbole-tinynews run: ")
     assert f"Did you mean {nearest}" in done.stderr
     assert len(done.stderr.splitlines()) == 1
-
-
-def test_a_list_without_recbole_says_how_it_is_installed() -> None:
-    done = shell(f"{WITHOUT_RECBOLE}\n{MAIN}", "run", "--list-models")
-    assert done.returncode == 1
-    assert "pip install --no-deps recbole==1.2.1" in done.stderr
 
 
 @pytest.mark.whole

@@ -9,29 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from recbole_tinynews.evaluation.metrics import auc, mrr, ndcg, rank_impressions
 from tools.mind_mini import Settings, data_sets, generate
 from tools.mind_mini.__main__ import main
-from tools.mind_mini.generate import ceiling
-from tools.mind_mini.impressions import ClickLog, Impressions
 from tools.mind_mini.lexicon import themes
 from tools.mind_mini.text import make_names
-from tools.mind_mini.users import Readers
-from tools.mind_mini.world import make_news, make_topics
+from tools.mind_mini.world import make_topics
 
 DATASET = Path(__file__).resolve().parents[1] / "dataset"
-
-
-@pytest.fixture(scope="module")
-def log() -> ClickLog:
-    topics = make_topics(11)
-    news = make_news(11, 65_000, topics)
-    return ClickLog(11, news, Readers(11, topics, news), number_of_readers=50_000)
-
-
-@pytest.fixture(scope="module")
-def test_day(log: ClickLog) -> Impressions:
-    return log.impressions("test", 0, 12_000)
 
 
 def rows(path: Path) -> list[list[str]]:
@@ -52,34 +36,6 @@ def test_the_size_of_chunks_changes_nothing(tmp_path: Path) -> None:
     for file in files_of(tmp_path / "4096"):
         for chunk in ("1", "97"):
             assert filecmp.cmp(tmp_path / "4096" / file, tmp_path / chunk / file, shallow=False)
-
-
-def test_marginals_are_those_of_mind(test_day: Impressions) -> None:
-    """Padding, memory and time measured on other lengths say nothing about MIND."""
-    history = np.diff(test_day.histories.offsets)[test_day.history_of]
-    candidates = np.diff(test_day.offsets)
-    clicks = np.add.reduceat(test_day.clicked.astype(int), test_day.offsets[:-1])
-    assert history.mean() == pytest.approx(32, abs=2)
-    assert np.median(history) == pytest.approx(18, abs=2)
-    assert 0.01 < (history == 0).mean() < 0.03
-    assert candidates.mean() == pytest.approx(37, abs=2)
-    assert np.median(candidates) == pytest.approx(24, abs=1.5)
-    assert candidates.min() == 2
-    assert 200 < candidates.max() <= 300
-    assert clicks.mean() == pytest.approx(1.5, abs=0.07)
-    assert 0 < (clicks == 0).mean() < 0.01
-    assert (clicks < candidates).all()
-
-
-def test_the_oracle_equals_the_metrics_that_models_are_judged_by(test_day: Impressions) -> None:
-    """A model and its upper bound must be computed by the same metric."""
-    oracle = ceiling(test_day.log_odds, test_day.clicked, test_day.offsets).report()
-    ranked = rank_impressions(test_day.log_odds, test_day.clicked.astype(np.int8), test_day.offsets)
-    assert oracle["auc"] == pytest.approx(auc(ranked).mean(), abs=1e-6)
-    assert oracle["mrr"] == pytest.approx(mrr(ranked).mean(), abs=1e-6)
-    assert oracle["ndcg@5"] == pytest.approx(ndcg(ranked, 5).mean(), abs=1e-6)
-    assert oracle["ndcg@10"] == pytest.approx(ndcg(ranked, 10).mean(), abs=1e-6)
-    assert oracle["skipped"] == ranked.skipped
 
 
 def test_impossible_sizes_are_all_reported_before_anything_is_written(
@@ -143,19 +99,16 @@ def test_mind_mini_time_is_what_its_script_makes(tmp_path: Path) -> None:
 
 
 @pytest.mark.whole
-def test_its_language_model_is_the_same_each_time(
+def test_its_language_model_can_be_trained_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nobody could tell a changed model from a changed machine. Few articles, two steps."""
+    """Nobody would know how it was made. Few articles, two steps."""
     few = data_sets.SETTINGS._replace(
         news=600, users=50, impressions=99, valid_impressions=20, test_impressions=50, corpus=150
     )
     monkeypatch.setattr(data_sets, "SETTINGS", few)
-    two_steps = {**data_sets.PRETRAINING, "pretrain_teacher_max_steps": 2}
-    made, again = (data_sets.make(tmp_path / name, two_steps) for name in ("made", "again"))
-    assert files_of(made) == files_of(again) == files_of(DATASET / "mind-mini")
-    for file in files_of(made):
-        assert filecmp.cmp(made / file, again / file, shallow=False), file
+    made = data_sets.make(tmp_path, {**data_sets.PRETRAINING, "pretrain_teacher_max_steps": 2})
+    assert files_of(made) == files_of(DATASET / "mind-mini")
 
 
 def test_mind_mini_is_small_and_says_what_it_is() -> None:

@@ -15,6 +15,7 @@ import pytest
 from mind_folder import IMPRESSIONS, WriteMind
 
 from recbole_tinynews.convert import ConversionError, conversion, convert_news
+from recbole_tinynews.convert.__main__ import main
 from recbole_tinynews.convert.atomic import staged
 
 Start = Callable[..., "subprocess.Popen[str]"]
@@ -105,27 +106,20 @@ def test_a_kill_leaves_what_the_next_conversion_removes_and_a_second_one_is_refu
 @pytest.mark.skipif(sys.platform == "win32", reason="no file size limit there")
 @pytest.mark.parametrize("limit", [0, 100, 200_000])
 def test_a_disk_that_fills_up_is_one_error_and_leaves_nothing(
-    write_mind: WriteMind, tmp_path: Path, limit: int
+    write_mind: WriteMind, tmp_path: Path, limit: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A real size limit, so that errors of a buffer that is flushed late occur too."""
+    import resource
+
     rows = [f"{n}\tU1\t11/{9 + n % 2}/2019 1:00:00 AM\tN1 N2\tN3-0 N2-1" for n in range(9_000)]
-    train = write_mind(rows)
-    code = (
-        "import resource, signal, sys\n"
-        "from recbole_tinynews.convert.__main__ import main\n"
-        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]),) * 2)\n"
-        "sys.exit(main(sys.argv[2:]))"
-    )
-    flags = [f"--train={train}", "--dataset=tiny", f"--output={tmp_path / 'out' / 'deep'}"]
-    result = subprocess.run(
-        [sys.executable, "-c", code, str(limit), *flags, "--layout=interaction"],
-        capture_output=True,
-        text=True,
-    )
-    assert result.returncode == 1
-    assert "File too large" in result.stderr
-    assert "Traceback" not in result.stderr
+    flags = [f"--train={write_mind(rows)}", f"--output={tmp_path / 'out' / 'deep'}"]
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+    try:
+        assert main([*flags, "--dataset=tiny", "--layout=interaction"]) == 1
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert "File too large" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -45,12 +43,3 @@ def test_a_misspelt_command_is_told_apart_from_bad_input(arguments: list[str]) -
     with pytest.raises(SystemExit) as caught:
         command.main(arguments)
     assert caught.value.code == 2
-
-
-def test_starting_does_not_wait_for_torch_or_recbole() -> None:
-    code = (
-        "import sys, recbole_tinynews.convert.__main__;"
-        "print(*{'torch', 'recbole', 'pandas', 'transformers'} & set(sys.modules))"
-    )
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert (result.stdout.strip(), result.returncode) == ("", 0)

@@ -224,14 +224,6 @@ def test_a_file_of_the_last_conversion_is_not_taken_for_a_new_one(
     }
 
 
-def test_two_conversions_of_the_same_input_are_equal(write_mind, convert, tmp_path) -> None:
-    train, folder = write_mind(), tmp_path / "out" / "tiny"
-    convert(train=train)
-    first = {file.name: file.read_bytes() for file in folder.iterdir()}
-    convert(train=train)
-    assert {file.name: file.read_bytes() for file in folder.iterdir()} == first
-
-
 def test_wrong_settings_are_all_reported_at_once(tmp_path) -> None:
     with pytest.raises(ConversionError) as caught:
         convert_news(tmp_path / "none", "a/b", valid=1.5, test=tmp_path, on_error="ignore")

@@ -205,48 +205,6 @@ def test_held_out_articles_are_few_in_a_large_corpus(make_dataset) -> None:
     assert data.valid_articles.max() > 20_000  # from all of it: a corpus is sorted by source
 
 
-def test_an_epoch_has_each_trained_body_once_beside_its_own_title(busy, make_dataset) -> None:
-    """With its own title among the negatives, an answer would be right and wrong at once."""
-    data = make_dataset()
-    config = busy.config("TinyNewsRec", train_batch_size=7, negatives=5)
-    loader = TitleBodyDataLoader(config, data)
-    epochs = []
-    for epoch in range(2):
-        loader.set_epoch(epoch)
-        seen, order = {}, []
-        for batch in loader:
-            assert batch["label"].tolist() == [0] * len(batch["label"])
-            assert batch["history"].shape[1] == 1
-            for (body,), (own, *others) in zip(
-                batch["history"].tolist(), batch["candidates"].tolist(), strict=True
-            ):
-                assert body == own + 60
-                assert len(others) == 5
-                assert own not in others
-                assert min(others) >= 1
-                assert max(others) <= 60
-                seen[own - 1] = others
-                order.append(own - 1)
-        assert sorted(order) == data.train_articles.tolist()
-        epochs.append((order, seen))
-    assert epochs[0][0] != epochs[1][0]
-    assert epochs[0][1] != epochs[1][1]
-
-
-def test_batches_of_articles_are_the_same_with_workers(busy, make_dataset) -> None:
-    alone, with_workers = (
-        list(
-            TitleBodyDataLoader(
-                busy.config("TinyNewsRec", train_batch_size=9, worker=worker), make_dataset()
-            )
-        )
-        for worker in (0, 2)
-    )
-    for one, other in zip(alone, with_workers, strict=True):
-        for name in one:
-            torch.testing.assert_close(one[name], other[name], rtol=0, atol=0)
-
-
 def test_validation_shows_each_held_out_body_the_same_titles_each_time(busy, make_dataset) -> None:
     """With other negatives in each epoch, the one with the easiest would count as the best."""
     config = busy.config("TinyNewsRec", eval_batch_size=2, history_length=50)
@@ -280,11 +238,6 @@ def test_the_cache_gives_the_same_texts(make_dataset, tmp_path: Path) -> None:
         assert data.content == make_dataset().content
         np.testing.assert_array_equal(data.text_tokens.values, make_dataset().text_tokens.values)
     assert len(list((tmp_path / "cache").iterdir())) == 2  # titles, bodies
-
-
-def test_one_article_alone_is_refused(make_dataset) -> None:
-    with pytest.raises(ValueError, match="at least 2 different titles, got 1"):
-        make_dataset(ARTICLES[:1])
 
 
 def test_two_articles_are_each_others_negatives(make_dataset) -> None:

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from recbole.utils import FeatureSource, FeatureType
 
-from recbole_tinynews.data import atomic_files
 from recbole_tinynews.data import dataset as dataset_module
 from recbole_tinynews.data.dataloader import ClickDataLoader
 from recbole_tinynews.data.dataset import NewsDataset
@@ -218,12 +217,6 @@ def test_thousands_of_users_keep_their_own_ids(empty) -> None:
     assert dataset.user_num == 70_001
     assert dataset.inter_feat.user.tolist() == list(range(1, 70_001))
     assert record(dataset, 69_999)[:3] == ("69999", "user-69999", 1573380961)
-
-
-def test_where_a_chunk_ends_changes_no_id(busy, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = busy.dataset(checkpoint_dir=str(busy.folder / "one"))
-    monkeypatch.setattr(atomic_files, "ROWS_AT_ONCE", 2)
-    assert_equal(busy.dataset(checkpoint_dir=str(busy.folder / "two")), before)
 
 
 def assert_equal(found: NewsDataset, expected: NewsDataset) -> None:

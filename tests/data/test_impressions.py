@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from recbole_tinynews.data import impressions
-from recbole_tinynews.data.atomic_files import Indices, concatenate, read_impressions
+from recbole_tinynews.data.atomic_files import concatenate
 from recbole_tinynews.data.impressions import Impressions, clicks_of
 from recbole_tinynews.data.ragged import Ragged
 
@@ -47,24 +47,6 @@ def test_clicks_without_an_unclicked_candidate_are_counted() -> None:
     assert clicks_of(impressions_of(*MIXED)).without_negatives == 3
     assert clicks_of(impressions_of([1], [-1])).without_negatives == 1
     assert len(clicks_of(impressions_of([1], [-1])).position) == 0
-
-
-def test_the_clicks_of_many_impressions_equal_a_plain_count(busy) -> None:
-    shown = concatenate(read_impressions(busy.folder / "tiny.train.inter", Indices()))
-    clicks, alone = [], 0
-    for row in range(shown.rows):
-        start, stop = shown.candidates.offsets[row : row + 2]
-        labels = shown.labels[start:stop].tolist()
-        if 0 not in labels:
-            alone += labels.count(1)
-            continue
-        for news, label in zip(shown.candidates.row(row).tolist(), labels, strict=True):
-            if label == 1:
-                clicks.append((row, news))
-    found = clicks_of(shown)
-    news = shown.candidates.values[found.position]
-    assert list(zip(found.impression.tolist(), news.tolist(), strict=True)) == clicks
-    assert found.without_negatives == alone > 0
 
 
 def test_a_range_keeps_labels_beside_their_candidates() -> None:

@@ -69,17 +69,6 @@ def test_special_tokens_are_never_hidden_and_never_put_in(tokenizer, tokens: Rag
     assert len(put_in) == 1 + len(WORDS)  # every word comes up
 
 
-def test_tokens_that_are_not_chosen_stay_and_chosen_ones_are_labelled(
-    tokenizer, tokens: Ragged
-) -> None:
-    """A label one place off would teach the neighbour's word."""
-    drawn = Masking(tokenizer, seed=7).draw(3, tokens, ROWS)
-    restored = drawn.tokens.copy()
-    restored[drawn.places] = drawn.truth
-    assert restored.tolist() == tokens.values.tolist()
-    assert 0 < len(drawn.places) < len(tokens.values) / 2
-
-
 def test_a_texts_mask_depends_on_the_epoch_and_not_on_its_batch(tokenizer, tokens: Ragged) -> None:
     """A resumed run has drawn less before, and a mask that never changes is learned by heart."""
     masking = Masking(tokenizer, seed=7)
@@ -101,11 +90,6 @@ def test_equal_texts_are_masked_apart(tokenizer) -> None:
     tokens = Ragged.from_rows([row] * 20, np.int32)
     drawn = Masking(tokenizer, seed=7).draw(0, tokens, np.arange(20))
     assert len({tuple(part) for part in np.split(drawn.tokens, 20)}) > 15
-
-
-def test_the_mask_is_the_tokenizers_own(tokenizer) -> None:
-    """The reference code writes 104, an unused token, where BERT's [MASK] is 103."""
-    assert Masking(tokenizer, 0).mask_id == tokenizer.convert_tokens_to_ids(tokenizer.mask_token)
 
 
 def test_a_tokenizer_without_a_mask_is_refused(tiny: Tiny) -> None:

@@ -56,16 +56,6 @@ def test_negatives_are_unclicked_candidates_of_the_same_impression(
             assert all(negatives[i] == negatives[i - available] for i in range(available, count))
 
 
-def test_a_draw_does_not_depend_on_its_batch(impressions: Impressions) -> None:
-    """With two workers, or after a resume, training would not be the same training."""
-    negatives = ImpressionNegatives(impressions, 4, 3)
-    together = negatives.draw(2, SAMPLES, ROWS)
-    for place in range(len(SAMPLES)):
-        alone = negatives.draw(2, SAMPLES[place : place + 1], ROWS[place : place + 1])
-        np.testing.assert_array_equal(alone[0], together[place])
-    np.testing.assert_array_equal(negatives.draw(2, SAMPLES[::-1], ROWS[::-1]), together[::-1])
-
-
 def test_each_epoch_seed_and_sample_has_its_own_draw(impressions: Impressions) -> None:
     """With fixed negatives the model would see 4 of 37 candidates in all its epochs."""
     samples, rows = np.arange(50), np.zeros(50, np.int64)

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import pytest
 
@@ -55,59 +53,6 @@ def test_a_short_last_batch_has_as_many_wrong_titles(left: int) -> None:
     any_titles = OtherTitles(TITLES, 3, SEED).draw(1, np.array([3, 9])[:left])
     np.testing.assert_array_equal(drawn[:, left - 1 :], any_titles[:, left - 1 :])
     assert drawn[:, : left - 1].tolist() == ([[9], [3]] if left == 2 else [[]])
-
-
-KINDS: dict[str, Callable[[], OtherTitles | BatchTitles]] = {
-    "random": lambda: OtherTitles(TITLES, 3, SEED),
-    "in_batch": lambda: BatchTitles(TITLES, 4, SEED),
-}
-every_kind = pytest.mark.parametrize("kind", KINDS)
-
-
-@every_kind
-def test_no_wrong_title_reads_as_the_right_one(kind: str) -> None:
-    """543 articles of the real corpus share a title: it would be right and wrong at once."""
-    for epoch in range(30):
-        for samples in (np.array([0, 2, 7, 5]), np.array([6, 5, 8, 1])):
-            drawn = KINDS[kind]().draw(epoch, samples)
-            assert drawn.shape == (4, 3)
-            assert (TITLES[drawn] != TITLES[samples][:, None]).all()
-
-
-@every_kind
-def test_a_draw_is_the_same_after_a_restart_and_another_in_each_epoch(kind: str) -> None:
-    samples = np.array([0, 2, 5, 6])
-    first = KINDS[kind]().draw(3, samples)
-    np.testing.assert_array_equal(KINDS[kind]().draw(3, samples), first)
-    epochs = {tuple(KINDS[kind]().draw(epoch, samples).ravel()) for epoch in range(10)}
-    assert len(epochs) == 10
-
-
-def test_a_random_draw_of_titles_does_not_depend_on_its_batch() -> None:
-    titles = OtherTitles(TITLES, 3, SEED)
-    np.testing.assert_array_equal(titles.draw(1, [7, 2]), titles.draw(1, np.arange(10))[[7, 2]])
-
-
-@pytest.mark.parametrize("articles", [2, 3, 50])
-def test_the_own_title_is_never_among_the_others(articles: int) -> None:
-    """The right answer would stand among the wrong ones."""
-    samples = np.arange(articles)
-    for epoch in range(30):
-        drawn = OtherTitles(samples, 9, SEED).draw(epoch, samples)
-        assert drawn.shape == (articles, 9)
-        assert (drawn != samples[:, None]).all()
-        assert drawn.min() >= 0
-        assert drawn.max() < articles
-
-
-def test_other_titles_are_drawn_equally_often() -> None:
-    negatives = OtherTitles(TITLES, 9, SEED)
-    drawn = np.concatenate([negatives.draw(epoch, np.full(1, 5)) for epoch in range(600)])
-    counts = np.bincount(drawn.ravel(), minlength=10)
-    assert counts[[5, 6]].tolist() == [0, 0]
-    expected = counts.sum() / 8
-    chi_square = ((np.delete(counts, [5, 6]) - expected) ** 2 / expected).sum()
-    assert chi_square < 24.3  # 7 degrees of freedom: 1 in 1,000
 
 
 @pytest.mark.parametrize("articles", [1, 20])

@@ -15,7 +15,7 @@ from recbole_tinynews.pipeline.plan import rehearse
 from recbole_tinynews.pipeline.quick_start import Run, factory_of
 from recbole_tinynews.pipeline.systems import system
 
-TITLE, ABSTRACT = 3, 4  # columns of the .item file
+TITLE = 3  # column of the .item file
 USER, HISTORY, CANDIDATES = 1, 3, 4  # of an .inter file
 Change = Callable[[str], str]
 

@@ -10,8 +10,6 @@ from torch import Tensor
 
 from recbole_tinynews.distillation.teacher_weighting import (
     WEIGHTINGS,
-    best,
-    equal,
     inverse_error,
     softmax,
 )
@@ -47,31 +45,12 @@ def test_weights_equal_the_plain_formula(name: str) -> None:
     torch.testing.assert_close(found, torch.tensor(expected, dtype=torch.float64))
 
 
-@pytest.mark.parametrize("weighting", [softmax, equal, best])
-def test_weights_of_a_sample_sum_to_one(weighting: Callable) -> None:
-    """Any other sum would change the temperature of the mixed scores."""
-    total = weighting(SCORES, LABEL).sum(dim=1)
-    torch.testing.assert_close(total, torch.ones(6, dtype=torch.float64))
-
-
 def test_weights_by_hand() -> None:
     """Weights are proportional to the click's probability: 3/4 and 1/2 give 0.6 and 0.4."""
     scores, label = torch.tensor([[[math.log(3.0), 0.0], [0.0, 0.0]]]), torch.tensor([0])
     torch.testing.assert_close(softmax(scores, label), torch.tensor([[0.6, 0.4]]))
     expected = [[1 / (1 + math.log(4 / 3)), 1 / (1 + math.log(2))]]
     torch.testing.assert_close(inverse_error(scores, label), torch.tensor(expected))
-
-
-def test_a_teacher_counts_less_only_where_it_is_wrong() -> None:
-    """One weight for a whole batch would trust a teacher on samples that it gets wrong."""
-    right, wrong = [5.0, 0.0], [0.0, 5.0]
-    scores = torch.tensor([[right, wrong], [wrong, right], [right, right]])
-    label = torch.tensor([0, 0, 0])
-    first, second, both = softmax(scores, label).tolist()
-    assert first[0] > 0.99 > 0.01 > first[1]
-    assert second[1] > 0.99 > 0.01 > second[0]
-    assert both == [0.5, 0.5]
-    assert best(scores, label).tolist() == [[1, 0], [0, 1], [1, 0]]
 
 
 def test_weights_are_finite_for_scores_of_any_size() -> None:

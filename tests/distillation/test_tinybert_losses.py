@@ -87,13 +87,6 @@ def test_each_loss_term_equals_the_papers_formula(temperature: float, dim: int) 
     assert values(loss) == pytest.approx(expected, rel=1e-9)
 
 
-def test_a_student_that_equals_its_teacher_has_nothing_to_imitate() -> None:
-    """A term above 0 would pull the student away from a teacher that it equals."""
-    same = padded(1, STUDENT_LAYERS, DIM)
-    loss = loss_of(make(pairs=layer_pairs(2, 2, "uniform")), same, same)
-    assert (loss.hidden, loss.attention, loss.embedding) == (0, 0, 0)
-
-
 def test_masked_positions_change_nothing() -> None:
     """Most positions of a padded batch are padding, which would dominate the loss."""
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -77,6 +78,7 @@ def test_every_command_stands_in_the_reference() -> None:
     assert re.findall(r"^\| `(\w+)` \|", page, re.M) == [*COMMANDS]
 
 
+@cache
 def flags_of_programs() -> set[str]:
     """Every flag that a parser of the package, a tool, an example or a benchmark has."""
     folders = ("recbole_tinynews", "tools", "examples")
@@ -87,6 +89,7 @@ def flags_of_programs() -> set[str]:
     return found | {"nproc_per_node"}
 
 
+@cache
 def settings_and_stages() -> tuple[set[str], list[str]]:
     properties = overall_yaml("overall").parent
     files = properties.rglob("*.yaml")
@@ -100,7 +103,7 @@ def test_a_flag_in_a_sentence_exists(page: Path) -> None:
     """A table of what to say is the first place that is read, and the last that is tried."""
     settings, stages = settings_and_stages()
     of_their_own = set(re.findall(r"^([\w]+):.*# \(", page.read_text(encoding="utf-8"), re.M))
-    stages += re.findall(r"^# stage/(\w+)\.yaml$", page.read_text(encoding="utf-8"), re.M)
+    stages = stages + re.findall(r"^# stage/(\w+)\.yaml$", page.read_text(encoding="utf-8"), re.M)
     known = (
         settings
         | flags_of_programs()

@@ -54,8 +54,3 @@ def test_a_figure_of_any_page_stands_in_the_record_or_in_the_pages() -> None:
 def test_lines_of_the_record_can_be_compared(page: Path) -> None:
     """A line of two thousand characters hides what was changed in it."""
     assert [line for line in page.read_text(encoding="utf-8").splitlines() if len(line) > 300] == []
-
-
-def test_new_entries_stand_in_the_record() -> None:
-    """A branch from before the move brings the old page back with its entry, beside the record."""
-    assert [*(ROOT / "docs" / "report").glob("*.md")] == []

@@ -89,18 +89,3 @@ def test_a_killed_run_leaves_no_incomplete_folder(tiny: Tiny, tmp_path: Path, mo
     written = {path: path.stat().st_mtime_ns for path in (tmp_path / "plm").iterdir()}
     write_bare_plm(str(tiny.plm), tmp_path / "plm")
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "plm").iterdir()} == written
-
-
-def test_two_runs_that_finish_at_once_do_not_fail(tiny: Tiny, tmp_path: Path, monkeypatch) -> None:
-    """The second would lose its weights over files that exist already."""
-    replace = os.replace
-
-    def late(source: Path, place: Path) -> None:
-        replace(source, place)  # the other run's
-        source.mkdir()
-        (source / "config.json").write_text("{}")
-        replace(source, place)
-
-    monkeypatch.setattr(os, "replace", late)
-    write_bare_plm(str(tiny.plm), tmp_path / "plm")
-    assert (tmp_path / "plm" / "tokenizer.json").is_file()

@@ -42,21 +42,3 @@ def test_half_precision_gives_nearly_the_same_vectors(tiny: Tiny, views: list[st
     torch.testing.assert_close(rounded.float(), exact, rtol=0.1, atol=0.05)
     sum(losses).backward()
     assert all(p.grad.isfinite().all() for p in world.model.parameters() if p.grad is not None)
-
-
-def test_an_article_is_encoded_once_in_a_batch(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A click that three users share would be computed three times, with three dropout masks."""
-    world = tiny.world("NRMS")
-    encoder, read = world.model.train().news_encoder.text_encoder, []
-    encode = encoder.encode
-
-    def counted(texts, *others):
-        read.append(texts.token_ids)
-        return encode(texts, *others)
-
-    monkeypatch.setattr(encoder, "encode", counted)
-    ids = torch.tensor([[5, 9, 5], [0, 9, 5]])
-    vectors = world.model.encode_news(ids)
-    tokens = world.model.news_encoder.tokens
-    assert torch.cat(read).numel() == tokens.lengths[[5, 9]].sum()  # and nothing is padded
-    assert torch.equal(vectors[0, 0], vectors[1, 2])

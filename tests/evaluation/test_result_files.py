@@ -146,17 +146,6 @@ def test_a_leaderboard_accepts_what_is_written(
     assert_accepted(tmp_path / "a.zip", ids, np.diff(offsets).tolist(), member)
 
 
-def test_without_ties_a_submission_scores_as_the_run_did(tmp_path, many_impressions) -> None:
-    """Else the leaderboard's result would not be the metric that the model was chosen by."""
-    _, labels, offsets = many_impressions
-    scores = np.random.default_rng(5).permutation(len(labels)).astype(np.float32)
-    write_submission(tmp_path / "a.zip", np.arange(len(offsets) - 1).astype(str), scores, offsets)
-    own = metrics_of(scores, labels, offsets)
-    submitted = metrics_of(as_mind_reads(tmp_path / "a.zip"), labels, offsets)
-    for name, values in own.items():
-        np.testing.assert_array_equal(values, submitted[name], err_msg=name)
-
-
 def test_ties_change_only_the_auc_and_by_the_order_of_the_candidates(
     tmp_path, many_impressions
 ) -> None:

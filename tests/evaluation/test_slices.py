@@ -11,10 +11,7 @@ from recbole.evaluator import Evaluator
 
 from recbole_tinynews.evaluation.collector import ImpressionCollector, struct_of
 from recbole_tinynews.evaluation.metrics import (
-    ScoredImpressions,
     auc,
-    mrr,
-    ndcg,
     rank_impressions,
 )
 from recbole_tinynews.evaluation.recbole_metrics import register_metrics
@@ -99,24 +96,6 @@ def test_cold_impressions_are_those_of_a_plain_loop(shown, clicked_before: set[i
     """One click seen before makes an impression easy for a model that counts clicks."""
     found = cold_impressions(**shown, clicked_before=clicked_before)
     assert found.tolist() == cold_by_hand(shown, clicked_before)
-
-
-def test_metrics_of_a_part_are_those_of_the_part_ranked_alone(shown) -> None:
-    """Indices into all impressions and into the evaluated ones differ, as some are skipped."""
-    scores = np.random.default_rng(2).normal(size=len(shown["labels"])).round(1)
-    users = np.zeros(len(shown["offsets"]) - 1, int)
-    whole = ScoredImpressions(scores, shown["labels"], shown["offsets"], users)
-    kept = cold_impressions(**shown, clicked_before=set(range(1, 20)))
-    rows = np.repeat(kept, np.diff(shown["offsets"]))
-    sizes = np.diff(shown["offsets"])[kept]
-    alone = rank_impressions(
-        scores[rows], shown["labels"][rows], np.append(0, np.cumsum(sizes)).astype(int)
-    )
-    part = whole.only(kept).ranked
-    assert 0 < len(alone.clicked) < len(whole.ranked.clicked)
-    for metric in (auc, mrr, lambda r: ndcg(r, 5)):
-        np.testing.assert_array_equal(metric(part), metric(alone))
-    assert part.skipped == alone.skipped
 
 
 def test_a_part_of_an_evaluation_has_the_keys_of_the_whole(shown) -> None:

@@ -16,7 +16,6 @@ from torch.nn import functional as F
 from recbole_tinynews.data.fields import TEACHERS
 from recbole_tinynews.distillation.teachers import FrozenTeachers
 from recbole_tinynews.encoder.hidden_states import StateRequest
-from recbole_tinynews.trainer import find_trainer
 
 EXACT = {"rtol": 1e-9, "atol": 1e-9}
 STUDENTS = ["TinyBERT", "TinyBERTMT", "MTBERT"]
@@ -236,12 +235,3 @@ def test_teachers_that_read_other_tokens_are_refused_with_the_trainer(tiny: Tiny
         tiny.world("TinyBERT").trainer(teachers=others)
     of_scores = {"hidden_loss_weight": 0, "attention_loss_weight": 0, "embedding_loss_weight": 0}
     assert tiny.world("TinyBERT", **of_scores).trainer(teachers=others).teachers is others
-
-
-@pytest.mark.parametrize("name", STUDENTS)
-def test_a_student_without_teachers_is_refused_before_its_first_step(tiny: Tiny, name: str) -> None:
-    world = tiny.world(name)
-    trainer = find_trainer(type(world.model))(world.config, world.model)
-    with pytest.raises(ValueError, match="expects teachers to train with"):
-        trainer.fit(world.clicks())
-    assert trainer.step == 0

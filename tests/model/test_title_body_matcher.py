@@ -36,16 +36,6 @@ def test_the_loss_is_the_dot_product_of_a_body_with_titles(articles) -> None:
     assert list(model.user_encoder.parameters()) == []
 
 
-def test_a_title_and_its_body_are_read_as_what_they_are(articles) -> None:
-    """One table holds both: with an id off by one, each body gets its neighbour's title."""
-    _, data, model = articles()
-    tokens = model.news_encoder.tokens
-    own = tokens.row(data.title_ids(7))[1:-1]
-    body = tokens.row(data.body_ids(7))[1:-1]
-    shared = min(len(own), len(body))
-    assert own[:shared].tolist() == body[:shared].tolist()  # abstracts begin with the title here
-
-
 def test_scores_of_held_out_articles_are_ranked_like_impressions(articles) -> None:
     config, data, model = articles()
     batch = ImpressionDataLoader(config, data).collate_fn([0])[0]

@@ -94,27 +94,34 @@ def test_a_choice_by_a_mask_is_noticed() -> None:
     assert noted
 
 
-@pytest.mark.parametrize("one_kernel", [False, True])
+MODELS: list[tuple[str, dict[str, Any]]] = [
+    ("PLMNR", {"plm_dropout": 0.1, "clip_grad_norm": 1.0}),
+    ("PLMNR", {"use_cache": True}),
+    ("PLMNR", {"finetune_layers": "all", "precision": "bf16"}),
+    ("PLMNR", {"history_cache_steps": 3, "head_init": "pretrained"}),
+    ("PLMNR", {"user_encoder": "self_attention", "history_padding": "learned"}),
+    ("TinyNewsRec", {"use_cache": True}),
+    ("AlignedNewsRec", {}),
+    ("TinyBERT", {}),
+    ("NewsBERT", {}),
+    ("NRMS", {}),
+    ("NRMS", {"word_encoder": "cnn", "views": ["title", "category", "abstract"]}),
+    ("LSTUR", {}),
+    ("NPA", {}),
+    ("TANR", {}),
+    ("Fastformer", {}),
+    ("CenNewsRec", {}),
+    ("MINER", {"news_encoder": "words"}),
+]
+
+
 @pytest.mark.parametrize(
-    ("model", "settings"),
+    ("model", "settings", "one_kernel"),
     [
-        ("PLMNR", {"plm_dropout": 0.1, "clip_grad_norm": 1.0}),
-        ("PLMNR", {"use_cache": True}),
-        ("PLMNR", {"finetune_layers": "all", "precision": "bf16"}),
-        ("PLMNR", {"history_cache_steps": 3, "head_init": "pretrained"}),
-        ("PLMNR", {"user_encoder": "self_attention", "history_padding": "learned"}),
-        ("TinyNewsRec", {"use_cache": True}),
-        ("AlignedNewsRec", {}),
-        ("TinyBERT", {}),
-        ("NewsBERT", {}),
-        ("NRMS", {}),
-        ("NRMS", {"word_encoder": "cnn", "views": ["title", "category", "abstract"]}),
-        ("LSTUR", {}),
-        ("NPA", {}),
-        ("TANR", {}),
-        ("Fastformer", {}),
-        ("CenNewsRec", {}),
-        ("MINER", {"news_encoder": "words"}),
+        *((*case, True) for case in MODELS),  # as on a GPU
+        ("PLMNR", {"finetune_layers": "all", "precision": "bf16"}, False),
+        ("TinyBERT", {}, False),
+        ("NRMS", {}, False),
     ],
 )
 def test_a_training_step_asks_the_device_for_nothing(
