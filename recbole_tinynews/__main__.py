@@ -27,21 +27,22 @@ if TYPE_CHECKING:
 RUN = "run"
 # the module to run as a program, and its meaning
 COMMANDS = {
-    RUN: ("", "train and evaluate a news recommender"),
-    "benchmark": ("benchmark.benchmark_command", "train and measure systems side by side"),
-    "search": ("search.search_command", "search for settings with the best validation metric"),
-    "update": ("serving.update", "train a finished recommender further on newer clicks"),
+    "convert": ("convert", "turn MIND, other data sets or a log of yours into a data set"),
+    RUN: ("", "train and evaluate a recommender"),
     "student": (
         "serving.aligned_student",
-        "a small recommender from a language model and articles alone",
+        "make a small recommender from a language model and articles alone",
     ),
-    "encode": ("serving.encode", "vectors of articles by a language model, for students"),
-    "convert": ("convert", "convert MIND folders into atomic data sets"),
+    "encode": ("serving.encode", "write vectors of articles by a language model, for students"),
+    "search": ("search.search_command", "find the settings with the best validation metric"),
+    "benchmark": ("benchmark.benchmark_command", "train and measure systems side by side"),
+    "serve": ("serving.serve", "rank over HTTP, with a page"),
+    "events": ("serving.bad_events", "list held events of a service, and take wrong ones out"),
+    "update": ("serving.update", "train a finished recommender further on newer clicks"),
     "score": ("serving.score", "rank articles for every reader in a file"),
-    "export": ("export.export_command", "a finished recommender as a Hugging Face or ONNX model"),
-    "serve": ("serving.serve", "serve finished recommenders over HTTP, with a page"),
-    "events": ("serving.bad_events", "held events of a service's store, and wrong ones out of it"),
+    "export": ("export.export_command", "write a Hugging Face or ONNX model"),
 }
+GROUPS = {"convert": "Data", RUN: "Train and compare", "serve": "Use a finished recommender"}
 ONCE_CORRECTED = (
     "Finished stages are kept: once that is corrected, the same command resumes from there."
 )
@@ -67,9 +68,12 @@ def main() -> None:
 
 
 def _usage() -> str:
-    lines = [f"  {name:<12}{meaning}" for name, (_, meaning) in COMMANDS.items()]
-    head = "usage: recbole-tinynews COMMAND ...  (COMMAND --help: its arguments)"
-    return "\n".join([head, *lines])
+    lines = ["usage: recbole-tinynews COMMAND ..."]
+    for name, (_, meaning) in COMMANDS.items():
+        if name in GROUPS:
+            lines += ["", f"{GROUPS[name]}:"]
+        lines.append(f"  {name:<12}{meaning}")
+    return "\n".join([*lines, "", "COMMAND --help lists the arguments of a command."])
 
 
 def _unknown(arguments: list[str]) -> str:

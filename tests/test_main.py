@@ -50,6 +50,7 @@ def test_without_a_command_they_are_listed() -> None:
     done = shell(MAIN)
     assert done.returncode == 0
     assert all(f"  {name} " in done.stdout for name in COMMANDS)
+    assert len(done.stdout.splitlines()) <= 24  # the height of a terminal
 
 
 @pytest.mark.parametrize(
