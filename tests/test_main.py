@@ -84,7 +84,7 @@ def test_every_command_has_a_version(command: list[str]) -> None:
             ["--test_slices=3"],
             "test_slices (command line) is no setting of this model. The",
         ),
-        (["--model=SASRec", "--n_layers=0"], "n_layers (command line) expects an int >= 1"),
+        (["--model=SASRec", "--n_layers=-1"], "n_layers (command line) expects an int >= 0"),
         (["--worker=1000"], "worker (command line) expects an int from 0 to"),
     ],
 )

@@ -27,8 +27,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add("--output", required=True, metavar="DIR", help="a new or empty folder")
     add("--layers", type=int, help="number of layers, if it was trained for it")
     add("--dim", type=int, help="a prefix of its vectors, if it was trained for it")
-    for name, what_of in (("data", "data set"), ("plm", "language model")):
-        add(f"--{name}_license", default="unknown", help=f"of the {what_of}, for the model card")
+    add("--data_license", default="unknown", help="of the data set, for the model card")
+    add("--plm_license", default="unknown", help="of the language model, for the model card")
     flags = vars(parser.parse_args(arguments))
     texts, output = flags.pop("trim_vocabulary"), flags["output"]
     with one_line_errors("Not exported"):

@@ -89,10 +89,10 @@ class NewsAligner(AlignedNewsRec):
     def start_distillation(self, teachers: Sequence[Any], dataset: Any) -> None:
         """Start in the space of a teacher whose vectors are not its own language model's."""
         of_teacher = teachers[0].news_encoder
-        if not isinstance(of_teacher, VectorsOfFile) or of_teacher.of_plm:
-            return
-        ids = dataset.training_news()
-        self.news_encoder.fit_heads(ids[of_teacher.tokens.lengths[ids] > 0], of_teacher)
+        if isinstance(of_teacher, VectorsOfFile) and not of_teacher.of_plm:
+            ids = dataset.training_news()
+            self.news_encoder.fit_heads(ids[of_teacher.tokens.lengths[ids] > 0], of_teacher)
+        super().start_distillation(teachers, dataset)
 
 
 class ZeroShotTeacher(ZeroShotPLM):

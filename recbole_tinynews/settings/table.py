@@ -374,6 +374,9 @@ def unknown_setting(
         return f"holds for the whole run, not for a stage. Set {key.name}"
     per_stage = [each for each in declared if setting(each).scope is Scope.STAGE]
     candidates = [*declared, *(f"{stage}_{name}" for stage in stages for name in per_stage)]
-    if nearest := difflib.get_close_matches(str(key)[:_LONGEST_NAME], candidates, n=1):
+    written = str(key)[:_LONGEST_NAME]
+    if nearest := difflib.get_close_matches(written, candidates, n=1):
         return f"is no setting. Did you mean {nearest[0]}?"
-    return "is no setting of this model. Declare a new one in the yaml beside the model"
+    similar = difflib.get_close_matches(written, candidates, n=3, cutoff=0.4)
+    hint = f" The nearest are {', '.join(similar)}." if similar else ""
+    return f"is no setting of this model.{hint} Declare a new one in the yaml beside the model"
