@@ -79,7 +79,13 @@ class Ranker:
         self.index = ArticleIndex(engine)
 
     def rank(
-        self, history: Any, candidates: Any, *, rerank: Sequence[Any] = (), **moment: Any
+        self,
+        history: Any,
+        candidates: Any,
+        *,
+        ids: bool | None = None,
+        rerank: Sequence[Any] = (),
+        **moment: Any,
     ) -> Any:
         """Candidates from best to worst; equal scores keep the given order.
 
@@ -87,6 +93,7 @@ class Ranker:
             history: the user's clicks, oldest first; the newest ``history_length`` count, if any.
                 For many users, lists of lists here and in ``candidates``, and in the result.
             candidates: the articles to rank.
+            ids: whether texts are ids of added articles or titles (``None``: ids if any was added).
             rerank: as the setting; applied in this order to each user's candidates.
             moment: arguments of ``Moment.of``, for recommenders trained with ``popularity``: ``at``
                 (UTC seconds; what others did before then counts too; without it, text alone),
@@ -98,7 +105,7 @@ class Ranker:
                 counters, or a wrong ``rerank``.
             TypeError: an argument is not a list of articles.
         """
-        queries, one = queries_of(history, candidates, rerank, moment)
+        queries, one = queries_of(history, candidates, rerank, moment, self._checked(ids))
         ranked = self.answer(queries)
         return ranked[0] if one else ranked
 
@@ -107,6 +114,7 @@ class Ranker:
         history: Any,
         k: int = 10,
         *,
+        ids: bool | None = None,
         leave_out_clicked: bool = True,
         rerank: Sequence[Any] = (),
         **moment: Any,
@@ -117,7 +125,7 @@ class Ranker:
         added or ``k`` is below 1.
 
         Args:
-            history, moment: as for ``rank``.
+            history, ids, moment: as for ``rank``.
             k: number of articles.
             leave_out_clicked: exclude articles in the history, by id or equal text.
             rerank: as for ``rank``, of the best ``POOL * k``, from ``LEAST_POOL`` to ``MOST_POOL``
@@ -125,10 +133,17 @@ class Ranker:
         """
         if k < 1:
             raise ValueError(f"top expects k of at least 1, got {k}.")
-        queries, one = queries_of(history, None, rerank, moment)
+        queries, one = queries_of(history, None, rerank, moment, self._checked(ids))
         queries = [query._replace(k=k) for query in queries]
         ranked = self.answer(queries, leave_out_clicked=leave_out_clicked)
         return ranked[0] if one else ranked
+
+    def _checked(self, ids: bool | None) -> bool | None:
+        if ids and not self.index.snapshot.ids:
+            raise ValueError(
+                "ids=True needs articles whose ids texts can be, and none was added. Call add_news."
+            )
+        return ids
 
     def answer(
         self,
@@ -343,6 +358,7 @@ def queries_of(
     candidates: Any,
     rerank: Sequence[Any] = (),
     moment: Mapping[str, Any] = MappingProxyType({}),
+    ids: bool | None = None,
 ) -> tuple[list[Query], bool]:
     """The queries in the arguments of ``Ranker.rank``, and whether it is of a single user.
 
@@ -361,8 +377,13 @@ def queries_of(
     rerankers, queries = ReRanking.parse(rerank), []
     for number, at_moment in enumerate(_moments_of(moment, len(lists))):
         whose = "" if one else f" for user {number}"
-        clicks = _articles(histories[number], f"history{whose}")
-        shown = _articles(lists[number], f"candidates{whose}")
+        clicks, shown = (
+            [{TITLE: each} if ids is False and isinstance(each, str) else each for each in articles]
+            for articles in (
+                _articles(histories[number], f"history{whose}"),
+                _articles(lists[number], f"candidates{whose}"),
+            )
+        )
         if not (is_top or shown):
             raise ValueError(f"rank expects at least 1 candidate, got none{whose}.")
         queries.append(Query(clicks, shown, at_moment, rerankers))

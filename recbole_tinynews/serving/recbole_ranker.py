@@ -33,13 +33,13 @@ class RecBoleRanker:
     def __init__(self, factory: RecBoleFactory, model: Any, settings: Mapping[str, Any]) -> None:
         self._factory, self._model, self.settings = factory, model.eval(), settings
 
-    def rank(self, history: Any, candidates: Any, *, user: Any = None) -> Any:
+    def rank(self, history: Any, candidates: Any, *, ids: bool = True, user: Any = None) -> Any:
         """Candidates from best to worst, as ``Ranker.rank``, of news ids only.
 
         ``user`` is an id in the data set, for models with user vectors (a list for many users;
         ``None``: unseen in training). Raises ``ValueError`` for titles too.
         """
-        queries, one = queries_of(history, candidates)
+        queries, one = queries_of(history, candidates, ids=ids)
         articles = [a for query in queries for a in (*query.history, *query.candidates)]
         if not all(isinstance(article, str) for article in articles):
             raise ValueError("A model of RecBole reads no text and expects ids, got fields.")

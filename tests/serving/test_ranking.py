@@ -47,6 +47,20 @@ def test_ids_are_ranked_by_the_abstract_too_if_the_recommender_reads_it(tiny: Ti
         np.testing.assert_allclose(in_order_given(each), scores, atol=1e-5)
 
 
+def test_a_text_is_the_id_or_the_title_that_the_caller_says(student: Served) -> None:
+    """An id that is read as a title has a score too; before articles are added none is known."""
+    titles = [*words_of(["N3", "N4", "N5"])]
+    with pytest.raises(ValueError, match="ids=True needs articles"):
+        student.load().rank(["N3"], ["N4", "N5"], ids=True)
+    ranker = student.load_with_news()
+    by_id = ranker.rank(["N3"], ["N4", "N5"], ids=True)
+    assert [each[1:] for each in by_id] == [
+        pytest.approx(each[1:]) for each in ranker.rank(titles[:1], titles[1:], ids=False)
+    ]
+    with pytest.raises(ValueError, match="Ids of the"):
+        ranker.rank(titles[:1], titles[1:], ids=True)
+
+
 def test_another_kind_of_tokenizer_is_saved_as_well(tiny: Tiny, tmp_path: Path) -> None:
     """RoBERTa's has other special tokens and another padding id."""
     plm = write_roberta(tmp_path / "roberta")
