@@ -49,7 +49,7 @@ PLACES = {
 }
 FOLDERS = ("serve", "export")  # of a recommender, without a flag
 MORE = (
-    *(["run", "--nproc=0"], ["run", "--nproc=2", "--world_size=1"], ["run", "--gpu_id=x"]),
+    *(["run", "--nproc=0"], ["run", "--nproc=2", "--world_size=2"], ["run", "--gpu_id=x"]),
     *(["benchmark", "--seeds=a"], ["benchmark", "--jobs=0"]),
     *(["search", "--trials=0"], ["convert", "--format=no"]),
     *(["convert", "--valid=2"], ["convert", "--download=all"]),
