@@ -40,7 +40,9 @@ class TableOfVectors(TextVectors):
         """Vectors of the table, and what the dense layer makes of them."""
         rows = texts.token_ids.cpu().numpy() - 1
         vectors = torch.from_numpy(self.given.table[rows].astype(np.float32)).to(self.device)
-        return EncodedTexts(vectors, self.dense(vectors))
+        # in full precision, as the tables of language models that teachers are read from
+        with torch.autocast(self.device.type, enabled=False):
+            return EncodedTexts(vectors, self.dense(vectors))
 
     def zeros(self, texts: int) -> Tensor:
         """Vectors of articles that the file has none of, ``[texts, news_dim]``."""

@@ -40,12 +40,10 @@ def test_a_student_of_a_language_models_vectors_is_its_student_bit_by_bit(
     layers: int, tiny: Tiny, articles: Path, vectors: Path, tmp_path: Path
 ) -> None:
     """Vectors by another pooling, order or precision would teach something else."""
+    how = [*SMALL, "--epochs=2", "--precision=fp32"]
     folders = [
-        student(str(tiny.plm), articles, tmp_path / name, layers, [*SMALL, "--epochs=2", *given])
-        for name, given in (
-            ("plm", ["--precision=fp32"]),
-            ("file", [f"--teacher_vectors={vectors}"]),
-        )
+        student(str(tiny.plm), articles, tmp_path / name, layers, [*how, *given])
+        for name, given in (("plm", []), ("file", [f"--teacher_vectors={vectors}"]))
     ]
     itself, of_file = ((folder / WEIGHTS).read_bytes() for folder in folders)
     assert itself == of_file
@@ -84,12 +82,16 @@ def half(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "half.npz"
 
 
-@pytest.mark.parametrize("model", ["AlignedNewsRec", "TinyNewsRec"])
+@pytest.mark.parametrize(
+    ("model", "precision"),
+    [("AlignedNewsRec", "fp32"), ("TinyNewsRec", "fp32"), ("TinyNewsRec", "bf16")],
+)
 def test_a_system_learns_from_teachers_that_are_vectors(
-    model: str, tiny: Tiny, half: Path, tmp_path: Path
+    model: str, precision: str, tiny: Tiny, half: Path, tmp_path: Path
 ) -> None:
     """No language model of a teacher is trained, and none is post-trained."""
     places = {"checkpoint_dir": str(tmp_path), "teacher_vectors": str(half)}
+    places["precision"] = precision
     settings = tiny.settings(model, head_init="pretrained", **places)
     result = run(model, DATASET, config_dict=settings)
     trained = {folder.name.rpartition("-")[0] for folder in (tmp_path / DATASET).glob("*-*")}
