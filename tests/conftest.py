@@ -28,6 +28,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile("tests", deadline=None)  # a busy machine is no mistake
 settings.load_profile("tests")
+SHIPPED_START_STEPS = 800
 
 
 @pytest.hookimpl(trylast=True)
@@ -114,6 +115,24 @@ def _language_models_read_once() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(plm_files, "read_pretrained", read)
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _few_start_steps() -> Iterator[None]:
+    """The term of popularity starts in a twentieth of the time; see ``all_start_steps``."""
+    from recbole_tinynews.model import time_features
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(time_features, "START_STEPS", SHIPPED_START_STEPS // 20)
+        yield
+
+
+@pytest.fixture
+def all_start_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many steps as users have, for tests of what they reach."""
+    from recbole_tinynews.model import time_features
+
+    monkeypatch.setattr(time_features, "START_STEPS", SHIPPED_START_STEPS)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -184,6 +184,7 @@ def test_a_further_click_never_lowers_a_score(hidden: int, seed: int) -> None:
     assert (gain[kept] >= -1e-4 * (1 + gain.abs().max())).all()
 
 
+@pytest.mark.usefixtures("all_start_steps")
 @pytest.mark.parametrize("frozen", [False, True])
 def test_the_hidden_layer_starts_with_what_a_line_can_not_tell(frozen: bool) -> None:
     """Of an untrained model no parameter asks for a gradient, so nothing would be fitted."""
