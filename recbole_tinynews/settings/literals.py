@@ -125,7 +125,11 @@ def parse_value(text: str) -> Any:
     (5e-05, [5, 10], '2019-11-15', None)
     >>> parse_value("__import__('os').getcwd()"), parse_value("[0,inf)"), parse_value("a: b # c")
     ("__import__('os').getcwd()", '[0,inf)', 'a: b # c')
+
+    Nothing is a text too, such as no prefix: ``--text_prefix=``.
     """
+    if not text:
+        return text
     try:
         value = parse_yaml(text)
     except (yaml.YAMLError, ValueError):  # ValueError: an int of thousands of digits
