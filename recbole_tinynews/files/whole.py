@@ -59,15 +59,6 @@ def whole_folder(path: Path, first_wins: bool = False) -> Iterator[Path]:
                 raise
 
 
-@contextmanager
-def resumable_file(path: Path) -> Iterator[Path]:
-    """Like ``whole_file``, but an interruption keeps ``.NAME.partial`` to resume; hold a lock."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}{SUFFIX}")
-    yield partial
-    os.replace(partial, path)
-
-
 def write_text(path: Path, text: str) -> None:
     """Write UTF-8 atomically."""
     with whole_file(path) as partial:
