@@ -1,18 +1,31 @@
-"""Articles with title and body, from a corpus file or the data set."""
+"""Articles for stages without clicks: with title and body, or all of the data set."""
 
 from __future__ import annotations
 
 from logging import getLogger
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from recbole.data.interaction import Interaction
 
+from recbole_tinynews.data.dataloader import (
+    ImpressionDataLoader,
+    TrainDataLoader,
+    id_tensor,
+)
 from recbole_tinynews.data.dataset import NewsDataset
+from recbole_tinynews.data.fields import CANDIDATES, HISTORY
+from recbole_tinynews.files.array_cache import content_key
 from recbole_tinynews.files.columns import ABSTRACT, BODY, TITLE
 from recbole_tinynews.files.lines import read_lines
 from recbole_tinynews.settings.protocol import Settings
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
 
 FEWEST_ARTICLES = 20  # one is held out and nine are negatives
 HELD_OUT_SHARE, HELD_OUT_MOST = 0.05, 500
@@ -95,3 +108,56 @@ def hold_out(texts: int, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64
     held_out = max(1, min(HELD_OUT_MOST, int(texts * HELD_OUT_SHARE)))
     order = np.random.default_rng(seed).permutation(texts)
     return np.sort(order[held_out:]), order[:held_out]
+
+
+class TrainingNews:
+    """Every article of ``post_train_news`` once per epoch; other attributes are the data set's."""
+
+    settings: ClassVar[tuple[str, ...]] = ("post_train_news",)
+    content: str
+    cache_dir: Path | None
+
+    def __init__(self, news: NewsDataset, articles: NDArray[np.int64], content: str) -> None:
+        self.news, self.articles, self.content = news, articles, content
+
+    @classmethod
+    def read(
+        cls, config: Settings, news: NewsDataset, tokenizer: PreTrainedTokenizerBase
+    ) -> TrainingNews:
+        """News for a stage with these settings."""
+        articles, content = news_to_read(config, news), news.content
+        if config["post_train_news"] != "train":
+            content = content_key([content, articles.tobytes()])
+        return cls(news, articles, content)
+
+    def loaders(
+        self, config: Settings, valid: Any
+    ) -> tuple[TrainingNewsLoader, ImpressionDataLoader | None]:
+        """Training articles, and validation impressions."""
+        return (
+            TrainingNewsLoader(config, self),
+            ImpressionDataLoader(config, valid) if valid else None,
+        )
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "news":  # not set yet while being copied
+            raise AttributeError(name)
+        return getattr(self.news, name)
+
+
+class TrainingNewsLoader(TrainDataLoader):
+    """One sample is one article, as the only click and the only candidate (``[batch, 1]``)."""
+
+    def __init__(self, config: Settings, dataset: TrainingNews) -> None:
+        self.articles = dataset.articles
+        super().__init__(config, dataset, len(self.articles))
+
+    def news_ids(self) -> NDArray[np.int64]:
+        """Ids of all articles."""
+        return self.articles
+
+    def collate_samples(self, samples: NDArray[np.int64]) -> Interaction:
+        """The batch of these articles."""
+        ids = id_tensor(self.articles[samples][:, None])
+        label = torch.zeros(len(samples), dtype=torch.long)
+        return Interaction({HISTORY: ids, CANDIDATES: ids, self.config["LABEL_FIELD"]: label})

@@ -17,7 +17,7 @@ from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.encoder.packing import Pack, packs
 from recbole_tinynews.files.array_cache import cached_table, find_arrays
 from recbole_tinynews.files.progress import progress_bar
-from recbole_tinynews.processes.device import has_room, on_device
+from recbole_tinynews.processes.group import has_room, on_device
 
 FREE_SHARE = 0.5  # largest share of the free disk for a table under `use_cache: auto`
 TOKENS_AT_ONCE = 2_048  # fixed, so that every build gives the same table

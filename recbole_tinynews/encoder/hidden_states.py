@@ -18,7 +18,7 @@ from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.encoder.frozen_states import StateTable
 from recbole_tinynews.encoder.packing import PackedTexts, packs, shortest_first
 from recbole_tinynews.files.progress import progress_bar
-from recbole_tinynews.processes.device import has_room
+from recbole_tinynews.processes.group import has_room
 
 CGROUP = Path("/sys/fs/cgroup")  # has a container's memory limit
 

@@ -17,7 +17,7 @@ from recbole_tinynews.encoder.frozen_states import Storage
 from recbole_tinynews.encoder.hidden_states import StateRecorder, StateRequest
 from recbole_tinynews.encoder.packing import Pack
 from recbole_tinynews.encoder.vector_cache import CurrentVectors, StaleVectors
-from recbole_tinynews.processes.device import on_device
+from recbole_tinynews.processes.group import on_device
 
 NEWS_ENCODER = "news_encoder"
 TOKENS_AT_ONCE = 4_096

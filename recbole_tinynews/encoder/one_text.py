@@ -30,9 +30,14 @@ from recbole_tinynews.encoder.text_encoder import EncodedTexts, TextEncoder, Tex
 from recbole_tinynews.encoder.vector_cache import in_shares
 from recbole_tinynews.files.array_cache import content_key
 from recbole_tinynews.files.columns import ABSTRACT, TITLE
-from recbole_tinynews.processes.device import has_bf16_products, on_device
 from recbole_tinynews.processes.gather import gather_rows
-from recbole_tinynews.processes.group import ALONE, Group, process_group
+from recbole_tinynews.processes.group import (
+    ALONE,
+    Group,
+    has_bf16_products,
+    on_device,
+    process_group,
+)
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

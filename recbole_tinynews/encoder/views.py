@@ -17,7 +17,7 @@ from recbole_tinynews.encoder.one_text import OneTextEncoder
 from recbole_tinynews.encoder.pooling import AttentionPooling
 from recbole_tinynews.encoder.text_encoder import weights_content
 from recbole_tinynews.files.columns import CATEGORIES
-from recbole_tinynews.processes.device import on_device
+from recbole_tinynews.processes.group import on_device
 
 SMALL_WEIGHT = 0.01  # for vectors with entries around 1, beside one of unit length
 

@@ -12,7 +12,6 @@ import numpy as np
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from recbole_tinynews.data.given_vectors import GivenVectors
 from recbole_tinynews.data.news_text import TITLE_ABSTRACT
 from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.data.word_vectors import size_of_vectors
@@ -28,7 +27,7 @@ from recbole_tinynews.encoder.plm_files import (
     plm_size,
 )
 from recbole_tinynews.encoder.text_encoder import TextEncoder, TextVectors
-from recbole_tinynews.encoder.vectors_of_file import TableOfVectors, VectorsOfFile
+from recbole_tinynews.encoder.vectors_of_file import GivenVectors, TableOfVectors, VectorsOfFile
 from recbole_tinynews.encoder.views import CategoryView, StartsAsText, ViewAttention, ViewsEncoder
 from recbole_tinynews.encoder.words import (
     WordCNN,

@@ -26,8 +26,10 @@ from recbole_tinynews.distillation.loss_terms import loss_terms
 from recbole_tinynews.encoder.hidden_states import NO_STATES, StateRequest
 from recbole_tinynews.encoder.users import StartsAsMean, UserEncoder
 from recbole_tinynews.model.article_reader import ArticleReader, starts_pretrained
-from recbole_tinynews.model.interface import BatchContext, Encoded, Outputs
-from recbole_tinynews.model.reader_features import (
+from recbole_tinynews.model.interface import (
+    BatchContext,
+    Encoded,
+    Outputs,
     features_of_impressions,
     further_features,
     reader_features,

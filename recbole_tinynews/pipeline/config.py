@@ -19,8 +19,7 @@ from recbole_tinynews.files.vector_files import vector_size
 from recbole_tinynews.model.alignednewsrec import ZeroShotStudent
 from recbole_tinynews.model.article_reader import vectors_file
 from recbole_tinynews.model.paper.plmnr import PretrainedPLMNR
-from recbole_tinynews.processes.device import choose_device, gpu_numbers
-from recbole_tinynews.processes.group import launched_group
+from recbole_tinynews.processes.group import choose_device, gpu_numbers, launched_group
 from recbole_tinynews.recbole_models.feeds import fit_settings
 from recbole_tinynews.recbole_models.patches import apply_to_libraries
 from recbole_tinynews.settings import registry

@@ -25,8 +25,7 @@ from recbole_tinynews.data.news_text import TITLE_ABSTRACT, with_abstract
 from recbole_tinynews.data.popularity import Counting
 from recbole_tinynews.encoder.users import UserEncoder
 from recbole_tinynews.files.columns import ABSTRACT, GROUPS, TITLE
-from recbole_tinynews.model.interface import BatchContext
-from recbole_tinynews.model.reader_features import features_of_impressions
+from recbole_tinynews.model.interface import BatchContext, features_of_impressions
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.model.time_features import TimeScore
 

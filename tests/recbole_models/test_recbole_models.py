@@ -8,7 +8,7 @@ import torch
 
 from recbole_tinynews.pipeline.run import Run
 from recbole_tinynews.pipeline.stage import Stage
-from recbole_tinynews.recbole_models.loaders import train_loader
+from recbole_tinynews.recbole_models.interactions import train_loader
 from recbole_tinynews.trainer import recbole_training
 from recbole_tinynews.trainer.checkpoints import put_model_state
 
