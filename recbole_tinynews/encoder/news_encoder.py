@@ -197,12 +197,3 @@ class NewsEncoder(nn.Module):
             f"{type(self).__name__}. Set news_encoder=plm and views=[title], or the loss's weight "
             "to 0."
         )
-
-    def record_ahead(
-        self,
-        ids: NDArray[np.int64],
-        request: StateRequest,
-        share: float,
-        show_progress: bool = False,
-    ) -> None:
-        """Compute hidden states of these ids for evaluation, if they fit this share of memory."""

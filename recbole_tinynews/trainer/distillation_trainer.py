@@ -49,8 +49,6 @@ class DistillationTrainer(NewsTrainer):
         folder = None if self.config["use_cache"] is False else train_data.dataset.cache_dir
         with self._autocast():
             self.teachers.encode_ahead(news, shown, folder)
-            if any(self.model.teacher_states):
-                self.teachers.record_ahead(news, self.model.teacher_states, shown)
             self.model.start_distillation([*self.teachers.members], train_data.dataset)
         return super().fit(train_data, valid_data, **kwargs)
 
