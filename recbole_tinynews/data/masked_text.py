@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from recbole.data.interaction import Interaction
 
 from recbole_tinynews.data.articles import articles_for, hold_out, news_to_read
-from recbole_tinynews.data.batch import NewsBatch
-from recbole_tinynews.data.dataloader import TrainDataLoader, id_tensor
+from recbole_tinynews.data.dataloader import NewsBatch, TrainDataLoader, id_tensor
 from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.data.fields import LENGTHS, PLACES, TOKENS, TRUTH
 from recbole_tinynews.data.negatives import random_bits

@@ -1,9 +1,15 @@
-"""Hidden states of a language model: which are wanted, which can be observed, collecting them."""
+"""Hidden states of a language model: observed, recorded, and those of frozen layers stored.
+
+Frozen layers run without dropout, so their outputs are computed once, into a mapped table.
+"""
 
 from __future__ import annotations
 
+import shutil
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from logging import getLogger
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +17,118 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from recbole_tinynews.encoder.packing import PackedTexts
+from recbole_tinynews.data.ragged import Ragged
+from recbole_tinynews.encoder.packing import Pack, PackedTexts, packs
+from recbole_tinynews.files.array_cache import cached_table, find_arrays
+from recbole_tinynews.files.progress import progress_bar
+from recbole_tinynews.processes.group import has_room, on_device
+
+FREE_SHARE = 0.5  # largest share of the free disk for a table under `use_cache: auto`
+TOKENS_AT_ONCE = 2_048  # fixed, so that every build gives the same table
+PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+# numpy has no bfloat16: bits are stored as integers
+STORED_AS: dict[str, np.dtype] = {
+    "fp32": np.dtype("<f4"),
+    "fp16": np.dtype("<f2"),
+    "bf16": np.dtype("<i2"),
+}
+
+Compute = Callable[[NDArray[np.int64], Pack], Tensor]
+
+
+class Storage(NamedTuple):
+    """Where hidden states are stored, and for which texts."""
+
+    folder: Path
+    precision: str = "fp32"  # of the stored numbers: fp32, fp16 or bf16
+    budget: float | None = None  # GB per table, filled with the shortest texts; None: no limit
+    ample_room: bool = True  # `use_cache: auto`: skip a table over half the free disk, don't raise
+    longest: int | None = None  # longest text to store, in tokens; None: no limit
+
+
+class StateTable(NamedTuple):
+    """Hidden states of texts, several rows each; texts that are not stored have none."""
+
+    table: Tensor  # [rows, ...]
+    layout: Ragged  # the rows of each text
+
+    def places(self, ids: NDArray[np.int64]) -> Tensor:
+        """The rows of these texts."""
+        return torch.from_numpy(self.layout.positions(ids))
+
+    def rows(self, places: Tensor, device: torch.device) -> Tensor:
+        """States at these rows, on a device."""
+        return on_device(self.table.index_select(0, on_device(places, self.table.device)), device)
+
+
+def open_frozen_states(
+    storage: Storage,
+    key: str,
+    tokens: Ragged,
+    hidden_size: int,
+    compute: Compute,
+    device: torch.device,
+) -> StateTable | None:
+    """Open the table with this key, which is built if it is missing.
+
+    ``key`` is a digest of frozen weights and tokens. ``compute`` maps text ids and pack to
+    ``[tokens, hidden]``. Returns ``None`` if nothing is to be stored or ``ample_room`` is lacking;
+    raises ``ValueError`` if the disk cannot hold the table.
+    """
+    row_bytes = hidden_size * STORED_AS[storage.precision].itemsize
+    longest = _longest_stored(storage, tokens.lengths, row_bytes)
+    layout = Ragged.layout(np.where(tokens.lengths <= longest, tokens.lengths, 0))
+    rows = int(layout.offsets[-1])
+    if not rows:
+        return None
+    shape, dtype = (rows, hidden_size), STORED_AS[storage.precision]
+    place = storage.folder, "frozen-states", f"{key}-{storage.precision}-{longest}"
+    # one that is there is used however full the disk is
+    if find_arrays(*place) is None and not _has_room(storage, rows * row_bytes):
+        return None
+
+    def fill(table: NDArray) -> None:
+        with progress_bar(desc="Frozen layers", total=rows, unit=" tokens") as bar:
+            for pack in packs(layout.lengths, TOKENS_AT_ONCE):
+                positions = layout.positions(pack.members)
+                states = compute(pack.members, pack).to(PRECISIONS[storage.precision]).cpu()
+                bits = states.view(torch.int16) if storage.precision == "bf16" else states
+                table[positions] = bits.numpy()
+                bar.update(len(positions))
+
+    stored = cached_table(*place, shape, dtype, fill)
+    table = torch.from_numpy(stored).view(PRECISIONS[storage.precision])
+    return StateTable(table.to(device) if has_room(device, table.nbytes) else table, layout)
+
+
+def _longest_stored(storage: Storage, lengths: NDArray[np.int64], row_bytes: int) -> int:
+    """Length of the longest stored texts; all shorter ones are stored too."""
+    longest = int(lengths.max(initial=0))
+    if storage.longest is not None:
+        longest = min(longest, storage.longest)
+    if storage.budget is not None:
+        tokens_up_to = np.cumsum(np.bincount(lengths) * np.arange(lengths.max(initial=0) + 1))
+        fitting = np.flatnonzero(tokens_up_to * row_bytes <= storage.budget * 1e9)
+        longest = min(longest, int(fitting[-1]) if len(fitting) else 0)
+    return longest
+
+
+def _has_room(storage: Storage, size: int) -> bool:
+    storage.folder.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(storage.folder).free
+    if size <= (FREE_SHARE if storage.ample_room else 1) * free:
+        return True
+    needed = f"{size / 1e9:.1f} GB of the {free / 1e9:.1f} GB free in {storage.folder}"
+    if not storage.ample_room:
+        raise ValueError(
+            f"use_cache=true expects room for the frozen layers' hidden states, {needed}. "
+            "Make room, lower cache_budget, or set use_cache to auto or false."
+        )
+    getLogger().info(
+        f"Hidden states of the frozen layers would take {needed}; they are computed each time. "
+        "A lower cache_budget (GB) stores those of the shortest texts."
+    )
+    return False
 
 
 class StateRequest(NamedTuple):

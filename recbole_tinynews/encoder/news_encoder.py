@@ -11,10 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from recbole_tinynews.data.batch import BatchArticles
+from recbole_tinynews.data.dataloader import BatchArticles
 from recbole_tinynews.data.ragged import Ragged
-from recbole_tinynews.encoder.frozen_states import Storage
-from recbole_tinynews.encoder.hidden_states import StateRecorder, StateRequest
+from recbole_tinynews.encoder.hidden_states import StateRecorder, StateRequest, Storage
 from recbole_tinynews.encoder.packing import Pack
 from recbole_tinynews.encoder.vector_cache import CurrentVectors, StaleVectors
 from recbole_tinynews.processes.group import on_device

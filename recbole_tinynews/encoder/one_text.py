@@ -16,10 +16,12 @@ from torch import Tensor, nn
 
 from recbole_tinynews.data.news_text import TITLE_ABSTRACT, tokenise, with_abstract
 from recbole_tinynews.data.ragged import Ragged
-from recbole_tinynews.encoder.frozen_states import StateTable, Storage, open_frozen_states
 from recbole_tinynews.encoder.hidden_states import (
     StateRecorder,
     StateRequest,
+    StateTable,
+    Storage,
+    open_frozen_states,
 )
 from recbole_tinynews.encoder.news_encoder import NEWS_ENCODER, NewsEncoder
 from recbole_tinynews.encoder.packing import Pack, PackedTexts, packed_texts, packs, share_texts
@@ -28,10 +30,10 @@ from recbole_tinynews.encoder.text_encoder import EncodedTexts, TextEncoder, Tex
 from recbole_tinynews.encoder.vector_cache import in_shares
 from recbole_tinynews.files.array_cache import content_key
 from recbole_tinynews.files.columns import ABSTRACT, TITLE
-from recbole_tinynews.processes.gather import gather_rows
 from recbole_tinynews.processes.group import (
     ALONE,
     Group,
+    gather_rows,
     has_bf16_products,
     on_device,
     process_group,

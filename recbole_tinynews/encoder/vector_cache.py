@@ -18,8 +18,7 @@ from recbole_tinynews.encoder.packing import Pack, packs
 from recbole_tinynews.encoder.text_encoder import versions
 from recbole_tinynews.files.array_cache import content_key
 from recbole_tinynews.files.progress import progress_bar
-from recbole_tinynews.processes.gather import gather_rows, shared_arrays
-from recbole_tinynews.processes.group import on_device, process_group
+from recbole_tinynews.processes.group import gather_rows, on_device, process_group, shared_arrays
 
 # small packs encode few unneeded texts, and still keep a CPU busy
 LOOK_UP_TOKENS = 128

@@ -14,8 +14,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from recbole_tinynews.data.news_text import TITLE_ABSTRACT
 from recbole_tinynews.data.ragged import Ragged
-from recbole_tinynews.data.word_vectors import size_of_vectors
-from recbole_tinynews.encoder.frozen_states import Storage
+from recbole_tinynews.encoder.hidden_states import Storage
 from recbole_tinynews.encoder.news_encoder import NewsEncoder
 from recbole_tinynews.encoder.one_text import ColumnTokenizer, OneTextEncoder, pad_rows
 from recbole_tinynews.encoder.plm_files import (
@@ -34,6 +33,7 @@ from recbole_tinynews.encoder.words import (
     WordEncoder,
     WordPooling,
     WordSelfAttention,
+    size_of_vectors,
     word_embedding,
     word_tokenizer,
 )

@@ -11,8 +11,7 @@ from recbole.data.interaction import Interaction
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from recbole_tinynews.data.batch import articles_of
-from recbole_tinynews.data.dataloader import ImpressionDataLoader
+from recbole_tinynews.data.dataloader import ImpressionDataLoader, articles_of
 from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.data.fields import (
     CANDIDATE_FEATURES,

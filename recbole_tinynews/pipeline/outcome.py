@@ -44,8 +44,8 @@ from recbole_tinynews.pipeline.log_tables import in_one_line, oracle_of, summary
 from recbole_tinynews.pipeline.run import Run
 from recbole_tinynews.pipeline.stage import Stage, lineage
 from recbole_tinynews.processes.group import broadcast, process_group
-from recbole_tinynews.trainer.budget import Budget
 from recbole_tinynews.trainer.impression_evaluation import ImpressionEvaluation
+from recbole_tinynews.trainer.losses import Budget
 
 NEWS, REPEATS = 512, 3  # of a measurement of speed
 _PLACEHOLDERS = frozenset(("fake_loss", "dummy_param"))  # optimizers need a parameter

@@ -16,7 +16,7 @@ from recbole_tinynews.pipeline.stage import Copy, Stage
 from recbole_tinynews.settings.table import parse_key
 from recbole_tinynews.settings.values import refuse
 from recbole_tinynews.trainer.checkpoints import STATE, saved_step
-from recbole_tinynews.trainer.post_training import most_copies
+from recbole_tinynews.trainer.distillation_trainer import most_copies
 
 REUSED = "reused"
 MOST_DIFFERENCES = 3  # per line

@@ -12,8 +12,8 @@ from tiny import Tiny
 from torch import Tensor
 
 from recbole_tinynews.data.ragged import Ragged
-from recbole_tinynews.encoder import frozen_states, one_text
-from recbole_tinynews.encoder.frozen_states import Storage
+from recbole_tinynews.encoder import hidden_states, one_text
+from recbole_tinynews.encoder.hidden_states import Storage
 from recbole_tinynews.encoder.one_text import OneTextEncoder
 from recbole_tinynews.encoder.packing import Pack
 from recbole_tinynews.encoder.plm_files import load_plm
@@ -174,7 +174,7 @@ def stop_at(encoder: OneTextEncoder, monkeypatch: pytest.MonkeyPatch, pack: int)
 def test_an_interrupted_build_is_not_read(make, tmp_path, monkeypatch) -> None:
     """Half a table under the final name would be read as a whole one."""
     expected = make(folder=tmp_path / "undisturbed")(IDS)
-    monkeypatch.setattr(frozen_states, "TOKENS_AT_ONCE", 24)
+    monkeypatch.setattr(hidden_states, "TOKENS_AT_ONCE", 24)
     encoder = make()
     stop_at(encoder, monkeypatch, pack=6)
     with pytest.raises(KeyboardInterrupt):
@@ -219,7 +219,7 @@ def test_a_process_waits_for_another_that_makes_the_table(make, tmp_path, monkey
 
 def disk(monkeypatch: pytest.MonkeyPatch, free: int) -> None:
     usage = type("Usage", (), {"free": free})()
-    monkeypatch.setattr(frozen_states.shutil, "disk_usage", lambda folder: usage)
+    monkeypatch.setattr(hidden_states.shutil, "disk_usage", lambda folder: usage)
 
 
 def test_auto_computes_where_the_disk_is_too_small(make, tokens, tmp_path, monkeypatch) -> None:
@@ -253,7 +253,7 @@ def test_a_table_that_is_refused_makes_room_for_its_replacement(
     (place.parent / "names.json").unlink()
     size = len(tokens.values) * 32 * 4
     disk = type("Disk", (), {"free": property(lambda _: size * (1 if place.is_file() else 2))})()
-    monkeypatch.setattr(frozen_states.shutil, "disk_usage", lambda folder: disk)
+    monkeypatch.setattr(hidden_states.shutil, "disk_usage", lambda folder: disk)
     encoder = make(ample_room=ample)
     encoder(IDS)
     assert (place.parent / "names.json").is_file()

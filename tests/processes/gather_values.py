@@ -9,19 +9,17 @@ from torch import nn
 from recbole_tinynews.encoder import vector_cache
 from recbole_tinynews.encoder.packing import packs
 from recbole_tinynews.encoder.vector_cache import in_shares
-from recbole_tinynews.processes.gather import (
-    all_reduce,
-    broadcast_weights,
-    gather_rows,
-    sum_gradients,
-)
 from recbole_tinynews.processes.group import (
     all_gather_object,
+    all_reduce,
     broadcast,
+    broadcast_weights,
     gather_array,
+    gather_rows,
     join,
     leave,
     process_group,
+    sum_gradients,
 )
 
 
