@@ -22,10 +22,7 @@ from recbole_tinynews.data.articles import (
 from recbole_tinynews.data.dataloader import ImpressionDataLoader
 from recbole_tinynews.data.fields import CANDIDATES, HISTORY
 from recbole_tinynews.data.negatives import BatchTitles, OtherTitles
-from recbole_tinynews.data.title_body_articles import (
-    TitleBodyDataLoader,
-    TitleBodyDataset,
-)
+from recbole_tinynews.data.title_body_articles import TitleBodyDataLoader, TitleBodyDataset
 from recbole_tinynews.settings.table import setting
 
 AWKWARD = ["1", '"Quoted', "NA"], ["2", "Über\u2028東京", "null"], ["2", "again", "an id twice"]

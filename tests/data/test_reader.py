@@ -13,12 +13,7 @@ from tiny import Tiny
 
 from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.data.impressions import RecentClicks
-from recbole_tinynews.data.popularity import (
-    DEVICES,
-    Counting,
-    popularity_features,
-    visit_features,
-)
+from recbole_tinynews.data.popularity import DEVICES, Counting, popularity_features, visit_features
 
 WINDOWS = (2, 5, None)
 
