@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -63,7 +63,7 @@ def make_table(
     """Means over seeds in percent, with published results; rows of a group are adjacent."""
     printed = [*published.here.values(), *published.elsewhere.values()]
     beside = [metric for metric in METRICS if any(metric in figures for figures in printed)]
-    sizes = _measured(systems, _SIZE)
+    sizes = [name for name in _SIZE if any(name in system.means for system in systems)]
     best = {name: _best(systems, name) for name in METRICS}
 
     def cells(system: SystemResult) -> list[Cell]:
@@ -127,11 +127,6 @@ def budget_table(systems: Sequence[SystemResult], ceilings: Ceilings | None = No
     ]
     notes += [f"Not counted: {without}."] if without else []
     return Table(["System", *heads], [rows], notes)
-
-
-def _measured(systems: Sequence[SystemResult], columns: Iterable[str]) -> list[str]:
-    """Those columns of which a system has a value."""
-    return [name for name in columns if any(name in system.means for system in systems)]
 
 
 def _known(

@@ -23,11 +23,10 @@ from recbole_tinynews.encoder.hidden_states import (
     Storage,
     open_frozen_states,
 )
-from recbole_tinynews.encoder.news_encoder import NEWS_ENCODER, NewsEncoder
+from recbole_tinynews.encoder.news_encoder import NEWS_ENCODER, NewsEncoder, in_shares
 from recbole_tinynews.encoder.packing import Pack, PackedTexts, packed_texts, packs, share_texts
 from recbole_tinynews.encoder.pooling import fitted_projection
 from recbole_tinynews.encoder.text_encoder import EncodedTexts, TextEncoder, TextVectors, versions
-from recbole_tinynews.encoder.vector_cache import in_shares
 from recbole_tinynews.files.array_cache import content_key
 from recbole_tinynews.files.columns import ABSTRACT, TITLE
 from recbole_tinynews.processes.group import (
