@@ -39,7 +39,7 @@ from recbole_tinynews.encoder.words import (
 )
 from recbole_tinynews.files.columns import CATEGORIES, TITLE
 from recbole_tinynews.files.vector_files import vector_size
-from recbole_tinynews.model.impression_recommender import ImpressionRecommender
+from recbole_tinynews.model.interface import ImpressionRecommender
 from recbole_tinynews.settings.protocol import Settings
 
 CONTEXTS = {"cnn": WordCNN, "self_attention": WordSelfAttention}

@@ -1,15 +1,42 @@
-"""What a recommender exchanges with losses, teachers and serving: records, reader features."""
+"""The base of every recommender, and what it exchanges with losses, teachers and serving."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import builtins
+from typing import Any, ClassVar, NamedTuple
 
 import torch
+from recbole.data.interaction import Interaction
+from recbole.model.abstract_recommender import AbstractRecommender
+from recbole.utils import InputType, ModelType
 from torch import Tensor
 from torch.nn import functional as F
 
 from recbole_tinynews.data.popularity import Counting
 from recbole_tinynews.encoder.hidden_states import HiddenStates
+from recbole_tinynews.settings.protocol import Settings
+
+
+class ImpressionRecommender(AbstractRecommender):
+    """Scores the candidates of an impression for the user who saw it.
+
+    Direct subclasses are untrained, with settings from ``properties/impressions.yaml`` and their
+    own yaml; ``trainer_class`` may be the name of one in ``recbole_tinynews.trainer``. Those that
+    encode texts derive from ``NewsRecommender``.
+    """
+
+    trainer_class: ClassVar[str | builtins.type] = "UntrainedTrainer"
+
+    type = ModelType.GENERAL  # for this type RecBole reads no further yaml over ours
+    input_type = InputType.LISTWISE
+
+    def __init__(self, config: Settings, dataset: Any) -> None:
+        super().__init__()
+        self.device = config["device"]
+
+    def predict(self, interaction: Interaction) -> Tensor:
+        """Scores of all candidates in an evaluation batch, ``[sum of impression_size]``."""
+        raise NotImplementedError(f"{type(self).__name__} must implement predict(interaction).")
 
 
 class BatchContext(NamedTuple):
