@@ -27,6 +27,7 @@ DATA_FOLDERS = {
 RECBOLE = [
     "colorama>=0.4.4",
     "colorlog>=4.7.2",
+    "psutil>=5.9",
     "setuptools<82",  # for its pkg_resources
     "tensorboard>=2.5",
     "texttable>=0.9",
@@ -77,7 +78,6 @@ setup(
         "scipy>=1.11",
         "pyyaml>=6.0",
         "tqdm>=4.66",
-        "psutil>=5.9",
         "scikit-learn>=1.4",
         "tabulate>=0.9",  # tables of a benchmark; RecBole depends on it too
     ],

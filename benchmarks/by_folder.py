@@ -16,8 +16,14 @@ from pathlib import Path
 
 import numpy as np
 
-from recbole_tinynews.benchmark.impression_files import impression_set, impressions_file, read_files
-from recbole_tinynews.benchmark.results import METRICS, RESULTS, ResultsFile
+from recbole_tinynews.benchmark.results import (
+    METRICS,
+    RESULTS,
+    ResultsFile,
+    impression_set,
+    impressions_file,
+    read_files,
+)
 from recbole_tinynews.benchmark.significance import compare
 
 SHOWN = METRICS.index("auc"), METRICS.index("ndcg@10")

@@ -22,12 +22,7 @@ from recbole_tinynews.encoder.users import UserEncoder
 from recbole_tinynews.export.formats.onnx import write_news_graph
 from recbole_tinynews.export.formats.onnx_int8 import quantize, scale_rows
 from recbole_tinynews.serving.exported import Encode as EncodePadded
-from recbole_tinynews.serving.exported import (
-    Heads,
-    PaddedNewsEncoder,
-    encode_padded,
-    session,
-)
+from recbole_tinynews.serving.exported import Heads, PaddedNewsEncoder, encode_padded, session
 
 SETTINGS = {"news_pooling": "attention", "mask_padding_in_news_pooling": True}
 INPUTS = ("input_ids", "attention_mask")

@@ -26,8 +26,13 @@ import numpy as np
 import torch
 import yaml
 
-from recbole_tinynews.benchmark.impression_files import impressions_file, read_impression_metrics
-from recbole_tinynews.benchmark.results import METRICS, RESULTS, ResultsFile
+from recbole_tinynews.benchmark.results import (
+    METRICS,
+    RESULTS,
+    ResultsFile,
+    impressions_file,
+    read_impression_metrics,
+)
 from recbole_tinynews.benchmark.significance import compare
 from recbole_tinynews.data.atomic_files import Indices, concatenate, read_impressions
 from recbole_tinynews.evaluation import metrics

@@ -39,7 +39,7 @@ from recbole_tinynews.encoder.news_encoder import NEWS_ENCODER
 from recbole_tinynews.encoder.one_text import LANGUAGE_MODEL
 from recbole_tinynews.encoder.plm_files import load_tokenizer, locate_plm
 from recbole_tinynews.pipeline.config import NewsConfig
-from recbole_tinynews.processes.device import has_bf16_products
+from recbole_tinynews.processes.group import has_bf16_products
 from recbole_tinynews.trainer import NewsTrainer
 
 LOADER_BATCHES = 200

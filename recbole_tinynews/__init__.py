@@ -21,9 +21,7 @@ if TYPE_CHECKING:
     from recbole_tinynews.benchmark.benchmark import Benchmark as Benchmark
     from recbole_tinynews.evaluation.metrics import ScoredImpressions as ScoredImpressions
     from recbole_tinynews.evaluation.recbole_metrics import impression_metric as impression_metric
-    from recbole_tinynews.model.impression_recommender import (
-        ImpressionRecommender as ImpressionRecommender,
-    )
+    from recbole_tinynews.model.interface import ImpressionRecommender as ImpressionRecommender
     from recbole_tinynews.model.recommender import NewsRecommender as NewsRecommender
     from recbole_tinynews.pipeline.quick_start import run as run
     from recbole_tinynews.pipeline.stage import Copy as Copy
@@ -44,7 +42,7 @@ _HOMES = {
     "with_item_text": "recbole_models.item_text",
     "ScoredImpressions": "evaluation.metrics",
     "Search": "search.search",
-    "ImpressionRecommender": "model.impression_recommender",
+    "ImpressionRecommender": "model.interface",
     "NewsRecommender": "model.recommender",
     "NewsTrainer": "trainer.news_trainer",
     "Stage": "pipeline.stage",

@@ -15,12 +15,7 @@ from tiny import Tiny, World, impressions_of
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from recbole_tinynews.data.fields import (
-    CANDIDATE_FEATURES,
-    CANDIDATES,
-    HISTORY,
-    IMPRESSION_SIZE,
-)
+from recbole_tinynews.data.fields import CANDIDATE_FEATURES, CANDIDATES, HISTORY, IMPRESSION_SIZE
 from recbole_tinynews.distillation.teachers import FrozenTeachers
 from recbole_tinynews.files.tensors import load_into, load_weights, save_weights
 from recbole_tinynews.model.interface import Encoded, Outputs

@@ -44,7 +44,7 @@ from measure import finish  # noqa: E402
 from outcome import Outcome  # noqa: E402
 from tqdm import tqdm  # noqa: E402
 
-from recbole_tinynews.pipeline.log_tables import text_table  # noqa: E402
+from recbole_tinynews.pipeline.plan import text_table  # noqa: E402
 
 LINES, LINES_OF_FORMATS, KILLS = 1_000_000, 400_000, 300  # at --scale=1
 COUNTED = {  # parts that need a number and a seed alone

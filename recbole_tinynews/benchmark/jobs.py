@@ -118,8 +118,8 @@ def _outcome(job: Job, process: BaseProcess) -> Outcome:
 
 def train(job: Job) -> dict[str, Any]:
     """Train and test; returns cells of the system's row."""
-    from recbole_tinynews.benchmark.impression_files import keep_eval_dump
     from recbole_tinynews.benchmark.planning import model_class_of
+    from recbole_tinynews.benchmark.results import keep_eval_dump
     from recbole_tinynews.pipeline.config import NewsConfig
     from recbole_tinynews.pipeline.quick_start import run_config
 

@@ -10,9 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtr, stdtrit
 
-from recbole_tinynews.benchmark.impression_files import ReadFiles, impression_set
 from recbole_tinynews.benchmark.result_table import HEADS, Cell, Table
-from recbole_tinynews.benchmark.results import METRICS, as_csv
+from recbole_tinynews.benchmark.results import METRICS, ReadFiles, as_csv, impression_set
 from recbole_tinynews.benchmark.suite import Pair
 
 SIGNIFICANT = 0.05

@@ -16,8 +16,8 @@ from recbole_tinynews.convert import release
 from recbole_tinynews.convert.conversion import LAYOUTS, ON_ERROR, convert_news
 from recbole_tinynews.convert.errors import ConversionError, LineError
 from recbole_tinynews.convert.readers import READERS
+from recbole_tinynews.convert.readers.click_log import ROWS
 from recbole_tinynews.convert.readers.reader import LAST_DAY, Options
-from recbole_tinynews.convert.readers.row_shape import ROWS
 from recbole_tinynews.convert.release import DEFAULT_FOLDER, RELEASES
 
 

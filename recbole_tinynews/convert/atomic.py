@@ -12,14 +12,7 @@ from pathlib import Path
 from typing import NamedTuple, TextIO
 
 from recbole_tinynews.convert.errors import ConversionError, quoted
-from recbole_tinynews.files.columns import (
-    BODY,
-    FLAT_INTER,
-    FLAT_ITEM,
-    INTER,
-    ITEM,
-    header,
-)
+from recbole_tinynews.files.columns import BODY, FLAT_INTER, FLAT_ITEM, INTER, ITEM, header
 from recbole_tinynews.files.whole import (
     LockHeldError,
     exclusive_lock,

@@ -27,8 +27,8 @@ from recbole_tinynews.convert.atomic import (
 from recbole_tinynews.convert.catalogue import Catalogue
 from recbole_tinynews.convert.errors import EXAMPLES, ConversionError, SkippedLines, quoted
 from recbole_tinynews.convert.readers import READERS, TABLE
+from recbole_tinynews.convert.readers.click_log import ROWS
 from recbole_tinynews.convert.readers.reader import LAST_DAY, OF_TABLES, Options, Reader
-from recbole_tinynews.convert.readers.row_shape import ROWS
 from recbole_tinynews.convert.splits import (
     ImpressionCounts,
     Split,

@@ -32,6 +32,7 @@ from recbole_tinynews.data.impressions import (
     ArticleFacts,
     CandidateFeatures,
     Impressions,
+    RecentClicks,
     with_offsets,
 )
 from recbole_tinynews.data.news_text import TITLE_ABSTRACT, tokenise, with_abstract
@@ -42,7 +43,6 @@ from recbole_tinynews.data.popularity import (
     wanted_counters,
 )
 from recbole_tinynews.data.ragged import Ragged
-from recbole_tinynews.data.recent_clicks import RecentClicks
 from recbole_tinynews.files.array_cache import Arrays, GrowingArray, cached_arrays, content_key
 from recbole_tinynews.files.columns import (
     ABSTRACT,

@@ -13,7 +13,6 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from tempfile import TemporaryFile
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,7 +20,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from recbole_tinynews.data.impressions import CandidateFeatures, Impressions
-from recbole_tinynews.files.array_cache import Arrays, cached_arrays, content_key
+from recbole_tinynews.files.array_cache import cached_table, content_key
 from recbole_tinynews.files.columns import DEVICE, SUBSCRIBER
 from recbole_tinynews.settings.protocol import Settings
 from recbole_tinynews.settings.table import FINETUNE_TEACHER
@@ -166,16 +165,8 @@ def _features(
     if cache is None:
         return CandidateFeatures(counting.names, count(np.zeros(shape, np.float32)))
     folder, content = cache
-    folder.mkdir(parents=True, exist_ok=True)
-    with TemporaryFile(dir=folder) as file:  # may not fit into memory
-
-        def make() -> Arrays:
-            size = max(1, shape[0] * shape[1]) * np.dtype(np.float32).itemsize
-            file.truncate(size)
-            return {"values": count(np.memmap(file, np.float32, "r+", shape=shape))}
-
-        key = content_key([CACHE_FORMAT, content, repr(counting)])
-        values = cached_arrays(folder, "popularity", key, make)["values"]
+    key = content_key([CACHE_FORMAT, content, repr(counting)])
+    values = cached_table(folder, "popularity", key, shape, np.float32, count)
     return CandidateFeatures(counting.names, values)
 
 

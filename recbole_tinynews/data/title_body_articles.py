@@ -11,11 +11,7 @@ from numpy.typing import NDArray
 from recbole.data.interaction import Interaction
 
 from recbole_tinynews.data.articles import Article, articles_for, hold_out
-from recbole_tinynews.data.dataloader import (
-    ImpressionDataLoader,
-    TrainDataLoader,
-    id_tensor,
-)
+from recbole_tinynews.data.dataloader import ImpressionDataLoader, TrainDataLoader, id_tensor
 from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.data.fields import CANDIDATES, HISTORY
 from recbole_tinynews.data.impressions import ArticleFacts, Impressions

@@ -13,9 +13,6 @@ from torch import nn
 
 from recbole_tinynews.encoder.hidden_states import NO_STATES, StateRequest
 from recbole_tinynews.model.interface import Outputs
-from recbole_tinynews.processes.group import process_group
-
-MEMORY_SHARE = 0.25  # of free memory, for the hidden states of all teachers
 
 
 class Teachers(nn.Module):
@@ -40,11 +37,6 @@ class Teachers(nn.Module):
     ) -> None:
         """Prepare for batches with these news articles."""
 
-    def record_ahead(
-        self, ids: NDArray[np.int64], request: StateRequest, show_progress: bool = False
-    ) -> None:
-        """Prepare their hidden states."""
-
 
 class FrozenTeachers(Teachers):
     """Recommenders in evaluation mode, each of whose articles is encoded once."""
@@ -64,18 +56,6 @@ class FrozenTeachers(Teachers):
         """Encode the articles of later batches, shared by all trainings with this ``folder``."""
         for teacher in self.each():
             teacher.news_encoder.encode_ahead(ids, show_progress, folder)
-            teacher.news_encoder.close_table()
-
-    def record_ahead(
-        self, ids: NDArray[np.int64], request: StateRequest, show_progress: bool = False
-    ) -> None:
-        """Keep hidden states of the articles of later batches, as far as memory allows."""
-        # several processes would each need the states of all articles, but use a part in a step
-        if not process_group().alone:
-            return
-        for teacher in self.each():
-            share = MEMORY_SHARE / len(self.members)
-            teacher.news_encoder.record_ahead(ids, request, share, show_progress)
             teacher.news_encoder.close_table()
 
     @torch.no_grad()

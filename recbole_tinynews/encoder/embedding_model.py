@@ -60,15 +60,13 @@ class EmbeddingModel(NamedTuple):
 
     def write(self, folder: Path, with_weights: bool) -> None:
         """Write what it says into the folder of another language model."""
-        names = [MODULES, *(f"{name}/{CONFIG}" for name in self._folders()), PROMPTS]
+        folders = [name for kind, name in _modules(self.source) if kind != TRANSFORMER]
+        names = [MODULES, *(f"{name}/{CONFIG}" for name in folders), PROMPTS]
         names += [f"{name}/{WEIGHTS}" for name in self.dense if with_weights]
         for name in names:
             if file := _file(self.source, name):
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 (folder / name).write_bytes(file.read_bytes())
-
-    def _folders(self) -> list[str]:
-        return [name for kind, name in _modules(self.source) if kind != TRANSFORMER]
 
     def _dense(self, name: str, pretrained: bool) -> nn.Sequential:
         file = _needed(self.source, f"{name}/{CONFIG}")

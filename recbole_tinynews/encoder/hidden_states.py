@@ -1,26 +1,134 @@
-"""Hidden states of a language model: which are wanted, which can be observed, how they are kept."""
+"""Hidden states of a language model: observed, recorded, and those of frozen layers stored.
+
+Frozen layers run without dropout, so their outputs are computed once, into a mapped table.
+"""
 
 from __future__ import annotations
 
-import math
+import shutil
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from logging import getLogger
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import psutil
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from recbole_tinynews.data.ragged import Ragged
-from recbole_tinynews.encoder.frozen_states import StateTable
-from recbole_tinynews.encoder.packing import PackedTexts, packs, shortest_first
+from recbole_tinynews.encoder.packing import Pack, PackedTexts, packs
+from recbole_tinynews.files.array_cache import cached_table, find_arrays
 from recbole_tinynews.files.progress import progress_bar
-from recbole_tinynews.processes.device import has_room
+from recbole_tinynews.processes.group import has_room, on_device
 
-CGROUP = Path("/sys/fs/cgroup")  # has a container's memory limit
+FREE_SHARE = 0.5  # largest share of the free disk for a table under `use_cache: auto`
+TOKENS_AT_ONCE = 2_048  # fixed, so that every build gives the same table
+PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+# numpy has no bfloat16: bits are stored as integers
+STORED_AS: dict[str, np.dtype] = {
+    "fp32": np.dtype("<f4"),
+    "fp16": np.dtype("<f2"),
+    "bf16": np.dtype("<i2"),
+}
+
+Compute = Callable[[NDArray[np.int64], Pack], Tensor]
+
+
+class Storage(NamedTuple):
+    """Where hidden states are stored, and for which texts."""
+
+    folder: Path
+    precision: str = "fp32"  # of the stored numbers: fp32, fp16 or bf16
+    budget: float | None = None  # GB per table, filled with the shortest texts; None: no limit
+    ample_room: bool = True  # `use_cache: auto`: skip a table over half the free disk, don't raise
+    longest: int | None = None  # longest text to store, in tokens; None: no limit
+
+
+class StateTable(NamedTuple):
+    """Hidden states of texts, several rows each; texts that are not stored have none."""
+
+    table: Tensor  # [rows, ...]
+    layout: Ragged  # the rows of each text
+
+    def places(self, ids: NDArray[np.int64]) -> Tensor:
+        """The rows of these texts."""
+        return torch.from_numpy(self.layout.positions(ids))
+
+    def rows(self, places: Tensor, device: torch.device) -> Tensor:
+        """States at these rows, on a device."""
+        return on_device(self.table.index_select(0, on_device(places, self.table.device)), device)
+
+
+def open_frozen_states(
+    storage: Storage,
+    key: str,
+    tokens: Ragged,
+    hidden_size: int,
+    compute: Compute,
+    device: torch.device,
+) -> StateTable | None:
+    """Open the table with this key, which is built if it is missing.
+
+    ``key`` is a digest of frozen weights and tokens. ``compute`` maps text ids and pack to
+    ``[tokens, hidden]``. Returns ``None`` if nothing is to be stored or ``ample_room`` is lacking;
+    raises ``ValueError`` if the disk cannot hold the table.
+    """
+    row_bytes = hidden_size * STORED_AS[storage.precision].itemsize
+    longest = _longest_stored(storage, tokens.lengths, row_bytes)
+    layout = Ragged.layout(np.where(tokens.lengths <= longest, tokens.lengths, 0))
+    rows = int(layout.offsets[-1])
+    if not rows:
+        return None
+    shape, dtype = (rows, hidden_size), STORED_AS[storage.precision]
+    place = storage.folder, "frozen-states", f"{key}-{storage.precision}-{longest}"
+    # one that is there is used however full the disk is
+    if find_arrays(*place) is None and not _has_room(storage, rows * row_bytes):
+        return None
+
+    def fill(table: NDArray) -> None:
+        with progress_bar(desc="Frozen layers", total=rows, unit=" tokens") as bar:
+            for pack in packs(layout.lengths, TOKENS_AT_ONCE):
+                positions = layout.positions(pack.members)
+                states = compute(pack.members, pack).to(PRECISIONS[storage.precision]).cpu()
+                bits = states.view(torch.int16) if storage.precision == "bf16" else states
+                table[positions] = bits.numpy()
+                bar.update(len(positions))
+
+    stored = cached_table(*place, shape, dtype, fill)
+    table = torch.from_numpy(stored).view(PRECISIONS[storage.precision])
+    return StateTable(table.to(device) if has_room(device, table.nbytes) else table, layout)
+
+
+def _longest_stored(storage: Storage, lengths: NDArray[np.int64], row_bytes: int) -> int:
+    """Length of the longest stored texts; all shorter ones are stored too."""
+    longest = int(lengths.max(initial=0))
+    if storage.longest is not None:
+        longest = min(longest, storage.longest)
+    if storage.budget is not None:
+        tokens_up_to = np.cumsum(np.bincount(lengths) * np.arange(lengths.max(initial=0) + 1))
+        fitting = np.flatnonzero(tokens_up_to * row_bytes <= storage.budget * 1e9)
+        longest = min(longest, int(fitting[-1]) if len(fitting) else 0)
+    return longest
+
+
+def _has_room(storage: Storage, size: int) -> bool:
+    storage.folder.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(storage.folder).free
+    if size <= (FREE_SHARE if storage.ample_room else 1) * free:
+        return True
+    needed = f"{size / 1e9:.1f} GB of the {free / 1e9:.1f} GB free in {storage.folder}"
+    if not storage.ample_room:
+        raise ValueError(
+            f"use_cache=true expects room for the frozen layers' hidden states, {needed}. "
+            "Make room, lower cache_budget, or set use_cache to auto or false."
+        )
+    getLogger().info(
+        f"Hidden states of the frozen layers would take {needed}; they are computed each time. "
+        "A lower cache_budget (GB) stores those of the shortest texts."
+    )
+    return False
 
 
 class StateRequest(NamedTuple):
@@ -32,7 +140,6 @@ class StateRequest(NamedTuple):
 
 
 NO_STATES = StateRequest()
-StateName = tuple[str, int]  # kind of a state, and its layer
 
 
 class ObservableStates(NamedTuple):
@@ -68,21 +175,6 @@ class HiddenStates(NamedTuple):
     pooled: Tensor  # [texts, hidden], before the dense layer
     vectors: Tensor  # [texts, news_dim], after it
 
-    @classmethod
-    def of(cls, ids: NDArray[np.int64], named: Mapping[StateName, Tensor]) -> HiddenStates:
-        """States of these texts from ``named``."""
-        hidden, attention = (
-            {layer: rows for (kind, layer), rows in named.items() if kind == wanted}
-            for wanted in ("hidden", "attention")
-        )
-        return cls(ids, hidden, attention, named["pooled", 0], named["vectors", 0])
-
-    def named(self) -> dict[StateName, Tensor]:
-        """All states by kind and layer."""
-        named: dict[StateName, Tensor] = {("hidden", n): part for n, part in self.hidden.items()}
-        named.update({("attention", n): part for n, part in self.attention.items()})
-        return {**named, ("pooled", 0): self.pooled, ("vectors", 0): self.vectors}
-
 
 class StateRecorder:
     """Collects the states of a request, pack by pack, in a single pass."""
@@ -90,7 +182,10 @@ class StateRecorder:
     def __init__(self, request: StateRequest) -> None:
         self.request = request
         self._ids: list[NDArray[np.int64]] = []
-        self._parts: defaultdict[StateName, list[Tensor]] = defaultdict(list)
+        self._hidden: defaultdict[int, list[Tensor]] = defaultdict(list)  # by layer
+        self._attention: defaultdict[int, list[Tensor]] = defaultdict(list)
+        self._pooled: list[Tensor] = []
+        self._vectors: list[Tensor] = []
 
     def deepest(self, frozen: int) -> int:
         """Last layer to compute if layer ``frozen``'s output is known; -1: not even embeddings."""
@@ -105,7 +200,7 @@ class StateRecorder:
     def add_hidden(self, layer: int, hidden: Tensor, real: Tensor | None) -> None:
         """Keep the output of a layer, ``[tokens, hidden]``, if it is wanted."""
         if layer in self.request.hidden:
-            self._parts["hidden", layer].append(hidden if real is None else hidden[real])
+            self._hidden[layer].append(hidden if real is None else hidden[real])
 
     def add_attention(self, layer: int, scores: Sequence[Tensor], texts: PackedTexts) -> None:
         """Keep the scores of each block, ``[texts, heads, length, length]``."""
@@ -115,19 +210,13 @@ class StateRecorder:
                 part = pairs.flatten(0, 2)
             else:
                 part = pairs[mask[:, :, None] & mask[:, None, :]]
-            self._parts["attention", layer].append(part)
+            self._attention[layer].append(part)
 
     def add_texts(self, ids: NDArray[np.int64], pooled: Tensor, vectors: Tensor) -> None:
         """Keep the pooled texts and vectors of a pack."""
         self._ids.append(ids)
-        self._parts["pooled", 0].append(pooled)
-        self._parts["vectors", 0].append(vectors)
-
-    def add_states(self, states: HiddenStates) -> None:
-        """Keep states that were computed earlier."""
-        self._ids.append(states.ids)
-        for name, part in states.named().items():
-            self._parts[name].append(part)
+        self._pooled.append(pooled)
+        self._vectors.append(vectors)
 
     def states(self) -> HiddenStates:
         """States collected so far; ``ValueError`` if there are none."""
@@ -136,80 +225,9 @@ class StateRecorder:
                 "StateRecorder expects at least one text with tokens, got none. Call the news "
                 "encoder inside its `record_states` block, with a text that is not empty."
             )
-        named = {name: torch.cat(parts) for name, parts in self._parts.items()}
-        return HiddenStates.of(np.concatenate(self._ids), named)
-
-
-class RecordedStates:
-    """Tables of a frozen teacher's states by text id, read instead of running its layers."""
-
-    def __init__(self, request: StateRequest, lengths: NDArray[np.int64]) -> None:
-        self.request, self._lengths = request, lengths
-        self._tables: dict[StateName, StateTable] = {}
-
-    @classmethod
-    @torch.no_grad()
-    def compute(
-        cls,
-        states_of: Callable[[NDArray[np.int64]], HiddenStates],
-        lengths: NDArray[np.int64],
-        tokens_at_once: int,
-        request: StateRequest,
-        share: float,
-        show_progress: bool,
-    ) -> RecordedStates | None:
-        """States of texts of these lengths, by id; ``None`` if over this share of memory."""
-        recorded = cls(request, lengths)
-        with progress_bar(
-            desc="Teacher's states", shown=show_progress, total=int(lengths.sum()), unit=" tokens"
-        ) as progress:
-            for pack in packs(lengths, tokens_at_once):
-                parts = states_of(pack.members).named()
-                if not recorded._tables and not recorded._make_room(parts, share):
-                    return None
-                for name, part in parts.items():
-                    of_name = recorded._tables[name]
-                    of_name.table[of_name.places(pack.members)] = part
-                progress.update(int(lengths[pack.members].sum()))
-        return recorded
-
-    def has(self, ids: NDArray[np.int64], lengths: NDArray[np.int64]) -> bool:
-        """Whether all of these ids are stored, with these numbers of tokens."""
-        return bool((self._lengths[ids] == lengths).all())
-
-    def states(self, ids: NDArray[np.int64], device: torch.device) -> HiddenStates:
-        """States of distinct ids, shortest first, in an encoder's order."""
-        ids = ids[shortest_first(self._lengths[ids])]
-        tables = self._tables.items()
-        named = {name: each.rows(each.places(ids), device) for name, each in tables}
-        return HiddenStates.of(ids, named)
-
-    def _make_room(self, parts: dict[StateName, Tensor], share: float) -> bool:
-        lengths = self._lengths
-        texts = (lengths > 0).astype(np.int64)
-        rows = {"hidden": lengths, "attention": lengths**2, "pooled": texts, "vectors": texts}
-        layouts = {kind: Ragged.layout(per_text) for kind, per_text in rows.items()}
-        shapes = {
-            name: (int(layouts[name[0]].offsets[-1]), *part.shape[1:])
-            for name, part in parts.items()
-        }
-        size = sum(math.prod(shape) * parts[name].itemsize for name, shape in shapes.items())
-        device = next(iter(parts.values())).device
-        if device.type == "cpu" or not has_room(device, size):
-            device = torch.device("cpu")
-            if size > share * free_memory():
-                return False
-        for name, shape in shapes.items():
-            table = torch.empty(shape, dtype=parts[name].dtype, device=device)
-            self._tables[name] = StateTable(table, layouts[name[0]])
-        return True
-
-
-def free_memory() -> int:
-    """Bytes that this process may still allocate, respecting a container's limit."""
-    free = psutil.virtual_memory().available
-    try:
-        limit, used = ((CGROUP / f"memory.{name}").read_text() for name in ("max", "current"))
-        return min(free, max(0, int(limit) - int(used)))
-    except (OSError, ValueError):  # no container, or one without a limit: "max"
-        return free
+        hidden, attention = (
+            {layer: torch.cat(parts) for layer, parts in by_layer.items()}
+            for by_layer in (self._hidden, self._attention)
+        )
+        both = torch.cat(self._pooled), torch.cat(self._vectors)
+        return HiddenStates(np.concatenate(self._ids), hidden, attention, *both)

@@ -16,23 +16,27 @@ from torch import Tensor, nn
 
 from recbole_tinynews.data.news_text import TITLE_ABSTRACT, tokenise, with_abstract
 from recbole_tinynews.data.ragged import Ragged
-from recbole_tinynews.encoder.frozen_states import StateTable, Storage, open_frozen_states
 from recbole_tinynews.encoder.hidden_states import (
-    HiddenStates,
-    RecordedStates,
     StateRecorder,
     StateRequest,
+    StateTable,
+    Storage,
+    open_frozen_states,
 )
-from recbole_tinynews.encoder.news_encoder import NEWS_ENCODER, NewsEncoder
+from recbole_tinynews.encoder.news_encoder import NEWS_ENCODER, NewsEncoder, in_shares
 from recbole_tinynews.encoder.packing import Pack, PackedTexts, packed_texts, packs, share_texts
 from recbole_tinynews.encoder.pooling import fitted_projection
 from recbole_tinynews.encoder.text_encoder import EncodedTexts, TextEncoder, TextVectors, versions
-from recbole_tinynews.encoder.vector_cache import in_shares
 from recbole_tinynews.files.array_cache import content_key
 from recbole_tinynews.files.columns import ABSTRACT, TITLE
-from recbole_tinynews.processes.device import has_bf16_products, on_device
-from recbole_tinynews.processes.gather import gather_rows
-from recbole_tinynews.processes.group import ALONE, Group, process_group
+from recbole_tinynews.processes.group import (
+    ALONE,
+    Group,
+    gather_rows,
+    has_bf16_products,
+    on_device,
+    process_group,
+)
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -133,7 +137,6 @@ class OneTextEncoder(NewsEncoder):
         super().__init__(tokens, history_cache_steps)
         self.text_encoder, self.storage, self._tokenizer = text_encoder, storage, tokenizer
         self._recorder: StateRecorder | None = None
-        self._recorded: tuple[RecordedStates, tuple[int, ...]] | None = None
         self._frozen: tuple[StateTable | None, tuple[int, ...]] = None, ()
 
     def put_articles(
@@ -304,52 +307,9 @@ class OneTextEncoder(NewsEncoder):
         finally:
             self._recorder = None
 
-    def record_ahead(
-        self,
-        ids: NDArray[np.int64],
-        request: StateRequest,
-        share: float,
-        show_progress: bool = False,
-    ) -> None:
-        """Compute hidden states of these ids for evaluation, if they fit this share of memory."""
-        if (self.tokens.values == self.text_encoder.pad_token_id).any():
-            return  # states exclude pad tokens
-        lengths = np.zeros_like(self.tokens.lengths)
-        lengths[ids] = self.tokens.lengths[ids]
-
-        def states_of(some: NDArray[np.int64]) -> HiddenStates:
-            with self.record_states(request) as recorder:
-                self.encode_distinct(some)
-            return recorder.states()
-
-        how = self.tokens_at_once(), request, share, show_progress
-        recorded = RecordedStates.compute(states_of, lengths, *how)
-        self._recorded = None if recorded is None else (recorded, versions(self.parameters()))
-
     def _look_up(self, news_ids: Tensor) -> Tensor | None:
-        """Cached vectors, and hidden states if all ids have them."""
-        recorder = self._recorder
-        if recorder is None:
-            return super()._look_up(news_ids)
-        states = self._recorded_states(news_ids, recorder.request)
-        if states is None:
-            return None
-        recorder.add_states(states)
-        self._recorder = None  # a missing vector is encoded along with other texts
-        try:
-            return super()._look_up(news_ids)
-        finally:
-            self._recorder = recorder
-
-    def _recorded_states(self, news_ids: Tensor, request: StateRequest) -> HiddenStates | None:
-        if self._recorded is None:
-            return None
-        recorded, weights = self._recorded
-        ids = self._distinct(news_ids)
-        fits = recorded.request == request and recorded.has(ids, self.tokens.lengths[ids])
-        if not fits or weights != versions(self.parameters()):
-            return None
-        return recorded.states(ids, self.device)
+        """Cached vectors, which have no hidden states."""
+        return super()._look_up(news_ids) if self._recorder is None else None
 
     @contextmanager
     def without_tables(self) -> Iterator[None]:

@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from recbole_tinynews.data.ragged import Ragged
-from recbole_tinynews.processes.device import on_device
-from recbole_tinynews.processes.group import Group, shard
+from recbole_tinynews.processes.group import Group, on_device, shard
 
 # Largest activation of a pass. On a CPU, larger ones are mapped again each time and zeroed page by
 # page; on a GPU torch caches them.

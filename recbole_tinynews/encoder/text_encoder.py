@@ -196,10 +196,6 @@ class TextEncoder(TextVectors):
                 with self.encoding_at(layers):
                     yield dense
 
-    def share_heads_of(self, other: TextEncoder) -> None:
-        """Train the same pooling and dense layer as another encoder."""
-        self.pooling, self.dense = other.pooling, other.dense
-
     def _freeze(self, dropout: float) -> None:
         trained = self.layers[self.first_trained :]
         if trained:

@@ -108,14 +108,6 @@ class ScoredMetric(ImpressionMetric):
         return {key: self.average(np.atleast_1d(of_key)) for key, of_key in values.items()}
 
 
-class OverallMetric(ScoredMetric):
-    """One number for all impressions, which is computed once."""
-
-    def of_each_impression(self, evaluated: ScoredImpressions) -> dict[str, Any]:
-        """Empty: it has no value of an impression."""
-        return {}
-
-
 class OwnMetric(ScoredMetric):
     """A metric that calls a user's function; every function has its own subclass."""
 
@@ -136,8 +128,12 @@ class OwnMetric(ScoredMetric):
         return values
 
 
-class ImpressionCount(OverallMetric):
+class ImpressionCount(ImpressionMetric):
     """Numbers of evaluated and of skipped impressions."""
+
+    def of_each_impression(self, evaluated: ScoredImpressions) -> dict[str, Any]:
+        """Empty: it has no value of an impression."""
+        return {}
 
     def calculate_metric(self, dataobject: Any) -> dict[str, float]:
         """Totals instead of averages."""
@@ -168,7 +164,7 @@ METRICS: dict[str, type[ImpressionMetric]] = {
         _metric("ImpressionHit", "hit", metrics.hit, at_k=True),
         _metric("ImpressionPrecision", "precision", metrics.precision, at_k=True),
         _metric("ImpressionMAP", "map", metrics.average_precision, at_k=True),
-        _metric("UserGAUC", "gauc", metrics.gauc, OverallMetric),
+        _metric("UserGAUC", "gauc", metrics.gauc, ScoredMetric),
         _metric("CategoryDiversity", "diversity", beyond_accuracy.diversity, ArticleMetric),
         _metric("CategoryCoverage", "coverage", beyond_accuracy.coverage, ArticleMetric),
         _metric(

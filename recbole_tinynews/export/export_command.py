@@ -32,14 +32,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     flags = vars(parser.parse_args(arguments))
     texts, output = flags.pop("trim_vocabulary"), flags["output"]
     with one_line_errors("Not exported"):
-        if texts is not None:
-            from recbole_tinynews.export.trimmed_vocabulary import write_trimmed  # slow import
+        from recbole_tinynews.export.exporting import export, write_trimmed  # slow import
 
+        if texts is not None:
             after, before = write_trimmed(flags["folder"], texts, output)
             print(f"{output}: {after:,} of {before:,} tokens. Serve it, or export it with --to.")
             return
-        from recbole_tinynews.export.exporting import export  # slow import
-
         exported = export(**flags)
     vectors, scores = exported.checked
     print(

@@ -1,8 +1,9 @@
-"""Exports a finished recommender: write, compare with the original, add a model card."""
+"""Exports a finished recommender: write, compare with the original, add a model card; trims it."""
 
 from __future__ import annotations
 
 import logging
+import shutil
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,22 +12,103 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from huggingface_hub import ModelCard, ModelCardData
 from torch import Tensor
 from transformers.utils import logging as transformers_logging
 
-from recbole_tinynews.export.card import UNKNOWN, model_card
+from recbole_tinynews import __version__
+from recbole_tinynews.data.news_text import with_abstract
+from recbole_tinynews.encoder.plm_files import load_config, load_tokenizer, write_projection
+from recbole_tinynews.encoder.text_encoder import TextEncoder
+from recbole_tinynews.encoder.trimming import (
+    articles_using,
+    tokens_to_keep,
+    trim_config,
+    trim_embeddings,
+    trim_tokenizer,
+)
 from recbole_tinynews.export.finished import FinishedRecommender
 from recbole_tinynews.export.formats import find_format
-from recbole_tinynews.files.columns import TITLE
+from recbole_tinynews.files.array_cache import checksums
+from recbole_tinynews.files.columns import ABSTRACT, BODY, TITLE
+from recbole_tinynews.files.installation import pip_install
+from recbole_tinynews.files.tensors import save_weights
 from recbole_tinynews.files.whole import check_new_or_empty, whole_folder, write_text
+from recbole_tinynews.model.article_reader import reads_words
 from recbole_tinynews.model.recommender import NewsRecommender
-from recbole_tinynews.serving.engine import Engine
-from recbole_tinynews.serving.exported import (
-    CARD,
-    Description,
-    load_export,
-    write_description,
+from recbole_tinynews.pipeline.artifact import (
+    CATEGORY_NAMES,
+    FILES,
+    PLM,
+    TEST,
+    TEST_DATA,
+    WEIGHTS,
+    files_of,
+    read_metrics,
+    read_settings,
+    saved_test_result,
+    write_metrics,
+    write_settings,
 )
+from recbole_tinynews.serving.article_index import read_news_file
+from recbole_tinynews.serving.engine import Engine
+from recbole_tinynews.serving.exported import CARD, Description, load_export, write_description
+from recbole_tinynews.serving.loading import load_trained
+
+TEMPLATE = Path(__file__).with_name("model_card.md.jinja")
+UNKNOWN = "unknown"
+METRICS = {"auc": "AUC", "mrr": "MRR", "ndcg@5": "nDCG@5", "ndcg@10": "nDCG@10"}
+TRAINING = (
+    *("epochs", "max_steps", "learning_rate", "plm_learning_rate", "train_batch_size", "negatives"),
+    *("finetune_layers", "precision", "head_init", "news_pooling", "user_encoder"),
+    *("temperature", "num_teachers"),
+)
+
+
+def model_card(
+    recommender: FinishedRecommender,
+    described: Description,
+    size: int,
+    data_license: str,
+    plm_license: str,
+) -> str:
+    """Text of the card; ``size`` of the files in bytes."""
+    settings, written, wanted = recommender.settings, recommender.written, find_format(described.to)
+    tested = saved_test_result(recommender.metrics, recommender.made_from.get("data"))
+    results = recommender.metrics["valid"] if tested is None else tested
+    split = "validation" if tested is None else "test"
+    licences, plm = {data_license, plm_license}, Path(written["plm"])
+    licence = plm_license.lower() if len(licences) == 1 else "other"
+    data = ModelCardData(
+        library_name=wanted.library,
+        pipeline_tag=wanted.task,
+        tags=["news-recommendation", "recbole", "recbole_tinynews", described.to],
+        license=UNKNOWN if UNKNOWN in licences else licence,
+        model_name=recommender.name,
+    )
+    card = ModelCard.from_template(
+        data,
+        template_str=TEMPLATE.read_text(encoding="utf-8"),
+        recommender=recommender,
+        settings=settings,
+        wanted=wanted,
+        text="title" if settings["news_text"] == TITLE else "title and abstract",
+        pip_install=pip_install(),
+        metrics=METRICS,
+        results=results,
+        split=split,
+        checked=described.checked,
+        parameters=sum(p.numel() for p in recommender.model.parameters()),
+        plm_parameters=recommender.text_encoder.plm.num_parameters(),
+        size=size,
+        version=__version__,
+        plm=plm.name if plm.is_absolute() else plm,  # no folder of this machine
+        data_license=data_license,
+        plm_license=plm_license,
+        training=", ".join(f"`{name}: {written[name]}`" for name in TRAINING if name in written),
+    )
+    return f"{card}\n"
+
 
 TOLERANCE = 1e-4
 READERS = 16  # of the comparison, with empty to full histories
@@ -149,3 +231,45 @@ def _quiet() -> Iterator[None]:
         logging.disable(disabled)
         if shown:
             transformers_logging.enable_progress_bar()
+
+
+def write_trimmed(folder: str | Path, texts: str | Path, output: str | Path) -> tuple[int, int]:
+    """Write the finished recommender in ``folder`` with the tokens that given articles use.
+
+    ``texts`` is a table as for ``read_news_file``, ``output`` a new folder, which ``load``,
+    ``serve`` and exports take in place of ``folder``. Returns the numbers of tokens after and
+    before. Raises ``ValueError`` as ``load`` does, and for an export or a recommender without a
+    language model; ``FileExistsError`` if ``output`` holds something.
+    """
+    folder, output = Path(folder), Path(output)
+    check_new_or_empty(output)
+    engine, settings = load_trained(folder, "export"), read_settings(folder)
+    if reads_words(settings):
+        raise ValueError(
+            "--trim_vocabulary expects a finished recommender with a language model, and "
+            f"{folder} reads by words. Use another folder."
+        )
+    table = read_news_file(Path(texts)).fillna("").astype(str)
+    columns = [table[name].tolist() for name in (TITLE, ABSTRACT, BODY) if name in table.columns]
+    if {TITLE, ABSTRACT} <= {*table.columns}:
+        columns.append([*map(with_abstract, table[TITLE], table[ABSTRACT])])
+    tokenizer = load_tokenizer(str(folder / PLM))
+    used = articles_using(columns, tokenizer, settings.get("text_prefix") or "")
+    kept = tokens_to_keep(tokenizer, used, at_least=1)
+    # several views may share one
+    for plm in {part.plm for part in engine.model.modules() if isinstance(part, TextEncoder)}:
+        trim_embeddings(plm, kept)
+    with whole_folder(output) as unfinished:
+        save_weights(engine.model.state_dict(), unfinished / WEIGHTS)
+        (unfinished / PLM).mkdir()
+        config = load_config(str(folder / PLM))
+        trim_config(config, kept)
+        config.save_pretrained(unfinished / PLM)
+        trim_tokenizer(tokenizer, kept).save_pretrained(unfinished / PLM)
+        write_projection(str(folder / PLM), unfinished / PLM, with_weights=False)
+        shutil.copy(folder / PLM / CATEGORY_NAMES, unfinished / PLM)
+        write_settings(unfinished, settings)
+        outdated = (FILES, TEST, TEST_DATA)  # measured with all tokens
+        metrics = {name: v for name, v in read_metrics(folder).items() if name not in outdated}
+        write_metrics(unfinished, {**metrics, FILES: checksums(unfinished, files_of(unfinished))})
+    return len(kept), len(tokenizer)

@@ -11,7 +11,6 @@ from recbole_tinynews.encoder.users import UserEncoder
 from recbole_tinynews.model.article_reader import longest_news_text
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.pipeline.artifact import PLM, read_metrics, read_settings
-from recbole_tinynews.serving.engine import PredictEngine
 from recbole_tinynews.serving.exported import (
     NEWS_DIM,
     NEWS_TOKENS,
@@ -55,7 +54,7 @@ class FinishedRecommender:
     def _check_modules(self) -> None:
         encoder, user_encoder = type(self.model.news_encoder), type(self.model.user_encoder)
         how = type(self.engine if encoder is OneTextEncoder else self.model.news_encoder).__name__
-        if isinstance(self.engine, PredictEngine) or encoder is not OneTextEncoder:
+        if not self.engine.multiplies or encoder is not OneTextEncoder:
             raise ValueError(
                 f"export expects one language model whose vectors are compared by their dot "
                 f"product, and {self.name} reads or scores in its own way ({how}). "

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
@@ -16,11 +18,12 @@ from typing import IO, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from recbole_tinynews.files.whole import exclusive_lock, whole_folder
+from recbole_tinynews.files.whole import exclusive_lock, leftovers, remove, whole_folder
 
 Arrays = dict[str, NDArray]
 
 NAMES = "names.json"  # names and digests of a folder's arrays
+TABLE = "table"  # name of the only array of some folders
 _BLOCK = 1 << 20  # bytes to read, values to copy at once
 
 
@@ -91,6 +94,53 @@ def cached_arrays(
     return arrays
 
 
+def cached_table(
+    folder: Path,
+    name: str,
+    key: str,
+    shape: tuple[int, ...],
+    dtype: Any,
+    fill: Callable[[NDArray[Any]], object],
+) -> NDArray[Any]:
+    """One array that may not fit into memory: ``fill`` writes into its file, which has zeros.
+
+    Copy-on-write, and otherwise as ``cached_arrays``; ``ValueError`` if the disk cannot hold it.
+    """
+    found = find_arrays(folder, name, key, writable=True)
+    if found is None:
+        path = folder / f"{name}-{key}"
+        with exclusive_lock(path, "computing it"):
+            found = find_arrays(folder, name, key, writable=True)
+            if found is None:  # no other process has computed it
+                for partial in leftovers(path):  # of a killed one, which may be large
+                    remove(partial)
+                with whole_folder(path) as unfinished:
+                    file = unfinished / f"{TABLE}.npy"
+                    table = np.lib.format.open_memmap(file, "w+", dtype, shape)
+                    _reserve(file)
+                    fill(table)
+                    table.flush()
+                    _write_names(unfinished, [TABLE])
+                found = _mapped(path, [TABLE], writable=True)
+    return found[TABLE]
+
+
+def _reserve(file: Path) -> None:
+    """Reserve the disk space: a write into a mapped file on a full disk kills the process."""
+    if not hasattr(os, "posix_fallocate"):
+        return
+    size = file.stat().st_size
+    try:
+        with file.open("r+b") as opened:
+            os.posix_fallocate(opened.fileno(), 0, size)
+    except OSError as problem:
+        if problem.errno == errno.ENOSPC:  # else the file system cannot reserve
+            raise ValueError(
+                f"{file.parent.parent} expects room for a table of {size / 1e9:.1f} GB, and the "
+                "disk is full. Make room, or, for hidden states, set use_cache=false."
+            ) from problem
+
+
 def find_arrays(folder: Path, name: str, key: str, writable: bool = False) -> Arrays | None:
     """The cached arrays, or None; damaged ones are deleted."""
     path = folder / f"{name}-{key}"
@@ -124,8 +174,12 @@ def _write(path: Path, arrays: Arrays) -> None:
     with whole_folder(path, first_wins=True) as folder:
         for name, array in arrays.items():
             np.save(folder / f"{name}.npy", array, allow_pickle=False)
-        digests = {f"{name}.npy": content_key([folder / f"{name}.npy"]) for name in arrays}
-        (folder / NAMES).write_text(json.dumps(digests))
+        _write_names(folder, arrays)
+
+
+def _write_names(folder: Path, names: Iterable[str]) -> None:
+    digests = checksums(folder, [folder / f"{name}.npy" for name in names])
+    (folder / NAMES).write_text(json.dumps(digests))
 
 
 class GrowingArray:

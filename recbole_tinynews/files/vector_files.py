@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,7 +22,6 @@ from recbole_tinynews.files.whole import whole_file
 
 IDS, VECTORS, MADE_BY = "ids", "vectors", "made_by"
 ID, VECTOR = "id", "vector"  # columns of a table
-SUFFIXES = (".npz", ".safetensors", ".parquet")
 VALUES_AT_ONCE = 1 << 22
 
 Chunk = tuple[list[str], NDArray[Any]]  # names, and vectors [names, dim] of the file's precision
@@ -75,7 +75,10 @@ def vector_size(path: Path) -> int:
 def maker_of(path: Path) -> str:
     """Digest of the language model whose states the vectors are; empty if the file has none."""
     with _readable(path):
-        return _maker_of_npz(path) if path.suffix == ".npz" else ""
+        if path.suffix != ".npz":
+            return ""
+        with np.load(path, allow_pickle=False) as arrays:
+            return str(arrays[MADE_BY]) if MADE_BY in arrays else ""
 
 
 def write_vectors(
@@ -131,15 +134,6 @@ def _parts(names: list[str], size: int) -> Iterator[list[str]]:
         yield names[start : start + step]
 
 
-def _of_parquet(path: Path) -> Iterator[Chunk]:
-    return vectors_of_rows(path, ID, VECTOR)
-
-
-def _maker_of_npz(path: Path) -> str:
-    with np.load(path, allow_pickle=False) as arrays:
-        return str(arrays[MADE_BY]) if MADE_BY in arrays else ""
-
-
 @contextmanager
 def _readable(path: Path) -> Iterator[None]:
     try:
@@ -156,4 +150,9 @@ def _readable(path: Path) -> Iterator[None]:
 
 # what a cut-off or renamed .npz makes numpy raise
 _DAMAGE = zipfile.BadZipFile, EOFError, AttributeError
-_READERS = dict(zip(SUFFIXES, (_of_npz, _of_safetensors, _of_parquet), strict=True))
+_READERS: dict[str, Callable[[Path], Iterator[Chunk]]] = {
+    ".npz": _of_npz,
+    ".safetensors": _of_safetensors,
+    ".parquet": partial(vectors_of_rows, name=ID, vector=VECTOR),
+}
+SUFFIXES = (*_READERS,)

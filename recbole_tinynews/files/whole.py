@@ -59,15 +59,6 @@ def whole_folder(path: Path, first_wins: bool = False) -> Iterator[Path]:
                 raise
 
 
-@contextmanager
-def resumable_file(path: Path) -> Iterator[Path]:
-    """Like ``whole_file``, but an interruption keeps ``.NAME.partial`` to resume; hold a lock."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}{SUFFIX}")
-    yield partial
-    os.replace(partial, path)
-
-
 def write_text(path: Path, text: str) -> None:
     """Write UTF-8 atomically."""
     with whole_file(path) as partial:
@@ -82,14 +73,9 @@ def check_writable(path: Path) -> None:
         partial.write_bytes(b"0")
 
 
-def is_new_or_empty(folder: Path) -> bool:
-    """Whether a folder can be written without losing anything."""
-    return not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
-
-
 def check_new_or_empty(output: Path) -> None:
     """Raise ``FileExistsError`` for an ``--output`` that holds something."""
-    if not is_new_or_empty(output):
+    if output.exists() and not (output.is_dir() and not any(output.iterdir())):
         raise FileExistsError(f"--output={output} expects a folder that is new or empty.")
 
 

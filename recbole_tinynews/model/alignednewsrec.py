@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from recbole_tinynews.data.training_news import TrainingNews
+from recbole_tinynews.data.articles import TrainingNews
 from recbole_tinynews.distillation.loss_terms import Distillation, Terms, Weights, stacked_scores
 from recbole_tinynews.encoder.vectors_of_file import VectorsOfFile
 from recbole_tinynews.model.article_reader import ReadsTitlesByPLM, reads_vectors

@@ -12,11 +12,9 @@ import numpy as np
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from recbole_tinynews.data.given_vectors import GivenVectors
 from recbole_tinynews.data.news_text import TITLE_ABSTRACT
 from recbole_tinynews.data.ragged import Ragged
-from recbole_tinynews.data.word_vectors import size_of_vectors
-from recbole_tinynews.encoder.frozen_states import Storage
+from recbole_tinynews.encoder.hidden_states import Storage
 from recbole_tinynews.encoder.news_encoder import NewsEncoder
 from recbole_tinynews.encoder.one_text import ColumnTokenizer, OneTextEncoder, pad_rows
 from recbole_tinynews.encoder.plm_files import (
@@ -28,19 +26,20 @@ from recbole_tinynews.encoder.plm_files import (
     plm_size,
 )
 from recbole_tinynews.encoder.text_encoder import TextEncoder, TextVectors
-from recbole_tinynews.encoder.vectors_of_file import TableOfVectors, VectorsOfFile
+from recbole_tinynews.encoder.vectors_of_file import GivenVectors, TableOfVectors, VectorsOfFile
 from recbole_tinynews.encoder.views import CategoryView, StartsAsText, ViewAttention, ViewsEncoder
 from recbole_tinynews.encoder.words import (
     WordCNN,
     WordEncoder,
     WordPooling,
     WordSelfAttention,
+    size_of_vectors,
     word_embedding,
     word_tokenizer,
 )
 from recbole_tinynews.files.columns import CATEGORIES, TITLE
 from recbole_tinynews.files.vector_files import vector_size
-from recbole_tinynews.model.impression_recommender import ImpressionRecommender
+from recbole_tinynews.model.interface import ImpressionRecommender
 from recbole_tinynews.settings.protocol import Settings
 
 CONTEXTS = {"cnn": WordCNN, "self_attention": WordSelfAttention}

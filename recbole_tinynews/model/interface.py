@@ -1,13 +1,42 @@
-"""The records that a recommender exchanges with losses, teachers and serving."""
+"""The base of every recommender, and what it exchanges with losses, teachers and serving."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import builtins
+from typing import Any, ClassVar, NamedTuple
 
 import torch
+from recbole.data.interaction import Interaction
+from recbole.model.abstract_recommender import AbstractRecommender
+from recbole.utils import InputType, ModelType
 from torch import Tensor
+from torch.nn import functional as F
 
+from recbole_tinynews.data.popularity import Counting
 from recbole_tinynews.encoder.hidden_states import HiddenStates
+from recbole_tinynews.settings.protocol import Settings
+
+
+class ImpressionRecommender(AbstractRecommender):
+    """Scores the candidates of an impression for the user who saw it.
+
+    Direct subclasses are untrained, with settings from ``properties/impressions.yaml`` and their
+    own yaml; ``trainer_class`` may be the name of one in ``recbole_tinynews.trainer``. Those that
+    encode texts derive from ``NewsRecommender``.
+    """
+
+    trainer_class: ClassVar[str | builtins.type] = "UntrainedTrainer"
+
+    type = ModelType.GENERAL  # for this type RecBole reads no further yaml over ours
+    input_type = InputType.LISTWISE
+
+    def __init__(self, config: Settings, dataset: Any) -> None:
+        super().__init__()
+        self.device = config["device"]
+
+    def predict(self, interaction: Interaction) -> Tensor:
+        """Scores of all candidates in an evaluation batch, ``[sum of impression_size]``."""
+        raise NotImplementedError(f"{type(self).__name__} must implement predict(interaction).")
 
 
 class BatchContext(NamedTuple):
@@ -69,3 +98,61 @@ class Outputs(NamedTuple):
                 "distillation."
             )
         return self.news.states
+
+
+OF_CLICKS = ("nearest click", "newest click")
+OF_PAGE = ("on a page", "same page", "page")
+
+
+def further_features(counting: Counting) -> int:
+    """Number of features that follow the counters: of the visit, of clicks, of the page."""
+    of_clicks = len(OF_CLICKS) if counting.reader else 0
+    of_page = len(OF_PAGE) if counting.page else 0
+    return len(counting.context) + of_clicks + of_page
+
+
+def reader_features(
+    news: Tensor, history: Tensor, context: BatchContext, page: Tensor | None
+) -> Tensor:
+    """Cosines of candidates with clicks and page, ``[batch, candidates, 2 or 5]``.
+
+    The largest with a click, that with the newest one; then whether the impression is on an
+    article's page, whether the candidate is that article, and its cosine with it. 0 where there is
+    none.
+
+    Args:
+        news: vectors of the candidates, ``[batch, candidates, dim]``.
+        history: vectors of the clicks, newest last, ``[batch, history, dim]``.
+        context: ids of both, 0 where there is none.
+        page: vector of the page's article, ``[batch, dim]``, if pages are read.
+    """
+    news, history = F.normalize(news, dim=-1), F.normalize(history, dim=-1)
+    clicked = context.history != 0
+    cosines = news @ history.transpose(1, 2)  # [batch, candidates, history]
+    nearest = cosines.masked_fill(~clicked[:, None], -1).amax(2)
+    any_click = clicked.any(1, keepdim=True)
+    parts = [torch.where(any_click, nearest, 0), cosines[..., -1] * clicked[:, -1:]]
+    if page is not None and context.page is not None:
+        on_page = (context.page != 0).unsqueeze(1)
+        same = (context.candidates == context.page.unsqueeze(1)) & on_page
+        to_page = (news @ F.normalize(page, dim=-1).unsqueeze(-1)).squeeze(-1)
+        parts += [on_page.expand(same.shape).to(news.dtype), same.to(news.dtype), to_page * on_page]
+    return torch.stack(parts, dim=-1)
+
+
+def features_of_impressions(
+    news: Tensor, history: Tensor, sizes: Tensor, context: BatchContext, page: Tensor | None
+) -> Tensor:
+    """``reader_features`` of whole impressions, ``[sum of sizes, 2 or 5]``.
+
+    One impression after the other, since one of them may have many times as many candidates.
+    """
+    lengths, features = sizes.tolist(), []
+    ids = context.candidates.split(lengths)
+    for row, candidates in enumerate(news.split(lengths)):
+        one = slice(row, row + 1)
+        of_page = None if context.page is None else context.page[one]
+        own = BatchContext(context.history[one], ids[row][None], page=of_page)
+        vector = None if page is None else page[one]
+        features.append(reader_features(candidates[None], history[one], own, vector)[0])
+    return torch.cat(features)

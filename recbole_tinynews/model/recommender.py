@@ -11,8 +11,7 @@ from recbole.data.interaction import Interaction
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from recbole_tinynews.data.batch import articles_of
-from recbole_tinynews.data.dataloader import ImpressionDataLoader
+from recbole_tinynews.data.dataloader import ImpressionDataLoader, articles_of
 from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.data.fields import (
     CANDIDATE_FEATURES,
@@ -26,8 +25,10 @@ from recbole_tinynews.distillation.loss_terms import loss_terms
 from recbole_tinynews.encoder.hidden_states import NO_STATES, StateRequest
 from recbole_tinynews.encoder.users import StartsAsMean, UserEncoder
 from recbole_tinynews.model.article_reader import ArticleReader, starts_pretrained
-from recbole_tinynews.model.interface import BatchContext, Encoded, Outputs
-from recbole_tinynews.model.reader_features import (
+from recbole_tinynews.model.interface import (
+    BatchContext,
+    Encoded,
+    Outputs,
     features_of_impressions,
     further_features,
     reader_features,

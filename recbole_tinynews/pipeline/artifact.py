@@ -25,10 +25,9 @@ from recbole_tinynews.files.lines import read_json, untrusted
 from recbole_tinynews.files.tensors import load_weights
 from recbole_tinynews.files.whole import SUFFIX, remove, write_text
 from recbole_tinynews.settings.literals import read_yaml, write_yaml
-from recbole_tinynews.trainer.budget import Budget
+from recbole_tinynews.trainer.distillation_trainer import COPIES
 from recbole_tinynews.trainer.impression_evaluation import WEIGHTS
-from recbole_tinynews.trainer.losses import TrainingCurve
-from recbole_tinynews.trainer.post_training import COPIES
+from recbole_tinynews.trainer.losses import Budget, TrainingCurve
 
 ARTIFACT_FORMAT = 11  # raise it when a change in the code changes results or files
 SETTINGS_FILE, METRICS_FILE = "settings.yaml", "metrics.json"

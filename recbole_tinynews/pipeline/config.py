@@ -19,8 +19,7 @@ from recbole_tinynews.files.vector_files import vector_size
 from recbole_tinynews.model.alignednewsrec import ZeroShotStudent
 from recbole_tinynews.model.article_reader import vectors_file
 from recbole_tinynews.model.paper.plmnr import PretrainedPLMNR
-from recbole_tinynews.processes.device import choose_device, gpu_numbers
-from recbole_tinynews.processes.group import launched_group
+from recbole_tinynews.processes.group import choose_device, gpu_numbers, launched_group
 from recbole_tinynews.recbole_models.feeds import fit_settings
 from recbole_tinynews.recbole_models.patches import apply_to_libraries
 from recbole_tinynews.settings import registry
@@ -48,9 +47,9 @@ class NewsConfig(Config):
     already read, replace all arguments. One ``ValueError`` lists all errors that show before data
     or weights are read.
 
-    ``of_stages``: values by stage and name; ``metric_results``: names of the results of the run's
-    metrics; ``notes``: lines to log; ``warnings``: given settings without effect; ``tokenizer``:
-    that of ``plm``, if it is loaded.
+    ``settings``: all layers of values; ``of_stages``: values by stage and name;
+    ``metric_results``: names of the results of the run's metrics; ``notes``: lines to log;
+    ``warnings``: given settings without effect; ``tokenizer``: that of ``plm``, if it is loaded.
     """
 
     tokenizer: Any = None
@@ -64,22 +63,17 @@ class NewsConfig(Config):
         command_line: Sequence[str] = (),
         settings: RunSettings | None = None,
     ) -> None:
-        self._settings = settings or registry.read_settings(
+        self.settings = settings or registry.read_settings(
             model, dataset, config_file_list, config_dict, command_line
         )
         self._run_config: NewsConfig | None = None  # the run's config, in a stage's copy
         self.of_stages: dict[str, dict[str, Any]] = {}
         self.metric_results: list[str] = []
-        self.warnings = self._settings.warnings
+        self.warnings = self.settings.warnings
         self.notes: list[str] = []
-        named = model or self._settings.given.values.get("model")
-        found = registry.find_model(named if isinstance(named, type) else self._settings.files.name)
-        super().__init__(found, self._settings.dataset)
-
-    @property
-    def stage_names(self) -> tuple[str, ...]:
-        """Stages with settings of their own, as in ``finetune_teacher_epochs``."""
-        return self._settings.stages
+        named = model or self.settings.given.values.get("model")
+        found = registry.find_model(named if isinstance(named, type) else self.settings.files.name)
+        super().__init__(found, self.settings.dataset)
 
     def by_key(self) -> dict[Key, Any]:
         """All values, including those of single stages."""
@@ -92,7 +86,7 @@ class NewsConfig(Config):
             return self._run_config.for_stage(stage, number)
         staged = copy.copy(self)
         staged._run_config = self
-        is_own = stage in self.stage_names
+        is_own = stage in self.settings.stages
         final = seen_by(stage, self.by_key()) if is_own else self.final_config_dict
         staged.final_config_dict = final = {
             name: copy.deepcopy(value) if isinstance(value, (list, dict)) else value
@@ -109,20 +103,12 @@ class NewsConfig(Config):
         changed.final_config_dict = {**self.final_config_dict, "plm": plm}
         return changed
 
-    def mistake_of(self, name: str, value: Any) -> str | None:
-        """Error message for a setting's value; None if valid."""
-        return self._settings.mistake_of(name, value)
-
     def read_by(self, stage: str, model_class: type, is_student: bool = False) -> dict[str, Any]:
         """The settings that a stage may read: not those of other stages and models alone."""
         is_last = stage == self.model_class.__name__
         of_stage = registry.files_of(model_class)
-        names = self._settings.read_by(stage, of_stage, is_last, is_student)
+        names = self.settings.read_by(stage, of_stage, is_last, is_student)
         return {name: value for name, value in self.final_config_dict.items() if name in names}
-
-    def changed_settings(self) -> list[tuple[Key, Any, Any, str]]:
-        """Key, value, default and source of non-default settings, highest precedence first."""
-        return self._settings.changed(self.by_key())
 
     # RecBole's hooks, in call order
 
@@ -144,24 +130,24 @@ class NewsConfig(Config):
         return values
 
     def _load_cmd_line(self) -> dict[str, Any]:
-        return self._settings.given.values  # of all sources; RecBole's two other hooks get none
+        return self.settings.given.values  # of all sources; RecBole's two other hooks get none
 
     def _load_internal_config_dict(self, model: str, model_class: type, dataset: str) -> None:
         # without name, since a user's news recommender may share it with one of RecBole's
-        name = "" if self._settings.files.is_news else model
+        name = "" if self.settings.files.is_news else model
         super()._load_internal_config_dict(name, model_class, dataset)
 
     def _get_final_config_dict(self) -> dict[str, Any]:
         final = dict(self.internal_config_dict)
-        for (stage, name), value in self._settings.values.items():
+        for (stage, name), value in self.settings.values.items():
             (self.of_stages.setdefault(stage, {}) if stage else final)[name] = value
         return final
 
     def _set_default_parameters(self) -> None:
-        final, is_news = self.final_config_dict, self._settings.files.is_news
-        folder = self._settings.given.data_folder(self.dataset, final["data_path"])
+        final, is_news = self.final_config_dict, self.settings.files.is_news
+        folder = self.settings.given.data_folder(self.dataset, final["data_path"])
         final["data_path"] = str(folder.parent)
-        self._settings.refuse(_missing_data(folder), self._mistakes(final))
+        self.settings.refuse(_missing_data(folder), self._mistakes(final))
         if is_news:
             self._set_implied(final)
         elif isinstance(final["clip_grad_norm"], (int, float)):
@@ -195,7 +181,7 @@ class NewsConfig(Config):
         """
         final, given = self.final_config_dict, self.external_config_dict
         seen, of_stage = {**final, **values}, {"plm", "news_encoder", *AS_MEANT} & values.keys()
-        if (stage and not of_stage) or "plm" not in seen or not self._settings.files.reads_text:
+        if (stage and not of_stage) or "plm" not in seen or not self.settings.files.reads_text:
             return
         if seen.get("news_encoder") == "words":
             return
@@ -241,8 +227,8 @@ class NewsConfig(Config):
             yield one_process_alone(self.model)
         if final.get("log_wandb") is True and importlib.util.find_spec("wandb") is None:
             yield "log_wandb expects the package wandb. Run: pip install wandb"
-        if not self._settings.files.is_news:
-            yield from fit_settings(self.model_class, final, self._settings.asked())
+        if not self.settings.files.is_news:
+            yield from fit_settings(self.model_class, final, self.settings.asked())
             if mistake := unfit(LEARNER, final["learner"]):
                 yield f"learner {mistake}"
         else:

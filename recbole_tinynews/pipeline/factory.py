@@ -14,9 +14,9 @@ from recbole.data.transform import construct_transform
 from recbole.utils import init_seed
 from torch import Tensor
 
+from recbole_tinynews.data.articles import TrainingNews
 from recbole_tinynews.data.dataloader import ImpressionDataLoader
 from recbole_tinynews.data.dataset import NewsDataset
-from recbole_tinynews.data.training_news import TrainingNews
 from recbole_tinynews.distillation.teachers import Teachers
 from recbole_tinynews.encoder.plm_files import load_tokenizer, plm_content, write_bare_plm
 from recbole_tinynews.encoder.trimming import derived_plm
@@ -40,10 +40,17 @@ from recbole_tinynews.pipeline.config import NewsConfig
 from recbole_tinynews.pipeline.stage import Stage
 from recbole_tinynews.recbole_models import patches
 from recbole_tinynews.recbole_models.feeds import feed_of
-from recbole_tinynews.recbole_models.interactions import InteractionDataset
-from recbole_tinynews.recbole_models.item_text import item_tables, put_item_text
-from recbole_tinynews.recbole_models.item_vectors import item_vectors, locate_vectors
-from recbole_tinynews.recbole_models.loaders import RowDataLoader, train_loader
+from recbole_tinynews.recbole_models.interactions import (
+    InteractionDataset,
+    RowDataLoader,
+    train_loader,
+)
+from recbole_tinynews.recbole_models.item_text import (
+    item_tables,
+    item_vectors,
+    locate_vectors,
+    put_item_text,
+)
 from recbole_tinynews.settings.protocol import Settings
 from recbole_tinynews.settings.registry import has_language_model, is_news_model
 from recbole_tinynews.trainer import UntrainedTrainer, find_trainer, on_impressions

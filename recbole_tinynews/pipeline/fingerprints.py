@@ -120,15 +120,13 @@ def source_of(stage: Stage) -> list[Path]:
     made_as = getattr(stage.model, "reading_as", stage.model)
     classes = (stage.model, made_as, find_trainer(stage.model))
     names = [cls.__module__ for each in classes for cls in each.__mro__]
-    names += [_function_of(stage.start.put).__module__] if stage.start else []
+    if stage.start:
+        put = stage.start.put
+        names.append((put.func if isinstance(put, partial) else put).__module__)
     modules = [sys.modules.get(name) for name in dict.fromkeys(names)]
     own = [m for m in modules if m and m.__name__.partition(".")[0] not in _PACKAGES]
     files = [getattr(module, "__file__", None) for module in own]
     return [Path(file) for file in files if file]
-
-
-def _function_of(put: Callable[..., None]) -> Callable[..., None]:
-    return put.func if isinstance(put, partial) else put
 
 
 def _name_of(put: Callable[..., None]) -> str:

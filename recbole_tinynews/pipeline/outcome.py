@@ -24,8 +24,8 @@ from tabulate import tabulate
 import recbole_tinynews
 from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.encoder.news_encoder import NewsEncoder
-from recbole_tinynews.evaluation.collector import struct_of
-from recbole_tinynews.evaluation.recbole_metrics import is_own
+from recbole_tinynews.evaluation.collector import cold_impressions, hours_of, slices_of, struct_of
+from recbole_tinynews.evaluation.recbole_metrics import is_count, is_own
 from recbole_tinynews.evaluation.rerank import (
     IDS,
     VECTORS,
@@ -34,18 +34,17 @@ from recbole_tinynews.evaluation.rerank import (
     unit_vectors,
 )
 from recbole_tinynews.evaluation.result_files import write_eval_dump, write_submission
-from recbole_tinynews.evaluation.slices import cold_impressions, hours_of, slices_of
 from recbole_tinynews.files.whole import write_text
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.pipeline.artifact import Artifact
 from recbole_tinynews.pipeline.config import NewsConfig
 from recbole_tinynews.pipeline.factory import ImpressionFactory
-from recbole_tinynews.pipeline.log_tables import in_one_line, oracle_of, summary
+from recbole_tinynews.pipeline.plan import text_table
 from recbole_tinynews.pipeline.run import Run
 from recbole_tinynews.pipeline.stage import Stage, lineage
 from recbole_tinynews.processes.group import broadcast, process_group
-from recbole_tinynews.trainer.budget import Budget
 from recbole_tinynews.trainer.impression_evaluation import ImpressionEvaluation
+from recbole_tinynews.trainer.losses import Budget
 
 NEWS, REPEATS = 512, 3  # of a measurement of speed
 _PLACEHOLDERS = frozenset(("fake_loss", "dummy_param"))  # optimizers need a parameter
@@ -287,6 +286,47 @@ def report(result: dict[str, Any], artifact: Artifact, oracle: dict[str, float])
         logger.info(set_color("test result, re-ranked", "yellow") + f":\n{table}")
     logger.info(set_color("test, size and speed", "yellow") + f":\n{summary(result, oracle)}")
     logger.info(set_color("saved in", "yellow") + f": {artifact.folder}")
+
+
+def summary(result: Mapping[str, Any], oracle: Mapping[str, float]) -> str:
+    """Test metrics, size and speed, one line per system; ``oracle`` may be empty."""
+    metrics = [name for name in result["test"] if not is_count(name)]
+    lines: list[tuple[str, Mapping[str, Any]]] = []
+    if teachers := result.get("teachers"):
+        tests = teachers["test"]
+        mean = {name: statistics.fmean(test[name] for test in tests) for name in metrics if tests}
+        several = f"{len(tests)} teachers, mean" if tests else "teachers"
+        lines.append(("teacher" if len(tests) == 1 else several, {**teachers, **mean}))
+    lines.append((result["model"], {**result, **result["test"]}))
+    if oracle and metrics:
+        lines.append(("oracle", oracle))
+    head = ["", *metrics, "parameters", "news per second"]
+    return text_table([head, *(_row(name, of, metrics) for name, of in lines)], right=True)
+
+
+def in_one_line(slices: Mapping[str, Mapping[str, float]]) -> str:
+    """First metric and number of impressions of each slice.
+
+    >>> in_one_line({"0": {"auc": 0.5, "impressions": 3}, "1-5": {"auc": 0.625, "impressions": 9}})
+    'auc 0: 0.5000 of 3, 1-5: 0.6250 of 9'
+    """
+    metric = next(iter(next(iter(slices.values()))))
+    return f"{metric} " + ", ".join(
+        f"{name}: {of[metric]:.4f} of {of['impressions']:,}" for name, of in slices.items()
+    )
+
+
+def oracle_of(data_set: Path) -> dict[str, float]:
+    """Test metrics of ranking by true click probabilities, known for synthetic data."""
+    file = data_set / f"{data_set.name}.oracle.json"
+    return json.loads(file.read_text(encoding="utf-8"))["test"] if file.is_file() else {}
+
+
+def _row(name: str, of: Mapping[str, Any], metrics: Sequence[str]) -> list[str]:
+    cells = [f"{of[metric]:.4f}" if metric in of else "" for metric in metrics]
+    size = f"{of['parameters']:,}" if "parameters" in of else ""
+    speed = f"{of['news_per_second']:,.0f}" if of.get("news_per_second") is not None else ""
+    return [name, *cells, size, speed]
 
 
 def environment(config: NewsConfig) -> dict[str, Any]:

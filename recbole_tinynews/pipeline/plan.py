@@ -1,26 +1,71 @@
-"""Before the first training: which stages are trained, why, and whether they can be."""
+"""Before the first training: settings, which stages are trained and why, whether they can be."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Collection, Iterator, Sequence, Set
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, NamedTuple
+
+from recbole.utils import set_color
+from tabulate import tabulate
 
 from recbole_tinynews.files.progress import StageProgress
 from recbole_tinynews.pipeline import artifact
+from recbole_tinynews.pipeline.config import NewsConfig
 from recbole_tinynews.pipeline.fingerprints import Recipe
-from recbole_tinynews.pipeline.log_tables import text_table
 from recbole_tinynews.pipeline.run import Run
 from recbole_tinynews.pipeline.stage import Copy, Stage
+from recbole_tinynews.settings.run_settings import is_shipped
 from recbole_tinynews.settings.table import parse_key
 from recbole_tinynews.settings.values import refuse
 from recbole_tinynews.trainer.checkpoints import STATE, saved_step
-from recbole_tinynews.trainer.post_training import most_copies
+from recbole_tinynews.trainer.distillation_trainer import most_copies
 
 REUSED = "reused"
 MOST_DIFFERENCES = 3  # per line
 OF_STAGES = ("stages", "start", "teachers")  # inputs that earlier stages decide
+
+_LONGEST = 34  # characters per cell, for lines of a hundred
+_IN_HEAD = ("model", "dataset")
+
+
+def text_table(rows: Sequence[Sequence[str]], right: bool = False) -> str:
+    """Aligned columns, one line per row; all but the first are right-aligned if ``right``.
+
+    >>> print(text_table([["", "auc"], ["student", "0.7"]], right=True))
+             auc
+    student  0.7
+    """
+    aligned = ["left", *["right" if right else "left"] * (len(rows[0]) - 1)]
+    text = tabulate(rows, tablefmt="plain", colalign=aligned, disable_numparse=True)
+    return "\n".join(map(str.rstrip, text.splitlines()))
+
+
+def shown_settings(config: NewsConfig, stages: Collection[str]) -> str:
+    """Non-default settings of these stages with sources, strongest first."""
+    head = f"{config['model']} on {config['dataset']}, seed {config['seed']}, {config['device']}"
+    rows = []
+    for key, value, default, source in config.settings.changed(config.by_key()):
+        if key.name not in _IN_HEAD and key.stage in (None, *stages):
+            usual = f"as {key.name}" if key.stage and default is None else _cell(default)
+            rows.append([str(key), _cell(value), usual, _short(source)])
+    text = "All settings have their defaults"
+    if rows:
+        table = text_table([["setting", "value", "default", "set by"], *rows])
+        text = f"Settings that differ from their defaults; all: --list-settings\n{table}"
+    return f"{set_color(head, 'pink')}\n{text}"
+
+
+def _cell(value: Any) -> str:
+    text = "~" if value is None else str(value)
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
+
+
+def _short(source: str) -> str:
+    file = Path(source.removeprefix("file "))
+    return file.name if is_shipped(file) else str(file)
 
 
 class Step(NamedTuple):
@@ -118,7 +163,7 @@ def _differences(
         f"{name}: {_shown(here.get(name))}, there: {_shown(there.get(name))}"
         for name in dict.fromkeys([*here, *there])
         if here.get(name) != there.get(name)
-        and not parse_key(name, recipe.config.stage_names).stage
+        and not parse_key(name, recipe.config.settings.stages).stage
     ]
     inputs = [
         f"other {part.replace('_', ' ')}"

@@ -20,9 +20,15 @@ from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.pipeline.artifact import as_written
 from recbole_tinynews.pipeline.config import NewsConfig
 from recbole_tinynews.pipeline.factory import ImpressionFactory, factory_of
-from recbole_tinynews.pipeline.log_tables import shown_settings
 from recbole_tinynews.pipeline.outcome import result_of
-from recbole_tinynews.pipeline.plan import REUSED, plan, plan_table, rehearse, stage_progress
+from recbole_tinynews.pipeline.plan import (
+    REUSED,
+    plan,
+    plan_table,
+    rehearse,
+    shown_settings,
+    stage_progress,
+)
 from recbole_tinynews.pipeline.run import Run
 from recbole_tinynews.pipeline.stage import Stage, up_to
 from recbole_tinynews.pipeline.systems import system
@@ -78,7 +84,11 @@ def prepared(config: NewsConfig) -> Iterator[tuple[Run, list[Stage]]]:
     Ctrl-C inside the block raises ``KeyboardInterrupt`` with a message that names the stages kept.
     """
     if not is_news_model(config.model_class) and not has_impressions(Path(config["data_path"])):
-        raise ValueError(_interactions_only(config))
+        raise ValueError(
+            f"run expects a data set of impressions for {config['model']}, got interactions in "
+            f"{config['data_path']}. Convert impressions: python -m recbole_tinynews.convert. On "
+            "interactions, RecBole's own models are trained by its recbole.quick_start.run_recbole."
+        )
     _check_output_paths(config)
     join(config["device"], config["process_timeout"] if not launched_group().alone else 0)
     if not process_group().first:
@@ -101,14 +111,6 @@ def prepared(config: NewsConfig) -> Iterator[tuple[Run, list[Stage]]]:
             raise KeyboardInterrupt(
                 f"kept in {folder}: {', '.join(kept)}" if kept else "nothing is kept"
             ) from stop
-
-
-def _interactions_only(config: NewsConfig) -> str:
-    return (
-        f"run expects a data set of impressions for {config['model']}, got interactions in "
-        f"{config['data_path']}. Convert impressions: python -m recbole_tinynews.convert. On "
-        "interactions, RecBole's own models are trained by its recbole.quick_start.run_recbole."
-    )
 
 
 def _prepare(config: NewsConfig, log: LateFile | None) -> tuple[Run, list[Stage]]:

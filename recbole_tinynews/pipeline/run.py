@@ -20,9 +20,8 @@ from recbole_tinynews.pipeline.fingerprints import Recipe, recipe_of
 from recbole_tinynews.pipeline.handover import put_language_model
 from recbole_tinynews.pipeline.stage import Copy, Stage, in_order, stage_of
 from recbole_tinynews.processes.group import all_gather_object, broadcast, process_group
-from recbole_tinynews.trainer.budget import Budget
 from recbole_tinynews.trainer.checkpoints import STATE, put_model_state, saved_step
-from recbole_tinynews.trainer.losses import TrainingCurve
+from recbole_tinynews.trainer.losses import Budget, TrainingCurve
 
 
 class GivenUpError(Exception):

@@ -74,7 +74,7 @@ class Rows(Enum):
     USERS = "a user, whose clicks the model has from the data set"
 
 
-class Sequence(Enum):
+class History(Enum):
     """The item sequence of a row."""
 
     NONE = "none"
@@ -86,7 +86,7 @@ class Feed(NamedTuple):
     """Training rows and sequences of a model."""
 
     rows: Rows
-    sequence: Sequence = Sequence.NONE
+    sequence: History = History.NONE
     negative_sequence: bool = False  # with a random item per sequence item
 
 
@@ -97,14 +97,14 @@ FAMILIES: dict[tuple[ModelType, InputType], Feed] = {
     (ModelType.GENERAL, InputType.PAIRWISE): Feed(Rows.PAIRS),
     (ModelType.GENERAL, InputType.POINTWISE): Feed(Rows.LABELLED),
     (ModelType.CONTEXT, InputType.POINTWISE): Feed(Rows.LABELLED),
-    (ModelType.SEQUENTIAL, InputType.PAIRWISE): Feed(Rows.PAIRS, Sequence.HISTORY),
-    (ModelType.SEQUENTIAL, InputType.POINTWISE): Feed(Rows.CLICKS, Sequence.HISTORY),
+    (ModelType.SEQUENTIAL, InputType.PAIRWISE): Feed(Rows.PAIRS, History.HISTORY),
+    (ModelType.SEQUENTIAL, InputType.POINTWISE): Feed(Rows.CLICKS, History.HISTORY),
 }
 # Models that differ from their family.
 EXCEPTIONS: dict[str, Feed] = {
-    "BERT4Rec": Feed(Rows.CLICKS, Sequence.HISTORY_AND_CLICK),
-    "DIN": Feed(Rows.LABELLED, Sequence.HISTORY),
-    "DIEN": Feed(Rows.LABELLED, Sequence.HISTORY, negative_sequence=True),
+    "BERT4Rec": Feed(Rows.CLICKS, History.HISTORY_AND_CLICK),
+    "DIN": Feed(Rows.LABELLED, History.HISTORY),
+    "DIEN": Feed(Rows.LABELLED, History.HISTORY, negative_sequence=True),
     **dict.fromkeys(
         ("CDAE", "DiffRec", "ENMF", "MacridVAE", "MultiDAE", "MultiVAE", "RecVAE"),
         Feed(Rows.USERS),

@@ -246,7 +246,7 @@ def make_space(
         try:
             _check_name(name, config, fixed)
             space[name] = _distribution(values)
-            unfit = (config.mistake_of(name, value) for value in _samples(space[name]))
+            unfit = (config.settings.mistake_of(name, value) for value in _samples(space[name]))
             mistakes += [f"{name} {mistake}" for mistake in unfit if mistake][:1]
         except (TypeError, ValueError) as mistake:
             mistakes.append(f"{name} {mistake}")
@@ -255,7 +255,7 @@ def make_space(
 
 
 def _check_name(name: str, config: NewsConfig, fixed: Collection[str]) -> None:
-    plain = parse_key(name, config.stage_names).name
+    plain = parse_key(name, config.settings.stages).name
     if name in fixed:
         raise ValueError("is on the command line too, which would fix it. Leave it out of one")
     if name in _SAME_FOR_ALL:

@@ -26,7 +26,6 @@ from recbole_tinynews.data.popularity import Counting
 from recbole_tinynews.encoder.users import UserEncoder
 from recbole_tinynews.files.columns import ABSTRACT, GROUPS, TITLE
 from recbole_tinynews.model.interface import BatchContext
-from recbole_tinynews.model.reader_features import features_of_impressions
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.model.time_features import TimeScore
 
@@ -98,9 +97,11 @@ class Engine(ABC):
     """Vectors, and scores as dot products of a user's and an article's; thread-safe.
 
     ``identity``: digest of everything that affects a vector; ``counting``: counters that scores may
-    use; ``user_encoder``: the package's, which weighs clicks, if it has that.
+    use; ``user_encoder``: the package's, which weighs clicks, if it has that; ``multiplies``:
+    whether text scores are such dot products.
     """
 
+    multiplies = True
     counting: Counting | None = None
     user_encoder: UserEncoder | None = None
     device = torch.device("cpu")
@@ -204,53 +205,31 @@ class ModelEngine(Engine):
         return time.parts(text, counters)
 
 
-class ReaderEngine(ModelEngine):
-    """Scores that read the reader's clicks and page beside their vector."""
+class PredictEngine(ModelEngine):
+    """Scores by the recommender's own ``predict``, for those that read more than two vectors."""
+
+    multiplies = False
 
     @torch.inference_mode()
     def scores(self, batch: Batch, counters: Tensor | None = None) -> Tensor:
         """Scores of each user's candidates, ``[candidates]``, as in evaluation."""
-        if counters is None:
+        if self.multiplies and counters is None:
             return super().scores(batch)
-        return self.total_scores(*self.text_scores(batch), self._with_reader(batch, counters))
-
-    def all_scores(
-        self,
-        batch: Batch,
-        vectors: Tensor,
-        counters: Tensor | None = None,
-        pages: Tensor | None = None,
-    ) -> Tensor:
-        """Scores of all articles for all users, ``[users, articles]``."""
-        if counters is None:
-            return super().all_scores(batch, vectors)
-        return self.scores(with_all(batch, vectors, pages), counters).view(-1, len(vectors))
+        model, impressions = self._asked(batch, counters)
+        return model.predict(impressions).float()
 
     @torch.inference_mode()
     def contributions(self, batch: Batch, counters: Tensor) -> Tensor | None:
-        """What text, popularity, freshness and the reader add, ``[candidates, 4]``."""
-        return super().contributions(batch, self._with_reader(batch, counters))
+        """What text, popularity, freshness and the reader add; ``None``: there is more."""
+        model, impressions = self._asked(batch, counters)
+        if not isinstance(model.time, TimeScore):
+            return None
+        text, context, *_ = model.match_impressions(impressions)
+        parts = model.time.parts(text, context.counters)
+        return parts if _close(parts.sum(-1), model.predict(impressions)) else None
 
-    def _with_reader(self, batch: Batch, counters: Tensor) -> Tensor:
-        vectors, pages = batch.vectors, batch.pages
-        if self.counting is None or not self.counting.page:
-            pages = None
-        context = BatchContext(batch.histories, batch.candidates, counters=counters, page=pages)
-        news, history = vectors[batch.candidates], vectors[batch.histories]
-        page = None if pages is None else vectors[pages]
-        features = features_of_impressions(news, history, batch.sizes, context, page)
-        return torch.cat([counters, features], dim=-1)
-
-
-class PredictEngine(ModelEngine):
-    """Scores by the recommender's own ``predict``, which is no dot product of two vectors."""
-
-    def contributions(self, batch: Batch, counters: Tensor) -> None:
-        """Unknown."""
-
-    @torch.inference_mode()
-    def scores(self, batch: Batch, counters: Tensor | None = None) -> Tensor:
-        """Scores of each user's candidates, ``[candidates]``, as in evaluation."""
+    def _asked(self, batch: Batch, counters: Tensor | None) -> tuple[Any, Interaction]:
+        """A copy of the model that looks news vectors up in a table, and impressions for it."""
         users = len(batch.histories)
         fields = {
             self.settings["USER_ID_FIELD"]: torch.zeros(users, dtype=torch.long),
@@ -261,11 +240,10 @@ class PredictEngine(ModelEngine):
             CONTEXT_ARTICLE: torch.zeros_like(batch.sizes) if batch.pages is None else batch.pages,
             **({} if counters is None else {CANDIDATE_FEATURES: counters}),
         }
-        # a copy that looks news vectors up in a table; other modules are shared
-        model = copy.copy(self.model)
+        model = copy.copy(self.model)  # its other modules are shared
         table = nn.Embedding.from_pretrained(batch.vectors)
         model._modules = {**model._modules, "news_encoder": table}
-        return model.predict(Interaction(fields).to(self.device)).float()
+        return model, Interaction(fields).to(self.device)
 
     def all_scores(
         self,
@@ -275,6 +253,8 @@ class PredictEngine(ModelEngine):
         pages: Tensor | None = None,
     ) -> Tensor:
         """Scores of all articles for all users, ``[users, articles]``."""
+        if self.multiplies and counters is None:
+            return super().all_scores(batch, vectors)
         return self.scores(with_all(batch, vectors, pages), counters).view(-1, len(vectors))
 
 
@@ -295,18 +275,22 @@ def engine_of(model: NewsRecommender, settings: Mapping[str, Any], identity: str
     Raises ``ValueError`` if the recommender cannot encode given articles.
     """
     own = PredictEngine(model, settings, identity)
-    engine = (ReaderEngine if model.reads_reader else ModelEngine)(model, settings, identity)
+    engine = ModelEngine(model, settings, identity)
     no_articles = own.encode(own.fields.columns([]))
     batch = _random_batch(no_articles, min(settings["history_length"], LONGEST_HISTORY))
-    counters = None
-    if (counting := model.counting) is not None:
-        counters = torch.rand(len(batch.candidates), counting.size, generator=_draws())
-        counters = LARGEST_COUNTER * counters.to(batch.vectors.device)
     readers = engine.user_vectors(batch.vectors, batch.histories)
     engine.user_encoder, of_encoder = None, engine.user_encoder
     if _close(readers, engine.user_vectors(batch.vectors, batch.histories)):
         engine.user_encoder = of_encoder
-    same = all(_close(engine.scores(batch, c), own.scores(batch, c)) for c in (None, counters))
+    own.user_encoder = engine.user_encoder
+    own.multiplies = _close(engine.scores(batch), own.scores(batch))
+    if model.reads_reader or not own.multiplies:
+        return own
+    if (counting := model.counting) is None:
+        return engine
+    counters = torch.rand(len(batch.candidates), counting.size, generator=_draws())
+    counters = LARGEST_COUNTER * counters.to(batch.vectors.device)
+    same = _close(engine.scores(batch, counters), own.scores(batch, counters))
     return engine if same else own
 
 

@@ -311,11 +311,9 @@ class Ranker:
             raise ValueError("contributions expects a query with a moment: Moment.of(at=TIME).")
         batch = self.index.batch([clicks], [shown], snapshot, [query.page])
         parts = self.engine.contributions(batch, counters)
-        return (
-            None
-            if parts is None
-            else [dict(zip(PARTS, each, strict=False)) for each in parts.tolist()]
-        )
+        if parts is None:
+            return None
+        return [dict(zip(PARTS, each, strict=False)) for each in parts.tolist()]
 
     def encode(self, articles: Sequence[Given]) -> NDArray[np.float32]:
         """Vectors of titles or fields, ``[articles, news_dim]``, kept for ``rank`` like its own."""

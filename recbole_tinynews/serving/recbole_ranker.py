@@ -22,7 +22,7 @@ from recbole_tinynews.recbole_models.item_text import saved_vectors
 from recbole_tinynews.serving.engine import Ranked, best_first
 from recbole_tinynews.serving.ranker import queries_of
 from recbole_tinynews.settings.literals import packaged_folder
-from recbole_tinynews.trainer.recbole_training import scores_by_sequence
+from recbole_tinynews.trainer.impression_evaluation import scores_by_sequence
 
 OF_THE_CLASS = ("MODEL_TYPE", "MODEL_INPUT_TYPE")  # settings determined by the model class
 

@@ -130,7 +130,7 @@ def settings_of(folder: Path, model: type | None) -> tuple[type, dict[str, Any]]
     from recbole_tinynews.settings.registry import declared_settings, files_of
     from recbole_tinynews.settings.table import Scope, affects_result, parse_key, setting
     from recbole_tinynews.trainer import find_trainer
-    from recbole_tinynews.trainer.untrained import UntrainedTrainer
+    from recbole_tinynews.trainer.news_trainer import UntrainedTrainer
 
     trained = load_trained(folder, "update", model=model).model
     model_class, settings = type(trained), read_settings(folder)

@@ -21,11 +21,7 @@ from recbole_tinynews.settings.registry import (
     recbole_models,
     recbole_yaml_folder,
 )
-from recbole_tinynews.settings.run_settings import (
-    PROPERTIES,
-    RunSettings,
-    recbole_overall_files,
-)
+from recbole_tinynews.settings.run_settings import PROPERTIES, RunSettings, recbole_overall_files
 from recbole_tinynews.settings.table import (
     NAMES,
     Affects,

@@ -10,14 +10,15 @@ from recbole_tinynews.trainer.distillation_trainer import (
     DistillationTrainer,
     EnsembleTeacherTrainer,
     JointTrainer,
-)
-from recbole_tinynews.trainer.news_trainer import NewsTrainer
-from recbole_tinynews.trainer.post_training import (
     MaskedLanguageModelTrainer,
     PostTrainingTrainer,
 )
-from recbole_tinynews.trainer.recbole_training import on_impressions
-from recbole_tinynews.trainer.untrained import UntrainedNewsTrainer, UntrainedTrainer
+from recbole_tinynews.trainer.impression_evaluation import on_impressions
+from recbole_tinynews.trainer.news_trainer import (
+    NewsTrainer,
+    UntrainedNewsTrainer,
+    UntrainedTrainer,
+)
 
 __all__ = [
     "DistillationTrainer",

@@ -1,4 +1,4 @@
-"""Trainer of news recommenders: RecBole's ``fit`` with its own training epoch."""
+"""Trainer of recommenders that encode texts, and those of untrained recommenders."""
 
 from __future__ import annotations
 
@@ -20,10 +20,14 @@ from tqdm import tqdm
 from recbole_tinynews.data.dataloader import ClickDataLoader
 from recbole_tinynews.files.progress import progress_bar
 from recbole_tinynews.files.tensors import load_weights
-from recbole_tinynews.processes.gather import broadcast_weights, sum_gradients
-from recbole_tinynews.processes.group import ALONE, all_gather_object, process_group
+from recbole_tinynews.processes.group import (
+    ALONE,
+    all_gather_object,
+    broadcast_weights,
+    process_group,
+    sum_gradients,
+)
 from recbole_tinynews.settings.protocol import Settings
-from recbole_tinynews.trainer.budget import Budget, BudgetCounter, Pace
 from recbole_tinynews.trainer.checkpoints import (
     STATE,
     TrainingState,
@@ -34,8 +38,11 @@ from recbole_tinynews.trainer.checkpoints import (
 )
 from recbole_tinynews.trainer.impression_evaluation import ImpressionEvaluation
 from recbole_tinynews.trainer.losses import (
+    Budget,
+    BudgetCounter,
     Losses,
     LossMeans,
+    Pace,
     PendingLosses,
     TrainingCurve,
     as_terms,
@@ -345,3 +352,27 @@ def _not_a_number(losses: Losses, step: int) -> str:
         f"Training expects finite losses, got {parts} in optimizer step {step}. "
         "Lower the learning rate, set clip_grad_norm, or set precision=fp32."
     )
+
+
+class UntrainedTrainer(ImpressionEvaluation):
+    """Saves and validates a recommender; for those that encode texts: ``UntrainedNewsTrainer``."""
+
+    eval_step: int
+
+    def _build_optimizer(self, **kwargs: Any) -> Any:
+        """None."""
+
+    def fit(self, train_data: Any, valid_data: Any = None, **kwargs: Any) -> tuple:
+        """Save and, unless ``eval_step`` is 0, validate; returns score and result."""
+        self.budget = BudgetCounter(self.model, self.model)
+        self._save_checkpoint(0)
+        if not valid_data or self.eval_step <= 0:
+            return self.best_valid_score, None
+        return self._valid_epoch(valid_data, kwargs.get("show_progress", False))
+
+    def resume_checkpoint(self, resume_file: str | None = None) -> None:
+        """Does nothing: there is no state."""
+
+
+class UntrainedNewsTrainer(UntrainedTrainer, NewsTrainer):
+    """Saves and validates an untrained recommender that encodes texts."""

@@ -15,7 +15,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from transformers import get_constant_schedule, get_linear_schedule_with_warmup
 
 from recbole_tinynews.encoder.one_text import LANGUAGE_MODEL
-from recbole_tinynews.processes.device import has_bf16_products
+from recbole_tinynews.processes.group import has_bf16_products
 from recbole_tinynews.settings.values import brief, suggest
 
 PLM_PART = f"{LANGUAGE_MODEL}."  # in weight names, also of nested models

@@ -12,10 +12,7 @@ from recbole_tinynews.encoder.packing import PackedTexts
 from recbole_tinynews.encoder.pooling import masked_softmax
 from recbole_tinynews.encoder.users import NoClicks
 from recbole_tinynews.files.columns import TITLE
-from recbole_tinynews.model.article_reader import (
-    longest_news_text,
-    views_of,
-)
+from recbole_tinynews.model.article_reader import longest_news_text, views_of
 from recbole_tinynews.model.interface import Encoded, Outputs
 from recbole_tinynews.model.paper.plmnr import PLMNR
 from recbole_tinynews.model.reader_mixins import CandidateAware, WithUserIds

@@ -12,9 +12,8 @@ import yaml
 from tiny import DATASET, SETTINGS, STAGE_SETTINGS, Tiny
 
 from recbole_tinynews.benchmark.benchmark import Benchmark
-from recbole_tinynews.benchmark.impression_files import keep_eval_dump
 from recbole_tinynews.benchmark.jobs import Job, Outcome, train
-from recbole_tinynews.benchmark.results import COLUMNS, SystemResult, summarise
+from recbole_tinynews.benchmark.results import COLUMNS, SystemResult, keep_eval_dump, summarise
 from recbole_tinynews.benchmark.suite import Row
 from recbole_tinynews.files.columns import INTER, header
 

@@ -17,8 +17,12 @@ from benchmark_rows import FEW_STEPS, RunHere, make_benchmark, run_with_output, 
 from tiny import DATASET, SETTINGS, Tiny, write_bert
 
 from recbole_tinynews.benchmark.benchmark import Benchmark
-from recbole_tinynews.benchmark.impression_files import read_impression_metrics
-from recbole_tinynews.benchmark.results import METRICS, OWN_BUDGET, TEACHERS_BUDGET
+from recbole_tinynews.benchmark.results import (
+    METRICS,
+    OWN_BUDGET,
+    TEACHERS_BUDGET,
+    read_impression_metrics,
+)
 from recbole_tinynews.benchmark.suite import read_suite
 from recbole_tinynews.pipeline.quick_start import run
 from recbole_tinynews.settings.registry import MODELS

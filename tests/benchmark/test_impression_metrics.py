@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from benchmark_rows import keep
 
-from recbole_tinynews.benchmark.impression_files import read_impression_metrics
+from recbole_tinynews.benchmark.results import read_impression_metrics
 
 
 def test_impressions_come_back_as_they_were_dumped(tmp_path: Path) -> None:

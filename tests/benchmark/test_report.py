@@ -8,8 +8,8 @@ import pytest
 from benchmark_rows import keep, squeeze, system
 from matplotlib.figure import Figure
 
-from recbole_tinynews.benchmark.figures import FORMATS, save, size_figure
-from recbole_tinynews.benchmark.report import Report, write_report
+from recbole_tinynews.benchmark.benchmark import Report, write_report
+from recbole_tinynews.benchmark.result_table import FORMATS, save, size_figure
 from recbole_tinynews.benchmark.results import SystemResult
 from recbole_tinynews.benchmark.suite import ADDED, Suite, read_suite
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from benchmark_rows import keep, squeeze, system
 
-from recbole_tinynews.benchmark.impression_files import read_files
-from recbole_tinynews.benchmark.report import Report, write_report
+from recbole_tinynews.benchmark.benchmark import Report, write_report
 from recbole_tinynews.benchmark.result_table import as_markdown
+from recbole_tinynews.benchmark.results import read_files
 from recbole_tinynews.benchmark.significance import (
     PairTests,
     compare_pairs,

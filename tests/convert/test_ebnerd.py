@@ -12,11 +12,7 @@ pytest.importorskip("pyarrow")
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from ebnerd_folder import (
-    IMPRESSIONS,
-    unlabelled,
-    write_ebnerd,
-)
+from ebnerd_folder import IMPRESSIONS, unlabelled, write_ebnerd
 from plain_mind import read
 
 from recbole_tinynews.convert import ConversionError, convert_news

@@ -12,15 +12,17 @@ import numpy as np
 import pytest
 import torch
 
-from recbole_tinynews.data.articles import Article, articles_for, articles_of, read_corpus
+from recbole_tinynews.data.articles import (
+    Article,
+    TrainingNews,
+    articles_for,
+    articles_of,
+    read_corpus,
+)
 from recbole_tinynews.data.dataloader import ImpressionDataLoader
 from recbole_tinynews.data.fields import CANDIDATES, HISTORY
 from recbole_tinynews.data.negatives import BatchTitles, OtherTitles
-from recbole_tinynews.data.title_body_articles import (
-    TitleBodyDataLoader,
-    TitleBodyDataset,
-)
-from recbole_tinynews.data.training_news import TrainingNews
+from recbole_tinynews.data.title_body_articles import TitleBodyDataLoader, TitleBodyDataset
 from recbole_tinynews.settings.table import setting
 
 AWKWARD = ["1", '"Quoted', "NA"], ["2", "Über\u2028東京", "null"], ["2", "again", "an id twice"]

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from tiny import EMPTY_TITLE, NEWS, Tiny, titles
 
+from recbole_tinynews.data.articles import MaskedBodies, MaskedNews, MaskedTextDataset
 from recbole_tinynews.data.dataset import NewsDataset
-from recbole_tinynews.data.masked_text import MaskedBodies, MaskedNews, MaskedTextDataset
 from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.encoder.plm_files import load_tokenizer
 from recbole_tinynews.pipeline.config import NewsConfig

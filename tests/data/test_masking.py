@@ -7,7 +7,7 @@ import pytest
 from tiny import WORDS, Tiny, titles, write_roberta
 from transformers import PreTrainedTokenizerBase
 
-from recbole_tinynews.data.masked_text import Masking
+from recbole_tinynews.data.articles import Masking
 from recbole_tinynews.data.news_text import tokenise
 from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.encoder.plm_files import load_tokenizer

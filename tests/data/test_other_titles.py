@@ -3,11 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from recbole_tinynews.data.negatives import (
-    BatchTitles,
-    OtherTitles,
-    random_bits,
-)
+from recbole_tinynews.data.negatives import BatchTitles, OtherTitles, random_bits
 
 # article -> the first article with its title; 0, 2 and 7 have one title, and so have 5 and 6
 TITLES = np.array([0, 1, 0, 3, 4, 5, 5, 0, 8, 9])

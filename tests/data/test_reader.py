@@ -12,13 +12,8 @@ from random_logs import HOUR, Log, impressions_of, logs
 from tiny import Tiny
 
 from recbole_tinynews.data.dataset import NewsDataset
-from recbole_tinynews.data.popularity import (
-    DEVICES,
-    Counting,
-    popularity_features,
-    visit_features,
-)
-from recbole_tinynews.data.recent_clicks import RecentClicks
+from recbole_tinynews.data.impressions import RecentClicks
+from recbole_tinynews.data.popularity import DEVICES, Counting, popularity_features, visit_features
 
 WINDOWS = (2, 5, None)
 

@@ -7,8 +7,8 @@ import copy
 import numpy as np
 from tiny import Tiny, World
 
+from recbole_tinynews.data.articles import TrainingNews
 from recbole_tinynews.data.fields import CANDIDATES, HISTORY
-from recbole_tinynews.data.training_news import TrainingNews
 
 
 def news_of(world: World) -> TrainingNews:

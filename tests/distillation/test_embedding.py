@@ -8,9 +8,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from recbole_tinynews.distillation.tinynewsrec_losses import (
-    ProjectedEmbeddingLoss,
-)
+from recbole_tinynews.distillation.tinynewsrec_losses import ProjectedEmbeddingLoss
 from recbole_tinynews.encoder.pooling import fitted_projection
 
 BATCH, TEACHERS, ITEMS, TEACHER_DIM, STUDENT_DIM = 4, 3, 5, 6, 2

@@ -8,11 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from recbole_tinynews.distillation.teacher_weighting import (
-    WEIGHTINGS,
-    inverse_error,
-    softmax,
-)
+from recbole_tinynews.distillation.teacher_weighting import WEIGHTINGS, inverse_error, softmax
 from recbole_tinynews.settings.table import setting
 
 SCORES = 3 * torch.randn(6, 4, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(1))

@@ -15,9 +15,8 @@ from torch import Tensor
 from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM, PreTrainedModel
 
 from recbole_tinynews.data.ragged import Ragged
-from recbole_tinynews.encoder.frozen_states import Storage
 from recbole_tinynews.encoder.generic_layers import GenericLayers
-from recbole_tinynews.encoder.hidden_states import ObservableStates, StateRequest
+from recbole_tinynews.encoder.hidden_states import ObservableStates, StateRequest, Storage
 from recbole_tinynews.encoder.layers import BertLayers, layers_of
 from recbole_tinynews.encoder.one_text import OneTextEncoder
 from recbole_tinynews.encoder.packing import PackedTexts, packs

@@ -235,7 +235,7 @@ def test_training_from_stored_states_stays_within_the_noise_of_float32(tiny: Tin
         lambda each: naive.loss(each["history"], each["candidates"]),
         (learning(model), learning(naive)),
     )
-    assert len(list(world.train.cache_dir.glob("frozen-states-*.npy"))) == 1
+    assert len(list(world.train.cache_dir.glob("frozen-states-*/table.npy"))) == 1
     plain = naive.named()
     for name, parameter in model.named_parameters():
         if not name.endswith(WITHOUT_GRADIENT):
@@ -252,7 +252,7 @@ def test_stored_states_of_frozen_layers_change_neither_loss_nor_gradient(
     model = world.model.train()
     naive = NaivePLMNR(model, world.config, titles()).double()
     loss = model.calculate_loss(batch()).target
-    assert len(list(world.train.cache_dir.glob("frozen-states-*.npy"))) == 1
+    assert len(list(world.train.cache_dir.glob("frozen-states-*/table.npy"))) == 1
     expected = naive.loss(HISTORY, CANDIDATES)
     torch.testing.assert_close(loss.double(), expected, rtol=1e-5, atol=1e-5)
     loss.backward()

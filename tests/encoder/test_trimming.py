@@ -11,13 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
-from transformers import (
-    PreTrainedTokenizerFast,
-    RobertaConfig,
-    RobertaModel,
-    T5Config,
-    T5Model,
-)
+from transformers import PreTrainedTokenizerFast, RobertaConfig, RobertaModel, T5Config, T5Model
 
 from recbole_tinynews.encoder.plm_files import load_plm, load_tokenizer
 from recbole_tinynews.encoder.trimming import (

@@ -13,10 +13,11 @@ from tiny import Tiny
 
 from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.data.news_text import tokenise
-from recbole_tinynews.data.word_vectors import size_of_vectors, vectors_of
 from recbole_tinynews.encoder.words import (
     WordSelfAttention,
     load_word_tokenizer,
+    size_of_vectors,
+    vectors_of,
     word_embedding,
     word_tokenizer,
     write_tokenizer,

@@ -9,19 +9,17 @@ import pytest
 import torch
 from recbole.evaluator import Evaluator
 
-from recbole_tinynews.evaluation.collector import ImpressionCollector, struct_of
-from recbole_tinynews.evaluation.metrics import (
-    auc,
-    rank_impressions,
-)
-from recbole_tinynews.evaluation.recbole_metrics import register_metrics
-from recbole_tinynews.evaluation.slices import (
+from recbole_tinynews.evaluation.collector import (
     HISTORY,
     HOUR,
+    ImpressionCollector,
     cold_impressions,
     hours_of,
     slices_of,
+    struct_of,
 )
+from recbole_tinynews.evaluation.metrics import auc, rank_impressions
+from recbole_tinynews.evaluation.recbole_metrics import register_metrics
 
 
 def test_each_impression_is_in_one_slice_of_each_kind_and_in_the_right_one() -> None:

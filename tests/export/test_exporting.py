@@ -15,10 +15,9 @@ from tiny import DATASET, Tiny, status_of
 
 from recbole_tinynews.__main__ import main as commands
 from recbole_tinynews.export.export_command import main
-from recbole_tinynews.export.exporting import TOLERANCE, differences, export
+from recbole_tinynews.export.exporting import TOLERANCE, differences, export, write_trimmed
 from recbole_tinynews.export.finished import FinishedRecommender
 from recbole_tinynews.export.formats import hf
-from recbole_tinynews.export.trimmed_vocabulary import write_trimmed
 from recbole_tinynews.pipeline.artifact import TEST_DATA, read_metrics, write_metrics
 from recbole_tinynews.pipeline.quick_start import run
 from recbole_tinynews.serving.exported import load_export

@@ -10,12 +10,7 @@ import pytest
 from exports import needs_onnx, needs_sentence_transformers
 from real_mind import NAME, PLM, converted, needs_both
 
-from recbole_tinynews.data.atomic_files import (
-    Indices,
-    concatenate,
-    read_impressions,
-    read_news,
-)
+from recbole_tinynews.data.atomic_files import Indices, concatenate, read_impressions, read_news
 from recbole_tinynews.export.exporting import export
 from recbole_tinynews.export.finished import FinishedRecommender
 from recbole_tinynews.pipeline.quick_start import run

@@ -17,7 +17,7 @@ import pytest
 from tiny import DATASET, Tiny
 
 from recbole_tinynews.pipeline.config import NewsConfig
-from recbole_tinynews.pipeline.log_tables import shown_settings
+from recbole_tinynews.pipeline.plan import shown_settings
 from recbole_tinynews.pipeline.quick_start import run
 
 ESCAPE = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")

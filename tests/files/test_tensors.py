@@ -11,12 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from recbole_tinynews.files.tensors import (
-    check_weights,
-    load_into,
-    load_weights,
-    save_weights,
-)
+from recbole_tinynews.files.tensors import check_weights, load_into, load_weights, save_weights
 from recbole_tinynews.files.whole import leftovers
 
 

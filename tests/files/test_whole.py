@@ -9,7 +9,6 @@ from recbole_tinynews.files.whole import (
     check_writable,
     leftovers,
     remove,
-    resumable_file,
     whole_file,
     whole_folder,
     write_text,
@@ -87,19 +86,6 @@ def test_a_file_in_the_place_of_a_folder_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="cache"), whole_folder(tmp_path / "cache", first_wins=True):
         pass
     assert (tmp_path / "cache").read_text() == "mine"
-
-
-def test_a_resumable_file_keeps_what_was_written_for_the_next_writer(tmp_path: Path) -> None:
-    """An hour of downloading or computing would be lost."""
-    place = tmp_path / "table.npy"
-    with pytest.raises(Killed), resumable_file(place) as partial:
-        interrupt(partial)
-    assert not place.exists()
-    with resumable_file(place) as partial:
-        assert partial.read_text() == "half"
-        partial.write_text("all")
-    assert place.read_text() == "all"
-    assert names(tmp_path) == ["table.npy"]
 
 
 def test_leftovers_of_a_kill_are_recognised_and_nothing_else(

@@ -58,7 +58,7 @@ def test_states_of_bodies_are_stored_only_if_asked_for(articles, use_cache, bodi
     """A corpus of two million bodies would take terabytes."""
     _, data, model = articles(use_cache=use_cache)
     model.encode_news(torch.tensor([1, 2]))
-    tables = list(data.cache_dir.glob("frozen-states-*.npy"))
+    tables = list(data.cache_dir.glob("frozen-states-*/table.npy"))
     if bodies is None:
         assert tables == []
         return

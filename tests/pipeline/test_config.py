@@ -230,7 +230,11 @@ def test_the_working_folders_yaml_is_read_after_the_packages(
     own.write_text(f"epochs: {epochs}\nnegatives: 7\n")
     config = config_of("--negatives=2")
     assert (config["epochs"], config["negatives"]) == (epochs, 2)
-    (source,) = (source for key, *_, source in config.changed_settings() if key.name == "epochs")
+    (source,) = (
+        source
+        for key, *_, source in config.settings.changed(config.by_key())
+        if key.name == "epochs"
+    )
     assert source == f"file properties/{place}"
     own.write_text("epoch: 3\n")
     assert f"epoch (file properties/{place}) is no setting. Did you mean epochs?" in mistakes_of()
@@ -651,9 +655,9 @@ def test_every_shipped_yaml_is_valid_for_its_model(
         (tmp_path / "dataset" / dataset).mkdir(parents=True, exist_ok=True)
         config = NewsConfig(model, dataset)
         assert config["model"] == model
-        for stage in config.stage_names:
+        for stage in config.settings.stages:
             assert config.for_stage(stage)["plm"]
-        assert bool(config.stage_names) == has_language_model(config.model_class)
+        assert bool(config.settings.stages) == has_language_model(config.model_class)
 
 
 def test_rates_of_an_embedded_language_model_are_not_those_of_another(

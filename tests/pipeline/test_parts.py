@@ -9,15 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from tiny import (
-    DATASET,
-    OWN_SETTINGS,
-    PLM_TEACHERS,
-    STAGE_SETTINGS,
-    Tiny,
-    run_of,
-    student_of,
-)
+from tiny import DATASET, OWN_SETTINGS, PLM_TEACHERS, STAGE_SETTINGS, Tiny, run_of, student_of
 
 from recbole_tinynews.encoder.hidden_states import NO_STATES
 from recbole_tinynews.encoder.one_text import OneTextEncoder

@@ -16,7 +16,7 @@ from recbole_tinynews.pipeline.plan import rehearse
 from recbole_tinynews.pipeline.run import Run
 from recbole_tinynews.pipeline.stage import in_order
 from recbole_tinynews.pipeline.systems import system
-from recbole_tinynews.trainer.post_training import most_copies
+from recbole_tinynews.trainer.distillation_trainer import most_copies
 
 
 def mistakes(tiny: Tiny, model: str, **settings: Any) -> list[str]:

@@ -12,7 +12,7 @@ from tiny import DATASET, Tiny, run_of, write_dataset
 from recbole_tinynews.pipeline import artifact as artifact_module
 from recbole_tinynews.pipeline import outcome
 from recbole_tinynews.pipeline.artifact import read_metrics, write_metrics
-from recbole_tinynews.pipeline.log_tables import oracle_of, summary
+from recbole_tinynews.pipeline.outcome import oracle_of, summary
 from recbole_tinynews.pipeline.quick_start import run
 
 TEST = {"auc": 0.6, "mrr": 0.3, "ndcg@5": 0.31, "ndcg@10": 0.37, "impressions": 9, "skipped": 1}

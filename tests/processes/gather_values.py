@@ -6,22 +6,20 @@ import numpy as np
 import torch
 from torch import nn
 
-from recbole_tinynews.encoder import vector_cache
+from recbole_tinynews.encoder import news_encoder
+from recbole_tinynews.encoder.news_encoder import in_shares
 from recbole_tinynews.encoder.packing import packs
-from recbole_tinynews.encoder.vector_cache import in_shares
-from recbole_tinynews.processes.gather import (
-    all_reduce,
-    broadcast_weights,
-    gather_rows,
-    sum_gradients,
-)
 from recbole_tinynews.processes.group import (
     all_gather_object,
+    all_reduce,
     broadcast,
+    broadcast_weights,
     gather_array,
+    gather_rows,
     join,
     leave,
     process_group,
+    sum_gradients,
 )
 
 
@@ -85,7 +83,7 @@ def packs_in_shares(rank: int, size: int) -> None:
     """All get what each would have computed alone, though none computes all."""
     lengths = np.array([3, 5, 1, 4, 2, 5, 3, 0] * 2)
     packed = packs(lengths, 6)
-    vector_cache.TEXTS_IN_A_ROUND = 8  # two packs of each process: several rounds
+    news_encoder.TEXTS_IN_A_ROUND = 8  # two packs of each process: several rounds
     asked = []
 
     def encode(pack):

@@ -5,10 +5,10 @@ import pytest
 import torch
 from cluster import in_processes
 
-from recbole_tinynews.processes.gather import all_reduce
 from recbole_tinynews.processes.group import (
     ALONE,
     all_gather_object,
+    all_reduce,
     broadcast,
     gather_array,
     process_group,

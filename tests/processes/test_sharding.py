@@ -7,9 +7,9 @@ import pytest
 import torch
 from tiny import Tiny
 
-from recbole_tinynews.data.batch import BatchArticles
+from recbole_tinynews.data.articles import MaskedNews, MaskedTextDataLoader
+from recbole_tinynews.data.dataloader import BatchArticles
 from recbole_tinynews.data.fields import CANDIDATES, HISTORY, LENGTHS, TOKENS, TRUTH
-from recbole_tinynews.data.masked_text import MaskedNews, MaskedTextDataLoader
 from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.encoder import one_text
 from recbole_tinynews.encoder.one_text import OneTextEncoder

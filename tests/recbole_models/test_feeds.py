@@ -7,8 +7,8 @@ from recbole_tinynews.recbole_models.feeds import (
     EXCEPTIONS,
     UNFIT,
     Feed,
+    History,
     Rows,
-    Sequence,
     feed_of,
     why_unfit,
 )
@@ -45,9 +45,9 @@ def test_a_model_of_another_kind_is_told_which_kinds_there_are() -> None:
         ("NeuMF", InputType.POINTWISE, Feed(Rows.LABELLED)),
         ("MultiVAE", InputType.PAIRWISE, Feed(Rows.USERS)),
         ("DeepFM", InputType.POINTWISE, Feed(Rows.LABELLED)),
-        ("SASRec", InputType.POINTWISE, Feed(Rows.CLICKS, Sequence.HISTORY)),
-        ("SASRec", InputType.PAIRWISE, Feed(Rows.PAIRS, Sequence.HISTORY)),
-        ("DIN", InputType.POINTWISE, Feed(Rows.LABELLED, Sequence.HISTORY)),
+        ("SASRec", InputType.POINTWISE, Feed(Rows.CLICKS, History.HISTORY)),
+        ("SASRec", InputType.PAIRWISE, Feed(Rows.PAIRS, History.HISTORY)),
+        ("DIN", InputType.POINTWISE, Feed(Rows.LABELLED, History.HISTORY)),
     ],
 )
 def test_a_model_is_fed_what_its_loss_reads(model: str, input_type: InputType, feed: Feed) -> None:

@@ -19,14 +19,15 @@ from tiny import NEWS, Tiny
 from torch import nn
 
 from recbole_tinynews import with_item_text
-from recbole_tinynews.recbole_models import item_vectors as encoding
+from recbole_tinynews.recbole_models import item_text as encoding
+from recbole_tinynews.recbole_models.interactions import train_loader
 from recbole_tinynews.recbole_models.item_text import (
     TextItemEmbedding,
     item_tables,
+    item_vectors,
     put_item_text,
+    standardised,
 )
-from recbole_tinynews.recbole_models.item_vectors import item_vectors, standardised
-from recbole_tinynews.recbole_models.loaders import train_loader
 from recbole_tinynews.recbole_models.patches import apply_to_libraries
 
 NAMED = ["SASRec", "GRU4Rec", "BPR", "LightGCN", "DIN", "FM"]

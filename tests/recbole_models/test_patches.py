@@ -13,7 +13,7 @@ from recbole.trainer import Trainer
 from scipy.sparse import dok_matrix
 
 from recbole_tinynews.recbole_models import patches
-from recbole_tinynews.recbole_models.loaders import train_loader
+from recbole_tinynews.recbole_models.interactions import train_loader
 from recbole_tinynews.settings.registry import find_model
 from recbole_tinynews.trainer import on_impressions
 

@@ -8,8 +8,8 @@ import torch
 
 from recbole_tinynews.pipeline.run import Run
 from recbole_tinynews.pipeline.stage import Stage
-from recbole_tinynews.recbole_models.loaders import train_loader
-from recbole_tinynews.trainer import recbole_training
+from recbole_tinynews.recbole_models.interactions import train_loader
+from recbole_tinynews.trainer import impression_evaluation
 from recbole_tinynews.trainer.checkpoints import put_model_state
 
 METRICS = {"auc", "mrr", "ndcg@5", "ndcg@10", "impressions", "skipped"}
@@ -57,7 +57,7 @@ def test_a_history_read_once_gives_the_scores_of_one_read_for_each_candidate(
     stock, model: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A row with the history of another, or with its candidate in it, gets a wrong score."""
-    monkeypatch.setattr(recbole_training, "AT_ONCE", 3)
+    monkeypatch.setattr(impression_evaluation, "AT_ONCE", 3)
     run = stock(model, eval_batch_size=64)
     trained = run.config.model_class(run.config, run.interactions).eval()
     for parameter in trained.parameters():

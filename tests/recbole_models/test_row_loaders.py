@@ -6,8 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from recbole_tinynews.recbole_models.interactions import InteractionDataset
-from recbole_tinynews.recbole_models.loaders import RowDataLoader, packed, train_loader
+from recbole_tinynews.recbole_models.interactions import (
+    InteractionDataset,
+    RowDataLoader,
+    packed,
+    train_loader,
+)
 
 
 def loader_of(run):

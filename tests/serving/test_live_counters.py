@@ -14,9 +14,8 @@ from hypothesis import strategies as st
 from random_logs import HOUR, Log, impressions_of, logs
 from sqlalchemy.exc import SQLAlchemyError
 
-from recbole_tinynews.data.impressions import Impressions
+from recbole_tinynews.data.impressions import Impressions, RecentClicks
 from recbole_tinynews.data.popularity import Counting, popularity_features
-from recbole_tinynews.data.recent_clicks import RecentClicks
 from recbole_tinynews.serving import live_counters
 from recbole_tinynews.serving.events import CLICK, EXPOSURE, Event
 from recbole_tinynews.serving.live_counters import LiveCounters, Moment

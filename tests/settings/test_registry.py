@@ -11,7 +11,7 @@ from recbole.model.general_recommender.bpr import BPR
 from recbole.trainer import trainer as recbole_trainers
 
 from recbole_tinynews import trainer
-from recbole_tinynews.model.impression_recommender import ImpressionRecommender
+from recbole_tinynews.model.interface import ImpressionRecommender
 from recbole_tinynews.model.paper.plmnr import PLMNR
 from recbole_tinynews.model.paper.tinynewsrec import TinyNewsRec
 from recbole_tinynews.model.recommender import NewsRecommender

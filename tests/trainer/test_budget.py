@@ -15,7 +15,7 @@ from recbole_tinynews.pipeline.artifact import Artifact
 from recbole_tinynews.pipeline.quick_start import run
 from recbole_tinynews.pipeline.stage import lineage
 from recbole_tinynews.pipeline.systems import system
-from recbole_tinynews.trainer.budget import Budget, BudgetCounter, Pace
+from recbole_tinynews.trainer.losses import Budget, BudgetCounter, Pace
 
 
 @pytest.mark.parametrize("layers", [1, "all"])

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from recbole_tinynews.data.batch import BatchArticles
+from recbole_tinynews.data.dataloader import BatchArticles
 from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.encoder import attention, pooling
 from recbole_tinynews.encoder.packing import packed_texts, packs

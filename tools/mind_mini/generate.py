@@ -19,14 +19,7 @@ from tools.mind_mini import world
 from tools.mind_mini.impressions import MOVING, ClickLog, Impressions, Law
 from tools.mind_mini.text import Writer, make_names
 from tools.mind_mini.users import Readers
-from tools.mind_mini.world import (
-    Floats,
-    GeneratedNews,
-    Ints,
-    Topics,
-    make_news,
-    make_topics,
-)
+from tools.mind_mini.world import Floats, GeneratedNews, Ints, Topics, make_news, make_topics
 
 _METRICS = ("auc", "mrr", "ndcg@5", "ndcg@10")
 

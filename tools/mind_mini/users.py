@@ -8,15 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tools.mind_mini import world
-from tools.mind_mini.world import (
-    Floats,
-    GeneratedNews,
-    Ints,
-    Shelf,
-    Topics,
-    normals,
-    uniforms,
-)
+from tools.mind_mini.world import Floats, GeneratedNews, Ints, Shelf, Topics, normals, uniforms
 
 # Strengths of a reader's interests: in a few themes, and in a few subtopics.
 _OF_THEMES, _OF_SUBTOPICS = np.array([1.0, 0.8]), np.array([0.7, 0.5])

@@ -21,12 +21,7 @@ from recbole_tinynews.convert.readers.cells import (
     shown_in,
     text_of,
 )
-from recbole_tinynews.convert.readers.reader import (
-    Reader,
-    missing_files,
-    parsed,
-    unlabelled,
-)
+from recbole_tinynews.convert.readers.reader import Reader, missing_files, parsed, unlabelled
 from recbole_tinynews.files import parquet
 from recbole_tinynews.files.columns import (
     CONTEXT_ARTICLE,

@@ -14,12 +14,7 @@ from recbole_tinynews.convert.readers.cells import (
     mind_candidates,
     utc_seconds,
 )
-from recbole_tinynews.convert.readers.reader import (
-    Reader,
-    missing_files,
-    parsed,
-    read_rows,
-)
+from recbole_tinynews.convert.readers.reader import Reader, missing_files, parsed, read_rows
 
 IMPRESSIONS_FILE = "behaviors.tsv"
 NEWS_FILE = "news.tsv"

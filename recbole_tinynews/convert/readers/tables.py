@@ -26,16 +26,17 @@ from recbole_tinynews.convert.readers.cells import (
     shown_in,
     text_of,
 )
-from recbole_tinynews.convert.readers.click_log import ClickLog, LogRow
-from recbole_tinynews.convert.readers.reader import Options, Reader, parsed, unlabelled
-from recbole_tinynews.convert.readers.row_shape import (
+from recbole_tinynews.convert.readers.click_log import (
     CANDIDATES,
     CLICKS,
     IMPRESSIONS,
     SAMPLE,
+    ClickLog,
+    LogRow,
     Shape,
     recognised,
 )
+from recbole_tinynews.convert.readers.reader import Options, Reader, parsed, unlabelled
 from recbole_tinynews.files.columns import CONTEXT
 from recbole_tinynews.files.lines import LONGEST_LINE, read_line_batches
 from recbole_tinynews.files.parquet import column_names, read_rows
@@ -54,7 +55,7 @@ ROLES = (*IMPRESSION_ROLES, *NEWS_ROLES)
 class TableReader(Reader):
     """Reads tables whose rows are impressions, candidates of impressions, or clicks.
 
-    ``row_shape`` tells which. Articles are in ``--news`` files or, with one article a row, in the
+    ``recognised`` tells which. Articles are in ``--news`` files or, with one article a row, in the
     same row; ``ClickLog`` adds missing histories and candidates.
     """
 
@@ -291,7 +292,8 @@ def _records(
         except StopIteration:
             return
         except (csv.Error, LineError) as error:
-            bad = error if isinstance(error, LineError) else _broken_quotes(error)
+            quotes = "broken quotes", "cells, quoted where needed", str(error)
+            bad = error if isinstance(error, LineError) else LineError(*quotes)
             bad.lines = reader.line_num - before
             on_bad_line(bad.at(path, before + 1))
         else:
@@ -321,10 +323,6 @@ def _check(fields: list[str], names: list[str]) -> None:
             what = "a NUL byte" if "\udc00" in field else "other bytes"
             kind = "NUL byte" if "\udc00" in field else "invalid UTF-8"
             raise LineError(kind, "UTF-8", f"{what} in {quoted(field)}", name)
-
-
-def _broken_quotes(error: csv.Error) -> LineError:
-    return LineError("broken quotes", "cells, quoted where needed", str(error))
 
 
 def _empty_if_null(cell: Any) -> Any:

@@ -11,7 +11,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from torch import Tensor
 
 from recbole_tinynews.data.fields import CANDIDATES, HISTORY, IMPRESSION_SIZE
-from recbole_tinynews.model.impression_recommender import ImpressionRecommender
+from recbole_tinynews.model.interface import ImpressionRecommender
 from recbole_tinynews.settings.protocol import Settings
 
 

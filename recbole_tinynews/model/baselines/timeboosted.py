@@ -17,8 +17,7 @@ from recbole_tinynews.files.columns import CATEGORIES
 from recbole_tinynews.files.installation import pip_install
 from recbole_tinynews.model.baselines.categoryandtitle import CONTENT, CategoryAndTitle
 from recbole_tinynews.model.baselines.timeandtitle import TimeAndTitle
-from recbole_tinynews.model.interface import BatchContext
-from recbole_tinynews.model.reader_features import further_features
+from recbole_tinynews.model.interface import BatchContext, further_features
 from recbole_tinynews.model.time_features import TimeFeatures
 from recbole_tinynews.settings.protocol import Settings
 

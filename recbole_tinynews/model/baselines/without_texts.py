@@ -17,7 +17,7 @@ from recbole_tinynews.data.fields import (
 )
 from recbole_tinynews.data.negatives import random_bits
 from recbole_tinynews.files.columns import CATEGORY, SUBCATEGORY
-from recbole_tinynews.model.impression_recommender import ImpressionRecommender
+from recbole_tinynews.model.interface import ImpressionRecommender
 from recbole_tinynews.model.time_features import PRIOR_EXPOSURES
 from recbole_tinynews.settings.protocol import Settings
 

@@ -109,7 +109,8 @@ class JointTeachers(Teachers):
 
 def share_heads(recommender: NewsRecommender, other: NewsRecommender) -> None:
     """Train the same pooling, dense layer and user encoder as another recommender."""
-    _encoder(recommender).share_heads_of(_encoder(other))
+    encoder, others = _encoder(recommender), _encoder(other)
+    encoder.pooling, encoder.dense = others.pooling, others.dense
     recommender.user_encoder = other.user_encoder
 
 

@@ -10,11 +10,11 @@ from recbole.data.interaction import Interaction
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from recbole_tinynews.data.articles import MaskedBodies, MaskedNews, MaskedTextDataset
 from recbole_tinynews.data.fields import LENGTHS, PLACES, TOKENS, TRUTH
-from recbole_tinynews.data.masked_text import MaskedBodies, MaskedNews, MaskedTextDataset
 from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.distillation.loss_terms import loss_terms
-from recbole_tinynews.encoder.frozen_states import Storage
+from recbole_tinynews.encoder.hidden_states import Storage
 from recbole_tinynews.encoder.one_text import OneTextEncoder
 from recbole_tinynews.encoder.plm_files import load_language_model_head
 from recbole_tinynews.model.article_reader import ReadsTitlesByPLM

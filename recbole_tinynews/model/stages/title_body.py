@@ -17,7 +17,7 @@ from recbole_tinynews.distillation.tinynewsrec_losses import (
     StageOneDistillation,
     TinyNewsRecDistillation,
 )
-from recbole_tinynews.encoder.frozen_states import Storage
+from recbole_tinynews.encoder.hidden_states import Storage
 from recbole_tinynews.encoder.one_text import OneTextEncoder, pad_rows
 from recbole_tinynews.encoder.users import SCORE_SCALE
 from recbole_tinynews.model.article_reader import (
