@@ -11,6 +11,7 @@ from tiny import Tiny, status_of, titles
 
 from recbole_tinynews.export.exporting import export
 from recbole_tinynews.files.tensors import load_weights
+from recbole_tinynews.files.whole import exclusive_lock
 from recbole_tinynews.pipeline.artifact import WEIGHTS
 from recbole_tinynews.serving.aligned_student import main
 from recbole_tinynews.serving.exported import load_export
@@ -106,3 +107,24 @@ def test_ctrl_c_leaves_nothing_and_says_so(
     assert status_of(main, [*given]) == 130
     assert "nothing is kept" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_command_left_is_removed_by_the_next(tiny: Tiny, tmp_path: Path) -> None:
+    """A night's kills would fill the disk; others' work would be removed with it."""
+    for name in ("out", "other"):
+        Path(tmp_path, f".{name}.0123abcd.partial", "saved").mkdir(parents=True)
+    table = tmp_path / "news.csv"
+    table.write_text("headline\nno title\n")
+    given = f"--plm={tiny.plm}", f"--texts={table}", f"--output={tmp_path / 'out'}"
+    assert status_of(main, given) == 1
+    assert {path.name for path in tmp_path.iterdir()} == {".other.0123abcd.partial", "news.csv"}
+
+
+def test_two_commands_do_not_make_one_folder(
+    tiny: Tiny, articles: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """The second would remove the first one's work as left over."""
+    given = f"--plm={tiny.plm}", f"--texts={articles}", f"--output={tmp_path / 'out'}"
+    with exclusive_lock(tmp_path / "out", "making it"):
+        assert status_of(main, given) == 1
+    assert "another process is already making it" in capsys.readouterr().err
