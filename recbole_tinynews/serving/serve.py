@@ -115,9 +115,12 @@ def _token(file: Path | None) -> str | None:
 
 
 def _state(flags: argparse.Namespace, store: Store, skip_broken: bool = True) -> ServiceState:
+    from recbole_tinynews.serving.store import answering
+
     rankers = _rankers(flags, skip_broken)
-    _count(rankers, store, flags.log)
-    return open_state(rankers, store, flags.news)
+    with answering():
+        _count(rankers, store, flags.log)
+        return open_state(rankers, store, flags.news)
 
 
 def open_state(rankers: Mapping[str, Ranker], store: Store, news: Path | None) -> ServiceState:
@@ -136,6 +139,7 @@ def open_state(rankers: Mapping[str, Ranker], store: Store, news: Path | None) -
         print("no articles yet: name a file with --news=FILE, or send them with PUT /news")
     state = ServiceState(rankers, store)
     state.follow_articles(show_progress=True)
+    state.follow_events()  # encoding may have taken minutes
     for name, ranker in rankers.items():
         print(f"{name}: {len(ranker.news_ids):,} articles", flush=True)
     return state
