@@ -86,8 +86,9 @@ def _serve(flags: argparse.Namespace) -> None:
                 app.state.service = state
                 state.follow_articles()  # what changed while it was made
                 state.follow_events()
-                freeze()
                 print("reloaded", flush=True)
+                time.sleep(FOLLOW_SECONDS)  # until requests of the former state are answered
+                freeze()
 
         if any(folder.is_symlink() for folder in flags.folders):
             threading.Thread(target=_follow, args=(flags.folders, reload), daemon=True).start()
