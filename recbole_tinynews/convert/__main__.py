@@ -76,7 +76,7 @@ def _with_download(
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m recbole_tinynews.convert", description=__doc__, allow_abbrev=False
+        prog="recbole-tinynews convert", description=__doc__, allow_abbrev=False
     )
     add = parser.add_argument
     add("--version", action="version", version=__version__)

@@ -9,7 +9,8 @@ from typing import Any, cast
 
 import torch
 
-from recbole_tinynews.encoder.plm_files import check_sizes, plm_size
+from recbole_tinynews.encoder.plm_files import check_sizes, check_vocabulary, plm_size
+from recbole_tinynews.encoder.text_encoder import TextEncoder
 from recbole_tinynews.encoder.words import load_word_tokenizer
 from recbole_tinynews.files.array_cache import content_key
 from recbole_tinynews.files.columns import CATEGORIES, PADDING
@@ -170,6 +171,12 @@ def _read_settings(folder: Path) -> SavedSettings:
             f"{folder} is unfinished: {' and '.join(missing)} are missing. Run the same command "
             "again: it resumes where it was stopped."
         )
+    for file in (*map(folder.joinpath, names), *folder.glob(f"{PLM}/**/*")):
+        if not file.resolve().is_relative_to(folder.resolve()):
+            raise ValueError(
+                f"{folder} expects files of its own, and {file.relative_to(folder)} is a link out "
+                "of it, which is not read. Copy what it links to into the folder."
+            )
     with untrusted(folder / METRICS_FILE):
         broken = [name for name in broken_files(folder) if name not in UNREAD]
     if broken:
@@ -228,6 +235,9 @@ def _trained(
     if isinstance(recommender, AlignedNewsRec) and dim is not None:
         recommender.cut_vectors(dim)
     with untrusted(folder / PLM):
+        for part in recommender.modules():
+            if isinstance(part, TextEncoder):
+                check_vocabulary(recommender.tokenizer, part.plm, str(folder / PLM))
         return engine_of(recommender.to(settings["device"]), settings, identity)
 
 
@@ -309,7 +319,8 @@ def _too_large(settings: Mapping[str, Any], folder: Path) -> Iterator[str]:
     """Settings larger than the files allow, found before memory is allocated for them."""
     shapes = check_weights(folder / WEIGHTS)
     largest = max((size for shape in shapes for size in shape), default=0)
-    limits = {"dim": max(largest, USUAL_DIM), "teachers": len(shapes), "length": LONGEST}
+    width = max(largest, USUAL_DIM)
+    limits = {"dim": width, "hidden": width, "teachers": len(shapes), "length": LONGEST}
     most = {name: limits.get(name.rpartition("_")[2]) for name in settings}
     if not reads_words(settings):
         with untrusted(folder / PLM / "config.json"):
