@@ -32,6 +32,7 @@ from recbole_tinynews.pipeline.artifact import (
     identity_of,
     read_settings,
 )
+from recbole_tinynews.processes.device import device_of
 from recbole_tinynews.serving.engine import Engine, ModelEngine, engine_of
 from recbole_tinynews.serving.exported import FILE, load_export
 from recbole_tinynews.serving.live_counters import LiveCounters
@@ -214,7 +215,7 @@ def _trained(
         _check_settings(settings, model_class, folder)
     if not words:
         check_sizes(str(folder / PLM), folder / WEIGHTS)
-    places = {"plm": str(folder / PLM), "data_path": str(folder), "device": torch.device(device)}
+    places = {"plm": str(folder / PLM), "data_path": str(folder), "device": device_of(device)}
     settings.update(**places, **AS_SAVED)
     if layers is not None or dim is not None:
         layers, dim = _chosen_size(settings, model_class, layers, dim)

@@ -179,6 +179,14 @@ def test_what_can_t_be_served_is_one_line(
     table = tmp_path / "news.csv"
     table.write_text("name,title\n1,x\n", encoding="utf-8")
     assert "columns" in refused(capsys, folder, "--port=0", f"--news={table}")
+    for name, content in (("a.csv", b""), ("b.csv", b"\xff\x99\0"), ("c.parquet", b"x" * 99)):
+        (tmp_path / name).write_bytes(content)  # pandas names no file
+        said = refused(capsys, folder, "--port=0", f"--news={tmp_path / name}")
+        assert str(tmp_path / name) in said
+    for device in ("cuda:99", "tpu", ""):
+        assert f"device={device} expects" in refused(
+            capsys, folder, "--port=0", f"--device={device}"
+        )
 
 
 @pytest.mark.usefixtures("_extra")
