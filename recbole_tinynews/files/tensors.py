@@ -125,10 +125,12 @@ def load_into(
         if name in given and given[name].is_floating_point() != value.is_floating_point()
     ]
     if missing or unexpected or reshaped or recast:
+        found = (missing, unexpected, reshaped, recast)
+        told = [f"{[each[:100] for each in names[:3]]}" for names in found]
         raise ValueError(
             f"{source} expects the weights of a {type(module).__name__} with the same settings, "
-            f"got missing {missing[:3]}, unexpected {unexpected[:3]}, other shapes {reshaped[:3]}, "
-            f"other types {recast[:3]}. "
+            f"got missing {told[0]}, unexpected {told[1]}, other shapes {told[2]}, other types "
+            f"{told[3]}. "
             "Load it with the settings in the settings.yaml of the same folder."
         )
     module.load_state_dict(given)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from logging import getLogger
 from pathlib import Path
 
 from recbole_tinynews.cli import command_parser, one_line_errors
@@ -58,6 +59,8 @@ def student(
         }
         config = NewsConfig("ZeroShotStudent", name, config_dict=given, command_line=settings)
         with prepared(config) as (run, stages):
+            if config["epochs"] == 0:
+                getLogger().warning("epochs=0: the student is a part of the model, untrained.")
             os.replace(run.make(*stages).folder, output)
     return output
 

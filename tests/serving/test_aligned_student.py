@@ -35,11 +35,13 @@ def made(tiny: Tiny, articles: Path, output: Path, layers: int, *settings: str) 
 
 @pytest.mark.parametrize("layers", [0, 1])
 def test_a_student_of_texts_comes_near_the_language_model(
-    layers: int, tiny: Tiny, articles: Path, tmp_path: Path
+    layers: int, tiny: Tiny, articles: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """An alignment that trains nothing, or under other teachers, would still be written."""
     fit = ("--plm_learning_rate=1e-2", "--train_batch_size=8")
-    start = made(tiny, articles, tmp_path / "start", layers, "--epochs=0")
+    with caplog.at_level("WARNING"):
+        start = made(tiny, articles, tmp_path / "start", layers, "--epochs=0")
+    assert "untrained" in caplog.text
     done = made(tiny, articles, tmp_path / "done", layers, "--epochs=20", *fit)
     whole = made(tiny, articles, tmp_path / "whole", 3, "--epochs=0", "--news_pooling=mean")
     first, last, target = (
