@@ -223,8 +223,8 @@ def switch(link: Path, folder: Path, compared: Path | None = None) -> None:
                 f"the update was compared, and now points to {in_use}. Nothing is switched, the "
                 f"update is kept in {folder}. The same command now updates what is in use."
             )
-        earlier = _earlier(link)
-        number = int(earlier[-1].suffix[1:]) + 1 if earlier else 1
+        beside = [path.suffix[1:] for path in link.parent.glob(f"{link.name}.*")]  # not only links
+        number = max((int(each) for each in beside if each.isdecimal()), default=0) + 1
         _link(link.with_name(f"{link.name}.{number}"), in_use)
         _link(link, folder)  # if killed before this, ``rollback`` skips the duplicate version
 

@@ -474,3 +474,15 @@ def test_switches_at_the_same_time_lose_no_version(tmp_path: Path) -> None:
         list(pool.map(partial(switch, link), folders[1:]))
     earlier = [link.with_name(f"current.{number}").resolve().name for number in range(1, 17)]
     assert sorted([*earlier, link.resolve().name]) == sorted(names)
+
+
+def test_a_folder_with_the_name_of_a_version_is_left_alone(link: Path, finished: Path) -> None:
+    """A night's update ended with [Errno 21], and left a partial link."""
+    (link.parent / "current.1" / "mine").mkdir(parents=True)
+    newer = link.parent / "newer"
+    newer.mkdir()
+    switch(link, newer)
+    assert link.resolve() == newer
+    assert (link.parent / "current.2").resolve() == finished.resolve()
+    assert (link.parent / "current.1" / "mine").is_dir()
+    assert rollback(link) == finished.resolve()
