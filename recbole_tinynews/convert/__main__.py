@@ -116,7 +116,8 @@ def _parser() -> argparse.ArgumentParser:
         "--layout",
         choices=LAYOUTS,
         default="impression",
-        help="interaction: also write NAME-flat, a row per candidate, for stock RecBole",
+        help="interaction: also write NAME-flat, a row per candidate, for stock RecBole, which "
+        "reads it with benchmark_filename: [train, valid, test]",
     )
     add(
         "--download",
