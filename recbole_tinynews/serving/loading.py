@@ -320,8 +320,10 @@ def _too_large(settings: Mapping[str, Any], folder: Path) -> Iterator[str]:
     """Settings larger than the files allow, found before memory is allocated for them."""
     shapes = check_weights(folder / WEIGHTS)
     largest = max((size for shape in shapes for size in shape), default=0)
-    width = max(largest, USUAL_DIM)
-    limits = {"dim": width, "hidden": width, "teachers": len(shapes), "length": LONGEST}
+    # hidden layers have square weights
+    squares = [shape[0] for shape in shapes if len({*shape}) == 1 < len(shape)]
+    limits = {"dim": max(largest, USUAL_DIM), "teachers": len(shapes), "length": LONGEST}
+    limits["hidden"] = max([USUAL_DIM, *squares])
     most = {name: limits.get(name.rpartition("_")[2]) for name in settings}
     if not reads_words(settings):
         with untrusted(folder / PLM / "config.json"):

@@ -104,7 +104,7 @@ def with_a_link(folder: Path) -> None:
     [
         (lambda f: changed_in(f / "plm" / "config.json", num_labels=30_000_000), "num_labels=30"),
         (
-            lambda f: changed_in(f / "settings.yaml", popularity="added", popularity_hidden=10**9),
+            lambda f: changed_in(f / "settings.yaml", popularity="added", popularity_hidden=1_001),
             "popularity_hidden expects at most",
         ),
         (with_a_token_beyond, "with the id 100,000"),
