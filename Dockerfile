@@ -20,4 +20,4 @@ USER 1000
 ENV HF_HUB_OFFLINE=1 PYTHONUNBUFFERED=1
 EXPOSE 8000
 HEALTHCHECK --start-period=5m CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/livez', timeout=3)"]
-CMD ["recbole-tinynews", "serve", "recommender", "--news=news.csv", "--host=0.0.0.0", "--port=8000"]
+CMD ["recbole-tinynews", "serve", "recommender", "--news=news.csv", "--store=store.db", "--host=0.0.0.0", "--port=8000"]

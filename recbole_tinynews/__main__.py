@@ -62,7 +62,7 @@ def main() -> None:
     else:
         sys.argv = [f"recbole-tinynews {name}", *arguments]
         if name == RUN:
-            run_recbole(arguments)
+            run_recbole(arguments or ["--help"])  # a training is asked for, not stumbled into
         else:
             runpy.run_module(f"recbole_tinynews.{COMMANDS[name][0]}", run_name="__main__")
 

@@ -46,6 +46,13 @@ def test_help_is_there_without_what_takes_seconds_to_import(command) -> None:
     assert done.stdout.splitlines()[-1] in (imported, "[]")
 
 
+def test_run_alone_trains_nothing() -> None:
+    """Who tried the command to see what it does waited for four stages of Tiny-NewsRec."""
+    done = shell(MAIN, "run")
+    assert done.returncode == 0
+    assert done.stdout.startswith("usage: recbole-tinynews run")
+
+
 def test_without_a_command_they_are_listed() -> None:
     done = shell(MAIN)
     assert done.returncode == 0

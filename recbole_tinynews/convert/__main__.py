@@ -76,7 +76,7 @@ def _with_download(
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m recbole_tinynews.convert", description=__doc__, allow_abbrev=False
+        prog="recbole-tinynews convert", description=__doc__, allow_abbrev=False
     )
     add = parser.add_argument
     add("--version", action="version", version=__version__)
@@ -116,7 +116,8 @@ def _parser() -> argparse.ArgumentParser:
         "--layout",
         choices=LAYOUTS,
         default="impression",
-        help="interaction: also write NAME-flat, a row per candidate, for stock RecBole",
+        help="interaction: also write NAME-flat, a row per candidate, for stock RecBole, which "
+        "reads it with benchmark_filename: [train, valid, test]",
     )
     add(
         "--download",

@@ -6,10 +6,10 @@ import importlib.util
 import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from logging import getLogger
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from safetensors import safe_open
@@ -29,12 +29,13 @@ from recbole_tinynews.encoder.embedding_model import embedding_model, files_of_m
 from recbole_tinynews.encoder.generic_layers import UNUSED, find_layers, first_position
 from recbole_tinynews.files.array_cache import content_key
 from recbole_tinynews.files.installation import pip_install
+from recbole_tinynews.files.lines import read_json
 from recbole_tinynews.files.tensors import check_weights
 from recbole_tinynews.files.whole import whole_folder
 
 PACKAGE_PREFIX = "package:"
 PLM_FILES = frozenset((".json", ".safetensors", ".bin", ".txt", ".model"))  # weights and tokenizer
-MOST_LAYERS = 1_000
+MOST_LAYERS, MOST_LABELS = 1_000, 100_000
 PROJECTION = "projection_of_pooled"  # a part of a language model
 MOST_GROWTH = 64  # times that a tokenizer's replacements may lengthen a text
 
@@ -149,6 +150,11 @@ def _growth(normaliser: dict[str, Any]) -> int:
 
 def load_config(source: str) -> PretrainedConfig:
     """The configuration without its attention, which may name code; ``ValueError`` if none."""
+    if (labels := _labels(source)) > MOST_LABELS:  # transformers names each
+        raise ValueError(
+            f"plm={source} expects at most {MOST_LABELS:,} labels in its config.json, got "
+            f"num_labels={labels:,}. Choose another plm."
+        )
     config = read_pretrained(AutoConfig, source, "configuration")
     config._attn_implementation = None
     layers = getattr(config, "num_hidden_layers", 1)
@@ -158,6 +164,26 @@ def load_config(source: str) -> PretrainedConfig:
             "Choose another plm."
         )
     return config
+
+
+def _labels(source: str) -> int:
+    """The number of labels in a folder's configuration."""
+    with suppress(
+        OSError, ValueError, TypeError, AttributeError
+    ):  # transformers says what is wrong
+        return int(read_json(Path(source, "config.json")).get("num_labels", 0))
+    return 0
+
+
+def check_vocabulary(tokenizer: PreTrainedTokenizerBase, plm: PreTrainedModel, source: str) -> None:
+    """Refuse a tokenizer with ids beyond the language model's table of tokens."""
+    embeddings, last = plm.get_input_embeddings(), max(tokenizer.get_vocab().values())
+    table = cast("nn.Embedding", embeddings).num_embeddings
+    if last >= table:
+        raise ValueError(
+            f"{source} expects a tokenizer of the {table:,} tokens of its language model, got one "
+            f"with the id {last:,}. Copy the folder again."
+        )
 
 
 class PLMSize(NamedTuple):

@@ -263,6 +263,11 @@ def derived_plm(
     if at_least is None and not static:
         return source
     ids = news.training_news()
+    if at_least is not None and at_least > len(ids):
+        raise ValueError(
+            f"vocabulary_min_articles={at_least} expects at most {len(ids)}, the articles for "
+            "training: no token would be kept. Lower it."
+        )
     every = map(news.texts, READ)
     columns = [[texts[each] for each in ids] for texts in every if any(texts)]
 

@@ -109,7 +109,7 @@ def _check_header(path: Path) -> None:
 def load_into(
     module: nn.Module, weights: dict[str, Tensor], source: Path, prefix: str = ""
 ) -> None:
-    """Strictly load the weights named ``prefix...``; ``ValueError`` on another name or shape."""
+    """Strictly load the weights named ``prefix...``; ``ValueError`` for other ones or shapes."""
     named = {name: value for name, value in weights.items() if name.startswith(prefix)}
     given = {name.removeprefix(prefix): value for name, value in named.items()}
     expected = module.state_dict()
@@ -119,10 +119,18 @@ def load_into(
         for name, value in expected.items()
         if name in given and given[name].shape != value.shape
     ]
-    if missing or unexpected or reshaped:
+    recast = [
+        f"{name} {given[name].dtype} for {value.dtype}"
+        for name, value in expected.items()
+        if name in given and given[name].is_floating_point() != value.is_floating_point()
+    ]
+    if missing or unexpected or reshaped or recast:
+        found = (missing, unexpected, reshaped, recast)
+        told = [f"{[each[:100] for each in names[:3]]}" for names in found]
         raise ValueError(
             f"{source} expects the weights of a {type(module).__name__} with the same settings, "
-            f"got missing {missing[:3]}, unexpected {unexpected[:3]}, other shapes {reshaped[:3]}. "
+            f"got missing {told[0]}, unexpected {told[1]}, other shapes {told[2]}, other types "
+            f"{told[3]}. "
             "Load it with the settings in the settings.yaml of the same folder."
         )
     module.load_state_dict(given)

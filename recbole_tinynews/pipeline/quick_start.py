@@ -30,10 +30,11 @@ from recbole_tinynews.pipeline.plan import (
     stage_progress,
 )
 from recbole_tinynews.pipeline.run import Run
-from recbole_tinynews.pipeline.stage import Stage, up_to
+from recbole_tinynews.pipeline.stage import Stage, in_order, up_to
 from recbole_tinynews.pipeline.systems import system
 from recbole_tinynews.processes.group import join, launched_group, process_group
 from recbole_tinynews.settings.registry import is_news_model
+from recbole_tinynews.settings.table import parse_key
 from recbole_tinynews.settings.values import refuse
 
 # settings of a run that tests nothing
@@ -116,12 +117,18 @@ def prepared(config: NewsConfig) -> Iterator[tuple[Run, list[Stage]]]:
 def _prepare(config: NewsConfig, log: LateFile | None) -> tuple[Run, list[Stage]]:
     transformers.utils.logging.disable_progress_bar()  # one per loaded model
     logger = getLogger()
-    stages, rerankers = up_to(system(config), config["stage"]), ReRanking.parse(config["rerank"])
+    last, rerankers = system(config), ReRanking.parse(config["rerank"])
+    stages = up_to(last, config["stage"])
     logger.info(shown_settings(config, {stage.name for stage in stages}))
     for note in config.notes:
         logger.info(note)
     for warning in config.warnings:
         logger.warning(f"{warning}: {config['model']} does not read it on impressions.")
+    of_system = {stage.name for stage in in_order(last)}
+    for name in config.external_config_dict:
+        stage = parse_key(name, config.settings.stages).stage
+        if stage and stage not in of_system:
+            logger.warning(f"{name}: {config['model']} has no stage {stage}, and does not read it.")
     init_seed(config["seed"], config["reproducibility"])
     data = NewsDataset(config)
     logger.info(data)

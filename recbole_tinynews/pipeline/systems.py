@@ -92,6 +92,7 @@ def _too_many_layers(config: NewsConfig, prefix: str) -> Iterator[str]:
     if (
         not has_plm(config)
         or asked == "all"
+        or config["update_from"]  # as in the first training, where it may have been a default
         or not {f"{prefix}finetune_layers", "finetune_layers"} & given.keys()
     ):
         return

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Sequence
+from logging import getLogger
 from pathlib import Path
 
 from recbole_tinynews.cli import command_parser, one_line_errors
@@ -17,7 +17,14 @@ from recbole_tinynews.convert.atomic import (
     write_items,
 )
 from recbole_tinynews.files.columns import ABSTRACT, BODY, TITLE
-from recbole_tinynews.files.whole import check_new_or_empty
+from recbole_tinynews.files.whole import (
+    LockHeldError,
+    check_new_or_empty,
+    exclusive_lock,
+    leftovers,
+    partial_place,
+    remove,
+)
 
 
 def student(
@@ -27,17 +34,20 @@ def student(
 
     ``texts`` is a table as for ``read_news_file``; ``layers`` are the student's, 0 for token
     vectors alone; ``settings`` are others of ``ZeroShotStudent``, as ``--key=value``. ``output``, a
-    new or empty folder (``FileExistsError``), is one for ``load``, ``serve`` and exports. Raises
-    ``ValueError`` for wrong settings or no titles.
+    new or empty folder (``FileExistsError``), is one for ``load``, ``serve``, exports and updates.
+    What a killed process left of it is removed. Raises ``ValueError`` for wrong settings or no
+    titles, and ``LockHeldError`` if another process is making it.
     """
     from recbole_tinynews.pipeline.config import NewsConfig  # slow imports
     from recbole_tinynews.pipeline.quick_start import NO_TEST, prepared
 
     texts, output = Path(texts), Path(output)
     check_new_or_empty(output)
-    output.parent.mkdir(parents=True, exist_ok=True)
     name = f"texts-{texts.name.partition('.')[0]}"  # one without a yaml of settings
-    with tempfile.TemporaryDirectory(prefix=f".{output.name}.", dir=output.parent) as work:
+    with exclusive_lock(output, "making it", wait=False), partial_place(output) as work:
+        for left in leftovers(output):
+            remove(left)
+        work.mkdir()
         write_texts(texts, Path(work, "dataset", name))
         given = {
             "plm": plm,
@@ -49,6 +59,8 @@ def student(
         }
         config = NewsConfig("ZeroShotStudent", name, config_dict=given, command_line=settings)
         with prepared(config) as (run, stages):
+            if config["epochs"] == 0:
+                getLogger().warning("epochs=0: the student is a part of the model, untrained.")
             os.replace(run.make(*stages).folder, output)
     return output
 
@@ -95,7 +107,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add("--output", required=True, metavar="DIR", help="a new or empty folder")
     add("--layers", type=int, default=0, help="of the student; 0: token vectors alone (default: 0)")
     flags, settings = parser.parse_known_args(arguments)
-    with one_line_errors(parser.prog):
+    with one_line_errors(parser.prog, mistakes=(LockHeldError,)):
         place = student(flags.plm, flags.texts, flags.output, flags.layers, settings)
     print(f"{place} is finished. Try it: recbole-tinynews serve {place} --news={flags.texts}")
 

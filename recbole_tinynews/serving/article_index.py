@@ -19,6 +19,7 @@ from recbole_tinynews.data.popularity import LATEST
 from recbole_tinynews.evaluation.rerank import RerankError
 from recbole_tinynews.files.columns import ABSTRACT, BODY, GROUPS, PUBLISHED, TITLE
 from recbole_tinynews.files.installation import library
+from recbole_tinynews.files.lines import untrusted
 from recbole_tinynews.files.progress import progress_bar
 from recbole_tinynews.serving.engine import ArticleInput, Batch, Engine, FieldTuple
 from recbole_tinynews.serving.live_counters import LiveCounters
@@ -355,7 +356,8 @@ def read_news_file(path: Path) -> pd.DataFrame:
         return pd.read_parquet(path)
     if name.endswith((".csv", ".tsv")):
         separator = "," if name.endswith(".csv") else "\t"
-        return pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False)
+        with untrusted(path):
+            return pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False)
     raise ValueError(f"{path} expects .parquet, .csv, .tsv (with a header) or .item, got its name.")
 
 

@@ -41,19 +41,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _run(place: str, drop_after: int | None) -> None:
-    from sqlalchemy.exc import SQLAlchemyError  # of an extra
+    from recbole_tinynews.serving.store import Store, answering  # of an extra
 
-    from recbole_tinynews.serving.store import Store
-
-    try:
-        with closing(Store(place)) as store:
-            if drop_after is not None:
-                print(f"{store.drop_after(drop_after):,} events taken out")
-                return
-            for event in store.held():
-                print(json.dumps(event._asdict()))
-    except SQLAlchemyError as problem:
-        raise ValueError(f"The store does not answer: {problem}.") from problem
+    with answering(), closing(Store(place)) as store:
+        if drop_after is not None:
+            print(f"{store.drop_after(drop_after):,} events taken out")
+            return
+        for event in store.held():
+            print(json.dumps(event._asdict()))
 
 
 def _seconds(text: str) -> int:

@@ -9,7 +9,8 @@ from typing import Any, cast
 
 import torch
 
-from recbole_tinynews.encoder.plm_files import check_sizes, plm_size
+from recbole_tinynews.encoder.plm_files import check_sizes, check_vocabulary, plm_size
+from recbole_tinynews.encoder.text_encoder import TextEncoder
 from recbole_tinynews.encoder.words import load_word_tokenizer
 from recbole_tinynews.files.array_cache import content_key
 from recbole_tinynews.files.columns import CATEGORIES, PADDING
@@ -31,6 +32,7 @@ from recbole_tinynews.pipeline.artifact import (
     identity_of,
     read_settings,
 )
+from recbole_tinynews.processes.group import device_of
 from recbole_tinynews.serving.engine import Engine, ModelEngine, engine_of
 from recbole_tinynews.serving.exported import FILE, load_export
 from recbole_tinynews.serving.live_counters import LiveCounters
@@ -170,6 +172,15 @@ def _read_settings(folder: Path) -> SavedSettings:
             f"{folder} is unfinished: {' and '.join(missing)} are missing. Run the same command "
             "again: it resumes where it was stopped."
         )
+    own = place = folder.resolve()
+    if place.parent.name == "snapshots":  # of the hub's cache, whose files are links to its blobs
+        own = place.parent.parent
+    for file in (*map(folder.joinpath, names), *folder.glob(f"{PLM}/**/*")):
+        if not file.resolve().is_relative_to(own):
+            raise ValueError(
+                f"{folder} expects files of its own, and {file.relative_to(folder)} is a link out "
+                "of it, which is not read. Copy what it links to into the folder."
+            )
     with untrusted(folder / METRICS_FILE):
         broken = [name for name in broken_files(folder) if name not in UNREAD]
     if broken:
@@ -207,7 +218,7 @@ def _trained(
         _check_settings(settings, model_class, folder)
     if not words:
         check_sizes(str(folder / PLM), folder / WEIGHTS)
-    places = {"plm": str(folder / PLM), "data_path": str(folder), "device": torch.device(device)}
+    places = {"plm": str(folder / PLM), "data_path": str(folder), "device": device_of(device)}
     settings.update(**places, **AS_SAVED)
     if layers is not None or dim is not None:
         layers, dim = _chosen_size(settings, model_class, layers, dim)
@@ -228,6 +239,9 @@ def _trained(
     if isinstance(recommender, AlignedNewsRec) and dim is not None:
         recommender.cut_vectors(dim)
     with untrusted(folder / PLM):
+        for part in recommender.modules():
+            if isinstance(part, TextEncoder):
+                check_vocabulary(recommender.tokenizer, part.plm, str(folder / PLM))
         return engine_of(recommender.to(settings["device"]), settings, identity)
 
 
@@ -309,7 +323,10 @@ def _too_large(settings: Mapping[str, Any], folder: Path) -> Iterator[str]:
     """Settings larger than the files allow, found before memory is allocated for them."""
     shapes = check_weights(folder / WEIGHTS)
     largest = max((size for shape in shapes for size in shape), default=0)
+    # hidden layers have square weights
+    squares = [shape[0] for shape in shapes if len({*shape}) == 1 < len(shape)]
     limits = {"dim": max(largest, USUAL_DIM), "teachers": len(shapes), "length": LONGEST}
+    limits["hidden"] = max([USUAL_DIM, *squares])
     most = {name: limits.get(name.rpartition("_")[2]) for name in settings}
     if not reads_words(settings):
         with untrusted(folder / PLM / "config.json"):

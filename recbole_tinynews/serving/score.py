@@ -65,7 +65,8 @@ def _read(path: Path) -> Iterable[Any]:
     import pandas as pd
 
     if _is_csv(path):
-        return pd.read_csv(path, chunksize=READERS_AT_ONCE, dtype=str, keep_default_na=False)
+        with untrusted(path):
+            return pd.read_csv(path, chunksize=READERS_AT_ONCE, dtype=str, keep_default_na=False)
     parquet = library("pyarrow.parquet", "Parquet", "pyarrow")
     with untrusted(path):
         batches = parquet.ParquetFile(path).iter_batches(READERS_AT_ONCE)

@@ -86,8 +86,9 @@ def _serve(flags: argparse.Namespace) -> None:
                 app.state.service = state
                 state.follow_articles()  # what changed while it was made
                 state.follow_events()
-                freeze()
                 print("reloaded", flush=True)
+                time.sleep(FOLLOW_SECONDS)  # until requests of the former state are answered
+                freeze()
 
         if any(folder.is_symlink() for folder in flags.folders):
             threading.Thread(target=_follow, args=(flags.folders, reload), daemon=True).start()
@@ -115,9 +116,12 @@ def _token(file: Path | None) -> str | None:
 
 
 def _state(flags: argparse.Namespace, store: Store, skip_broken: bool = True) -> ServiceState:
+    from recbole_tinynews.serving.store import answering
+
     rankers = _rankers(flags, skip_broken)
-    _count(rankers, store, flags.log)
-    return open_state(rankers, store, flags.news)
+    with answering():
+        _count(rankers, store, flags.log)
+        return open_state(rankers, store, flags.news)
 
 
 def open_state(rankers: Mapping[str, Ranker], store: Store, news: Path | None) -> ServiceState:
@@ -136,6 +140,7 @@ def open_state(rankers: Mapping[str, Ranker], store: Store, news: Path | None) -
         print("no articles yet: name a file with --news=FILE, or send them with PUT /news")
     state = ServiceState(rankers, store)
     state.follow_articles(show_progress=True)
+    state.follow_events()  # encoding may have taken minutes
     for name, ranker in rankers.items():
         print(f"{name}: {len(ranker.news_ids):,} articles", flush=True)
     return state

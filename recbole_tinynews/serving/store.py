@@ -202,7 +202,8 @@ class Store:
             engine_event.listen(self._engine, "connect", self._prepare)
             self._create()
         except SQLAlchemyError as problem:
-            raise ValueError(f"{self._name} expects a store of events: {problem}.") from problem
+            told = _told(problem)
+            raise ValueError(f"{self._name} expects a store of events: {told}.") from problem
 
     def _prepare(self, connection: Any, _: object) -> None:
         if self._kind == "sqlite":
@@ -313,6 +314,20 @@ class Store:
             connection.exec_driver_sql(BEGIN[self._kind][write])
             yield connection
             connection.commit()
+
+
+@contextmanager
+def answering() -> Iterator[None]:
+    """Raise what a store's database says, such as that the disk is full, as a ``ValueError``."""
+    try:
+        yield
+    except SQLAlchemyError as problem:
+        raise ValueError(f"The store does not answer: {_told(problem)}.") from problem
+
+
+def _told(problem: SQLAlchemyError) -> str:
+    """The database's own message, without statement and values."""
+    return str(getattr(problem, "orig", None) or problem).strip()
 
 
 def _write_ahead(connection: Any) -> None:

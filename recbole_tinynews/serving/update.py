@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from recbole_tinynews.cli import command_parser, one_line_errors
 from recbole_tinynews.convert.readers.cells import MILLISECONDS, iso
@@ -20,6 +20,9 @@ DEFAULTS: dict[str, Any] = {
     **dict.fromkeys(("max_steps", "eval_steps", "warmup_steps", "scheduler")),
     "scheduler_args": {},
 }
+WITHOUT_CLICKS = "ZeroShotStudent"  # of texts alone: all clicks are new to it
+# training settings of articles, which are not those of clicks
+OF_TEXTS = {"learning_rate", "plm_learning_rate", "train_batch_size", "num_teachers", "eval_step"}
 SLOWER = 3  # divisor of learning rates, chosen on validation impressions (benchmarks/record)
 
 
@@ -87,13 +90,15 @@ def _updated(
     folder: Path, data: Path, settings: Sequence[str], model: type | None, since: float | None
 ) -> Update:
     """The update of a folder, compared with it."""
-    from recbole_tinynews.pipeline.artifact import METRICS_FILE, NEWEST, read_metrics
+    from recbole_tinynews.pipeline.artifact import METRICS_FILE, NEWEST, read_metrics, read_settings
     from recbole_tinynews.pipeline.config import NewsConfig  # slow imports
     from recbole_tinynews.pipeline.quick_start import prepared
 
     if since is None and (folder / METRICS_FILE).is_file():
         newest = read_metrics(folder).get(NEWEST)
-        if not newest:
+        if read_settings(folder)["model_class"].endswith(f".{WITHOUT_CLICKS}"):
+            newest = -1
+        elif not newest:
             raise ValueError(
                 f"{folder} does not record its newest training click. Pass the first UTC second to "
                 "learn from: --since=SECONDS."
@@ -123,6 +128,7 @@ def settings_of(folder: Path, model: type | None) -> tuple[type, dict[str, Any]]
     """Class and settings of the recommender; ``ValueError`` if it cannot be updated."""
     from recbole_tinynews.data.dataset import NewsDataset
     from recbole_tinynews.evaluation.recbole_metrics import computing
+    from recbole_tinynews.model.alignednewsrec import AlignedNewsRec, ZeroShotStudent
     from recbole_tinynews.model.article_reader import reads_words
     from recbole_tinynews.pipeline.artifact import PLM, read_settings
     from recbole_tinynews.pipeline.quick_start import NO_TEST
@@ -132,9 +138,15 @@ def settings_of(folder: Path, model: type | None) -> tuple[type, dict[str, Any]]
     from recbole_tinynews.trainer import find_trainer
     from recbole_tinynews.trainer.news_trainer import UntrainedTrainer
 
-    trained = load_trained(folder, "update", model=model).model
-    model_class, settings = type(trained), read_settings(folder)
-    name = model_class.__name__
+    engine, settings = load_trained(folder, "update", model=model), read_settings(folder)
+    model_class: Any = type(engine.model)
+    name, stages = model_class.__name__, files_of(model_class).stages
+    if model_class is ZeroShotStudent:  # its first clicks are those of an AlignedNewsRec
+        kept = {
+            n: v for n, v in settings.items() if not (n in OF_TEXTS or parse_key(n, stages).stage)
+        }
+        settings = {**kept, "news_dim": model_class.news_dim(cast("Any", engine.settings))}
+        model_class = AlignedNewsRec
     by_clicks = issubclass(model_class.reads, NewsDataset)
     if issubclass(find_trainer(model_class), UntrainedTrainer) or not by_clicks:
         raise ValueError(
@@ -146,7 +158,7 @@ def settings_of(folder: Path, model: type | None) -> tuple[type, dict[str, Any]]
             f"{name} has vectors of the words or categories of its data set, which another data "
             "set numbers differently. Retrain it."
         )
-    defaults, stages = declared_settings(model_class), files_of(model_class).stages
+    defaults = declared_settings(model_class)
     given: dict[str, Any] = {}
     for name in defaults:  # settings that were None are not saved
         rule = setting(name).rule
@@ -211,8 +223,8 @@ def switch(link: Path, folder: Path, compared: Path | None = None) -> None:
                 f"the update was compared, and now points to {in_use}. Nothing is switched, the "
                 f"update is kept in {folder}. The same command now updates what is in use."
             )
-        earlier = _earlier(link)
-        number = int(earlier[-1].suffix[1:]) + 1 if earlier else 1
+        beside = [path.suffix[1:] for path in link.parent.glob(f"{link.name}.*")]  # not only links
+        number = max((int(each) for each in beside if each.isdecimal()), default=0) + 1
         _link(link.with_name(f"{link.name}.{number}"), in_use)
         _link(link, folder)  # if killed before this, ``rollback`` skips the duplicate version
 

@@ -205,6 +205,13 @@ def test_weights_that_do_not_fit_are_refused(change, message: str) -> None:
     assert torch.equal(module[0].weight, before)
 
 
+def test_a_name_of_a_million_letters_is_cut(tmp_path: Path) -> None:
+    """A service would log it whole, each time it is started."""
+    with pytest.raises(ValueError, match="unexpected") as refused:
+        load_into(nn.Linear(1, 1), {"x" * 1_000_000: torch.zeros(1)}, tmp_path)
+    assert len(str(refused.value)) < 1_000
+
+
 def test_only_what_has_the_prefix_is_loaded_and_all_of_it(tmp_path: Path) -> None:
     module = nn.Linear(1, 1)
     load_into(

@@ -111,3 +111,10 @@ def test_models_of_a_run_share_its_tokenizer(tiny: Tiny) -> None:
     one, other = (factory.model(config.model_class, config) for _ in range(2))
     assert one.tokenizer is other.tokenizer
     assert config.tokenizer is None
+
+
+def test_more_articles_than_there_are_is_refused(tiny: Tiny, tmp_path: Path) -> None:
+    """A vocabulary of single letters would be trained without a word."""
+    run = tiny.run(vocabulary_min_articles=10**8, checkpoint_dir=str(tmp_path / "saved"))
+    with pytest.raises(ValueError, match="vocabulary_min_articles=100000000 expects at most"):
+        run.make(system(run.factory.config))

@@ -31,8 +31,9 @@ from recbole_tinynews.pipeline.artifact import (
     saved_test_result,
     write_metrics,
 )
+from recbole_tinynews.pipeline.config import NewsConfig
 from recbole_tinynews.pipeline.fingerprints import Recipe
-from recbole_tinynews.pipeline.quick_start import run
+from recbole_tinynews.pipeline.quick_start import prepared, run
 from recbole_tinynews.pipeline.run import Run
 from recbole_tinynews.pipeline.stage import in_order
 from recbole_tinynews.pipeline.systems import system
@@ -182,6 +183,15 @@ def test_a_run_ends_with_the_stage_that_was_asked_for(tiny: Tiny) -> None:
         there |= {*made}
     whole = run("TinyNewsRec", DATASET, config_dict=settings)
     assert [s["reused"] for s in whole["stages"]] == [True] * 4 + [False]
+
+
+def test_a_setting_of_a_stage_that_the_system_lacks_is_said(
+    tiny: Tiny, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Teachers of a recommender without teachers would seem to train longer."""
+    given = tiny.settings("PLMNR", finetune_teacher_epochs=3, max_steps=1)
+    with prepared(NewsConfig("PLMNR", DATASET, config_dict=given)):
+        assert "finetune_teacher_epochs: PLMNR has no stage finetune_teacher" in caplog.text
 
 
 def test_a_stage_that_the_system_lacks_is_a_mistake(tiny: Tiny) -> None:

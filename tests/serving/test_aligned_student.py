@@ -11,6 +11,7 @@ from tiny import Tiny, status_of, titles
 
 from recbole_tinynews.export.exporting import export
 from recbole_tinynews.files.tensors import load_weights
+from recbole_tinynews.files.whole import exclusive_lock
 from recbole_tinynews.pipeline.artifact import WEIGHTS
 from recbole_tinynews.serving.aligned_student import main
 from recbole_tinynews.serving.exported import load_export
@@ -34,11 +35,13 @@ def made(tiny: Tiny, articles: Path, output: Path, layers: int, *settings: str) 
 
 @pytest.mark.parametrize("layers", [0, 1])
 def test_a_student_of_texts_comes_near_the_language_model(
-    layers: int, tiny: Tiny, articles: Path, tmp_path: Path
+    layers: int, tiny: Tiny, articles: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """An alignment that trains nothing, or under other teachers, would still be written."""
     fit = ("--plm_learning_rate=1e-2", "--train_batch_size=8")
-    start = made(tiny, articles, tmp_path / "start", layers, "--epochs=0")
+    with caplog.at_level("WARNING"):
+        start = made(tiny, articles, tmp_path / "start", layers, "--epochs=0")
+    assert "untrained" in caplog.text
     done = made(tiny, articles, tmp_path / "done", layers, "--epochs=20", *fit)
     whole = made(tiny, articles, tmp_path / "whole", 3, "--epochs=0", "--news_pooling=mean")
     first, last, target = (
@@ -106,3 +109,24 @@ def test_ctrl_c_leaves_nothing_and_says_so(
     assert status_of(main, [*given]) == 130
     assert "nothing is kept" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_command_left_is_removed_by_the_next(tiny: Tiny, tmp_path: Path) -> None:
+    """A night's kills would fill the disk; others' work would be removed with it."""
+    for name in ("out", "other"):
+        Path(tmp_path, f".{name}.0123abcd.partial", "saved").mkdir(parents=True)
+    table = tmp_path / "news.csv"
+    table.write_text("headline\nno title\n")
+    given = f"--plm={tiny.plm}", f"--texts={table}", f"--output={tmp_path / 'out'}"
+    assert status_of(main, given) == 1
+    assert {path.name for path in tmp_path.iterdir()} == {".other.0123abcd.partial", "news.csv"}
+
+
+def test_two_commands_do_not_make_one_folder(
+    tiny: Tiny, articles: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """The second would remove the first one's work as left over."""
+    given = f"--plm={tiny.plm}", f"--texts={articles}", f"--output={tmp_path / 'out'}"
+    with exclusive_lock(tmp_path / "out", "making it"):
+        assert status_of(main, given) == 1
+    assert "another process is already making it" in capsys.readouterr().err

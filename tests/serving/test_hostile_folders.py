@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 from hostile import ALIASES, CONTENTS, checked_anew
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from recbole_tinynews.files.tensors import load_weights, save_weights
+from recbole_tinynews.pipeline.artifact import WEIGHTS
 from recbole_tinynews.serving.loading import load
 
 JUNK = st.one_of(
@@ -70,6 +74,67 @@ def test_a_missing_length_of_histories_is_named(folder: Path) -> None:
     (folder / "settings.yaml").write_text(yaml.safe_dump(kept))
     with pytest.raises(ValueError, match=r"settings\.yaml .*history_length is missing"):
         load(folder)
+
+
+def changed_in(file: Path, **values: Any) -> None:
+    content = yaml.safe_load(file.read_text())
+    file.write_text(json.dumps({**content, **values}))
+
+
+def with_a_token_beyond(folder: Path) -> None:
+    file = folder / "plm" / "tokenizer.json"
+    content = json.loads(file.read_text())
+    content["model"]["vocab"]["word1"] = 100_000
+    file.write_text(json.dumps(content))
+
+
+def with_integers(folder: Path) -> None:
+    weights = load_weights(folder / WEIGHTS)
+    save_weights({name: value.to(torch.int8) for name, value in weights.items()}, folder / WEIGHTS)
+
+
+def with_a_link(folder: Path) -> None:
+    outside = folder.with_name("secret.txt")
+    outside.write_text("password hunter2")
+    (folder / "settings.yaml").unlink()
+    (folder / "settings.yaml").symlink_to(outside)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda f: changed_in(f / "plm" / "config.json", num_labels=30_000_000), "num_labels=30"),
+        (
+            lambda f: changed_in(f / "settings.yaml", popularity="added", popularity_hidden=1_001),
+            "popularity_hidden expects at most",
+        ),
+        (with_a_token_beyond, "with the id 100,000"),
+        (with_integers, r"other types \['"),
+        (with_a_link, "settings.yaml is a link out of it"),
+    ],
+)
+def test_sizes_types_and_links_are_refused_before_anything_is_built(
+    folder: Path, change: Any, said: str
+) -> None:
+    """They took 20 s or 4.3 GB, were cast, ended in an IndexError, or had a secret quoted."""
+    change(folder)
+    checked_anew(folder)
+    started = time.perf_counter()
+    with pytest.raises(ValueError, match=said) as refused:
+        load(folder)
+    assert time.perf_counter() - started < 10
+    assert "hunter2" not in str(refused.value)
+
+
+def test_a_snapshot_of_the_hubs_cache_is_loaded(folder: Path, tmp_path: Path) -> None:
+    """Its files are links to blobs beside it, which are no stranger's."""
+    blobs, snapshot = tmp_path / "models" / "blobs", tmp_path / "models" / "snapshots" / "1"
+    shutil.copytree(folder, blobs)
+    for file in (each for each in blobs.rglob("*") if each.is_file()):
+        link = snapshot / file.relative_to(blobs)
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(file)
+    assert load(snapshot).encode(["word1"]).shape == load(folder).encode(["word1"]).shape
 
 
 @SOME

@@ -170,7 +170,7 @@ BAD = [
     ({**event("e"), "kind": ["click"]}, "Expected kind"),
     ({**event("e"), "time": str(NOW)}, "Expected time as a number"),
     ({**event("e"), "time": True}, "Expected time as a number"),
-    ({**event("e"), "time": float("nan")}, "in the future"),
+    ({**event("e"), "time": float("nan")}, "as a number"),
     ({**event("e"), "time": NOW * 1000}, "in the future"),  # milliseconds
     ({**event("e"), "time": NOW + 61}, "in the future"),
     ({**event("e"), "time": NOW - 24 * HOUR - 1}, "before all windows"),

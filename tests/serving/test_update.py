@@ -24,6 +24,7 @@ from recbole_tinynews.data.dataloader import ClickDataLoader
 from recbole_tinynews.data.fields import TEACHERS
 from recbole_tinynews.distillation.teachers import FrozenTeachers
 from recbole_tinynews.files.tensors import load_weights
+from recbole_tinynews.model.alignednewsrec import AlignedNewsRec
 from recbole_tinynews.model.stages.updated import updated
 from recbole_tinynews.model.time_features import PASSES, START_RATE, TimeScore
 from recbole_tinynews.pipeline.artifact import WEIGHTS, read_metrics, read_settings
@@ -300,12 +301,22 @@ def test_a_night_without_clicks_is_no_error_and_known_before_anything_is_loaded(
     assert said.err == ""
 
 
-def test_a_student_of_texts_alone_is_not_updated(tiny: Tiny, tmp_path: Path) -> None:
-    """It would read no click, be compared with itself, and be accepted."""
-    config = tiny.config("ZeroShotStudent", checkpoint_dir=str(tmp_path), epochs=1)
+@pytest.mark.parametrize("layers", [0, 1])
+def test_a_student_of_texts_alone_learns_its_first_clicks(
+    tiny: Tiny, tmp_path: Path, layers: int
+) -> None:
+    """Read as before, no click would move it, and it would be accepted beside itself."""
+    how = {"epochs": 1, "num_hidden_layers": layers, "finetune_layers": 2, "learning_rate": 0.5}
+    config = tiny.config("ZeroShotStudent", checkpoint_dir=str(tmp_path), **how)
     folder = run_of(config).make(system(config)).folder
-    with pytest.raises(ValueError, match="learns from clicks, and ZeroShotStudent does not"):
-        update(folder, tiny.data / DATASET, QUIET, since=NEWER)
+    done = update(folder, tiny.data / DATASET, (*QUIET, "--max_steps=1", "--fresh=True"))
+    model, student = load(done.folder).engine.model, load(folder).engine.model
+    assert type(model) is AlignedNewsRec
+    assert read_settings(done.folder)["learning_rate"] == 1e-4
+    old, new = (dict(each.named_parameters()) for each in (student, model))
+    assert old.keys() == new.keys()
+    moved = {name for name in old if not torch.equal(old[name], new[name])}
+    assert {name.partition(".")[0] for name in moved} == {"news_encoder", "user_encoder"}
 
 
 def test_an_update_trains_and_validates_as_the_first_training_did(
@@ -463,3 +474,15 @@ def test_switches_at_the_same_time_lose_no_version(tmp_path: Path) -> None:
         list(pool.map(partial(switch, link), folders[1:]))
     earlier = [link.with_name(f"current.{number}").resolve().name for number in range(1, 17)]
     assert sorted([*earlier, link.resolve().name]) == sorted(names)
+
+
+def test_a_folder_with_the_name_of_a_version_is_left_alone(link: Path, finished: Path) -> None:
+    """A night's update ended with [Errno 21], and left a partial link."""
+    (link.parent / "current.1" / "mine").mkdir(parents=True)
+    newer = link.parent / "newer"
+    newer.mkdir()
+    switch(link, newer)
+    assert link.resolve() == newer
+    assert (link.parent / "current.2").resolve() == finished.resolve()
+    assert (link.parent / "current.1" / "mine").is_dir()
+    assert rollback(link) == finished.resolve()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import gc
 import secrets
 import signal
@@ -140,9 +141,14 @@ def server_of(
 
 
 def freeze() -> None:
-    """Exempt what is loaded from garbage collection: scanning it took longer than ranking."""
+    """Exempt what is loaded from garbage collection: scanning it took longer than ranking.
+
+    What was replaced is let go first, and its memory given back, which glibc alone would keep.
+    """
     gc.unfreeze()  # what an earlier call excluded may be garbage now
     gc.collect()
+    with suppress(AttributeError, OSError, TypeError):  # another system's library
+        ctypes.CDLL(None).malloc_trim(0)
     gc.freeze()
 
 

@@ -295,6 +295,34 @@ def test_the_address_keeps_the_reader(page: Page) -> None:
     assert page.input_value("#k") == "10"
 
 
+def test_what_was_counted_meanwhile_is_shown_while_the_page_is_visible(
+    page: Page, site: Site
+) -> None:
+    """An editor would look at the counts of an hour ago; a forgotten tab would ask for ever."""
+    asked: list[str] = []
+    student = site.rankers["student"]
+
+    def put(title: str) -> None:
+        news = [{"id": "N99", "title": title}]
+        assert page.request.put(f"{site.address}/news", data={"news": news}).ok
+
+    pick(page, "N3")
+    settled(page)
+    page.evaluate("Object.defineProperty(document, 'hidden', { value: true, configurable: true })")
+    page.on("request", lambda request: asked.append(request.url))
+    put("word1 word2")
+    page.wait_for_timeout(3_500)
+    assert asked == []
+    page.evaluate("delete document.hidden")
+    page.locator("#served", has_text=f"{len(student.news_ids)} articles").wait_for()
+    settled(page)
+    assert_lists(page, student, ["N3"])
+    best = listed(page)[0][0]
+    put(best)  # as many articles as before
+    until_there_are(page, 2, f".ranking.first .item .title:text-is('{best}')")
+    assert_lists(page, student, ["N3"])
+
+
 def test_a_failure_is_said_and_can_be_tried_again(page: Page, complaints: Complaints) -> None:
     page.route("**/top", lambda route: route.abort())
     pick(page, "N3")

@@ -179,6 +179,46 @@ def test_what_can_t_be_served_is_one_line(
     table = tmp_path / "news.csv"
     table.write_text("name,title\n1,x\n", encoding="utf-8")
     assert "columns" in refused(capsys, folder, "--port=0", f"--news={table}")
+    for name, content in (("a.csv", b""), ("b.csv", b"\xff\x99\0"), ("c.parquet", b"x" * 99)):
+        (tmp_path / name).write_bytes(content)  # pandas names no file
+        said = refused(capsys, folder, "--port=0", f"--news={tmp_path / name}")
+        assert str(tmp_path / name) in said
+    for device in ("cuda:99", "tpu", ""):
+        assert f"device={device} expects" in refused(
+            capsys, folder, "--port=0", f"--device={device}"
+        )
+
+
+@pytest.mark.usefixtures("_extra")
+@pytest.mark.parametrize(
+    ("pages", "said"), [(1, "expects a store of events"), (20, "The store does not answer")]
+)
+def test_a_full_disk_at_the_start_is_one_line(
+    pages: int, said: str, student: Served, tmp_path: Path, capsys, monkeypatch
+) -> None:
+    """56 lines of traceback with the articles' texts, of which the cause was the last but one."""
+    from recbole_tinynews.serving.store import CONNECT
+
+    full = [*CONNECT["sqlite"], f"PRAGMA max_page_count = {pages}"]
+    monkeypatch.setitem(CONNECT, "sqlite", full)
+    where = f"--store={tmp_path / 'store'}", f"--news={news_file(tmp_path, 2_000)}", "--port=0"
+    (line,) = refused(capsys, student.artifact.folder, *where).splitlines()
+    assert said in line
+    assert line.endswith("database or disk is full.")
+
+
+@pytest.mark.usefixtures("_extra")
+def test_a_service_is_ready_however_long_its_articles_took(student: Served, monkeypatch) -> None:
+    """A balancer would take it for broken just after its start, and restart it."""
+    from recbole_tinynews.serving.service.state import ServiceState
+    from recbole_tinynews.serving.store import Store
+
+    def slow(state: ServiceState, show_progress: bool) -> None:
+        state.read_at -= 60
+
+    monkeypatch.setattr(ServiceState, "follow_articles", slow)
+    state = serve.open_state({"student": student.load()}, Store(), None)
+    assert time.monotonic() - state.read_at < 5
 
 
 @pytest.mark.usefixtures("_extra")

@@ -1,6 +1,7 @@
 // Titles are untrusted: they are set as text, and no markup is made from strings.
 
 const WAIT = 120; // milliseconds of typing before a search
+const POLL = 3000; // milliseconds until the next look at what was counted
 const LONGEST_ID = 200; // as in schema.py
 const MOST_CLICKS_SHOWN = 5; // those that counted most
 const byId = (id) => document.getElementById(id);
@@ -11,6 +12,7 @@ const percent = new Intl.NumberFormat("en", { style: "percent", minimumFractionD
 const state = { clicks: [], candidates: [], mode: "top", k: "10", first: "", second: "" };
 let recommenders = [];
 let asking = new AbortController();
+let ranked = ""; // the rankings that are shown, as text
 
 // ------------------------------------------------------------------ the service
 
@@ -293,6 +295,7 @@ function agreementOf([one, other]) {
 }
 
 function showRankings(rankings) {
+  ranked = JSON.stringify(rankings);
   const two = rankings.length === 2;
   byId("agreement").hidden = !two;
   byId("agreement").textContent = two ? agreementOf(rankings) : "";
@@ -345,6 +348,35 @@ function nothingToRank() {
   return null;
 }
 
+const rankingsNow = (signal) =>
+  Promise.all([state.first, state.second].filter(Boolean).map((name) => rankingOf(name, signal)));
+
+// Shows what was counted or added meanwhile; hidden pages and those that wait or are in use ask nothing.
+async function follow() {
+  const { signal } = asking;
+  const columns = byId("columns");
+  if (document.hidden || columns.hasAttribute("aria-busy") || !byId("error").hidden) return;
+  try {
+    const served = (await ask("health", { signal })).recommenders;
+    if (signal.aborted) return;
+    if (JSON.stringify(served) !== JSON.stringify(recommenders)) {
+      recommenders = served;
+      showServed();
+      update();
+    } else if (!nothingToRank() && !columns.contains(document.activeElement)) {
+      const rankings = await rankingsNow(signal);
+      if (!signal.aborted && JSON.stringify(rankings) !== ranked) showRankings(rankings);
+    }
+  } catch {
+    // the reader's next question says what is wrong
+  }
+}
+
+async function keepFollowing() {
+  await follow();
+  setTimeout(keepFollowing, POLL);
+}
+
 async function update() {
   asking.abort();
   asking = new AbortController();
@@ -361,8 +393,7 @@ async function update() {
   const busy = setTimeout(() => (byId("progress").hidden = false), 150);
   byId("columns").setAttribute("aria-busy", "true");
   try {
-    const names = state.second ? [state.first, state.second] : [state.first];
-    showRankings(await Promise.all(names.map((name) => rankingOf(name, signal))));
+    showRankings(await rankingsNow(signal));
   } catch (problem) {
     if (!signal.aborted) {
       showRankingsGone();
@@ -466,7 +497,10 @@ async function start() {
     showError(problem, start);
     return;
   }
-  if (!start.listening) listen();
+  if (!start.listening) {
+    listen();
+    setTimeout(keepFollowing, POLL);
+  }
   start.listening = true;
   update();
 }
