@@ -15,6 +15,8 @@ from tools.mind_mini.lexicon import themes
 from tools.mind_mini.text import make_names
 from tools.mind_mini.world import make_topics
 
+pytestmark = pytest.mark.whole
+
 DATASET = Path(__file__).resolve().parents[1] / "dataset"
 
 
@@ -98,7 +100,6 @@ def test_mind_mini_time_is_what_its_script_makes(tmp_path: Path) -> None:
     assert {*data_sets.words(" ".join(read))} <= {*vocabulary}
 
 
-@pytest.mark.whole
 def test_its_language_model_can_be_trained_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -24,6 +24,8 @@ from recbole_tinynews.serving.exported import load_export
 from recbole_tinynews.serving.loading import load
 from recbole_tinynews.serving.update import update
 
+pytestmark = pytest.mark.whole
+
 
 @pytest.fixture(scope="module")
 def tested(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, float]]:

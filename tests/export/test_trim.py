@@ -24,6 +24,8 @@ from recbole_tinynews.export.exporting import export
 from recbole_tinynews.serving.exported import load_export
 from recbole_tinynews.serving.loading import load
 
+pytestmark = pytest.mark.whole
+
 FLOOR = 14  # articles
 # which sentence-transformers can express, and of one layer, as writing a graph takes seconds
 HEADS = {"head_init": "pretrained", "news_dim": 24, "num_hidden_layers": 1}

@@ -33,6 +33,8 @@ from recbole_tinynews.serving.loading import load
 from recbole_tinynews.serving.update import Update, main, rollback, switch, update
 from recbole_tinynews.trainer.news_trainer import NewsTrainer
 
+pytestmark = pytest.mark.whole
+
 NEWER = 1573000020  # half of the training impressions
 QUIET = ("--use_gpu=False", "--show_progress=False", "--use_cache=False")
 COUNTING = {"popularity": "added", "finetune_teacher_popularity": "none"}

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from recbole_tinynews.serving.ranker import Ranker
 
+pytestmark = pytest.mark.whole
+
 CLICKS = ["N3", "N7", "N12"]
 CANDIDATES = ["N20", "N5", "N9", "N14"]
 

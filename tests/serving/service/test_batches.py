@@ -10,6 +10,8 @@ import pytest
 
 from recbole_tinynews.serving.service.state import Batches, BusyError
 
+pytestmark = pytest.mark.whole
+
 
 def answers_to(answer: Callable[[Sequence[int]], Any], number: int, **limits: int) -> list[Any]:
     """Answers or exceptions for questions that are asked at once."""

@@ -20,7 +20,7 @@ from recbole_tinynews.serving import serve
 if TYPE_CHECKING:
     from fastapi.testclient import TestClient
 
-pytestmark = pytest.mark.usefixtures("_extra")
+pytestmark = [pytest.mark.whole, pytest.mark.usefixtures("_extra")]
 GETS = ["/", "/health", "/livez", "/readyz", "/metrics", "/news?query=word1", "/docs"]
 LIMIT = 1  # seconds in which a request has to arrive
 MOST = 60  # connections

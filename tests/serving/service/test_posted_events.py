@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
     from recbole_tinynews.serving.ranker import Ranker
 
+pytestmark = pytest.mark.whole
+
 NEWS = [f"N{number}" for number in range(1, 31)]
 CLICKS, CANDIDATES = ["N3", "N7"], ["N20", "N5", "N9"]
 EXPOSURES_EVER = Counting().names.index("exposures_ever")
@@ -177,7 +179,6 @@ def started(folder: Path, *arguments: str | Path) -> tuple[BaseProcess, str]:
     return served_in_a_fork(*arguments, f"--news={news}")
 
 
-@pytest.mark.whole
 def test_a_kill_loses_no_event_that_was_answered(popular: Served, tmp_path: Path) -> None:
     """Killed with SIGKILL while several clients post; then the store is opened again."""
     store, answered, numbers = tmp_path / "store", [], count()

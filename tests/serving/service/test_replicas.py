@@ -21,6 +21,8 @@ from recbole_tinynews.serving import serve as command
 from recbole_tinynews.serving.live_counters import LiveCounters
 from recbole_tinynews.serving.store import Store
 
+pytestmark = pytest.mark.whole
+
 __all__ = ["popular"]  # a fixture
 NEWS = [f"N{number}" for number in range(1, 31)]
 CLICKS = ["N3", "N7"]
@@ -151,7 +153,6 @@ def wait_for(answered: list[str], more: int) -> None:
         time.sleep(0.01)
 
 
-@pytest.mark.whole
 def test_kills_of_a_replica_and_of_the_database_lose_nothing_that_was_answered(
     popular: Served, cluster, tmp_path: Path
 ) -> None:

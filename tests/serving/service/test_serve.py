@@ -20,6 +20,8 @@ from served import Served
 from recbole_tinynews.serving import serve
 from recbole_tinynews.serving.update import switch
 
+pytestmark = pytest.mark.whole
+
 
 def command(*arguments: str | Path) -> list[str]:
     return [sys.executable, "-m", "recbole_tinynews.serving.serve", *map(str, arguments)]
@@ -42,7 +44,6 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
     return said
 
 
-@pytest.mark.whole
 @pytest.mark.usefixtures("_extra")
 def test_it_serves_until_it_is_told_to_stop(
     student: Served, teacher: Served, tmp_path: Path
@@ -81,7 +82,6 @@ def test_it_serves_until_it_is_told_to_stop(
         assert "Traceback" not in said, said
 
 
-@pytest.mark.whole
 @pytest.mark.usefixtures("_extra")
 def test_a_signal_to_end_is_no_failure(student: Served, tmp_path: Path) -> None:
     """Whoever supervises it would start it again, or report a crash."""
@@ -91,7 +91,6 @@ def test_a_signal_to_end_is_no_failure(student: Served, tmp_path: Path) -> None:
     assert process.exitcode == 0
 
 
-@pytest.mark.whole
 @pytest.mark.usefixtures("_extra")
 def test_ctrl_c_while_it_encodes_ends_it(student: Served, tmp_path: Path) -> None:
     news = news_file(tmp_path, 100_000)

@@ -14,6 +14,8 @@ from test_replicas import CLICKS, NEWS, Replica
 
 from recbole_tinynews.serving.live_counters import LiveCounters
 
+pytestmark = pytest.mark.whole
+
 __all__ = ["popular"]  # a fixture
 HOUR, YEAR = 3600, 365 * 24 * 3600
 ASKED = {"history": CLICKS, "candidates": NEWS[8:], "user": "U9"}
