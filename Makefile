@@ -1,6 +1,6 @@
 PYTHON ?= python
 
-.PHONY: help check test long lowest lowest-versions docs bench mind-mini
+.PHONY: help check test long gpu lowest lowest-versions docs bench mind-mini
 
 help:            ## Show the targets.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -16,6 +16,10 @@ test:            ## Run the tests; those on real data only if RECBOLE_TINYNEWS_D
 
 long:            ## Run those that take tens of seconds: pages of the docs, the site, real exports.
 	$(PYTHON) -m pytest -m long
+
+gpu:             ## Run the tests of a CUDA card, and print how fast it trains.
+	$(PYTHON) -m pytest tests/gpu -m long -n0
+	$(PYTHON) benchmarks/train_step.py --device=cuda
 
 lowest-versions: ## Make an environment of the lowest supported versions.
 	$(PYTHON) -m venv .lowest
