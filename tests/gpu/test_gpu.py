@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import subprocess
 import sys
+from collections import defaultdict
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -46,15 +47,16 @@ def trained(tiny: Tiny, folder: Path, model: str, device: str, **settings: Any) 
     return folder / DATASET
 
 
-def losses(folder: Path) -> dict[str, float]:
-    """Losses of the first step, by stage and name."""
-    found = {}
-    for file in sorted(folder.glob("*/training.csv")):
+def losses(folder: Path) -> dict[tuple[str, str, int], float]:
+    """Losses of the first step, by stage, name and size: teachers of one stage are in no order."""
+    found = defaultdict(list)
+    for file in folder.glob("*/training.csv"):
         first = next(csv.DictReader(file.open(encoding="utf-8")))
         stage = file.parent.name.rpartition("-")[0]
-        found.update({(stage, n): float(v) for n, v in first.items() if n.endswith("loss") and v})
+        for name in (name for name in first if name.endswith("loss") and first[name]):
+            found[stage, name].append(float(first[name]))
     assert found
-    return found
+    return {(*key, n): loss for key, each in found.items() for n, loss in enumerate(sorted(each))}
 
 
 @pytest.fixture(scope="module")
