@@ -153,6 +153,7 @@ def assert_all_end(processes: list[psutil.Process]) -> None:
     assert alive == []
 
 
+@pytest.mark.long
 def test_killed_processes_end_all_and_any_number_of_them_resumes(
     tiny: Tiny, tmp_path: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture
 ) -> None:
