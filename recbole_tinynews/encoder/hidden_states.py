@@ -19,7 +19,7 @@ from torch import Tensor
 
 from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.encoder.packing import Pack, PackedTexts, packs
-from recbole_tinynews.files.array_cache import cached_table, find_arrays
+from recbole_tinynews.files.array_cache import TABLE, cached_table, find_arrays
 from recbole_tinynews.files.progress import progress_bar
 from recbole_tinynews.processes.group import has_room, on_device
 
@@ -83,8 +83,9 @@ def open_frozen_states(
         return None
     shape, dtype = (rows, hidden_size), STORED_AS[storage.precision]
     place = storage.folder, "frozen-states", f"{key}-{storage.precision}-{longest}"
+    found = find_arrays(*place, writable=True)  # it is read whole to be checked, so once
     # one that is there is used however full the disk is
-    if find_arrays(*place) is None and not _has_room(storage, rows * row_bytes):
+    if found is None and not _has_room(storage, rows * row_bytes):
         return None
 
     def fill(table: NDArray) -> None:
@@ -96,7 +97,7 @@ def open_frozen_states(
                 table[positions] = bits.numpy()
                 bar.update(len(positions))
 
-    stored = cached_table(*place, shape, dtype, fill)
+    stored = found[TABLE] if found else cached_table(*place, shape, dtype, fill)
     table = torch.from_numpy(stored).view(PRECISIONS[storage.precision])
     return StateTable(table.to(device) if has_room(device, table.nbytes) else table, layout)
 

@@ -172,11 +172,12 @@ def _read_settings(folder: Path) -> SavedSettings:
             f"{folder} is unfinished: {' and '.join(missing)} are missing. Run the same command "
             "again: it resumes where it was stopped."
         )
-    own = place = folder.resolve()
+    place = folder.resolve()
+    own = [place]
     if place.parent.name == "snapshots":  # of the hub's cache, whose files are links to its blobs
-        own = place.parent.parent
+        own.append(place.parent.parent / "blobs")
     for file in (*map(folder.joinpath, names), *folder.glob(f"{PLM}/**/*")):
-        if not file.resolve().is_relative_to(own):
+        if not any(map(file.resolve().is_relative_to, own)):
             raise ValueError(
                 f"{folder} expects files of its own, and {file.relative_to(folder)} is a link out "
                 "of it, which is not read. Copy what it links to into the folder."

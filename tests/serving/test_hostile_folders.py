@@ -135,6 +135,12 @@ def test_a_snapshot_of_the_hubs_cache_is_loaded(folder: Path, tmp_path: Path) ->
         link.parent.mkdir(parents=True, exist_ok=True)
         link.symlink_to(file)
     assert load(snapshot).encode(["word1"]).shape == load(folder).encode(["word1"]).shape
+    (snapshot / "settings.yaml").unlink()
+    (snapshot / "settings.yaml").symlink_to(
+        shutil.copy(folder / "settings.yaml", tmp_path / "models")
+    )
+    with pytest.raises(ValueError, match=r"settings\.yaml is a link out of it"):
+        load(snapshot)
 
 
 @SOME
