@@ -36,6 +36,13 @@ def shell(code: str, *arguments: str) -> subprocess.CompletedProcess:
     )
 
 
+def test_ranking_imports_neither_trainers_nor_evaluators() -> None:
+    """They cost a sixth of what README's first script takes."""
+    names = ("sklearn", "recbole.trainer", "recbole.evaluator", "recbole_tinynews.trainer")
+    code = f"import sys, recbole_tinynews as r; r.load; print({{*{names}}} & {{*sys.modules}})"
+    assert shell(code).stdout == "set()\n"
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_is_there_without_what_takes_seconds_to_import(command) -> None:
     """It took 7 to 12 seconds as long as torch, transformers and RecBole were imported first."""

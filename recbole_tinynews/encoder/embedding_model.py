@@ -20,10 +20,10 @@ from torch import nn
 from transformers.utils.hub import cached_file
 
 from recbole_tinynews.files.lines import read_json, untrusted
-from recbole_tinynews.files.tensors import check_weights, load_into, load_weights
+from recbole_tinynews.files.tensors import WEIGHTS, check_weights, load_into, load_weights
 
 MODULES, PROMPTS = "modules.json", "config_sentence_transformers.json"
-CONFIG, WEIGHTS = "config.json", "model.safetensors"
+CONFIG = "config.json"
 TRANSFORMER, POOLING, DENSE, NORMALISE = "Transformer", "Pooling", "Dense", "Normalize"
 POOLINGS = {"mean": "mean", "cls": "cls", "lasttoken": "last", "weightedmean": "weighted_mean"}
 # names of earlier versions, each a switch

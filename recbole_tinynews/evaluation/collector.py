@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from recbole.evaluator import Evaluator
 from recbole.evaluator.collector import Collector, DataStruct
 from torch import Tensor
 
 from recbole_tinynews.data.fields import IMPRESSION, IMPRESSION_SIZE
 from recbole_tinynews.data.impressions import ArticleFacts, Impressions
+from recbole_tinynews.evaluation import beyond_accuracy
 from recbole_tinynews.evaluation.beyond_accuracy import rank_articles
-from recbole_tinynews.evaluation.metrics import NaNScoreError, ScoredImpressions, offsets_of
-from recbole_tinynews.evaluation.recbole_metrics import ARTICLES, EVALUATED
+from recbole_tinynews.evaluation.metrics import (
+    NaNScoreError,
+    ScoredImpressions,
+    is_count,
+    offsets_of,
+)
+from recbole_tinynews.evaluation.recbole_metrics import ARTICLES, EVALUATED, mean_of_known
+from recbole_tinynews.evaluation.rerank import VECTORS, Articles, ReRanking, rerank_impressions
 from recbole_tinynews.processes.group import gather_array
 from recbole_tinynews.settings.protocol import Settings
 
@@ -195,3 +204,34 @@ def cold_impressions(
         np.diff(np.searchsorted(np.flatnonzero(each), offsets)) for each in (clicked, known)
     )
     return (clicks > 0) & (known_clicks == 0)
+
+
+def reranked_results(
+    rerank: Sequence[Any], collector: ImpressionCollector, evaluator: Evaluator, articles: Articles
+) -> list[dict[str, Any]]:
+    """Results of the last evaluation: plain, then after each value of the setting ``rerank``.
+
+    ``distance@k`` (with vectors), ``calibration@k`` and ``catalogue@k`` for each k of ``topk``
+    follow the run's metrics.
+    """
+    shown, rows, evaluated = collector.impressions, collector.rows, collector.evaluated
+    assert collector.facts is not None
+    assert evaluated is not None
+    candidates, scores = shown.candidates.take(rows), evaluated.scores
+    plain = rank_articles(scores, candidates, shown.history.take(rows), collector.facts)
+    reranked = rerank_impressions(ReRanking.parse(rerank), scores, candidates, plain, articles)
+    results = []
+    for name, (ranking, ranked) in zip(
+        ["plain", *rerank], [(scores, plain), *reranked], strict=True
+    ):
+        again = replace(evaluated, scores=ranking, articles=evaluated.articles and ranked)
+        averages = evaluator.evaluate(struct_of(again))
+        result = {key: value for key, value in averages.items() if not is_count(key)}
+        for k in evaluator.config["topk"]:
+            if VECTORS in articles:
+                far = beyond_accuracy.distance(ranked, k, articles[VECTORS])
+                result[f"distance@{k}"] = mean_of_known(far)
+            result[f"calibration@{k}"] = mean_of_known(beyond_accuracy.calibration(ranked, k))
+            result[f"catalogue@{k}"] = beyond_accuracy.catalogue_coverage(ranked, k, candidates)
+        results.append({"rerank": name, **result})
+    return results

@@ -22,7 +22,17 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 CLICKED, UNCLICKED, UNLABELLED = 1, 0, -1
+SKIPPED = "skipped"  # prefix of a metric's name: number of impressions left out of its mean
 _BLOCK = 16_384  # impressions ranked at a time, to bound memory
+
+
+def is_count(result: str) -> bool:
+    """Whether a result is a count rather than a metric.
+
+    >>> [is_count(name) for name in ("skipped", "skipped_calibration@5", "calibration@5")]
+    [True, True, False]
+    """
+    return result in ("impressions", "tokens") or result.startswith(SKIPPED)
 
 
 class NaNScoreError(ValueError):

@@ -13,22 +13,12 @@ from recbole.evaluator.base_metric import AbstractMetric
 from recbole.utils import EvaluatorType
 
 from recbole_tinynews.evaluation import beyond_accuracy, metrics
-from recbole_tinynews.evaluation.metrics import ScoredImpressions
+from recbole_tinynews.evaluation.metrics import SKIPPED, ScoredImpressions, is_count
 from recbole_tinynews.settings.protocol import Settings
 from recbole_tinynews.settings.values import brief
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 EVALUATED, ARTICLES = "rec.impressions", "rec.articles"  # what metrics need of the collector
-SKIPPED = "skipped"  # prefix of a metric's name: number of impressions left out of its mean
-
-
-def is_count(result: str) -> bool:
-    """Whether a result is a count rather than a metric.
-
-    >>> [is_count(name) for name in ("skipped", "skipped_calibration@5", "calibration@5")]
-    [True, True, False]
-    """
-    return result in ("impressions", "tokens") or result.startswith(SKIPPED)
 
 
 def mean_of_known(values: NDArray[np.float64]) -> float:

@@ -4,20 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
-from dataclasses import replace
 from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from recbole.evaluator import Evaluator
 
 from recbole_tinynews.data.ragged import Ragged
-from recbole_tinynews.evaluation import beyond_accuracy
-from recbole_tinynews.evaluation.beyond_accuracy import RankedArticles, rank_articles
-from recbole_tinynews.evaluation.collector import ImpressionCollector, struct_of
+from recbole_tinynews.evaluation.beyond_accuracy import RankedArticles
 from recbole_tinynews.evaluation.metrics import candidate_ranks
-from recbole_tinynews.evaluation.recbole_metrics import is_count, mean_of_known
 from recbole_tinynews.files.columns import GROUPS
 from recbole_tinynews.settings.values import ANY_TEXT, POSITIVE, SHARE, Rule, brief, list_of, one_of
 
@@ -204,34 +199,3 @@ def rerank_impressions(
         (own, plain._replace(ranked=Ragged(news, candidates.offsets).first(lengths)))
         for own, news, lengths in zip(ranking, ranked, left, strict=True)
     ]
-
-
-def reranked_results(
-    rerank: Sequence[Any], collector: ImpressionCollector, evaluator: Evaluator, articles: Articles
-) -> list[dict[str, Any]]:
-    """Results of the last evaluation: plain, then after each value of the setting ``rerank``.
-
-    ``distance@k`` (with vectors), ``calibration@k`` and ``catalogue@k`` for each k of ``topk``
-    follow the run's metrics.
-    """
-    shown, rows, evaluated = collector.impressions, collector.rows, collector.evaluated
-    assert collector.facts is not None
-    assert evaluated is not None
-    candidates, scores = shown.candidates.take(rows), evaluated.scores
-    plain = rank_articles(scores, candidates, shown.history.take(rows), collector.facts)
-    reranked = rerank_impressions(ReRanking.parse(rerank), scores, candidates, plain, articles)
-    results = []
-    for name, (ranking, ranked) in zip(
-        ["plain", *rerank], [(scores, plain), *reranked], strict=True
-    ):
-        again = replace(evaluated, scores=ranking, articles=evaluated.articles and ranked)
-        averages = evaluator.evaluate(struct_of(again))
-        result = {key: value for key, value in averages.items() if not is_count(key)}
-        for k in evaluator.config["topk"]:
-            if VECTORS in articles:
-                far = beyond_accuracy.distance(ranked, k, articles[VECTORS])
-                result[f"distance@{k}"] = mean_of_known(far)
-            result[f"calibration@{k}"] = mean_of_known(beyond_accuracy.calibration(ranked, k))
-            result[f"catalogue@{k}"] = beyond_accuracy.catalogue_coverage(ranked, k, candidates)
-        results.append({"rerank": name, **result})
-    return results

@@ -14,6 +14,8 @@ from torch import Tensor, nn
 
 from recbole_tinynews.files.whole import partial_place
 
+WEIGHTS, COPIES = "model.safetensors", "copies"  # of a training: weights, folder of checkpoints
+
 # Metadata is one entry, since safetensors writes several in random order: JSON with the checksum of
 # all tensors and {alias: name of the same tensor}.
 _ABOUT, _CHECKSUM, _SHARED = "about", "checksum", "shared"

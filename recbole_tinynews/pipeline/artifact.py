@@ -19,15 +19,11 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from recbole_tinynews.evaluation.recbole_metrics import is_own
 from recbole_tinynews.files.array_cache import changed, checksums, content_key
 from recbole_tinynews.files.lines import read_json, untrusted
-from recbole_tinynews.files.tensors import load_weights
+from recbole_tinynews.files.tensors import COPIES, WEIGHTS, load_weights
 from recbole_tinynews.files.whole import SUFFIX, remove, write_text
 from recbole_tinynews.settings.literals import read_yaml, write_yaml
-from recbole_tinynews.trainer.distillation_trainer import COPIES
-from recbole_tinynews.trainer.impression_evaluation import WEIGHTS
-from recbole_tinynews.trainer.losses import Budget, TrainingCurve
 
 ARTIFACT_FORMAT = 11  # raise it when a change in the code changes results or files
 SETTINGS_FILE, METRICS_FILE = "settings.yaml", "metrics.json"
@@ -58,7 +54,8 @@ class Weights(NamedTuple):
 class Artifact(NamedTuple):
     """A finished stage: its best validation result, and the ``seconds`` and budget of its training.
 
-    ``newest`` is the UTC second of the newest training impression, 0 if unknown.
+    ``budget`` has the fields of a trainer's ``Budget``, None if not counted; ``newest`` is the UTC
+    second of the newest training impression, 0 if unknown.
     """
 
     name: str
@@ -67,7 +64,7 @@ class Artifact(NamedTuple):
     seconds: float
     valid: dict[str, Any]
     reused: bool = False
-    budget: Budget | None = None
+    budget: Mapping[str, int] | None = None
     newest: int = 0
 
     @classmethod
@@ -83,30 +80,27 @@ class Artifact(NamedTuple):
         except (OSError, ValueError, KeyError) as problem:
             getLogger().warning(f"{folder} is damaged and is trained again: {problem}")
             return None
-        budget = Budget(**metrics["budget"]) if metrics.get("budget") else None
-        return cls(name, fingerprint, folder, seconds, valid, True, budget, newest)
+        return cls(name, fingerprint, folder, seconds, valid, True, metrics.get("budget"), newest)
 
     def write(
         self,
         settings: Mapping[str, Any],
-        curve: TrainingCurve,
+        curve: str,
         keep_language_model: Callable[[Path], None],
     ) -> None:
         """Write all files except the trainer's, ``metrics.json`` last.
 
-        ``keep_language_model`` writes the contents of ``plm/``. Metrics of a user's own are left
-        out, as their functions may change.
+        ``curve`` is the text of ``training.csv``; ``keep_language_model`` writes the contents of
+        ``plm/``.
         """
         folder = self.folder
         shutil.rmtree(folder / PLM, ignore_errors=True)  # drop a damaged one
         keep_language_model(folder / PLM)
         write_settings(folder, settings)
-        write_text(folder / CURVE, curve.as_csv())
-        decides = str(settings.get("valid_metric")).lower()  # which the fingerprint covers
-        valid = {n: v for n, v in self.valid.items() if n == decides or not is_own(n)}
-        metrics = {"valid": valid, "seconds": self.seconds, NEWEST: self.newest}
+        write_text(folder / CURVE, curve)
+        metrics = {"valid": self.valid, "seconds": self.seconds, NEWEST: self.newest}
         if self.budget is not None:
-            metrics["budget"] = self.budget._asdict()
+            metrics["budget"] = self.budget
         metrics[FILES] = checksums(folder, files_of(folder))
         write_metrics(folder, metrics)
 

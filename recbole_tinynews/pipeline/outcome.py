@@ -24,15 +24,16 @@ from tabulate import tabulate
 import recbole_tinynews
 from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.encoder.news_encoder import NewsEncoder
-from recbole_tinynews.evaluation.collector import cold_impressions, hours_of, slices_of, struct_of
-from recbole_tinynews.evaluation.recbole_metrics import is_count, is_own
-from recbole_tinynews.evaluation.rerank import (
-    IDS,
-    VECTORS,
-    Articles,
+from recbole_tinynews.evaluation.collector import (
+    cold_impressions,
+    hours_of,
     reranked_results,
-    unit_vectors,
+    slices_of,
+    struct_of,
 )
+from recbole_tinynews.evaluation.metrics import is_count
+from recbole_tinynews.evaluation.recbole_metrics import is_own
+from recbole_tinynews.evaluation.rerank import IDS, VECTORS, Articles, unit_vectors
 from recbole_tinynews.evaluation.result_files import write_eval_dump, write_submission
 from recbole_tinynews.files.whole import write_text
 from recbole_tinynews.model.recommender import NewsRecommender
@@ -99,7 +100,7 @@ def _budgets(artifacts: Mapping[Stage, Artifact], last: Stage) -> dict[str, Any]
     found: dict[str, Any] = {}
     for name, stages in (("own", own), ("teachers", others)):
         budgets = [artifacts[stage].budget for stage in stages]
-        counted = [each for each in budgets if each is not None]
+        counted = [Budget(**each) for each in budgets if each is not None]
         known = len(counted) == len(budgets)
         found[name] = reduce(Budget.plus, counted, Budget())._asdict() if known else None
     return found

@@ -12,6 +12,7 @@ from typing import Any
 from recbole.utils import init_seed, set_color
 
 from recbole_tinynews.distillation.teachers import FrozenTeachers, Teachers
+from recbole_tinynews.evaluation.recbole_metrics import is_own
 from recbole_tinynews.files.progress import StageProgress
 from recbole_tinynews.files.whole import exclusive_lock
 from recbole_tinynews.pipeline.artifact import Artifact, Weights, begin
@@ -21,7 +22,7 @@ from recbole_tinynews.pipeline.handover import put_language_model
 from recbole_tinynews.pipeline.stage import Copy, Stage, in_order, stage_of
 from recbole_tinynews.processes.group import all_gather_object, broadcast, process_group
 from recbole_tinynews.trainer.checkpoints import STATE, put_model_state, saved_step
-from recbole_tinynews.trainer.losses import Budget, TrainingCurve
+from recbole_tinynews.trainer.losses import TrainingCurve
 
 
 class GivenUpError(Exception):
@@ -159,10 +160,11 @@ class Run:
             newest=int(self.factory.train.inter_feat.timestamp.max()),
         )
         keep = partial(self.factory.keep_language_model, recipe.stage.model, recipe.config)
-        artifact.write(recipe.as_settings(), curve, keep)
+        saved = artifact._replace(valid=_lasting(valid, recipe.config["valid_metric"]))
+        saved.write(recipe.as_settings(), curve.as_csv(), keep)
         return artifact
 
-    def _train(self, recipe: Recipe) -> tuple[dict[str, Any], TrainingCurve, Budget | None]:
+    def _train(self, recipe: Recipe) -> tuple[dict[str, Any], TrainingCurve, dict[str, int] | None]:
         stage, config = recipe.stage, recipe.config
         data = self.factory.data(stage.model, config)
         init_seed(config["seed"], config["reproducibility"])
@@ -182,7 +184,7 @@ class Run:
             best = trainer.fit(train, valid, show_progress=config["show_progress"], **given)[1]
         finally:
             trainer.tensorboard.close()
-        budget = trainer.budget.total() if trainer.budget else None
+        budget = trainer.budget.total()._asdict() if trainer.budget else None
         return dict(best or {}), trainer.curve, budget
 
     def _progress(self, stage: Stage) -> StageProgress:
@@ -204,3 +206,10 @@ class Run:
         for teacher, source in zip(joint.members, stage.teachers, strict=True):
             put_language_model(teacher, self.weights(source))
         return joint.to(config["device"])
+
+
+def _lasting(valid: Mapping[str, Any], decides: str) -> dict[str, Any]:
+    """Without a user's own metrics, which may change, but for that which the fingerprint covers."""
+    return {
+        name: value for name, value in valid.items() if name == decides.lower() or not is_own(name)
+    }

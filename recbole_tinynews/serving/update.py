@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, cast
 
 from recbole_tinynews.cli import command_parser, one_line_errors
 from recbole_tinynews.convert.readers.cells import MILLISECONDS, iso
+from recbole_tinynews.evaluation.metrics import is_count
 from recbole_tinynews.files.whole import LockHeldError, exclusive_lock
 
 # Default settings of an update; all others are those of the first training
@@ -288,8 +289,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except NoNewClicksError as nothing:
             print(nothing)
             return 0
-    from recbole_tinynews.evaluation.recbole_metrics import is_count  # slow to import
-
     for name, metrics in (("in use", done.before), ("updated", done.after)):
         shown = [f"{key} {value:.4f}" for key, value in metrics.items() if not is_count(key)]
         print(f"{name:>8}: {', '.join(shown)}")

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from recbole_tinynews.data.fields import TEACHERS
 from recbole_tinynews.distillation.teachers import Teachers
 from recbole_tinynews.files.progress import progress_bar
-from recbole_tinynews.files.tensors import save_weights
+from recbole_tinynews.files.tensors import COPIES, save_weights
 from recbole_tinynews.model.stages.joint_teachers import JointTeachers
 from recbole_tinynews.processes.group import all_gather_object, shard_slice
 from recbole_tinynews.settings.protocol import Settings
@@ -25,7 +25,6 @@ from recbole_tinynews.trainer.losses import Losses
 from recbole_tinynews.trainer.news_trainer import NewsTrainer, UntrainedTrainer
 from recbole_tinynews.trainer.optimization import most_steps
 
-COPIES = "copies"  # folder of checkpoints beside the weights
 LOSS, ACCURACY, TOKENS = "held_out_loss", "accuracy", "tokens"
 
 

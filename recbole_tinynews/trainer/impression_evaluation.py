@@ -16,7 +16,7 @@ from torch import Tensor
 
 from recbole_tinynews.evaluation.collector import ImpressionCollector
 from recbole_tinynews.files.progress import StageProgress, progress_bar
-from recbole_tinynews.files.tensors import load_weights, save_weights
+from recbole_tinynews.files.tensors import WEIGHTS, load_weights, save_weights
 from recbole_tinynews.processes.group import process_group
 from recbole_tinynews.settings.protocol import Settings
 from recbole_tinynews.trainer.checkpoints import put_model_state, take_model_state
@@ -28,8 +28,6 @@ from recbole_tinynews.trainer.losses import (
     loss_columns,
 )
 from recbole_tinynews.trainer.stage_events import EPOCH, TRAIN, VALID, StageEvents, events_of
-
-WEIGHTS = "model.safetensors"  # in the folder of a training
 
 
 class ImpressionEvaluation(Trainer):

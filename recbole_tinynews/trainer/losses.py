@@ -18,7 +18,7 @@ from recbole_tinynews.data.dataloader import NewsBatch
 from recbole_tinynews.distillation.loss_terms import loss_terms
 from recbole_tinynews.encoder.text_encoder import TextEncoder
 from recbole_tinynews.encoder.words import WordEncoder
-from recbole_tinynews.evaluation.recbole_metrics import is_count
+from recbole_tinynews.evaluation.metrics import is_count
 from recbole_tinynews.processes.group import all_gather_object, all_reduce
 
 CurveRow = dict[str, float]

@@ -24,7 +24,8 @@ from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.files import tensors as weights
 from recbole_tinynews.files.tensors import load_weights
 from recbole_tinynews.model.baselines.without_texts import CategoryMatch
-from recbole_tinynews.pipeline import artifact, outcome
+from recbole_tinynews.pipeline import outcome
+from recbole_tinynews.pipeline import run as runs
 from recbole_tinynews.pipeline.artifact import (
     Artifact,
     read_metrics,
@@ -38,7 +39,6 @@ from recbole_tinynews.pipeline.run import Run
 from recbole_tinynews.pipeline.stage import in_order
 from recbole_tinynews.pipeline.systems import system
 from recbole_tinynews.trainer import NewsTrainer
-from recbole_tinynews.trainer.losses import TrainingCurve
 
 KEYS = [
     *("model", "dataset", "seed", "valid", "test", "test_cold"),
@@ -549,14 +549,15 @@ def test_ctrl_c_in_a_stage_tells_the_step_that_it_resumes_from(
 
 
 def test_a_saved_validation_has_no_metrics_of_ones_own_that_may_change(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The test would have a new definition, and the reused validation beside it the old one."""
-    monkeypatch.setattr(artifact, "is_own", lambda name: name in ("mine", "auc"))
-    made = Artifact("PLMNR", "mark", tmp_path, 1.0, {"auc": 0.6, "mine": 0.5, "mrr": 0.3})
-    # that of `valid_metric` is in the fingerprint
-    made.write({"valid_metric": "AUC"}, TrainingCurve(1), lambda folder: None)
-    assert read_metrics(tmp_path)["valid"] == {"auc": 0.6, "mrr": 0.3}
+    monkeypatch.setattr(runs, "is_own", lambda name: name in ("mrr", "auc"))
+    run("PLMNR", DATASET, config_dict=tiny.settings("PLMNR"))
+    (folder,) = (tmp_path / "saved" / DATASET).glob("PLMNR-*")
+    valid = read_metrics(folder)["valid"]
+    assert "auc" in valid  # that of `valid_metric` is in the fingerprint
+    assert "mrr" not in valid
 
 
 def test_a_saved_test_result_has_no_metrics_of_ones_own(
