@@ -140,22 +140,19 @@ class TimeFeatures(nn.Module):
             rates = self.rate(clicks, exposures).log()
             return torch.cat([age.log1p(), exposures.amax(-1, keepdim=True).log1p(), rates], dim=-1)
         own, *of_site, visit, further, _ = others
-        clicks, exposures = map(_apart, (clicks, exposures))
-        site_clicks, site_exposures = map(_apart, of_site)
-        of_clicks = ((clicks[..., :limited] + 0.1) / (site_clicks + 1)).log()
-        of_exposures = ((exposures[..., :limited] + 0.1) / (site_exposures + 1)).log()
-        by_clicks = [clicks.log1p(), self.rate(clicks, exposures).log(), of_clicks]
-        rising, windows = zip(*(each.tensor_split([1], dim=-1) for each in by_clicks), strict=True)
-        of_reader = self._of_reader(own, visit) if self.reader else []
-        free = [age.log1p(), *windows, exposures.log1p(), of_exposures, *of_reader, further]
-        return torch.cat([*rising, *free], dim=-1)
-
-    def _of_reader(self, own: Tensor, visit: Tensor) -> list[Tensor]:
-        widths = [self.windows, self.windows, 1, 1]
-        clicks, exposures, first, last = own.split(widths, dim=-1)
-        hours = [each.clamp(min=0).log1p() for each in (first, last, visit)]
-        known = [(each >= 0).to(own.dtype) for each in (last, visit)]
-        return [_apart(clicks).log1p(), _apart(exposures).log1p(), *hours, *known]
+        of_reader = own.split(self.windows, dim=-1)[:2] if self.reader else ()
+        counts, of_site = _apart(clicks, exposures, *of_reader), _apart(*of_site)
+        logs, rates = counts.log1p(), self.rate(*counts[..., :2, :].unbind(-2)).log()
+        shares = ((counts[..., :2, :limited] + 0.1) / (of_site + 1)).log()
+        by_clicks = logs[..., 0, :], rates, shares[..., 0, :]
+        rising = [each[..., :1] for each in by_clicks]
+        free = [age.log1p(), *(each[..., 1:] for each in by_clicks)]
+        free += [logs[..., 1, :], shares[..., 1, :]]
+        if self.reader:
+            since = torch.cat([own[..., -2:], visit], dim=-1)  # first and last seen, last here
+            known = (since[..., 1:] >= 0).to(since.dtype)
+            free += [logs[..., 2:, :].flatten(-2), since.clamp(min=0).log1p(), known]
+        return torch.cat([*rising, *free, further], dim=-1)
 
     def without_reader(self, counters: Tensor) -> Tensor:
         """The counters of a reader who is new to the site, and on no page."""
@@ -179,10 +176,14 @@ class TimeFeatures(nn.Module):
         return (features - self.mean) / self.scale
 
 
-def _apart(counts: Tensor) -> Tensor:
-    """Counts of windows, those after the first without what the first one counts."""
-    first, others = counts.tensor_split([1], dim=-1)
-    return torch.cat([first, (others - first).clamp(min=0)], dim=-1)
+def _apart(*counts: Tensor) -> Tensor:
+    """Counts ``[..., windows]`` of each kind, ``[..., kinds, windows]``.
+
+    Windows after the first leave out what that one counts.
+    """
+    apart = torch.stack(counts, dim=-2)
+    apart[..., 1:] -= apart[..., :1]
+    return apart.clamp_(min=0)
 
 
 class RisingLayers(nn.Module):
@@ -193,13 +194,18 @@ class RisingLayers(nn.Module):
     layers read the other inputs alone, and are free.
     """
 
+    bends: Tensor
+
     def __init__(self, rising: int, others: int, hidden: int) -> None:
         super().__init__()
-        self.sizes, self.hidden = [rising, others], hidden
+        self.sizes = [rising, others]
         self.of_rising = nn.Linear(rising, hidden, bias=False)
         self.of_others = nn.Linear(others, hidden)
         self.second = nn.Linear(hidden, hidden)
         self.out = nn.Parameter(torch.rand(hidden) / hidden)
+        bends = torch.ones(hidden)  # -1 for concave units
+        bends[hidden // 2 :] = -1
+        self.register_buffer("bends", bends, persistent=False)
         free = nn.Linear(hidden, 1, bias=False)
         nn.init.zeros_(free.weight)
         first, second = nn.Linear(others, hidden), nn.Linear(hidden, hidden)
@@ -213,8 +219,7 @@ class RisingLayers(nn.Module):
         return self._bent(second) @ self.out.abs() + self.free(others).squeeze(-1)
 
     def _bent(self, units: Tensor) -> Tensor:
-        convex, concave = units.tensor_split([self.hidden // 2], dim=-1)
-        return torch.cat([F.elu(convex), -F.elu(-concave)], dim=-1)
+        return F.elu(units * self.bends) * self.bends  # -elu(-x) of concave ones
 
 
 class TimeScore(nn.Module):
