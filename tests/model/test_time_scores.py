@@ -13,8 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import approx_fprime
 from tiny import Tiny, World
+from torch.nn import functional as F
 
 from recbole_tinynews.data.fields import CANDIDATE_FEATURES, IMPRESSION_SIZE
+from recbole_tinynews.model.interface import BatchContext, reader_features
 from recbole_tinynews.model.time_features import (
     LEAST,
     TimeFeatures,
@@ -147,6 +149,43 @@ def test_clicks_exposures_and_shares_of_each_window_are_features_of_the_term() -
     plain = torch.tensor(rows, dtype=torch.float32)
     torch.testing.assert_close(features.unscaled(torch.cat([counters, site], 1)), plain)
     assert features.size == plain.shape[1]
+
+
+def test_clicks_whose_exposures_nobody_reported_count_as_exposures() -> None:
+    """A share of more than one would be learnt from a log of clicks alone."""
+    features = TimeFeatures(1, 1, extended=True)
+    unreported, reported = torch.tensor([[[2.0, 5, 3, 9, 9]], [[2.0, 5, 5, 9, 9]]])
+    assert torch.equal(features.unscaled(unreported), features.unscaled(reported))
+
+
+def test_a_part_without_the_reader_is_that_of_a_reader_nobody_has_seen() -> None:
+    """The page would say that somebody who has just come made a score, and call it popularity."""
+    features = TimeFeatures(1, 1, extended=True, reader=True, further=2)
+    others, site = [2.0, 3, 9], [20.0, 90]
+    known = torch.tensor([[*others, 1, 2, 5, 1, *site, 3, 0.4, 0.7]])
+    new = torch.tensor([[*others, 0, 0, -1, -1, *site, -1, 0, 0]])
+    assert torch.equal(features.without_reader(known), new)
+
+
+def test_features_of_a_reader_are_cosines_with_their_clicks_and_page() -> None:
+    """Empty slots, the oldest click or another article's page would stand for the newest."""
+    draw = torch.Generator().manual_seed(0)
+    vectors = torch.randn(6, 4, generator=draw)
+    vectors[0] = vectors[4]  # of empty slots, which would be the nearest if they counted
+    ids = BatchContext(torch.tensor([[0, 2, 3]]), torch.tensor([[4, 5]]), page=torch.tensor([5]))
+
+    def cosine(one: int, other: int) -> float:
+        return float(F.cosine_similarity(vectors[one], vectors[other], dim=0))
+
+    news, history = vectors[ids.candidates], vectors[ids.history]
+    found = reader_features(news, history, ids, vectors[[5]])
+    expected = [
+        [max(cosine(a, 2), cosine(a, 3)), cosine(a, 3), 1, float(a == 5), cosine(a, 5)]
+        for a in (4, 5)
+    ]
+    np.testing.assert_allclose(found[0], expected, rtol=1e-5, atol=1e-6)
+    nowhere = ids._replace(history=torch.zeros(1, 3, dtype=torch.long), page=torch.tensor([0]))
+    assert not reader_features(news, history, nowhere, vectors[[5]]).any()
 
 
 def test_features_stay_within_the_range_that_was_trained_on() -> None:

@@ -118,6 +118,17 @@ def test_replayed_counters_are_those_of_the_data_set(
                 assert found.tolist() == expected[row].tolist()
 
 
+def test_a_count_that_was_kept_ends_in_the_second_in_which_an_event_leaves_its_window() -> None:
+    """What was counted for the last request would be counted for the next ones too."""
+    counting = Counting((1,))
+    counters = LiveCounters(Store(), [counting])
+    counters.add([event("e1")], now=NOW)
+    numbers = counters.known_numbers(["A1"])
+    for second in (0, 1, 2, HOUR, HOUR + 1, HOUR + 2, 1):
+        (found,) = counters.features(counting, [numbers], [Moment.of(NOW + second)])
+        assert found[2] == (1 <= second <= HOUR)
+
+
 def test_what_lies_beyond_the_longest_window_is_summed_up_and_its_ids_are_forgotten(
     tmp_path: Path,
 ) -> None:
