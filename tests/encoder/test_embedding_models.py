@@ -89,6 +89,7 @@ def test_what_is_given_overrides_the_folder(tiny: Tiny, tmp_path: Path) -> None:
         ("2_Dense/config.json", {"in_features": 10**9}, "sizes of 1 to 8,192"),
         ("modules.json", [{"type": "x.Transformer", "path": ""}] * 11, "at most 10 modules"),
         ("modules.json", [{"type": "x.Dense", "path": ""}], "in a folder of the model"),
+        ("modules.json", [{"type": "x.Dense", "path": "2_Dense"}], "Pooling, then Dense"),
         ("2_Dense/config.json", {"activation_function": "os.system"}, "got system"),
     ],
 )

@@ -16,6 +16,7 @@ from tiny import Tiny, World
 from torch.nn import functional as F
 
 from recbole_tinynews.data.fields import CANDIDATE_FEATURES, IMPRESSION_SIZE
+from recbole_tinynews.model.baselines.categoryandtitle import CONTENT
 from recbole_tinynews.model.interface import BatchContext, reader_features
 from recbole_tinynews.model.time_features import (
     LEAST,
@@ -199,6 +200,36 @@ def test_features_stay_within_the_range_that_was_trained_on() -> None:
     assert (extreme[:, rising:] <= seen[:, rising:].amax(0)).all()
     assert (extreme >= seen.amin(0)).all()
     assert extreme[0, 0] > seen[:, 0].max()  # more clicks than ever seen count as more
+
+
+@pytest.mark.parametrize("model", ["TimeBoosted", "BoostedStudent"])
+def test_trees_never_rank_an_article_lower_for_a_click(tiny: Tiny, model: str) -> None:
+    """Where clicks were bad luck in training, an article would sink while it becomes news."""
+    settings = {"boosting_rounds": 20, "reader": "added", "history_from": "log"}
+    trees = tiny.same_world(model, **settings).model
+    rising, sizes = trees.time_features.rising, np.arange(0, 1201, 6)
+    features = np.random.default_rng(0).random((1200, len(CONTENT) + trees.time_features.size))
+    clicks = range(len(CONTENT), len(CONTENT) + rising)
+    against = features[:, clicks].mean(axis=1) < 0.5  # in this log clicks lower the chances
+    trees.fit(features, against | (features[:, 0] > 0.8), sizes)
+    row = np.tile(features[0], (101, 1))
+    row[:, clicks] = np.linspace(0, 1, 101)[:, None]
+    assert (np.diff(trees.score_features(torch.from_numpy(row))) >= 0).all()
+    row[:, 0] = np.linspace(0, 1, 101)
+    assert (np.diff(trees.score_features(torch.from_numpy(row))) > 0).any()
+
+
+@torch.no_grad()
+def test_trees_read_the_score_of_the_student_under_them(tiny: Tiny) -> None:
+    """Without it they would be those of untrained titles, under the student's name."""
+    world = tiny.same_world("BoostedStudent", reader="added", history_from="log")
+    model, batch = world.model.eval(), world.shown(range(4))
+    for weights in (*model.parameters(), *model.buffers()):
+        if weights.isnan().any():  # of heads that were not started yet
+            weights.normal_()
+    text, *_ = model.match_impressions(batch)
+    assert torch.equal(model.counters(batch)[:, -1], text)
+    assert text.unique().numel() > 4
 
 
 @pytest.mark.parametrize("hidden", [0, 16])
