@@ -27,7 +27,6 @@ class LateFile(logging.FileHandler):
         self.setFormatter(logging.Formatter(_FORMAT, _DATE))
         self.addFilter(RemoveColorFilter())
         self._waiting: list[logging.LogRecord] | None = []
-        self._failed = False
 
     def begin(self) -> None:
         """Write the buffered records and all later ones."""
@@ -35,23 +34,21 @@ class LateFile(logging.FileHandler):
         with suppress(OSError):  # reported by the first record
             Path(self.baseFilename).parent.mkdir(parents=True, exist_ok=True)
         for record in waiting:
-            self.emit(record)
+            self.handle(record)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write or buffer the record; nothing after a failure."""
+        """Write or buffer the record."""
         if self._waiting is not None:
             self._waiting.append(record)
-        elif not self._failed:
-            try:
-                if self.stream is None:
-                    self.stream = self._open()
-                super().emit(record)
-            except OSError:
-                self.handleError(record)
+            return
+        try:
+            super().emit(record)
+        except OSError:  # of opening the file
+            self.handleError(record)
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (logging's name)
         """Stop writing and warn once, instead of a traceback for each record."""
-        self._failed = True
+        self.addFilter(lambda record: False)
         problem = sys.exc_info()[1]
         logging.getLogger().warning(f"No log is written to {self.baseFilename}: {problem}")
 
@@ -98,17 +95,17 @@ def _terminal() -> logging.StreamHandler:
 
 
 @contextmanager
-def wandb_run(project: str, name: str, settings: Mapping[str, Any]) -> Iterator[Any]:
+def wandb_run(project: str, name: str, settings: Mapping[str, Any]) -> Iterator[None]:
     """A W&B run that ends with the block; one that the calling program began stays open."""
     import wandb
 
     if wandb.run is not None:
         wandb.run.config.update(dict(settings), allow_val_change=True)
-        yield wandb.run
+        yield
         return
     run = wandb.init(project=project, name=name, config=dict(settings))
     try:
-        yield run
+        yield
     except BaseException:
         run.finish(exit_code=1)  # marks it as failed
         raise

@@ -59,9 +59,9 @@ def run(
         command_line: ``--key=value`` strings that override everything; ``sys.argv`` is never read.
 
     Returns:
-        The contents of ``result_file``: model, dataset, seed, valid, test, test_cold, test_slices,
-            test_reranked if asked for, parameters, stages, news_per_second (None for models that
-            encode no news), budget, environment, and teachers if any. Metrics are fractions.
+        The contents of ``result_file``: model, dataset, seed, valid, test, test_cold, test_reranked
+            if asked for, parameters, stages, news_per_second (None for models that encode no news),
+            budget, environment, and teachers if any. Metrics are fractions.
 
     Raises:
         ValueError: settings are wrong; all errors are listed.
