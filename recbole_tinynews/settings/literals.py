@@ -6,8 +6,9 @@ import copy
 import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, NoReturn
+from typing import Any, ClassVar, NamedTuple
 
 import yaml
 from yaml.composer import ComposerError
@@ -46,42 +47,29 @@ MOST_NODES = 5_000  # values, with aliases expanded
 class LiteralLoader(yaml.SafeLoader):
     """Yaml in which ``1e-5`` is a float, as in RecBole, and a repeated key is an error.
 
-    Scalars like ``2019-11-15`` or ``007`` stay text. Depth and size are limited while parsing:
-    nested aliases grow exponentially, deep nesting overflows the stack.
+    Scalars like ``2019-11-15`` or ``007`` stay text. Depth and size are limited: nested aliases
+    grow exponentially, and one may contain itself.
     """
-
-    def __init__(self, stream: Any) -> None:
-        super().__init__(stream)
-        self._depth = 0
-        self._sizes: dict[int, int] = {}  # nodes in the tree below a node, by id
 
     yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {
         first: [rule for rule in rules if rule[0].rpartition(":")[2] in ("null", "bool", "merge")]
         for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
 
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        """Compose a node; refuse excessive depth and size."""
-        self._depth += 1
-        event = self.peek_event()
-        if self._depth > DEEPEST:
-            self._refuse(f"more than {DEEPEST} levels of nesting", event)
-        node = super().compose_node(parent, index)
-        self._depth -= 1
-        if isinstance(event, yaml.AliasEvent):
-            if id(node) not in self._sizes:
-                self._refuse("a value that contains itself", event)
-        else:
-            parts = node.value if isinstance(node, yaml.CollectionNode) else []
-            pairs = isinstance(node, yaml.MappingNode)
-            inner = [each for pair in parts for each in pair] if pairs else parts
-            self._sizes[id(node)] = 1 + sum(self._sizes[id(each)] for each in inner)
-        if max(self._sizes[id(node)], len(self._sizes)) > MOST_NODES:
-            self._refuse(f"more than {MOST_NODES:,} values", event)
-        return node
-
-    def _refuse(self, why: str, event: yaml.Event) -> NoReturn:
-        raise ComposerError(None, None, f"unexpected {why}", event.start_mark)
+    def get_single_node(self) -> Any:
+        """The tree of the document; refuse excessive depth and size."""
+        root = super().get_single_node()
+        waiting, count = [(root, 1)], 0
+        while waiting:
+            node, depth = waiting.pop()
+            count += 1
+            if depth > DEEPEST or count > MOST_NODES:
+                why = f"more than {DEEPEST} levels of nesting, or {MOST_NODES:,} values"
+                raise ComposerError(None, None, f"unexpected {why}", node.start_mark)
+            parts = node.value if isinstance(node, yaml.CollectionNode) else ()
+            inner = chain.from_iterable(parts) if isinstance(node, yaml.MappingNode) else parts
+            waiting += [(part, depth + 1) for part in inner]
+        return root
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         """Compose a mapping; refuse a repeated key, whose first value would be lost."""
@@ -147,7 +135,10 @@ def parse_yaml(text: str) -> Any:
     """Parse yaml of limited size and depth; ``YAMLError``, or ``ValueError`` for a huge number."""
     if len(text) > LARGEST:
         raise yaml.YAMLError(f"more than {LARGEST:,} characters")
-    return yaml.load(text, Loader=LiteralLoader)
+    try:
+        return yaml.load(text, Loader=LiteralLoader)
+    except RecursionError as problem:
+        raise yaml.YAMLError("unexpected nesting, too deep to be read") from problem
 
 
 # Uncached, PyYAML took 90 % of planning time. The result is shared: copy it before changing it.
@@ -184,7 +175,6 @@ class Given(NamedTuple):
     """What a user gives: sources with their values, weakest first."""
 
     sources: list[tuple[str, dict[str, Any]]]
-    switches: list[str]  # flags without a value, which mean true
     mistakes: list[str]  # unreadable files and arguments
 
     @property
@@ -211,7 +201,6 @@ def parse_command_line(arguments: Sequence[str]) -> Given:
     ["'--epochs 3' (command line): write --epochs=3."]
     """
     texts: dict[str, str] = {}
-    switches: list[str] = []
     mistakes: list[str] = []
     arguments = list(arguments)
     while arguments:
@@ -230,12 +219,10 @@ def parse_command_line(arguments: Sequence[str]) -> Given:
             )
         else:
             texts[name] = text
-            if not equals:
-                switches.append(name)
     values = {
         name: text if name in TEXT_SETTINGS else parse_value(text) for name, text in texts.items()
     }
-    return Given([("command line", values)], switches, mistakes)
+    return Given([("command line", values)], mistakes)
 
 
 def read_given(
@@ -255,4 +242,4 @@ def read_given(
     }
     given = parse_command_line(command_line)
     sources += [("config_dict", of_dict), *given.sources]
-    return Given(sources, given.switches, [*mistakes, *given.mistakes])
+    return Given(sources, [*mistakes, *given.mistakes])
