@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cache
@@ -192,24 +192,16 @@ def model_class_of(model: str) -> type:
 
 def _module_of(path: Path) -> object:
     """Import a file under its own name, by which the registry finds the yaml beside it."""
-    name = path.stem
-    if (known := sys.modules.get(name)) is not None:
-        if getattr(known, "__file__", None) == str(path):
-            return known
-        raise ValueError(f"{path} has the name of another module, {known}. Rename the file.")
     if not path.is_file():
         raise ValueError(f"A system of your own is expected in {path}, where there is no file.")
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None, "a path that ends in .py has a loader"
-    assert spec.loader is not None, "the same"
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    sys.path.append(str(path.parent))  # for modules in the same folder that it imports
+    sys.path.append(str(path.parent))
+    importlib.invalidate_caches()  # the file may be new
     try:
-        spec.loader.exec_module(module)
+        module = importlib.import_module(path.stem)
     except (Exception, SystemExit) as problem:  # a script that exits would end the benchmark
-        del sys.modules[name]
         raise ValueError(f"{path} can't be imported: {problem!r}") from problem
+    if module.__file__ != str(path):
+        raise ValueError(f"{path} has the name of another module, {module}. Rename the file.")
     return module
 
 

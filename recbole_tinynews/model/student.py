@@ -44,12 +44,13 @@ class Student(NewsRecommender):
     The trainer puts the teachers' outputs into the batch; the student holds no teacher. A subclass
     implements ``make_distillation``; all are PLM-NRs unless derived from another recommender too.
     ``weights`` is a NamedTuple class with the names of its losses, ``teacher_stage`` the stage that
-    makes its teachers.
+    makes its teachers, of which there are as many as ``num_teachers`` says, or ``one_teacher``.
     """
 
     trainer_class = "DistillationTrainer"
     weights: ClassVar[Any] = None
     teacher_stage: ClassVar[str] = "finetune_teacher"
+    one_teacher: ClassVar[bool] = False
 
     def __init__(self, config: Settings, dataset: Any) -> None:
         super().__init__(config, dataset)
@@ -87,7 +88,7 @@ class Student(NewsRecommender):
     @classmethod
     def number_of_teachers(cls, config: Settings) -> int:
         """Number of teachers."""
-        return config["num_teachers"]
+        return 1 if cls.one_teacher else config["num_teachers"]
 
     def make_distillation(self, config: Settings) -> Distillation:
         """The losses, from ``Outputs`` and label to a NamedTuple."""

@@ -100,7 +100,9 @@ class Run:
         if artifact is None:
             # two systems of a benchmark may train it at once
             with exclusive_lock(recipe.folder, "training it"):
-                artifact = self._make_locked(recipe)
+                if self.fresh:
+                    shutil.rmtree(recipe.folder, ignore_errors=True)
+                artifact = recipe.finished() or self._train_first(recipe)
         if artifact.reused:
             getLogger().info(self._line(recipe.stage, f" is reused: {artifact.folder}"))
             broadcast(False, patient=True)  # skip training in _follow
@@ -130,12 +132,6 @@ class Run:
                 "checkpoint_dir, on a disk that they share."
             )
         return artifact
-
-    def _make_locked(self, recipe: Recipe) -> Artifact:
-        """Train the stage unless another process has done so meanwhile."""
-        if self.fresh:
-            shutil.rmtree(recipe.folder, ignore_errors=True)
-        return recipe.finished() or self._train_first(recipe)
 
     def _train_first(self, recipe: Recipe) -> Artifact:
         started = time.perf_counter()

@@ -140,29 +140,11 @@ class TitleBodyStudent(MultiTeacherStudent, TitleBodyModel):
         """The losses of Stage I."""
         return self.losses_of(StageOneDistillation, config, masked=False)
 
-    @classmethod
-    def news_dim(cls, config: Settings) -> int:
-        """As in Stage II."""
-        return cls.reading_as.news_dim(config)
-
-    @classmethod
-    def text_dim(cls, config: Settings) -> int:
-        """As in Stage II."""
-        return cls.reading_as.text_dim(config)
-
-    def make_word_context(self, config: Settings) -> nn.Module:
-        """As in Stage II."""
-        return self.reading_as.make_word_context(self, config)
-
-    def make_word_pooling(self, config: Settings, dim: int) -> nn.Module:
-        """As in Stage II."""
-        return self.reading_as.make_word_pooling(self, config, dim)
-
 
 @cache
 def title_body_student(reading_as: type[NewsRecommender]) -> type[TitleBodyStudent]:
-    """The Stage I student with the word encoder of ``reading_as``."""
+    """The Stage I student with the sizes and the word encoder of ``reading_as``."""
+    as_there = ("news_dim", "text_dim", "make_word_context", "make_word_pooling")
     described = {"__module__": __name__, "__doc__": TitleBodyStudent.__doc__}
-    return type(
-        TitleBodyStudent.__name__, (TitleBodyStudent,), {**described, "reading_as": reading_as}
-    )
+    described |= {"reading_as": reading_as, **{n: getattr(reading_as, n) for n in as_there}}
+    return type(TitleBodyStudent.__name__, (TitleBodyStudent,), described)
