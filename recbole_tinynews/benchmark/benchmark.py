@@ -59,7 +59,7 @@ class Report(NamedTuple):
 def write_tables(output: Path, report: Report) -> list[str]:
     """Write the tables of results, budgets and cold articles; returns the file names."""
     suite, systems = report.suite, report.systems
-    table = make_table(systems, report.seeds, suite.published, report.notes, suite.ceilings)
+    table = make_table(systems, report.seeds, report.notes, suite.ceilings)
     budgets = budget_table(systems, suite.ceilings)
     texts = {
         "table.md": as_markdown(table),

@@ -79,11 +79,6 @@ class LongShortTermUser(nn.Module):
         mask_probability: float = 0.5,
     ) -> None:
         super().__init__()
-        if combination == "con" and news_dim % 2:
-            raise ValueError(
-                "LongShortTermUser expects an even size of news vectors for combination 'con', "
-                f"got {news_dim}. Change news_dim or category_dim, or choose 'ini'."
-            )
         self.combination, self.mask_probability = combination, mask_probability
         size = news_dim if combination == "ini" else news_dim // 2
         self.long_term = nn.Embedding(users, size, padding_idx=0)
