@@ -59,7 +59,7 @@ def shown_settings(config: NewsConfig, stages: Collection[str]) -> str:
 
 
 def _cell(value: Any) -> str:
-    text = "~" if value is None else str(value)
+    text = _shown(value)
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
 
 

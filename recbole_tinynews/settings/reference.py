@@ -175,11 +175,6 @@ def effects(name: str) -> Iterator[str]:
 # Pages for the terminal
 
 
-def columns() -> int:
-    """Page width: the terminal's, from 80 to 100 columns."""
-    return min(WIDEST, max(NARROWEST, shutil.get_terminal_size((WIDEST, 24)).columns))
-
-
 def shown(value: Any) -> str:
     """A value as yaml."""
     if value is None:
@@ -240,9 +235,10 @@ def read_by(model: str) -> dict[Key, Any]:
 
 
 def _wrapped(text: str, indent: int, further: int | None = None) -> list[str]:
+    terminal = shutil.get_terminal_size((WIDEST, 24)).columns
     return textwrap.wrap(
         text,
-        columns(),
+        min(WIDEST, max(NARROWEST, terminal)),
         initial_indent=" " * indent,
         subsequent_indent=" " * (indent if further is None else further),
         break_on_hyphens=False,
@@ -255,7 +251,7 @@ def explanation(name: str) -> str:
     entries = [e for e in (*all_entries(), *recbole_entries()) if e.name == plain]
     kind, meaning = meaning_of(plain, reversed(entries))  # the most general one
     head = f"{name} ({kind})" if kind else name
-    lines = [*textwrap.wrap(f"{head}: {meaning or 'not described'}", columns()), ""]
+    lines = [*_wrapped(f"{head}: {meaning or 'not described'}", 0), ""]
     rule = setting(plain).rule or rule_by_default(next((e.value for e in entries), None))
     lines += _part("allowed", [rule.expected if rule else "anything"])
     if stage is None:
