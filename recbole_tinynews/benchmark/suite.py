@@ -203,11 +203,6 @@ def _check_ceilings(where: str, declared: Any) -> None:
     _check_keys(where, declared, _CEILINGS)
     for kind, ceilings in declared.items():
         _check_keys(f"{where}, {kind}", ceilings, _CEILING_KEYS)
-        for name, ceiling in ceilings.items():
-            if type(ceiling) is not int or ceiling < 1:
-                raise ValueError(
-                    f"{where}, {kind}: {name} must be 1 or more, got {ceiling!r:.100}."
-                )
 
 
 def _rows(declared: Mapping[str, Any], layers: Mapping[str, int]) -> Iterator[Row]:

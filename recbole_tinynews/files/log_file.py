@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import secrets
 import sys
@@ -95,25 +96,20 @@ def _terminal() -> logging.StreamHandler:
 
 
 @contextmanager
-def wandb_run(project: str, name: str, settings: Mapping[str, Any]) -> Iterator[None]:
+def wandb_run(config: Any) -> Iterator[None]:
     """A W&B run that ends with the block; one that the calling program began stays open."""
     import wandb
 
+    settings = json.loads(json.dumps(config.final_config_dict, default=str))
     if wandb.run is not None:
-        wandb.run.config.update(dict(settings), allow_val_change=True)
+        wandb.run.config.update(settings, allow_val_change=True)
         yield
         return
-    run = wandb.init(project=project, name=name, config=dict(settings))
+    name = f"{config['model']}-{config['dataset']}-{config['seed']}"
+    run = wandb.init(project=config["wandb_project"], name=name, config=settings)
     try:
         yield
     except BaseException:
         run.finish(exit_code=1)  # marks it as failed
         raise
     run.finish()
-
-
-def add_to_summary(values: Mapping[str, float]) -> None:
-    """Set summary values of the current W&B run."""
-    import wandb
-
-    wandb.run.summary.update(dict(values))

@@ -142,35 +142,29 @@ def nearest_differences(
     Earlier stages are not compared if one will be trained (``follows``); ``others`` are this run's
     folders, since another teacher is not a changed version of the first.
     """
-    compared = []
+    here, compared = artifact.as_written(recipe.as_settings()), []
+    made_from = here.pop(artifact.MADE_FROM)
     for folder in sorted(recipe.folder.parent.glob(f"{recipe.stage.name}-*")):
-        if folder.name not in others and artifact.was_finished(folder):
-            with suppress(OSError, ValueError):  # costs only an explanation
-                settings, inputs = _differences(recipe, artifact.read_settings(folder), follows)
-                age = -folder.stat().st_mtime
-                # most settings change an input too, and say why
-                compared.append((len(settings) + len(inputs), age, settings or inputs))
+        if folder.name in others or not artifact.was_finished(folder):
+            continue
+        with suppress(OSError, ValueError):  # costs only an explanation
+            there = artifact.read_settings(folder)
+            made_there = there.pop(artifact.MADE_FROM, {})
+            settings = [
+                f"{name}: {_shown(here.get(name))}, there: {_shown(there.get(name))}"
+                for name in dict.fromkeys([*here, *there])
+                if here.get(name) != there.get(name)
+                and not parse_key(name, recipe.config.settings.stages).stage
+            ]
+            inputs = [
+                f"other {part.replace('_', ' ')}"
+                for part, value in made_from.items()
+                if made_there.get(part) != value and not (follows and part in OF_STAGES)
+            ]
+            # most settings change an input too, and say why
+            age = -folder.stat().st_mtime
+            compared.append((len(settings) + len(inputs), age, settings or inputs))
     return min(compared)[-1] if compared else None
-
-
-def _differences(
-    recipe: Recipe, there: dict[str, Any], follows: bool
-) -> tuple[list[str], list[str]]:
-    """Settings and inputs that differ from those of a finished stage."""
-    here = artifact.as_written(recipe.as_settings())
-    of_here, of_there = here.pop(artifact.MADE_FROM), there.pop(artifact.MADE_FROM, {})
-    settings = [
-        f"{name}: {_shown(here.get(name))}, there: {_shown(there.get(name))}"
-        for name in dict.fromkeys([*here, *there])
-        if here.get(name) != there.get(name)
-        and not parse_key(name, recipe.config.settings.stages).stage
-    ]
-    inputs = [
-        f"other {part.replace('_', ' ')}"
-        for part, value in of_here.items()
-        if of_there.get(part) != value and not (follows and part in OF_STAGES)
-    ]
-    return settings, inputs
 
 
 def _shown(value: Any) -> str:

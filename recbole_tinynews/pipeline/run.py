@@ -86,7 +86,13 @@ class Run:
 
     def _make(self, recipe: Recipe) -> Artifact:
         if recipe.stage.folder is not None:
-            return self._given(recipe)
+            given = recipe.finished()
+            if given is None:
+                raise ValueError(
+                    f"{recipe.folder} expects a finished recommender with its files as they were "
+                    "written. Rerun the command that made it, or copy the folder again."
+                )
+            return given
         every = all_gather_object(recipe.fingerprint, patient=True)
         if len(set(every)) > 1:
             raise ValueError(
@@ -108,15 +114,6 @@ class Run:
             broadcast(False, patient=True)  # skip training in _follow
         shutil.rmtree(recipe.folder / STATE, ignore_errors=True)
         broadcast(True, patient=True)  # files are complete
-        return artifact
-
-    def _given(self, recipe: Recipe) -> Artifact:
-        artifact = recipe.finished()
-        if artifact is None:
-            raise ValueError(
-                f"{recipe.folder} expects a finished recommender with its files as they were "
-                "written. Rerun the command that made it, or copy the folder again."
-            )
         return artifact
 
     def _follow(self, recipe: Recipe) -> Artifact:

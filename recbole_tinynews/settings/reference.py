@@ -61,20 +61,11 @@ class Entry(NamedTuple):
 
     name: str
     value: Any
-    origin: str  # for whom the file has values
+    origin: str  # for whom the value holds
     kind: str = ""
     meaning: str = ""
     group: str = ""  # the heading above it
     stage: str | None = None
-    when: str = ""  # the condition under which the value holds
-
-    @property
-    def source(self) -> str:
-        """For whom the value holds."""
-        of_stage = f"stage {self.stage}"
-        is_own = self.stage is None or self.origin == of_stage
-        source = self.origin if is_own else f"{of_stage} of {self.origin}"
-        return f"{source} where {self.when}" if self.when else source
 
 
 @cache
@@ -98,14 +89,20 @@ def entries_of(file: Path, origin: str) -> list[Entry]:
     conditions = values.pop(WHEN, {})
     entries = [Entry(name, value, origin, *comments[name]) for name, value in values.items()]
     entries += [
-        Entry(name, value, origin, when=f"{condition} is {wanted}")
+        Entry(name, value, f"{origin} where {condition} is {wanted}")
         for condition, by_value in conditions.items()
         for wanted, under in by_value.items()
         for name, value in under.items()
     ]
     if file in stage_files().values():
         return [entry._replace(stage=file.stem) for entry in entries]
-    return [entry._replace(**parse_key(entry.name, stage_files())._asdict()) for entry in entries]
+    return [_of_its_stage(entry) for entry in entries]
+
+
+def _of_its_stage(entry: Entry) -> Entry:
+    stage, name = parse_key(entry.name, stage_files())
+    origin = f"stage {stage} of {entry.origin}" if stage else entry.origin
+    return entry._replace(name=name, stage=stage, origin=origin)
 
 
 def _comments(file: Path) -> dict[str, tuple[str, str, str]]:
@@ -278,7 +275,7 @@ def _parsed(name: str) -> tuple[str | None, str]:
 def _by_value(entries: Iterable[Entry]) -> list[str]:
     sources: dict[str, list[str]] = {}
     for entry in entries:
-        sources.setdefault(shown(entry.value), []).append(entry.source)
+        sources.setdefault(shown(entry.value), []).append(entry.origin)
     return [f"{value}: {', '.join(dict.fromkeys(of))}" for value, of in sources.items()]
 
 

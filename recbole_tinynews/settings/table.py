@@ -193,7 +193,7 @@ RECBOLES: tuple[Setting, ...] = (
     *_all(None, "norm", "sim", "tau", "cin", known_to=_RECBOLE),
     Setting("token_num_threshold", values.COUNT, known_to=_RECBOLE),
     Setting("xgb_early_stopping_rounds", values.COUNT, known_to=_RECBOLE),
-    Setting("selected_features", list_of(values.FIELD, may_be_empty=True)),
+    Setting("selected_features", list_of(values.TEXT, may_be_empty=True)),
     # values that RecBole computes and stores among the settings
     *_all(None, "device", "single_spec", "eval_type", affects=_NOTHING),
 )

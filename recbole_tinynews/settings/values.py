@@ -156,9 +156,6 @@ def _are_windows(value: Any) -> bool:
 
 
 WINDOWS = Rule("a list of ascending hours above 0, perhaps with ~ at its end", _are_windows)
-FIELD = Rule(
-    "a name without white space", lambda value: isinstance(value, str) and value.split() == [value]
-)
 MAPPING = Rule("a mapping {name: value}", lambda value: isinstance(value, Mapping))
 RERANKERS = list_of(  # `ReRanking` checks the rest
     Rule("already_read or {name: value}", lambda each: isinstance(each, (str, Mapping))), True

@@ -145,6 +145,6 @@ class TitleBodyStudent(MultiTeacherStudent, TitleBodyModel):
 def title_body_student(reading_as: type[NewsRecommender]) -> type[TitleBodyStudent]:
     """The Stage I student with the sizes and the word encoder of ``reading_as``."""
     as_there = ("news_dim", "text_dim", "make_word_context", "make_word_pooling")
-    described = {"__module__": __name__, "__doc__": TitleBodyStudent.__doc__}
+    described: dict[str, Any] = {"__module__": __name__, "__doc__": TitleBodyStudent.__doc__}
     described |= {"reading_as": reading_as, **{n: getattr(reading_as, n) for n in as_there}}
     return type(TitleBodyStudent.__name__, (TitleBodyStudent,), described)
