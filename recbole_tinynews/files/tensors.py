@@ -30,18 +30,13 @@ def save_weights(weights: dict[str, Tensor], path: Path) -> None:
         if name not in shared
     }
     about = {_CHECKSUM: _checksum(distinct, shared), _SHARED: shared}
-    write_tensors(distinct, path, {_ABOUT: json.dumps(about)})
-
-
-def write_tensors(tensors: dict[str, Tensor], path: Path, about: dict[str, str]) -> None:
-    """Write metadata and tensors that share no memory, atomically; ``OSError`` if that fails."""
     try:
         with partial_place(path) as folder:
             folder.mkdir()  # keeps safetensors' temporary file, left by a kill
             place = folder / path.name
             place.touch()
             mode = place.stat().st_mode  # safetensors makes files private
-            save_file(tensors, place, about)
+            save_file(distinct, place, {_ABOUT: json.dumps(about)})
             place.chmod(mode)
             os.replace(place, path)
     except SafetensorError as problem:  # contains the system's error as text only

@@ -80,14 +80,9 @@ def starts_pretrained(config: Settings) -> bool:
     return config["head_init"] == "pretrained"
 
 
-def reads_titles_alone(config: Settings) -> bool:
-    """Whether the title is the only view, which post-training matches with bodies."""
-    return views_of(config) == [TITLE]
-
-
 def reads_titles_by_plm(config: Settings) -> bool:
     """Whether a language model reads the title as the only view."""
-    return has_plm(config) and reads_titles_alone(config)
+    return has_plm(config) and views_of(config) == [TITLE]
 
 
 def plm_source(config: Settings) -> str:

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from recbole_tinynews.encoder.plm_files import plm_size
+from recbole_tinynews.files.columns import TITLE
 from recbole_tinynews.model.alignednewsrec import AlignedNewsRec, NewsAligner, ZeroShotTeacher
 from recbole_tinynews.model.article_reader import (
     has_plm,
     plm_source,
-    reads_titles_alone,
     reads_titles_by_plm,
     reads_words,
+    views_of,
 )
 from recbole_tinynews.model.paper.plmnr import PLMNR
 from recbole_tinynews.model.recommender import NewsRecommender
@@ -163,7 +164,7 @@ def tiny_newsrec(config: NewsConfig) -> Stage:
                 "with news_encoder=words, vectors or other views. Set student_init=plm."
             )
         start = Start(handover.put_first_layers, (POST_TRAINED,))
-    if config["stage_one"] and post_trained and reads_titles_alone(config):
+    if config["stage_one"] and post_trained and views_of(config) == [TITLE]:
         matcher = title_body_student(model_class) if reads_words(config) else TitleBodyStudent
         student = Stage(
             "post_train_student", matcher, start=start, teachers=tuple(reversed(copies))

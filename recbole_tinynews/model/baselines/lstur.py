@@ -89,13 +89,10 @@ class LongShortTermUser(nn.Module):
     def forward(self, history: Tensor, clicked: Tensor, users: Tensor) -> Tensor:
         """User vectors ``[batch, dim]``; ``users`` are ids ``[batch]``, 0 if unknown."""
         history, clicked = self.no_clicks.before(history, clicked)
-        long_term = self._masked(self.long_term(users)).to(history.dtype)
+        long_term = self.long_term(users).to(history.dtype)
+        if self.training:
+            kept = torch.rand(len(users), 1, device=users.device) >= self.mask_probability
+            long_term = long_term * kept
         if self.combination == "ini":
             return last_state(self.short_term, history, clicked, first=long_term)
         return torch.cat([last_state(self.short_term, history, clicked), long_term], dim=-1)
-
-    def _masked(self, long_term: Tensor) -> Tensor:
-        if not self.training:
-            return long_term
-        kept = torch.rand(len(long_term), 1, device=long_term.device) >= self.mask_probability
-        return long_term * kept
