@@ -55,8 +55,9 @@ class TimeBoosted(TimeAndTitle):
         """Those of titles alone: trees read all features, the reader's too."""
         yield from super(CategoryAndTitle, cls).conflicting_settings(config, prefix)
 
-    def make_time_features(self, counting: Counting) -> TimeFeatures:
+    def make_time_features(self, config: Settings) -> TimeFeatures:
         """All features of time, and those of the reader and the page."""
+        self.counting = counting = Counting.of(config)
         of_page = len(CATEGORIES) if counting.page else 0
         further = further_features(counting) + of_page + self.text_features
         sizes = len(counting.windows), counting.limited
