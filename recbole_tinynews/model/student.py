@@ -14,7 +14,10 @@ from recbole_tinynews.data.popularity import wanted_counters
 from recbole_tinynews.distillation.layer_losses import Compared, layer_pairs
 from recbole_tinynews.distillation.loss_terms import Distillation, Weights
 from recbole_tinynews.distillation.teacher_weighting import WEIGHTINGS, TeacherWeighting
-from recbole_tinynews.distillation.tinynewsrec_losses import TinyNewsRecDistillation
+from recbole_tinynews.distillation.tinynewsrec_losses import (
+    StageTwoDistillation,
+    TinyNewsRecDistillation,
+)
 from recbole_tinynews.encoder.hidden_states import StateRequest
 from recbole_tinynews.encoder.layers import observable_states
 from recbole_tinynews.encoder.one_text import OneTextEncoder
@@ -130,21 +133,23 @@ def teachers_of(interaction: Interaction) -> list[Outputs]:
 
 
 class MultiTeacherStudent(Student):
-    """Soft labels, projected vectors and the target, under teachers weighted for each sample."""
+    """Soft labels, projected vectors and the target, under teachers weighted for each sample.
+
+    ``losses_of`` is the class of its losses, which chooses the items that are compared.
+    """
 
     weights = Weights
+    losses_of: ClassVar[type[TinyNewsRecDistillation]] = StageTwoDistillation
     _fits_projections = False
 
-    def losses_of(
-        self, kind: type[TinyNewsRecDistillation], config: Settings, masked: bool
-    ) -> TinyNewsRecDistillation:
+    def make_distillation(self, config: Settings) -> TinyNewsRecDistillation:
         """Losses on scores, on item and user vectors, and on the target."""
         of_teachers = config.for_stage(self.teacher_stage)
         one_space = has_plm(config) and has_plm(of_teachers)
         pretrained = starts_pretrained(config)
         errors = config["embedding_loss"] or ("balanced" if pretrained else "mse")
         self._fits_projections = pretrained and not one_space
-        return kind(
+        return self.losses_of(
             self.number_of_teachers(config),
             PLMNR.news_dim(of_teachers),
             self.news_dim(config),
@@ -154,7 +159,7 @@ class MultiTeacherStudent(Student):
             config["shared_projection"],
             aligned=pretrained and one_space,
             balanced=errors == "balanced",
-            masked=masked,
+            masked=config["mask_padding_in_embedding_loss"],
         )
 
     @torch.no_grad()

@@ -13,10 +13,7 @@ from transformers import PreTrainedTokenizerBase
 
 from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.data.title_body_articles import TitleBodyDataset
-from recbole_tinynews.distillation.tinynewsrec_losses import (
-    StageOneDistillation,
-    TinyNewsRecDistillation,
-)
+from recbole_tinynews.distillation.tinynewsrec_losses import StageOneDistillation
 from recbole_tinynews.encoder.hidden_states import Storage
 from recbole_tinynews.encoder.one_text import OneTextEncoder, pad_rows
 from recbole_tinynews.encoder.users import SCORE_SCALE
@@ -114,6 +111,7 @@ class TitleBodyStudent(MultiTeacherStudent, TitleBodyModel):
     """
 
     teacher_stage = "post_train_teacher"
+    losses_of = StageOneDistillation
     reading_as: ClassVar[type[NewsRecommender]] = PLMNR
 
     @classmethod
@@ -135,10 +133,6 @@ class TitleBodyStudent(MultiTeacherStudent, TitleBodyModel):
                     f"{prefix}{name} expects {teachers[name]}, as in {cls.teacher_stage}: teachers "
                     f"and student read the same articles, got {config[name]}. Set {name} for both"
                 )
-
-    def make_distillation(self, config: Settings) -> TinyNewsRecDistillation:
-        """The losses of Stage I."""
-        return self.losses_of(StageOneDistillation, config, masked=False)
 
 
 @cache
