@@ -17,7 +17,7 @@ from recbole_tinynews.files.columns import CATEGORIES
 from recbole_tinynews.files.installation import pip_install
 from recbole_tinynews.model.baselines.categoryandtitle import CONTENT, CategoryAndTitle
 from recbole_tinynews.model.baselines.timeandtitle import TimeAndTitle
-from recbole_tinynews.model.interface import BatchContext, further_features
+from recbole_tinynews.model.interface import further_features
 from recbole_tinynews.model.time_features import TimeFeatures
 from recbole_tinynews.settings.protocol import Settings
 
@@ -64,19 +64,17 @@ class TimeBoosted(TimeAndTitle):
         return TimeFeatures(*sizes, extended=True, reader=counting.reader, further=further)
 
     def counters(self, interaction: Interaction) -> Tensor:
-        """Counters, then cosines with clicks and page, and whether categories are the page's."""
-        if not self.reads_reader:
+        """Counters, cosines with clicks and page, whether categories are the page's, text scores."""
+        if not (self.reads_reader or self.text_features):
             return super().counters(interaction)
-        _, context, *_ = self.match_impressions(interaction)
-        return self.counters_of(context, interaction)
-
-    def counters_of(self, context: BatchContext, interaction: Interaction) -> Tensor:
-        """``counters`` of impressions that are matched."""
+        text, context, *_ = self.match_impressions(interaction)
         if context.page is not None:
             page = context.page.repeat_interleave(interaction[IMPRESSION_SIZE])
             of_news = [self.get_buffer(field) for field in CATEGORIES]
             same = [(of[context.candidates] == of[page]) & (of[page] != 0) for of in of_news]
             context = context.with_further(torch.stack(same, dim=1).float())
+        if self.text_features:
+            context = context.with_further(text.unsqueeze(1))
         assert context.counters is not None, "its batches have counters"
         return context.counters
 
