@@ -64,7 +64,7 @@ class TimeBoosted(TimeAndTitle):
         return TimeFeatures(*sizes, extended=True, reader=counting.reader, further=further)
 
     def counters(self, interaction: Interaction) -> Tensor:
-        """Counters, cosines with clicks and page, whether categories are the page's, text scores."""
+        """Counters, cosines with clicks and page, whether of its categories, and a text score."""
         if not (self.reads_reader or self.text_features):
             return super().counters(interaction)
         text, context, *_ = self.match_impressions(interaction)
