@@ -153,7 +153,8 @@ class ArticleReader(ImpressionRecommender):
     ``views`` are texts (title, abstract, body) and categories (category, subcategory), each with
     its encoder; ``make_composition`` combines them into one vector. ``plm_source``: folder of its
     language model, empty for word vectors; ``categories``: their names by field, in the order of
-    their ids, with padding; ``least``: smallest values of settings of its own.
+    their ids, with padding; ``least``: smallest values of settings of its own; ``fixed``: values
+    that other settings must have.
 
     Encoders are built from settings, tokenizer and names of categories, which are saved beside the
     weights. Everything else of a data set comes by ``read_articles``; ``load`` has no data set, and
@@ -161,6 +162,7 @@ class ArticleReader(ImpressionRecommender):
     """
 
     least: ClassVar[Mapping[str, float]] = {}
+    fixed: ClassVar[Mapping[str, Any]] = {}
 
     def __init__(self, config: Settings, dataset: Any) -> None:
         super().__init__(config, dataset)
@@ -191,6 +193,13 @@ class ArticleReader(ImpressionRecommender):
         for name, least in cls.least.items():
             if config[name] < least:
                 yield f"{prefix}{name} expects at least {least}, got {config[name]}. Raise it"
+        for name, value in cls.fixed.items():
+            if config[name] != value:
+                expected = str(value).replace("'", "")
+                yield (
+                    f"{prefix}{name} expects {expected} in {cls.__name__}, got {config[name]}. "
+                    f"Leave {prefix}{name} out, or choose another model"
+                )
         pooling = config["news_pooling"]
         if pads_texts(config) and pooling in ("last", "weighted_mean"):
             yield (

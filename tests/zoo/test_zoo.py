@@ -221,7 +221,7 @@ def test_one_that_knows_more_than_articles_is_not_served(
         (
             "NPA",
             {"news_encoder": "plm"},
-            r"^stage_news_encoder expects words in NPA.*got plm. Leave stage_news_encoder out$",
+            r"^stage_news_encoder expects words in NPA.*got plm. Leave stage_news_encoder out",
         ),
         (
             "NPA",

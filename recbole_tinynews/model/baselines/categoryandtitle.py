@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Mapping
 from logging import getLogger
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -30,6 +30,7 @@ class CategoryAndTitle(ZeroShotPLM):
     title_abstract`` the vectors are those of title and abstract.
     """
 
+    fixed: ClassVar[Mapping[str, Any]] = {**ZeroShotPLM.fixed, "popularity": "none"}
     content_mean: Tensor
     content_scale: Tensor
     weights: Tensor
@@ -43,16 +44,6 @@ class CategoryAndTitle(ZeroShotPLM):
         self.register_buffer("weights", torch.zeros(len(CONTENT) + further))
         for field in CATEGORIES:  # [news], 0 where it is unknown
             self.register_buffer(field, dataset.item_feat[field], persistent=False)
-
-    @classmethod
-    def conflicting_settings(cls, config: Settings, prefix: str) -> Iterator[str]:
-        """Refuse a time term with features that were fitted without it."""
-        yield from super().conflicting_settings(config, prefix)
-        if config["popularity"] != "none":
-            yield (
-                f"{prefix}popularity={config['popularity']} expects none in {cls.__name__}. "
-                "Use TimeAndTitle, whose logit has both"
-            )
 
     @classmethod
     def why_not_loaded(cls) -> str:

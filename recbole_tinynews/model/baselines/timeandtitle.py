@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from recbole_tinynews.data.popularity import Counting
 from recbole_tinynews.model.baselines.categoryandtitle import CategoryAndTitle
+from recbole_tinynews.model.baselines.zeroshotplm import ZeroShotPLM
 from recbole_tinynews.model.time_features import TimeFeatures
 from recbole_tinynews.settings.protocol import Settings
 
@@ -13,15 +15,7 @@ from recbole_tinynews.settings.protocol import Settings
 class TimeAndTitle(CategoryAndTitle):
     """Conditional logit of content and time features (docs/method.md, section 13)."""
 
-    @classmethod
-    def conflicting_settings(cls, config: Settings, prefix: str) -> Iterator[str]:
-        """Refuse the reader's part, for which the logit has no features; time it has."""
-        yield from super(CategoryAndTitle, cls).conflicting_settings(config, prefix)
-        if config["reader"] == "added":
-            yield (
-                f"{prefix}reader must be none in {cls.__name__}, got added. Use TimeBoosted, which "
-                "reads what the reader saw"
-            )
+    fixed: ClassVar[Mapping[str, Any]] = {**ZeroShotPLM.fixed, "reader": "none"}
 
     def make_time_features(self, config: Settings) -> TimeFeatures:
         """Age, exposures and a rate for each window."""

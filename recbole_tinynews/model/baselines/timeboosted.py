@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -15,8 +14,9 @@ from recbole_tinynews.data.fields import IMPRESSION_SIZE
 from recbole_tinynews.data.popularity import Counting
 from recbole_tinynews.files.columns import CATEGORIES
 from recbole_tinynews.files.installation import pip_install
-from recbole_tinynews.model.baselines.categoryandtitle import CONTENT, CategoryAndTitle
+from recbole_tinynews.model.baselines.categoryandtitle import CONTENT
 from recbole_tinynews.model.baselines.timeandtitle import TimeAndTitle
+from recbole_tinynews.model.baselines.zeroshotplm import ZeroShotPLM
 from recbole_tinynews.model.interface import further_features
 from recbole_tinynews.model.time_features import TimeFeatures
 from recbole_tinynews.settings.protocol import Settings
@@ -25,6 +25,7 @@ from recbole_tinynews.settings.protocol import Settings
 class TimeBoosted(TimeAndTitle):
     """LightGBM's lambdarank on content and all time features; refitted rather than saved."""
 
+    fixed = ZeroShotPLM.fixed  # trees read all features, the reader's too
     text_features = 0  # after those of the page
 
     def __init__(self, config: Settings, dataset: Any) -> None:
@@ -49,11 +50,6 @@ class TimeBoosted(TimeAndTitle):
             verbose=-1,
         )
         self._training = config, dataset
-
-    @classmethod
-    def conflicting_settings(cls, config: Settings, prefix: str) -> Iterator[str]:
-        """Those of titles alone: trees read all features, the reader's too."""
-        yield from super(CategoryAndTitle, cls).conflicting_settings(config, prefix)
 
     def make_time_features(self, config: Settings) -> TimeFeatures:
         """All features of time, and those of the reader and the page."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from recbole_tinynews.encoder.plm_files import vector_size
 from recbole_tinynews.files.vector_files import vector_size as size_in_file
@@ -26,20 +26,11 @@ class ZeroShotPLM(ReadsTitlesByPLM, PLMNR):
     """
 
     trainer_class = "UntrainedNewsTrainer"
+    fixed: ClassVar[Mapping[str, Any]] = {"head_init": "pretrained"}  # nothing trains
 
     def __init__(self, config: Settings, dataset: Any) -> None:
         super().__init__(config, dataset)
         self.requires_grad_(False)
-
-    @classmethod
-    def conflicting_settings(cls, config: Settings, prefix: str) -> Iterator[str]:
-        """Also require pretrained heads, since nothing trains."""
-        yield from super().conflicting_settings(config, prefix)
-        if config["head_init"] != "pretrained":
-            yield (
-                f"{prefix}head_init={config['head_init']} expects pretrained in {cls.__name__}, "
-                f"which trains nothing. Leave {prefix}head_init out"
-            )
 
     @classmethod
     def news_dim(cls, config: Settings) -> int:
