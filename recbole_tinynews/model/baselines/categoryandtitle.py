@@ -30,7 +30,7 @@ class CategoryAndTitle(ZeroShotPLM):
     title_abstract`` the vectors are those of title and abstract.
     """
 
-    fixed: ClassVar[Mapping[str, Any]] = {**ZeroShotPLM.fixed, "popularity": "none"}
+    fixed: ClassVar[Mapping[str, Any]] = {"popularity": "none"}
     content_mean: Tensor
     content_scale: Tensor
     weights: Tensor

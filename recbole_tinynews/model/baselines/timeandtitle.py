@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from recbole_tinynews.data.popularity import Counting
+from recbole_tinynews.model.article_reader import ANY
 from recbole_tinynews.model.baselines.categoryandtitle import CategoryAndTitle
-from recbole_tinynews.model.baselines.zeroshotplm import ZeroShotPLM
 from recbole_tinynews.model.time_features import TimeFeatures
 from recbole_tinynews.settings.protocol import Settings
 
@@ -15,7 +15,7 @@ from recbole_tinynews.settings.protocol import Settings
 class TimeAndTitle(CategoryAndTitle):
     """Conditional logit of content and time features (docs/method.md, section 13)."""
 
-    fixed: ClassVar[Mapping[str, Any]] = {**ZeroShotPLM.fixed, "reader": "none"}
+    fixed: ClassVar[Mapping[str, Any]] = {"popularity": ANY, "reader": "none"}
 
     def make_time_features(self, config: Settings) -> TimeFeatures:
         """Age, exposures and a rate for each window."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -14,9 +15,9 @@ from recbole_tinynews.data.fields import IMPRESSION_SIZE
 from recbole_tinynews.data.popularity import Counting
 from recbole_tinynews.files.columns import CATEGORIES
 from recbole_tinynews.files.installation import pip_install
+from recbole_tinynews.model.article_reader import ANY
 from recbole_tinynews.model.baselines.categoryandtitle import CONTENT
 from recbole_tinynews.model.baselines.timeandtitle import TimeAndTitle
-from recbole_tinynews.model.baselines.zeroshotplm import ZeroShotPLM
 from recbole_tinynews.model.interface import further_features
 from recbole_tinynews.model.time_features import TimeFeatures
 from recbole_tinynews.settings.protocol import Settings
@@ -25,7 +26,7 @@ from recbole_tinynews.settings.protocol import Settings
 class TimeBoosted(TimeAndTitle):
     """LightGBM's lambdarank on content and all time features; refitted rather than saved."""
 
-    fixed = ZeroShotPLM.fixed  # trees read all features, the reader's too
+    fixed: ClassVar[Mapping[str, Any]] = {"reader": ANY}
     text_features = 0  # after those of the page
 
     def __init__(self, config: Settings, dataset: Any) -> None:

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from recbole_tinynews.encoder.plm_files import vector_size
 from recbole_tinynews.files.vector_files import vector_size as size_in_file
 from recbole_tinynews.model.article_reader import (
+    ANY,
     ReadsTitlesByPLM,
     plm_source,
     reads_vectors,
@@ -26,7 +27,7 @@ class ZeroShotPLM(ReadsTitlesByPLM, PLMNR):
     """
 
     trainer_class = "UntrainedNewsTrainer"
-    fixed: ClassVar[Mapping[str, Any]] = {"head_init": "pretrained"}  # nothing trains
+    fixed: ClassVar[Mapping[str, Any]] = {"head_init": "pretrained", "vectors": ANY}
 
     def __init__(self, config: Settings, dataset: Any) -> None:
         super().__init__(config, dataset)
@@ -38,8 +39,3 @@ class ZeroShotPLM(ReadsTitlesByPLM, PLMNR):
         if reads_vectors(config):
             return size_in_file(vectors_file(config))
         return vector_size(plm_source(config))
-
-    @classmethod
-    def reads_as_needed(cls, config: Settings) -> bool:
-        """Also with the vectors of a file."""
-        return reads_vectors(config) or super().reads_as_needed(config)
