@@ -48,6 +48,8 @@ class NewsRecommender(ArticleReader):
     Attributes:
         reads: class of its training data.
         ranks_news: whether it ranks news, and is evaluated.
+        why_not_loaded: why ``load`` refuses it, as a clause after "which"; empty: it ranks given
+            articles.
         time: the term that ``popularity`` adds to scores, like ``TimeScore``, or ``None``.
         counting: the counters that its scores use, or ``None``.
     """
@@ -55,6 +57,7 @@ class NewsRecommender(ArticleReader):
     trainer_class = "NewsTrainer"
     reads: ClassVar[Any] = NewsDataset
     ranks_news: ClassVar[bool] = True
+    why_not_loaded: ClassVar[str] = ""
 
     def __init__(self, config: Settings, dataset: Any) -> None:
         super().__init__(config, dataset)
@@ -73,11 +76,6 @@ class NewsRecommender(ArticleReader):
                     f"{prefix}{part}=added must stand beside {needed}=added, got {needed}=none. "
                     f"Set {prefix}{needed}=added, or leave {prefix}{part} out"
                 )
-
-    @classmethod
-    def why_not_loaded(cls) -> str:
-        """Why ``load`` refuses it, as a clause after "which"; empty: it ranks given articles."""
-        return ""
 
     def make_user_encoder(self, config: Settings) -> nn.Module:
         """``(history vectors [batch, history, dim], clicked [batch, history]) -> [batch, dim]``.

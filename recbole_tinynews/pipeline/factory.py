@@ -189,7 +189,7 @@ class NewsFactory(ImpressionFactory):
         self, model_class: type[NewsRecommender], config: NewsConfig, folder: Path
     ) -> None:
         """Save configuration, tokenizer and category names if the model ranks given news."""
-        if model_class.why_not_loaded() or not self.ranks_news(model_class):
+        if model_class.why_not_loaded or not self.ranks_news(model_class):
             return
         if reads_vectors(config):  # of these articles alone
             return

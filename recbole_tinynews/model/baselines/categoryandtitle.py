@@ -31,6 +31,7 @@ class CategoryAndTitle(ZeroShotPLM):
     """
 
     fixed: ClassVar[Mapping[str, Any]] = {"popularity": "none"}
+    why_not_loaded = "looks up the categories of clicks by their ids in its data set"
     content_mean: Tensor
     content_scale: Tensor
     weights: Tensor
@@ -44,11 +45,6 @@ class CategoryAndTitle(ZeroShotPLM):
         self.register_buffer("weights", torch.zeros(len(CONTENT) + further))
         for field in CATEGORIES:  # [news], 0 where it is unknown
             self.register_buffer(field, dataset.item_feat[field], persistent=False)
-
-    @classmethod
-    def why_not_loaded(cls) -> str:
-        """It needs the categories of clicks."""
-        return "looks up the categories of clicks by their ids in its data set"
 
     def make_time_features(self, config: Settings) -> TimeFeatures | None:
         """Features of time, which follow ``CONTENT``; here none."""
