@@ -52,12 +52,14 @@ class NewsRecommender(ArticleReader):
             articles.
         time: the term that ``popularity`` adds to scores, like ``TimeScore``, or ``None``.
         counting: the counters that its scores use, or ``None``.
+        teacher_states: the hidden states that its loss needs from its teachers.
     """
 
     trainer_class = "NewsTrainer"
     reads: ClassVar[Any] = NewsDataset
     ranks_news: ClassVar[bool] = True
     why_not_loaded: ClassVar[str] = ""
+    teacher_states: StateRequest = NO_STATES
 
     def __init__(self, config: Settings, dataset: Any) -> None:
         super().__init__(config, dataset)
@@ -136,11 +138,6 @@ class NewsRecommender(ArticleReader):
     def teachers(self) -> Sequence[NewsRecommender]:
         """The recommenders that it stands for as a teacher: itself, or those that it combines."""
         return [self]
-
-    @property
-    def teacher_states(self) -> StateRequest:
-        """The hidden states that its loss needs from its teachers."""
-        return NO_STATES
 
     def make_teachers(self, config: Settings, dataset: Any, count: int) -> Any:
         """Teachers that train jointly with it; ``None``: its teachers are finished."""

@@ -58,7 +58,10 @@ class Student(NewsRecommender):
     def __init__(self, config: Settings, dataset: Any) -> None:
         super().__init__(config, dataset)
         # losses are no part of a finished recommender
-        self.distillation: Any = None if dataset is None else self.make_distillation(config)
+        self.distillation: Any = None
+        if dataset is not None:
+            self.distillation = self.make_distillation(config)
+            self.teacher_states = self.distillation.teacher_states
 
     @classmethod
     def conflicting_settings(cls, config: Settings, prefix: str) -> Iterator[str]:
@@ -105,11 +108,6 @@ class Student(NewsRecommender):
     def teacher_weighting(self, config: Settings) -> TeacherWeighting:
         """Maps scores ``[batch, teachers, candidates]`` and label to ``[batch, teachers]``."""
         return WEIGHTINGS[config["teacher_weighting"]]
-
-    @property
-    def teacher_states(self) -> StateRequest:
-        """The hidden states that its loss needs from its teachers."""
-        return self.distillation.teacher_states
 
     @property
     def loss_units(self) -> Mapping[str, str]:
