@@ -53,6 +53,9 @@ class NewsRecommender(ArticleReader):
         time: the term that ``popularity`` adds to scores, like ``TimeScore``, or ``None``.
         counting: the counters that its scores use, or ``None``.
         teacher_states: the hidden states that its loss needs from its teachers.
+        loss_units: the unit that each loss is averaged over, by loss name, where not ``samples``:
+            ``articles`` of histories and candidates with repeats; distinct ``texts``, their
+            ``tokens``, or ``pairs`` of tokens of one text. Several processes weight means by it.
     """
 
     trainer_class = "NewsTrainer"
@@ -60,6 +63,7 @@ class NewsRecommender(ArticleReader):
     ranks_news: ClassVar[bool] = True
     why_not_loaded: ClassVar[str] = ""
     teacher_states: StateRequest = NO_STATES
+    loss_units: Mapping[str, str] = {}
 
     def __init__(self, config: Settings, dataset: Any) -> None:
         super().__init__(config, dataset)
@@ -199,15 +203,6 @@ class NewsRecommender(ArticleReader):
     def reads_reader(self) -> bool:
         """Whether scores read the reader's own clicks and exposures beside their history."""
         return self.counting is not None and self.counting.reader
-
-    @property
-    def loss_units(self) -> Mapping[str, str]:
-        """The unit that each loss is averaged over, by loss name; ``samples`` by default.
-
-        Several processes weight their means by it: ``articles`` of histories and candidates with
-        repeats; distinct ``texts``, their ``tokens``, or ``pairs`` of tokens of one text.
-        """
-        return {}
 
     def match(self, news: Encoded) -> Outputs:
         """User vectors, and their dot products with the candidates as scores."""

@@ -62,6 +62,8 @@ class Student(NewsRecommender):
         if dataset is not None:
             self.distillation = self.make_distillation(config)
             self.teacher_states = self.distillation.teacher_states
+            units = getattr(self.distillation, "loss_units", {})
+            self.loss_units = {**self.loss_units, **units}
 
     @classmethod
     def conflicting_settings(cls, config: Settings, prefix: str) -> Iterator[str]:
@@ -108,11 +110,6 @@ class Student(NewsRecommender):
     def teacher_weighting(self, config: Settings) -> TeacherWeighting:
         """Maps scores ``[batch, teachers, candidates]`` and label to ``[batch, teachers]``."""
         return WEIGHTINGS[config["teacher_weighting"]]
-
-    @property
-    def loss_units(self) -> Mapping[str, str]:
-        """The unit that each loss is averaged over, by loss name, where not samples."""
-        return {**super().loss_units, **getattr(self.distillation, "loss_units", {})}
 
     def losses(self, outputs: Outputs, interaction: Interaction) -> tuple[Tensor, ...]:
         """Weighted loss terms by name, each the mean over the batch."""
