@@ -100,15 +100,9 @@ class Outputs(NamedTuple):
         return self.news.states
 
 
-OF_CLICKS = ("nearest click", "newest click")
-OF_PAGE = ("on a page", "same page", "page")
-
-
 def further_features(counting: Counting) -> int:
-    """Number of features that follow the counters: of the visit, of clicks, of the page."""
-    of_clicks = len(OF_CLICKS) if counting.reader else 0
-    of_page = len(OF_PAGE) if counting.page else 0
-    return len(counting.context) + of_clicks + of_page
+    """Number of features that follow the counters: of the visit, and ``reader_features``."""
+    return len(counting.context) + 2 * counting.reader + 3 * counting.page
 
 
 def reader_features(
