@@ -19,11 +19,7 @@ from recbole_tinynews.model.reader_mixins import WithUserIds
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.pipeline.artifact import identity_of
 from recbole_tinynews.pipeline.config import NewsConfig
-from recbole_tinynews.pipeline.factory import (
-    content_of_language_model,
-    source_of_item_text,
-    source_of_texts,
-)
+from recbole_tinynews.pipeline.factory import content_of_texts
 from recbole_tinynews.pipeline.fingerprints import fingerprint, settings_that_matter, source_of
 from recbole_tinynews.pipeline.stage import Stage, in_order
 from recbole_tinynews.pipeline.systems import system
@@ -216,7 +212,7 @@ def result_fingerprint(config: NewsConfig) -> str:
     files = [file for stage in stages for file in source_of(stage)]
     files += files_of_metric(config["valid_metric"])
     files += [Path(c["post_train_corpus"]) for c in configs if c["post_train_corpus"]]
-    models = [_language_model(each) for each in configs]
+    models = [content_of_texts(each) for each in configs]
     models += [identity_of(stage.folder) for stage in stages if stage.folder]
     return fingerprint(
         {
@@ -233,13 +229,6 @@ def _read_by_data(config: NewsConfig, stage: Stage) -> list[Any]:
     """Settings that choose what a stage reads, which it covers by the digest of its data."""
     names = getattr(getattr(stage.model, "reads", None), "settings", ())
     return [config[name] for name in names if affects_result(name, has_teachers=True)]
-
-
-def _language_model(config: NewsConfig) -> str:
-    """Digest of what encodes texts, or a hub name; empty for models that read none."""
-    if config["item_text"]:
-        return content_of_language_model(source_of_item_text(config))
-    return content_of_language_model(source_of_texts(config)) if config["plm"] else ""
 
 
 def content_of_data(folder: Path) -> str:

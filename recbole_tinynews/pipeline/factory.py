@@ -74,8 +74,8 @@ class ImpressionFactory:
         return self.dataset.content
 
     def language_model_content(self, config: NewsConfig) -> str:
-        """Empty: no language model."""
-        return ""
+        """Digest of what encodes texts, or a hub name; empty for models that read none."""
+        return content_of_texts(config)
 
     def keep_language_model(self, model_class: type, config: NewsConfig, folder: Path) -> None:
         """Save what ranking needs of the language model in ``folder``; here nothing."""
@@ -251,12 +251,6 @@ class RecBoleFactory(ImpressionFactory):
         """The training interactions."""
         return self.interactions
 
-    def language_model_content(self, config: NewsConfig) -> str:
-        """Digest of what ``item_text`` names, or a hub name; empty without."""
-        if not config["item_text"]:
-            return ""
-        return content_of_language_model(source_of_item_text(config))
-
     def model(self, model_class: type, config: NewsConfig) -> Any:
         """A new model; seeded, since some draw random values that are not among their weights."""
         made = self._model_by_ids(model_class, config)
@@ -325,6 +319,13 @@ def source_of_texts(config: Settings) -> str:
     if reads_words(config):
         return str(word_vectors_file(config) or "random word vectors")
     return plm_source(config)
+
+
+def content_of_texts(config: Settings) -> str:
+    """Digest of what encodes texts, or a hub name; empty for models that read none."""
+    if config["item_text"]:
+        return content_of_language_model(source_of_item_text(config))
+    return content_of_language_model(source_of_texts(config)) if config["plm"] else ""
 
 
 def content_of_language_model(source: str) -> str:
