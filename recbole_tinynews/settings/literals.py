@@ -38,7 +38,6 @@ def packaged_folder(name: str) -> Path:
     )
 
 
-RARE_LINE_ENDS = "\x85\u2028\u2029"
 LARGEST = 200_000  # characters of a yaml file
 DEEPEST = 20  # levels of nesting
 MOST_NODES = 5_000  # values, with aliases expanded
@@ -87,13 +86,7 @@ class LiteralLoader(yaml.SafeLoader):
 class LiteralDumper(yaml.SafeDumper):
     """Quotes text that ``LiteralLoader`` would read as a number, such as ``8080447e6509``."""
 
-    def represent_text(self, text: str) -> yaml.ScalarNode:
-        """Text, with double quotes around the rarer line ends, which others turn into spaces."""
-        style = '"' if {*text} & {*RARE_LINE_ENDS} else None
-        return self.represent_scalar("tag:yaml.org,2002:str", text, style)
 
-
-LiteralDumper.add_representer(str, LiteralDumper.represent_text)
 for _kind, _pattern in (("int", _INT), ("float", _FLOAT)):
     for _class in (LiteralLoader, LiteralDumper):
         _class.add_implicit_resolver(
@@ -101,9 +94,9 @@ for _kind, _pattern in (("int", _INT), ("float", _FLOAT)):
         )
 
 
-def write_yaml(value: Any, **layout: Any) -> str:
-    """The value as text from which ``parse_yaml`` reads an equal one."""
-    return yaml.dump(value, Dumper=LiteralDumper, sort_keys=False, allow_unicode=True, **layout)
+def write_yaml(value: Any) -> str:
+    """The value as ASCII from which ``parse_yaml`` reads an equal one, rare line ends included."""
+    return yaml.dump(value, Dumper=LiteralDumper, sort_keys=False)
 
 
 def parse_value(text: str) -> Any:
