@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from itertools import chain
@@ -56,31 +57,24 @@ class LiteralLoader(yaml.SafeLoader):
     }
 
     def get_single_node(self) -> Any:
-        """The tree of the document; refuse excessive depth and size."""
+        """The tree of the document; refuse repeated keys, and excessive depth and size."""
         root = super().get_single_node()
-        waiting, count = [(root, 1)], 0
+        waiting, nodes = [(root, 1)], 0
         while waiting:
             node, depth = waiting.pop()
-            count += 1
-            if depth > DEEPEST or count > MOST_NODES:
+            nodes += 1
+            if depth > DEEPEST or nodes > MOST_NODES:
                 why = f"more than {DEEPEST} levels of nesting, or {MOST_NODES:,} values"
                 raise ComposerError(None, None, f"unexpected {why}", node.start_mark)
-            parts = node.value if isinstance(node, yaml.CollectionNode) else ()
-            inner = chain.from_iterable(parts) if isinstance(node, yaml.MappingNode) else parts
-            waiting += [(part, depth + 1) for part in inner]
+            parts = node.value if isinstance(node, yaml.CollectionNode) else []
+            if isinstance(node, yaml.MappingNode):
+                times = Counter(key.value for key, _ in parts if isinstance(key, yaml.ScalarNode))
+                for name in (name for name, count in times.items() if count > 1):
+                    why = f"{name!r} is set twice"  # its first value would be lost
+                    raise ComposerError(None, None, why, node.start_mark)
+                parts = [*chain.from_iterable(parts)]
+            waiting += [(part, depth + 1) for part in parts]
         return root
-
-    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
-        """Compose a mapping; refuse a repeated key, whose first value would be lost."""
-        node = super().compose_mapping_node(anchor)
-        seen: set[str] = set()
-        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
-            if key.value in seen:
-                raise ComposerError(
-                    "in a mapping", node.start_mark, f"{key.value!r} is set twice", key.start_mark
-                )
-            seen.add(key.value)
-        return node
 
 
 class LiteralDumper(yaml.SafeDumper):
