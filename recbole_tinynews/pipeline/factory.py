@@ -189,9 +189,8 @@ class NewsFactory(ImpressionFactory):
         self, model_class: type[NewsRecommender], config: NewsConfig, folder: Path
     ) -> None:
         """Save configuration, tokenizer and category names if the model ranks given news."""
-        if model_class.why_not_loaded or not self.ranks_news(model_class):
-            return
-        if reads_vectors(config):  # of these articles alone
+        ranks_others = self.ranks_news(model_class) and not model_class.why_not_loaded
+        if not ranks_others or reads_vectors(config):  # vectors of these articles alone
             return
         if reads_words(config):
             write_tokenizer(words_of_texts(config, self.train), folder)

@@ -50,7 +50,9 @@ def shown_settings(config: NewsConfig, stages: Collection[str]) -> str:
     for key, value, default, source in config.settings.changed(config.by_key()):
         if key.name not in _IN_HEAD and key.stage in (None, *stages):
             usual = f"as {key.name}" if key.stage and default is None else _cell(default)
-            rows.append([str(key), _cell(value), usual, _short(source)])
+            file = Path(source.removeprefix("file "))
+            set_by = file.name if is_shipped(file) else str(file)
+            rows.append([str(key), _cell(value), usual, set_by])
     text = "All settings have their defaults"
     if rows:
         table = text_table([["setting", "value", "default", "set by"], *rows])
@@ -61,11 +63,6 @@ def shown_settings(config: NewsConfig, stages: Collection[str]) -> str:
 def _cell(value: Any) -> str:
     text = _shown(value)
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
-
-
-def _short(source: str) -> str:
-    file = Path(source.removeprefix("file "))
-    return file.name if is_shipped(file) else str(file)
 
 
 class Step(NamedTuple):
