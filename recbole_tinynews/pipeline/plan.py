@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Iterator, Sequence, Set
 from contextlib import suppress
 from pathlib import Path
@@ -104,12 +103,10 @@ def numbered(names: Sequence[str]) -> list[str]:
     >>> numbered(["post_train_teacher", "finetune_teacher", "finetune_teacher"])
     ['post_train_teacher', 'finetune_teacher 1', 'finetune_teacher 2']
     """
-    count, seen = Counter(names), Counter[str]()
-    result = []
-    for name in names:
-        seen[name] += 1
-        result.append(f"{name} {seen[name]}" if count[name] > 1 else name)
-    return result
+    return [
+        f"{name} {names[: place + 1].count(name)}" if names.count(name) > 1 else name
+        for place, name in enumerate(names)
+    ]
 
 
 def _step(recipe: Recipe, follows: bool, reused: Set[str], fresh: bool) -> Step:

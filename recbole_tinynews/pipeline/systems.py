@@ -108,21 +108,15 @@ def _too_many_layers(config: NewsConfig, prefix: str) -> Iterator[str]:
 def _last_stage(config: NewsConfig) -> Stage:
     model_class = config.model_class
     if config["update_from"]:
-        return update_of(config)
+        in_use = Stage("in_use", model_class, folder=Path(config["update_from"]))
+        start = Start(handover.put_all, (in_use,), complete=True)
+        return _last(config, start, (in_use,), updated(model_class))  # under its old self
     for base in model_class.__mro__:
         if "stages" in vars(base):
             return model_class.stages(config)
         if base.__name__ in SYSTEMS and base.__module__.partition(".")[0] == PACKAGE:
             return SYSTEMS[base.__name__](config)
     return Stage(model_class.__name__, model_class)
-
-
-def update_of(config: NewsConfig) -> Stage:
-    """A finished recommender, trained further on newer clicks under its old self."""
-    model_class = config.model_class
-    in_use = Stage("in_use", model_class, folder=Path(config["update_from"]))
-    start = Start(handover.put_all, (in_use,), complete=True)
-    return _last(config, start, (in_use,), updated(model_class))
 
 
 def pretrained(before: Stage, put: Callable[..., None], config: NewsConfig) -> Stage:
