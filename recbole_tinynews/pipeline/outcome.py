@@ -308,12 +308,10 @@ def _row(name: str, of: Mapping[str, Any], metrics: Sequence[str]) -> list[str]:
 
 def environment(config: NewsConfig) -> dict[str, Any]:
     """Versions and hardware that affect results."""
+    libraries = recbole_tinynews, torch, transformers, np
     return {
-        "recbole_tinynews": recbole_tinynews.__version__,
         "python": platform.python_version(),
-        "torch": torch.__version__,
-        "transformers": transformers.__version__,
-        "numpy": np.__version__,
+        **{each.__name__: each.__version__ for each in libraries},
         "device": str(config["device"]),
         "threads": torch.get_num_threads(),
         "machine": platform.machine(),
