@@ -214,12 +214,14 @@ def result_fingerprint(config: NewsConfig) -> str:
     files += [Path(c["post_train_corpus"]) for c in configs if c["post_train_corpus"]]
     models = [content_of_texts(each) for each in configs]
     models += [identity_of(stage.folder) for stage in stages if stage.folder]
+    folder = Path(config["data_path"])
+    data = sorted(file for file in folder.iterdir() if file.suffix in (".inter", ".item"))
     return fingerprint(
         {
             "settings": [settings_that_matter(*each) for each in of_stages],
             "reads": [_read_by_data(*each) for each in of_stages],
             "files": content_key([*dict.fromkeys(files)]),
-            "data": content_of_data(Path(config["data_path"])),
+            "data": content_key([part for file in data for part in (file.name, file)]),
             "language_models": models,
         }
     )
@@ -229,9 +231,3 @@ def _read_by_data(config: NewsConfig, stage: Stage) -> list[Any]:
     """Settings that choose what a stage reads, which it covers by the digest of its data."""
     names = getattr(getattr(stage.model, "reads", None), "settings", ())
     return [config[name] for name in names if affects_result(name, has_teachers=True)]
-
-
-def content_of_data(folder: Path) -> str:
-    """Digest of the atomic files of a data set."""
-    files = sorted(file for file in folder.iterdir() if file.suffix in (".inter", ".item"))
-    return content_key([part for file in files for part in (file.name, file)])

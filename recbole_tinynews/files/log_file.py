@@ -53,11 +53,6 @@ class LateFile(logging.FileHandler):
         problem = sys.exc_info()[1]
         logging.getLogger().warning(f"No log is written to {self.baseFilename}: {problem}")
 
-    def close(self) -> None:
-        """Close the file; write errors are ignored."""
-        with suppress(OSError):
-            super().close()
-
 
 @contextmanager
 def run_log(config: Mapping[str, Any], folder: Path) -> Iterator[LateFile]:
@@ -79,7 +74,8 @@ def run_log(config: Mapping[str, Any], folder: Path) -> Iterator[LateFile]:
     finally:
         for handler in handlers:
             root.removeHandler(handler)
-            handler.close()
+            with suppress(OSError):  # of writing, which is told already
+                handler.close()
         root.setLevel(was)
 
 
