@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import importlib.util
-import io
 import json
 import re
 import runpy
@@ -164,7 +163,7 @@ def test_it_runs_in_a_benchmark_beside_others(tiny: Tiny, tmp_path: Path) -> Non
     benchmark = Benchmark(
         str(suite), DATASET, [1], ["PLM-NR", spec], settings, output=tmp_path / "results"
     )
-    assert benchmark.run(io.StringIO())
+    assert benchmark.run()
     table = (tmp_path / "results" / "table.md").read_text(encoding="utf-8")
     assert re.search(r"^\| MyRecommender\\\* \| \**\d", table, re.M)  # as it reads more than titles
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-import logging
 import math
-import shutil
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -29,44 +27,6 @@ def inter_rows(tiny: Tiny, split: str) -> list[dict[str, str]]:
     with place.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file, delimiter="\t"))
     return [{name.partition(":")[0]: cell for name, cell in row.items()} for row in rows]
-
-
-@pytest.mark.parametrize("model", ["PLMNR", "Pop", "CategoryMatch"])
-def test_slices_are_reported_apart(tiny: Tiny, tmp_path: Path, caplog, model: str) -> None:
-    """A model that fails for new readers, or at night, may look good on average."""
-    data = tmp_path / "data"
-    shutil.copytree(tiny.data, data)
-    file = data / DATASET / f"{DATASET}.test.inter"
-    text = file.read_text()
-    for row in range(14):  # else all are of one hour
-        text = text.replace(f"\t{1573000000 + row}\t", f"\t{3600 * row}\t")
-    file.write_text(text)
-    there = tiny._replace(data=data)
-    settings = there.stock_settings() if model == "Pop" else there.settings(model)
-    caplog.set_level(logging.INFO)
-    result = run(model, DATASET, config_dict={**settings, "eval_dump": "dump.csv"})
-    dump = dump_by_id()
-    expected: dict[str, dict[str, list[str]]] = {"history_length": {}, "hour": {}}
-    for row in inter_rows(there, "test"):
-        clicks, hour = len(row["history"].split()), int(row["timestamp"]) // 3600
-        length = "0" if clicks == 0 else "1-5" if clicks < 6 else "6-20"
-        expected["history_length"].setdefault(length, []).append(row["impression_id"])
-        expected["hour"].setdefault(f"{hour:02}", []).append(row["impression_id"])
-    assert {"0", "1-5", "6-20"} == expected["history_length"].keys()
-    assert len(expected["hour"]) == 14
-    slices = result["test_slices"]
-    assert {kind: {*of_kind} for kind, of_kind in slices.items()} == {
-        kind: {*of_kind} for kind, of_kind in expected.items()
-    }
-    for kind, of_kind in expected.items():
-        for name, ids in of_kind.items():
-            found, rows = slices[kind][name], [dump[each] for each in ids]
-            values = [float(row["auc"]) for row in rows if row["auc"]]
-            counts = len(values), len(rows) - len(values)
-            assert (found["impressions"], found["skipped"]) == counts
-            mean = np.mean(values) if values else math.nan
-            assert found["auc"] == pytest.approx(mean, abs=1e-6, nan_ok=True)
-        assert f"test result, {kind}" in caplog.text
 
 
 @pytest.mark.parametrize("model", ["PLMNR", "Pop", "CategoryMatch"])

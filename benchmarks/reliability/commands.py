@@ -32,7 +32,7 @@ from recbole_tinynews.settings.registry import find_model, is_news_model
 OUTPUT = "output.txt"  # of the last command, in its folder
 NOT_COMPARED = ("log", "tensorboard", OUTPUT)
 # of a result: the others are times, speeds, and what was reused
-RESULT = ("model", "dataset", "seed", "valid", "test", "test_cold", "test_slices", "parameters")
+RESULT = ("model", "dataset", "seed", "valid", "test", "test_cold", "parameters")
 MEASURED = ("seconds", "checksum")  # of metrics.json
 
 

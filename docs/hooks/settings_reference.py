@@ -73,10 +73,10 @@ def _entry(rows: list[Entry]) -> Iterator[str]:
     expects = row.rule.expected if row.rule else f"a value of the type {kind}"
     yield f"- Expects {expects}."
     yield f"- {' '.join(effects(row.name))}"
-    yield f"- Default: {_value(first.value)} ({first.source})."
+    yield f"- Default: {_value(first.value)} ({first.origin})."
     if rows[1:]:
         yield "- Others:"
-        yield from (f"    - {_value(each.value)} ({each.source}){_said(each)}" for each in rows[1:])
+        yield from (f"    - {_value(each.value)} ({each.origin}){_said(each)}" for each in rows[1:])
     yield ""
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, TextIO
+from typing import Any, NamedTuple
 
 import torch
 
@@ -41,7 +41,6 @@ from recbole_tinynews.benchmark.significance import (
     significance_table,
 )
 from recbole_tinynews.benchmark.suite import Suite, choose, compared, read_suite
-from recbole_tinynews.files.progress import progress_bar
 from recbole_tinynews.files.whole import write_text
 
 FIGURE = "size"
@@ -59,7 +58,7 @@ class Report(NamedTuple):
 def write_tables(output: Path, report: Report) -> list[str]:
     """Write the tables of results, budgets and cold articles; returns the file names."""
     suite, systems = report.suite, report.systems
-    table = make_table(systems, report.seeds, suite.published, report.notes, suite.ceilings)
+    table = make_table(systems, report.seeds, report.notes, suite.ceilings)
     budgets = budget_table(systems, suite.ceilings)
     texts = {
         "table.md": as_markdown(table),
@@ -149,7 +148,7 @@ class Benchmark:
         self.results = ResultsFile(self.output / RESULTS)
         self.errors: dict[tuple[str, int], str] = {}
 
-    def run(self, out: TextIO | None = None) -> bool:
+    def run(self) -> bool:
         """Run what is missing and write the report; True if every row with a model has results."""
         runnable = [planned for planned in self.asked if not planned.why_not]
         # seed by seed: every system gets its first result before any gets a second
@@ -157,34 +156,13 @@ class Benchmark:
         trainings = [self._job(*row) for row in wanted if self._row(*row) is None]
         existing = len(wanted) - len(trainings)
 
-        def tell(what: str, text: object) -> None:
-            print(f"{what:9} {text}", file=out or sys.stdout, flush=True)
-
         for planned in self.asked:
             if planned.why_not:
-                tell("not run", f"{planned.row.label}: {planned.why_not}")
+                _tell("not run", f"{planned.row.label}: {planned.why_not}")
         if existing:
-            tell("exist", f"{existing} results, in {self.results.path}")
-        bar = progress_bar(desc="Benchmark", total=len(wanted), initial=existing, unit=" results")
-
-        def started(job: Job) -> None:
-            with bar.external_write_mode(out or sys.stdout):
-                tell("training", job)
-
-        def ended(outcome: Outcome) -> None:
-            job = outcome.job
-            self._keep(outcome)
-            with bar.external_write_mode(out or sys.stdout):
-                if outcome.error is None:
-                    tell("done", _in_words(outcome))
-                else:
-                    tell("failed", f"{job}: {_one_line(outcome.error)} (full log: {job.log})")
-            bar.update()
-            write_tables(self.output, self._summary())  # tests would take minutes
-
-        with bar:
-            run_jobs(trainings, self.jobs, started, ended)
-        tell("written", f"{', '.join(self.report())} in {self.output}")
+            _tell("exist", f"{existing} results, in {self.results.path}")
+        run_jobs(trainings, self.jobs, partial(_tell, "training"), self._keep)
+        _tell("written", f"{', '.join(self.report())} in {self.output}")
         mistaken = [row for row in self.asked if row.why_not and NO_MODEL not in row.why_not]
         return not (mistaken or self.errors)
 
@@ -232,18 +210,21 @@ class Benchmark:
         return impressions_file(self.output, planned.row.label, seed, planned.fingerprints[seed])
 
     def _keep(self, outcome: Outcome) -> None:
-        """Store a job's result in its row."""
+        """Store a job's result in its row, and rewrite the tables."""
         job = outcome.job
         if outcome.error is None:
             row = {"system": job.system, "seed": job.seed, **outcome.cells}
             mark = self.planned[job.system].fingerprints[job.seed]
             self.results.put({**row, "settings": mark})
+            _tell("done", _in_words(outcome))
         else:
-            self.errors[job.system, job.seed] = _one_line(outcome.error)
+            error = self.errors[job.system, job.seed] = " ".join(outcome.error.split())
+            _tell("failed", f"{job}: {error} (full log: {job.log})")
+        write_tables(self.output, self._summary())  # tests would take minutes
 
 
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
+def _tell(what: str, text: object) -> None:
+    print(f"{what:9} {text}", flush=True)
 
 
 def _in_words(outcome: Outcome) -> str:

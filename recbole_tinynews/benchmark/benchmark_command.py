@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from recbole_tinynews.cli import command_parser, one_line_errors
-from recbole_tinynews.settings.literals import parse_command_line
-from recbole_tinynews.settings.values import refuse
+from recbole_tinynews.settings.literals import parse_command_line, parse_value
+from recbole_tinynews.settings.values import COUNT, list_of, refuse
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -56,11 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def seeds_of(text: str) -> list[int]:
     """Parse distinct, comma-separated seeds; raises ``ValueError`` for anything else."""
-    try:
-        seeds = [int(seed) for seed in text.split(",")]
-    except ValueError:
-        seeds = []
-    if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
+    seeds = parse_value(f"[{text}]")
+    if not list_of(COUNT).holds(seeds) or len({*seeds}) < len(seeds):
         raise ValueError(
             f"--seeds must be different whole numbers, such as --seeds=1,2,3, got {text!r}."
         )

@@ -11,14 +11,11 @@ from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from recbole_tinynews.benchmark.results import METRICS, OWN_BUDGET, TEACHERS_BUDGET
 from recbole_tinynews.files.whole import partial_place, write_text
 from recbole_tinynews.processes.launch import end_with_parent, how_it_ended
-
-if TYPE_CHECKING:
-    from recbole_tinynews.pipeline.config import NewsConfig
 
 START_METHOD = "spawn"  # a fork of a process that has computed with torch may hang
 
@@ -118,6 +115,8 @@ def _outcome(job: Job, process: BaseProcess) -> Outcome:
 
 def train(job: Job) -> dict[str, Any]:
     """Train and test; returns cells of the system's row."""
+    import torch
+
     from recbole_tinynews.benchmark.planning import model_class_of
     from recbole_tinynews.benchmark.results import keep_eval_dump
     from recbole_tinynews.pipeline.config import NewsConfig
@@ -135,7 +134,9 @@ def train(job: Job) -> dict[str, Any]:
     speed: dict[str, Any] = {}
     if job.alone and result["news_per_second"] is not None:
         speed["news_per_second"] = float(f"{result['news_per_second']:.4g}")
-        speed |= {"threads": job.threads, "precision": "float32", "device": _device_name(config)}
+        device = config["device"]
+        name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+        speed |= {"threads": job.threads, "precision": "float32", "device": name}
     return {
         **{name: test.get(name) for name in (*METRICS, "impressions", "skipped")},
         **{f"cold_{name}": cold.get(name) for name in (*METRICS, "impressions")},
@@ -147,10 +148,3 @@ def train(job: Job) -> dict[str, Any]:
         **dict(zip(OWN_BUDGET, (budget["own"] or {}).values(), strict=False)),
         **dict(zip(TEACHERS_BUDGET, (budget["teachers"] or {}).values(), strict=False)),
     }
-
-
-def _device_name(config: NewsConfig) -> str:
-    import torch
-
-    device = config["device"]
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"

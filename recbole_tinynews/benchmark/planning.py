@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cache
@@ -19,11 +19,7 @@ from recbole_tinynews.model.reader_mixins import WithUserIds
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.pipeline.artifact import identity_of
 from recbole_tinynews.pipeline.config import NewsConfig
-from recbole_tinynews.pipeline.factory import (
-    content_of_language_model,
-    source_of_item_text,
-    source_of_texts,
-)
+from recbole_tinynews.pipeline.factory import content_of_texts
 from recbole_tinynews.pipeline.fingerprints import fingerprint, settings_that_matter, source_of
 from recbole_tinynews.pipeline.stage import Stage, in_order
 from recbole_tinynews.pipeline.systems import system
@@ -192,24 +188,16 @@ def model_class_of(model: str) -> type:
 
 def _module_of(path: Path) -> object:
     """Import a file under its own name, by which the registry finds the yaml beside it."""
-    name = path.stem
-    if (known := sys.modules.get(name)) is not None:
-        if getattr(known, "__file__", None) == str(path):
-            return known
-        raise ValueError(f"{path} has the name of another module, {known}. Rename the file.")
     if not path.is_file():
         raise ValueError(f"A system of your own is expected in {path}, where there is no file.")
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None, "a path that ends in .py has a loader"
-    assert spec.loader is not None, "the same"
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    sys.path.append(str(path.parent))  # for modules in the same folder that it imports
+    sys.path.append(str(path.parent))
+    importlib.invalidate_caches()  # the file may be new
     try:
-        spec.loader.exec_module(module)
+        module = importlib.import_module(path.stem)
     except (Exception, SystemExit) as problem:  # a script that exits would end the benchmark
-        del sys.modules[name]
         raise ValueError(f"{path} can't be imported: {problem!r}") from problem
+    if module.__file__ != str(path):
+        raise ValueError(f"{path} has the name of another module, {module}. Rename the file.")
     return module
 
 
@@ -224,14 +212,16 @@ def result_fingerprint(config: NewsConfig) -> str:
     files = [file for stage in stages for file in source_of(stage)]
     files += files_of_metric(config["valid_metric"])
     files += [Path(c["post_train_corpus"]) for c in configs if c["post_train_corpus"]]
-    models = [_language_model(each) for each in configs]
+    models = [content_of_texts(each) for each in configs]
     models += [identity_of(stage.folder) for stage in stages if stage.folder]
+    folder = Path(config["data_path"])
+    data = sorted(file for file in folder.iterdir() if file.suffix in (".inter", ".item"))
     return fingerprint(
         {
             "settings": [settings_that_matter(*each) for each in of_stages],
             "reads": [_read_by_data(*each) for each in of_stages],
             "files": content_key([*dict.fromkeys(files)]),
-            "data": content_of_data(Path(config["data_path"])),
+            "data": content_key([part for file in data for part in (file.name, file)]),
             "language_models": models,
         }
     )
@@ -241,16 +231,3 @@ def _read_by_data(config: NewsConfig, stage: Stage) -> list[Any]:
     """Settings that choose what a stage reads, which it covers by the digest of its data."""
     names = getattr(getattr(stage.model, "reads", None), "settings", ())
     return [config[name] for name in names if affects_result(name, has_teachers=True)]
-
-
-def _language_model(config: NewsConfig) -> str:
-    """Digest of what encodes texts, or a hub name; empty for models that read none."""
-    if config["item_text"]:
-        return content_of_language_model(source_of_item_text(config))
-    return content_of_language_model(source_of_texts(config)) if config["plm"] else ""
-
-
-def content_of_data(folder: Path) -> str:
-    """Digest of the atomic files of a data set."""
-    files = sorted(file for file in folder.iterdir() if file.suffix in (".inter", ".item"))
-    return content_key([part for file in files for part in (file.name, file)])

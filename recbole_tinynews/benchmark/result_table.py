@@ -19,7 +19,7 @@ from recbole_tinynews.benchmark.results import (
     Mean,
     SystemResult,
 )
-from recbole_tinynews.benchmark.suite import ADDED, CLICKS_NOW, TITLE, USER_IDS, Published, Suite
+from recbole_tinynews.benchmark.suite import ADDED, CLICKS_NOW, TITLE, USER_IDS, Suite
 from recbole_tinynews.files.whole import whole_file
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 Ceilings = Mapping[str, Mapping[str, int]]
 HEADS = {"auc": "AUC", "mrr": "MRR", "ndcg@5": "nDCG@5", "ndcg@10": "nDCG@10"}
 _SIZE = {"parameters": "Parameters (M)", "news_per_second": "News (1/s)"}
-MORE_TEXT, ELSEWHERE, KNOWS_USERS, OVER, NOW = "*", "†", "‡", "§", "¶"
+MORE_TEXT, KNOWS_USERS, OVER, NOW = "*", "‡", "§", "¶"
 _BUDGETS = {
     "articles": "articles",
     "tokens": "tokens",
@@ -56,38 +56,29 @@ class Table(NamedTuple):
 def make_table(
     systems: Sequence[SystemResult],
     seeds: Sequence[int],
-    published: Published,
     notes: Sequence[str] = (),
     ceilings: Ceilings | None = None,
 ) -> Table:
-    """Means over seeds in percent, with published results; rows of a group are adjacent."""
-    printed = [*published.here.values(), *published.elsewhere.values()]
-    beside = [metric for metric in METRICS if any(metric in figures for figures in printed)]
+    """Means over seeds in percent; rows of a group are adjacent."""
     sizes = [name for name in _SIZE if any(name in system.means for system in systems)]
     best = {name: _best(systems, name) for name in METRICS}
 
     def cells(system: SystemResult) -> list[Cell]:
-        label = system.row.label
-        name = Cell(label + _mark(system) + (OVER if over(system, ceilings) else ""))
+        name = Cell(system.row.label + _mark(system) + (OVER if over(system, ceilings) else ""))
         if not system.means:
             return [name, Cell(f"not run: {system.why_not}")]
-        here, there = published.here.get(label), published.elsewhere.get(label, {})
-        mark = "" if here else ELSEWHERE
         return [
             name,
             *(_percent(system.means.get(metric), best[metric]) for metric in METRICS),
             *(_amount(system, size) for size in sizes),
-            *(_printed((here or there).get(metric), mark) for metric in beside),
         ]
 
     head = ["System", *HEADS.values(), *(_SIZE[name] for name in sizes)]
-    head += [f"{HEADS[name]}, paper" for name in beside]
     groups = [
         [cells(system) for system in members]
         for _, members in groupby(systems, key=lambda system: system.row.group)
     ]
-    of_others = [f"{ELSEWHERE} the paper's figures {published.elsewhere_is}."] if beside else []
-    own = [*_notes(systems, seeds), *_note_of_ceilings(systems, ceilings), *of_others, *notes]
+    own = [*_notes(systems, seeds), *_note_of_ceilings(systems, ceilings), *notes]
     return Table(head, groups, own)
 
 
@@ -180,10 +171,6 @@ def _best(systems: Sequence[SystemResult], metric: str) -> float | None:
     """The best value, rounded as printed: values that look equal are equally bold."""
     values = [system.means[metric].value for system in systems if metric in system.means]
     return round(100 * max(values), 2) if len(values) > 1 else None
-
-
-def _printed(figures: Sequence[float] | None, mark: str) -> Cell:
-    return Cell(" ± ".join(f"{figure:.2f}" for figure in figures) + mark if figures else "")
 
 
 def _more_text(system: SystemResult) -> str:

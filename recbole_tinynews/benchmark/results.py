@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -36,11 +35,11 @@ FORMER = {  # columns of committed results
     *("news_per_second_batch_1", "impressions_per_second", "impressions_per_second_cached"),
     "peak_memory_mb",
 }
-NEEDED = ("system", "seed", *METRICS, "settings")  # files of earlier versions may lack others
 AVERAGED = (
     *(*METRICS, *COLD, COLD_COUNT, "parameters", "news_per_second", "seconds"),
     *(*OWN_BUDGET, *TEACHERS_BUDGET),
 )
+NEEDED = ("system", "seed", *METRICS, "settings")  # files of earlier versions may lack others
 RESULTS = "results.csv"
 Key = tuple[str, int, str]
 
@@ -85,11 +84,7 @@ class ResultsFile:
 
 def as_csv(columns: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> str:
     """CSV with a header."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(columns), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
+    return pd.DataFrame([*rows], columns=[*columns]).to_csv(index=False, lineterminator="\n")
 
 
 class Mean(NamedTuple):

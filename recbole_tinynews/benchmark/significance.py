@@ -48,16 +48,13 @@ class Comparison(NamedTuple):
 
 
 def compare(
-    differences: Sequence[NDArray[np.floating]],
-    users: NDArray[np.integer],
-    resamples: int = RESAMPLES,
-    seed: int = SEED,
+    differences: Sequence[NDArray[np.floating]], users: NDArray[np.integer]
 ) -> list[Comparison]:
     """Test each pair; ``differences`` and ``users`` as for ``seeds_and_users_random``."""
     if not differences:
         return []
     exact = [pair.astype(np.float64) for pair in differences]
-    fixed = users_random(np.stack([pair.mean(axis=0) for pair in exact]), users, resamples, seed)
+    fixed = users_random(np.stack([pair.mean(axis=0) for pair in exact]), users)
     both = [
         seeds_and_users_random(pair, users) if len(pair) >= FEWEST_SEEDS else None for pair in exact
     ]

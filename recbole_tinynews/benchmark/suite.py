@@ -19,7 +19,7 @@ CLICKS_NOW = "clicks of other users"  # prefix of the inputs of rows with click 
 _OF_ROWS = ("rows", "layers", "reference", "comparisons", "figure")  # what rows_of takes over
 _KEYS: dict[str, Any] = {
     **{"rows": list, "layers": dict, "reference": str, "comparisons": list, "figure": list},
-    **{"rows_of": str, "settings": dict, "seeds": list, "folder": str, "published": dict},
+    **{"rows_of": str, "settings": dict, "seeds": list, "folder": str},
     **{"datasets": dict, "ceilings": dict},
 }
 _ROW_KEYS: dict[str, Any] = {
@@ -30,7 +30,6 @@ _DATASET_KEYS: dict[str, Any] = {"layers": dict, "settings": dict, "seeds": list
 _CEILINGS: dict[str, Any] = {"student": dict, "teachers": dict}
 _CEILING_KEYS: dict[str, Any] = dict.fromkeys(("articles", "tokens", "clicks_x_candidates"), int)
 _KINDS = {list: "a list", dict: "a mapping", str: "text", int: "a whole number"}
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # how spreadsheets know one
 _ALL = "all"  # the size that keeps every layer of the language model
 
 
@@ -44,14 +43,6 @@ class Row(NamedTuple):
     settings: Mapping[str, Any] = {}
     group: str = ADDED
     reads: tuple[str, ...] = TITLE  # text it ranks by; USER_IDS if it knows users
-
-
-class Published(NamedTuple):
-    """Published results in percent, by label and metric: value, and deviation if known."""
-
-    here: Mapping[str, Mapping[str, Sequence[float]]] = {}  # on the same data
-    elsewhere: Mapping[str, Mapping[str, Sequence[float]]] = {}  # on other data
-    elsewhere_is: str = ""
 
 
 class Suite(NamedTuple):
@@ -69,7 +60,6 @@ class Suite(NamedTuple):
     comparisons: Sequence[Pair]
     folder: str
     figure: Sequence[str]  # families
-    published: Published
     ceilings: Mapping[str, Mapping[str, int]] = {}
 
 
@@ -96,8 +86,6 @@ def read_suite(name: str, dataset: str, all_layers: int | None = None) -> Suite:
     figure, ceilings = declared.get("figure", []), declared.get("ceilings", {})
     _check_ceilings(f"Suite {name}, ceilings", ceilings)
     mistakes = [f"label {label!r} has a comma" for label in labels if "," in label]
-    formulas = (label for label in labels if label.startswith(_FORMULA))
-    mistakes += [f"label {label!r} is a formula to spreadsheets" for label in formulas]
     mistakes += [f"duplicate label {label!r}" for label in _duplicates(rows)]
     mistakes += [f"leave_out: {label!r} is no row" for label in {*left_out} - {*labels}]
     if reference not in labels:
@@ -116,7 +104,6 @@ def read_suite(name: str, dataset: str, all_layers: int | None = None) -> Suite:
         comparisons=[pair for pair in pairs if not {*pair} & {*left_out}],
         folder=declared.get("folder", "{dataset}").format(dataset=dataset),
         figure=figure,
-        published=_published(declared.get("published"), dataset),
         ceilings=ceilings,
     )
 
@@ -216,17 +203,6 @@ def _check_ceilings(where: str, declared: Any) -> None:
     _check_keys(where, declared, _CEILINGS)
     for kind, ceilings in declared.items():
         _check_keys(f"{where}, {kind}", ceilings, _CEILING_KEYS)
-        for name, ceiling in ceilings.items():
-            if type(ceiling) is not int or ceiling < 1:
-                raise ValueError(
-                    f"{where}, {kind}: {name} must be 1 or more, got {ceiling!r:.100}."
-                )
-
-
-def _published(declared: Mapping[str, Any] | None, dataset: str) -> Published:
-    if not declared or not any(fnmatchcase(dataset, pattern) for pattern in declared["datasets"]):
-        return Published()
-    return Published(**read_yaml(_folder() / "published" / f"{declared['file']}.yaml"))
 
 
 def _rows(declared: Mapping[str, Any], layers: Mapping[str, int]) -> Iterator[Row]:

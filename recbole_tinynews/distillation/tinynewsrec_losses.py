@@ -143,8 +143,8 @@ class TinyNewsRecDistillation(Distillation):
                 self.item_embedding if shared_projection else ProjectedEmbeddingLoss(*arguments)
             )
 
-    def items(self, news: Encoded) -> tuple[Tensor, Tensor]:
-        """Item vectors to compare, ``[batch, items, dim]``, and which are no padding."""
+    def items(self, news: Encoded) -> tuple[Tensor, Tensor | None]:
+        """Item vectors to compare, ``[batch, items, dim]``, and which are no padding; None: all."""
         raise NotImplementedError
 
     def terms(self, student: Outputs, teachers: Sequence[Outputs], label: Tensor) -> Terms:
@@ -177,9 +177,9 @@ class TinyNewsRecDistillation(Distillation):
 class StageOneDistillation(TinyNewsRecDistillation):
     """``L_1``: titles are the items, the body is the user."""
 
-    def items(self, news: Encoded) -> tuple[Tensor, Tensor]:
+    def items(self, news: Encoded) -> tuple[Tensor, None]:
         """Titles."""
-        return news.candidates, news.real[:, news.width :]
+        return news.candidates, None
 
 
 class StageTwoDistillation(TinyNewsRecDistillation):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -150,40 +150,6 @@ def _together(parts: list[Tensor]) -> Tensor:
 def _kept(tensor: Tensor) -> Tensor:
     """A copy on the CPU: a model or a loader may reuse the buffer."""
     return tensor.detach().to("cpu", copy=True)
-
-
-HISTORY, HOUR = "history_length", "hour"
-# shortest and longest history of a slice, in clicks
-LENGTHS = {"0": (0, 0), "1-5": (1, 5), "6-20": (6, 20), "21-50": (21, 50), "51+": (51, np.inf)}
-
-Slices = Mapping[str, Mapping[str, NDArray[np.bool_]]]
-
-
-def slices_of(history_lengths: NDArray[np.integer], hours: NDArray[np.integer]) -> Slices:
-    """Masks of impressions by kind and slice, ``[impressions]``, without empty slices.
-
-    >>> slices = slices_of(np.array([0, 7, 60]), np.array([9, 9, 23]))
-    >>> {kind: list(of_kind) for kind, of_kind in slices.items()}
-    {'history_length': ['0', '6-20', '51+'], 'hour': ['09', '23']}
-    """
-    lengths = {
-        name: (shortest <= history_lengths) & (history_lengths <= longest)
-        for name, (shortest, longest) in LENGTHS.items()
-    }
-    every_hour = {f"{hour:02}": hours == hour for hour in range(24)}
-    return {
-        kind: {name: belongs for name, belongs in of_kind.items() if belongs.any()}
-        for kind, of_kind in ((HISTORY, lengths), (HOUR, every_hour))
-    }
-
-
-def hours_of(timestamps: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The hour of the day, 0 to 23, of UTC seconds.
-
-    >>> hours_of(np.array([0, 3599, 3600, 90_000])).tolist()
-    [0, 0, 1, 1]
-    """
-    return timestamps // 3600 % 24
 
 
 def cold_impressions(

@@ -87,7 +87,10 @@ def cached_arrays(
             return cached  # another process has computed it
         arrays = make()
         try:
-            _write(path, arrays)
+            with whole_folder(path, first_wins=True) as unfinished:
+                for each, array in arrays.items():
+                    np.save(unfinished / f"{each}.npy", array, allow_pickle=False)
+                _write_names(unfinished, arrays)
             return _mapped(path, arrays, writable)
         except OSError as problem:
             getLogger().warning(f"{path} cannot be written, so nothing is cached: {problem}")
@@ -147,20 +150,14 @@ def find_arrays(folder: Path, name: str, key: str, writable: bool = False) -> Ar
     if not path.is_dir():
         return None
     try:
-        return _read(path, writable)
-    except (OSError, ValueError, EOFError) as problem:  # EOFError: numpy, on an empty file
+        digests = json.loads((path / NAMES).read_text())
+        if damaged := changed(path, digests):
+            raise ValueError(f"{damaged[0]} was changed after it was written")
+        return _mapped(path, [name.removesuffix(".npy") for name in digests], writable)
+    except (OSError, ValueError, AttributeError) as problem:  # AttributeError: no digests by name
         getLogger().warning(f"{path} cannot be read and is recomputed: {problem}")
         shutil.rmtree(path, ignore_errors=True)
         return None
-
-
-def _read(path: Path, writable: bool) -> Arrays:
-    digests = json.loads((path / NAMES).read_text())
-    if not isinstance(digests, dict):
-        raise ValueError(f"{NAMES} must have digests")
-    if damaged := changed(path, digests):
-        raise ValueError(f"{damaged[0]} was changed after it was written")
-    return _mapped(path, [name.removesuffix(".npy") for name in digests], writable)
 
 
 def _mapped(path: Path, names: Iterable[str], writable: bool) -> Arrays:
@@ -168,13 +165,6 @@ def _mapped(path: Path, names: Iterable[str], writable: bool) -> Arrays:
     return {
         name: np.load(path / f"{name}.npy", mmap_mode=mode, allow_pickle=False) for name in names
     }
-
-
-def _write(path: Path, arrays: Arrays) -> None:
-    with whole_folder(path, first_wins=True) as folder:
-        for name, array in arrays.items():
-            np.save(folder / f"{name}.npy", array, allow_pickle=False)
-        _write_names(folder, arrays)
 
 
 def _write_names(folder: Path, names: Iterable[str]) -> None:

@@ -40,7 +40,7 @@ def read_line_batches(path: Path, progress: bool = False) -> Iterator[list[bytes
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path} cannot be read: there is no such file.")
-    number, rest = 0, b""
+    number = 0
     name, size = "/".join(path.parts[-2:]), path.stat().st_size
     with (
         path.open("rb") as file,
@@ -50,32 +50,33 @@ def read_line_batches(path: Path, progress: bool = False) -> Iterator[list[bytes
     ):
         source = _unzipped(file)
         try:
-            while block := source.read(BLOCK):
-                text = rest + block
-                *lines, rest = text.split(b"\n")
-                if len(rest) > LONGEST_LINE:
+            while lines := _some_lines(source):
+                if len(lines[-1]) > LONGEST_LINE:
                     raise ValueError(
-                        f"{path}, line {number + len(lines) + 1}, expects at most "
-                        f"{LONGEST_LINE:,} bytes, got more. Is it a text file?"
+                        f"{path}, line {number + len(lines)}, expects at most {LONGEST_LINE:,} "
+                        "bytes, got more. Is it a text file?"
                     )
-                if lines:
-                    # a file of nothing but line ends has a million lines per block
-                    yield _texts(lines, number == 0) if b"\r" in text or not number else lines
-                    number += len(lines)
+                if not number:
+                    lines[0] = lines[0].removeprefix(BOM_UTF8)
+                yield [line.removesuffix(b"\n").removesuffix(b"\r") for line in lines]
+                number += len(lines)
                 bar.update(file.tell() - bar.n)
         except (EOFError, gzip.BadGzipFile, zlib.error) as problem:
             raise ValueError(
                 f"{path} expects a complete gzip file, but after line {number} cannot be read: "
                 f"{problem}. Copy it again."
             ) from problem
-    if rest:
-        yield _texts([rest], first=number == 0)
 
 
-def _texts(lines: list[bytes], first: bool) -> list[bytes]:
-    if first:
-        lines[0] = lines[0].removeprefix(BOM_UTF8)
-    return [line.removesuffix(b"\r") for line in lines]
+def _some_lines(source: BinaryIO) -> list[bytes]:
+    """Lines of at least ``BLOCK`` bytes together, unless the file ends or one is too long."""
+    lines, size = [], 0
+    while size < BLOCK and (line := source.readline(LONGEST_LINE + 1)):
+        lines.append(line)
+        size += len(line)
+        if len(line) > LONGEST_LINE:
+            break
+    return lines
 
 
 def _unzipped(file: BinaryIO) -> BinaryIO:

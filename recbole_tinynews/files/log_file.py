@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import secrets
 import sys
@@ -27,7 +28,6 @@ class LateFile(logging.FileHandler):
         self.setFormatter(logging.Formatter(_FORMAT, _DATE))
         self.addFilter(RemoveColorFilter())
         self._waiting: list[logging.LogRecord] | None = []
-        self._failed = False
 
     def begin(self) -> None:
         """Write the buffered records and all later ones."""
@@ -35,30 +35,23 @@ class LateFile(logging.FileHandler):
         with suppress(OSError):  # reported by the first record
             Path(self.baseFilename).parent.mkdir(parents=True, exist_ok=True)
         for record in waiting:
-            self.emit(record)
+            self.handle(record)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write or buffer the record; nothing after a failure."""
+        """Write or buffer the record."""
         if self._waiting is not None:
             self._waiting.append(record)
-        elif not self._failed:
-            try:
-                if self.stream is None:
-                    self.stream = self._open()
-                super().emit(record)
-            except OSError:
-                self.handleError(record)
+            return
+        try:
+            super().emit(record)
+        except OSError:  # of opening the file
+            self.handleError(record)
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (logging's name)
         """Stop writing and warn once, instead of a traceback for each record."""
-        self._failed = True
+        self.addFilter(lambda record: False)
         problem = sys.exc_info()[1]
         logging.getLogger().warning(f"No log is written to {self.baseFilename}: {problem}")
-
-    def close(self) -> None:
-        """Close the file; write errors are ignored."""
-        with suppress(OSError):
-            super().close()
 
 
 @contextmanager
@@ -81,7 +74,8 @@ def run_log(config: Mapping[str, Any], folder: Path) -> Iterator[LateFile]:
     finally:
         for handler in handlers:
             root.removeHandler(handler)
-            handler.close()
+            with suppress(OSError):  # of writing, which is told already
+                handler.close()
         root.setLevel(was)
 
 
@@ -98,25 +92,20 @@ def _terminal() -> logging.StreamHandler:
 
 
 @contextmanager
-def wandb_run(project: str, name: str, settings: Mapping[str, Any]) -> Iterator[Any]:
+def wandb_run(config: Any) -> Iterator[None]:
     """A W&B run that ends with the block; one that the calling program began stays open."""
     import wandb
 
+    settings = json.loads(json.dumps(config.final_config_dict, default=str))
     if wandb.run is not None:
-        wandb.run.config.update(dict(settings), allow_val_change=True)
-        yield wandb.run
+        wandb.run.config.update(settings, allow_val_change=True)
+        yield
         return
-    run = wandb.init(project=project, name=name, config=dict(settings))
+    name = f"{config['model']}-{config['dataset']}-{config['seed']}"
+    run = wandb.init(project=config["wandb_project"], name=name, config=settings)
     try:
-        yield run
+        yield
     except BaseException:
         run.finish(exit_code=1)  # marks it as failed
         raise
     run.finish()
-
-
-def add_to_summary(values: Mapping[str, float]) -> None:
-    """Set summary values of the current W&B run."""
-    import wandb
-
-    wandb.run.summary.update(dict(values))

@@ -16,11 +16,10 @@ from recbole_tinynews.files.whole import partial_place
 
 WEIGHTS, COPIES = "model.safetensors", "copies"  # of a training: weights, folder of checkpoints
 
-# Metadata is one entry, since safetensors writes several in random order: JSON with the checksum of
-# all tensors and {alias: name of the same tensor}.
+# Metadata is one entry, since safetensors writes several in random order: JSON with {alias: name of
+# the same tensor} and the checksum of that and of all tensors.
 _ABOUT, _CHECKSUM, _SHARED = "about", "checksum", "shared"
 _LONGEST_HEADER = 1 << 21  # bytes, some 20,000 tensors: parsing takes 10 us each
-_MOST_SHARING = 20  # bytes under aliases per stored byte: the checksum reads all
 
 
 def save_weights(weights: dict[str, Tensor], path: Path) -> None:
@@ -32,19 +31,14 @@ def save_weights(weights: dict[str, Tensor], path: Path) -> None:
         for name, value in weights.items()
         if name not in shared
     }
-    about = {_CHECKSUM: _checksum(_with_shared(distinct, shared)), _SHARED: shared}
-    write_tensors(distinct, path, {_ABOUT: json.dumps(about)})
-
-
-def write_tensors(tensors: dict[str, Tensor], path: Path, about: dict[str, str]) -> None:
-    """Write metadata and tensors that share no memory, atomically; ``OSError`` if that fails."""
+    about = {_CHECKSUM: _checksum(distinct, shared), _SHARED: shared}
     try:
         with partial_place(path) as folder:
             folder.mkdir()  # keeps safetensors' temporary file, left by a kill
             place = folder / path.name
             place.touch()
             mode = place.stat().st_mode  # safetensors makes files private
-            save_file(tensors, place, about)
+            save_file(distinct, place, {_ABOUT: json.dumps(about)})
             place.chmod(mode)
             os.replace(place, path)
     except SafetensorError as problem:  # contains the system's error as text only
@@ -72,10 +66,9 @@ def load_weights(path: Path) -> dict[str, Tensor]:
     if _ABOUT in about:  # weights of others have no checksum
         try:
             written = json.loads(about[_ABOUT])
-            aliased = sum(weights[name].nbytes for name in written[_SHARED].values())
-            intact = aliased <= path.stat().st_size * _MOST_SHARING
-            weights = _with_shared(weights, written[_SHARED] if intact else {})
-            intact = intact and _checksum(weights) == written[_CHECKSUM]
+            shared = written[_SHARED]
+            intact = _checksum(weights, shared) == written[_CHECKSUM]
+            weights |= {alias: weights[name] for alias, name in shared.items()}
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):  # malformed
             intact = False
     if not intact:
@@ -150,13 +143,9 @@ def _shared(weights: dict[str, Tensor]) -> dict[str, str]:
     return shared
 
 
-def _with_shared(weights: dict[str, Tensor], shared: dict[str, str]) -> dict[str, Tensor]:
-    return {**weights, **{alias: weights[name] for alias, name in shared.items()}}
-
-
-def _checksum(weights: dict[str, Tensor]) -> str:
-    """Digest of names, types, shapes and values of CPU tensors."""
-    digest = hashlib.sha256()
+def _checksum(weights: dict[str, Tensor], shared: dict[str, str]) -> str:
+    """Digest of aliases, and of names, types, shapes and values of CPU tensors."""
+    digest = hashlib.sha256(json.dumps(shared, sort_keys=True).encode())
     for name, value in sorted(weights.items()):
         digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
         # as bytes: numpy lacks some types

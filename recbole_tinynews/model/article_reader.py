@@ -42,6 +42,7 @@ from recbole_tinynews.files.vector_files import vector_size
 from recbole_tinynews.model.interface import ImpressionRecommender
 from recbole_tinynews.settings.protocol import Settings
 
+ANY = object()  # of a setting that a base has fixed
 CONTEXTS = {"cnn": WordCNN, "self_attention": WordSelfAttention}
 
 
@@ -80,14 +81,9 @@ def starts_pretrained(config: Settings) -> bool:
     return config["head_init"] == "pretrained"
 
 
-def reads_titles_alone(config: Settings) -> bool:
-    """Whether the title is the only view, which post-training matches with bodies."""
-    return views_of(config) == [TITLE]
-
-
 def reads_titles_by_plm(config: Settings) -> bool:
     """Whether a language model reads the title as the only view."""
-    return has_plm(config) and reads_titles_alone(config)
+    return has_plm(config) and views_of(config) == [TITLE]
 
 
 def plm_source(config: Settings) -> str:
@@ -158,7 +154,8 @@ class ArticleReader(ImpressionRecommender):
     ``views`` are texts (title, abstract, body) and categories (category, subcategory), each with
     its encoder; ``make_composition`` combines them into one vector. ``plm_source``: folder of its
     language model, empty for word vectors; ``categories``: their names by field, in the order of
-    their ids, with padding; ``least``: smallest values of settings of its own.
+    their ids, with padding; ``least``: smallest values of settings of its own; ``fixed``: values
+    that other settings must have, beside those of its bases, of which ``ANY`` lifts one.
 
     Encoders are built from settings, tokenizer and names of categories, which are saved beside the
     weights. Everything else of a data set comes by ``read_articles``; ``load`` has no data set, and
@@ -166,6 +163,7 @@ class ArticleReader(ImpressionRecommender):
     """
 
     least: ClassVar[Mapping[str, float]] = {}
+    fixed: ClassVar[Mapping[str, Any]] = {}
 
     def __init__(self, config: Settings, dataset: Any) -> None:
         super().__init__(config, dataset)
@@ -196,6 +194,17 @@ class ArticleReader(ImpressionRecommender):
         for name, least in cls.least.items():
             if config[name] < least:
                 yield f"{prefix}{name} expects at least {least}, got {config[name]}. Raise it"
+        lifted: set[str] = set()
+        for base in cls.__mro__:
+            fixed = vars(base).get("fixed", {})
+            wrong = [n for n in fixed if n not in lifted and fixed[n] not in (ANY, config[n])]
+            for name in wrong:
+                expected = "~" if fixed[name] is None else str(fixed[name]).replace("'", "")
+                yield (
+                    f"{prefix}{name} expects {expected} in {cls.__name__}, got {config[name]}. "
+                    f"Leave {prefix}{name} out, or choose another model"
+                )
+            lifted |= {name for name, value in fixed.items() if value is ANY}
         pooling = config["news_pooling"]
         if pads_texts(config) and pooling in ("last", "weighted_mean"):
             yield (
@@ -404,22 +413,9 @@ class OwnTexts(ArticleReader):
 class ReadsTitlesByPLM(ArticleReader):
     """Mixin of recommenders that need one language model, which reads titles alone."""
 
-    @classmethod
-    def conflicting_settings(cls, config: Settings, prefix: str) -> Iterator[str]:
-        """Also refuse word vectors and other views."""
-        yield from super().conflicting_settings(config, prefix)
-        if not cls.reads_as_needed(config):
-            yield (
-                f"{cls.__name__} needs one language model that reads titles, and expects "
-                f"{prefix}news_encoder=plm, {prefix}views=[title] and {prefix}vectors=~, got "
-                f"{config['news_encoder']}, {views_of(config)} and {config['vectors']}. Set all "
-                "three, or choose another model"
-            )
-
-    @classmethod
-    def reads_as_needed(cls, config: Settings) -> bool:
-        """Whether it can encode articles under these settings."""
-        return reads_titles_by_plm(config)
+    fixed: ClassVar[Mapping[str, Any]] = {
+        **{"news_encoder": "plm", "views": [TITLE], "vectors": None}
+    }
 
 
 def longest_news_text(config: Settings) -> int:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
-from recbole.data.interaction import Interaction
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -30,8 +28,3 @@ class BoostedStudent(TimeBoosted):
     def encode_news(self, news_ids: Tensor) -> Tensor:
         """Vectors of length 1, or 0 for padding."""
         return F.normalize(super().encode_news(news_ids), dim=-1)
-
-    def counters(self, interaction: Interaction) -> Tensor:
-        """Those of ``TimeBoosted``, then the student's text scores."""
-        text, context, *_ = self.match_impressions(interaction)
-        return torch.cat([self.counters_of(context, interaction), text.unsqueeze(1)], dim=1)

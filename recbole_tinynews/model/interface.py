@@ -6,7 +6,6 @@ import builtins
 from typing import Any, ClassVar, NamedTuple
 
 import torch
-from recbole.data.interaction import Interaction
 from recbole.model.abstract_recommender import AbstractRecommender
 from recbole.utils import InputType, ModelType
 from torch import Tensor
@@ -22,7 +21,8 @@ class ImpressionRecommender(AbstractRecommender):
 
     Direct subclasses are untrained, with settings from ``properties/impressions.yaml`` and their
     own yaml; ``trainer_class`` may be the name of one in ``recbole_tinynews.trainer``. Those that
-    encode texts derive from ``NewsRecommender``.
+    encode texts derive from ``NewsRecommender``. ``predict(interaction)`` gives scores of all
+    candidates in an evaluation batch, ``[sum of impression_size]``.
     """
 
     trainer_class: ClassVar[str | builtins.type] = "UntrainedTrainer"
@@ -33,10 +33,6 @@ class ImpressionRecommender(AbstractRecommender):
     def __init__(self, config: Settings, dataset: Any) -> None:
         super().__init__()
         self.device = config["device"]
-
-    def predict(self, interaction: Interaction) -> Tensor:
-        """Scores of all candidates in an evaluation batch, ``[sum of impression_size]``."""
-        raise NotImplementedError(f"{type(self).__name__} must implement predict(interaction).")
 
 
 class BatchContext(NamedTuple):
@@ -100,15 +96,9 @@ class Outputs(NamedTuple):
         return self.news.states
 
 
-OF_CLICKS = ("nearest click", "newest click")
-OF_PAGE = ("on a page", "same page", "page")
-
-
 def further_features(counting: Counting) -> int:
-    """Number of features that follow the counters: of the visit, of clicks, of the page."""
-    of_clicks = len(OF_CLICKS) if counting.reader else 0
-    of_page = len(OF_PAGE) if counting.page else 0
-    return len(counting.context) + of_clicks + of_page
+    """Number of features that follow the counters: of the visit, and ``reader_features``."""
+    return len(counting.context) + 2 * counting.reader + 3 * counting.page
 
 
 def reader_features(

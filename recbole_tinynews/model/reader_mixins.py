@@ -21,6 +21,10 @@ class WithUserIds(NewsRecommender):
     0 stands for a user unseen in training.
     """
 
+    why_not_loaded = (
+        "knows users by their ids in its data set, and its folder has no names of users"
+    )
+
     def __init__(self, config: Settings, dataset: Any) -> None:
         # before the user encoder is made
         self.user_count: int = dataset.num(config["USER_ID_FIELD"])
@@ -28,11 +32,6 @@ class WithUserIds(NewsRecommender):
         trained = torch.zeros(self.user_count, dtype=torch.bool)
         trained[torch.from_numpy(np.unique(dataset.inter_feat.user))] = True
         self.register_buffer("_trained_users", trained, persistent=False)
-
-    @classmethod
-    def why_not_loaded(cls) -> str:
-        """A folder has no names of users."""
-        return "knows users by their ids in its data set, and its folder has no names of users"
 
     def of_readers(self, interaction: Interaction) -> tuple[Tensor, ...]:
         """The ids of users."""

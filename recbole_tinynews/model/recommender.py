@@ -48,13 +48,22 @@ class NewsRecommender(ArticleReader):
     Attributes:
         reads: class of its training data.
         ranks_news: whether it ranks news, and is evaluated.
+        why_not_loaded: why ``load`` refuses it, as a clause after "which"; empty: it ranks given
+            articles.
         time: the term that ``popularity`` adds to scores, like ``TimeScore``, or ``None``.
         counting: the counters that its scores use, or ``None``.
+        teacher_states: the hidden states that its loss needs from its teachers.
+        loss_units: the unit that each loss is averaged over, by loss name, where not ``samples``:
+            ``articles`` of histories and candidates with repeats; distinct ``texts``, their
+            ``tokens``, or ``pairs`` of tokens of one text. Several processes weight means by it.
     """
 
     trainer_class = "NewsTrainer"
     reads: ClassVar[Any] = NewsDataset
     ranks_news: ClassVar[bool] = True
+    why_not_loaded: ClassVar[str] = ""
+    teacher_states: StateRequest = NO_STATES
+    loss_units: Mapping[str, str] = {}
 
     def __init__(self, config: Settings, dataset: Any) -> None:
         super().__init__(config, dataset)
@@ -73,11 +82,6 @@ class NewsRecommender(ArticleReader):
                     f"{prefix}{part}=added must stand beside {needed}=added, got {needed}=none. "
                     f"Set {prefix}{needed}=added, or leave {prefix}{part} out"
                 )
-
-    @classmethod
-    def why_not_loaded(cls) -> str:
-        """Why ``load`` refuses it, as a clause after "which"; empty: it ranks given articles."""
-        return ""
 
     def make_user_encoder(self, config: Settings) -> nn.Module:
         """``(history vectors [batch, history, dim], clicked [batch, history]) -> [batch, dim]``.
@@ -139,11 +143,6 @@ class NewsRecommender(ArticleReader):
         """The recommenders that it stands for as a teacher: itself, or those that it combines."""
         return [self]
 
-    @property
-    def teacher_states(self) -> StateRequest:
-        """The hidden states that its loss needs from its teachers."""
-        return NO_STATES
-
     def make_teachers(self, config: Settings, dataset: Any, count: int) -> Any:
         """Teachers that train jointly with it; ``None``: its teachers are finished."""
         return None
@@ -204,15 +203,6 @@ class NewsRecommender(ArticleReader):
     def reads_reader(self) -> bool:
         """Whether scores read the reader's own clicks and exposures beside their history."""
         return self.counting is not None and self.counting.reader
-
-    @property
-    def loss_units(self) -> Mapping[str, str]:
-        """The unit that each loss is averaged over, by loss name; ``samples`` by default.
-
-        Several processes weight their means by it: ``articles`` of histories and candidates with
-        repeats; distinct ``texts``, their ``tokens``, or ``pairs`` of tokens of one text.
-        """
-        return {}
 
     def match(self, news: Encoded) -> Outputs:
         """User vectors, and their dot products with the candidates as scores."""

@@ -14,7 +14,10 @@ from recbole_tinynews.data.popularity import wanted_counters
 from recbole_tinynews.distillation.layer_losses import Compared, layer_pairs
 from recbole_tinynews.distillation.loss_terms import Distillation, Weights
 from recbole_tinynews.distillation.teacher_weighting import WEIGHTINGS, TeacherWeighting
-from recbole_tinynews.distillation.tinynewsrec_losses import TinyNewsRecDistillation
+from recbole_tinynews.distillation.tinynewsrec_losses import (
+    StageTwoDistillation,
+    TinyNewsRecDistillation,
+)
 from recbole_tinynews.encoder.hidden_states import StateRequest
 from recbole_tinynews.encoder.layers import observable_states
 from recbole_tinynews.encoder.one_text import OneTextEncoder
@@ -44,17 +47,23 @@ class Student(NewsRecommender):
     The trainer puts the teachers' outputs into the batch; the student holds no teacher. A subclass
     implements ``make_distillation``; all are PLM-NRs unless derived from another recommender too.
     ``weights`` is a NamedTuple class with the names of its losses, ``teacher_stage`` the stage that
-    makes its teachers.
+    makes its teachers, of which there are as many as ``num_teachers`` says, or ``one_teacher``.
     """
 
     trainer_class = "DistillationTrainer"
     weights: ClassVar[Any] = None
     teacher_stage: ClassVar[str] = "finetune_teacher"
+    one_teacher: ClassVar[bool] = False
 
     def __init__(self, config: Settings, dataset: Any) -> None:
         super().__init__(config, dataset)
         # losses are no part of a finished recommender
-        self.distillation: Any = None if dataset is None else self.make_distillation(config)
+        self.distillation: Any = None
+        if dataset is not None:
+            self.distillation = self.make_distillation(config)
+            self.teacher_states = self.distillation.teacher_states
+            units = getattr(self.distillation, "loss_units", {})
+            self.loss_units = {**self.loss_units, **units}
 
     @classmethod
     def conflicting_settings(cls, config: Settings, prefix: str) -> Iterator[str]:
@@ -87,7 +96,7 @@ class Student(NewsRecommender):
     @classmethod
     def number_of_teachers(cls, config: Settings) -> int:
         """Number of teachers."""
-        return config["num_teachers"]
+        return 1 if cls.one_teacher else config["num_teachers"]
 
     def make_distillation(self, config: Settings) -> Distillation:
         """The losses, from ``Outputs`` and label to a NamedTuple."""
@@ -101,16 +110,6 @@ class Student(NewsRecommender):
     def teacher_weighting(self, config: Settings) -> TeacherWeighting:
         """Maps scores ``[batch, teachers, candidates]`` and label to ``[batch, teachers]``."""
         return WEIGHTINGS[config["teacher_weighting"]]
-
-    @property
-    def teacher_states(self) -> StateRequest:
-        """The hidden states that its loss needs from its teachers."""
-        return self.distillation.teacher_states
-
-    @property
-    def loss_units(self) -> Mapping[str, str]:
-        """The unit that each loss is averaged over, by loss name, where not samples."""
-        return {**super().loss_units, **getattr(self.distillation, "loss_units", {})}
 
     def losses(self, outputs: Outputs, interaction: Interaction) -> tuple[Tensor, ...]:
         """Weighted loss terms by name, each the mean over the batch."""
@@ -129,21 +128,23 @@ def teachers_of(interaction: Interaction) -> list[Outputs]:
 
 
 class MultiTeacherStudent(Student):
-    """Soft labels, projected vectors and the target, under teachers weighted for each sample."""
+    """Soft labels, projected vectors and the target, under teachers weighted for each sample.
+
+    ``losses_of`` is the class of its losses, which chooses the items that are compared.
+    """
 
     weights = Weights
+    losses_of: ClassVar[type[TinyNewsRecDistillation]] = StageTwoDistillation
     _fits_projections = False
 
-    def losses_of(
-        self, kind: type[TinyNewsRecDistillation], config: Settings, masked: bool
-    ) -> TinyNewsRecDistillation:
+    def make_distillation(self, config: Settings) -> TinyNewsRecDistillation:
         """Losses on scores, on item and user vectors, and on the target."""
         of_teachers = config.for_stage(self.teacher_stage)
         one_space = has_plm(config) and has_plm(of_teachers)
         pretrained = starts_pretrained(config)
         errors = config["embedding_loss"] or ("balanced" if pretrained else "mse")
         self._fits_projections = pretrained and not one_space
-        return kind(
+        return self.losses_of(
             self.number_of_teachers(config),
             PLMNR.news_dim(of_teachers),
             self.news_dim(config),
@@ -153,7 +154,7 @@ class MultiTeacherStudent(Student):
             config["shared_projection"],
             aligned=pretrained and one_space,
             balanced=errors == "balanced",
-            masked=masked,
+            masked=config["mask_padding_in_embedding_loss"],
         )
 
     @torch.no_grad()
@@ -179,6 +180,8 @@ class MultiTeacherStudent(Student):
 class LayerStudent(ReadsTitlesByPLM, Student):
     """Base of students whose loss compares hidden states and attention (docs/method.md)."""
 
+    # all news of a batch have hidden states, and vectors of earlier steps none
+    fixed: ClassVar[Mapping[str, Any]] = {"history_cache_steps": 0}
     news_encoder: OneTextEncoder
 
     @classmethod
@@ -192,12 +195,6 @@ class LayerStudent(ReadsTitlesByPLM, Student):
             yield str(mistake)
         yield from cls._unobservable(config, teacher)
         yield from cls._other_tokens(config, teacher)
-        if config["history_cache_steps"]:
-            yield (
-                f"{prefix}history_cache_steps expects 0, got {config['history_cache_steps']}: the "
-                "hidden states of all news of a batch are compared, and vectors of earlier steps "
-                "have none"
-            )
 
     @classmethod
     def _unobservable(cls, config: Settings, teacher: Settings) -> Iterator[str]:

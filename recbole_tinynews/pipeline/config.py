@@ -31,11 +31,6 @@ from recbole_tinynews.trainer.optimization import default_precision, optimizatio
 
 # settings that an embedding model's folder decides, unless they are given
 AS_MEANT = ("news_pooling", "text_prefix")
-# values of settings that start no further process
-_ONE_PROCESS = {
-    **{"nproc": (None, 1), "world_size": (None, -1, 0, 1), "local_rank": (None, 0)},
-    "group_offset": (None, 0),
-}
 
 
 class NewsConfig(Config):
@@ -216,13 +211,6 @@ class NewsConfig(Config):
     # Checks that need classes, processes and data, beside those of the table
 
     def _mistakes(self, final: dict[str, Any]) -> Iterator[str]:
-        if several := [
-            f"{n}={final[n]}" for n, ok in _ONE_PROCESS.items() if final.get(n) not in ok
-        ]:
-            yield (
-                f"{', '.join(several)}: settings start no process. Start several by run_recbole.py "
-                "--nproc=N, on several machines by torchrun (docs/scale.md)"
-            )
         if launched_group().size > 1 and not registry.has_language_model(self.model_class):
             yield one_process_alone(self.model)
         if final.get("log_wandb") is True and importlib.util.find_spec("wandb") is None:

@@ -74,8 +74,8 @@ class ImpressionFactory:
         return self.dataset.content
 
     def language_model_content(self, config: NewsConfig) -> str:
-        """Empty: no language model."""
-        return ""
+        """Digest of what encodes texts, or a hub name; empty for models that read none."""
+        return content_of_texts(config)
 
     def keep_language_model(self, model_class: type, config: NewsConfig, folder: Path) -> None:
         """Save what ranking needs of the language model in ``folder``; here nothing."""
@@ -189,9 +189,8 @@ class NewsFactory(ImpressionFactory):
         self, model_class: type[NewsRecommender], config: NewsConfig, folder: Path
     ) -> None:
         """Save configuration, tokenizer and category names if the model ranks given news."""
-        if model_class.why_not_loaded() or not self.ranks_news(model_class):
-            return
-        if reads_vectors(config):  # of these articles alone
+        ranks_others = self.ranks_news(model_class) and not model_class.why_not_loaded
+        if not ranks_others or reads_vectors(config):  # vectors of these articles alone
             return
         if reads_words(config):
             write_tokenizer(words_of_texts(config, self.train), folder)
@@ -250,12 +249,6 @@ class RecBoleFactory(ImpressionFactory):
     def data(self, model_class: type, config: NewsConfig) -> InteractionDataset:
         """The training interactions."""
         return self.interactions
-
-    def language_model_content(self, config: NewsConfig) -> str:
-        """Digest of what ``item_text`` names, or a hub name; empty without."""
-        if not config["item_text"]:
-            return ""
-        return content_of_language_model(source_of_item_text(config))
 
     def model(self, model_class: type, config: NewsConfig) -> Any:
         """A new model; seeded, since some draw random values that are not among their weights."""
@@ -325,6 +318,13 @@ def source_of_texts(config: Settings) -> str:
     if reads_words(config):
         return str(word_vectors_file(config) or "random word vectors")
     return plm_source(config)
+
+
+def content_of_texts(config: Settings) -> str:
+    """Digest of what encodes texts, or a hub name; empty for models that read none."""
+    if config["item_text"]:
+        return content_of_language_model(source_of_item_text(config))
+    return content_of_language_model(source_of_texts(config)) if config["plm"] else ""
 
 
 def content_of_language_model(source: str) -> str:

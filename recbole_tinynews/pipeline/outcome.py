@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import platform
 import statistics
 import time
@@ -16,7 +15,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 import transformers
-from numpy.typing import NDArray
 from recbole.model.abstract_recommender import AbstractRecommender
 from recbole.utils import set_color
 from tabulate import tabulate
@@ -24,13 +22,7 @@ from tabulate import tabulate
 import recbole_tinynews
 from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.encoder.news_encoder import NewsEncoder
-from recbole_tinynews.evaluation.collector import (
-    cold_impressions,
-    hours_of,
-    reranked_results,
-    slices_of,
-    struct_of,
-)
+from recbole_tinynews.evaluation.collector import cold_impressions, reranked_results, struct_of
 from recbole_tinynews.evaluation.metrics import is_count
 from recbole_tinynews.evaluation.recbole_metrics import is_own
 from recbole_tinynews.evaluation.rerank import IDS, VECTORS, Articles, unit_vectors
@@ -88,7 +80,8 @@ def result_of(this_run: Run, stages: Sequence[Stage]) -> dict[str, Any]:
         return broadcast(None, patient=True)
     broadcast(result, patient=True)
     if config["result_file"]:
-        write_text(Path(config["result_file"]), json.dumps(_finite(result), indent=2) + "\n")
+        finite = json.loads(json.dumps(result), parse_constant=lambda _: None)  # json has no NaN
+        write_text(Path(config["result_file"]), json.dumps(finite, indent=2) + "\n")
     report(result, artifact, oracle_of(Path(config["data_path"])))
     return result
 
@@ -107,11 +100,10 @@ def _budgets(artifacts: Mapping[Stage, Artifact], last: Stage) -> dict[str, Any]
 
 
 class TestMetrics(NamedTuple):
-    """Test metrics: of all impressions, of those with only cold clicks, of slices, re-ranked."""
+    """Test metrics: of all impressions, of those with only cold clicks, re-ranked."""
 
     test: Mapping[str, Any] = {}
     test_cold: Mapping[str, Any] = {}
-    test_slices: Mapping[str, Mapping[str, Mapping[str, Any]]] = {}
     test_reranked: Sequence[Mapping[str, Any]] = ()
 
 
@@ -202,7 +194,7 @@ def _evaluate(
     if rerank:
         articles = _articles(model, test)
         reranked = reranked_results(rerank, collector, trainer.evaluator, articles)
-    return TestMetrics(dict(result), *_of_parts(test, trainer), reranked)
+    return TestMetrics(dict(result), _of_cold(test, trainer), reranked)
 
 
 @torch.no_grad()
@@ -218,22 +210,15 @@ def _articles(model: AbstractRecommender, test: NewsDataset) -> Articles:
     return articles
 
 
-def _of_parts(test: NewsDataset, trainer: ImpressionEvaluation) -> tuple[dict, dict]:
-    """Metrics on cold impressions and on slices of the test impressions just ranked."""
+def _of_cold(test: NewsDataset, trainer: ImpressionEvaluation) -> dict[str, Any]:
+    """Metrics on the cold ones of the test impressions just ranked."""
     shown, facts, collector = test.inter_feat, test.facts, trainer.eval_collector
     assert facts is not None, "the data set was built"
-
-    def of(part: NDArray[np.bool_]) -> dict[str, Any]:
-        assert collector.evaluated is not None
-        of_part = collector.evaluated.only(part[collector.rows])
-        return dict(trainer.evaluator.evaluate(struct_of(of_part)))
-
+    assert collector.evaluated is not None, "they were ranked"
     news, offsets = shown.candidates.values, shown.candidates.offsets
     cold = cold_impressions(news, shown.labels, offsets, np.flatnonzero(facts.clicks))
-    slices = slices_of(shown.history.lengths, hours_of(shown.timestamp))
-    return of(cold), {
-        kind: {name: of(part) for name, part in of_kind.items()} for kind, of_kind in slices.items()
-    }
+    of_part = collector.evaluated.only(cold[collector.rows])
+    return dict(trainer.evaluator.evaluate(struct_of(of_part)))
 
 
 def parameter_count(model: AbstractRecommender) -> int:
@@ -280,8 +265,6 @@ def report(result: dict[str, Any], artifact: Artifact, oracle: dict[str, float])
     for name, kind in (("test", ""), ("test_cold", ", clicked news cold")):
         if result[name]:  # there may be no test impressions
             logger.info(set_color(f"test result{kind}", "yellow") + f": {result[name]}")
-    for kind, of_kind in result["test_slices"].items():
-        logger.info(set_color(f"test result, {kind}", "yellow") + f": {in_one_line(of_kind)}")
     if reranked := result.get("test_reranked"):
         table = tabulate(reranked, headers="keys", tablefmt="plain", floatfmt=".4f")
         logger.info(set_color("test result, re-ranked", "yellow") + f":\n{table}")
@@ -305,18 +288,6 @@ def summary(result: Mapping[str, Any], oracle: Mapping[str, float]) -> str:
     return text_table([head, *(_row(name, of, metrics) for name, of in lines)], right=True)
 
 
-def in_one_line(slices: Mapping[str, Mapping[str, float]]) -> str:
-    """First metric and number of impressions of each slice.
-
-    >>> in_one_line({"0": {"auc": 0.5, "impressions": 3}, "1-5": {"auc": 0.625, "impressions": 9}})
-    'auc 0: 0.5000 of 3, 1-5: 0.6250 of 9'
-    """
-    metric = next(iter(next(iter(slices.values()))))
-    return f"{metric} " + ", ".join(
-        f"{name}: {of[metric]:.4f} of {of['impressions']:,}" for name, of in slices.items()
-    )
-
-
 def oracle_of(data_set: Path) -> dict[str, float]:
     """Test metrics of ranking by true click probabilities, known for synthetic data."""
     file = data_set / f"{data_set.name}.oracle.json"
@@ -332,22 +303,11 @@ def _row(name: str, of: Mapping[str, Any], metrics: Sequence[str]) -> list[str]:
 
 def environment(config: NewsConfig) -> dict[str, Any]:
     """Versions and hardware that affect results."""
+    libraries = recbole_tinynews, torch, transformers, np
     return {
-        "recbole_tinynews": recbole_tinynews.__version__,
         "python": platform.python_version(),
-        "torch": torch.__version__,
-        "transformers": transformers.__version__,
-        "numpy": np.__version__,
+        **{each.__name__: each.__version__ for each in libraries},
         "device": str(config["device"]),
         "threads": torch.get_num_threads(),
         "machine": platform.machine(),
     }
-
-
-def _finite(value: Any) -> Any:
-    """Replace NaN, which json lacks, by None."""
-    if isinstance(value, dict):
-        return {key: _finite(each) for key, each in value.items()}
-    if isinstance(value, list):
-        return [_finite(each) for each in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

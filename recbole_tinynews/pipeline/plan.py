@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Iterator, Sequence, Set
 from contextlib import suppress
 from pathlib import Path
@@ -50,7 +49,9 @@ def shown_settings(config: NewsConfig, stages: Collection[str]) -> str:
     for key, value, default, source in config.settings.changed(config.by_key()):
         if key.name not in _IN_HEAD and key.stage in (None, *stages):
             usual = f"as {key.name}" if key.stage and default is None else _cell(default)
-            rows.append([str(key), _cell(value), usual, _short(source)])
+            file = Path(source.removeprefix("file "))
+            set_by = file.name if is_shipped(file) else str(file)
+            rows.append([str(key), _cell(value), usual, set_by])
     text = "All settings have their defaults"
     if rows:
         table = text_table([["setting", "value", "default", "set by"], *rows])
@@ -59,13 +60,8 @@ def shown_settings(config: NewsConfig, stages: Collection[str]) -> str:
 
 
 def _cell(value: Any) -> str:
-    text = "~" if value is None else str(value)
+    text = _shown(value)
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
-
-
-def _short(source: str) -> str:
-    file = Path(source.removeprefix("file "))
-    return file.name if is_shipped(file) else str(file)
 
 
 class Step(NamedTuple):
@@ -107,12 +103,10 @@ def numbered(names: Sequence[str]) -> list[str]:
     >>> numbered(["post_train_teacher", "finetune_teacher", "finetune_teacher"])
     ['post_train_teacher', 'finetune_teacher 1', 'finetune_teacher 2']
     """
-    count, seen = Counter(names), Counter[str]()
-    result = []
-    for name in names:
-        seen[name] += 1
-        result.append(f"{name} {seen[name]}" if count[name] > 1 else name)
-    return result
+    return [
+        f"{name} {names[: place + 1].count(name)}" if names.count(name) > 1 else name
+        for place, name in enumerate(names)
+    ]
 
 
 def _step(recipe: Recipe, follows: bool, reused: Set[str], fresh: bool) -> Step:
@@ -142,35 +136,29 @@ def nearest_differences(
     Earlier stages are not compared if one will be trained (``follows``); ``others`` are this run's
     folders, since another teacher is not a changed version of the first.
     """
-    compared = []
+    here, compared = artifact.as_written(recipe.as_settings()), []
+    made_from = here.pop(artifact.MADE_FROM)
     for folder in sorted(recipe.folder.parent.glob(f"{recipe.stage.name}-*")):
-        if folder.name not in others and artifact.was_finished(folder):
-            with suppress(OSError, ValueError):  # costs only an explanation
-                settings, inputs = _differences(recipe, artifact.read_settings(folder), follows)
-                age = -folder.stat().st_mtime
-                # most settings change an input too, and say why
-                compared.append((len(settings) + len(inputs), age, settings or inputs))
+        if folder.name in others or not artifact.was_finished(folder):
+            continue
+        with suppress(OSError, ValueError):  # costs only an explanation
+            there = artifact.read_settings(folder)
+            made_there = there.pop(artifact.MADE_FROM, {})
+            settings = [
+                f"{name}: {_shown(here.get(name))}, there: {_shown(there.get(name))}"
+                for name in dict.fromkeys([*here, *there])
+                if here.get(name) != there.get(name)
+                and not parse_key(name, recipe.config.settings.stages).stage
+            ]
+            inputs = [
+                f"other {part.replace('_', ' ')}"
+                for part, value in made_from.items()
+                if made_there.get(part) != value and not (follows and part in OF_STAGES)
+            ]
+            # most settings change an input too, and say why
+            age = -folder.stat().st_mtime
+            compared.append((len(settings) + len(inputs), age, settings or inputs))
     return min(compared)[-1] if compared else None
-
-
-def _differences(
-    recipe: Recipe, there: dict[str, Any], follows: bool
-) -> tuple[list[str], list[str]]:
-    """Settings and inputs that differ from those of a finished stage."""
-    here = artifact.as_written(recipe.as_settings())
-    of_here, of_there = here.pop(artifact.MADE_FROM), there.pop(artifact.MADE_FROM, {})
-    settings = [
-        f"{name}: {_shown(here.get(name))}, there: {_shown(there.get(name))}"
-        for name in dict.fromkeys([*here, *there])
-        if here.get(name) != there.get(name)
-        and not parse_key(name, recipe.config.settings.stages).stage
-    ]
-    inputs = [
-        f"other {part.replace('_', ' ')}"
-        for part, value in of_here.items()
-        if of_there.get(part) != value and not (follows and part in OF_STAGES)
-    ]
-    return settings, inputs
 
 
 def _shown(value: Any) -> str:

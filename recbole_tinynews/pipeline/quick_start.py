@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from logging import ERROR, getLogger
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,9 @@ from recbole.utils import init_seed, set_color
 from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.evaluation.rerank import VECTORS, ReRanking
 from recbole_tinynews.files.columns import has_impressions
-from recbole_tinynews.files.log_file import LOG, LateFile, add_to_summary, run_log, wandb_run
+from recbole_tinynews.files.log_file import LOG, LateFile, run_log, wandb_run
 from recbole_tinynews.files.whole import check_writable
 from recbole_tinynews.model.recommender import NewsRecommender
-from recbole_tinynews.pipeline.artifact import as_written
 from recbole_tinynews.pipeline.config import NewsConfig
 from recbole_tinynews.pipeline.factory import ImpressionFactory, factory_of
 from recbole_tinynews.pipeline.outcome import result_of
@@ -59,9 +58,9 @@ def run(
         command_line: ``--key=value`` strings that override everything; ``sys.argv`` is never read.
 
     Returns:
-        The contents of ``result_file``: model, dataset, seed, valid, test, test_cold, test_slices,
-            test_reranked if asked for, parameters, stages, news_per_second (None for models that
-            encode no news), budget, environment, and teachers if any. Metrics are fractions.
+        The contents of ``result_file``: model, dataset, seed, valid, test, test_cold, test_reranked
+            if asked for, parameters, stages, news_per_second (None for models that encode no news),
+            budget, environment, and teachers if any. Metrics are fractions.
 
     Raises:
         ValueError: settings are wrong; all errors are listed.
@@ -74,7 +73,9 @@ def run_config(config: NewsConfig) -> dict[str, Any]:
     with prepared(config) as (this_run, stages):
         result = result_of(this_run, stages)
         if config["log_wandb"]:
-            add_to_summary({f"test/{name}": value for name, value in result["test"].items()})
+            import wandb
+
+            wandb.run.summary.update({f"test/{n}": value for n, value in result["test"].items()})
         return result
 
 
@@ -97,12 +98,7 @@ def prepared(config: NewsConfig) -> Iterator[tuple[Run, list[Stage]]]:
     beside_stages = Path(config["checkpoint_dir"], str(config["dataset"]), LOG)
     log_folder = Path(config["log_dir"] or beside_stages)
     log_file = run_log(config, log_folder) if process_group().first else nullcontext()
-    wandb: AbstractContextManager[Any] = nullcontext()
-    if config["log_wandb"]:
-        name = f"{config['model']}-{config['dataset']}-{config['seed']}"
-        shown = as_written(config.final_config_dict)
-        wandb = wandb_run(config["wandb_project"], name, shown)
-    with log_file as log, wandb:
+    with log_file as log, wandb_run(config) if config["log_wandb"] else nullcontext():
         this_run, stages = _prepare(config, log)
         try:
             yield this_run, stages

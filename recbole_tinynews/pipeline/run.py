@@ -87,7 +87,13 @@ class Run:
 
     def _make(self, recipe: Recipe) -> Artifact:
         if recipe.stage.folder is not None:
-            return self._given(recipe)
+            given = recipe.finished()
+            if given is None:
+                raise ValueError(
+                    f"{recipe.folder} expects a finished recommender with its files as they were "
+                    "written. Rerun the command that made it, or copy the folder again."
+                )
+            return given
         every = all_gather_object(recipe.fingerprint, patient=True)
         if len(set(every)) > 1:
             raise ValueError(
@@ -101,21 +107,14 @@ class Run:
         if artifact is None:
             # two systems of a benchmark may train it at once
             with exclusive_lock(recipe.folder, "training it"):
-                artifact = self._make_locked(recipe)
+                if self.fresh:
+                    shutil.rmtree(recipe.folder, ignore_errors=True)
+                artifact = recipe.finished() or self._train_first(recipe)
         if artifact.reused:
             getLogger().info(self._line(recipe.stage, f" is reused: {artifact.folder}"))
             broadcast(False, patient=True)  # skip training in _follow
         shutil.rmtree(recipe.folder / STATE, ignore_errors=True)
         broadcast(True, patient=True)  # files are complete
-        return artifact
-
-    def _given(self, recipe: Recipe) -> Artifact:
-        artifact = recipe.finished()
-        if artifact is None:
-            raise ValueError(
-                f"{recipe.folder} expects a finished recommender with its files as they were "
-                "written. Rerun the command that made it, or copy the folder again."
-            )
         return artifact
 
     def _follow(self, recipe: Recipe) -> Artifact:
@@ -131,12 +130,6 @@ class Run:
                 "checkpoint_dir, on a disk that they share."
             )
         return artifact
-
-    def _make_locked(self, recipe: Recipe) -> Artifact:
-        """Train the stage unless another process has done so meanwhile."""
-        if self.fresh:
-            shutil.rmtree(recipe.folder, ignore_errors=True)
-        return recipe.finished() or self._train_first(recipe)
 
     def _train_first(self, recipe: Recipe) -> Artifact:
         started = time.perf_counter()

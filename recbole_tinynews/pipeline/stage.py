@@ -6,7 +6,7 @@ can be reached. Equal values are one stage, trained once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -69,13 +69,7 @@ def last_copies(stage: Stage, count: int) -> tuple[Copy, ...]:
 
 def in_order(*last: Stage) -> list[Stage]:
     """These stages and their dependencies in topological order, without repeats."""
-    return list(dict.fromkeys(_walk(last)))
-
-
-def _walk(stages: Iterable[Stage]) -> Iterator[Stage]:
-    for stage in stages:
-        yield from _walk(stage.needs)
-        yield stage
+    return list(dict.fromkeys(s for stage in last for s in (*in_order(*stage.needs), stage)))
 
 
 def lineage(last: Stage) -> list[Stage]:

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from recbole_tinynews.encoder.plm_files import plm_size
+from recbole_tinynews.files.columns import TITLE
 from recbole_tinynews.model.alignednewsrec import AlignedNewsRec, NewsAligner, ZeroShotTeacher
 from recbole_tinynews.model.article_reader import (
     has_plm,
     plm_source,
-    reads_titles_alone,
     reads_titles_by_plm,
     reads_words,
+    views_of,
 )
 from recbole_tinynews.model.paper.plmnr import PLMNR
 from recbole_tinynews.model.recommender import NewsRecommender
@@ -107,21 +108,15 @@ def _too_many_layers(config: NewsConfig, prefix: str) -> Iterator[str]:
 def _last_stage(config: NewsConfig) -> Stage:
     model_class = config.model_class
     if config["update_from"]:
-        return update_of(config)
+        in_use = Stage("in_use", model_class, folder=Path(config["update_from"]))
+        start = Start(handover.put_all, (in_use,), complete=True)
+        return _last(config, start, (in_use,), updated(model_class))  # under its old self
     for base in model_class.__mro__:
         if "stages" in vars(base):
             return model_class.stages(config)
         if base.__name__ in SYSTEMS and base.__module__.partition(".")[0] == PACKAGE:
             return SYSTEMS[base.__name__](config)
     return Stage(model_class.__name__, model_class)
-
-
-def update_of(config: NewsConfig) -> Stage:
-    """A finished recommender, trained further on newer clicks under its old self."""
-    model_class = config.model_class
-    in_use = Stage("in_use", model_class, folder=Path(config["update_from"]))
-    start = Start(handover.put_all, (in_use,), complete=True)
-    return _last(config, start, (in_use,), updated(model_class))
 
 
 def pretrained(before: Stage, put: Callable[..., None], config: NewsConfig) -> Stage:
@@ -163,7 +158,7 @@ def tiny_newsrec(config: NewsConfig) -> Stage:
                 "with news_encoder=words, vectors or other views. Set student_init=plm."
             )
         start = Start(handover.put_first_layers, (POST_TRAINED,))
-    if config["stage_one"] and post_trained and reads_titles_alone(config):
+    if config["stage_one"] and post_trained and views_of(config) == [TITLE]:
         matcher = title_body_student(model_class) if reads_words(config) else TitleBodyStudent
         student = Stage(
             "post_train_student", matcher, start=start, teachers=tuple(reversed(copies))

@@ -173,17 +173,13 @@ def train_loader(config: Settings, dataset: InteractionDataset) -> AbstractDataL
         )
     if dataset.feed.rows is Rows.USERS:
         return UserDataLoader(config, dataset, None, shuffle=True)
-    return TrainDataLoader(config, dataset, _sampler(config, dataset), shuffle=config["shuffle"])
-
-
-def _sampler(config: Settings, dataset: InteractionDataset) -> Any:
-    arguments = config["train_neg_sample_args"]
-    distribution, alpha = arguments["distribution"], arguments["alpha"]
-    if distribution == "none":
-        return None
-    if config["repeatable"]:
-        return RepeatableSampler(["train"], dataset, distribution, alpha).set_phase("train")
-    return Sampler(["train"], [dataset], distribution, alpha).set_phase("train")
+    arguments, sampler = config["train_neg_sample_args"], None
+    how = arguments["distribution"], arguments["alpha"]
+    if how[0] != "none" and config["repeatable"]:
+        sampler = RepeatableSampler(["train"], dataset, *how).set_phase("train")
+    elif how[0] != "none":
+        sampler = Sampler(["train"], [dataset], *how).set_phase("train")
+    return TrainDataLoader(config, dataset, sampler, shuffle=config["shuffle"])
 
 
 class RowDataLoader(AbstractDataLoader):

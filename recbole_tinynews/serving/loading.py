@@ -258,7 +258,7 @@ def _built(
         raise ValueError(
             f"{folder} is a {model_class.__name__}, which asks for its data set when it is built, "
             f"and load has none ({problem}). Move what it needs of one to "
-            "read_articles(config, dataset), or say in why_not_loaded() why it cannot be loaded."
+            "read_articles(config, dataset), or say in why_not_loaded why it cannot be loaded."
         ) from problem
 
 
@@ -375,7 +375,7 @@ def _model_class(name: str, model: Any, folder: Path) -> type[NewsRecommender]:
             f"{folder} was made by {name}, which must be a subclass of NewsRecommender, got "
             f"{model}. Pass that class: load(folder, model={class_name})."
         )
-    if why_not := model.why_not_loaded():
+    if why_not := model.why_not_loaded:
         raise ValueError(
             f"{folder} is a {class_name}, which {why_not}. It can be evaluated and distilled, but "
             "not loaded: train a student under it, or another recommender."

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import copy
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, NoReturn
+from typing import Any, ClassVar, NamedTuple
 
 import yaml
 from yaml.composer import ComposerError
@@ -37,7 +39,6 @@ def packaged_folder(name: str) -> Path:
     )
 
 
-RARE_LINE_ENDS = "\x85\u2028\u2029"
 LARGEST = 200_000  # characters of a yaml file
 DEEPEST = 20  # levels of nesting
 MOST_NODES = 5_000  # values, with aliases expanded
@@ -46,66 +47,40 @@ MOST_NODES = 5_000  # values, with aliases expanded
 class LiteralLoader(yaml.SafeLoader):
     """Yaml in which ``1e-5`` is a float, as in RecBole, and a repeated key is an error.
 
-    Scalars like ``2019-11-15`` or ``007`` stay text. Depth and size are limited while parsing:
-    nested aliases grow exponentially, deep nesting overflows the stack.
+    Scalars like ``2019-11-15`` or ``007`` stay text. Depth and size are limited: nested aliases
+    grow exponentially, and one may contain itself.
     """
-
-    def __init__(self, stream: Any) -> None:
-        super().__init__(stream)
-        self._depth = 0
-        self._sizes: dict[int, int] = {}  # nodes in the tree below a node, by id
 
     yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {
         first: [rule for rule in rules if rule[0].rpartition(":")[2] in ("null", "bool", "merge")]
         for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
 
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        """Compose a node; refuse excessive depth and size."""
-        self._depth += 1
-        event = self.peek_event()
-        if self._depth > DEEPEST:
-            self._refuse(f"more than {DEEPEST} levels of nesting", event)
-        node = super().compose_node(parent, index)
-        self._depth -= 1
-        if isinstance(event, yaml.AliasEvent):
-            if id(node) not in self._sizes:
-                self._refuse("a value that contains itself", event)
-        else:
+    def get_single_node(self) -> Any:
+        """The tree of the document; refuse repeated keys, and excessive depth and size."""
+        root = super().get_single_node()
+        waiting, nodes = [(root, 1)], 0
+        while waiting:
+            node, depth = waiting.pop()
+            nodes += 1
+            if depth > DEEPEST or nodes > MOST_NODES:
+                why = f"more than {DEEPEST} levels of nesting, or {MOST_NODES:,} values"
+                raise ComposerError(None, None, f"unexpected {why}", node.start_mark)
             parts = node.value if isinstance(node, yaml.CollectionNode) else []
-            pairs = isinstance(node, yaml.MappingNode)
-            inner = [each for pair in parts for each in pair] if pairs else parts
-            self._sizes[id(node)] = 1 + sum(self._sizes[id(each)] for each in inner)
-        if max(self._sizes[id(node)], len(self._sizes)) > MOST_NODES:
-            self._refuse(f"more than {MOST_NODES:,} values", event)
-        return node
-
-    def _refuse(self, why: str, event: yaml.Event) -> NoReturn:
-        raise ComposerError(None, None, f"unexpected {why}", event.start_mark)
-
-    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
-        """Compose a mapping; refuse a repeated key, whose first value would be lost."""
-        node = super().compose_mapping_node(anchor)
-        seen: set[str] = set()
-        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
-            if key.value in seen:
-                raise ComposerError(
-                    "in a mapping", node.start_mark, f"{key.value!r} is set twice", key.start_mark
-                )
-            seen.add(key.value)
-        return node
+            if isinstance(node, yaml.MappingNode):
+                times = Counter(key.value for key, _ in parts if isinstance(key, yaml.ScalarNode))
+                for name in (name for name, count in times.items() if count > 1):
+                    why = f"{name!r} is set twice"  # its first value would be lost
+                    raise ComposerError(None, None, why, node.start_mark)
+                parts = [*chain.from_iterable(parts)]
+            waiting += [(part, depth + 1) for part in parts]
+        return root
 
 
 class LiteralDumper(yaml.SafeDumper):
     """Quotes text that ``LiteralLoader`` would read as a number, such as ``8080447e6509``."""
 
-    def represent_text(self, text: str) -> yaml.ScalarNode:
-        """Text, with double quotes around the rarer line ends, which others turn into spaces."""
-        style = '"' if {*text} & {*RARE_LINE_ENDS} else None
-        return self.represent_scalar("tag:yaml.org,2002:str", text, style)
 
-
-LiteralDumper.add_representer(str, LiteralDumper.represent_text)
 for _kind, _pattern in (("int", _INT), ("float", _FLOAT)):
     for _class in (LiteralLoader, LiteralDumper):
         _class.add_implicit_resolver(
@@ -113,9 +88,9 @@ for _kind, _pattern in (("int", _INT), ("float", _FLOAT)):
         )
 
 
-def write_yaml(value: Any, **layout: Any) -> str:
-    """The value as text from which ``parse_yaml`` reads an equal one."""
-    return yaml.dump(value, Dumper=LiteralDumper, sort_keys=False, allow_unicode=True, **layout)
+def write_yaml(value: Any) -> str:
+    """The value as ASCII from which ``parse_yaml`` reads an equal one, rare line ends included."""
+    return yaml.dump(value, Dumper=LiteralDumper, sort_keys=False)
 
 
 def parse_value(text: str) -> Any:
@@ -147,7 +122,10 @@ def parse_yaml(text: str) -> Any:
     """Parse yaml of limited size and depth; ``YAMLError``, or ``ValueError`` for a huge number."""
     if len(text) > LARGEST:
         raise yaml.YAMLError(f"more than {LARGEST:,} characters")
-    return yaml.load(text, Loader=LiteralLoader)
+    try:
+        return yaml.load(text, Loader=LiteralLoader)
+    except RecursionError as problem:
+        raise yaml.YAMLError("unexpected nesting, too deep to be read") from problem
 
 
 # Uncached, PyYAML took 90 % of planning time. The result is shared: copy it before changing it.
@@ -184,7 +162,6 @@ class Given(NamedTuple):
     """What a user gives: sources with their values, weakest first."""
 
     sources: list[tuple[str, dict[str, Any]]]
-    switches: list[str]  # flags without a value, which mean true
     mistakes: list[str]  # unreadable files and arguments
 
     @property
@@ -211,7 +188,6 @@ def parse_command_line(arguments: Sequence[str]) -> Given:
     ["'--epochs 3' (command line): write --epochs=3."]
     """
     texts: dict[str, str] = {}
-    switches: list[str] = []
     mistakes: list[str] = []
     arguments = list(arguments)
     while arguments:
@@ -230,12 +206,10 @@ def parse_command_line(arguments: Sequence[str]) -> Given:
             )
         else:
             texts[name] = text
-            if not equals:
-                switches.append(name)
     values = {
         name: text if name in TEXT_SETTINGS else parse_value(text) for name, text in texts.items()
     }
-    return Given([("command line", values)], switches, mistakes)
+    return Given([("command line", values)], mistakes)
 
 
 def read_given(
@@ -255,4 +229,4 @@ def read_given(
     }
     given = parse_command_line(command_line)
     sources += [("config_dict", of_dict), *given.sources]
-    return Given(sources, given.switches, [*mistakes, *given.mistakes])
+    return Given(sources, [*mistakes, *given.mistakes])

@@ -61,20 +61,11 @@ class Entry(NamedTuple):
 
     name: str
     value: Any
-    origin: str  # for whom the file has values
+    origin: str  # for whom the value holds
     kind: str = ""
     meaning: str = ""
     group: str = ""  # the heading above it
     stage: str | None = None
-    when: str = ""  # the condition under which the value holds
-
-    @property
-    def source(self) -> str:
-        """For whom the value holds."""
-        of_stage = f"stage {self.stage}"
-        is_own = self.stage is None or self.origin == of_stage
-        source = self.origin if is_own else f"{of_stage} of {self.origin}"
-        return f"{source} where {self.when}" if self.when else source
 
 
 @cache
@@ -98,14 +89,20 @@ def entries_of(file: Path, origin: str) -> list[Entry]:
     conditions = values.pop(WHEN, {})
     entries = [Entry(name, value, origin, *comments[name]) for name, value in values.items()]
     entries += [
-        Entry(name, value, origin, when=f"{condition} is {wanted}")
+        Entry(name, value, f"{origin} where {condition} is {wanted}")
         for condition, by_value in conditions.items()
         for wanted, under in by_value.items()
         for name, value in under.items()
     ]
     if file in stage_files().values():
         return [entry._replace(stage=file.stem) for entry in entries]
-    return [entry._replace(**parse_key(entry.name, stage_files())._asdict()) for entry in entries]
+    return [_of_its_stage(entry) for entry in entries]
+
+
+def _of_its_stage(entry: Entry) -> Entry:
+    stage, name = parse_key(entry.name, stage_files())
+    origin = f"stage {stage} of {entry.origin}" if stage else entry.origin
+    return entry._replace(name=name, stage=stage, origin=origin)
 
 
 def _comments(file: Path) -> dict[str, tuple[str, str, str]]:
@@ -175,11 +172,6 @@ def effects(name: str) -> Iterator[str]:
 # Pages for the terminal
 
 
-def columns() -> int:
-    """Page width: the terminal's, from 80 to 100 columns."""
-    return min(WIDEST, max(NARROWEST, shutil.get_terminal_size((WIDEST, 24)).columns))
-
-
 def shown(value: Any) -> str:
     """A value as yaml."""
     if value is None:
@@ -240,9 +232,10 @@ def read_by(model: str) -> dict[Key, Any]:
 
 
 def _wrapped(text: str, indent: int, further: int | None = None) -> list[str]:
+    terminal = shutil.get_terminal_size((WIDEST, 24)).columns
     return textwrap.wrap(
         text,
-        columns(),
+        min(WIDEST, max(NARROWEST, terminal)),
         initial_indent=" " * indent,
         subsequent_indent=" " * (indent if further is None else further),
         break_on_hyphens=False,
@@ -255,7 +248,7 @@ def explanation(name: str) -> str:
     entries = [e for e in (*all_entries(), *recbole_entries()) if e.name == plain]
     kind, meaning = meaning_of(plain, reversed(entries))  # the most general one
     head = f"{name} ({kind})" if kind else name
-    lines = [*textwrap.wrap(f"{head}: {meaning or 'not described'}", columns()), ""]
+    lines = [*_wrapped(f"{head}: {meaning or 'not described'}", 0), ""]
     rule = setting(plain).rule or rule_by_default(next((e.value for e in entries), None))
     lines += _part("allowed", [rule.expected if rule else "anything"])
     if stage is None:
@@ -282,7 +275,7 @@ def _parsed(name: str) -> tuple[str | None, str]:
 def _by_value(entries: Iterable[Entry]) -> list[str]:
     sources: dict[str, list[str]] = {}
     for entry in entries:
-        sources.setdefault(shown(entry.value), []).append(entry.source)
+        sources.setdefault(shown(entry.value), []).append(entry.origin)
     return [f"{value}: {', '.join(dict.fromkeys(of))}" for value, of in sources.items()]
 
 

@@ -79,7 +79,7 @@ class RunSettings:
 
     def __init__(self, files: ModelFiles, dataset: str = "", given: Given | None = None) -> None:
         self.files, self.dataset, self.stages = files, dataset, tuple(files.stages)
-        self.given = given or Given([], [], [])
+        self.given = given or Given([], [])
         self.kind = Models.NEWS if files.is_news else Models.RECBOLE
         self.declares: dict[str, frozenset[str]] = {}
         declaring = [*(self._of_news() if files.is_news else self._of_recbole())]
@@ -178,12 +178,8 @@ class RunSettings:
         return unfit_value(key.name, value, default)
 
     def _mistakes(self, layers: Sequence[Layer]) -> Iterator[str]:
-        """Unknown names, then flags without a value, then invalid values."""
+        """Unknown names, then invalid values."""
         yield from (mistake for layer in layers for mistake in self._unknown(layer))
-        for name in self.given.switches:
-            plain = parse_key(name, self.stages).name
-            if plain in self.declared and not isinstance(self.declared[plain], bool):
-                yield f"--{name} (command line) needs a value: write --{name}=value"
         for key, value in self.values.items():
             if mistake := self._unfit(key, value):
                 yield f"{key} ({self._source_of(key)}) {mistake}"

@@ -6,7 +6,6 @@ Defaults and meanings are read from the yaml files that declare them, ``# (type)
 from __future__ import annotations
 
 import ast
-import difflib
 from collections.abc import Collection, Mapping
 from enum import Enum, Flag, auto
 from functools import cache
@@ -21,13 +20,13 @@ from recbole_tinynews.settings.values import (
     one_of,
     or_,
     rule_by_default,
+    suggest,
     unfit,
 )
 
 FINETUNE_TEACHER = "finetune_teacher"
 OF_TEACHERS = "_teacher"  # suffix of the stages that train teachers
 SHARED = {name: f"teacher_{name}" for name in ("num_hidden_layers", "vectors")}  # of all teachers
-_LONGEST_NAME = 100  # characters that are compared to find similar names
 
 
 class Models(Flag):
@@ -80,6 +79,13 @@ _PLACE = or_(values.PLACE, None)
 def _of_run(name: str, rule: Rule | None = None, **row: Any) -> Setting:
     """A setting of the whole run that changes no result."""
     return Setting(name, rule, scope=_RUN, affects=_NOTHING, **row)
+
+
+def _one_process(*choices: Any) -> Rule:
+    """Values that start no further process."""
+    rule = one_of(*choices)
+    instead = "run_recbole.py --nproc=N does, on several machines torchrun (docs/scale.md)"
+    return rule._replace(expected=f"{rule.expected}, as settings start no process: {instead}")
 
 
 def _all(rule: Rule | None, *names: str, **row: Any) -> list[Setting]:
@@ -143,10 +149,17 @@ RECBOLES: tuple[Setting, ...] = (
     # the device
     _of_run("gpu_id", values.DEVICES),
     _of_run("use_gpu", values.SWITCH),
-    # `process_mistakes` refuses more than one process
-    _of_run("local_rank", known_to=_EVERY),
-    *_all(None, "nproc", "world_size", "ip", "port", scope=_RUN, affects=_NOTHING, known_to=_EVERY),
-    *_all(None, "offset", "group_offset", scope=_RUN, affects=_NOTHING, known_to=_EVERY),
+    _of_run("nproc", _one_process(None, 1), known_to=_EVERY),
+    _of_run("world_size", _one_process(None, -1, 0, 1), known_to=_EVERY),
+    *_all(
+        _one_process(None, 0),
+        "local_rank",
+        "group_offset",
+        scope=_RUN,
+        affects=_NOTHING,
+        known_to=_EVERY,
+    ),
+    *_all(None, "ip", "port", "offset", scope=_RUN, affects=_NOTHING, known_to=_EVERY),
     Setting("enable_amp", values.SWITCH, scope=_RUN),  # a stage has `precision` instead
     Setting("enable_scaler", values.SWITCH, scope=_RUN, unread_by=_NEWS),
     # training
@@ -180,7 +193,7 @@ RECBOLES: tuple[Setting, ...] = (
     *_all(None, "norm", "sim", "tau", "cin", known_to=_RECBOLE),
     Setting("token_num_threshold", values.COUNT, known_to=_RECBOLE),
     Setting("xgb_early_stopping_rounds", values.COUNT, known_to=_RECBOLE),
-    Setting("selected_features", list_of(values.FIELD, may_be_empty=True)),
+    Setting("selected_features", list_of(values.TEXT, may_be_empty=True)),
     # values that RecBole computes and stores among the settings
     *_all(None, "device", "single_spec", "eval_type", affects=_NOTHING),
 )
@@ -374,9 +387,6 @@ def unknown_setting(
         return f"holds for the whole run, not for a stage. Set {key.name}"
     per_stage = [each for each in declared if setting(each).scope is Scope.STAGE]
     candidates = [*declared, *(f"{stage}_{name}" for stage in stages for name in per_stage)]
-    written = str(key)[:_LONGEST_NAME]
-    if nearest := difflib.get_close_matches(written, candidates, n=1):
-        return f"is no setting. Did you mean {nearest[0]}?"
-    similar = difflib.get_close_matches(written, candidates, n=3, cutoff=0.4)
-    hint = f" The nearest are {', '.join(similar)}." if similar else ""
-    return f"is no setting of this model.{hint} Declare a new one in the yaml beside the model"
+    if hint := suggest(str(key), candidates):
+        return f"is no setting.{hint}"
+    return "is no setting of this model. Declare a new one in the yaml beside the model"

@@ -10,6 +10,7 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 MOST = 2**31 - 1
+_LONGEST_NAME = 100  # characters that are compared to find similar names
 _LARGEST = 1e15  # fits into float32 and int64
 _BRIEF = reprlib.Repr()
 _BRIEF.maxlevel, _BRIEF.maxstring, _BRIEF.maxother, _BRIEF.maxlong = 4, 100, 100, 100
@@ -127,10 +128,10 @@ VIEWS = Rule(
 def _is_place(value: Any) -> bool:
     if not TEXT.holds(value) or "\0" in value or len(value) > _LONGEST_PATH:
         return False
-    return all(len(os.fsencode(part)) <= _LONGEST_NAME for part in value.split("/"))
+    return all(len(os.fsencode(part)) <= _LONGEST_PART for part in value.split("/"))
 
 
-_LONGEST_NAME, _LONGEST_PATH = 255, 4_096  # limits of Linux and most file systems
+_LONGEST_PART, _LONGEST_PATH = 255, 4_096  # limits of Linux and most file systems
 PLACE = Rule("the name of a file or folder", _is_place)
 ZIP_FILE = Rule(
     "a file name that ends in .zip", lambda value: PLACE.holds(value) and value.endswith(".zip")
@@ -155,9 +156,6 @@ def _are_windows(value: Any) -> bool:
 
 
 WINDOWS = Rule("a list of ascending hours above 0, perhaps with ~ at its end", _are_windows)
-FIELD = Rule(
-    "a name without white space", lambda value: isinstance(value, str) and value.split() == [value]
-)
 MAPPING = Rule("a mapping {name: value}", lambda value: isinstance(value, Mapping))
 RERANKERS = list_of(  # `ReRanking` checks the rest
     Rule("already_read or {name: value}", lambda each: isinstance(each, (str, Mapping))), True
@@ -226,16 +224,14 @@ def rule_by_default(default: Any) -> Rule | None:
 
 
 def suggest(name: str, known: Iterable[str]) -> str:
-    """A suggestion of the nearest names, with a leading space, or an empty string.
+    """A suggestion of the nearest name, with a leading space, or an empty string.
 
     >>> suggest("plmnr", ["PLMNR", "TinyBERT"]), suggest("zzz", ["PLMNR"])
     (' Did you mean PLMNR?', '')
     """
     by_lower = {each.lower(): each for each in known}
-    nearest = [name.lower()]
-    if nearest[0] not in by_lower:
-        nearest = difflib.get_close_matches(nearest[0], by_lower, n=2)
-    return f" Did you mean {' or '.join(by_lower[each] for each in nearest)}?" if nearest else ""
+    nearest = difflib.get_close_matches(name.lower()[:_LONGEST_NAME], by_lower, n=1)
+    return f" Did you mean {by_lower[nearest[0]]}?" if nearest else ""
 
 
 def refuse(head: str, mistakes: Iterable[str]) -> None:
@@ -249,10 +245,8 @@ def unfit(rule: Rule | None, value: Any) -> str | None:
     if rule is None or rule.holds(value):
         return None
     words = [choice for choice in rule.choices if isinstance(choice, str)]
-    text = value.lower() if isinstance(value, str) else ""
-    nearest = difflib.get_close_matches(text[:100], words, n=1)
-    hint = f". Did you mean {nearest[0]}?" if nearest else ""
-    return f"expects {rule.expected}, got {brief(value)}{hint}"
+    hint = suggest(value, words) if isinstance(value, str) else ""
+    return f"expects {rule.expected}, got {brief(value)}{hint and '.' + hint}"
 
 
 def rules_by_default(defaults: Mapping[str, Any]) -> dict[str, Rule]:

@@ -26,7 +26,7 @@ _OTHER = "other_parameter."
 _SPARSE = (".data", ".indices", ".indptr", ".shape")  # of a compressed sparse row matrix
 STATE = "state"  # folder beside the weights
 TENSORS, PROGRESS = "state.safetensors", "progress.json"
-STATE_FORMAT = 3
+STATE_FORMAT = 4
 NEEDED = (  # to resume
     *("step", "round", "cur_step", "best_valid_score", "best_valid_result"),
     *("losses", "curve", "budget", "schedule", "scaler", "groups", "optimizer"),

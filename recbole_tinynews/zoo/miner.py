@@ -23,6 +23,7 @@ from recbole_tinynews.settings.protocol import Settings
 class MINER(CandidateAware, PLMNR):
     """Category-aware poly attention; the loss adds the ``disagreement`` of interests (3.5)."""
 
+    why_not_loaded = "looks up the categories of clicks and candidates by their ids in its data set"
     least: ClassVar[Mapping[str, float]] = {
         "context_codes": 1,
         "code_dim": 1,
@@ -35,11 +36,6 @@ class MINER(CandidateAware, PLMNR):
         self.disagreement_loss_weight = config["disagreement_loss_weight"]
         self.similarity = CategorySimilarity(dataset.num(CATEGORY), config["category_dim"])
         self.register_buffer(CATEGORY, dataset.item_feat[CATEGORY], persistent=False)
-
-    @classmethod
-    def why_not_loaded(cls) -> str:
-        """It needs the categories of clicks and candidates."""
-        return "looks up the categories of clicks and candidates by their ids in its data set"
 
     def make_user_encoder(self, config: Settings) -> MultiInterestUser:
         """Poly attention over the clicks."""

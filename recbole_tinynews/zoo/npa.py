@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +12,7 @@ from recbole_tinynews.encoder.packing import PackedTexts
 from recbole_tinynews.encoder.pooling import masked_softmax
 from recbole_tinynews.encoder.users import NoClicks
 from recbole_tinynews.files.columns import TITLE
-from recbole_tinynews.model.article_reader import longest_news_text, views_of
+from recbole_tinynews.model.article_reader import longest_news_text
 from recbole_tinynews.model.interface import Encoded, Outputs
 from recbole_tinynews.model.paper.plmnr import PLMNR
 from recbole_tinynews.model.reader_mixins import CandidateAware, WithUserIds
@@ -28,24 +28,15 @@ class NPA(WithUserIds, CandidateAware, PLMNR):
     """
 
     least: ClassVar[Mapping[str, float]] = {"user_dim": 1}
+    fixed: ClassVar[Mapping[str, Any]] = {  # users attend to the words of titles
+        **{"news_encoder": "words", "head_init": "random", "views": [TITLE]}
+    }
     user_encoder: PersonalisedUser
 
     @classmethod
     def conflicting_settings(cls, config: Settings, prefix: str) -> Iterator[str]:
-        """Also require word vectors, random heads, and titles as the only view."""
+        """Also refuse Stage I."""
         yield from super().conflicting_settings(config, prefix)
-        given = {
-            "news_encoder": (config["news_encoder"], "words"),
-            "head_init": (config["head_init"], "random"),
-            "views": (views_of(config), [TITLE]),
-        }
-        for name, (value, expected) in given.items():
-            if value != expected:
-                wanted = str(expected).replace("'", "")
-                yield (
-                    f"{prefix}{name} expects {wanted} in {cls.__name__}, whose users attend to "
-                    f"the words of titles, got {value}. Leave {prefix}{name} out"
-                )
         if issubclass(cls, Student) and config["stage_one"]:
             yield (
                 f"stage_one expects False in {cls.__name__}: its articles have a vector only for a "

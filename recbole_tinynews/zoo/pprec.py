@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any, ClassVar, NamedTuple
 
@@ -38,6 +38,7 @@ class PPRec(PLMNR):
     """
 
     least: ClassVar[Mapping[str, float]] = {"popularity_dim": 1}
+    fixed: ClassVar[Mapping[str, Any]] = {"popularity": "added"}  # with a gate of its own
     time: NewsPopularity
 
     def __init__(self, config: Settings, dataset: Any) -> None:
@@ -50,16 +51,6 @@ class PPRec(PLMNR):
             training = dataset.file_size_list[0]
             counted = log.rows if config["popularity_from"] == "stream" else training
             self.clicks = CountsSoFar(log.between(0, counted), config["popularity_delay"])
-
-    @classmethod
-    def conflicting_settings(cls, config: Settings, prefix: str) -> Iterator[str]:
-        """Also require that no other term of popularity is added."""
-        yield from super().conflicting_settings(config, prefix)
-        if config["popularity"] != "added":
-            yield (
-                f"{prefix}popularity expects added in {cls.__name__}, which has a gate of its own, "
-                f"got {config['popularity']}. Leave {prefix}popularity out"
-            )
 
     def make_user_encoder(self, config: Settings) -> nn.Module:
         """Self-attention among the clicks, then attention by content and popularity."""

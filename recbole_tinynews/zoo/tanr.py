@@ -29,6 +29,7 @@ class TANR(PLMNR):
     """
 
     least: ClassVar[Mapping[str, float]] = {"topic_loss_weight": 0}
+    loss_units: Mapping[str, str] = {"topic": "articles"}
 
     def __init__(self, config: Settings, dataset: Any) -> None:
         super().__init__(config, dataset)
@@ -55,8 +56,3 @@ class TANR(PLMNR):
             **super().further_losses(outputs, interaction),
             "topic": self.topic_loss_weight * mean,
         }
-
-    @property
-    def loss_units(self) -> Mapping[str, str]:
-        """The topic loss is a mean over articles."""
-        return {**super().loss_units, "topic": "articles"}

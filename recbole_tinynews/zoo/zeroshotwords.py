@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
 from recbole_tinynews.encoder.packing import PackedTexts
 from recbole_tinynews.encoder.pooling import pool_texts
-from recbole_tinynews.model.article_reader import reads_words, starts_pretrained
 from recbole_tinynews.settings.protocol import Settings
 from recbole_tinynews.zoo.latefusion import LateFusion
 
@@ -18,21 +17,11 @@ class ZeroShotWords(LateFusion):
     """``ZeroShotPLM`` with word vectors, the start of recommenders with pretrained heads."""
 
     trainer_class = "UntrainedNewsTrainer"
+    fixed: ClassVar[Mapping[str, Any]] = {"news_encoder": "words", "head_init": "pretrained"}
 
     def __init__(self, config: Settings, dataset: Any) -> None:
         super().__init__(config, dataset)
         self.requires_grad_(False)
-
-    @classmethod
-    def conflicting_settings(cls, config: Settings, prefix: str) -> Iterator[str]:
-        """Also require word vectors and pretrained heads, since nothing trains."""
-        yield from super().conflicting_settings(config, prefix)
-        if not (reads_words(config) and starts_pretrained(config)):
-            yield (
-                f"{cls.__name__} trains nothing, and expects {prefix}news_encoder=words and "
-                f"{prefix}head_init=pretrained, got {config['news_encoder']} and "
-                f"{config['head_init']}. Leave both out; ZeroShotPLM reads by a language model"
-            )
 
     @classmethod
     def news_dim(cls, config: Settings) -> int:

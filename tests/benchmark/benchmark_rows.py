@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -75,8 +76,8 @@ class RunHere:
 
 def run_with_output(benchmark: Benchmark) -> tuple[bool, str]:
     """Run it; returns whether it succeeded and what it printed."""
-    out = io.StringIO()
-    return benchmark.run(out), out.getvalue()
+    with redirect_stdout(io.StringIO()) as out:
+        return benchmark.run(), out.getvalue()
 
 
 def system(label: str, *seeds: dict[str, Any], why_not: str = "", **of_row: Any) -> SystemResult:

@@ -22,7 +22,7 @@ from recbole_tinynews.benchmark.results import (
     ResultsFile,
     summarise,
 )
-from recbole_tinynews.benchmark.suite import Published, Row
+from recbole_tinynews.benchmark.suite import Row
 
 RESULTS = """\
 Small,1,0.6,0.3,0.35,0.4,1500000,200.0
@@ -68,7 +68,7 @@ def table(tmp_path: Path):
         of(Row("Popular", "Popular", "Pop", group="two"), "out of memory"),
         of(Row("Absent", "Absent", "Absent", group="two"), "no such model (Absent)"),
     ]
-    return make_table(systems, [1, 2], Published(), ["a note"])
+    return make_table(systems, [1, 2], ["a note"])
 
 
 def test_the_markdown_is_that_of_the_results(table) -> None:
@@ -83,7 +83,7 @@ def test_systems_that_know_their_users_are_marked_beside_those_that_read_more() 
         summarise(Row(label, label, "PLMNR", reads=each), {})
         for label, each in zip(("Plain", "NPA", "LSTUR"), reads, strict=True)
     ]
-    table = make_table(systems, [1], Published())
+    table = make_table(systems, [1])
     assert [cells[0].text for group in table.groups for cells in group] == [
         *("Plain", "NPA‡", "LSTUR*‡"),
     ]
@@ -96,17 +96,8 @@ def test_systems_that_know_their_users_are_marked_beside_those_that_read_more() 
 def test_values_that_print_alike_are_equally_bold() -> None:
     """0.611111 beside 0.611112 would be bold for no reason that a reader can see."""
     one, two = system("A", {"auc": 0.611111}), system("B", {"auc": 0.611112})
-    text = as_markdown(make_table([one, two], [1], Published()))
+    text = as_markdown(make_table([one, two], [1]))
     assert text.count("**61.11**") == 2
-
-
-def test_the_papers_results_are_marked_where_they_are_of_other_data() -> None:
-    published = Published({"A": {"auc": [70.5, 0.1]}}, {"B": {"auc": [68.0]}}, "on Feeds")
-    systems = [system(label, {"auc": 0.5}) for label in "ABC"]
-    lines = squeeze(as_markdown(make_table(systems, [1], published))).splitlines()
-    assert lines[0].endswith("| nDCG@10 | AUC, paper |")
-    assert [line.split("|")[-2].strip() for line in lines[2:5]] == ["70.50 ± 0.10", "68.00†", ""]
-    assert "† the paper's figures on Feeds." in lines
 
 
 def test_every_cell_of_the_csv_comes_back(tmp_path: Path) -> None:
@@ -210,10 +201,10 @@ def test_budgets_have_a_table_and_rows_over_a_ceiling_are_marked_everywhere() ->
     assert text.splitlines()[2] == "| A§ | 0 | 820,123 | 0 | 17.4 | 0 | 0 | 0 | 0 |"
     assert "Not counted: Old." in text
     ceiling = "(student: 215,000 tokens; teachers: 1,000 candidates of clicks)"
-    table = make_table(systems, [1], Published(), ceilings=CEILINGS)
+    table = make_table(systems, [1], ceilings=CEILINGS)
     assert [cells[0].text for group in table.groups for cells in group] == ["A§", "B", "C§", "Old"]
     assert table.notes[-1] == f"§ used more than the suite's ceiling {ceiling}."
-    unlimited = make_table(systems, [1], Published())
+    unlimited = make_table(systems, [1])
     assert not any("§" in cells[0].text for group in unlimited.groups for cells in group)
 
 

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import pickle
 import time
 from pathlib import Path
@@ -146,16 +145,6 @@ def test_hundreds_of_thousands_of_empty_tensors_are_refused_at_once(tmp_path: Pa
     for read in (load_weights, check_weights):
         with pytest.raises(ValueError, match="begins with a header of"):
             read(place)
-    assert time.monotonic() - started < 1
-
-
-def test_a_tensor_with_thousands_of_names_is_not_digested_under_each(tmp_path: Path) -> None:
-    """A file of a few megabytes would keep the checksum busy for hours."""
-    about = json.dumps({"checksum": "", "shared": {str(n): "a" for n in range(20_000)}})
-    save_file({"a": torch.zeros(1 << 20)}, tmp_path / "model.safetensors", {"about": about})
-    started = time.monotonic()
-    with pytest.raises(ValueError, match="was changed"):
-        load_weights(tmp_path / "model.safetensors")
     assert time.monotonic() - started < 1
 
 

@@ -42,4 +42,4 @@ def test_a_term_of_time_is_refused_with_the_model_that_has_both(tiny: Tiny) -> N
     """It would be left out without a word."""
     config = tiny.config("CategoryAndTitle", popularity="added", head_init="pretrained")
     (mistake,) = config.model_class.conflicting_settings(config, "")
-    assert "Use TimeAndTitle" in mistake
+    assert "popularity expects none in CategoryAndTitle, got added" in mistake

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import plain_users as plain
-import pytest
 import torch
 from plain_users import DIM, PEOPLE, histories, random_weights
 
@@ -42,8 +41,3 @@ def test_a_user_unseen_in_training_is_one_whose_id_is_masked() -> None:
     for row in range(5):
         expected = plain.lstur(weights, list(history[row][clicked[row]]), 4, "ini", True)
         torch.testing.assert_close(users[row], expected)
-
-
-def test_lstur_con_needs_two_equal_halves() -> None:
-    with pytest.raises(ValueError, match=r"even size.*got 7"):
-        LongShortTermUser(7, PEOPLE, "con")

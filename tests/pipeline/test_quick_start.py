@@ -41,8 +41,7 @@ from recbole_tinynews.pipeline.systems import system
 from recbole_tinynews.trainer import NewsTrainer
 
 KEYS = [
-    *("model", "dataset", "seed", "valid", "test", "test_cold"),
-    *("test_slices", "parameters"),
+    *("model", "dataset", "seed", "valid", "test", "test_cold", "parameters"),
     *("stages", "news_per_second", "budget", "environment"),
 ]
 FOUR_STAGES = [
@@ -57,7 +56,7 @@ def flags(tiny: Tiny, model: str, **settings) -> list[str]:
 
 
 def as_json(result: dict[str, Any]) -> dict[str, Any]:
-    """The result as a file has it: json has no NaN, as of a slice where all is skipped."""
+    """The result as a file has it: json has no NaN, as of cold impressions where there are none."""
     return json.loads(json.dumps(result).replace("NaN", "null"))
 
 

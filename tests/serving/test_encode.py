@@ -119,7 +119,7 @@ def test_vectors_rank_as_the_language_model_that_made_them(tiny: Tiny, half: Pat
     ("model", "given", "message"),
     [
         ("AlignedNewsRec", {"vectors": "half"}, "Set teacher_vectors instead"),
-        ("TinyBERT", {"teacher_vectors": "half"}, "needs one language model that reads titles"),
+        ("TinyBERT", {"teacher_vectors": "half"}, "vectors expects ~ in TitleBodyMatcher"),
         ("PLMNR", {"vectors": "no.npz"}, "vectors: no.npz must be a file of ids and vectors"),
         ("PLMNR", {"vectors": "half", "views": ["title", "category"]}, "views=.title."),
     ],

@@ -32,8 +32,11 @@ from tiny import PLM_TEACHERS, Tiny, student_of
 from torch.nn import functional as F
 
 from recbole_tinynews.data.fields import CANDIDATE_FEATURES, CANDIDATES, HISTORY, IMPRESSION_SIZE
+from recbole_tinynews.model.article_reader import ArticleReader
+from recbole_tinynews.model.student import LayerStudent
 from recbole_tinynews.pipeline.systems import system
 from recbole_tinynews.serving.loading import load
+from recbole_tinynews.zoo.pprec import PPRec
 
 CASES: list[tuple[str, dict[str, Any]]] = [
     ("CenNewsRec", {"recent_clicks": 2}),
@@ -221,7 +224,7 @@ def test_one_that_knows_more_than_articles_is_not_served(
         (
             "NPA",
             {"news_encoder": "plm"},
-            r"^stage_news_encoder expects words in NPA.*got plm. Leave stage_news_encoder out$",
+            r"^stage_news_encoder expects words in NPA.*got plm. Leave stage_news_encoder out",
         ),
         (
             "NPA",
@@ -248,6 +251,15 @@ def test_settings_that_do_not_fit_are_found_before_training(
     tiny: Tiny, name: str, settings: dict[str, Any], message: str
 ) -> None:
     assert_refused(tiny, name, settings, message)
+
+
+def test_what_each_of_two_bases_fixes_is_required(tiny: Tiny) -> None:
+    """The table of the first base would hide that of the second, and a gate would be missing."""
+    both: Any = type("Both", (LayerStudent, PPRec), {})
+    config = tiny.config("PPRec", popularity="none", history_cache_steps=2)
+    found = [*ArticleReader.conflicting_settings.__func__(both, config, "")]
+    for said in ("history_cache_steps expects 0", "popularity expects added"):
+        assert any(f"{said} in Both" in each for each in found)
 
 
 SIZES: list[tuple[str, dict[str, Any], int]] = [

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping
 from logging import getLogger
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -13,10 +13,10 @@ from recbole.data.interaction import Interaction
 from torch import Tensor
 
 from recbole_tinynews.data.dataloader import ImpressionDataLoader
-from recbole_tinynews.data.fields import CANDIDATES, HISTORY, IMPRESSION_SIZE
+from recbole_tinynews.data.fields import CANDIDATE_FEATURES, CANDIDATES, HISTORY, IMPRESSION_SIZE
 from recbole_tinynews.files.columns import CATEGORIES
 from recbole_tinynews.model.baselines.zeroshotplm import ZeroShotPLM
-from recbole_tinynews.model.time_features import fit_conditional_logit
+from recbole_tinynews.model.time_features import TimeFeatures, fit_conditional_logit
 from recbole_tinynews.settings.protocol import Settings
 
 CONTENT = ("category", "subcategory", "titles", "nearest title")
@@ -30,37 +30,29 @@ class CategoryAndTitle(ZeroShotPLM):
     title_abstract`` the vectors are those of title and abstract.
     """
 
+    fixed: ClassVar[Mapping[str, Any]] = {"popularity": "none"}
+    why_not_loaded = "looks up the categories of clicks by their ids in its data set"
     content_mean: Tensor
     content_scale: Tensor
     weights: Tensor
 
     def __init__(self, config: Settings, dataset: Any) -> None:
         super().__init__(config, dataset)
-        self.names = [*CONTENT, *self.further_features(config)]
+        self.time_features: Any = self.make_time_features(config)
+        further = 0 if self.time_features is None else self.time_features.size
         self.register_buffer("content_mean", torch.zeros(len(CONTENT)))
         self.register_buffer("content_scale", torch.ones(len(CONTENT)))
-        self.register_buffer("weights", torch.zeros(len(self.names)))
+        self.register_buffer("weights", torch.zeros(len(CONTENT) + further))
         for field in CATEGORIES:  # [news], 0 where it is unknown
             self.register_buffer(field, dataset.item_feat[field], persistent=False)
 
-    @classmethod
-    def conflicting_settings(cls, config: Settings, prefix: str) -> Iterator[str]:
-        """Refuse a time term with features that were fitted without it."""
-        yield from super().conflicting_settings(config, prefix)
-        if config["popularity"] != "none":
-            yield (
-                f"{prefix}popularity={config['popularity']} expects none in {cls.__name__}. "
-                "Use TimeAndTitle, whose logit has both"
-            )
+    def make_time_features(self, config: Settings) -> TimeFeatures | None:
+        """Features of time, which follow ``CONTENT``; here none."""
+        return None
 
-    @classmethod
-    def why_not_loaded(cls) -> str:
-        """It needs the categories of clicks."""
-        return "looks up the categories of clicks by their ids in its data set"
-
-    def further_features(self, config: Settings) -> Sequence[str]:
-        """Names of the features after ``CONTENT``."""
-        return []
+    def counters(self, interaction: Interaction) -> Tensor:
+        """What the features of time are made of, ``[candidates, counters]``."""
+        return interaction[CANDIDATE_FEATURES]
 
     @torch.no_grad()
     def start_heads(self, config: Settings, dataset: Any) -> None:
@@ -79,20 +71,19 @@ class CategoryAndTitle(ZeroShotPLM):
         self.content_mean.copy_(every.mean(0))
         self.content_scale.copy_(every.std(0, correction=0).clamp(min=1e-9))
         labels = dataset.inter_feat.labels
-        self.fit_further(batches, torch.from_numpy(np.array(labels)).to(self.device))
+        if self.time_features is not None:
+            clicked = torch.from_numpy(np.array(labels)).to(self.device)
+            self.time_features.fit(torch.cat([*map(self.counters, batches)]), clicked)
         features = torch.cat([*map(self.standardised, content, batches)]).cpu().numpy()
         self.fit(features, labels, dataset.inter_feat.candidates.offsets)
-
-    def fit_further(self, batches: list[Interaction], labels: Tensor) -> None:
-        """Fit the scale of further features to the training candidates."""
 
     def fit(self, features: NDArray, labels: NDArray, offsets: NDArray) -> None:
         """Fit the weights of standardised features; ``offsets`` are bounds of the impressions."""
         weights = fit_conditional_logit(features, labels, offsets)
         self.weights.copy_(torch.from_numpy(weights))
-        each = zip(self.names, weights, strict=True)
-        listed = ", ".join(f"{name} {weight:+.2f}" for name, weight in each)
-        getLogger().info(f"{type(self).__name__}: weights of standardised features: {listed}")
+        listed = ", ".join(f"{weight:+.2f}" for weight in weights)
+        what = f"weights of standardised features, the first of {', '.join(CONTENT)}"
+        getLogger().info(f"{type(self).__name__}: {what}: {listed}")
 
     @torch.no_grad()
     def predict(self, interaction: Interaction) -> Tensor:
@@ -109,7 +100,10 @@ class CategoryAndTitle(ZeroShotPLM):
 
     def standardised(self, content: Tensor, interaction: Interaction) -> Tensor:
         """Standardised features of candidates, from their ``content`` features."""
-        return (content - self.content_mean) / self.content_scale
+        content = (content - self.content_mean) / self.content_scale
+        if self.time_features is None:
+            return content
+        return torch.cat([content, self.time_features(self.counters(interaction))], dim=1)
 
     def content(self, interaction: Interaction) -> Tensor:
         """Content features of candidates, ``[candidates, 4]``; zeros without a click."""

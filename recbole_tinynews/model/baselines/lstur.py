@@ -79,11 +79,6 @@ class LongShortTermUser(nn.Module):
         mask_probability: float = 0.5,
     ) -> None:
         super().__init__()
-        if combination == "con" and news_dim % 2:
-            raise ValueError(
-                "LongShortTermUser expects an even size of news vectors for combination 'con', "
-                f"got {news_dim}. Change news_dim or category_dim, or choose 'ini'."
-            )
         self.combination, self.mask_probability = combination, mask_probability
         size = news_dim if combination == "ini" else news_dim // 2
         self.long_term = nn.Embedding(users, size, padding_idx=0)
@@ -94,13 +89,10 @@ class LongShortTermUser(nn.Module):
     def forward(self, history: Tensor, clicked: Tensor, users: Tensor) -> Tensor:
         """User vectors ``[batch, dim]``; ``users`` are ids ``[batch]``, 0 if unknown."""
         history, clicked = self.no_clicks.before(history, clicked)
-        long_term = self._masked(self.long_term(users)).to(history.dtype)
+        long_term = self.long_term(users).to(history.dtype)
+        if self.training:
+            kept = torch.rand(len(users), 1, device=users.device) >= self.mask_probability
+            long_term = long_term * kept
         if self.combination == "ini":
             return last_state(self.short_term, history, clicked, first=long_term)
         return torch.cat([last_state(self.short_term, history, clicked), long_term], dim=-1)
-
-    def _masked(self, long_term: Tensor) -> Tensor:
-        if not self.training:
-            return long_term
-        kept = torch.rand(len(long_term), 1, device=long_term.device) >= self.mask_probability
-        return long_term * kept

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -15,9 +15,10 @@ from recbole_tinynews.data.fields import IMPRESSION_SIZE
 from recbole_tinynews.data.popularity import Counting
 from recbole_tinynews.files.columns import CATEGORIES
 from recbole_tinynews.files.installation import pip_install
-from recbole_tinynews.model.baselines.categoryandtitle import CONTENT, CategoryAndTitle
+from recbole_tinynews.model.article_reader import ANY
+from recbole_tinynews.model.baselines.categoryandtitle import CONTENT
 from recbole_tinynews.model.baselines.timeandtitle import TimeAndTitle
-from recbole_tinynews.model.interface import BatchContext, further_features
+from recbole_tinynews.model.interface import further_features
 from recbole_tinynews.model.time_features import TimeFeatures
 from recbole_tinynews.settings.protocol import Settings
 
@@ -25,6 +26,7 @@ from recbole_tinynews.settings.protocol import Settings
 class TimeBoosted(TimeAndTitle):
     """LightGBM's lambdarank on content and all time features; refitted rather than saved."""
 
+    fixed: ClassVar[Mapping[str, Any]] = {"reader": ANY}
     text_features = 0  # after those of the page
 
     def __init__(self, config: Settings, dataset: Any) -> None:
@@ -50,32 +52,26 @@ class TimeBoosted(TimeAndTitle):
         )
         self._training = config, dataset
 
-    @classmethod
-    def conflicting_settings(cls, config: Settings, prefix: str) -> Iterator[str]:
-        """Those of titles alone: trees read all features, the reader's too."""
-        yield from super(CategoryAndTitle, cls).conflicting_settings(config, prefix)
-
-    def make_time_features(self, counting: Counting) -> TimeFeatures:
+    def make_time_features(self, config: Settings) -> TimeFeatures:
         """All features of time, and those of the reader and the page."""
+        self.counting = counting = Counting.of(config)
         of_page = len(CATEGORIES) if counting.page else 0
         further = further_features(counting) + of_page + self.text_features
         sizes = len(counting.windows), counting.limited
         return TimeFeatures(*sizes, extended=True, reader=counting.reader, further=further)
 
     def counters(self, interaction: Interaction) -> Tensor:
-        """Counters, then cosines with clicks and page, and whether categories are the page's."""
-        if not self.reads_reader:
+        """Counters, cosines with clicks and page, whether of its categories, and a text score."""
+        if not (self.reads_reader or self.text_features):
             return super().counters(interaction)
-        _, context, *_ = self.match_impressions(interaction)
-        return self.counters_of(context, interaction)
-
-    def counters_of(self, context: BatchContext, interaction: Interaction) -> Tensor:
-        """``counters`` of impressions that are matched."""
+        text, context, *_ = self.match_impressions(interaction)
         if context.page is not None:
             page = context.page.repeat_interleave(interaction[IMPRESSION_SIZE])
             of_news = [self.get_buffer(field) for field in CATEGORIES]
             same = [(of[context.candidates] == of[page]) & (of[page] != 0) for of in of_news]
             context = context.with_further(torch.stack(same, dim=1).float())
+        if self.text_features:
+            context = context.with_further(text.unsqueeze(1))
         assert context.counters is not None, "its batches have counters"
         return context.counters
 

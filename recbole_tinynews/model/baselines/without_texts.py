@@ -54,16 +54,13 @@ class CategoryMatch(ImpressionRecommender):
         sizes = interaction[IMPRESSION_SIZE]
         history = interaction[HISTORY].repeat_interleave(sizes, 0)  # [candidates, history]
         clicks = (history != 0).sum(1).clamp(min=1)
-        shares = [
-            weight * self._matches(field, history, interaction[CANDIDATES]) / clicks
-            for field, weight in self.weights.items()
-        ]
+        shares = []
+        for field, weight in self.weights.items():
+            of_news = self.get_buffer(field)
+            wanted = of_news[interaction[CANDIDATES]].unsqueeze(1)
+            matches = ((of_news[history] == wanted) & (wanted != 0)).sum(1)
+            shares.append(weight * matches / clicks)
         return torch.stack(shares).sum(0)
-
-    def _matches(self, field: str, history: Tensor, candidates: Tensor) -> Tensor:
-        of_news = self.get_buffer(field)
-        wanted = of_news[candidates].unsqueeze(1)
-        return ((of_news[history] == wanted) & (wanted != 0)).sum(1)
 
 
 class Newest(ImpressionRecommender):

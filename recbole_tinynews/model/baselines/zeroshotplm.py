@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from recbole_tinynews.encoder.plm_files import vector_size
 from recbole_tinynews.files.vector_files import vector_size as size_in_file
 from recbole_tinynews.model.article_reader import (
+    ANY,
     ReadsTitlesByPLM,
     plm_source,
     reads_vectors,
@@ -26,20 +27,11 @@ class ZeroShotPLM(ReadsTitlesByPLM, PLMNR):
     """
 
     trainer_class = "UntrainedNewsTrainer"
+    fixed: ClassVar[Mapping[str, Any]] = {"head_init": "pretrained", "vectors": ANY}
 
     def __init__(self, config: Settings, dataset: Any) -> None:
         super().__init__(config, dataset)
         self.requires_grad_(False)
-
-    @classmethod
-    def conflicting_settings(cls, config: Settings, prefix: str) -> Iterator[str]:
-        """Also require pretrained heads, since nothing trains."""
-        yield from super().conflicting_settings(config, prefix)
-        if config["head_init"] != "pretrained":
-            yield (
-                f"{prefix}head_init={config['head_init']} expects pretrained in {cls.__name__}, "
-                f"which trains nothing. Leave {prefix}head_init out"
-            )
 
     @classmethod
     def news_dim(cls, config: Settings) -> int:
@@ -47,8 +39,3 @@ class ZeroShotPLM(ReadsTitlesByPLM, PLMNR):
         if reads_vectors(config):
             return size_in_file(vectors_file(config))
         return vector_size(plm_source(config))
-
-    @classmethod
-    def reads_as_needed(cls, config: Settings) -> bool:
-        """Also with the vectors of a file."""
-        return reads_vectors(config) or super().reads_as_needed(config)

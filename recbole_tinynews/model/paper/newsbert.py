@@ -25,11 +25,7 @@ class NewsBERT(LayerStudent):
     trainer_class = "JointTrainer"
     weights = NewsBERTWeights
     teacher_stage = "post_train_teacher"
-
-    @classmethod
-    def number_of_teachers(cls, config: Settings) -> int:
-        """One."""
-        return 1
+    one_teacher = True
 
     @classmethod
     def _other_tokens(cls, config: Settings, teacher: Settings) -> Iterator[str]:
@@ -67,7 +63,4 @@ class NewsBERTMT(NewsBERT):
     the last checkpoint.
     """
 
-    @classmethod
-    def number_of_teachers(cls, config: Settings) -> int:
-        """As many as the settings say."""
-        return config["num_teachers"]
+    one_teacher = False

@@ -15,11 +15,7 @@ class TinyBERT(LayerStudent):
     """
 
     weights = TinyBERTWeights
-
-    @classmethod
-    def number_of_teachers(cls, config: Settings) -> int:
-        """One."""
-        return 1
+    one_teacher = True
 
     def make_distillation(self, config: Settings) -> TinyBERTDistillation:
         """TinyBERT's terms, averaged over the teachers."""
@@ -34,7 +30,4 @@ class TinyBERTMT(TinyBERT):
     A baseline of Tiny-NewsRec (EMNLP 2022), with several teachers.
     """
 
-    @classmethod
-    def number_of_teachers(cls, config: Settings) -> int:
-        """As many as the settings say."""
-        return config["num_teachers"]
+    one_teacher = False

@@ -13,10 +13,7 @@ from transformers import PreTrainedTokenizerBase
 
 from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.data.title_body_articles import TitleBodyDataset
-from recbole_tinynews.distillation.tinynewsrec_losses import (
-    StageOneDistillation,
-    TinyNewsRecDistillation,
-)
+from recbole_tinynews.distillation.tinynewsrec_losses import StageOneDistillation
 from recbole_tinynews.encoder.hidden_states import Storage
 from recbole_tinynews.encoder.one_text import OneTextEncoder, pad_rows
 from recbole_tinynews.encoder.users import SCORE_SCALE
@@ -114,6 +111,7 @@ class TitleBodyStudent(MultiTeacherStudent, TitleBodyModel):
     """
 
     teacher_stage = "post_train_teacher"
+    losses_of = StageOneDistillation
     reading_as: ClassVar[type[NewsRecommender]] = PLMNR
 
     @classmethod
@@ -136,33 +134,11 @@ class TitleBodyStudent(MultiTeacherStudent, TitleBodyModel):
                     f"and student read the same articles, got {config[name]}. Set {name} for both"
                 )
 
-    def make_distillation(self, config: Settings) -> TinyNewsRecDistillation:
-        """The losses of Stage I."""
-        return self.losses_of(StageOneDistillation, config, masked=False)
-
-    @classmethod
-    def news_dim(cls, config: Settings) -> int:
-        """As in Stage II."""
-        return cls.reading_as.news_dim(config)
-
-    @classmethod
-    def text_dim(cls, config: Settings) -> int:
-        """As in Stage II."""
-        return cls.reading_as.text_dim(config)
-
-    def make_word_context(self, config: Settings) -> nn.Module:
-        """As in Stage II."""
-        return self.reading_as.make_word_context(self, config)
-
-    def make_word_pooling(self, config: Settings, dim: int) -> nn.Module:
-        """As in Stage II."""
-        return self.reading_as.make_word_pooling(self, config, dim)
-
 
 @cache
 def title_body_student(reading_as: type[NewsRecommender]) -> type[TitleBodyStudent]:
-    """The Stage I student with the word encoder of ``reading_as``."""
-    described = {"__module__": __name__, "__doc__": TitleBodyStudent.__doc__}
-    return type(
-        TitleBodyStudent.__name__, (TitleBodyStudent,), {**described, "reading_as": reading_as}
-    )
+    """The Stage I student with the sizes and the word encoder of ``reading_as``."""
+    as_there = ("news_dim", "text_dim", "make_word_context", "make_word_pooling")
+    described: dict[str, Any] = {"__module__": __name__, "__doc__": TitleBodyStudent.__doc__}
+    described |= {"reading_as": reading_as, **{n: getattr(reading_as, n) for n in as_there}}
+    return type(TitleBodyStudent.__name__, (TitleBodyStudent,), described)

@@ -10,7 +10,7 @@ from recbole.data.interaction import Interaction
 from torch import Tensor
 
 from recbole_tinynews.distillation.loss_terms import Weights
-from recbole_tinynews.encoder.hidden_states import NO_STATES, StateRequest
+from recbole_tinynews.encoder.hidden_states import NO_STATES
 from recbole_tinynews.model.alignednewsrec import AlignedDistillation
 from recbole_tinynews.model.interface import Outputs
 from recbole_tinynews.model.matryoshka import Matryoshka
@@ -32,11 +32,7 @@ class Updated(NewsRecommender):
         super().__init__(config, dataset)
         memory = 1.0 if config["memory_weight"] is None else config["memory_weight"]
         self.memory = AlignedDistillation(1.0, Weights(memory, memory, 1.0))
-
-    @property
-    def teacher_states(self) -> StateRequest:
-        """No hidden states: only outputs are compared."""
-        return NO_STATES
+        self.teacher_states = NO_STATES  # only outputs are compared
 
     def make_teachers(self, config: Settings, dataset: Any, count: int) -> None:
         """None: its teacher is finished."""
