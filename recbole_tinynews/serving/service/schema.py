@@ -13,8 +13,8 @@ from recbole_tinynews.serving.events import LONGEST
 MOST_ARTICLES = 1_000  # clicks or candidates of a request
 
 NewsId = Annotated[
-    str, StringConstraints(min_length=1, max_length=LONGEST, pattern="^[^\\x00]*$")
-]  # PostgreSQL stores no NUL
+    str, StringConstraints(min_length=1, max_length=LONGEST, pattern="^[^\\x00\\n]*$")
+]  # PostgreSQL stores no NUL, and no path has a line end
 Category = Annotated[str, StringConstraints(max_length=200)]
 Name = Annotated[str, StringConstraints(max_length=LONGEST)]  # may be empty
 Seconds = Annotated[float, Field(ge=0, le=LATEST, description="UTC seconds.")]

@@ -82,13 +82,13 @@ def test_requests_that_never_arrive_are_ended_while_others_are_answered(
 
 def test_a_slow_answer_is_no_slow_request(address: tuple[str, int], monkeypatch) -> None:
     """The limit is on what the client sends; ranking may take longer."""
-    from recbole_tinynews.serving.service.state import Titles
+    from recbole_tinynews.serving.service import app
 
     def slow(*_: object) -> None:
         time.sleep(1.5 * LIMIT)
         raise ValueError
 
-    monkeypatch.setattr(Titles, "find", slow)
+    monkeypatch.setattr(app, "find", slow)
     assert status_of(address, "/news") == 500
 
 
@@ -143,7 +143,7 @@ def test_metrics_count_requests_by_route_and_status(client: TestClient) -> None:
     assert counted == {
         ("POST /rank", "200"): 1,
         ("POST /rank", "422"): 1,
-        ("DELETE /news/{news_id:any}", "404"): 3,
+        ("DELETE /news/{news_id:path}", "404"): 3,
         ("none", "404"): 3,
     }
     assert 0 < samples["recbole_tinynews_request_seconds_sum", "POST /rank", "200"] < 30

@@ -197,6 +197,7 @@ def test_a_kill_loses_no_event_that_was_answered(popular: Served, tmp_path: Path
     for thread in threads:
         thread.start()
     while len(answered) < 300:
+        assert any(thread.is_alive() for thread in threads)
         time.sleep(0.01)
     process.kill()
     process.join(SECONDS)

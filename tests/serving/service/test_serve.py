@@ -165,7 +165,7 @@ def test_an_address_that_is_taken_is_said_before_anything_is_loaded(
         said = refused(capsys, tmp_path / "nothing", f"--port={port}")
     assert f"--port={port} can't be served" in said
     assert "0 to 65535" in refused(capsys, tmp_path, "--port=99999")
-    assert "not an address" in refused(capsys, tmp_path, "--host=no such host")
+    assert "--host=no such host" in refused(capsys, tmp_path, "--host=no such host")
 
 
 @pytest.mark.usefixtures("_extra")
