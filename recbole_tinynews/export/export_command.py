@@ -44,7 +44,3 @@ def main(arguments: Sequence[str] | None = None) -> None:
         f"{exported.folder}: {flags['to']}; vectors differ by at most {vectors:.1e}, scores by "
         f"{scores:.1e}."
     )
-
-
-if __name__ == "__main__":
-    main()

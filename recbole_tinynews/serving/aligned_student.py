@@ -110,7 +110,3 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with one_line_errors(parser.prog, mistakes=(LockHeldError,)):
         place = student(flags.plm, flags.texts, flags.output, flags.layers, settings)
     print(f"{place} is finished. Try it: recbole-tinynews serve {place} --news={flags.texts}")
-
-
-if __name__ == "__main__":
-    main()

@@ -65,7 +65,3 @@ def _seconds(text: str) -> int:
     raise ArgumentTypeError(
         f"expects UTC seconds or a date such as 2026-05-31T08:00, got {text!r:.100}"
     )
-
-
-if __name__ == "__main__":
-    main()

@@ -94,7 +94,3 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with one_line_errors(parser.prog):
         number = encode(flags.plm, flags.output, flags.texts, flags.dataset, settings)
     print(f"{flags.output}: {number:,} vectors. A student: --teacher_vectors={flags.output}")
-
-
-if __name__ == "__main__":
-    main()

@@ -154,18 +154,14 @@ def load_trained(folder: Path, use: str, **how: Any) -> ModelEngine:
 
 def _read_settings(folder: Path) -> SavedSettings:
     """The settings of a finished stage, after a check of all its files."""
-    if not folder.is_dir():
-        raise FileNotFoundError(
-            f"load expects the folder of a finished stage, and {folder.absolute()} is none."
-        )
     names = WEIGHTS, SETTINGS_FILE, METRICS_FILE
     missing = [name for name in names if not (folder / name).is_file()]
     if len(missing) == len(names):
         inside = sorted(path.parent.name for path in folder.glob(f"*/{METRICS_FILE}"))
         hint = f" Did you mean one of those in it: {', '.join(inside)}?" if inside else ""
         raise FileNotFoundError(
-            f"load expects the folder of a finished stage, with {WEIGHTS}, {SETTINGS_FILE} and "
-            f"{METRICS_FILE}, and {folder} has none of them.{hint}"
+            f"load expects the folder of a finished stage, with {', '.join(names)}, and "
+            f"{folder.absolute()} has none of them.{hint}"
         )
     if missing:
         raise ValueError(
@@ -365,15 +361,11 @@ def _model_class(name: str, model: Any, folder: Path) -> type[NewsRecommender]:
             f"that a folder names. Import it and pass it: load(folder, model={class_name})."
         )
     is_named = isinstance(model, type) and model.__name__ == class_name
-    if is_named and is_news_model(model) and not has_language_model(model):
-        raise ValueError(
-            f"{folder} is a {class_name}, which reads no text, and ranks nothing but its data "
-            "set's articles. It can be evaluated, but not loaded."
-        )
     if not (is_named and has_language_model(model)):
         raise ValueError(
-            f"{folder} was made by {name}, which must be a subclass of NewsRecommender, got "
-            f"{model}. Pass that class: load(folder, model={class_name})."
+            f"{folder} was made by {name}, which must be a subclass of NewsRecommender that reads "
+            f"texts, got {model}. Pass that class, load(folder, model={class_name}), or evaluate "
+            "it where it was trained."
         )
     if why_not := model.why_not_loaded():
         raise ValueError(

@@ -203,7 +203,3 @@ def _rankers(flags: argparse.Namespace, skip_broken: bool) -> dict[str, Ranker]:
                 raise  # none is left to serve
             print(f"not served: {problem}", file=sys.stderr, flush=True)
     return rankers
-
-
-if __name__ == "__main__":
-    main()

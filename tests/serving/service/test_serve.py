@@ -24,7 +24,7 @@ pytestmark = pytest.mark.whole
 
 
 def command(*arguments: str | Path) -> list[str]:
-    return [sys.executable, "-m", "recbole_tinynews.serving.serve", *map(str, arguments)]
+    return [sys.executable, "-m", "recbole_tinynews", "serve", *map(str, arguments)]
 
 
 def news_file(folder: Path, articles: int = 3) -> Path:
@@ -173,7 +173,7 @@ def test_what_can_t_be_served_is_one_line(
     student: Served, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = student.artifact.folder
-    assert "is none" in refused(capsys, tmp_path / "nothing", "--port=0")
+    assert "has none of them" in refused(capsys, tmp_path / "nothing", "--port=0")
     assert "no such file" in refused(capsys, folder, "--port=0", "--news=nothing.csv")
     table = tmp_path / "news.csv"
     table.write_text("name,title\n1,x\n", encoding="utf-8")
