@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -52,7 +52,7 @@ from recbole_tinynews.pipeline.artifact import (
 )
 from recbole_tinynews.serving.article_index import read_news_file
 from recbole_tinynews.serving.engine import Engine
-from recbole_tinynews.serving.exported import CARD, Description, load_export, write_description
+from recbole_tinynews.serving.exported import CARD, load_export, write_description
 from recbole_tinynews.serving.loading import load_trained
 
 TEMPLATE = Path(__file__).with_name("model_card.md.jinja")
@@ -67,13 +67,14 @@ TRAINING = (
 
 def model_card(
     recommender: FinishedRecommender,
-    described: Description,
+    to: str,
+    checked: Differences,
     size: int,
     data_license: str,
     plm_license: str,
 ) -> str:
     """Text of the card; ``size`` of the files in bytes."""
-    settings, written, wanted = recommender.settings, recommender.written, find_format(described.to)
+    settings, written, wanted = recommender.settings, recommender.written, find_format(to)
     tested = saved_test_result(recommender.metrics, recommender.made_from.get("data"))
     results = recommender.metrics["valid"] if tested is None else tested
     split = "validation" if tested is None else "test"
@@ -82,7 +83,7 @@ def model_card(
     data = ModelCardData(
         library_name=wanted.library,
         pipeline_tag=wanted.task,
-        tags=["news-recommendation", "recbole", "recbole_tinynews", described.to],
+        tags=["news-recommendation", "recbole", "recbole_tinynews", to],
         license=UNKNOWN if UNKNOWN in licences else licence,
         model_name=recommender.name,
     )
@@ -97,7 +98,7 @@ def model_card(
         metrics=METRICS,
         results=results,
         split=split,
-        checked=described.checked,
+        checked=checked,
         parameters=sum(p.numel() for p in recommender.model.parameters()),
         plm_parameters=recommender.text_encoder.plm.num_parameters(),
         size=size,
@@ -164,21 +165,21 @@ def export(
     check_new_or_empty(output)
     recommender = FinishedRecommender(Path(folder), model, layers=layers, dim=dim)
     made_from = {"folder": recommender.folder.name, **recommender.made_from}
-    described = Description(to, wanted.engine, recommender.settings, made_from, {}, {})
+    described: dict[str, Any] = {"to": to, "engine": wanted.engine, "made_from": made_from}
+    described["settings"] = recommender.settings
     with _quiet(), whole_folder(output) as unfinished:
         wanted.write(recommender, unfinished)
-        write_description(unfinished, described)
+        write_description(unfinished, **described)
         checked = differences(recommender, load_export(unfinished), TEXTS)
         if wanted.exact:
             refuse_difference(checked.vectors, TOLERANCE, "The export's vectors of titles")
             refuse_difference(checked.scores, TOLERANCE, "The export's scores")
         if wanted.check is not None:
             wanted.check(recommender, unfinished, TEXTS)
-        described = described._replace(checked=checked._asdict())
-        write_description(unfinished, described)
+        write_description(unfinished, **described, checked=checked._asdict())
         files = [file for file in unfinished.rglob("*") if file.is_file()]
         size = sum(file.stat().st_size for file in files)
-        card = model_card(recommender, described, size, data_license, plm_license)
+        card = model_card(recommender, to, checked, size, data_license, plm_license)
         write_text(unfinished / CARD, card)
         for file in files:  # safetensors lets only the owner read
             file.chmod((unfinished / CARD).stat().st_mode)

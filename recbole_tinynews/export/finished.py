@@ -45,18 +45,14 @@ class FinishedRecommender:
         self.user_encoder = cast("UserEncoder", self.model.user_encoder)
 
     def _check_modules(self) -> None:
-        encoder, user_encoder = type(self.model.news_encoder), type(self.model.user_encoder)
-        how = type(self.engine if encoder is OneTextEncoder else self.model.news_encoder).__name__
-        if not self.engine.multiplies or encoder is not OneTextEncoder:
+        parts = self.model.news_encoder, self.model.user_encoder
+        own = [part for part in parts if type(part) not in (OneTextEncoder, UserEncoder)]
+        if own or not self.engine.multiplies:
             raise ValueError(
-                f"export expects one language model whose vectors are compared by their dot "
-                f"product, and {self.name} reads or scores in its own way ({how}). "
-                "Export a student, or one of its teachers."
-            )
-        if user_encoder is not UserEncoder:
-            raise ValueError(
-                f"export expects the package's UserEncoder, got {user_encoder.__name__} in "
-                f"{self.name}. Serve its folder as it is: recbole_tinynews.load."
+                f"export expects one language model and the package's UserEncoder, whose vectors "
+                f"are compared by their dot product, and {self.name} reads or scores in its own "
+                f"way ({type((*own, self.engine)[0]).__name__}). Export a student, or one of its "
+                "teachers, or serve its folder as it is."
             )
 
     def padded(self, attention: str) -> PaddedNewsEncoder:

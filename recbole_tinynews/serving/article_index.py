@@ -139,13 +139,7 @@ class ArticleIndex:
 
     def put(self, articles: Sequence[ArticleInput], vectors: Tensor) -> None:
         """``add`` for articles with vectors ``[articles, dim]``."""
-        with self._changing:
-            ids = tuple(article.id for article in articles)
-            old = self._without(set(ids))  # unpublished: readers miss no article
-            rows = {**old.rows, **{name: row for row, name in enumerate(ids, len(old.ids))}}
-            everything = torch.cat([old.vectors, vectors]) if old.ids else vectors
-            both = (*old.ids, *ids), (*old.articles, *articles)
-            self.snapshot = IndexSnapshot(*both, rows, everything)
+        self._replace({article.id for article in articles}, (*articles,), vectors)
 
     def forget(self, ids: Sequence[str]) -> None:
         """Remove added articles, the others keep their order; ``ValueError`` for an unknown id."""
@@ -155,18 +149,22 @@ class ArticleIndex:
                 f"forget expects ids of articles that were added, got {unknown[0]!r}"
                 f"{f' and {len(unknown) - 1} more unknown ones' if len(unknown) > 1 else ''}."
             )
-        with self._changing:
-            self.snapshot = self._without(set(ids))
+        self._replace(set(ids), (), self.snapshot.vectors[:0])
 
-    def _without(self, ids: set[str]) -> IndexSnapshot:
-        old = self.snapshot
-        if not ids & old.rows.keys():
-            return old
-        kept = [row for row, name in enumerate(old.ids) if name not in ids]
-        names = tuple(old.ids[row] for row in kept)
-        articles = tuple(old.articles[row] for row in kept)
-        rows = {name: row for row, name in enumerate(names)}
-        return IndexSnapshot(names, articles, rows, old.vectors[kept])
+    def _replace(self, gone: set[str], new: tuple[ArticleInput, ...], vectors: Tensor) -> None:
+        """Publish a snapshot without some articles, and with others at its end."""
+        with self._changing:
+            old, is_kept = self.snapshot, slice(None)
+            articles = old.articles
+            if gone & old.rows.keys():
+                kept = [row for row, article in enumerate(articles) if article.id not in gone]
+                articles, is_kept = tuple(articles[row] for row in kept), kept
+            if articles:
+                vectors = torch.cat([old.vectors[is_kept], vectors])
+            articles += new
+            ids = tuple(article.id for article in articles)
+            rows = {name: row for row, name in enumerate(ids)}
+            self.snapshot = IndexSnapshot(ids, articles, rows, vectors)
 
     def resolve(
         self, lists: Sequence[Sequence[Given]], snapshot: IndexSnapshot
@@ -332,10 +330,6 @@ def _pairs_of_table(table: pd.DataFrame, fields: Collection[str]) -> Iterable[tu
 
 def read_news_file(path: Path) -> pd.DataFrame:
     """Articles of parquet, csv, tsv (with header) or ``.item``; ``ValueError`` if unreadable."""
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"Articles are expected in {path.absolute()}: there is no such file."
-        )
     name = path.name.removesuffix(".gz")
     if name.endswith(".item"):
         news = read_news(path)

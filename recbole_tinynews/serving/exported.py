@@ -6,7 +6,7 @@ import inspect
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -63,30 +63,15 @@ Encode = Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.float32]]
 """Token ids and attention mask, both ``[texts, tokens]`` -> vectors ``[texts, dim]``."""
 
 
-class Description(NamedTuple):
-    """Contents of ``recommender.json``."""
+def write_description(folder: Path, **content: Any) -> None:
+    """Write ``recommender.json`` with checksums of the other files.
 
-    to: str  # the format
-    engine: str  # the name of the engine that ranks with it
-    settings: dict[str, Any]  # that affect vectors and scores
-    made_from: dict[str, Any]  # the exported folder, and fingerprints of its origins
-    checked: dict[str, Any]  # differences from the recommender
-    files: dict[str, str]  # checksums of all other files, by path
-
-    @property
-    def identity(self) -> str:
-        """Digest of everything that affects a vector."""
-        return content_key([json.dumps([self.to, self.settings, self.files], sort_keys=True)])
-
-
-def write_description(folder: Path, description: Description) -> None:
-    """Write ``recommender.json`` with checksums of the other files."""
+    ``to`` is the format, ``engine`` the name of the engine that ranks with it, ``settings`` affect
+    vectors and scores, ``made_from`` are the exported folder and fingerprints of its origins, and
+    ``checked`` are differences from the recommender.
+    """
     files = [file for file in folder.rglob("*") if file.is_file() and file.name not in (FILE, CARD)]
-    content = {
-        "export_format": EXPORT_FORMAT,
-        **description._asdict(),
-        "files": checksums(folder, files),
-    }
+    content = {"export_format": EXPORT_FORMAT, **content, "files": checksums(folder, files)}
     write_text(folder / FILE, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
 
@@ -143,8 +128,10 @@ class PaddedEngine(Engine):
 
     _encode_batch: Encode
 
-    def __init__(self, folder: Path, description: Description, pad_token_id: int | None) -> None:
-        super().__init__(description.settings, description.identity)
+    def __init__(
+        self, folder: Path, settings: Mapping[str, Any], identity: str, pad_token_id: int | None
+    ) -> None:
+        super().__init__(settings, identity)
         self._tokenizer, self._pad_token_id = load_tokenizer(str(folder)), pad_token_id or 0
 
     def encode(self, columns: Mapping[str, Sequence[str]]) -> Tensor:
@@ -182,10 +169,9 @@ class TorchEngine(PaddedEngine):
 
     user_encoder: UserEncoder
 
-    def __init__(self, folder: Path, description: Description) -> None:
+    def __init__(self, folder: Path, settings: Mapping[str, Any], identity: str) -> None:
         plm = load_plm(str(folder), projects=False)
-        super().__init__(folder, description, plm.config.pad_token_id)
-        settings = description.settings
+        super().__init__(folder, settings, identity, plm.config.pad_token_id)
         self._news_encoder = PaddedNewsEncoder(plm, settings).eval()
         self.user_encoder = UserEncoder(
             settings[NEWS_DIM],
@@ -212,10 +198,10 @@ class TorchEngine(PaddedEngine):
 
 
 class OnnxEngine(PaddedEngine):
-    """Ranks with the two graphs on the CPU; thread-safe. ``session`` lists the errors."""
+    """Ranks with the two graphs on the CPU; thread-safe."""
 
-    def __init__(self, folder: Path, description: Description) -> None:
-        super().__init__(folder, description, load_config(str(folder)).pad_token_id)
+    def __init__(self, folder: Path, settings: Mapping[str, Any], identity: str) -> None:
+        super().__init__(folder, settings, identity, load_config(str(folder)).pad_token_id)
         self._news, self._user = session(folder / NEWS_GRAPH), session(folder / USER_GRAPH)
 
     def user_vectors(self, vectors: Tensor, histories: Tensor) -> Tensor:
@@ -230,22 +216,16 @@ class OnnxEngine(PaddedEngine):
 
 
 def session(graph: Path) -> Any:
-    """An onnxruntime session on the CPU with torch's threads; ``ValueError`` for a bad graph."""
+    """An onnxruntime session on the CPU with torch's threads."""
     onnxruntime = library("onnxruntime", "An export to ONNX")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.log_severity_level = 3  # errors
-    try:
-        return onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
-    except Exception as problem:  # onnxruntime's own classes have no common base
-        raise ValueError(
-            f"{graph} expects an ONNX graph that onnxruntime {onnxruntime.__version__} reads: "
-            f"{str(problem)[:300]} Export it again, or install a newer onnxruntime."
-        ) from problem
+    return onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
 
 
 TORCH, ONNX = "torch", "onnx"
-ENGINES: dict[str, Callable[[Path, Description], Engine]] = {TORCH: TorchEngine, ONNX: OnnxEngine}
+ENGINES: dict[str, type[TorchEngine | OnnxEngine]] = {TORCH: TorchEngine, ONNX: OnnxEngine}
 
 
 def load_export(folder: str | Path) -> Engine:
@@ -253,23 +233,19 @@ def load_export(folder: str | Path) -> Engine:
     folder = Path(folder)
     with untrusted(folder / FILE):
         content = read_json(folder / FILE)
-        if not isinstance(content, dict) or "export_format" not in content:
-            raise ValueError("it holds something else than the description of an export.")
         version = content.pop("export_format")
         if version != EXPORT_FORMAT:
             raise ValueError(
                 f"{folder} is an export of format {str(version)[:20]}, and this version of "
                 f"recbole_tinynews reads {EXPORT_FORMAT}. Export it again."
             )
-        description = Description(**content)
-        _check_settings(description.settings)
-        if description.engine not in ENGINES:
-            raise ValueError(
-                f"its engine must be one of {', '.join(ENGINES)}, got {description.engine!r:.50}"
-            )
-        if broken := changed(folder, description.files):
+        settings, files = content["settings"], content["files"]
+        _check_settings(settings)
+        if broken := changed(folder, files):
             raise ValueError(
                 f"{folder} expects its files as they were written, and {', '.join(broken)} "
                 f"{'are' if len(broken) > 1 else 'is'} missing or changed. Export it again."
             )
-        return ENGINES[description.engine](folder, description)
+        # of everything that affects a vector
+        identity = content_key([json.dumps([content["to"], settings, files], sort_keys=True)])
+        return ENGINES[content["engine"]](folder, settings, identity)

@@ -221,7 +221,7 @@ def _trained(
         layers, dim = _chosen_size(settings, model_class, layers, dim)
         identity = content_key([identity, f"{layers} layers, {dim} entries"])
         settings.update(num_hidden_layers=layers, matryoshka_layers=None, matryoshka_dims=None)
-    settings.categories = _categories(folder)
+    settings.categories = _categories(folder / PLM / CATEGORY_NAMES)
     with untrusted(folder / PLM):  # its files may contradict each other
         if words:
             settings.tokenizer = load_word_tokenizer(folder / PLM)
@@ -284,17 +284,13 @@ def _chosen_size(
     return chosen
 
 
-def _categories(folder: Path) -> dict[str, list[str]]:
+def _categories(file: Path) -> dict[str, list[str]]:
     """Category names by field."""
-    file = folder / PLM / CATEGORY_NAMES
-    names = read_json(file) if file.is_file() else None
-    texts = list_of(ANY_TEXT, may_be_empty=True)
-    if not (isinstance(names, dict) and all(texts.holds(names.get(field)) for field in CATEGORIES)):
-        raise ValueError(
-            f"{file} expects the names of categories as they were written, and holds something "
-            "else. Rerun the command that made the folder with --fresh."
-        )
-    return {field: [PADDING, *names[field]] for field in CATEGORIES}
+    with untrusted(file):
+        names = read_json(file)
+        if not all(list_of(ANY_TEXT, may_be_empty=True).holds(names[f]) for f in CATEGORIES):
+            raise ValueError("it holds something else than names")
+        return {field: [PADDING, *names[field]] for field in CATEGORIES}
 
 
 def _check_settings(

@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, closing
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -68,13 +68,12 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _serve(flags: argparse.Namespace) -> None:
+    from recbole_tinynews.serving.service.app import make_app  # of an extra
     from recbole_tinynews.serving.service.server import bound, run
+    from recbole_tinynews.serving.store import Store
 
-    with bound(flags.host, flags.port) as place, ExitStack() as stack:  # fail before encoding
-        from recbole_tinynews.serving.service.app import make_app
-        from recbole_tinynews.serving.store import Store
-
-        store = stack.enter_context(closing(Store(flags.store)))
+    # an address that is taken fails before articles are encoded
+    with bound(flags.host, flags.port) as place, closing(Store(flags.store)) as store:
         app = make_app(_state(flags, store), token=_token(flags.token_file))
         asked = threading.Event()
         if hasattr(signal, "SIGHUP"):
@@ -123,17 +122,20 @@ def _state(flags: argparse.Namespace, store: Store, skip_broken: bool = True) ->
 
     rankers = _rankers(flags, skip_broken)
     with answering():
-        _count(rankers, store, flags.log)
-        return open_state(rankers, store, flags.news)
+        return open_state(rankers, store, flags.news, flags.log)
 
 
-def open_state(rankers: Mapping[str, Ranker], store: Store, news: Path | None) -> ServiceState:
+def open_state(
+    rankers: Mapping[str, Ranker], store: Store, news: Path | None = None, log: Path | None = None
+) -> ServiceState:
     """The state at startup, with the articles of its store, to which those of a file are added.
 
-    Raises ``ValueError`` if the file is damaged.
+    Impressions of a ``log`` are added to an empty store. Raises ``ValueError`` if a file is
+    damaged.
     """
     from recbole_tinynews.serving.service.state import ServiceState
 
+    _count(rankers, store, log)
     if news is not None:
         _store_news(rankers, store, news)
     kept = sum(article.fields is not None for article in store.articles()[1])

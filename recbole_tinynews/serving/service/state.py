@@ -85,10 +85,9 @@ class Batches(Generic[Q, A]):
             self._worker = None
 
     async def _answer_all(self, batch: list[tuple[Q, asyncio.Future[A]]]) -> None:
-        questions = [question for question, _ in batch]
         answers: Sequence[A | Exception]
         try:
-            answers = await asyncio.to_thread(self._answer, questions)
+            answers = await asyncio.to_thread(self._answer, [question for question, _ in batch])
         except Exception as problem:
             answers = [problem] * len(batch)
         for (_, future), answer in zip(batch, answers, strict=True):
@@ -191,17 +190,14 @@ class ServedRecommender:
         except Exception as problem:  # of one of them, such as a text that can't be encoded
             if len(asked) > 1:
                 return [self._answers([each])[0] for each in asked]
-            return [self._answer_after(problem, asked[0])]
+            moment = asked[0].query.moment
+            if moment is None or moment.at >= (self._earliest() or 0):
+                return [problem]
+            try:  # events were just summed up, by another process's clock
+                return self._answers([self._at_its_moment(asked[0])])
+            except RefusedError as refused:
+                return [refused]
         return [next(ranked) if answer is None else answer for answer in answers]
-
-    def _answer_after(self, problem: Exception, asked: _Asked) -> Answer | Exception:
-        moment = asked.query.moment
-        if moment is None or moment.at >= (self._earliest() or 0):
-            return problem
-        try:  # events were just summed up, by another process's clock
-            return self._answers([self._at_its_moment(asked)])[0]
-        except RefusedError as refused:
-            return refused
 
     def _answers_of(self, asked: Sequence[_Asked], snapshot: IndexSnapshot) -> list[Answer]:
         """Answers to one kind of question."""

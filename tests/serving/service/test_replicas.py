@@ -17,7 +17,6 @@ from forked import SECONDS, ask
 from served import Served, words_of
 from test_posted_events import event, popular, started
 
-from recbole_tinynews.serving import serve as command
 from recbole_tinynews.serving.live_counters import LiveCounters
 from recbole_tinynews.serving.store import Store
 
@@ -39,8 +38,7 @@ class Replica:
 
         rankers = {"popular": served.load()}
         store = Store(place)
-        command._count(rankers, store, None)
-        app = make_app(open_state(rankers, store, None))
+        app = make_app(open_state(rankers, store))
         self.client = stack.enter_context(TestClient(app))
 
     def answers(self, at: float) -> tuple[list[Any], list[float]]:

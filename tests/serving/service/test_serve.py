@@ -174,7 +174,7 @@ def test_what_can_t_be_served_is_one_line(
 ) -> None:
     folder = student.artifact.folder
     assert "has none of them" in refused(capsys, tmp_path / "nothing", "--port=0")
-    assert "no such file" in refused(capsys, folder, "--port=0", "--news=nothing.csv")
+    assert "No such file" in refused(capsys, folder, "--port=0", "--news=nothing.csv")
     table = tmp_path / "news.csv"
     table.write_text("name,title\n1,x\n", encoding="utf-8")
     assert "columns" in refused(capsys, folder, "--port=0", f"--news={table}")
@@ -216,7 +216,7 @@ def test_a_service_is_ready_however_long_its_articles_took(student: Served, monk
         state.read_at -= 60
 
     monkeypatch.setattr(ServiceState, "follow_articles", slow)
-    state = serve.open_state({"student": student.load()}, Store(), None)
+    state = serve.open_state({"student": student.load()}, Store())
     assert time.monotonic() - state.read_at < 5
 
 
