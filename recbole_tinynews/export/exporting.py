@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -68,7 +68,7 @@ TRAINING = (
 def model_card(
     recommender: FinishedRecommender,
     to: str,
-    checked: Differences,
+    checked: Mapping[str, float],
     size: int,
     data_license: str,
     plm_license: str,
@@ -121,18 +121,12 @@ TEXTS = [
 ]
 
 
-class Differences(NamedTuple):
-    """Largest differences in vectors and in scores, divided by the largest value if above 1."""
-
-    vectors: float
-    scores: float
-
-
 class Exported(NamedTuple):
-    """A finished export, and its differences from the recommender over ``TEXTS``."""
+    """A finished export, and its largest ``differences`` from the recommender over ``TEXTS``."""
 
     folder: Path
-    checked: Differences
+    vectors: float
+    scores: float
 
 
 def export(
@@ -172,24 +166,27 @@ def export(
         write_description(unfinished, **described)
         checked = differences(recommender, load_export(unfinished), TEXTS)
         if wanted.exact:
-            refuse_difference(checked.vectors, TOLERANCE, "The export's vectors of titles")
-            refuse_difference(checked.scores, TOLERANCE, "The export's scores")
+            for name, difference in checked.items():
+                refuse_difference(difference, TOLERANCE, f"The export's {name} of titles")
         if wanted.check is not None:
             wanted.check(recommender, unfinished, TEXTS)
-        write_description(unfinished, **described, checked=checked._asdict())
+        write_description(unfinished, **described, checked=checked)
         files = [file for file in unfinished.rglob("*") if file.is_file()]
         size = sum(file.stat().st_size for file in files)
         card = model_card(recommender, to, checked, size, data_license, plm_license)
         write_text(unfinished / CARD, card)
         for file in files:  # safetensors lets only the owner read
             file.chmod((unfinished / CARD).stat().st_mode)
-    return Exported(output, checked)
+    return Exported(output, **checked)
 
 
 def differences(
     recommender: FinishedRecommender, exported: Engine, texts: Sequence[str]
-) -> Differences:
-    """Compare vectors of texts, and scores for readers with empty to full histories."""
+) -> dict[str, float]:
+    """Compare ``vectors`` of texts, and ``scores`` for readers with empty to full histories.
+
+    Differences are divided by the largest value if above 1.
+    """
     width = recommender.settings["history_length"]
     clicks = np.linspace(0, width, READERS).astype(int)
     rows = np.random.default_rng(0).integers(1, 1 + len(texts), size=(READERS, width))
@@ -202,10 +199,10 @@ def differences(
         return vectors, engine.user_vectors(with_padding, histories) @ vectors.T
 
     pairs = zip(*map(vectors_and_scores, (recommender.engine, exported)), strict=True)
-    largest = [
-        float((ours - theirs).abs().max() / ours.abs().max().clamp(min=1)) for ours, theirs in pairs
-    ]
-    return Differences(*largest)
+    return {
+        name: float((ours - theirs).abs().max() / ours.abs().max().clamp(min=1))
+        for name, (ours, theirs) in zip(("vectors", "scores"), pairs, strict=True)
+    }
 
 
 def refuse_difference(difference: float, allowed: float, what: str) -> None:

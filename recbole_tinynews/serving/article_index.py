@@ -154,13 +154,13 @@ class ArticleIndex:
     def _replace(self, gone: set[str], new: tuple[ArticleInput, ...], vectors: Tensor) -> None:
         """Publish a snapshot without some articles, and with others at its end."""
         with self._changing:
-            old, is_kept = self.snapshot, slice(None)
-            articles = old.articles
+            old = self.snapshot
+            articles, known = old.articles, old.vectors
             if gone & old.rows.keys():
                 kept = [row for row, article in enumerate(articles) if article.id not in gone]
-                articles, is_kept = tuple(articles[row] for row in kept), kept
+                articles, known = tuple(articles[row] for row in kept), known[kept]
             if articles:
-                vectors = torch.cat([old.vectors[is_kept], vectors])
+                vectors = torch.cat([known, vectors])
             articles += new
             ids = tuple(article.id for article in articles)
             rows = {name: row for row, name in enumerate(ids)}

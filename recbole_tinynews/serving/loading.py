@@ -252,9 +252,8 @@ def _built(
         if "NoneType" not in str(problem):
             raise
         raise ValueError(
-            f"{folder} is a {model_class.__name__}, which asks for its data set when it is built, "
-            f"and load has none ({problem}). Move what it needs of one to "
-            "read_articles(config, dataset), or say in why_not_loaded() why it cannot be loaded."
+            f"{folder} is a {model_class.__name__}, which asks for its data set when it is built "
+            f"({problem}). Move that to read_articles(config, dataset), or to why_not_loaded()."
         ) from problem
 
 

@@ -9,7 +9,6 @@ import secrets
 import signal
 import socket
 import time
-from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -20,11 +19,11 @@ from fastapi import FastAPI
 from prometheus_client import (
     CollectorRegistry,
     Counter,
+    Gauge,
     Histogram,
     ProcessCollector,
     generate_latest,
 )
-from prometheus_client.core import GaugeMetricFamily, Metric
 from starlette.datastructures import Headers, State
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
@@ -41,6 +40,7 @@ CHALLENGE = {"WWW-Authenticate": "Bearer"}
 UNKNOWN = {"detail": "Authorization: Bearer TOKEN is expected, with the token of this service."}
 TOO_LARGE = "A body of at most {:,} bytes is expected. Send several smaller ones."
 NAME = "recbole_tinynews_"
+NAMES = ("name", "model", "version")  # of a recommender's health
 REQUESTS = "Requests and the time until they were answered."
 
 
@@ -147,7 +147,7 @@ def run(app: FastAPI, place: socket.socket, access_log: bool) -> None:
 
 
 class Metrics:
-    """Requests and events, counted as they arrive, and what ``app.service`` has now."""
+    """Requests and events, counted as they arrive, and the articles that ``app.service`` has."""
 
     def __init__(self, app: State) -> None:
         self._app = app
@@ -155,9 +155,11 @@ class Metrics:
         ProcessCollector(registry=registry)
         labels = ["route", "status"]
         self.requests = Histogram(f"{NAME}request_seconds", REQUESTS, labels, registry=registry)
-        events = "Events that were posted."
+        events, articles = "Events that were posted.", "Articles in the index."
         self._events = Counter(f"{NAME}events", events, ["outcome"], registry=registry)
-        registry.register(self)
+        self._articles = Gauge(
+            f"{NAME}articles", articles, ["recommender", *NAMES[1:]], registry=registry
+        )
 
     def count(self, added: Added) -> None:
         """Count posted events by their outcome."""
@@ -166,22 +168,12 @@ class Metrics:
 
     def text(self) -> bytes:
         """All metrics in Prometheus's text format."""
-        return generate_latest(self._registry)
-
-    def collect(self) -> Iterator[Metric]:
-        """Gauges of the service's current state."""
         service: ServiceState = self._app.service
-        labels = ["recommender", "model", "version"]
-        articles = GaugeMetricFamily(f"{NAME}articles", "Articles in the index.", labels=labels)
+        self._articles.clear()
         for recommender in service.recommenders.values():
             health = recommender.health()
-            articles.add_metric([health[n] for n in ("name", "model", "version")], health["news"])
-        yield articles
-        age, read = time.monotonic() - service.read_at, "Seconds since the store was last read."
-        yield GaugeMetricFamily(f"{NAME}store_age_seconds", read, value=age)
-        if service.counters is not None and service.counters.newest:
-            age, newest = time.time() - service.counters.newest, "Seconds since the newest event."
-            yield GaugeMetricFamily(f"{NAME}counters_age_seconds", newest, value=age)
+            self._articles.labels(*(health[name] for name in NAMES)).set(health["news"])
+        return generate_latest(self._registry)
 
 
 class RequestMiddleware:

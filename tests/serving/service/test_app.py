@@ -10,7 +10,7 @@ from urllib.parse import quote
 import numpy as np
 import pandas as pd
 import pytest
-from served import as_fields, in_order_given, words_of
+from served import as_fields, client_of, in_order_given, words_of
 
 from recbole_tinynews.serving.engine import InputFields
 
@@ -398,13 +398,7 @@ def test_a_new_start_serves_the_store_with_what_changed_in_the_file(student, tmp
 
 @pytest.mark.usefixtures("_extra")
 def test_without_articles_top_says_how_to_add_them(student) -> None:
-    from fastapi.testclient import TestClient
-
-    from recbole_tinynews.serving.service.app import make_app
-    from recbole_tinynews.serving.service.state import ServiceState
-    from recbole_tinynews.serving.store import Store
-
-    with TestClient(make_app(ServiceState({"student": student.load()}, Store()))) as client:
+    with client_of({"student": student.load()}) as client:
         answer = client.post("/top", json={"history": []})
         assert answer.status_code == 422
         assert "PUT /news" in answer.json()["detail"][0]["msg"]

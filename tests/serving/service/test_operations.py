@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from served import client_of
 
 from recbole_tinynews.serving import serve
 
@@ -154,12 +155,6 @@ def test_metrics_count_requests_by_route_and_status(client: TestClient) -> None:
 
 
 def test_a_token_is_expected_everywhere_but_for_probes(tmp_path: Path, monkeypatch) -> None:
-    from fastapi.testclient import TestClient
-
-    from recbole_tinynews.serving.service.app import make_app
-    from recbole_tinynews.serving.service.state import ServiceState
-    from recbole_tinynews.serving.store import Store
-
     file = tmp_path / "token"
     file.write_text("secret\n")
     monkeypatch.setenv(serve.TOKEN, "other")
@@ -167,7 +162,7 @@ def test_a_token_is_expected_everywhere_but_for_probes(tmp_path: Path, monkeypat
     file.write_text("two words")
     with pytest.raises(ValueError, match="one word"):
         serve._token(file)
-    with TestClient(make_app(ServiceState({}, Store()), token="secret")) as client:
+    with client_of({}, token="secret") as client:
         for path in ("/livez", "/readyz"):
             assert client.get(path).status_code == 200
         for path in ("/", "/health", "/metrics", "/docs", "/openapi.json", "/livez/", "/nothing"):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from forked import SECONDS, ask, served_in_a_fork
-from served import Served, serve, words_of
+from served import Served, client_of, serve, words_of
 from tiny import DATASET, Tiny
 
 from recbole_tinynews.data.popularity import Counting
@@ -148,12 +148,7 @@ def test_a_time_that_cannot_be_counted_at_is_refused(client: TestClient, rankers
 
 @pytest.mark.usefixtures("_extra")
 def test_a_service_without_counters_says_why_it_takes_no_events(student: Served) -> None:
-    from fastapi.testclient import TestClient
-
-    from recbole_tinynews.serving.service.app import make_app
-    from recbole_tinynews.serving.service.state import ServiceState
-
-    with TestClient(make_app(ServiceState({"student": student.load()}, Store()))) as client:
+    with client_of({"student": student.load()}) as client:
         answer = client.post("/events", json={"events": [event("a", "N5")]})
     assert answer.status_code == 422
     assert "trained with popularity" in answer.json()["detail"][0]["msg"]
