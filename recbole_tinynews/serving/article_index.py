@@ -332,9 +332,7 @@ def read_news_file(path: Path) -> pd.DataFrame:
     """Articles of parquet, csv, tsv (with header) or ``.item``; ``ValueError`` if unreadable."""
     name = path.name.removesuffix(".gz")
     if name.endswith(".item"):
-        news = read_news(path)
-        names = (*FIELDS, PUBLISHED)
-        return pd.DataFrame({ID: news.item_id, **{name: getattr(news, name) for name in names}})
+        return pd.DataFrame(read_news(path)._asdict())
     if name.endswith(".parquet"):
         library("pyarrow", "Parquet", "pyarrow. Csv files need nothing more.")
         return pd.read_parquet(path)

@@ -199,8 +199,9 @@ class Store:
             options = {"poolclass": StaticPool, "connect_args": arguments}
         # SQLite refuses at once to change the journal of a file that another process makes
         alone: AbstractContextManager[None] = nullcontext()
-        if self._kind == "sqlite" and not self.is_temporary:
-            alone = exclusive_lock(Path(str(url.database)), "opening it")
+        file = Path(str(url.database))
+        if self._kind == "sqlite" and not self.is_temporary and file.parent.is_dir():
+            alone = exclusive_lock(file, "opening it")
         try:
             self._engine = create_engine(url, **options)
             engine_event.listen(self._engine, "connect", self._prepare)

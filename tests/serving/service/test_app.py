@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from recbole_tinynews.serving.ranker import Ranker
 
-pytestmark = pytest.mark.whole
+pytestmark = [pytest.mark.whole, pytest.mark.usefixtures("_extra")]
 
 CLICKS = ["N3", "N7", "N12"]
 CANDIDATES = ["N20", "N5", "N9", "N14"]
@@ -352,7 +352,6 @@ TITLES = {
 }
 
 
-@pytest.mark.usefixtures("_extra")
 def test_a_search_finds_what_a_reader_means() -> None:
     from recbole_tinynews.serving.service.state import find, folded
 
@@ -371,7 +370,6 @@ def test_a_search_finds_what_a_reader_means() -> None:
     assert (ids(""), ids("", 1, 2), ids("", 9, 2)) == ([*TITLES], ["N2", "N3"], [])
 
 
-@pytest.mark.usefixtures("_extra")
 def test_a_new_start_serves_the_store_with_what_changed_in_the_file(student, tmp_path) -> None:
     """An article that was taken down would come back, or what is as it was would count as new."""
     from recbole_tinynews.serving.serve import open_state
@@ -396,7 +394,6 @@ def test_a_new_start_serves_the_store_with_what_changed_in_the_file(student, tmp
     assert [each.id for each in store.articles(seen)[1]] == ["a", "c"]
 
 
-@pytest.mark.usefixtures("_extra")
 def test_without_articles_top_says_how_to_add_them(student) -> None:
     with client_of({"student": student.load()}) as client:
         answer = client.post("/top", json={"history": []})
