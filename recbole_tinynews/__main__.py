@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from recbole_tinynews.settings.run_settings import RunSettings
 
 CONVERT, RUN = "convert", "run"
-# the module whose ``main`` runs it, and its meaning
+# the module whose ``main`` runs it, or a program, and its meaning
 COMMANDS = {
-    CONVERT: ("", "turn MIND, other data sets or a log of yours into a data set"),
+    CONVERT: ("convert", "turn MIND, other data sets or a log of yours into a data set"),
     RUN: ("", "train and evaluate a recommender"),
     "student": (
         "serving.aligned_student",

@@ -11,13 +11,11 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from recbole_tinynews.cli import command_parser, one_line_errors
 
 if TYPE_CHECKING:
-    from fastapi import FastAPI
-
     from recbole_tinynews.serving.ranker import Ranker
     from recbole_tinynews.serving.service.state import ServiceState
     from recbole_tinynews.serving.store import Store
@@ -82,7 +80,7 @@ def _serve(flags: argparse.Namespace) -> None:
         run(app, place, flags.access_log)
 
 
-def _reload(flags: argparse.Namespace, store: Store, app: FastAPI, asked: threading.Event) -> None:
+def _reload(flags: argparse.Namespace, store: Store, app: Any, asked: threading.Event) -> None:
     """Replace the state of a service when asked, or when a link points to another recommender.
 
     Requests are answered meanwhile; after an error, nothing changes.
