@@ -18,15 +18,17 @@ from transformers import BertConfig, BertModel
 from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.encoder.one_text import OneTextEncoder
 from recbole_tinynews.encoder.text_encoder import TextEncoder
-from recbole_tinynews.encoder.users import UserEncoder
 from recbole_tinynews.export.formats.onnx import write_news_graph
 from recbole_tinynews.export.formats.onnx_int8 import quantize, scale_rows
 from recbole_tinynews.serving.exported import Encode as EncodePadded
-from recbole_tinynews.serving.exported import Heads, PaddedNewsEncoder, encode_padded, session
+from recbole_tinynews.serving.exported import PaddedNewsEncoder, encode_padded, session
 
-SETTINGS = {"news_pooling": "attention", "mask_padding_in_news_pooling": True}
 INPUTS = ("input_ids", "attention_mask")
 NEWS_DIM, QUERY_DIM = 256, 200
+SETTINGS = {
+    **{"news_pooling": "attention", "mask_padding_in_news_pooling": True, "head_init": "random"},
+    **{"news_dim": NEWS_DIM, "query_dim": QUERY_DIM},
+}
 AT_ONCE = (1, 64)
 ALONE = 64  # titles that are encoded one by one
 REPEATS = 5
@@ -64,8 +66,8 @@ def _ways(tokens: Ragged, layers: int, folder: Path) -> dict[str, Encode]:
     plm = BertModel(BertConfig(num_hidden_layers=layers), add_pooling_layer=False).eval()
     text_encoder = TextEncoder(plm, NEWS_DIM, QUERY_DIM, finetune_layers=0)
     ours = OneTextEncoder(text_encoder, tokens).eval()
-    heads = Heads(text_encoder.pooling, text_encoder.dense, UserEncoder(NEWS_DIM, QUERY_DIM))
-    padded = PaddedNewsEncoder(_with_own_attention(plm), heads, SETTINGS).eval()
+    padded = PaddedNewsEncoder(_with_own_attention(plm), SETTINGS).eval()
+    padded.heads.load_state_dict(torch.nn.ModuleDict(text_encoder.heads).state_dict())
     write_news_graph(padded, folder / "fp32.onnx")
     scale_rows(padded.plm)
     write_news_graph(padded, folder / "scaled.onnx")

@@ -71,7 +71,8 @@ def service(folder: Path, news: Path, store: Path) -> Iterator[tuple[str, psutil
     command = [
         sys.executable,
         "-m",
-        "recbole_tinynews.serving.serve",
+        "recbole_tinynews",
+        "serve",
         str(folder),
         f"--news={news}",
         f"--store={store}",

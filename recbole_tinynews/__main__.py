@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import runpy
 import shlex
@@ -24,10 +25,10 @@ from recbole_tinynews.settings.values import suggest
 if TYPE_CHECKING:
     from recbole_tinynews.settings.run_settings import RunSettings
 
-RUN = "run"
-# the module to run as a program, and its meaning
+CONVERT, RUN = "convert", "run"
+# the module whose ``main`` runs it, or a program, and its meaning
 COMMANDS = {
-    "convert": ("convert", "turn MIND, other data sets or a log of yours into a data set"),
+    CONVERT: ("convert", "turn MIND, other data sets or a log of yours into a data set"),
     RUN: ("", "train and evaluate a recommender"),
     "student": (
         "serving.aligned_student",
@@ -42,15 +43,15 @@ COMMANDS = {
     "score": ("serving.score", "rank articles for every reader in a file"),
     "export": ("export.export_command", "write a Hugging Face or ONNX model"),
 }
-GROUPS = {"convert": "Data", RUN: "Train and compare", "serve": "Use a finished recommender"}
+GROUPS = {CONVERT: "Data", RUN: "Train and compare", "serve": "Use a finished recommender"}
 ONCE_CORRECTED = (
     "Finished stages are kept: once that is corrected, the same command resumes from there."
 )
 LOST_FIRST = 1.0  # seconds for the launcher to notice and name a lost process
 
 
-def main() -> None:
-    """Run the command named by the first argument with the others."""
+def main() -> Any:
+    """Run the command named by the first argument with the others, and return its status."""
     name, *arguments = sys.argv[1:] or ["--help"]
     if name == "--version":
         print(__version__)
@@ -63,8 +64,11 @@ def main() -> None:
         sys.argv = [f"recbole-tinynews {name}", *arguments]
         if name == RUN:
             run_recbole(arguments or ["--help"])  # a training is asked for, not stumbled into
+        elif name == CONVERT:  # a program of its own, which handles signals
+            runpy.run_module("recbole_tinynews.convert", run_name="__main__")
         else:
-            runpy.run_module(f"recbole_tinynews.{COMMANDS[name][0]}", run_name="__main__")
+            return importlib.import_module(f"recbole_tinynews.{COMMANDS[name][0]}").main()
+    return None
 
 
 def _usage() -> str:
@@ -193,4 +197,4 @@ def _start(given: argparse.Namespace, read: RunSettings, settings: list[str]) ->
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+import pytest
 import torch
 from tiny import DATASET, Tiny, run_of, titles
 
@@ -19,6 +22,8 @@ from recbole_tinynews.serving.loading import load
 from recbole_tinynews.serving.ranker import Ranker
 
 if TYPE_CHECKING:
+    from fastapi.testclient import TestClient
+
     from recbole_tinynews.serving.service.state import ServiceState
 
 
@@ -77,6 +82,20 @@ def state_of(rankers: dict[str, Ranker]) -> ServiceState:
     state = ServiceState(rankers, store)
     state.follow_articles()
     return state
+
+
+@contextmanager
+def client_of(state: ServiceState | dict[str, Ranker], **how: Any) -> Iterator[TestClient]:
+    """A client of the service; one event loop answers all its requests."""
+    testclient = pytest.importorskip("fastapi.testclient", reason="httpx2 is not installed")
+    from recbole_tinynews.serving.service.app import make_app
+    from recbole_tinynews.serving.service.state import ServiceState
+    from recbole_tinynews.serving.store import Store
+
+    state = ServiceState(state, Store()) if isinstance(state, dict) else state
+    how = {"max_body": 20_000, **how}
+    with testclient.TestClient(make_app(state, **how), raise_server_exceptions=False) as client:
+        yield client
 
 
 def in_order_given(ranked: list[Ranked]) -> np.ndarray:

@@ -19,7 +19,7 @@ def test_long_work_in_a_pipe_prints_lines_and_short_work_nothing(
         for _ in range(8):
             time.sleep(0.02)
             bar.update()
-            bar.set_postfix_str("loss 0.1")
+            bar.set_postfix_str("loss 0.1", refresh=False)
     for _ in progress_bar(range(5), desc="Hidden", shown=False):
         time.sleep(0.02)
     *lines, end = capsys.readouterr().err.split("\n")

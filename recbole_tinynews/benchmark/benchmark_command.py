@@ -62,7 +62,3 @@ def seeds_of(text: str) -> list[int]:
             f"--seeds must be different whole numbers, such as --seeds=1,2,3, got {text!r}."
         )
     return seeds
-
-
-if __name__ == "__main__":
-    main()

@@ -39,12 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             print(f"{output}: {after:,} of {before:,} tokens. Serve it, or export it with --to.")
             return
         exported = export(**flags)
-    vectors, scores = exported.checked
     print(
-        f"{exported.folder}: {flags['to']}; vectors differ by at most {vectors:.1e}, scores by "
-        f"{scores:.1e}."
+        f"{exported.folder}: {flags['to']}; vectors differ by at most {exported.vectors:.1e}, "
+        f"scores by {exported.scores:.1e}."
     )
-
-
-if __name__ == "__main__":
-    main()

@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 import shutil
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -52,7 +52,7 @@ from recbole_tinynews.pipeline.artifact import (
 )
 from recbole_tinynews.serving.article_index import read_news_file
 from recbole_tinynews.serving.engine import Engine
-from recbole_tinynews.serving.exported import CARD, Description, load_export, write_description
+from recbole_tinynews.serving.exported import CARD, load_export, write_description
 from recbole_tinynews.serving.loading import load_trained
 
 TEMPLATE = Path(__file__).with_name("model_card.md.jinja")
@@ -67,13 +67,14 @@ TRAINING = (
 
 def model_card(
     recommender: FinishedRecommender,
-    described: Description,
+    to: str,
+    checked: Mapping[str, float],
     size: int,
     data_license: str,
     plm_license: str,
 ) -> str:
     """Text of the card; ``size`` of the files in bytes."""
-    settings, written, wanted = recommender.settings, recommender.written, find_format(described.to)
+    settings, written, wanted = recommender.settings, recommender.written, find_format(to)
     tested = saved_test_result(recommender.metrics, recommender.made_from.get("data"))
     results = recommender.metrics["valid"] if tested is None else tested
     split = "validation" if tested is None else "test"
@@ -82,7 +83,7 @@ def model_card(
     data = ModelCardData(
         library_name=wanted.library,
         pipeline_tag=wanted.task,
-        tags=["news-recommendation", "recbole", "recbole_tinynews", described.to],
+        tags=["news-recommendation", "recbole", "recbole_tinynews", to],
         license=UNKNOWN if UNKNOWN in licences else licence,
         model_name=recommender.name,
     )
@@ -97,7 +98,7 @@ def model_card(
         metrics=METRICS,
         results=results,
         split=split,
-        checked=described.checked,
+        checked=checked,
         parameters=sum(p.numel() for p in recommender.model.parameters()),
         plm_parameters=recommender.text_encoder.plm.num_parameters(),
         size=size,
@@ -120,18 +121,12 @@ TEXTS = [
 ]
 
 
-class Differences(NamedTuple):
-    """Largest differences in vectors and in scores, divided by the largest value if above 1."""
-
-    vectors: float
-    scores: float
-
-
 class Exported(NamedTuple):
-    """A finished export, and its differences from the recommender over ``TEXTS``."""
+    """A finished export, and its largest ``differences`` from the recommender over ``TEXTS``."""
 
     folder: Path
-    checked: Differences
+    vectors: float
+    scores: float
 
 
 def export(
@@ -164,31 +159,34 @@ def export(
     check_new_or_empty(output)
     recommender = FinishedRecommender(Path(folder), model, layers=layers, dim=dim)
     made_from = {"folder": recommender.folder.name, **recommender.made_from}
-    described = Description(to, wanted.engine, recommender.settings, made_from, {}, {})
+    described: dict[str, Any] = {"to": to, "engine": wanted.engine, "made_from": made_from}
+    described["settings"] = recommender.settings
     with _quiet(), whole_folder(output) as unfinished:
         wanted.write(recommender, unfinished)
-        write_description(unfinished, described)
+        write_description(unfinished, **described)
         checked = differences(recommender, load_export(unfinished), TEXTS)
         if wanted.exact:
-            refuse_difference(checked.vectors, TOLERANCE, "The export's vectors of titles")
-            refuse_difference(checked.scores, TOLERANCE, "The export's scores")
+            for name, difference in checked.items():
+                refuse_difference(difference, TOLERANCE, f"The export's {name} of titles")
         if wanted.check is not None:
             wanted.check(recommender, unfinished, TEXTS)
-        described = described._replace(checked=checked._asdict())
-        write_description(unfinished, described)
+        write_description(unfinished, **described, checked=checked)
         files = [file for file in unfinished.rglob("*") if file.is_file()]
         size = sum(file.stat().st_size for file in files)
-        card = model_card(recommender, described, size, data_license, plm_license)
+        card = model_card(recommender, to, checked, size, data_license, plm_license)
         write_text(unfinished / CARD, card)
         for file in files:  # safetensors lets only the owner read
             file.chmod((unfinished / CARD).stat().st_mode)
-    return Exported(output, checked)
+    return Exported(output, **checked)
 
 
 def differences(
     recommender: FinishedRecommender, exported: Engine, texts: Sequence[str]
-) -> Differences:
-    """Compare vectors of texts, and scores for readers with empty to full histories."""
+) -> dict[str, float]:
+    """Compare ``vectors`` of texts, and ``scores`` for readers with empty to full histories.
+
+    Differences are divided by the largest value if above 1.
+    """
     width = recommender.settings["history_length"]
     clicks = np.linspace(0, width, READERS).astype(int)
     rows = np.random.default_rng(0).integers(1, 1 + len(texts), size=(READERS, width))
@@ -201,10 +199,10 @@ def differences(
         return vectors, engine.user_vectors(with_padding, histories) @ vectors.T
 
     pairs = zip(*map(vectors_and_scores, (recommender.engine, exported)), strict=True)
-    largest = [
-        float((ours - theirs).abs().max() / ours.abs().max().clamp(min=1)) for ours, theirs in pairs
-    ]
-    return Differences(*largest)
+    return {
+        name: float((ours - theirs).abs().max() / ours.abs().max().clamp(min=1))
+        for name, (ours, theirs) in zip(("vectors", "scores"), pairs, strict=True)
+    }
 
 
 def refuse_difference(difference: float, allowed: float, what: str) -> None:

@@ -5,19 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, cast
 
+from torch import nn
+
 from recbole_tinynews.encoder.one_text import OneTextEncoder
 from recbole_tinynews.encoder.plm_files import PROJECTION, bare_plm, load_config, load_tokenizer
 from recbole_tinynews.encoder.users import UserEncoder
 from recbole_tinynews.model.article_reader import longest_news_text
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.pipeline.artifact import PLM, read_metrics, read_settings
-from recbole_tinynews.serving.exported import (
-    NEWS_DIM,
-    NEWS_TOKENS,
-    SETTINGS,
-    Heads,
-    PaddedNewsEncoder,
-)
+from recbole_tinynews.serving.exported import NEWS_DIM, NEWS_TOKENS, SETTINGS, PaddedNewsEncoder
 from recbole_tinynews.serving.loading import load_trained
 from recbole_tinynews.settings.protocol import Settings
 
@@ -45,25 +41,18 @@ class FinishedRecommender:
         self.settings = {name: self._loaded[name] for name in SETTINGS}
         self.settings[NEWS_DIM] = self.text_encoder.dense.out_features
         self.settings[NEWS_TOKENS] = longest_news_text(self._loaded)
-        self.heads = Heads(
-            self.text_encoder.pooling,
-            self.text_encoder.dense,
-            cast("UserEncoder", self.model.user_encoder),
-        )
+        self.news_heads = nn.ModuleDict(self.text_encoder.heads)
+        self.user_encoder = cast("UserEncoder", self.model.user_encoder)
 
     def _check_modules(self) -> None:
-        encoder, user_encoder = type(self.model.news_encoder), type(self.model.user_encoder)
-        how = type(self.engine if encoder is OneTextEncoder else self.model.news_encoder).__name__
-        if not self.engine.multiplies or encoder is not OneTextEncoder:
+        parts = self.model.news_encoder, self.model.user_encoder
+        own = [part for part in parts if type(part) not in (OneTextEncoder, UserEncoder)]
+        if own or not self.engine.multiplies:
             raise ValueError(
-                f"export expects one language model whose vectors are compared by their dot "
-                f"product, and {self.name} reads or scores in its own way ({how}). "
-                "Export a student, or one of its teachers."
-            )
-        if user_encoder is not UserEncoder:
-            raise ValueError(
-                f"export expects the package's UserEncoder, got {user_encoder.__name__} in "
-                f"{self.name}. Serve its folder as it is: recbole_tinynews.load."
+                f"export expects one language model and the package's UserEncoder, whose vectors "
+                f"are compared by their dot product, and {self.name} reads or scores in its own "
+                f"way ({type((*own, self.engine)[0]).__name__}). Export a student, or one of its "
+                "teachers, or serve its folder as it is."
             )
 
     def padded(self, attention: str) -> PaddedNewsEncoder:
@@ -71,7 +60,9 @@ class FinishedRecommender:
         plm = bare_plm(str(self.folder / PLM), self.model.layers_kept(self._loaded))
         plm.load_state_dict(self.text_encoder.plm.state_dict())
         plm.set_attn_implementation(attention)
-        return PaddedNewsEncoder(plm, self.heads, self.settings).eval()
+        encoder = PaddedNewsEncoder(plm, self.settings).eval()
+        encoder.heads.load_state_dict(self.news_heads.state_dict())
+        return encoder
 
     def write_auto_model(self, folder: Path, to: str) -> None:
         """Write language model and tokenizer; ``ValueError`` if ``AutoModel`` cannot read them."""

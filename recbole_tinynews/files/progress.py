@@ -1,4 +1,4 @@
-"""Progress: bars in a terminal, elsewhere lines; the time left of a stage."""
+"""Progress bars, and the time left of a stage."""
 
 from __future__ import annotations
 
@@ -11,44 +11,29 @@ from typing import Any
 from tqdm import tqdm
 
 WIDTH = 80  # maximum columns
-SECONDS = 20.0  # minimum between two lines
+SECONDS = 20.0  # between two looks at it where no terminal is
 
 
-class ProgressLines(tqdm):
-    """Progress as whole lines, for files and pipes; short work prints none."""
+class _Lines:
+    """Standard error for tqdm where it is a file or a pipe: a line for each look."""
 
-    disable: bool  # tqdm has no types
-    _last = 0.0  # time of the last line
+    def write(self, text: str) -> None:
+        if line := text.strip():
+            sys.stderr.write(f"{line}\n")
 
-    def refresh(self, *_: Any, **__: Any) -> None:
-        """Print a line if it is due."""
-        now = self._time()
-        if now - (self._last or self.start_t) >= SECONDS:
-            self._last = now
-            self._write_line()
-
-    def close(self) -> None:
-        """Print a last line if there were any."""
-        if not self.disable:
-            if self._last:
-                self._write_line()
-            self.disable = True
-            self._decr_instances(self)
-
-    def _write_line(self) -> None:
-        self.fp.write(f"{self}\n")
-        self.fp.flush()
+    def flush(self) -> None:
+        sys.stderr.flush()
 
 
 def progress_bar(
     iterable: Iterable[Any] | None = None, *, desc: str, shown: bool = True, **of_tqdm: Any
 ) -> tqdm:
-    """Progress of ``iterable`` or ``update`` calls: a bar in a terminal, otherwise lines."""
+    """Progress of ``iterable`` or ``update`` calls: a bar in a terminal, or lines of long work."""
     of_tqdm |= {"desc": desc, "disable": not shown}
     if sys.stderr.isatty():
         return tqdm(iterable, ncols=min(WIDTH, shutil.get_terminal_size().columns), **of_tqdm)
-    of_tqdm |= {"ncols": 0, "delay": 1e-9}  # no bar: counts, times and rate; no initial line
-    return ProgressLines(iterable, mininterval=min(1.0, SECONDS), miniters=1, **of_tqdm)
+    of_tqdm |= {"file": _Lines(), "mininterval": SECONDS, "delay": SECONDS}
+    return tqdm(iterable, ncols=0, **of_tqdm)
 
 
 class StageProgress:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence, Set
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,14 +16,11 @@ from recbole_tinynews.pipeline.fingerprints import Recipe
 from recbole_tinynews.pipeline.run import Run
 from recbole_tinynews.pipeline.stage import Copy, Stage
 from recbole_tinynews.settings.run_settings import is_shipped
-from recbole_tinynews.settings.table import parse_key
 from recbole_tinynews.settings.values import refuse
 from recbole_tinynews.trainer.checkpoints import STATE, saved_step
 from recbole_tinynews.trainer.distillation_trainer import most_copies
 
 REUSED = "reused"
-MOST_DIFFERENCES = 3  # per line
-OF_STAGES = ("stages", "start", "teachers")  # inputs that earlier stages decide
 
 _LONGEST = 34  # characters per cell, for lines of a hundred
 _IN_HEAD = ("model", "dataset")
@@ -60,7 +56,7 @@ def shown_settings(config: NewsConfig, stages: Collection[str]) -> str:
 
 
 def _cell(value: Any) -> str:
-    text = _shown(value)
+    text = "~" if value is None else str(value)
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
 
 
@@ -117,52 +113,7 @@ def _step(recipe: Recipe, follows: bool, reused: Set[str], fresh: bool) -> Step:
         return Step(name, "resumes", f"from step {step}")
     if artifact.was_finished(recipe.folder):
         return Step(name, "runs", f"{recipe.folder.name} is damaged")
-    reasons = nearest_differences(recipe, follows, reused)
-    if reasons is None:
-        return Step(name, "runs", "no earlier one")
-    if follows:
-        reasons.append("after a stage that runs")
-    if len(reasons) > MOST_DIFFERENCES:
-        more = len(reasons) - MOST_DIFFERENCES
-        reasons = [*reasons[:MOST_DIFFERENCES], f"and {more} more"]
-    return Step(name, "runs", "; ".join(reasons))
-
-
-def nearest_differences(
-    recipe: Recipe, follows: bool = False, others: Set[str] = frozenset()
-) -> list[str] | None:
-    """Differences from the most similar finished stage of this name; None without one.
-
-    Earlier stages are not compared if one will be trained (``follows``); ``others`` are this run's
-    folders, since another teacher is not a changed version of the first.
-    """
-    here, compared = artifact.as_written(recipe.as_settings()), []
-    made_from = here.pop(artifact.MADE_FROM)
-    for folder in sorted(recipe.folder.parent.glob(f"{recipe.stage.name}-*")):
-        if folder.name in others or not artifact.was_finished(folder):
-            continue
-        with suppress(OSError, ValueError):  # costs only an explanation
-            there = artifact.read_settings(folder)
-            made_there = there.pop(artifact.MADE_FROM, {})
-            settings = [
-                f"{name}: {_shown(here.get(name))}, there: {_shown(there.get(name))}"
-                for name in dict.fromkeys([*here, *there])
-                if here.get(name) != there.get(name)
-                and not parse_key(name, recipe.config.settings.stages).stage
-            ]
-            inputs = [
-                f"other {part.replace('_', ' ')}"
-                for part, value in made_from.items()
-                if made_there.get(part) != value and not (follows and part in OF_STAGES)
-            ]
-            # most settings change an input too, and say why
-            age = -folder.stat().st_mtime
-            compared.append((len(settings) + len(inputs), age, settings or inputs))
-    return min(compared)[-1] if compared else None
-
-
-def _shown(value: Any) -> str:
-    return "~" if value is None else str(value)
+    return Step(name, "runs", "after a stage that runs" if follows else "none has these settings")
 
 
 def rehearse(run: Run, stages: Sequence[Stage]) -> None:

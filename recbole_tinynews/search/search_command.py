@@ -41,7 +41,3 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if best is None:
             raise ValueError("no trial was completed")
         print(f"best      trial {best.number}, {search.metric} {best.value:.6f} on validation")
-
-
-if __name__ == "__main__":
-    main()

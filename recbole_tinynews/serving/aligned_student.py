@@ -43,12 +43,11 @@ def student(
 
     texts, output = Path(texts), Path(output)
     check_new_or_empty(output)
-    name = f"texts-{texts.name.partition('.')[0]}"  # one without a yaml of settings
     with exclusive_lock(output, "making it", wait=False), partial_place(output) as work:
         for left in leftovers(output):
             remove(left)
         work.mkdir()
-        write_texts(texts, Path(work, "dataset", name))
+        name = write_texts(texts, work / "dataset")
         given = {
             "plm": plm,
             "num_hidden_layers": layers,
@@ -65,8 +64,8 @@ def student(
     return output
 
 
-def write_texts(texts: Path, folder: Path) -> None:
-    """Write a table's articles with titles as a data set without clicks.
+def write_texts(texts: Path, data_path: Path) -> str:
+    """Write a table's articles with titles as a data set without clicks, and return its name.
 
     They have the table's ids, if it has any. Raises ``ValueError`` if there are no titles, or if an
     id is not usable.
@@ -85,11 +84,13 @@ def write_texts(texts: Path, folder: Path) -> None:
     more = table.get(ABSTRACT, table.get(BODY, [""] * len(table)))
     every = zip(ids, table[TITLE], more, strict=True)
     news = [NewsItem(news_id, title=title, abstract=text) for news_id, title, text in every]
-    folder.mkdir(parents=True)
-    write_items(folder / f"{folder.name}.item", news, None)
-    with open_atomic(folder / f"{folder.name}.train.inter") as file:
+    name = f"texts-{texts.name.partition('.')[0]}"  # one without a yaml of settings
+    (data_path / name).mkdir(parents=True)
+    write_items(data_path / name / f"{name}.item", news, None)
+    with open_atomic(data_path / name / f"{name}.train.inter") as file:
         shown = Impression("all", "nobody", 0, ids, ids[:1], "0")
         file.write(f"{INTER_HEADER}\n{impression_row(shown)}")
+    return name
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -110,7 +111,3 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with one_line_errors(parser.prog, mistakes=(LockHeldError,)):
         place = student(flags.plm, flags.texts, flags.output, flags.layers, settings)
     print(f"{place} is finished. Try it: recbole-tinynews serve {place} --news={flags.texts}")
-
-
-if __name__ == "__main__":
-    main()

@@ -41,7 +41,7 @@ Resolved = int | ArticleInput
 """An article to rank: a row of the index, or any other article."""
 
 
-def check_fields(fields: Mapping[str, str]) -> None:
+def check_fields(fields: Mapping[str, str], of: str = "") -> None:
     """``ValueError`` for an unknown field or no title; ``TypeError`` for what is no string."""
     for name, value in fields.items():
         if name not in (ID, *FIELDS):
@@ -50,7 +50,7 @@ def check_fields(fields: Mapping[str, str]) -> None:
                 f"{suggest(str(name), FIELDS)}"
             )
         if not isinstance(value, str):
-            raise TypeError(f"An article expects texts, got {value!r:.100} as {name}.")
+            raise TypeError(f"An article expects texts, got {value!r:.100} as {name}{of}.")
     if TITLE not in fields:
         raise ValueError(f"An article expects a {TITLE}, got {', '.join(fields) or 'nothing'}.")
 
@@ -124,28 +124,22 @@ class ArticleIndex:
         Articles whose fields are unchanged keep their vectors.
         """
         old = self.snapshot
+        new: list[FieldTuple] = []
         articles = [self.fields.article(*item) for item in news.items()]
-        rows = [old.rows.get(name, -1) for name in news]
-        if (*articles,) == old.articles[len(old.ids) - len(rows) :]:
+        if (*articles,) == old.articles[len(old.ids) - len(articles) :]:
             return  # they are the last ones already, in this order
-        pairs = zip(rows, articles, strict=True)
-        same = np.array([r >= 0 and old.articles[r].fields == new.fields for r, new in pairs], bool)
-        new = [article.fields for article, kept in zip(articles, same, strict=True) if not kept]
-        vectors = [self._encode(some) for some in _chunks(new, show_progress)]
-        if same.any():
-            order = np.argsort(np.argsort(~same, kind="stable"))  # back from known ones first
-            vectors = [torch.cat([old.vectors[np.array(rows)[same]], *vectors])[order]]
-        self.put(articles, torch.cat(vectors))
+        rows = [old.rows.get(name, -1) for name in news]
+        for number, article in enumerate(articles):
+            if rows[number] < 0 or old.articles[rows[number]].fields != article.fields:
+                rows[number] = len(old.ids) + len(new)
+                new.append(article.fields)
+        vectors = [old.vectors] if old.ids else []
+        vectors += [self._encode(some) for some in _chunks(new, show_progress)]
+        self.put(articles, torch.cat(vectors)[rows])
 
     def put(self, articles: Sequence[ArticleInput], vectors: Tensor) -> None:
         """``add`` for articles with vectors ``[articles, dim]``."""
-        with self._changing:
-            ids = tuple(article.id for article in articles)
-            old = self._without(set(ids))  # unpublished: readers miss no article
-            rows = {**old.rows, **{name: row for row, name in enumerate(ids, len(old.ids))}}
-            everything = torch.cat([old.vectors, vectors]) if old.ids else vectors
-            both = (*old.ids, *ids), (*old.articles, *articles)
-            self.snapshot = IndexSnapshot(*both, rows, everything)
+        self._replace({article.id for article in articles}, (*articles,), vectors)
 
     def forget(self, ids: Sequence[str]) -> None:
         """Remove added articles, the others keep their order; ``ValueError`` for an unknown id."""
@@ -155,18 +149,22 @@ class ArticleIndex:
                 f"forget expects ids of articles that were added, got {unknown[0]!r}"
                 f"{f' and {len(unknown) - 1} more unknown ones' if len(unknown) > 1 else ''}."
             )
-        with self._changing:
-            self.snapshot = self._without(set(ids))
+        self._replace(set(ids), (), self.snapshot.vectors[:0])
 
-    def _without(self, ids: set[str]) -> IndexSnapshot:
-        old = self.snapshot
-        if not ids & old.rows.keys():
-            return old
-        kept = [row for row, name in enumerate(old.ids) if name not in ids]
-        names = tuple(old.ids[row] for row in kept)
-        articles = tuple(old.articles[row] for row in kept)
-        rows = {name: row for row, name in enumerate(names)}
-        return IndexSnapshot(names, articles, rows, old.vectors[kept])
+    def _replace(self, gone: set[str], new: tuple[ArticleInput, ...], vectors: Tensor) -> None:
+        """Publish a snapshot without some articles, and with others at its end."""
+        with self._changing:
+            old = self.snapshot
+            articles, known = old.articles, old.vectors
+            if gone & old.rows.keys():
+                kept = [row for row, article in enumerate(articles) if article.id not in gone]
+                articles, known = tuple(articles[row] for row in kept), known[kept]
+            if articles:
+                vectors = torch.cat([known, vectors])
+            articles += new
+            ids = tuple(article.id for article in articles)
+            rows = {name: row for row, name in enumerate(ids)}
+            self.snapshot = IndexSnapshot(ids, articles, rows, vectors)
 
     def resolve(
         self, lists: Sequence[Sequence[Given]], snapshot: IndexSnapshot
@@ -201,11 +199,7 @@ class ArticleIndex:
     def encode(self, articles: Iterable[FieldTuple]) -> Tensor:
         """Vectors of articles, ``[articles, dim]``, from the cache."""
         articles = [*articles]
-        if not articles:
-            return self._encode([])
-        number = {fields: place for place, fields in enumerate(dict.fromkeys(articles))}
-        vectors = torch.cat([self.cache(some) for some in _chunks([*number], False)])
-        return vectors[[number[fields] for fields in articles]]
+        return self.cache(articles) if articles else self._encode([])
 
     def batch(
         self,
@@ -276,12 +270,13 @@ class VectorCache:
         self._using = Lock()  # never while articles are encoded
 
     def __call__(self, articles: Sequence[FieldTuple]) -> Tensor:
-        """Vectors of distinct articles, ``[articles, dim]``."""
+        """Vectors of articles, ``[articles, dim]``."""
         with self._using:
             found = {each: self._vectors[each] for each in articles if each in self._vectors}
-        if new := [fields for fields in articles if fields not in found]:
+        new = [fields for fields in dict.fromkeys(articles) if fields not in found]
+        for some in _chunks(new):
             # a clone, since a row would keep all of its batch
-            found |= zip(new, (vector.clone() for vector in self._encode(new)), strict=True)
+            found |= zip(some, (vector.clone() for vector in self._encode(some)), strict=True)
         with self._using:
             for fields in articles:
                 self._vectors[fields] = found[fields]
@@ -291,7 +286,7 @@ class VectorCache:
         return torch.stack([found[fields] for fields in articles])
 
 
-def _chunks(articles: list[FieldTuple], show_progress: bool) -> Iterator[list[FieldTuple]]:
+def _chunks(articles: list[FieldTuple], show_progress: bool = False) -> Iterator[list[FieldTuple]]:
     shown = show_progress and len(articles) > ARTICLES_AT_ONCE
     with progress_bar(desc="Encode news", shown=shown, total=len(articles), unit=" news") as bar:
         for start in range(0, len(articles), ARTICLES_AT_ONCE):
@@ -308,13 +303,7 @@ def articles_of(news: Any, names: Collection[str]) -> dict[str, Mapping[str, str
     articles: dict[str, Mapping[str, str]] = {}
     for row, (article_id, content) in enumerate(pairs):
         fields = content if isinstance(content, Mapping) else {TITLE: content}
-        for name, value in {ID: article_id, **fields}.items():
-            if not isinstance(value, str):
-                raise TypeError(
-                    f"Articles expect texts, got {value!r:.100} as {name} of article {row} (from "
-                    f"0). Leave it out, or give it an empty {name}."
-                )
-        check_fields(fields)
+        check_fields({ID: article_id, **fields}, of=f" of article {row} (from 0)")
         if not article_id or article_id in articles:
             raise ValueError(
                 f"Articles expect unique ids that are not empty, got {article_id!r}"
@@ -331,26 +320,19 @@ def _pairs_of_table(table: pd.DataFrame, fields: Collection[str]) -> Iterable[tu
             f"A table of articles expects the columns {' or '.join(ID_COLUMNS)}, and "
             f"{TITLE}, got {', '.join(map(str, table.columns)) or 'none'}. Rename them."
         )
-    used = {TITLE, *fields}
-    names = [name for name in FIELDS if name in table.columns and name in used.union(GROUPS)]
-    columns = {name: table[name].tolist() for name in names}
-    for name in columns.keys() - used:  # for re-rankers alone: anything but text is unknown
-        columns[name] = [value if isinstance(value, str) else "" for value in columns[name]]
-    rows = (dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True))
-    return zip(table[id_columns[0]].tolist(), rows, strict=True)
+    read = {TITLE, *fields}
+    names = [name for name in FIELDS if name in table.columns and name in read.union(GROUPS)]
+    texts = table[names].copy()
+    for name in {*names} - read:  # for re-rankers alone: anything but text is unknown
+        texts[name] = [value if isinstance(value, str) else "" for value in texts[name]]
+    return zip(table[id_columns[0]].tolist(), texts.to_dict("records"), strict=True)
 
 
 def read_news_file(path: Path) -> pd.DataFrame:
     """Articles of parquet, csv, tsv (with header) or ``.item``; ``ValueError`` if unreadable."""
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"Articles are expected in {path.absolute()}: there is no such file."
-        )
     name = path.name.removesuffix(".gz")
     if name.endswith(".item"):
-        news = read_news(path)
-        names = (*FIELDS, PUBLISHED)
-        return pd.DataFrame({ID: news.item_id, **{name: getattr(news, name) for name in names}})
+        return pd.DataFrame(read_news(path)._asdict())
     if name.endswith(".parquet"):
         library("pyarrow", "Parquet", "pyarrow. Csv files need nothing more.")
         return pd.read_parquet(path)

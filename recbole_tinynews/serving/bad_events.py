@@ -37,18 +37,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with one_line_errors(parser.prog):
         if "://" not in flags.store and not Path(flags.store).is_file():
             raise ValueError(f"STORE expects an existing file or a URL, got {flags.store}.")
-        _run(flags.store, flags.drop_after)
+        from recbole_tinynews.serving.store import Store, answering  # of an extra
 
-
-def _run(place: str, drop_after: int | None) -> None:
-    from recbole_tinynews.serving.store import Store, answering  # of an extra
-
-    with answering(), closing(Store(place)) as store:
-        if drop_after is not None:
-            print(f"{store.drop_after(drop_after):,} events taken out")
-            return
-        for event in store.held():
-            print(json.dumps(event._asdict()))
+        with answering(), closing(Store(flags.store)) as store:
+            if flags.drop_after is not None:
+                print(f"{store.drop_after(flags.drop_after):,} events taken out")
+            for event in store.held() if flags.list_held else ():
+                print(json.dumps(event._asdict()))
 
 
 def _seconds(text: str) -> int:
@@ -65,7 +60,3 @@ def _seconds(text: str) -> int:
     raise ArgumentTypeError(
         f"expects UTC seconds or a date such as 2026-05-31T08:00, got {text!r:.100}"
     )
-
-
-if __name__ == "__main__":
-    main()

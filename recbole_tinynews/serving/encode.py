@@ -36,13 +36,10 @@ def encode(
     if (texts is None) == (dataset is None):
         raise ValueError("encode needs either texts or a dataset, got both or none. Name one.")
     given = {"plm": plm, "eval_step": 0}
-    if dataset is not None:
-        return _encode(dataset, given, settings, Path(output))
-    assert texts is not None, "checked above"
     with tempfile.TemporaryDirectory() as work:
-        name = f"texts-{Path(texts).name.partition('.')[0]}"
-        write_texts(Path(texts), Path(work, name))
-        return _encode(name, {**given, "data_path": work}, settings, Path(output))
+        if texts is not None:
+            dataset, given["data_path"] = write_texts(Path(texts), Path(work)), work
+        return _encode(str(dataset), given, settings, Path(output))
 
 
 def _encode(name: str, given: dict[str, Any], settings: Sequence[str], output: Path) -> int:
@@ -94,7 +91,3 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with one_line_errors(parser.prog):
         number = encode(flags.plm, flags.output, flags.texts, flags.dataset, settings)
     print(f"{flags.output}: {number:,} vectors. A student: --teacher_vectors={flags.output}")
-
-
-if __name__ == "__main__":
-    main()

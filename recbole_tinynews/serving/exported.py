@@ -6,7 +6,7 @@ import inspect
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from recbole_tinynews.data.news_text import tokenise
 from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.encoder.plm_files import load_config, load_plm, load_tokenizer, projected
 from recbole_tinynews.encoder.pooling import AttentionPooling, UnitDense, mean_pooling
+from recbole_tinynews.encoder.text_encoder import pooled_size
 from recbole_tinynews.encoder.users import UserEncoder
 from recbole_tinynews.files.array_cache import changed, checksums, content_key
 from recbole_tinynews.files.columns import TITLE
@@ -62,60 +63,16 @@ Encode = Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.float32]]
 """Token ids and attention mask, both ``[texts, tokens]`` -> vectors ``[texts, dim]``."""
 
 
-class Description(NamedTuple):
-    """Contents of ``recommender.json``."""
+def write_description(folder: Path, **content: Any) -> None:
+    """Write ``recommender.json`` with checksums of the other files.
 
-    to: str  # the format
-    engine: str  # the name of the engine that ranks with it
-    settings: dict[str, Any]  # that affect vectors and scores
-    made_from: dict[str, Any]  # the exported folder, and fingerprints of its origins
-    checked: dict[str, Any]  # differences from the recommender
-    files: dict[str, str]  # checksums of all other files, by path
-
-    @property
-    def identity(self) -> str:
-        """Digest of everything that affects a vector."""
-        return content_key([json.dumps([self.to, self.settings, self.files], sort_keys=True)])
-
-
-def write_description(folder: Path, description: Description) -> None:
-    """Write ``recommender.json`` with checksums of the other files."""
+    ``to`` is the format, ``engine`` the name of the engine that ranks with it, ``settings`` affect
+    vectors and scores, ``made_from`` are the exported folder and fingerprints of its origins, and
+    ``checked`` are differences from the recommender.
+    """
     files = [file for file in folder.rglob("*") if file.is_file() and file.name not in (FILE, CARD)]
-    content = {
-        "export_format": EXPORT_FORMAT,
-        **description._asdict(),
-        "files": checksums(folder, files),
-    }
+    content = {"export_format": EXPORT_FORMAT, **content, "files": checksums(folder, files)}
     write_text(folder / FILE, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
-
-
-def read_description(folder: Path) -> Description:
-    """Read ``recommender.json``, check all files; ``ValueError`` for damage or another version."""
-    if not (folder / FILE).is_file():
-        raise FileNotFoundError(
-            f"{folder} expects an export, with a {FILE}, and has none. Write one with "
-            "recbole-tinynews export."
-        )
-    with untrusted(folder / FILE):
-        content = read_json(folder / FILE)
-        if not isinstance(content, dict) or "export_format" not in content:
-            raise ValueError("it holds something else than the description of an export.")
-    version = content.pop("export_format")
-    if version != EXPORT_FORMAT:
-        raise ValueError(
-            f"{folder} is an export of format {str(version)[:20]}, and this version of "
-            f"recbole_tinynews reads {EXPORT_FORMAT}. Export it again."
-        )
-    with untrusted(folder / FILE):
-        described = Description(**content)
-        _check_settings(described.settings)
-        broken = changed(folder, described.files)
-    if broken:
-        raise ValueError(
-            f"{folder} expects its files as they were written, and {', '.join(broken)} "
-            f"{'are' if len(broken) > 1 else 'is'} missing or changed. Export it again."
-        )
-    return described
 
 
 def _check_settings(settings: Mapping[str, Any]) -> None:
@@ -132,50 +89,17 @@ def _check_settings(settings: Mapping[str, Any]) -> None:
             raise ValueError(f"{name}={value!r:.100} fits no recommender.")
 
 
-class Heads(NamedTuple):
-    """The modules after the language model."""
-
-    pooling: AttentionPooling | None  # over the tokens of a text; None: mean or first token
-    dense: nn.Linear
-    user_encoder: UserEncoder
-
-
-def read_heads(folder: Path, settings: Mapping[str, Any], hidden_size: int) -> Heads:
-    """Read the heads of an export; ``hidden_size`` is the language model's."""
-    pretrained = settings["head_init"] == "pretrained"
-    news_dim, query_dim = settings["news_dim"], settings["query_dim"]
-    dense = UnitDense if pretrained else nn.Linear
-    attends = settings["news_pooling"] == "attention"
-    heads = Heads(
-        AttentionPooling(hidden_size, query_dim) if attends else None,
-        dense(hidden_size, news_dim),
-        UserEncoder(
-            news_dim,
-            query_dim,
-            settings["user_encoder"],
-            settings["history_padding"],
-            starts_as_mean=pretrained,
-        ),
-    )
-    for module, name in ((news_heads(heads), NEWS_HEADS), (heads.user_encoder, USER_ENCODER)):
-        load_into(module, load_weights(folder / name), folder / name)
-    return heads
-
-
-def news_heads(heads: Heads) -> nn.ModuleDict:
-    """The modules between language model and news vector, whose weights are in one file."""
-    parts = {"pooling": heads.pooling, "dense": heads.dense}
-    return nn.ModuleDict({name: part for name, part in parts.items() if part is not None})
-
-
 class PaddedNewsEncoder(nn.Module):
-    """Language model, with one of transformers' attentions, pooling and dense layer."""
+    """Language model, with one of transformers' attentions, and its heads: pooling, dense layer."""
 
-    def __init__(self, plm: PreTrainedModel, heads: Heads, settings: Mapping[str, Any]) -> None:
+    def __init__(self, plm: PreTrainedModel, settings: Mapping[str, Any]) -> None:
         super().__init__()
-        self.plm, self.pooling, self.dense = plm, heads.pooling, heads.dense
-        self.kind = settings["news_pooling"]
+        self.plm, self.kind = plm, settings["news_pooling"]
         self.mask_padding = settings["mask_padding_in_news_pooling"]
+        dense = UnitDense if settings["head_init"] == "pretrained" else nn.Linear
+        self.heads = nn.ModuleDict({"dense": dense(pooled_size(plm), settings[NEWS_DIM])})
+        if self.kind == "attention":
+            self.heads["pooling"] = AttentionPooling(plm.config.hidden_size, settings["query_dim"])
         accepted = inspect.signature(plm.forward).parameters
         self._options = {"use_cache": False} if "use_cache" in accepted else {}
 
@@ -184,7 +108,7 @@ class PaddedNewsEncoder(nn.Module):
         states = self.plm(
             input_ids=input_ids, attention_mask=attention_mask, **self._options
         ).last_hidden_state
-        return self.dense(projected(self.plm, self._pool(states, attention_mask)))
+        return self.heads["dense"](projected(self.plm, self._pool(states, attention_mask)))
 
     def _pool(self, states: Tensor, attention_mask: Tensor) -> Tensor:
         if self.kind == "cls":
@@ -196,8 +120,7 @@ class PaddedNewsEncoder(nn.Module):
             weights = weights / weights.sum(dim=1, keepdim=True)
             return (states * weights.unsqueeze(-1)).sum(dim=1)
         mask = attention_mask.bool() if self.mask_padding else None
-        pool = mean_pooling if self.pooling is None else self.pooling
-        return pool(states, mask)
+        return (self.heads["pooling"] if self.kind == "attention" else mean_pooling)(states, mask)
 
 
 class PaddedEngine(Engine):
@@ -205,8 +128,10 @@ class PaddedEngine(Engine):
 
     _encode_batch: Encode
 
-    def __init__(self, folder: Path, description: Description, pad_token_id: int | None) -> None:
-        super().__init__(description.settings, description.identity)
+    def __init__(
+        self, folder: Path, settings: Mapping[str, Any], identity: str, pad_token_id: int | None
+    ) -> None:
+        super().__init__(settings, identity)
         self._tokenizer, self._pad_token_id = load_tokenizer(str(folder)), pad_token_id or 0
 
     def encode(self, columns: Mapping[str, Sequence[str]]) -> Tensor:
@@ -244,12 +169,20 @@ class TorchEngine(PaddedEngine):
 
     user_encoder: UserEncoder
 
-    def __init__(self, folder: Path, description: Description) -> None:
+    def __init__(self, folder: Path, settings: Mapping[str, Any], identity: str) -> None:
         plm = load_plm(str(folder), projects=False)
-        super().__init__(folder, description, plm.config.pad_token_id)
-        heads = read_heads(folder, self.settings, plm.config.hidden_size)
-        self._news_encoder = PaddedNewsEncoder(plm, heads, self.settings).eval()
-        self.user_encoder = heads.user_encoder.eval()
+        super().__init__(folder, settings, identity, plm.config.pad_token_id)
+        self._news_encoder = PaddedNewsEncoder(plm, settings).eval()
+        self.user_encoder = UserEncoder(
+            settings[NEWS_DIM],
+            settings["query_dim"],
+            settings["user_encoder"],
+            settings["history_padding"],
+            starts_as_mean=settings["head_init"] == "pretrained",
+        ).eval()
+        heads = {NEWS_HEADS: self._news_encoder.heads, USER_ENCODER: self.user_encoder}
+        for name, module in heads.items():
+            load_into(module, load_weights(folder / name), folder / name)
 
     @torch.no_grad()
     def user_vectors(self, vectors: Tensor, histories: Tensor) -> Tensor:
@@ -265,10 +198,10 @@ class TorchEngine(PaddedEngine):
 
 
 class OnnxEngine(PaddedEngine):
-    """Ranks with the two graphs on the CPU; thread-safe. ``session`` lists the errors."""
+    """Ranks with the two graphs on the CPU; thread-safe."""
 
-    def __init__(self, folder: Path, description: Description) -> None:
-        super().__init__(folder, description, load_config(str(folder)).pad_token_id)
+    def __init__(self, folder: Path, settings: Mapping[str, Any], identity: str) -> None:
+        super().__init__(folder, settings, identity, load_config(str(folder)).pad_token_id)
         self._news, self._user = session(folder / NEWS_GRAPH), session(folder / USER_GRAPH)
 
     def user_vectors(self, vectors: Tensor, histories: Tensor) -> Tensor:
@@ -283,31 +216,36 @@ class OnnxEngine(PaddedEngine):
 
 
 def session(graph: Path) -> Any:
-    """An onnxruntime session on the CPU with torch's threads; ``ValueError`` for a bad graph."""
+    """An onnxruntime session on the CPU with torch's threads."""
     onnxruntime = library("onnxruntime", "An export to ONNX")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.log_severity_level = 3  # errors
-    try:
-        return onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
-    except Exception as problem:  # onnxruntime's own classes have no common base
-        raise ValueError(
-            f"{graph} expects an ONNX graph that onnxruntime {onnxruntime.__version__} reads: "
-            f"{str(problem)[:300]} Export it again, or install a newer onnxruntime."
-        ) from problem
+    return onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
 
 
 TORCH, ONNX = "torch", "onnx"
-ENGINES: dict[str, Callable[[Path, Description], Engine]] = {TORCH: TorchEngine, ONNX: OnnxEngine}
+ENGINES: dict[str, type[TorchEngine | OnnxEngine]] = {TORCH: TorchEngine, ONNX: OnnxEngine}
 
 
 def load_export(folder: str | Path) -> Engine:
-    """The engine of an export; ``FileNotFoundError``: none; ``ValueError``: damaged or unknown."""
+    """The engine of an export, whose files are checked; ``ValueError``: damaged or unknown."""
     folder = Path(folder)
-    description = read_description(folder)
     with untrusted(folder / FILE):
-        if description.engine not in ENGINES:
+        content = read_json(folder / FILE)
+        version = content.pop("export_format")
+        if version != EXPORT_FORMAT:
             raise ValueError(
-                f"its engine must be one of {', '.join(ENGINES)}, got {description.engine!r:.50}"
+                f"{folder} is an export of format {str(version)[:20]}, and this version of "
+                f"recbole_tinynews reads {EXPORT_FORMAT}. Export it again."
             )
-        return ENGINES[description.engine](folder, description)
+        settings, files = content["settings"], content["files"]
+        _check_settings(settings)
+        if broken := changed(folder, files):
+            raise ValueError(
+                f"{folder} expects its files as they were written, and {', '.join(broken)} "
+                f"{'are' if len(broken) > 1 else 'is'} missing or changed. Export it again."
+            )
+        # of everything that affects a vector
+        identity = content_key([json.dumps([content["to"], settings, files], sort_keys=True)])
+        return ENGINES[content["engine"]](folder, settings, identity)

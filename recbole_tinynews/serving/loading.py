@@ -154,18 +154,14 @@ def load_trained(folder: Path, use: str, **how: Any) -> ModelEngine:
 
 def _read_settings(folder: Path) -> SavedSettings:
     """The settings of a finished stage, after a check of all its files."""
-    if not folder.is_dir():
-        raise FileNotFoundError(
-            f"load expects the folder of a finished stage, and {folder.absolute()} is none."
-        )
     names = WEIGHTS, SETTINGS_FILE, METRICS_FILE
     missing = [name for name in names if not (folder / name).is_file()]
     if len(missing) == len(names):
         inside = sorted(path.parent.name for path in folder.glob(f"*/{METRICS_FILE}"))
         hint = f" Did you mean one of those in it: {', '.join(inside)}?" if inside else ""
         raise FileNotFoundError(
-            f"load expects the folder of a finished stage, with {WEIGHTS}, {SETTINGS_FILE} and "
-            f"{METRICS_FILE}, and {folder} has none of them.{hint}"
+            f"load expects the folder of a finished stage, with {', '.join(names)}, and "
+            f"{folder.absolute()} has none of them.{hint}"
         )
     if missing:
         raise ValueError(
@@ -225,7 +221,7 @@ def _trained(
         layers, dim = _chosen_size(settings, model_class, layers, dim)
         identity = content_key([identity, f"{layers} layers, {dim} entries"])
         settings.update(num_hidden_layers=layers, matryoshka_layers=None, matryoshka_dims=None)
-    settings.categories = _categories(folder)
+    settings.categories = _categories(folder / PLM / CATEGORY_NAMES)
     with untrusted(folder / PLM):  # its files may contradict each other
         if words:
             settings.tokenizer = load_word_tokenizer(folder / PLM)
@@ -256,9 +252,9 @@ def _built(
         if "NoneType" not in str(problem):
             raise
         raise ValueError(
-            f"{folder} is a {model_class.__name__}, which asks for its data set when it is built, "
-            f"and load has none ({problem}). Move what it needs of one to "
-            "read_articles(config, dataset), or say in why_not_loaded why it cannot be loaded."
+            f"{folder} is a {model_class.__name__}, which asks for its data set when it is built "
+            f"({problem}). Move that to read_articles(config, dataset), or say so in "
+            "why_not_loaded."
         ) from problem
 
 
@@ -288,17 +284,13 @@ def _chosen_size(
     return chosen
 
 
-def _categories(folder: Path) -> dict[str, list[str]]:
+def _categories(file: Path) -> dict[str, list[str]]:
     """Category names by field."""
-    file = folder / PLM / CATEGORY_NAMES
-    names = read_json(file) if file.is_file() else None
-    texts = list_of(ANY_TEXT, may_be_empty=True)
-    if not (isinstance(names, dict) and all(texts.holds(names.get(field)) for field in CATEGORIES)):
-        raise ValueError(
-            f"{file} expects the names of categories as they were written, and holds something "
-            "else. Rerun the command that made the folder with --fresh."
-        )
-    return {field: [PADDING, *names[field]] for field in CATEGORIES}
+    with untrusted(file):
+        names = read_json(file)
+        if not all(list_of(ANY_TEXT, may_be_empty=True).holds(names[f]) for f in CATEGORIES):
+            raise ValueError("it holds something else than names")
+        return {field: [PADDING, *names[field]] for field in CATEGORIES}
 
 
 def _check_settings(
@@ -365,15 +357,11 @@ def _model_class(name: str, model: Any, folder: Path) -> type[NewsRecommender]:
             f"that a folder names. Import it and pass it: load(folder, model={class_name})."
         )
     is_named = isinstance(model, type) and model.__name__ == class_name
-    if is_named and is_news_model(model) and not has_language_model(model):
-        raise ValueError(
-            f"{folder} is a {class_name}, which reads no text, and ranks nothing but its data "
-            "set's articles. It can be evaluated, but not loaded."
-        )
     if not (is_named and has_language_model(model)):
         raise ValueError(
-            f"{folder} was made by {name}, which must be a subclass of NewsRecommender, got "
-            f"{model}. Pass that class: load(folder, model={class_name})."
+            f"{folder} was made by {name}, which must be a subclass of NewsRecommender that reads "
+            f"texts, got {model}. Pass that class, load(folder, model={class_name}), or evaluate "
+            "it where it was trained."
         )
     if why_not := model.why_not_loaded:
         raise ValueError(

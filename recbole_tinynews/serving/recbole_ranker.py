@@ -40,9 +40,6 @@ class RecBoleRanker:
         ``None``: unseen in training). Raises ``ValueError`` for titles too.
         """
         queries, one = queries_of(history, candidates, ids=ids)
-        articles = [a for query in queries for a in (*query.history, *query.candidates)]
-        if not all(isinstance(article, str) for article in articles):
-            raise ValueError("A model of RecBole reads no text and expects ids, got fields.")
         data, users = self._factory.train, len(queries)
         names = [user] if one else [None] * users if user is None else list(user)
         if len(names) != users:
@@ -80,9 +77,10 @@ class RecBoleRanker:
 
     def _id(self, field: str, name: Any) -> int:
         known = self._factory.train.field2token_id[field]
-        if name not in known:
+        if not isinstance(name, str) or name not in known:
             raise ValueError(
-                f"{field} expects ids of data set '{self.settings['dataset']}', got {name!r:.99}."
+                f"{field} expects ids of data set '{self.settings['dataset']}', got {name!r:.99}. "
+                "A model of RecBole reads no text."
             )
         return int(known[name])
 
@@ -96,8 +94,8 @@ def load_recbole(
 ) -> RecBoleRanker:
     """The finished RecBole model; ``ValueError``: another data set than in training, or damaged."""
     name = settings["dataset"]
-    given = Path("dataset" if data_path is None else data_path)
-    places = [given, packaged_folder("dataset")] if data_path is None else [given]
+    usual = [Path("dataset"), packaged_folder("dataset")]
+    places = usual if data_path is None else [Path(data_path)]
     place = next((each for each in places if (each / name).is_dir()), places[0])
     with untrusted(folder / SETTINGS_FILE):
         config = NewsConfig(model, name, config_dict={"data_path": str(place), "use_gpu": False})

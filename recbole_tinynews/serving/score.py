@@ -112,7 +112,3 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with one_line_errors(parser.prog, mistakes=(TypeError,)):
         unknown = score(**vars(flags))
     print(f"{flags.output} is written; {unknown:,} unknown ids were left out.")
-
-
-if __name__ == "__main__":
-    main()

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, closing
+from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from recbole_tinynews.cli import command_parser, one_line_errors
 
@@ -65,45 +66,44 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _serve(flags: argparse.Namespace) -> None:
-    from recbole_tinynews.serving.service.server import bound, freeze, run
+    from recbole_tinynews.serving.service.app import make_app  # of an extra
+    from recbole_tinynews.serving.service.server import bound, run
+    from recbole_tinynews.serving.store import Store
 
-    with bound(flags.host, flags.port) as place, ExitStack() as stack:  # fail before encoding
-        from recbole_tinynews.serving.service.app import make_app
-        from recbole_tinynews.serving.store import Store
-
-        store = stack.enter_context(closing(Store(flags.store)))
+    # an address that is taken fails before articles are encoded
+    with bound(flags.host, flags.port) as place, closing(Store(flags.store)) as store:
         app = make_app(_state(flags, store), token=_token(flags.token_file))
-        reloading = threading.Lock()
-
-        def reload() -> None:
-            """Replace the state while requests are answered; after an error, nothing changes."""
-            with reloading:
-                try:
-                    state = _state(flags, store, skip_broken=False)
-                except Exception as problem:
-                    print(f"not reloaded: {problem}", file=sys.stderr, flush=True)
-                    return
-                app.state.service = state
-                state.follow_articles()  # what changed while it was made
-                state.follow_events()
-                print("reloaded", flush=True)
-                time.sleep(FOLLOW_SECONDS)  # until requests of the former state are answered
-                freeze()
-
-        if any(folder.is_symlink() for folder in flags.folders):
-            threading.Thread(target=_follow, args=(flags.folders, reload), daemon=True).start()
-        run(app, place, flags.access_log, reload)
+        asked = threading.Event()
+        if hasattr(signal, "SIGHUP"):
+            signal.signal(signal.SIGHUP, lambda *_: asked.set())
+        threading.Thread(target=_reload, args=(flags, store, app, asked), daemon=True).start()
+        run(app, place, flags.access_log)
 
 
-def _follow(links: Sequence[Path], reload: Callable[[], None]) -> None:
-    """Reload whenever a symbolic link points to another recommender."""
-    before = [link.resolve() for link in links]
+def _reload(flags: argparse.Namespace, store: Store, app: Any, asked: threading.Event) -> None:
+    """Replace the state of a service when asked, or when a link points to another recommender.
+
+    Requests are answered meanwhile; after an error, nothing changes.
+    """
+    from recbole_tinynews.serving.service.server import freeze
+
+    used = [folder.resolve() for folder in flags.folders]
     while True:
-        time.sleep(FOLLOW_SECONDS)
-        now = [link.resolve() for link in links]
-        if now != before:
-            before = now
-            reload()
+        is_asked, now = asked.wait(FOLLOW_SECONDS), [folder.resolve() for folder in flags.folders]
+        if now == used and not is_asked:
+            continue
+        asked.clear()
+        used = now
+        try:
+            app.state.service = state = _state(flags, store, skip_broken=False)
+            state.follow_articles()  # what changed while it was made
+            state.follow_events()
+        except Exception as problem:
+            print(f"not reloaded: {problem}", file=sys.stderr, flush=True)
+            continue
+        print("reloaded", flush=True)
+        time.sleep(FOLLOW_SECONDS)  # until requests of the former state are answered
+        freeze()
 
 
 def _token(file: Path | None) -> str | None:
@@ -120,17 +120,20 @@ def _state(flags: argparse.Namespace, store: Store, skip_broken: bool = True) ->
 
     rankers = _rankers(flags, skip_broken)
     with answering():
-        _count(rankers, store, flags.log)
-        return open_state(rankers, store, flags.news)
+        return open_state(rankers, store, flags.news, flags.log)
 
 
-def open_state(rankers: Mapping[str, Ranker], store: Store, news: Path | None) -> ServiceState:
+def open_state(
+    rankers: Mapping[str, Ranker], store: Store, news: Path | None = None, log: Path | None = None
+) -> ServiceState:
     """The state at startup, with the articles of its store, to which those of a file are added.
 
-    Raises ``ValueError`` if the file is damaged.
+    Impressions of a ``log`` are added to an empty store. Raises ``ValueError`` if a file is
+    damaged.
     """
     from recbole_tinynews.serving.service.state import ServiceState
 
+    _count(rankers, store, log)
     if news is not None:
         _store_news(rankers, store, news)
     kept = sum(article.fields is not None for article in store.articles()[1])
@@ -141,8 +144,6 @@ def open_state(rankers: Mapping[str, Ranker], store: Store, news: Path | None) -
     state = ServiceState(rankers, store)
     state.follow_articles(show_progress=True)
     state.follow_events()  # encoding may have taken minutes
-    for name, ranker in rankers.items():
-        print(f"{name}: {len(ranker.news_ids):,} articles", flush=True)
     return state
 
 
@@ -202,7 +203,3 @@ def _rankers(flags: argparse.Namespace, skip_broken: bool) -> dict[str, Ranker]:
                 raise  # none is left to serve
             print(f"not served: {problem}", file=sys.stderr, flush=True)
     return rankers
-
-
-if __name__ == "__main__":
-    main()

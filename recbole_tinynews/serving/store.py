@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-import sqlite3
 import threading
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,6 +18,7 @@ from sqlalchemy.pool import StaticPool
 
 from recbole_tinynews.data.popularity import HOUR
 from recbole_tinynews.files.columns import TITLE
+from recbole_tinynews.files.whole import exclusive_lock
 from recbole_tinynews.serving.events import CLICK, EXPOSURE, Event, Tally
 
 VERSION = 6  # of the schema
@@ -125,7 +124,8 @@ BEGIN = {
 }
 WAIT = 30  # seconds for another process's transaction
 CONNECT = {
-    "sqlite": ["PRAGMA synchronous = FULL"],  # a commit survives a power cut
+    # readers don't block a commit, and a commit survives a power cut
+    "sqlite": ["PRAGMA journal_mode = WAL", "PRAGMA synchronous = FULL"],
     "postgresql": [
         f"SET lock_timeout = '{WAIT}s'",
         # a process that hangs or is cut off would keep others from writing
@@ -197,10 +197,16 @@ class Store:
         if self._kind == "sqlite":  # one connection: another one in memory is another database
             arguments = {"timeout": WAIT, "check_same_thread": False}
             options = {"poolclass": StaticPool, "connect_args": arguments}
+        # SQLite refuses at once to change the journal of a file that another process makes
+        alone: AbstractContextManager[None] = nullcontext()
+        file = Path(str(url.database))
+        if self._kind == "sqlite" and not self.is_temporary and file.parent.is_dir():
+            alone = exclusive_lock(file, "opening it")
         try:
             self._engine = create_engine(url, **options)
             engine_event.listen(self._engine, "connect", self._prepare)
-            self._create()
+            with alone:
+                self._create()
         except SQLAlchemyError as problem:
             told = _told(problem)
             raise ValueError(f"{self._name} expects a store of events: {told}.") from problem
@@ -208,7 +214,6 @@ class Store:
     def _prepare(self, connection: Any, _: object) -> None:
         if self._kind == "sqlite":
             connection.isolation_level = None  # transactions begin in _transaction alone
-            _write_ahead(connection)
         for statement in CONNECT[self._kind]:
             connection.execute(statement)
         connection.commit()
@@ -328,19 +333,6 @@ def answering() -> Iterator[None]:
 def _told(problem: SQLAlchemyError) -> str:
     """The database's own message, without statement and values."""
     return str(getattr(problem, "orig", None) or problem).strip()
-
-
-def _write_ahead(connection: Any) -> None:
-    """Readers don't block a commit. SQLite refuses at once while another process commits."""
-    end = time.monotonic() + WAIT
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-            return
-        except sqlite3.OperationalError as problem:
-            if "locked" not in str(problem) or time.monotonic() > end:
-                raise
-        time.sleep(0.01)
 
 
 def _url(place: str) -> URL:

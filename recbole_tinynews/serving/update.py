@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -67,24 +67,12 @@ def update(
     link = Path(folder)
     if not link.is_symlink():
         return _updated(link.resolve(), Path(data), settings, model, since)
-    with _alone(link) as first:
+    with exclusive_lock(link.absolute(), "updating it", wait=False):
         in_use = link.resolve()
         done = _updated(in_use, Path(data), settings, model, since)
-        if done.is_better and first:
+        if done.is_better:
             switch(link, done.folder, in_use)
     return done
-
-
-@contextmanager
-def _alone(link: Path) -> Iterator[bool]:
-    """Hold the lock of a link while it is updated; whether this is the run's first process."""
-    from recbole_tinynews.processes.group import launched_group  # slow import
-
-    if not launched_group().first:
-        yield False
-        return
-    with exclusive_lock(link.absolute(), "updating it", wait=False):
-        yield True
 
 
 def _updated(
@@ -182,23 +170,14 @@ def settings_of(folder: Path, model: type | None) -> tuple[type, dict[str, Any]]
 
 
 def _has_clicks(inter: Path, since: float) -> bool:
-    """Whether a file has a click since then that gives a training sample; True if unreadable."""
-    from recbole_tinynews.data.atomic_files import LABEL_VALUES
-    from recbole_tinynews.files.columns import LABELS, TIMESTAMP
-    from recbole_tinynews.files.lines import read_lines
+    """Whether a file has an impression since then that gives a training sample."""
+    from recbole_tinynews.data.atomic_files import Indices, read_impressions
 
-    lines = read_lines(inter)
-    try:
-        names = [name.partition(":")[0] for name in next(lines, "").split("\t")]
-        time, labels = names.index(TIMESTAMP), names.index(LABELS)
-        for line in lines:
-            cells = line.split("\t")
-            is_new = float(cells[time]) >= since
-            if is_new and {LABEL_VALUES[mark] for mark in cells[labels].split()} == {0, 1}:
-                return True
-    except (ValueError, IndexError, KeyError):  # loading the data says what is wrong, and where
-        return True
-    return False
+    return any(
+        {0, 1} <= {*block.labels[slice(*block.candidates.offsets[row : row + 2])].tolist()}
+        for block in read_impressions(inter, Indices())
+        for row in (block.timestamp >= since).nonzero()[0]
+    )
 
 
 def _metrics(run: Any, stage: Any) -> dict[str, float]:
@@ -297,7 +276,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 3
     print(f"{flags.folder} -> {done.folder}" if Path(flags.folder).is_symlink() else done.folder)
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -209,7 +209,7 @@ class NewsTrainer(ImpressionEvaluation):
         self.bar.update()
         if step % 10 == 0 and not self.bar.disable:
             shown = f"loss {self.losses.total():.4f}", self.progress.time_left()
-            self.bar.set_postfix_str(", ".join(filter(None, shown)))
+            self.bar.set_postfix_str(", ".join(filter(None, shown)), refresh=False)
 
     def _samples_of(self, step: int) -> int:
         """Samples of an optimizer step (from 1) of the current pass, of all processes."""

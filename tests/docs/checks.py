@@ -13,6 +13,7 @@ import re
 import runpy
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -131,6 +132,8 @@ def _module(name: str, words: list[str], folder: Path, patch: pytest.MonkeyPatch
         _with_settings(["run_recbole.py", *words], folder, patch)
     elif name in (MODULES["student"], MODULES["update"], MODULES["encode"]):
         _with_settings_of(name, words, patch)
+    elif name in MODULES.values() and name != MODULES["convert"]:
+        _parse(import_module(name).main, words, patch)
     elif words:
         _parse(lambda: runpy.run_module(name, run_name="__main__"), words, patch)
     else:

@@ -47,7 +47,7 @@ def test_the_attention_that_is_tested_is_far_from_a_mean(
 ) -> None:
     """Tests these tests: a mean in its place would pass, if all its weights were equal."""
     source = FinishedRecommender(finished_folder(**SENTENCE_KINDS["attention"]))
-    pooling = source.heads.pooling
+    pooling = source.text_encoder.pooling
     before = source.engine.encode({"title": texts()})
     pooling.query.weight.data.zero_()
     assert (source.engine.encode({"title": texts()}) - before).abs().max() > 0.05

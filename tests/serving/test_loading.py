@@ -52,7 +52,7 @@ def test_the_package_is_imported_without_torch() -> None:
 
 
 def test_a_folder_that_is_no_artifact_is_refused_and_explained(folder: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="nowhere is none"):
+    with pytest.raises(FileNotFoundError, match="nowhere has none of them"):
         load(folder.parent / "nowhere")
     with pytest.raises(FileNotFoundError, match=r"has none of them\. Did you mean .*: copied"):
         load(folder.parent)

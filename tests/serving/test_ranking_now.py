@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from served import Served, in_order_given, serve, state_of, words_of
+from served import Served, client_of, in_order_given, serve, state_of, words_of
 from tiny import DATASET, NEWS, Tiny
 
 from recbole_tinynews.files.columns import CONTEXT, CONTEXT_ARTICLE, DEVICE, SUBSCRIBER, typed
@@ -232,14 +232,11 @@ def test_a_request_without_a_history_is_ranked_by_the_clicks_of_the_store(
     reader_ranker: Ranker,
 ) -> None:
     """Every app would have to keep the clicks that the service has."""
-    testclient = pytest.importorskip("fastapi.testclient", reason="no extra serve")
-    from recbole_tinynews.serving.service.app import make_app
-
+    pytest.importorskip("fastapi", reason="no extra serve")
     shown = ["N5", "N6", "N8"]
     expected = reader_ranker.rank([], shown, **VISIT)
     assert expected != reader_ranker.rank([], shown, at=AT)
-    app = make_app(state_of({"reader": reader_ranker}), max_body=20_000)
-    with testclient.TestClient(app) as client:
+    with client_of(state_of({"reader": reader_ranker})) as client:
         asked = {"candidates": shown, "contributions": True, **VISIT}
         answer = client.post("/rank", json=asked).json()
     assert [each["id"] for each in answer["ranked"]] == [each.candidate for each in expected]

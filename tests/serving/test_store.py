@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import make_url
 
 from recbole_tinynews.data.popularity import Counting
+from recbole_tinynews.files.whole import exclusive_lock
 from recbole_tinynews.serving.events import CLICK, EXPOSURE, Event
 from recbole_tinynews.serving.live_counters import LiveCounters, Moment
 from recbole_tinynews.serving.store import NEWER, Store, StoredArticle
@@ -132,12 +133,15 @@ def test_processes_that_start_together_make_one_schema(place: str) -> None:
 
 def test_a_process_waits_for_another_one_that_makes_the_schema(tmp_path: Path) -> None:
     """SQLite refuses at once to change a journal that another process writes."""
-    first = sqlite3.connect(tmp_path / "store.db", isolation_level=None, check_same_thread=False)
-    first.execute("BEGIN IMMEDIATE")
-    end = threading.Timer(0.3, first.execute, ["ROLLBACK"])
-    end.start()
-    assert Store(tmp_path / "store.db").articles() == (0, [])
-    end.join()
+    place = tmp_path / "store.db"
+    opening = threading.Thread(target=Store, args=(place,))
+    with exclusive_lock(place, "opening it"):
+        opening.start()
+        opening.join(0.3)
+        assert opening.is_alive()
+        assert not place.exists()
+    opening.join()
+    assert Store(place).articles() == (0, [])
 
 
 def test_a_log_is_added_as_a_whole_or_not_at_all(place: str, monkeypatch) -> None:

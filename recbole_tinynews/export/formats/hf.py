@@ -20,7 +20,6 @@ from recbole_tinynews.serving.exported import (
     NEWS_TOKENS,
     TORCH,
     USER_ENCODER,
-    news_heads,
 )
 
 POOL = """
@@ -57,8 +56,8 @@ POOLED = {
 
 def write_heads(recommender: FinishedRecommender, folder: Path) -> None:
     """Write the weights of the modules after the language model."""
-    save_weights(news_heads(recommender.heads).state_dict(), folder / NEWS_HEADS)
-    save_weights(recommender.heads.user_encoder.state_dict(), folder / USER_ENCODER)
+    save_weights(recommender.news_heads.state_dict(), folder / NEWS_HEADS)
+    save_weights(recommender.user_encoder.state_dict(), folder / USER_ENCODER)
 
 
 def _write(recommender: FinishedRecommender, folder: Path) -> None:

@@ -9,7 +9,6 @@ A score is the dot product of both. All sizes but ``dim`` are dynamic, including
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -84,7 +83,7 @@ def write_graphs(
     save_bare_plm(str(recommender.folder / PLM), folder, recommender.depth)
     write_news_graph(news_encoder, folder / NEWS_GRAPH)
     width = recommender.settings["history_length"]
-    write_user_graph(recommender.heads.user_encoder, width, folder / USER_GRAPH)
+    write_user_graph(recommender.user_encoder, width, folder / USER_GRAPH)
 
 
 def write_user_graph(user_encoder: UserEncoder, width: int, file: Path) -> None:
@@ -109,8 +108,7 @@ def _write_graph(
     fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)  # of MultiheadAttention; ONNX lacks it
     try:
-        with warnings.catch_warnings(), torch.no_grad():
-            warnings.simplefilter("ignore")
+        with torch.no_grad():
             torch.onnx.export(
                 module.eval(),
                 (),

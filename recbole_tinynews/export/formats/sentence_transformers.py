@@ -85,7 +85,7 @@ def _check_expressible(settings: Mapping[str, Any]) -> None:
 
 
 def _heads(modules: Any, recommender: FinishedRecommender) -> list[nn.Module]:
-    pooling, dense, _ = recommender.heads
+    pooling, dense = recommender.text_encoder.pooling, recommender.text_encoder.dense
     weight, bias = _projection(dense)
     unit = [modules.Normalize()] if isinstance(dense, UnitDense) else []
     if pooling is not None:

@@ -6,7 +6,7 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,21 +17,20 @@ from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Res
 from fastapi_offline import FastAPIOffline
 from prometheus_client import CONTENT_TYPE_LATEST
 from sqlalchemy.exc import DBAPIError
-from starlette.convertors import PathConvertor, register_url_convertor
 from starlette.exceptions import HTTPException
 
 from recbole_tinynews import __version__
 from recbole_tinynews.evaluation.rerank import RerankError
 from recbole_tinynews.serving.service.schema import Events, News, RankQuestion, TopQuestion
 from recbole_tinynews.serving.service.server import Metrics, RequestMiddleware
-from recbole_tinynews.serving.service.state import ServiceState
+from recbole_tinynews.serving.service.state import RefusedError, ServiceState, find
 
 LOG = logging.getLogger("uvicorn.error")
 MAX_BODY = 4 * 1024 * 1024  # bytes of a request
 POLL = 0.25  # seconds between two looks at the store
 STALE = 5  # seconds without the store, after which a service is not ready
 PAGE = Path(__file__).parent / "page"
-PAGE_FILES = {"page.css": "text/css", "page.js": "text/javascript"}
+PAGE_FILES = {"index.html": "text/html", "page.css": "text/css", "page.js": "text/javascript"}
 PAGE_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
     "connect-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; "
@@ -43,7 +42,6 @@ PAGE_HEADERS = {
 UNREADABLE = "The body can't be read as JSON. Send UTF-8 and Content-Type: application/json."
 NO_STORE = "The store does not answer: nothing is known to be committed. Send it again."
 FAILED = "The request failed; the service's log says why."
-Location = Sequence[str | int]
 DESCRIPTION = """Ranks news for readers by what they clicked. An article is given by the id of one
 that the service knows, or by its text: `{"title": "Rain again", "id": "optional"}`."""
 
@@ -56,13 +54,6 @@ class AsciiResponse(JSONResponse):
         return json.dumps(content).encode()
 
 
-class AnyText(PathConvertor):
-    """A path parameter with any characters, including line breaks."""
-
-    regex = "(?s:.*)"
-
-
-register_url_convertor("any", AnyText())
 router = APIRouter()
 
 
@@ -132,7 +123,7 @@ async def top(question: TopQuestion, service: Service) -> Response:
     """Find the best of all articles for a reader, excluding those clicked."""
     answer = await service.recommender(question.recommender).answer(question)
     ranked = [
-        {"id": r.candidate, "title": service.titles.title(r.candidate), "score": r.score}
+        {"id": r.candidate, "title": service.title_of(r.candidate), "score": r.score}
         for r in answer["ranked"]
     ]
     return AsciiResponse({**answer, "ranked": ranked})
@@ -161,10 +152,10 @@ def find_news(
     offset: Annotated[int, Query(ge=0, le=10**9)] = 0,
 ) -> Response:
     """Articles whose title has all words of the query, or whose id is the query."""
-    return AsciiResponse(service.titles.find(query.strip(), offset, limit))
+    return AsciiResponse(find(service.titles, query.strip(), offset, limit))
 
 
-@router.delete("/news/{news_id:any}", status_code=204, tags=["news"])
+@router.delete("/news/{news_id:path}", status_code=204, tags=["news"])
 async def forget_news(news_id: str, service: Service) -> Response:
     """Remove an article."""
     if not await service.forget(news_id):
@@ -200,14 +191,9 @@ def metrics(request: Request) -> Response:
 
 
 @router.get("/", include_in_schema=False)
-def page() -> FileResponse:
-    """The HTML page."""
-    return FileResponse(PAGE / "index.html", media_type="text/html", headers=PAGE_HEADERS)
-
-
 @router.get("/page/{name}", include_in_schema=False)
-def page_file(name: str) -> FileResponse:
-    """A file of the page."""
+def page(name: str = "index.html") -> FileResponse:
+    """The HTML page, or another file of it."""
     if name not in PAGE_FILES:
         raise HTTPException(404)
     return FileResponse(PAGE / name, media_type=PAGE_FILES[name], headers=PAGE_HEADERS)
@@ -218,17 +204,20 @@ def _add_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     def _invalid(_: Request, problem: RequestValidationError) -> AsciiResponse:
-        shown = [(_without_kind(e["loc"]), _message(e), e["type"]) for e in problem.errors()]
-        return _refusal(shown)
+        detail = [
+            {"loc": _location(error["loc"]), "msg": error["msg"], "type": error["type"]}
+            for error in problem.errors()
+        ]
+        return AsciiResponse({"detail": detail}, 422)
 
     @app.exception_handler(RerankError)
-    def _not_reranked(_: Request, problem: RerankError) -> AsciiResponse:
-        return _refusal([(("body", "rerank"), str(problem), "refused")])
+    def _not_reranked(request: Request, problem: RerankError) -> AsciiResponse:
+        return _refused(request, RefusedError(["rerank"], str(problem)))
 
     @app.exception_handler(HTTPException)
     def _refused(_: Request, problem: HTTPException) -> AsciiResponse:
         if problem.status_code == 400:  # FastAPI's response to a body that is not JSON
-            return _refusal([(("body",), UNREADABLE, "json_invalid")])
+            problem = RefusedError([], UNREADABLE)
         return AsciiResponse({"detail": problem.detail}, problem.status_code, problem.headers)
 
     @app.exception_handler(DBAPIError)
@@ -240,19 +229,8 @@ def _add_handlers(app: FastAPI) -> None:
         return AsciiResponse({"detail": FAILED}, 500)
 
 
-def _refusal(errors: Sequence[tuple[Location, str, str]]) -> AsciiResponse:
-    cut = [[part[:100] if isinstance(part, str) else part for part in loc] for loc, *_ in errors]
-    told = zip(cut, errors, strict=True)
-    detail = [{"loc": loc, "msg": why, "type": kind} for loc, (_, why, kind) in told]
-    return AsciiResponse({"detail": detail}, 422)
-
-
-def _message(error: Mapping[str, Any]) -> str:
-    detail = f": {error['ctx']['error']}" if error["type"] == "json_invalid" else ""
-    return f"{error['msg']}{detail}"
-
-
-def _without_kind(where: Location) -> Location:
-    """The location without the kind of an article, which pydantic inserts after its number."""
-    article = where[1:2] in (("history",), ("candidates",)) and len(where) > 3
-    return [*where[:3], *where[4:]] if article else where
+def _location(where: Sequence[str | int]) -> Sequence[str | int]:
+    """Cut to 100 characters, without the kind of an article, which follows its number."""
+    cut = [part[:100] if isinstance(part, str) else part for part in where]
+    article = cut[1:2] in (["history"], ["candidates"]) and len(cut) > 3
+    return [*cut[:3], *cut[4:]] if article else cut

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, StringConstraints, Tag
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from recbole_tinynews.data.popularity import LATEST
 from recbole_tinynews.evaluation.rerank import EXAMPLE
@@ -13,8 +13,8 @@ from recbole_tinynews.serving.events import LONGEST
 MOST_ARTICLES = 1_000  # clicks or candidates of a request
 
 NewsId = Annotated[
-    str, StringConstraints(min_length=1, max_length=LONGEST, pattern="^[^\\x00]*$")
-]  # PostgreSQL stores no NUL
+    str, StringConstraints(min_length=1, max_length=LONGEST, pattern="^[^\\x00\\n]*$")
+]  # PostgreSQL stores no NUL, and no path has a line end
 Category = Annotated[str, StringConstraints(max_length=200)]
 Name = Annotated[str, StringConstraints(max_length=LONGEST)]  # may be empty
 Seconds = Annotated[float, Field(ge=0, le=LATEST, description="UTC seconds.")]
@@ -52,20 +52,8 @@ class Text(Fields):
     id: NewsId | None = Field(None, description="Returned with the score.")
 
 
-def _kind(article: Any) -> str | None:
-    if isinstance(article, str):
-        return "id"
-    return "text" if isinstance(article, (dict, Text)) else None
-
-
 AnyArticle = Annotated[
-    Annotated[NewsId, Tag("id")] | Annotated[Text, Tag("text")],
-    Discriminator(
-        _kind,
-        custom_error_type="article",
-        custom_error_message="Expected the id of an article, or an object with its title",
-    ),
-    Field(description="The id of a known article, or an article by its text."),
+    NewsId | Text, Field(description="The id of a known article, or an article by its text.")
 ]
 
 

@@ -8,10 +8,8 @@ import gc
 import secrets
 import signal
 import socket
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -21,11 +19,11 @@ from fastapi import FastAPI
 from prometheus_client import (
     CollectorRegistry,
     Counter,
+    Gauge,
     Histogram,
     ProcessCollector,
     generate_latest,
 )
-from prometheus_client.core import GaugeMetricFamily, Metric
 from starlette.datastructures import Headers, State
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
@@ -37,35 +35,28 @@ if TYPE_CHECKING:
     from recbole_tinynews.serving.service.state import ServiceState
 
 SECONDS_TO_FINISH = 10  # for open requests when it is stopped
-
-
 OPEN = ("/livez", "/readyz")  # paths without a token
 CHALLENGE = {"WWW-Authenticate": "Bearer"}
-UNKNOWN = "Authorization: Bearer TOKEN is expected, with the token of this service."
+UNKNOWN = {"detail": "Authorization: Bearer TOKEN is expected, with the token of this service."}
+TOO_LARGE = "A body of at most {:,} bytes is expected. Send several smaller ones."
 NAME = "recbole_tinynews_"
+NAMES = ("name", "model", "version")  # of a recommender's health
 REQUESTS = "Requests and the time until they were answered."
 
 
-@contextmanager
-def bound(host: str, port: int) -> Iterator[socket.socket]:
+def bound(host: str, port: int) -> socket.socket:
     """A bound socket that does not listen yet; ``OSError`` if the address is unavailable."""
+    place = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        place = socket.socket(family, kind, protocol)
+        place.bind((host, port))
     except OSError as problem:
-        raise OSError(f"--host={host} --port={port} is not an address: {problem}") from problem
-    with place:
-        place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            place.bind(address)
-        except OSError as problem:
-            raise OSError(
-                f"--host={host} --port={port} can't be served: {problem.strerror}. Choose another "
-                "port, or 0 for a free one."
-            ) from problem
-        yield place
+        place.close()
+        raise OSError(
+            f"--host={host} --port={port} can't be served: {problem.strerror}. Choose another "
+            "port, or 0 for a free one."
+        ) from problem
+    return place
 
 
 def address_of(place: socket.socket) -> str:
@@ -115,13 +106,6 @@ class _Protocol(H11Protocol):
         self.transport.close()
 
 
-class _Server(uvicorn.Server):
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        if self.started and sockets:
-            print(f"serving   {address_of(sockets[0])}  (/docs: the API; Ctrl-C stops)", flush=True)
-
-
 def server_of(
     app: FastAPI, access_log: bool = False, connections: int = 500, seconds: float = 8
 ) -> uvicorn.Server:
@@ -137,7 +121,7 @@ def server_of(
         server_header=False,
         timeout_graceful_shutdown=SECONDS_TO_FINISH,
     )
-    return _Server(config)
+    return uvicorn.Server(config)
 
 
 def freeze() -> None:
@@ -152,26 +136,18 @@ def freeze() -> None:
     gc.freeze()
 
 
-def run(
-    app: FastAPI,
-    place: socket.socket,
-    access_log: bool,
-    reload: Callable[[], None],
-) -> None:
-    """Serve until Ctrl-C or SIGTERM, then finish open requests; SIGHUP reloads in a thread."""
+def run(app: FastAPI, place: socket.socket, access_log: bool) -> None:
+    """Serve until Ctrl-C or SIGTERM, then finish open requests."""
     freeze()
-    if hasattr(signal, "SIGHUP"):
-        signal.signal(
-            signal.SIGHUP, lambda *_: threading.Thread(target=reload, daemon=True).start()
-        )
-    # uvicorn raises a signal again after its shutdown: SIGTERM then ends with status 0 too
-    signal.signal(signal.SIGTERM, lambda *_: None)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # uvicorn raises both when it is done
     with suppress(KeyboardInterrupt):
+        place.listen()
+        print(f"serving   {address_of(place)}  (/docs: the API; Ctrl-C stops)", flush=True)
         server_of(app, access_log).run(sockets=[place])
 
 
 class Metrics:
-    """Requests and events, counted as they arrive, and what ``app.service`` has now."""
+    """Requests and events, counted as they arrive, and the articles that ``app.service`` has."""
 
     def __init__(self, app: State) -> None:
         self._app = app
@@ -179,9 +155,11 @@ class Metrics:
         ProcessCollector(registry=registry)
         labels = ["route", "status"]
         self.requests = Histogram(f"{NAME}request_seconds", REQUESTS, labels, registry=registry)
-        events = "Events that were posted."
+        events, articles = "Events that were posted.", "Articles in the index."
         self._events = Counter(f"{NAME}events", events, ["outcome"], registry=registry)
-        registry.register(self)
+        self._articles = Gauge(
+            f"{NAME}articles", articles, ["recommender", *NAMES[1:]], registry=registry
+        )
 
     def count(self, added: Added) -> None:
         """Count posted events by their outcome."""
@@ -190,44 +168,32 @@ class Metrics:
 
     def text(self) -> bytes:
         """All metrics in Prometheus's text format."""
-        return generate_latest(self._registry)
-
-    def collect(self) -> Iterator[Metric]:
-        """Gauges of the service's current state."""
         service: ServiceState = self._app.service
-        labels = ["recommender", "model", "version"]
-        articles = GaugeMetricFamily(f"{NAME}articles", "Articles in the index.", labels=labels)
+        self._articles.clear()
         for recommender in service.recommenders.values():
             health = recommender.health()
-            articles.add_metric([health[n] for n in ("name", "model", "version")], health["news"])
-        yield articles
-        age, read = time.monotonic() - service.read_at, "Seconds since the store was last read."
-        yield GaugeMetricFamily(f"{NAME}store_age_seconds", read, value=age)
-        if service.counters is not None and service.counters.newest:
-            age, newest = time.time() - service.counters.newest, "Seconds since the newest event."
-            yield GaugeMetricFamily(f"{NAME}counters_age_seconds", newest, value=age)
+            self._articles.labels(*(health[name] for name in NAMES)).set(health["news"])
+        return generate_latest(self._registry)
 
 
 class RequestMiddleware:
-    """Answers ``HEAD`` as ``GET`` without a body, 401 without the token, and measures requests.
+    """Answers ``HEAD`` as ``GET``, whose body uvicorn leaves out, and measures requests.
 
-    Bodies over the limit are a 413 before they are read; FastAPI's own limit needs Python 3.11.
+    Without the token they are a 401, and with a body over the limit a 413, which FastAPI knows from
+    Python 3.11 on.
     """
 
     def __init__(self, app: ASGIApp, metrics: Metrics, token: str | None, max_body: int) -> None:
         self._app, self._metrics, self._max_body = app, metrics, max_body
         self._expected = None if token is None else f"Bearer {token}".encode()
-        self._too_large = (
-            f"A body of at most {max_body:,} bytes is expected. Send several smaller ones."
-        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle a request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        began, status, arrived, is_head = time.perf_counter(), 500, 0, scope["method"] == "HEAD"
-        if is_head:
+        began, status, arrived = time.perf_counter(), 500, 0
+        if scope["method"] == "HEAD":
             scope = {**scope, "method": "GET"}
 
         async def received() -> Message:
@@ -235,33 +201,27 @@ class RequestMiddleware:
             message = await receive()
             arrived += len(message.get("body", b""))
             if arrived > self._max_body:
-                raise HTTPException(413, self._too_large)
+                raise HTTPException(413, TOO_LARGE.format(self._max_body))
             return message
 
         async def sent(message: Message) -> None:
             nonlocal status
             status = message.get("status", status)
-            if is_head and "body" in message:
-                message = {**message, "body": b""}
             await send(message)
 
         try:
-            await (self._refusal(scope) or self._app)(scope, received, sent)
+            app = self._app if self._is_allowed(scope) else JSONResponse(UNKNOWN, 401, CHALLENGE)
+            await app(scope, received, sent)
         finally:
             seconds = time.perf_counter() - began
             self._metrics.requests.labels(_route(scope), status).observe(seconds)
 
-    def _refusal(self, scope: Scope) -> ASGIApp | None:
-        headers = Headers(scope=scope)
-        if self._expected is not None and scope["path"] not in OPEN:
-            tokens = headers.getlist("authorization")
-            sent = tokens[0].encode("latin-1") if len(tokens) == 1 else b""
-            if not secrets.compare_digest(sent, self._expected):
-                return JSONResponse({"detail": UNKNOWN}, 401, CHALLENGE)
-        length = headers.get("content-length", "")  # none for chunked bodies
-        if length.isdecimal() and int(length) > self._max_body:
-            return JSONResponse({"detail": self._too_large}, 413)
-        return None
+    def _is_allowed(self, scope: Scope) -> bool:
+        if self._expected is None or scope["path"] in OPEN:
+            return True
+        tokens = Headers(scope=scope).getlist("authorization")
+        sent = tokens[0].encode("latin-1") if len(tokens) == 1 else b""
+        return secrets.compare_digest(sent, self._expected)
 
 
 def _route(scope: Scope) -> str:

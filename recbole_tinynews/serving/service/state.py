@@ -8,7 +8,7 @@ import threading
 import time
 import unicodedata
 from collections import defaultdict, deque
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from starlette.exceptions import HTTPException
@@ -20,35 +20,24 @@ from recbole_tinynews.serving.article_index import Given, IndexSnapshot
 from recbole_tinynews.serving.engine import Ranked
 from recbole_tinynews.serving.live_counters import AHEAD, EARLIER, Added, Moment
 from recbole_tinynews.serving.ranker import Query, Ranker
-from recbole_tinynews.serving.service.schema import (
-    AnyArticle,
-    NewsArticle,
-    RankQuestion,
-    TopQuestion,
-)
+from recbole_tinynews.serving.service.schema import NewsArticle, RankQuestion, TopQuestion
 from recbole_tinynews.serving.store import Store, StoredArticle
 
 Q = TypeVar("Q")
 A = TypeVar("A")
 Answer = dict[str, Any]
+SET_CLOCK = (
+    "Set its clock, or take events with a wrong time out of the store: recbole-tinynews events "
+    "STORE --drop-after=TIME."
+)
 TEXT_ALONE = (
     "Ranked by text alone: the service's clock says {:.0f} (UTC seconds), and its counters are "
-    "known from {} on. Set its clock, or take events with a wrong time out of the store: "
-    "recbole-tinynews events STORE --drop-after=TIME."
+    f"known from {{}} on. {SET_CLOCK}"
 )
 AHEAD_OF_CLOCK = (
-    "The newest counted event is of {} (UTC seconds), and the service's clock says {:.0f}. Set its "
-    "clock, or take events with a wrong time out of the store: recbole-tinynews events STORE "
-    "--drop-after=TIME."
+    "The newest counted event is of {} (UTC seconds), and the service's clock says {:.0f}. "
+    f"{SET_CLOCK}"
 )
-
-
-class BusyError(HTTPException):
-    """Too many questions are waiting."""
-
-    def __init__(self) -> None:
-        why = "Too many requests wait already. Try again in a second."
-        super().__init__(503, why, {"Retry-After": "1"})
 
 
 class RefusedError(HTTPException):
@@ -77,9 +66,10 @@ class Batches(Generic[Q, A]):
         self._worker: asyncio.Task[None] | None = None
 
     async def ask(self, question: Q) -> A:
-        """The answer to a question, or its exception; ``BusyError`` if too many are waiting."""
+        """The answer to a question, or its exception; a 503 if too many are waiting."""
         if len(self._waiting) >= self.most_waiting:
-            raise BusyError
+            why = "Too many requests wait already. Try again in a second."
+            raise HTTPException(503, why, {"Retry-After": "1"})
         answer: asyncio.Future[A] = asyncio.get_running_loop().create_future()
         self._waiting.append((question, answer))
         if self._worker is None:
@@ -95,10 +85,9 @@ class Batches(Generic[Q, A]):
             self._worker = None
 
     async def _answer_all(self, batch: list[tuple[Q, asyncio.Future[A]]]) -> None:
-        questions = [question for question, _ in batch]
         answers: Sequence[A | Exception]
         try:
-            answers = await asyncio.to_thread(self._answer, questions)
+            answers = await asyncio.to_thread(self._answer, [question for question, _ in batch])
         except Exception as problem:
             answers = [problem] * len(batch)
         for (_, future), answer in zip(batch, answers, strict=True):
@@ -139,34 +128,33 @@ class ServedRecommender:
         )
 
     async def answer(self, question: RankQuestion | TopQuestion) -> Answer:
-        """The articles, best first; ``RefusedError``, ``RerankError`` or ``BusyError``."""
-        rerank = ReRanking.parse(question.rerank) if question.rerank else ReRanking()
-        history = _articles(question.history)
-        if isinstance(question, RankQuestion):
-            query = Query(history, _articles(question.candidates), None, rerank)
-        else:
-            query = Query(history, [], None, rerank, question.k)
-        has_text = not all(isinstance(a, str) for a in (*query.history, *query.candidates))
-        asked = self._at_its_moment(_Asked(question, query))
+        """The articles, best first; ``HTTPException`` or ``RerankError``."""
+        history, candidates = (
+            [article if isinstance(article, str) else article.fields for article in articles]
+            for articles in (question.history, getattr(question, "candidates", []))
+        )
+        has_text = not all(isinstance(article, str) for article in (*history, *candidates))
+        rerank, k = ReRanking.parse(question.rerank), getattr(question, "k", 0)
+        asked = self._at_its_moment(_Asked(question, Query(history, candidates, None, rerank, k)))
         kind = type(question), has_text, asked.query.moment is not None
         return await self.batches[kind].ask(asked)
 
     def _at_its_moment(self, asked: _Asked) -> _Asked:
         """With its moment, or a warning if counters are not known by the service's clock."""
-        at, earliest = asked.question.at, self._earliest()
+        question, query, earliest = asked.question, asked.query, self._earliest()
+        at = question.at
         if earliest is None:
             if at is not None:
                 raise RefusedError(["at"], "This recommender ranks by text alone.")
             return asked
         now = min(max(time.time(), 0), LATEST) if at is None else at
         if now >= earliest:
-            question = asked.question
             visit = question.page, question.device, question.subscriber
             moment = Moment.of(now, question.user, *visit)
-            return asked._replace(query=asked.query._replace(moment=moment))
+            return asked._replace(query=query._replace(moment=moment))
         if at is not None:
             raise RefusedError(["at"], EARLIER.format(earliest, math.floor(at)))
-        by_text = asked.query._replace(moment=None)
+        by_text = query._replace(moment=None)
         return asked._replace(query=by_text, warning=TEXT_ALONE.format(now, earliest))
 
     def _earliest(self) -> int | None:
@@ -200,19 +188,16 @@ class ServedRecommender:
         try:
             ranked = iter(self._answers_of(good, snapshot) if good else ())
         except Exception as problem:  # of one of them, such as a text that can't be encoded
-            if len(asked) == 1:
-                return [self._answer_after(problem, asked[0])]
-            return [self._answers([each])[0] for each in asked]
+            if len(asked) > 1:
+                return [self._answers([each])[0] for each in asked]
+            moment = asked[0].query.moment
+            if moment is None or moment.at >= (self._earliest() or 0):
+                return [problem]
+            try:  # events were just summed up, by another process's clock
+                return self._answers([self._at_its_moment(asked[0])])
+            except RefusedError as refused:
+                return [refused]
         return [next(ranked) if answer is None else answer for answer in answers]
-
-    def _answer_after(self, problem: Exception, asked: _Asked) -> Answer | Exception:
-        moment = asked.query.moment
-        if moment is None or moment.at >= (self._earliest() or 0):
-            return problem
-        try:  # events were just summed up, by another process's clock
-            return self._answers([self._at_its_moment(asked)])[0]
-        except RefusedError as refused:
-            return refused
 
     def _answers_of(self, asked: Sequence[_Asked], snapshot: IndexSnapshot) -> list[Answer]:
         """Answers to one kind of question."""
@@ -227,9 +212,12 @@ class ServedRecommender:
         if question.click_weights:
             weights = self.ranker.click_weights(query.history, snapshot=snapshot)
         if question.contributions and query.moment is not None and best:
-            names: list[Given] = [article.candidate for article in best]
-            shown = [query.candidates[article.place] for article in best if query.candidates]
-            parts = self.ranker.contributions(query._replace(candidates=shown or names), snapshot)
+            shown: list[Given] = (
+                [query.candidates[article.place] for article in best]
+                if query.candidates
+                else [article.candidate for article in best]
+            )
+            parts = self.ranker.contributions(query._replace(candidates=shown), snapshot)
         return {
             "recommender": self.name,
             "ranked": best,
@@ -239,45 +227,26 @@ class ServedRecommender:
         }
 
 
-class Titles:
-    """Titles of articles, with search. A change replaces the mapping: other threads may read."""
-
-    def __init__(self) -> None:
-        self._titles: Mapping[str, tuple[str, str]] = {}  # as they are, and folded; by id
-
-    def __len__(self) -> int:
-        return len(self._titles)
-
-    def __contains__(self, news_id: object) -> bool:
-        return news_id in self._titles
-
-    def title(self, news_id: str) -> str:
-        """The title; empty if the article was just removed."""
-        return self._titles.get(news_id, ("", ""))[0]
-
-    def change(self, news: Mapping[str, str], gone: Container[str] = ()) -> None:
-        """Add articles or change their titles, and remove others."""
-        kept = {n: both for n, both in self._titles.items() if n not in news and n not in gone}
-        made = {name: (title, _folded(title)) for name, title in news.items()}
-        self._titles = {**kept, **made}  # in order of their last change, as in the store
-
-    def find(self, query: str, offset: int, limit: int) -> dict[str, Any]:
-        """The article with this id, then titles with every word, whatever case or accents.
-
-        The number of them all (``total``), and one page of them (``news``).
-        """
-        titles, words, found = self._titles, _folded(query).split(), []
-        for name, (_, title) in titles.items():
-            if name == query or all(word in title for word in words):
-                begins = all(f" {word}" in f" {title}" for word in words)
-                found.append((name != query, not begins, name))
-        found.sort(key=lambda match: match[:2])
-        page = [name for *_, name in found[offset : offset + limit]]
-        news = [{"id": name, "title": titles[name][0]} for name in page]
-        return {"total": len(found), "news": news}
+Titles = Mapping[str, tuple[str, str]]
+"""Titles by id, as they are and folded, in order of their last change."""
 
 
-def _folded(text: str) -> str:
+def find(titles: Titles, query: str, offset: int, limit: int) -> dict[str, Any]:
+    """The article with this id, then titles with every word, whatever case or accents.
+
+    The number of them all (``total``), and one page of them (``news``).
+    """
+    words, found = folded(query).split(), []
+    for name, (_, title) in titles.items():
+        if name == query or all(word in title for word in words):
+            begins = all(f" {word}" in f" {title}" for word in words)
+            found.append((name != query, not begins, name))
+    found.sort(key=lambda match: match[:2])
+    page = [name for *_, name in found[offset : offset + limit]]
+    return {"total": len(found), "news": [{"id": n, "title": titles[n][0]} for n in page]}
+
+
+def folded(text: str) -> str:
     """The text without case and accents."""
     apart = unicodedata.normalize("NFKD", text.casefold())
     return "".join(letter for letter in apart if not unicodedata.combining(letter))
@@ -292,7 +261,7 @@ class ServiceState:
 
     def __init__(self, rankers: Mapping[str, Ranker], store: Store) -> None:
         self.recommenders = {n: ServedRecommender(n, ranker) for n, ranker in rankers.items()}
-        self.titles = Titles()
+        self.titles: Titles = {}  # replaced by a change: other threads may read
         self._store = store
         self._seen = 0  # sequence number of the newest change of an article
         self._following = threading.Lock()
@@ -311,6 +280,10 @@ class ServiceState:
                 f"Expected {' or '.join(map(repr, self.recommenders))}, got {name!r}.",
             )
         return self.recommenders[name]
+
+    def title_of(self, news_id: str) -> str:
+        """The title; empty if the article was just removed."""
+        return self.titles.get(news_id, ("", ""))[0]
 
     def warning(self) -> str | None:
         """What is wrong with the clock of the service or of its events, if anything."""
@@ -338,7 +311,9 @@ class ServiceState:
                 index = recommender.ranker.index
                 index.forget([name for name in gone if name in index])
                 index.add(news, show_progress)
-            self.titles.change({name: fields[TITLE] for name, fields in news.items()}, gone)
+            kept = {n: both for n, both in self.titles.items() if n not in news and n not in gone}
+            titles = {name: fields[TITLE] for name, fields in news.items()}
+            self.titles = {**kept, **{n: (title, folded(title)) for n, title in titles.items()}}
             if self.counters is not None:
                 times = {e.id: e.published for e in changed if e.published is not None}
                 self.counters.publish(times)
@@ -379,7 +354,3 @@ class ServiceState:
     def _add_events(self, asked: Sequence[Sequence[Any]]) -> list[Added]:
         assert self.counters is not None
         return [self.counters.add(events, self.titles) for events in asked]
-
-
-def _articles(articles: Sequence[AnyArticle]) -> list[Given]:
-    return [each if isinstance(each, str) else each.fields for each in articles]

@@ -70,12 +70,7 @@ def _loaded(student: Served, teacher: Served) -> dict[str, Ranker]:
 
 @contextmanager
 def _served(rankers: dict[str, Ranker]) -> Iterator[TestClient]:
-    testclient = pytest.importorskip("fastapi.testclient", reason="httpx2 is not installed")
-    from served import state_of
+    from served import client_of, state_of
 
-    from recbole_tinynews.serving.service.app import make_app
-
-    with testclient.TestClient(
-        make_app(state_of(rankers), max_body=20_000), raise_server_exceptions=False
-    ) as client:
+    with client_of(state_of(rankers)) as client:
         yield client

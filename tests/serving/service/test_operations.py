@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from served import client_of
 
 from recbole_tinynews.serving import serve
 
@@ -82,13 +83,13 @@ def test_requests_that_never_arrive_are_ended_while_others_are_answered(
 
 def test_a_slow_answer_is_no_slow_request(address: tuple[str, int], monkeypatch) -> None:
     """The limit is on what the client sends; ranking may take longer."""
-    from recbole_tinynews.serving.service.state import Titles
+    from recbole_tinynews.serving.service import app
 
     def slow(*_: object) -> None:
         time.sleep(1.5 * LIMIT)
         raise ValueError
 
-    monkeypatch.setattr(Titles, "find", slow)
+    monkeypatch.setattr(app, "find", slow)
     assert status_of(address, "/news") == 500
 
 
@@ -143,7 +144,7 @@ def test_metrics_count_requests_by_route_and_status(client: TestClient) -> None:
     assert counted == {
         ("POST /rank", "200"): 1,
         ("POST /rank", "422"): 1,
-        ("DELETE /news/{news_id:any}", "404"): 3,
+        ("DELETE /news/{news_id:path}", "404"): 3,
         ("none", "404"): 3,
     }
     assert 0 < samples["recbole_tinynews_request_seconds_sum", "POST /rank", "200"] < 30
@@ -154,12 +155,6 @@ def test_metrics_count_requests_by_route_and_status(client: TestClient) -> None:
 
 
 def test_a_token_is_expected_everywhere_but_for_probes(tmp_path: Path, monkeypatch) -> None:
-    from fastapi.testclient import TestClient
-
-    from recbole_tinynews.serving.service.app import make_app
-    from recbole_tinynews.serving.service.state import ServiceState
-    from recbole_tinynews.serving.store import Store
-
     file = tmp_path / "token"
     file.write_text("secret\n")
     monkeypatch.setenv(serve.TOKEN, "other")
@@ -167,7 +162,7 @@ def test_a_token_is_expected_everywhere_but_for_probes(tmp_path: Path, monkeypat
     file.write_text("two words")
     with pytest.raises(ValueError, match="one word"):
         serve._token(file)
-    with TestClient(make_app(ServiceState({}, Store()), token="secret")) as client:
+    with client_of({}, token="secret") as client:
         for path in ("/livez", "/readyz"):
             assert client.get(path).status_code == 200
         for path in ("/", "/health", "/metrics", "/docs", "/openapi.json", "/livez/", "/nothing"):

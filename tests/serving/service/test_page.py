@@ -41,11 +41,10 @@ class Site:
 
         self.rankers = rankers
         self._bound = bound("127.0.0.1", 0)
-        place = self._bound.__enter__()
-        self.address = address_of(place)
+        self.address = address_of(self._bound)
         config = uvicorn.Config(make_app(state_of(rankers)), log_level="warning")
         self._server = uvicorn.Server(config)
-        self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [place]})
+        self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [self._bound]})
         self._thread.start()
         while not self._server.started:
             assert self._thread.is_alive()
@@ -54,7 +53,7 @@ class Site:
     def close(self) -> None:
         self._server.should_exit = True
         self._thread.join(SECONDS)
-        self._bound.__exit__(None, None, None)
+        self._bound.close()
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from forked import SECONDS, ask, served_in_a_fork
-from served import Served, serve, words_of
+from served import Served, client_of, serve, words_of
 from tiny import DATASET, Tiny
 
 from recbole_tinynews.data.popularity import Counting
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from recbole_tinynews.serving.ranker import Ranker
 
-pytestmark = pytest.mark.whole
+pytestmark = [pytest.mark.whole, pytest.mark.usefixtures("_extra")]
 
 NEWS = [f"N{number}" for number in range(1, 31)]
 CLICKS, CANDIDATES = ["N3", "N7"], ["N20", "N5", "N9"]
@@ -146,14 +146,8 @@ def test_a_time_that_cannot_be_counted_at_is_refused(client: TestClient, rankers
     assert answer.json()["detail"][0]["loc"] == ["body", "at"]
 
 
-@pytest.mark.usefixtures("_extra")
 def test_a_service_without_counters_says_why_it_takes_no_events(student: Served) -> None:
-    from fastapi.testclient import TestClient
-
-    from recbole_tinynews.serving.service.app import make_app
-    from recbole_tinynews.serving.service.state import ServiceState
-
-    with TestClient(make_app(ServiceState({"student": student.load()}, Store()))) as client:
+    with client_of({"student": student.load()}) as client:
         answer = client.post("/events", json={"events": [event("a", "N5")]})
     assert answer.status_code == 422
     assert "trained with popularity" in answer.json()["detail"][0]["msg"]
@@ -197,6 +191,7 @@ def test_a_kill_loses_no_event_that_was_answered(popular: Served, tmp_path: Path
     for thread in threads:
         thread.start()
     while len(answered) < 300:
+        assert any(thread.is_alive() for thread in threads)
         time.sleep(0.01)
     process.kill()
     process.join(SECONDS)
@@ -211,7 +206,6 @@ def test_a_kill_loses_no_event_that_was_answered(popular: Served, tmp_path: Path
     assert len(answered) <= counted <= len(answered) + 4 * 5  # some were committed, not answered
 
 
-@pytest.mark.usefixtures("_extra")
 def test_a_store_begins_with_a_log_once(popular: Served, tmp_path: Path, monkeypatch) -> None:
     """A log that is read again would count twice."""
     from recbole_tinynews.serving.service import server
@@ -232,7 +226,6 @@ def test_a_store_begins_with_a_log_once(popular: Served, tmp_path: Path, monkeyp
     assert totals[0].tolist() == totals[1].tolist()
 
 
-@pytest.mark.usefixtures("_extra")
 def test_a_log_for_recommenders_of_texts_alone_is_refused(
     student: Served, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 import pytest
 from forked import SECONDS, ask
-from served import Served, words_of
+from served import Served, client_of, words_of
 from test_posted_events import event, popular, started
 
-from recbole_tinynews.serving import serve as command
 from recbole_tinynews.serving.live_counters import LiveCounters
+from recbole_tinynews.serving.serve import open_state
 from recbole_tinynews.serving.store import Store
 
 pytestmark = pytest.mark.whole
@@ -32,16 +32,8 @@ class Replica:
     """A service on a store, in this process."""
 
     def __init__(self, served: Served, place: str, stack: ExitStack) -> None:
-        from fastapi.testclient import TestClient
-
-        from recbole_tinynews.serving.serve import open_state
-        from recbole_tinynews.serving.service.app import make_app
-
         rankers = {"popular": served.load()}
-        store = Store(place)
-        command._count(rankers, store, None)
-        app = make_app(open_state(rankers, store, None))
-        self.client = stack.enter_context(TestClient(app))
+        self.client = stack.enter_context(client_of(open_state(rankers, Store(place))))
 
     def answers(self, at: float) -> tuple[list[Any], list[float]]:
         """To the same questions, at the same time: what is found in which order, and scores."""
