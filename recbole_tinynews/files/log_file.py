@@ -1,4 +1,4 @@
-"""Logging in RecBole's format to the terminal and a file; W&B."""
+"""Logging in RecBole's format to the terminal and, once anything is trained, a file; W&B."""
 
 from __future__ import annotations
 
@@ -20,18 +20,28 @@ _FORMAT, _DATE = "%(asctime)-15s %(levelname)s  %(message)s", "%a %d %b %Y %H:%M
 _COLOURED, _SHORT_DATE = f"%(log_color)s{_FORMAT}", "%d %b %H:%M"
 
 
-class LogFile(logging.FileHandler):
-    """A file handler in RecBole's format that warns once of errors instead of failing a run."""
+class LateFile(logging.FileHandler):
+    """A file handler that buffers records until ``begin``; write errors only cause a warning."""
 
     def __init__(self, path: Path) -> None:
-        with suppress(OSError):  # told by the first record
-            path.parent.mkdir(parents=True, exist_ok=True)
         super().__init__(path, encoding="utf-8", delay=True)
         self.setFormatter(logging.Formatter(_FORMAT, _DATE))
         self.addFilter(RemoveColorFilter())
+        self._waiting: list[logging.LogRecord] | None = []
+
+    def begin(self) -> None:
+        """Write the buffered records and all later ones."""
+        waiting, self._waiting = self._waiting or [], None
+        with suppress(OSError):  # reported by the first record
+            Path(self.baseFilename).parent.mkdir(parents=True, exist_ok=True)
+        for record in waiting:
+            self.handle(record)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write the record."""
+        """Write or buffer the record."""
+        if self._waiting is not None:
+            self._waiting.append(record)
+            return
         try:
             super().emit(record)
         except OSError:  # of opening the file
@@ -45,13 +55,13 @@ class LogFile(logging.FileHandler):
 
 
 @contextmanager
-def run_log(config: Mapping[str, Any], folder: Path) -> Iterator[LogFile]:
-    """Log to the terminal, unless handlers exist, and to a file in ``folder``."""
+def run_log(config: Mapping[str, Any], folder: Path) -> Iterator[LateFile]:
+    """Log to the terminal, unless handlers exist, and after ``begin`` to a file in ``folder``."""
     root = logging.getLogger()
     level, was = config["state"].upper(), root.level
     name = f"{config['model']}-{get_local_time()}-{secrets.token_hex(3)}.log"
-    file = LogFile(folder / str(config["model"]) / name)
-    handlers: list[logging.Handler] = [file]
+    late = LateFile(folder / str(config["model"]) / name)
+    handlers: list[logging.Handler] = [late]
     if not root.handlers:
         terminal = _terminal()
         handlers.insert(0, terminal)  # first, since the file's filter removes colours
@@ -60,7 +70,7 @@ def run_log(config: Mapping[str, Any], folder: Path) -> Iterator[LogFile]:
         handler.setLevel(level)
         root.addHandler(handler)
     try:
-        yield file
+        yield late
     finally:
         for handler in handlers:
             root.removeHandler(handler)

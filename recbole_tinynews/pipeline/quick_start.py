@@ -14,7 +14,7 @@ from recbole.utils import init_seed, set_color
 from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.evaluation.rerank import VECTORS, ReRanking
 from recbole_tinynews.files.columns import has_impressions
-from recbole_tinynews.files.log_file import LOG, run_log, wandb_run
+from recbole_tinynews.files.log_file import LOG, LateFile, run_log, wandb_run
 from recbole_tinynews.files.whole import check_writable
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.pipeline.config import NewsConfig
@@ -98,8 +98,8 @@ def prepared(config: NewsConfig) -> Iterator[tuple[Run, list[Stage]]]:
     beside_stages = Path(config["checkpoint_dir"], str(config["dataset"]), LOG)
     log_folder = Path(config["log_dir"] or beside_stages)
     log_file = run_log(config, log_folder) if process_group().first else nullcontext()
-    with log_file, wandb_run(config) if config["log_wandb"] else nullcontext():
-        this_run, stages = _prepare(config)
+    with log_file as log, wandb_run(config) if config["log_wandb"] else nullcontext():
+        this_run, stages = _prepare(config, log)
         try:
             yield this_run, stages
         except KeyboardInterrupt as stop:
@@ -110,7 +110,7 @@ def prepared(config: NewsConfig) -> Iterator[tuple[Run, list[Stage]]]:
             ) from stop
 
 
-def _prepare(config: NewsConfig) -> tuple[Run, list[Stage]]:
+def _prepare(config: NewsConfig, log: LateFile | None) -> tuple[Run, list[Stage]]:
     transformers.utils.logging.disable_progress_bar()  # one per loaded model
     logger = getLogger()
     last, rerankers = system(config), ReRanking.parse(config["rerank"])
@@ -136,6 +136,8 @@ def _prepare(config: NewsConfig) -> tuple[Run, list[Stage]]:
     trained = [s for s, step in zip(stages, steps, strict=True) if step.action != REUSED]
     rehearse(this_run, trained)
     this_run.progress = stage_progress(stages)
+    if log is not None and trained:
+        log.begin()
     return this_run, stages
 
 
