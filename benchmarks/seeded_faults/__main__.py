@@ -5,8 +5,8 @@ replacement, and the tests of that room. ``before`` and ``after`` override these
 commits; ``before: null`` is a fault in code that came later.
 
 Each fault is put into a copy of the commit's tree, and its tests run until the first failure. It
-counts as caught if that test passes with the fault undone. Faults in ``results.csv`` are skipped,
-so the same command resumes::
+counts as caught if that test passes with the fault undone. Faults that ``results.csv`` has of the
+same commit are skipped, so the same command resumes; rows of an earlier one are replaced::
 
     python benchmarks/seeded_faults after
     python benchmarks/seeded_faults before --only one-trial-drawn-twice
@@ -115,6 +115,8 @@ def measure(tree: str, faults: list[Fault]) -> pd.DataFrame:
     name = ["git", "rev-parse", "--short=7", COMMITS[tree]]
     commit = subprocess.check_output(name, cwd=ROOT, text=True).strip()
     rows = pd.read_csv(RESULTS) if RESULTS.is_file() else pd.DataFrame(columns=COLUMNS)
+    is_earlier = rows.tree.eq(tree) & rows.commit.ne(commit)
+    rows = rows[~(is_earlier & rows.id.isin([fault.id for fault in faults]))].reset_index(drop=True)
     known = {*rows.id[rows.tree == tree]}
     with tempfile.TemporaryDirectory() as folder:
         root, archive = Path(folder) / "tree", Path(folder) / "tree.tar"
@@ -129,7 +131,7 @@ def measure(tree: str, faults: list[Fault]) -> pd.DataFrame:
             rows.loc[len(rows)] = [tree, commit, fault.id, fault.kind, outcome, seconds, test]
             rows.to_csv(RESULTS, index=False)
             print(f"{seconds:4} s  {outcome}  {fault.id}  {test}", flush=True)
-        caught = rows.tree.eq(tree) & rows.outcome.eq(CAUGHT)
+        caught = rows.tree.eq(tree) & rows.commit.eq(commit) & rows.outcome.eq(CAUGHT)
         failed = failed_tests(root, *rows.test[caught].unique(), limit=None)
         rows.loc[caught & rows.test.isin(failed or []), "outcome"] = "fails without the fault"
         rows.to_csv(RESULTS, index=False)
