@@ -150,7 +150,7 @@ def _read(rng: random.Random, _: Ranker) -> Asked:
 
 
 def _changed(rng: random.Random, _: Ranker) -> Asked:
-    name = f"new {rng.randrange(50)}\n/\u00e9"
+    name = f"new {rng.randrange(50)} /\u00e9"
     kind = rng.randrange(3)
     if kind == 0:
         return Asked("DELETE", f"/news/{quote(name, safe='')}", None, (204, 404))
