@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence, Set
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -77,11 +77,10 @@ def plan(run: Run, stages: Sequence[Stage], fresh: bool = False) -> list[Step]:
     for source in (source for stage in stages for source in stage.sources):
         if isinstance(source, Copy) and (made := finished[source.stage]):
             made.copy(source.back)
-    reused = {run.recipe(s).folder.name for s, made in finished.items() if made}
     return [
         Step(stage.name, REUSED, run.recipe(stage).folder.name)
         if finished[stage]
-        else _step(run.recipe(stage), any(finished[s] is None for s in stage.needs), reused, fresh)
+        else _step(run.recipe(stage), any(finished[s] is None for s in stage.needs), fresh)
         for stage in stages
     ]
 
@@ -105,7 +104,7 @@ def numbered(names: Sequence[str]) -> list[str]:
     ]
 
 
-def _step(recipe: Recipe, follows: bool, reused: Set[str], fresh: bool) -> Step:
+def _step(recipe: Recipe, follows: bool, fresh: bool) -> Step:
     name = recipe.stage.name
     if fresh:
         return Step(name, "runs", "fresh")
@@ -113,7 +112,7 @@ def _step(recipe: Recipe, follows: bool, reused: Set[str], fresh: bool) -> Step:
         return Step(name, "resumes", f"from step {step}")
     if artifact.was_finished(recipe.folder):
         return Step(name, "runs", f"{recipe.folder.name} is damaged")
-    return Step(name, "runs", "after a stage that runs" if follows else "none has these settings")
+    return Step(name, "runs", "after a stage that runs" if follows else "not finished before")
 
 
 def rehearse(run: Run, stages: Sequence[Stage]) -> None:

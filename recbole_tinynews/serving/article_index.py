@@ -124,22 +124,28 @@ class ArticleIndex:
         Articles whose fields are unchanged keep their vectors.
         """
         old = self.snapshot
-        new: list[FieldTuple] = []
         articles = [self.fields.article(*item) for item in news.items()]
-        if (*articles,) == old.articles[len(old.ids) - len(articles) :]:
-            return  # they are the last ones already, in this order
         rows = [old.rows.get(name, -1) for name in news]
-        for number, article in enumerate(articles):
-            if rows[number] < 0 or old.articles[rows[number]].fields != article.fields:
-                rows[number] = len(old.ids) + len(new)
-                new.append(article.fields)
-        vectors = [old.vectors] if old.ids else []
-        vectors += [self._encode(some) for some in _chunks(new, show_progress)]
-        self.put(articles, torch.cat(vectors)[rows])
+        if (*articles,) == old.articles[len(old.ids) - len(rows) :]:
+            return  # they are the last ones already, in this order
+        pairs = zip(rows, articles, strict=True)
+        same = np.array([r >= 0 and old.articles[r].fields == new.fields for r, new in pairs], bool)
+        new = [article.fields for article, kept in zip(articles, same, strict=True) if not kept]
+        vectors = [self._encode(some) for some in _chunks(new, show_progress)]
+        if same.any():
+            order = np.argsort(np.argsort(~same, kind="stable"))  # back from known ones first
+            vectors = [torch.cat([old.vectors[np.array(rows)[same]], *vectors])[order]]
+        self.put(articles, torch.cat(vectors))
 
     def put(self, articles: Sequence[ArticleInput], vectors: Tensor) -> None:
         """``add`` for articles with vectors ``[articles, dim]``."""
-        self._replace({article.id for article in articles}, (*articles,), vectors)
+        with self._changing:
+            ids = tuple(article.id for article in articles)
+            old = self._without(set(ids))  # unpublished: readers miss no article
+            rows = {**old.rows, **{name: row for row, name in enumerate(ids, len(old.ids))}}
+            everything = torch.cat([old.vectors, vectors]) if old.ids else vectors
+            both = (*old.ids, *ids), (*old.articles, *articles)
+            self.snapshot = IndexSnapshot(*both, rows, everything)
 
     def forget(self, ids: Sequence[str]) -> None:
         """Remove added articles, the others keep their order; ``ValueError`` for an unknown id."""
@@ -149,22 +155,18 @@ class ArticleIndex:
                 f"forget expects ids of articles that were added, got {unknown[0]!r}"
                 f"{f' and {len(unknown) - 1} more unknown ones' if len(unknown) > 1 else ''}."
             )
-        self._replace(set(ids), (), self.snapshot.vectors[:0])
-
-    def _replace(self, gone: set[str], new: tuple[ArticleInput, ...], vectors: Tensor) -> None:
-        """Publish a snapshot without some articles, and with others at its end."""
         with self._changing:
-            old = self.snapshot
-            articles, known = old.articles, old.vectors
-            if gone & old.rows.keys():
-                kept = [row for row, article in enumerate(articles) if article.id not in gone]
-                articles, known = tuple(articles[row] for row in kept), known[kept]
-            if articles:
-                vectors = torch.cat([known, vectors])
-            articles += new
-            ids = tuple(article.id for article in articles)
-            rows = {name: row for row, name in enumerate(ids)}
-            self.snapshot = IndexSnapshot(ids, articles, rows, vectors)
+            self.snapshot = self._without(set(ids))
+
+    def _without(self, ids: set[str]) -> IndexSnapshot:
+        old = self.snapshot
+        if not ids & old.rows.keys():
+            return old
+        kept = [row for row, name in enumerate(old.ids) if name not in ids]
+        names = tuple(old.ids[row] for row in kept)
+        articles = tuple(old.articles[row] for row in kept)
+        rows = {name: row for row, name in enumerate(names)}
+        return IndexSnapshot(names, articles, rows, old.vectors[kept])
 
     def resolve(
         self, lists: Sequence[Sequence[Given]], snapshot: IndexSnapshot

@@ -95,12 +95,12 @@ def _reload(flags: argparse.Namespace, store: Store, app: Any, asked: threading.
         asked.clear()
         used = now
         try:
-            app.state.service = state = _state(flags, store, skip_broken=False)
+            state = _state(flags, store, skip_broken=False)
             state.follow_articles()  # what changed while it was made
-            state.follow_events()
         except Exception as problem:
             print(f"not reloaded: {problem}", file=sys.stderr, flush=True)
             continue
+        app.state.service = state
         print("reloaded", flush=True)
         time.sleep(FOLLOW_SECONDS)  # until requests of the former state are answered
         freeze()

@@ -64,7 +64,7 @@ def assert_kept_to(tiny: Tiny, folder: Path, **settings: Any) -> list[Step]:
 def test_nothing_is_trained_or_written_by_planning(tiny: Tiny, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(factory, "find_trainer", lambda cls: 1 / 0)
     steps = plan_of(tiny, tmp_path / "new")
-    reasons = ["none has these settings", *["after a stage that runs"] * 4]
+    reasons = ["not finished before", *["after a stage that runs"] * 4]
     assert steps == [Step(stage, "runs", why) for stage, why in zip(ALL, reasons, strict=True)]
     left = {path.name for path in (tmp_path / "new" / DATASET).iterdir()}
     assert left == {"cache"}
@@ -93,7 +93,7 @@ def test_a_changed_setting_trains_the_stages_that_it_matters_to(
     tiny: Tiny, copied: Path, settings, runs
 ) -> None:
     """Hours of training would start unseen, or a result of other settings be reused."""
-    reasons = {"r": "none has these settings", "f": "after a stage that runs"}
+    reasons = {"r": "not finished before", "f": "after a stage that runs"}
     for step, expected in zip(plan_of(tiny, copied, **settings), runs, strict=True):
         assert step.action == ("reused" if expected == "_" else "runs")
         assert expected == "_" or step.reason == reasons[expected]
@@ -181,7 +181,7 @@ def test_a_run_first_logs_the_table_of_its_plan(tiny: Tiny, caplog) -> None:
     began = [place for place, text in enumerate(messages) if "1 of 5: post_train_teacher" in text]
     assert table < began[0]
     assert messages[table].splitlines()[1:] == [
-        "post_train_teacher  runs  (none has these settings)",
+        "post_train_teacher  runs  (not finished before)",
         "post_train_student  runs  (after a stage that runs)",
         "finetune_teacher 1  runs  (after a stage that runs)",
         "finetune_teacher 2  runs  (after a stage that runs)",
