@@ -41,6 +41,7 @@ from recbole_tinynews.benchmark.significance import (
     significance_table,
 )
 from recbole_tinynews.benchmark.suite import Suite, choose, compared, read_suite
+from recbole_tinynews.files.progress import StageProgress
 from recbole_tinynews.files.whole import write_text
 
 FIGURE = "size"
@@ -147,6 +148,7 @@ class Benchmark:
         self.output = Path(output or Path("benchmarks", "results", self.suite.folder)).resolve()
         self.results = ResultsFile(self.output / RESULTS)
         self.errors: dict[tuple[str, int], str] = {}
+        self.progress, self.ended = StageProgress("benchmark"), 0
 
     def run(self) -> bool:
         """Run what is missing and write the report; True if every row with a model has results."""
@@ -161,6 +163,7 @@ class Benchmark:
                 _tell("not run", f"{planned.row.label}: {planned.why_not}")
         if existing:
             _tell("exist", f"{existing} results, in {self.results.path}")
+        self.progress.begin(0, len(trainings))
         run_jobs(trainings, self.jobs, partial(_tell, "training"), self._keep)
         _tell("written", f"{', '.join(self.report())} in {self.output}")
         mistaken = [row for row in self.asked if row.why_not and NO_MODEL not in row.why_not]
@@ -212,11 +215,14 @@ class Benchmark:
     def _keep(self, outcome: Outcome) -> None:
         """Store a job's result in its row, and rewrite the tables."""
         job = outcome.job
+        self.ended += 1
+        self.progress.reach(self.ended)
+        left = self.progress.time_left()
         if outcome.error is None:
             row = {"system": job.system, "seed": job.seed, **outcome.cells}
             mark = self.planned[job.system].fingerprints[job.seed]
             self.results.put({**row, "settings": mark})
-            _tell("done", _in_words(outcome))
+            _tell("done", _in_words(outcome) + (left and f", about {left}"))
         else:
             error = self.errors[job.system, job.seed] = " ".join(outcome.error.split())
             _tell("failed", f"{job}: {error} (full log: {job.log})")
