@@ -148,7 +148,7 @@ class Benchmark:
         self.output = Path(output or Path("benchmarks", "results", self.suite.folder)).resolve()
         self.results = ResultsFile(self.output / RESULTS)
         self.errors: dict[tuple[str, int], str] = {}
-        self.progress, self.ended = StageProgress("benchmark"), 0
+        self.progress = StageProgress("benchmark")
 
     def run(self) -> bool:
         """Run what is missing and write the report; True if every row with a model has results."""
@@ -215,8 +215,7 @@ class Benchmark:
     def _keep(self, outcome: Outcome) -> None:
         """Store a job's result in its row, and rewrite the tables."""
         job = outcome.job
-        self.ended += 1
-        self.progress.reach(self.ended)
+        self.progress.reach(self.progress.step + 1)
         left = self.progress.time_left()
         if outcome.error is None:
             row = {"system": job.system, "seed": job.seed, **outcome.cells}

@@ -142,8 +142,11 @@ def popularity_features(
     features = _features(log, counting, counted, published, cache)
     moments = moment_features(log, counting, counted)
     if counting.reader:
-        since = hours_since_visit(log, counting.delay, counted)
-        moments = np.concatenate([moments, since[:, None]], axis=1)
+        user, time = log.user.astype(np.int64), log.timestamp - log.timestamp.min(initial=0)
+        events = time[:counted], np.zeros(counted, int), np.ones(counted, int)
+        of_users = EventCounts.of(user[:counted], *events, groups=int(user.max(initial=0)) + 1)
+        since_last_visit = of_users.hours_since(user, time, counting.delay)[:, 1:]
+        moments = np.concatenate([moments, since_last_visit.astype(np.float32)], axis=1)
     if counting.page:
         visits = visit_features(devices, log.columns[DEVICE], log.columns[SUBSCRIBER])
         moments = np.concatenate([moments, visits], axis=1)
@@ -381,17 +384,6 @@ def refuse_without_times(impressions: Impressions, split: str) -> None:
             "order is unknown, so nothing can be counted before each of them. Use a split with "
             "times of day, or a recommender without popularity."
         )
-
-
-def hours_since_visit(log: Impressions, delay: int, counted: int) -> NDArray[np.float32]:
-    """Hours since each impression's reader was last shown anything, ``[impressions]``; -1: never.
-
-    The first ``counted`` impressions are events.
-    """
-    user, time = log.user.astype(np.int64), log.timestamp - log.timestamp.min(initial=0)
-    events = time[:counted], np.zeros(counted, int), np.ones(counted, int)
-    visits = EventCounts.of(user[:counted], *events, groups=int(user.max(initial=0)) + 1)
-    return visits.hours_since(user, time, delay)[:, 1].astype(np.float32)
 
 
 def _grouped(group: NDArray[np.integer], groups: int) -> NDArray[np.int32]:

@@ -41,7 +41,6 @@ class Storage(NamedTuple):
 
     folder: Path
     precision: str = "fp32"  # of the stored numbers: fp32, fp16 or bf16
-    budget: float | None = None  # GB per table, filled with the shortest texts; None: no limit
     ample_room: bool = True  # `use_cache: auto`: skip a table over half the free disk, don't raise
     longest: int | None = None  # longest text to store, in tokens; None: no limit
 
@@ -76,7 +75,7 @@ def open_frozen_states(
     raises ``ValueError`` if the disk cannot hold the table.
     """
     row_bytes = hidden_size * STORED_AS[storage.precision].itemsize
-    longest = _longest_stored(storage, tokens.lengths, row_bytes)
+    longest = storage.longest or int(tokens.lengths.max(initial=0))
     layout = Ragged.layout(np.where(tokens.lengths <= longest, tokens.lengths, 0))
     rows = int(layout.offsets[-1])
     if not rows:
@@ -102,18 +101,6 @@ def open_frozen_states(
     return StateTable(table.to(device) if has_room(device, table.nbytes) else table, layout)
 
 
-def _longest_stored(storage: Storage, lengths: NDArray[np.int64], row_bytes: int) -> int:
-    """Length of the longest stored texts; all shorter ones are stored too."""
-    longest = int(lengths.max(initial=0))
-    if storage.longest is not None:
-        longest = min(longest, storage.longest)
-    if storage.budget is not None:
-        tokens_up_to = np.cumsum(np.bincount(lengths) * np.arange(lengths.max(initial=0) + 1))
-        fitting = np.flatnonzero(tokens_up_to * row_bytes <= storage.budget * 1e9)
-        longest = min(longest, int(fitting[-1]) if len(fitting) else 0)
-    return longest
-
-
 def _has_room(storage: Storage, size: int) -> bool:
     storage.folder.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(storage.folder).free
@@ -123,11 +110,10 @@ def _has_room(storage: Storage, size: int) -> bool:
     if not storage.ample_room:
         raise ValueError(
             f"use_cache=true expects room for the frozen layers' hidden states, {needed}. "
-            "Make room, lower cache_budget, or set use_cache to auto or false."
+            "Make room, or set use_cache to auto or false."
         )
     getLogger().info(
-        f"Hidden states of the frozen layers would take {needed}; they are computed each time. "
-        "A lower cache_budget (GB) stores those of the shortest texts."
+        f"Hidden states of the frozen layers would take {needed}; they are computed each time."
     )
     return False
 

@@ -199,7 +199,11 @@ def write_static_plm(source: str, articles: NDArray[np.int64], folder: Path) -> 
     mean. ``articles``, ``[vocabulary]``, counts the articles that use each token.
     """
     plm, tokenizer = load_plm(source, projects=False).eval(), load_tokenizer(source)
-    vectors = _weighted(_outputs(plm, tokenizer, len(articles)), torch.from_numpy(articles))
+    vectors = _outputs(plm, tokenizer, len(articles))
+    used = torch.from_numpy(articles)
+    share = (used / used.sum()).to(vectors.dtype)[:, None]
+    # centred, and weighted by the inverse frequency of the tokens
+    vectors = (vectors - (share * vectors).sum(dim=0)) * (A / (A + share))
     vectors[tokenizer.all_special_ids] = 0
     config = BertConfig(
         vocab_size=len(vectors),
@@ -240,12 +244,6 @@ def _outputs(plm: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, count: in
             made.append(plm(input_ids=some).last_hidden_state[:, place])
             bar.update(len(some))
     return torch.cat(made)
-
-
-def _weighted(vectors: Tensor, articles: Tensor) -> Tensor:
-    """Centred vectors, weighted by the inverse frequency of their tokens."""
-    share = (articles / articles.sum()).to(vectors.dtype)[:, None]
-    return (vectors - (share * vectors).sum(dim=0)) * (A / (A + share))
 
 
 READ = (TITLE, ABSTRACT, TITLE_ABSTRACT, BODY)  # texts whose tokens count

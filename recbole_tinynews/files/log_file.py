@@ -63,7 +63,13 @@ def run_log(config: Mapping[str, Any], folder: Path) -> Iterator[LateFile]:
     late = LateFile(folder / str(config["model"]) / name)
     handlers: list[logging.Handler] = [late]
     if not root.handlers:
-        terminal = _terminal()
+        terminal = logging.StreamHandler()
+        if terminal.stream.isatty():
+            colours = {"log_colors": log_colors_config}
+            terminal.setFormatter(colorlog.ColoredFormatter(_COLOURED, _SHORT_DATE, **colours))
+        else:
+            terminal.setFormatter(logging.Formatter(_FORMAT, _SHORT_DATE))
+            terminal.addFilter(RemoveColorFilter())
         handlers.insert(0, terminal)  # first, since the file's filter removes colours
         root.setLevel(level)
     for handler in handlers:
@@ -77,18 +83,6 @@ def run_log(config: Mapping[str, Any], folder: Path) -> Iterator[LateFile]:
             with suppress(OSError):  # of writing, which is told already
                 handler.close()
         root.setLevel(was)
-
-
-def _terminal() -> logging.StreamHandler:
-    terminal = logging.StreamHandler()
-    if terminal.stream.isatty():
-        terminal.setFormatter(
-            colorlog.ColoredFormatter(_COLOURED, _SHORT_DATE, log_colors=log_colors_config)
-        )
-    else:
-        terminal.setFormatter(logging.Formatter(_FORMAT, _SHORT_DATE))
-        terminal.addFilter(RemoveColorFilter())
-    return terminal
 
 
 @contextmanager

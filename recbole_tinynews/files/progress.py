@@ -48,22 +48,22 @@ class StageProgress:
     ) -> None:
         self.tag, self.label, self._clock = tag, label, clock
         self._since: float | None = None
-        self.first = self._last = self._step = 0
+        self.first = self._last = self.step = 0
         self._seconds = 0.0
 
     def begin(self, step: int, last_step: int) -> None:
         """Start the clock after ``step``, unless started."""
         if self._since is None:
-            self._since, self.first, self._step, self._last = self._clock(), step, step, last_step
+            self._since, self.first, self.step, self._last = self._clock(), step, step, last_step
 
     def reach(self, step: int) -> None:
         """Count optimizer steps up to ``step``."""
         if self._since is not None:
-            self._step, self._seconds = step, self._clock() - self._since
+            self.step, self._seconds = step, self._clock() - self._since
 
     def time_left(self) -> str:
         """Time left of the stage as text; empty if unknown or finished."""
-        taken, left = self._step - self.first, self._last - self._step
+        taken, left = self.step - self.first, self._last - self.step
         return f"{duration(self._seconds / taken * left)} left" if taken and left else ""
 
     def around(self, line: str) -> str:

@@ -97,14 +97,6 @@ def plm_depth(config: Settings) -> int:
     return plm_size(plm_source(config)).layers if layers is None else layers
 
 
-def plm_training(config: Settings) -> dict[str, Any]:
-    """How the language model trains, as arguments of ``TextEncoder``."""
-    return {
-        "finetune_layers": config["finetune_layers"],
-        "dropout": config["plm_dropout"],
-    }
-
-
 def words_of_texts(config: Settings, dataset: Any) -> PreTrainedTokenizerBase:
     """Word tokenizer of the texts read; a finished recommender has its own."""
     return dataset.made_of_texts(texts_read(config), word_tokenizer)
@@ -303,12 +295,8 @@ class ArticleReader(ImpressionRecommender):
         """Where the frozen layers' hidden states are stored; ``None``: recomputed each time."""
         if config["use_cache"] is False or dataset.cache_dir is None or reads_words(config):
             return None
-        return Storage(
-            dataset.cache_dir,
-            config["cache_precision"],
-            config["cache_budget"],
-            ample_room=config["use_cache"] == "auto",
-        )
+        folder, precision = dataset.cache_dir, config["cache_precision"]
+        return Storage(folder, precision, ample_room=config["use_cache"] == "auto")
 
     def start_heads(self, config: Settings, dataset: Any) -> None:
         """Initialise heads by the language model, after earlier stages' weights are loaded."""
@@ -346,7 +334,8 @@ class ArticleReader(ImpressionRecommender):
             pooling=config["news_pooling"],
             mask_padding=config["mask_padding_in_news_pooling"],
             pretrained_heads=starts_pretrained(config),
-            **plm_training(config),
+            finetune_layers=config["finetune_layers"],
+            dropout=config["plm_dropout"],
         )
 
     def make_word_context(self, config: Settings) -> nn.Module:

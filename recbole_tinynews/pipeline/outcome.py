@@ -32,7 +32,7 @@ from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.pipeline.artifact import Artifact
 from recbole_tinynews.pipeline.config import NewsConfig
 from recbole_tinynews.pipeline.factory import ImpressionFactory
-from recbole_tinynews.pipeline.plan import text_table
+from recbole_tinynews.pipeline.plan import PLAIN
 from recbole_tinynews.pipeline.run import Run
 from recbole_tinynews.pipeline.stage import Stage, lineage
 from recbole_tinynews.processes.group import broadcast, process_group
@@ -285,7 +285,8 @@ def summary(result: Mapping[str, Any], oracle: Mapping[str, float]) -> str:
     if oracle and metrics:
         lines.append(("oracle", oracle))
     head = ["", *metrics, "parameters", "news per second"]
-    return text_table([head, *(_row(name, of, metrics) for name, of in lines)], right=True)
+    rows = [head, *(_row(name, of, metrics) for name, of in lines)]
+    return tabulate(rows, **PLAIN, colalign=["left", *["right"] * (len(head) - 1)])
 
 
 def oracle_of(data_set: Path) -> dict[str, float]:

@@ -21,21 +21,10 @@ from recbole_tinynews.trainer.checkpoints import STATE, saved_step
 from recbole_tinynews.trainer.distillation_trainer import most_copies
 
 REUSED = "reused"
+PLAIN: dict[str, Any] = {"tablefmt": "plain", "disable_numparse": True}  # arguments of tabulate
 
 _LONGEST = 34  # characters per cell, for lines of a hundred
 _IN_HEAD = ("model", "dataset")
-
-
-def text_table(rows: Sequence[Sequence[str]], right: bool = False) -> str:
-    """Aligned columns, one line per row; all but the first are right-aligned if ``right``.
-
-    >>> print(text_table([["", "auc"], ["student", "0.7"]], right=True))
-             auc
-    student  0.7
-    """
-    aligned = ["left", *["right" if right else "left"] * (len(rows[0]) - 1)]
-    text = tabulate(rows, tablefmt="plain", colalign=aligned, disable_numparse=True)
-    return "\n".join(map(str.rstrip, text.splitlines()))
 
 
 def shown_settings(config: NewsConfig, stages: Collection[str]) -> str:
@@ -50,7 +39,7 @@ def shown_settings(config: NewsConfig, stages: Collection[str]) -> str:
             rows.append([str(key), _cell(value), usual, set_by])
     text = "All settings have their defaults"
     if rows:
-        table = text_table([["setting", "value", "default", "set by"], *rows])
+        table = tabulate([["setting", "value", "default", "set by"], *rows], **PLAIN)
         text = f"Settings that differ from their defaults; all: --list-settings\n{table}"
     return f"{set_color(head, 'pink')}\n{text}"
 
@@ -89,7 +78,7 @@ def plan_table(steps: Sequence[Step]) -> str:
     """The plan, one line per stage."""
     names = numbered([step.stage for step in steps])
     pairs = zip(names, steps, strict=True)
-    return text_table([[name, step.action, f"({step.reason})"] for name, step in pairs])
+    return tabulate([[name, step.action, f"({step.reason})"] for name, step in pairs], **PLAIN)
 
 
 def numbered(names: Sequence[str]) -> list[str]:

@@ -152,9 +152,11 @@ class Run:
             budget=budget,
             newest=int(self.factory.train.inter_feat.timestamp.max()),
         )
-        keep = partial(self.factory.keep_language_model, recipe.stage.model, recipe.config)
-        saved = artifact._replace(valid=_lasting(valid, recipe.config["valid_metric"]))
-        saved.write(recipe.as_settings(), curve.as_csv(), keep)
+        model_files = partial(self.factory.keep_language_model, recipe.stage.model, recipe.config)
+        # a user's own metrics may change, but for that which the fingerprint covers
+        decides = recipe.config["valid_metric"].lower()
+        kept = {name: v for name, v in valid.items() if name == decides or not is_own(name)}
+        artifact._replace(valid=kept).write(recipe.as_settings(), curve.as_csv(), model_files)
         return artifact
 
     def _train(self, recipe: Recipe) -> tuple[dict[str, Any], TrainingCurve, dict[str, int] | None]:
@@ -199,10 +201,3 @@ class Run:
         for teacher, source in zip(joint.members, stage.teachers, strict=True):
             put_language_model(teacher, self.weights(source))
         return joint.to(config["device"])
-
-
-def _lasting(valid: Mapping[str, Any], decides: str) -> dict[str, Any]:
-    """Without a user's own metrics, which may change, but for that which the fingerprint covers."""
-    return {
-        name: value for name, value in valid.items() if name == decides.lower() or not is_own(name)
-    }

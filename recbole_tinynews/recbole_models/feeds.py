@@ -34,15 +34,11 @@ def fit_settings(model_class: type, final: dict[str, Any], asked: Set[str]) -> I
     except ValueError as problem:
         yield str(problem)
         return
-    yield from _fit_history(final, asked)
-    yield from _fit_negatives(who, rows, final, asked)
-
-
-def _fit_history(final: dict[str, Any], asked: Set[str]) -> Iterator[str]:
     ours, theirs = "history_length", "MAX_ITEM_LIST_LENGTH"
     if {ours, theirs} <= asked and final[ours] != final[theirs]:
         yield f"{ours} is {theirs} under another name, got {final[ours]} and {final[theirs]}"
     final[ours] = final[theirs] = final[theirs if theirs in asked else ours]
+    yield from _fit_negatives(who, rows, final, asked)
 
 
 def _fit_negatives(who: str, rows: Rows, final: dict[str, Any], asked: Set[str]) -> Iterator[str]:

@@ -114,7 +114,8 @@ class Search:
                 fail_stale_trials(self.study)
                 running = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
                 if ended + len(running) < self.wanted:
-                    self.study.optimize(partial(self._objective, tell), n_trials=1)
+                    objective = partial(self._objective, tell)
+                    self.study.optimize(objective, n_trials=1, catch=GivenUpError)
                 else:  # of other processes; what was killed is run again after GRACE
                     time.sleep(1)
         except KeyboardInterrupt as stop:
@@ -172,6 +173,9 @@ class Search:
             ) from problem
 
     def _objective(self, tell: Callable[[str], None], trial: Trial) -> float:
+        begun = self.study.get_trials(deepcopy=False, states=(*ENDED, TrialState.RUNNING))
+        if sum(each.number < trial.number for each in begun) >= self.wanted:
+            raise GivenUpError  # another process has begun the last one at the same moment
         # a seed per trial: processes with a common one would draw the same values
         self.study.sampler = TPESampler(seed=self.seed + trial.number)
         params = {name: _draw(trial, name, values) for name, values in self.space.items()}

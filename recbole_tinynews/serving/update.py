@@ -215,7 +215,9 @@ def rollback(link: str | Path) -> Path:
     if not link.is_symlink():
         raise ValueError(f"rollback expects a symbolic link to a recommender, got {link}.")
     with _moving(link):
-        for version in reversed(_earlier(link)):
+        beside = [p for p in link.parent.glob(f"{link.name}.*") if p.is_symlink()]
+        earlier = [p for p in beside if p.suffix[1:].isdigit()]
+        for version in sorted(earlier, key=lambda path: -int(path.suffix[1:])):
             if version.resolve() == link.resolve():
                 version.unlink()
                 continue
@@ -227,12 +229,6 @@ def rollback(link: str | Path) -> Path:
 def _moving(link: Path) -> AbstractContextManager[None]:
     """The lock of a move; not that of an update, which a rollback does not wait for."""
     return exclusive_lock(link.absolute().with_name(f"{link.name}.switch"), "moving it")
-
-
-def _earlier(link: Path) -> list[Path]:
-    """Earlier versions of a link, oldest first."""
-    found = [p for p in link.parent.glob(f"{link.name}.*") if p.is_symlink()]
-    return sorted((p for p in found if p.suffix[1:].isdigit()), key=lambda p: int(p.suffix[1:]))
 
 
 def _link(place: Path, target: Path) -> None:

@@ -236,7 +236,6 @@ OURS: tuple[Setting, ...] = (
     Setting("use_cache", one_of("auto", True, False), affects=_NOTHING),
     Setting("history_cache_steps", values.COUNT),
     Setting("cache_precision", one_of("fp32", "fp16", "bf16")),
-    Setting("cache_budget", or_(values.NOT_NEGATIVE, None), affects=_NOTHING),
     # training
     *_all(or_(values.NOT_NEGATIVE, None), "plm_learning_rate", "memory_weight"),
     *_all(values.SWITCH, "amsgrad", "group_clicks", "centred", "shared_projection"),

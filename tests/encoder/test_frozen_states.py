@@ -322,19 +322,6 @@ def test_a_table_that_another_machine_computed_otherwise_is_not_read(
     assert len(tables(tmp_path)) == 2
 
 
-def test_a_budget_is_kept_and_spent_on_the_shortest_texts(make, tokens, tmp_path) -> None:
-    """A corpus of bodies would fill the disk; states beyond the budget are computed each time."""
-    whole = len(tokens.values) * 32 * 4
-    encoder = make(budget=0.5 * whole / 1e9)
-    torch.testing.assert_close(encoder(IDS), computed(encoder), rtol=1e-5, atol=1e-5)
-    (table,) = tables(tmp_path)
-    assert 0.2 * whole < table.stat().st_size <= 0.5 * whole + 200
-    stored = encoder._frozen[0].layout.lengths > 0
-    assert tokens.lengths[stored].max() < tokens.lengths[~stored].max()
-    assert make(budget=1e-9)(IDS).isfinite().all()
-    assert len(tables(tmp_path)) == 1
-
-
 def test_post_training_stores_titles_and_leaves_bodies(make, tokens, tmp_path) -> None:
     """Bodies are read once: computing their table would take longer than it saves."""
     encoder = make(longest=8)

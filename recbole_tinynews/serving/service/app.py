@@ -122,8 +122,9 @@ async def rank(question: RankQuestion, service: Service) -> Response:
 async def top(question: TopQuestion, service: Service) -> Response:
     """Find the best of all articles for a reader, excluding those clicked."""
     answer = await service.recommender(question.recommender).answer(question)
+    titles = service.titles  # which lack an article that was just removed
     ranked = [
-        {"id": r.candidate, "title": service.title_of(r.candidate), "score": r.score}
+        {"id": r.candidate, "title": titles.get(r.candidate, ("",))[0], "score": r.score}
         for r in answer["ranked"]
     ]
     return AsciiResponse({**answer, "ranked": ranked})

@@ -213,8 +213,11 @@ class RequestMiddleware:
             app = self._app if self._is_allowed(scope) else JSONResponse(UNKNOWN, 401, CHALLENGE)
             await app(scope, received, sent)
         finally:
-            seconds = time.perf_counter() - began
-            self._metrics.requests.labels(_route(scope), status).observe(seconds)
+            seconds, route = time.perf_counter() - began, scope.get("route")
+            methods = sorted(getattr(route, "methods", None) or [])
+            # never the path: clients would choose the number of time series
+            name = f"{methods[0]} {route.path}" if route and methods else "none"
+            self._metrics.requests.labels(name, status).observe(seconds)
 
     def _is_allowed(self, scope: Scope) -> bool:
         if self._expected is None or scope["path"] in OPEN:
@@ -222,10 +225,3 @@ class RequestMiddleware:
         tokens = Headers(scope=scope).getlist("authorization")
         sent = tokens[0].encode("latin-1") if len(tokens) == 1 else b""
         return secrets.compare_digest(sent, self._expected)
-
-
-def _route(scope: Scope) -> str:
-    """The route that matched, never the path: clients would choose the number of time series."""
-    route = scope.get("route")
-    methods = sorted(getattr(route, "methods", None) or [])
-    return f"{methods[0]} {route.path}" if route and methods else "none"

@@ -281,10 +281,6 @@ class ServiceState:
             )
         return self.recommenders[name]
 
-    def title_of(self, news_id: str) -> str:
-        """The title; empty if the article was just removed."""
-        return self.titles.get(news_id, ("", ""))[0]
-
     def warning(self) -> str | None:
         """What is wrong with the clock of the service or of its events, if anything."""
         warnings = [recommender.warning() for recommender in self.recommenders.values()]

@@ -382,7 +382,7 @@ def test_a_new_start_serves_the_store_with_what_changed_in_the_file(student, tmp
         ranker = student.load()
         state = open_state({"student": ranker}, store, file)
         assert sorted(ranker.news_ids) == sorted(state.titles)
-        return [f"{name} {state.title_of(name)}" for name in ranker.news_ids]
+        return [f"{name} {state.titles[name][0]}" for name in ranker.news_ids]
 
     pd.DataFrame(rows.items(), columns=["id", "title"]).to_csv(file, index=False)
     assert started(file) == ["a word1", "b word2 word3", "c "]
