@@ -97,10 +97,7 @@ def test_rates_rise_for_the_warm_up_and_then_fall_to_nothing() -> None:
     """An off-by-one error would start at the full rate, or end above 0."""
     assert rates(2, 6) == pytest.approx([0.0, 1.0, 2.0, 1.5, 1.0, 0.5])
     assert rates(0, 4) == pytest.approx([2.0, 1.5, 1.0, 0.5])
-
-
-def test_rates_stay_where_no_warm_up_is_set() -> None:
-    assert rates(None, 5) == [2.0] * 5
+    assert rates(None, 5) == [2.0] * 5  # no warm-up is set
 
 
 def test_a_scheduler_is_as_long_as_the_training_and_moves_with_each_step(tiny: Tiny) -> None:
