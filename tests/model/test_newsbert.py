@@ -171,10 +171,7 @@ CASES: list[tuple[str, dict[str, Any]]] = [
 
 @pytest.mark.parametrize(("model", "settings"), CASES, ids=lambda each: str(each)[:60])
 def test_losses_and_gradients_are_those_of_the_formulas(tiny: Tiny, model, settings) -> None:
-    """Momentum, gradients, layer pairs and shared heads can each be wrong and still train.
-
-    A loss that is constant, as of frozen layers, would be computed and logged, and never fall.
-    """
+    """Momentum, layer pairs and shared heads can be wrong and train; constants never fall."""
     compared = compare(tiny, model, **settings)
     assert compared.losses == {
         name: pytest.approx(float(value.detach()), rel=1e-9)
