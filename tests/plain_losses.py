@@ -73,5 +73,3 @@ def embedding(
 
 def mean(values: Vector) -> float:
     return sum(values) / len(values)
-
-
