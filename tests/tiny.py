@@ -316,6 +316,14 @@ class Tiny(NamedTuple):
         """The checked settings."""
         return NewsConfig(model, DATASET, config_dict=self.settings(model, **settings))
 
+    def stage(self, model: str, name: str, of: type, **settings: Any) -> tuple[Any, Any, Any]:
+        """Config, data and the untrained model of a stage of a system."""
+        config = self.config(model, **settings)
+        staged = config.for_stage(name)
+        data = run_of(config).factory.data(of, staged)
+        torch.manual_seed(0)
+        return staged, data, of(staged, data)
+
     def run(self, model: str | type = "PLMNR", **settings: Any) -> Run:
         """A run whose stages are not trained yet."""
         return run_of(self.config(model, **settings))

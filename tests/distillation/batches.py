@@ -1,8 +1,6 @@
-"""Outputs of students and teachers: padded, as the papers have them, and packed, as losses do."""
+"""Outputs of students and teachers, as losses get them."""
 
 from __future__ import annotations
-
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -12,52 +10,27 @@ from recbole_tinynews.encoder.hidden_states import HiddenStates
 from recbole_tinynews.model.interface import Encoded, Outputs
 
 BATCH, HISTORY, CANDIDATES, HEADS = 4, 2, 5, 2
-LENGTHS = [2, 3, 3, 5]  # shortest text first
+LENGTHS = [2, 3, 3, 5]  # of texts
 LABEL = torch.tensor([0, 3, 1, 4])
-MASK = torch.arange(max(LENGTHS)) < torch.tensor(LENGTHS)[:, None]  # [texts, length]
 REAL = torch.tensor(  # [batch, history + candidates]
     [[1] * 7, [0, 0, 1, 1, 1, 1, 1], [0, 1, 1, 1, 1, 1, 1], [0] * 2 + [1] * 5]
 ).bool()
 
 
-class Padded(NamedTuple):
-    """Hidden states ``[texts, length, dim]`` and scores ``[texts, heads, length, length]``."""
-
-    scores: Tensor
-    hidden: dict[int, Tensor]
-    attention: dict[int, Tensor]
-    news: Tensor  # [batch, history + candidates, dim]
-    user: Tensor
-    pooled: Tensor
-
-    def outputs(self) -> Outputs:
-        """The same without padding, text behind text; every tensor is a leaf."""
-        pairs = MASK[:, :, None] & MASK[:, None, :]
-        hidden = {layer: state[MASK] for layer, state in self.hidden.items()}
-        attention = {
-            layer: scores.permute(0, 2, 3, 1)[pairs] for layer, scores in self.attention.items()
-        }
-        ids = np.arange(1, len(LENGTHS) + 1)
-        states = HiddenStates(ids, hidden, attention, self.pooled.clone(), torch.empty(0, 0))
-        news = Encoded(self.news.clone(), REAL, HISTORY, states=states)
-        return Outputs(self.scores.clone(), self.user.clone(), news)
-
-
-def padded(seed: int, layers: int, dim: int) -> Padded:
+def outputs_of(seed: int, layers: int, dim: int) -> Outputs:
+    """Random ones, with the states of so many layers; every tensor is a leaf."""
     generator = torch.Generator().manual_seed(seed)
 
     def random(*shape: int) -> Tensor:
         return torch.randn(*shape, dtype=torch.float64, generator=generator)
 
-    texts, length = MASK.shape
-    return Padded(
-        2 * random(BATCH, CANDIDATES),
-        {layer: random(texts, length, dim) for layer in range(layers + 1)},
-        {layer: random(texts, HEADS, length, length) for layer in range(1, layers + 1)},
-        random(BATCH, HISTORY + CANDIDATES, dim),
-        random(BATCH, dim),
-        random(texts, dim),
-    )
+    tokens, pairs = sum(LENGTHS), sum(length**2 for length in LENGTHS)
+    hidden = {layer: random(tokens, dim) for layer in range(layers + 1)}
+    attention = {layer: random(pairs, HEADS) for layer in range(1, layers + 1)}
+    ids = np.arange(1, len(LENGTHS) + 1)
+    states = HiddenStates(ids, hidden, attention, random(len(ids), dim), torch.empty(0, 0))
+    news = Encoded(random(BATCH, HISTORY + CANDIDATES, dim), REAL, HISTORY, states=states)
+    return Outputs(2 * random(BATCH, CANDIDATES), random(BATCH, dim), news)
 
 
 def with_states(outputs: Outputs, states: HiddenStates | None) -> Outputs:

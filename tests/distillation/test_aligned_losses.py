@@ -5,16 +5,16 @@ from __future__ import annotations
 import math
 
 import pytest
-from batches import LABEL, REAL, padded
-from plain_losses import cross_entropy, softmax
+from batches import LABEL, REAL, outputs_of
+from plain_losses import cross_entropy, mixed, soft_label
 
 from recbole_tinynews.distillation.loss_terms import Weights
 from recbole_tinynews.model.alignednewsrec import AlignedDistillation
 from recbole_tinynews.model.interface import Outputs
 
 TEACHERS, DIM = 2, 6
-STUDENT = padded(0, 0, DIM).outputs()
-LABELLED = [padded(number, 0, DIM).outputs() for number in range(1, 1 + TEACHERS)]
+STUDENT = outputs_of(0, 0, DIM)
+LABELLED = [outputs_of(number, 0, DIM) for number in range(1, 1 + TEACHERS)]
 
 
 def cosine(first: list[float], second: list[float]) -> float:
@@ -39,13 +39,10 @@ def plain_embedding() -> float:
 
 def plain_distillation(temperature: float) -> float:
     losses = []
-    for row in range(len(LABEL)):
-        each = [teacher.scores[row].tolist() for teacher in LABELLED]
-        mean = [sum(values) / TEACHERS / temperature for values in zip(*each, strict=True)]
-        own = softmax([score / temperature for score in STUDENT.scores[row].tolist()])
-        target = softmax(mean)
-        losses.append(-sum(t * math.log(p) for t, p in zip(target, own, strict=True)))
-    return temperature**2 * sum(losses) / len(LABEL)
+    for row, own in enumerate(STUDENT.scores.tolist()):
+        mean = mixed([each.scores[row].tolist() for each in LABELLED], [1 / TEACHERS] * TEACHERS)
+        losses.append(soft_label(own, mean, temperature))
+    return sum(losses) / len(LABEL)
 
 
 def plain_target() -> float:

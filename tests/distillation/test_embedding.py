@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import plain_losses as plain
 import pytest
 import torch
 from hypothesis import given
@@ -46,27 +45,6 @@ MASKS = {
     "every item": torch.ones(BATCH, ITEMS, dtype=torch.bool),
     "some items": torch.tensor([[1, 1, 0, 0, 1], [0, 0, 0, 0, 1], [1] * 5, [0] * 5]).bool(),
 }
-
-
-@pytest.mark.parametrize("name", MASKS)
-def test_the_loss_equals_the_formula(loss: ProjectedEmbeddingLoss, name: str) -> None:
-    """A mean that counts padding would be smaller the shorter a history is."""
-    student, teachers, weights = tensors()
-    mask = MASKS[name]
-    projections = [(p.weight.tolist(), p.bias.tolist()) for p in linear(loss)]
-    expected = plain.mean(
-        [
-            plain.embedding(
-                student[row].tolist(),
-                [teacher[row].tolist() for teacher in teachers],
-                weights[row].tolist(),
-                projections,
-                None if mask is None else mask[row].tolist(),
-            )
-            for row in range(BATCH)
-        ]
-    )
-    assert loss(student, teachers, weights, mask).item() == pytest.approx(expected, rel=1e-12)
 
 
 def test_projections_are_initialised_as_the_method_says() -> None:

@@ -7,9 +7,15 @@ from typing import Any, NamedTuple
 
 import pytest
 import torch
-from batches import LABEL, padded, tensors_of, values, with_states
+from batches import LABEL, outputs_of, tensors_of, values, with_states
 
-from recbole_tinynews.distillation.layer_losses import Compared, LayerDistillation, layer_pairs
+from recbole_tinynews.distillation.layer_losses import (
+    Compared,
+    HiddenStateLoss,
+    LayerDistillation,
+    LayerPair,
+    layer_pairs,
+)
 from recbole_tinynews.distillation.loss_terms import Distillation, Weights
 from recbole_tinynews.distillation.mtbert_losses import MTBERTDistillation, MTBERTWeights
 from recbole_tinynews.distillation.newsbert_losses import NewsBERTDistillation, NewsBERTWeights
@@ -53,11 +59,11 @@ def make(name: str, pairs: Any = PAIRS, trains: bool = True, **weights: float) -
 
 
 def student(name: str) -> Outputs:
-    return padded(1, LAYERS, KINDS[name].dim).outputs()
+    return outputs_of(1, LAYERS, KINDS[name].dim)
 
 
 def teachers() -> list[Outputs]:
-    return [padded(10 + number, DEPTH, WIDE).outputs() for number in range(TEACHERS)]
+    return [outputs_of(10 + number, DEPTH, WIDE) for number in range(TEACHERS)]
 
 
 def loss_of(module: Distillation, name: str) -> Any:
@@ -165,6 +171,24 @@ def test_states_of_other_texts_and_outputs_without_states_are_refused(name: str)
             module(*given, LABEL)
 
 
+def test_states_of_another_width_are_refused() -> None:
+    """One head against two broadcasts."""
+    others = teachers()
+    heads = {layer: scores[:, :1] for layer, scores in others[0].states.attention.items()}
+    one_head = with_states(others[0], others[0].states._replace(attention=heads))
+    with pytest.raises(ValueError, match=r"attention_loss expects equal shapes.*number of heads"):
+        make("TinyBERT")(student("TinyBERT"), [one_head, *others[1:]], LABEL)
+    with pytest.raises(ValueError, match="HiddenStateLoss expects equal shapes"):
+        make("NewsBERT")(student("TinyBERT"), others, LABEL)
+
+
+def test_the_loss_of_half_precision_states_is_in_full_precision() -> None:
+    """A mean of a million squares in bf16 has two digits left."""
+    own, other = ({0: each.states.hidden[0].bfloat16()} for each in teachers()[:2])
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert HiddenStateLoss([LayerPair(0, 0)], WIDE, WIDE)(own, other).dtype == torch.float32
+
+
 @pytest.mark.parametrize("name", KINDS)
 def test_a_sample_is_weighted_by_itself(name: str) -> None:
     """Weights that leak over the batch make a loss depend on its neighbours."""
@@ -180,3 +204,29 @@ def test_a_sample_is_weighted_by_itself(name: str) -> None:
         for row in rows
     ]
     assert values(loss_of(module, name)) == pytest.approx([sum(map(sum, alone)) / len(rows)])
+
+
+@pytest.mark.parametrize(
+    ("student", "teacher", "mapping", "expected"),
+    [
+        (4, 12, "uniform", [(1, 3), (2, 6), (3, 9), (4, 12)]),
+        (2, 12, "uniform", [(1, 6), (2, 12)]),
+        (1, 12, "uniform", [(1, 12)]),
+        (4, 12, "last", [(1, 9), (2, 10), (3, 11), (4, 12)]),
+        (2, 12, "last", [(1, 11), (2, 12)]),
+        (1, 12, "last", [(1, 12)]),
+        (4, 6, "uniform", [(1, 2), (2, 3), (3, 5), (4, 6)]),  # where d does not divide N
+        (2, 3, "uniform", [(1, 2), (2, 3)]),
+        (3, 2, "uniform", [(1, 1), (2, 2), (3, 2)]),
+        (2, 2, "last", [(1, 1), (2, 2)]),
+    ],
+)
+def test_layers_are_paired_as_the_documents_say(student, teacher, mapping, expected) -> None:
+    """Off by one, a student would imitate a layer's input, and its loss would still fall."""
+    assert layer_pairs(student, teacher, mapping) == [LayerPair(*pair) for pair in expected]
+
+
+def test_a_teacher_too_shallow_for_its_last_layers_is_refused() -> None:
+    """Layer 0 is the embedding output: a pair with it would pass without an error."""
+    with pytest.raises(ValueError, match=r"at least the student's 3 layers, got one with 2"):
+        layer_pairs(3, 2, "last")

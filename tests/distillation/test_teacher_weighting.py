@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 
 import plain_losses as plain
@@ -8,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from recbole_tinynews.distillation.teacher_weighting import WEIGHTINGS, inverse_error, softmax
+from recbole_tinynews.distillation.teacher_weighting import WEIGHTINGS, softmax
 from recbole_tinynews.settings.table import setting
 
 SCORES = 3 * torch.randn(6, 4, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
@@ -39,14 +38,6 @@ def test_weights_equal_the_plain_formula(name: str) -> None:
     expected = [PLAIN[name](scores.tolist(), label) for scores, label in rows]
     found = WEIGHTINGS[name](SCORES, LABEL)
     torch.testing.assert_close(found, torch.tensor(expected, dtype=torch.float64))
-
-
-def test_weights_by_hand() -> None:
-    """Weights are proportional to the click's probability: 3/4 and 1/2 give 0.6 and 0.4."""
-    scores, label = torch.tensor([[[math.log(3.0), 0.0], [0.0, 0.0]]]), torch.tensor([0])
-    torch.testing.assert_close(softmax(scores, label), torch.tensor([[0.6, 0.4]]))
-    expected = [[1 / (1 + math.log(4 / 3)), 1 / (1 + math.log(2))]]
-    torch.testing.assert_close(inverse_error(scores, label), torch.tensor(expected))
 
 
 def test_weights_are_finite_for_scores_of_any_size() -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import plain_losses as plain
 import pytest
 import torch
-from batches import LABEL, REAL, padded, values
+from batches import LABEL, REAL, outputs_of, values
 from torch import Tensor, nn
 
 from recbole_tinynews.distillation.loss_terms import Weights
@@ -20,8 +20,8 @@ TEACHERS, TEACHER_DIM, DIM = 3, 6, 2
 
 def labelled() -> tuple[Outputs, list[Outputs], Tensor]:
     """Outputs of the student, outputs of the teachers, and the labels."""
-    teachers = [padded(10 + number, 0, TEACHER_DIM).outputs() for number in range(TEACHERS)]
-    return padded(1, 0, DIM).outputs(), teachers, LABEL
+    teachers = [outputs_of(10 + number, 0, TEACHER_DIM) for number in range(TEACHERS)]
+    return outputs_of(1, 0, DIM), teachers, LABEL
 
 
 def make(

@@ -22,6 +22,7 @@ STUDENTS = ["TinyBERT", "TinyBERTMT", "MTBERT"]
 HISTORY = torch.tensor([[0, 0, 5, LONG_TITLE], [0, 0, 0, 0], [0, 0, 0, EMPTY_TITLE]])
 CANDIDATES = torch.tensor([[SHORT_TITLE, 9, 5, 9], [10, 11, 12, 13], [9, LONG_TITLE, 14, 15]])
 LABEL = torch.zeros(len(HISTORY), dtype=torch.long)
+WIDE = {"finetune_teacher_plm": "wide"}  # a folder that the test writes
 DISTINCT = [EMPTY_TITLE, LONG_TITLE, SHORT_TITLE, 5, *range(9, 16)]
 
 
@@ -45,11 +46,18 @@ def soft_label(own: Tensor, teacher: Tensor, t: float) -> Tensor:
     return -((teacher / t).softmax(-1) * (own / t).log_softmax(-1)).sum(-1) * t**2
 
 
+def mapped(state: Tensor, loss: Any) -> Tensor:
+    """A student's state in the space of its teacher."""
+    return state if loss.projection is None else state @ loss.projection.weight.T
+
+
 def by_the_formulas(
-    world: World, plm: Path, batch: Interaction, teachers: FrozenTeachers, pairs: Any
+    world: World, batch: Interaction, teachers: FrozenTeachers, pairs: Any
 ) -> tuple[dict[str, Tensor], Reference]:
     """The losses, from padded texts in transformers' own code and the documented layer pairs."""
-    own = Reference(world.model.news_encoder, plm)
+    own = Reference(world.model.news_encoder, world.config["plm"])
+    distillation = world.model.distillation
+    plm = world.config.for_stage("finetune_teacher")["plm"]
     hidden, attention = of_texts(own)
     scores = world.model.score(batch).scores
     losses = dict.fromkeys(("distillation", "hidden", "attention", "embedding"), 0.0)
@@ -63,15 +71,18 @@ def by_the_formulas(
             error = F.cross_entropy(labels, LABEL, reduction="none")
             losses["distillation"] += (soft / (1 + error)).mean()
             for pair, (m, g) in enumerate(pairs):
-                matrix = world.model.distillation.hidden[number].projections[pair].weight
+                matrix = distillation.hidden[number].projections[pair].weight
                 losses["hidden"] += ((of_teacher[g] @ matrix.T - hidden[m]) ** 2).mean()
             continue
         losses["distillation"] += soft.mean() / count
         for m, g in pairs:
-            losses["hidden"] += ((hidden[m] - of_teacher[g]) ** 2).mean() / count
+            state = mapped(hidden[m], distillation.hidden[number])
+            losses["hidden"] += ((state - of_teacher[g]) ** 2).mean() / count
             squares = (attention[m - 1] - looked_at[g - 1]) ** 2
             losses["attention"] += squares.mean(0).mean() / count  # heads come last
-        losses["embedding"] += ((hidden[0] - of_teacher[0]) ** 2).mean() / count
+        if "embedding" in distillation._modules:
+            state = mapped(hidden[0], distillation.embedding[number])
+            losses["embedding"] += ((state - of_teacher[0]) ** 2).mean() / count
     return {**losses, "target": F.cross_entropy(scores, LABEL)}, own
 
 
@@ -83,6 +94,10 @@ def by_the_formulas(
         ("TinyBERTMT", {"num_hidden_layers": 1}, [(1, 3)]),
         ("MTBERT", {"temperature": 3.0}, [(2, 3)]),
         *(
+            (name, {**WIDE, "finetune_layers": "all", "temperature": 3.0}, [(1, 2), (2, 3)])
+            for name in STUDENTS
+        ),
+        *(
             (name, {"finetune_layers": 1, "mask_padding_in_news_pooling": False}, [(2, 3)])
             for name in ("TinyBERTMT", "MTBERT")
         ),
@@ -90,21 +105,25 @@ def by_the_formulas(
     ids=str,
 )
 def test_losses_equal_those_of_padded_texts_in_transformers_own_code(
-    tiny: Tiny, name: str, settings, pairs
+    tiny: Tiny, tmp_path: Path, name: str, settings, pairs
 ) -> None:
     """Other tokens, layers or heads would give a loss of the right shape that falls too."""
+    if "finetune_teacher_plm" in settings:
+        write_bert(tmp_path / "wide", hidden_size=48)
     world = tiny.world(name, **settings)
     world.model.double().train()
     batch, teachers = labelled(world)
     losses = world.model.calculate_loss(batch)
-    expected, own = by_the_formulas(world, tiny.plm, batch, teachers, pairs)
+    expected, own = by_the_formulas(world, batch, teachers, pairs)
     unlearnt = {"embedding"} if settings.get("finetune_layers") != "all" else set()
     unlearnt |= {"attention", "embedding"} if name == "MTBERT" else set()
     assert set(losses._fields) == expected.keys() - unlearnt
     for field, value in losses._asdict().items():
         torch.testing.assert_close(value, expected[field], **EXACT)
-    projections = [*world.model.distillation.parameters()]  # of MT-BERT none is shared
-    assert len(projections) == len(teachers.members) * len(pairs) * (name == "MTBERT")
+    projections = [*world.model.distillation.parameters()]
+    # of MT-BERT none is shared; others have them for hidden states and embeddings of other widths
+    of_teacher = len(pairs) if name == "MTBERT" else 2 * ("finetune_teacher_plm" in settings)
+    assert len(projections) == len(teachers.members) * of_teacher
     if settings.get("finetune_layers") == "all":
         inner = [field for field in ("hidden", "attention", "embedding") if field in losses._fields]
         sum(getattr(losses, field) for field in inner).backward()
@@ -128,37 +147,6 @@ def test_stored_states_change_no_loss(tiny: Tiny, name: str) -> None:
     torch.testing.assert_close(*losses, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["TinyBERT", "TinyBERTMT"])
-def test_a_student_that_is_its_teacher_has_nothing_to_imitate(tiny: Tiny, name: str) -> None:
-    """A loss above 0 would be a difference between two code paths, and would be learned."""
-    world = tiny.world(name, num_hidden_layers=3, finetune_layers="all", num_teachers=1)
-    trainer = world.trainer()
-    teacher = trainer.teachers.members[0].news_encoder
-    for parameter in teacher.text_encoder.plm.parameters():
-        parameter.add_(0.01 * torch.randn_like(parameter))
-    batch = trainer.prepare(world.clicks().collate_fn([0, 1, 2]))
-    before = world.model.train().calculate_loss(batch)
-    assert min(before.hidden, before.attention, before.embedding) > 1e-6
-    world.model.news_encoder.load_state_dict(teacher.state_dict())
-    losses = world.model.calculate_loss(batch)
-    assert max(losses.hidden, losses.attention, losses.embedding) < 1e-10
-
-
-@pytest.mark.parametrize("name", STUDENTS)
-def test_a_teacher_of_another_width_is_projected(tiny: Tiny, tmp_path: Path, name: str) -> None:
-    """With a BERT-large teacher and a base student, the projection has to learn and be saved."""
-    wide = write_bert(tmp_path / "wide", hidden_size=48)
-    world = tiny.world(name, finetune_layers="all", finetune_teacher_plm=str(wide))
-    losses = world.model.train().calculate_loss(world.clicked([0, 1, 2, 3]))
-    sum(losses).backward()
-    maps = {n: p for n, p in world.model.named_parameters() if n.startswith("distillation.")}
-    assert {tuple(p.shape) for p in maps.values()} == {(32, 48) if name == "MTBERT" else (48, 32)}
-    teachers = 1 if name == "TinyBERT" else 2
-    assert len(maps) == 2 * teachers  # hidden and embedding, or one for each pair of layers
-    assert all(parameter.grad.abs().sum() > 0 for parameter in maps.values())
-    assert not any("plm" in n for n in maps)
-
-
 @pytest.mark.parametrize(
     ("settings", "asked"),
     [
@@ -180,30 +168,21 @@ def test_settings_choose_the_layers_that_are_compared(
     assert model.teacher_states.attention == (set() if name == "MTBERT" else asked)
 
 
-def asked_of(teachers: FrozenTeachers, monkeypatch: pytest.MonkeyPatch) -> list[StateRequest]:
-    """Record the taps with which the single teacher is run from now on."""
-    encoder, asked = teachers.members[0].news_encoder, []
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [({"hidden_loss_weight": 0}, []), ({}, [StateRequest(hidden=frozenset({3}))])],
+)
+def test_teachers_are_asked_only_for_the_layers_that_learn(
+    tiny: Tiny, monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any], expected: list
+) -> None:
+    """Soft labels alone are read from a table; running twelve layers in each step is waste."""
+    world = tiny.world("TinyBERT", finetune_layers=1, attention_loss_weight=0, **settings)
+    trainer = world.trainer()
+    encoder, asked = trainer.teachers.members[0].news_encoder, []
     plain = encoder.record_states
     monkeypatch.setattr(encoder, "record_states", lambda taps: asked.append(taps) or plain(taps))
-    return asked
-
-
-def test_a_teacher_that_is_not_needed_is_not_run(tiny: Tiny, monkeypatch) -> None:
-    """Soft labels alone are read from a table; running twelve layers in each step is waste."""
-    world = tiny.world("TinyBERT", hidden_loss_weight=0, attention_loss_weight=0)
-    trainer = world.trainer()
-    asked = asked_of(trainer.teachers, monkeypatch)
-    losses = world.model.train().calculate_loss(trainer.prepare(world.clicks().collate_fn([0, 1])))
-    assert losses._fields == ("distillation", "target")
-    assert asked == []
-
-
-def test_teachers_are_asked_only_for_the_layers_that_learn(tiny: Tiny, monkeypatch) -> None:
-    world = tiny.world("TinyBERT", finetune_layers=1, attention_loss_weight=0)
-    trainer = world.trainer()
-    asked = asked_of(trainer.teachers, monkeypatch)
     trainer.prepare(world.clicks().collate_fn([0, 1]))
-    assert asked == [StateRequest(hidden=frozenset({3}))]
+    assert asked == expected
 
 
 def test_teachers_that_reuse_vectors_are_tapped_for_every_text(tiny: Tiny) -> None:
@@ -214,18 +193,6 @@ def test_teachers_that_reuse_vectors_are_tapped_for_every_text(tiny: Tiny) -> No
         batch = trainer.prepare(world.clicks().collate_fn([0, 1, 2]))
         assert len(batch[TEACHERS][0].states.ids) > 3
         assert world.model.calculate_loss(batch).hidden.isfinite()
-
-
-@pytest.mark.parametrize("name", STUDENTS)
-def test_a_batch_without_hidden_states_is_refused(tiny: Tiny, name: str) -> None:
-    """With scores alone, training would leave out the core of the method."""
-    world = tiny.world(name)
-    batch, teachers = labelled(world)
-    batch[TEACHERS] = teachers.outputs(batch)
-    with pytest.raises(ValueError, match="expects outputs with states"):
-        world.model.calculate_loss(batch)
-    with pytest.raises(ValueError, match=r"got one without. Train it with DistillationTrainer"):
-        world.model.calculate_loss(world.clicks().collate_fn([0, 1]))
 
 
 def test_teachers_that_read_other_tokens_are_refused_with_the_trainer(tiny: Tiny) -> None:

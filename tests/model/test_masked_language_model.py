@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -7,27 +8,19 @@ import numpy as np
 import pytest
 import torch
 from recbole.data.interaction import Interaction
-from tiny import HIDDEN, Tiny, run_of, write_roberta
+from tiny import HIDDEN, Tiny, write_roberta
 from torch import Tensor
 from transformers import AutoModelForMaskedLM
 
 from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.model.stages.masked_language_model import MaskedLanguageModel
-from recbole_tinynews.trainer import MaskedLanguageModelTrainer
 
 PLM = "news_encoder.text_encoder.plm."
 
 
 @pytest.fixture
 def make(tiny: Tiny):
-    def made(**settings: Any) -> tuple[Any, Any, MaskedLanguageModel]:
-        config = tiny.config("PLMNRDAPT", **settings)
-        staged = config.for_stage("pretrain_teacher")
-        data = run_of(config).factory.data(MaskedLanguageModel, staged)
-        torch.manual_seed(0)
-        return staged, data, MaskedLanguageModel(staged, data)
-
-    return made
+    return partial(tiny.stage, "PLMNRDAPT", "pretrain_teacher", MaskedLanguageModel)
 
 
 @pytest.fixture(params=["bert", "roberta"])
@@ -100,20 +93,6 @@ def test_loss_and_gradients_are_those_of_transformers(make, plm: Path, layers) -
     assert compared >= 15 + 5  # a layer, and the head
 
 
-def test_the_decoder_is_the_word_embeddings(make, plm: Path) -> None:
-    """Two tables that start equal would differ after the first step."""
-    for layers, learns in ((1, False), ("all", True)):
-        model = make(plm=str(plm), pretrain_teacher_finetune_layers=layers)[2]
-        words = model.news_encoder.text_encoder.plm.get_input_embeddings().weight
-        decoders = [
-            part.weight
-            for part in model.head.modules()
-            if isinstance(part, torch.nn.Linear) and part.out_features == len(words)
-        ]
-        assert [weight is words for weight in decoders] == [True]
-        assert words.requires_grad == learns
-
-
 def test_the_head_is_the_language_models_own_where_it_has_one(
     make, tiny: Tiny, tmp_path: Path, caplog
 ) -> None:
@@ -157,32 +136,3 @@ def test_a_batch_without_hidden_tokens_has_a_loss_of_zero(make) -> None:
     (loss,) = model.calculate_loss(batch)
     loss.backward()
     assert loss == 0
-
-
-def test_frozen_weights_stay_and_all_others_learn(make, tmp_path: Path) -> None:
-    config, data, model = make(plm_dropout=0.1)
-    before = {name: value.clone() for name, value in model.state_dict().items()}
-    trainer = MaskedLanguageModelTrainer(config, model, tmp_path)
-    trainer.fit(*data.loaders(config, None))
-    changed = {n for n, value in model.state_dict().items() if not torch.equal(value, before[n])}
-    trained = {name for name, p in model.named_parameters() if p.requires_grad}
-    held = {name for name in trained if name.endswith("self.key.bias")}
-    assert trained - held <= changed | {"head.predictions.decoder.bias"}
-    assert all(name.startswith((f"{PLM}encoder.layer.1.", "head.")) for name in changed)
-    assert any(name.startswith(f"{PLM}encoder.layer.1.") for name in changed)
-    assert "head.predictions.decoder.weight" not in changed
-
-
-def test_a_text_is_read_as_the_table_reads_it(make) -> None:
-    """Unmasked, the states are those that the news encoder pools."""
-    _, data, model = make()
-    encoder = model.eval().news_encoder.text_encoder
-    rows = np.arange(3, 12)
-    tokens = data.tokens.take(rows)
-    token_ids = torch.from_numpy(tokens.values.astype(np.int64))
-    states = encoder.hidden_states(token_ids, tokens.lengths)
-    for number, row in enumerate(rows):
-        alone = torch.from_numpy(data.tokens.row(row).astype(np.int64))[None]
-        expected = encoder.plm(input_ids=alone).last_hidden_state[0]
-        places = slice(tokens.offsets[number], tokens.offsets[number + 1])
-        torch.testing.assert_close(states[places], expected, rtol=1e-5, atol=1e-5)

@@ -163,6 +163,7 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("NewsBERT", {"finetune_layers": "all", "temperature": 2.0, "user_loss_weight": 0.7}),
     ("NewsBERT", {"finetune_layers": 2, "layer_mapping": "last", "gradient_momentum": 0.6}),
     ("NewsBERT", {"num_hidden_layers": 1, "finetune_layers": 2, "target_loss_weight": 0.1}),
+    ("NewsBERT", {"finetune_layers": 0, "news_pooling": "mean"}),  # nothing to imitate but scores
     ("NewsBERTMT", {"finetune_layers": "all", "num_hidden_layers": 1, "gradient_momentum": 0.5}),
     ("NewsBERTMT", {"num_teachers": 3, "user_loss_weight": 1.0, "teacher_target_loss_weight": 2.0}),
 ]
@@ -170,7 +171,7 @@ CASES: list[tuple[str, dict[str, Any]]] = [
 
 @pytest.mark.parametrize(("model", "settings"), CASES, ids=lambda each: str(each)[:60])
 def test_losses_and_gradients_are_those_of_the_formulas(tiny: Tiny, model, settings) -> None:
-    """Momentum, gradients, layer pairs and shared heads can each be wrong and still train."""
+    """Momentum, layer pairs and shared heads can be wrong and train; constants never fall."""
     compared = compare(tiny, model, **settings)
     assert compared.losses == {
         name: pytest.approx(float(value.detach()), rel=1e-9)
@@ -178,85 +179,16 @@ def test_losses_and_gradients_are_those_of_the_formulas(tiny: Tiny, model, setti
     }
     encoder = compared.world.model.news_encoder.text_encoder
     of_student = assert_equal_gradients(encoder.plm, compared.student.plm, "student")
-    assert of_student > 10
+    assert (of_student > 10) == (settings.get("finetune_layers") != 0)
     for teacher, naive in zip(compared.trainer.teachers.members, compared.teachers, strict=True):
         of_teacher = assert_equal_gradients(
             teacher.news_encoder.text_encoder.plm, naive.plm, "teacher"
         )
         assert of_teacher >= of_student
-    assert_equal_gradients(encoder.pooling, compared.student.news_pooling, "pooling")
+    if encoder.pooling is not None:
+        assert_equal_gradients(encoder.pooling, compared.student.news_pooling, "pooling")
     assert_equal_gradients(encoder.dense, compared.student.dense, "dense")
     assert_equal_gradients(compared.world.model.user_encoder, compared.student.user, "user")
 
 
-HEADS = ("news_encoder.text_encoder.pooling.", "news_encoder.text_encoder.dense.", "user_encoder.")
 # Loss -> whose parameters it moves. Pooled vectors come before the dense layer.
-ROUTES = {
-    "distillation": {"student", *HEADS},
-    "hidden": {"student"},
-    "embedding": {"student"},
-    "news_vector": {"student", "news_encoder.text_encoder.pooling."},
-    "user": {"student", *HEADS},
-    "target": {"student", *HEADS},
-    "teacher_target": {"teacher", *HEADS},
-}
-
-
-@pytest.mark.parametrize("model", ["NewsBERT", "NewsBERTMT"])
-def test_each_loss_moves_what_it_is_meant_to_move(tiny: Tiny, model: str) -> None:
-    """Else a teacher may be pulled to its student, or only one model may train the shared heads."""
-    world = tiny.world(model, finetune_layers="all", user_loss_weight=1.0)
-    trainer = world.trainer()
-    trainer.learners.train()
-    losses = world.model.calculate_loss(trainer.prepare(world.clicks().collate_fn(SAMPLES)))
-    assert losses._fields == tuple(ROUTES)
-    named = {n: p for n, p in trainer.learners.named_parameters() if p.requires_grad}
-    for name, loss in losses._asdict().items():
-        gradients = torch.autograd.grad(loss, list(named.values()), None, True, allow_unused=True)
-        moved: dict[str, int] = {}
-        for parameter, gradient in zip(named, gradients, strict=True):
-            if gradient is not None and gradient.abs().sum() > 0:
-                who, _, inside = parameter.partition(".")
-                head = next((head for head in HEADS if inside.startswith(head)), None)
-                number = inside.split(".")[1] if who == "teachers" else ""
-                room = head or {"student": "student", "teachers": f"teacher{number}"}[who]
-                moved[room] = moved.get(room, 0) + 1
-        expected = set(ROUTES[name])
-        if "teacher" in expected:
-            expected.remove("teacher")
-            expected |= {f"teacher{number}" for number in range(len(trainer.teachers.members))}
-        assert set(moved) == expected, name
-
-
-@pytest.mark.parametrize(
-    ("settings", "hidden", "removed"),
-    [
-        ({"finetune_layers": "all"}, [0, 1, 2], set()),
-        ({"finetune_layers": 2}, [1, 2], {"embedding"}),
-        ({"finetune_layers": 1}, [2], {"embedding"}),
-        ({"finetune_layers": 0}, [], {"embedding", "hidden"}),
-        (
-            {"finetune_layers": 0, "news_pooling": "mean"},
-            [],
-            {"embedding", "hidden", "news_vector"},
-        ),
-        ({"finetune_layers": "all", "hidden_loss_weight": 0}, [0], {"hidden"}),
-    ],
-)
-def test_constants_are_neither_computed_nor_logged(tiny: Tiny, settings, hidden, removed) -> None:
-    """Frozen layers of the student would be tapped in each step for a term that never falls."""
-    world = tiny.world("NewsBERT", **settings)
-    assert world.model.distillation.student_states.hidden == set(hidden)
-    losses = world.model.calculate_loss(world.clicked(SAMPLES))
-    assert losses._fields == tuple(n for n in ROUTES if n not in removed | {"user"})
-    for name, loss in losses._asdict().items():
-        assert loss.requires_grad, name
-
-
-def test_a_teacher_may_be_shallower_than_its_language_model(tiny: Tiny) -> None:
-    world = tiny.world("NewsBERT", teacher_num_hidden_layers=2, num_hidden_layers=1)
-    (teacher,) = world.joint_teachers().members
-    assert teacher.news_encoder.text_encoder.depth == 2
-    settings = {"num_hidden_layers": 3, "layer_mapping": "last"}
-    with pytest.raises(ValueError, match=r"at least the student's 3 layers, got one with 2"):
-        tiny.world("NewsBERT", teacher_num_hidden_layers=2, **settings).joint_teachers()

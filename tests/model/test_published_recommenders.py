@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,15 +16,11 @@ from published import (
     assert_refused,
     at_paper_size,
     cnn,
-    folder_of,
     gru,
     known,
     pooling,
 )
 from tiny import Tiny
-
-from recbole_tinynews.serving.loading import load
-from recbole_tinynews.settings.registry import declared_settings, find_model
 
 CASES: list[tuple[str, dict[str, Any]]] = [
     ("NRMS", {"news_dim": 32}),
@@ -66,13 +61,6 @@ def test_users_have_scores_of_their_own(tiny: Tiny) -> None:
     assert not torch.allclose(scores[1], scores[2])
 
 
-def test_one_that_knows_its_users_is_not_served(tiny: Tiny, tmp_path: Path) -> None:
-    """It would rank with what it knows left out, and no score would show it."""
-    folder = folder_of(tiny, "LSTUR", tmp_path)
-    with pytest.raises(ValueError, match="is a LSTUR, which knows users by their ids in its data"):
-        load(folder)
-
-
 def test_settings_that_do_not_fit_are_found_before_training(tiny: Tiny) -> None:
     settings = {"user_combination": "con", "news_dim": 15}
     message = r"stage_user_combination=con expects news vectors of an even size in LSTUR, got 215"
@@ -106,21 +94,3 @@ SIZES: list[tuple[str, dict[str, Any], int]] = [
 def test_a_recommender_is_as_large_as_counted_by_hand(tiny: Tiny, name, settings, expected) -> None:
     """At the sizes of the papers, which its yaml has."""
     assert at_paper_size(tiny, name, **settings).parameter_count == expected
-
-
-def test_default_sizes_are_those_of_the_paper() -> None:
-    """Values of a data set or of PLM-NR in their place would be another model under its name."""
-    found = declared_settings(find_model("NRMS"))
-    expected = {
-        "news_encoder": "words",
-        "word_encoder": "self_attention",
-        "word_dim": 300,
-        "news_dim": 256,
-        "query_dim": 200,
-        "word_dropout": 0.2,
-        "negatives": 4,
-        "train_batch_size": 64,
-        "learner": "adam",
-        "amsgrad": False,
-    }
-    assert {name: found[name] for name in expected} == expected

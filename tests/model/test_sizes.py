@@ -11,7 +11,6 @@ from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.encoder.one_text import OneTextEncoder
 from recbole_tinynews.encoder.text_encoder import TextEncoder
 from recbole_tinynews.encoder.users import UserEncoder
-from recbole_tinynews.model.paper.ensembleteacher import NewsEncoders, UserEncoders
 
 NOTHING = Ragged.from_rows([[]], np.int32)
 
@@ -38,13 +37,6 @@ def parameters(layers: int) -> list[torch.nn.Parameter]:
 def test_a_model_is_as_large_as_the_paper_says(layers: int, expected: int) -> None:
     """No metric of a unit test shows a missing pooler or a second dense layer."""
     assert sum(p.numel() for p in parameters(layers)) == expected
-
-
-def test_an_ensemble_is_as_large_as_its_four_teachers() -> None:
-    """The student is compared with it: with one teacher's size, its savings would look smaller."""
-    news_encoders, user_encoders = zip(*(encoders(12) for _ in range(4)), strict=True)
-    together = NewsEncoders(news_encoders), UserEncoders(user_encoders)
-    assert sum(p.numel() for part in together for p in part.parameters()) == 4 * 109_884_962
 
 
 @pytest.mark.parametrize(

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 import torch
-from tiny import Tiny, run_of
+from tiny import Tiny
 from torch import Tensor
 
-from recbole_tinynews.distillation.teacher_weighting import WEIGHTINGS, inverse_error, softmax
+from recbole_tinynews.distillation.teacher_weighting import WEIGHTINGS
 from recbole_tinynews.model.paper.mtbert import MTBERT
 from recbole_tinynews.model.paper.tinynewsrec import TinyNewsRec
-from recbole_tinynews.model.stages.title_body import TitleBodyMatcher, TitleBodyStudent
+from recbole_tinynews.model.stages.title_body import TitleBodyStudent
 
 CLICKS = list(range(6))
 
@@ -35,13 +35,6 @@ def test_the_setting_chooses_how_teachers_are_weighted(tiny: Tiny, model: str, p
     assert min(b - a for a, b in pairwise(values)) > 1e-4, losses
 
 
-def losses_of_stage_one(tiny: Tiny, **settings: Any) -> Any:
-    config = tiny.config("TinyNewsRec", **settings)
-    staged = config.for_stage("post_train_student")
-    data = run_of(config).factory.data(TitleBodyMatcher, staged)
-    return TitleBodyStudent(staged, data).distillation
-
-
 @pytest.mark.parametrize("shared", [True, False])
 def test_a_teacher_has_one_projection_in_stage_one_and_two_in_stage_two(
     tiny: Tiny, shared: bool
@@ -50,22 +43,11 @@ def test_a_teacher_has_one_projection_in_stage_one_and_two_in_stage_two(
     staged = tiny.config("TinyNewsRec").for_stage("post_train_student")
     assert staged["shared_projection"] is True
     settings = {} if shared else {"post_train_student_shared_projection": False}
-    of_titles = losses_of_stage_one(tiny, **settings)
+    given = "TinyNewsRec", "post_train_student", TitleBodyStudent
+    of_titles = tiny.stage(*given, **settings)[2].distillation
     assert (of_titles.item_embedding is of_titles.user_embedding) == shared
     of_clicks = tiny.world("TinyNewsRec", **settings).model.distillation
     assert of_clicks.item_embedding is not of_clicks.user_embedding
-
-
-def test_the_first_stage_may_have_another_weighting(tiny: Tiny) -> None:
-    """Without a setting of its own it reads the plain one, as for every setting of a stage."""
-
-    def weighting(**settings: Any) -> Any:
-        return losses_of_stage_one(tiny, **settings).weighting
-
-    assert weighting() is softmax
-    assert weighting(teacher_weighting="equal") is WEIGHTINGS["equal"]
-    own = {"teacher_weighting": "equal", "post_train_student_teacher_weighting": "inverse_error"}
-    assert weighting(**own) is inverse_error
 
 
 def first_alone(scores: Tensor, label: Tensor) -> Tensor:

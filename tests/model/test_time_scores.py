@@ -286,16 +286,6 @@ def test_a_start_leaves_dropout_as_it_was(tiny: Tiny) -> None:
         assert world.model.training is training
 
 
-def test_the_term_trains(tiny: Tiny) -> None:
-    """A term without a gradient would stay at its start."""
-    world = tiny.world("PLMNR", popularity="added")
-    model = world.model.train()
-    sum(model.calculate_loss(world.clicked([*range(8)]))).backward()
-    for parameter in model.time.parameters():
-        assert parameter.grad is not None
-        assert parameter.grad.abs().sum() > 0
-
-
 def test_a_start_has_no_gradient_that_is_not_a_number() -> None:
     """It reached no weight, but is an error under anomaly detection, which SINE turns on."""
     labels, offsets = torch.tensor([1, 0, 0, 1, 0, 0, 0]), torch.tensor([0, 2, 4, 7])

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
-from tiny import MAX_TITLE, Tiny, run_of
+from tiny import MAX_TITLE, Tiny
 from torch.nn import functional as F
 
-from recbole_tinynews.data.dataloader import ImpressionDataLoader
 from recbole_tinynews.data.fields import CANDIDATES, HISTORY
 from recbole_tinynews.data.title_body_articles import TitleBodyDataLoader
 from recbole_tinynews.model.stages.title_body import TitleBodyMatcher
@@ -14,15 +15,7 @@ from recbole_tinynews.model.stages.title_body import TitleBodyMatcher
 
 @pytest.fixture
 def articles(tiny: Tiny):
-    def make(model_class=TitleBodyMatcher, **settings):
-
-        config = tiny.config("TinyNewsRec", **settings)
-        staged = config.for_stage("post_train_teacher")
-        data = run_of(config).factory.data(TitleBodyMatcher, staged)
-        torch.manual_seed(0)
-        return staged, data, model_class(staged, data)
-
-    return make
+    return partial(tiny.stage, "TinyNewsRec", "post_train_teacher", TitleBodyMatcher)
 
 
 def test_the_loss_is_the_dot_product_of_a_body_with_titles(articles) -> None:
@@ -34,15 +27,6 @@ def test_the_loss_is_the_dot_product_of_a_body_with_titles(articles) -> None:
     expected = F.cross_entropy(scores, torch.zeros(3, dtype=torch.long))
     torch.testing.assert_close(model.calculate_loss(batch).target, expected)
     assert list(model.user_encoder.parameters()) == []
-
-
-def test_scores_of_held_out_articles_are_ranked_like_impressions(articles) -> None:
-    config, data, model = articles()
-    batch = ImpressionDataLoader(config, data).collate_fn([0])[0]
-    scores = model.eval().predict(batch)
-    assert scores.shape == batch[CANDIDATES].shape
-    bodies, titles = model.encode_news(batch[HISTORY])[0, 0], model.encode_news(batch[CANDIDATES])
-    torch.testing.assert_close(scores, titles @ bodies)
 
 
 def test_titles_and_bodies_are_padded_apart_where_pad_tokens_take_part(articles) -> None:

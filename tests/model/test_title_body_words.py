@@ -6,16 +6,11 @@ import shutil
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import naive
 import numpy as np
-import plain_losses as plain
-import plain_texts
 import pytest
 import torch
-from plain_users import part
 from tiny import (
     DATASET,
-    LAYERS,
     MAX_TITLE,
     OWN_SETTINGS,
     PLM_TEACHERS,
@@ -25,10 +20,11 @@ from tiny import (
     student_of,
 )
 
-from recbole_tinynews.data.articles import Article, articles_for
-from recbole_tinynews.data.fields import CANDIDATES, HISTORY
+from recbole_tinynews.data.articles import articles_for
+from recbole_tinynews.data.fields import CANDIDATES, HISTORY, TEACHERS
 from recbole_tinynews.data.title_body_articles import TitleBodyDataLoader, TitleBodyDataset
 from recbole_tinynews.distillation.teachers import FrozenTeachers
+from recbole_tinynews.distillation.tinynewsrec_losses import StageOneDistillation
 from recbole_tinynews.files.tensors import load_into
 from recbole_tinynews.model.stages.title_body import (
     TitleBodyMatcher,
@@ -91,95 +87,32 @@ def make(tiny: Tiny, student: str = "NRMS", **settings: Any) -> StageOne:
     return StageOne(factory, own, data, model, FrozenTeachers(teachers))
 
 
-# ------------------------------------------------------------------------------------- by hand
-
-
-class Read(NamedTuple):
-    """The vectors of articles, by their places, as one encoder reads them."""
-
-    titles: list[list[float]]
-    bodies: list[list[float]]
-
-
-def read_by_words(stage: StageOne, articles: list[Article]) -> Read:
-    """NRMS's title encoder, word by word; a word without a place of its own has that of [UNK]."""
-    weights = part(stage.model.state_dict(), "news_encoder.text_encoder")
-    place = stage.data.tokenizer.get_vocab()
-
-    def vector(text: str, longest: int) -> list[float]:
-        ids = [place.get(word, 1) for word in text.split()[:longest]]
-        return plain_texts.text_vector(weights, ids).tolist()
-
-    longest = stage.config["max_body_length"]
-    return Read(
-        [vector(article.title, MAX_TITLE) for article in articles],
-        [vector(article.body, longest) for article in articles],
-    )
-
-
-def read_by_plm(teacher: Any, stage: StageOne, articles: list[Article]) -> Read:
-    """The whole language model of transformers on padded texts, and attention pooling."""
-    of_teacher = stage.config.for_stage("post_train_teacher")
-
-    def vectors(texts: list[str], longest: int) -> list[list[float]]:
-        config = {**of_teacher.final_config_dict, "max_title_length": longest}
-        reader = naive.NaivePLMNR(teacher, config, texts)
-        return reader.encode_news(torch.arange(1, len(texts) + 1)).tolist()
-
-    return Read(
-        vectors([article.title for article in articles], MAX_TITLE),
-        vectors([article.body for article in articles], stage.config["max_body_length"]),
-    )
-
-
-def scores(read: Read, body: int, titles: list[int]) -> list[float]:
-    return [
-        sum(a * b for a, b in zip(read.bodies[body], read.titles[t], strict=True)) for t in titles
-    ]
-
-
 @pytest.mark.parametrize("corpus", [False, True], ids=["own articles", "corpus"])
-def test_the_loss_is_the_papers_under_teachers_that_read_word_pieces(
+def test_teachers_read_the_articles_of_their_student_under_the_same_numbers(
     tiny: Tiny, tmp_path: Path, corpus: bool
 ) -> None:
-    """Teachers that read another article under the same number would be noise, not a target."""
+    """Teachers that read another article would be noise, not a target."""
     given = {"post_train_corpus": str(write_corpus(tmp_path))} if corpus else {}
-    stage = make(tiny, teacher_num_hidden_layers=LAYERS, word_dropout=0.0, temperature=2.0, **given)
-    stage.model.double()
-    stage.teachers.double()
-    batch = stage.batch([0, 3, 4, 7])
+    stage = make(tiny, **given)
     articles = articles_for(stage.config, stage.factory.train)
-    own = read_by_words(stage, articles)
-    theirs = [read_by_plm(each, stage, articles) for each in stage.teachers.members]
-    layers = stage.model.distillation.item_embedding.projections
-    projections = [(layer.weight.tolist(), layer.bias.tolist()) for layer in layers]
-    expected: dict[str, list[float]] = {"distillation": [], "embedding": [], "target": []}
-    for body, titles in zip(batch[HISTORY][:, 0].tolist(), batch[CANDIDATES].tolist(), strict=True):
-        body, titles = body - 1 - len(articles), [title - 1 for title in titles]
-        assert articles[body].title == articles[titles[0]].title
-        student = scores(own, body, titles)
-        of_teachers = [scores(each, body, titles) for each in theirs]
-        weight = plain.weights(of_teachers, 0)
-        mixed = plain.mixed(of_teachers, weight)
-        expected["distillation"].append(plain.soft_label(student, mixed, 2.0))
-        of_titles = plain.embedding(
-            [own.titles[title] for title in titles],
-            [[each.titles[title] for title in titles] for each in theirs],
-            weight,
-            projections,
-        )
-        of_body = plain.embedding(
-            [own.bodies[body]], [[each.bodies[body]] for each in theirs], weight, projections
-        )
-        expected["embedding"].append(of_titles + of_body)
-        expected["target"].append(plain.cross_entropy(student, 0))
-    losses = stage.model.calculate_loss(batch)
-    assert losses._fields == (*expected,)
-    found = {name: value.item() for name, value in losses._asdict().items()}
-    assert found == pytest.approx({name: plain.mean(each) for name, each in expected.items()})
+    limits = MAX_TITLE, stage.config["max_body_length"]
+    for model, ends in ((stage.model, 0), *((each, 1) for each in stage.teachers.members)):
+        vocabulary = model.tokenizer.get_vocab()
+        assert not any(word.startswith("unheard") for word in vocabulary)  # Stage II has none
+        for number, article in enumerate(articles, start=1):
+            for row, text, limit in zip(
+                (number, number + len(articles)), article, limits, strict=True
+            ):
+                read = model.tokenizer.convert_ids_to_tokens(model.news_encoder.tokens.row(row))
+                words = [word if word in vocabulary else "[UNK]" for word in text.split()]
+                assert read[ends : len(read) - ends] == words[: limit - 2 * ends]
 
-
-# --------------------------------------------------------------------------------- what it is
+    batch = stage.batch([0, 3, 4, 7])
+    assert torch.equal(batch[HISTORY][:, 0] - len(articles), batch[CANDIDATES][:, 0])
+    for teacher, labels in zip(stage.teachers.members, batch[TEACHERS], strict=True):
+        bodies, titles = teacher.encode_news(batch[HISTORY]), teacher.encode_news(batch[CANDIDATES])
+        torch.testing.assert_close(labels.scores, (titles @ bodies.mT)[..., 0])
+    assert isinstance(stage.model.distillation, StageOneDistillation)
 
 
 @pytest.mark.parametrize("student", WORDS_OF_TITLES)
@@ -202,31 +135,6 @@ def test_stage_two_takes_every_weight_of_the_news_encoder_over(tiny: Tiny, stude
     torch.testing.assert_close(
         after.encode_news(torch.tensor([5])), stage.model.encode_news(torch.tensor([place]))
     )
-
-
-def test_a_word_that_no_title_has_is_the_unknown_word_and_trains(
-    tiny: Tiny, tmp_path: Path
-) -> None:
-    """Words of a corpus would give Stage II word vectors that it has no words for."""
-    own, other = make(tiny), make(tiny, post_train_corpus=str(write_corpus(tmp_path)))
-    assert own.data.tokenizer.get_vocab() == other.data.tokenizer.get_vocab()
-    unknown = (other.data.text_tokens.values == 1).mean()
-    assert 0.2 < unknown < 0.5
-    assert (own.data.text_tokens.values > 1).all()
-    sum(other.model.calculate_loss(other.batch([0, 1]))).backward()
-    gradient = other.model.news_encoder.text_encoder.words.weight.grad
-    assert gradient[1].abs().sum() > 0
-    assert gradient[0].abs().sum() == 0
-
-
-def test_teachers_of_the_body_and_titles_get_no_gradient(tiny: Tiny) -> None:
-    stage = make(tiny)
-    sum(stage.model.calculate_loss(stage.batch([0, 1]))).backward()
-    assert all(each.grad is None for each in stage.teachers.parameters())
-    trained = [n for n, p in stage.model.named_parameters() if p.grad is not None]
-    held = ("query.bias",)  # no score depends on it
-    every = [n for n, _ in stage.model.named_parameters() if not n.endswith(held)]
-    assert sorted(trained) == sorted(every)
 
 
 def test_its_fingerprint_covers_all_words_of_the_data_set(tiny: Tiny, tmp_path: Path) -> None:

@@ -24,17 +24,13 @@ def saved(all_four_stages: Path, tmp_path: Path) -> Path:
 
 
 def broken(file: Path, damage: str) -> None:
-    content = bytearray(file.read_bytes())
-    if damage == "deleted":
-        file.unlink()
-        return
-    if damage == "flipped":
-        content[len(content) // 2] ^= 1
-    file.write_bytes(
-        {"flipped": content, "cut": content[: len(content) // 2], "zeroed": bytes(len(content))}[
-            damage
-        ]
-    )
+    content = file.read_bytes()
+    file.unlink()
+    half, rest = content[: len(content) // 2], content[len(content) // 2 :]
+    flipped = half + bytes([rest[0] ^ 1]) + rest[1:]
+    changed = {"flipped": flipped, "cut": half, "zeroed": bytes(len(content))}
+    if damage != "deleted":
+        file.write_bytes(changed[damage])
 
 
 def run_again(tiny: Tiny, folder: Path) -> list[tuple[str, bool]]:

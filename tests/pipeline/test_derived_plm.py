@@ -104,15 +104,6 @@ def test_joint_teachers_have_the_trimmed_vocabulary_too(tiny: Tiny, tmp_path: Pa
     assert len(words) < len(WORDS)
 
 
-def test_models_of_a_run_share_its_tokenizer(tiny: Tiny) -> None:
-    """Those of large vocabularies take more than a second to load, once for each model."""
-    config = tiny.config("PLMNR")
-    factory = run_of(config).factory
-    one, other = (factory.model(config.model_class, config) for _ in range(2))
-    assert one.tokenizer is other.tokenizer
-    assert config.tokenizer is None
-
-
 def test_more_articles_than_there_are_is_refused(tiny: Tiny, tmp_path: Path) -> None:
     """A vocabulary of single letters would be trained without a word."""
     run = tiny.run(vocabulary_min_articles=10**8, checkpoint_dir=str(tmp_path / "saved"))

@@ -21,13 +21,10 @@ from recbole_tinynews.trainer.distillation_trainer import most_copies
 
 def mistakes(tiny: Tiny, model: str, **settings: Any) -> list[str]:
     """What is found when every stage is still to be trained."""
-    run = tiny.run(model, **settings)
-    return _rehearsed(run)
-
-
-def _rehearsed(run: Run) -> list[str]:
+    config = tiny.config(model, **settings)
+    run = Run(factory_of(config, NewsDataset(config)))
     try:
-        rehearse(run, in_order(system(run.factory.config)))
+        rehearse(run, in_order(system(config)))
     except ValueError as refused:
         return str(refused).split("\n- ")[1:]
     return []
@@ -78,13 +75,11 @@ def test_a_validation_without_usable_labels_is_refused_before_the_first_training
     tiny: Tiny, tmp_path: Path, model: str, label: str
 ) -> None:
     """It failed at the first validation on clicks, after the stages that have their own."""
-    data = without_labels(tiny, tmp_path / "data", "valid", label)
-    config = tiny.config(model, data_path=str(data))
-    (found,) = _rehearsed(Run(factory_of(config, NewsDataset(config))))
+    data = {"data_path": str(without_labels(tiny, tmp_path / "data", "valid", label))}
+    (found,) = mistakes(tiny, model, **data)
     assert "none among 14 in tiny.valid.inter" in found
-    unvalidated = tiny.config(model, data_path=str(data), eval_step=0)
     if model != "TinyNewsRec":  # whose post-training has its own validation
-        assert _rehearsed(Run(factory_of(unvalidated, NewsDataset(unvalidated)))) == []
+        assert mistakes(tiny, model, **data, eval_step=0) == []
 
 
 def test_training_impressions_without_a_usable_click_are_refused_before_any_stage(
@@ -95,32 +90,25 @@ def test_training_impressions_without_a_usable_click_are_refused_before_any_stag
     found = mistakes(tiny, "TinyNewsRec", data_path=str(data))
     assert any("Stage finetune_teacher expects training impressions" in each for each in found)
     # what trains nothing needs no click
-    untrained = mistakes(tiny, "ZeroShotPLM", data_path=str(data))
-    assert untrained == []
+    assert mistakes(tiny, "ZeroShotPLM", data_path=str(data)) == []
 
 
 @pytest.mark.parametrize(
-    "settings",
+    ("interval", "settings"),
     [
-        {"max_steps": 4, "teacher_checkpoint_interval": 2},
-        {"max_steps": 5, "teacher_checkpoint_interval": 2},
-        {"max_steps": None, "teacher_checkpoint_interval": 2, "epochs": 2},
-        {"max_steps": None, "teacher_checkpoint_interval": 1, "accumulation_steps": 3},
-        {"max_steps": 1, "teacher_checkpoint_interval": 500},
+        (2, {"max_steps": 4}),
+        (2, {"max_steps": 5}),
+        (2, {"max_steps": None, "epochs": 2}),
+        (1, {"max_steps": None, "accumulation_steps": 3}),
+        (500, {"max_steps": 1}),
     ],
 )
 def test_copies_are_foretold_as_post_training_saves_them(
-    tiny: Tiny, tmp_path: Path, settings: dict[str, Any]
+    tiny: Tiny, interval: int, settings: dict[str, Any]
 ) -> None:
     """One too many foretold fails hours later; one too few refuses a run that would work."""
     of_stage = {f"post_train_teacher_{name}": value for name, value in settings.items()}
-    interval = of_stage.pop("post_train_teacher_teacher_checkpoint_interval")
-    run = tiny.run(
-        "TinyNewsRec",
-        **of_stage,
-        teacher_checkpoint_interval=interval,
-        checkpoint_dir=str(tmp_path / "saved"),
-    )
+    run = tiny.run("TinyNewsRec", teacher_checkpoint_interval=interval, **of_stage)
     first = in_order(system(run.factory.config))[0]
     config = run.recipe(first).config
     loader = run.factory.loaders(config, run.factory.data(first.model, config))[0]

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import ast
 import functools
-from pathlib import Path
 from typing import Any
 
 import pytest
 from tiny import STAGE_SETTINGS, Tiny
 
 from recbole_tinynews.model.paper.plmnr import PLMNR
-from recbole_tinynews.pipeline import stage as stage_module
 from recbole_tinynews.pipeline.config import NewsConfig
 from recbole_tinynews.pipeline.fingerprints import settings_that_matter
 from recbole_tinynews.pipeline.stage import Copy, Stage, Start, in_order, last_copies, up_to
@@ -58,13 +55,6 @@ def test_a_copy_is_named_by_its_place_from_the_end() -> None:
     """Named by its step, it would be unknown until the training has reached it."""
     assert last_copies(FIRST, 2) == (Copy(FIRST, 0), Copy(FIRST, 1))
     assert STUDENT.needs == (FIRST, *TEACHERS)
-
-
-def test_stages_know_nothing_of_the_package() -> None:
-    """Otherwise the definition of a stage would depend on how it is run."""
-    tree = ast.parse(Path(stage_module.__file__).read_text(encoding="utf-8"))
-    imported = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
-    assert imported == {"__future__", "collections.abc", "pathlib", "typing"}
 
 
 @pytest.mark.parametrize("model", SYSTEMS)

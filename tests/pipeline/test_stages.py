@@ -6,17 +6,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pytest
 import torch
 from recorded import PLM, RecordedRun, Weights, equal, record, under
-from tiny import DATASET, STAGE_SETTINGS, Tiny, finished, run_of, titles, write_bert
+from tiny import DATASET, Tiny, finished, run_of, titles, write_bert
 
 from recbole_tinynews.data import articles
 from recbole_tinynews.encoder.plm_files import load_plm
-from recbole_tinynews.evaluation.recbole_metrics import is_count
 from recbole_tinynews.model.paper.plmnr import PLMNR
-from recbole_tinynews.model.paper.tinynewsrec import TinyNewsRec
 from recbole_tinynews.pipeline import factory
 from recbole_tinynews.pipeline import run as run_module
 from recbole_tinynews.pipeline.factory import content_of_language_model
@@ -57,17 +54,6 @@ def of_encoder(weights: Weights) -> Weights:
     return under("news_encoder.", weights)
 
 
-def test_the_stages_come_in_the_papers_order(recorded: RecordedRun) -> None:
-    assert [artifact.name for artifact in finished(recorded.run)] == [
-        "post_train_teacher",
-        "post_train_student",
-        "finetune_teacher",
-        "finetune_teacher",
-        "TinyNewsRec",
-    ]
-    assert len({artifact.fingerprint for artifact in finished(recorded.run)}) == 5
-
-
 def test_each_teacher_is_finetuned_from_another_copy(recorded: RecordedRun) -> None:
     """The reference code loads nothing here: all its teachers start from the plain model."""
     copies = newest_copies(recorded)
@@ -87,12 +73,8 @@ def test_the_student_starts_from_its_own_first_stage(recorded: RecordedRun) -> N
     (before,) = recorded.start_of("post_train_student")
     assert not equal(of_encoder(start), of_encoder(before))
     assert len([name for name in start if ".encoder.layer.2." in name]) == 0  # two layers
-
-
-def test_the_first_stage_starts_from_the_plain_language_model(recorded: RecordedRun) -> None:
     plain = load_plm(recorded.run.factory.config["plm"], 2).state_dict()
-    (start,) = recorded.start_of("post_train_student")
-    assert equal(under(PLM, start), dict(plain))
+    assert equal(under(PLM, before), dict(plain))
 
 
 def test_each_stage_is_taught_by_the_teachers_that_belong_to_it(recorded: RecordedRun) -> None:
@@ -103,13 +85,6 @@ def test_each_stage_is_taught_by_the_teachers_that_belong_to_it(recorded: Record
     assert all(equal(one, other) for one, other in zip(first, copies, strict=True))
     assert all(equal(one, other) for one, other in zip(second, tuned, strict=True))
     assert not equal(second[0], first[-1])
-
-
-def test_teachers_differ_in_their_user_encoders_too(recorded: RecordedRun) -> None:
-    """With one seed, teachers would differ only by the copy that they start from."""
-    one, other = recorded.start_of("finetune_teacher")
-    name = "user_encoder.pooling.projection.weight"
-    assert not torch.equal(one[name], other[name])
 
 
 def test_each_stage_leaves_its_folder(recorded: RecordedRun) -> None:
@@ -128,45 +103,48 @@ def test_each_stage_leaves_its_folder(recorded: RecordedRun) -> None:
         assert artifact.seconds > 0
 
 
-def test_each_stage_saves_its_training_curve(recorded: RecordedRun) -> None:
-    """They show losses by name with their sum, and the metric of the stage's validation."""
-    for artifact in finished(recorded.run):
-        table = artifact.folder / "training.csv"
-        curve = pd.read_csv(table, dtype=str).astype(float).set_index("step")  # exact in any pandas
-        summands = [f"{name}_loss" for name in recorded.losses[artifact.name]]
-        losses = summands if len(summands) == 1 else ["train_loss", *summands]
-        assert list(curve.columns) == [*losses, *(m for m in artifact.valid if not is_count(m))]
-        assert curve[losses].notna().all(axis=None)
-        metric = "accuracy" if artifact.name.startswith("post_train") else "auc"
-        assert artifact.valid[metric] in set(curve[metric])
-
-
-def test_no_weights_hold_a_teacher(recorded: RecordedRun) -> None:
-    """A student saved with its teachers would be as large as they are."""
-    for artifact in recorded.artifacts("TinyNewsRec"):
-        rooms = {name.split(".")[0] for name in artifact.weights.load()}
-        assert rooms == {"news_encoder", "user_encoder", "distillation"}
-    student = recorded.last_model()
-    assert len(student.news_encoder.text_encoder.plm.encoder.layer) == 2
-    assert len([n for n, _ in student.named_parameters() if ".layer.2." in n]) == 0
-
-
-def test_students_may_start_from_the_teachers_first_layers(tiny: Tiny) -> None:
+@pytest.mark.parametrize(("model", "stage"), [(SYSTEM, "post_train_student"), ("NewsBERT", None)])
+def test_students_may_start_from_the_teachers_first_layers(
+    tiny: Tiny, model: str, stage: str | None
+) -> None:
     settings = {"student_init": "teacher", "post_train_teacher_finetune_layers": "all"}
-    recorded = record(tiny, SYSTEM, stage="post_train_student", **settings)
+    recorded = record(tiny, model, stage=stage, **settings)
     teacher = recorded.artifacts("post_train_teacher")[0].weights.load()
-    (start,) = recorded.start_of("post_train_student")
-    shared = [name for name in start if name.startswith("news_encoder.text_encoder.plm.")]
-    assert len([name for name in shared if ".encoder.layer." in name]) == 2 * 16
-    assert all(torch.equal(start[name], teacher[name]) for name in shared)
-    plain = load_plm(str(tiny.plm)).get_parameter("encoder.layer.0.output.dense.weight")
-    assert not torch.equal(
-        start["news_encoder.text_encoder.plm.encoder.layer.0.output.dense.weight"], plain
-    )
-    assert not torch.equal(
-        start["news_encoder.text_encoder.dense.weight"],
-        teacher["news_encoder.text_encoder.dense.weight"],
-    )
+    (start,) = recorded.start_of(stage or model)
+    shared, of_teacher = under(PLM, start), under(PLM, teacher)
+    assert len([name for name in shared if "encoder.layer." in name]) == 2 * 16
+    assert all(torch.equal(value, of_teacher[name]) for name, value in shared.items())
+    first = "encoder.layer.0.output.dense.weight"
+    assert not torch.equal(shared[first], load_plm(str(tiny.plm)).get_parameter(first))
+    dense = "news_encoder.text_encoder.dense.weight"
+    assert torch.equal(start[dense], teacher[dense]) == (model == "NewsBERT")
+
+
+@pytest.mark.whole
+@pytest.mark.parametrize("model", ["NewsBERT", "NewsBERTMT"])
+def test_each_part_of_a_joint_training_starts_from_what_the_system_says(
+    tiny: Tiny, model: str
+) -> None:
+    """Otherwise the post-trained weights would be thrown away silently."""
+    recorded = record(tiny, model)
+    (student,), (teachers,) = recorded.start_of(model), recorded.teachers
+    (post_trained,) = recorded.artifacts("post_train_teacher")
+    backs = reversed(range(len(teachers)))  # the oldest first
+    copies = [post_trained.copy(back).load() for back in backs]
+    assert len(teachers) == {"NewsBERT": 1, "NewsBERTMT": 2}[model]
+    final = post_trained.weights.load()
+    assert equal(under(PLM, copies[-1]), under(PLM, final))
+    for teacher, copy in zip(teachers, copies, strict=True):
+        assert equal(under(PLM, teacher), under(PLM, copy))
+    if model == "NewsBERTMT":
+        assert not equal(under(PLM, copies[0]), under(PLM, copies[1]))
+    assert equal(under(PLM, student), dict(load_plm(str(tiny.plm), 2).state_dict()))
+    for head in ("pooling.", "dense."):
+        of_final = under(f"news_encoder.text_encoder.{head}", final)
+        for each in (student, *teachers):
+            assert equal(under(f"news_encoder.text_encoder.{head}", each), of_final)
+    users = [under("user_encoder.", each) for each in (student, *teachers)]
+    assert all(equal(users[0], other) for other in users[1:])
 
 
 def test_the_corpus_is_read_once_for_all_stages(tiny: Tiny, tmp_path, monkeypatch) -> None:
@@ -175,9 +153,7 @@ def test_the_corpus_is_read_once_for_all_stages(tiny: Tiny, tmp_path, monkeypatc
     plain = articles.read_corpus
     monkeypatch.setattr(articles, "read_corpus", lambda path: made.append(path) or plain(path))
     corpus = tmp_path / "corpus.tsv"
-    corpus.write_text(
-        "".join(f"A{n}\t{title}\t{title} {title}\n" for n, title in enumerate(titles()))
-    )
+    corpus.write_text("".join(f"A{n}\t{t}\t{t} {t}\n" for n, t in enumerate(titles())))
     record(tiny, SYSTEM, stage="post_train_student", post_train_corpus=str(corpus))
     assert made == [corpus]
 
@@ -193,42 +169,6 @@ def test_a_stage_that_is_trained_again_is_not_complete(tiny: Tiny, monkeypatch) 
     with pytest.raises(ZeroDivisionError):
         run_of(config).make(Stage("PLMNR", PLMNR))
     assert not metrics.exists()
-
-
-def test_the_same_run_gives_the_same_weights(tiny: Tiny) -> None:
-    weights = []
-    for fresh in (False, True):
-        config = tiny.config(plm_dropout=0.2, fresh=fresh)
-        artifact = run_of(config).make(Stage("PLMNR", PLMNR))
-        assert not artifact.reused
-        weights.append((artifact.fingerprint, artifact.weights.load()))
-    assert weights[0][0] == weights[1][0]
-    assert equal(weights[0][1], weights[1][1])
-
-
-def test_fewer_teachers_are_the_last_of_more(recorded: RecordedRun, tiny: Tiny) -> None:
-    """A benchmark over the number of teachers would retrain each of them."""
-    one = again(recorded, tiny, num_teachers=1)
-    reused = {a.name: a.reused for a in finished(one.run)}
-    assert reused == {
-        "post_train_teacher": True,
-        "post_train_student": False,
-        "finetune_teacher": True,
-        "TinyNewsRec": False,
-    }
-    kept, all_of_them = (each.artifacts("finetune_teacher") for each in (one, recorded))
-    assert kept[0].folder.name == all_of_them[0].folder.name
-
-
-def test_a_variant_of_a_system_goes_through_its_stages(tiny: Tiny) -> None:
-    """A user's subclass of TinyNewsRec would otherwise be trained without any teacher."""
-    variant = type("Variant", (TinyNewsRec,), {})
-    last = system(tiny.config(variant, **STAGE_SETTINGS))
-    assert (last.name, last.model) == ("Variant", variant)
-    assert [stage.name for stage in in_order(last)] == [
-        *("post_train_teacher", "post_train_student", "finetune_teacher", "finetune_teacher"),
-        "Variant",
-    ]
 
 
 @pytest.mark.parametrize("put", [put_news_encoder, put_first_layers])
@@ -278,6 +218,8 @@ def would_make(recorded: RecordedRun, tiny: Tiny, **settings: Any) -> list[str]:
         ({"num_hidden_layers": 1}, ("post_train_student", "TinyNewsRec")),
         ({"num_teachers": 1}, ("post_train_student", "TinyNewsRec")),
         ({"seed": 1}, ALL),
+        ({"warmup_steps": 3, "post_train_teacher_warmup_steps": None}, ALL[1:]),
+        ({"result_file": "there.json", "save_steps": 1, "show_progress": False}, ()),
     ],
     ids=str,
 )
@@ -327,17 +269,9 @@ def test_without_stage_one_the_student_enters_stage_two_as_a_plain_language_mode
     taught = map(of_encoder, taught)
     assert all(equal(one, other) for one, other in zip(taught, tuned, strict=True))
     assert ablated.losses == {"TinyNewsRec": ("distillation", "embedding", "target")}
-
-
-def test_without_stage_one_the_student_starts_as_student_init_says(
-    recorded: RecordedRun, tiny: Tiny
-) -> None:
-    """If Stage I starts from the teacher's layers, the ablation without it must do so too."""
-    ablated = again(recorded, tiny, stage_one=False, student_init="teacher")
-    teacher = recorded.artifacts("post_train_teacher")[0].weights.load()
-    (start,) = ablated.start_of("TinyNewsRec")
-    shared = [name for name in start if name.startswith("news_encoder.text_encoder.plm.")]
-    assert all(torch.equal(start[name], teacher[name]) for name in shared)
+    # if Stage I starts with the teacher's layers, the ablation without it must do so too
+    config = tiny.config(SYSTEM, stage_one=False, student_init="teacher")
+    assert system(config).start.put is put_first_layers
 
 
 def test_without_stage_two_the_student_of_stage_one_is_finetuned_alone(
@@ -380,42 +314,6 @@ def test_without_a_loss_both_stages_train_without_it(
         (artifact,) = ablated.artifacts(stage)
         names = [n for n in artifact.weights.load() if n.startswith("distillation.")]
         assert (names == []) == (removed == "embedding")
-
-
-def test_a_loss_may_be_removed_from_one_stage_alone(recorded: RecordedRun, tiny: Tiny) -> None:
-    ablated = again(recorded, tiny, post_train_student_embedding_loss_weight=0)
-    assert ablated.losses["post_train_student"] == ("distillation", "target")
-    assert ablated.losses["TinyNewsRec"] == ("distillation", "embedding", "target")
-
-
-@pytest.mark.whole
-def test_one_to_six_teachers(tiny: Tiny) -> None:
-    """In the paper's sweep over the number of teachers, they are trained once for all systems."""
-    settings = {"teacher_checkpoint_interval": 1, "post_train_teacher_epochs": 2}
-    settings |= {"post_train_teacher_max_steps": 6, "finetune_teacher_max_steps": 1}
-    finetuned: set[Path] = set()
-    for count in (6, 4):
-        other = record(tiny, SYSTEM, num_teachers=count, **settings)
-        assert [len(taught) for taught in other.teachers] == [count, count]
-        teachers = other.artifacts("finetune_teacher")
-        assert len(teachers) == count
-        assert all(a.reused for a in teachers) == (count < 6)
-        finetuned |= {a.folder for a in teachers}
-    assert len(finetuned) == 6
-
-
-def test_titles_of_the_batch_serve_both_stages_of_post_training(
-    recorded: RecordedRun, tiny: Tiny
-) -> None:
-    """Each logs how often the right title is found, among the same titles in validation."""
-    other = again(recorded, tiny, stage="post_train_student", negative_titles="in_batch")
-    for stage in ("post_train_teacher", "post_train_student"):
-        (artifact,) = other.artifacts(stage)
-        assert 0 <= artifact.valid["accuracy"] <= 1
-        held_out = recorded.artifacts(stage)[0].valid
-        assert artifact.valid["impressions"] == held_out["impressions"]
-    assert "accuracy" not in recorded.artifact.valid
-    assert other.made() == [*ALL[:2]]
 
 
 def test_a_stage_that_another_process_trains_is_waited_for_and_reused(

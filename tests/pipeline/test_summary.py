@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from tiny import DATASET, Tiny, run_of, write_dataset
 
+from recbole_tinynews.encoder.text_encoder import TextEncoder
 from recbole_tinynews.pipeline import artifact as artifact_module
 from recbole_tinynews.pipeline import outcome
 from recbole_tinynews.pipeline.artifact import read_metrics, write_metrics
-from recbole_tinynews.pipeline.outcome import oracle_of, summary
+from recbole_tinynews.pipeline.outcome import news_per_second, oracle_of, summary
 from recbole_tinynews.pipeline.quick_start import run
 
 TEST = {"auc": 0.6, "mrr": 0.3, "ndcg@5": 0.31, "ndcg@10": 0.37, "impressions": 9, "skipped": 1}
@@ -56,6 +58,26 @@ def test_the_oracle_is_read_where_the_data_set_has_one(tmp_path: Path) -> None:
     (tmp_path / "tiny").mkdir()
     (tmp_path / "tiny" / "tiny.oracle.json").write_text(json.dumps({"test": {"auc": 0.8}}))
     assert oracle_of(tmp_path / "tiny") == {"auc": 0.8}
+
+
+def test_speed_is_that_of_all_layers_and_leaves_the_encoder_as_it_was(
+    tiny: Tiny, monkeypatch
+) -> None:
+    """Vectors or states read from a table would make a 12-layer model look like a small one."""
+    encoder = tiny.world(use_cache=True).model.news_encoder.train()
+    encoder(torch.tensor([1, 2, 3]))
+    layers: list[int] = []
+    plain = TextEncoder.encode_frozen
+
+    def counted(self: TextEncoder, *arguments: object) -> object:
+        layers.append(1)
+        return plain(self, *arguments)
+
+    monkeypatch.setattr(TextEncoder, "encode_frozen", counted)
+    assert news_per_second(encoder) > 0
+    assert len(layers) >= 4  # a warm-up and three runs
+    assert encoder.training
+    assert encoder.storage is not None
 
 
 @pytest.fixture

@@ -10,11 +10,16 @@ from recbole_tinynews.__main__ import run_recbole as main
 from recbole_tinynews.processes.launch import launch
 
 
-def test_a_number_of_processes_below_one_is_refused(capsys: pytest.CaptureFixture) -> None:
+@pytest.mark.parametrize(
+    ("number", "answer"), [("0", " must be at least 1"), ("two", ": invalid int value")]
+)
+def test_a_number_of_processes_that_is_none_is_refused(
+    capsys: pytest.CaptureFixture, number: str, answer: str
+) -> None:
     """It would be one process, and nobody would know why it is slow."""
     with pytest.raises(SystemExit):
-        main(["--nproc=0"])
-    assert "--nproc must be at least 1" in capsys.readouterr().err
+        main([f"--nproc={number}"])
+    assert f"--nproc{answer}" in capsys.readouterr().err
 
 
 @pytest.mark.whole

@@ -74,14 +74,13 @@ def of_stages(folder: Path) -> dict[str, dict[str, list[tuple[int, float]]]]:
     return found
 
 
-def settings(tiny: Tiny, **given: Any) -> dict[str, Any]:
-    return tiny.settings("TinyNewsRec", eval_step=1, eval_steps=ROUND, max_steps=4, **given)
-
-
 @pytest.mark.whole
-def test_each_stage_has_its_own_tags_at_its_true_steps(tiny: Tiny, tmp_path: Path) -> None:
-    """All stages wrote target_loss at step 0: a curve of one point, and of an unknown stage."""
-    run("TinyNewsRec", DATASET, config_dict=settings(tiny))
+def test_each_stage_has_its_own_tags_at_its_true_steps(
+    tiny: Tiny, tmp_path: Path, wandb: FakeWandb
+) -> None:
+    """RecBole logs a sum of losses by epoch, for all stages under one name; W&B gets the same."""
+    settings = {"eval_step": 1, "eval_steps": ROUND, "max_steps": 4, "log_wandb": True}
+    result = run("TinyNewsRec", DATASET, config_dict=tiny.settings("TinyNewsRec", **settings))
     found = of_stages(tmp_path / "saved" / DATASET)
     assert set(found) == {
         *("post_train_teacher", "post_train_student"),
@@ -100,18 +99,11 @@ def test_each_stage_has_its_own_tags_at_its_true_steps(tiny: Tiny, tmp_path: Pat
     of_rounds = [value for _, value in student["TinyNewsRec/epoch/target_loss"]]
     assert of_rounds == pytest.approx([sum(of_steps[:2]) / 2, sum(of_steps[2:]) / 2], rel=1e-5)
 
-
-@pytest.mark.whole
-def test_wandb_gets_the_same_values_in_one_run_with_a_step_for_each_stage(
-    tiny: Tiny, tmp_path: Path, wandb: FakeWandb
-) -> None:
-    """RecBole logs a sum of losses by epoch, for all stages under train/train_loss."""
-    result = run("TinyNewsRec", DATASET, config_dict=settings(tiny, log_wandb=True))
     (begun,) = wandb.begun
     assert (begun["project"], begun["config"]["max_steps"]) == ("recbole", 4)
     assert wandb.finished == 1
     assert {name: wandb.summary[f"test/{name}"] for name in result["test"]} == result["test"]
-    for stage, tags in of_stages(tmp_path / "saved" / DATASET).items():
+    for stage, tags in found.items():
         assert wandb.steps[f"{stage}/*"] == f"{stage}_step"
         for tag, points in tags.items():
             if tag.startswith("hparam") or tag.endswith("valid/score"):  # RecBole's

@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-from tiny import Tiny, run_of
+from tiny import Tiny
 from torch.nn import functional as F
 
 from recbole_tinynews.files.tensors import load_weights
@@ -14,12 +14,9 @@ from recbole_tinynews.trainer import MaskedLanguageModelTrainer
 
 
 def pretrain(tiny: Tiny, tmp_path: Path, **settings) -> tuple[MaskedLanguageModelTrainer, tuple]:
-    config = tiny.config("PLMNRDAPT", **settings)
-    staged = config.for_stage("pretrain_teacher")
-    data = run_of(config).factory.data(MaskedLanguageModel, staged)
-    torch.manual_seed(0)
-    trainer = MaskedLanguageModelTrainer(staged, MaskedLanguageModel(staged, data), tmp_path)
-    return trainer, data.loaders(staged, None)
+    given = "PLMNRDAPT", "pretrain_teacher", MaskedLanguageModel
+    config, data, model = tiny.stage(*given, **settings)
+    return MaskedLanguageModelTrainer(config, model, tmp_path), data.loaders(config, None)
 
 
 def test_the_validation_is_a_mean_over_the_hidden_tokens(tiny: Tiny, tmp_path: Path) -> None:

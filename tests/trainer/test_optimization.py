@@ -40,13 +40,6 @@ def test_the_setting_decides_about_amsgrad(tiny: Tiny, amsgrad: bool) -> None:
     assert {"max_exp_avg_sq" in state for state in states} == {amsgrad}
 
 
-def test_another_learner_trains_too(tiny: Tiny) -> None:
-    """SGD has no amsgrad: the setting must not reach it."""
-    world = tiny.world(learner="sgd")
-    assert isinstance(world.trainer().optimizer, torch.optim.SGD)
-    assert "amsgrad" not in world.trainer().optimizer.param_groups[0]
-
-
 def test_a_learner_of_torch_gets_its_arguments_and_those_that_are_settings(tiny: Tiny) -> None:
     """RecBole knows six learners, and passes them no argument but the weight decay."""
     world = tiny.world(learner="radam", learner_args={"betas": [0.9, 0.98]}, weight_decay=0.1)
@@ -104,14 +97,13 @@ def test_rates_rise_for_the_warm_up_and_then_fall_to_nothing() -> None:
     """An off-by-one error would start at the full rate, or end above 0."""
     assert rates(2, 6) == pytest.approx([0.0, 1.0, 2.0, 1.5, 1.0, 0.5])
     assert rates(0, 4) == pytest.approx([2.0, 1.5, 1.0, 0.5])
-
-
-def test_rates_stay_where_no_warm_up_is_set() -> None:
-    assert rates(None, 5) == [2.0] * 5
+    assert rates(None, 5) == [2.0] * 5  # no warm-up is set
 
 
 def test_a_scheduler_is_as_long_as_the_training_and_moves_with_each_step(tiny: Tiny) -> None:
-    world = tiny.world(scheduler="CosineAnnealingLR", max_steps=4, learning_rate=1e-3)
+    """If it were counted in epochs or batches, the rate would still be high at the last step."""
+    given = {"accumulation_steps": 2, "epochs": 4, "max_steps": 4, "learning_rate": 1e-3}
+    world = tiny.world(scheduler="CosineAnnealingLR", **given)
     trainer, seen = world.trainer(), []
     plain = trainer.after_step
 
@@ -122,15 +114,6 @@ def test_a_scheduler_is_as_long_as_the_training_and_moves_with_each_step(tiny: T
     trainer.after_step = after_step
     trainer.fit(world.clicks())
     assert seen == pytest.approx([5e-4 * (1 + math.cos(math.pi * n / 4)) for n in (1, 2, 3, 4)])
-
-
-def test_the_decay_ends_with_the_last_step_of_the_training(tiny: Tiny) -> None:
-    """If the schedule were counted in epochs, the rate would still be high at the last step."""
-    world = tiny.world(warmup_steps=1, max_steps=5, accumulation_steps=2, epochs=4)
-    trainer = world.trainer()
-    trainer.fit(world.clicks())
-    assert trainer.step == 5
-    assert [group["lr"] for group in trainer.optimizer.param_groups] == [0, 0]
 
 
 def test_precision_chooses_a_type_that_the_device_supports() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from tiny import Tiny, run_of
+from tiny import Tiny
 
 from recbole_tinynews.data.title_body_articles import TitleBodyDataLoader
 from recbole_tinynews.model.stages.title_body import TitleBodyMatcher
@@ -15,11 +15,10 @@ from recbole_tinynews.trainer import PostTrainingTrainer
 @pytest.fixture
 def post_train(tiny: Tiny, tmp_path: Path):
     def train(steps: int) -> PostTrainingTrainer:
-        config = tiny.config("TinyNewsRec", post_train_teacher_max_steps=steps)
-        staged = config.for_stage("post_train_teacher")
-        data = run_of(config).factory.data(TitleBodyMatcher, staged)
-        trainer = PostTrainingTrainer(staged, TitleBodyMatcher(staged, data), tmp_path / "stage")
-        trainer.fit(TitleBodyDataLoader(staged, data))
+        given = "TinyNewsRec", "post_train_teacher", TitleBodyMatcher
+        config, data, model = tiny.stage(*given, post_train_teacher_max_steps=steps)
+        trainer = PostTrainingTrainer(config, model, tmp_path / "stage")
+        trainer.fit(TitleBodyDataLoader(config, data))
         return trainer
 
     return train
