@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -96,6 +98,26 @@ def client_of(state: ServiceState | dict[str, Ranker], **how: Any) -> Iterator[T
     how = {"max_body": 20_000, **how}
     with testclient.TestClient(make_app(state, **how), raise_server_exceptions=False) as client:
         yield client
+
+
+@contextmanager
+def running(state: ServiceState, **limits: Any) -> Iterator[tuple[str, int]]:
+    """Host and port of a service on a real socket, in a thread."""
+    from recbole_tinynews.serving.service.app import make_app
+    from recbole_tinynews.serving.service.server import bound, server_of
+
+    with bound("127.0.0.1", 0) as place:
+        server = server_of(make_app(state), **limits)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [place]})
+        thread.start()
+        try:
+            while not server.started:
+                assert thread.is_alive()
+                time.sleep(0.01)
+            yield place.getsockname()
+        finally:
+            server.should_exit = True
+            thread.join(30)
 
 
 def in_order_given(ranked: list[Ranked]) -> np.ndarray:

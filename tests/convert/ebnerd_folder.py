@@ -11,42 +11,21 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 TIME = pa.timestamp("us")
+NUMBER, ID, REAL, TEXT, FLAG = pa.uint32(), pa.int32(), pa.float32(), pa.string(), pa.bool_()
+IDS = pa.list_(ID)
 BEHAVIORS = pa.schema(
-    [
-        ("impression_id", pa.uint32()),
-        ("article_id", pa.int32()),
-        ("impression_time", TIME),
-        ("read_time", pa.float32()),
-        ("scroll_percentage", pa.float32()),
-        ("device_type", pa.int8()),
-        ("article_ids_inview", pa.list_(pa.int32())),
-        ("article_ids_clicked", pa.list_(pa.int32())),
-        ("user_id", pa.uint32()),
-        ("session_id", pa.uint32()),
-        ("is_subscriber", pa.bool_()),
-    ]
+    {"impression_id": NUMBER, "article_id": ID, "impression_time": TIME, "read_time": REAL}
+    | {"scroll_percentage": REAL, "device_type": pa.int8(), "article_ids_inview": IDS}
+    | {"article_ids_clicked": IDS, "user_id": NUMBER, "session_id": NUMBER, "is_subscriber": FLAG}
 )
 HISTORY = pa.schema(
-    [
-        ("user_id", pa.uint32()),
-        ("impression_time_fixed", pa.list_(TIME)),
-        ("scroll_percentage_fixed", pa.list_(pa.float32())),
-        ("article_id_fixed", pa.list_(pa.int32())),
-        ("read_time_fixed", pa.list_(pa.float32())),
-    ]
+    {"user_id": NUMBER, "impression_time_fixed": pa.list_(TIME), "article_id_fixed": IDS}
+    | {"scroll_percentage_fixed": pa.list_(REAL), "read_time_fixed": pa.list_(REAL)}
 )
 ARTICLES = pa.schema(
-    [
-        ("article_id", pa.int32()),
-        ("title", pa.string()),
-        ("subtitle", pa.string()),
-        ("body", pa.string()),
-        ("category", pa.int16()),
-        ("subcategory", pa.list_(pa.int16())),
-        ("category_str", pa.string()),
-        ("published_time", TIME),
-        ("premium", pa.bool_()),
-    ]
+    {"article_id": ID, "title": TEXT, "subtitle": TEXT, "body": TEXT, "category": pa.int16()}
+    | {"subcategory": pa.list_(pa.int16()), "category_str": TEXT, "published_time": TIME}
+    | {"premium": FLAG}
 )
 SCHEMAS = {"behaviors": BEHAVIORS, "history": HISTORY, "articles": ARTICLES}
 
@@ -74,13 +53,7 @@ HISTORIES = (
     # the second user's clicks are not in the order of time
     {"user_id": 22, "article_id_fixed": [13], "impression_time_fixed": [at("2023-05-01 10:00:00")]},
     {"user_id": 7, "article_id_fixed": [11, 14, 13]}
-    | {
-        "impression_time_fixed": [
-            at("2023-05-02 10:00:00"),
-            at("2023-05-01 10:00:00"),
-            at("2023-05-03 10:00:00"),
-        ]
-    },
+    | {"impression_time_fixed": [at(f"2023-05-0{day} 10:00:00") for day in (2, 1, 3)]},
 )
 NEWS = (
     {"article_id": 11, "title": "En titel", "subtitle": "Et resume", "body": "Brødtekst.\nMere."}

@@ -86,9 +86,5 @@ def ebnerd(folder: Path, **more: Mapping[str, Any]) -> Good:
     return Good(train, {**files, "articles": folder / "articles.parquet"}, {})
 
 
-GOOD: dict[str, Callable[..., Good]] = {
-    "mind": mind,
-    "clicks": clicks,
-    "shown": shown,
-    "ebnerd": ebnerd,
-}
+PLACES: tuple[Callable[..., Good], ...] = (mind, clicks, shown, ebnerd)
+GOOD = {place.__name__: place for place in PLACES}

@@ -114,14 +114,9 @@ def convert_skipping(train: Path, given: dict[str, Any]) -> tuple[dict[str, Any]
 def records(folder: Path) -> list[list[Any]]:
     """Articles, and user, time, history and clicked articles of each impression."""
     rows = [row for split in ("train", "valid") for row in read(folder / f"x.{split}.inter")]
-    clicks = [zip(row[4].split(), row[5].split(), strict=True) for row in rows]
-    return [
-        *read(folder / "x.item"),
-        *(
-            [*row[1:4], {name for name, label in pairs if label == "1"}]
-            for row, pairs in zip(rows, clicks, strict=True)
-        ),
-    ]
+    pairs = [(row, zip(row[4].split(), row[5].split(), strict=True)) for row in rows]
+    shown = [[*row[1:4], {name for name, label in own if label == "1"}] for row, own in pairs]
+    return [*read(folder / "x.item"), *shown]
 
 
 def write_lines(path: Path, lines: Sequence[bytes]) -> None:

@@ -18,41 +18,28 @@ from recbole_tinynews.convert import ConversionError, conversion, convert_news
 from recbole_tinynews.convert.__main__ import main
 from recbole_tinynews.convert.atomic import staged
 
-Start = Callable[..., "subprocess.Popen[str]"]
-
 
 @pytest.fixture
-def start(write_mind: WriteMind, tmp_path: Path) -> Iterator[Start]:
-    """Start a conversion into ``tmp_path / "out"`` that stays in its middle until it is stopped."""
-    train = write_mind()
-    running: list[subprocess.Popen[str]] = []
-
-    def run(before: str = "conversion.write_items = wait") -> subprocess.Popen[str]:
-        code = (
-            "import signal, sys, time\n"
-            "from recbole_tinynews.convert import conversion\n"
-            "from recbole_tinynews.convert.__main__ import _end, main\n"
-            "signal.signal(signal.SIGTERM, _end)\n"
-            "def wait(*_):\n"
-            "    print('in the middle', flush=True)\n"
-            "    time.sleep(60)\n"
-            f"{before}\n"
-            f"sys.exit(main(['--train={train}', '--dataset=tiny', '--output={tmp_path / 'out'}']))"
-        )
-        process = subprocess.Popen(
-            [sys.executable, "-c", code],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        running.append(process)
-        assert process.stdout.readline() == "in the middle\n"
-        return process
-
-    yield run
-    for process in running:
-        process.kill()
-        process.communicate()
+def process(write_mind: WriteMind, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    """A conversion into ``tmp_path / "out"`` that stays in its middle until it is stopped."""
+    flags = [f"--train={write_mind()}", "--dataset=tiny", f"--output={tmp_path / 'out'}"]
+    code = (
+        "import signal, sys, time\n"
+        "from recbole_tinynews.convert import conversion\n"
+        "from recbole_tinynews.convert.__main__ import _end, main\n"
+        "signal.signal(signal.SIGTERM, _end)\n"
+        "def wait(*_):\n"
+        "    print('in the middle', flush=True)\n"
+        "    time.sleep(60)\n"
+        "conversion.write_items = wait\n"
+        f"sys.exit(main({flags!r}))"
+    )
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    process = subprocess.Popen([sys.executable, "-c", code], text=True, **pipes)
+    assert process.stdout.readline() == "in the middle\n"
+    yield process
+    process.kill()
+    process.communicate()
 
 
 def hidden(output: Path) -> list[str]:
@@ -68,10 +55,9 @@ def files(folder: Path) -> dict[str, bytes]:
     ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 128 + signal.SIGTERM)]
 )
 def test_a_signal_in_the_middle_leaves_nothing_behind(
-    start: Start, tmp_path: Path, number: signal.Signals, status: int
+    process: subprocess.Popen[str], tmp_path: Path, number: signal.Signals, status: int
 ) -> None:
     """A data set that lacks its last impressions looks like a whole one."""
-    process = start()
     process.send_signal(number)
     _, message = process.communicate(timeout=30)
     assert process.returncode == status
@@ -80,10 +66,10 @@ def test_a_signal_in_the_middle_leaves_nothing_behind(
 
 
 def test_a_kill_leaves_what_the_next_conversion_removes_and_a_second_one_is_refused(
-    start: Start, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    process: subprocess.Popen[str], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Two at once would remove each other's files; gigabytes under a hidden name would stay."""
-    process, output = start(), tmp_path / "out"
+    output = tmp_path / "out"
     before, began = hidden(output), time.perf_counter()
     with pytest.raises(ConversionError, match="another process is already writing"):
         convert_news(tmp_path / "train", "tiny", output=output)
@@ -137,10 +123,7 @@ def convert(write_mind: WriteMind, tmp_path: Path) -> Callable[..., None]:
 
 @pytest.mark.parametrize("after", range(1, 9))
 def test_whichever_write_fails_all_earlier_files_stay(
-    convert: Callable[..., None],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    after: int,
+    convert: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int
 ) -> None:
     """Half a data set would be loaded as a whole one."""
     convert()
@@ -225,13 +208,11 @@ def test_what_is_in_the_way_is_reported_before_hours_of_work(
             convert_news(train, "tiny", output=out)
         assert files(tmp_path) == before
 
-    out.write_text("mine")
-    refused("expected a folder")
-    out.unlink()
-    out.mkdir()
-    (out / "tiny").write_text("mine")
-    refused("is not a folder")
-    (out / "tiny").unlink()
+    for place, message in ((out, "expected a folder"), (out / "tiny", "is not a folder")):
+        place.parent.mkdir(exist_ok=True)
+        place.write_text("mine")
+        refused(message)
+        place.unlink()
     (out / "tiny").symlink_to(tmp_path / "nowhere")
     refused("is not a folder")
     (out / "tiny").unlink()
@@ -246,19 +227,3 @@ def test_what_is_in_the_way_is_reported_before_hours_of_work(
 
     monkeypatch.setattr("recbole_tinynews.convert.atomic.Path.mkdir", denied)
     refused("Permission denied")
-
-
-def test_without_locks_a_conversion_ends_and_removes_no_leftovers(
-    write_mind: WriteMind, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The leftovers may be what another conversion is writing."""
-
-    def fail(*_: object, **__: object) -> None:
-        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
-
-    monkeypatch.setattr("recbole_tinynews.files.whole.FileLock.acquire", fail)
-    leftover = tmp_path / "out" / ".tiny.abcdefgh.partial"
-    leftover.mkdir(parents=True)
-    with pytest.raises(ConversionError, match="No locks available"):
-        convert_news(write_mind(), "tiny", output=tmp_path / "out")
-    assert leftover.exists()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import os
 import re
 from collections.abc import Callable
@@ -12,7 +11,6 @@ import pytest
 from mind_folder import IMPRESSIONS, WriteMind
 
 from recbole_tinynews.convert import ConversionError, convert_news
-from recbole_tinynews.files import lines
 
 Refused = Callable[..., str]
 GOOD = "7\tU1\t11/15/2019 1:00:00 AM\tN1\tN2-0 N3-1"
@@ -85,33 +83,23 @@ def test_a_missing_folder_is_an_error(refused: Refused, tmp_path: Path) -> None:
     assert "found nothing there" in refused(train=tmp_path / "none")
     assert "found nothing there" in refused(test=tmp_path / "none")
     assert "found a file" in refused(train=tmp_path / "train" / "news.tsv")
+    assert "bodies.tsv.gz" in refused(bodies=tmp_path / "bodies.tsv.gz")
     message = refused(valid="lastday")
     assert "--valid=lastday" in message
     assert "also takes last-day or a fraction" in message
 
 
-@pytest.mark.parametrize("content", [None, b"", b"\x1f\x8b\x08broken"])
-def test_unusable_bodies_are_an_error(
-    refused: Refused, tmp_path: Path, content: bytes | None
-) -> None:
-    file = tmp_path / "bodies.tsv.gz"
-    if content is not None:
-        file.write_bytes(content)
-    assert str(file) in refused(bodies=file, on_error="skip")
+NAMES = ["", "a/b", "a\\b", "..", ".hidden", "-x", "a b", "a\tb", "a-flat"]
+FRACTIONS = [0, 1, -0.1, "0.0", "1e9", "nan", "inf", 0.001, 0.999]
 
 
 @pytest.mark.parametrize(
-    "name", ["", "a/b", "a\\b", "..", ".hidden", "-x", "a b", "a\tb", "a-flat"]
+    ("flag", "value"), [*(("dataset", n) for n in NAMES), *(("valid", n) for n in FRACTIONS)]
 )
-def test_a_name_that_is_no_folder_name_is_refused(refused: Refused, name: str) -> None:
-    assert "--dataset=" in refused(dataset=name)
-
-
-@pytest.mark.parametrize("fraction", [0, 1, -0.1, "0.0", "1e9", "nan", "inf", 0.001, 0.999])
-def test_a_fraction_that_leaves_a_side_empty_is_refused(
-    refused: Refused, fraction: float | str
+def test_no_folder_name_and_a_fraction_that_leaves_a_side_empty_are_refused(
+    refused: Refused, flag: str, value: float | str
 ) -> None:
-    assert "--valid=" in refused(valid=fraction)
+    assert f"--{flag}=" in refused(**{flag: value})
 
 
 def test_last_day_of_a_single_day_says_what_to_do(write_mind: WriteMind, refused: Refused) -> None:
@@ -134,22 +122,6 @@ def test_file_names_that_are_not_unicode_are_accepted(
     train = write_mind(name="tr\udcffain")
     report = convert_news(train, "tiny", output=tmp_path / "o\udcfft")
     assert report["impressions"]["train"]["impressions"] == 1
-
-
-def test_an_id_that_only_holds_the_padding_is_an_id(write_mind: WriteMind, tmp_path: Path) -> None:
-    train = write_mind([*IMPRESSIONS, GOOD.replace("N3-1", "x[PAD]-1")])
-    assert convert_news(train, "tiny", output=tmp_path / "out")["items"] == 4
-
-
-@pytest.mark.parametrize("packed", [False, True])
-def test_a_file_without_line_ends_is_refused_before_it_fills_the_memory(
-    refused: Refused, tmp_path: Path, packed: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A gzip of zeros unpacks to a thousand times its size."""
-    monkeypatch.setattr(lines, "LONGEST_LINE", 100_000)
-    content = b"x" * 10_000_000
-    (tmp_path / "train" / "news.tsv").write_bytes(gzip.compress(content) if packed else content)
-    assert "news.tsv, line 1, expects at most 100,000" in refused(on_error="skip")
 
 
 def test_a_file_that_cannot_be_read_is_named(

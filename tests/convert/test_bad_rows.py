@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -24,15 +25,11 @@ NO_ID = "expected an id, got nothing"
 BAD: dict[tuple[str, str], list[tuple[Any, ...]]] = {
     ("mind", "behaviors"): [
         (LINE.replace("\tN1\t", "\t"), "expected 5 tab-separated columns", "got 4"),
-        ("", "expected 5 tab-separated columns", "got 1 in ''"),
         (LINE.replace("11/15", "2/30"), "column 3: expected a time", "'2/30/2019 1:00:00 AM' (day"),
         (LINE.replace("N2-0", "N2"), "column 5", "-0 or -1 after candidate 1"),
         (LINE.replace("-0", "").replace("-1", ""), "column 5", "each candidate", "got 'N2 N3'"),
-        (LINE.replace("N2-0 N3-1", ""), "column 5", "at least one candidate"),
-        (LINE.replace("N2-0", "-0"), "column 5", "got an empty one at place 1"),
         (LINE.replace("\tN1\t", "\tN1  N2\t"), "column 4", "at place 2"),
         (LINE.replace("\tN1\t", "\tN\xa01\t"), "column 4", "'N\\xa01'"),
-        (LINE.replace("N3-1", "N\r3-1"), "column 5", "'N\\r3'"),
         (LINE.removeprefix("7"), "column 1: expected an id", "got ''"),
         (LINE.replace("U1", ""), "column 2: expected an id", "got ''"),
         (LINE.replace("U1", "U 1"), "column 2", "without white space"),
@@ -124,10 +121,7 @@ def test_a_bad_row_is_named_and_dropped_alone(
         return report, [report["impressions"], report["news"]["rows"], report["items"]]
 
     _, expected = counts()
-    for written in (output / "x").iterdir():
-        written.unlink()
-    (output / "x").rmdir()
-    output.rmdir()
+    shutil.rmtree(output)
     path = good.files[file]
     if isinstance(line, dict):
         import pyarrow.parquet as pq
@@ -138,8 +132,6 @@ def test_a_bad_row_is_named_and_dropped_alone(
         content = path.read_bytes()
         number = content.count(b"\n") + 1
         path.write_bytes(content + line.encode("utf-8", "surrogateescape") + b"\n")
-        if (format, file) == ("clicks", "clicks"):
-            assert number == 8
     with pytest.raises(ConversionError) as caught:
         counts()
     assert str(caught.value).startswith(f"{path}:{number}: ")
@@ -153,19 +145,12 @@ def test_a_bad_row_is_named_and_dropped_alone(
     assert kept == expected
 
 
-def test_only_the_first_of_many_bad_lines_are_listed(tmp_path: Path) -> None:
-    good = GOOD["mind"](tmp_path / "mind")
-    with good.files["behaviors"].open("a") as file:
-        file.write("bad\n" * 50)
-    report = convert_news(good.train, "x", output=tmp_path / "out", on_error="skip")
-    (kind,) = report["skipped_lines"]["kinds"].values()
-    assert (kind["count"], len(kind["examples"])) == (50, 5)
-
-
-def test_a_date_on_a_dropped_line_does_not_move_the_last_day(tmp_path: Path) -> None:
+def test_of_many_bad_lines_the_first_are_listed_and_none_moves_the_last_day(tmp_path: Path) -> None:
     """One bad line of the year 2099 would leave nothing else for validation."""
     good = GOOD["mind"](tmp_path / "mind")
     with good.files["behaviors"].open("a") as file:
-        file.write("4\tU1\t1/1/2099 1:00:00 AM\tN1\tN2\n")
+        file.write("1\tU1\t1/1/2099 1:00:00 AM\tN1\tN2-1\n" * 50)  # a repeated id
     report = convert_news(good.train, "x", output=tmp_path / "out", on_error="skip")
+    (kind,) = report["skipped_lines"]["kinds"].values()
+    assert (kind["count"], len(kind["examples"])) == (50, 5)
     assert report["impressions"]["valid"]["impressions"] == 2

@@ -24,11 +24,8 @@ def convert(place: Path, output: Path, **more: Any) -> dict[str, Any]:
 
 def test_every_field_of_the_published_files_arrives(tmp_path: Path) -> None:
     report = convert(write_ebnerd(tmp_path / "eb"), tmp_path / "out", valid=0.4)
-    rows = [
-        row
-        for split in ("train", "valid")
-        for row in read(tmp_path / "out" / "eb" / f"eb.{split}.inter")
-    ]
+    written = tmp_path / "out" / "eb"
+    rows = [row for split in ("train", "valid") for row in read(written / f"eb.{split}.inter")]
     first = ["48401", "22", "1684703210", "13", "11 12 13", "0 1 0"]
     assert rows == [
         [*first, "14", "2", "3", "0", "61.3", "100"],
@@ -41,6 +38,11 @@ def test_every_field_of_the_published_files_arrives(tmp_path: Path) -> None:
         ["13", "414", "", 'Med "tegn"', "", ""],
         ["14", "", "", "", "", ""],
     ]
+    header = (tmp_path / "out" / "eb" / "eb.train.inter").read_text().split("\n")[0]
+    assert header.split("labels:float_seq\t")[1] == (
+        "context_article:token\tdevice:token\tsession:token\tsubscriber:float\t"
+        "read_time:float\tscroll_percentage:float"
+    )
     assert report["texts_changed"] == 2  # a tab, a line end
     assert report["ids_without_news_row"]["examples"] == ["14"]
     assert sum(part["empty_histories"] for part in report["impressions"].values()) == 1
@@ -93,8 +95,16 @@ def test_a_file_that_is_not_there_is_named_before_anything_is_read(
         convert(place, tmp_path / "out")
 
 
-def test_a_column_that_is_missing_or_of_another_type_is_named(tmp_path: Path) -> None:
+def test_a_column_that_is_missing_or_there_twice_or_of_another_type_is_named(
+    tmp_path: Path,
+) -> None:
     place = write_ebnerd(tmp_path / "eb")
+    for path in (place / "behaviors.parquet", tmp_path / "eb" / "articles.parquet"):
+        table = pq.read_table(path)
+        pq.write_table(table.append_column(table.column_names[0], table.column(0)), path)
+        with pytest.raises(ConversionError, match=f"{path.name}: expected each column once, got "):
+            convert(place, tmp_path / "out")
+        pq.write_table(table, path)
     path = place / "behaviors.parquet"
     table = pq.read_table(path)
     pq.write_table(table.drop_columns(["user_id"]), path)
@@ -104,16 +114,6 @@ def test_a_column_that_is_missing_or_of_another_type_is_named(tmp_path: Path) ->
     pq.write_table(table.set_column(at_once, "impression_time", pa.array(["x"] * 3)), path)
     with pytest.raises(ConversionError, match=r"impression_time: expected seconds since 1970"):
         convert(place, tmp_path / "out")
-
-
-def test_a_column_that_is_there_twice_is_named(tmp_path: Path) -> None:
-    place = write_ebnerd(tmp_path / "eb")
-    for path in (place / "behaviors.parquet", tmp_path / "eb" / "articles.parquet"):
-        table = pq.read_table(path)
-        pq.write_table(table.append_column(table.column_names[0], table.column(0)), path)
-        with pytest.raises(ConversionError, match=f"{path.name}: expected each column once, got "):
-            convert(place, tmp_path / "out")
-        pq.write_table(table, path)
 
 
 def test_text_that_is_not_utf8_is_a_bad_row_and_not_a_bad_file(tmp_path: Path) -> None:

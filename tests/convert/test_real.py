@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -56,28 +55,6 @@ def test_the_real_subset_is_converted_to_its_last_record(mind: Path, tmp_path: P
     texts = {row[0]: row for row in items}
     for row in read(mind / "train" / "news.tsv") + read(mind / "dev" / "news.tsv"):
         assert texts[row[0]] == row[:5]
-
-
-@pytest.mark.real
-def test_every_real_impression_of_pooled_folders_is_in_one_split(
-    mind: Path, tmp_path: Path
-) -> None:
-    """One that is lost or doubled where folders are merged would go unseen."""
-    report = convert_news(
-        [mind / "train", mind / "nov14"],
-        "real",
-        test=mind / "dev",
-        on_error="skip",
-        output=tmp_path,
-    )
-    kept = Counter[str]()
-    for split in ("train", "valid", "test"):
-        kept.update(row[0] for row in read(tmp_path / "real" / f"real.{split}.inter")[1:])
-    raw = [row for name in ("train", "nov14", "dev") for row in read(mind / name / "behaviors.tsv")]
-    assert kept == Counter(row[0] for row in raw)
-    # a folder without subcategories, and one title with the quotes of a csv
-    assert report["news"]["filled"] == 6_035
-    assert report["skipped_lines"]["total"] == 1
 
 
 @pytest.mark.real

@@ -11,50 +11,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recbole_tinynews.convert.errors import ConversionError, LineError, SkippedLines, stop
+from recbole_tinynews.convert.errors import LineError, SkippedLines, stop
 from recbole_tinynews.convert.readers.cells import ids_of, mind_candidates
-from recbole_tinynews.convert.readers.reader import parsed, read_rows
+from recbole_tinynews.convert.readers.reader import read_rows
 
 COLUMNS = ("id", "text")
-ROWS = [(3, "a"), (5, "b"), (6, "a"), (9, "")]
 
 
-def rows(path: Path) -> list[tuple[int, list[str]]]:
-    return list(read_rows(path, COLUMNS, stop))
-
-
-@pytest.fixture(scope="module")
-def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("rows") / "rows.tsv"
-
-
-def test_line_numbers_continue_across_batches(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_line_numbers_continue_across_batches(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A number that starts again with each batch sends the user to the wrong line."""
     monkeypatch.setattr("recbole_tinynews.files.lines.BLOCK", 16)
+    file = tmp_path / "rows.tsv"
     file.write_bytes(b"N\ttext\n" * 50 + b"N\n")
     with pytest.raises(LineError, match=r"rows\.tsv:51: expected 2 tab-separated columns"):
-        rows(file)
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (b"", "got an empty file"),
-        (b"N\ta\n\n", ":2: expected 2 tab-separated columns .id, text., got 1 in ''"),
-        (b"N\ta\tb\n", ":1: expected 2 tab-separated columns .id, text., got 3"),
-        (b"N\ta\nN\tb\xffc\n", ":2: expected UTF-8, got b'.xffc' at byte 4 of the line"),
-        (b"N\ta\0b\n", ":1: expected text, got a NUL byte at byte 4"),
-        ("N\ta\n".encode("utf-16"), ":1: expected text, got a NUL byte"),
-        (gzip.compress(b"N\ta\n" * 99, mtime=0)[:-9], "after line 0 cannot be read"),
-        (b"\x1f\x8bnonsense", "expects a complete gzip file, but after line 0 cannot be read"),
-    ],
-)
-def test_a_file_that_cannot_be_read_is_named_with_its_place(
-    file: Path, content: bytes, message: str
-) -> None:
-    file.write_bytes(content)
-    with pytest.raises(ConversionError, match=message):
-        rows(file)
+        list(read_rows(file, COLUMNS, stop))
 
 
 def test_a_file_of_line_ends_is_counted_without_looking_at_each(
@@ -70,31 +42,6 @@ def test_a_file_of_line_ends_is_counted_without_looking_at_each(
     assert time.process_time() - started < 2  # a fifth of a second; one by one, tens of seconds
     assert [number for number, _ in found] == [1, 1_000_002]
     assert skipped.summary()["total"] == 1_000_000
-
-
-def no_repeats(kept: list[tuple[int, str]], number: int, text: str) -> tuple[int, str]:
-    """What a reader may do: refuse a row by itself, or beside those kept before it."""
-    if not text:
-        raise LineError("empty", "a letter", "none", "letter")
-    if any(text == other for _, other in kept):
-        raise LineError("repeated", f"another letter than {text}", text, 1)
-    return number, text
-
-
-def test_a_refused_row_is_named_by_file_row_and_column_and_the_rest_is_kept() -> None:
-    kept: list[tuple[int, str]] = []
-    skipped = SkippedLines()
-    for record in parsed(Path("f"), ROWS, lambda *row: no_repeats(kept, *row), skipped):
-        kept.append(record)  # before the next row is parsed, which is compared with it
-    assert kept == [(3, "a"), (5, "b")]
-    assert skipped.examples == {
-        "repeated": ["f:6: column 1: expected another letter than a, got a."],
-        "empty": ["f:9: column letter: expected a letter, got none."],
-    }
-    behind = iter(ROWS)
-    with pytest.raises(LineError, match=r"^f:5: column 1: "):
-        list(parsed(Path("f"), behind, lambda *row: no_repeats([(1, "b")], *row), stop))
-    assert list(behind) == ROWS[2:]
 
 
 @given(st.text(alphabet="N01- \x0b\u2028", min_size=1, max_size=14))
@@ -129,11 +76,6 @@ def test_a_broken_list_of_candidates_is_counted_by_its_kind(text: str, kind: str
     with pytest.raises(LineError, match=r"^column 5: expected ") as caught:
         mind_candidates(text, column=5)
     assert caught.value.kind == kind
-
-
-def test_an_empty_history_has_no_ids() -> None:
-    """''.split(' ') would give one empty id, an article that does not exist."""
-    assert ids_of("", column=4) == []
 
 
 @pytest.mark.parametrize("parse", [mind_candidates, ids_of])

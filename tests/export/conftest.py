@@ -46,22 +46,16 @@ def _sharpen(folder: Path) -> None:
 
     from recbole_tinynews.files.array_cache import checksums
     from recbole_tinynews.files.tensors import load_weights, save_weights
-    from recbole_tinynews.pipeline.artifact import (
-        FILES,
-        WEIGHTS,
-        files_of,
-        read_metrics,
-        write_metrics,
-    )
+    from recbole_tinynews.pipeline import artifact
 
-    weights = load_weights(folder / WEIGHTS)
+    weights = load_weights(folder / artifact.WEIGHTS)
     random = torch.Generator().manual_seed(7)
     for name, value in weights.items():
         if "pooling" in name or "user_encoder" in name:
             value += 0.7 * torch.randn(value.shape, generator=random)
-    save_weights(weights, folder / WEIGHTS)
-    metrics = read_metrics(folder)
-    write_metrics(folder, {**metrics, FILES: checksums(folder, files_of(folder))})
+    save_weights(weights, folder / artifact.WEIGHTS)
+    found = {artifact.FILES: checksums(folder, artifact.files_of(folder))}
+    artifact.write_metrics(folder, {**artifact.read_metrics(folder), **found})
 
 
 @pytest.fixture(scope="session")

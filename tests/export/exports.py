@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from tiny import titles
 from recbole_tinynews.serving.engine import Engine
 from recbole_tinynews.serving.loading import load
 
+Make = Callable[..., Path]  # the folder of a recommender or of an export, by its settings
 needs_onnx = pytest.mark.skipif(
     not all(map(find_spec, ("onnx", "onnxscript", "onnxruntime"))),
     reason="onnx, onnxscript or onnxruntime is not installed (extra: export)",

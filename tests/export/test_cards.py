@@ -6,7 +6,6 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ from exports import (
     HF_KINDS,
     SENTENCE_KINDS,
     UNSEEN,
+    Make,
     assert_scores_equal,
     needs_onnx,
     needs_sentence_transformers,
@@ -47,8 +47,21 @@ def lines_of(folder: Path, clicks: list[str]) -> str:
     return code
 
 
-def assert_lines_rank(pairs: list[tuple[Path, Path]]) -> None:
-    """Compare recommenders with the lines on their exports' cards, in a process without them."""
+@pytest.mark.long
+@pytest.mark.whole
+@needs_onnx
+@needs_sentence_transformers
+def test_the_lines_on_a_card_rank_as_the_recommender_where_it_is_not_installed(
+    finished_folder: Make, exported: Make, recommender: Path, graphs: Path
+) -> None:
+    """The formula on the card would be another one than what was evaluated."""
+    kinds = {"hf": HF_KINDS, "sentence-transformers": SENTENCE_KINDS}
+    of_torch = [
+        (finished_folder(**settings), exported(to, **settings))
+        for to in kinds
+        for settings in kinds[to].values()
+    ]
+    pairs = [*of_torch, (recommender, graphs)]
     code = [lines_of(export, clicks) for _, export in pairs for clicks in READERS]
     done = subprocess.run(
         [sys.executable, "-c", RUN], input=json.dumps(code), capture_output=True, text=True
@@ -60,23 +73,3 @@ def assert_lines_rank(pairs: list[tuple[Path, Path]]) -> None:
         for each in ranked:
             expected = [one.score for one in sorted(each, key=lambda one: one.place)]
             assert_scores_equal(json.loads(next(got)), expected)
-
-
-@pytest.mark.long
-@pytest.mark.whole
-@needs_onnx
-@needs_sentence_transformers
-def test_the_lines_on_a_card_rank_as_the_recommender_where_it_is_not_installed(
-    finished_folder: Callable[..., Path],
-    exported: Callable[..., Path],
-    recommender: Path,
-    graphs: Path,
-) -> None:
-    """The formula on the card would be another one than what was evaluated."""
-    kinds = {"hf": HF_KINDS, "sentence-transformers": SENTENCE_KINDS}
-    of_torch = [
-        (finished_folder(**settings), exported(to, **settings))
-        for to in kinds
-        for settings in kinds[to].values()
-    ]
-    assert_lines_rank([*of_torch, (recommender, graphs)])

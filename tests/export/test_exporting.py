@@ -1,19 +1,26 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
 import yaml
-from exports import histories, needs_onnx, texts
+from exports import (
+    Make,
+    assert_scores_equal,
+    exported_scores,
+    needs_onnx,
+    needs_sentence_transformers,
+    ranked_scores,
+    texts,
+)
 from tiny import DATASET, Tiny, status_of
+from transformers import AutoConfig
 
-from recbole_tinynews.__main__ import main as commands
+from recbole_tinynews.encoder.plm_files import load_tokenizer
 from recbole_tinynews.export.export_command import main
 from recbole_tinynews.export.exporting import TOLERANCE, differences, export, write_trimmed
 from recbole_tinynews.export.finished import FinishedRecommender
@@ -25,17 +32,6 @@ from recbole_tinynews.serving.loading import load
 from recbole_tinynews.serving.update import update
 
 pytestmark = pytest.mark.whole
-
-
-@pytest.fixture(scope="module")
-def tested(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, float]]:
-    """A recommender whose run has ranked the test impressions, and the results of that."""
-    folder = tmp_path_factory.mktemp("tested")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        settings = tiny.settings(max_steps=2, checkpoint_dir=str(folder / "saved"))
-        result = run("PLMNR", DATASET, config_dict=settings)
-    return next((folder / "saved" / DATASET).glob("PLMNR-*")), result["test"]
 
 
 @pytest.mark.parametrize(("score", "differs"), [(400.0, False), (0.4, True)])
@@ -51,21 +47,25 @@ def test_rounding_of_large_scores_is_no_difference(score: float, differs: bool) 
 
 
 def test_the_card_has_the_results_of_the_test_or_else_of_the_validation(
-    tested: tuple[Path, dict[str, float]], tmp_path: Path
+    tiny: Tiny, tmp_path: Path
 ) -> None:
     """What was never tested would be taken for tested."""
-    folder = Path(shutil.copytree(tested[0], tmp_path / tested[0].name))
+    settings = tiny.settings(max_steps=2, checkpoint_dir=str(tmp_path / "saved"))
+    result = run("PLMNR", DATASET, config_dict=settings)["test"]
+    (folder,) = (tmp_path / "saved" / DATASET).glob("PLMNR-*")
     card = (export(folder, "hf", tmp_path / "out").folder / "README.md").read_text()
     assert yaml.safe_load(card.split("---\n")[1])["license"] == "unknown"
-    found = [f"{tested[1][name]:.4f}" for name in ("auc", "mrr", "ndcg@5", "ndcg@10")]
+    found = [f"{result[name]:.4f}" for name in ("auc", "mrr", "ndcg@5", "ndcg@10")]
     assert f"as trained, test impressions | {' | '.join(found)} |" in card
     write_metrics(folder, {**read_metrics(folder), TEST_DATA: "another data set"})
     card = (export(folder, "hf", tmp_path / "alone").folder / "README.md").read_text()
     assert f"validation impressions | {read_metrics(folder)['valid']['auc']:.4f} |" in card
 
 
-def test_the_card_names_licences_and_sizes(all_four_stages: Path, tmp_path: Path) -> None:
-    """A stranger could not tell what a model was made of, and whether it may be used."""
+def test_the_card_names_licences_and_sizes_and_no_folder_of_the_machine_it_was_made_on(
+    all_four_stages: Path, tiny: Tiny, tmp_path: Path
+) -> None:
+    """It is made to be published; the language model's setting is an absolute path here."""
     folder = next((all_four_stages / DATASET).glob("TinyNewsRec-*"))
     done = export(
         folder, "hf", tmp_path / "out", data_license="CC-BY-4.0", plm_license="Apache-2.0"
@@ -76,25 +76,13 @@ def test_the_card_names_licences_and_sizes(all_four_stages: Path, tmp_path: Path
     assert yaml.safe_load(card.split("---\n")[1])["license"] == "other"
     count = sum(each.numel() for each in FinishedRecommender(folder).model.parameters())
     assert f"{count:,}" in card
-
-
-def test_a_card_tells_no_folder_of_the_machine_it_was_made_on(
-    finished_folder: Callable[..., Path], tiny: Tiny, tmp_path: Path
-) -> None:
-    """It is made to be published; the language model's setting is an absolute path here."""
-    place = export(finished_folder(), "hf", tmp_path / "out").folder
     for file in ("README.md", "recommender.json", "config.json", "tokenizer_config.json"):
-        text = (place / file).read_text()
-        assert str(tiny.plm.parent) not in text, file
-        assert str(tmp_path) not in text, file
-        assert str(finished_folder().parent) not in text, file
-
-
-# ------------------------------------------------------------------------------- what is written
+        for place in (tiny.plm.parent, tmp_path, folder.parent):
+            assert str(place) not in (done.folder / file).read_text(), file
 
 
 def test_a_failed_export_leaves_nothing(
-    finished_folder: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    finished_folder: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Half an export would be taken for one."""
     monkeypatch.setattr(hf, "FORMAT", hf.FORMAT._replace(write=_heads_of_another))
@@ -109,9 +97,7 @@ def _heads_of_another(recommender: FinishedRecommender, folder: Path) -> None:
     recommender.text_encoder.dense.weight.data -= 0.01
 
 
-def test_what_a_folder_holds_is_never_lost(
-    finished_folder: Callable[..., Path], tmp_path: Path
-) -> None:
+def test_what_a_folder_holds_is_never_lost(finished_folder: Make, tmp_path: Path) -> None:
     output = tmp_path / "out"
     output.mkdir()  # an empty folder is no hindrance
     export(finished_folder(), "hf", output)
@@ -124,7 +110,7 @@ def test_what_a_folder_holds_is_never_lost(
 
 
 def test_a_changed_file_and_an_unknown_version_are_refused(
-    finished_folder: Callable[..., Path], tmp_path: Path
+    finished_folder: Make, tmp_path: Path
 ) -> None:
     place = export(finished_folder(), "hf", tmp_path / "out").folder
     description = json.loads((place / "recommender.json").read_text())
@@ -140,8 +126,10 @@ def test_a_changed_file_and_an_unknown_version_are_refused(
     with pytest.raises(ValueError, match=r"recommender\.json cannot be used"):
         load_export(place)
     (place / "recommender.json").write_text(json.dumps(description))
-    (place / "tokenizer.json").unlink()
-    with pytest.raises(ValueError, match=r"tokenizer\.json is missing or changed"):
+    weights = bytearray((place / "model.safetensors").read_bytes())
+    weights[-9] ^= 1  # it would rank wrongly without a word
+    (place / "model.safetensors").write_bytes(weights)
+    with pytest.raises(ValueError, match=r"model\.safetensors is missing or changed"):
         load_export(place)
 
 
@@ -155,7 +143,7 @@ def test_several_language_models_are_refused(tiny: Tiny, tmp_path: Path) -> None
 
 
 def test_a_missing_library_is_named_with_its_extra(
-    finished_folder: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    finished_folder: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for to, name in (("onnx", "onnx"), ("sentence-transformers", "sentence_transformers")):
         monkeypatch.setitem(sys.modules, name, None)
@@ -165,9 +153,6 @@ def test_a_missing_library_is_named_with_its_extra(
     assert list(tmp_path.iterdir()) == []
 
 
-# ----------------------------------------------------------------------------------- command
-
-
 def test_a_mistake_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     assert status_of(main, [str(tmp_path / "none"), "--to=hf", f"--output={tmp_path / 'out'}"]) == 1
     error = capsys.readouterr().err
@@ -175,41 +160,73 @@ def test_a_mistake_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture) ->
     assert error.count("\n") == 1
 
 
-@needs_onnx
-def test_the_command_says_what_int8_costs(
-    finished_folder: Callable[..., Path],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture,
-) -> None:
-    arguments = ["--to=onnx-int8", "--output=out"]
-    monkeypatch.setattr(sys, "argv", ["", "export", str(finished_folder()), *arguments])
-    assert not commands()
-    said = capsys.readouterr().out
-    assert said.startswith("out: onnx-int8; vectors differ by ")
-    assert load_export(tmp_path / "out").encode({"title": ["word1"]}).isfinite().all()
-
-
 @pytest.mark.parametrize("to", ["hf", pytest.param("onnx", marks=needs_onnx)])
 def test_an_export_is_loaded_and_ranks_as_the_recommender(
-    finished_folder: Callable[..., Path], tmp_path: Path, to: str
+    finished_folder: Make, tmp_path: Path, to: str
 ) -> None:
     """Whoever gets the export has nothing else."""
     folder = finished_folder()
     export(folder, to, tmp_path / "out")
-    own, exported = load(folder), load(tmp_path / "out")
-    expected = own.rank(histories(), [texts()] * len(histories()))
-    got = exported.rank(histories(), [texts()] * len(histories()))
-    for ours, theirs in zip(expected, got, strict=True):
-        score = {each.place: each.score for each in theirs}
-        for each in ours:
-            assert score[each.place] == pytest.approx(each.score, abs=1e-4)
+    assert_scores_equal(ranked_scores(tmp_path / "out"), ranked_scores(folder))
+    exported = load(tmp_path / "out")
     exported.add_news({"A1": "word1 word2", "A2": "word3"})
     best = [each.candidate for each in exported.top([{"title": "word4 word5"}], 2)]
     assert sorted(best) == ["A1", "A2"]
-    with pytest.raises(ValueError, match=r"export expects .* is an export"):
-        export(tmp_path / "out", "hf", tmp_path / "again")
-    with pytest.raises(ValueError, match=r"export expects .* is an export"):
-        write_trimmed(tmp_path / "out", tmp_path / "news.csv", tmp_path / "again")
-    with pytest.raises(ValueError, match=r"update expects .* is an export"):
-        update(tmp_path / "out", tmp_path)
+    for use in (
+        lambda: export(tmp_path / "out", "hf", tmp_path / "again"),
+        lambda: write_trimmed(tmp_path / "out", tmp_path / "news.csv", tmp_path / "again"),
+        lambda: update(tmp_path / "out", tmp_path),
+    ):
+        with pytest.raises(ValueError, match=r"(export|update) expects .* is an export"):
+            use()
+
+
+FLOOR = 14  # articles
+# which sentence-transformers can express, and of one layer, as writing a graph takes seconds
+HEADS = {"head_init": "pretrained", "news_dim": 24, "num_hidden_layers": 1}
+
+
+@pytest.fixture(scope="module")
+def trimmed(finished_folder: Make, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """By the command, with the tokens of a few articles."""
+    place = tmp_path_factory.mktemp("trimmed")
+    rows = [["id", "title"], *([f"A{n}", text] for n, text in enumerate(texts()[:4]))]
+    (place / "news.tsv").write_text("\n".join("\t".join(row) for row in rows))
+    asked = [f"--trim_vocabulary={place / 'news.tsv'}", f"--output={place / 'out'}"]
+    assert status_of(main, [str(finished_folder(**HEADS)), *asked]) == 0
+    return place / "out"
+
+
+def test_a_trimmed_recommender_encodes_texts_of_kept_tokens_as_before(
+    trimmed: Path, finished_folder: Make
+) -> None:
+    """It would rank otherwise than what was evaluated."""
+    small = load_tokenizer(str(trimmed / "plm"))
+    kept = [text for text in texts() if "[UNK]" not in small.tokenize(text)]
+    assert 2 < len(kept) < len(texts())
+    before, after = (
+        load(f).engine.encode({"title": kept}) for f in (finished_folder(**HEADS), trimmed)
+    )
+    assert torch.equal(before, after)
+
+
+@pytest.mark.parametrize(
+    ("to", "how"),
+    [
+        ("hf", "setting"),
+        pytest.param("sentence-transformers", "command", marks=needs_sentence_transformers),
+        pytest.param("onnx", "command", marks=needs_onnx),
+    ],
+)
+def test_exports_keep_the_trimmed_vocabulary(
+    to: str, how: str, trimmed: Path, finished_folder: Make, tmp_path: Path
+) -> None:
+    """The language model of the training would come back with all of its embeddings."""
+    by_setting = finished_folder(**HEADS, vocabulary_min_articles=FLOOR)
+    folder = trimmed if how == "command" else by_setting
+    export(folder, to, tmp_path / "out")
+    places = finished_folder(**HEADS) / "plm", folder / "plm", tmp_path / "out"
+    whole, small, exported = (AutoConfig.from_pretrained(place).vocab_size for place in places)
+    assert small == exported < whole
+    got = exported_scores(load_export(tmp_path / "out"))
+    assert_scores_equal(got, ranked_scores(folder))

@@ -2,13 +2,12 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from exports import assert_scores_equal, exported_scores, needs_onnx, ranked_scores, texts
+from exports import Make, assert_scores_equal, exported_scores, needs_onnx, ranked_scores
 from tiny import Tiny, run_of, write_t5
 from torch import Tensor, nn
 
@@ -45,7 +44,7 @@ def test_the_encoder_of_an_encoder_decoder_is_a_graph_but_no_automodel(
 
 @pytest.mark.whole
 def test_graphs_follow_the_settings_of_the_recommender(
-    finished_folder: Callable[..., Path], roberta_folder: Path, tmp_path: Path
+    finished_folder: Make, roberta_folder: Path, tmp_path: Path
 ) -> None:
     """Each changes a graph: heads, pooled tokens, and RoBERTa's positions."""
     folder = finished_folder(
@@ -58,14 +57,6 @@ def test_graphs_follow_the_settings_of_the_recommender(
     export(folder, "onnx", tmp_path / "out")
     got = exported_scores(load_export(tmp_path / "out"))
     assert_scores_equal(got, ranked_scores(folder))
-
-
-def test_padding_changes_no_vector(graphs: Path) -> None:
-    """A title encoded beside a longer one would get another vector than alone."""
-    engine = load_export(graphs)
-    together = engine.encode({"title": texts()})
-    alone = np.concatenate([engine.encode({"title": [text]}) for text in texts()])
-    np.testing.assert_allclose(together, alone, rtol=0, atol=1e-6)
 
 
 @pytest.mark.whole
@@ -97,26 +88,6 @@ def test_readers_of_any_history_get_their_own_vectors_from_the_graph(
         own = slice(2 * width - length, None)
         alone = vectors(clicks[row : row + 1, own], clicked[row : row + 1, own])
         np.testing.assert_allclose(alone, expected[row : row + 1], atol=1e-5)
-
-
-def test_a_graph_has_no_batch_of_its_own(graphs: Path) -> None:
-    from onnx import load
-
-    for name in ("news_encoder.onnx", "user_encoder.onnx"):
-        graph = load(graphs / name).graph
-        for value in (*graph.input, *graph.output):
-            assert value.type.tensor_type.shape.dim[0].dim_param, (name, value.name)
-
-
-def test_a_damaged_graph_is_refused(graphs: Path, tmp_path: Path) -> None:
-    """A flipped bit in a weight ranks wrongly without a word."""
-    shutil.copytree(graphs, tmp_path / "copy")
-    graph = tmp_path / "copy" / "news_encoder.onnx"
-    content = bytearray(graph.read_bytes())
-    content[len(content) // 2] ^= 1
-    graph.write_bytes(content)
-    with pytest.raises(ValueError, match=r"news_encoder\.onnx is missing or changed"):
-        load_export(tmp_path / "copy")
 
 
 def test_inputs_divided_by_the_largest_of_their_row_change_no_output() -> None:

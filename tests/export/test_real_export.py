@@ -33,35 +33,28 @@ class Real(NamedTuple):
 def real(tmp_path_factory: pytest.TempPathFactory) -> Real:
     place = tmp_path_factory.mktemp("real")
     data = converted(place)
-    settings = {
-        "plm": PLM,
-        "num_hidden_layers": 2,
-        "history_length": 10,
-        "data_path": str(data),
-    }
+    settings = {"plm": PLM, "num_hidden_layers": 2, "history_length": 10, "use_gpu": False}
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(place)
-        run("ZeroShotPLM", NAME, config_dict={**settings, "use_gpu": False, "show_progress": False})
+        run("ZeroShotPLM", NAME, config_dict={**settings, "data_path": str(data)})
     titles = read_news(data / NAME / f"{NAME}.item").title[:100]
     folder = next((place / "saved" / NAME).glob("ZeroShotPLM-*"))
     return Real(folder, data, ["", "News", " two  spaces ", *titles])
 
 
-@needs_onnx
-def test_graphs_on_real_titles_give_the_recommenders_vectors(real: Real, tmp_path: Path) -> None:
-    engine = load_export(export(real.folder, "onnx", tmp_path / "out").folder)
+@pytest.mark.parametrize(
+    "to",
+    [
+        pytest.param("onnx", marks=needs_onnx),
+        pytest.param("sentence-transformers", marks=needs_sentence_transformers),
+    ],
+)
+def test_exports_give_real_titles_the_recommenders_vectors(
+    to: str, real: Real, tmp_path: Path
+) -> None:
+    engine = load_export(export(real.folder, to, tmp_path / "out").folder)
     want = FinishedRecommender(real.folder).engine.encode({"title": real.titles})
     np.testing.assert_allclose(engine.encode({"title": real.titles}), want, rtol=0, atol=1e-4)
-
-
-@needs_sentence_transformers
-def test_sentence_transformers_encodes_real_titles_as_we_do(real: Real, tmp_path: Path) -> None:
-    from sentence_transformers import SentenceTransformer
-
-    folder = export(real.folder, "sentence-transformers", tmp_path / "out").folder
-    encoded = SentenceTransformer(str(folder), device="cpu").encode(real.titles)
-    want = FinishedRecommender(real.folder).engine.encode({"title": real.titles})
-    np.testing.assert_allclose(encoded, want, rtol=0, atol=1e-5)
 
 
 @needs_onnx

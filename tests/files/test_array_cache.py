@@ -2,15 +2,18 @@ from __future__ import annotations
 
 import logging
 import pickle
+import tempfile
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as StillRunning
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from recbole_tinynews.files import array_cache
-from recbole_tinynews.files.array_cache import Arrays, cached_arrays, content_key
+from recbole_tinynews.files.array_cache import Arrays, GrowingArray, cached_arrays, content_key
 
 
 class Maker:
@@ -54,18 +57,9 @@ def test_another_key_or_name_is_other_content(tmp_path: Path, make: Maker) -> No
     for name, key in (("a", "1"), ("a", "2"), ("b", "1"), ("a", "1")):
         cached_arrays(tmp_path, name, key, make)
     assert make.times == 3
-
-
-def test_without_a_folder_nothing_is_kept(tmp_path: Path, make: Maker) -> None:
-    cached_arrays(None, "a", "1", make)
-    cached_arrays(None, "a", "1", make)
-    assert make.times == 2
-    assert list(tmp_path.iterdir()) == []
-
-
-def pickled(file: Path) -> None:
-    with file.open("wb") as target:
-        np.save(target, np.array([{"an": "object"}], dtype=object), allow_pickle=True)
+    for _ in range(2):  # without a folder, nothing is kept
+        cached_arrays(None, "a", "1", make)
+    assert make.times == 5
 
 
 DAMAGES = {
@@ -73,7 +67,7 @@ DAMAGES = {
     "flipped bit": lambda file: file.write_bytes(file.read_bytes()[:-1] + b"\xff"),
     "empty": lambda file: file.write_bytes(b""),
     "text": lambda file: file.write_bytes(b"no array at all"),
-    "pickle": pickled,
+    "pickle": lambda file: np.save(file, np.array([{"an": "object"}]), allow_pickle=True),
     "gone": Path.unlink,
     "no names": lambda file: file.with_name("names.json").write_text("["),
     "earlier version": lambda file: file.with_name("names.json").write_text('["numbers"]'),
@@ -131,30 +125,6 @@ def test_a_place_that_cannot_be_written_only_warns(
     assert "cannot be written, so nothing is cached" in caplog.text
 
 
-@pytest.mark.parametrize("stop", [OSError, KeyboardInterrupt])
-def test_a_half_written_folder_never_has_the_final_name(
-    tmp_path: Path, make: Maker, stop: type[BaseException], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A killed run would leave some of the arrays, and the next one would take them for all."""
-    seen: list[bool] = []
-    save = np.save
-
-    def save_one(file: Path, *args: object, **kwargs: object) -> None:
-        seen.append((tmp_path / "some-key").exists())
-        if len(seen) == 2:
-            raise stop
-        save(file, *args, **kwargs)
-
-    monkeypatch.setattr(array_cache.np, "save", save_one)
-    if stop is OSError:
-        cached_arrays(tmp_path, "some", "key", make)
-    else:
-        with pytest.raises(KeyboardInterrupt):
-            cached_arrays(tmp_path, "some", "key", make)
-    assert seen == [False, False]
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_of_two_runs_that_want_the_same_arrays_one_makes_them(tmp_path: Path, make: Maker) -> None:
     """Eight processes of one training would each take the time, and the memory, of all."""
     others: list[Future[Arrays]] = []
@@ -181,9 +151,40 @@ def test_a_key_depends_on_the_content_and_not_on_its_path(tmp_path: Path) -> Non
     two.write_bytes(b"Content")
     assert content_key([one]) != content_key([two])
     assert content_key([one, two]) != content_key([two, one])
-
-
-def test_parts_of_a_key_cannot_run_into_each_other() -> None:
-    """``ab, c`` and ``a, bc`` are different inputs."""
+    # nor can its parts run into each other
     assert content_key(["ab", "c"]) != content_key(["a", "bc"]) != content_key(["abc"])
     assert content_key(["a"]) == content_key([b"a"])
+
+
+NUMBERS = st.lists(st.integers(-(2**31), 2**31 - 1))
+WORDS = st.lists(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])))
+
+
+@given(st.lists(NUMBERS), st.lists(WORDS), st.sampled_from([1, 3, array_cache._BLOCK]))
+def test_blocks_come_back_in_order_however_long_later_words_are(numbers, words, piece) -> None:
+    """Longer words leave those before them, in all pieces of the copy."""
+    for blocks, dtype in ((numbers, np.int32), (words, str)):
+        arrays = [np.array(block, dtype=dtype) for block in blocks]
+        grown = GrowingArray(None, np.zeros(0, dtype))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(array_cache, "_BLOCK", piece)
+            for array in arrays:
+                grown.append(array)
+        expected = np.concatenate([np.zeros(0, dtype), *arrays])
+        found = grown.array()
+        assert found.dtype == expected.dtype
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_a_killed_process_leaves_no_file(tmp_path: Path) -> None:
+    grown = GrowingArray(tmp_path / "cache", np.arange(3))
+    assert [*(tmp_path / "cache").iterdir()] == []
+    assert grown.array().tolist() == [0, 1, 2]
+
+
+def test_a_folder_that_cannot_be_written_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    assert GrowingArray(tmp_path / "file" / "cache", np.arange(3)).array().tolist() == [0, 1, 2]

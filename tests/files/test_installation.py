@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from recbole_tinynews.files import installation as installing
 from recbole_tinynews.files.installation import SOURCE, pip_install
+from recbole_tinynews.serving.article_index import read_news_file
+from recbole_tinynews.serving.score import score
 
 ROOT = Path(__file__).parents[2]
 # Tests name the phrase; the changelog and the record tell what was.
@@ -44,3 +48,23 @@ def test_the_command_names_the_checkout_the_wheel_or_what_is_set(
     expected = "recbole-tinynews[export] @ https://news.example/recbole_tinynews.whl"
     assert pip_install("export") == f'pip install "{expected}"'
     assert pip_install() == f'pip install "{expected.replace("[export]", "")}"'
+
+
+@pytest.mark.parametrize(
+    ("use", "remedy"),
+    [
+        (lambda: score("student", "news.csv", "users.parquet", "out.csv"), "pip install pyarrow"),
+        (lambda: read_news_file(Path("news.parquet")), "pip install pyarrow. Csv files need noth"),
+    ],
+)
+def test_a_missing_library_is_answered_with_the_command_that_installs_it(
+    monkeypatch: pytest.MonkeyPatch, use: Callable[[], object], remedy: str
+) -> None:
+    """An import error of a package that was never named leaves a user searching for it."""
+    monkeypatch.setattr(Path, "is_file", lambda _: True)
+    for name in [each for each in sys.modules if each.partition(".")[0] == "pyarrow"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(ModuleNotFoundError, match=f"expects pyarrow, .*{remedy}") as told:
+        use()
+    assert str(told.value.name).partition(".")[0] == "pyarrow"  # `serve` looks at it

@@ -14,10 +14,13 @@ LINES = ["first\u2028still first\x85\x0b", "second\rstill second", "", "fourth, 
 
 @pytest.mark.parametrize("mark", ["", "\ufeff"], ids=["plain", "byte-order mark"])
 @pytest.mark.parametrize("zipped", [False, True], ids=["text", "gzip"])
-def test_only_line_feeds_end_a_line(tmp_path: Path, zipped: bool, mark: str) -> None:
-    """U+2028 in a title would split an article into two broken ones."""
-    data = (mark + TEXT).encode()
-    file = tmp_path / "any.name"
+@pytest.mark.parametrize("block", [1, 2, 3, 7, lines.BLOCK])
+def test_only_line_feeds_end_a_line_wherever_a_block_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int, zipped: bool, mark: str
+) -> None:
+    r"""U+2028 in a title would split an article; a block may end between ``\r`` and ``\n``."""
+    monkeypatch.setattr(lines, "BLOCK", block)
+    data, file = (mark + TEXT).encode(), tmp_path / "any.name"
     file.write_bytes(gzip.compress(data) if zipped else data)
     assert list(read_lines(file)) == LINES
 
@@ -30,7 +33,9 @@ def test_a_line_that_is_not_utf8_is_named(tmp_path: Path) -> None:
         list(read_lines(file))
 
 
-def test_a_missing_file_and_a_folder_are_named(tmp_path: Path) -> None:
+def test_a_missing_file_and_a_folder_are_named_and_not_taken_for_empty_ones(tmp_path: Path) -> None:
+    (tmp_path / "empty").touch()
+    assert list(read_lines(tmp_path / "empty")) == []
     for place in (tmp_path / "gone.tsv", tmp_path):
         with pytest.raises(FileNotFoundError, match=f"{place} cannot be read"):
             list(read_lines(place))
@@ -49,23 +54,6 @@ def test_a_damaged_gzip_file_is_not_read_as_a_short_one(tmp_path: Path, damage: 
     file.write_bytes(data)
     with pytest.raises(ValueError, match=r"half\.tsv\.gz expects a complete gzip file"):
         list(read_lines(file))
-
-
-def test_an_empty_file_has_no_lines(tmp_path: Path) -> None:
-    (tmp_path / "empty").touch()
-    assert list(read_lines(tmp_path / "empty")) == []
-
-
-@pytest.mark.parametrize("block", [1, 2, 3, 7])
-@pytest.mark.parametrize("zipped", [False, True], ids=["text", "gzip"])
-def test_a_line_may_end_anywhere_in_what_is_read_at_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int, zipped: bool
-) -> None:
-    r"""A block may end between ``\r`` and ``\n``, or inside the byte-order mark."""
-    monkeypatch.setattr(lines, "BLOCK", block)
-    data = ("\ufeff" + TEXT).encode()
-    (tmp_path / "file").write_bytes(gzip.compress(data) if zipped else data)
-    assert list(read_lines(tmp_path / "file")) == LINES
 
 
 @pytest.mark.parametrize("zipped", [False, True], ids=["text", "gzip"])

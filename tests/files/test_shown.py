@@ -79,11 +79,7 @@ def test_bars_in_a_terminal_fit_and_name_stage_and_time_left(tiny: Tiny) -> None
         assert any(bar.startswith(f"stage {number} of 5, epoch 0: 100%|") for bar in bars)
     assert any(bar.startswith("Evaluate: 100%|") for bar in bars)
     assert any(re.search(r"10/\d+, loss \d+\.\d{4}, \d:\d\d left", bar) for bar in bars)
-
-
-@pytest.mark.whole
-@pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals")
-def test_bars_of_recboles_models_fit_too(tiny: Tiny) -> None:
+    # and those of RecBole's models
     bars = bars_of(in_a_terminal("BPR", tiny.stock_settings()))
     assert max(map(len, bars)) <= COLUMNS
     assert any(bar.startswith("epoch 0: 100%|") for bar in bars)
@@ -123,9 +119,7 @@ def test_settings_that_differ_are_shown_and_no_others(tiny: Tiny, caplog) -> Non
     assert cells["epochs"] == ["1", "4", "config_dict"]
     assert "negatives" not in cells  # it is given, and the default
     assert "weight_decay" not in cells
-
-
-def test_settings_of_stages_that_do_not_run_are_not_shown(tiny: Tiny) -> None:
+    # nor those of stages that do not run
     given = tiny.settings("PLMNR", finetune_teacher_epochs=9, post_train_teacher_epochs=9)
     shown = shown_settings(NewsConfig("PLMNR", DATASET, None, given), {"PLMNR", "finetune_teacher"})
     assert "finetune_teacher_epochs" in shown

@@ -10,6 +10,7 @@ from recbole_tinynews.pipeline.artifact import FILES, files_of, read_metrics, wr
 DEEP = b"[" * 100_000
 CONTENTS = (
     *(b"", b"[]", b"{}", b"{", b"3", b"null", b'"x"', b'{"files": 3}', b"caf\xe9: {\xff}"),
+    *(b"[1, 2]", b"a: b: c", b"model_class: !!python/name:os", b"seed: 1"),
     *(DEEP, DEEP + b"]" * 100_000, b"{" * 9_999),
 )
 # 440 bytes of yaml that stand for 2**27 numbers

@@ -15,8 +15,8 @@ from tiny import DATASET, Tiny
 
 from recbole_tinynews.data.atomic_files import read_news
 from recbole_tinynews.export.finished import FinishedRecommender
+from recbole_tinynews.serving import ranker as ranking
 from recbole_tinynews.serving.article_index import FIELDS, read_news_file
-from recbole_tinynews.serving.engine import InputFields
 from recbole_tinynews.serving.loading import load
 
 CASES: list[tuple[str, dict[str, Any]]] = [
@@ -28,7 +28,6 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("TANR", {}),
     ("TANR", {"news_encoder": "plm"}),
 ]
-READS = ["title", "abstract", "category", "subcategory"]
 
 
 def fields_of(tiny: Tiny) -> dict[str, dict[str, str]]:
@@ -48,8 +47,11 @@ def naml(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Served:
 
 
 @pytest.mark.parametrize(("model", "settings"), CASES)
-def test_fields_are_ranked_as_evaluation_ranks_the_articles(tiny: Tiny, model, settings) -> None:
+def test_fields_are_ranked_as_evaluation_ranks_the_articles(
+    tiny: Tiny, model, settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """With a view left out, or a category of another number, no score would look wrong."""
+    monkeypatch.setattr(ranking, "USERS_AT_ONCE", 3)
     served = serve(tiny, model, max_steps=2, **settings)
     histories, candidates, expected = served.impressions()
     ranker, fields = served.load(), fields_of(tiny)
@@ -65,17 +67,6 @@ def test_fields_are_ranked_as_evaluation_ranks_the_articles(tiny: Tiny, model, s
             assert {each.candidate for each in ranked[row]} == {*candidates[row]}
 
 
-def test_each_field_that_is_read_changes_the_score(naml: Served, tiny: Tiny) -> None:
-    ranker, article = naml.load(), fields_of(tiny)["N7"]
-    others = [{**article, name: "word9" if name in FIELDS[:2] else "health"} for name in READS]
-    assert article["category"] != "health"
-    same = {**article, "body": "word9"}  # which is not read
-    ranked = ranker.rank([], [article, same, *others])
-    scores = in_order_given(ranked)
-    assert scores[0] == scores[1]
-    assert len({*scores.tolist()}) == 1 + len(READS)
-
-
 def test_a_category_that_is_new_is_none(naml: Served, tiny: Tiny) -> None:
     """Any number in its place would be another category."""
     ranker, article = naml.load(), fields_of(tiny)["N7"]
@@ -85,13 +76,6 @@ def test_a_category_that_is_new_is_none(naml: Served, tiny: Tiny) -> None:
     assert scores[1] == in_order_given(
         ranker.rank([], [{k: v for k, v in article.items() if k != "category"}])
     )
-
-
-def test_a_title_alone_is_an_article_without_other_fields(naml: Served) -> None:
-    ranker = naml.load()
-    alone, fields = ranker.rank([], ["word3", {"id": "a", "title": "word3"}])
-    assert alone.score == pytest.approx(fields.score, abs=1e-6)
-    assert [alone.candidate, fields.candidate] == ["word3", "a"]
 
 
 def test_the_best_leave_out_what_was_clicked_by_its_fields_too(naml: Served, tiny: Tiny) -> None:
@@ -119,13 +103,6 @@ def test_fields_that_are_none_are_refused(naml: Served, article, error, message)
     """A misspelt one would be read as an empty one."""
     with pytest.raises(error, match=message):
         naml.load().rank([], [article])
-
-
-def test_a_single_view_is_one_text() -> None:
-    article = {"title": 'a "quoted" one', "abstract": "b", "category": "c", "body": "unread"}
-    several = InputFields({"news_text": "title_abstract", "views": ["title", "category"]})
-    assert several.select(article) == ('a "quoted" one', "c", "b")
-    assert InputFields({"news_text": "title_abstract"}).select(article) == ('a "quoted" one. b',)
 
 
 def test_changed_names_of_categories_are_refused(naml: Served, tmp_path: Path) -> None:

@@ -41,7 +41,9 @@ def ranks_or_names(folder: Path, file: str) -> None:
     assert time.perf_counter() - started < 5  # a second by itself
 
 
-@pytest.mark.parametrize("name", ["metrics.json", "settings.yaml", "plm/config.json"])
+@pytest.mark.parametrize(
+    "name", ["metrics.json", "settings.yaml", "plm/config.json", "plm/categories.json"]
+)
 def test_a_file_that_holds_anything_is_named(folder: Path, name: str) -> None:
     """RecursionError, UnicodeDecodeError and KeyError ended a service with a traceback."""
     for content in CONTENTS:
@@ -52,14 +54,6 @@ def test_a_file_that_holds_anything_is_named(folder: Path, name: str) -> None:
             load(folder)
 
 
-@pytest.mark.parametrize("content", CONTENTS)
-def test_names_of_categories_that_are_none_are_named(folder: Path, content: bytes) -> None:
-    (folder / "plm" / "categories.json").write_bytes(content)
-    checked_anew(folder)
-    with pytest.raises(ValueError, match=r"categories\.json"):
-        load(folder)
-
-
 def test_aliases_that_multiply_are_refused_at_once(folder: Path) -> None:
     """440 bytes of yaml stood for 2**27 numbers, which were formatted for a message."""
     with (folder / "settings.yaml").open("a") as file:
@@ -67,18 +61,10 @@ def test_aliases_that_multiply_are_refused_at_once(folder: Path) -> None:
     ranks_or_names(folder, "settings.yaml")
 
 
-def test_a_missing_length_of_histories_is_named(folder: Path) -> None:
-    """It was loaded, and every request failed."""
-    kept = yaml.safe_load((folder / "settings.yaml").read_text())
-    del kept["history_length"]
-    (folder / "settings.yaml").write_text(yaml.safe_dump(kept))
-    with pytest.raises(ValueError, match=r"settings\.yaml .*history_length is missing"):
-        load(folder)
-
-
 def changed_in(file: Path, **values: Any) -> None:
-    content = yaml.safe_load(file.read_text())
-    file.write_text(json.dumps({**content, **values}))
+    """With other values, or without those that are None."""
+    content = {**yaml.safe_load(file.read_text()), **values}
+    file.write_text(json.dumps({k: v for k, v in content.items() if v is not None}))
 
 
 def with_a_token_beyond(folder: Path) -> None:
@@ -108,6 +94,10 @@ def with_a_link(folder: Path) -> None:
             lambda f: changed_in(f / "settings.yaml", popularity="added", popularity_hidden=1_001),
             "popularity_hidden expects at most",
         ),
+        (
+            lambda f: changed_in(f / "settings.yaml", history_length=None),
+            "history_length is missing",
+        ),
         (with_a_token_beyond, "with the id 100,000"),
         (with_integers, r"other types \['"),
         (with_a_link, "settings.yaml is a link out of it"),
@@ -116,7 +106,7 @@ def with_a_link(folder: Path) -> None:
 def test_sizes_types_and_links_are_refused_before_anything_is_built(
     folder: Path, change: Any, said: str
 ) -> None:
-    """They took 20 s or 4.3 GB, were cast, ended in an IndexError, or had a secret quoted."""
+    """They took 20 s or 4.3 GB, were cast, failed at every request, or had a secret quoted."""
     change(folder)
     checked_anew(folder)
     started = time.perf_counter()

@@ -138,11 +138,8 @@ def test_what_lies_beyond_the_longest_window_is_summed_up_and_its_ids_are_forgot
     for hour in range(12):
         some = [event(f"{hour}-{n}", NOW + hour * HOUR, [EXPOSURE, CLICK][n]) for n in range(2)]
         assert counters.add(some, now=NOW + hour * HOUR).counted == 2
-    rows = (
-        sqlite3.connect(tmp_path / "store")
-        .execute("SELECT count(*) FROM events WHERE id IS NOT NULL")
-        .fetchone()
-    )
+    with sqlite3.connect(tmp_path / "store") as store:
+        rows = store.execute("SELECT count(*) FROM events WHERE id IS NOT NULL").fetchone()
     assert rows == (2 * 4,)  # two hours, one for requests of the past, and the present one
     for each in (counters, LiveCounters(Store(tmp_path / "store"), [counting])):
         found = each.features(counting, [each.known_numbers(["A1"])], [Moment(NOW + 12 * HOUR)])

@@ -4,7 +4,6 @@ import contextlib
 import importlib.util
 import json
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -16,14 +15,11 @@ from tiny import Tiny, finished
 from torch import nn
 from torch.nn import functional as F
 
-import recbole_tinynews
 from recbole_tinynews.model.article_reader import OwnTexts
 from recbole_tinynews.model.paper.plmnr import PLMNR
 from recbole_tinynews.pipeline.artifact import read_metrics, write_metrics
 from recbole_tinynews.serving.engine import ModelEngine, PredictEngine, engine_of
 from recbole_tinynews.serving.loading import load
-
-# ---------------------------------------------------------------------------- what it needs
 
 
 def test_titles_are_ranked_from_the_artifacts_folder_alone(student: Served, tmp_path) -> None:
@@ -39,19 +35,8 @@ def test_titles_are_ranked_from_the_artifacts_folder_alone(student: Served, tmp_
     assert size < 100_000  # the weights are not stored twice
 
 
-def test_the_package_is_imported_without_torch() -> None:
-    """`import recbole_tinynews` for its version would take seconds."""
-    code = "import sys, recbole_tinynews; assert 'torch' not in sys.modules"
-    subprocess.run([sys.executable, "-c", code], check=True)
-    assert recbole_tinynews.load is load
-    with pytest.raises(AttributeError, match="no_such_name"):
-        _ = recbole_tinynews.no_such_name
-
-
-# --------------------------------------------------------------------------- what is no artifact
-
-
-def test_a_folder_that_is_no_artifact_is_refused_and_explained(folder: Path) -> None:
+def test_a_folder_that_is_no_artifact_or_unfinished_is_refused_and_explained(folder: Path) -> None:
+    """Weights of a running training would load without any error."""
     with pytest.raises(FileNotFoundError, match="nowhere has none of them"):
         load(folder.parent / "nowhere")
     with pytest.raises(FileNotFoundError, match=r"has none of them\. Did you mean .*: copied"):
@@ -59,19 +44,8 @@ def test_a_folder_that_is_no_artifact_is_refused_and_explained(folder: Path) -> 
     (folder.parent / "empty").mkdir()
     with pytest.raises(FileNotFoundError, match=r"has none of them\.$"):
         load(folder.parent / "empty")
-
-
-def test_an_unfinished_artifact_is_not_served(folder: Path) -> None:
-    """Weights of a running training would load without any error."""
     (folder / "metrics.json").unlink()
     with pytest.raises(ValueError, match=r"unfinished: metrics\.json .*resumes"):
-        load(folder)
-
-
-@pytest.mark.parametrize("text", ["[1, 2]", "a: b: c", "seed: 1", "model_class: !!python/name:os"])
-def test_unreadable_settings_are_refused(folder: Path, text: str) -> None:
-    (folder / "settings.yaml").write_text(text)
-    with pytest.raises(ValueError, match=r"settings\.yaml"):
         load(folder)
 
 
@@ -96,9 +70,6 @@ def test_a_stage_that_ranks_nothing_is_refused(
     first = finished(student.run)[0]
     with pytest.raises(ValueError, match="ranks no news: load the folder of the last stage"):
         load(first.folder)
-
-
-# ------------------------------------------------------------------------- classes from elsewhere
 
 
 @pytest.fixture
@@ -173,14 +144,10 @@ class SavesCategories(PLMNR):
         self.register_buffer("category", dataset.item_feat["category"], persistent=False)
 
 
-def test_a_recommender_that_reads_more_than_titles_says_so(tiny: Tiny) -> None:
-    """Without the other texts its scores would be wrong."""
-    with pytest.raises(ValueError, match="Override its column_tokenizer along with news_tokens"):
-        serve(tiny, ReadsAbstracts, max_steps=2).load()
-
-
 def test_a_recommender_is_built_of_what_is_saved_or_says_what_it_lacks(tiny: Tiny) -> None:
     """A made-up data set in its place would rank by tables that nobody has read."""
+    with pytest.raises(ValueError, match="Override its column_tokenizer along with news_tokens"):
+        serve(tiny, ReadsAbstracts, max_steps=2).load()
     with pytest.raises(ValueError, match=r"KnowsCategories, which asks.*'num'.*read_articles"):
         serve(tiny, KnowsCategories, max_steps=2).load()
     served = serve(tiny, SavesCategories, max_steps=2)
@@ -190,14 +157,10 @@ def test_a_recommender_is_built_of_what_is_saved_or_says_what_it_lacks(tiny: Tin
     assert "category" not in dict(served.load().engine.model.named_buffers())
 
 
-def own_predict(self, interaction):
-    return 2 * PLMNR.predict(self, interaction) ** 3
-
-
 OVERRIDES = {
     "encode_news": lambda self, ids: F.normalize(PLMNR.encode_news(self, ids), dim=-1),
     "encode_user": lambda self, history, clicked: history.sum(1),
-    "predict": own_predict,
+    "predict": lambda self, interaction: 2 * PLMNR.predict(self, interaction) ** 3,
 }
 
 

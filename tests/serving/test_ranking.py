@@ -16,12 +16,12 @@ from recbole_tinynews.serving import article_index
 from recbole_tinynews.serving import ranker as ranking
 from recbole_tinynews.serving.loading import load
 
-# ------------------------------------------------------------------------- the same as evaluation
 
-
-def test_a_loaded_student_ranks_as_evaluation_does(student: Served) -> None:
-    """Otherwise the served model is not the one whose metrics were reported."""
+def test_a_loaded_student_and_its_teacher_rank_as_evaluation_does(student: Served) -> None:
+    """A teacher's stage has other settings: other layers, another size of vectors."""
     assert_ranks_as_evaluated(student)
+    (artifact, _) = [a for a in finished(student.run) if a.name == "finetune_teacher"]
+    assert_ranks_as_evaluated(student._replace(artifact=artifact))
 
 
 @pytest.mark.parametrize(
@@ -59,18 +59,18 @@ def test_a_text_is_the_id_or_the_title_that_the_caller_says(student: Served) -> 
     ]
     with pytest.raises(ValueError, match="Ids of the"):
         ranker.rank(titles[:1], titles[1:], ids=True)
+    for unknown in (["N5", "N999"], ["a new article"]):
+        with pytest.raises(ValueError, match=f"got '{unknown[-1]}'. Add .*title"):
+            ranker.rank(["N5"], unknown)
+    assert len(ranker.rank(["N5"], ["N7", {"title": "a new article"}])) == 2
+    with pytest.raises(ValueError, match="got 'N998' and 1 more"):
+        ranker.rank([], ["N1", "N998", "N999"])
 
 
 def test_another_kind_of_tokenizer_is_saved_as_well(tiny: Tiny, tmp_path: Path) -> None:
     """RoBERTa's has other special tokens and another padding id."""
     plm = write_roberta(tmp_path / "roberta")
     assert_ranks_as_evaluated(serve(tiny._replace(plm=plm), max_steps=2))
-
-
-def test_teachers_can_be_loaded_too(student: Served) -> None:
-    """Their stage has other settings: other layers, another size of vectors."""
-    (artifact, _) = [a for a in finished(student.run) if a.name == "finetune_teacher"]
-    assert_ranks_as_evaluated(student._replace(artifact=artifact))
 
 
 def test_each_text_is_encoded_once(student: Served, monkeypatch) -> None:
@@ -86,8 +86,15 @@ def test_each_text_is_encoded_once(student: Served, monkeypatch) -> None:
     assert encoded == [3]
     [again], [[one], _] = ranker.rank(["word1", "word2 word3"], ["word2 word3"]), first
     assert again == one._replace(score=pytest.approx(one.score, abs=1e-5))
-    ranker.rank(["word1"], ["word5"])
+    vectors = ranker.encode(["word4", "word5", "word4"])
     assert encoded == [3, 1]
+    assert (vectors.dtype, vectors[0].tolist()) == (np.float32, vectors[2].tolist())
+    nobody = torch.zeros(1, vectors.shape[1]), torch.zeros(1, 6, dtype=int)
+    scores = in_order_given(ranker.rank([], ["word4", "word5"]))
+    user = ranker.engine.user_vectors(*nobody)[0].numpy()
+    np.testing.assert_allclose(vectors[:2] @ user, scores, atol=1e-5)
+    assert encoded == [3, 1]
+    assert ranker.encode([]).shape == (0, vectors.shape[1])
 
 
 def test_memory_does_not_grow_with_the_texts_met(student: Served, monkeypatch) -> None:
@@ -103,21 +110,6 @@ def test_memory_does_not_grow_with_the_texts_met(student: Served, monkeypatch) -
     after = ranker.rank([], shown)
     assert [each.candidate for each in after] == [each.candidate for each in before]
     np.testing.assert_allclose([e.score for e in after], [e.score for e in before], atol=1e-6)
-
-
-# ---------------------------------------------------------------------------- what a user may ask
-
-
-def test_texts_never_seen_and_empty_histories_are_ranked(student: Served) -> None:
-    """A recommender must rank new articles, and for new users."""
-    ranker = student.load()
-    ranked = ranker.rank([], ["nobody has ever read this", "word1 word2", ""])
-    assert sorted(each.candidate for each in ranked) == [
-        "",
-        "nobody has ever read this",
-        "word1 word2",
-    ]
-    assert len({each.score for each in ranked}) == 3
 
 
 def test_equal_candidates_keep_their_order_and_their_places(student: Served) -> None:
@@ -136,23 +128,6 @@ def test_only_the_newest_clicks_count(student: Served) -> None:
     shown = ["word20 word30", "word40 word41"]
     assert ranker.rank(history, shown) == ranker.rank(history[-6:], shown)
     assert ranker.rank(history, shown) != ranker.rank(history[:6], shown)
-
-
-def test_ids_are_never_ranked_as_titles(student: Served) -> None:
-    """The score of the text "N7" would look like any other."""
-    ranker, plain = student.load_with_news(), student.load()
-    expected = plain.rank(words_of(["N5", "N6"]), words_of(["N7", "N8"]))
-    ranked = ranker.rank(["N5", "N6"], ["N7", "N8"])
-    assert [each.place for each in ranked] == [each.place for each in expected]
-    assert [each.score for each in ranked] == pytest.approx([e.score for e in expected], abs=1e-6)
-    as_titles = plain.rank(["N5", "N6"], ["N7", "N8"])
-    assert [each.score for each in as_titles] != [each.score for each in expected]
-    for unknown in (["N5", "N999"], ["a new article"]):
-        with pytest.raises(ValueError, match=f"got '{unknown[-1]}'. Add .*title"):
-            ranker.rank(["N5"], unknown)
-    assert len(ranker.rank(["N5"], ["N7", {"title": "a new article"}])) == 2
-    with pytest.raises(ValueError, match="got 'N998' and 1 more"):
-        ranker.rank([], ["N1", "N998", "N999"])
 
 
 @pytest.mark.parametrize(

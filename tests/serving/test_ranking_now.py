@@ -75,9 +75,6 @@ def reader_ranker(of_the_reader: Served) -> Ranker:
     return with_events(of_the_reader)
 
 
-# ------------------------------------------------------------------------- with either recommender
-
-
 def test_a_replayed_test_set_has_the_scores_of_evaluation(served: Served) -> None:
     """Impression by impression, each before its events: what is evaluated is what is served."""
     ranker, test = served.load_with_news(store=":memory:"), served.run.factory.test
@@ -146,9 +143,6 @@ def test_contributions_add_up_to_the_score(each_ranker: Ranker) -> None:
     assert (np.ptp(parts, axis=0) > 0).all()
 
 
-# -------------------------------------------------------------------------- with others' counters
-
-
 def test_other_articles_have_their_own_counters(ranker: Ranker, of_others: Served) -> None:
     """Numbers of articles are kept by row, and rows move when articles come and go."""
     ids = list(ranker.news_ids)
@@ -167,27 +161,24 @@ def test_other_articles_have_their_own_counters(ranker: Ranker, of_others: Serve
     np.testing.assert_allclose(in_order_given(of_texts), in_order_given(of_both[0]), atol=1e-5)
 
 
-def test_without_a_time_it_ranks_by_text_alone(ranker: Ranker, of_others: Served) -> None:
+def test_without_a_time_texts_and_the_history_given_rank_alone(
+    each_ranker: Ranker, served: Served
+) -> None:
     """Whoever has no counters, or an index, keeps the ranking that he had."""
-    ids = list(ranker.news_ids)
-    texts, plain = ranker.rank(["N4"], ids), of_others.load()
+    ids = list(each_ranker.news_ids)
+    texts, plain = each_ranker.rank(["N4"], ids), served.load()
     plain.add_news(dict(zip(ids, words_of(ids), strict=True)))
     assert texts == plain.rank(["N4"], ids)
     with pytest.raises(ValueError, match=r"load\(folder, store=FILE\)"):
         plain.rank(["N4"], ids, at=AT)
-    with pytest.raises(ValueError, match="user together with at"):
-        ranker.rank(["N4"], ids, user="U1")
+    for name in ("user", "page"):
+        with pytest.raises(ValueError, match=f"{name} together with at"):
+            each_ranker.rank(["N4"], ids, **{name: "U1"})
     for at in ("now", float("nan"), -1, True):
         with pytest.raises(ValueError, match="UTC seconds"):
-            ranker.rank(["N4"], ids, at=at)
+            each_ranker.rank(["N4"], ids, at=at)
     with pytest.raises(ValueError, match="once for each of 2"):
-        ranker.rank([[], []], [["N4"], ["N5"]], at=[AT, AT], user=["U1"])
-
-
-def test_a_users_own_events_are_left_out(ranker: Ranker) -> None:
-    ids = list(ranker.news_ids)
-    own, everyone = (ranker.rank(["N4"], ids, at=AT, user=user) for user in ("U1", None))
-    assert not np.allclose(in_order_given(own), in_order_given(everyone))
+        each_ranker.rank([[], []], [["N4"], ["N5"]], at=[AT, AT], user=["U1"])
 
 
 def test_titles_that_look_like_ids_have_no_counters(ranker: Ranker) -> None:
@@ -206,17 +197,6 @@ def test_a_recommender_of_texts_alone_refuses_times_and_events(student: Served) 
         ranker.rank(["word1"], ["word2"], at=AT)
     with pytest.raises(ValueError, match="trained with popularity"):
         ranker.add_events([])
-
-
-def test_only_events_of_added_articles_count(ranker: Ranker) -> None:
-    event = {"kind": "click", "user": "U1", "time": AT}
-    added = ranker.add_events(
-        [{"id": "1", "article": "N5", **event}, {"id": "2", "article": "N999", **event}], now=AT
-    )
-    assert (added.counted, [each.id for each in added.refused]) == (1, ["2"])
-
-
-# ------------------------------------------------------------------------- with the reader's own
 
 
 def test_each_part_of_a_visit_changes_the_scores(reader_ranker: Ranker) -> None:
@@ -245,14 +225,3 @@ def test_a_request_without_a_history_is_ranked_by_the_clicks_of_the_store(
     parts = [[*part.values()] for part in answer["contributions"]]
     np.testing.assert_allclose(np.sum(parts, axis=1), scores, rtol=1e-4, atol=1e-4)
     assert answer["contributions"][0].keys() == {"text", "popularity", "freshness", "reader"}
-
-
-def test_without_a_time_texts_and_the_history_given_rank_alone(reader_ranker: Ranker) -> None:
-    """Whoever has no store would get an error, or the clicks of another time."""
-    ids = list(reader_ranker.news_ids)
-    alone = reader_ranker.rank(["N4"], ids)
-    store, reader_ranker.counters = reader_ranker.counters, None
-    assert alone == reader_ranker.rank(["N4"], ids)
-    reader_ranker.counters = store
-    with pytest.raises(ValueError, match="page together with at"):
-        reader_ranker.rank(["N4"], ids, page="N5")

@@ -24,10 +24,7 @@ from recbole_tinynews.settings.registry import find_model
 def test_a_model_of_recbole_ranks_as_it_was_evaluated(
     tiny: Tiny, tmp_path: Path, name: str, text: str | None
 ) -> None:
-    """`load` asked for the class, and repeated that when it was given.
-
-    With text, it would need the language model of the training, or take another's vectors.
-    """
+    """With text, it would need the language model of the training, or take another's vectors."""
     settings = tiny.stock_settings(checkpoint_dir=str(tmp_path / "saved"))
     if text:
         plm = shutil.copytree(tiny.plm, tmp_path / "plm")

@@ -12,13 +12,20 @@ from served import Served, words_of
 from recbole_tinynews.evaluation.beyond_accuracy import rank_articles
 from recbole_tinynews.evaluation.rerank import ReRanking, rerank_impressions, unit_vectors
 from recbole_tinynews.serving import ranker as ranking
-from recbole_tinynews.serving.ranker import Query
+from recbole_tinynews.serving.ranker import Query, Ranker
 
+IDS = [f"N{number}" for number in range(1, 13)]
 LISTS: list[list[Any]] = [
     [{"mmr": 0.6}],
     [{"at_most": {"category": 1, "top": 3}}, "already_read"],
     [{"excluded": ["N3", "N9"]}, {"mmr": 0.3}, {"at_most": {"subcategory": 1}}, {"pinned": ["N7"]}],
 ]
+
+
+def with_articles(student: Served) -> Ranker:
+    ranker = student.load()
+    ranker.add_news(dict(zip(IDS, words_of(IDS), strict=True)))
+    return ranker
 
 
 @pytest.mark.parametrize("rerank", LISTS, ids=str)
@@ -84,15 +91,14 @@ def test_top_is_reranked_like_a_request_for_the_same_articles(
     student: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Diversity of the first page; an article that an editor pins may be the last by score."""
-    ranker, ids = student.load(), [f"N{number}" for number in range(1, 13)]
-    ranker.add_news(dict(zip(ids, words_of(ids), strict=True)))
-    plain = [each.candidate for each in ranker.top([], k=len(ids))]
+    ranker = with_articles(student)
+    plain = [each.candidate for each in ranker.top([], k=len(IDS))]
     last, second = plain[-1], plain[1]
     rerank: list[Any] = [{"mmr": 0.3}, {"excluded": [second]}, {"pinned": [last, "elsewhere"]}]
-    expected = [each.candidate for each in ranker.rank([], ids, rerank=rerank)]
+    expected = [each.candidate for each in ranker.rank([], IDS, rerank=rerank)]
     top = ranker.top([], k=4, rerank=rerank)
     assert [each.candidate for each in top] == expected[:4]
-    assert [ids[each.place] for each in top] == expected[:4]
+    assert [IDS[each.place] for each in top] == expected[:4]
     assert expected[0] == last
     assert expected != [last, *(each for each in plain[:-1] if each != second)]
     monkeypatch.setattr(ranking, "LEAST_POOL", 1)
@@ -114,28 +120,26 @@ def test_one_readers_pin_does_not_list_all_articles_for_the_others(
     student: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A service ranks for strangers together: whoever pins would slow all of them."""
-    ranker, ids = student.load(), [f"N{number}" for number in range(1, 13)]
-    ranker.add_news(dict(zip(ids, words_of(ids), strict=True)))
+    ranker = with_articles(student)
     monkeypatch.setattr(ranking, "LEAST_POOL", 1)
     monkeypatch.setattr(ranking, "POOL", 1)
     asked, plain = [], ranking.best_rows
     monkeypatch.setattr(
         ranking, "best_rows", lambda scores, k, out: asked.append(k) or plain(scores, k, out)
     )
-    lists = [ReRanking.parse(each) for each in ([], [{"pinned": [ids[-1]]}], [])]
+    lists = [ReRanking.parse(each) for each in ([], [{"pinned": [IDS[-1]]}], [])]
     clicks = [["N1"], ["N2"], []]
     queries = [Query(c, [], None, each, 2) for c, each in zip(clicks, lists, strict=True)]
     answers = [[article.candidate for article in best] for best in ranker.answer(queries)]
     assert asked == [2]
-    assert answers[1][0] == ids[-1]
+    assert answers[1][0] == IDS[-1]
 
 
 def test_what_is_removed_is_made_up_for(student: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     """A page with ten places would show five articles."""
-    ranker, ids = student.load(), [f"N{number}" for number in range(1, 13)]
-    ranker.add_news(dict(zip(ids, words_of(ids), strict=True)))
+    ranker = with_articles(student)
     monkeypatch.setattr(ranking, "LEAST_POOL", 1)
     monkeypatch.setattr(ranking, "POOL", 1)
-    plain = [each.candidate for each in ranker.top([], k=len(ids))]
+    plain = [each.candidate for each in ranker.top([], k=len(IDS))]
     top = ranker.top([], k=3, rerank=[{"excluded": plain[:4]}])
     assert [each.candidate for each in top] == plain[4:7]

@@ -9,6 +9,7 @@ import pytest
 from served import Served, words_of
 from tiny import status_of
 
+from recbole_tinynews.serving import ranker as ranking
 from recbole_tinynews.serving import score as command
 from recbole_tinynews.serving.score import score
 
@@ -23,13 +24,9 @@ def place(tmp_path: Path) -> Path:
     news = pd.DataFrame({"id": NEWS, "title": words_of(NEWS)})
     news.to_parquet(tmp_path / "news.parquet")
     draws = np.random.default_rng(3)
-    users = pd.DataFrame(
-        {
-            "user_id": [f"U{number}" for number in range(23)],
-            "history": [draws.choice(NEWS, length).tolist() for length in np.arange(23) % 8],
-            "candidates": [draws.choice(NEWS, 5, replace=False).tolist() for _ in range(23)],
-        }
-    )
+    users = pd.DataFrame({"user_id": [f"U{number}" for number in range(23)]})
+    users["history"] = [draws.choice(NEWS, length).tolist() for length in np.arange(23) % 8]
+    users["candidates"] = [draws.choice(NEWS, 5, replace=False).tolist() for _ in range(23)]
     users.to_parquet(tmp_path / "readers.parquet")
     users.to_parquet(tmp_path / "users.parquet", row_group_size=7)
     words = users.assign(
@@ -67,6 +64,7 @@ def test_every_reader_gets_what_rank_gives(
 ) -> None:
     """Chunks and row groups cross each other; no reader may be lost, doubled or swapped."""
     monkeypatch.setattr(command, "READERS_AT_ONCE", 3)
+    monkeypatch.setattr(ranking, "SCORES_AT_ONCE", 60)  # of two users
     news = place / "news.parquet"
     table = read(place / users).drop(columns=[] if own else "candidates")
     if users.endswith(".csv"):
@@ -152,12 +150,8 @@ def test_readers_that_have_nothing_to_rank_change_no_type(
     assert out.user_id.dtype == np.int64
     assert out.user_id.unique().tolist() == [*range(7, 23)]
     score(*given, place / "nobody.parquet", place / "none.parquet")
-    assert read(place / "none.parquet").columns.tolist() == [
-        "user_id",
-        "candidate",
-        "score",
-        "rank",
-    ]
+    columns = read(place / "none.parquet").columns.tolist()
+    assert columns == ["user_id", "candidate", "score", "rank"]
 
 
 def test_a_csv_keeps_the_zeros_of_its_ids(student: Served, place: Path) -> None:

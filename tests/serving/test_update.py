@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -102,13 +100,8 @@ def test_a_recommender_that_has_not_moved_is_pulled_nowhere(
 
 def test_an_update_learns_from_newer_clicks_alone_and_counts_all(tiny: Tiny) -> None:
     """It would learn again what it knows, or its counters would begin at zero each night."""
-    whole, newer = (
-        ClickDataLoader(world.config, world.train)
-        for world in (
-            tiny.world(popularity="added"),
-            tiny.world(popularity="added", train_since=NEWER),
-        )
-    )
+    worlds = tiny.world(popularity="added"), tiny.world(popularity="added", train_since=NEWER)
+    whole, newer = (ClickDataLoader(world.config, world.train) for world in worlds)
     stamps = whole.impressions.timestamp[whole.clicks.impression]
     np.testing.assert_array_equal(newer.clicks.position, whole.clicks.position[stamps >= NEWER])
     batch = newer.collate_samples(np.arange(newer.sample_size))
@@ -122,10 +115,7 @@ def test_an_update_learns_from_newer_clicks_alone_and_counts_all(tiny: Tiny) -> 
 def test_an_update_fits_popularity_to_all_clicks_again(
     tiny: Tiny, finished: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Clicks since the training would be ranked by the rates of weeks ago, or all be forgotten.
-
-    Everything else begins as it was learnt.
-    """
+    """Else they rank by the rates of weeks ago, or are forgotten; the rest begins as learnt."""
     monkeypatch.delattr(TimeScore, "start")
     how = (*QUIET, "--epochs=0", "--checkpoint_dir=untrained")
     done = update(finished, tiny.data / DATASET, how, since=NEWER)
@@ -163,26 +153,9 @@ def test_fitting_again_lowers_the_loss_from_where_it_is() -> None:
     only_clicks = term.weights.detach().clone()
     term.fit_again(text, counters, torch.ones(4000), offsets)
     assert torch.equal(term.weights, only_clicks)
-
-
-def test_only_the_term_of_popularity_is_fitted_again(tiny: Tiny) -> None:
-    """An update would begin with other vectors than those that it serves."""
-    world = tiny.world(popularity="added")
-    before = {name: value.clone() for name, value in world.model.state_dict().items()}
-    world.model.start_time(world.config, world.train, again=True)
-    moved = {
-        name for name, value in world.model.state_dict().items() if (value != before[name]).any()
-    }
-    assert moved
-    assert all(name.startswith("time.") for name in moved)
-
-
-def test_terms_of_any_size_are_fitted_again_within_the_passes() -> None:
-    """Without a hidden layer it failed; a few impressions were overfitted."""
-    torch.manual_seed(1)
-    term, labels = TimeScore(3, 2, 0), torch.tensor([1.0, 0, 0, 1])
-    term.fit_again(torch.randn(4), torch.rand(4, 11), labels, torch.tensor([0, 2, 4]))
-    assert 0 < term.weights.abs().max() <= 1.1 * PASSES * START_RATE
+    shallow = TimeScore(3, 2, 0)  # has no hidden layer, and two impressions to overfit
+    shallow.fit_again(text[:4], counters[:4], torch.eye(2).flatten(), torch.tensor([0, 2, 4]))
+    assert 0 < shallow.weights.abs().max() <= 1.1 * PASSES * START_RATE
 
 
 def test_an_update_goes_from_link_to_link_and_back(
@@ -203,33 +176,24 @@ def test_an_update_goes_from_link_to_link_and_back(
     assert read_metrics(made)["newest"] == 1573000039
     ranked = load(made).rank(["word1"], ["word2", "word3"])
     assert len(ranked) == 2
-    link.unlink()
-    link.symlink_to(made)
-    assert status_of(main, base) == 0  # no newer clicks
-    assert "No clicks since 2019-11-06T00:27:20Z" in capsys.readouterr().out
+    switch(link, made)
     switch(link, finished)
     assert status_of(main, ["--from", str(link), "--rollback"]) == 0
     assert link.resolve() == made.resolve()
 
 
-def test_updates_of_updates_learn_at_one_rate(tiny: Tiny, finished: Path) -> None:
+def test_updates_of_updates_learn_at_one_rate_and_train_no_recommender_in_use(
+    tiny: Tiny, finished: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """A third of the last night's rate would be nothing after two weeks."""
-    how = (*QUIET, "--max_steps=1", "--checkpoint_dir=nights")
+    caplog.set_level("INFO")
+    how = (*QUIET, "--max_steps=1", "--checkpoint_dir=nights", "--fresh=True")
     first = update(finished, tiny.data / DATASET, how, since=NEWER).folder
+    (line,) = (line for line in caplog.text.splitlines() if line.startswith("in_use "))
+    assert "reused" in line
     second = update(first, tiny.data / DATASET, how, since=NEWER).folder
     rates = [read_settings(each)["learning_rate"] for each in (finished, first, second)]
     assert rates == pytest.approx([rates[0], rates[0] / 3, rates[0] / 3])
-
-
-def test_a_fresh_update_trains_the_update_alone(
-    tiny: Tiny, finished: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    """The plan said that the recommender in use would be trained too, and counted its steps."""
-    caplog.set_level("INFO")
-    how = (*QUIET, "--max_steps=1", "--fresh=True", "--checkpoint_dir=fresh")
-    update(finished, tiny.data / DATASET, how, since=NEWER)
-    (line,) = (line for line in caplog.text.splitlines() if line.startswith("in_use "))
-    assert "reused" in line
 
 
 @pytest.mark.parametrize(
@@ -398,11 +362,7 @@ def moved_by_hand(link: Path) -> None:
     ],
 )
 def test_an_update_does_not_replace_what_it_was_not_compared_with(
-    versions: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    move: Callable[[Path], object],
-    points_to: str,
+    versions: Path, monkeypatch, capsys, move: Callable[[Path], object], points_to: str
 ) -> None:
     """One with an AUC of 0.5893 replaced one of 0.6020, because it beat the version before."""
     from recbole_tinynews.serving import update as module
@@ -422,43 +382,20 @@ def test_an_update_does_not_replace_what_it_was_not_compared_with(
     assert versions.resolve().name == points_to
 
 
-BUSY = """
-import sys
-from pathlib import Path
-from recbole_tinynews.serving import update as module
-
-link = Path(sys.argv[1])
-
-def updated(*_):
-    print("updating", flush=True)
-    sys.stdin.readline()
-    return module.Update(link.with_name("v2"), {"auc": 0.5}, {"auc": 0.6020}, True)
-
-module._updated = updated
-sys.exit(module.main(["--from", str(link), "--data=none"]))
-"""
-
-
 def test_a_second_update_of_a_link_ends_in_one_line_while_the_first_goes_on(
-    versions: Path, capsys: pytest.CaptureFixture[str]
+    versions: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    first = subprocess.Popen(
-        [sys.executable, "-c", BUSY, str(versions)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert first.stdin is not None
-    assert first.stdout is not None
-    with first:
-        assert first.stdout.readline() == "updating\n"
-        assert status_of(main, ["--from", str(versions), "--data=none"]) == 1
-        said = capsys.readouterr().err
-        assert "another process is already updating it" in said
-        assert said.count("\n") == 1
-        first.stdin.write("\n")
-        first.stdin.flush()
-        assert first.wait(60) == 0
+    asked, said = ["--from", str(versions), "--data=none"], []
+
+    def updated_slowly(*_: object) -> Update:
+        assert status_of(main, asked) == 1
+        said.append(capsys.readouterr().err)
+        return Update(versions.with_name("v2"), {"auc": 0.5}, {"auc": 0.6020}, True)
+
+    monkeypatch.setattr("recbole_tinynews.serving.update._updated", updated_slowly)
+    assert status_of(main, asked) == 0
+    assert "another process is already updating it" in said[0]
+    assert said[0].count("\n") == 1
     assert versions.resolve().name == "v2"
     assert rollback(versions).name == "v1"
     assert not [*versions.parent.glob(".*")]  # no lock is left

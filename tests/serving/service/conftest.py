@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -41,7 +40,9 @@ def rankers(student: Served, teacher: Served) -> dict[str, Ranker]:
 @pytest.fixture
 def client(rankers: dict[str, Ranker]) -> Iterator[TestClient]:
     """A client of the service; one event loop answers all its requests."""
-    with _served(rankers) as client:
+    from served import client_of, state_of
+
+    with client_of(state_of(rankers)) as client:
         yield client
 
 
@@ -54,7 +55,9 @@ def kept_rankers(student: Served, teacher: Served) -> dict[str, Ranker]:
 @pytest.fixture(scope="session")
 def kept_client(kept_rankers: dict[str, Ranker]) -> Iterator[TestClient]:
     """As ``client``, for tests that change nothing."""
-    with _served(kept_rankers) as client:
+    from served import client_of, state_of
+
+    with client_of(state_of(kept_rankers)) as client:
         yield client
 
 
@@ -66,11 +69,3 @@ def _loaded(student: Served, teacher: Served) -> dict[str, Ranker]:
     for ranker in made.values():
         ranker.add_news(dict(zip(news, words_of(news), strict=True)))
     return made
-
-
-@contextmanager
-def _served(rankers: dict[str, Ranker]) -> Iterator[TestClient]:
-    from served import client_of, state_of
-
-    with client_of(state_of(rankers)) as client:
-        yield client

@@ -12,8 +12,6 @@ import pandas as pd
 import pytest
 from served import as_fields, client_of, in_order_given, words_of
 
-from recbole_tinynews.serving.engine import InputFields
-
 if TYPE_CHECKING:
     from fastapi.testclient import TestClient
 
@@ -30,16 +28,14 @@ def scores_of(ranked: list[dict[str, Any]]) -> list[float]:
     return [each["score"] for each in sorted(ranked, key=lambda each: each["place"])]
 
 
-# --------------------------------------------------------------------------------------- ranking
-
-
 def some_request(number: int) -> tuple[str, dict[str, Any]]:
     """A request that differs from its neighbours: by ids and texts, for the top or candidates."""
     draws = np.random.default_rng(number)
 
     def article() -> Any:
         name, text = f"N{draws.integers(1, 31)}", f"word{draws.integers(50)} word{number % 50}"
-        return (name, name, {"title": text}, {"title": text, "id": f"my {name}"})[draws.integers(4)]
+        own = {"title": text, "abstract": "unread", "id": f"my {name}"}
+        return (name, name, {"title": text}, own)[draws.integers(4)]
 
     body: dict[str, Any] = {
         "history": [article() for _ in range(draws.integers(9))],
@@ -79,22 +75,6 @@ def test_answers_are_the_rankers_however_they_are_batched(
         assert (answer["recommender"], answer["warning"]) == (name, None)
 
 
-def test_an_abstract_counts_where_the_recommender_reads_it(
-    rankers, client: TestClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked = {
-        "history": CLICKS,
-        "candidates": [{"title": "word1", "abstract": "word2"}, {"title": "word1"}],
-    }
-    same, other = scores_of(client.post("/rank", json=asked).json()["ranked"])
-    assert same == pytest.approx(other, abs=1e-6)
-    ranker = rankers["student"]
-    monkeypatch.setattr(ranker.index, "fields", InputFields({"news_text": "title_abstract"}))
-    both, other = scores_of(client.post("/rank", json=asked).json()["ranked"])
-    (expected,) = ranker.rank(CLICKS, [{"title": "word1. word2"}])
-    assert both == pytest.approx(expected.score, abs=1e-6) != pytest.approx(other, abs=1e-4)
-
-
 def test_a_request_is_re_ranked_as_in_python(
     client: TestClient, rankers: dict[str, Ranker]
 ) -> None:
@@ -106,13 +86,8 @@ def test_a_request_is_re_ranked_as_in_python(
         for n, name in enumerate(ids)
     ]
     assert client.put("/news", json={"news": news}).status_code == 200
-    rerank = [
-        {"mmr": 0.4},
-        {"at_most": {"category": 1, "top": 2}},
-        "already_read",
-        {"pinned": ["N15"]},
-        {"excluded": ["N16"]},
-    ]
+    rerank: list[Any] = [{"mmr": 0.4}, {"at_most": {"category": 1, "top": 2}}, "already_read"]
+    rerank += [{"pinned": ["N15"]}, {"excluded": ["N16"]}]
     answer = client.post("/rank", json={**body, "rerank": rerank}).json()["ranked"]
     expected = rankers["student"].rank(clicks, ids, rerank=rerank)
     assert [(each["place"], each["id"]) for each in answer] == [
@@ -120,9 +95,6 @@ def test_a_request_is_re_ranked_as_in_python(
     ]
     assert answer[0]["id"] == "N15"
     assert {*ids} - {each["id"] for each in answer} == {"N12", "N16"}
-    plain = client.post("/rank", json=body).json()["ranked"]
-    assert [each["score"] for each in plain] == sorted((e["score"] for e in plain), reverse=True)
-    assert answer[1]["id"] != plain[0]["id"] or answer[2]["id"] != plain[1]["id"]
     question = {"history": clicks, "k": 3}
     top = client.post("/top", json={**question, "rerank": rerank}).json()["ranked"]
     expected = rankers["student"].top(clicks, 3, rerank=rerank)
@@ -130,46 +102,27 @@ def test_a_request_is_re_ranked_as_in_python(
     assert top != client.post("/top", json=question).json()["ranked"]
 
 
-# ------------------------------------------------------------------------------ many at a time
-
-
-def assert_same(answer: dict[str, Any], expected: dict[str, Any]) -> None:
-    assert [each["id"] for each in answer["ranked"]] == [each["id"] for each in expected["ranked"]]
-    np.testing.assert_allclose(
-        [each["score"] for each in answer["ranked"]],
-        [each["score"] for each in expected["ranked"]],
-        atol=1e-5,
-    )
-
-
 @pytest.fixture
 def held(rankers: dict[str, Ranker], monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
-    """The student's ``rank`` waits in its first call until ``go`` is set, and notes all calls."""
-    ranker, calls = rankers["student"], []
-    began, go = threading.Event(), threading.Event()
+    """The student's ``rank`` waits in its first call until ``go`` is set."""
+    ranker, began, go = rankers["student"], threading.Event(), threading.Event()
     rank = ranker.answer
 
     def waiting(queries: Any, *how: Any) -> Any:
-        calls.append(len(queries))
         began.set()
         assert go.wait(30)
         return rank(queries, *how)
 
     monkeypatch.setattr(ranker, "answer", waiting)
-    yield {"calls": calls, "began": began, "go": go}
+    yield {"began": began, "go": go}
     go.set()
 
 
-def batches_of(client: TestClient) -> Any:
-    """The student's batches of candidates and clicks that are all ids, without counters."""
+def wait_until_waiting(client: TestClient, number: int) -> None:
+    """Until so many questions of ids alone, without counters, wait for the student."""
     from recbole_tinynews.serving.service.schema import RankQuestion
 
-    return client.app.state.service.recommenders["student"].batches[RankQuestion, False, False]
-
-
-def wait_until_waiting(client: TestClient, number: int) -> None:
-    """Until so many questions wait for the student."""
-    batches = batches_of(client)
+    batches = client.app.state.service.recommenders["student"].batches[RankQuestion, False, False]
     for _ in range(3_000):
         if len(batches._waiting) == number:
             return
@@ -177,64 +130,36 @@ def wait_until_waiting(client: TestClient, number: int) -> None:
     raise AssertionError(f"{len(batches._waiting)} wait, not {number}")
 
 
-def test_requests_that_wait_are_ranked_in_one_call(client: TestClient, held) -> None:
-    with ThreadPoolExecutor(8) as pool:
-        asked = [{"history": [f"N{n}"], "candidates": CANDIDATES} for n in range(1, 8)]
-        first = pool.submit(client.post, "/rank", json=asked[0])
-        assert held["began"].wait(30)
-        others = [pool.submit(client.post, "/rank", json=each) for each in asked[1:]]
-        wait_until_waiting(client, 6)
-        held["go"].set()
-        answers = [each.result() for each in (first, *others)]
-    assert held["calls"] == [1, 6]
-    for body, answer in zip(asked, answers, strict=True):
-        assert_same(answer.json(), client.post("/rank", json=body).json())
-
-
-def answers_of_a_batch(client: TestClient, held: dict[str, Any], clicks: list[str]) -> list[Any]:
-    """Answers to readers of one click each, in one batch, whose N30 is removed before it runs."""
-    with ThreadPoolExecutor(8) as pool:
-        body = {"history": [], "candidates": CANDIDATES}
-        first = pool.submit(client.post, "/rank", json=body)
-        assert held["began"].wait(30)
-        waiting = []
-        for number, name in enumerate(clicks, start=1):  # one after the other: their order is known
-            waiting.append(pool.submit(client.post, "/rank", json={**body, "history": [name]}))
-            wait_until_waiting(client, number)
-        assert client.delete("/news/N30").status_code == 204
-        held["go"].set()
-        assert first.result().status_code == 200
-        return [each.result() for each in waiting]
-
-
-def test_a_request_for_an_article_that_was_just_removed_fails_alone(
-    client: TestClient, held
+def test_a_request_that_cannot_be_ranked_any_more_or_makes_ranking_fail_fails_alone(
+    client: TestClient, held, rankers
 ) -> None:
-    one, refused, other = answers_of_a_batch(client, held, ["N1", "N30", "N2"])
-    assert held["calls"] == [1, 2], "the others are ranked in one call"
-    assert refused.status_code == 422
-    assert refused.json()["detail"][0]["loc"] == ["body", "history", 0]
-    for name, answer in (("N1", one), ("N2", other)):
-        body = {"history": [name], "candidates": CANDIDATES}
-        assert_same(answer.json(), client.post("/rank", json=body).json())
-
-
-def test_a_request_that_makes_ranking_fail_fails_alone(client: TestClient, held, rankers) -> None:
-    rank = rankers["student"].answer
+    """Of readers of one click each, in one batch, whose N30 is removed before it runs."""
+    rank, body = rankers["student"].answer, {"history": [], "candidates": CANDIDATES}
 
     def failing(queries: Any, *how: Any) -> Any:
         if ["N9"] in [query.history for query in queries]:
             raise RuntimeError("a bug")
         return rank(queries, *how)
 
-    rankers["student"].answer = failing
-    answers = answers_of_a_batch(client, held, ["N1", "N30", "N9", "N2"])
+    rankers["student"].answer, waiting = failing, []
+    with ThreadPoolExecutor(8) as pool:
+        first = pool.submit(client.post, "/rank", json=body)
+        assert held["began"].wait(30)
+        for number, name in enumerate(("N1", "N30", "N9", "N2"), start=1):  # in a known order
+            waiting.append(pool.submit(client.post, "/rank", json={**body, "history": [name]}))
+            wait_until_waiting(client, number)
+        assert client.delete("/news/N30").status_code == 204
+        held["go"].set()
+        assert first.result().status_code == 200
+        answers = [each.result() for each in waiting]
     assert [answer.status_code for answer in answers] == [200, 422, 500, 200]
     assert answers[1].json()["detail"][0]["loc"] == ["body", "history", 0]
     assert answers[2].json() == {"detail": "The request failed; the service's log says why."}
     for name, answer in zip(("N1", "N2"), (answers[0], answers[3]), strict=True):
-        body = {"history": [name], "candidates": CANDIDATES}
-        assert_same(answer.json(), client.post("/rank", json=body).json())
+        expected = client.post("/rank", json={**body, "history": [name]}).json()["ranked"]
+        ranked = answer.json()["ranked"]
+        assert [each["id"] for each in ranked] == [each["id"] for each in expected]
+        np.testing.assert_allclose(scores_of(ranked), scores_of(expected), atol=1e-5)
 
 
 def test_requests_by_id_wait_for_nobody_s_new_texts(client: TestClient, held, rankers) -> None:
@@ -251,53 +176,6 @@ def test_requests_by_id_wait_for_nobody_s_new_texts(client: TestClient, held, ra
         assert slow.result().status_code == 200
 
 
-def test_too_many_that_wait_are_turned_away(client: TestClient, held) -> None:
-    body = {"history": ["N1"], "candidates": CANDIDATES}
-    batches_of(client).most_waiting = 2
-    with ThreadPoolExecutor(4) as pool:
-        first = pool.submit(client.post, "/rank", json=body)
-        assert held["began"].wait(30)
-        waiting = [pool.submit(client.post, "/rank", json=body) for _ in range(2)]
-        wait_until_waiting(client, 2)
-        refused = client.post("/rank", json=body)
-        held["go"].set()
-        assert {each.result().status_code for each in (first, *waiting)} == {200}
-    assert refused.status_code == 503
-    assert refused.headers["Retry-After"] == "1"
-    assert client.post("/rank", json=body).status_code == 200
-
-
-def test_articles_change_while_others_are_ranked(client: TestClient, rankers) -> None:
-    """No request sees a vector of one text under the id of another, and none fails."""
-    texts = ["word1 word2 word3", "word30 word31"]
-    clicks = as_fields(words_of(CLICKS))
-    allowed = [rankers["student"].rank(clicks, [each])[0] for each in as_fields(texts)]
-    asked = {"history": CLICKS, "candidates": ["N5"]}
-    stop = threading.Event()
-
-    def change() -> int:
-        number = 0
-        while not stop.is_set() or number < 10:
-            news = [{"id": "N5", "title": texts[number % 2]}]
-            assert client.put("/news", json={"news": news}).status_code == 200
-            number += 1
-        return number
-
-    assert client.put("/news", json={"news": [{"id": "N5", "title": texts[0]}]}).is_success
-    with ThreadPoolExecutor(5) as pool:
-        changes = pool.submit(change)
-        answers = list(pool.map(lambda _: client.post("/rank", json=asked), range(150)))
-        stop.set()
-        assert changes.result() >= 10
-    assert {answer.status_code for answer in answers} == {200}
-    scores = np.array([answer.json()["ranked"][0]["score"] for answer in answers])
-    distance = np.abs(scores[:, None] - [each.score for each in allowed]).min(1)
-    assert distance.max() < 1e-5
-
-
-# -------------------------------------------------------------------------------------- articles
-
-
 def test_articles_that_are_put_are_ranked_by_every_recommender(client: TestClient, rankers) -> None:
     news = [{"id": "new/1", "title": "word8 word9"}, {"id": "N5", "title": "word1"}]
     done = client.put("/news", json={"news": news})
@@ -311,6 +189,8 @@ def test_articles_that_are_put_are_ranked_by_every_recommender(client: TestClien
     found = client.get("/news", params={"query": "WORD8"}).json()
     assert {"id": "new/1", "title": "word8 word9"} in found["news"]
     assert client.get("/news", params={"query": words_of(["N5"])[0]}).json()["total"] == 0
+    part = client.get("/news", params={"limit": 2, "offset": 3}).json()
+    assert (part["total"], [each["id"] for each in part["news"]]) == (31, ["N4", "N6"])
 
 
 def test_an_article_that_was_removed_is_gone_everywhere(client: TestClient) -> None:
@@ -334,14 +214,6 @@ def test_an_article_with_any_id_can_be_removed(client: TestClient, name: str) ->
     removed = client.delete(f"/news/{quote(name, safe='')}")
     assert removed.status_code == (404 if "\n" in name else 204)
     assert client.get("/health").json()["recommenders"][0]["news"] == 30
-
-
-def test_news_are_found_page_by_page(kept_client: TestClient) -> None:
-    first = kept_client.get("/news", params={"limit": 20}).json()
-    second = kept_client.get("/news", params={"limit": 20, "offset": 20}).json()
-    assert (first["total"], len(first["news"]), len(second["news"])) == (30, 20, 10)
-    ids = [each["id"] for each in (*first["news"], *second["news"])]
-    assert ids == [f"N{number}" for number in range(1, 31)]
 
 
 TITLES = {
@@ -403,57 +275,36 @@ def test_without_articles_top_says_how_to_add_them(student) -> None:
         assert len(ranked.json()["ranked"]) == 1
 
 
-# ------------------------------------------------------------------------------------- bad input
-
 RANK = {"history": CLICKS, "candidates": CANDIDATES}
 BAD: list[tuple[str, dict[str, Any], list[Any]]] = [
-    ("/rank", {**RANK, "subscriber": "perhaps"}, ["subscriber"]),
     ("/rank", {**RANK, "page": "N" * 201}, ["page"]),
-    ("/rank", {**RANK, "device": ["phone"]}, ["device"]),
     ("/rank", {"history": CLICKS}, ["candidates"]),
     ("/rank", {**RANK, "candidates": []}, ["candidates"]),
     ("/rank", {**RANK, "candidates": "N1"}, ["candidates"]),
     ("/rank", {**RANK, "history": None}, ["history"]),
-    ("/rank", {**RANK, "history": {"0": "N1"}}, ["history"]),
     ("/rank", {**RANK, "history": ["N1", 2]}, ["history", 1]),
-    ("/rank", {**RANK, "history": [["N1"]]}, ["history", 0]),
-    ("/rank", {**RANK, "history": [None]}, ["history", 0]),
     ("/rank", {**RANK, "history": [""]}, ["history", 0]),
     ("/rank", {**RANK, "history": ["N" * 201]}, ["history", 0]),
     ("/rank", {**RANK, "history": ["N1"] * 1_001}, ["history"]),
     ("/rank", {**RANK, "candidates": ["N1"] * 1_001}, ["candidates"]),
     ("/rank", {**RANK, "candidates": ["N1", "N999"]}, ["candidates", 1]),
-    ("/rank", {**RANK, "history": ["no such id"]}, ["history", 0]),
     ("/rank", {**RANK, "candidates": [{"id": "N1"}]}, ["candidates", 0, "title"]),
-    ("/rank", {**RANK, "candidates": [{"title": 3}]}, ["candidates", 0, "title"]),
     ("/rank", {**RANK, "candidates": [{"title": "x" * 1_001}]}, ["candidates", 0, "title"]),
     ("/rank", {**RANK, "candidates": [{"title": "x", "id": ""}]}, ["candidates", 0, "id"]),
     ("/rank", {**RANK, "candidates": [{"title": "x", "titel": "x"}]}, ["candidates", 0, "titel"]),
     ("/rank", {**RANK, "candidates": [{"title": "\ud800"}]}, ["candidates", 0, "title"]),
-    ("/rank", {**RANK, "history": ["\ud800"]}, ["history", 0]),
-    ("/rank", {**RANK, "click_weights": "yes"}, ["click_weights"]),
     ("/rank", {**RANK, "recommender": "nobody"}, ["recommender"]),
-    ("/rank", {**RANK, "recommender": 1}, ["recommender"]),
     ("/rank", {**RANK, "k": 3}, ["k"]),
     ("/rank", {**RANK, "rerank": [{"mmr": 2}]}, ["rerank"]),
-    ("/rank", {**RANK, "rerank": ["newest"]}, ["rerank"]),
     ("/rank", {**RANK, "rerank": [{"at_most": {"source": 1}}]}, ["rerank"]),
     ("/rank", {**RANK, "history": [float("nan")]}, ["history", 0]),
     ("/top", {"history": CLICKS, "k": 0}, ["k"]),
     ("/top", {"history": CLICKS, "k": 1_001}, ["k"]),
     ("/top", {"history": CLICKS, "k": "3"}, ["k"]),
-    ("/top", {"history": CLICKS, "k": 3.5}, ["k"]),
     ("/top", {"history": CLICKS, "k": True}, ["k"]),
     ("/top", {"history": ["N999"]}, ["history", 0]),
     ("/news", {"news": []}, ["news"]),
     ("/news", {"news": [{"id": "A"}]}, ["news", 0, "title"]),
-    ("/news", {"news": [{"id": "", "title": "x"}]}, ["news", 0, "id"]),
-    ("/news", {"news": [{"id": "A", "title": None}]}, ["news", 0, "title"]),
-    (
-        "/news",
-        {"news": [{"id": "A", "title": "x", "abstract": "y" * 10_001}]},
-        ["news", 0, "abstract"],
-    ),
     ("/news", {"news": [{"id": "A", "title": "x"}, {"id": "A", "title": "y"}]}, ["news", 1, "id"]),
     ("/news", {"articles": []}, ["articles"]),
 ]
@@ -463,31 +314,14 @@ BAD: list[tuple[str, dict[str, Any], list[Any]]] = [
 def test_bad_input_is_refused_with_the_name_of_the_field(
     kept_client: TestClient, path: str, body: dict[str, Any], where: list[Any]
 ) -> None:
-    text = json.dumps(
-        body
-    )  # as any kept_client may write it: the test kept_client refuses NaN itself
-    answer = kept_client.request(
-        "PUT" if path == "/news" else "POST",
-        path,
-        content=text,
-        headers={"Content-Type": "application/json"},
-    )
+    method, headers = "PUT" if path == "/news" else "POST", {"Content-Type": "application/json"}
+    answer = kept_client.request(method, path, content=json.dumps(body), headers=headers)
     assert answer.status_code == 422, answer.text
     detail = answer.json()["detail"]
     assert ["body", *where] in [each["loc"] for each in detail]
     assert all(set(each) == {"loc", "msg", "type"} and each["msg"] for each in detail)
     assert len(answer.content) < 2_000, "what came is not sent back"
-    assert kept_client.get("/health").json()["recommenders"][0]["news"] == 30, (
-        "nothing is half done"
-    )
-
-
-@pytest.mark.parametrize("limit", ["0", "101", "many", "1.5"])
-def test_a_search_refuses_a_limit_that_is_none(kept_client: TestClient, limit: str) -> None:
-    answer = kept_client.get("/news", params={"limit": limit})
-    assert answer.status_code == 422
-    assert answer.json()["detail"][0]["loc"] == ["query", "limit"]
-    assert kept_client.get("/news", params={"query": "x" * 201}).status_code == 422
+    assert kept_client.get("/health").json()["recommenders"][0]["news"] == 30, "half done"
 
 
 @pytest.mark.parametrize(
@@ -529,27 +363,10 @@ def test_a_body_over_the_limit_is_refused_with_or_without_its_length(
             assert "20,000 bytes" in answer.json()["detail"]
 
 
-def test_a_failure_inside_tells_the_client_nothing_of_it(client: TestClient, rankers) -> None:
-    def fail(*given: Any, **more: Any) -> None:
-        raise RuntimeError("secret")
-
-    rankers["student"].answer = fail
-    answer = client.post("/rank", json=RANK)
-    assert answer.status_code == 500
-    assert "secret" not in answer.text
-    assert "Traceback" not in answer.text
-
-
 def test_paths_and_methods_that_are_none_are_answered_in_json(kept_client: TestClient) -> None:
-    assert (kept_client.get("/nothing").status_code, kept_client.get("/rank").status_code) == (
-        404,
-        405,
-    )
-    assert kept_client.get("/nothing").json()["detail"]
-    assert kept_client.get("/page/../app.py").status_code == 404
-
-
-# ----------------------------------------------------------------------------------- looked at
+    for path, status in (("/nothing", 404), ("/rank", 405), ("/page/../app.py", 404)):
+        answer = kept_client.get(path)
+        assert (answer.status_code, bool(answer.json()["detail"])) == (status, True)
 
 
 def test_health_says_what_is_served(kept_client: TestClient) -> None:
@@ -561,7 +378,7 @@ def test_health_says_what_is_served(kept_client: TestClient) -> None:
     assert teacher["name"] == "teacher"
 
 
-def test_every_path_is_in_the_api_and_its_page_needs_no_other_server(
+def test_every_path_is_in_the_api_and_no_page_needs_another_server(
     kept_client: TestClient,
 ) -> None:
     paths = kept_client.get("/openapi.json").json()["paths"]
@@ -573,9 +390,6 @@ def test_every_path_is_in_the_api_and_its_page_needs_no_other_server(
     for address in ("swagger-ui-bundle.js", "swagger-ui.css"):
         assert kept_client.get(f"/static-offline-docs/{address}").status_code == 200
     assert "https://" not in page
-
-
-def test_the_page_and_its_files_come_from_here_alone(kept_client: TestClient) -> None:
     page = kept_client.get("/")
     assert page.headers["content-type"].startswith("text/html")
     assert "default-src 'none'" in page.headers["content-security-policy"]

@@ -84,8 +84,9 @@ def test_who_waits_is_counted_and_who_goes_away_takes_no_one_else_s_answer() -> 
         await asyncio.sleep(0.05)
         gone, stays = (asyncio.create_task(batches.ask(number)) for number in (1, 2))
         await asyncio.sleep(0)
-        with pytest.raises(HTTPException, match="503"):
+        with pytest.raises(HTTPException, match="503") as refused:
             await batches.ask(3)
+        assert refused.value.headers == {"Retry-After": "1"}
         gone.cancel()
         go.set()
         assert await asyncio.gather(first, stays) == [0, 2]

@@ -7,14 +7,13 @@ import http.client
 import os
 import socket
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from served import client_of
+from served import client_of, running
 
 from recbole_tinynews.serving import serve
 
@@ -29,22 +28,12 @@ MOST = 60  # connections
 
 @pytest.fixture(scope="module")
 def address(_extra: None) -> Iterator[tuple[str, int]]:
-    """A service without recommenders on a real socket, with short limits."""
-    from recbole_tinynews.serving.service.app import make_app
-    from recbole_tinynews.serving.service.server import bound, server_of
+    """A service without recommenders, with short limits."""
     from recbole_tinynews.serving.service.state import ServiceState
     from recbole_tinynews.serving.store import Store
 
-    with bound("127.0.0.1", 0) as place:
-        server = server_of(make_app(ServiceState({}, Store())), connections=MOST, seconds=LIMIT)
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [place]})
-        host, port = place.getsockname()
-        thread.start()
-        while not server.started:
-            time.sleep(0.01)
-        yield host, port
-        server.should_exit = True
-        thread.join(30)
+    with running(ServiceState({}, Store()), connections=MOST, seconds=LIMIT) as place:
+        yield place
 
 
 def status_of(address: tuple[str, int], path: str = "/livez") -> int:

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import re
-import threading
 from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from browser import installed_browser
-from served import as_fields, serve, state_of
+from served import as_fields, running, serve, state_of
 from tiny import Tiny, titles
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page, Route
 
     from recbole_tinynews.serving.ranker import Ranker
+
+    Rankers = dict[str, Ranker]
 
 pytestmark = pytest.mark.whole
 
@@ -30,70 +32,40 @@ def browser() -> Iterator[Browser]:
         yield browser
 
 
-class Site:
-    """A running service: its address and its recommenders."""
-
-    def __init__(self, rankers: dict[str, Ranker]) -> None:
-        import uvicorn
-
-        from recbole_tinynews.serving.service.app import make_app
-        from recbole_tinynews.serving.service.server import address_of, bound
-
-        self.rankers = rankers
-        self._bound = bound("127.0.0.1", 0)
-        self.address = address_of(self._bound)
-        config = uvicorn.Config(make_app(state_of(rankers)), log_level="warning")
-        self._server = uvicorn.Server(config)
-        self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [self._bound]})
-        self._thread.start()
-        while not self._server.started:
-            assert self._thread.is_alive()
-            threading.Event().wait(0.01)
-
-    def close(self) -> None:
-        self._server.should_exit = True
-        self._thread.join(SECONDS)
-        self._bound.close()
+@contextmanager
+def site_of(rankers: Rankers) -> Iterator[str]:
+    """The address of a running service."""
+    with running(state_of(rankers)) as (host, port):
+        yield f"http://{host}:{port}"
 
 
 @pytest.fixture
-def site(rankers: dict[str, Ranker]) -> Iterator[Site]:
+def site(rankers: Rankers) -> Iterator[str]:
     for ranker in rankers.values():
         ranker.add_news({"hostile": HOSTILE, "untitled": ""})
-    site = Site(rankers)
-    yield site
-    site.close()
+    with site_of(rankers) as address:
+        yield address
 
 
-class Complaints(list[str]):
+@pytest.fixture
+def complaints() -> list[str]:
     """What the browser's console said, and requests to other servers."""
-
-    def watch(self, page: Page, address: str) -> None:
-        page.on("pageerror", lambda error: self.append(str(error)))
-        page.on("console", lambda told: self.append(told.text) if told.type == "error" else None)
-        page.on("request", lambda asked: self._check(asked.url, address))
-
-    def _check(self, url: str, address: str) -> None:
-        if not url.startswith((address, "data:")):
-            self.append(f"request to {url}")
+    return []
 
 
 @pytest.fixture
-def complaints() -> Complaints:
-    return Complaints()
-
-
-@pytest.fixture
-def page(browser: Browser, site: Site, complaints: Complaints) -> Iterator[Page]:
+def page(browser: Browser, site: str, complaints: list[str]) -> Iterator[Page]:
     """The page after it has started; a test fails if the browser complained."""
-    context = browser.new_context(viewport={"width": 1280, "height": 900})
-    page = context.new_page()
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
     page.set_default_timeout(SECONDS * 1_000)
-    complaints.watch(page, site.address)
-    page.goto(site.address)
+    own = site, "data:"
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("console", lambda told: told.type == "error" and complaints.append(told.text))
+    page.on("request", lambda asked: asked.url.startswith(own) or complaints.append(asked.url))
+    page.goto(site)
     page.wait_for_selector("#empty:not([hidden])")
     yield page
-    context.close()
+    page.close()
     assert complaints == []
 
 
@@ -123,23 +95,13 @@ def settled(page: Page) -> None:
 def listed(page: Page, side: str = "first") -> list[tuple[str, float]]:
     """Titles and scores of a ranking, as shown."""
     items = page.locator(f".ranking.{side} .item")
-    return [
-        (
-            items.nth(n).locator(".title").inner_text(),
-            float(items.nth(n).locator(".score").inner_text()),
-        )
-        for n in range(items.count())
-    ]
-
-
-def titles_of(ranker: Ranker, ids: list[str]) -> list[str]:
-    snapshot = ranker.index.snapshot
-    return [snapshot.articles[snapshot.rows[each]].fields[0] for each in ids]
+    scores = map(float, items.locator(".score").all_inner_texts())
+    return [*zip(items.locator(".title").all_inner_texts(), scores, strict=True)]
 
 
 def assert_lists(page: Page, ranker: Ranker, clicks: list[str], side: str = "first") -> None:
-    expected = ranker.top(clicks, 10)
-    titles = titles_of(ranker, [each.candidate for each in expected])
+    expected, snapshot = ranker.top(clicks, 10), ranker.index.snapshot
+    titles = [snapshot.articles[snapshot.rows[e.candidate]].fields[0] for e in expected]
     shown = listed(page, side)
     assert [title for title, _ in shown] == [each or "(no title)" for each in titles]
     assert [score for _, score in shown] == [
@@ -147,7 +109,9 @@ def assert_lists(page: Page, ranker: Ranker, clicks: list[str], side: str = "fir
     ]
 
 
-def test_a_reader_is_picked_and_ranked_for_by_the_keyboard_alone(page: Page, site: Site) -> None:
+def test_a_reader_is_picked_and_ranked_for_by_the_keyboard_alone(
+    page: Page, rankers: Rankers
+) -> None:
     page.keyboard.press("Tab")  # the link to the API
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.id") == "clicks-input"
@@ -155,8 +119,8 @@ def test_a_reader_is_picked_and_ranked_for_by_the_keyboard_alone(page: Page, sit
     page.wait_for_selector("#clicks-options .option[aria-selected=true]")
     page.keyboard.press("Enter")
     settled(page)
-    assert_lists(page, site.rankers["student"], ["N3"])
-    assert_lists(page, site.rankers["teacher"], ["N3"], "second")
+    assert_lists(page, rankers["student"], ["N3"])
+    assert_lists(page, rankers["teacher"], ["N3"], "second")
     page.keyboard.type("word1")
     page.wait_for_selector("#clicks-options .option[aria-selected=true]")
     page.keyboard.press("ArrowDown")
@@ -172,12 +136,14 @@ def test_a_reader_is_picked_and_ranked_for_by_the_keyboard_alone(page: Page, sit
     assert page.evaluate("document.activeElement.id") == "clicks-input"
 
 
-def test_what_counted_most_is_shown_as_the_user_encoder_weighs_it(page: Page, site: Site) -> None:
+def test_what_counted_most_is_shown_as_the_user_encoder_weighs_it(
+    page: Page, rankers: Rankers
+) -> None:
     for news_id in ("N3", "N7", "N12"):
         pick(page, news_id)
     settled(page)
     until_there_are(page, 3, ".ranking.first .click")
-    for side, ranker in zip(("first", "second"), site.rankers.values(), strict=True):
+    for side, ranker in zip(("first", "second"), rankers.values(), strict=True):
         weights = ranker.click_weights(["N3", "N7", "N12"])
         shown = page.locator(f".ranking.{side} .share").all_inner_texts()
         assert shown == [f"{100 * each:.1f}%" for each in sorted(weights, reverse=True)]
@@ -189,25 +155,22 @@ def test_what_text_popularity_and_freshness_add_is_shown_with_each_score(
     """A reader of the page could not tell why an article of another topic stands first."""
     ranker = serve(tiny, max_steps=2, popularity="added").load(store=":memory:")
     ranker.add_news({f"N{number}": title for number, title in enumerate(titles(), start=1)})
-    site, context = Site({"popular": ranker}), browser.new_context()
-    page = context.new_page()
-    page.goto(f"{site.address}/#click=id:N3")
-    settled(page)
-    until_there_are(page, 10, ".ranking.first .parts")
-    for number, (_, score) in enumerate(listed(page)):
-        parts = page.locator(".ranking.first .parts").nth(number).inner_text()
-        named = dict(re.findall(r"(\w+) ([+-][\d.]+)", parts))
-        assert [*named] == ["text", "popularity", "freshness"]
-        assert sum(map(float, named.values())) == pytest.approx(score, abs=0.021)
-    context.close()
-    site.close()
+    with site_of({"popular": ranker}) as site, closing(browser.new_page()) as page:
+        page.goto(f"{site}/#click=id:N3")
+        settled(page)
+        until_there_are(page, 10, ".ranking.first .parts")
+        for number, (_, score) in enumerate(listed(page)):
+            parts = page.locator(".ranking.first .parts").nth(number).inner_text()
+            named = dict(re.findall(r"(\w+) ([+-][\d.]+)", parts))
+            assert [*named] == ["text", "popularity", "freshness"]
+            assert sum(map(float, named.values())) == pytest.approx(score, abs=0.021)
 
 
-def test_two_recommenders_are_compared_place_by_place(page: Page, site: Site) -> None:
+def test_two_recommenders_are_compared_place_by_place(page: Page, rankers: Rankers) -> None:
     pick(page, "N3")
     settled(page)
     one, other = (
-        [each.candidate for each in ranker.top(["N3"], 10)] for ranker in site.rankers.values()
+        [each.candidate for each in ranker.top(["N3"], 10)] for ranker in rankers.values()
     )
     both = len(set(one) & set(other))
     assert f"{both} of 10 articles are in both lists" in page.inner_text("#agreement")
@@ -226,39 +189,35 @@ def test_two_recommenders_are_compared_place_by_place(page: Page, site: Site) ->
     assert page.locator(".shift").count() == 0
 
 
-def test_candidates_and_titles_of_one_s_own_are_ranked(page: Page, site: Site) -> None:
-    pick(page, "N3")
+def test_candidates_and_titles_of_one_s_own_are_ranked_and_never_read_as_markup(
+    page: Page, rankers: Rankers
+) -> None:
+    """In the list of what is found, among the clicks, and in rankings."""
+    pick(page, "hostile")
+    settled(page)
+    own(page, HOSTILE + " too")
     page.check("input[value=rank]")
     page.wait_for_selector("#empty:not([hidden])")
     assert page.inner_text("#empty-title") == "No candidates yet"
-    pick(page, "N5", "candidates")
-    own(page, "a title of my own", "candidates")
-    settled(page)
-    until_there_are(page, 2, ".ranking.first .item")
-    ranker = site.rankers["student"]
-    texts = as_fields([*titles_of(ranker, ["N3", "N5"]), "a title of my own"])
-    expected = ranker.rank(texts[:1], texts[1:])
-    assert listed(page) == [
-        (title, pytest.approx(score, abs=0.006)) for title, score, _ in expected
-    ]
-
-
-def test_a_title_is_never_read_as_markup(page: Page) -> None:
-    """In the list of what is found, among the clicks, and in rankings, also as one's own title."""
-    pick(page, "hostile")
-    settled(page)
-    own(page, HOSTILE)
-    page.check("input[value=rank]")
     pick(page, "hostile", "candidates")
     own(page, HOSTILE + " again", "candidates")
+    settled(page)
     until_there_are(page, 2, ".ranking.first .item")
-    assert page.locator(".ranking.first .title", has_text=HOSTILE).count() >= 2
-    assert page.locator("#clicks-chosen .text").all_inner_texts() == [HOSTILE, HOSTILE]
+    texts = as_fields([HOSTILE, HOSTILE + " too", HOSTILE, HOSTILE + " again"])
+    expected = rankers["student"].rank(texts[:2], texts[2:])
+    scores = [(title, pytest.approx(score, abs=0.006)) for title, score, _ in expected]
+    assert listed(page) == scores
+    assert page.locator("#clicks-chosen .text").all_inner_texts() == [HOSTILE, HOSTILE + " too"]
     assert page.locator("main img, main script").count() == 0
     assert page.evaluate("window.hacked") is None
 
 
-def test_a_ranked_article_becomes_a_click(page: Page) -> None:
+def test_a_random_reader_gets_a_ranking_and_a_ranked_article_becomes_a_click(page: Page) -> None:
+    page.click("#empty-example")
+    settled(page)
+    assert page.locator("#clicks-chosen li").count() == 5
+    page.click("#clear")
+    page.wait_for_selector("#empty:not([hidden])")
     pick(page, "N3")
     settled(page)
     first = page.locator(".ranking.first .item").first
@@ -268,14 +227,6 @@ def test_a_ranked_article_becomes_a_click(page: Page) -> None:
     assert page.locator("#clicks-chosen .text").last.inner_text() == title
     until_there_are(page, 2, ".ranking.first .click")
     assert title not in [each for each, _ in listed(page)]
-
-
-def test_a_random_reader_has_clicks_and_gets_a_ranking(page: Page) -> None:
-    page.click("#empty-example")
-    settled(page)
-    assert page.locator("#clicks-chosen li").count() == 5
-    page.click("#clear")
-    page.wait_for_selector("#empty:not([hidden])")
 
 
 def test_the_address_keeps_the_reader(page: Page) -> None:
@@ -295,15 +246,15 @@ def test_the_address_keeps_the_reader(page: Page) -> None:
 
 
 def test_what_was_counted_meanwhile_is_shown_while_the_page_is_visible(
-    page: Page, site: Site
+    page: Page, site: str, rankers: Rankers
 ) -> None:
     """An editor would look at the counts of an hour ago; a forgotten tab would ask for ever."""
     asked: list[str] = []
-    student = site.rankers["student"]
+    student = rankers["student"]
 
     def put(title: str) -> None:
         news = [{"id": "N99", "title": title}]
-        assert page.request.put(f"{site.address}/news", data={"news": news}).ok
+        assert page.request.put(f"{site}/news", data={"news": news}).ok
 
     pick(page, "N3")
     settled(page)
@@ -322,7 +273,7 @@ def test_what_was_counted_meanwhile_is_shown_while_the_page_is_visible(
     assert_lists(page, student, ["N3"])
 
 
-def test_a_failure_is_said_and_can_be_tried_again(page: Page, complaints: Complaints) -> None:
+def test_a_failure_is_said_and_can_be_tried_again(page: Page, complaints: list[str]) -> None:
     page.route("**/top", lambda route: route.abort())
     pick(page, "N3")
     page.wait_for_selector("#error:not([hidden])")
@@ -339,7 +290,7 @@ def test_a_failure_is_said_and_can_be_tried_again(page: Page, complaints: Compla
     complaints[:] = [each for each in complaints if "Failed to load resource" not in each]
 
 
-def test_a_late_answer_does_not_replace_a_newer_one(page: Page, site: Site) -> None:
+def test_a_late_answer_does_not_replace_a_newer_one(page: Page, rankers: Rankers) -> None:
     late: list[Route] = []
 
     def hold(route: Route) -> None:
@@ -354,32 +305,17 @@ def test_a_late_answer_does_not_replace_a_newer_one(page: Page, site: Site) -> N
     for route in late:
         route.continue_()
     page.wait_for_timeout(300)
-    assert_lists(page, site.rankers["student"], ["N3", "N7"])
+    assert_lists(page, rankers["student"], ["N3", "N7"])
     assert page.locator("#progress").is_hidden()
-
-
-def test_a_service_without_articles_says_how_to_add_them(browser: Browser, student: Any) -> None:
-    site = Site({"student": student.load()})
-    context = browser.new_context()
-    page = context.new_page()
-    page.goto(site.address)
-    page.wait_for_selector("#empty:not([hidden])")
-    assert page.inner_text("#empty-title") == "No articles yet"
-    assert page.locator("#empty-example").is_hidden()
-    assert page.locator("#recommenders").is_hidden()
-    context.close()
-    site.close()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_a_phone_shows_all_without_scrolling_sideways(
-    browser: Browser, site: Site, scheme: Any
+    browser: Browser, site: str, scheme: Any
 ) -> None:
-    context = browser.new_context(
-        viewport={"width": 360, "height": 740}, has_touch=True, is_mobile=True, color_scheme=scheme
-    )
-    page = context.new_page()
-    page.goto(f"{site.address}/#click=id:N3&click=id:hostile&click=title:{'x' * 150}")
+    phone: Any = {"viewport": {"width": 360, "height": 740}, "has_touch": True, "is_mobile": True}
+    page = browser.new_page(**phone, color_scheme=scheme)
+    page.goto(f"{site}/#click=id:N3&click=id:hostile&click=title:{'x' * 150}")
     settled(page)
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
     small = page.evaluate(
@@ -388,7 +324,7 @@ def test_a_phone_shows_all_without_scrolling_sideways(
            .map((each) => each.outerHTML)"""
     )
     assert small == [], "too small for a finger"
-    context.close()
+    page.close()
 
 
 def test_everything_that_can_be_used_has_a_name(page: Page) -> None:
@@ -405,16 +341,3 @@ def test_everything_that_can_be_used_has_a_name(page: Page) -> None:
         re.findall(r'list "([^"]+)"', tree)
     )
     assert page.locator("h1").count() == 1
-
-
-def test_the_page_of_the_api_is_drawn_without_another_server(
-    browser: Browser, site: Site, complaints: Complaints
-) -> None:
-    context = browser.new_context()
-    page = context.new_page()
-    complaints.watch(page, site.address)
-    page.goto(f"{site.address}/docs")
-    page.wait_for_selector("#operations-ranking-rank_rank_post, .opblock-post", timeout=30_000)
-    assert page.locator(".opblock").count() == 10
-    context.close()
-    assert complaints == []

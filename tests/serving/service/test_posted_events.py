@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import http.client
 import json
-import threading
 import time
-from itertools import count
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from forked import SECONDS, ask, served_in_a_fork
 from served import Served, client_of, serve, words_of
 from tiny import DATASET, Tiny
 
 from recbole_tinynews.data.popularity import Counting
 from recbole_tinynews.serving import serve as command
 from recbole_tinynews.serving.events import CLICK, Event
-from recbole_tinynews.serving.live_counters import LiveCounters, Moment
-from recbole_tinynews.serving.store import Store
+from recbole_tinynews.serving.live_counters import Moment
 
 if TYPE_CHECKING:
     from fastapi.testclient import TestClient
@@ -114,9 +108,8 @@ def test_bad_events_are_refused_alone_and_the_answer_says_which_and_why(client: 
     assert answer.status_code == 200
     content = answer.json()
     assert (content["counted"], content["repeated"]) == (2, 0)
-    assert [(e["place"], e["id"]) for e in content["refused"]] == [
-        *[(1, "x"), (2, "y"), (3, None), (4, None), (5, "z")]
-    ]
+    refused = [(each["place"], each["id"]) for each in content["refused"]]
+    assert refused == [(1, "x"), (2, "y"), (3, None), (4, None), (5, "z")]
     assert "No article has the id 'N99'" in content["refused"][0]["why"]
     assert "before all windows" in content["refused"][4]["why"]
 
@@ -164,46 +157,6 @@ def test_ages_count_from_publication_if_it_is_known(client: TestClient) -> None:
         for each, part in zip(answer["ranked"], answer["contributions"], strict=True)
     }
     assert freshness["N20"] != pytest.approx(freshness["new"], abs=1e-3)
-
-
-def started(folder: Path, *arguments: str | Path) -> tuple[BaseProcess, str]:
-    """A service with articles in a process of its own, and its address."""
-    news = folder / "news.csv"
-    news.write_text("id,title\n" + "".join(f"A{n},word{n}\n" for n in range(5)), encoding="utf-8")
-    return served_in_a_fork(*arguments, f"--news={news}")
-
-
-def test_a_kill_loses_no_event_that_was_answered(popular: Served, tmp_path: Path) -> None:
-    """Killed with SIGKILL while several clients post; then the store is opened again."""
-    store, answered, numbers = tmp_path / "store", [], count()
-    process, address = started(tmp_path, popular.artifact.folder, f"--store={store}")
-
-    def client() -> None:
-        while True:
-            some = [event(f"e{next(numbers)}", f"A{n}", time=int(time.time())) for n in range(5)]
-            try:
-                assert ask(address, "POST", "/events", {"events": some})[1]["counted"] == 5
-            except (OSError, http.client.HTTPException, ValueError):
-                return
-            answered.extend(each["id"] for each in some)
-
-    threads = [threading.Thread(target=client) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    while len(answered) < 300:
-        assert any(thread.is_alive() for thread in threads)
-        time.sleep(0.01)
-    process.kill()
-    process.join(SECONDS)
-    for thread in threads:
-        thread.join(SECONDS)
-    again = LiveCounters(Store(store))
-    repeated = again.add([event(name, "A0") for name in answered])
-    assert (repeated.counted, repeated.repeated) == (0, len(answered))
-    articles = [again.known_numbers([f"A{n}" for n in range(5)])]
-    found = again.features(Counting(), articles, [Moment.of(time.time() + 1, None)])
-    counted = found[:, EXPOSURES_EVER].sum()
-    assert len(answered) <= counted <= len(answered) + 4 * 5  # some were committed, not answered
 
 
 def test_a_store_begins_with_a_log_once(popular: Served, tmp_path: Path, monkeypatch) -> None:

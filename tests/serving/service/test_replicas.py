@@ -1,4 +1,4 @@
-"""Several services on one store: what one of them answered, all of them know."""
+"""Several services on one store: what one answered, all know; a wrong clock stops none of them."""
 
 from __future__ import annotations
 
@@ -9,15 +9,17 @@ import time
 from contextlib import ExitStack
 from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
-from forked import SECONDS, ask
-from served import Served, client_of, words_of
-from test_posted_events import event, popular, started
+from forked import SECONDS, ask, served_in_a_fork
+from served import Served, client_of, in_order_given, words_of
+from test_posted_events import EXPOSURES_EVER, event, popular
 
-from recbole_tinynews.serving.live_counters import LiveCounters
+from recbole_tinynews.data.popularity import Counting
+from recbole_tinynews.serving.live_counters import LiveCounters, Moment
 from recbole_tinynews.serving.serve import open_state
 from recbole_tinynews.serving.store import Store
 
@@ -26,6 +28,8 @@ pytestmark = pytest.mark.whole
 __all__ = ["popular"]  # a fixture
 NEWS = [f"N{number}" for number in range(1, 31)]
 CLICKS = ["N3", "N7"]
+HOUR, YEAR = 3600, 365 * 24 * 3600
+ASKED = {"history": CLICKS, "candidates": NEWS[8:], "user": "U9"}
 
 
 class Replica:
@@ -34,6 +38,12 @@ class Replica:
     def __init__(self, served: Served, place: str, stack: ExitStack) -> None:
         rankers = {"popular": served.load()}
         self.client = stack.enter_context(client_of(open_state(rankers, Store(place))))
+
+    def with_news(self) -> list[dict[str, Any]]:
+        """The thirty articles of the data set, which are added."""
+        news = [{"id": n, "title": title} for n, title in zip(NEWS, words_of(NEWS), strict=True)]
+        assert self.client.put("/news", json={"news": news}).json()["added"] == 30
+        return news
 
     def answers(self, at: float) -> tuple[list[Any], list[float]]:
         """To the same questions, at the same time: what is found in which order, and scores."""
@@ -66,10 +76,9 @@ def same_within_a_second(one: Replica, other: Replica, at: float) -> None:
 def test_replicas_give_equal_answers(popular: Served, place: str) -> None:
     """To events, new, changed and removed articles, whichever of them they came to."""
     at = time.time() + 30
-    news = [{"id": n, "title": title} for n, title in zip(NEWS, words_of(NEWS), strict=True)]
     with ExitStack() as stack:
         one, other = (Replica(popular, place, stack) for _ in range(2))
-        assert one.client.put("/news", json={"news": news}).json()["added"] == 30
+        news = one.with_news()
         same_within_a_second(one, other, at)
         before = one.answers(at)
         assert len(before[0]) == 22 + 28 + 1
@@ -146,20 +155,24 @@ def wait_for(answered: list[str], more: int) -> None:
 
 
 def test_kills_of_a_replica_and_of_the_database_lose_nothing_that_was_answered(
-    popular: Served, cluster, tmp_path: Path
+    popular: Served, place: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
-    """By SIGKILL, while several clients post to two services."""
-    url, ended = cluster.new_database(), threading.Event()
+    """By SIGKILL, while several clients post to two services; one that is ended has not failed."""
+    news, ended = tmp_path / "news.csv", threading.Event()
+    news.write_text("id,title\n" + "".join(f"A{n},word{n}\n" for n in range(5)), encoding="utf-8")
     answered: list[str] = []
     (one, first), (other, second) = (
-        started(tmp_path, popular.artifact.folder, f"--store={url}") for _ in range(2)
+        served_in_a_fork(popular.artifact.folder, f"--store={place}", f"--news={news}")
+        for _ in range(2)
     )
     threads = clients_of([first, second], answered, ended)
     try:
         wait_for(answered, 150)
-        cluster.kill()
-        cluster.start()
-        wait_for(answered, 150)
+        if place.startswith("postgresql"):
+            cluster = request.getfixturevalue("cluster")
+            cluster.kill()
+            cluster.start()
+            wait_for(answered, 150)
         one.kill()
         wait_for(answered, 150)
         other.terminate()
@@ -169,5 +182,93 @@ def test_kills_of_a_replica_and_of_the_database_lose_nothing_that_was_answered(
         ended.set()
         for thread in threads:
             thread.join(SECONDS)
-    again = LiveCounters(Store(url)).add([event(name, "A0") for name in answered])
-    assert (again.counted, again.repeated) == (0, len(answered))
+    again = LiveCounters(Store(place))
+    repeated = again.add([event(name, "A0") for name in answered])
+    assert (repeated.counted, repeated.repeated) == (0, len(answered))
+    articles = [again.known_numbers([f"A{n}" for n in range(5)])]
+    found = again.features(Counting(), articles, [Moment.of(time.time() + 1, None)])
+    counted = found[:, EXPOSURES_EVER].sum()
+    assert len(answered) <= counted <= len(answered) + 3 * 4 * 5  # committed, and not answered
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """Of all services of this process; it stands still, as articles' ages are in the scores."""
+    clock, right = SimpleNamespace(ahead=0.0), time.time()
+    monkeypatch.setattr(time, "time", lambda: right + clock.ahead)
+    return clock
+
+
+def with_a_day_of_events(replica: Replica, clock: SimpleNamespace) -> None:
+    replica.with_news()
+    for hour in range(40):
+        clock.ahead = (hour - 39) * HOUR
+        some = [event(f"{hour} {n}", NEWS[hour % 20], "click", user=f"U{n}") for n in range(2)]
+        assert replica.client.post("/events", json={"events": some}).json()["counted"] == 2
+
+
+def scores(answer: Any) -> list[float]:
+    assert answer.status_code == 200
+    return [each["score"] for each in sorted(answer.json()["ranked"], key=lambda e: e["place"])]
+
+
+def test_a_service_ranks_whatever_its_clock_says(
+    popular: Served, place: str, clock: SimpleNamespace
+) -> None:
+    """Every request was a 422 for as long as the clock was hours back, or had been ahead."""
+    with ExitStack() as stack:
+        one = Replica(popular, place, stack)
+        with_a_day_of_events(one, clock)
+        right = scores(one.client.post("/rank", json=ASKED))
+        ranker = popular.load()
+        ranker.add_news(dict(zip(NEWS, words_of(NEWS), strict=True)))
+        by_text = in_order_given(ranker.rank(CLICKS, NEWS[8:]))
+        clock.ahead = -600  # the newest events count later only, and no answer would say why
+        assert one.client.post("/rank", json=ASKED).json()["warning"] is None
+        assert "The newest counted event is of" in one.client.get("/readyz").json()["warning"]
+        for back in (2 * HOUR, YEAR, 99 * YEAR):
+            clock.ahead = -back
+            for each in (one, Replica(popular, place, stack)):
+                answer = each.client.post("/rank", json=ASKED)
+                np.testing.assert_allclose(scores(answer), by_text, atol=1e-4)
+                assert answer.json()["warning"].startswith("Ranked by text alone: the service's")
+                ready = each.client.get("/readyz")
+                assert ready.status_code == 200
+                assert ready.json()["warning"].startswith("Ranked by text alone: the service's")
+            top = one.client.post("/top", json={"history": CLICKS, "contributions": True}).json()
+            assert (len(top["ranked"]), top["contributions"]) == (10, None)
+            assert top["warning"].startswith("Ranked by text alone")
+            refused = one.client.post("/rank", json={**ASKED, "at": max(0, time.time())})
+            assert refused.json()["detail"][0]["loc"] == ["body", "at"]
+        for far in (YEAR, 999 * YEAR):
+            clock.ahead = far
+            assert len(scores(one.client.post("/rank", json=ASKED))) == 22
+            some = {"events": [event(f"of a clock {far} s ahead", "N9")]}
+            answer = one.client.post("/events", json=some).json()
+            assert (answer["counted"], answer["held"]) == (0, int(far == YEAR))
+        clock.ahead = 0
+        for each in (one, Replica(popular, place, stack)):
+            answer = each.client.post("/rank", json=ASKED)
+            np.testing.assert_allclose(scores(answer), right, atol=1e-4)
+            assert answer.json()["warning"] is None
+            assert each.client.get("/readyz").json() == {"status": "ok", "warning": None}
+        some = {"events": [event("right again", "N9")]}
+        assert one.client.post("/events", json=some).json()["counted"] == 1
+
+
+def test_what_is_summed_up_while_a_request_waits_is_no_failure(
+    popular: Served, clock: SimpleNamespace, tmp_path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process, whose clock is right, may just have done so: it was a 500."""
+    with ExitStack() as stack:
+        replica = Replica(popular, str(tmp_path / "store"), stack)
+        with_a_day_of_events(replica, clock)
+        earliest, calls = LiveCounters.earliest, iter([1])
+        monkeypatch.setattr(
+            LiveCounters, "earliest", lambda *given: next(calls, None) or earliest(*given)
+        )
+        clock.ahead = -9 * HOUR
+        assert replica.client.post("/rank", json=ASKED).json()["warning"] is not None
+        calls = iter([1])
+        refused = replica.client.post("/rank", json={**ASKED, "at": time.time()})
+        assert refused.status_code == 422

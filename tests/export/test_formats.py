@@ -1,30 +1,46 @@
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from exports import (
+    HF_KINDS,
     SENTENCE_KINDS,
+    Make,
     assert_scores_equal,
     exported_scores,
     needs_sentence_transformers,
     ranked_scores,
     texts,
 )
+from transformers import AutoModel
 
 from recbole_tinynews.export.exporting import export
 from recbole_tinynews.export.finished import FinishedRecommender
 from recbole_tinynews.serving.exported import load_export
 
-pytestmark = needs_sentence_transformers
+
+@pytest.mark.parametrize("kind", HF_KINDS)
+def test_scores_of_hf_are_those_of_rank(kind: str, finished_folder: Make, exported: Make) -> None:
+    """A setting that the export forgot would rank otherwise than what was evaluated."""
+    got = exported_scores(load_export(exported("hf", **HF_KINDS[kind])))
+    expected = ranked_scores(finished_folder(**HF_KINDS[kind]))
+    assert_scores_equal(got, expected)
 
 
+def test_hf_has_the_layers_that_were_kept_and_no_pickle(exported: Make) -> None:
+    """A stranger's pickle runs code when it is read."""
+    plm = AutoModel.from_pretrained(exported("hf"), trust_remote_code=False)
+    assert len(plm.encoder.layer) == plm.config.num_hidden_layers == 2  # of 3
+    files = [file.suffix for file in exported("hf").iterdir()]
+    assert {".bin", ".pt", ".pth", ".pkl"}.isdisjoint(files)
+    assert ".safetensors" in files
+
+
+@needs_sentence_transformers
 @pytest.mark.parametrize("kind", SENTENCE_KINDS)
-def test_encode_gives_our_news_vectors(
-    kind: str, finished_folder: Callable[..., Path], exported: Callable[..., Path]
-) -> None:
+def test_encode_gives_our_news_vectors(kind: str, finished_folder: Make, exported: Make) -> None:
     """Prefix, cut, special tokens, padding, centring and unit length must all be the same."""
     from sentence_transformers import SentenceTransformer
 
@@ -42,9 +58,7 @@ def test_encode_gives_our_news_vectors(
     assert_scores_equal(got, ranked_scores(folder))
 
 
-def test_the_attention_that_is_tested_is_far_from_a_mean(
-    finished_folder: Callable[..., Path],
-) -> None:
+def test_the_attention_that_is_tested_is_far_from_a_mean(finished_folder: Make) -> None:
     """Tests these tests: a mean in its place would pass, if all its weights were equal."""
     source = FinishedRecommender(finished_folder(**SENTENCE_KINDS["attention"]))
     pooling = source.text_encoder.pooling
@@ -53,6 +67,7 @@ def test_the_attention_that_is_tested_is_far_from_a_mean(
     assert (source.engine.encode({"title": texts()}) - before).abs().max() > 0.05
 
 
+@needs_sentence_transformers
 @pytest.mark.parametrize(
     ("settings", "advice"),
     [
@@ -61,7 +76,7 @@ def test_the_attention_that_is_tested_is_far_from_a_mean(
     ],
 )
 def test_what_the_modules_cannot_express_is_refused_with_what_to_train(
-    settings: dict, advice: str, finished_folder: Callable[..., Path], tmp_path: Path
+    settings: dict, advice: str, finished_folder: Make, tmp_path: Path
 ) -> None:
     """Vectors that are nearly ours would be taken for ours."""
     with pytest.raises(ValueError, match=advice):

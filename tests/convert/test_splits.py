@@ -5,12 +5,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from mind_folder import WriteMind
 
 from recbole_tinynews.convert import ConversionError, convert_news
 from recbole_tinynews.convert import __main__ as command
+from recbole_tinynews.convert.splits import last_day, latest_fraction
 
+DAY = 86_400
 TRAIN = ["1\tU1\t11/14/2019 1:00:00 AM\tN1\tN2-0 N3-1", "2\tU1\t11/14/2019 2:00:00 AM\t\tN2-1"]
 
 
@@ -71,23 +74,15 @@ def test_a_test_set_that_begins_before_the_training_ends_is_a_warning_with_examp
     assert "1 impressions of test precede the end of valid: tiny.test.inter:4" in warning
 
 
-def test_the_same_folder_as_train_and_test_is_a_warning_without_a_check_of_leaks(
-    write_mind: WriteMind, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    folder = write_mind()
-    report = convert_news(folder, "tiny", test=folder, output=tmp_path / "out")
-    shared = {pair: each["impressions"] for pair, each in report["overlaps"]["shared"].items()}
-    assert shared == {"test in train": 1, "test in valid": 2}
-    assert "1 impressions of test occur in train too: tiny.test.inter:2" in caplog.text
-
-
 def test_an_impression_is_recognised_unlabelled_shuffled_and_renumbered(
     overlaps: Callable[..., tuple],
 ) -> None:
     """MIND shuffles candidates; a copied impression under another id has the same answer."""
     copy = ["77\tU1\t11/14/2019 1:00:00 AM\tN1\tN3 N2", "78\tU1\t11/14/2019 3:00:00 AM\tN1\tN3 N2"]
-    shared = overlaps(TRAIN, copy)[0]["shared"]
-    assert shared == {"test in train": {"impressions": 1, "examples": ["tiny.test.inter:2"]}}
+    found, warning = overlaps(TRAIN, copy)
+    only = {"impressions": 1, "examples": ["tiny.test.inter:2"]}
+    assert found["shared"] == {"test in train": only}
+    assert "1 impressions of test occur in train too: tiny.test.inter:2" in warning
 
 
 def test_the_shared_impressions_are_those_of_a_plain_double_loop(
@@ -111,3 +106,17 @@ def test_the_shared_impressions_are_those_of_a_plain_double_loop(
     later = [f"6{row.replace('11/14', '11/15')}" for row in TRAIN]
     found, _ = overlaps([*early, *later], late, valid=0.02)
     assert found["shared"]["test in train"]["impressions"] == repeated > 0
+
+
+def test_the_last_day_is_a_calendar_day_and_not_the_last_24_hours() -> None:
+    times = np.array([3 * DAY + 5, 2 * DAY - 1, 3 * DAY, 3 * DAY - 1])
+    assert last_day(times).tolist() == [True, False, True, False]
+    # days before 1970 are days too
+    assert last_day(np.array([-1, -DAY, -DAY - 1])).tolist() == [True, True, False]
+
+
+def test_equal_times_are_cut_by_their_place_in_the_file() -> None:
+    """An unstable sort would split the impressions differently on another machine."""
+    times = np.random.default_rng(0).integers(3, size=1000)
+    latest = sorted(range(1000), key=lambda place: (times[place], place))[-100:]
+    assert np.flatnonzero(latest_fraction(times, 0.1)).tolist() == sorted(latest)
