@@ -8,10 +8,9 @@ import json
 import re
 import runpy
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -31,7 +30,6 @@ from test_contract import (  # noqa: F401  # collected here too, with the fixtur
 from tiny import DATASET, Tiny, World
 
 import recbole_tinynews
-from recbole_tinynews.benchmark.benchmark import Benchmark
 from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.evaluation.metrics import auc, rank_impressions
 from recbole_tinynews.evaluation.recbole_metrics import METRICS
@@ -150,81 +148,6 @@ def test_the_document_runs_and_its_student_has_the_teachers_that_were_there(
     assert all(stage["reused"] for stage in reused["stages"])
 
 
-@pytest.mark.whole
-def test_it_runs_in_a_benchmark_beside_others(tiny: Tiny, tmp_path: Path) -> None:
-    """A separate process must be told where the class and its yaml are."""
-    write_files(tmp_path)
-    suite = tmp_path / "suite.yaml"
-    suite.write_text("rows: [{label: PLM-NR, model: PLMNR}]\n", encoding="utf-8")
-    settings = {**tiny.settings("TinyNewsRec"), "max_steps": 1, "max_text_length": 24}
-    for of_benchmark in ("seed", "show_progress", "num_teachers"):
-        settings.pop(of_benchmark, None)
-    spec = f"+{tmp_path / 'my_recommender.py'}:MyRecommender"
-    benchmark = Benchmark(
-        str(suite), DATASET, [1], ["PLM-NR", spec], settings, output=tmp_path / "results"
-    )
-    assert benchmark.run()
-    table = (tmp_path / "results" / "table.md").read_text(encoding="utf-8")
-    assert re.search(r"^\| MyRecommender\\\* \| \**\d", table, re.M)  # as it reads more than titles
-
-
-def test_with_plmnr_as_its_base_it_trains_on_clicks_alone(
-    tiny: Tiny, tmp_path, monkeypatch
-) -> None:
-    """The document says that the import and the base are all there is to change."""
-    write_files(tmp_path)
-    file, settings = tmp_path / "my_recommender.py", tmp_path / "MyRecommender.yaml"
-    code = file.read_text()
-    code = code.replace(
-        "model.paper.tinynewsrec import TinyNewsRec", "model.paper.plmnr import PLMNR"
-    )
-    file.write_text(code.replace(", TinyNewsRec)", ", PLMNR)"))
-    # a student's setting
-    settings.write_text(re.sub("num_teachers.*\n", "", settings.read_text()))
-    mine = module_of(tmp_path, monkeypatch).MyRecommender
-    result = run(mine, DATASET, config_dict=tiny.settings(max_steps=2, max_text_length=24))
-    assert [stage["name"] for stage in result["stages"]] == ["MyRecommender"]
-    folder = next(Path("saved", DATASET).glob("MyRecommender-*"))
-    assert {"target_loss", "category_loss"} <= set(curve_of(folder))
-
-
-def test_it_reads_the_abstract_behind_the_title(world: World, tiny: Tiny) -> None:
-    """With the title alone it would train as well, but the document would be wrong."""
-    data: NewsDataset = world.train
-    title, abstract = (data.news_text[field][4] for field in ("title", "abstract"))
-    tokens = world.model.news_encoder.tokens.row(4)
-    read = world.model.tokenizer.decode(tokens, skip_special_tokens=True)
-    assert f"{title} {abstract}".startswith(read)
-    assert len(read.split()) == min(22, len(f"{title} {abstract}".split())) > len(title.split())
-
-
-def test_the_category_loss_is_its_formula_and_trains_the_news_encoder(world: World) -> None:
-    """A forgotten weight or a detached vector would show in no log."""
-    batch = world.clicked(list(range(8)))
-    losses = world.model.train().calculate_loss(batch)
-    scored = world.model.score(batch)
-    logits = world.model.category_head(
-        scored.news.candidates
-    ).double()  # [batch, candidates, classes]
-    right = world.train.item_feat["category"][batch["candidates"]]
-    chosen = torch.log_softmax(logits, -1).gather(-1, right[..., None])
-    torch.testing.assert_close(losses.category.double(), -0.1 * chosen.mean())
-    losses.category.backward()
-    assert world.model.news_encoder.text_encoder.dense.weight.grad.abs().max() > 0
-
-
-def test_clicks_fade_as_the_document_says(documented: type, monkeypatch) -> None:
-    """If ages were counted from the wrong end, the oldest click would weigh most."""
-    torch.manual_seed(0)
-    encoder = sys.modules["my_recommender"].FadingClicks(2)
-    history = torch.tensor([[[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]], [[0.0, 0.0]] * 3])
-    clicked = torch.tensor([[False, True, True], [False] * 3])
-    user = encoder(history, clicked)
-    share = 1 / (1 + np.exp(-np.log1p(np.exp(-2.0))))  # weight of the newest of two clicks
-    torch.testing.assert_close(user[0], torch.tensor([1 - share, share], dtype=torch.float32))
-    assert torch.equal(user[1], encoder.new_user)
-
-
 # ----------------------------------------------------------------------- a stage of one's own
 
 
@@ -292,20 +215,6 @@ def test_its_last_stage_starts_with_what_its_own_stage_has_learnt(
     assert not all(torch.equal(last[name], plain[name]) for name in encoder)
 
 
-def test_settings_of_a_stage_of_ones_own_are_checked_as_all_others(
-    category_first: type, tiny: Tiny
-) -> None:
-    """A misspelt one would train silently with the default."""
-    with pytest.raises(
-        ValueError, match=r"learn_categories_epoch .*Did you mean learn_categories_epochs"
-    ):
-        run(category_first, DATASET, config_dict=tiny.settings(learn_categories_epoch=2))
-    with pytest.raises(ValueError, match=r"learn_categories_epochs .*expects an int >= 0, got -1"):
-        run(category_first, DATASET, config_dict=tiny.settings(learn_categories_epochs=-1))
-    with pytest.raises(ValueError, match="learn_categories_epochs"):  # it is nobody else's
-        run("PLMNR", DATASET, config_dict=tiny.settings(learn_categories_epochs=2))
-
-
 # ----------------------------------------------------------------------- a metric of one's own
 
 
@@ -326,7 +235,7 @@ def test_the_documented_metrics_are_computed_dumped_and_validated_on(
     }
     flags = [f"--{name}={'~' if value is None else value}" for name, value in settings.items()]
     monkeypatch.setattr(sys, "argv", ["my_metrics.py", *flags])
-    with own_metrics_forgotten():
+    with patch.dict(METRICS):
         runpy.run_path("my_metrics.py", run_name="__main__")
     result = json.loads(Path("result.json").read_text())
     assert {"auc", "recall@2", "upper_half", "missed@2"} <= result["test"].keys()
@@ -349,14 +258,3 @@ def test_the_documented_metrics_are_computed_dumped_and_validated_on(
     validated = [float(row["missed@2"]) for row in curve if row["missed@2"]]
     assert len(validated) == 2
     assert result["valid"]["missed@2"] == min(validated)  # smaller is better
-
-
-@contextmanager
-def own_metrics_forgotten() -> Iterator[None]:
-    """Metrics that are registered within are unknown afterwards."""
-    before = dict(METRICS)
-    try:
-        yield
-    finally:
-        METRICS.clear()
-        METRICS.update(before)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import importlib.metadata
 import runpy
 import sys
 from collections.abc import Iterator
@@ -11,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import recbole
 import setuptools
-from test_architecture import FILES, PACKAGE, is_under, parse
+from test_architecture import FILES, PACKAGE, parse
 
 SETUP = PACKAGE.parent / "setup.py"
 pytestmark = pytest.mark.skipif(not SETUP.is_file(), reason="setup.py lies in a checkout only")
@@ -44,16 +42,10 @@ BROUGHT_BY = {
 BROUGHT_TO_SEARCH = {"sqlalchemy": "optuna"}
 # Installed by a command of their own, which docs and messages name.
 OF_ONE_S_OWN = {"recbole", "wandb"}
-# What a part of a distribution needs is an extra of that distribution.
-PARTS = {"ray.tune": "tune", "ray.data": "data"}
 
 
 def name_of(requirement: str) -> str:
-    """The distribution in a requirement, without version, extras and marker.
-
-    >>> name_of("psycopg[binary]>=3.1.8; python_version < '4'")
-    'psycopg'
-    """
+    """The distribution in a requirement, without version, extras and marker."""
     letters = (letter if letter.isalnum() or letter in "-_." else " " for letter in requirement)
     return "".join(letters).split()[0].lower().replace("_", "-")
 
@@ -113,30 +105,3 @@ def test_what_an_extra_is_for_imports_nothing_that_it_does_not_install(
     brought = BROUGHT_BY | (BROUGHT_TO_SEARCH if extra == "search" else {})
     requirements = [*declared["install_requires"], *declared["extras_require"].get(extra, [])]
     assert missing_of(modules, requirements, brought) == set()
-
-
-def test_what_another_distribution_brings_is_among_its_requirements() -> None:
-    """A later version of it may drop what is counted on."""
-    for name, bringer in (BROUGHT_BY | BROUGHT_TO_SEARCH).items():
-        try:
-            requirements = importlib.metadata.requires(bringer) or []
-        except importlib.metadata.PackageNotFoundError:
-            continue
-        always = {name_of(each) for each in requirements if "extra ==" not in each}
-        assert name in always, f"{bringer} does not require {name}"
-
-
-def test_the_extra_recbole_has_what_recboles_entry_points_import(declared: dict[str, Any]) -> None:
-    """Without its extra, ray starts no ``ray.tune``, which imports pyarrow."""
-    root = Path(recbole.__file__).parent
-    files = [*root.glob("quick_start/*.py"), root / "trainer/hyper_tuning.py"]
-    modules = set()
-    for file in [*files, root / "utils/case_study.py"]:
-        tree = ast.parse(file.read_text(encoding="utf-8"))
-        modules |= {m for m in third_party(tree) if not is_under(m, ("recbole",))}
-    requirements = [*declared["install_requires"], *declared["extras_require"]["recbole"]]
-    assert missing_of(modules, requirements, {}) == set()
-    [ray] = [each for each in requirements if name_of(each) == "ray"]
-    assert "ray.tune" in modules
-    for part, needed in PARTS.items():
-        assert not is_under(part, modules) or f"[{needed}]" in ray

@@ -63,25 +63,6 @@ def test_a_log_that_cannot_be_written_fails_no_run(tiny: Tiny, tmp_path: Path, c
     assert caplog.text.count("No log is written to") == 1
 
 
-def test_a_disk_that_is_full_later_is_told_once(
-    tmp_path: Path, caplog, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Logging prints a traceback for each line that it cannot write."""
-    with run_log(CONFIG, tmp_path) as log:
-        log.begin()
-        logging.getLogger().warning("first")
-
-        def full(text: str) -> None:
-            raise OSError(28, "No space left on device")
-
-        assert log.stream is not None
-        monkeypatch.setattr(log.stream, "write", full)
-        for _ in range(3):
-            logging.getLogger().warning("lost")
-    assert caplog.text.count("No log is written to") == 1
-    assert "No space left" in caplog.text
-
-
 def test_a_hosts_logging_is_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """RecBole's set-up stayed in the process: the next run wrote into the first one's file."""
     root = logging.getLogger()

@@ -139,21 +139,6 @@ def test_models_and_settings_are_told_without_data_and_without_what_takes_second
     assert done.stdout.splitlines()[-1] == "[]"
 
 
-@pytest.mark.parametrize(
-    ("asked", "nearest"),
-    [
-        (["--list-settings=TinyNewRec"], "TinyNewsRec"),
-        (["--explain", "history_lenght"], "history_length"),
-    ],
-)
-def test_an_unknown_name_is_one_line_with_the_nearest_one(asked: list[str], nearest: str) -> None:
-    done = shell(MAIN, "run", *asked)
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith("recbole-tinynews run: ")
-    assert f"Did you mean {nearest}" in done.stderr
-    assert len(done.stderr.splitlines()) == 1
-
-
 @pytest.mark.whole
 def test_several_processes_start_by_every_spelling_of_the_command() -> None:
     """As ``__main__``, the command's own check could not be sent to the process that makes it."""

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 from real_mind import NAME, PLM, TEST_IMPRESSIONS, converted, needs_both
-from tiny import PLM_TEACHERS, student_of
 from transformers import AutoModel, AutoTokenizer
 
 from recbole_tinynews.data.news_text import tokenise
@@ -75,41 +74,3 @@ def test_ten_steps_on_real_impressions_give_a_finite_named_loss(data_path: Path,
     assert (result["valid"]["impressions"], result["test"]["impressions"]) == SIZES
     assert 0.4 < result["test"]["auc"] < 0.8
     assert result["parameters"] > 10_000_000
-
-
-@pytest.mark.long
-def test_a_student_by_words_learns_from_a_real_teacher(data_path: Path, tmp_path, caplog) -> None:
-    """All stages: MiniLM is post-trained and finetuned, NRMS with word vectors learns from it."""
-    caplog.set_level(logging.INFO)
-    few = {"train_batch_size": 16, "max_steps": 4}
-    result = run(
-        student_of("NRMS"),
-        NAME,
-        config_dict={
-            **PLM_TEACHERS,
-            "data_path": str(data_path),
-            "checkpoint_dir": str(tmp_path),
-            "plm": PLM,
-            "use_gpu": False,
-            "show_progress": False,
-            "use_cache": False,
-            "teacher_num_hidden_layers": 1,
-            "num_teachers": 1,
-            "history_length": 10,
-            "max_body_length": 32,
-            "word_dim": 20,
-            "teacher_checkpoint_interval": 2,
-            **few,
-            **{f"post_train_teacher_{name}": value for name, value in few.items()},
-            **{f"post_train_student_{name}": value for name, value in few.items()},
-        },
-    )
-    names = [stage["name"] for stage in result["stages"]]
-    assert names == ["post_train_teacher", "post_train_student", "finetune_teacher", "NRMSStudent"]
-    told = caplog.text[caplog.text.rindex("Stage 4 of 4") :]
-    losses = re.findall(r"(train|distillation|embedding|target) loss\S*: ([0-9.]+)", told)
-    assert [name for name, _ in losses] == ["train", "distillation", "embedding", "target"]
-    assert all(0 < float(value) < 50 for _, value in losses)
-    assert (result["valid"]["impressions"], result["test"]["impressions"]) == SIZES
-    assert 0.4 < result["test"]["auc"] < 0.8
-    assert result["parameters"] < 1_500_000  # 20 numbers a word, and no language model

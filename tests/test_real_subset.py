@@ -91,30 +91,6 @@ def test_a_whole_mind_gives_the_impressions_of_the_list_with_all_that_they_show(
     assert 'é, "so"' in lines_of(output / "train" / "news.tsv")[0][3]
 
 
-def test_another_mind_is_refused_before_anything_is_written(
-    script: ModuleType, mind: Path, subset: Path, tmp_path: Path, capsys
-) -> None:
-    """Half a test set under the same name gives other figures under the same name."""
-    listed, output = tmp_path / "list.tsv.gz", tmp_path / "out"
-    script.main([f"--mind={subset}", f"--list={listed}", "--write-list"])
-    behaviors = mind / "MINDsmall_train" / "behaviors.tsv"
-    behaviors.write_text("\n".join("\t".join(each) for each in IMPRESSIONS[:10]) + "\n")
-    asked = [f"--mind={mind}", f"--list={listed}", f"--output={output}"]
-    with pytest.raises(SystemExit):
-        script.main(asked)
-    assert "expects 5 impressions of MIND-small's training folder" in capsys.readouterr().err
-    assert not output.exists()
-    script.main([*asked, "--partial"])
-    assert capsys.readouterr().out.startswith("extra: 1 of 2 impressions")
-    assert len(lines_of(output / "train" / "behaviors.tsv")) == 2
-
-
-def test_a_folder_without_mind_is_named(script: ModuleType, tmp_path: Path, capsys) -> None:
-    with pytest.raises(SystemExit):
-        script.main([f"--mind={tmp_path}", f"--output={tmp_path / 'out'}"])
-    assert "expects MIND's behaviors.tsv below" in capsys.readouterr().err
-
-
 def test_the_committed_list_has_each_impression_once_and_nothing_but_its_name(
     script: ModuleType,
 ) -> None:

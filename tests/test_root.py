@@ -27,13 +27,6 @@ def test_an_unknown_name_is_an_error_as_everywhere() -> None:
         recbole_tinynews.training  # noqa: B018
 
 
-def test_the_root_imports_nothing_slow_by_itself() -> None:
-    """A command's --help, and code that reads the version, would wait for torch."""
-    code = "import sys, recbole_tinynews; print(not {'torch', 'transformers'} & set(sys.modules))"
-    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert shown.stdout.strip() == "True"
-
-
 def test_convert_is_the_function_after_an_import_of_its_modules(tmp_path) -> None:
     """An import of one of its modules would replace the function by the subpackage."""
     code = (

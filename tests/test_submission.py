@@ -89,6 +89,8 @@ def test_a_submission_for_converted_data_fits_minds_own_file(tiny: Tiny, tmp_pat
     assert len(rows) == 50
     sizes = [len(row[4].split()) for row in rows]
     assert_accepted(tmp_path / "a.zip", [row[0] for row in rows], sizes)
+    run("PLMNR", "mind", config_dict={**settings, "submission": "b.zip", "leaderboard": "ebnerd"})
+    assert_accepted(tmp_path / "b.zip", [row[0] for row in rows], sizes, "predictions.txt")
 
 
 NO_ZIP = "submission (command line) expects a file name that ends in .zip"
@@ -120,37 +122,3 @@ def test_what_cannot_be_submitted_is_refused_before_the_training(
         main([f"--model={model}", f"--dataset={DATASET}", *flags, *setting.split()])
     assert message in capsys.readouterr().err
     assert not list(tmp_path.glob(f"saved/{DATASET}/{model}-*"))
-
-
-def test_a_submission_for_ebnerds_test_set_fits_its_own_file(tiny: Tiny, tmp_path) -> None:
-    """Its test set is unlabelled, and impressions beyond accuracy share the id 0."""
-    pa = pytest.importorskip("pyarrow")
-    from pyarrow import parquet
-
-    news = {"article_id": range(1, 9), "title": [f"A title of {n}" for n in range(1, 9)]}
-    parquet.write_table(
-        pa.table({n: list(v) for n, v in news.items()}), tmp_path / "articles.parquet"
-    )
-    for split, ids in (("train", range(1, 31)), ("test", [7, 0, 0, 9])):
-        (tmp_path / split).mkdir()
-        users = [number % 5 for number in range(len(ids))]
-        rows = {
-            "impression_id": list(ids),
-            "user_id": users,
-            "impression_time": pa.array(range(len(ids)), pa.timestamp("s")),
-            "article_ids_inview": [[1 + n % 8, 1 + (n + 3) % 8] for n in range(len(ids))],
-        }
-        if split == "train":
-            rows["article_ids_clicked"] = [[1 + n % 8] for n in range(len(ids))]
-        else:
-            rows["is_beyond_accuracy"] = [number == 0 for number in ids]
-        parquet.write_table(pa.table(rows), tmp_path / split / "behaviors.parquet")
-        history = {"user_id": list(range(5)), "article_id_fixed": [[1, 2, 3]] * 5}
-        parquet.write_table(pa.table(history), tmp_path / split / "history.parquet")
-    test = tmp_path / "test"
-    convert_news(
-        tmp_path / "train", "eb", format="ebnerd", valid=0.2, test=test, output=tmp_path / "data"
-    )
-    settings = tiny._replace(data=tmp_path / "data").settings(max_steps=1)
-    run("PLMNR", "eb", config_dict={**settings, "submission": "a.zip", "leaderboard": "ebnerd"})
-    assert_accepted(tmp_path / "a.zip", ["7", "0", "0", "9"], [2] * 4, "predictions.txt")

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from benchmark_rows import FEW_STEPS, RunHere, make_benchmark, run_with_output, squeeze, write_suite
-from tiny import DATASET, SETTINGS, Tiny, write_bert
+from tiny import DATASET, SETTINGS, Tiny
 
 from recbole_tinynews.benchmark.benchmark import Benchmark
 from recbole_tinynews.benchmark.results import (
@@ -23,9 +23,7 @@ from recbole_tinynews.benchmark.results import (
     TEACHERS_BUDGET,
     read_impression_metrics,
 )
-from recbole_tinynews.benchmark.suite import read_suite
 from recbole_tinynews.pipeline.quick_start import run
-from recbole_tinynews.settings.registry import MODELS
 
 pytestmark = pytest.mark.whole
 
@@ -261,33 +259,3 @@ def test_two_systems_in_parallel_train_a_shared_stage_once(make_benchmark, tmp_p
     assert trained(output, "finetune_teacher") == 2  # one for each copy
     assert trained(output, "post_train_student") == 2  # one for each size
     assert len(rows_of(output / "results.csv")) == 2
-
-
-@pytest.mark.long
-@pytest.mark.usefixtures("here")
-def test_every_kind_of_row_of_the_paper_runs(make_benchmark, tmp_path: Path) -> None:
-    """The suite `tiny`: a row that can't run is found here, not after hours of `paper`.
-
-    Of rows that differ in layers alone, the first; Tiny-NewsRec in all sizes.
-    """
-    plm = write_bert(tmp_path / "bert", layers=4)
-    own = {"plm": str(plm), **read_suite("tiny", DATASET).settings}
-    own |= {"post_train_student_max_steps": 1, "finetune_teacher_max_steps": 1, "max_steps": 1}
-    own["post_train_teacher_epochs"] = 2  # for six copies
-    kinds: dict[str, Any] = {}
-    for row in read_suite("tiny", DATASET).rows:
-        sizes = row.label if row.label.startswith("Tiny-NewsRec") and "w/o" not in row.label else ""
-        kinds.setdefault(sizes or re.sub(r"_\d", "", row.label), row)
-    rows = list(kinds.values())
-    chosen = [row.label for row in rows]
-    succeeded, words = run_with_output(make_benchmark("tiny", settings=own, systems=chosen))
-    assert succeeded, words
-    there = [row["system"] for row in rows_of(tmp_path / "out" / "results.csv")]
-    assert sorted(there) == sorted(row.label for row in rows if row.model in MODELS)
-    names = {path.name for path in (tmp_path / "out").iterdir()}
-    assert {"table.md", "significance.csv", "significance.md"} <= names
-    assert {"size.png", "size.svg"} <= names
-    table = squeeze((tmp_path / "out" / "table.md").read_text(encoding="utf-8"))
-    for row in rows:
-        if row.model not in MODELS:
-            assert f"| {row.label} | not run: no such model ({row.model}) |" in table

@@ -33,19 +33,3 @@ def test_users_are_those_of_their_impression(tmp_path: Path) -> None:
     users = ["U1", "U2", "U1"]
     kept = read_impression_metrics(keep(tmp_path, "a", ["0"] * 3, users=users, order=[2, 0, 1]))
     assert kept.users.tolist() == [0, 1, 0]
-
-
-def test_files_of_earlier_versions_can_be_read(tmp_path: Path) -> None:
-    """They are committed, and training again takes days."""
-    np.savez_compressed(tmp_path / "old.npz", values=np.zeros((2, 4), np.float32), ids="digest")
-    old = read_impression_metrics(tmp_path / "old.npz")
-    assert (old.users, old.of, old.values.shape) == (None, "digest", (2, 4))
-
-
-def test_a_file_takes_few_bytes_an_impression(tmp_path: Path) -> None:
-    """A table has hundreds of them, and they are committed."""
-    random = np.random.default_rng(0)
-    ranks = 1 / random.integers(1, 40, 3000)
-    users = [f"U{number}" for number in random.integers(1500, size=3000)]
-    place = keep(tmp_path, "a", [repr(float(value)) for value in ranks], users=users)
-    assert place.stat().st_size < 10 * 3000

@@ -1,9 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
 from benchmark_rows import keep, squeeze, system
 from matplotlib.figure import Figure
@@ -124,19 +122,3 @@ def test_declared_pairs_alone_are_tested_and_an_added_system(
         "| Tiny-NewsRec_4 against TinyBERT_4",
         "| Mine against Tiny-NewsRec_4",
     ]
-
-
-def test_each_file_of_impressions_is_read_once(suite, systems, tmp_path: Path, monkeypatch) -> None:
-    """Of large test sets they are slow to unpack, and several parts of a report use them."""
-    labels = ["Tiny-NewsRec_4", "TinyBERT_4"]
-    shown = [with_impressions(each, tmp_path) for each in systems if each.row.label in labels]
-    read: list[Path] = []
-
-    def counted(place: Path, **given: Any) -> Any:
-        read.append(Path(place))
-        return load(place, **given)
-
-    load = np.load
-    monkeypatch.setattr(np, "load", counted)
-    write_report(tmp_path, Report(suite._replace(figure=[]), [1], shown))
-    assert sorted(read) == sorted(each.impressions[1] for each in shown)

@@ -182,12 +182,6 @@ def test_titles_and_bodies_have_separate_ids(make_dataset) -> None:
         assert body == [2, word + 1, word + 1, 3]
 
 
-def test_titles_and_bodies_are_cut_at_different_lengths(make_tokenizer) -> None:
-    long = [Article(f"title{i} " * 50, "body1 " * 50) for i in range(20)]
-    data = TitleBodyDataset(long, make_tokenizer(WORDS), 8, 16, 5, 0)
-    assert data.text_tokens.lengths.tolist() == [0] + [8] * 20 + [16] * 20
-
-
 def test_held_out_articles_are_not_trained_on(make_dataset) -> None:
     """The validation would rise while the model learns its articles by heart."""
     data = make_dataset()
@@ -198,13 +192,6 @@ def test_held_out_articles_are_not_trained_on(make_dataset) -> None:
     assert set(make_dataset(seed=4).valid_articles.tolist()) != held_out
     assert set(make_dataset(seed=3).valid_articles.tolist()) == held_out
     assert data.inter_feat.impression_id.tolist() == [str(i) for i in data.valid_articles]
-
-
-def test_held_out_articles_are_few_in_a_large_corpus(make_dataset) -> None:
-    many = ARTICLES * 400
-    data = make_dataset(many)
-    assert (len(data.valid_articles), len(data.train_articles)) == (500, 23_500)
-    assert data.valid_articles.max() > 20_000  # from all of it: a corpus is sorted by source
 
 
 def test_validation_shows_each_held_out_body_the_same_titles_each_time(busy, make_dataset) -> None:
@@ -232,19 +219,6 @@ def test_other_texts_are_other_content(make_dataset, make_tokenizer) -> None:
     assert make_dataset([*ARTICLES[:-1], Article("title59", "body59")]).content != content
     assert make_dataset(ARTICLES[::-1]).content != content
     assert TitleBodyDataset(ARTICLES, make_tokenizer(WORDS[::-1]), 8, 16, 5, 3).content != content
-
-
-def test_the_cache_gives_the_same_texts(make_dataset, tmp_path: Path) -> None:
-    cached = [make_dataset(cache_dir=tmp_path / "cache") for _ in range(2)]
-    for data in cached:
-        assert data.content == make_dataset().content
-        np.testing.assert_array_equal(data.text_tokens.values, make_dataset().text_tokens.values)
-    assert len(list((tmp_path / "cache").iterdir())) == 2  # titles, bodies
-
-
-def test_two_articles_are_each_others_negatives(make_dataset) -> None:
-    data = make_dataset(ARTICLES[:2], negatives=1)
-    assert (len(data.train_articles), len(data.valid_articles)) == (1, 1)
 
 
 # two titles stand over ten articles each

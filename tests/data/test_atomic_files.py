@@ -9,7 +9,6 @@ import pytest
 from recbole_tinynews.data import atomic_files
 from recbole_tinynews.data.atomic_files import (
     Indices,
-    TokenIndex,
     concatenate,
     read_impressions,
     read_news,
@@ -116,12 +115,6 @@ def flat(impressions: Impressions) -> list[np.ndarray]:
     return [array for part in (*parts, impressions.columns.values()) for array in part]
 
 
-@pytest.mark.parametrize("size", [2, 20_000])
-def test_news_do_not_depend_on_chunks_either(atomic, size: int, monkeypatch) -> None:
-    monkeypatch.setattr(atomic_files, "ROWS_AT_ONCE", size)
-    assert read_news(atomic.folder / "tiny.item").item_id == ["N1", "N2", "N3", "N4", "N5"]
-
-
 def test_a_file_of_a_header_alone_has_no_rows(empty) -> None:
     """A validation day without impressions is a fact, not a crash in concatenate."""
     assert read(empty.write_split("valid", ())).rows == 0
@@ -186,18 +179,3 @@ def test_an_id_that_names_two_things_is_refused(atomic, token: str) -> None:
     expected = f"line 7, column item_id, expects a unique id, got '{token}'"
     with pytest.raises(ValueError, match=re.escape(expected)):
         read_news(file)
-
-
-def test_a_late_duplicate_among_many_news_is_found_at_once(empty) -> None:
-    """A quadratic search would take minutes at the size of MIND, only to refuse the file."""
-    rows = [(f"N{number}", "", "", "", "") for number in (*range(60_000), 59_999)]
-    with pytest.raises(ValueError, match=r"line 60002, column item_id, .*'N59999'"):
-        read_news(empty.write_items(rows))
-
-
-def test_new_tokens_get_the_next_id_and_padding_stays_zero() -> None:
-    """Id 0 is masked everywhere: a token with it would vanish."""
-    index = TokenIndex()
-    assert index.ids(["b", "a", "b"]).tolist() == [1, 2, 1]
-    assert index.ids(["c"]).tolist() == [3]
-    assert index.tokens().tolist() == ["[PAD]", "b", "a", "c"]

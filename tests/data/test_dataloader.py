@@ -16,7 +16,6 @@ from recbole.data.interaction import Interaction
 from recbole_tinynews.data.dataloader import ClickDataLoader, ImpressionDataLoader
 from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.data.impressions import CandidateFeatures
-from recbole_tinynews.data.negatives import random_bits
 
 HISTORY_LENGTH = 4
 
@@ -196,22 +195,6 @@ def in_file_order(epoch: dict[str, torch.Tensor]) -> list[tuple]:
             strict=True,
         )
     )
-
-
-def test_the_order_is_drawn_apart_from_the_negatives(busy) -> None:
-    """One draw for both would sort the samples by what their negatives are."""
-    loader = click_loader(busy)
-    samples = np.arange(loader.sample_size)
-    for draw in range(loader.negatives.count):
-        of_negatives = random_bits(loader.seed, loader.epoch, samples, np.array(draw))
-        assert loader.order.tolist() != of_negatives.argsort(kind="stable").tolist()
-
-
-def test_negatives_change_each_epoch_where_the_order_does_not(busy) -> None:
-    loader = click_loader(busy, shuffle=False)
-    first, second = epoch_of(loader, 0), epoch_of(loader, 1)
-    torch.testing.assert_close(first["candidates"][:, 0], second["candidates"][:, 0])
-    assert not torch.equal(first["candidates"][:, 1:], second["candidates"][:, 1:])
 
 
 def test_clicks_that_give_no_sample_are_logged(atomic, caplog: pytest.LogCaptureFixture) -> None:

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
-import logging
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -108,17 +106,6 @@ def test_text_has_no_index_and_says_so(atomic, field: str) -> None:
         atomic.dataset().num(field)
 
 
-def test_tokens_and_ids_go_both_ways(atomic) -> None:
-    dataset = atomic.dataset()
-    for field in ("user_id", "item_id", "category", "subcategory", "history", "candidates"):
-        ids = np.arange(dataset.num(field))
-        tokens = dataset.id2token(field, ids)
-        assert tokens[0] == "[PAD]"
-        assert dataset.token2id(field, tokens).tolist() == ids.tolist()
-    with pytest.raises(ValueError, match="not existed"):
-        dataset.token2id("item_id", "N77")
-
-
 def test_history_candidates_and_news_share_one_index(atomic) -> None:
     """A clicked article would be read with the title of another one."""
     dataset = atomic.dataset()
@@ -143,21 +130,6 @@ def test_each_article_has_its_own_text_and_one_without_a_row_has_none(atomic) ->
         assert [texts[news] for news in without] == ["", "", ""]
 
 
-def test_bodies_are_read_where_the_file_has_them(atomic, empty) -> None:
-    rows = [
-        [*line.split("\t"), f"body of {line[:2]}"]
-        for line in (atomic.folder / "tiny.item").read_bytes().decode().split("\n")[1:-1]
-    ]
-    header = (atomic.folder / "tiny.item").read_text().split("\n")[0]
-    atomic.write_items(rows, f"{header}\tbody:token_seq")
-    assert atomic.dataset().news_text["body"] == [
-        "",
-        *(f"body of N{number}" for number in range(1, 6)),
-        "",
-        "",
-    ]
-
-
 def test_an_unknown_category_is_padding(atomic) -> None:
     """An empty string with an id of its own would be learned as a topic."""
     dataset = atomic.dataset()
@@ -166,18 +138,6 @@ def test_an_unknown_category_is_padding(atomic) -> None:
     subcategories = dataset.id2token("subcategory", dataset.item_feat["subcategory"].numpy())
     assert subcategories.tolist()[:6] == ["[PAD]", "soccer", "[PAD]", "world", "[PAD]", "soccer"]
     assert dataset.item_feat["item_id"].tolist() == list(range(8))
-
-
-def test_it_prints_what_a_recbole_user_looks_for(atomic) -> None:
-    """The printed summary is how a user checks that the conversion went right."""
-    train, valid, _ = atomic.dataset().build()
-    text = str(train)
-    for part in ("users", "items", "inters", "sparsity", "Remain Fields"):
-        assert part in text
-    assert "The number of candidates" in text
-    for value in (": 6", ": 2.0", ": 1.7", "{'train': 3, 'valid': 1, 'test': 2}"):
-        assert value in text
-    assert str(valid) != text
 
 
 def test_every_click_is_counted(atomic) -> None:
@@ -268,15 +228,6 @@ def test_a_second_start_reads_the_cache_and_finds_the_same(
         assert_equal(one, other)
 
 
-def test_the_cache_is_found_wherever_equal_files_lie(
-    atomic, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    first = atomic.dataset()
-    atomic.folder.parent.rename(tmp_path / "moved")
-    monkeypatch.setattr(dataset_module, "read_impressions", refuse_to_read)
-    assert_equal(atomic.dataset(data_path=str(tmp_path / "moved")), first)
-
-
 @pytest.mark.parametrize("change", ["train", "test", "news", "splits swapped"])
 def test_a_changed_file_is_never_mistaken_for_the_old_one(atomic, change: str) -> None:
     """The next run would report results of data that no longer exist."""
@@ -315,32 +266,6 @@ def test_a_missing_split_is_other_content(atomic) -> None:
     second = atomic.dataset()
     assert second.content != first.content
     assert [split and len(split) for split in second.build()] == [3, 2, None]
-
-
-def test_a_damaged_cache_is_computed_again(atomic, caplog: pytest.LogCaptureFixture) -> None:
-    first = atomic.dataset()
-    (folder,) = first.cache_dir.glob("impressions-*")
-    for file in folder.glob("*.npy"):
-        file.write_bytes(file.read_bytes()[:-1])
-        with caplog.at_level(logging.WARNING):
-            assert_equal(atomic.dataset(), first)
-        assert "is recomputed" in caplog.text
-        caplog.clear()
-
-
-def test_an_unwritable_checkpoint_dir_only_warns(atomic, caplog: pytest.LogCaptureFixture) -> None:
-    atomic.checkpoint_dir.write_text("a file stands where the folder would")
-    with caplog.at_level(logging.WARNING):
-        assert len(atomic.dataset()) == 6
-    assert "nothing is cached" in caplog.text
-
-
-def test_empty_histories_alone_are_cached_too(empty) -> None:
-    """An array of size 0 cannot be memory-mapped everywhere."""
-    empty.write_items()
-    empty.write_split("train", [("1", "U1", "0", "", "", "")])
-    assert_equal(empty.dataset(), empty.dataset())
-    assert empty.dataset().inter_feat.history.rows == 1
 
 
 def test_title_tokens_are_those_of_each_article(atomic, make_tokenizer) -> None:

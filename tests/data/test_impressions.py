@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from recbole_tinynews.data import impressions
-from recbole_tinynews.data.atomic_files import concatenate
 from recbole_tinynews.data.impressions import Impressions, clicks_of
 from recbole_tinynews.data.ragged import Ragged
 
@@ -47,21 +46,6 @@ def test_clicks_without_an_unclicked_candidate_are_counted() -> None:
     assert clicks_of(impressions_of(*MIXED)).without_negatives == 3
     assert clicks_of(impressions_of([1], [-1])).without_negatives == 1
     assert len(clicks_of(impressions_of([1], [-1])).position) == 0
-
-
-def test_a_range_keeps_labels_beside_their_candidates() -> None:
-    """If labels were cut at another place than candidates, every metric would be noise."""
-    whole = impressions_of(*MIXED)
-    for start in range(len(MIXED)):
-        part = whole.between(start, len(MIXED))
-        assert part.labels.tolist() == [label for each in MIXED[start:] for label in each]
-        assert part.impression_id[0] == f"i{start}"
-        assert part.history.row(0).tolist() == [start] * start
-        assert part.user[0] == part.timestamp[0] == start
-    again = concatenate([whole.between(0, 4), whole.between(4, 4), whole.between(4, len(MIXED))])
-    assert again.labels.tolist() == whole.labels.tolist()
-    assert again.impression_id.tolist() == whole.impression_id.tolist()
-    assert again.candidates.offsets.tolist() == whole.candidates.offsets.tolist()
 
 
 def test_a_leaderboards_test_set_is_not_taken_for_one_without_clicks() -> None:

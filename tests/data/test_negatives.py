@@ -79,18 +79,6 @@ def test_every_unclicked_candidate_is_drawn_equally_often_at_every_place(
     assert chi_square(counts) < 18.5  # 4 degrees of freedom: 1 in 1,000
 
 
-def test_the_pairs_of_two_epochs_are_independent(impressions: Impressions) -> None:
-    samples, rows = np.arange(4000), np.zeros(4000, np.int64)
-    negatives = ImpressionNegatives(impressions, 1, 0)
-    pairs = zip(
-        *(drawn_news(negatives, epoch, samples, rows)[:, 0].tolist() for epoch in (0, 1)),
-        strict=True,
-    )
-    counted = Counter(pairs)
-    wanted = [(a, b) for a in unclicked(0) for b in unclicked(0)]
-    assert chi_square(np.array([counted[pair] for pair in wanted])) < 51.2  # 24 degrees
-
-
 def chi_square(counts: np.ndarray) -> float:
     expected = counts.sum() / len(counts)
     return float(((counts - expected) ** 2 / expected).sum())

@@ -47,10 +47,6 @@ def test_where_a_chunk_of_texts_ends_changes_nothing(
     assert rows(tokenise(TEXTS, make_tokenizer(), 30)) == IDS
 
 
-def test_padding_and_no_text_at_all_are_enough(make_tokenizer) -> None:
-    assert rows(tokenise([""], make_tokenizer(), 30)) == [[]]
-
-
 def folders(cache: Path) -> set[str]:
     return {place.name for place in cache.iterdir()}
 

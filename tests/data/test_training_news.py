@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-
 import numpy as np
 from tiny import Tiny, World
 
@@ -33,10 +31,3 @@ def test_a_batch_is_an_article_as_click_and_candidate(tiny: Tiny) -> None:
     batch = news_of(world).loaders(world.config, None)[0].collate_samples(np.arange(3))
     assert batch[HISTORY].shape == batch[CANDIDATES].shape == (3, 1)
     assert (batch[HISTORY] == batch[CANDIDATES]).all()
-
-
-def test_it_answers_for_the_data_set_and_can_be_copied(tiny: Tiny) -> None:
-    """A __getattr__ that asks for what is not there yet would never return."""
-    news = news_of(tiny.world())
-    assert copy.copy(news).content == news.news.content
-    assert news.num("item_id") == news.news.num("item_id")

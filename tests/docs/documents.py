@@ -59,11 +59,6 @@ def pages() -> list[Path]:
     return [page for page in (*beside, *under) if page.is_file()]
 
 
-def unwrapped(page: str) -> str:
-    """The text of a page with its line ends as spaces, to look for sentences."""
-    return " ".join((ROOT / page).read_text(encoding="utf-8").split())
-
-
 def name_of(page: Path) -> str:
     return page.relative_to(ROOT).as_posix()
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from functools import cache
 from pathlib import Path
@@ -14,6 +15,7 @@ from checks import check
 from documents import INLINE, ROOT, Command, commands, name_of, pages
 
 from recbole_tinynews.__main__ import COMMANDS
+from recbole_tinynews.convert.__main__ import main
 from recbole_tinynews.settings.registry import overall_yaml
 from recbole_tinynews.settings.table import NAMES, parse_key
 
@@ -53,23 +55,6 @@ def test_a_wrong_command_is_found(
     """Tests these tests: each has one mistake."""
     with pytest.raises((AssertionError, SystemExit)):
         check(Command("README.md", text), tmp_path, monkeypatch)
-
-
-def test_commands_are_found_wherever_they_stand(tmp_path: Path, monkeypatch) -> None:
-    """One that is not collected would be checked by nothing."""
-    monkeypatch.setattr("documents.ROOT", tmp_path)
-    page = tmp_path / "page.md"
-    page.write_text(
-        "Say `make check`, not `make`.\n\n    python a.py  # why\n\n```bash\npip install b && \\\n"
-        "python c.py\ncurl -d '{\n}' x\n```\n\n```text\npython no.py [--flag]\n```\n"
-    )
-    assert [each.words[1:] for each in commands(page)] == [
-        ["install", "b"],
-        ["c.py"],
-        ["-d", "{\n}", "x"],
-        ["a.py"],
-        ["check"],
-    ]
 
 
 def test_every_command_stands_in_the_reference() -> None:
@@ -120,3 +105,20 @@ def _flags(code: str) -> list[str]:
     if not code.startswith("--"):
         return []
     return [flag for flag in re.findall(r"--([\w-]+)", code) if flag not in ("key", "name")]
+
+
+def test_the_ten_lines_of_a_readers_own_become_a_data_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is what a reader copies to see whether the format fits."""
+    monkeypatch.chdir(tmp_path)
+    page = ROOT / "docs" / "data.md"
+    [table] = re.findall(r"^```csv\n(.*?)^```$", page.read_text(encoding="utf-8"), re.M | re.S)
+    Path("clicks.csv").write_text(table, encoding="utf-8")
+    [command] = [each for each in commands(page) if "--train=clicks.csv" in each.text]
+    assert main(command.words[3:]) == 0
+    report = json.loads(Path("dataset/clicks/clicks.report.json").read_text())
+    parts = report["impressions"]
+    assert {name: part["impressions"] for name, part in parts.items()} == {"train": 6, "valid": 4}
+    assert report["items"] == report["news"]["distinct"] == 4
+    assert report["sampled_candidates"]["impressions"] == 10

@@ -70,19 +70,6 @@ def test_every_setting_has_a_part_of_its_own(site: Path) -> None:
     assert {name for name in plain if f'<h3 id="{name}">' not in page} == set()
 
 
-def test_a_setting_is_shown_with_its_rule_its_defaults_and_what_it_changes(site: Path) -> None:
-    """All of it is elsewhere already; a second place would soon say something else."""
-    page = (site / "reference" / "settings.html").read_text("utf-8")
-    part = page.partition('<h3 id="negatives">')[2].partition("<h3")[0]
-    text = re.sub(r"<[^>]+>", "", part)
-    assert "Unclicked candidates for each click in training." in text
-    assert "Expects an int from 1 to 10,000." in text
-    assert "Default: 4 (every news recommender)." in text
-    assert "9 (stage post_train_teacher): Titles of other articles for each body." in text
-    assert "4 (stage finetune_teacher of AlignedNewsRec): As in other systems." in text
-    assert "Another value retrains what reads it." in text
-
-
 def test_every_module_is_on_a_page(site: Path) -> None:
     """A room that is new has to be there without anybody's help."""
     pages = "".join(page.read_text("utf-8") for page in (site / "reference/rooms").glob("*.html"))

@@ -16,9 +16,6 @@ from tiny import EMPTY_TITLE, LONG_TITLE, MAX_TITLE, SHORT_TITLE, Tiny, World, t
 from torch import Tensor, nn
 
 from recbole_tinynews.data.fields import TEACHERS
-from recbole_tinynews.encoder.one_text import OneTextEncoder
-from recbole_tinynews.encoder.plm_files import load_plm
-from recbole_tinynews.encoder.text_encoder import TextEncoder
 from recbole_tinynews.model.interface import Encoded, Outputs
 from recbole_tinynews.model.recommender import NewsRecommender
 
@@ -260,35 +257,11 @@ def test_stored_states_of_frozen_layers_change_neither_loss_nor_gradient(
     assert_equal_gradients(model, naive, rtol=1e-4, atol=1e-5)
 
 
-def test_dropout_of_frozen_layers_is_off_from_the_start(tiny: Tiny) -> None:
-    """Stored states are computed without dropout: with it the two ways would differ."""
-    tokens = tiny.world().model.news_encoder.tokens
-    text_encoder = TextEncoder(load_plm(str(tiny.plm)).train(), 8, 4, finetune_layers=0)
-    encoder = OneTextEncoder(text_encoder, tokens)
-    for _ in range(2):  # as built, and after train()
-        assert torch.equal(encoder(CANDIDATES), encoder(CANDIDATES))
-        encoder.train()
-
-
 def test_dropout_of_trained_layers_is_on(tiny: Tiny) -> None:
     """The reference code never switches to training mode, and nothing would show it here either."""
     model = tiny.world(plm_dropout=0.5, finetune_layers=1).model.train()
     first, second = (model.calculate_loss(batch()).target.detach() for _ in range(2))
     assert first != second
-
-
-def test_an_article_is_encoded_once_however_often_a_batch_has_it(tiny: Tiny, monkeypatch) -> None:
-    """Half of the slots of a real batch are repeats or empty."""
-    encoder = tiny.world().model.news_encoder
-    computed: list[int] = []
-    plain = encoder.encode_distinct
-    monkeypatch.setattr(
-        encoder, "encode_distinct", lambda ids: computed.extend(ids.tolist()) or plain(ids)
-    )
-    vectors = encoder(torch.cat([HISTORY, CANDIDATES], dim=1))
-    assert vectors.shape == (*HISTORY.shape[:1], 10, 16)
-    assert sorted(computed) == sorted(set(computed))
-    assert (vectors[1, :6] == 0).all()
 
 
 def test_a_title_longer_than_the_model_reads_is_refused_before_training(
@@ -303,23 +276,17 @@ def test_a_title_longer_than_the_model_reads_is_refused_before_training(
 
 
 @torch.no_grad()
-def test_news_encoded_ahead_are_those_encoded_when_asked_for(tiny: Tiny) -> None:
+def test_news_encoded_ahead_are_read_and_are_those_encoded_when_asked_for(
+    tiny: Tiny, monkeypatch
+) -> None:
     """A vector under a neighbour's id would be noticed in no test of speed."""
     model = tiny.world(num_hidden_layers=3).model.eval()
     asked_for = model.encode_news(CANDIDATES)
     encoder = tiny.world(num_hidden_layers=3).model.news_encoder.eval()
     encoder.encode_ahead(np.arange(1, 41))
+    monkeypatch.setattr(encoder, "encode_pack", None)  # nothing is computed again
+    encoder.encode_ahead(np.arange(1, 41, 2))
     torch.testing.assert_close(encoder(CANDIDATES), asked_for, rtol=1e-5, atol=1e-5)
-
-
-@torch.no_grad()
-def test_news_encoded_ahead_are_read_and_not_computed_again(tiny: Tiny, monkeypatch) -> None:
-    encoder = tiny.world().model.news_encoder.eval()
-    ids = torch.unique(torch.cat([HISTORY.flatten(), CANDIDATES.flatten()])).numpy()
-    encoder.encode_ahead(ids)
-    monkeypatch.setattr(encoder, "encode_pack", None)
-    encoder.encode_ahead(ids[::2])
-    assert encoder(HISTORY).isfinite().all()
 
 
 @torch.no_grad()
@@ -375,15 +342,6 @@ def test_vectors_of_earlier_steps_stand_for_clicks_alone_and_not_for_long(
     assert torch.equal(reused.news.history[clicked_only], before.news.history[clicked_only])
     reused.scores.sum().backward()
     assert again.news_encoder.text_encoder.dense.weight.grad.abs().sum() > 0
-
-
-def test_without_history_cache_every_step_encodes_all(tiny: Tiny) -> None:
-    """The default is exact training."""
-    model = tiny.world().model.train()
-    first = model.score(batch())
-    with torch.no_grad():
-        model.news_encoder.text_encoder.dense.weight.mul_(2.0)
-    assert not torch.allclose(model.score(batch()).news.history, first.news.history)
 
 
 @torch.no_grad()

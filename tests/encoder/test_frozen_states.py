@@ -132,27 +132,11 @@ def test_where_all_layers_train_nothing_is_written(make, tmp_path) -> None:
     assert tables(tmp_path) == []
 
 
-@pytest.mark.parametrize(
-    "damage", ["cut off", "another shape", "not an array", "flipped bit", "no checksum", "deleted"]
-)
-def test_a_damaged_table_is_made_again(make, tmp_path, damage, caplog) -> None:
+def test_a_damaged_table_is_made_again(make, tmp_path, caplog) -> None:
     """A full disk cuts a file off, and reading past its end kills the process silently."""
     expected = make()(IDS)
     (place,) = tables(tmp_path)
-    if damage == "cut off":
-        place.write_bytes(place.read_bytes()[:-4000])
-    elif damage == "another shape":
-        np.save(place, np.zeros((3, 5), np.float32))
-    elif damage == "flipped bit":
-        content = bytearray(place.read_bytes())
-        content[-2] ^= 64
-        place.write_bytes(content)
-    elif damage == "no checksum":
-        (place.parent / "names.json").unlink()
-    elif damage == "deleted":
-        place.unlink()
-    else:
-        place.write_bytes(b"no array at all")
+    place.write_bytes(place.read_bytes()[:-4000])
     encoder = make()
     assert torch.equal(encoder(IDS), expected)
     assert "recomputed" in caplog.text
@@ -171,29 +155,19 @@ def stop_at(encoder: OneTextEncoder, monkeypatch: pytest.MonkeyPatch, pack: int)
     monkeypatch.setattr(encoder, "_compute_frozen", interrupted)
 
 
-def test_an_interrupted_build_is_not_read(make, tmp_path, monkeypatch) -> None:
-    """Half a table under the final name would be read as a whole one."""
+def test_a_killed_build_is_not_read_and_makes_room_for_the_next(make, tmp_path, monkeypatch):
+    """Half a table would be read as a whole one, or stay for an hour: gigabytes of each kill."""
     expected = make(folder=tmp_path / "undisturbed")(IDS)
     monkeypatch.setattr(hidden_states, "TOKENS_AT_ONCE", 24)
     encoder = make()
-    stop_at(encoder, monkeypatch, pack=6)
-    with pytest.raises(KeyboardInterrupt):
-        encoder(IDS)
-    assert tables(tmp_path) == []
-    torch.testing.assert_close(make()(IDS), expected, rtol=1e-5, atol=1e-5)
-    assert not list((tmp_path / "states").glob(".*.partial"))
-
-
-def test_what_a_killed_build_has_left_makes_room_for_the_next(make, tmp_path, monkeypatch) -> None:
-    """Of each kill, gigabytes would stay for an hour."""
-    encoder = make()
     with monkeypatch.context() as patch:
         patch.setattr("recbole_tinynews.files.whole.remove", lambda place: None)  # killed before
-        stop_at(encoder, patch, pack=0)
+        stop_at(encoder, patch, pack=6)
         with pytest.raises(KeyboardInterrupt):
             encoder(IDS)
+    assert tables(tmp_path) == []
     assert list((tmp_path / "states").glob(".*.partial"))
-    make()(IDS)
+    torch.testing.assert_close(make()(IDS), expected, rtol=1e-5, atol=1e-5)
     assert not list((tmp_path / "states").glob(".*.partial"))
 
 

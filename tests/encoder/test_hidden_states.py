@@ -11,7 +11,6 @@ from eager import Reference
 from tiny import EMPTY_TITLE, LONG_TITLE, NEWS, SHORT_TITLE, Tiny
 from torch import Tensor
 
-from recbole_tinynews.encoder import layers as layer_code
 from recbole_tinynews.encoder import packing
 from recbole_tinynews.encoder.hidden_states import HiddenStates, StateRequest
 from recbole_tinynews.encoder.one_text import OneTextEncoder
@@ -83,32 +82,6 @@ def test_states_with_a_stored_table_are_those_without_it(tiny: Tiny, layers) -> 
     encoder = encoder_of(tiny, finetune_layers=layers, use_cache=True)
     assert_as_transformers(tiny, encoder, rtol=1e-4, atol=1e-4)
     assert encoder._frozen[0] is not None
-
-
-@pytest.mark.parametrize(
-    ("asked", "computed"),
-    [
-        (StateRequest(frozenset({3}), frozenset({3})), 0),
-        (StateRequest(frozenset({2, 3})), 0),
-        (StateRequest(frozenset({1, 3})), 1),
-        (StateRequest(frozenset({0})), 0),
-        (StateRequest(attention=frozenset({2})), 2),
-    ],
-)
-def test_no_frozen_layer_is_computed_beyond_what_is_asked_for(
-    tiny: Tiny, monkeypatch, asked: StateRequest, computed: int
-) -> None:
-    """Ten frozen layers of a teacher in each step would cost more than the student's training."""
-    encoder = encoder_of(tiny, finetune_layers=1, use_cache=True)
-    encoder(IDS)  # makes the table
-    plain, layers = layer_code.apply_layer, []
-    monkeypatch.setattr(
-        layer_code,
-        "apply_layer",
-        lambda layer, *given: layers.append(layer) or plain(layer, *given),
-    )
-    recorded(encoder, asked)
-    assert len(layers) == computed + 1  # the trained one
 
 
 def test_recording_changes_neither_vectors_nor_gradients(tiny: Tiny) -> None:

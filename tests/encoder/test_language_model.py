@@ -160,11 +160,6 @@ def weights(bert_folder: Path, tmp_path: Path) -> Path:
     return file
 
 
-def test_sizes_of_a_recommenders_weights_are_accepted(bert_folder: Path, weights: Path) -> None:
-    """Its configuration may have more layers than it kept."""
-    check_sizes(str(bert_folder), weights)
-
-
 @pytest.mark.parametrize("name", ["vocab_size", "intermediate_size", "max_position_embeddings"])
 def test_a_configuration_takes_no_memory_that_the_weights_do_not_need(
     bert_folder: Path, tmp_path: Path, weights: Path, name: str

@@ -18,7 +18,6 @@ from torch.nn import functional as F
 from recbole_tinynews.encoder import attention, pooling
 from recbole_tinynews.encoder.attention import Rules, attend_within_texts
 from recbole_tinynews.encoder.packing import PackedTexts, packs
-from recbole_tinynews.encoder.pooling import AttentionPooling, mean_of_rows, mean_pooling
 
 LENGTHS = np.array([1, 3, 3, 7])
 HEADS, SIZE = 4, 8
@@ -105,20 +104,6 @@ def test_dropout_does_not_get_lost_in_one_kernel(
         attend_within_texts(*given, texts, Rules(dropout)) for dropout in (0.5, 0.0)
     )
     assert not torch.allclose(with_it, without)
-
-
-@pytest.mark.parametrize("pool", ["attention", "mean"])
-def test_pooling_a_row_is_pooling_each_text(pool: str) -> None:
-    layer = AttentionPooling(5, 3)
-    starts = torch.from_numpy(np.append(0, LENGTHS.cumsum()).astype(np.int32))
-    row = torch.randn(int(LENGTHS.sum()), 5, requires_grad=True)
-    at_once = layer.rows(row, starts) if pool == "attention" else mean_of_rows(row, starts)
-    single = layer if pool == "attention" else mean_pooling
-    each = torch.cat([single(part[None]) for part in row.split(LENGTHS.tolist())])
-    torch.testing.assert_close(at_once, each)
-    weights = torch.randn_like(each)
-    gradients = [torch.autograd.grad((it * weights).sum(), row)[0] for it in (at_once, each)]
-    torch.testing.assert_close(*gradients)
 
 
 @pytest.mark.parametrize("kind", ["attention", "mean", "cls"])

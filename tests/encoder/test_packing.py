@@ -27,23 +27,8 @@ def test_a_block_holds_whole_texts_and_nothing_else() -> None:
     rows = Ragged.from_rows([[1, 2], [3], [], [4, 5], [6, 7, 8]], int)
     (pack,) = packs(rows.lengths, 99)
     tokens = torch.from_numpy(rows.values[rows.positions(pack.members)])
-    assert [block.tolist() for block in PackedTexts.of(pack, tokens).split(tokens)] == [
-        [[3]],
-        [[1, 2], [4, 5]],
-        [[6, 7, 8]],
-    ]
-
-
-def test_a_block_on_its_own_starts_at_its_first_token() -> None:
-    """Starts that count from the whole pack would pool tokens of other texts, or none."""
-    rows = Ragged.from_rows([[1, 2], [3], [4, 5], [6, 7, 8]], int)
-    (pack,) = packs(rows.lengths, 99)
-    tokens = torch.from_numpy(rows.values[rows.positions(pack.members)])
-    blocks = PackedTexts.of(pack, tokens).each_block()
-    assert [block.starts.tolist() for block in blocks] == [[0, 1], [0, 2, 4], [0, 3]]
-
-
-def test_packs_are_filled() -> None:
-    """Small packs are slow, which would cost the time that leaving padding out saves."""
-    lengths = np.random.default_rng(0).poisson(14, 2000).clip(2, 30)
-    assert len(packs(lengths, 1000)) <= lengths.sum() / (1000 - 30) + 1
+    texts = PackedTexts.of(pack, tokens)
+    blocks = [block.tolist() for block in texts.split(tokens)]
+    assert blocks == [[[3]], [[1, 2], [4, 5]], [[6, 7, 8]]]
+    # counted from the whole pack, starts would pool tokens of other texts, or none
+    assert [block.starts.tolist() for block in texts.each_block()] == [[0, 1], [0, 2, 4], [0, 3]]

@@ -75,15 +75,12 @@ def test_training_does_not_start_from_another_ranking_than_the_language_models(
     torch.testing.assert_close(scores(world), cosines(world, states - centre), rtol=0, atol=1e-6)
 
 
-def test_vectors_are_not_centred_where_that_is_turned_off(tiny: Tiny) -> None:
-    world = started(tiny, news_dim=HIDDEN, centred=False)
-    expected = cosines(world, mean_states(tiny, 2))
-    torch.testing.assert_close(scores(world), expected, rtol=0, atol=1e-6)
-
-
-def test_a_prefix_is_read_before_each_title(tiny: Tiny) -> None:
-    world = started(tiny, news_dim=HIDDEN, centred=False, text_prefix="word7 ")
-    expected = cosines(world, mean_states(tiny, 2, prefix="word7 "))
+@pytest.mark.parametrize("prefix", ["", "word7 "])
+def test_without_centring_a_score_is_the_cosine_of_the_texts_that_are_read(
+    tiny: Tiny, prefix: str
+) -> None:
+    world = started(tiny, news_dim=HIDDEN, centred=False, text_prefix=prefix)
+    expected = cosines(world, mean_states(tiny, 2, prefix))
     torch.testing.assert_close(scores(world), expected, rtol=0, atol=1e-6)
 
 

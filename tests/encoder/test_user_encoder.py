@@ -8,32 +8,6 @@ from recbole_tinynews.encoder.users import UserEncoder
 
 @pytest.mark.parametrize("kind", ["attention", "self_attention"])
 @pytest.mark.parametrize("padding", ["masked", "learned"])
-def test_a_user_ignores_the_other_users_of_the_batch(kind, padding) -> None:
-    """Attention without `batch_first` mixes users while every shape still fits."""
-    torch.manual_seed(0)
-    encoder = UserEncoder(16, 8, kind, padding).eval()
-    history, clicked = torch.randn(4, 5, 16), torch.rand(4, 5) > 0.4
-    clicked[2] = False
-    together = encoder(history, clicked)
-    assert together.isfinite().all()
-    for row in range(4):
-        alone = encoder(history[row : row + 1], clicked[row : row + 1])
-        torch.testing.assert_close(together[row], alone[0])
-
-
-@pytest.mark.parametrize("kind", ["attention", "self_attention"])
-def test_empty_slots_take_no_part_in_a_masked_user(kind) -> None:
-    """Self-attention that attends to them changes a vector by how far a batch is padded."""
-    torch.manual_seed(0)
-    encoder = UserEncoder(16, 8, kind, "masked").eval()
-    history, clicked = torch.randn(3, 6, 16), torch.tensor([False] * 4 + [True] * 2).expand(3, 6)
-    torch.testing.assert_close(
-        encoder(history, clicked), encoder(history[:, 4:], clicked[:, 4:]), rtol=0, atol=1e-6
-    )
-
-
-@pytest.mark.parametrize("kind", ["attention", "self_attention"])
-@pytest.mark.parametrize("padding", ["masked", "learned"])
 def test_weights_of_clicks_sum_to_one_over_the_clicks_alone(kind, padding) -> None:
     """A slot without a click would take a share that the page shows for no article."""
     torch.manual_seed(0)

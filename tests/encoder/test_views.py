@@ -11,27 +11,11 @@ import torch
 from tiny import EMPTY_TITLE, Tiny, World
 from torch import Tensor
 
-from recbole_tinynews.data.fields import CANDIDATES, HISTORY
 from recbole_tinynews.encoder.hidden_states import StateRequest
-from recbole_tinynews.encoder.views import ViewAttention, ViewConcatenation, ViewsEncoder
+from recbole_tinynews.encoder.views import ViewAttention, ViewsEncoder
 from recbole_tinynews.model.paper.plmnr import PLMNR
 
 VIEWS = ["title", "category", "abstract", "subcategory"]
-
-
-class Concatenating(PLMNR):
-    """As LSTUR: an article's vector is longer than a text's."""
-
-    @classmethod
-    def news_dim(cls, config: Any) -> int:
-        return 2 * config["news_dim"] + 2 * config["category_dim"]
-
-    @classmethod
-    def text_dim(cls, config: Any) -> int:
-        return config["news_dim"]
-
-    def make_composition(self, config: Any, sizes: Any) -> ViewConcatenation:
-        return ViewConcatenation(sizes)
 
 
 def world_of(tiny: Tiny, reader: str = "words", model: Any = PLMNR, **settings: Any) -> World:
@@ -82,17 +66,6 @@ def test_an_article_is_its_views_by_the_equations(tiny: Tiny, reader: str) -> No
             )
 
 
-def test_views_may_be_put_behind_each_other(tiny: Tiny) -> None:
-    world = world_of(tiny, model=Concatenating)
-    vectors = world.model.encode_news(torch.tensor([5]))
-    assert vectors.shape == (1, 16 + 7 + 16 + 7)
-    category = world.train.item_feat["category"][5]
-    expected = world.model.news_encoder.views["category"].vectors.weight[category]
-    assert torch.equal(vectors[0, 16:23], expected)
-    (loss,) = world.model.calculate_loss(world.clicked(list(range(8))))
-    loss.backward()
-
-
 def test_words_are_shared_and_readers_are_not(tiny: Tiny) -> None:
     """A title and an abstract use the same words, in sentences of another kind."""
     title, abstract = world_of(tiny).model.news_encoder.texts.values()
@@ -135,23 +108,6 @@ def test_vectors_encoded_ahead_are_those_of_a_batch(tiny: Tiny, tmp_path: Path) 
         changed = encoder(torch.from_numpy(ids))
     assert (changed - computed).abs().max() > 1e-3
     assert len(list(tmp_path.glob("news-vectors-*"))) == 2
-
-
-def test_recent_vectors_of_clicks_are_reused_where_asked(tiny: Tiny) -> None:
-    """Candidates are encoded anew in each step, whatever was reused."""
-    world = world_of(tiny, history_cache_steps=5)
-    model, batch = world.model.train(), world.clicks().collate_fn(range(8))
-    first = model.score(batch)
-    with torch.no_grad():
-        for parameter in model.news_encoder.parameters():
-            parameter.mul_(1.5)
-    second = model.score(batch)
-    shown = batch[CANDIDATES].flatten().tolist()
-    only_clicked = [[n not in shown and n != 0 for n in row] for row in batch[HISTORY].tolist()]
-    kept = torch.tensor(only_clicked)
-    assert kept.any()
-    assert torch.equal(first.news.history[kept], second.news.history[kept])
-    assert not torch.equal(first.news.candidates, second.news.candidates)
 
 
 def test_hidden_states_of_several_views_are_refused(tiny: Tiny) -> None:

@@ -23,7 +23,6 @@ from recbole_tinynews.encoder.words import (
     write_tokenizer,
 )
 from recbole_tinynews.model.article_reader import word_vectors_file, words_of_texts
-from recbole_tinynews.model.baselines.nrms import NRMS
 from recbole_tinynews.pipeline.run import Run
 from recbole_tinynews.pipeline.systems import system
 
@@ -198,15 +197,6 @@ def test_a_model_starts_with_the_vectors_of_its_file(tiny: Tiny, tmp_path: Path)
 def test_self_attention_needs_whole_heads() -> None:
     with pytest.raises(ValueError, match=r"divisible by 16.*got 20"):
         WordSelfAttention(5, 20)
-
-
-def test_words_of_one_data_set_are_counted_once(tiny: Tiny) -> None:
-    """Each teacher, student and evaluation would read all texts again, seconds on MIND-large."""
-    first = tiny.world("NRMS")
-    again = NRMS(first.config, first.valid)
-    assert again.tokenizer is first.model.tokenizer
-    other = tiny.config("NRMS", news_text="title_abstract")
-    assert NRMS(other, first.train).tokenizer is not first.model.tokenizer
 
 
 def test_word_vectors_beside_the_data_set_are_found(tiny: Tiny, tmp_path: Path) -> None:

@@ -133,16 +133,6 @@ def test_values_by_hand() -> None:
     assert beyond_accuracy.calibration(shown, 2).tolist() == [pytest.approx(by_hand)]
 
 
-def test_calibration_is_zero_for_equal_shares_and_bounded_for_disjoint_ones() -> None:
-    """Without the smoothing it would be infinite, and with it every mean."""
-    category = [1, 2, 3]
-    equal = beyond_accuracy.calibration(of([1, 2, 3], [3, 2, 1, 1, 2, 3], category), 3)
-    assert equal[0] == pytest.approx(0, abs=1e-12)
-    assert str(equal[0])[0] != "-"
-    disjoint = beyond_accuracy.calibration(of([3], [1, 2, 2], category), 1)
-    assert disjoint[0] == pytest.approx(math.log(100))
-
-
 def test_articles_are_ranked_as_every_other_metric_ranks_them(many_impressions) -> None:
     """Ties broken otherwise would show other articles than those whose clicks are counted."""
     scores, _, offsets = many_impressions

@@ -1,15 +1,16 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
 from recbole.data.interaction import Interaction
 from recbole.evaluator import Evaluator
-from sklearn.metrics import roc_auc_score
 
 from recbole_tinynews.data.impressions import ArticleFacts, Impressions
 from recbole_tinynews.data.ragged import Ragged
-from recbole_tinynews.evaluation.collector import ImpressionCollector
+from recbole_tinynews.evaluation.collector import ImpressionCollector, cold_impressions
 from recbole_tinynews.evaluation.metrics import auc
 from recbole_tinynews.evaluation.recbole_metrics import register_metrics
 
@@ -77,21 +78,6 @@ def test_recboles_evaluator_reads_what_was_collected_last(collector) -> None:
         assert Evaluator(CONFIG).evaluate(struct) == EXPECTED
 
 
-def test_the_size_of_a_batch_changes_nothing(collector) -> None:
-    """Offsets that start again at 0 in each batch would mix impressions."""
-    collect(collector, FIRST, SECOND)
-    together = collector.get_data_struct().get("rec.impressions").ranked
-    singles = [
-        ([0.5, 0.5, 0.2], [1, 0, 0], [3], [0]),
-        ([0.1, 0.9], [0, 1], [2], [1]),
-        SECOND,
-    ]
-    collect(collector, *singles)
-    alone = collector.get_data_struct().get("rec.impressions").ranked
-    for one, other in zip(together, alone, strict=True):
-        np.testing.assert_array_equal(one, other)
-
-
 def test_nan_is_blamed_on_the_impressions_id_and_the_next_evaluation_is_clean(collector) -> None:
     """With 'NaN' alone the user would have to search a million rows."""
     scores = [0.5, 0.5, 0.2, float("nan"), 0.9]
@@ -109,6 +95,9 @@ def test_users_and_articles_are_those_of_the_collected_rows_in_a_part_too() -> N
     collector.start(SHOWN, FACTS)
     collect(collector, SECOND, FIRST)
     whole = collector.get_data_struct().get("rec.impressions")
+    assert whole is collector.evaluated
+    assert collector.ids.tolist() == ["x-9", "7", "123"]
+    assert whole.ranked.evaluated.tolist() == [False, True, True]
     part = whole.only(np.array([True, False, True])[collector.rows])
     assert whole.users.tolist() == [20, 30, 10]
     assert whole.offsets.tolist() == [0, 2, 5, 7]
@@ -187,40 +176,18 @@ def test_a_buffer_that_the_model_fills_again_does_not_change_earlier_scores(coll
     assert auc(collector.get_data_struct().get("rec.impressions").ranked).tolist() == [1.0, 0.0]
 
 
-def test_ids_follow_the_order_in_which_impressions_were_collected(collector) -> None:
-    """The dump would put one impression's values behind another's id."""
-    collect(collector, SECOND, FIRST)
-    evaluated = collector.get_data_struct().get("rec.impressions")
-    assert evaluated is collector.evaluated
-    assert collector.ids.tolist() == ["x-9", "7", "123"]
-    assert evaluated.ranked.evaluated.tolist() == [False, True, True]
-
-
 def test_an_evaluation_without_batches_has_no_impressions(collector) -> None:
     """torch.cat of nothing raises an error that says nothing."""
     result = Evaluator(CONFIG).evaluate(collector.get_data_struct())
     assert (result["impressions"], result["skipped"]) == (0, 0)
 
 
-def test_recboles_value_metrics_work_beside_the_packages() -> None:
-    """RecBole's own metrics read torch tensors on the CPU."""
-    config = config_of("ImpressionMRR", "AUC", "LogLoss", "RMSE")
-    collector = ImpressionCollector(config)
-    collector.start(SHOWN)
-    collect(collector, FIRST, SECOND)
-    result = Evaluator(config).evaluate(collector.get_data_struct())
-    scores, labels = np.array(FIRST[0] + SECOND[0]), np.array(FIRST[1] + SECOND[1])
-    chances = np.where(labels == 1, scores, 1 - scores)
-    assert result["logloss"] == pytest.approx(-np.log(chances).mean(), abs=1e-4)
-    assert result["rmse"] == pytest.approx(np.sqrt(((scores - labels) ** 2).mean()), abs=1e-4)
-    assert result["auc"] == pytest.approx(roc_auc_score(labels, scores), abs=1e-4)
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_scores_on_a_gpu_are_ranked_like_those_on_the_cpu(collector) -> None:
-    """The evaluator's numpy can't read device memory."""
-    scores, labels, sizes, rows = (torch.tensor(part).cuda() for part in FIRST)
-    interaction = Interaction({"label": labels, "impression_size": sizes, "impression": rows})
-    collector.eval_batch_collect(scores, interaction, None, None)
-    collect(collector, SECOND)
-    assert Evaluator(CONFIG).evaluate(collector.get_data_struct()) == EXPECTED
+@pytest.mark.parametrize("before", [set(), {3}, set(range(1, 30)), set(range(60))])
+def test_cold_impressions_are_those_of_a_plain_loop(many_impressions, before: set[int]) -> None:
+    """One click seen before makes an impression easy for a model that counts clicks."""
+    labels = np.where(np.arange(len(many_impressions.labels)) % 7, many_impressions.labels, -1)
+    offsets = np.sort(np.append(many_impressions.offsets, many_impressions.offsets[::9]))  # empty
+    news = np.random.default_rng(11).integers(1, 60, len(labels))
+    clicked = [set(news[a:b][labels[a:b] == 1].tolist()) for a, b in pairwise(offsets)]
+    found = cold_impressions(news, labels, offsets, before)
+    assert found.tolist() == [bool(each) and not each & before for each in clicked]

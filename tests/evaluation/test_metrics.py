@@ -151,16 +151,6 @@ def test_they_are_recboles_own_where_all_impressions_have_one_size(ragged) -> No
     assert found == {name: pytest.approx(value, abs=1e-10) for name, value in expected.items()}
 
 
-def test_ranks_agree_with_a_sort_of_each_impression(many_impressions) -> None:
-    """prediction.txt would be submitted with other ranks than were measured."""
-    ranks = candidate_ranks(many_impressions.scores, many_impressions.offsets)
-    for (scores, _), own in zip(
-        many_impressions.split(), np.split(ranks, many_impressions.offsets[1:-1]), strict=True
-    ):
-        order = np.argsort(scores, kind="stable")[::-1]
-        np.testing.assert_array_equal(own[order], np.arange(1, len(scores) + 1))
-
-
 def test_impressions_beyond_one_block_of_the_sort_are_ranked(ragged) -> None:
     """An error between blocks would affect large data sets only, which no other test has."""
     rng = np.random.default_rng(5)
@@ -170,27 +160,6 @@ def test_impressions_beyond_one_block_of_the_sort_are_ranked(ragged) -> None:
     expected = np.empty(len(scores), int)
     expected[order] = np.repeat(offsets[1:], sizes) - np.arange(len(scores))
     np.testing.assert_array_equal(candidate_ranks(scores, offsets), expected)
-
-
-@pytest.mark.parametrize(
-    ("scores", "labels", "ranks", "expected"),
-    [
-        ([0.5, 0.5, 0.2], [1, 0, 0], [2, 1, 3], (0.75, 0.5, 0.63093)),
-        (
-            [0.9, 0.3, 0.3, 0.1, 0.3, 0.7],
-            [0, 1, 0, 0, 1, 0],
-            [1, 5, 4, 6, 3, 2],
-            (0.375, 0.26667, 0.54377),
-        ),
-    ],
-)
-def test_worked_examples_give_their_printed_values(scores, labels, ranks, expected) -> None:
-    """The examples fix the order of ties and the meaning of MRR; both are often got wrong."""
-    ranked = rank_impressions(scores, labels, [0, len(scores)])
-    np.testing.assert_array_equal(candidate_ranks(scores, [0, len(scores)]), ranks)
-    np.testing.assert_allclose(
-        [auc(ranked)[0], mrr(ranked)[0], ndcg(ranked, 5)[0]], expected, rtol=0, atol=5e-6
-    )
 
 
 # Ties, infinities, precision

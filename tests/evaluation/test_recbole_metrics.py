@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import importlib.util
 import math
 import warnings
 
@@ -8,12 +7,9 @@ import numpy as np
 import pytest
 from recbole.evaluator import Evaluator, register
 from recbole.evaluator import metrics as stock
-from recbole.evaluator.register import Register
-from recbole.utils import EvaluatorType
 
 from recbole_tinynews.data.impressions import ArticleFacts
 from recbole_tinynews.data.ragged import Ragged
-from recbole_tinynews.evaluation import collector, recbole_metrics
 from recbole_tinynews.evaluation.beyond_accuracy import RankedArticles, rank_articles
 from recbole_tinynews.evaluation.collector import struct_of
 from recbole_tinynews.evaluation.metrics import ScoredImpressions
@@ -21,7 +17,6 @@ from recbole_tinynews.evaluation.recbole_metrics import (
     COUNT_METRIC,
     METRICS,
     ArticleMetric,
-    ImpressionCount,
     ImpressionMetric,
     is_count,
     register_metrics,
@@ -120,23 +115,6 @@ def test_nothing_evaluated_is_nan_and_counted_without_a_warning() -> None:
     assert all(math.isnan(value) for value in result.values())
 
 
-def test_the_registry_is_extended_in_place_and_stock_metrics_stay() -> None:
-    """Config and Evaluator hold references to the dicts, and would not see a new dict."""
-    held = register.metrics_dict, register.metric_information, register.metric_types
-    smaller = [*register.smaller_metrics]
-    register_metrics()  # run() may be called many times in one process
-    now = register.metrics_dict, register.metric_information, register.metric_types
-    assert all(one is other for one, other in zip(now, held, strict=True))
-    assert register.smaller_metrics == smaller
-    for metric in (*METRICS.values(), ImpressionCount):
-        name = metric.__name__.lower()
-        assert register.metrics_dict[name] is metric
-        assert register.metric_types[name] is EvaluatorType.VALUE
-        assert register.metric_information[name] == [*metric.metric_need]
-    for name in ("AUC", "MRR", "NDCG", "GAUC", "LogLoss"):
-        assert register.metrics_dict[name.lower()] is getattr(stock, name)
-
-
 def test_a_name_of_another_class_is_refused_and_nothing_is_registered() -> None:
     """A class named AUC would replace RecBole's for every model of the process."""
     free = type("SomethingFree", (ImpressionMetric,), {})
@@ -145,35 +123,3 @@ def test_a_name_of_another_class_is_refused_and_nothing_is_registered() -> None:
         register_metrics([free, taken])
     assert register.metrics_dict["auc"] is stock.AUC
     assert "somethingfree" not in register.metrics_dict
-
-
-def test_a_metric_that_is_better_when_smaller_is_known_as_such() -> None:
-    """Early stopping would keep the worst epoch."""
-    worse = type("ImpressionLossForThisTest", (ImpressionMetric,), {"smaller": True})
-    register_metrics([worse])
-    register_metrics([worse])
-    assert register.smaller_metrics.count("impressionlossforthistest") == 1
-    register.smaller_metrics.remove("impressionlossforthistest")
-    for table in (register.metrics_dict, register.metric_information, register.metric_types):
-        del table["impressionlossforthistest"]
-
-
-def test_importing_the_module_registers_nothing() -> None:
-    """Importing this package must not change how another plugin in the process works."""
-    tables = register.metrics_dict, register.metric_information, register.metric_types
-    before = [dict(table) for table in tables]
-    for module in (recbole_metrics, collector):
-        spec = importlib.util.spec_from_file_location(
-            f"imported_again_{module.__name__}", module.__file__
-        )
-        assert spec is not None
-        assert spec.loader is not None
-        spec.loader.exec_module(importlib.util.module_from_spec(spec))
-    assert [dict(table) for table in tables] == before
-
-
-def test_what_every_metric_needs_is_collected() -> None:
-    """A metric without its data fails after the training, in the user's evaluation."""
-    assert all(alias == alias.lower() for alias in METRICS)
-    register = Register(CONFIG)
-    assert all(register.need(key) for metric in METRICS.values() for key in metric.metric_need)

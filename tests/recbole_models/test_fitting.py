@@ -176,13 +176,3 @@ def test_a_missing_data_set_is_missing_for_recboles_models_too(flag: str) -> Non
     assert len(mistakes) == 1
     assert "dataset expects a folder" in mistakes[0]
     assert "convert" in mistakes[0]
-
-
-@pytest.mark.parametrize("model", ["BPR", "PLMNR"])
-def test_a_missing_data_set_comes_before_other_mistakes(model: str) -> None:
-    """Other settings may be valid for the data set that the user meant."""
-    with pytest.raises(ValueError, match="don't fit") as caught:
-        NewsConfig(model, "mind-mni", command_line=["--learnin_rate=1", "--epochs=-1"])
-    _, first, *others = str(caught.value).splitlines()
-    assert first.startswith("- dataset expects a folder")
-    assert len(others) == 2

@@ -49,13 +49,6 @@ def test_a_graph_model_can_be_built_and_has_the_papers_graph(stock, monkeypatch)
     np.testing.assert_allclose(graph, roots[:, None] * adjacency * roots, atol=1e-6)
 
 
-def test_a_scipy_that_has_the_method_keeps_it(monkeypatch) -> None:
-    own = lambda self, entries: None  # noqa: E731
-    monkeypatch.setattr(dok_matrix, "_update", own)
-    patches.apply_to_models()
-    assert dok_matrix._update is own
-
-
 def test_popularity_counts_every_click(stock, monkeypatch) -> None:
     """RecBole's Pop counts batches: all articles clicked in one batch are equally popular."""
     run = stock("Pop", train_batch_size=10_000)

@@ -102,15 +102,6 @@ def test_a_model_of_one_pass_is_validated_however_seldom_that_is_asked_for(stock
     assert trainer.fit(*loaders, verbose=False)[1].keys() == METRICS
 
 
-def test_a_model_is_trained_by_recboles_own_trainer_for_it(stock) -> None:
-    """A special trainer is part of a model; Pop trains in one pass, whatever epochs says."""
-    for model, scheme in (("Pop", "TraditionalTrainer"), ("RecVAE", "RecVAETrainer")):
-        run = stock(model, epochs=3)
-        trainer = run.trainer(run.config, run.config.model_class(run.config, run.interactions))
-        assert type(trainer).__mro__[3].__name__ == scheme
-        assert trainer.epochs == (1 if model == "Pop" else 3)
-
-
 def test_what_a_model_draws_while_it_is_built_is_drawn_again(stock) -> None:
     """NNCF's neighbours are not saved as weights: with others it would be another model."""
     run = stock("NNCF", neigh_num=10)

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from itertools import pairwise
-
 import numpy as np
 import pytest
 import torch
@@ -9,7 +7,6 @@ import torch
 from recbole_tinynews.recbole_models.interactions import (
     InteractionDataset,
     RowDataLoader,
-    packed,
     train_loader,
 )
 
@@ -97,19 +94,6 @@ def test_evaluation_batches_hold_whole_impressions(stock, most: int) -> None:
     for batch in batches:
         assert len(batch["item_id"]) == batch["impression_size"].sum()
         assert len(batch["item_id"]) <= most or len(batch["impression"]) == 1
-
-
-def test_packs_are_as_full_as_they_can_be() -> None:
-    """One batch for each impression would take hours on MIND-large."""
-    random = np.random.default_rng(1)
-    sizes = random.integers(0, 9, 200)
-    bounds = packed(sizes, 20).tolist()
-    filled = [int(sizes[a:b].sum()) for a, b in pairwise(bounds)]
-    assert (bounds[0], bounds[-1]) == (0, 200)
-    assert max(filled) <= 20
-    for start, end in pairwise(bounds[:-1]):
-        assert sizes[start : end + 1].sum() > 20
-    assert packed(np.zeros(0, int), 5).tolist() == [0]
 
 
 def test_an_evaluation_inverts_sequences_and_masks_none(stock) -> None:

@@ -26,26 +26,12 @@ from recbole_tinynews.settings.registry import files_of
 from recbole_tinynews.settings.run_settings import RunSettings, recbole_overall_files
 from recbole_tinynews.settings.table import parse_key, unread_by
 
-MODELS = [
-    "TinyNewsRec",
-    "PLMNRDAPT",
-    "TfIdf",
-    "BPR",
-    "DeepFM",
-    "SASRecF",
-]
+MODELS = ["TinyNewsRec", "PLMNRDAPT", "TfIdf", "BPR", "DeepFM", "SASRecF"]
 DOCUMENTED = re.compile(r"^([\w-]+):.*?# \((.*?)\)")  # name: default  # (int or None) meaning
 # flags of one process, and names that have meanings of their own: `test_config.py` has their tests
 APART = {"model", "dataset", "nproc", "world_size", "local_rank", "ip", "port", "config_files"}
-APART |= {
-    "offset",
-    "group_offset",
-    "config_file",
-    "device",
-    "single_spec",
-    "eval_type",
-    "data_path",
-}
+APART |= {"offset", "group_offset", "config_file", "device", "single_spec", "eval_type"}
+APART |= {"data_path"}
 # taken besides what RecBole documents, from RecBole's own code or ours
 ALSO = {
     "gpu_id": ("int", "list", "none"),
@@ -219,26 +205,16 @@ def test_a_run_with_accepted_values_ends_with_a_result_or_a_line(
         ("PLMNR", "metric_decimal_place", -3),  # every metric was 0.0000
         ("PLMNR", "clip_grad_norm", -1),  # reverses gradients
         ("PLMNR", "finetune_layers", 100),
-        ("PLMNR", "topk", [1_000_000]),
         ("PLMNR", "topk", [5, 5]),
-        ("PLMNR", "learning_rate", 0),  # nothing was trained
         ("PLMNR", "accumulation_steps", 1_000_000),
-        ("PLMNR", "worker", 1_000),
         ("PLMNR", "TIME_FIELD", "nope"),
         ("PLMNR", "ITEM_ID_FIELD", "user_id"),
-        ("LightGCN", "n_layers", -1),
         ("DeepFM", "mlp_hidden_size", []),
-        ("PLMNR", "gpu_id", "abc"),
         ("PLMNR", "valid_metric_bigger", False),  # the worst weights were kept
         ("BPR", "embedding_size", 0),
-        ("PLMNR", "seed", 1.5),
-        ("PLMNR", "checkpoint_dir", None),
-        ("PLMNR", "LABEL_FIELD", None),
         ("PLMNR", "history_length", 1_000_000),
         ("PLMNR", "news_dim", 1_000_000_000),
         ("PLMNR", "eval_args", {"mode": "full"}),
-        ("BPR", "embedding_size", "abc"),
-        ("GRU4Rec", "hidden_size", "x"),
     ],
 )
 def test_nonsense_is_refused_by_its_name(tiny: Tiny, model: str, name: str, value: Any) -> None:

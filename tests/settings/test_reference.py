@@ -61,40 +61,10 @@ def test_a_page_has_meaning_rule_defaults_and_effect() -> None:
     assert "effect      A stage may differ. Another value retrains what reads it." in page
 
 
-def test_a_stages_own_setting_has_the_stages_default() -> None:
-    page = explanation("post_train_teacher_epochs")
-    assert "default     1: stage post_train_teacher" in page
-    assert "or as       4: every news recommender" in page
-
-
 def test_a_value_under_a_condition_is_told_with_it() -> None:
     """Whoever reads the plain default alone would take it for the one that is used."""
     page = " ".join(explanation("word_vectors").split())
     assert "word_vectors.txt.gz: data set mind-mini where news_encoder is words" in page
-
-
-def test_what_a_change_costs_is_told() -> None:
-    assert "One value for the whole run. It changes no result" in explanation("log_dir")
-    page = " ".join(explanation("num_teachers").split())
-    assert "retrains the stages that have teachers" in page
-
-
-@pytest.mark.parametrize(
-    ("name", "nearest"),
-    [
-        ("learnin_rate", "learning_rate"),
-        ("post_train_teacher_epoch", "post_train_teacher_epochs"),
-        ("TEMPERATURE", "temperature"),
-    ],
-)
-def test_an_unknown_setting_is_answered_with_the_nearest(name: str, nearest: str) -> None:
-    with pytest.raises(ValueError, match=rf"{name}.*Did you mean {nearest}"):
-        explanation(name)
-
-
-def test_a_setting_of_the_run_is_none_of_a_stage() -> None:
-    with pytest.raises(ValueError, match="whole run"):
-        explanation("finetune_teacher_num_teachers")
 
 
 def test_a_comment_of_several_lines_is_read_whole() -> None:

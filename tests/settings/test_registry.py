@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import importlib.util
-import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -27,7 +26,6 @@ from recbole_tinynews.settings.registry import (
     recbole_models,
 )
 from recbole_tinynews.trainer import find_trainer
-from recbole_tinynews.trainer.impression_evaluation import ImpressionEvaluation
 
 
 @pytest.fixture
@@ -71,10 +69,6 @@ def test_the_files_by_name_are_those_of_the_class(name: str) -> None:
 @pytest.mark.parametrize("name", ["BPR", "SASRec", "DeepFM", "Pop"])
 def test_settings_of_recboles_models_are_found_without_importing_them(name: str) -> None:
     assert declared_settings(name) == declared_settings(find_model(name))
-
-
-def test_our_model_is_found_by_name(properties: Path) -> None:
-    assert find_model("PLMNR") is PLMNR
 
 
 def test_a_name_that_both_have_is_ours() -> None:
@@ -145,11 +139,6 @@ def test_a_misspelt_trainer_is_refused() -> None:
         find_trainer(type("Mine", (PLMNR,), {"trainer_class": "DistilationTrainer"}))
 
 
-def test_every_model_of_the_package_has_a_trainer() -> None:
-    for name in MODELS:
-        assert issubclass(find_trainer(find_model(name)), ImpressionEvaluation)
-
-
 @pytest.mark.parametrize(
     ("model", "expected"),
     [
@@ -164,21 +153,6 @@ def test_recboles_models_keep_recboles_trainers(model: str, expected: str) -> No
     model_class = find_model(model)
     assert find_trainer(model_class) is getattr(recbole_trainers, expected)
     assert find_trainer(type("Variant", (model_class,), {})) is getattr(recbole_trainers, expected)
-
-
-def test_yaml_files_are_those_of_the_bases_then_the_users_beside_its_module(
-    properties: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "Mine.yaml").touch()
-    module = module_of_a_user(
-        tmp_path / "users_own.py",
-        "from recbole_tinynews.model.paper.plmnr import PLMNR\nclass Mine(PLMNR): pass\n",
-        monkeypatch,
-    )
-    assert [*files_of(module.Mine).own] == [
-        properties / "model" / "PLMNR.yaml",
-        tmp_path / "Mine.yaml",
-    ]
 
 
 def test_stages_are_those_of_the_package_then_those_beside_the_users_modules(
@@ -209,16 +183,3 @@ def test_stages_are_those_of_the_package_then_those_beside_the_users_modules(
 def test_a_class_of_a_notebook_has_no_yaml_and_is_no_error(properties: Path) -> None:
     typed_in = type("Cell", (PLMNR,), {"__module__": "__nowhere__"})
     assert [*files_of(typed_in).own] == [properties / "model" / "PLMNR.yaml"]
-
-
-@pytest.mark.whole
-def test_looking_names_up_imports_neither_models_nor_optional_packages() -> None:
-    """`--help` and a misspelt name must answer at once, and where lightgbm is missing."""
-    code = (
-        "import sys; from recbole_tinynews.settings import registry as r; r.MODELS;"
-        "r.recbole_models();"
-        "print([m for m in sys.modules if m in ('transformers', 'ray', 'lightgbm', 'xgboost')"
-        " or 'exlib' in m or m.startswith(('recbole_tinynews.model.', 'recbole_tinynews.zoo'))])"
-    )
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert run.stdout.strip() == "[]"

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from recbole.utils import argument_list
 
 from recbole_tinynews.settings.literals import packaged_folder, read_yaml
-from recbole_tinynews.settings.registry import MODELS, files_of
 from recbole_tinynews.settings.run_settings import (
     METRICS,
     WHEN,
@@ -65,15 +64,6 @@ def test_a_setting_has_one_row_and_it_is_where_it_belongs() -> None:
     recboles = {*recbole_overall_settings(), *recbole_model_settings()}
     shared = {each.name for each in OURS} & recboles
     assert shared == {"result_file", "submission"}  # known to every model, by their rows
-
-
-def test_stages_and_models_are_read_from_where_they_lie() -> None:
-    """Tests this test: with a wrong folder, it would find nothing and pass."""
-    from recbole_tinynews.model.paper.plmnr import PLMNR
-
-    of_models = [name for name in MODELS if PROPERTIES in files_of(name).own[-1].parents]
-    assert len(DECLARING) == 3 + len(of_models) + len(files_of(PLMNR).stages)
-    assert len(STAGES) >= 4
 
 
 def test_a_users_own_setting_gets_the_default_row() -> None:
