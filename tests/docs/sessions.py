@@ -1,14 +1,16 @@
 """The pages that a reader follows from top to bottom, run as such, in a small checkout.
 
 A session has a copy of the package in a folder, saves the files that a page shows, and runs its
-commands in the page's order in one shell. The commands are the page's own but for these
-substitutions, which make hours into seconds and need no network:
+commands in the page's order in one shell. One Python imports that copy for all sessions, which take
+turns in the folder. The commands are the page's own but for these substitutions, which make hours
+into seconds and need no network:
 
 - installations and Docker are left out, and downloads (`LEFT_OUT`);
 - real data become synthetic folders of the same names, MiniLM a random model of as many layers;
 - mind-mini has fewer impressions and shorter histories, and so fewer articles to encode;
 - trainings get few steps and no figure, benchmarks one seed and fewer rows (`SHORTER`);
-- a service takes a free port and runs beside the commands that follow it.
+- a service takes a free port and runs beside the commands that follow it;
+- processes of a benchmark are forked from it (tests of benchmarks start them as it does).
 """
 
 from __future__ import annotations
@@ -17,12 +19,14 @@ import os
 import shutil
 import socket
 import subprocess
-import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pandas as pd
 from documents import ROOT, Command, blocks, commands
+from forked_python import serving, write_program
 from transformers import AutoConfig, AutoModel, AutoTokenizer
 
 from tools.mind_mini.generate import Settings, generate
@@ -57,23 +61,37 @@ SIZES = Settings(
 )
 
 
-def checkout(folder: Path) -> Path:
-    """What a reader has after cloning: the package, its settings, its data, its scripts."""
-    for name in ("recbole_tinynews", "properties", "dataset", "tools"):
-        begun = shutil.ignore_patterns("*.pyc.*")  # what Python has compiled of it comes along
-        shutil.copytree(ROOT / name, folder / name, ignore=begun)
-    for script in ROOT.glob("run_*.py"):
-        shutil.copy(script, folder)
-    (folder / "bin").mkdir()
-    for name, arguments in {"python": "", "recbole-tinynews": "-m recbole_tinynews"}.items():
-        program = folder / "bin" / name
-        program.write_text(f'#!/bin/sh\nexec {sys.executable} {arguments} "$@"\n')
-        program.chmod(0o755)
-    _small_mind_mini(folder / "dataset/mind-mini")
-    _small_language_model(folder / SMALL)
-    pooled = folder / "properties/dataset/mind-pooled.yaml"  # its settings are used for MIND-small
-    pooled.write_text(pooled.read_text(encoding="utf-8").replace(MINILM, SMALL), encoding="utf-8")
-    return folder
+class Checkout:
+    """What a reader has after cloning; as new for each session, but for what Python imported."""
+
+    def __init__(self, folder: Path, python: Path) -> None:
+        self.folder = folder
+        self._new = folder.with_name("new")
+        _checkout(self._new)
+        _programs(self._new, python)
+        shutil.copytree(self._new, folder)
+
+    def reset(self) -> None:
+        """Remove what a session has left."""
+        for each in self.folder.iterdir():
+            if each.name == "recbole_tinynews":
+                continue
+            if each.is_dir():
+                shutil.rmtree(each)
+            else:
+                each.unlink()
+        unneeded = shutil.ignore_patterns("recbole_tinynews")
+        shutil.copytree(self._new, self.folder, ignore=unneeded, dirs_exist_ok=True)
+
+
+@contextmanager
+def checkout(folder: Path) -> Iterator[Checkout]:
+    """A checkout in this folder, and the Python of its sessions."""
+    with TemporaryDirectory() as short:  # the path of a socket has at most 107 characters
+        python = Path(short) / "python"
+        made = Checkout(folder, python)
+        with serving(python, _environment(folder)):
+            yield made
 
 
 def run_page(page: Path, folder: Path, **instead: str) -> str:
@@ -110,6 +128,25 @@ def synthetic_mind(folder: Path, *names: str) -> None:
     generate(folder / "synthetic-mind", SIZES)
     for name, split in zip(names, ("train", "test"), strict=True):
         shutil.move(folder / "synthetic-mind" / split, folder / name)
+
+
+def _checkout(folder: Path) -> None:
+    """The package, its settings, its data, its scripts."""
+    for name in ("recbole_tinynews", "properties", "dataset", "tools"):
+        unneeded = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(ROOT / name, folder / name, ignore=unneeded)
+    for script in ROOT.glob("run_*.py"):
+        shutil.copy(script, folder)
+    _small_mind_mini(folder / "dataset/mind-mini")
+    _small_language_model(folder / SMALL)
+    pooled = folder / "properties/dataset/mind-pooled.yaml"  # its settings are used for MIND-small
+    pooled.write_text(pooled.read_text(encoding="utf-8").replace(MINILM, SMALL), encoding="utf-8")
+
+
+def _programs(folder: Path, place: Path) -> None:
+    (folder / "bin").mkdir()
+    for name, arguments in {"python": "", "recbole-tinynews": "-m recbole_tinynews"}.items():
+        write_program(folder / "bin" / name, place, arguments)
 
 
 def _small_mind_mini(folder: Path) -> None:

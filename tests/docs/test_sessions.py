@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from documents import ROOT
 from postgres import Cluster, programs
-from sessions import checkout, run_page, synthetic_mind
+from sessions import Checkout, checkout, run_page, synthetic_mind
 
 pytestmark = [
     pytest.mark.long,
@@ -23,10 +23,17 @@ DOCS = ROOT / "docs"
 needs_curl = pytest.mark.skipif(shutil.which("curl") is None, reason="asks with curl")
 
 
+@pytest.fixture(scope="module")
+def cloned(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
+    with checkout(tmp_path_factory.mktemp("sessions") / "checkout") as made:
+        yield made
+
+
 @pytest.fixture
-def reader(tmp_path: Path) -> Path:
+def reader(cloned: Checkout) -> Path:
     """The folder of a new checkout."""
-    return checkout(tmp_path / "checkout")
+    cloned.reset()
+    return cloned.folder
 
 
 def test_the_main_job_of_the_readme_runs(reader: Path) -> None:
