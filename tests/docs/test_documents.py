@@ -106,6 +106,15 @@ def test_yaml_can_be_read(block: Block) -> None:
     assert isinstance(yaml.safe_load(block.text), dict)
 
 
+def test_the_readme_stays_short_and_shows_untrained_rows() -> None:
+    """Of a table without them nobody knows what training is worth."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert "most clicked in 24 hours" in text
+    assert "untrained titles" in text
+    assert len(text.split()) <= 900
+    assert len(re.findall(r"(?<![\w.])\d+\.\d+(?![\w.])", text)) <= 30
+
+
 def test_contributing_names_every_room() -> None:
     """Whoever looks for the place of a change reads this tree first."""
     tree = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
