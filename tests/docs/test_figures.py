@@ -105,6 +105,17 @@ def test_a_table_has_the_figures_that_were_measured(
     assert compared == count
 
 
+def test_text_in_recboles_models_has_the_figures_that_were_measured() -> None:
+    """Its table has the models in rows, and what they know in columns."""
+    tables = measured("ebnerd-toolkit-text"), measured("mind-pooled-toolkit-text")
+    page = (ROOT / "docs" / "item_text.md").read_text(encoding="utf-8")
+    rows = [_cells(line) for line in page.splitlines() if re.match(r"\| [A-Z]", line)]
+    assert len(rows) == 6
+    for model, *said in rows:
+        names = [f"{model} ({how})" for how in ("ids", "text", "text and ids")]
+        assert said == [made[name]["AUC"].partition(" ")[0] for made in tables for name in names]
+
+
 @pytest.mark.parametrize(
     ("name", "folder", "count"),
     [("mind-mini", "mind-mini-sizes", 9), ("EB-NeRD", "ebnerd-sizes", 6)],
