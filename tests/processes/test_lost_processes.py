@@ -174,6 +174,7 @@ def test_killed_processes_end_all_and_any_number_of_them_resumes(
         torch.testing.assert_close(found[name], value, rtol=1e-3, atol=1e-4, msg=name)
 
 
+@pytest.mark.long
 def test_processes_end_when_the_one_that_started_them_is_killed(tiny: Tiny, tmp_path: Path) -> None:
     """They would train on with nobody to end them, and the next run would wait for their lock."""
     training = Training(tiny, tmp_path / "orphans")

@@ -341,6 +341,7 @@ def kill_again_and_again(settings: Path, folder: Path, steps: Sequence[int]) -> 
 
 
 @pytest.mark.whole
+@pytest.mark.long
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no kill -9")
 def test_all_four_stages_are_resumed_after_kill_9(tiny: Tiny, tmp_path: Path) -> None:
     """Uses a signal that can't be caught, at arbitrary steps, in a separate process."""
