@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,7 +33,8 @@ END = np.iinfo(np.int64).max  # after all keys
 FOREVER = 1 << 40  # seconds: longer than any log
 HOUR = 3600  # seconds
 DEVICES = 8  # columns that names of devices are hashed to
-BLOCK = 2_000_000  # candidates counted at once: about 0.4 GB
+# candidates counted at once: few fit the processor's caches, but each block reads all articles
+SMALLEST, LARGEST, BLOCKS = 500_000, 2_000_000, 32  # the largest take about 0.4 GB
 
 
 def uses_popularity(config: Settings) -> bool:
@@ -139,7 +141,13 @@ def popularity_features(
     ``devices`` are the names of the indices in the column of devices.
     """
     counted = log.rows if counting.stream else training
-    features = _features(log, counting, counted, published, cache)
+    shape = len(log.candidates.values), len(counting.names)
+    count = partial(count_events, log, counting, counted, published)
+    if cache is None:
+        values = count(np.zeros(shape, np.float32))
+    else:
+        key = content_key([CACHE_FORMAT, cache[1], repr(counting)])
+        values = cached_table(cache[0], "popularity", key, shape, np.float32, count)
     moments = moment_features(log, counting, counted)
     if counting.reader:
         user, time = log.user.astype(np.int64), log.timestamp - log.timestamp.min(initial=0)
@@ -150,27 +158,7 @@ def popularity_features(
     if counting.page:
         visits = visit_features(devices, log.columns[DEVICE], log.columns[SUBSCRIBER])
         moments = np.concatenate([moments, visits], axis=1)
-    return features._replace(moments=moments)
-
-
-def _features(
-    log: Impressions,
-    counting: Counting,
-    counted: int,
-    published: NDArray[np.floating] | None,
-    cache: tuple[Path, str] | None,
-) -> CandidateFeatures:
-    shape = len(log.candidates.values), len(counting.names)
-
-    def count(values: NDArray[np.float32]) -> NDArray[np.float32]:
-        return count_events(log, counting, counted, published, values)
-
-    if cache is None:
-        return CandidateFeatures(counting.names, count(np.zeros(shape, np.float32)))
-    folder, content = cache
-    key = content_key([CACHE_FORMAT, content, repr(counting)])
-    values = cached_table(folder, "popularity", key, shape, np.float32, count)
-    return CandidateFeatures(counting.names, values)
+    return CandidateFeatures(counting.names, values, moments)
 
 
 def count_events(
@@ -179,7 +167,7 @@ def count_events(
     counted: int | None = None,
     published: NDArray[np.floating] | None = None,
     out: NDArray[np.float32] | None = None,
-    block: int = BLOCK,
+    block: int | None = None,
 ) -> NDArray[np.float32]:
     """Features (``Counting.names``) of every candidate in the order of ``candidates.values``.
 
@@ -187,13 +175,15 @@ def count_events(
     both ends of each window, subtract what the same user saw. The first ``counted`` impressions are
     events (None: all). ``published``, ``[articles]``, are UTC seconds; where NaN, and by default,
     age counts from the first exposure to anyone, without the delay. ``out``, ``[candidates,
-    features]``, are zeros to fill; ``block`` is the number of candidates processed at once.
+    features]``, are zeros to fill; ``block`` is the number of candidates processed at once (None:
+    one that suits the log).
     """
     articles = log.candidates.values
     if out is None:
         out = np.zeros((len(articles), len(counting.names)), np.float32)
     if not len(articles):
         return out
+    block = block or min(max(len(articles) // BLOCKS, SMALLEST), LARGEST)
     origin, users = log.timestamp.min(), int(log.user.max()) + 1
     time = log.timestamp - origin
     row_of = np.repeat(np.arange(log.rows, dtype=np.int32), log.candidates.lengths)
@@ -276,7 +266,7 @@ class EventCounts(NamedTuple):
     starts: NDArray[np.int64]  # [groups], places of their first events
     first: NDArray[np.int64]  # [groups], times of these; LATEST: none
     running: NDArray[np.int32]  # [2, 1 + events], clicks and exposures before each event
-    shown: NDArray[np.int64]  # [events + 1], times of last exposures
+    shown: NDArray[np.int64] | None  # [events + 1], times of last exposures; None: of the events
 
     @classmethod
     def of(
@@ -290,27 +280,32 @@ class EventCounts(NamedTuple):
         in_order: bool = False,
     ) -> EventCounts:
         """Of events; ``in_order``: by group and time. ``shown`` is ``time`` by default."""
-        keys, latest = np.full(len(group) + 1, END), np.full(len(group) + 1, -1)
-        keys[:-1] = (group.astype(np.int64) << TIME_BITS) + time
-        latest[:-1] = time if shown is None else shown
+        keys = np.full(len(group) + 1, END)
+        np.left_shift(group, TIME_BITS, out=keys[:-1], dtype=np.int64)
+        keys[:-1] += time
         if not in_order:
             order = np.argsort(keys[:-1], kind="stable")
-            keys[:-1], latest[:-1] = keys[order], latest[order]
-            clicks, exposures = clicks[order], exposures[order]
+            keys[:-1], clicks, exposures = keys[order], clicks[order], exposures[order]
+            shown = None if shown is None else np.append(shown[order], -1)
         running = np.zeros((2, len(keys)), np.int32)
         np.cumsum(clicks, out=running[0, 1:])
         np.cumsum(exposures, out=running[1, 1:])
         sizes = np.bincount(group, minlength=groups + 1)
         starts = np.cumsum(sizes) - sizes
         first = np.where(sizes, keys[starts] & LATEST, LATEST)
-        return cls(keys, starts, first, running, latest)
+        return cls(keys, starts, first, running, shown)
 
     def places(
         self, group: NDArray[np.integer], at: NDArray[np.int64] | int, ends: Sequence[int]
     ) -> NDArray[np.int64]:
         """How many events come before ``at`` minus each of ``ends``, ``[ends, asked]``."""
-        since = np.maximum(at - np.array(ends)[:, None], 0)
-        return self.keys.searchsorted((group.astype(np.int64) << TIME_BITS) + since)
+        base, places = group.astype(np.int64) << TIME_BITS, np.empty((len(ends), len(group)), int)
+        for row, ago in zip(places, ends, strict=True):
+            if ago < FOREVER:
+                row[:] = self.keys.searchsorted(base + np.maximum(at - ago, 0))
+            else:
+                self.starts.take(group, out=row)
+        return places
 
     def between(self, places: NDArray[np.int64]) -> NDArray[np.int32]:
         """Clicks, then exposures between the first places and others, ``[2 * others, asked]``."""
@@ -333,7 +328,9 @@ class EventCounts(NamedTuple):
         base, until = group.astype(np.int64) << TIME_BITS, at - delay
         exposed = np.append(self.running[1, 1:] > self.running[1, :-1], True)
         keys = self.keys[exposed]
-        newest = np.maximum.accumulate((keys & ~LATEST) + self.shown[exposed])
+        newest = keys
+        if self.shown is not None:
+            newest = np.maximum.accumulate((keys & ~LATEST) + self.shown[exposed])
         first = keys[keys.searchsorted(base)] - base
         last = newest[keys.searchsorted(base + np.maximum(until, 0)) - 1] - base
         hours = (at - np.array([first, np.where(last < until, last, first)])) / HOUR
