@@ -232,13 +232,14 @@ def _set_apart(
         features[:, -2:] = -1
     rows, pair = _repeated(article, user, users)
     time, clicked, exposed = events[0][rows], events[1][rows], events[2][rows]
-    own = EventCounts.of(pair, time, clicked, exposed, len(features), in_order=True)
+    own = EventCounts.of(pair, time, clicked, exposed, pair.max(initial=-1) + 1, in_order=True)
     counts = own.counts(pair, time, counting.ends)
     some = np.flatnonzero(counts.any(axis=0))
-    for column, values in enumerate(counts, 1):
-        features[rows[some], column] -= values[some]
+    of_pairs = rows[some]
+    for column, values in enumerate(counts[:, some], 1):
+        features[of_pairs, column] -= values
         if counting.reader:
-            features[rows[some], column + width - 1] = values[some]
+            features[of_pairs, column + width - 1] = values
     if counting.reader:
         features[rows, -2:] = own.hours_since(pair, time, counting.delay)
 
