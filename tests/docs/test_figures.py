@@ -15,19 +15,14 @@ RECORD = "benchmarks/record"
 pytestmark = pytest.mark.skipif(
     not RESULTS.is_dir(), reason="results are committed, and lie in a checkout only"
 )
+README = f"{RECORD}/readme.md"
 METRICS = ("AUC", "MRR", "nDCG@5", "nDCG@10")
 # by page and by the beginning of a table's head: the benchmark that it is of, what is before the
 # metrics in the names of its columns, and its rows with figures
 TABLES = [
     ("README.md", "| EB-NeRD, percent", "ebnerd-reader", "", 7),
-    (f"{RECORD}/readme.md", "| percent, mean of 3 seeds", "ebnerd ebnerd-time", "EB-NeRD ", 10),
-    (
-        f"{RECORD}/readme.md",
-        "| percent, mean of 3 seeds",
-        "mind-pooled mind-pooled-time",
-        "MIND ",
-        10,
-    ),
+    (README, "| percent, mean of 3 seeds", "ebnerd ebnerd-time", "EB-NeRD ", 10),
+    (README, "| percent, mean of 3 seeds", "mind-pooled mind-pooled-time", "MIND ", 10),
     (f"{RECORD}/results.md", "| EB-NeRD, percent", "ebnerd", "", 21),
     (f"{RECORD}/results.md", "| EB-NeRD with counters", "ebnerd-time", "", 19),
     (f"{RECORD}/results.md", "| pooled MIND with counters", "mind-pooled-time", "", 12),

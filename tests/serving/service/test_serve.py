@@ -17,6 +17,7 @@ from forked import SECONDS, ask, in_a_fork
 from served import Served
 
 from recbole_tinynews.serving import serve
+from recbole_tinynews.serving.service.server import bound
 from recbole_tinynews.serving.update import switch
 
 pytestmark = [pytest.mark.whole, pytest.mark.usefixtures("_extra")]
@@ -137,6 +138,12 @@ def test_an_address_that_is_taken_is_said_before_anything_is_loaded(
     assert f"--port={port} can't be served" in said
     assert "0 to 65535" in refused(capsys, tmp_path, "--port=99999")
     assert "--host=no such host" in refused(capsys, tmp_path, "--host=no such host")
+
+
+def test_answers_are_sent_at_once() -> None:
+    """Else each waits 40 ms until the client has acknowledged its first lines."""
+    with bound("127.0.0.1", 0) as place:
+        assert place.proto == socket.IPPROTO_TCP  # for which alone asyncio sets TCP_NODELAY
 
 
 def test_what_can_t_be_served_is_one_line(
