@@ -42,9 +42,10 @@ import mutated_lines  # noqa: E402
 import wrong_commands  # noqa: E402
 from measure import finish  # noqa: E402
 from outcome import Outcome  # noqa: E402
+from tabulate import tabulate  # noqa: E402
 from tqdm import tqdm  # noqa: E402
 
-from recbole_tinynews.pipeline.plan import text_table  # noqa: E402
+from recbole_tinynews.pipeline.plan import PLAIN  # noqa: E402
 
 LINES, LINES_OF_FORMATS, KILLS = 1_000_000, 400_000, 300  # at --scale=1
 COUNTED = {  # parts that need a number and a seed alone
@@ -103,7 +104,7 @@ def main() -> None:
     rows = [
         [part, name, f"{value:,}"] for part, of in figures.items() for name, value in of.items()
     ]
-    print(text_table([["part", "what", f"seed {given.seed}"], *rows]))
+    print(tabulate([["part", "what", f"seed {given.seed}"], *rows], **PLAIN))
     finish("reliability", {"seed": given.seed, "scale": given.scale, **figures})
     if failures:
         raise SystemExit(1)
