@@ -287,14 +287,14 @@ class EventCounts(NamedTuple):
         if not in_order:
             order = np.argsort(keys[:-1], kind="stable")
             keys[:-1], clicks, exposures = keys[order], clicks[order], exposures[order]
-            shown = None if shown is None else np.append(shown[order], -1)
+            shown = None if shown is None else shown[order]
         running = np.zeros((2, len(keys)), np.int32)
         np.cumsum(clicks, out=running[0, 1:])
         np.cumsum(exposures, out=running[1, 1:])
         sizes = np.bincount(group, minlength=groups + 1)
         starts = np.cumsum(sizes) - sizes
         first = np.where(sizes, keys[starts] & LATEST, LATEST)
-        return cls(keys, starts, first, running, shown)
+        return cls(keys, starts, first, running, None if shown is None else np.append(shown, -1))
 
     def places(
         self, group: NDArray[np.integer], at: NDArray[np.int64] | int, ends: Sequence[int]

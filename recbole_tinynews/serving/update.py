@@ -216,7 +216,7 @@ def rollback(link: str | Path) -> Path:
         raise ValueError(f"rollback expects a symbolic link to a recommender, got {link}.")
     with _moving(link):
         beside = [p for p in link.parent.glob(f"{link.name}.*") if p.is_symlink()]
-        earlier = [p for p in beside if p.suffix[1:].isdigit()]
+        earlier = [p for p in beside if p.suffix[1:].isdecimal()]
         for version in sorted(earlier, key=lambda path: -int(path.suffix[1:])):
             if version.resolve() == link.resolve():
                 version.unlink()
