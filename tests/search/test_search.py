@@ -165,7 +165,7 @@ def test_a_full_disk_ends_the_search_and_keeps_the_trial(
     search(tiny, space, 1, model="PLMNR").run(lines.append)  # nothing is left to do
     assert lines[0].startswith("1 of 1 trials have ended")
     found.study.optimize(lambda trial: found._objective(lines.append, trial), 1, catch=Exception)
-    assert not any(line.startswith("trial 1:") for line in lines)  # begun at the same moment
+    assert not any(line.startswith("trial ") for line in lines)  # begun at the same moment
 
 
 @pytest.mark.parametrize(
