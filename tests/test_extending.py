@@ -27,7 +27,7 @@ from test_contract import (  # noqa: F401  # collected here too, with the fixtur
     test_vectors_of_earlier_weights_are_never_used,
     test_what_is_ranked_is_what_was_trained,
 )
-from tiny import DATASET, Tiny, World
+from tiny import DATASET, Tiny, World, scalars
 
 import recbole_tinynews
 from recbole_tinynews.data.dataset import NewsDataset
@@ -87,10 +87,10 @@ def world(documented: type, tiny: Tiny) -> World:
     return tiny.world(documented, max_text_length=24)
 
 
-def curve_of(run_folder: Path) -> list[str]:
-    """The training curve that a run saved: its values over the steps, by name."""
-    with (run_folder / "training.csv").open(encoding="utf-8", newline="") as file:
-        return next(csv.reader(file))
+def losses_of(run_folder: Path) -> set[str]:
+    """Names of the losses whose values over the steps a run saved."""
+    tags = [tag.split("/") for tag in scalars(run_folder / "tensorboard")]
+    return {tag[-1] for tag in tags if tag[1:2] == ["train"]}
 
 
 def test_a_student_by_words_has_teachers_by_language_models(tiny: Tiny, tmp_path, monkeypatch):
@@ -139,7 +139,7 @@ def test_the_document_runs_and_its_student_has_the_teachers_that_were_there(
     assert marks[0] == marks[1]
     folder = next(Path("saved", DATASET).glob("MyRecommender-*"))
     losses = ("distillation", "embedding", "target", "category")
-    assert {f"{name}_loss" for name in losses} <= set(curve_of(folder))
+    assert {f"{name}_loss" for name in losses} <= losses_of(folder)
 
     # another weight of its loss gives another student with the same teachers
     again = command("--max_text_length=24", "--category_loss_weight=0.5")
@@ -184,7 +184,7 @@ def test_a_recommender_outside_the_package_has_a_stage_of_its_own(
     names = [stage["name"] for stage in result["stages"]]
     assert names == ["learn_categories", "CategoryFirst"]
     before = next(Path("saved", DATASET).glob("learn_categories-*"))
-    assert curve_of(before) == ["step", "category_loss"]
+    assert losses_of(before) == {"category_loss"}
     written = yaml.safe_load((before / "settings.yaml").read_text())
     assert (written["learning_rate"], written["epochs"], written["max_steps"]) == (1e-3, 1, 3)
 
@@ -254,7 +254,7 @@ def test_the_documented_metrics_are_computed_dumped_and_validated_on(
     values = [float(row["missed@2"]) for row in rows]
     assert result["test"]["missed@2"] == pytest.approx(np.mean(values), abs=1e-6)
     folder = next(Path("saved", DATASET).glob("PLMNR-*"))
-    curve = list(csv.DictReader((folder / "training.csv").open(encoding="utf-8")))
-    validated = [float(row["missed@2"]) for row in curve if row["missed@2"]]
+    validated = scalars(folder / "tensorboard")["PLMNR/valid/missed@2"]
     assert len(validated) == 2
-    assert result["valid"]["missed@2"] == min(validated)  # smaller is better
+    least = min(value for _, value in validated)
+    assert result["valid"]["missed@2"] == pytest.approx(least)  # smaller is better

@@ -458,3 +458,14 @@ def impressions_of(histories: list[list[int]], candidates: list[list[int]]) -> I
             CANDIDATE_FEATURES: (shown[:, None] * torch.arange(1, 33)) % 23.0,
         }
     )
+
+
+def scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:
+    """Steps and values by tag, of all events in a folder."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(folder), size_guidance={"scalars": 0}).Reload()
+    return {
+        tag: [(event.step, event.value) for event in events.Scalars(tag)]
+        for tag in events.Tags()["scalars"]
+    }

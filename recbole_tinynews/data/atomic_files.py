@@ -5,8 +5,7 @@ Checks too of what parses but is probably wrong: truncated, swapped, or of anoth
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from statistics import fmean
@@ -300,18 +299,3 @@ def check_candidates(file: Path, candidates: NDArray[np.int32], known: int) -> I
         )
     if unknown >= MANY_UNKNOWN:
         yield f"{file}: {unknown:.0%} of the candidates are not in the .item file and have no text"
-
-
-def check_report(file: Path, rows: Mapping[str, int], articles: int) -> Iterator[str]:
-    """Warnings where the report, if any, differs from the rows per split or articles read."""
-    try:
-        report = json.loads(file.read_text(encoding="utf-8"))
-        written = {name: part["impressions"] for name, part in report["impressions"].items()}
-        items = int(report["items"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return  # the report is optional
-    for split, count in rows.items():
-        if count != written.get(split, count):
-            yield f"{file} says {written[split]} impressions of {split}, but {count} were read"
-    if articles != items:
-        yield f"{file} says {items} articles, but {articles} were read"

@@ -22,7 +22,6 @@ from recbole_tinynews.data.atomic_files import (
     TokenIndex,
     check_articles,
     check_candidates,
-    check_report,
     publication_times,
     read_impressions,
     read_news,
@@ -120,11 +119,7 @@ class NewsDataset(Dataset):
             )
         known = 1 + len(news.item_id)
         trained = self.inter_feat.between(0, sizes["train"]).candidates.values
-        report = folder / f"{token}.report.json"
-        for warning in (
-            *check_candidates(present["train"], trained, known),
-            *check_report(report, sizes, len(news.item_id)),
-        ):
+        for warning in check_candidates(present["train"], trained, known):
             getLogger().warning(warning)
         self._set_index(self.uid_field, np.array(arrays["users"]))
         self._set_index(self.iid_field, np.array(arrays["news"]))

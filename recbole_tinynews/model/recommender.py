@@ -52,6 +52,8 @@ class NewsRecommender(ArticleReader):
             articles.
         time: the term that ``popularity`` adds to scores, like ``TimeScore``, or ``None``.
         counting: the counters that its scores use, or ``None``.
+        article_categories: a buffer ``[news, 2]`` of those that compare categories: equal numbers
+            for equal names, 0 where unknown. ``load`` puts those of served articles in its place.
         teacher_states: the hidden states that its loss needs from its teachers.
         loss_units: the unit that each loss is averaged over, by loss name, where not ``samples``:
             ``articles`` of histories and candidates with repeats; distinct ``texts``, their
@@ -224,7 +226,7 @@ class NewsRecommender(ArticleReader):
         ``[batch, candidates]``, in ``predict`` ``[sum of impression_size]``; ``user`` is ``[batch,
         dim]``, in ``predict`` one for each candidate; ``news`` is ``[*text.shape, dim]``.
         """
-        if self.counting is None or context is None or context.counters is None:
+        if self.time is None or context is None or context.counters is None:
             return text
         return self.time(text, context.counters, user, news)
 

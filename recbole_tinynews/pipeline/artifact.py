@@ -2,7 +2,7 @@
 
 <checkpoint_dir>/<dataset>/<stage>-<fingerprint>/
     model.safetensors  [copies/step-N.safetensors]    saved by the trainer
-    settings.yaml  training.csv                       for models and people to read
+    settings.yaml                                     for models and people to read
     [plm/]                                            for models that rank news
     metrics.json                                      written last: marks a finished stage
     [state/]                                          while the stage is unfinished
@@ -31,7 +31,6 @@ FORMAT_KEY, MADE_FROM = "format", "made_from"  # keys of settings.yaml besides t
 # keys of metrics.json: checksums of the other files and its own, test metrics and their data's
 # digest, and the time of the newest training impression
 FILES, CHECKSUM, TEST, TEST_DATA, NEWEST = "files", "checksum", "test", "test_data", "newest"
-CURVE = "training.csv"  # losses and validation metrics by step, for people
 PLM = "plm"  # configuration and tokenizer of the language model, and category names
 CATEGORY_NAMES = "categories.json"  # in plm/: names by field, in id order, without padding
 
@@ -85,19 +84,16 @@ class Artifact(NamedTuple):
     def write(
         self,
         settings: Mapping[str, Any],
-        curve: str,
         keep_language_model: Callable[[Path], None],
     ) -> None:
         """Write all files except the trainer's, ``metrics.json`` last.
 
-        ``curve`` is the text of ``training.csv``; ``keep_language_model`` writes the contents of
-        ``plm/``.
+        ``keep_language_model`` writes the contents of ``plm/``.
         """
         folder = self.folder
         shutil.rmtree(folder / PLM, ignore_errors=True)  # drop a damaged one
         keep_language_model(folder / PLM)
         write_settings(folder, settings)
-        write_text(folder / CURVE, curve)
         metrics = {"valid": self.valid, "seconds": self.seconds, NEWEST: self.newest}
         if self.budget is not None:
             metrics["budget"] = self.budget

@@ -22,7 +22,6 @@ from recbole_tinynews.pipeline.handover import put_language_model
 from recbole_tinynews.pipeline.stage import Copy, Stage, in_order, stage_of
 from recbole_tinynews.processes.group import all_gather_object, broadcast, process_group
 from recbole_tinynews.trainer.checkpoints import STATE, put_model_state, saved_step
-from recbole_tinynews.trainer.losses import TrainingCurve
 
 
 class GivenUpError(Exception):
@@ -138,7 +137,7 @@ class Run:
         begin(folder)
         broadcast(True, patient=True)  # start training in _follow
         try:
-            valid, curve, budget = self._train(recipe)
+            valid, budget = self._train(recipe)
         except GivenUpError:
             shutil.rmtree(folder, ignore_errors=True)
             raise
@@ -156,10 +155,10 @@ class Run:
         # a user's own metrics may change, but for that which the fingerprint covers
         decides = recipe.config["valid_metric"].lower()
         kept = {name: v for name, v in valid.items() if name == decides or not is_own(name)}
-        artifact._replace(valid=kept).write(recipe.as_settings(), curve.as_csv(), model_files)
+        artifact._replace(valid=kept).write(recipe.as_settings(), model_files)
         return artifact
 
-    def _train(self, recipe: Recipe) -> tuple[dict[str, Any], TrainingCurve, dict[str, int] | None]:
+    def _train(self, recipe: Recipe) -> tuple[dict[str, Any], dict[str, int] | None]:
         stage, config = recipe.stage, recipe.config
         data = self.factory.data(stage.model, config)
         init_seed(config["seed"], config["reproducibility"])
@@ -180,7 +179,7 @@ class Run:
         finally:
             trainer.tensorboard.close()
         budget = trainer.budget.total()._asdict() if trainer.budget else None
-        return dict(best or {}), trainer.curve, budget
+        return dict(best or {}), budget
 
     def _progress(self, stage: Stage) -> StageProgress:
         return self.progress.get(stage) or StageProgress(stage.name)

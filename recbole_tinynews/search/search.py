@@ -44,10 +44,6 @@ Distribution = CategoricalDistribution | FloatDistribution | IntDistribution
 ENDED = (TrialState.COMPLETE, TrialState.PRUNED)  # other trials run, wait or were interrupted
 SIGN_OF_LIFE, GRACE = 10, 60  # seconds; a trial that gives no sign is run again
 _FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
-_FORMS = (
-    "a list of at least two values, {uniform: [low, high]}, {log: [low, high]} or "
-    "{int: [low, high]}, the first and the last with an optional step:"
-)
 # trials with different values could not be compared
 _SAME_FOR_ALL = ("dataset", "metrics", "topk", "valid_metric", "metric_decimal_place", "eval_args")
 
@@ -105,23 +101,16 @@ class Search:
     def run(self, tell: Callable[[str], None] = print) -> FrozenTrial | None:
         """Run the missing trials and write the report; returns the best one, if any.
 
-        Ctrl-C raises ``KeyboardInterrupt`` with what is kept; its trial is run again, as after a
-        full disk.
+        A trial that Ctrl-C or a full disk ends is run again the next time.
         """
         tell(f"{len(self.ended())} of {self.wanted} trials have ended, in {self.folder}")
-        try:
-            while (ended := len(self.ended())) < self.wanted:
-                fail_stale_trials(self.study)
-                running = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-                if ended + len(running) < self.wanted:
-                    objective = partial(self._objective, tell)
-                    self.study.optimize(objective, n_trials=1, catch=GivenUpError)
-                else:  # of other processes; what was killed is run again after GRACE
-                    time.sleep(1)
-        except KeyboardInterrupt as stop:
-            kept = f"kept in {self.folder}: {len(self.ended())} of {self.wanted} trials"
-            of_last = f"; of the one that ran, {stop}" if str(stop) else ""
-            raise KeyboardInterrupt(kept + of_last) from stop
+        while (ended := len(self.ended())) < self.wanted:
+            fail_stale_trials(self.study)
+            running = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+            if ended + len(running) < self.wanted:
+                self.study.optimize(partial(self._objective, tell), n_trials=1, catch=GivenUpError)
+            else:  # of other processes; what was killed is run again after GRACE
+                time.sleep(1)
         return self.report(tell)
 
     def report(self, tell: Callable[[str], None] = print) -> FrozenTrial | None:
@@ -280,7 +269,10 @@ def _distribution(values: Any) -> Distribution:
             return FloatDistribution(low, high, log=True)
         case {"int": [int(low), int(high)], **rest} if rest.keys() <= {"step"}:
             return IntDistribution(low, high, step=values.get("step", 1))
-    raise ValueError(f"expects {_FORMS}, got {values!r}")
+    raise ValueError(
+        "expects a list of at least two values, {uniform: [low, high]}, {log: [low, high]} or "
+        f"{{int: [low, high]}}, the first and the last with an optional step, got {values!r}"
+    )
 
 
 def _draw(trial: Trial, name: str, values: Distribution) -> Any:

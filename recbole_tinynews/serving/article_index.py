@@ -21,7 +21,13 @@ from recbole_tinynews.files.columns import ABSTRACT, BODY, GROUPS, PUBLISHED, TI
 from recbole_tinynews.files.installation import library
 from recbole_tinynews.files.lines import untrusted
 from recbole_tinynews.files.progress import progress_bar
-from recbole_tinynews.serving.engine import ArticleInput, Batch, Engine, FieldTuple
+from recbole_tinynews.serving.engine import (
+    ArticleInput,
+    Batch,
+    Engine,
+    FieldTuple,
+    category_numbers,
+)
 from recbole_tinynews.serving.live_counters import LiveCounters
 from recbole_tinynews.settings.values import suggest
 
@@ -83,6 +89,7 @@ class IndexSnapshot(NamedTuple):
     articles: tuple[ArticleInput, ...]
     rows: Mapping[str, int]  # by id
     vectors: Tensor  # [articles, dim]
+    categories: Tensor  # [articles, 2], as ``category_numbers``
 
     def rows_of(self, articles: Sequence[Resolved]) -> list[int]:
         """Rows of these articles, found by id or equal fields."""
@@ -111,7 +118,8 @@ class ArticleIndex:
     def __init__(self, engine: Engine) -> None:
         self.engine, self.fields = engine, engine.fields
         self.cache = VectorCache(self._encode, CACHED_VECTORS)
-        self.snapshot = IndexSnapshot((), (), {}, torch.zeros(0, 0))
+        no_categories = torch.zeros(0, 2, dtype=torch.long)
+        self.snapshot = IndexSnapshot((), (), {}, torch.zeros(0, 0), no_categories)
         self._changing = Lock()
         self._numbered: tuple[Any, Any, Any] = None, None, None  # counters, ids, their numbers
 
@@ -145,7 +153,9 @@ class ArticleIndex:
             rows = {**old.rows, **{name: row for row, name in enumerate(ids, len(old.ids))}}
             everything = torch.cat([old.vectors, vectors]) if old.ids else vectors
             both = (*old.ids, *ids), (*old.articles, *articles)
-            self.snapshot = IndexSnapshot(*both, rows, everything)
+            new = category_numbers((article.groups for article in articles), vectors.device)
+            categories = torch.cat([old.categories, new]) if old.ids else new
+            self.snapshot = IndexSnapshot(*both, rows, everything, categories)
 
     def forget(self, ids: Sequence[str]) -> None:
         """Remove added articles, the others keep their order; ``ValueError`` for an unknown id."""
@@ -166,7 +176,7 @@ class ArticleIndex:
         names = tuple(old.ids[row] for row in kept)
         articles = tuple(old.articles[row] for row in kept)
         rows = {name: row for row, name in enumerate(names)}
-        return IndexSnapshot(names, articles, rows, old.vectors[kept])
+        return IndexSnapshot(names, articles, rows, old.vectors[kept], old.categories[kept])
 
     def resolve(
         self, lists: Sequence[Sequence[Given]], snapshot: IndexSnapshot
@@ -218,7 +228,7 @@ class ArticleIndex:
             [snapshot.rows[i]] if i in snapshot.rows else [] for i in pages
         ]
         keys = [
-            [[a if isinstance(a, int) else a.fields for a in articles] for articles in lists]
+            [[a if isinstance(a, int) else a[1:] for a in articles] for articles in lists]
             for lists in (histories, candidates, on_page)
         ]
         distinct = dict.fromkeys(key for lists in keys for part in lists for key in part)
@@ -226,7 +236,7 @@ class ArticleIndex:
         rows = [key for key in distinct if isinstance(key, int)]
         parts = []
         if others:
-            parts.append(self.cache(others))
+            parts.append(self.cache([fields for fields, _ in others]))
         if rows or not others:  # neither: `top` for users without clicks
             parts.append(snapshot.vectors[rows])
         number = {key: place for place, key in enumerate((*others, *rows), start=1)}
@@ -236,10 +246,13 @@ class ArticleIndex:
         for row, numbers in zip(newest, clicked, strict=True):
             row[width - len(numbers[-width:]) :] = numbers[-width:]
         vectors = torch.cat([parts[0].new_zeros(1, parts[0].shape[1]), *parts])
+        given = category_numbers([("", ""), *(groups for _, groups in others)], vectors.device)
+        categories = torch.cat([given, snapshot.categories[rows].to(given.device)])
         flat = np.array([each for numbers in shown for each in numbers], np.int64)
         of_pages = np.array([sum(numbers) for numbers in on], np.int64)  # of one or none
         arrays = newest, flat, np.array([*map(len, shown)], np.int64), of_pages
-        return Batch(vectors, *(torch.from_numpy(array).to(vectors.device) for array in arrays))
+        tensors = (torch.from_numpy(array).to(vectors.device) for array in arrays)
+        return Batch(vectors, categories, *tensors)
 
     def numbers(
         self,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,13 +24,14 @@ from recbole_tinynews.data.fields import (
 from recbole_tinynews.data.news_text import TITLE_ABSTRACT, with_abstract
 from recbole_tinynews.data.popularity import Counting
 from recbole_tinynews.encoder.users import UserEncoder
-from recbole_tinynews.files.columns import ABSTRACT, GROUPS, TITLE
+from recbole_tinynews.files.columns import ABSTRACT, CATEGORIES, GROUPS, TITLE
 from recbole_tinynews.model.interface import BatchContext
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.model.time_features import TimeScore
 
 NOT_A_NUMBER = "The model scores {!r} with NaN. Its weights are damaged: retrain it."
 NO_IDS = torch.empty(0, dtype=torch.long)
+CATEGORY_BUFFER = "article_categories"
 # of the random batch that engines are compared on
 ARTICLES, LONGEST_HISTORY, LARGEST_COUNTER = 8, 1_000, 9.0
 TOLERANCE = 1e-4  # of its scores, relative to the largest
@@ -75,6 +76,12 @@ class InputFields:
         return {name: [fields[at] for fields in articles] for at, name in enumerate(names)}
 
 
+def category_numbers(groups: Iterable[Sequence[str]], device: torch.device) -> Tensor:
+    """``[articles, 2]`` for their categories and subcategories: equal for equal names, 0: none."""
+    numbers = [[hash(name) if name else 0 for name in each[: len(CATEGORIES)]] for each in groups]
+    return torch.tensor(numbers, dtype=torch.long, device=device)
+
+
 class Ranked(NamedTuple):
     """A candidate (the id or title given), its score, and its position in the input, from 0."""
 
@@ -87,6 +94,7 @@ class Batch(NamedTuple):
     """Users' clicks and candidates, as rows of the articles' vectors."""
 
     vectors: Tensor  # [1 + articles, dim]; zeros in row 0
+    categories: Tensor  # [1 + articles, 2], as ``category_numbers``
     histories: Tensor  # [users, history_length], newest last, 0 in front
     candidates: Tensor  # [candidates], user by user
     sizes: Tensor  # [users], their numbers of candidates
@@ -151,13 +159,15 @@ class Engine(ABC):
         self,
         batch: Batch,
         vectors: Tensor,
+        categories: Tensor,
         counters: Tensor | None = None,
         pages: Tensor | None = None,
     ) -> Tensor:
         """Scores of all articles, ``[articles, dim]``, for all users, ``[users, articles]``.
 
-        ``counters``: ``[users * articles, features]``; ``pages``: rows of ``vectors``, the articles
-        whose pages users are on, -1 for none, ``[users]``.
+        ``categories``: ``[articles, 2]``; ``counters``: ``[users * articles, features]``;
+        ``pages``: rows of ``vectors``, the articles whose pages users are on, -1 for none,
+        ``[users]``.
         """
         users = self.user_vectors(batch.vectors, batch.histories)
         text = users @ vectors.T
@@ -243,30 +253,35 @@ class PredictEngine(ModelEngine):
         model = copy.copy(self.model)  # its other modules are shared
         table = nn.Embedding.from_pretrained(batch.vectors)
         model._modules = {**model._modules, "news_encoder": table}
+        if CATEGORY_BUFFER in model._buffers:
+            model._buffers = {**model._buffers, CATEGORY_BUFFER: batch.categories}
         return model, Interaction(fields).to(self.device)
 
     def all_scores(
         self,
         batch: Batch,
         vectors: Tensor,
+        categories: Tensor,
         counters: Tensor | None = None,
         pages: Tensor | None = None,
     ) -> Tensor:
         """Scores of all articles for all users, ``[users, articles]``."""
         if self.multiplies and counters is None:
-            return super().all_scores(batch, vectors)
-        return self.scores(with_all(batch, vectors, pages), counters).view(-1, len(vectors))
+            return super().all_scores(batch, vectors, categories)
+        shown = with_all(batch, vectors, categories, pages)
+        return self.scores(shown, counters).view(-1, len(vectors))
 
 
-def with_all(batch: Batch, vectors: Tensor, pages: Tensor | None) -> Batch:
-    """A batch of the same users, to whom all articles are shown; ``pages`` as in ``all_scores``."""
+def with_all(batch: Batch, vectors: Tensor, categories: Tensor, pages: Tensor | None) -> Batch:
+    """A batch of the same users, to whom all articles are shown; the rest as in ``all_scores``."""
     users, articles, first = len(batch.histories), len(vectors), len(batch.vectors)
     rows = torch.arange(articles, device=vectors.device) + first
     sizes = torch.full((users,), articles, device=vectors.device)
     if pages is not None:
         pages = torch.where(pages < 0, 0, pages + first)
     table = torch.cat([batch.vectors, vectors])
-    return Batch(table, batch.histories, rows.repeat(users), sizes, pages)
+    categories = torch.cat([batch.categories, categories])
+    return Batch(table, categories, batch.histories, rows.repeat(users), sizes, pages)
 
 
 def engine_of(model: NewsRecommender, settings: Mapping[str, Any], identity: str) -> ModelEngine:
@@ -307,7 +322,8 @@ def _random_batch(no_articles: Tensor, history_length: int) -> Batch:
     histories[1, :-1] = 0
     histories[2] = 0
     candidates, sizes = torch.arange(1, 1 + ARTICLES), torch.tensor([3, ARTICLES - 4, 1])
-    parts = vectors, histories, candidates, sizes, torch.tensor([2, 0, 0])
+    categories = torch.zeros(1 + ARTICLES, len(CATEGORIES), dtype=torch.long)
+    parts = vectors, categories, histories, candidates, sizes, torch.tensor([2, 0, 0])
     return Batch(*(part.to(device) for part in parts))
 
 

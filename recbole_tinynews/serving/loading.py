@@ -319,6 +319,7 @@ def _too_large(settings: Mapping[str, Any], folder: Path) -> Iterator[str]:
     # hidden layers have square weights
     squares = [shape[0] for shape in shapes if len({*shape}) == 1 < len(shape)]
     limits = {"dim": max(largest, USUAL_DIM), "teachers": len(shapes), "length": LONGEST}
+    limits["rounds"] = max(largest // 100, USUAL_DIM)  # a tree has more numbers
     limits["hidden"] = max([USUAL_DIM, *squares])
     most = {name: limits.get(name.rpartition("_")[2]) for name in settings}
     if not reads_words(settings):

@@ -192,7 +192,8 @@ class Ranker:
         counters = self._features([None] * len(queries), queries, snapshot)
         rows = [snapshot.rows.get(query.page, -1) for query in queries]
         pages = torch.tensor(rows, device=batch.vectors.device)
-        scores = self.engine.all_scores(batch, snapshot.vectors, counters, pages).cpu().numpy()
+        every = snapshot.vectors, snapshot.categories
+        scores = self.engine.all_scores(batch, *every, counters, pages).cpu().numpy()
         if np.isnan(scores.min()):  # min returns NaN if there is one
             name = snapshot.ids[int(np.isnan(scores).any(0).argmax())]
             raise ValueError(NOT_A_NUMBER.format(name))

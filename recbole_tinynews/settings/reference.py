@@ -187,8 +187,8 @@ def model_list() -> str:
         tree = ast.parse(model.file.read_text(encoding="utf-8"))
         classes = (node for node in tree.body if isinstance(node, ast.ClassDef))
         docstring = next(ast.get_docstring(node) for node in classes if node.name == name) or ""
-        sentence, stop, _ = " ".join(docstring.partition("\n\n")[0].split()).partition(". ")
-        ours[texts if model.reads_text else nothing][name] = sentence + stop.strip()
+        sentence = re.split(r"(?<=[^ .])\.(?= [A-Z`])", " ".join(docstring.split()))[0]
+        ours[texts if model.reads_text else nothing][name] = f"{sentence.rstrip('.')}."
     width = max(map(len, MODELS))
     lines = []
     for title, of_kind in ours.items():
@@ -212,7 +212,9 @@ def model_list() -> str:
 def setting_list(model: str) -> str:
     """Settings of a model by name, with defaults and meanings; ``ValueError`` if it is unknown."""
     lines = [f"Settings of {model}; about one: --explain SETTING", ""]
-    entries = [*reversed([*all_entries(), *recbole_entries()])]  # the most general one last
+    own = [entry for file in files_of(model).own for entry in entries_of(file, model)]
+    others = reversed([*all_entries(), *recbole_entries()])
+    entries = sorted([*others, *own], key=lambda entry: entry.origin == EVERY)  # these last
     for key, value in sorted(read_by(model).items(), key=lambda item: str(item[0]).lower()):
         of_stage = (entry for entry in entries if entry.stage == key.stage)
         kind, meaning = meaning_of(key.name, [*entries, *of_stage])

@@ -26,10 +26,10 @@ _OTHER = "other_parameter."
 _SPARSE = (".data", ".indices", ".indptr", ".shape")  # of a compressed sparse row matrix
 STATE = "state"  # folder beside the weights
 TENSORS, PROGRESS = "state.safetensors", "progress.json"
-STATE_FORMAT = 4
+STATE_FORMAT = 5
 NEEDED = (  # to resume
     *("step", "round", "cur_step", "best_valid_score", "best_valid_result"),
-    *("losses", "curve", "budget", "schedule", "scaler", "groups", "optimizer"),
+    *("losses", "recent", "budget", "schedule", "scaler", "groups", "optimizer"),
 )
 _CHECKSUM = "checksum"
 _MODEL, _OPTIMIZER, _RANDOM, _CUDA = "model.", "optimizer.", "random.cpu", "random.cuda."

@@ -15,6 +15,7 @@ from recbole.utils import set_color
 from torch import Tensor
 
 from recbole_tinynews.evaluation.collector import ImpressionCollector
+from recbole_tinynews.evaluation.metrics import is_count
 from recbole_tinynews.files.progress import StageProgress, progress_bar
 from recbole_tinynews.files.tensors import WEIGHTS, load_weights, save_weights
 from recbole_tinynews.processes.group import process_group
@@ -23,7 +24,6 @@ from recbole_tinynews.trainer.checkpoints import put_model_state, take_model_sta
 from recbole_tinynews.trainer.losses import (
     BudgetCounter,
     LossMeans,
-    TrainingCurve,
     as_terms,
     loss_columns,
 )
@@ -51,7 +51,6 @@ class ImpressionEvaluation(Trainer):
         self.saved_model_file = str(named if folder is None else folder / WEIGHTS)
         self.folder = Path(self.saved_model_file).parent
         self.step = 0
-        self.curve = TrainingCurve(0)
         self.budget: BudgetCounter | None = None
         self.rates: dict[str, float] = {}  # speeds of the last epoch
 
@@ -68,7 +67,8 @@ class ImpressionEvaluation(Trainer):
         return score, result
 
     def _add_validation(self, result: Mapping[str, Any]) -> None:
-        self.tensorboard.log(VALID, self.step, self.curve.add_validation(self.step, result))
+        metrics = {name: float(value) for name, value in result.items() if not is_count(name)}
+        self.tensorboard.log(VALID, self.step, metrics)
 
     def _generate_train_loss_output(
         self, epoch_idx: int, s_time: float, e_time: float, losses: Any
@@ -186,8 +186,7 @@ class RecBoleTraining(ImpressionEvaluation):
         if losses is not None:
             means = LossMeans(batches=batches - 1)  # RecBole returns sums over batches
             means.add(as_terms(losses))
-            self.curve.add_batch(means.means())
-            self.tensorboard.log(TRAIN, self.step, self.curve.close(self.step))
+            self.tensorboard.log(TRAIN, self.step, loss_columns(means.means()))
         return losses
 
     def _add_train_loss_to_tensorboard(self, *args: Any, **kwargs: Any) -> None:

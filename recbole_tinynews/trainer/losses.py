@@ -1,15 +1,13 @@
-"""What is counted in a training: losses by name, their curve, the budget and the pace."""
+"""What is counted in a training: losses by name, the budget and the pace."""
 
 from __future__ import annotations
 
 import itertools
-import math
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 import torch
 from numpy.typing import NDArray
 from torch import nn
@@ -18,13 +16,10 @@ from recbole_tinynews.data.dataloader import NewsBatch
 from recbole_tinynews.distillation.loss_terms import loss_terms
 from recbole_tinynews.encoder.text_encoder import TextEncoder
 from recbole_tinynews.encoder.words import WordEncoder
-from recbole_tinynews.evaluation.metrics import is_count
 from recbole_tinynews.processes.group import all_gather_object, all_reduce
 
-CurveRow = dict[str, float]
-
 Losses = Any  # a NamedTuple of tensors, or of plain values
-POINTS = 200  # maximum per loss
+POINTS = 200  # of each loss in TensorBoard, at most
 
 
 def as_terms(losses: Any) -> Losses:
@@ -101,65 +96,9 @@ class LossMeans:
         return {"sums": self.sums, "batches": self.batches}
 
 
-class TrainingCurve:
-    """A row of mean losses every few steps, and a row of metrics per validation."""
-
-    def __init__(
-        self,
-        last_step: int,
-        losses: Iterable[CurveRow] = (),
-        metrics: Iterable[CurveRow] = (),
-        waiting: Mapping[str, Sequence[float]] | None = None,
-    ) -> None:
-        self.interval = math.ceil(last_step / POINTS)
-        self.losses, self.metrics = list(losses), list(metrics)
-        self.waiting = dict(waiting or {})
-
-    def add_batch(self, losses: Losses) -> None:
-        """Add the losses of a batch."""
-        for name, value in named_losses(losses):
-            total, batches = self.waiting.get(name, (0.0, 0))
-            self.waiting[name] = (total + value, batches + 1)
-
-    def add_step(self, step: int) -> CurveRow:
-        """Add a row of losses if due; returns its losses."""
-        return self.close(step) if step % self.interval == 0 else {}
-
-    def close(self, step: int) -> CurveRow:
-        """Add a row of the waiting losses' means, if any; returns them."""
-        means = {_column(name): total / n for name, (total, n) in self.waiting.items()}
-        if means:
-            self.losses.append({"step": step, **means})
-        self.waiting = {}
-        return means
-
-    def add_validation(self, step: int, result: Mapping[str, Any]) -> CurveRow:
-        """Add a row of validation metrics, without the counts; returns the metrics."""
-        metrics = {name: float(value) for name, value in result.items() if not is_count(name)}
-        self.metrics.append({"step": step, **metrics})
-        return metrics
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values; ``TrainingCurve(last_step, **values)`` restores the curve."""
-        return {"losses": self.losses, "metrics": self.metrics, "waiting": self.waiting}
-
-    def as_csv(self) -> str:
-        """One line per step, one column per name, empty where nothing was measured."""
-        table = pd.DataFrame([*self.losses, *self.metrics])
-        if table.empty:
-            return "step\n"
-        return (
-            table.groupby("step", as_index=False).first().to_csv(index=False, lineterminator="\n")
-        )
-
-
-def loss_columns(losses: Losses) -> CurveRow:
+def loss_columns(losses: Losses) -> dict[str, float]:
     """Losses by column name: their sum, and each term if there are several."""
-    return {_column(name): float(value) for name, value in named_losses(losses)}
-
-
-def _column(name: str) -> str:
-    return name.replace(" ", "_")
+    return {name.replace(" ", "_"): float(value) for name, value in named_losses(losses)}
 
 
 class Budget(NamedTuple):

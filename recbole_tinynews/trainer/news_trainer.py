@@ -38,14 +38,15 @@ from recbole_tinynews.trainer.checkpoints import (
 )
 from recbole_tinynews.trainer.impression_evaluation import ImpressionEvaluation
 from recbole_tinynews.trainer.losses import (
+    POINTS,
     Budget,
     BudgetCounter,
     Losses,
     LossMeans,
     Pace,
     PendingLosses,
-    TrainingCurve,
     as_terms,
+    loss_columns,
     named_losses,
     parts_of_means,
 )
@@ -90,7 +91,7 @@ class NewsTrainer(ImpressionEvaluation):
         self.round = 0
         self.group = ALONE
         self.schedule: Any = None
-        self.losses, self.pending = LossMeans(), PendingLosses()
+        self.losses, self.recent, self.pending = LossMeans(), LossMeans(), PendingLosses()
         self.read_steps = 1 if self.device.type == "cpu" else READ_STEPS
         self._state: TrainingState | None = None
 
@@ -119,7 +120,6 @@ class NewsTrainer(ImpressionEvaluation):
         self.epochs = math.ceil(self.last_step / self.steps_per_round)
         self.eval_step = min(self.eval_step, self.epochs)
         self.schedule = make_schedule(self.optimizer, self.config, self.last_step)
-        self.curve = TrainingCurve(self.last_step)
         self.train_data = train_data
         train_data.pin_memory = self.device.type == "cuda"
         train_data.group = self.group = process_group()
@@ -134,7 +134,7 @@ class NewsTrainer(ImpressionEvaluation):
             self._check_together(train_data)
             broadcast_weights(self.learners)
         result = super().fit(train_data, valid_data, **kwargs)
-        self.tensorboard.log(TRAIN, self.step, self.curve.close(self.step))
+        self._log_recent(self.step)
         return result
 
     def _check_together(self, train_data: Any) -> None:
@@ -230,8 +230,15 @@ class NewsTrainer(ImpressionEvaluation):
                 if math.isnan(sum(losses)):
                     raise ValueError(_not_a_number(losses, step))
                 self.losses.add(losses)
-                self.curve.add_batch(losses)
-            self.tensorboard.log(TRAIN, step, self.curve.add_step(step))
+                self.recent.add(losses)
+            if step % math.ceil(self.last_step / POINTS) == 0:
+                self._log_recent(step)
+
+    def _log_recent(self, step: int) -> None:
+        """Log the means of the losses since the last time."""
+        if self.recent.batches:
+            self.tensorboard.log(TRAIN, step, loss_columns(self.recent.means()))
+        self.recent = LossMeans()
 
     def _backward(self, interaction: Interaction, loss_func: LossFunction, share: float) -> Losses:
         with self._autocast():
@@ -302,7 +309,7 @@ class NewsTrainer(ImpressionEvaluation):
         self.best_valid_score = progress["best_valid_score"]
         self.best_valid_result = progress["best_valid_result"]
         self.losses = LossMeans(**progress["losses"])
-        self.curve = TrainingCurve(self.last_step, **progress["curve"])
+        self.recent = LossMeans(**progress["recent"])
         self.budget.before = Budget(*progress["budget"])
         schedule = progress["schedule"].items()  # mappings are settings, with texts as json's keys
         self.schedule.load_state_dict({n: v for n, v in schedule if not isinstance(v, dict)})
@@ -322,7 +329,7 @@ class NewsTrainer(ImpressionEvaluation):
             "best_valid_score": float(self.best_valid_score),
             "best_valid_result": self.best_valid_result,
             "losses": self.losses.as_dict(),
-            "curve": self.curve.as_dict(),
+            "recent": self.recent.as_dict(),
             "budget": budget,
             "schedule": self.schedule.state_dict(),
             "scaler": self.scaler.state_dict(),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -82,16 +81,6 @@ def test_swapped_columns_are_told(copied: Copied, caplog) -> None:
     copied.file("item").write_text("\n".join([head, *rows]) + "\n")
     copied.read()
     assert "Are the two columns swapped?" in caplog.text
-
-
-def test_fewer_rows_than_the_conversion_wrote_are_told(copied: Copied, caplog) -> None:
-    """A copy that was cut at the end of a line is a smaller data set."""
-    report = {"impressions": {"train": {"impressions": 41}, "valid": {"impressions": 14}}}
-    copied.file("report.json").write_text(json.dumps({**report, "items": 50}))
-    copied.read()
-    assert "says 41 impressions of train, but 40 were read" in caplog.text
-    assert "says 50 articles, but 40 were read" in caplog.text
-    assert "of valid" not in caplog.text
 
 
 @pytest.mark.parametrize("text", ["[]", "{", "{}", '{"impressions": {"train": 1}, "items": 3}'])

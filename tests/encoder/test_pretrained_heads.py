@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tiny import HIDDEN, LAYERS, NEWS, Tiny, World, finished, titles
+from tiny import HIDDEN, LAYERS, NEWS, Tiny, World, finished, scalars, titles
 from torch import Tensor
 from torch.nn import functional as F
 from transformers import AutoModel, AutoTokenizer
@@ -164,7 +164,5 @@ def test_an_aligned_student_has_its_teachers_user_encoder_and_comes_closer_to_th
     for name in (name for name in teacher if name.startswith("user_encoder.")):
         torch.testing.assert_close(aligned[name], teacher[name])
     (folder,) = (each.folder for each in finished(run) if each.name == "align_student")
-    rows = (folder / "training.csv").read_text().splitlines()
-    column = rows[0].split(",").index("embedding_loss")
-    losses = [float(row.split(",")[column]) for row in rows[1:]]
-    assert losses[-1] < 0.9 * losses[0]
+    losses = scalars(folder / "tensorboard")["align_student/train/embedding_loss"]
+    assert losses[-1][1] < 0.9 * losses[0][1]

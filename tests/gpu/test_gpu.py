@@ -5,7 +5,6 @@ Without a CUDA card the processor runs in bf16 what it can, and the rest is skip
 
 from __future__ import annotations
 
-import csv
 import subprocess
 import sys
 from collections import defaultdict
@@ -16,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tiny import DATASET, Tiny, titles
+from tiny import DATASET, Tiny, scalars, titles
 
 from recbole_tinynews import run
 from recbole_tinynews.export.exporting import export
@@ -50,11 +49,11 @@ def trained(tiny: Tiny, folder: Path, model: str, device: str, **settings: Any) 
 def losses(folder: Path) -> dict[tuple[str, str, int], float]:
     """Losses of the first step, by stage, name and size: teachers of one stage are in no order."""
     found = defaultdict(list)
-    for file in folder.glob("*/training.csv"):
-        first = next(csv.DictReader(file.open(encoding="utf-8")))
-        stage = file.parent.name.rpartition("-")[0]
-        for name in (name for name in first if name.endswith("loss") and first[name]):
-            found[stage, name].append(float(first[name]))
+    for events in folder.glob("*/tensorboard"):
+        stage = events.parent.name.rpartition("-")[0]
+        for tag, ((_, first), *_) in scalars(events).items():
+            if "/train/" in tag:
+                found[stage, tag.rpartition("/")[2]].append(first)
     assert found
     return {(*key, n): loss for key, each in found.items() for n, loss in enumerate(sorted(each))}
 

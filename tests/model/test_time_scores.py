@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from recbole_tinynews.data.fields import CANDIDATE_FEATURES, IMPRESSION_SIZE
 from recbole_tinynews.model.baselines.categoryandtitle import CONTENT
+from recbole_tinynews.model.baselines.timeboosted import BoostedTrees
 from recbole_tinynews.model.interface import BatchContext, reader_features
 from recbole_tinynews.model.time_features import (
     LEAST,
@@ -217,6 +218,24 @@ def test_trees_never_rank_an_article_lower_for_a_click(tiny: Tiny, model: str) -
     assert (np.diff(trees.score_features(torch.from_numpy(row))) >= 0).all()
     row[:, 0] = np.linspace(0, 1, 101)
     assert (np.diff(trees.score_features(torch.from_numpy(row))) > 0).any()
+
+
+def test_saved_trees_score_as_lightgbm_bit_for_bit_and_damaged_ones_within_bounds() -> None:
+    """Whoever serves them has no LightGBM, and a stranger's folder may hold any numbers."""
+    lightgbm = pytest.importorskip("lightgbm", reason="the extra 'boosting' is not installed")
+    draw = np.random.default_rng(0)
+    features = draw.normal(size=(3_000, 5)).astype(np.float32)
+    features[:, 1] = features[:, 1].round()  # ties with thresholds
+    labels = features[:, 0] + features[:, 1] * features[:, 2] > 1
+    ranker = lightgbm.LGBMRanker(n_estimators=20, verbose=-1)
+    ranker.fit(features, labels, group=[10] * 300)
+    trees = BoostedTrees(25)  # more than were grown
+    trees.take(ranker.booster_.dump_model()["tree_info"])
+    expected = ranker.predict(features)
+    np.testing.assert_array_equal(trees(torch.from_numpy(features)).numpy(), expected)
+    for name in ("child", "feature"):
+        getattr(trees, name).random_(-(2**31), 2**31 - 1)
+    assert trees(torch.from_numpy(features)).isfinite().all()
 
 
 @torch.no_grad()

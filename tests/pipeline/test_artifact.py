@@ -57,7 +57,7 @@ def test_a_stage_that_is_resumed_removes_what_a_kill_left_half_written(tmp_path:
     """A copy takes as much room as the model, and each kill would leave another one."""
     (tmp_path / "copies").mkdir()
     (tmp_path / "copies" / ".step-4.safetensors.0123abcd.partial").mkdir()
-    (tmp_path / ".training.csv.0123abcd.partial").touch()
+    (tmp_path / ".metrics.json.0123abcd.partial").touch()
     (tmp_path / "state").mkdir()
     begin(tmp_path)
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["copies", "state"]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tiny import DATASET, STAGE_SETTINGS, Tiny, finished
 
-from recbole_tinynews.pipeline.artifact import CURVE, files_of
+from recbole_tinynews.pipeline.artifact import files_of
 from recbole_tinynews.pipeline.plan import plan
 from recbole_tinynews.pipeline.stage import in_order
 from recbole_tinynews.pipeline.systems import system
@@ -71,13 +71,6 @@ def test_a_file_that_changed_is_named_and_made_again_by_the_same_command(
     caplog.clear()
     assert all(reused for _, reused in run_again(tiny, saved))
     assert "again" not in " ".join(record.getMessage() for record in caplog.records)
-
-
-def test_the_curve_of_the_training_is_not_needed_to_serve(saved: Path) -> None:
-    """It is for people; who copies a recommender may leave it behind."""
-    folder = next((saved / DATASET).glob("TinyNewsRec-*"))
-    broken(folder / CURVE, "deleted")
-    load(folder)
 
 
 @pytest.mark.parametrize("file", [WEIGHTS, "plm/tokenizer.json"])

@@ -292,7 +292,7 @@ def test_recboles_own_models_leave_the_same_result(tiny: Tiny, tmp_path: Path, m
     (stage,) = result["stages"]
     folder = tmp_path / "saved" / DATASET / f"{model}-{stage['fingerprint']}"
     assert {path.name for path in folder.iterdir()} == {
-        *("model.safetensors", "settings.yaml", "metrics.json", "training.csv"),
+        *("model.safetensors", "settings.yaml", "metrics.json"),
         "tensorboard",
     }
     again = run(model, DATASET, config_dict=settings)

@@ -91,6 +91,10 @@ def with_a_link(folder: Path) -> None:
     [
         (lambda f: changed_in(f / "plm" / "config.json", num_labels=30_000_000), "num_labels=30"),
         (
+            lambda f: changed_in(f / "settings.yaml", boosting_rounds=10**9),
+            "boosting_rounds expects at most",
+        ),
+        (
             lambda f: changed_in(f / "settings.yaml", popularity="added", popularity_hidden=1_001),
             "popularity_hidden expects at most",
         ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,10 +29,8 @@ def of_others(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Served:
     return serve(tiny, max_steps=2, popularity="added", checkpoint_dir=folder)
 
 
-@pytest.fixture(scope="module")
-def of_the_reader(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Served:
+def serve_readers(tiny: Tiny, folder: Path, model: str, **settings: Any) -> Served:
     """What the reader did counts too, and the page, in two impressions of three."""
-    folder = tmp_path_factory.mktemp("reader")
     shutil.copytree(tiny.data, folder / "data")
     for file in (folder / "data" / DATASET).glob("*.inter"):
         header, *rows = file.read_text().splitlines()
@@ -43,12 +42,23 @@ def of_the_reader(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Serve
             lines.append("\t".join([row, *visit]))
         file.write_text("\n".join(lines) + "\n")
     tiny = tiny._replace(data=folder / "data")
-    return serve(
-        tiny, max_steps=2, checkpoint_dir=str(folder / "saved"), popularity="added", **READER
-    )
+    saved = str(folder / "saved")
+    return serve(tiny, model, checkpoint_dir=saved, popularity="added", **READER, **settings)
 
 
-@pytest.fixture(params=["of_others", "of_the_reader"])
+@pytest.fixture(scope="module")
+def of_the_reader(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Served:
+    return serve_readers(tiny, tmp_path_factory.mktemp("reader"), "PLMNR", max_steps=2)
+
+
+@pytest.fixture(scope="module")
+def of_trees(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Served:
+    """Trees, which compare categories too."""
+    grown = {"boosting_rounds": 30, "head_init": "pretrained"}
+    return serve_readers(tiny, tmp_path_factory.mktemp("trees"), "TimeBoosted", **grown)
+
+
+@pytest.fixture(params=["of_others", "of_the_reader", "of_trees"])
 def served(request: pytest.FixtureRequest) -> Served:
     return request.getfixturevalue(request.param)
 
@@ -131,6 +141,7 @@ def test_the_order_of_two_articles_is_the_same_in_lists_of_any_length(
     np.testing.assert_allclose([e.score for e in best], np.sort(every)[::-1], rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("served", ["of_others", "of_the_reader"], indirect=True)
 def test_contributions_add_up_to_the_score(each_ranker: Ranker) -> None:
     """The page would explain another score than the one that ranks."""
     shown = ["N5", "N6", "N8"]

@@ -42,7 +42,7 @@ class Watched(ArticleIndex):
 def test_an_article_that_is_replaced_is_never_missing() -> None:
     """A request that came in between was told that there is no article with its id."""
     index = Watched(SimpleNamespace(fields=None))
-    one, two = ArticleInput("a", ("one",), ()), ArticleInput("b", ("two",), ())
+    one, two = (ArticleInput(*each, ("", "", "")) for each in (("a", ("one",)), ("b", ("two",))))
     index.put([one, two], torch.ones(2, 3))
     index.put([one._replace(fields=("three",))], torch.zeros(1, 3))
     assert index.seen == [(), ("a", "b"), ("b", "a")]

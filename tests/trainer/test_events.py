@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from tiny import DATASET, Tiny
+import torch
+from tiny import DATASET, Tiny, scalars
 
 from recbole_tinynews.files.progress import StageProgress
 from recbole_tinynews.pipeline.quick_start import run
+from recbole_tinynews.trainer import news_trainer
 
 ROUND = 2  # steps between two validations
 
@@ -53,15 +55,6 @@ class FakeWandb:
 
     def log(self, metrics: dict[str, Any], commit: bool = True) -> None:
         self.logged.append(metrics)
-
-
-def scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:
-    """Steps and values by tag, of all events in a folder."""
-    events = EventAccumulator(str(folder), size_guidance={"scalars": 0}).Reload()
-    return {
-        tag: [(event.step, event.value) for event in events.Scalars(tag)]
-        for tag in events.Tags()["scalars"]
-    }
 
 
 def of_stages(folder: Path) -> dict[str, dict[str, list[tuple[int, float]]]]:
@@ -153,28 +146,33 @@ def test_recboles_own_models_have_their_name_and_steps_too(
     }
 
 
-def test_a_resumed_training_has_each_step_once(tiny: Tiny, tmp_path: Path) -> None:
-    """Steps behind the last saved state are taken again: curves would run back and forth."""
-    world = tiny.world(eval_steps=2, max_steps=4, save_steps=2)
-    stopped = world.trainer(tmp_path / "stage")
-    taken = stopped.after_step
+@pytest.mark.parametrize(("points", "steps"), [(5, [1, 2, 3, 4, 5]), (3, [2, 4, 5])])
+def test_a_resumed_training_has_each_step_once(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, points: int, steps: list[int]
+) -> None:
+    """Curves would run back and forth, or a point would leave out the steps before the stop."""
+    monkeypatch.setattr(news_trainer, "POINTS", points)
+    settings = {"eval_steps": 5, "max_steps": 5, "save_steps": 1}
+    paths = [tmp_path / "whole", tmp_path / "stage"]
+    for path, last in ((paths[0], 5), (paths[1], 3), (paths[1], 5)):
+        world = tiny.world(**settings)
+        trainer = world.trainer(path)
+        trainer.progress = StageProgress("PLMNR")
+        taken = trainer.after_step
 
-    def stop(*step: Any) -> None:
-        taken(*step)
-        if stopped.step == 4:
-            raise KeyboardInterrupt
+        def stop(*step: Any, taken: Any = taken, trainer: Any = trainer, last: int = last) -> None:
+            taken(*step)
+            if trainer.step == last < 5:
+                raise KeyboardInterrupt
 
-    stopped.after_step = stop
-    with pytest.raises(KeyboardInterrupt):
-        stopped.fit(world.clicks(), world.impressions())
-    stopped.tensorboard.log("train", 4, {"target_loss": 99.0})  # told, and not saved
-    stopped.tensorboard.close()
-    again = tiny.world(eval_steps=2, max_steps=4, save_steps=2)
-    resumed = again.trainer(tmp_path / "stage")
-    resumed.progress = StageProgress("PLMNR")
-    resumed.resume_checkpoint()
-    resumed.fit(again.clicks(), again.impressions())
-    resumed.tensorboard.close()
-    points = scalars(tmp_path / "stage" / "tensorboard")["PLMNR/train/target_loss"]
-    assert [step for step, _ in points] == [1, 2, 3, 4]
-    assert points[-1][1] != 99.0
+        trainer.after_step = stop
+        trainer.resume_checkpoint()
+        torch.manual_seed(0)
+        with pytest.raises(KeyboardInterrupt) if last < 5 else nullcontext():
+            trainer.fit(world.clicks(), world.impressions())
+        if last < 5:
+            trainer.tensorboard.log("train", 4, {"target_loss": 99.0})  # told, and not saved
+        trainer.tensorboard.close()
+    whole, resumed = (scalars(path / "tensorboard")["PLMNR/train/target_loss"] for path in paths)
+    assert [step for step, _ in whole] == steps
+    assert resumed == whole

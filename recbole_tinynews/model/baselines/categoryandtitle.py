@@ -31,7 +31,7 @@ class CategoryAndTitle(ZeroShotPLM):
     """
 
     fixed: ClassVar[Mapping[str, Any]] = {"popularity": "none"}
-    why_not_loaded = "looks up the categories of clicks by their ids in its data set"
+    article_categories: Tensor
     content_mean: Tensor
     content_scale: Tensor
     weights: Tensor
@@ -43,8 +43,9 @@ class CategoryAndTitle(ZeroShotPLM):
         self.register_buffer("content_mean", torch.zeros(len(CONTENT)))
         self.register_buffer("content_scale", torch.ones(len(CONTENT)))
         self.register_buffer("weights", torch.zeros(len(CONTENT) + further))
-        for field in CATEGORIES:  # [news], 0 where it is unknown
-            self.register_buffer(field, dataset.item_feat[field], persistent=False)
+        unknown = torch.zeros(1, dtype=torch.long)
+        columns = [unknown if dataset is None else dataset.item_feat[f] for f in CATEGORIES]
+        self.register_buffer("article_categories", torch.stack(columns, dim=1), persistent=False)
 
     def make_time_features(self, config: Settings) -> TimeFeatures | None:
         """Features of time, which follow ``CONTENT``; here none."""
@@ -87,7 +88,12 @@ class CategoryAndTitle(ZeroShotPLM):
 
     @torch.no_grad()
     def predict(self, interaction: Interaction) -> Tensor:
-        """Scores of every candidate of whole impressions, ``[sum of impression_size]``."""
+        """Scores of every candidate of whole impressions, ``[sum of impression_size]``.
+
+        Those of the titles alone where features of time are wanted and nothing was counted.
+        """
+        if self.time_features is not None and CANDIDATE_FEATURES not in interaction.interaction:
+            return super().predict(interaction)
         return self.score_features(self.features(interaction))
 
     def score_features(self, features: Tensor) -> Tensor:
@@ -117,11 +123,8 @@ class CategoryAndTitle(ZeroShotPLM):
         history, clicked = history[real], clicked[real]
         if not len(history):
             return torch.zeros(len(candidates), len(CONTENT), device=candidates.device)
-        shares = []
-        for field in CATEGORIES:
-            of_news = self.get_buffer(field)
-            wanted = of_news[candidates].unsqueeze(1)
-            same = (of_news[history] == wanted) & (wanted != 0)  # [candidates, clicks]
-            shares.append(same.float().mean(1))
+        wanted = self.article_categories[candidates].unsqueeze(1)
+        same = (self.article_categories[history] == wanted) & (wanted != 0)
         cosines = self.encode_news(candidates) @ clicked.T
-        return torch.stack([*shares, cosines.mean(1), cosines.amax(1)], dim=1)
+        of_titles = torch.stack([cosines.mean(1), cosines.amax(1)], dim=1)
+        return torch.cat([same.float().mean(1), of_titles], dim=1)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from recbole.data.interaction import Interaction
-from torch import Tensor
+from torch import Tensor, nn
 
 from recbole_tinynews.data.fields import IMPRESSION_SIZE
 from recbole_tinynews.data.popularity import Counting
@@ -22,35 +22,78 @@ from recbole_tinynews.model.interface import further_features
 from recbole_tinynews.model.time_features import TimeFeatures
 from recbole_tinynews.settings.protocol import Settings
 
+LEAVES = 31  # of a tree, at most: LightGBM's default
+INNER = LEAVES - 1  # the first nodes of a tree; its leaves follow
+NODES = INNER + LEAVES
+
+
+class BoostedTrees(nn.Module):
+    """LightGBM's regression trees as tensors, which are saved as weights and score without it.
+
+    A leaf is its own child, so that all paths may be followed equally far.
+    """
+
+    feature: Tensor
+    threshold: Tensor
+    child: Tensor
+    value: Tensor
+
+    def __init__(self, trees: int) -> None:
+        super().__init__()
+        nodes = torch.arange(trees * NODES, dtype=torch.int32)  # of all trees, one after the other
+        self.register_buffer("feature", torch.zeros_like(nodes))
+        self.register_buffer("threshold", torch.zeros(len(nodes), dtype=torch.double))
+        self.register_buffer("child", nodes.repeat_interleave(2))
+        self.register_buffer("value", torch.zeros(len(nodes), dtype=torch.double))
+
+    def take(self, trees: Sequence[Mapping[str, Any]]) -> None:
+        """Take the trees of ``Booster.dump_model()["tree_info"]``."""
+        for number, tree in enumerate(trees):
+            self._take(number * NODES, tree["tree_structure"])
+
+    def _take(self, root: int, node: Mapping[str, Any]) -> int:
+        if "split_index" not in node:
+            leaf = root + (
+                INNER + node["leaf_index"] if "leaf_index" in node else 0
+            )  # the only one
+            self.value[leaf] = node["leaf_value"]
+            return leaf
+        place = root + node["split_index"]
+        self.feature[place], self.threshold[place] = node["split_feature"], node["threshold"]
+        for side, name in enumerate(("left_child", "right_child")):
+            self.child[2 * place + side] = self._take(root, node[name])
+        return place
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Scores, ``[candidates, features] -> [candidates]``, in double precision."""
+        x = features.double().cpu().numpy()
+        feature, threshold, child, value = (each.cpu().numpy() for each in self.buffers())
+        child = child.clip(0, len(value) - 1)  # so that damaged trees stay within bounds
+        row = np.arange(len(x), dtype=np.int32)[:, None] * x.shape[1]
+        roots = np.arange(0, len(value), NODES, dtype=np.int32)
+        node = np.broadcast_to(roots, (len(x), len(roots)))
+        for _ in range(INNER):
+            above = x.take(row + feature.take(node), mode="clip") > threshold.take(node)
+            following = child.take(2 * node + above)
+            if (following == node).all():
+                break
+            node = following
+        sums = np.cumsum(value.take(node), axis=1)[:, -1]  # in LightGBM's order
+        return torch.from_numpy(sums).to(features.device)
+
 
 class TimeBoosted(TimeAndTitle):
-    """LightGBM's lambdarank on content and all time features; refitted rather than saved."""
+    """LightGBM's lambdarank on content and all time features."""
 
     fixed: ClassVar[Mapping[str, Any]] = {"reader": ANY}
     text_features = 0  # after those of the page
 
     def __init__(self, config: Settings, dataset: Any) -> None:
         super().__init__(config, dataset)
-        try:
-            from lightgbm import LGBMRanker
-        except (ImportError, OSError) as error:  # it needs libgomp
-            raise ImportError(
-                "TimeBoosted expects LightGBM, which is not installed. Run: "
-                f"{pip_install('boosting')}"
-            ) from error
-        rising = np.zeros(len(CONTENT) + self.time_features.size, int)
-        rising[len(CONTENT) :][: self.time_features.rising] = 1  # clicks never lower a score
-        self.trees = LGBMRanker(
-            n_estimators=config["boosting_rounds"],
-            learning_rate=config["boosting_rate"],
-            random_state=int(config["seed"]),
-            n_jobs=torch.get_num_threads(),
-            deterministic=True,
-            force_row_wise=True,
-            monotone_constraints=rising.tolist(),
-            verbose=-1,
-        )
-        self._training = config, dataset
+        self.trees = BoostedTrees(config["boosting_rounds"])
+        names = {"n_estimators": "boosting_rounds", "learning_rate": "boosting_rate"}
+        self._boosting = {name: config[own] for name, own in names.items()}
+        self._boosting["random_state"] = config["seed"]
 
     def make_time_features(self, config: Settings) -> TimeFeatures:
         """All features of time, and those of the reader and the page."""
@@ -67,22 +110,38 @@ class TimeBoosted(TimeAndTitle):
         text, context, *_ = self.match_impressions(interaction)
         if context.page is not None:
             page = context.page.repeat_interleave(interaction[IMPRESSION_SIZE])
-            of_news = [self.get_buffer(field) for field in CATEGORIES]
-            same = [(of[context.candidates] == of[page]) & (of[page] != 0) for of in of_news]
-            context = context.with_further(torch.stack(same, dim=1).float())
+            of_page = self.article_categories[page]
+            same = (self.article_categories[context.candidates] == of_page) & (of_page != 0)
+            context = context.with_further(same.float())
         if self.text_features:
             context = context.with_further(text.unsqueeze(1))
         assert context.counters is not None, "its batches have counters"
         return context.counters
 
     def fit(self, features: NDArray, labels: NDArray, offsets: NDArray) -> None:
-        """Grow the trees."""
+        """Grow the trees; ``ImportError`` without LightGBM."""
+        try:
+            from lightgbm import LGBMRanker
+        except (ImportError, OSError) as error:  # it needs libgomp
+            raise ImportError(
+                f"{type(self).__name__} expects LightGBM to be trained, which is not installed. "
+                f"Run: {pip_install('boosting')}"
+            ) from error
+        rising = np.zeros(features.shape[1], int)
+        rising[len(CONTENT) :][: self.time_features.rising] = 1  # clicks never lower a score
+        ranker = LGBMRanker(
+            **self._boosting,
+            num_leaves=LEAVES,
+            n_jobs=torch.get_num_threads(),
+            deterministic=True,
+            force_row_wise=True,
+            monotone_constraints=rising.tolist(),
+            verbose=-1,
+        )
         sizes = np.diff(offsets)
-        self.trees.fit(features, labels == 1, group=sizes[sizes > 0])
+        ranker.fit(features, labels == 1, group=sizes[sizes > 0])
+        self.trees.take(ranker.booster_.dump_model()["tree_info"])
 
     def score_features(self, features: Tensor) -> Tensor:
-        """Scores by the trees, grown first if they are not."""
-        if not self.trees.__sklearn_is_fitted__():
-            self.fit_impressions(*self._training)
-        scores = self.trees.predict(features.cpu().numpy(), num_threads=torch.get_num_threads())
-        return torch.from_numpy(scores).to(features)
+        """Scores by the trees."""
+        return self.trees(features.double()).to(features)
