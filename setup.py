@@ -122,6 +122,10 @@ setup(
     },
     entry_points={"console_scripts": ["recbole-tinynews=recbole_tinynews.__main__:main"]},
     classifiers=[
+        "Development Status :: 5 - Production/Stable",
+        "Intended Audience :: Developers",
+        "Intended Audience :: Science/Research",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
         "Programming Language :: Python :: 3.10",
         "Programming Language :: Python :: 3.11",
         "Programming Language :: Python :: 3.12",

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from recbole_tinynews.serving.loading import load as load
     from recbole_tinynews.trainer.news_trainer import NewsTrainer as NewsTrainer
 
-__version__ = "0.1.0"
+__version__ = "1.0.0"
 
 _HOMES = {
     "run": "pipeline.quick_start",

@@ -139,7 +139,7 @@ def settings_of(folder: Path, model: type | None) -> tuple[type, dict[str, Any]]
     by_clicks = issubclass(model_class.reads, NewsDataset)
     if issubclass(find_trainer(model_class), UntrainedTrainer) or not by_clicks:
         raise ValueError(
-            f"update expects a recommender that learns from clicks, and {name} does not."
+            f"update expects what is trained on clicks in steps, and {name} is not. Train it anew."
         )
     if reads_words(settings) or {"category", "subcategory"} & {*(settings.get("views") or ())}:
         raise ValueError(
