@@ -7,6 +7,7 @@
     wrong   command lines that cannot work
     folders changed folders of recommenders
     requests of all kinds, to a service
+    services killed while clients post events, on each kind of store
 
     python benchmarks/reliability [PART ...] [--scale=1] [--seed=0] [--jobs=2] [--mind=DIR]
 
@@ -36,6 +37,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 import damaged_files  # noqa: E402
 import hostile_folders  # noqa: E402
 import killed_runs  # noqa: E402
+import killed_services  # noqa: E402
 import many_requests  # noqa: E402
 import mutated_formats  # noqa: E402
 import mutated_lines  # noqa: E402
@@ -52,6 +54,7 @@ COUNTED = {  # parts that need a number and a seed alone
     "wrong": (wrong_commands.measure, 250),
     "folders": (hostile_folders.measure, 100),
     "requests": (many_requests.measure, 20_000),
+    "services": (killed_services.measure, 20),
 }
 PARTS = ("lines", "formats", "kills", "files", *COUNTED)
 
