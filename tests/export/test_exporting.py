@@ -62,6 +62,16 @@ def test_the_card_has_the_results_of_the_test_or_else_of_the_validation(
     assert f"validation impressions | {read_metrics(folder)['valid']['auc']:.4f} |" in card
 
 
+@pytest.mark.parametrize("popularity", ["none", "added"])
+def test_a_card_with_results_of_counters_says_that_the_export_has_none(
+    finished_folder: Make, tmp_path: Path, popularity: str
+) -> None:
+    """Twenty points of AUC stood on the card of a folder that ranks by text alone."""
+    folder = finished_folder(num_hidden_layers=1, popularity=popularity)
+    card = (export(folder, "hf", tmp_path / "out").folder / "README.md").read_text()
+    assert ("ranks by text alone" in card) == (popularity == "added")
+
+
 def test_the_card_names_licences_and_sizes_and_no_folder_of_the_machine_it_was_made_on(
     all_four_stages: Path, tiny: Tiny, tmp_path: Path
 ) -> None:
