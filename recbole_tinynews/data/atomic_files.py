@@ -88,7 +88,7 @@ class FileRows(NamedTuple):
         """An error with file, line and column, to raise."""
         return ValueError(
             f"{self.path}, line {self.first_line + row}, column {column}, expects {expected}, got "
-            f"{got}. Convert the data set again with python -m recbole_tinynews.convert."
+            f"{got}. Convert the data set again with recbole-tinynews convert."
         )
 
 
@@ -168,7 +168,7 @@ def _read(path: Path, columns: tuple[str, ...], progress: bool = False) -> Itera
     if missing:
         raise ValueError(
             f"{path}, line 1, expects the columns {', '.join(required)}, got {header} (missing: "
-            f"{', '.join(missing)}). Convert MIND with python -m recbole_tinynews.convert."
+            f"{', '.join(missing)}). Convert MIND with recbole-tinynews convert."
         )
     names = [name.split(":")[0] for name in header]
     first_line = 2
@@ -178,7 +178,7 @@ def _read(path: Path, columns: tuple[str, ...], progress: bool = False) -> Itera
                 raise ValueError(
                     f"{path}, line {first_line + row}, expects {len(names)} tab-separated "
                     f"columns, got {len(found)}. Convert the data set again with "
-                    "python -m recbole_tinynews.convert."
+                    "recbole-tinynews convert."
                 )
         yield FileRows(path, first_line, dict(zip(names, zip(*fields, strict=True), strict=True)))
         first_line += len(fields)
@@ -277,7 +277,7 @@ def check_articles(file: Path, news: ItemColumns) -> Iterator[str]:
     if not news.item_id:
         raise ValueError(
             f"{file} expects articles, got only a header. Convert the data set again with "
-            "python -m recbole_tinynews.convert."
+            "recbole-tinynews convert."
         )
     titles, abstracts = (list(filter(None, texts)) for texts in (news.title, news.abstract))
     if not titles:

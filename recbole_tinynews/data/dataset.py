@@ -98,7 +98,7 @@ class NewsDataset(Dataset):
         if not news_file.is_file() or "train" not in present:
             raise FileNotFoundError(
                 f"NewsDataset expects {news_file} and {inter_files['train']}, but did not find "
-                "both. Convert MIND with python -m recbole_tinynews.convert."
+                "both. Convert MIND with recbole-tinynews convert."
             )
         self.cache_dir = Path(self.config["checkpoint_dir"]) / token / "cache"
         self.content = content_key([CACHE_FORMAT, *present, news_file, *present.values()])

@@ -228,7 +228,7 @@ def _missing_data(folder: Path) -> Iterator[str]:
     if not folder.is_dir() and folder.name != "ml-100k":  # part of RecBole, for any data_path
         yield (
             f"dataset expects a folder {folder.resolve()} (data_path/dataset), which does not "
-            "exist. Convert MIND into it: python -m recbole_tinynews.convert --train=DIR "
+            "exist. Convert MIND into it: recbole-tinynews convert --train=DIR "
             f"--valid=last-day --test=DIR --dataset={folder.name} --output={folder.parent}"
         )
 

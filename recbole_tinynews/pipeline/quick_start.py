@@ -88,7 +88,7 @@ def prepared(config: NewsConfig) -> Iterator[tuple[Run, list[Stage]]]:
     if not is_news_model(config.model_class) and not has_impressions(Path(config["data_path"])):
         raise ValueError(
             f"run expects a data set of impressions for {config['model']}, got interactions in "
-            f"{config['data_path']}. Convert impressions: python -m recbole_tinynews.convert. On "
+            f"{config['data_path']}. Convert impressions: recbole-tinynews convert. On "
             "interactions, RecBole's own models are trained by its recbole.quick_start.run_recbole."
         )
     _check_output_paths(config)

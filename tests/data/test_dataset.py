@@ -201,7 +201,7 @@ def flat(dataset: NewsDataset) -> list[np.ndarray]:
 
 
 def test_a_missing_file_says_how_to_get_it(empty) -> None:
-    with pytest.raises(FileNotFoundError, match=r"tiny\.train\.inter.*recbole_tinynews\.convert"):
+    with pytest.raises(FileNotFoundError, match=r"tiny\.train\.inter.*recbole-tinynews convert"):
         empty.dataset()
     empty.write_items()
     with pytest.raises(FileNotFoundError, match=r"tiny\.train\.inter"):

@@ -37,7 +37,7 @@ LEFT_OUT = (
     "docker ",
     "createdb ",
     "python -m pytest",
-    "python -m recbole_tinynews.convert --download",
+    "recbole-tinynews convert --download",
 )
 FEW = "--max_steps=2 --eval_steps=2 --plm_dropout=0 --use_gpu=False --show_progress=False"
 FEW_BEFORE = "--post_train_teacher_max_steps=4 --teacher_checkpoint_interval=2"

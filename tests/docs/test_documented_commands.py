@@ -116,7 +116,7 @@ def test_the_ten_lines_of_a_readers_own_become_a_data_set(
     [table] = re.findall(r"^```csv\n(.*?)^```$", page.read_text(encoding="utf-8"), re.M | re.S)
     Path("clicks.csv").write_text(table, encoding="utf-8")
     [command] = [each for each in commands(page) if "--train=clicks.csv" in each.text]
-    assert main(command.words[3:]) == 0
+    assert main(command.words[2:]) == 0
     report = json.loads(Path("dataset/clicks/clicks.report.json").read_text())
     parts = report["impressions"]
     assert {name: part["impressions"] for name, part in parts.items()} == {"train": 6, "valid": 4}
