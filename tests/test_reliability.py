@@ -30,6 +30,7 @@ def test_the_long_measurement_of_reliability_finds_nothing_at_a_small_scale() ->
         ("wrong", "wrong commands"),
         ("folders", "hostile folders"),
         ("requests", "requests"),
+        ("services", "events acknowledged, SQLite"),
     ):
         assert figures[part]["failures"] == 0
         assert figures[part][figure] > 1

@@ -37,7 +37,6 @@ def measure(folder: Path, scale: float, seed: int, jobs: int) -> Outcome:
     whole = commands.prepare(tiny, MODEL, folder / "whole", **CHOSEN)
     commands.run(whole)
     expected = commands.contents(whole)
-    # the curve of a training is for people: nothing reads it
     files = [n for n in expected if n.startswith("saved/")]
     rng = random.Random(seed)
     cases = list(_cases(files, rng))

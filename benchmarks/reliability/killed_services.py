@@ -19,7 +19,7 @@ from outcome import Outcome
 from served import words_of
 from tiny import NEWS
 
-CLIENTS, BATCH, LONGEST = 3, 5, 10  # connections, events of a request, seconds until it answers
+CLIENTS, BATCH = 3, 5  # connections, events of a request
 KNOWN = [f"N{number}" for number in range(1, NEWS)]
 
 
@@ -29,6 +29,7 @@ def measure(folder: Path, count: int, seed: int) -> Outcome:
     made = commands.prepare(tiny, "PLMNR", folder / "made", popularity="added")
     commands.run(made)
     artifact = next((made / "saved").rglob("metrics.json")).parent
+    forked.SECONDS = 3600
     news = folder / "news.csv"
     lines = (f"{name},{title}" for name, title in zip(KNOWN, words_of(KNOWN), strict=True))
     news.write_text("\n".join(["id,title", *lines]), encoding="utf-8")
@@ -40,6 +41,7 @@ def measure(folder: Path, count: int, seed: int) -> Outcome:
             kept, slowest = _killed(command, count, random.Random(seed), failures)
             lost = _lost(command, kept)
             failures += [f"{kind}: {event} was acknowledged and is lost" for event in lost]
+            failures += [] if kept else [f"{kind}: nothing was acknowledged"]
             figures |= {f"kills, {kind}": count, f"events acknowledged, {kind}": len(kept)}
             figures[f"slowest start, {kind}, s"] = round(slowest, 1)
     return Outcome(figures, failures)

@@ -218,7 +218,7 @@ def refuse_difference(difference: float, allowed: float, what: str) -> None:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Silence the messages, warnings and progress bars of other libraries."""
-    disabled = logging.root.manager.disable
+    shown, disabled = transformers_logging.is_progress_bar_enabled(), logging.root.manager.disable
     transformers_logging.disable_progress_bar()
     logging.disable(logging.WARNING)
     try:
@@ -227,6 +227,8 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         logging.disable(disabled)
+        if shown:
+            transformers_logging.enable_progress_bar()
 
 
 def write_trimmed(folder: str | Path, texts: str | Path, output: str | Path) -> tuple[int, int]:

@@ -47,7 +47,7 @@ class FinishedRecommender:
     def _check_modules(self) -> None:
         parts = self.model.news_encoder, self.model.user_encoder
         own = [part for part in parts if type(part) not in (OneTextEncoder, UserEncoder)]
-        if own or not self.engine.multiplies:
+        if own or not self.engine.multiplies or hasattr(self.model, "article_categories"):
             raise ValueError(
                 f"export expects one language model and the package's UserEncoder, whose vectors "
                 f"are compared by their dot product, and {self.name} reads or scores in its own "

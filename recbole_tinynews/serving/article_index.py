@@ -21,13 +21,7 @@ from recbole_tinynews.files.columns import ABSTRACT, BODY, GROUPS, PUBLISHED, TI
 from recbole_tinynews.files.installation import library
 from recbole_tinynews.files.lines import untrusted
 from recbole_tinynews.files.progress import progress_bar
-from recbole_tinynews.serving.engine import (
-    ArticleInput,
-    Batch,
-    Engine,
-    FieldTuple,
-    category_numbers,
-)
+from recbole_tinynews.serving.engine import ArticleInput, Batch, Engine, FieldTuple, category_ids
 from recbole_tinynews.serving.live_counters import LiveCounters
 from recbole_tinynews.settings.values import suggest
 
@@ -89,7 +83,7 @@ class IndexSnapshot(NamedTuple):
     articles: tuple[ArticleInput, ...]
     rows: Mapping[str, int]  # by id
     vectors: Tensor  # [articles, dim]
-    categories: Tensor  # [articles, 2], as ``category_numbers``
+    categories: Tensor  # [articles, 2], as ``category_ids``
 
     def rows_of(self, articles: Sequence[Resolved]) -> list[int]:
         """Rows of these articles, found by id or equal fields."""
@@ -153,7 +147,7 @@ class ArticleIndex:
             rows = {**old.rows, **{name: row for row, name in enumerate(ids, len(old.ids))}}
             everything = torch.cat([old.vectors, vectors]) if old.ids else vectors
             both = (*old.ids, *ids), (*old.articles, *articles)
-            new = category_numbers((article.groups for article in articles), vectors.device)
+            new = category_ids((article.groups for article in articles), vectors.device)
             categories = torch.cat([old.categories, new]) if old.ids else new
             self.snapshot = IndexSnapshot(*both, rows, everything, categories)
 
@@ -246,7 +240,7 @@ class ArticleIndex:
         for row, numbers in zip(newest, clicked, strict=True):
             row[width - len(numbers[-width:]) :] = numbers[-width:]
         vectors = torch.cat([parts[0].new_zeros(1, parts[0].shape[1]), *parts])
-        given = category_numbers([("", ""), *(groups for _, groups in others)], vectors.device)
+        given = category_ids([("", ""), *(groups for _, groups in others)], vectors.device)
         categories = torch.cat([given, snapshot.categories[rows].to(given.device)])
         flat = np.array([each for numbers in shown for each in numbers], np.int64)
         of_pages = np.array([sum(numbers) for numbers in on], np.int64)  # of one or none
@@ -338,8 +332,8 @@ def _pairs_of_table(table: pd.DataFrame, fields: Collection[str]) -> Iterable[tu
     read = {TITLE, *fields}
     names = [name for name in FIELDS if name in table.columns and name in read.union(GROUPS)]
     texts = table[names].copy()
-    for name in {*names} - read:  # for re-rankers alone: anything but text is unknown
-        texts[name] = [value if isinstance(value, str) else "" for value in texts[name]]
+    for name in {*names} - read:  # compared or counted: a number is a name, a gap is unknown
+        texts[name] = [str(v) if isinstance(v, (str, int)) else "" for v in texts[name]]
     return zip(table[id_columns[0]].tolist(), texts.to_dict("records"), strict=True)
 
 

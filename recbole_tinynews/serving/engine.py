@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -76,9 +77,11 @@ class InputFields:
         return {name: [fields[at] for fields in articles] for at, name in enumerate(names)}
 
 
-def category_numbers(groups: Iterable[Sequence[str]], device: torch.device) -> Tensor:
+def category_ids(groups: Iterable[Sequence[str]], device: torch.device) -> Tensor:
     """``[articles, 2]`` for their categories and subcategories: equal for equal names, 0: none."""
-    numbers = [[hash(name) if name else 0 for name in each[: len(CATEGORIES)]] for each in groups]
+    # the same in every process, as a ranker may be sent to another one
+    names = [[name.encode("utf-8", "surrogatepass") for name in each[:2]] for each in groups]
+    numbers = [[zlib.crc32(name) + 1 if name else 0 for name in each] for each in names]
     return torch.tensor(numbers, dtype=torch.long, device=device)
 
 
@@ -94,7 +97,7 @@ class Batch(NamedTuple):
     """Users' clicks and candidates, as rows of the articles' vectors."""
 
     vectors: Tensor  # [1 + articles, dim]; zeros in row 0
-    categories: Tensor  # [1 + articles, 2], as ``category_numbers``
+    categories: Tensor  # [1 + articles, 2], as ``category_ids``
     histories: Tensor  # [users, history_length], newest last, 0 in front
     candidates: Tensor  # [candidates], user by user
     sizes: Tensor  # [users], their numbers of candidates

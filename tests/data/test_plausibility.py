@@ -83,13 +83,6 @@ def test_swapped_columns_are_told(copied: Copied, caplog) -> None:
     assert "Are the two columns swapped?" in caplog.text
 
 
-@pytest.mark.parametrize("text", ["[]", "{", "{}", '{"impressions": {"train": 1}, "items": 3}'])
-def test_a_report_of_another_form_stops_nothing(copied: Copied, text: str) -> None:
-    """It is for people to read."""
-    copied.file("report.json").write_text(text)
-    copied.read()
-
-
 @pytest.mark.parametrize("column", [USER, HISTORY, CANDIDATES])
 def test_the_id_of_padding_is_refused_with_its_place(copied: Copied, column: int) -> None:
     """It became an empty slot without a word: a click, a candidate or a user was lost."""

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from served import Served, client_of, in_order_given, serve, state_of, words_of
-from tiny import DATASET, NEWS, Tiny
+from tiny import DATASET, HIDDEN, NEWS, Tiny
 
 from recbole_tinynews.files.columns import CONTEXT, CONTEXT_ARTICLE, DEVICE, SUBSCRIBER, typed
 from recbole_tinynews.serving.events import data_set_events
@@ -51,14 +51,23 @@ def of_the_reader(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Serve
     return serve_readers(tiny, tmp_path_factory.mktemp("reader"), "PLMNR", max_steps=2)
 
 
+GROWN = {"boosting_rounds": 30, "head_init": "pretrained"}
+
+
 @pytest.fixture(scope="module")
 def of_trees(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Served:
     """Trees, which compare categories too."""
-    grown = {"boosting_rounds": 30, "head_init": "pretrained"}
-    return serve_readers(tiny, tmp_path_factory.mktemp("trees"), "TimeBoosted", **grown)
+    return serve_readers(tiny, tmp_path_factory.mktemp("trees"), "TimeBoosted", **GROWN)
 
 
-@pytest.fixture(params=["of_others", "of_the_reader", "of_trees"])
+@pytest.fixture(scope="module")
+def of_both(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Served:
+    """Trees that read the score of a trained student too."""
+    settings = {**GROWN, "news_dim": HIDDEN, "max_steps": 2}
+    return serve_readers(tiny, tmp_path_factory.mktemp("both"), "BoostedStudent", **settings)
+
+
+@pytest.fixture(params=["of_others", "of_the_reader", "of_trees", "of_both"])
 def served(request: pytest.FixtureRequest) -> Served:
     return request.getfixturevalue(request.param)
 

@@ -15,7 +15,7 @@ from tiny import Tiny, titles
 
 from recbole_tinynews.model.paper.plmnr import PLMNR
 from recbole_tinynews.serving.article_index import ArticleIndex
-from recbole_tinynews.serving.engine import ArticleInput, ModelEngine, engine_of
+from recbole_tinynews.serving.engine import ArticleInput, ModelEngine, category_ids, engine_of
 from recbole_tinynews.serving.ranker import Ranker
 
 NEWS = [f"N{number}" for number in range(1, 31)]
@@ -48,6 +48,12 @@ def test_an_article_that_is_replaced_is_never_missing() -> None:
     assert index.seen == [(), ("a", "b"), ("b", "a")]
     assert [article.fields for article in index.snapshot.articles] == [("two",), ("three",)]
     assert index.snapshot.vectors.tolist() == [[1.0] * 3, [0.0] * 3]
+
+
+def test_categories_have_the_same_numbers_in_every_process() -> None:
+    """A ranker that is sent to a worker compares articles of here with articles of there."""
+    ids = category_ids([("news", "", "A"), ("n\udc80", "news", "")], torch.device("cpu"))
+    assert ids.tolist() == [[500406609, 0], [1624003526, 500406609]]
 
 
 @pytest.mark.parametrize(

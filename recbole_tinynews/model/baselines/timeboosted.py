@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from recbole_tinynews.data.fields import IMPRESSION_SIZE
 from recbole_tinynews.data.popularity import Counting
 from recbole_tinynews.files.columns import CATEGORIES
-from recbole_tinynews.files.installation import pip_install
+from recbole_tinynews.files.installation import library
 from recbole_tinynews.model.article_reader import ANY
 from recbole_tinynews.model.baselines.categoryandtitle import CONTENT
 from recbole_tinynews.model.baselines.timeandtitle import TimeAndTitle
@@ -25,6 +25,7 @@ from recbole_tinynews.settings.protocol import Settings
 LEAVES = 31  # of a tree, at most: LightGBM's default
 INNER = LEAVES - 1  # the first nodes of a tree; its leaves follow
 NODES = INNER + LEAVES
+AT_ONCE = 128  # candidates whose paths fit the processor's caches
 
 
 class BoostedTrees(nn.Module):
@@ -47,15 +48,14 @@ class BoostedTrees(nn.Module):
         self.register_buffer("value", torch.zeros(len(nodes), dtype=torch.double))
 
     def take(self, trees: Sequence[Mapping[str, Any]]) -> None:
-        """Take the trees of ``Booster.dump_model()["tree_info"]``."""
+        """Take the trees of ``Booster.dump_model()["tree_info"]``, in the place of those before."""
+        self.load_state_dict(BoostedTrees(len(self.value) // NODES).state_dict())
         for number, tree in enumerate(trees):
             self._take(number * NODES, tree["tree_structure"])
 
     def _take(self, root: int, node: Mapping[str, Any]) -> int:
-        if "split_index" not in node:
-            leaf = root + (
-                INNER + node["leaf_index"] if "leaf_index" in node else 0
-            )  # the only one
+        if "split_index" not in node:  # the only leaf of a tree is its root
+            leaf = root + (INNER + node["leaf_index"] if "leaf_index" in node else 0)
             self.value[leaf] = node["leaf_value"]
             return leaf
         place = root + node["split_index"]
@@ -66,20 +66,23 @@ class BoostedTrees(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Scores, ``[candidates, features] -> [candidates]``, in double precision."""
-        x = features.double().cpu().numpy()
         feature, threshold, child, value = (each.cpu().numpy() for each in self.buffers())
         child = child.clip(0, len(value) - 1)  # so that damaged trees stay within bounds
-        row = np.arange(len(x), dtype=np.int32)[:, None] * x.shape[1]
-        roots = np.arange(0, len(value), NODES, dtype=np.int32)
-        node = np.broadcast_to(roots, (len(x), len(roots)))
-        for _ in range(INNER):
-            above = x.take(row + feature.take(node), mode="clip") > threshold.take(node)
-            following = child.take(2 * node + above)
-            if (following == node).all():
-                break
-            node = following
-        sums = np.cumsum(value.take(node), axis=1)[:, -1]  # in LightGBM's order
-        return torch.from_numpy(sums).to(features.device)
+        scores = np.empty(len(features))
+        for start in range(0, len(features), AT_ONCE):
+            x = features[start : start + AT_ONCE].double().cpu().numpy()
+            row = np.arange(len(x), dtype=np.int32)[:, None] * x.shape[1]
+            roots = np.arange(0, len(value), NODES, dtype=np.int32)
+            node = np.broadcast_to(roots, (len(x), len(roots)))
+            for _ in range(INNER):
+                above = x.take(row + feature.take(node), mode="clip") > threshold.take(node)
+                following = child.take(2 * node + above)
+                if (following == node).all():
+                    break
+                node = following
+            # summed in LightGBM's order
+            scores[start : start + AT_ONCE] = np.cumsum(value.take(node), axis=1)[:, -1]
+        return torch.from_numpy(scores).to(features.device)
 
 
 class TimeBoosted(TimeAndTitle):
@@ -90,6 +93,8 @@ class TimeBoosted(TimeAndTitle):
 
     def __init__(self, config: Settings, dataset: Any) -> None:
         super().__init__(config, dataset)
+        if dataset is not None:  # served trees need no LightGBM
+            library("lightgbm", type(self).__name__, "lightgbm")
         self.trees = BoostedTrees(config["boosting_rounds"])
         names = {"n_estimators": "boosting_rounds", "learning_rate": "boosting_rate"}
         self._boosting = {name: config[own] for name, own in names.items()}
@@ -119,14 +124,9 @@ class TimeBoosted(TimeAndTitle):
         return context.counters
 
     def fit(self, features: NDArray, labels: NDArray, offsets: NDArray) -> None:
-        """Grow the trees; ``ImportError`` without LightGBM."""
-        try:
-            from lightgbm import LGBMRanker
-        except (ImportError, OSError) as error:  # it needs libgomp
-            raise ImportError(
-                f"{type(self).__name__} expects LightGBM to be trained, which is not installed. "
-                f"Run: {pip_install('boosting')}"
-            ) from error
+        """Grow the trees."""
+        from lightgbm import LGBMRanker
+
         rising = np.zeros(features.shape[1], int)
         rising[len(CONTENT) :][: self.time_features.rising] = 1  # clicks never lower a score
         ranker = LGBMRanker(
@@ -144,4 +144,4 @@ class TimeBoosted(TimeAndTitle):
 
     def score_features(self, features: Tensor) -> Tensor:
         """Scores by the trees."""
-        return self.trees(features.double()).to(features)
+        return self.trees(features).to(features)

@@ -35,7 +35,7 @@ class Fields(Asked):
     )
     body: str = Field("", max_length=100_000, description="Counts if the recommender reads bodies.")
     category: Category = Field(
-        "", description="Counts if the recommender reads categories, and training has seen it."
+        "", description="Counts if the recommender reads or compares categories."
     )
     subcategory: Category = Field("", description="Likewise.")
     source: Category = Field("", description="The publisher, for `rerank`.")
