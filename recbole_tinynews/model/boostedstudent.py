@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from recbole_tinynews.model.baselines.timeboosted import TimeBoosted
+from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.settings.protocol import Settings
 
 
@@ -20,6 +21,7 @@ class BoostedStudent(TimeBoosted):
 
     trainer_class = "UntrainedNewsTrainer"
     text_features = 1  # the text score
+    news_dim = NewsRecommender.news_dim  # the student's
 
     def start_heads(self, config: Settings, dataset: Any) -> None:
         """Grow the trees; the student is trained."""

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from served import Served, client_of, in_order_given, serve, state_of, words_of
-from tiny import DATASET, HIDDEN, NEWS, Tiny
+from tiny import DATASET, NEWS, Tiny
 
 from recbole_tinynews.files.columns import CONTEXT, CONTEXT_ARTICLE, DEVICE, SUBSCRIBER, typed
 from recbole_tinynews.serving.events import data_set_events
@@ -63,8 +63,8 @@ def of_trees(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Served:
 @pytest.fixture(scope="module")
 def of_both(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Served:
     """Trees that read the score of a trained student too."""
-    settings = {**GROWN, "news_dim": HIDDEN, "max_steps": 2}
-    return serve_readers(tiny, tmp_path_factory.mktemp("both"), "BoostedStudent", **settings)
+    folder = tmp_path_factory.mktemp("both")
+    return serve_readers(tiny, folder, "BoostedStudent", **GROWN, max_steps=2)
 
 
 @pytest.fixture(params=["of_others", "of_the_reader", "of_trees", "of_both"])

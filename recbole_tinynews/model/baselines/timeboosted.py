@@ -65,7 +65,7 @@ class BoostedTrees(nn.Module):
         return place
 
     def forward(self, features: Tensor) -> Tensor:
-        """Scores, ``[candidates, features] -> [candidates]``, in double precision."""
+        """Scores, ``[candidates, features] -> [candidates]``, summed in LightGBM's order."""
         feature, threshold, child, value = (each.cpu().numpy() for each in self.buffers())
         child = child.clip(0, len(value) - 1)  # so that damaged trees stay within bounds
         scores = np.empty(len(features))
@@ -80,7 +80,6 @@ class BoostedTrees(nn.Module):
                 if (following == node).all():
                     break
                 node = following
-            # summed in LightGBM's order
             scores[start : start + AT_ONCE] = np.cumsum(value.take(node), axis=1)[:, -1]
         return torch.from_numpy(scores).to(features.device)
 
