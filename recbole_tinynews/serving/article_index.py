@@ -228,11 +228,12 @@ class ArticleIndex:
         distinct = dict.fromkeys(key for lists in keys for part in lists for key in part)
         others = [key for key in distinct if isinstance(key, tuple)]
         rows = [key for key in distinct if isinstance(key, int)]
+        at = torch.from_numpy(np.array(rows, np.int64)).to(snapshot.vectors.device)
         parts = []
         if others:
             parts.append(self.cache([fields for fields, _ in others]))
         if rows or not others:  # neither: `top` for users without clicks
-            parts.append(snapshot.vectors[rows])
+            parts.append(snapshot.vectors[at])
         number = {key: place for place, key in enumerate((*others, *rows), start=1)}
         clicked, shown, on = ([[number[key] for key in part] for part in lists] for lists in keys)
         width = self.engine.settings["history_length"]
@@ -241,7 +242,7 @@ class ArticleIndex:
             row[width - len(numbers[-width:]) :] = numbers[-width:]
         vectors = torch.cat([parts[0].new_zeros(1, parts[0].shape[1]), *parts])
         given = category_ids([("", ""), *(groups for _, groups in others)], vectors.device)
-        categories = torch.cat([given, snapshot.categories[rows].to(given.device)])
+        categories = torch.cat([given, snapshot.categories[at].to(given.device)])
         flat = np.array([each for numbers in shown for each in numbers], np.int64)
         of_pages = np.array([sum(numbers) for numbers in on], np.int64)  # of one or none
         arrays = newest, flat, np.array([*map(len, shown)], np.int64), of_pages

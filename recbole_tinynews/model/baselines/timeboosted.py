@@ -95,9 +95,7 @@ class TimeBoosted(TimeAndTitle):
         if dataset is not None:  # served trees need no LightGBM
             library("lightgbm", type(self).__name__, "lightgbm")
         self.trees = BoostedTrees(config["boosting_rounds"])
-        names = {"n_estimators": "boosting_rounds", "learning_rate": "boosting_rate"}
-        self._boosting = {name: config[own] for name, own in names.items()}
-        self._boosting["random_state"] = config["seed"]
+        self._settings = config
 
     def make_time_features(self, config: Settings) -> TimeFeatures:
         """All features of time, and those of the reader and the page."""
@@ -129,7 +127,9 @@ class TimeBoosted(TimeAndTitle):
         rising = np.zeros(features.shape[1], int)
         rising[len(CONTENT) :][: self.time_features.rising] = 1  # clicks never lower a score
         ranker = LGBMRanker(
-            **self._boosting,
+            n_estimators=self._settings["boosting_rounds"],
+            learning_rate=self._settings["boosting_rate"],
+            random_state=self._settings["seed"],
             num_leaves=LEAVES,
             n_jobs=torch.get_num_threads(),
             deterministic=True,

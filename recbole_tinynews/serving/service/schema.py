@@ -34,9 +34,7 @@ class Fields(Asked):
         "", max_length=10_000, description="Counts if the recommender reads abstracts."
     )
     body: str = Field("", max_length=100_000, description="Counts if the recommender reads bodies.")
-    category: Category = Field(
-        "", description="Counts if the recommender reads or compares categories."
-    )
+    category: Category = Field("", description="Counts if the recommender reads categories.")
     subcategory: Category = Field("", description="Likewise.")
     source: Category = Field("", description="The publisher, for `rerank`.")
 
