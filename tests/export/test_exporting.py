@@ -62,6 +62,16 @@ def test_the_card_has_the_results_of_the_test_or_else_of_the_validation(
     assert f"validation impressions | {read_metrics(folder)['valid']['auc']:.4f} |" in card
 
 
+def test_trees_are_not_exported_as_the_untrained_titles_under_them(
+    finished_folder: Make, tmp_path: Path
+) -> None:
+    """A language model that nobody trained would have the trees' name and results."""
+    pytest.importorskip("lightgbm", reason="the extra 'boosting' is not installed")
+    folder = finished_folder("TimeBoosted", popularity="added", head_init="pretrained")
+    with pytest.raises(ValueError, match="TimeBoosted reads or scores in its own way"):
+        export(folder, "hf", tmp_path / "out")
+
+
 @pytest.mark.parametrize("popularity", ["none", "added"])
 def test_a_card_with_results_of_counters_says_that_the_export_has_none(
     finished_folder: Make, tmp_path: Path, popularity: str

@@ -56,6 +56,13 @@ def test_categories_have_the_same_numbers_in_every_process() -> None:
     assert ids.tolist() == [[500406609, 0], [1624003526, 500406609]]
 
 
+def test_numbers_of_a_table_are_names_of_categories_and_gaps_are_none(ranker: Ranker) -> None:
+    """Categories of a parquet file are often numbers, and all articles would have had none."""
+    ranker.add_news(pd.DataFrame({"id": ["A", "B", "C"], "title": "x", "category": [1, "1", None]}))
+    one, other, none = ranker.index.snapshot.categories[-3:, 0].tolist()
+    assert one == other != none == 0
+
+
 @pytest.mark.parametrize(
     ("news", "error", "message"),
     [
