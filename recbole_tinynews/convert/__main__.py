@@ -27,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     begin = time.perf_counter()
     try:
         report = convert_news(**_with_download(**flags))
-    except ConversionError as error:
+    except (ConversionError, ModuleNotFoundError) as error:
         status, message = 1, f"Not converted, nothing written: {error}"
         if isinstance(error, LineError):
             hint = "Correct the line, or have bad lines dropped and counted with --on-error=skip."

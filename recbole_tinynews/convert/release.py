@@ -13,7 +13,7 @@ import yaml
 from recbole_tinynews.convert.errors import ConversionError
 from recbole_tinynews.convert.readers.mind import IMPRESSIONS_FILE, NEWS_FILE
 from recbole_tinynews.convert.readers.reader import LAST_DAY
-from recbole_tinynews.files.installation import pip_install
+from recbole_tinynews.files.installation import library
 from recbole_tinynews.files.lines import untrusted
 from recbole_tinynews.files.progress import progress_bar
 from recbole_tinynews.files.whole import whole_folder
@@ -55,15 +55,9 @@ def _unpacked(entry: dict[str, Any], folder: Path, base_url: str) -> Path:
 
 def fetch(file: Path, base_url: str, size: int | None = None, sha256: str | None = None) -> None:
     """Download ``base_url/NAME`` to ``file`` unless it is there, intact."""
-    try:
-        import pooch
-    except ModuleNotFoundError as error:
-        raise ConversionError(
-            "--download expects pooch, which is not installed. Install the extra `download`: "
-            f"{pip_install('download')}"
-        ) from error
+    pooch = library("pooch", "--download", "download")
 
-    def with_progress(url: str, output: str, mirror: pooch.Pooch) -> None:
+    def with_progress(url: str, output: str, mirror: Any) -> None:
         with progress_bar(desc=file.name, total=1, unit="B", unit_scale=True) as bar:
             pooch.HTTPDownloader(bar, _BLOCK, timeout=TIMEOUT)(url, output, mirror)
 

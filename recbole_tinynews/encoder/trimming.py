@@ -35,10 +35,10 @@ from recbole_tinynews.encoder.plm_files import (
     quiet,
     write_projection,
 )
-from recbole_tinynews.files.array_cache import content_key
+from recbole_tinynews.files.array_cache import WORK, content_key
 from recbole_tinynews.files.columns import ABSTRACT, BODY, TITLE
 from recbole_tinynews.files.progress import progress_bar
-from recbole_tinynews.files.whole import exclusive_lock, whole_folder
+from recbole_tinynews.files.whole import made_once, whole_folder
 
 BYTE = re.compile(r"<0x[0-9A-F]{2}>")  # in vocabularies that fall back to bytes
 FIRST_IDS = 10  # kept: positions of RoBERTa and MPNet start after the id of padding
@@ -300,11 +300,13 @@ def _cached(news: NewsDataset, key: Iterable[str], write: Callable[[Path], str])
     """A folder in the cache with this key, filled by ``write``, which returns a line to log."""
     assert news.cache_dir is not None
     folder = news.cache_dir / f"plm-{content_key(key)}"
-    if not folder.is_dir():
-        with exclusive_lock(folder, "computing it"):
-            if not folder.is_dir():  # another process may have computed it
-                with whole_folder(folder) as unfinished:
-                    line = write(unfinished)
-                    (unfinished / ABOUT).write_text(line, encoding="utf-8")
+
+    def written() -> Path:
+        with whole_folder(folder) as unfinished:
+            line = write(unfinished)
+            (unfinished / ABOUT).write_text(line, encoding="utf-8")
+        return folder
+
+    made_once(folder, WORK, lambda: folder if folder.is_dir() else None, written)
     getLogger().info((folder / ABOUT).read_text(encoding="utf-8"))
     return str(folder)

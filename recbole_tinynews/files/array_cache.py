@@ -9,7 +9,6 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import ExitStack, suppress
 from functools import lru_cache
 from logging import getLogger
 from pathlib import Path
@@ -18,12 +17,13 @@ from typing import IO, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from recbole_tinynews.files.whole import exclusive_lock, leftovers, remove, whole_folder
+from recbole_tinynews.files.whole import leftovers, made_once, remove, whole_folder
 
 Arrays = dict[str, NDArray]
 
 NAMES = "names.json"  # names and digests of a folder's arrays
 TABLE = "table"  # name of the only array of some folders
+WORK = "computing it"  # of a process that others wait for
 _BLOCK = 1 << 20  # bytes to read, values to copy at once
 
 
@@ -77,14 +77,9 @@ def cached_arrays(
     """
     if folder is None:
         return make()
-    if (cached := find_arrays(folder, name, key, writable)) is not None:
-        return cached
     path = folder / f"{name}-{key}"
-    with ExitStack() as stack:
-        with suppress(OSError):  # read-only folder: no lock needed
-            stack.enter_context(exclusive_lock(path, "computing it"))
-        if (cached := find_arrays(folder, name, key, writable)) is not None:
-            return cached  # another process has computed it
+
+    def write() -> Arrays:
         arrays = make()
         try:
             with whole_folder(path, first_wins=True) as unfinished:
@@ -94,7 +89,9 @@ def cached_arrays(
             return _mapped(path, arrays, writable)
         except OSError as problem:
             getLogger().warning(f"{path} cannot be written, so nothing is cached: {problem}")
-    return arrays
+        return arrays
+
+    return made_once(path, WORK, lambda: find_arrays(folder, name, key, writable), write)
 
 
 def cached_table(
@@ -109,22 +106,21 @@ def cached_table(
 
     Copy-on-write, and otherwise as ``cached_arrays``; ``ValueError`` if the disk cannot hold it.
     """
-    found = find_arrays(folder, name, key, writable=True)
-    if found is None:
-        path = folder / f"{name}-{key}"
-        with exclusive_lock(path, "computing it"):
-            found = find_arrays(folder, name, key, writable=True)
-            if found is None:  # no other process has computed it
-                for partial in leftovers(path):  # of a killed one, which may be large
-                    remove(partial)
-                with whole_folder(path) as unfinished:
-                    file = unfinished / f"{TABLE}.npy"
-                    table = np.lib.format.open_memmap(file, "w+", dtype, shape)
-                    _reserve(file)
-                    fill(table)
-                    table.flush()
-                    _write_names(unfinished, [TABLE])
-                found = _mapped(path, [TABLE], writable=True)
+    path = folder / f"{name}-{key}"
+
+    def write() -> Arrays:
+        for partial in leftovers(path):  # of a killed process, which may be large
+            remove(partial)
+        with whole_folder(path) as unfinished:
+            file = unfinished / f"{TABLE}.npy"
+            table = np.lib.format.open_memmap(file, "w+", dtype, shape)
+            _reserve(file)
+            fill(table)
+            table.flush()
+            _write_names(unfinished, [TABLE])
+        return _mapped(path, [TABLE], writable=True)
+
+    found = made_once(path, WORK, lambda: find_arrays(folder, name, key, writable=True), write)
     return found[TABLE]
 
 

@@ -51,18 +51,15 @@ def pip_install(*extras: str) -> str:
     return f'pip install "{wheel}{wanted}"'
 
 
-def library(name: str, what: str, install: str | None = None) -> Any:
-    """Import a module that ``what`` needs; the ``ModuleNotFoundError`` says ``pip install ...``.
-
-    ``install`` is what to install; without it, the extra ``export``.
-    """
+def library(name: str, what: str, extra: str = "export") -> Any:
+    """Import a module that ``what`` needs; the ``ModuleNotFoundError`` names the extra with it."""
     try:
         return import_module(name)
     except ModuleNotFoundError as missing:
         if missing.name is None or missing.name.partition(".")[0] != name.partition(".")[0]:
             raise
         raise ModuleNotFoundError(
-            f"{what} expects {name.partition('.')[0]}, which is not installed. Install it: "
-            + (pip_install("export") if install is None else f"pip install {install}"),
+            f"{what} needs {name.partition('.')[0]}, which is not installed. Install the extra "
+            f"{extra!r}: {pip_install(extra)}",
             name=missing.name,
         ) from None

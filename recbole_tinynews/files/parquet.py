@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from recbole_tinynews.files.installation import pip_install
+from recbole_tinynews.files.installation import library
 from recbole_tinynews.files.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -87,14 +87,7 @@ def _cells(column: pa.Array) -> list[Any]:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[pq.ParquetFile]:
-    try:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-    except ModuleNotFoundError as error:
-        raise ValueError(
-            f"{path}: expected pyarrow, which reads it and is not installed. Install the extra "
-            f"`parquet`: {pip_install('parquet')}"
-        ) from error
+    pa, pq = (library(name, str(path), "parquet") for name in ("pyarrow", "pyarrow.parquet"))
     try:
         with pq.ParquetFile(path) as file:
             names = file.schema_arrow.names

@@ -11,13 +11,15 @@ import re
 import secrets
 import shutil
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from logging import getLogger
 from pathlib import Path
+from typing import TypeVar
 
 from filelock import FileLock, Timeout
 
+T = TypeVar("T")
 SUFFIX = ".partial"
 OLD = 3600  # seconds without a change: abandoned
 
@@ -101,7 +103,7 @@ class LockHeldError(RuntimeError):
 def exclusive_lock(path: Path, work: str, wait: bool = True) -> Iterator[None]:
     """Hold the lock of ``path`` while ``work``, such as "writing it", is done; log any wait."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(path.with_name(f".{path.name}.lock"), poll_interval=0.02)
+    lock = FileLock(_lock_of(path), poll_interval=0.02)
     try:
         lock.acquire(timeout=0.1)  # and not 0: a holder that ends removes the file that we opened
     except Timeout:
@@ -116,3 +118,17 @@ def exclusive_lock(path: Path, work: str, wait: bool = True) -> Iterator[None]:
         with suppress(OSError):  # before the release, after which it may be another holder's
             Path(lock.lock_file).unlink()
         lock.release()
+
+
+def made_once(path: Path, work: str, find: Callable[[], T | None], make: Callable[[], T]) -> T:
+    """What ``find`` finds at ``path``, or ``make`` makes there: one process, the others wait."""
+    if (found := find()) is not None and not _lock_of(path).exists():
+        return found
+    with ExitStack() as stack:  # a process killed after its last write left the lock, which goes
+        with suppress(OSError):  # read-only folder: no lock needed
+            stack.enter_context(exclusive_lock(path, work))
+        return found if (found := find()) is not None else make()
+
+
+def _lock_of(path: Path) -> Path:
+    return path.with_name(f".{path.name}.lock")

@@ -14,7 +14,7 @@ from recbole.utils import init_seed, set_color
 from recbole_tinynews.distillation.teachers import FrozenTeachers, Teachers
 from recbole_tinynews.evaluation.recbole_metrics import is_own
 from recbole_tinynews.files.progress import StageProgress
-from recbole_tinynews.files.whole import exclusive_lock
+from recbole_tinynews.files.whole import made_once
 from recbole_tinynews.pipeline.artifact import Artifact, Weights, begin
 from recbole_tinynews.pipeline.factory import ImpressionFactory
 from recbole_tinynews.pipeline.fingerprints import Recipe, recipe_of
@@ -102,13 +102,17 @@ class Run:
             )
         if not process_group().first:
             return self._follow(recipe)
-        artifact = None if self.fresh else recipe.finished()
-        if artifact is None:
-            # two systems of a benchmark may train it at once
-            with exclusive_lock(recipe.folder, "training it"):
-                if self.fresh:
-                    shutil.rmtree(recipe.folder, ignore_errors=True)
-                artifact = recipe.finished() or self._train_first(recipe)
+
+        def find() -> Artifact | None:
+            return None if self.fresh else recipe.finished()
+
+        def make() -> Artifact:
+            if self.fresh:
+                shutil.rmtree(recipe.folder, ignore_errors=True)
+            return self._train_first(recipe)
+
+        # two systems of a benchmark may train it at once
+        artifact = made_once(recipe.folder, "training it", find, make)
         if artifact.reused:
             getLogger().info(self._line(recipe.stage, f" is reused: {artifact.folder}"))
             broadcast(False, patient=True)  # skip training in _follow

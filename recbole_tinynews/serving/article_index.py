@@ -344,7 +344,7 @@ def read_news_file(path: Path) -> pd.DataFrame:
     if name.endswith(".item"):
         return pd.DataFrame(read_news(path)._asdict())
     if name.endswith(".parquet"):
-        library("pyarrow", "Parquet", "pyarrow. Csv files need nothing more.")
+        library("pyarrow", "Parquet", "parquet")
         return pd.read_parquet(path)
     if name.endswith((".csv", ".tsv")):
         separator = "," if name.endswith(".csv") else "\t"

@@ -67,7 +67,7 @@ def _read(path: Path) -> Iterable[Any]:
     if _is_csv(path):
         with untrusted(path):
             return pd.read_csv(path, chunksize=READERS_AT_ONCE, dtype=str, keep_default_na=False)
-    parquet = library("pyarrow.parquet", "Parquet", "pyarrow")
+    parquet = library("pyarrow.parquet", "Parquet", "parquet")
     with untrusted(path):
         batches = parquet.ParquetFile(path).iter_batches(READERS_AT_ONCE)
     return (batch.to_pandas() for batch in batches)
@@ -82,8 +82,7 @@ def _write(tables: Iterable[Any], path: Path, as_csv: bool) -> None:
         for number, table in enumerate(chain([first], filled)):
             table.to_csv(path, index=False, header=not number, mode="a")
         return
-    pa = library("pyarrow", "Parquet", "pyarrow")
-    parquet = library("pyarrow.parquet", "Parquet", "pyarrow")
+    pa, parquet = (library(n, "Parquet", "parquet") for n in ("pyarrow", "pyarrow.parquet"))
     schema = pa.Schema.from_pandas(first, preserve_index=False)
     with parquet.ParquetWriter(path, schema) as file:
         for table in chain([first], filled):

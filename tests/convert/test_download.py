@@ -126,8 +126,10 @@ class TestFetch:
 
     def test_without_pooch_the_error_names_the_extra(self, target, monkeypatch) -> None:
         monkeypatch.setitem(sys.modules, "pooch", None)
-        with pytest.raises(ConversionError, match=r"\[download\]"):
+        with pytest.raises(ModuleNotFoundError, match=r"needs pooch.*\[download\]"):
             fetch(target, "http://127.0.0.1:9")
+        folders = [f"--{name}={target.parent}" for name in ("download-dir", "output")]
+        assert command.main(["--download=demo", "--dataset=d", *folders]) == 1  # no traceback
 
 
 def packed(entries: dict[str, bytes] | list[tuple[str | zipfile.ZipInfo, bytes]]) -> bytes:

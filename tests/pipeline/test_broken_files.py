@@ -69,7 +69,9 @@ def test_a_file_that_changed_is_named_and_made_again_by_the_same_command(
     assert Path(file).name in told
     assert files_of(folder) == before
     caplog.clear()
+    (lock := folder.with_name(f".{folder.name}.lock")).touch()  # of a process killed after this
     assert all(reused for _, reused in run_again(tiny, saved))
+    assert not lock.exists()
     assert "again" not in " ".join(record.getMessage() for record in caplog.records)
 
 

@@ -43,6 +43,13 @@ def test_a_vocabulary_of_the_training_articles_changes_none_of_their_vectors(
     last = system(runs[0].factory.config)
     assert len({run.recipe(last).fingerprint for run in runs}) == 3
     assert "Vocabulary: " in caplog.text
+    cache = runs[0].factory.train.cache_dir
+    locks = [place.with_name(f".{place.name}.lock") for place in cache.glob("plm-*")]
+    for lock in locks:  # of processes killed after their last write
+        lock.touch()
+    again = tiny.run(vocabulary_min_articles=1, checkpoint_dir=str(tmp_path / "saved"))
+    assert torch.equal(whole, vectors(again))
+    assert sum(lock.exists() for lock in locks) == len(locks) - 1
 
 
 def test_a_student_without_layers_is_trained_and_served(tiny: Tiny, tmp_path: Path) -> None:

@@ -13,9 +13,9 @@ from tiny import DATASET, Tiny, finished, run_of, titles, write_bert
 
 from recbole_tinynews.data import articles
 from recbole_tinynews.encoder.plm_files import load_plm
+from recbole_tinynews.files import whole
 from recbole_tinynews.model.paper.plmnr import PLMNR
 from recbole_tinynews.pipeline import factory
-from recbole_tinynews.pipeline import run as run_module
 from recbole_tinynews.pipeline.factory import content_of_language_model
 from recbole_tinynews.pipeline.handover import put_first_layers, put_news_encoder
 from recbole_tinynews.pipeline.plan import REUSED, plan
@@ -329,7 +329,7 @@ def test_a_stage_that_another_process_trains_is_waited_for_and_reused(
         shutil.copytree(elsewhere, place)
         yield
 
-    monkeypatch.setattr(run_module, "exclusive_lock", after_the_other)
+    monkeypatch.setattr(whole, "exclusive_lock", after_the_other)
     monkeypatch.setattr(Run, "_train", lambda *arguments: 1 / 0)
     found = run_of(config).make(Stage("PLMNR", PLMNR))
     assert (found.reused, found.folder, found.valid) == (True, made.folder, made.valid)
@@ -341,5 +341,5 @@ def test_a_finished_stage_needs_no_lock(
     """It may be in a read-only folder, or be read by many processes at once."""
     config = tiny.config(max_steps=1, checkpoint_dir=str(tmp_path / "saved"))
     run_of(config).make(Stage("PLMNR", PLMNR))
-    monkeypatch.setattr(run_module, "exclusive_lock", lambda *arguments: 1 / 0)
+    monkeypatch.setattr(whole, "exclusive_lock", lambda *arguments: 1 / 0)
     assert run_of(config).make(Stage("PLMNR", PLMNR)).reused

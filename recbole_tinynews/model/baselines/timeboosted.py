@@ -93,7 +93,7 @@ class TimeBoosted(TimeAndTitle):
     def __init__(self, config: Settings, dataset: Any) -> None:
         super().__init__(config, dataset)
         if dataset is not None:  # served trees need no LightGBM
-            library("lightgbm", type(self).__name__, "lightgbm")
+            library("lightgbm", type(self).__name__, "boosting")
         self.trees = BoostedTrees(config["boosting_rounds"])
         self._settings = config
 
