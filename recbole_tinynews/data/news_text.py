@@ -97,14 +97,14 @@ def _rules(tokenizer: PreTrainedTokenizerBase) -> str:
 
 def _token_arrays(texts: list[str], tokenizer: PreTrainedTokenizerBase, max_length: int) -> Arrays:
     parts = [Ragged.from_rows([[]], np.int32)]  # padding
-    shown = len(texts) > TEXTS_AT_ONCE
     tokenizer("", truncation=True, max_length=max_length)  # stays set
     backend = tokenizer.backend_tokenizer
-    with progress_bar(desc="Tokenise", shown=shown, total=len(texts) - 1, unit=" texts") as bar:
-        for start in range(1, len(texts), TEXTS_AT_ONCE):
-            chunk = texts[start : start + TEXTS_AT_ONCE]
-            rows = [each.ids for each in backend.encode_batch_fast(chunk)]
-            parts.append(Ragged.from_rows(rows, np.int32))
-            bar.update(len(chunk))
+    starts: Iterable[int] = range(1, len(texts), TEXTS_AT_ONCE)
+    if len(texts) > TEXTS_AT_ONCE:
+        starts = progress_bar(starts, desc="Tokenise", unit=" texts", unit_scale=TEXTS_AT_ONCE)
+    for start in starts:
+        chunk = texts[start : start + TEXTS_AT_ONCE]
+        rows = [each.ids for each in backend.encode_batch_fast(chunk)]
+        parts.append(Ragged.from_rows(rows, np.int32))
     tokens = Ragged.concatenate(parts)
     return {"values": tokens.values, "offsets": tokens.offsets}

@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from recbole_tinynews.data.ragged import Ragged
-from recbole_tinynews.encoder.packing import Pack, PackedTexts, packs
+from recbole_tinynews.encoder.packing import Pack, PackedTexts, on_device, packs
 from recbole_tinynews.files.array_cache import TABLE, cached_table, find_arrays
 from recbole_tinynews.files.progress import progress_bar
-from recbole_tinynews.processes.group import has_room, on_device
+from recbole_tinynews.processes.group import has_room
 
 FREE_SHARE = 0.5  # largest share of the free disk for a table under `use_cache: auto`
 TOKENS_AT_ONCE = 2_048  # fixed, so that every build gives the same table

@@ -17,11 +17,11 @@ from torch.nn import functional as F
 from recbole_tinynews.data.dataloader import BatchArticles
 from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.encoder.hidden_states import StateRecorder, StateRequest, Storage
-from recbole_tinynews.encoder.packing import Pack, packs
+from recbole_tinynews.encoder.packing import Pack, on_device, packs
 from recbole_tinynews.encoder.text_encoder import versions
 from recbole_tinynews.files.array_cache import content_key
 from recbole_tinynews.files.progress import progress_bar
-from recbole_tinynews.processes.group import gather_rows, on_device, process_group, shared_arrays
+from recbole_tinynews.processes.group import gather_rows, process_group, shared_arrays
 
 NEWS_ENCODER = "news_encoder"
 TOKENS_AT_ONCE = 4_096

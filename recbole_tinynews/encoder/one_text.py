@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from itertools import chain
@@ -24,17 +24,22 @@ from recbole_tinynews.encoder.hidden_states import (
     open_frozen_states,
 )
 from recbole_tinynews.encoder.news_encoder import NEWS_ENCODER, NewsEncoder, in_shares
-from recbole_tinynews.encoder.packing import Pack, PackedTexts, packed_texts, packs, share_texts
+from recbole_tinynews.encoder.packing import (
+    Pack,
+    PackedTexts,
+    on_device,
+    packed_texts,
+    packs,
+    share_texts,
+)
 from recbole_tinynews.encoder.pooling import fitted_projection
 from recbole_tinynews.encoder.text_encoder import EncodedTexts, TextEncoder, TextVectors, versions
 from recbole_tinynews.files.array_cache import content_key
 from recbole_tinynews.files.columns import ABSTRACT, TITLE
 from recbole_tinynews.processes.group import (
     ALONE,
-    Group,
     gather_rows,
     has_bf16_products,
-    on_device,
     process_group,
 )
 
@@ -155,29 +160,22 @@ class OneTextEncoder(NewsEncoder):
     def encode_distinct(self, ids: NDArray[np.int64]) -> Tensor:
         """Vectors of distinct ids, ``[ids, news_dim]``, computed now; zeros for empty texts."""
         group = ALONE if self._batch is None else process_group()
-        return self._joined(self.tokens, ids, lambda *texts: self._encode(*texts).vectors, group)
-
-    def _joined(
-        self,
-        tokens: Ragged,
-        ids: NDArray[np.int64],
-        encode: Callable[[NDArray[np.int64], Pack], Tensor],
-        group: Group = ALONE,
-    ) -> Tensor:
-        """Vectors of texts, ``[ids, dim]``, of which each process of ``group`` encodes a part."""
-        parts = share_texts(tokens.lengths_of(ids), group)
+        parts = share_texts(self.tokens.lengths_of(ids), group)
         places, own = np.concatenate(parts), parts[group.rank]
         if not len(own):  # all processes need the same autograd graph; its row is ignored
             own = places[:1]
-        own_ids = ids[own]
-        packed = packs(tokens.lengths_of(own_ids), self.tokens_at_once())
+        packed = packs(self.tokens.lengths_of(ids[own]), self.tokens_at_once())
         if not packed:
             return self.zeros(len(ids))
-        encoded = torch.cat([encode(own_ids[pack.members], pack) for pack in packed])
+        encoded = torch.cat([self.encode_pack(ids[own], pack) for pack in packed])
         if not group.alone:
             encoded = gather_rows(encoded, [*map(len, parts)])
-        empty = encoded.new_zeros(len(ids), encoded.shape[-1])
-        return empty.index_copy(0, on_device(torch.from_numpy(places), self.device), encoded)
+        return self._in_place(encoded, places, len(ids))
+
+    def _in_place(self, encoded: Tensor, places: NDArray[np.int64], count: int) -> Tensor:
+        """Vectors of ``count`` texts of which these are encoded; zeros for the others."""
+        empty = encoded.new_zeros(count, encoded.shape[-1])
+        return empty.index_copy(0, on_device(torch.from_numpy(places), empty.device), encoded)
 
     def shares(self, ids: NDArray[np.int64]) -> dict[str, float]:
         """This process's shares of a batch's texts, real tokens and token pairs."""
@@ -209,7 +207,7 @@ class OneTextEncoder(NewsEncoder):
 
     def _texts(self, tokens: Ragged, members: NDArray[np.int64], pack: Pack) -> PackedTexts:
         pad = self.text_encoder.pad_token_id
-        return packed_texts(tokens, members, pack, pad, self.device)
+        return packed_texts(tokens, members, pack, pad, self.text_encoder.device)
 
     def tokenise(self, columns: Mapping[str, Sequence[str]]) -> Ragged:
         """Token ids of given articles, from row 1; ``ValueError`` if they cannot be read."""
@@ -227,11 +225,13 @@ class OneTextEncoder(NewsEncoder):
 
     def encode_tokens(self, tokens: Ragged) -> Tensor:
         """Vectors of texts without ids, from row 1, ``[texts, news_dim]``."""
-
-        def encode(members: NDArray[np.int64], pack: Pack) -> Tensor:
-            return self.text_encoder.encode(self._texts(tokens, members, pack)).vectors
-
-        return self._joined(tokens, np.arange(1, tokens.rows), encode)
+        packed = packs(tokens.lengths[1:], self.tokens_at_once())
+        if not packed:
+            return self.zeros(tokens.rows - 1)
+        texts = (self._texts(tokens, 1 + pack.members, pack) for pack in packed)
+        encoded = torch.cat([self.text_encoder.encode(each).vectors for each in texts])
+        places = np.concatenate([pack.members for pack in packed])
+        return self._in_place(encoded, places, tokens.rows - 1)
 
     def zeros(self, texts: int) -> Tensor:
         """Vectors of empty texts, ``[texts, news_dim]``."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from recbole_tinynews.data.ragged import Ragged
-from recbole_tinynews.processes.group import Group, on_device, shard
+from recbole_tinynews.processes.group import Group, shard
 
 # Largest activation of a pass. On a CPU, larger ones are mapped again each time and zeroed page by
 # page; on a GPU torch caches them.
@@ -142,6 +142,13 @@ def tokens_at_once(device: torch.device, bytes_of_a_token: int) -> int:
     """
     at_most = ACTIVATION_BYTES.get(device.type, ACTIVATION_BYTES["cuda"])
     return max(1, at_most // bytes_of_a_token)
+
+
+def on_device(tensor: Tensor, device: torch.device) -> Tensor:
+    """Move to a device; copies to a GPU are asynchronous, from pinned memory."""
+    if device.type == "cuda" and not tensor.is_cuda:
+        tensor = tensor.pin_memory()  # a no-op if pinned already
+    return tensor.to(device, non_blocking=True)
 
 
 def packed_texts(

@@ -27,6 +27,7 @@ from transformers.utils import logging
 
 from recbole_tinynews.encoder.embedding_model import embedding_model, files_of_modules, hub_answers
 from recbole_tinynews.encoder.generic_layers import UNUSED, find_layers, first_position
+from recbole_tinynews.encoder.pooling import PROJECTION
 from recbole_tinynews.files.array_cache import content_key
 from recbole_tinynews.files.installation import pip_install
 from recbole_tinynews.files.lines import read_json
@@ -36,7 +37,6 @@ from recbole_tinynews.files.whole import whole_folder
 PACKAGE_PREFIX = "package:"
 PLM_FILES = frozenset((".json", ".safetensors", ".bin", ".txt", ".model"))  # weights and tokenizer
 MOST_LAYERS, MOST_LABELS = 1_000, 100_000
-PROJECTION = "projection_of_pooled"  # a part of a language model
 MOST_GROWTH = 64  # times that a tokenizer's replacements may lengthen a text
 
 
@@ -257,12 +257,6 @@ def write_projection(source: str, folder: Path, with_weights: bool = True) -> No
     meant = embedding_model(source)
     if meant is not None and meant.dense:
         meant.write(folder, with_weights)
-
-
-def projected(plm: PreTrainedModel, pooled: Tensor) -> Tensor:
-    """Pooled vectors ``[texts, hidden]`` after these dense layers, if it has some."""
-    projection = getattr(plm, PROJECTION, None)
-    return pooled if projection is None else projection(pooled)
 
 
 def encoder_of(plm: PreTrainedModel) -> PreTrainedModel:

@@ -13,6 +13,7 @@ from recbole_tinynews.encoder.attention import ONE_KERNEL, Rules, attend, attend
 from recbole_tinynews.encoder.packing import PackedTexts
 
 RIDGE = 1e-3  # relative to the mean variance of the dimensions that are mapped
+PROJECTION = "projection_of_pooled"  # a part of a language model
 HEAD_DIM = 16  # NRMS (Wu et al., EMNLP 2019): 16 heads of 16 make a vector of 256
 
 
@@ -238,3 +239,9 @@ def fitted_projection(pairs: Iterable[tuple[Tensor, Tensor]]) -> Tensor:
     ridge = RIDGE * covariance.diagonal().mean().clamp(min=1e-12)
     covariance.diagonal().add_(ridge)
     return torch.linalg.solve(covariance, shared).T
+
+
+def projected(plm: nn.Module, pooled: Tensor) -> Tensor:
+    """Pooled vectors ``[texts, hidden]`` after an embedding model's dense layers, if any."""
+    projection = getattr(plm, PROJECTION, None)
+    return pooled if projection is None else projection(pooled)

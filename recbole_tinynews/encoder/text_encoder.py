@@ -20,12 +20,13 @@ from recbole_tinynews.encoder.attention import set_dropout
 from recbole_tinynews.encoder.hidden_states import StateRecorder
 from recbole_tinynews.encoder.layers import layers_of
 from recbole_tinynews.encoder.packing import PackedTexts, packs, tokens_at_once
-from recbole_tinynews.encoder.plm_files import PROJECTION, projected
 from recbole_tinynews.encoder.pooling import (
+    PROJECTION,
     AttentionPooling,
     TokenBag,
     UnitDense,
     pool_texts,
+    projected,
     weighted_mean_of_rows,
 )
 

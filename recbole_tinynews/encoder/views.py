@@ -14,10 +14,10 @@ from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.encoder.hidden_states import Storage
 from recbole_tinynews.encoder.news_encoder import NewsEncoder
 from recbole_tinynews.encoder.one_text import OneTextEncoder
+from recbole_tinynews.encoder.packing import on_device
 from recbole_tinynews.encoder.pooling import AttentionPooling
 from recbole_tinynews.encoder.text_encoder import weights_content
 from recbole_tinynews.files.columns import CATEGORIES
-from recbole_tinynews.processes.group import on_device
 
 SMALL_WEIGHT = 0.01  # for vectors with entries around 1, beside one of unit length
 

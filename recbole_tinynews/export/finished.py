@@ -8,7 +8,8 @@ from typing import Any, cast
 from torch import nn
 
 from recbole_tinynews.encoder.one_text import OneTextEncoder
-from recbole_tinynews.encoder.plm_files import PROJECTION, bare_plm, load_config, load_tokenizer
+from recbole_tinynews.encoder.plm_files import bare_plm, load_config, load_tokenizer
+from recbole_tinynews.encoder.pooling import PROJECTION
 from recbole_tinynews.encoder.users import UserEncoder
 from recbole_tinynews.model.article_reader import longest_news_text
 from recbole_tinynews.model.recommender import NewsRecommender
@@ -67,15 +68,11 @@ class FinishedRecommender:
     def write_auto_model(self, folder: Path, to: str) -> None:
         """Write language model and tokenizer; ``ValueError`` if ``AutoModel`` cannot read them."""
         config = load_config(str(self.folder / PLM))
-        if config.is_encoder_decoder:
+        if config.is_encoder_decoder or hasattr(self.text_encoder.plm, PROJECTION):
             raise ValueError(
-                f"--to={to} expects a language model that AutoModel reads by itself, and this one "
-                f"is the encoder of an encoder-decoder ({config.model_type}). Use --to=onnx."
-            )
-        if hasattr(self.text_encoder.plm, PROJECTION):
-            raise ValueError(
-                f"--to={to} expects a language model without dense layers after its pooling, and "
-                "this embedding model has some. Use --to=onnx."
+                f"--to={to} expects a language model that AutoModel reads by itself: no encoder of "
+                f"an encoder-decoder and no dense layers after its pooling, got {config.model_type}"
+                f"{'' if config.is_encoder_decoder else ' with dense layers'}. Use --to=onnx."
             )
         self.padded("sdpa").plm.save_pretrained(folder)
         load_tokenizer(str(self.folder / PLM)).save_pretrained(folder)

@@ -192,13 +192,6 @@ def _own_gpu(number: int) -> torch.device:
 FREE_SHARE = 0.5  # largest share of a device's free memory for a table that may stay on the host
 
 
-def on_device(tensor: Tensor, device: torch.device) -> Tensor:
-    """Move to a device; copies to a GPU are asynchronous, from pinned memory."""
-    if device.type == "cuda" and not tensor.is_cuda:
-        tensor = tensor.pin_memory()  # a no-op if pinned already
-    return tensor.to(device, non_blocking=True)
-
-
 def has_bf16_products(device: torch.device) -> bool:
     """Whether the device multiplies bf16 numbers natively."""
     if device.type == "cuda":

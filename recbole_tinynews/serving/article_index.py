@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -133,7 +133,10 @@ class ArticleIndex:
         pairs = zip(rows, articles, strict=True)
         same = np.array([r >= 0 and old.articles[r].fields == new.fields for r, new in pairs], bool)
         new = [article.fields for article, kept in zip(articles, same, strict=True) if not kept]
-        vectors = [self._encode(some) for some in _chunks(new, show_progress)]
+        chunks: Iterable[list[FieldTuple]] = _chunks(new)
+        if show_progress and len(new) > ARTICLES_AT_ONCE:
+            chunks = progress_bar(chunks, desc="Encode", unit=" news", unit_scale=ARTICLES_AT_ONCE)
+        vectors = [self._encode(some) for some in chunks]
         if same.any():
             order = np.argsort(np.argsort(~same, kind="stable"))  # back from known ones first
             vectors = [torch.cat([old.vectors[np.array(rows)[same]], *vectors])[order]]
@@ -296,13 +299,9 @@ class VectorCache:
         return torch.stack([found[fields] for fields in articles])
 
 
-def _chunks(articles: list[FieldTuple], show_progress: bool = False) -> Iterator[list[FieldTuple]]:
-    shown = show_progress and len(articles) > ARTICLES_AT_ONCE
-    with progress_bar(desc="Encode news", shown=shown, total=len(articles), unit=" news") as bar:
-        for start in range(0, len(articles), ARTICLES_AT_ONCE):
-            some = articles[start : start + ARTICLES_AT_ONCE]
-            yield some
-            bar.update(len(some))
+def _chunks(articles: list[FieldTuple]) -> list[list[FieldTuple]]:
+    starts = range(0, len(articles), ARTICLES_AT_ONCE)
+    return [articles[start : start + ARTICLES_AT_ONCE] for start in starts]
 
 
 def articles_of(news: Any, names: Collection[str]) -> dict[str, Mapping[str, str]]:

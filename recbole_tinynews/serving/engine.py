@@ -205,7 +205,9 @@ class ModelEngine(Engine):
         self, text: Tensor, users: Tensor, news: Tensor, counters: Tensor | None
     ) -> Tensor:
         """Text scores plus the term of counters, if any."""
-        about = None if counters is None else BatchContext(NO_IDS, NO_IDS, counters=counters)
+        if counters is None:
+            return text
+        about = BatchContext(NO_IDS, NO_IDS, counters=counters)
         return self.model.total_scores(text, about, users, news)
 
     @torch.inference_mode()

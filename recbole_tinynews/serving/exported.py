@@ -16,8 +16,8 @@ from transformers import PreTrainedModel
 
 from recbole_tinynews.data.news_text import tokenise
 from recbole_tinynews.data.ragged import Ragged
-from recbole_tinynews.encoder.plm_files import load_config, load_plm, load_tokenizer, projected
-from recbole_tinynews.encoder.pooling import AttentionPooling, UnitDense, mean_pooling
+from recbole_tinynews.encoder.plm_files import load_config, load_plm, load_tokenizer
+from recbole_tinynews.encoder.pooling import AttentionPooling, UnitDense, mean_pooling, projected
 from recbole_tinynews.encoder.text_encoder import pooled_size
 from recbole_tinynews.encoder.users import UserEncoder
 from recbole_tinynews.files.array_cache import changed, checksums, content_key
