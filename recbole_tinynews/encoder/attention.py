@@ -6,13 +6,13 @@ import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
+from functools import cache
 from typing import Any, NamedTuple
 
 import torch
+import transformers
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import AttentionInterface
-from transformers.masking_utils import AttentionMaskInterface
 
 from recbole_tinynews.encoder.packing import PackedTexts
 
@@ -48,12 +48,16 @@ def set_dropout(module: nn.Module, probability: float) -> None:
             vars(module)[name] = probability
 
 
-varlen_attn: Any = None  # older torch lacks it, or its scale and window
-with suppress(ImportError):
-    from torch.nn.attention.varlen import varlen_attn
+@cache
+def varlen_attn() -> Any:
+    """Torch's function, whose import is slow; older torch lacks it, or its scale and window."""
+    with suppress(ImportError):
+        from torch.nn.attention.varlen import varlen_attn as found
 
-    if not {"scale", "window_size", "enable_gqa"} <= {*inspect.signature(varlen_attn).parameters}:
-        varlen_attn = None
+        if {"scale", "window_size", "enable_gqa"} <= {*inspect.signature(found).parameters}:
+            return found
+    return None
+
 
 PACKED = "packed_texts"  # its name in transformers
 
@@ -155,7 +159,7 @@ def _one_kernel(
 def _fits_flash(queries: Tensor) -> bool:
     """Whether torch's variable-length kernel supports them: half precision, Ampere or later."""
     size = queries.shape[-1]
-    if varlen_attn is None or queries.dtype not in (torch.float16, torch.bfloat16):
+    if queries.dtype not in (torch.float16, torch.bfloat16) or varlen_attn() is None:
         return False
     recent = not queries.is_cuda or torch.cuda.get_device_capability(queries.device) >= (8, 0)
     return recent and size % 8 == 0 and size <= 256
@@ -166,7 +170,7 @@ def _variable_lengths(
 ) -> Tensor:
     """Torch's fused variable-length attention; no dropout, no fp32."""
     before = -1 if rules.window is None else rules.window - 1  # -1: no limit
-    return varlen_attn(
+    return varlen_attn()(
         queries.contiguous(),
         keys.contiguous(),
         values.contiguous(),
@@ -279,5 +283,8 @@ def _seen(
     return near if seen is None else near & seen
 
 
-AttentionInterface.register(PACKED, _packed_attention)
-AttentionMaskInterface.register(PACKED, lambda *_, **__: None)  # a packed row needs no mask
+def register_packed_attention() -> None:
+    """Let models of transformers have ``PACKED`` attention."""
+    transformers.AttentionInterface.register(PACKED, _packed_attention)
+    # a packed row needs no mask
+    transformers.AttentionMaskInterface.register(PACKED, lambda *_, **__: None)

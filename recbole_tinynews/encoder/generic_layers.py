@@ -9,11 +9,11 @@ from typing import Any, NoReturn, Protocol, cast
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel
 
-from recbole_tinynews.encoder.attention import PACKED, Scores, packed_row
+from recbole_tinynews.encoder.attention import PACKED, Scores, packed_row, register_packed_attention
 from recbole_tinynews.encoder.hidden_states import ObservableStates, StateRecorder
 from recbole_tinynews.encoder.packing import PackedTexts
+from recbole_tinynews.encoder.static_model import LanguageModel, StaticModel
 
 USUAL_NAMES = ("layer", "layers", "h", "block", "blocks")  # attributes that hold the list of layers
 UNUSED = "pooler"
@@ -45,7 +45,7 @@ class GenericLayers:
     need more than the states of the one before (T5).
     """
 
-    def __init__(self, plm: PreTrainedModel, in_one_row: bool, as_one: bool = False) -> None:
+    def __init__(self, plm: LanguageModel, in_one_row: bool, as_one: bool = False) -> None:
         self.plm, self.in_one_row = plm, in_one_row
         self.path, self.inner = find_layers(plm)
         whole: list[nn.Module] = [nn.ModuleList(self.inner)]
@@ -58,11 +58,12 @@ class GenericLayers:
         self.before, self.after, self.also_given = _watch(plm, self.around, self.inner)
 
     @classmethod
-    def packed(cls, plm: PreTrainedModel) -> GenericLayers | None:
+    def packed(cls, plm: LanguageModel) -> GenericLayers | None:
         """Run on one row; ``None`` if the model takes no position ids or its attention is fixed."""
         made = cls(plm, in_one_row=True)
         if "position_ids" not in made.accepted:
             return None
+        register_packed_attention()
         plm.set_attn_implementation(PACKED)
         return made if plm.config._attn_implementation == PACKED else None
 
@@ -229,7 +230,7 @@ def find_layers(plm: nn.Module) -> tuple[str, list[nn.Module]]:
     )
 
 
-def _with_layers(plm: PreTrainedModel, path: str, layers: list[nn.Module]) -> PreTrainedModel:
+def _with_layers(plm: LanguageModel, path: str, layers: list[nn.Module]) -> LanguageModel:
     top = node = _shallow_copy(plm)
     *names, last = path.split(".")
     for name in names:
@@ -238,7 +239,7 @@ def _with_layers(plm: PreTrainedModel, path: str, layers: list[nn.Module]) -> Pr
         node = child
     one = not isinstance(node.get_submodule(last), nn.ModuleList)
     node._modules[last] = layers[0] if one else nn.ModuleList(layers)
-    return cast("PreTrainedModel", top)
+    return cast("LanguageModel", top)
 
 
 def _shallow_copy(module: nn.Module) -> nn.Module:
@@ -247,14 +248,14 @@ def _shallow_copy(module: nn.Module) -> nn.Module:
     return made
 
 
-def first_position(plm: PreTrainedModel) -> int:
+def first_position(plm: LanguageModel) -> int:
     """The first position id of a text, from the table of positions (in RoBERTa it is not 0)."""
     tables = [
         part
         for name, part in plm.named_modules()
         if type(part) is nn.Embedding and "position" in name.rpartition(".")[2]
     ]
-    if plm.device.type == "meta" or not tables:
+    if isinstance(plm, StaticModel) or plm.device.type == "meta" or not tables:
         return 0
     asked: dict[nn.Module, int] = {}
 
@@ -275,7 +276,7 @@ class _AllKnownError(Exception):
 
 
 @torch.no_grad()
-def run_once(plm: PreTrainedModel) -> None:
+def run_once(plm: LanguageModel) -> None:
     """Run the model on two tokens in evaluation mode."""
     training = plm.training
     plm.eval()
@@ -292,7 +293,7 @@ def ancestors(plm: nn.Module, path: str) -> list[nn.Module]:
 
 
 def _watch(
-    plm: PreTrainedModel, around: list[nn.Module], layers: list[nn.Module]
+    plm: LanguageModel, around: list[nn.Module], layers: list[nn.Module]
 ) -> tuple[list[nn.Module], list[nn.Module], int | None]:
     """Modules that run before and after the layers; extra outputs if a layer returns a tuple."""
     beside = [

@@ -10,19 +10,19 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import PreTrainedModel
 
 from recbole_tinynews.encoder.attention import Rules, Scores, attend_stacked
 from recbole_tinynews.encoder.generic_layers import GenericLayers, Layers, first_position
 from recbole_tinynews.encoder.hidden_states import ObservableStates, StateRecorder
 from recbole_tinynews.encoder.packing import PackedTexts, packs
 from recbole_tinynews.encoder.plm_files import bare_plm, plm_size, quiet
+from recbole_tinynews.encoder.static_model import LanguageModel, StaticModel
 
 
 class BertLayers:
     """``Layers`` of BERT; ``AttributeError`` for other parts."""
 
-    def __init__(self, plm: PreTrainedModel) -> None:
+    def __init__(self, plm: LanguageModel) -> None:
         self.observable = ObservableStates(hidden=True, attention=True)
         self.around = [plm, plm.get_submodule("encoder")]
         self.before: list[nn.Module] = [plm.get_submodule("embeddings")]
@@ -79,22 +79,22 @@ def apply_layer(
     return layer.get_submodule("output")(layer.get_submodule("intermediate")(hidden), hidden)
 
 
-LAYER_RUNNERS: tuple[Callable[[PreTrainedModel], Layers | None], ...] = (
+LAYER_RUNNERS: tuple[Callable[[LanguageModel], Layers | None], ...] = (
     BertLayers,
     GenericLayers.packed,
     partial(GenericLayers, in_one_row=False),
     partial(GenericLayers, in_one_row=False, as_one=True),
 )
-_FOUND: dict[str, Callable[[PreTrainedModel], Layers | None]] = {}  # by configuration
+_FOUND: dict[str, Callable[[LanguageModel], Layers | None]] = {}  # by configuration
 
 
-def layers_of(plm: PreTrainedModel) -> Layers:
+def layers_of(plm: LanguageModel) -> Layers:
     """The fastest way to run this language model that equals its own code on a few texts.
 
     ``BertLayers``, or its own code: on one row of texts, on texts of equal length, or as a whole.
     Each configuration is tested once. Raises ``ValueError`` if no way equals its own code.
     """
-    if plm.device.type == "meta":  # shapes only: cannot be run
+    if isinstance(plm, StaticModel) or plm.device.type == "meta":  # the latter cannot be run
         return BertLayers(plm)
     configuration = f"{type(plm)} {plm.config.to_json_string(use_diff=False)}"
     if configuration in _FOUND and (known := _FOUND[configuration](plm)) is not None:
@@ -145,7 +145,7 @@ FAILURES = (AttributeError, IndexError, KeyError, RuntimeError, TypeError, Value
 class Probe:
     """Expected output for a few texts, by the model's own code in evaluation mode."""
 
-    def __init__(self, plm: PreTrainedModel) -> None:
+    def __init__(self, plm: LanguageModel) -> None:
         windows = [getattr(plm.config, name, None) for name in WINDOWS]
         beyond = [width + 3 for width in windows if width is not None and width <= LONGEST_WINDOW]
         lengths = np.array([*LENGTHS, *beyond[:1]])
@@ -182,7 +182,7 @@ class Probe:
         return hidden
 
 
-def _states(plm: PreTrainedModel, text: Tensor, real: Tensor | None = None) -> Tensor:
+def _states(plm: LanguageModel, text: Tensor, real: Tensor | None = None) -> Tensor:
     mask = torch.ones_like(text) if real is None else real.long()
     return plm(input_ids=text[None], attention_mask=mask[None]).last_hidden_state[0]
 

@@ -20,7 +20,6 @@ from transformers import (
     AutoModelForMaskedLM,
     AutoTokenizer,
     PretrainedConfig,
-    PreTrainedModel,
     PreTrainedTokenizerBase,
 )
 from transformers.utils import logging
@@ -28,6 +27,7 @@ from transformers.utils import logging
 from recbole_tinynews.encoder.embedding_model import embedding_model, files_of_modules, hub_answers
 from recbole_tinynews.encoder.generic_layers import UNUSED, find_layers, first_position
 from recbole_tinynews.encoder.pooling import PROJECTION
+from recbole_tinynews.encoder.static_model import LanguageModel, StaticModel
 from recbole_tinynews.files.array_cache import content_key
 from recbole_tinynews.files.installation import pip_install
 from recbole_tinynews.files.lines import read_json
@@ -175,7 +175,7 @@ def _labels(source: str) -> int:
     return 0
 
 
-def check_vocabulary(tokenizer: PreTrainedTokenizerBase, plm: PreTrainedModel, source: str) -> None:
+def check_vocabulary(tokenizer: PreTrainedTokenizerBase, plm: LanguageModel, source: str) -> None:
     """Refuse a tokenizer with ids beyond the language model's table of tokens."""
     embeddings, last = plm.get_input_embeddings(), max(tokenizer.get_vocab().values())
     table = cast("nn.Embedding", embeddings).num_embeddings
@@ -232,19 +232,25 @@ def save_bare_plm(source: str, folder: Path, num_hidden_layers: int | None = Non
     write_projection(source, folder, with_weights=False)
 
 
-def bare_plm(source: str, num_hidden_layers: int | None = None) -> PreTrainedModel:
-    """A language model with random weights, to load a recommender's; ``ValueError`` if invalid."""
+def bare_plm(source: str, num_hidden_layers: int | None = None, is_written: bool = False) -> Any:
+    """A language model with random weights, to load a recommender's; ``ValueError`` if invalid.
+
+    Without layers, it is a ``StaticModel``, unless transformers is to write it.
+    """
     config = load_config(source)
     if num_hidden_layers is not None:
         cut_config(config, num_hidden_layers)
     try:
-        plm = AutoModel.from_config(config, dtype=torch.float32, trust_remote_code=False)
+        if StaticModel.fits(config) and not is_written:
+            plm: Any = StaticModel(config)
+        else:
+            plm = AutoModel.from_config(config, dtype=torch.float32, trust_remote_code=False)
     except Exception as problem:  # inconsistent sizes make it raise anything
         raise unreadable(source, problem) from problem
     return with_projection(encoder_of(plm), source, pretrained=False)
 
 
-def with_projection(plm: PreTrainedModel, source: str, pretrained: bool) -> PreTrainedModel:
+def with_projection(plm: LanguageModel, source: str, pretrained: bool) -> LanguageModel:
     """The dense layers after an embedding model's pooling become a part of its language model."""
     meant = embedding_model(source)
     if meant is not None and meant.dense:
@@ -259,7 +265,7 @@ def write_projection(source: str, folder: Path, with_weights: bool = True) -> No
         meant.write(folder, with_weights)
 
 
-def encoder_of(plm: PreTrainedModel) -> PreTrainedModel:
+def encoder_of(plm: LanguageModel) -> LanguageModel:
     """The encoder of an encoder-decoder; any other model is returned as it is."""
     # the configuration of a published encoder may say that it is no encoder-decoder
     parts = {name for name, _ in plm.named_children()}
@@ -287,7 +293,7 @@ def check_sizes(source: str, weights: Path) -> None:
 
 def load_plm(
     source: str, num_hidden_layers: int | None = None, projects: bool = True
-) -> PreTrainedModel:
+) -> LanguageModel:
     """A language model, or an encoder-decoder's encoder, with its first layers (``None``: all).
 
     ``projects``: with the dense layers of an embedding model, which an export has apart.
@@ -311,7 +317,7 @@ def load_plm(
     return with_projection(plm, source, pretrained=True) if projects else plm
 
 
-def load_whole_plm(source: str) -> PreTrainedModel:
+def load_whole_plm(source: str) -> LanguageModel:
     """All layers of a language model, with both parts of an encoder-decoder; see ``load_plm``."""
     try:
         for file in Path(source).glob("*.safetensors"):
@@ -323,13 +329,13 @@ def load_whole_plm(source: str) -> PreTrainedModel:
     return plm
 
 
-def _load(auto: Any, source: str, part: str) -> tuple[PreTrainedModel, dict[str, Any]]:
+def _load(auto: Any, source: str, part: str) -> tuple[LanguageModel, dict[str, Any]]:
     """A model in full precision, and transformers' report on its weights."""
     options = {"dtype": "float32", "output_loading_info": True}
     return read_pretrained(auto, source, part, config=load_config(source), **options)
 
 
-def _check_weights(source: str, plm: PreTrainedModel, missing: Iterable[str]) -> None:
+def _check_weights(source: str, plm: LanguageModel, missing: Iterable[str]) -> None:
     """Refuse a language model with missing weights, which would be random."""
     of_encoder = encoder_of(plm)  # published encoders of encoder-decoders have no decoder
     used = {id(parameter) for parameter in of_encoder.parameters()}
@@ -370,7 +376,7 @@ def load_language_model_head(
 
 
 @torch.no_grad()
-def _head_of(whole: PreTrainedModel) -> tuple[tuple[str, ...], nn.Module]:
+def _head_of(whole: LanguageModel) -> tuple[tuple[str, ...], nn.Module]:
     """Weight prefixes and modules of the head; ``ValueError`` if they do not reproduce it."""
     names = {part: name for name, part in whole.named_children() if part is not whole.base_model}
     ran: list[nn.Module] = []
@@ -388,7 +394,7 @@ def _head_of(whole: PreTrainedModel) -> tuple[tuple[str, ...], nn.Module]:
     return tuple(f"{names[part]}." for part in parts), head
 
 
-def longest_text(plm: PreTrainedModel) -> int:
+def longest_text(plm: LanguageModel) -> int:
     """Maximum number of tokens; RoBERTa's positions start after that of padding."""
     positions = getattr(plm.config, "max_position_embeddings", None)
     if positions is None:  # unlimited positions (T5)

@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from transformers import PreTrainedModel
 
 from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.encoder.attention import set_dropout
@@ -29,6 +28,7 @@ from recbole_tinynews.encoder.pooling import (
     projected,
     weighted_mean_of_rows,
 )
+from recbole_tinynews.encoder.static_model import LanguageModel
 
 Pooling = Literal["attention", "mean", "cls", "last", "weighted_mean"]
 NOT_OF_A_STATE = {"num_hidden_layers", "_name_or_path", "transformers_version", "architectures"}
@@ -113,7 +113,7 @@ class TextEncoder(TextVectors):
 
     def __init__(
         self,
-        plm: PreTrainedModel,
+        plm: LanguageModel,
         news_dim: int,
         query_dim: int,
         pooling: Pooling = "attention",
@@ -376,7 +376,7 @@ class TextEncoder(TextVectors):
         yield self.pooling_kind
 
 
-def pooled_size(plm: PreTrainedModel) -> int:
+def pooled_size(plm: LanguageModel) -> int:
     """Size of a text's pooled vector: after the dense layers of an embedding model, if any."""
     layers = getattr(plm, PROJECTION, nn.Sequential()).modules()
     sizes = [layer.out_features for layer in layers if isinstance(layer, nn.Linear)]

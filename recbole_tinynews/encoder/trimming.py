@@ -12,14 +12,13 @@ from typing import Any
 
 import numpy as np
 import torch
+import transformers
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 from transformers import (
     BertConfig,
-    BertModel,
     PretrainedConfig,
-    PreTrainedModel,
     PreTrainedTokenizerBase,
     PreTrainedTokenizerFast,
 )
@@ -35,6 +34,7 @@ from recbole_tinynews.encoder.plm_files import (
     quiet,
     write_projection,
 )
+from recbole_tinynews.encoder.static_model import LanguageModel
 from recbole_tinynews.files.array_cache import WORK, content_key
 from recbole_tinynews.files.columns import ABSTRACT, BODY, TITLE
 from recbole_tinynews.files.progress import progress_bar
@@ -135,7 +135,7 @@ def trim_config(config: PretrainedConfig, kept: NDArray[np.int64]) -> None:
             setattr(config, name, new.get(value))
 
 
-def trim_embeddings(plm: PreTrainedModel, kept: NDArray[np.int64]) -> None:
+def trim_embeddings(plm: LanguageModel, kept: NDArray[np.int64]) -> None:
     """Keep only these tokens' embeddings."""
     whole: Any = plm.get_input_embeddings().get_parameter("weight")
     trimmed = nn.Parameter(whole.detach()[torch.from_numpy(kept)])
@@ -217,7 +217,7 @@ def write_static_plm(source: str, articles: NDArray[np.int64], folder: Path) -> 
         layer_norm_eps=NORM_EPS,
         pad_token_id=tokenizer.pad_token_id,
     )
-    static = BertModel(config)
+    static = transformers.BertModel(config)
     embeddings = static.embeddings
     for table in (embeddings.position_embeddings, embeddings.token_type_embeddings):
         nn.init.zeros_(table.weight)
@@ -230,7 +230,7 @@ def write_static_plm(source: str, articles: NDArray[np.int64], folder: Path) -> 
 
 
 @torch.no_grad()
-def _outputs(plm: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, count: int) -> Tensor:
+def _outputs(plm: LanguageModel, tokenizer: PreTrainedTokenizerBase, count: int) -> Tensor:
     """Last hidden state of each token alone between the special ones, ``[count, hidden]``."""
     example = tokenizer("a", return_special_tokens_mask=True)
     ids, special = example["input_ids"], example["special_tokens_mask"]

@@ -58,7 +58,8 @@ class FinishedRecommender:
 
     def padded(self, attention: str) -> PaddedNewsEncoder:
         """The news encoder for padded batches, with an attention of transformers."""
-        plm = bare_plm(str(self.folder / PLM), self.model.layers_kept(self._loaded))
+        layers = self.model.layers_kept(self._loaded)
+        plm = bare_plm(str(self.folder / PLM), layers, is_written=True)
         plm.load_state_dict(self.text_encoder.plm.state_dict())
         plm.set_attn_implementation(attention)
         encoder = PaddedNewsEncoder(plm, self.settings).eval()

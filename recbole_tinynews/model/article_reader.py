@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 from torch import nn
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from recbole_tinynews.data.news_text import TITLE_ABSTRACT
 from recbole_tinynews.data.ragged import Ragged
@@ -25,6 +25,7 @@ from recbole_tinynews.encoder.plm_files import (
     longest_text,
     plm_size,
 )
+from recbole_tinynews.encoder.static_model import LanguageModel
 from recbole_tinynews.encoder.text_encoder import TextEncoder, TextVectors
 from recbole_tinynews.encoder.vectors_of_file import GivenVectors, TableOfVectors, VectorsOfFile
 from recbole_tinynews.encoder.views import CategoryView, StartsAsText, ViewAttention, ViewsEncoder
@@ -325,7 +326,7 @@ class ArticleReader(ImpressionRecommender):
         text = starts_as(config)
         return own if text is None else StartsAsText(text, own)
 
-    def make_text_encoder(self, config: Settings, plm: PreTrainedModel) -> TextEncoder:
+    def make_text_encoder(self, config: Settings, plm: LanguageModel) -> TextEncoder:
         """The language model with pooling and dense layer."""
         return TextEncoder(
             plm,

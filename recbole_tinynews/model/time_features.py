@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.optimize import minimize
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -27,6 +26,8 @@ def fit_conditional_logit(
     ``features`` are ``[candidates, features]``, to be standardised; ``labels`` ``[candidates]``, 1
     where clicked; ``offsets`` ``[impressions + 1]``, bounds of the impressions.
     """
+    from scipy.optimize import minimize  # half a second, which a service need not wait
+
     clicked = (labels == 1).astype(np.float64)
     every = Ragged(clicked, offsets)
     clicks = np.add.reduceat(np.append(clicked, 0), offsets[:-1]) * (every.lengths > 0)

@@ -26,8 +26,7 @@ from recbole_tinynews.settings import registry
 from recbole_tinynews.settings.literals import Files, LiteralLoader, read_yaml
 from recbole_tinynews.settings.run_settings import RunSettings
 from recbole_tinynews.settings.table import Key, seen_by
-from recbole_tinynews.settings.values import LEARNER, unfit
-from recbole_tinynews.trainer.optimization import default_precision, optimization_mistakes
+from recbole_tinynews.trainer.optimization import default_precision
 
 # settings that an embedding model's folder decides, unless they are given
 AS_MEANT = ("news_pooling", "text_prefix")
@@ -217,10 +216,6 @@ class NewsConfig(Config):
             yield "log_wandb expects the package wandb. Run: pip install wandb"
         if not self.settings.files.is_news:
             yield from fit_settings(self.model_class, final, self.settings.asked())
-            if mistake := unfit(LEARNER, final["learner"]):
-                yield f"learner {mistake}"
-        else:
-            yield from optimization_mistakes(final, self.of_stages)
         yield from map_metrics(final, self.of_stages, self.metric_results)
 
 

@@ -12,12 +12,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from transformers import PreTrainedModel
 
 from recbole_tinynews.data.news_text import tokenise
 from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.encoder.plm_files import load_config, load_plm, load_tokenizer
 from recbole_tinynews.encoder.pooling import AttentionPooling, UnitDense, mean_pooling, projected
+from recbole_tinynews.encoder.static_model import LanguageModel
 from recbole_tinynews.encoder.text_encoder import pooled_size
 from recbole_tinynews.encoder.users import UserEncoder
 from recbole_tinynews.files.array_cache import changed, checksums, content_key
@@ -92,7 +92,7 @@ def _check_settings(settings: Mapping[str, Any]) -> None:
 class PaddedNewsEncoder(nn.Module):
     """Language model, with one of transformers' attentions, and its heads: pooling, dense layer."""
 
-    def __init__(self, plm: PreTrainedModel, settings: Mapping[str, Any]) -> None:
+    def __init__(self, plm: LanguageModel, settings: Mapping[str, Any]) -> None:
         super().__init__()
         self.plm, self.kind = plm, settings["news_pooling"]
         self.mask_padding = settings["mask_padding_in_news_pooling"]

@@ -18,8 +18,7 @@ from recbole_tinynews.files.whole import LockHeldError, exclusive_lock
 # Default settings of an update; all others are those of the first training
 DEFAULTS: dict[str, Any] = {
     "epochs": 1,
-    **dict.fromkeys(("max_steps", "eval_steps", "warmup_steps", "scheduler")),
-    "scheduler_args": {},
+    **dict.fromkeys(("max_steps", "eval_steps", "warmup_steps")),
 }
 WITHOUT_CLICKS = "ZeroShotStudent"  # of texts alone: all clicks are new to it
 # training settings of articles, which are not those of clicks

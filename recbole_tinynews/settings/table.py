@@ -163,7 +163,7 @@ RECBOLES: tuple[Setting, ...] = (
     Setting("enable_amp", values.SWITCH, scope=_RUN),  # a stage has `precision` instead
     Setting("enable_scaler", values.SWITCH, scope=_RUN, unread_by=_NEWS),
     # training
-    Setting("learner", values.TEXT),  # `NewsConfig` checks the rest
+    Setting("learner", values.LEARNER),
     Setting("learning_rate", values.ABOVE_ZERO),
     Setting("weight_decay", values.NOT_NEGATIVE),
     Setting("clip_grad_norm", values.CLIPPING),
@@ -243,8 +243,6 @@ OURS: tuple[Setting, ...] = (
     *_all(or_(values.POSITIVE, None), "max_steps", "eval_steps"),
     Setting("accumulation_steps", an_int(1, 10_000)),
     Setting("warmup_steps", or_(values.COUNT, None)),
-    Setting("scheduler", or_(values.TEXT, None)),
-    *_all(values.MAPPING, "learner_args", "scheduler_args"),
     Setting("precision", one_of(None, "fp32", "bf16", "fp16", "auto")),
     Setting("save_steps", or_(values.COUNT, None), affects=_NOTHING),
     _of_run("process_timeout", values.ABOVE_ZERO),

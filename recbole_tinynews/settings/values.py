@@ -191,8 +191,8 @@ def _is_labeled(value: Any) -> bool:
 
 
 EVALUATION = Rule("{mode: labeled}, as impressions are ranked by their own labels", _is_labeled)
-# RecBole silently uses Adam for any other name
-LEARNER = _word_of("adam", "adamw", "sgd", "adagrad", "rmsprop", "sparse_adam")  # RecBole's models
+# RecBole silently uses Adam for any other name; its sparse_adam trains none of its models, nor ours
+LEARNER = _word_of("adam", "adamw", "sgd", "adagrad", "rmsprop")
 SWITCH = Rule("true or false", lambda value: isinstance(value, bool))
 
 

@@ -110,7 +110,7 @@ def take_state(model: nn.Module, optimizer: Optimizer, progress: dict[str, Any])
     tensors[_RANDOM] = torch.get_rng_state()
     for number, state in enumerate(torch.cuda.get_rng_state_all()):
         tensors[f"{_CUDA}{number}"] = state
-    groups = saved["param_groups"]  # rates, and what else a scheduler changes
+    groups = saved["param_groups"]  # with their rates
     return TrainingState(
         tensors, {"format": STATE_FORMAT, "groups": groups, "optimizer": values, **progress}
     )

@@ -52,7 +52,6 @@ from recbole_tinynews.trainer.losses import (
 )
 from recbole_tinynews.trainer.optimization import (
     autocast_dtype,
-    make_optimizer,
     make_schedule,
     most_steps,
     parameter_groups,
@@ -98,8 +97,10 @@ class NewsTrainer(ImpressionEvaluation):
     def _build_optimizer(self, **kwargs: Any) -> torch.optim.Optimizer:
         static = self.config["num_hidden_layers"] == 0  # vectors of tokens are no layers
         plm_rate = None if static else self.config["plm_learning_rate"]
-        groups = parameter_groups(self.learners, self.config["learning_rate"], plm_rate)
-        return make_optimizer(self.config, groups)
+        rates, amsgrad = (self.config["learning_rate"], plm_rate), self.config["amsgrad"]
+        # RecBole passes no amsgrad on
+        groups = parameter_groups(self.learners, *rates, amsgrad=amsgrad)
+        return super()._build_optimizer(params=groups)
 
     @property
     def learners(self) -> nn.Module:
@@ -119,7 +120,7 @@ class NewsTrainer(ImpressionEvaluation):
         self.steps_per_round = self.config["eval_steps"] or self.steps_per_pass
         self.epochs = math.ceil(self.last_step / self.steps_per_round)
         self.eval_step = min(self.eval_step, self.epochs)
-        self.schedule = make_schedule(self.optimizer, self.config, self.last_step)
+        self.schedule = make_schedule(self.optimizer, self.config["warmup_steps"], self.last_step)
         self.train_data = train_data
         train_data.pin_memory = self.device.type == "cuda"
         train_data.group = self.group = process_group()
@@ -311,8 +312,7 @@ class NewsTrainer(ImpressionEvaluation):
         self.losses = LossMeans(**progress["losses"])
         self.recent = LossMeans(**progress["recent"])
         self.budget.before = Budget(*progress["budget"])
-        schedule = progress["schedule"].items()  # mappings are settings, with texts as json's keys
-        self.schedule.load_state_dict({n: v for n, v in schedule if not isinstance(v, dict)})
+        self.schedule.load_state_dict(progress["schedule"])
         self.scaler.load_state_dict(progress["scaler"])
         self.logger.info(f"Resuming from step {self.step} of {self.last_step}.")
 

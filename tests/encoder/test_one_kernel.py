@@ -77,7 +77,7 @@ def test_one_kernel_gives_what_each_length_by_itself_gives(
     heads = HEADS, HEADS // shared, HEADS // shared
     given = [torch.randn(tokens, each, SIZE, requires_grad=True) for each in heads]
     weights = torch.randn(tokens, HEADS, SIZE)
-    monkeypatch.setattr(attention, "varlen_attn", plain_varlen)
+    monkeypatch.setattr(attention, "varlen_attn", lambda: plain_varlen)
     assert attention._fits_flash(given[0].bfloat16())
     assert not attention._fits_flash(given[0])
     # in float32, whose rounding hides nothing
@@ -98,7 +98,7 @@ def test_dropout_does_not_get_lost_in_one_kernel(
 ) -> None:
     """Torch's kernel for variable lengths has none."""
     monkeypatch.setattr(attention, "ONE_KERNEL", {"cpu"})
-    monkeypatch.setattr(attention, "varlen_attn", None)
+    monkeypatch.setattr(attention, "varlen_attn", lambda: None)
     given = [torch.randn(int(LENGTHS.sum()), HEADS, SIZE) for _ in range(3)]
     with_it, without = (
         attend_within_texts(*given, texts, Rules(dropout)) for dropout in (0.5, 0.0)

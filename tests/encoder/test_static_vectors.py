@@ -11,7 +11,8 @@ from tiny import WORDS
 from transformers import AutoModel
 
 from recbole_tinynews.encoder.packing import PackedTexts, packs
-from recbole_tinynews.encoder.plm_files import load_plm, load_tokenizer
+from recbole_tinynews.encoder.plm_files import bare_plm, load_plm, load_tokenizer
+from recbole_tinynews.encoder.static_model import StaticModel
 from recbole_tinynews.encoder.text_encoder import TextEncoder
 from recbole_tinynews.encoder.trimming import A, write_static_plm
 
@@ -46,6 +47,20 @@ def test_a_token_is_its_output_centred_and_weighted_by_its_frequency(
     expected = weighted - weighted.mean(axis=1, keepdims=True)
     expected[tokenizer.all_special_ids] = 0
     np.testing.assert_allclose(states, expected[text["input_ids"][0]], atol=1e-5)
+
+
+def test_the_model_that_is_served_is_that_of_transformers_bit_for_bit(static: Path) -> None:
+    """It is built without transformers' models, whose import takes longer than ranking."""
+    theirs, served = AutoModel.from_pretrained(static).eval(), bare_plm(str(static))
+    for weight in theirs.parameters():
+        torch.nn.init.normal_(weight)
+    served.load_state_dict(theirs.state_dict())
+    ids = torch.randint(5 + len(WORDS), (3, 7))
+    given = ids, torch.zeros_like(ids), torch.arange(7).expand(3, -1)
+    of_embeddings = dict(zip(("input_ids", "token_type_ids", "position_ids"), given, strict=True))
+    assert type(served) is StaticModel
+    assert torch.equal(served.embeddings(**of_embeddings), theirs.embeddings(**of_embeddings))
+    assert torch.equal(served.embeddings(**of_embeddings), theirs(**of_embeddings)[0])
 
 
 @pytest.mark.parametrize(("finetune_layers", "trains"), [(2, True), ("all", True), (0, False)])

@@ -270,7 +270,7 @@ def test_all_mistakes_come_at_once_with_their_sources(tmp_path: Path) -> None:
         # RecBole ignores it; `{mode:labeled}` without a space is an entry called 'mode:labeled'
         ("--eval_args={mode:labeled}", "eval_args (command line) expects {mode: labeled}"),
         # RecBole would train with Adam instead, and drop the weight decay
-        ("--learner=adamww", "Did you mean AdamW?"),
+        ("--learner=adamww", "Did you mean adamw?"),
         # `run(config_dict={"nproc": 2})` would train in one process and say nothing
         *((f"--{one}", "settings start no process") for one in ("nproc=2", "group_offset=4")),
         ("--world_size=4", "on several machines torchrun"),

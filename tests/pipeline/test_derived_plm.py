@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ from recbole_tinynews.pipeline.systems import system
 from recbole_tinynews.serving.loading import load
 
 WORD_VECTORS = "embeddings.word_embeddings.weight"
+SLOW_IMPORTS = "transformers.modeling_utils", "torch._dynamo", "scipy.optimize"
 
 
 def vectors(run: Run) -> torch.Tensor:
@@ -81,8 +84,14 @@ def test_a_student_without_layers_is_trained_and_served(tiny: Tiny, tmp_path: Pa
     model = run.model(system(config)).eval()
     with torch.no_grad():
         want = model.encode_news(torch.arange(1, NEWS + 1))
-    got = load(artifacts["AlignedNewsRec"].folder).engine.encode({"title": titles()})
+    folder = artifacts["AlignedNewsRec"].folder
+    got = load(folder).engine.encode({"title": titles()})
     torch.testing.assert_close(got, want)
+    # half of the time that README's first script took
+    code = f"import sys, recbole_tinynews as r; r.load({str(folder)!r}).rank(['a'], ['b']); "
+    code += f"print({{*{SLOW_IMPORTS}}} & {{*sys.modules}})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
 
 
 @pytest.mark.parametrize(

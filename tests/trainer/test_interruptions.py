@@ -133,10 +133,8 @@ def test_a_killed_training_ends_as_an_undisturbed_one(
 @pytest.mark.parametrize(
     "settings",
     [
-        # changes the betas too, which the state must hold
-        {"scheduler": "OneCycleLR", "scheduler_args": {"max_lr": 3e-3}},
-        # steps are keys, which json turns into texts
-        {"scheduler": "MultiStepLR", "scheduler_args": {"milestones": [2, 9]}},
+        {"warmup_steps": 3},
+        {"learner": "adamw", "weight_decay": 0.1},
         {"group_clicks": True},
         {"history_cache_steps": 10},  # vectors of earlier steps decide the next ones
     ],

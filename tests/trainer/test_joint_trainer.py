@@ -116,7 +116,7 @@ def test_momentum_is_added_before_gradients_are_clipped(tiny: Tiny) -> None:
     )
     trainer = world.trainer()
     trainer.learners.double().train()
-    trainer.schedule = make_schedule(trainer.optimizer, trainer.config, 1)
+    trainer.schedule = make_schedule(trainer.optimizer, None, 1)
     trainer._backward(world.clicks().collate_fn(range(8)), world.model.calculate_loss, 1.0)
     before = weights(trainer)
     given = {

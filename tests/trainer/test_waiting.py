@@ -129,7 +129,7 @@ def test_a_training_step_asks_the_device_for_nothing(
     if one_kernel:
         for module in (attention, pooling):
             monkeypatch.setattr(module, "ONE_KERNEL", {"cpu"})
-        monkeypatch.setattr(attention, "varlen_attn", None)  # a GPU's
+        monkeypatch.setattr(attention, "varlen_attn", lambda: None)  # a GPU's
         # on a CPU torch takes nested tensors apart, one by one
         monkeypatch.setattr(attention, "_nested", lambda *given: given[2])
     noted: list[str] = []
