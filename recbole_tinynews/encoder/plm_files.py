@@ -241,7 +241,7 @@ def bare_plm(source: str, num_hidden_layers: int | None = None, is_written: bool
     if num_hidden_layers is not None:
         cut_config(config, num_hidden_layers)
     try:
-        if StaticModel.fits(config) and not is_written:
+        if (config.model_type, config.num_hidden_layers) == ("bert", 0) and not is_written:
             plm: Any = StaticModel(config)
         else:
             plm = AutoModel.from_config(config, dtype=torch.float32, trust_remote_code=False)

@@ -28,11 +28,6 @@ class StaticModel(nn.Module):
         self.encoder.layer = nn.ModuleList()
         self.pooler.dense = nn.Linear(config.hidden_size, config.hidden_size)
 
-    @classmethod
-    def fits(cls, config: PretrainedConfig) -> bool:
-        """Whether it is the model of a configuration."""
-        return config.model_type == "bert" and config.num_hidden_layers == 0
-
     def get_input_embeddings(self) -> nn.Embedding:
         """The vectors of tokens, as transformers' models name them."""
         return self.embeddings.word_embeddings

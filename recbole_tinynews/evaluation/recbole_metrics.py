@@ -12,7 +12,8 @@ from recbole.evaluator import register
 from recbole.evaluator.base_metric import AbstractMetric
 from recbole.utils import EvaluatorType
 
-from recbole_tinynews.evaluation import beyond_accuracy, metrics
+from recbole_tinynews.evaluation import beyond_accuracy as beyond
+from recbole_tinynews.evaluation import metrics
 from recbole_tinynews.evaluation.metrics import SKIPPED, ScoredImpressions, is_count
 from recbole_tinynews.settings.protocol import Settings
 from recbole_tinynews.settings.values import brief
@@ -155,17 +156,13 @@ METRICS: dict[str, type[ImpressionMetric]] = {
         _metric("ImpressionPrecision", "precision", metrics.precision, at_k=True),
         _metric("ImpressionMAP", "map", metrics.average_precision, at_k=True),
         _metric("UserGAUC", "gauc", metrics.gauc, ScoredMetric),
-        _metric("CategoryDiversity", "diversity", beyond_accuracy.diversity, ArticleMetric),
-        _metric("CategoryCoverage", "coverage", beyond_accuracy.coverage, ArticleMetric),
+        _metric("CategoryDiversity", "diversity", beyond.diversity, ArticleMetric),
+        _metric("CategoryCoverage", "coverage", beyond.coverage, ArticleMetric),
         _metric(
-            "CategoryCalibration",
-            "calibration",
-            beyond_accuracy.calibration,
-            ArticleMetric,
-            smaller=True,
+            "CategoryCalibration", "calibration", beyond.calibration, ArticleMetric, smaller=True
         ),
-        _metric("ClickNovelty", "novelty", beyond_accuracy.novelty, ArticleMetric),
-        _metric("ColdShare", "cold_share", beyond_accuracy.cold_share, ArticleMetric),
+        _metric("ClickNovelty", "novelty", beyond.novelty, ArticleMetric),
+        _metric("ColdShare", "cold_share", beyond.cold_share, ArticleMetric),
         _metric("ImpressionAccuracy", "accuracy", metrics.accuracy),
     )
 }

@@ -97,12 +97,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add = parser.add_argument
     add("--recommender", required=True, metavar="FOLDER", help="of a finished recommender")
     add("--news", required=True, metavar="FILE", help="id, title[, abstract]: parquet, csv, .item")
-    add(
-        "--users",
-        required=True,
-        metavar="FILE",
-        help="user_id, history[, candidates]: parquet or csv",
-    )
+    readers = "user_id, history[, candidates]: parquet or csv"
+    add("--users", required=True, metavar="FILE", help=readers)
     add("--output", required=True, metavar="FILE", help="the rankings: parquet or csv")
     add("--top", type=int, default=50, help="how many of the best are kept (default: 50)")
     add("--skip-unknown", action="store_true", help="leave out ids of no article, and count them")

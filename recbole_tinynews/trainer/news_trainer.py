@@ -97,9 +97,9 @@ class NewsTrainer(ImpressionEvaluation):
     def _build_optimizer(self, **kwargs: Any) -> torch.optim.Optimizer:
         static = self.config["num_hidden_layers"] == 0  # vectors of tokens are no layers
         plm_rate = None if static else self.config["plm_learning_rate"]
-        rates, amsgrad = (self.config["learning_rate"], plm_rate), self.config["amsgrad"]
-        # RecBole passes no amsgrad on
-        groups = parameter_groups(self.learners, *rates, amsgrad=amsgrad)
+        groups = parameter_groups(self.learners, self.config["learning_rate"], plm_rate)
+        # RecBole passes none on
+        groups = [{**group, "amsgrad": self.config["amsgrad"]} for group in groups]
         return super()._build_optimizer(params=groups)
 
     @property

@@ -19,18 +19,15 @@ PLM_PART = f"{LANGUAGE_MODEL}."  # in weight names, also of nested models
 
 
 def parameter_groups(
-    model: nn.Module, learning_rate: float, plm_learning_rate: float | None, **shared: Any
+    model: nn.Module, learning_rate: float, plm_learning_rate: float | None
 ) -> list[dict]:
-    """Trained weights, with the language model's own learning rate (``None``: the same).
-
-    ``shared`` are further arguments of the optimizer.
-    """
+    """Trained weights, with the language model's own learning rate (``None``: the same)."""
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
     of_plm = [p for name, p in trained.items() if PLM_PART in name]
     others = [p for name, p in trained.items() if PLM_PART not in name]
     plm_rate = learning_rate if plm_learning_rate is None else plm_learning_rate
     groups = [{"params": others, "lr": learning_rate}, {"params": of_plm, "lr": plm_rate}]
-    return [{**group, **shared} for group in groups if group["params"]]
+    return [group for group in groups if group["params"]]
 
 
 def most_steps(batches: int, epochs: int, accumulated: Any, max_steps: Any = None) -> int:
