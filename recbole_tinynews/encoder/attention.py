@@ -34,7 +34,8 @@ def drop_out(inputs: Tensor, probability: float) -> Tensor:
     bits = torch.empty(-(-inputs.numel() // 4), dtype=torch.int64).random_(-(1 << 63), None)
     draws = bits.view(torch.int16)[: inputs.numel()].view(inputs.shape)
     dropped = min(round(probability * _DRAWS), _DRAWS - 1)
-    kept = (draws >= dropped - _DRAWS // 2).to(inputs.dtype)
+    # several times as fast as a conversion of booleans
+    kept = torch.ge(draws, dropped - _DRAWS // 2, out=torch.empty_like(inputs))
     return inputs * kept.mul_(_DRAWS / (_DRAWS - dropped))
 
 
