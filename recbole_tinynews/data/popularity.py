@@ -216,10 +216,9 @@ def count_events(
 
 
 class _ScatteredRows:
-    """Rows of a table that come in any order, each once.
+    """Rows of a table that come in any order, kept together by part of the table until sorted.
 
-    A part of the table keeps its own in the order they come, until they are sorted: put into their
-    places at once, they would have a file's pages written for every block of them.
+    Put into their places at once, each block would have all pages of a file written.
     """
 
     def __init__(self, table: NDArray[np.float32], size: int) -> None:

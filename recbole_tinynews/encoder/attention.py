@@ -34,8 +34,7 @@ def drop_out(inputs: Tensor, probability: float) -> Tensor:
     bits = torch.empty(-(-inputs.numel() // 4), dtype=torch.int64).random_(-(1 << 63), None)
     draws = bits.view(torch.int16)[: inputs.numel()].view(inputs.shape)
     dropped = min(round(probability * _DRAWS), _DRAWS - 1)
-    # several times as fast as a conversion of booleans
-    kept = torch.ge(draws, dropped - _DRAWS // 2, out=torch.empty_like(inputs))
+    kept = torch.ge(draws, dropped - _DRAWS // 2, out=torch.empty_like(inputs))  # no conversion
     return inputs * kept.mul_(_DRAWS / (_DRAWS - dropped))
 
 
@@ -79,6 +78,7 @@ _now: ContextVar[_Row | None] = ContextVar("packed_row", default=None)
 @contextmanager
 def packed_row(texts: PackedTexts, scores: Mapping[nn.Module, Scores]) -> Iterator[None]:
     """Let models with ``PACKED`` attention read one row of these texts."""
+    register_packed_attention()  # a process may have unpickled them
     token = _now.set(_Row(texts, scores))
     try:
         yield

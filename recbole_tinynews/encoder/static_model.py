@@ -16,8 +16,7 @@ LanguageModel: TypeAlias = "transformers.PreTrainedModel"
 class StaticModel(nn.Module):
     """Equal to transformers' ``BertModel`` of no layers, weights by name, vectors bit for bit.
 
-    Importing that one takes two seconds, more than all else that ranking with a static student
-    does. Its pooler is not used.
+    Importing that one takes longer than all else in ranking. Its pooler is not used.
     """
 
     def __init__(self, config: PretrainedConfig) -> None:
@@ -39,7 +38,7 @@ class StaticEmbeddings(nn.Module):
     def __init__(self, config: PretrainedConfig) -> None:
         super().__init__()
         size = config.hidden_size
-        self.word_embeddings = _zeros(config.vocab_size, size)
+        self.word_embeddings = _zeros(config.vocab_size, size, config.pad_token_id)
         self.position_embeddings = _zeros(config.max_position_embeddings, size)
         self.token_type_embeddings = _zeros(config.type_vocab_size, size)
         self.LayerNorm = nn.LayerNorm(size, eps=config.layer_norm_eps)
@@ -50,6 +49,6 @@ class StaticEmbeddings(nn.Module):
         return self.LayerNorm(tokens + self.position_embeddings(position_ids))
 
 
-def _zeros(count: int, size: int) -> nn.Embedding:
+def _zeros(count: int, size: int, padding: int | None = None) -> nn.Embedding:
     """A table whose weights are loaded: torch's random ones of no device import its compiler."""
-    return nn.Embedding.from_pretrained(torch.zeros(count, size), freeze=False)
+    return nn.Embedding.from_pretrained(torch.zeros(count, size), False, padding)

@@ -307,6 +307,6 @@ def _cached(news: NewsDataset, key: Iterable[str], write: Callable[[Path], str])
             (unfinished / ABOUT).write_text(line, encoding="utf-8")
         return folder
 
-    made_once(folder, WORK, lambda: folder if folder.is_dir() else None, written)
+    made_once(folder, lambda: folder if folder.is_dir() else None, written, WORK)
     getLogger().info((folder / ABOUT).read_text(encoding="utf-8"))
     return str(folder)

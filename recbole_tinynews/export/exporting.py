@@ -100,7 +100,7 @@ def model_card(
         split=split,
         checked=checked,
         parameters=sum(p.numel() for p in recommender.model.parameters()),
-        plm_parameters=recommender.text_encoder.plm.num_parameters(),
+        plm_parameters=sum(p.numel() for p in recommender.text_encoder.plm.parameters()),
         size=size,
         version=__version__,
         plm=plm.name if plm.is_absolute() else plm,  # no folder of this machine

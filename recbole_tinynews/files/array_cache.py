@@ -91,7 +91,8 @@ def cached_arrays(
             getLogger().warning(f"{path} cannot be written, so nothing is cached: {problem}")
         return arrays
 
-    return made_once(path, WORK, lambda: find_arrays(folder, name, key, writable), write)
+    # a read-only folder needs no lock
+    return made_once(path, lambda: find_arrays(folder, name, key, writable), write, WORK, OSError)
 
 
 def cached_table(
@@ -120,7 +121,7 @@ def cached_table(
             _write_names(unfinished, [TABLE])
         return _mapped(path, [TABLE], writable=True)
 
-    found = made_once(path, WORK, lambda: find_arrays(folder, name, key, writable=True), write)
+    found = made_once(path, lambda: find_arrays(folder, name, key, writable=True), write, WORK)
     return found[TABLE]
 
 

@@ -103,7 +103,7 @@ class LockHeldError(RuntimeError):
 def exclusive_lock(path: Path, work: str, wait: bool = True) -> Iterator[None]:
     """Hold the lock of ``path`` while ``work``, such as "writing it", is done; log any wait."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(_lock_of(path), poll_interval=0.02)
+    lock = FileLock(path.with_name(f".{path.name}.lock"), poll_interval=0.02)
     try:
         lock.acquire(timeout=0.1)  # and not 0: a holder that ends removes the file that we opened
     except Timeout:
@@ -120,15 +120,18 @@ def exclusive_lock(path: Path, work: str, wait: bool = True) -> Iterator[None]:
         lock.release()
 
 
-def made_once(path: Path, work: str, find: Callable[[], T | None], make: Callable[[], T]) -> T:
-    """What ``find`` finds at ``path``, or ``make`` makes there: one process, the others wait."""
-    if (found := find()) is not None and not _lock_of(path).exists():
+def made_once(
+    path: Path, find: Callable[[], T | None], make: Callable[[], T], work: str, *unlocked: type
+) -> T:
+    """What ``find`` finds at ``path``, or ``make`` makes there: one process, the others wait.
+
+    Errors ``unlocked`` of the lock do not matter.
+    """
+    # a process killed after its last write left its lock, which goes with ours
+    left = path.with_name(f".{path.name}.lock").exists() and os.access(path.parent, os.W_OK)
+    if (found := find()) is not None and not left:
         return found
-    with ExitStack() as stack:  # a process killed after its last write left the lock, which goes
-        with suppress(OSError):  # read-only folder: no lock needed
+    with ExitStack() as stack:
+        with suppress(*unlocked):
             stack.enter_context(exclusive_lock(path, work))
         return found if (found := find()) is not None else make()
-
-
-def _lock_of(path: Path) -> Path:
-    return path.with_name(f".{path.name}.lock")

@@ -112,7 +112,7 @@ class Run:
             return self._train_first(recipe)
 
         # two systems of a benchmark may train it at once
-        artifact = made_once(recipe.folder, "training it", find, make)
+        artifact = made_once(recipe.folder, find, make, "training it")
         if artifact.reused:
             getLogger().info(self._line(recipe.stage, f" is reused: {artifact.folder}"))
             broadcast(False, patient=True)  # skip training in _follow

@@ -133,10 +133,9 @@ class ArticleIndex:
         pairs = zip(rows, articles, strict=True)
         same = np.array([r >= 0 and old.articles[r].fields == new.fields for r, new in pairs], bool)
         new = [article.fields for article, kept in zip(articles, same, strict=True) if not kept]
-        chunks: Iterable[list[FieldTuple]] = _chunks(new)
-        if show_progress and len(new) > ARTICLES_AT_ONCE:
-            chunks = progress_bar(chunks, desc="Encode", unit=" news", unit_scale=ARTICLES_AT_ONCE)
-        vectors = [self._encode(some) for some in chunks]
+        shown, each = show_progress and len(new) > ARTICLES_AT_ONCE, ARTICLES_AT_ONCE
+        bar = progress_bar(_chunks(new), desc="Encode", shown=shown, unit=" news", unit_scale=each)
+        vectors = [self._encode(some) for some in bar]
         if same.any():
             order = np.argsort(np.argsort(~same, kind="stable"))  # back from known ones first
             vectors = [torch.cat([old.vectors[np.array(rows)[same]], *vectors])[order]]

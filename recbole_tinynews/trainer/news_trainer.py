@@ -98,9 +98,8 @@ class NewsTrainer(ImpressionEvaluation):
         static = self.config["num_hidden_layers"] == 0  # vectors of tokens are no layers
         plm_rate = None if static else self.config["plm_learning_rate"]
         groups = parameter_groups(self.learners, self.config["learning_rate"], plm_rate)
-        # RecBole passes none on
-        groups = [{**group, "amsgrad": self.config["amsgrad"]} for group in groups]
-        return super()._build_optimizer(params=groups)
+        amsgrad = {"amsgrad": self.config["amsgrad"]}  # RecBole passes none on
+        return super()._build_optimizer(params=[{**group, **amsgrad} for group in groups])
 
     @property
     def learners(self) -> nn.Module:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import shutil
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,6 +16,7 @@ from torch import Tensor
 from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM, PreTrainedModel
 
 from recbole_tinynews.data.ragged import Ragged
+from recbole_tinynews.encoder.attention import PACKED
 from recbole_tinynews.encoder.generic_layers import GenericLayers
 from recbole_tinynews.encoder.hidden_states import StateRequest, Storage
 from recbole_tinynews.encoder.layers import BertLayers, layers_of
@@ -171,6 +173,16 @@ def test_it_is_run_in_the_fastest_right_way(kind: str) -> None:
         assert isinstance(layers, GenericLayers)
         assert layers.in_one_row == (family.runs == "row")
         assert (layers.layers is not layers.inner) == (family.runs == "whole")
+
+
+@needs_transformers_5
+def test_packed_attention_is_known_where_a_model_was_only_unpickled(monkeypatch) -> None:
+    """Workers of Ray or Spark unpickle a ranker; the first encoded title ended in a KeyError."""
+    encoder = pickle.dumps(TextEncoder(make("modernbert"), 16, 8).eval())
+    monkeypatch.delitem(transformers.AttentionInterface._global_mapping, PACKED)
+    (pack,) = packs(np.array([3, 4]), 99)
+    with torch.no_grad():
+        pickle.loads(encoder).encode(PackedTexts.of(pack, torch.arange(10, 17)))
 
 
 @pytest.mark.parametrize("kind", FAMILIES)

@@ -59,6 +59,8 @@ def test_the_model_that_is_served_is_that_of_transformers_bit_for_bit(static: Pa
     given = ids, torch.zeros_like(ids), torch.arange(7).expand(3, -1)
     of_embeddings = dict(zip(("input_ids", "token_type_ids", "position_ids"), given, strict=True))
     assert type(served) is StaticModel
+    padding = served.get_input_embeddings().padding_idx  # which updates leave alone
+    assert padding == theirs.get_input_embeddings().padding_idx is not None
     assert torch.equal(served.embeddings(**of_embeddings), theirs.embeddings(**of_embeddings))
     assert torch.equal(served.embeddings(**of_embeddings), theirs(**of_embeddings)[0])
 

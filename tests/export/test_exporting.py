@@ -72,12 +72,12 @@ def test_trees_are_not_exported_as_the_untrained_titles_under_them(
         export(folder, "hf", tmp_path / "out")
 
 
-@pytest.mark.parametrize("popularity", ["none", "added"])
+@pytest.mark.parametrize(("layers", "popularity"), [(0, "none"), (1, "added")])
 def test_a_card_with_results_of_counters_says_that_the_export_has_none(
-    finished_folder: Make, tmp_path: Path, popularity: str
+    finished_folder: Make, tmp_path: Path, layers: int, popularity: str
 ) -> None:
     """Twenty points of AUC stood on the card of a folder that ranks by text alone."""
-    folder = finished_folder(num_hidden_layers=1, popularity=popularity)
+    folder = finished_folder(num_hidden_layers=layers, popularity=popularity)
     card = (export(folder, "hf", tmp_path / "out").folder / "README.md").read_text()
     assert ("ranks by text alone" in card) == (popularity == "added")
 

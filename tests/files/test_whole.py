@@ -16,6 +16,7 @@ from recbole_tinynews.files.whole import (
     check_writable,
     exclusive_lock,
     leftovers,
+    made_once,
     remove,
     whole_file,
     whole_folder,
@@ -223,3 +224,6 @@ def test_a_lock_that_fails_is_an_error(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(FileLock, "acquire", broken)
     with pytest.raises(OSError, match="Input/output"), exclusive_lock(tmp_path / "place", "w"):
         pass
+    with pytest.raises(OSError, match="Input/output"):
+        made_once(tmp_path / "place", lambda: None, lambda: "made", "making it")
+    assert made_once(tmp_path / "place", lambda: None, lambda: "made", "making it", OSError)
