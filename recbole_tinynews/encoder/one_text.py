@@ -36,12 +36,7 @@ from recbole_tinynews.encoder.pooling import fitted_projection
 from recbole_tinynews.encoder.text_encoder import EncodedTexts, TextEncoder, TextVectors, versions
 from recbole_tinynews.files.array_cache import content_key
 from recbole_tinynews.files.columns import ABSTRACT, TITLE
-from recbole_tinynews.processes.group import (
-    ALONE,
-    gather_rows,
-    has_bf16_products,
-    process_group,
-)
+from recbole_tinynews.processes.group import ALONE, gather_rows, has_bf16_products, process_group
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

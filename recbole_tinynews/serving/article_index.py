@@ -133,9 +133,11 @@ class ArticleIndex:
         pairs = zip(rows, articles, strict=True)
         same = np.array([r >= 0 and old.articles[r].fields == new.fields for r, new in pairs], bool)
         new = [article.fields for article, kept in zip(articles, same, strict=True) if not kept]
-        shown, each = show_progress and len(new) > ARTICLES_AT_ONCE, ARTICLES_AT_ONCE
-        bar = progress_bar(_chunks(new), desc="Encode", shown=shown, unit=" news", unit_scale=each)
-        vectors = [self._encode(some) for some in bar]
+        shown, vectors = show_progress and len(new) > ARTICLES_AT_ONCE, []
+        with progress_bar(desc="Encode news", shown=shown, total=len(new), unit=" news") as bar:
+            for some in _chunks(new):
+                vectors.append(self._encode(some))
+                bar.update(len(some))
         if same.any():
             order = np.argsort(np.argsort(~same, kind="stable"))  # back from known ones first
             vectors = [torch.cat([old.vectors[np.array(rows)[same]], *vectors])[order]]
