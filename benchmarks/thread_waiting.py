@@ -19,6 +19,7 @@ import time
 POLICIES: dict[str, dict[str, str]] = {
     "default": {},
     "GOMP_SPINCOUNT=10000": {"GOMP_SPINCOUNT": "10000"},
+    "GOMP_SPINCOUNT=5000": {"GOMP_SPINCOUNT": "5000"},
     "GOMP_SPINCOUNT=1000": {"GOMP_SPINCOUNT": "1000"},
     "GOMP_SPINCOUNT=500": {"GOMP_SPINCOUNT": "500"},
     "GOMP_SPINCOUNT=300": {"GOMP_SPINCOUNT": "300"},

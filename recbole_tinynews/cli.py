@@ -13,7 +13,7 @@ from typing import Any
 from recbole_tinynews import __version__
 
 # for GNU's OpenMP, which torch's CPU builds use; see benchmarks/thread_waiting.py
-SPINS = "500"
+SPINS = "5000"
 # the extra that brings a package that a command misses
 _EXTRAS = {
     **dict.fromkeys(("fastapi", "uvicorn", "fastapi_offline", "starlette", "pydantic"), "serve"),
@@ -23,7 +23,7 @@ _EXTRAS = {
 
 
 def spin_briefly() -> None:
-    """Let idle threads sleep, as spinning slows busy processes; call it before importing torch."""
+    """Let idle threads sleep soon, as they slow busy processes; call it before importing torch."""
     if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
         os.environ["GOMP_SPINCOUNT"] = SPINS
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import torch
 import transformers
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from recbole_tinynews.encoder.packing import PackedTexts
@@ -31,11 +32,16 @@ def drop_out(inputs: Tensor, probability: float) -> Tensor:
     """Dropout; a CPU draws once for four inputs and rounds to multiples of ``2**-16``."""
     if inputs.device.type != "cpu" or not 0 < probability < 1:
         return F.dropout(inputs, probability)
+    return inputs * _kept(inputs, probability)
+
+
+def _kept(inputs: Tensor, probability: float) -> Tensor:
+    """Factors of ``drop_out`` on a CPU: 0 for dropped inputs."""
     bits = torch.empty(-(-inputs.numel() // 4), dtype=torch.int64).random_(-(1 << 63), None)
     draws = bits.view(torch.int16)[: inputs.numel()].view(inputs.shape)
     dropped = min(round(probability * _DRAWS), _DRAWS - 1)
     kept = torch.ge(draws, dropped - _DRAWS // 2, out=torch.empty_like(inputs))  # no conversion
-    return inputs * kept.mul_(_DRAWS / (_DRAWS - dropped))
+    return kept.mul_(_DRAWS / (_DRAWS - dropped))
 
 
 def set_dropout(module: nn.Module, probability: float) -> None:
@@ -112,6 +118,8 @@ def attend_within_texts(
     if kernel is not None:
         return kernel(queries, keys, values, texts, rules)
     keys, values = _for_each_head(keys, values, queries.shape[1])
+    if _trains_on_cpu(queries, texts, rules, scores):
+        return TrainedAttention.apply(torch.stack([queries, keys, values], 1), texts, rules)
     blocks = zip(texts.split(queries), texts.split(keys), texts.split(values), strict=True)
     return _each_length(blocks, texts, rules, scores)
 
@@ -123,6 +131,8 @@ def attend_stacked(
     if _one_kernel(stacked, texts, rules, scores) is not None:
         queries, keys, values = stacked.unbind(1)
         return attend_within_texts(queries, keys, values, texts, rules)
+    if _trains_on_cpu(stacked, texts, rules, scores):
+        return TrainedAttention.apply(stacked, texts, rules)
     # split first: else three gradients of the whole row are copied into one
     blocks = (block.unbind(2) for block in texts.split(stacked))
     return _each_length(blocks, texts, rules, scores)
@@ -140,6 +150,58 @@ def _each_length(
         context = attend(queries, keys, values, seen, rules.dropout, rules.scale, scores)
         out.append(context.transpose(1, 2).reshape(count * length, heads, -1))
     return torch.cat(out)
+
+
+class TrainedAttention(torch.autograd.Function):
+    """Attention per length on a CPU, of stacked projections, with a backward pass of its own.
+
+    It takes half the time of the operations in ``attend``: what they copy between each other stays
+    in one layout, with queries last, since torch's softmax over a short last axis is slow.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, stacked: Tensor, texts: PackedTexts, rules: Rules) -> Tensor:
+        """``[tokens, 3, heads, size] -> [tokens, heads, size]``."""
+        scale = stacked.shape[-1] ** -0.5 if rules.scale is None else rules.scale
+        out, saved = stacked.new_empty(len(stacked), *stacked.shape[2:]), []
+        for block, context in zip(texts.split(stacked), texts.split(out), strict=True):
+            parts = block.permute(2, 0, 3, 1, 4).clone(memory_format=torch.contiguous_format)
+            queries, keys, values = parts
+            weights = (keys @ queries.mul_(scale).transpose(-1, -2)).softmax(dim=-2)
+            kept = torch.ones(())
+            if rules.dropout:
+                kept = _kept(weights, rules.dropout).transpose(-1, -2).contiguous()
+            context.copy_(((weights * kept).transpose(-1, -2) @ values).transpose(1, 2))
+            saved += [parts, weights, kept]
+        ctx.save_for_backward(*saved)
+        ctx.texts, ctx.scale = texts, scale
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        """Gradient of the stacked projections."""
+        saved, texts = ctx.saved_tensors, ctx.texts
+        out = gradient.new_empty(len(gradient), 3, *gradient.shape[1:])
+        blocks = zip(texts.split(out), texts.split(gradient), strict=True)
+        for number, (block, of_context) in enumerate(blocks):
+            (queries, keys, values), weights, kept = saved[3 * number : 3 * number + 3]
+            of_context = of_context.transpose(1, 2).contiguous()
+            of_weights = (values @ of_context.transpose(-1, -2)).mul_(kept)
+            energy = torch.ops.aten._softmax_backward_data(of_weights, weights, -2, weights.dtype)
+            of_queries, of_keys, of_values = block.permute(2, 0, 3, 1, 4)
+            of_queries.copy_((energy.transpose(-1, -2) @ keys).mul_(ctx.scale))
+            of_keys.copy_(energy @ queries)
+            of_values.copy_((weights * kept) @ of_context)
+        return out, None, None
+
+
+def _trains_on_cpu(inputs: Tensor, texts: PackedTexts, rules: Rules, scores: Scores | None) -> bool:
+    """Whether ``TrainedAttention`` supports this."""
+    plain = scores is None and texts.real is None and not rules.causal
+    sees_all = rules.window is None or texts.longest <= rules.window
+    is_exact = inputs.device.type == "cpu" and inputs.dtype in (torch.float32, torch.float64)
+    return plain and sees_all and is_exact and torch.is_grad_enabled() and inputs.requires_grad
 
 
 Kernel = Callable[[Tensor, Tensor, Tensor, PackedTexts, Rules], Tensor]

@@ -25,8 +25,8 @@ from recbole_tinynews.processes.group import gather_rows, process_group, shared_
 
 NEWS_ENCODER = "news_encoder"
 TOKENS_AT_ONCE = 4_096
-# small packs encode few unneeded texts, and still keep a CPU busy
-LOOK_UP_TOKENS = 128
+# on a CPU, which small packs keep busy: they encode few unneeded texts
+LOOK_UP_TOKENS, LOOK_UP_SHARE = 128, 32  # at least, and of the tokens encoded together
 # number of texts that each process encodes before vectors are gathered
 TEXTS_IN_A_ROUND = 4_096
 
@@ -134,7 +134,9 @@ class CurrentVectors(CachedVectors):
         self, encoder: NewsEncoder, device: torch.device
     ) -> tuple[list[Pack], NDArray[np.int64]]:
         if self._look_up_packs is None:
-            at_once = LOOK_UP_TOKENS if device.type == "cpu" else encoder.tokens_at_once()
+            at_once = encoder.tokens_at_once()
+            if device.type == "cpu":
+                at_once = max(LOOK_UP_TOKENS, at_once // LOOK_UP_SHARE)
             packed = packs(encoder.tokens.lengths, at_once)
             pack_of = np.zeros(encoder.tokens.rows, dtype=np.int64)
             for number, pack in enumerate(packed):

@@ -52,6 +52,7 @@ from recbole_tinynews.trainer.losses import (
 )
 from recbole_tinynews.trainer.optimization import (
     autocast_dtype,
+    keep_freed_memory,
     make_schedule,
     most_steps,
     parameter_groups,
@@ -112,6 +113,7 @@ class NewsTrainer(ImpressionEvaluation):
         After ``resume_checkpoint``, a training ends with the weights of an uninterrupted one.
         Returns best validation score and result.
         """
+        keep_freed_memory()
         self.steps_per_pass = math.ceil(len(train_data) / self.accumulation_steps)
         self.last_step = most_steps(
             len(train_data), self.epochs, self.accumulation_steps, self.config["max_steps"]

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from recbole_tinynews.encoder import attention, pooling
-from recbole_tinynews.encoder.attention import Rules, attend_within_texts
+from recbole_tinynews.encoder.attention import Rules, attend_stacked, attend_within_texts
 from recbole_tinynews.encoder.packing import PackedTexts, packs
 
 LENGTHS = np.array([1, 3, 3, 7])
@@ -104,6 +104,21 @@ def test_dropout_does_not_get_lost_in_one_kernel(
         attend_within_texts(*given, texts, Rules(dropout)) for dropout in (0.5, 0.0)
     )
     assert not torch.allclose(with_it, without)
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+def test_training_on_a_cpu_has_the_gradients_of_plain_operations(
+    texts: PackedTexts, dropout: float
+) -> None:
+    """A wrong backward pass would train something else, and no loss would show it."""
+    given = torch.randn(int(LENGTHS.sum()), 3, HEADS, SIZE, requires_grad=True)
+    made = []
+    for scores in (None, []):  # to collect scores, it takes plain operations
+        torch.manual_seed(0)
+        context = attend_stacked(given, texts, Rules(dropout), scores)
+        made.append((context, *torch.autograd.grad(context.square().sum(), given)))
+    assert "TrainedAttention" in made[0][0].grad_fn.name() != made[1][0].grad_fn.name()
+    torch.testing.assert_close(made[0], made[1], rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["attention", "mean", "cls"])
