@@ -147,7 +147,7 @@ def write_tables(folder: Path) -> None:
     impressions = rows.groupby(["impression", "user", "time"])[["shown", "clicked"]]
     table = impressions.agg(lambda ids: " ".join(filter(None, ids))).reset_index()
     table.to_csv(folder / "until_today.csv", index=False)
-    table[:64].to_csv(folder / "shown.csv", index=False)
+    table[:64].to_csv(folder / "log.csv", index=False)
 
 
 @pytest.fixture

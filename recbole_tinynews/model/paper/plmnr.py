@@ -25,7 +25,7 @@ class PLMNRDP(PretrainedPLMNR):
 
 
 class PLMNRDAPT(PretrainedPLMNR):
-    """Masked-language-model training on news bodies (DAPT), then ``L_FT`` with random heads.
+    """Masked-language-model training on news bodies (DAPT), then ``L_FT``.
 
     Gururangan et al., ACL 2020; a baseline of Tiny-NewsRec (EMNLP 2022), whose poster gives no
     details: the recipe is our definition, with the values of the reference code's pre-training.
