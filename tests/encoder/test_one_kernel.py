@@ -19,7 +19,7 @@ from recbole_tinynews.encoder import attention, pooling
 from recbole_tinynews.encoder.attention import Rules, attend_stacked, attend_within_texts
 from recbole_tinynews.encoder.packing import PackedTexts, packs
 
-LENGTHS = np.array([1, 3, 3, 7])
+LENGTHS = np.array([1, 3, 3, 7, 18])
 HEADS, SIZE = 4, 8
 
 
