@@ -25,7 +25,6 @@ from recbole_tinynews.settings.values import Rule, brief, refuse, rules_by_defau
 
 PROPERTIES = "properties"
 METRICS = "metrics"  # in a stage's yaml: reported in addition to the run's
-EVALUATION = "eval_args"  # of which impressions need the mode alone
 _CODE = Path(__file__).resolve().parents[1]  # a yaml may lie beside its recommender
 
 
@@ -97,11 +96,9 @@ class RunSettings:
         of_user = [_layer_of(source, v, self._key_of) for source, v in self.given.sources]
         data = self.given.data_folder(dataset)
         self.layers = [*_resolved([*packaged, *of_user], self.stages, data)]
-        before = _merged(self.layers[: len(self.layers) - len(of_user)])
         self.values: dict[Key, Any] = _merged(self.layers)
-        self.warnings = [*self._drop_unread(before)]
         self.mistakes = [*self.given.mistakes, *self._mistakes([*packaged, *of_user])]
-        self.warnings += self._keep_mode_alone(before)
+        self.warnings = [*self._drop_unread(_merged(packaged))]
 
     # Layers
 
@@ -203,17 +200,6 @@ class RunSettings:
                 yield f"{key} ({self._source_of(key)}) has no effect, got {brief(value)}"
             if key in before:
                 self.values[key] = before[key]
-
-    def _keep_mode_alone(self, before: Mapping[Key, Any]) -> Iterator[str]:
-        """Reset the entries of ``eval_args`` other than its mode, with a warning."""
-        key = Key(None, EVALUATION)
-        value, default = self.values.get(key), before.get(key)
-        if isinstance(value, Mapping) and isinstance(default, Mapping):
-            unread = [k for k, v in value.items() if k != "mode" and v != default.get(k)]
-            if unread:
-                names = ", ".join(map(str, unread))
-                yield f"{EVALUATION} has no effect beyond its mode, got {names} too"
-            self.values[key] = dict(default)
 
     # Views
 

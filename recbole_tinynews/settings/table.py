@@ -178,7 +178,8 @@ RECBOLES: tuple[Setting, ...] = (
     Setting("valid_metric", values.TEXT),
     _of_run("metrics"),  # checked by `map_metrics`
     Setting("valid_metric_bigger", one_of(True), scope=_RUN),  # for all metrics
-    Setting("eval_args", values.EVALUATION, scope=_RUN),
+    # beyond its one mode, which is checked, nothing in it has an effect
+    Setting("eval_args", values.EVALUATION, scope=_RUN, unread_by=_EVERY),
     Setting("repeatable", values.SWITCH, scope=_RUN, unread_by=_NEWS),
     Setting("metric_decimal_place", values.DECIMAL_PLACES, scope=_RUN),
     # settings that RecBole's models read, but RecBole declares for none or only some of them

@@ -183,14 +183,11 @@ CLIPPING = Rule(
 )
 
 
-def _is_labeled(value: Any) -> bool:
-    known = isinstance(value, Mapping) and value.keys() <= {"mode", "split", "group_by", "order"}
-    mode = value.get("mode", "labeled") if known else None
-    modes = mode.values() if isinstance(mode, Mapping) else [mode]
-    return all(each == "labeled" for each in modes)
-
-
-EVALUATION = Rule("{mode: labeled}, as impressions are ranked by their own labels", _is_labeled)
+_LABELED = ("labeled", {"valid": "labeled", "test": "labeled"})  # RecBole knows both forms
+EVALUATION = Rule(
+    "{mode: labeled}, as impressions are ranked by their own labels",
+    lambda value: isinstance(value, Mapping) and value.get("mode") in _LABELED,
+)
 # RecBole silently uses Adam for any other name; its sparse_adam trains none of its models, nor ours
 LEARNER = _word_of("adam", "adamw", "sgd", "adagrad", "rmsprop")
 SWITCH = Rule("true or false", lambda value: isinstance(value, bool))
