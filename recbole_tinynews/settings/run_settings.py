@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 from recbole_tinynews.files.installation import recbole_folder
 from recbole_tinynews.settings.literals import WHEN, Given, packaged_folder, read_yaml
 from recbole_tinynews.settings.table import (
-    NAMES,
     Key,
     Models,
     known_without_yaml,
@@ -111,7 +110,6 @@ class RunSettings:
     def _of_news(self) -> Iterator[Layer]:
         """Files of a news recommender, of which a stage's may declare settings too."""
         overall, stages = self.files.overall, self.files.stages
-        _check_stage_names(stages)
         own = {file: self._layer(file, declares=True) for file in self.files.own}
         yield self._layer(overall, declares=True)
         known = recbole_overall_settings().keys() | read_yaml(overall).keys()
@@ -312,18 +310,6 @@ def _is_same(value: Any, wanted: Any, data: Path) -> bool:
         return bool(value == wanted)
     named = (next(filter(Path.is_dir, (Path(v), data / v)), Path(v)) for v in (value, wanted))
     return len({path.resolve() for path in named}) == 1
-
-
-def _check_stage_names(stages: Mapping[str, Path]) -> None:
-    """Refuse names like ``finetune``, with which ``finetune_layers`` would set ``layers``."""
-    names = [*recbole_overall_settings(), *sorted(NAMES), *stages]
-    for stage, file in stages.items():
-        taken = next((name for name in names if name.startswith(f"{stage}_")), None)
-        if taken is not None:
-            raise ValueError(
-                f"The stage {stage} ({file}) must have a name that begins no other, and {taken} "
-                "begins with it: a setting would be taken for the stage's own. Rename the file."
-            )
 
 
 # RecBole's settings

@@ -340,15 +340,18 @@ class Key(NamedTuple):
 
 
 def parse_key(text: str, stages: Collection[str]) -> Key:
-    """Split a stage's name, if any, off the name of a setting.
+    """Split a stage's name, if any, off the name of a setting; the longest one, if several fit.
 
-    >>> parse_key("warm_up_epochs", ["warm_up"])
+    >>> parse_key("warm_up_epochs", ["warm", "warm_up"])
     Key(stage='warm_up', name='epochs')
+    >>> parse_key("finetune_layers", ["finetune"])  # a setting of the table
+    Key(stage=None, name='finetune_layers')
     """
-    for stage in stages:
-        if text.startswith(f"{stage}_"):
-            return Key(stage, text.removeprefix(f"{stage}_"))
-    return Key(None, text)
+    fitting = [stage for stage in stages if text.startswith(f"{stage}_")]
+    if not fitting or text in _BY_NAME:
+        return Key(None, text)
+    stage = max(fitting, key=len)
+    return Key(stage, text.removeprefix(f"{stage}_"))
 
 
 def parse_keys(values: Mapping[str, Any], stages: Collection[str]) -> dict[Key, Any]:
