@@ -31,11 +31,12 @@ from recbole_tinynews.settings.table import (
     parse_key,
     recbole_lists,
     setting,
+    unknown_setting,
     unread_by,
 )
-from recbole_tinynews.settings.values import rule_by_default, suggest
+from recbole_tinynews.settings.values import rule_by_default
 
-NARROWEST, WIDEST = 80, 100  # columns
+WIDEST = 100  # columns
 _MARGIN = 12  # width of the labels of an explanation
 EVERY, RECBOLE = "every news recommender", "RecBole"
 _ORIGINS = {  # of the yaml files for all models of a kind
@@ -180,30 +181,27 @@ def shown(value: Any) -> str:
 
 
 def model_list() -> str:
-    """All models: ours with one line from each docstring, RecBole's by name."""
-    texts, nothing = "News recommenders", "Without a language model, nothing trains"
-    ours: dict[str, dict[str, str]] = {texts: {}, nothing: {}}
+    """All models: ours with the first line of each docstring, RecBole's by name."""
+    width = max(map(len, MODELS))
+    texts, nothing, fit, unfit = list[str](), list[str](), list[str](), list[str]()
     for name, model in MODELS.items():
         tree = ast.parse(model.file.read_text(encoding="utf-8"))
         classes = (node for node in tree.body if isinstance(node, ast.ClassDef))
         docstring = next(ast.get_docstring(node) for node in classes if node.name == name) or ""
-        sentence = re.split(r"(?<=[^ .])\.(?= [A-Z`])", " ".join(docstring.split()))[0]
-        ours[texts if model.reads_text else nothing][name] = f"{sentence.rstrip('.')}."
-    width = max(map(len, MODELS))
-    lines = []
-    for title, of_kind in ours.items():
-        lines += [title]
-        for name, meaning in of_kind.items():
-            lines += _wrapped(f"{name:<{width}}  {meaning}", 2, width + 4)
-        lines.append("")
-    fit, unfit = "RecBole's models", "RecBole's models that cannot run on impressions"
-    recboles: dict[str, list[str]] = {fit: [], unfit: []}
+        summary, *_ = docstring.split("\n")
+        of_kind = texts if model.reads_text else nothing
+        of_kind += _wrapped(f"{name:<{width}}  {summary}", 2, width + 4)
     for name, file in recbole_models().items():
         if name not in MODELS:
             runs = name not in UNFIT and not file.parent.name.startswith(("knowledge", "exlib"))
-            recboles[fit if runs else unfit].append(name)
-    for title, names in recboles.items():
-        lines += [title, *_wrapped(", ".join(names), 2), ""]
+            (fit if runs else unfit).append(name)
+    sections = {
+        "News recommenders": texts,
+        "Without a language model, nothing trains": nothing,
+        "RecBole's models": _wrapped(", ".join(fit), 2),
+        "RecBole's models that cannot run on impressions": _wrapped(", ".join(unfit), 2),
+    }
+    lines = [line for title, of_it in sections.items() for line in (title, *of_it, "")]
     return "\n".join(
         [*lines, "Settings of a model: --list-settings=MODEL; one of them: --explain SETTING"]
     )
@@ -234,10 +232,9 @@ def read_by(model: str) -> dict[Key, Any]:
 
 
 def _wrapped(text: str, indent: int, further: int | None = None) -> list[str]:
-    terminal = shutil.get_terminal_size((WIDEST, 24)).columns
     return textwrap.wrap(
         text,
-        min(WIDEST, max(NARROWEST, terminal)),
+        min(WIDEST, shutil.get_terminal_size((WIDEST, 24)).columns),
         initial_indent=" " * indent,
         subsequent_indent=" " * (indent if further is None else further),
         break_on_hyphens=False,
@@ -246,7 +243,9 @@ def _wrapped(text: str, indent: int, further: int | None = None) -> list[str]:
 
 def explanation(name: str) -> str:
     """The help page of a setting; ``ValueError`` with the nearest names if it is unknown."""
-    stage, plain = _parsed(name)
+    stage, plain = key = parse_key(name, stage_files())
+    if mistake := unknown_setting(key, dict.fromkeys(sorted(every_name())), [*stage_files()]):
+        raise ValueError(f"{name!r} {mistake} (all: --list-settings)")
     entries = [e for e in (*all_entries(), *recbole_entries()) if e.name == plain]
     kind, meaning = meaning_of(plain, reversed(entries))  # the most general one
     head = f"{name} ({kind})" if kind else name
@@ -259,19 +258,6 @@ def explanation(name: str) -> str:
         lines += _part("default", _by_value(e for e in entries if e.stage == stage))
         lines += _part("or as", _by_value(e for e in entries if e.stage is None))
     return "\n".join(lines + _part("effect", [" ".join(effects(plain))]))
-
-
-def _parsed(name: str) -> tuple[str | None, str]:
-    names = every_name()
-    stage, plain = (None, name) if name in names else parse_key(name, stage_files())
-    if plain not in names:
-        of_stage = [each for each in names if setting(each).scope is Scope.STAGE]
-        of_stages = [f"{each}_{n}" for each in stage_files() for n in of_stage]
-        hint = suggest(name, sorted([*names, *of_stages]))
-        raise ValueError(f"No setting is named {name!r}.{hint} All: --list-settings")
-    if stage and setting(plain).scope is Scope.RUN:
-        raise ValueError(f"{plain} holds for the whole run, not for a stage. See --explain {plain}")
-    return stage, plain
 
 
 def _by_value(entries: Iterable[Entry]) -> list[str]:
