@@ -30,13 +30,8 @@ _FLOAT = r"""(?:
 
 def packaged_folder(name: str) -> Path:
     """``properties`` or ``dataset``: in a wheel inside the package, in a checkout beside it."""
-    for parent in (_PACKAGE, _PACKAGE.parent):
-        if (parent / name).is_dir():
-            return parent / name
-    raise FileNotFoundError(
-        f"recbole_tinynews expects its folder '{name}' in {_PACKAGE} (installed from a wheel) or "
-        f"{_PACKAGE.parent} (a checkout), and found neither. Install the package again."
-    )
+    inside = _PACKAGE / name
+    return inside if inside.is_dir() else _PACKAGE.parent / name
 
 
 LARGEST = 200_000  # characters of a yaml file

@@ -17,7 +17,6 @@ from recbole_tinynews.settings.registry import (
     UNFIT,
     declared_settings,
     files_of,
-    overall_yaml,
     recbole_models,
     recbole_yaml_folder,
 )
@@ -40,7 +39,6 @@ WIDEST = 100  # columns
 _MARGIN = 12  # width of the labels of an explanation
 EVERY, RECBOLE = "every news recommender", "RecBole"
 _ORIGINS = {  # of the yaml files for all models of a kind
-    "overall": EVERY,
     "impressions": "models that train nothing",
     "recbole": "RecBole's models on impressions",
 }
@@ -128,12 +126,13 @@ def _comments(file: Path) -> dict[str, tuple[str, str, str]]:
 @cache
 def all_entries() -> list[Entry]:
     """Entries of every file that declares settings or sets defaults, most general first."""
+    properties = packaged_folder(PROPERTIES)
     own = sorted({files_of(name).own[-1] for name in MODELS}, key=lambda file: file.stem)
-    origins = {overall_yaml("overall"): EVERY} | {file: file.stem for file in own}
+    origins = {properties / "overall.yaml": EVERY} | {file: file.stem for file in own}
     origins |= {file: f"stage {stage}" for stage, file in stage_files().items()}
-    origins |= {overall_yaml(kind): _ORIGINS[kind] for kind in ("impressions", "recbole")}
+    origins |= {properties / f"{kind}.yaml": origin for kind, origin in _ORIGINS.items()}
     origins |= dict.fromkeys(recbole_overall_files(), RECBOLE)
-    of_data = sorted((packaged_folder(PROPERTIES) / "dataset").glob("*.yaml"))
+    of_data = sorted(properties.glob("dataset/*.yaml"))
     origins |= {file: f"data set {file.stem}" for file in of_data}
     return _read(origins)
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import importlib
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -68,16 +69,14 @@ def _own_models() -> dict[str, Model]:
         for name, bases in _CLASS.findall(file.read_text(encoding="utf-8")):
             classes[name] = file, re.findall(r"\w+", bases)
 
-    def walk(name: str) -> Iterator[str]:
-        for base in reversed(classes[name][1] if name in classes else []):
-            yield from walk(base)
-        yield name
-
     def bases_of(name: str) -> Bases:
-        names = [each for each in dict.fromkeys(walk(name)) if each in classes]
-        return [(base, [classes[base][0].parent]) for base in names]
+        if name not in classes:
+            return []
+        file, names = classes[name]
+        before = dict(base for each in reversed(names) for base in bases_of(each))
+        return [*before.items(), (name, [file.parent])]
 
-    declaring = (model_yaml_folder(), *rooms)
+    declaring = (packaged_folder("properties") / "model", *rooms)
     names = sorted(file.stem for folder in declaring for file in folder.glob("*.yaml"))
     return {name: Model(classes[name][0], bases_of(name)) for name in names}
 
@@ -151,11 +150,7 @@ def has_language_model(model_class: type) -> bool:
 
 def is_stock_model(model_class: type) -> bool:
     """Whether the class is one of RecBole's own, not a user's subclass."""
-    return _is_from(model_class, "recbole")
-
-
-def _is_from(cls: type, package: str) -> bool:
-    return cls.__module__.partition(".")[0] == package
+    return model_class.__module__.partition(".")[0] == "recbole"
 
 
 # Settings
@@ -182,25 +177,23 @@ def declared_settings(model: str | type) -> dict[str, Any]:
 
 def files_of(model: str | type) -> ModelFiles:
     """Yaml files that declare the settings of a class, or of the model of this name."""
-    of_users: list[Path] = []
     if isinstance(model, type):
         name, bases = model.__name__, _bases_of(find_model(model))
-        users = (cls for cls in reversed(model.__mro__) if not _is_from(cls, PACKAGE.name))
-        of_users = [folder / "stage" for cls in users for folder in _module_folder(cls)]
     else:
         check_name(model)
         stock = [(model, [recbole_yaml_folder()])]
         name, bases = model, MODELS[model].bases if model in MODELS else stock
-    kind = _kind_of(bases)
+    kind, properties = _kind_of(bases), packaged_folder("properties")
     places = (
         folder / f"{base}.yaml"
         for base, folders in bases
-        for folder in ([model_yaml_folder()] if _are_ours(folders) else []) + folders
+        for folder in ([properties / "model"] if _are_ours(folders) else []) + folders
     )
     own = tuple(dict.fromkeys(file for file in places if file.is_file()))
     names = (name,) if kind == "recbole" else tuple(base for base, _ in bases)
-    stages = _stage_files(of_users) if kind == "overall" else {}
-    return ModelFiles(name, names, overall_yaml(kind), stages, own)
+    folders = [properties, *chain(*(folders for _, folders in bases))]
+    stages = _stage_files(folders) if kind == "overall" else {}
+    return ModelFiles(name, names, properties / f"{kind}.yaml", stages, own)
 
 
 def _bases_of(model_class: type) -> Bases:
@@ -220,11 +213,11 @@ def _kind_of(bases: Bases) -> str:
     return next((_KINDS[name] for name in ours if name in _KINDS), "recbole")
 
 
-def _stage_files(of_users: Iterable[Path]) -> dict[str, Path]:
-    """Yaml files of possible stages, the package's first; ``ValueError`` for equal names."""
+def _stage_files(folders: Iterable[Path]) -> dict[str, Path]:
+    """Yaml files of possible stages in these folders; ``ValueError`` for equal names."""
     found: dict[str, Path] = {}
-    for folder in dict.fromkeys([packaged_folder("properties") / "stage", *of_users]):
-        for file in sorted(folder.glob("*.yaml")):
+    for folder in dict.fromkeys(folders):
+        for file in sorted(folder.glob("stage/*.yaml")):
             if file.stem in found:
                 raise ValueError(
                     f"A stage expects a name of its own, got two called {file.stem}: "
@@ -233,16 +226,6 @@ def _stage_files(of_users: Iterable[Path]) -> dict[str, Path]:
                 )
             found[file.stem] = file
     return found
-
-
-def overall_yaml(kind: str) -> Path:
-    """Yaml file of the settings that all models of this kind share."""
-    return packaged_folder("properties") / f"{kind}.yaml"
-
-
-def model_yaml_folder() -> Path:
-    """Folder of our models' yaml files."""
-    return packaged_folder("properties") / "model"
 
 
 def recbole_yaml_folder() -> Path:

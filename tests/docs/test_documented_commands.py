@@ -16,7 +16,7 @@ from documents import INLINE, ROOT, Command, commands, name_of, pages
 
 from recbole_tinynews.__main__ import COMMANDS
 from recbole_tinynews.convert.__main__ import main
-from recbole_tinynews.settings.registry import overall_yaml
+from recbole_tinynews.settings.literals import packaged_folder
 from recbole_tinynews.settings.table import NAMES, parse_key
 
 pytestmark = pytest.mark.skipif(
@@ -76,7 +76,7 @@ def flags_of_programs() -> set[str]:
 
 @cache
 def settings_and_stages() -> tuple[set[str], list[str]]:
-    properties = overall_yaml("overall").parent
+    properties = packaged_folder("properties")
     files = properties.rglob("*.yaml")
     declared = {name for f in files for name in re.findall(r"^([\w-]+):", f.read_text(), re.M)}
     stages = [file.stem for file in (properties / "stage").glob("*.yaml")]

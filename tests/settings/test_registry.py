@@ -22,7 +22,6 @@ from recbole_tinynews.settings.registry import (
     files_of,
     find_model,
     has_language_model,
-    model_yaml_folder,
     recbole_models,
 )
 from recbole_tinynews.trainer import find_trainer
@@ -51,7 +50,7 @@ def module_of_a_user(path: Path, text: str, monkeypatch: pytest.MonkeyPatch) -> 
 def test_the_table_of_models_has_a_row_for_every_yaml() -> None:
     """A new model is a module and a yaml; one that is not found could not be named."""
     beside = (registry.PACKAGE / "zoo").glob("*.yaml")
-    files = [*model_yaml_folder().glob("*.yaml"), *beside]
+    files = [*literals.packaged_folder("properties").glob("model/*.yaml"), *beside]
     assert sorted(MODELS) == sorted(file.stem for file in files)
 
 
