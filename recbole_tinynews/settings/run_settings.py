@@ -20,7 +20,7 @@ from recbole_tinynews.settings.table import (
     unknown_setting,
     unread_by,
 )
-from recbole_tinynews.settings.values import Rule, brief, refuse, rules_by_default, unfit
+from recbole_tinynews.settings.values import Rule, brief, refuse, rule_of_recbole, unfit
 
 PROPERTIES = "properties"
 METRICS = "metrics"  # in a stage's yaml: reported in addition to the run's
@@ -82,13 +82,13 @@ class RunSettings:
         self.declares: dict[str, frozenset[str]] = {}
         declaring = [*(self._of_news() if files.is_news else self._of_recbole())]
         self.declared = dict(recbole_overall_settings())
-        self._own_rules: dict[str, Rule] = {}
+        self._own_rules: dict[str, Rule | None] = {}
         if not files.is_news:
             own = _plain(_merged(map(self._layer, self._stock_files)))
             self.declared |= {**recbole_model_settings(), **own}
             # where the table has no rule, or one for other models, as for a list of reg_weight
-            special = {n for n, v in own.items() if not setting(n).rule or unfit_value(n, v)}
-            self._own_rules = rules_by_default({n: own[n] for n in special})
+            special = {n: v for n, v in own.items() if not setting(n).rule or unfit_value(n, v)}
+            self._own_rules = {n: rule_of_recbole(n, v) for n, v in special.items()}
         self.declared |= _plain(_merged(layer for layer in declaring if layer.declares))
         self.defaults = {Key(None, n): v for n, v in self.declared.items()} | _merged(declaring)
         packaged = [*declaring, *self._of_data_set()]
@@ -166,8 +166,8 @@ class RunSettings:
     def _unfit(self, key: Key, value: Any) -> str | None:
         if isinstance(value, str) and value == "None":
             return "got the text 'None': write ~ or null for no value"
-        if own := self._own_rules.get(key.name):
-            return unfit(own, value)
+        if key.name in self._own_rules:
+            return unfit(self._own_rules[key.name], value)
         # RecBole's defaults mix types
         default = self.declared.get(key.name) if self.files.is_news else None
         return unfit_value(key.name, value, default)
@@ -262,19 +262,18 @@ def _layer_of(
 ) -> Layer:
     """Values of a source, and those under conditions; ``ValueError`` if these cannot be read."""
     conditions = values.get(WHEN, {})
-    by_value = conditions.values() if isinstance(conditions, Mapping) else [conditions]
-    maps = all(isinstance(each, Mapping) for each in by_value)
-    if not maps or not all(isinstance(v, Mapping) for each in by_value for v in each.values()):
+    try:
+        when = tuple(
+            (name, value, {key_of(n): v for n, v in under.items()})
+            for name, each in conditions.items()
+            for value, under in each.items()
+        )
+    except AttributeError as problem:  # one of them is no mapping
         raise ValueError(
             f"{WHEN} ({source}) must be {{setting: {{value: {{settings}}}}}}, got "
             f"{brief(conditions)}. Name a setting, one of its values, and the settings that hold "
             "where it has that value."
-        )
-    when = tuple(
-        (name, value, {key_of(n): v for n, v in under.items()})
-        for name, each in conditions.items()
-        for value, under in each.items()
-    )
+        ) from problem
     plain = {key_of(name): value for name, value in values.items() if name != WHEN}
     return Layer(source, plain, declares, when)
 

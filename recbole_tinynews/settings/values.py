@@ -246,30 +246,23 @@ def unfit(rule: Rule | None, value: Any) -> str | None:
     return f"expects {rule.expected}, got {brief(value)}{hint and '.' + hint}"
 
 
-def rules_by_default(defaults: Mapping[str, Any]) -> dict[str, Rule]:
-    """Rules of RecBole's own models by name and default; none for ~.
+def rule_of_recbole(name: str, default: Any) -> Rule | None:
+    """Rule of a setting of RecBole's own models by name and default; None: any value is valid.
 
-    >>> rules_by_default({"hidden_size": 64, "dropout_prob": 0, "fields": None}).keys()
-    dict_keys(['hidden_size', 'dropout_prob'])
+    >>> rule_of_recbole("hidden_size", 64).expected, rule_of_recbole("dropout_prob", 0).expected
+    ('an int >= 0', 'a number >= 0 and < 1')
     """
-    rules = {name: _rule(name, default) for name, default in defaults.items()}
-    return {name: rule for name, rule in rules.items() if rule is not None}
-
-
-def _rule(name: str, default: Any) -> Rule | None:
     if isinstance(default, list):
-        of_first = _rule(name, default[0]) if default else None
+        of_first = rule_of_recbole(name, default[0]) if default else None
         return of_first and list_of(of_first)
-    if isinstance(default, (bool, str, Mapping)):
-        kinds = {bool: SWITCH, str: ANY_TEXT, dict: MAPPING}
-        return kinds[type(default)]
-    if not isinstance(default, (int, float)):
-        return None
-    if any(part in name for part in _PROBABILITIES):
+    if "drop" in name:
         return PROBABILITY
-    return NUMBER if isinstance(default, float) or default < 0 or name in _NUMBERS else COUNT
+    kinds = {bool: SWITCH, int: COUNT, float: NUMBER, str: ANY_TEXT, dict: MAPPING}
+    return NUMBER if name in _NUMBERS else kinds.get(type(default))
 
 
-_PROBABILITIES = ("dropout", "drop_ratio", "drop_prob")  # parts of names
-# floats whose defaults are written as ints
-_NUMBERS = ("global_ratio", "spatial_ratio", "resolution", "negative_weight", "w_max", "margin")
+# floats whose defaults are written as ints, and ints below 0
+_NUMBERS = (
+    *("global_ratio", "spatial_ratio", "resolution", "negative_weight", "w_max", "margin"),
+    *("n_facet_window", "n_facet_MLP"),
+)
