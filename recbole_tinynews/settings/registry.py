@@ -52,11 +52,6 @@ class Model(NamedTuple):
     file: Path
     bases: Bases
 
-    @property
-    def reads_text(self) -> bool:
-        """Whether it encodes texts; others train no language model."""
-        return _kind_of(self.bases) == "overall"
-
 
 def _own_models() -> dict[str, Model]:
     """Our recommenders, those with a yaml in ``properties/model`` or beside their module.
@@ -130,10 +125,8 @@ def _find_recbole_model(name: str) -> type:
     try:
         return get_model(name)
     except ModuleNotFoundError as error:
-        needs = f"needs the package {error.name!r}, which is not installed"
-        if name in UNFIT:  # installing the package would not help
-            needs = f"cannot run on impressions: {UNFIT[name]}"
-        raise ValueError(f"RecBole's model {name} {needs}") from error
+        why = UNFIT.get(name, error)
+        raise ValueError(f"RecBole's model {name} cannot run on impressions: {why}") from error
     finally:  # importing RecBole's SINE turns on anomaly detection globally
         torch.autograd.set_detect_anomaly(traced)
 
@@ -221,8 +214,7 @@ def _stage_files(folders: Iterable[Path]) -> dict[str, Path]:
             if file.stem in found:
                 raise ValueError(
                     f"A stage expects a name of its own, got two called {file.stem}: "
-                    f"{found[file.stem]} and {file}. Rename yours; to set values of the other, "
-                    f"write {file.stem}_NAME into the yaml of your class."
+                    f"{found[file.stem]} and {file}. Rename yours."
                 )
             found[file.stem] = file
     return found

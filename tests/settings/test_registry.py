@@ -62,7 +62,7 @@ def test_the_files_by_name_are_those_of_the_class(name: str) -> None:
     by_name, by_class = files_of(name), files_of(model_class)
     assert by_name._replace(classes=()) == by_class._replace(classes=())
     assert [each for each in by_class.classes if each in by_name.classes] == [*by_name.classes]
-    assert MODELS[name].reads_text == has_language_model(model_class)
+    assert by_name.reads_text == has_language_model(model_class)
 
 
 @pytest.mark.parametrize("name", ["BPR", "SASRec", "DeepFM", "Pop"])
