@@ -47,7 +47,7 @@ from recbole_tinynews.settings.registry import (
     is_news_model,
     recbole_models,
 )
-from recbole_tinynews.settings.table import parse_key, parse_keys, seen_by, unfit_value
+from recbole_tinynews.settings.table import parse_key, seen_by, unfit_value
 from recbole_tinynews.settings.values import ANY_TEXT, list_of
 
 NEEDED = {"dataset": str, "ITEM_ID_FIELD": str, "USER_ID_FIELD": str, "history_length": int}
@@ -74,7 +74,8 @@ class SavedSettings(dict[str, Any]):
     def for_stage(self, stage: str) -> SavedSettings:
         """Settings as an earlier stage had them, such as an ensemble's teachers."""
         read = {"teacher_num_hidden_layers": None, **self}  # None: all
-        return SavedSettings({**seen_by(stage, parse_keys(read, [stage])), **AS_SAVED})
+        by_key = {parse_key(name, [stage]): value for name, value in read.items()}
+        return SavedSettings({**seen_by(stage, by_key), **AS_SAVED})
 
 
 def load(

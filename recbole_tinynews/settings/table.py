@@ -118,6 +118,8 @@ _OF_TABLES = (  # for files with one interaction per row, not for impressions
 )
 # RecBole's sequence transforms, except the one that runs user-defined code
 _TRANSFORMS = ("mask_itemseq", "inverse_itemseq", "crop_itemseq", "reorder_itemseq")
+# RecBole's flags for several processes
+_OF_LAUNCH: dict[str, Any] = {"scope": _RUN, "affects": _NOTHING, "known_to": _EVERY}
 _SAVED_DATA = ("save_dataset", "dataset_save_path", "save_dataloaders", "dataloaders_save_path")
 
 RECBOLES: tuple[Setting, ...] = (
@@ -149,17 +151,9 @@ RECBOLES: tuple[Setting, ...] = (
     # the device
     _of_run("gpu_id", values.DEVICES),
     _of_run("use_gpu", values.SWITCH),
-    _of_run("nproc", _one_process(None, 1), known_to=_EVERY),
-    _of_run("world_size", _one_process(None, -1, 0, 1), known_to=_EVERY),
-    *_all(
-        _one_process(None, 0),
-        "local_rank",
-        "group_offset",
-        scope=_RUN,
-        affects=_NOTHING,
-        known_to=_EVERY,
-    ),
-    *_all(None, "ip", "port", "offset", scope=_RUN, affects=_NOTHING, known_to=_EVERY),
+    *_all(_one_process(None, -1, 0, 1), "nproc", "world_size", **_OF_LAUNCH),
+    *_all(_one_process(None, 0), "local_rank", "group_offset", **_OF_LAUNCH),
+    *_all(None, "ip", "port", "offset", **_OF_LAUNCH),
     Setting("enable_amp", values.SWITCH, scope=_RUN),  # a stage has `precision` instead
     Setting("enable_scaler", values.SWITCH, scope=_RUN, unread_by=_NEWS),
     # training
@@ -354,11 +348,6 @@ def parse_key(text: str, stages: Collection[str]) -> Key:
     return Key(stage, text.removeprefix(f"{stage}_"))
 
 
-def parse_keys(values: Mapping[str, Any], stages: Collection[str]) -> dict[Key, Any]:
-    """Values of a yaml file or command line, by parsed key."""
-    return {parse_key(text, stages): value for text, value in values.items()}
-
-
 def seen_by(stage: str, values: Mapping[Key, Any]) -> dict[str, Any]:
     """Settings of a run as one of its stages sees them: its own values, else those of the run.
 
@@ -370,10 +359,7 @@ def seen_by(stage: str, values: Mapping[Key, Any]) -> dict[str, Any]:
     """
     seen = {key.name: value for key, value in values.items() if key.stage is None}
     if stage.endswith(OF_TEACHERS):
-        of_teachers = {
-            name: seen[f"teacher_{name}"] for name in SHARED if f"teacher_{name}" in seen
-        }
-        seen |= of_teachers
+        seen |= {name: seen[of_all] for name, of_all in SHARED.items() if of_all in seen}
     return seen | {key.name: value for key, value in values.items() if key.stage == stage}
 
 
