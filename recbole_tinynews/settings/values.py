@@ -125,14 +125,7 @@ VIEWS = Rule(
 )
 
 
-def _is_place(value: Any) -> bool:
-    if not TEXT.holds(value) or "\0" in value or len(value) > _LONGEST_PATH:
-        return False
-    return all(len(os.fsencode(part)) <= _LONGEST_PART for part in value.split("/"))
-
-
-_LONGEST_PART, _LONGEST_PATH = 255, 4_096  # limits of Linux and most file systems
-PLACE = Rule("the name of a file or folder", _is_place)
+PLACE = Rule("the name of a file or folder", TEXT.holds)
 ZIP_FILE = Rule(
     "a file name that ends in .zip", lambda value: PLACE.holds(value) and value.endswith(".zip")
 )
