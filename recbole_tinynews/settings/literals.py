@@ -104,13 +104,8 @@ def parse_value(text: str) -> Any:
         value = parse_yaml(text)
     except (yaml.YAMLError, ValueError):  # ValueError: an int of thousands of digits
         return text
-    if (
-        value is None
-        or isinstance(value, (bool, int, float))
-        or text.lstrip()[:1] in tuple("{['\"")
-    ):
-        return value
-    return text
+    is_plain = value is None or isinstance(value, (bool, int, float))
+    return value if is_plain or text.lstrip()[:1] in tuple("{['\"") else text
 
 
 def parse_yaml(text: str) -> Any:
