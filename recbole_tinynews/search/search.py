@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import errno
-import json
 import time
 import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from logging import getLogger
-from math import isfinite, pi
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.distributions import (
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-    distribution_to_json,
-)
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.exceptions import ExperimentalWarning, StorageInternalError
 from optuna.pruners import MedianPruner
 from optuna.samplers import TPESampler
@@ -40,12 +34,17 @@ from recbole_tinynews.settings.table import Affects, parse_key, setting
 from recbole_tinynews.settings.values import refuse
 
 Distribution = CategoricalDistribution | FloatDistribution | IntDistribution
+_DRAW: dict[type, Callable[..., Any]] = {
+    CategoricalDistribution: Trial.suggest_categorical,
+    FloatDistribution: Trial.suggest_float,
+    IntDistribution: Trial.suggest_int,
+}
 
 ENDED = (TrialState.COMPLETE, TrialState.PRUNED)  # other trials run, wait or were interrupted
 SIGN_OF_LIFE, GRACE = 10, 60  # seconds; a trial that gives no sign is run again
 _FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
-# trials with different values could not be compared
-_SAME_FOR_ALL = ("dataset", "metrics", "topk", "valid_metric", "metric_decimal_place", "eval_args")
+# trials with different values could not be compared; the best of several seeds is the luckiest
+_SAME_FOR_ALL = ("dataset", "seed", "valid_metric", "metric_decimal_place", "eval_args")
 
 
 class Search:
@@ -82,11 +81,19 @@ class Search:
         source = "space" if isinstance(space, Mapping) else str(space)
         fixed = parse_command_line(command_line).values
         self.space = make_space(described, source, config, fixed)
-        _check(config, trials, startup_trials)
+        valid = Path(config["data_path"]) / f"{config['dataset']}.valid.inter"
+        mistakes = {
+            "trials and startup_trials expect at least 1": min(trials, startup_trials) < 1,
+            f"it expects validation impressions, and there is no {valid}": not valid.is_file(),
+            "it expects validations, got eval_step=0": config["eval_step"] == 0,
+            "fresh=True would train shared stages again": config["fresh"],
+            "one process runs a trial. Start the command several times": not launched_group().alone,
+        }
+        made = (mistake for mistake, is_made in mistakes.items() if is_made)
+        refuse(f"A search for {config['model']} cannot begin:", made)
         last = config.for_stage(config["stage"]) if config["stage"] else config
         self.metric, self.seed = str(last["valid_metric"]).lower(), config["seed"]
-        values = {name: distribution_to_json(values) for name, values in self.space.items()}
-        compared = json.dumps([config["stage"], self.metric, values])
+        compared = repr([config["stage"], self.metric, self.space])
         files = files_of_metric(last["valid_metric"])
         key = content_key([result_fingerprint(config), compared, *files])[:12]
         of_data = Path(config["checkpoint_dir"]) / str(config["dataset"])
@@ -144,11 +151,12 @@ class Search:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         warnings.filterwarnings("ignore", category=ExperimentalWarning)  # signs of life
         url = storage or f"sqlite:///{self.folder.resolve() / 'study.db'}?timeout=60"
+        self._again = RetryHeartbeatStaleTrialCallback(inherit_intermediate_values=True)
         life: Any = {"heartbeat_interval": SIGN_OF_LIFE, "grace_period": GRACE}
         try:
             with exclusive_lock(self.folder / "study", "opening it"):  # its tables are made once
                 return optuna.create_study(
-                    storage=RDBStorage(url, heartbeat_stale_trial_callback=_again, **life),
+                    storage=RDBStorage(url, heartbeat_stale_trial_callback=self._again, **life),
                     study_name=self.folder.name,
                     direction="maximize" if self.bigger_is_better else "minimize",
                     pruner=MedianPruner(n_startup_trials=startup_trials),
@@ -167,7 +175,7 @@ class Search:
             raise GivenUpError  # another process has begun the last one at the same moment
         # a seed per trial: processes with a common one would draw the same values
         self.study.sampler = TPESampler(seed=self.seed + trial.number)
-        params = {name: _draw(trial, name, values) for name, values in self.space.items()}
+        params = {n: _DRAW[type(of)](trial, n, **vars(of)) for n, of in self.space.items()}
         tell(f"trial {trial.number}: " + " ".join(f"{name}={params[name]}" for name in params))
         ended = ""
         try:
@@ -190,7 +198,7 @@ class Search:
                 about = [f"{name} {value}" for name, value in trial.user_attrs.items() if value]
                 tell("; ".join([f"trial {trial.number}: {ended}", *about]))
             else:
-                _again(self.study, self.study.trials[trial.number])
+                self._again(self.study, self.study.trials[trial.number])
 
     def _validation(self, trial: Trial, config: NewsConfig) -> float:
         def report(number: int, score: float) -> None:
@@ -201,32 +209,11 @@ class Search:
         with prepared(config) as (this_run, stages):
             this_run.callbacks[stages[-1]] = report
             try:
-                valid = this_run.make(*stages).valid
+                return float(this_run.make(*stages).valid[self.metric])
             finally:
                 made = this_run.artifacts.values()
                 trial.set_user_attr("trained", ", ".join(a.name for a in made if not a.reused))
                 trial.set_user_attr("reused", ", ".join(a.name for a in made if a.reused))
-        if self.metric not in valid:
-            raise ValueError(f"A trial expects a validation with {self.metric}, got none.")
-        return float(valid[self.metric])
-
-
-def _again(study: optuna.Study, trial: FrozenTrial) -> None:
-    RetryHeartbeatStaleTrialCallback(inherit_intermediate_values=True)(study, trial)
-
-
-def _check(config: NewsConfig, trials: int, startup_trials: int) -> None:
-    """Refuse what prevents validation, or trials that share stages."""
-    valid = Path(config["data_path"]) / f"{config['dataset']}.valid.inter"
-    mistakes = {
-        "trials and startup_trials expect at least 1": min(trials, startup_trials) < 1,
-        f"it expects validation impressions, and there is no {valid}": not valid.is_file(),
-        "it expects validations, got eval_step=0": config["eval_step"] == 0,
-        "fresh=True would train shared stages again": config["fresh"],
-        "one process runs a trial. Start the command several times": not launched_group().alone,
-    }
-    made = [mistake for mistake, is_made in mistakes.items() if is_made]
-    refuse(f"A search for {config['model']} cannot begin:", made)
 
 
 def make_space(
@@ -237,26 +224,20 @@ def make_space(
     mistakes = [] if described else ["it names no setting"]
     for name, values in described.items():
         try:
-            _check_name(name, config, fixed)
-            space[name] = _distribution(values)
-            unfit = (config.settings.mistake_of(name, value) for value in _samples(space[name]))
+            row = setting(parse_key(name, config.settings.stages).name)
+            if name in fixed:
+                raise ValueError("is on the command line too, which would fix it. Leave it out")
+            if row.name in _SAME_FOR_ALL or row.affects is Affects.NOTHING:
+                raise ValueError("expects one value for all trials. Give it on the command line")
+            space[name] = drawn = _distribution(values)
+            attributes = vars(drawn)
+            ends = attributes.get("choices") or (attributes["low"], attributes["high"])
+            unfit = (config.settings.mistake_of(name, value) for value in ends)
             mistakes += [f"{name} {mistake}" for mistake in unfit if mistake][:1]
         except (TypeError, ValueError) as mistake:
             mistakes.append(f"{name} {mistake}")
     refuse(f"{source} is no space for {config['model']}:", mistakes)
     return space
-
-
-def _check_name(name: str, config: NewsConfig, fixed: Collection[str]) -> None:
-    plain = parse_key(name, config.settings.stages).name
-    if name in fixed:
-        raise ValueError("is on the command line too, which would fix it. Leave it out of one")
-    if name in _SAME_FOR_ALL:
-        raise ValueError("expects one value for all trials, by which they are compared")
-    if plain == "seed":
-        raise ValueError("is no setting to search: the best of several seeds is the luckiest")
-    if setting(plain).affects is Affects.NOTHING:
-        raise ValueError("changes no result. Give it on the command line")
 
 
 def _distribution(values: Any) -> Distribution:
@@ -273,21 +254,3 @@ def _distribution(values: Any) -> Distribution:
         "expects a list of at least two values, {uniform: [low, high]}, {log: [low, high]} or "
         f"{{int: [low, high]}}, the first and the last with an optional step, got {values!r}"
     )
-
-
-def _draw(trial: Trial, name: str, values: Distribution) -> Any:
-    if isinstance(values, CategoricalDistribution):
-        return trial.suggest_categorical(name, values.choices)
-    if isinstance(values, IntDistribution):
-        return trial.suggest_int(name, values.low, values.high, step=values.step)
-    return trial.suggest_float(name, values.low, values.high, step=values.step, log=values.log)
-
-
-def _samples(values: Distribution) -> Sequence[Any]:
-    """Values to validate: all choices, or the ends of a range and one value between."""
-    if isinstance(values, CategoricalDistribution):
-        return values.choices
-    if isinstance(values, IntDistribution):
-        return values.low, values.high
-    between = values.step or (values.high - values.low) / pi
-    return values.low, values.low + between, values.high

@@ -23,8 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add("--config_files", default="", help="yaml files, separated by spaces")
     add("--space", default="space.yaml", help="yaml file (default: space.yaml)")
     add("--trials", type=int, default=50, help="total, with those of earlier calls (default: 50)")
-    before = "complete trials before the median prunes any (default: 5)"
-    add("--startup_trials", type=int, default=5, help=before)
+    add("--startup_trials", type=int, default=5, help="trials before pruning (default: 5)")
     add("--storage", help="address of a database (default: sqlite beside the stages)")
     parsed, settings = parser.parse_known_args(arguments)
     options = vars(parsed)

@@ -58,8 +58,8 @@ def test_each_form_becomes_the_distribution_that_it_says(tiny: Tiny, tmp_path: P
         ("negatives", {"int": [1.5, 4]}, "got {'int': [1.5, 4]}"),
         ("topk", [[5], [10]], "expects one value for all trials"),
         ("valid_metric", ["AUC", "MRR"], "expects one value for all trials"),
-        ("worker", [0, 2], "changes no result"),
-        ("seed", [1, 2], "the luckiest"),
+        ("worker", [0, 2], "expects one value for all trials"),
+        ("seed", [1, 2], "expects one value for all trials"),
         ("history_length", [4, 6], "is on the command line too"),
     ],
 )
