@@ -217,9 +217,9 @@ def refuse_difference(difference: float, allowed: float, what: str) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Silence the messages, warnings and progress bars of other libraries."""
-    shown, disabled = transformers_logging.is_progress_bar_enabled(), logging.root.manager.disable
-    transformers_logging.disable_progress_bar()
+    """Silence the messages and warnings of other libraries, and transformers' progress bars."""
+    transformers_logging.disable_progress_bar()  # for good, as a training does
+    disabled = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
         with warnings.catch_warnings():
@@ -227,8 +227,6 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         logging.disable(disabled)
-        if shown:
-            transformers_logging.enable_progress_bar()
 
 
 def write_trimmed(folder: str | Path, texts: str | Path, output: str | Path) -> tuple[int, int]:

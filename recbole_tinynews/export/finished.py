@@ -34,18 +34,6 @@ class FinishedRecommender:
         self.folder, self.engine = folder, load_trained(folder, "export", model=model, **size)
         self.model, self.name = self.engine.model, type(self.engine.model).__name__
         self.written, self.metrics = read_settings(folder), read_metrics(folder)
-        self._check_modules()
-        self.text_encoder = cast("OneTextEncoder", self.model.news_encoder).language_model
-        self.depth: int = self.text_encoder.plm.config.num_hidden_layers
-        self._loaded = cast("Settings", self.engine.settings)
-        self.made_from: dict[str, Any] = self._loaded["made_from"] or {}
-        self.settings = {name: self._loaded[name] for name in SETTINGS}
-        self.settings[NEWS_DIM] = self.text_encoder.dense.out_features
-        self.settings[NEWS_TOKENS] = longest_news_text(self._loaded)
-        self.news_heads = nn.ModuleDict(self.text_encoder.heads)
-        self.user_encoder = cast("UserEncoder", self.model.user_encoder)
-
-    def _check_modules(self) -> None:
         parts = self.model.news_encoder, self.model.user_encoder
         own = [part for part in parts if type(part) not in (OneTextEncoder, UserEncoder)]
         if own or not self.engine.multiplies or hasattr(self.model, "article_categories"):
@@ -55,6 +43,15 @@ class FinishedRecommender:
                 f"way ({type((*own, self.engine)[0]).__name__}). Export a student, or one of its "
                 "teachers, or serve its folder as it is."
             )
+        self.text_encoder = cast("OneTextEncoder", self.model.news_encoder).language_model
+        self.depth: int = self.text_encoder.plm.config.num_hidden_layers
+        self._loaded = cast("Settings", self.engine.settings)
+        self.made_from: dict[str, Any] = self._loaded["made_from"] or {}
+        self.settings = {name: self._loaded[name] for name in SETTINGS}
+        self.settings[NEWS_DIM] = self.text_encoder.dense.out_features
+        self.settings[NEWS_TOKENS] = longest_news_text(self._loaded)
+        self.news_heads = nn.ModuleDict(self.text_encoder.heads)
+        self.user_encoder = cast("UserEncoder", self.model.user_encoder)
 
     def padded(self, attention: str) -> PaddedNewsEncoder:
         """The news encoder for padded batches, with an attention of transformers."""

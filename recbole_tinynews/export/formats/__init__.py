@@ -35,6 +35,5 @@ def find_format(name: str) -> Format:
     """The format with this name; ``ValueError`` if unknown."""
     if name not in format_names():
         raise ValueError(f"--to expects one of {', '.join(format_names())}, got {name!r}.")
-    module = import_module(f"{__name__}.{name.replace('-', '_')}")
-    found: Format = module.FORMAT
+    found: Format = import_module(f"{__name__}.{name.replace('-', '_')}").FORMAT
     return found

@@ -6,7 +6,6 @@ inputs quantised at run time. Embeddings are int8 too; the small user encoder st
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 
 from torch import Tensor, nn
@@ -57,14 +56,12 @@ def quantize(graph: Path, quantized: Path) -> None:
 
 
 def _write(recommender: FinishedRecommender, folder: Path) -> None:
-    library("onnxruntime.quantization", "--to=onnx-int8")  # before the graphs, which take long
     news_encoder = recommender.padded("eager")
     scale_rows(news_encoder.plm)
     write_graphs(recommender, news_encoder, folder)
-    with tempfile.TemporaryDirectory(dir=folder) as beside:
-        quantized = Path(beside) / NEWS_GRAPH
-        quantize(folder / NEWS_GRAPH, quantized)
-        quantized.replace(folder / NEWS_GRAPH)
+    plain = (folder / NEWS_GRAPH).rename(folder / "plain.onnx")
+    quantize(plain, folder / NEWS_GRAPH)
+    plain.unlink()
 
 
 FORMAT = Format(

@@ -70,24 +70,23 @@ def _check(recommender: FinishedRecommender, folder: Path, texts: Sequence[str])
 
 
 def _check_expressible(settings: Mapping[str, Any]) -> None:
-    if not settings["mask_padding_in_news_pooling"]:
-        problem = "pooling over pad tokens (mask_padding_in_news_pooling=false)"
-        remedy = "--mask_padding_in_news_pooling=true"
-    elif settings["news_pooling"] == "attention" and settings["head_init"] != "pretrained":
-        problem = "attention pooling with weights that sum to 1 (head_init=random)"
-        remedy = "--head_init=pretrained, --news_pooling=mean or --news_pooling=cls"
-    else:
-        return
-    raise ValueError(
-        f"--to={TO} expects a news encoder that the library's own modules can express, and "
-        f"{problem} is beyond them. Train with {remedy}, or use --to=hf or --to=onnx."
+    masked, pooling, head_init = (
+        settings[n] for n in ("mask_padding_in_news_pooling", "news_pooling", "head_init")
     )
+    if not masked or (pooling == "attention" and head_init != "pretrained"):
+        raise ValueError(
+            f"--to={TO} expects --mask_padding_in_news_pooling=true, and --news_pooling=mean or "
+            "--head_init=pretrained, which the library's own modules can express, got "
+            f"{masked}, {pooling} and {head_init}. Train with them, or use --to=hf or --to=onnx."
+        )
 
 
 def _heads(modules: Any, recommender: FinishedRecommender) -> list[nn.Module]:
     pooling, dense = recommender.text_encoder.pooling, recommender.text_encoder.dense
-    weight, bias = _projection(dense)
-    unit = [modules.Normalize()] if isinstance(dense, UnitDense) else []
+    weight, bias, unit = dense.weight.detach().double(), dense.bias.detach().double(), []
+    if isinstance(dense, UnitDense):  # the centre that it subtracts is folded into the bias
+        bias, unit = bias - weight @ dense.centre.double(), [modules.Normalize()]
+    weight, bias = weight.float(), bias.float()
     if pooling is not None:
         steps = _attention(modules, pooling, weight, bias)
         return [*steps, modules.Pooling(len(weight), "mean"), *unit]
@@ -97,14 +96,6 @@ def _heads(modules: Any, recommender: FinishedRecommender) -> list[nn.Module]:
         modules.Dense(size, len(weight), True, nn.Identity(), weight, bias),
         *unit,
     ]
-
-
-def _projection(dense: nn.Linear) -> tuple[Tensor, Tensor]:
-    """Weight and bias of a dense layer; a centre that it subtracts is folded into the bias."""
-    weight, bias = dense.weight.detach().double(), dense.bias.detach().double()
-    if isinstance(dense, UnitDense):
-        bias = bias - weight @ dense.centre.double()
-    return weight.float(), bias.float()
 
 
 def _attention(
