@@ -94,7 +94,7 @@ def test_every_command_has_a_version(command: list[str]) -> None:
     [
         (["--learnin_rate=9"], "learnin_rate (command line) is no setting. Did you mean learning_"),
         (["--model=TinyNewRec"], "Did you mean TinyNewsRec"),
-        (["--xyzzy=3"], "xyzzy (command line) is no setting of this model. Declare a new one"),
+        (["--xyzzy=3"], "xyzzy (command line) is no setting. Declare a new one"),
         (["--model=SASRec", "--n_layers=-1"], "n_layers (command line) expects an int >= 0"),
         (["--worker=1000"], "worker (command line) expects an int from 0 to"),
     ],

@@ -82,10 +82,7 @@ class NewsConfig(Config):
         staged._run_config = self
         is_own = stage in self.settings.stages
         final = seen_by(stage, self.by_key()) if is_own else self.final_config_dict
-        staged.final_config_dict = final = {
-            name: copy.deepcopy(value) if isinstance(value, (list, dict)) else value
-            for name, value in final.items()
-        }
+        staged.final_config_dict = final = copy.deepcopy(final)
         final["seed"] += number
         final["valid_metric_bigger"] = bigger_is_better(final["valid_metric"])
         return staged
@@ -112,8 +109,7 @@ class NewsConfig(Config):
 
     def _init_parameters_category(self) -> None:
         super()._init_parameters_category()
-        for category, names in self.parameters.items():  # RecBole would extend a global list
-            self.parameters[category] = list(names)
+        self.parameters = copy.deepcopy(self.parameters)  # RecBole would extend a global list
 
     def _build_yaml_loader(self) -> type[yaml.SafeLoader]:
         return LiteralLoader
@@ -150,8 +146,7 @@ class NewsConfig(Config):
         final["valid_metric_bigger"] = bigger_is_better(final["valid_metric"])
 
     def _set_implied(self, final: dict[str, Any]) -> None:
-        given = "precision" in self.external_config_dict or final.get("precision") is not None
-        if final["enable_amp"] and not given:
+        if final["enable_amp"] and final.get("precision") is None:
             final["precision"] = "auto"  # RecBole's switch turns on mixed precision
         # an earlier stage pretrains the model, with its number of layers
         pretrained = issubclass(self.model_class, PretrainedPLMNR)
@@ -175,9 +170,8 @@ class NewsConfig(Config):
         """
         final, given = self.final_config_dict, self.external_config_dict
         seen, of_stage = {**final, **values}, {"plm", "news_encoder", *AS_MEANT} & values.keys()
-        if (stage and not of_stage) or "plm" not in seen or not self.settings.files.reads_text:
-            return
-        if seen.get("news_encoder") == "words":
+        reads_plm = self.settings.files.reads_text and seen.get("news_encoder") != "words"
+        if (stage and not of_stage) or not reads_plm:
             return
         folder = Path(final["data_path"]) / self.dataset
         try:

@@ -137,8 +137,7 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
         return {}
     if not isinstance(content, dict):
         raise ValueError(
-            f"The settings file {path} expects lines 'key: value', got "
-            f"{'a list' if isinstance(content, list) else brief(content)}. "
+            f"The settings file {path} expects lines 'key: value', got {brief(content)}. "
             "Write a space after the colon."
         )
     return {str(key): value for key, value in content.items()}

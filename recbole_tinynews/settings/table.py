@@ -108,11 +108,7 @@ _FIELDS = {  # fixed, as columns of the files are
     "LABEL_FIELD": "label",
 }
 _OF_TABLES = (  # for files with one interaction per row, not for impressions
-    *(
-        name
-        for name in recbole_lists()["dataset_arguments"]
-        if name not in (*_FIELDS, "MAX_ITEM_LIST_LENGTH")
-    ),
+    *sorted({*recbole_lists()["dataset_arguments"]} - {*_FIELDS, "MAX_ITEM_LIST_LENGTH"}),
     *("numerical_features", "discretization", "kg_reverse_r"),
     *("entity_kg_num_interval", "relation_kg_num_interval"),
 )
@@ -133,8 +129,6 @@ RECBOLES: tuple[Setting, ...] = (
     Setting("transform", one_of(None, *_TRANSFORMS), scope=_RUN, unread_by=_NEWS),
     Setting("train_neg_sample_args", values.SAMPLES, _RUN, unread_by=_NEWS),
     *_all(None, "encoding", "tail_ratio", known_to=_EVERY, unread_by=_EVERY),
-    # RecBole's old names
-    *_all(None, "neg_sampling", "training_neg_sample_num", known_to=_EVERY, unread_by=_EVERY),
     # the run
     # systems share teachers; fingerprints include each stage's class
     _of_run("model", values.TEXT, known_to=_EVERY, in_benchmarks="Name systems with --systems"),
@@ -181,13 +175,11 @@ RECBOLES: tuple[Setting, ...] = (
     Setting("embedding_size", values.SIZE, known_to=_RECBOLE),
     *_all(
         values.SWITCH,
-        *("double_tower", "has_residual", "contrast", "use_filter", "convert_token_to_onehot"),
+        *("double_tower", "has_residual", "contrast", "use_filter"),
         known_to=_RECBOLE,
     ),
     Setting("reg_weight", values.NOT_NEGATIVE, known_to=_RECBOLE),
     *_all(None, "norm", "sim", "tau", "cin", known_to=_RECBOLE),
-    Setting("token_num_threshold", values.COUNT, known_to=_RECBOLE),
-    Setting("xgb_early_stopping_rounds", values.COUNT, known_to=_RECBOLE),
     Setting("selected_features", list_of(values.TEXT, may_be_empty=True)),
     # values that RecBole computes and stores among the settings
     *_all(None, "device", "single_spec", "eval_type", affects=_NOTHING),
@@ -374,6 +366,5 @@ def unknown_setting(
         return f"holds for the whole run, not for a stage. Set {key.name}"
     per_stage = [each for each in declared if setting(each).scope is Scope.STAGE]
     candidates = [*declared, *(f"{stage}_{name}" for stage in stages for name in per_stage)]
-    if hint := suggest(str(key), candidates):
-        return f"is no setting.{hint}"
-    return "is no setting of this model. Declare a new one in the yaml beside the model"
+    hint = suggest(str(key), candidates) or " Declare a new one in the yaml beside the model"
+    return f"is no setting.{hint}"

@@ -103,7 +103,7 @@ def test_the_loaders_of_other_libraries_stay_as_they_are(tmp_path: Path) -> None
         ("eval_args: {mode: labeled, mode: full}\n", r"'mode' is set twice"),
         ("a: [1\nb: 2\n", "not valid yaml"),
         ("a: {{}}\n", "not valid yaml"),
-        ("- a\n- b\n", "got a list"),
+        ("- a\n- b\n", "got \\['a', 'b'\\]"),
         ("learning_rate:0.1\n", "a space after the colon"),
         ("a: !!python/name:os.system\n", "not valid yaml"),
     ],
