@@ -122,7 +122,7 @@ def settings_of(folder: Path, model: type | None) -> tuple[type, dict[str, Any]]
     from recbole_tinynews.pipeline.quick_start import NO_TEST
     from recbole_tinynews.serving.loading import AS_SAVED, load_trained
     from recbole_tinynews.settings.registry import declared_settings, files_of
-    from recbole_tinynews.settings.table import Scope, affects_result, parse_key, setting
+    from recbole_tinynews.settings.table import affects_result, parse_key, setting
     from recbole_tinynews.trainer import find_trainer
     from recbole_tinynews.trainer.news_trainer import UntrainedTrainer
 
@@ -155,7 +155,7 @@ def settings_of(folder: Path, model: type | None) -> tuple[type, dict[str, Any]]
     for text, value in settings.items():
         key = parse_key(text, stages)
         of_run = isinstance(value, dict) or key.stage is not None  # to split and to sample
-        of_run &= setting(key.name).scope is Scope.RUN
+        of_run &= setting(key.name).of_run
         if key.name in defaults and not of_run:
             given[text] = json.dumps(value) if isinstance(value, str) else value
     decides = str(settings.get("valid_metric", defaults["valid_metric"]))

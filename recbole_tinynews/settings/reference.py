@@ -26,7 +26,6 @@ from recbole_tinynews.settings.table import (
     Affects,
     Key,
     Models,
-    Scope,
     parse_key,
     recbole_lists,
     setting,
@@ -163,7 +162,7 @@ def meaning_of(name: str, entries: Iterable[Entry]) -> tuple[str, str]:
 def effects(name: str) -> Iterator[str]:
     """Where a setting can be set, what depends on it, and who leaves it aside."""
     row = setting(name)
-    yield "One value for the whole run." if row.scope is Scope.RUN else "A stage may differ."
+    yield "One value for the whole run." if row.of_run else "A stage may differ."
     yield _EFFECTS[row.affects]
     if name in unread_by(Models.NEWS):
         yield "News recommenders don't read it, and say so."

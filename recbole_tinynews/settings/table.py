@@ -38,13 +38,6 @@ class Models(Flag):
     EVERY = NEWS | RECBOLE
 
 
-class Scope(Enum):
-    """Whether a stage may override the value."""
-
-    RUN = auto()
-    STAGE = auto()
-
-
 class Affects(Enum):
     """What a different value changes, and so which fingerprints include the setting."""
 
@@ -64,21 +57,21 @@ class Setting(NamedTuple):
 
     name: str
     rule: Rule | None = None
-    scope: Scope = Scope.STAGE
+    of_run: bool = False  # no stage may have a value of its own
     affects: Affects = Affects.RESULT
     known_to: Models = Models.NONE
     unread_by: Models = Models.NONE
     in_benchmarks: str = ""
 
 
-_RUN, _NOTHING = Scope.RUN, Affects.NOTHING
+_NOTHING = Affects.NOTHING
 _NEWS, _RECBOLE, _EVERY = Models.NEWS, Models.RECBOLE, Models.EVERY
 _PLACE = or_(values.PLACE, None)
 
 
 def _of_run(name: str, rule: Rule | None = None, **row: Any) -> Setting:
     """A setting of the whole run that changes no result."""
-    return Setting(name, rule, scope=_RUN, affects=_NOTHING, **row)
+    return Setting(name, rule, of_run=True, affects=_NOTHING, **row)
 
 
 def _one_process(*choices: Any) -> Rule:
@@ -115,19 +108,19 @@ _OF_TABLES = (  # for files with one interaction per row, not for impressions
 # RecBole's sequence transforms, except the one that runs user-defined code
 _TRANSFORMS = ("mask_itemseq", "inverse_itemseq", "crop_itemseq", "reorder_itemseq")
 # RecBole's flags for several processes
-_OF_LAUNCH: dict[str, Any] = {"scope": _RUN, "affects": _NOTHING, "known_to": _EVERY}
+_OF_LAUNCH: dict[str, Any] = {"of_run": True, "affects": _NOTHING, "known_to": _EVERY}
 _SAVED_DATA = ("save_dataset", "dataset_save_path", "save_dataloaders", "dataloaders_save_path")
 
 RECBOLES: tuple[Setting, ...] = (
     # the data set, which is read once
-    *(Setting(name, one_of(field), scope=_RUN) for name, field in _FIELDS.items()),
-    Setting("MAX_ITEM_LIST_LENGTH", values.HISTORY_LENGTH, scope=_RUN, unread_by=_NEWS),
-    *_all(None, *_OF_TABLES, scope=_RUN, unread_by=_EVERY),
-    Setting("dataset", values.PLACE, scope=_RUN, known_to=_EVERY),
+    *(Setting(name, one_of(field), of_run=True) for name, field in _FIELDS.items()),
+    Setting("MAX_ITEM_LIST_LENGTH", values.HISTORY_LENGTH, of_run=True, unread_by=_NEWS),
+    *_all(None, *_OF_TABLES, of_run=True, unread_by=_EVERY),
+    Setting("dataset", values.PLACE, of_run=True, known_to=_EVERY),
     _of_run("data_path", values.PLACE),
-    *_all(None, *_SAVED_DATA, scope=_RUN, affects=_NOTHING, unread_by=_EVERY),
-    Setting("transform", one_of(None, *_TRANSFORMS), scope=_RUN, unread_by=_NEWS),
-    Setting("train_neg_sample_args", values.SAMPLES, _RUN, unread_by=_NEWS),
+    *_all(None, *_SAVED_DATA, of_run=True, affects=_NOTHING, unread_by=_EVERY),
+    Setting("transform", one_of(None, *_TRANSFORMS), of_run=True, unread_by=_NEWS),
+    Setting("train_neg_sample_args", values.SAMPLES, of_run=True, unread_by=_NEWS),
     *_all(None, "encoding", "tail_ratio", known_to=_EVERY, unread_by=_EVERY),
     # the run
     # systems share teachers; fingerprints include each stage's class
@@ -148,8 +141,8 @@ RECBOLES: tuple[Setting, ...] = (
     *_all(_one_process(None, -1, 0, 1), "nproc", "world_size", **_OF_LAUNCH),
     *_all(_one_process(None, 0), "local_rank", "group_offset", **_OF_LAUNCH),
     *_all(None, "ip", "port", "offset", **_OF_LAUNCH),
-    Setting("enable_amp", values.SWITCH, scope=_RUN),  # a stage has `precision` instead
-    Setting("enable_scaler", values.SWITCH, scope=_RUN, unread_by=_NEWS),
+    Setting("enable_amp", values.SWITCH, of_run=True),  # a stage has `precision` instead
+    Setting("enable_scaler", values.SWITCH, of_run=True, unread_by=_NEWS),
     # training
     Setting("learner", values.LEARNER),
     Setting("learning_rate", values.ABOVE_ZERO),
@@ -165,11 +158,11 @@ RECBOLES: tuple[Setting, ...] = (
     _of_run("topk", values.CUTOFFS),  # `valid_metric` chooses the weights
     Setting("valid_metric", values.TEXT),
     _of_run("metrics"),  # checked by `map_metrics`
-    Setting("valid_metric_bigger", one_of(True), scope=_RUN),  # for all metrics
+    Setting("valid_metric_bigger", one_of(True), of_run=True),  # for all metrics
     # beyond its one mode, which is checked, nothing in it has an effect
-    Setting("eval_args", values.EVALUATION, scope=_RUN, unread_by=_EVERY),
-    Setting("repeatable", values.SWITCH, scope=_RUN, unread_by=_NEWS),
-    Setting("metric_decimal_place", values.DECIMAL_PLACES, scope=_RUN),
+    Setting("eval_args", values.EVALUATION, of_run=True, unread_by=_EVERY),
+    Setting("repeatable", values.SWITCH, of_run=True, unread_by=_NEWS),
+    Setting("metric_decimal_place", values.DECIMAL_PLACES, of_run=True),
     # settings that RecBole's models read, but RecBole declares for none or only some of them
     Setting("loss_type", values.TEXT, known_to=_RECBOLE),
     Setting("embedding_size", values.SIZE, known_to=_RECBOLE),
@@ -242,17 +235,19 @@ OURS: tuple[Setting, ...] = (
     ),
     _of_run("stage", or_(values.TEXT, None), in_benchmarks="Every system is run to its end"),
     # the fingerprint of the stage in use covers it
-    Setting("update_from", _PLACE, _RUN, Affects.STAGES),
-    Setting("train_since", or_(values.NOT_NEGATIVE, None), scope=_RUN),
-    *_all(values.SWITCH, "stage_one", "stage_two", scope=_RUN, affects=Affects.STAGES),
+    Setting("update_from", _PLACE, of_run=True, affects=Affects.STAGES),
+    Setting("train_since", or_(values.NOT_NEGATIVE, None), of_run=True),
+    *_all(values.SWITCH, "stage_one", "stage_two", of_run=True, affects=Affects.STAGES),
     # post-training
     Setting("post_train_news", one_of("train", "archive", "all")),
     Setting("negative_titles", one_of("random", "in_batch")),
-    Setting("teacher_checkpoint_interval", values.POSITIVE, scope=_RUN),
+    Setting("teacher_checkpoint_interval", values.POSITIVE, of_run=True),
     # teachers and distillation
-    Setting("num_teachers", an_int(1, 1_000), _RUN, Affects.STUDENTS),
-    Setting("teacher_num_hidden_layers", or_(values.LAYERS, None), _RUN, Affects.STUDENTS),
-    Setting("teacher_vectors", _PLACE, _RUN, Affects.STUDENTS),
+    Setting("num_teachers", an_int(1, 1_000), of_run=True, affects=Affects.STUDENTS),
+    Setting(
+        "teacher_num_hidden_layers", or_(values.LAYERS, None), of_run=True, affects=Affects.STUDENTS
+    ),
+    Setting("teacher_vectors", _PLACE, of_run=True, affects=Affects.STUDENTS),
     Setting("student_init", one_of("plm", "teacher")),
     Setting("layer_mapping", one_of("uniform", "last")),
     *_all(values.ABOVE_ZERO, "temperature", "boosting_rate"),
@@ -284,8 +279,8 @@ NAMES = frozenset(_BY_NAME)  # without users' own settings
 def setting(name: str) -> Setting:
     """The row of a setting; a user's own setting gets a default row.
 
-    >>> setting("topk").scope, setting("category_loss_weight").scope
-    (<Scope.RUN: 1>, <Scope.STAGE: 2>)
+    >>> setting("topk").of_run, setting("category_loss_weight").of_run
+    (True, False)
     """
     return _BY_NAME.get(name) or Setting(name)
 
@@ -359,12 +354,11 @@ def unknown_setting(
     key: Key, declared: Mapping[str, Any], stages: Collection[str] = ()
 ) -> str | None:
     """Error message for an undeclared name or a run-wide setting of a stage; None if valid."""
-    of_run = setting(key.name).scope is Scope.RUN
     if key.name in declared:
-        if not (key.stage and of_run):
+        if not (key.stage and setting(key.name).of_run):
             return None
         return f"holds for the whole run, not for a stage. Set {key.name}"
-    per_stage = [each for each in declared if setting(each).scope is Scope.STAGE]
+    per_stage = [each for each in declared if not setting(each).of_run]
     candidates = [*declared, *(f"{stage}_{name}" for stage in stages for name in per_stage)]
     hint = suggest(str(key), candidates) or " Declare a new one in the yaml beside the model"
     return f"is no setting.{hint}"

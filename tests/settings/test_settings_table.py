@@ -21,7 +21,6 @@ from recbole_tinynews.settings.table import (
     Affects,
     Key,
     Models,
-    Scope,
     affects_result,
     known_without_yaml,
     parse_key,
@@ -68,7 +67,7 @@ def test_a_setting_has_one_row_and_it_is_where_it_belongs() -> None:
 
 def test_a_users_own_setting_gets_the_default_row() -> None:
     own = setting("my_width")
-    assert (own.rule, own.scope, own.affects) == (None, Scope.STAGE, Affects.RESULT)
+    assert (own.rule, own.of_run, own.affects) == (None, False, Affects.RESULT)
     assert affects_result("my_width", has_teachers=False)
 
 
@@ -93,7 +92,7 @@ def test_what_affects_a_result_depends_on_teachers(
 def test_what_recbole_reads_of_every_data_set_holds_for_the_whole_run() -> None:
     """The data set is read once, for all stages."""
     for name in argument_list.dataset_arguments:
-        assert setting(name).scope is Scope.RUN
+        assert setting(name).of_run
 
 
 def test_settings_of_recboles_models_are_not_known_to_news_recommenders() -> None:
