@@ -157,16 +157,13 @@ class NewsConfig(Config):
             file = vectors_file({"vectors": final["teacher_vectors"], "data_path": place})
             with suppress(ValueError):  # the teacher's check says what is wrong with the file
                 final["news_dim"] = vector_size(file)
-        declared = {name: final.get(name) for name in AS_MEANT}
-        for stage, values in [("", final), *self.of_stages.items()]:
-            self._use_as_meant(stage, values, declared)
+        for stage, values in [*self.of_stages.items(), ("", final)]:  # the run's are as declared
+            self._use_as_meant(stage, values)
 
-    def _use_as_meant(
-        self, stage: str, values: dict[str, Any], declared: Mapping[str, Any]
-    ) -> None:
+    def _use_as_meant(self, stage: str, values: dict[str, Any]) -> None:
         """Set pooling and prompt that an embedding model's folder says, unless they are given.
 
-        ``declared``: those of the run, which a stage with another model than the run's keeps.
+        A stage with another model than the run's keeps those that are declared for the run.
         """
         final, given = self.final_config_dict, self.external_config_dict
         seen, of_stage = {**final, **values}, {"plm", "news_encoder", *AS_MEANT} & values.keys()
@@ -187,7 +184,7 @@ class NewsConfig(Config):
                 values[name] = value
                 self.notes.append(f"{seen['plm']} says {name}={value!r}, which is used.")
             elif stage and "plm" in values:
-                values.setdefault(name, declared[name])
+                values.setdefault(name, final.get(name))
 
     def _init_device(self) -> None:
         final = self.final_config_dict
