@@ -127,11 +127,9 @@ class RunSettings:
 
     def _of_recbole(self) -> Iterator[Layer]:
         """Files over those that RecBole reads by itself."""
-        for file in self._stock_files:
-            if file.stem != self.files.name:
-                yield self._layer(file, declares=True)
-        yield self._layer(self.files.overall, declares=True)
-        yield from (self._layer(file, declares=True) for file in self.files.of_users)
+        stock = [file for file in self._stock_files if file.stem != self.files.name]
+        for file in (*stock, self.files.overall, *self.files.of_users):
+            yield self._layer(file, declares=True)
 
     @property
     def _stock_files(self) -> list[Path]:
