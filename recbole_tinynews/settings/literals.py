@@ -127,12 +127,8 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     try:
         with open(path, encoding="utf-8-sig") as file:
             content = copy.deepcopy(_parsed(file.read(LARGEST + 1)))
-    except OSError as error:
-        raise ValueError(
-            f"The settings file {path} can't be read: {error.strerror}. Check its path."
-        ) from error
-    except (yaml.YAMLError, ValueError) as error:
-        raise ValueError(f"The settings file {path} is not valid yaml: {error}") from error
+    except (OSError, yaml.YAMLError, ValueError) as error:
+        raise ValueError(f"The settings file {path} can't be read as yaml: {error}") from error
     if content is None:
         return {}
     if not isinstance(content, dict):

@@ -89,10 +89,7 @@ def check_name(name: str) -> None:
     """Raise ``ValueError`` with the nearest names for an unknown name."""
     known = [*MODELS, *recbole_models()]
     if name not in known:
-        raise ValueError(
-            f"No model is named '{name}'.{suggest(name, known)} The package's own are "
-            f"{', '.join(MODELS)}; RecBole's own keep their names. All: --list-models"
-        )
+        raise ValueError(f"No model is named '{name}'.{suggest(name, known)} All: --list-models")
 
 
 # Classes

@@ -31,7 +31,7 @@ def test_missing_optuna_is_named_with_the_command_that_installs_it() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--space=nope.yaml"], "nope.yaml can't be read: No such file"),
+        (["--space=nope.yaml"], "nope.yaml can't be read as yaml: [Errno 2] No such"),
         (["--space=space.yaml", "--trials=0"], "startup_trials expect at least 1"),
         (["--space=space.yaml", "--temperature=2"], "temperature is on the command line too"),
         (["--space=space.yaml", "--learnin_rate=2"], "Did you mean learning_rate"),
