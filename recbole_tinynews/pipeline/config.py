@@ -137,7 +137,7 @@ class NewsConfig(Config):
         final, is_news = self.final_config_dict, self.settings.files.is_news
         folder = self.settings.given.data_folder(self.dataset, final["data_path"])
         final["data_path"] = str(folder.parent)
-        self.settings.refuse(_missing_data(folder), self._mistakes(final))
+        self.settings.refuse(self._mistakes(final, folder))
         if is_news:
             self._set_implied(final)
         elif isinstance(final["clip_grad_norm"], (int, float)):
@@ -200,7 +200,13 @@ class NewsConfig(Config):
 
     # Checks that need classes, processes and data, beside those of the table
 
-    def _mistakes(self, final: dict[str, Any]) -> Iterator[str]:
+    def _mistakes(self, final: dict[str, Any], folder: Path) -> Iterator[str]:
+        if not folder.is_dir() and folder.name != "ml-100k":  # part of RecBole, for any data_path
+            yield (
+                f"dataset expects a folder {folder.resolve()} (data_path/dataset), which does not "
+                "exist. Convert MIND into it: recbole-tinynews convert --train=DIR "
+                f"--valid=last-day --test=DIR --dataset={folder.name} --output={folder.parent}"
+            )
         if launched_group().size > 1 and not registry.has_language_model(self.model_class):
             yield one_process_alone(self.model)
         if final.get("log_wandb") is True and importlib.util.find_spec("wandb") is None:
@@ -208,15 +214,6 @@ class NewsConfig(Config):
         if not self.settings.files.is_news:
             yield from fit_settings(self.model_class, final, self.settings.asked())
         yield from map_metrics(final, self.of_stages, self.metric_results)
-
-
-def _missing_data(folder: Path) -> Iterator[str]:
-    if not folder.is_dir() and folder.name != "ml-100k":  # part of RecBole, for any data_path
-        yield (
-            f"dataset expects a folder {folder.resolve()} (data_path/dataset), which does not "
-            "exist. Convert MIND into it: recbole-tinynews convert --train=DIR "
-            f"--valid=last-day --test=DIR --dataset={folder.name} --output={folder.parent}"
-        )
 
 
 def one_process_alone(model: str) -> str:

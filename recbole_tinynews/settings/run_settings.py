@@ -156,10 +156,9 @@ class RunSettings:
         key = parse_key(name, self.stages)
         return unknown_setting(key, self.declared, self.stages) or self._unfit(key, value)
 
-    def refuse(self, before: Iterable[str] = (), after: Iterable[str] = ()) -> None:
-        """Raise ``ValueError`` with all mistakes, if there are any, between further ones."""
-        mistakes = [*before, *self.mistakes, *after]
-        refuse(f"The settings of {self.files.name} don't fit:", mistakes)
+    def refuse(self, further: Iterable[str] = ()) -> None:
+        """Raise ``ValueError`` with all mistakes and further ones, if there are any."""
+        refuse(f"The settings of {self.files.name} don't fit:", [*self.mistakes, *further])
 
     def _unfit(self, key: Key, value: Any) -> str | None:
         if isinstance(value, str) and value == "None":
@@ -215,8 +214,7 @@ class RunSettings:
 
     def asked(self) -> set[str]:
         """Names that a data set's yaml, a user's class or the user sets."""
-        shipped = [self.files.overall, *self._stock_files]
-        declaring = {f"file {file}" for file in shipped}
+        declaring = {f"file {file}" for file in (self.files.overall, *self._stock_files)}
         layers = (layer for layer in self.layers if layer.source not in declaring)
         return {key.name for layer in layers for key in layer.values}
 
