@@ -18,9 +18,9 @@ from recbole_tinynews.settings.reference import (
     all_entries,
     effects,
     meaning_of,
-    shown,
 )
 from recbole_tinynews.settings.table import OURS, RECBOLES, setting
+from recbole_tinynews.settings.values import shown
 
 MARKER = "<!-- every setting -->"
 

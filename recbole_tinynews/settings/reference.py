@@ -32,7 +32,7 @@ from recbole_tinynews.settings.table import (
     unknown_setting,
     unread_by,
 )
-from recbole_tinynews.settings.values import rule_by_default
+from recbole_tinynews.settings.values import rule_by_default, shown
 
 WIDEST = 100  # columns
 _MARGIN = 12  # width of the labels of an explanation
@@ -171,13 +171,6 @@ def effects(name: str) -> Iterator[str]:
 # Pages for the terminal
 
 
-def shown(value: Any) -> str:
-    """A value as yaml."""
-    if value is None:
-        return "~"
-    return '""' if value == "" else str(value)
-
-
 def model_list() -> str:
     """All models: ours with the first line of each docstring, RecBole's by name."""
     width = max(map(len, MODELS))
@@ -250,11 +243,9 @@ def explanation(name: str) -> str:
     lines = [*_wrapped(f"{head}: {meaning or 'not described'}", 0), ""]
     rule = setting(plain).rule or rule_by_default(next((e.value for e in entries), None))
     lines += _part("allowed", [rule.expected if rule else "anything"])
-    if stage is None:
-        lines += _part("default", _by_value(entries))
-    else:  # falls back to the plain setting
-        lines += _part("default", _by_value(e for e in entries if e.stage == stage))
-        lines += _part("or as", _by_value(e for e in entries if e.stage is None))
+    if stage is not None:  # else it is that of the run
+        entries = [e for e in entries if e.stage in (stage, None)]
+    lines += _part("default", _by_value(entries))
     return "\n".join(lines + _part("effect", [" ".join(effects(plain))]))
 
 

@@ -37,7 +37,7 @@ class Rule(NamedTuple):
 def one_of(*choices: Any) -> Rule:
     """One of the listed values; ``1`` does not match ``True``."""
     return Rule(
-        f"one of {', '.join(_show(choice) for choice in choices)}",
+        f"one of {', '.join(shown(choice) for choice in choices)}",
         lambda value: any(value == each and type(value) is type(each) for each in choices),
         choices,
     )
@@ -73,7 +73,7 @@ def or_(rule: Rule, *others: Any) -> Rule:
     """A value that satisfies the rule, or one of the others."""
     alternatives = one_of(*others)
     return Rule(
-        f"{rule.expected} or {', '.join(_show(other) for other in others)}",
+        f"{rule.expected} or {', '.join(shown(other) for other in others)}",
         lambda value: rule.holds(value) or alternatives.holds(value),
         others,
     )
@@ -87,10 +87,11 @@ def _is_number(value: Any) -> bool:
     return (_is_int(value) or isinstance(value, float)) and abs(value) < _LARGEST
 
 
-def _show(value: Any) -> str:
+def shown(value: Any) -> str:
+    """A value as yaml."""
     if value is None:
         return "~"
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    return str(value).lower() if isinstance(value, bool) else str(value) or '""'
 
 
 POSITIVE = an_int(1)
@@ -143,8 +144,7 @@ CUTOFFS = Rule(f"{_CUTOFF.expected} or a list of them, each once", _are_cutoffs)
 def _are_windows(value: Any) -> bool:
     if not isinstance(value, (list, tuple)) or not value:
         return False
-    *limited, last = value
-    hours = limited if last is None else [*limited, last]
+    hours = value[:-1] if value[-1] is None else value
     return all(map(ABOVE_ZERO.holds, hours)) and all(a < b for a, b in pairwise(hours))
 
 
