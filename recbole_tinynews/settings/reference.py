@@ -179,7 +179,7 @@ def model_list() -> str:
         tree = ast.parse(model.file.read_text(encoding="utf-8"))
         classes = (node for node in tree.body if isinstance(node, ast.ClassDef))
         docstring = next(ast.get_docstring(node) for node in classes if node.name == name) or ""
-        summary, *_ = docstring.split("\n")
+        summary, *_ = docstring.replace("``", "`").split("\n")
         of_kind = texts if files_of(name).reads_text else nothing
         of_kind += _wrapped(f"{name:<{width}}  {summary}", 2, width + 4)
     for name, file in recbole_models().items():
