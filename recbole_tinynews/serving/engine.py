@@ -145,18 +145,14 @@ class Engine(ABC):
         """What text, popularity and freshness add to one user's scores, ``[candidates, 3]``."""
         return None
 
-    def text_scores(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-        """Text scores ``[candidates]``, and each candidate's user and news vectors."""
-        users = self.user_vectors(batch.vectors, batch.histories)
-        users, news = users.repeat_interleave(batch.sizes, 0), batch.vectors[batch.candidates]
-        return (news * users).sum(-1), users, news
-
     def scores(self, batch: Batch, counters: Tensor | None = None) -> Tensor:
         """Scores of all users' candidates, ``[candidates]``.
 
         ``counters``: ``[candidates, features]`` by ``counting`` (``None``: text scores).
         """
-        return self.total_scores(*self.text_scores(batch), counters)
+        users = self.user_vectors(batch.vectors, batch.histories)
+        users, news = users.repeat_interleave(batch.sizes, 0), batch.vectors[batch.candidates]
+        return self.total_scores((news * users).sum(-1), users, news, counters)
 
     def all_scores(
         self,
@@ -180,7 +176,13 @@ class Engine(ABC):
 
 
 class ModelEngine(Engine):
-    """Runs a trained recommender's own code; its ``user_encoder`` reads shared rows faster."""
+    """Runs a trained recommender's own code, or what gives its scores faster (``engine_of``).
+
+    Unless text scores are dot products of vectors (``multiplies``), and counters add to them alone
+    (``adds``), its ``predict`` scores. Its ``user_encoder`` reads shared rows faster.
+    """
+
+    adds = True
 
     def __init__(self, model: NewsRecommender, settings: Mapping[str, Any], identity: str) -> None:
         super().__init__(settings, identity)
@@ -210,26 +212,14 @@ class ModelEngine(Engine):
         about = BatchContext(NO_IDS, NO_IDS, counters=counters)
         return self.model.total_scores(text, about, users, news)
 
-    @torch.inference_mode()
-    def contributions(self, batch: Batch, counters: Tensor) -> Tensor | None:
-        """What text, popularity and freshness add to one user's scores, ``[candidates, 3]``."""
-        time = self.model.time
-        if not isinstance(time, TimeScore):
-            return None
-        text, *_ = self.text_scores(batch)
-        return time.parts(text, counters)
-
-
-class PredictEngine(ModelEngine):
-    """Scores by the recommender's own ``predict``, for those that read more than two vectors."""
-
-    multiplies = False
-
-    @torch.inference_mode()
     def scores(self, batch: Batch, counters: Tensor | None = None) -> Tensor:
         """Scores of each user's candidates, ``[candidates]``, as in evaluation."""
-        if self.multiplies and counters is None:
-            return super().scores(batch)
+        is_fast = self.multiplies if counters is None else self.adds
+        return super().scores(batch, counters) if is_fast else self.predicted(batch, counters)
+
+    @torch.inference_mode()
+    def predicted(self, batch: Batch, counters: Tensor | None = None) -> Tensor:
+        """``scores`` by the recommender's own ``predict``."""
         model, impressions = self._asked(batch, counters)
         return model.predict(impressions).float()
 
@@ -241,7 +231,7 @@ class PredictEngine(ModelEngine):
             return None
         text, context, *_ = model.match_impressions(impressions)
         parts = model.time.parts(text, context.counters)
-        return parts if _close(parts.sum(-1), model.predict(impressions)) else None
+        return parts if _close(parts.sum(-1), self.scores(batch, counters)) else None
 
     def _asked(self, batch: Batch, counters: Tensor | None) -> tuple[Any, Interaction]:
         """A copy of the model that looks news vectors up in a table, and impressions for it."""
@@ -271,22 +261,19 @@ class PredictEngine(ModelEngine):
         pages: Tensor | None = None,
     ) -> Tensor:
         """Scores of all articles for all users, ``[users, articles]``."""
-        if self.multiplies and counters is None:
-            return super().all_scores(batch, vectors, categories)
-        shown = with_all(batch, vectors, categories, pages)
-        return self.scores(shown, counters).view(-1, len(vectors))
-
-
-def with_all(batch: Batch, vectors: Tensor, categories: Tensor, pages: Tensor | None) -> Batch:
-    """A batch of the same users, to whom all articles are shown; the rest as in ``all_scores``."""
-    users, articles, first = len(batch.histories), len(vectors), len(batch.vectors)
-    rows = torch.arange(articles, device=vectors.device) + first
-    sizes = torch.full((users,), articles, device=vectors.device)
-    if pages is not None:
-        pages = torch.where(pages < 0, 0, pages + first)
-    table = torch.cat([batch.vectors, vectors])
-    categories = torch.cat([batch.categories, categories])
-    return Batch(table, categories, batch.histories, rows.repeat(users), sizes, pages)
+        if self.multiplies if counters is None else self.adds:
+            return super().all_scores(batch, vectors, categories, counters)
+        users, articles, first = len(batch.histories), len(vectors), len(batch.vectors)
+        rows = torch.arange(articles, device=vectors.device) + first
+        shown = Batch(
+            torch.cat([batch.vectors, vectors]),
+            torch.cat([batch.categories, categories]),
+            batch.histories,
+            rows.repeat(users),
+            torch.full((users,), articles, device=vectors.device),
+            None if pages is None else torch.where(pages < 0, 0, pages + first),
+        )
+        return self.scores(shown, counters).view(-1, articles)
 
 
 def engine_of(model: NewsRecommender, settings: Mapping[str, Any], identity: str) -> ModelEngine:
@@ -294,24 +281,20 @@ def engine_of(model: NewsRecommender, settings: Mapping[str, Any], identity: str
 
     Raises ``ValueError`` if the recommender cannot encode given articles.
     """
-    own = PredictEngine(model, settings, identity)
     engine = ModelEngine(model, settings, identity)
-    no_articles = own.encode(own.fields.columns([]))
+    no_articles = engine.encode(engine.fields.columns([]))
     batch = _random_batch(no_articles, min(settings["history_length"], LONGEST_HISTORY))
     readers = engine.user_vectors(batch.vectors, batch.histories)
     engine.user_encoder, of_encoder = None, engine.user_encoder
     if _close(readers, engine.user_vectors(batch.vectors, batch.histories)):
         engine.user_encoder = of_encoder
-    own.user_encoder = engine.user_encoder
-    own.multiplies = _close(engine.scores(batch), own.scores(batch))
-    if model.reads_reader or not own.multiplies:
-        return own
-    if (counting := model.counting) is None:
-        return engine
-    counters = torch.rand(len(batch.candidates), counting.size, generator=_draws())
-    counters = LARGEST_COUNTER * counters.to(batch.vectors.device)
-    same = _close(engine.scores(batch, counters), own.scores(batch, counters))
-    return engine if same else own
+    engine.multiplies = _close(engine.scores(batch), engine.predicted(batch))
+    engine.adds = engine.multiplies and not model.reads_reader
+    if engine.adds and (counting := model.counting) is not None:
+        counters = torch.rand(len(batch.candidates), counting.size, generator=_draws())
+        counters = LARGEST_COUNTER * counters.to(batch.vectors.device)
+        engine.adds = _close(engine.scores(batch, counters), engine.predicted(batch, counters))
+    return engine
 
 
 def _draws() -> torch.Generator:
