@@ -112,8 +112,8 @@ class ArticleIndex:
     def __init__(self, engine: Engine) -> None:
         self.engine, self.fields = engine, engine.fields
         self.cache = VectorCache(self._encode, CACHED_VECTORS)
-        no_categories = torch.zeros(0, 2, dtype=torch.long)
-        self.snapshot = IndexSnapshot((), (), {}, torch.zeros(0, 0), no_categories)
+        none = self._encode([])
+        self.snapshot = IndexSnapshot((), (), {}, none, category_ids([], none.device))
         self._changing = Lock()
         self._numbered: tuple[Any, Any, Any] = None, None, None  # counters, ids, their numbers
 
@@ -125,35 +125,23 @@ class ArticleIndex:
 
         Articles whose fields are unchanged keep their vectors.
         """
-        old = self.snapshot
-        articles = [self.fields.article(*item) for item in news.items()]
-        rows = [old.rows.get(name, -1) for name in news]
-        if (*articles,) == old.articles[len(old.ids) - len(rows) :]:
-            return  # they are the last ones already, in this order
-        pairs = zip(rows, articles, strict=True)
-        same = np.array([r >= 0 and old.articles[r].fields == new.fields for r, new in pairs], bool)
-        new = [article.fields for article, kept in zip(articles, same, strict=True) if not kept]
-        shown, vectors = show_progress and len(new) > ARTICLES_AT_ONCE, []
+        if not news:
+            return
+        old, articles = self.snapshot, [self.fields.article(*item) for item in news.items()]
+        rows = np.array([old.rows.get(name, -1) for name in news])
+        for place in np.flatnonzero(rows >= 0):
+            if old.articles[rows[place]].fields != articles[place].fields:
+                rows[place] = -1
+        vectors = old.vectors.new_empty(len(articles), old.vectors.shape[1])
+        vectors[rows >= 0] = old.vectors[rows[rows >= 0]]
+        new = np.flatnonzero(rows < 0)
+        shown = show_progress and len(new) > ARTICLES_AT_ONCE
         with progress_bar(desc="Encode news", shown=shown, total=len(new), unit=" news") as bar:
-            for some in _chunks(new):
-                vectors.append(self._encode(some))
+            for start in range(0, len(new), ARTICLES_AT_ONCE):
+                some = new[start : start + ARTICLES_AT_ONCE]
+                vectors[some] = self._encode([articles[place].fields for place in some])
                 bar.update(len(some))
-        if same.any():
-            order = np.argsort(np.argsort(~same, kind="stable"))  # back from known ones first
-            vectors = [torch.cat([old.vectors[np.array(rows)[same]], *vectors])[order]]
-        self.put(articles, torch.cat(vectors))
-
-    def put(self, articles: Sequence[ArticleInput], vectors: Tensor) -> None:
-        """``add`` for articles with vectors ``[articles, dim]``."""
-        with self._changing:
-            ids = tuple(article.id for article in articles)
-            old = self._without(set(ids))  # unpublished: readers miss no article
-            rows = {**old.rows, **{name: row for row, name in enumerate(ids, len(old.ids))}}
-            everything = torch.cat([old.vectors, vectors]) if old.ids else vectors
-            both = (*old.ids, *ids), (*old.articles, *articles)
-            new = category_ids((article.groups for article in articles), vectors.device)
-            categories = torch.cat([old.categories, new]) if old.ids else new
-            self.snapshot = IndexSnapshot(*both, rows, everything, categories)
+        self._replace(set(news), articles, vectors)
 
     def forget(self, ids: Sequence[str]) -> None:
         """Remove added articles, the others keep their order; ``ValueError`` for an unknown id."""
@@ -163,18 +151,22 @@ class ArticleIndex:
                 f"forget expects ids of articles that were added, got {unknown[0]!r}"
                 f"{f' and {len(unknown) - 1} more unknown ones' if len(unknown) > 1 else ''}."
             )
-        with self._changing:
-            self.snapshot = self._without(set(ids))
+        if ids:
+            self._replace(set(ids), [], self.snapshot.vectors[:0])
 
-    def _without(self, ids: set[str]) -> IndexSnapshot:
-        old = self.snapshot
-        if not ids & old.rows.keys():
-            return old
-        kept = [row for row, name in enumerate(old.ids) if name not in ids]
-        names = tuple(old.ids[row] for row in kept)
-        articles = tuple(old.articles[row] for row in kept)
-        rows = {name: row for row, name in enumerate(names)}
-        return IndexSnapshot(names, articles, rows, old.vectors[kept], old.categories[kept])
+    def _replace(self, gone: set[str], articles: Sequence[ArticleInput], vectors: Tensor) -> None:
+        """Remove articles and append others, with vectors ``[articles, dim]``, at one moment."""
+        with self._changing:
+            old = self.snapshot
+            kept = [row for row, name in enumerate(old.ids) if name not in gone]
+            every = (*(old.articles[row] for row in kept), *articles)
+            ids = tuple(article.id for article in every)
+            rows = {name: row for row, name in enumerate(ids)}
+            at = kept if len(kept) < len(old.ids) else slice(None)  # which copies nothing
+            categories = category_ids((article.groups for article in articles), vectors.device)
+            tables = (old.vectors, vectors), (old.categories, categories)
+            joined = (torch.cat([table[at], added]) for table, added in tables)
+            self.snapshot = IndexSnapshot(ids, every, rows, *joined)
 
     def resolve(
         self, lists: Sequence[Sequence[Given]], snapshot: IndexSnapshot
@@ -209,7 +201,7 @@ class ArticleIndex:
     def encode(self, articles: Iterable[FieldTuple]) -> Tensor:
         """Vectors of articles, ``[articles, dim]``, from the cache."""
         articles = [*articles]
-        return self.cache(articles) if articles else self._encode([])
+        return self.cache(articles) if articles else self.snapshot.vectors[:0]
 
     def batch(
         self,
@@ -233,20 +225,17 @@ class ArticleIndex:
         others = [key for key in distinct if isinstance(key, tuple)]
         rows = [key for key in distinct if isinstance(key, int)]
         at = torch.from_numpy(np.array(rows, np.int64)).to(snapshot.vectors.device)
-        parts = []
-        if others:
-            parts.append(self.cache([fields for fields, _ in others]))
-        if rows or not others:  # neither: `top` for users without clicks
-            parts.append(snapshot.vectors[at])
+        encoded = self.encode(fields for fields, _ in others)
         number = {key: place for place, key in enumerate((*others, *rows), start=1)}
         clicked, shown, on = ([[number[key] for key in part] for part in lists] for lists in keys)
         width = self.engine.settings["history_length"]
         newest = np.zeros((len(clicked), width), np.int64)
         for row, numbers in zip(newest, clicked, strict=True):
             row[width - len(numbers[-width:]) :] = numbers[-width:]
-        vectors = torch.cat([parts[0].new_zeros(1, parts[0].shape[1]), *parts])
+        nothing = encoded.new_zeros(1, encoded.shape[1])
+        vectors = torch.cat([nothing, encoded, snapshot.vectors[at]])
         given = category_ids([("", ""), *(groups for _, groups in others)], vectors.device)
-        categories = torch.cat([given, snapshot.categories[at].to(given.device)])
+        categories = torch.cat([given, snapshot.categories[at]])
         flat = np.array([each for numbers in shown for each in numbers], np.int64)
         of_pages = np.array([sum(numbers) for numbers in on], np.int64)  # of one or none
         arrays = newest, flat, np.array([*map(len, shown)], np.int64), of_pages
@@ -288,7 +277,8 @@ class VectorCache:
         with self._using:
             found = {each: self._vectors[each] for each in articles if each in self._vectors}
         new = [fields for fields in dict.fromkeys(articles) if fields not in found]
-        for some in _chunks(new):
+        for start in range(0, len(new), ARTICLES_AT_ONCE):
+            some = new[start : start + ARTICLES_AT_ONCE]
             # a clone, since a row would keep all of its batch
             found |= zip(some, (vector.clone() for vector in self._encode(some)), strict=True)
         with self._using:
@@ -298,11 +288,6 @@ class VectorCache:
             while len(self._vectors) > self._capacity:
                 self._vectors.popitem(last=False)
         return torch.stack([found[fields] for fields in articles])
-
-
-def _chunks(articles: list[FieldTuple]) -> list[list[FieldTuple]]:
-    starts = range(0, len(articles), ARTICLES_AT_ONCE)
-    return [articles[start : start + ARTICLES_AT_ONCE] for start in starts]
 
 
 def articles_of(news: Any, names: Collection[str]) -> dict[str, Mapping[str, str]]:

@@ -82,7 +82,7 @@ def category_ids(groups: Iterable[Sequence[str]], device: torch.device) -> Tenso
     # the same in every process, as a ranker may be sent to another one
     names = [[name.encode("utf-8", "surrogatepass") for name in each[:2]] for each in groups]
     numbers = [[zlib.crc32(name) + 1 if name else 0 for name in each] for each in names]
-    return torch.tensor(numbers, dtype=torch.long, device=device)
+    return torch.tensor(numbers, dtype=torch.long, device=device).view(-1, 2)
 
 
 class Ranked(NamedTuple):

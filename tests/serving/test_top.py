@@ -41,10 +41,11 @@ class Watched(ArticleIndex):
 
 def test_an_article_that_is_replaced_is_never_missing() -> None:
     """A request that came in between was told that there is no article with its id."""
-    index = Watched(SimpleNamespace(fields=None))
-    one, two = (ArticleInput(*each, ("", "", "")) for each in (("a", ("one",)), ("b", ("two",))))
-    index.put([one, two], torch.ones(2, 3))
-    index.put([one._replace(fields=("three",))], torch.zeros(1, 3))
+    fields = SimpleNamespace(article=lambda *of: ArticleInput(*of, ("", "", "")), columns=list)
+    index = Watched(SimpleNamespace(fields=fields, encode=lambda some: torch.ones(len(some), 3)))
+    index.add({"a": ("one",), "b": ("two",)})
+    index.engine.encode = lambda some: torch.zeros(len(some), 3)
+    index.add({"a": ("three",)})
     assert index.seen == [(), ("a", "b"), ("b", "a")]
     assert [article.fields for article in index.snapshot.articles] == [("two",), ("three",)]
     assert index.snapshot.vectors.tolist() == [[1.0] * 3, [0.0] * 3]
