@@ -52,19 +52,14 @@ class Moment(NamedTuple):
     subscriber: float = math.nan
 
     @classmethod
-    def of(
-        cls,
-        at: float,
-        user: str | None = None,
-        page: str | None = None,
-        device: str | None = None,
-        subscriber: bool | None = None,
-    ) -> Moment:
-        """The moment in whole seconds; ``ValueError`` if ``at`` is not UTC seconds."""
+    def of(cls, at: float, **visit: Any) -> Moment:
+        """The moment in whole seconds; ``ValueError`` if ``at`` is not UTC seconds.
+
+        ``visit``: the other fields; ``None`` is unknown.
+        """
         if isinstance(at, bool) or not isinstance(at, (int, float)) or not 0 <= at <= LATEST:
             raise ValueError(f"at must be UTC seconds, got {at!r:.100}.")
-        known = math.nan if subscriber is None else float(subscriber)
-        return cls(math.floor(at), user or "", page or "", device or "", known)
+        return cls(math.floor(at), **{n: value for n, value in visit.items() if value is not None})
 
 
 class Added(NamedTuple):
@@ -202,8 +197,8 @@ class LiveCounters:
                 last = shown[shown < moment.at - counting.delay].max(initial=-1)
                 rows[:, totals] = -1 if last < 0 else (moment.at - last) / HOUR
             if counting.page:
-                index, subscriber = np.array([int(bool(moment.device))]), moment.subscriber
-                visit = visit_features(["", moment.device], index, np.array([subscriber]))
+                index, subscriber = np.array([int(bool(moment.device))]), [moment.subscriber]
+                visit = visit_features(["", moment.device], index, np.array(subscriber, float))
                 rows[:, totals + 1 :] = visit
         return features
 

@@ -100,7 +100,9 @@ def test_replayed_counters_are_those_of_the_data_set(
             if published:
                 counters.publish({"A1": START + HOUR, "A4": START})
             names = [[f"A{article}" for article, _ in log[row][2]] for row in some]
-            moments = [Moment.of(START + log[row][0] * HOUR, f"U{log[row][1]}") for row in some]
+            moments = [
+                Moment.of(START + log[row][0] * HOUR, user=f"U{log[row][1]}") for row in some
+            ]
             found = counters.features(counting, [*map(counters.known_numbers, names)], moments)
             assert found.tolist() == np.concatenate([expected[row] for row in some]).tolist()
             for row, moment in zip(some, moments, strict=True):
@@ -111,7 +113,7 @@ def test_replayed_counters_are_those_of_the_data_set(
                 assert (added.counted, added.repeated, added.refused) == (len(events), 0, [])
         again = data.draw(st.permutations([*rows, *rows]))  # later events change nothing
         for row in again:
-            moment = Moment.of(START + log[row][0] * HOUR, f"U{log[row][1]}")
+            moment = Moment.of(START + log[row][0] * HOUR, user=f"U{log[row][1]}")
             if moment.at >= counters.earliest(counting):
                 names = [[f"A{article}" for article, _ in log[row][2]]]
                 found = counters.features(counting, [*map(counters.known_numbers, names)], [moment])

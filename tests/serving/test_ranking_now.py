@@ -154,7 +154,7 @@ def test_the_order_of_two_articles_is_the_same_in_lists_of_any_length(
 def test_contributions_add_up_to_the_score(each_ranker: Ranker) -> None:
     """The page would explain another score than the one that ranks."""
     shown = ["N5", "N6", "N8"]
-    explained = each_ranker.contributions(Query(["N4"], shown, Moment.of(*VISIT.values())))
+    explained = each_ranker.contributions(Query(["N4"], shown, Moment.of(**VISIT)))
     is_reader = each_ranker.settings["reader"] == "added"
     assert {"reader" in part for part in explained} == {is_reader}
     parts = np.array([[*part.values()] for part in explained])

@@ -105,7 +105,10 @@ class _Asked(NamedTuple):
     warning: str | None = None
 
     def refused(self, snapshot: IndexSnapshot) -> RefusedError | None:
-        """The refusal of an unknown id."""
+        """The refusal of an unknown id, or of a choice of none."""
+        if self.query.k and not snapshot.ids:
+            why = "There are no articles to choose from. Add some with PUT /news."
+            return RefusedError([], why)
         for field in ("history", "candidates"):
             for place, article in enumerate(getattr(self.query, field)):
                 if isinstance(article, str) and article not in snapshot.rows:
@@ -149,8 +152,8 @@ class ServedRecommender:
             return asked
         now = min(max(time.time(), 0), LATEST) if at is None else at
         if now >= earliest:
-            visit = question.page, question.device, question.subscriber
-            moment = Moment.of(now, question.user, *visit)
+            visit = {name: getattr(question, name) for name in Moment._fields[1:]}
+            moment = Moment.of(now, **visit)
             return asked._replace(query=query._replace(moment=moment))
         if at is not None:
             raise RefusedError(["at"], EARLIER.format(earliest, math.floor(at)))
@@ -186,7 +189,11 @@ class ServedRecommender:
         answers: list[Answer | Exception | None] = [each.refused(snapshot) for each in asked]
         good = [each for each, refused in zip(asked, answers, strict=True) if refused is None]
         try:
-            ranked = iter(self._answers_of(good, snapshot) if good else ())
+            ranked = self.ranker.answer([each.query for each in good], snapshot) if good else []
+            explained = (
+                self._explained(*pair, snapshot) for pair in zip(good, ranked, strict=True)
+            )
+            return [next(explained) if answer is None else answer for answer in answers]
         except Exception as problem:  # of one of them, such as a text that can't be encoded
             if len(asked) > 1:
                 return [self._answers([each])[0] for each in asked]
@@ -197,14 +204,6 @@ class ServedRecommender:
                 return self._answers([self._at_its_moment(asked[0])])
             except RefusedError as refused:
                 return [refused]
-        return [next(ranked) if answer is None else answer for answer in answers]
-
-    def _answers_of(self, asked: Sequence[_Asked], snapshot: IndexSnapshot) -> list[Answer]:
-        """Answers to one kind of question."""
-        if asked[0].query.k and not snapshot.ids:
-            raise RefusedError([], "There are no articles to choose from. Add some with PUT /news.")
-        ranked = self.ranker.answer([each.query for each in asked], snapshot)
-        return [self._explained(*pair, snapshot) for pair in zip(asked, ranked, strict=True)]
 
     def _explained(self, asked: _Asked, best: list[Ranked], snapshot: IndexSnapshot) -> Answer:
         question, query, warning = asked

@@ -186,7 +186,7 @@ def test_kills_of_a_replica_and_of_the_database_lose_nothing_that_was_answered(
     repeated = again.add([event(name, "A0") for name in answered])
     assert (repeated.counted, repeated.repeated) == (0, len(answered))
     articles = [again.known_numbers([f"A{n}" for n in range(5)])]
-    found = again.features(Counting(), articles, [Moment.of(time.time() + 1, None)])
+    found = again.features(Counting(), articles, [Moment.of(time.time() + 1)])
     counted = found[:, EXPOSURES_EVER].sum()
     assert len(answered) <= counted <= len(answered) + 3 * 4 * 5  # committed, and not answered
 
