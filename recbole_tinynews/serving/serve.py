@@ -72,7 +72,8 @@ def _serve(flags: argparse.Namespace) -> None:
 
     # an address that is taken fails before articles are encoded
     with bound(flags.host, flags.port) as place, closing(Store(flags.store)) as store:
-        app = make_app(_state(flags, store), token=_token(flags.token_file))
+        state = open_state(_rankers(flags), store, flags.news, flags.log)
+        app = make_app(state, token=_token(flags.token_file))
         asked = threading.Event()
         if hasattr(signal, "SIGHUP"):
             signal.signal(signal.SIGHUP, lambda *_: asked.set())
@@ -95,7 +96,7 @@ def _reload(flags: argparse.Namespace, store: Store, app: Any, asked: threading.
         asked.clear()
         used = now
         try:
-            state = _state(flags, store, skip_broken=False)
+            state = open_state(_rankers(flags), store, flags.news, flags.log)
             state.follow_articles()  # what changed while it was made
         except Exception as problem:
             print(f"not reloaded: {problem}", file=sys.stderr, flush=True)
@@ -115,14 +116,6 @@ def _token(file: Path | None) -> str | None:
     return token
 
 
-def _state(flags: argparse.Namespace, store: Store, skip_broken: bool = True) -> ServiceState:
-    from recbole_tinynews.serving.store import answering
-
-    rankers = _rankers(flags, skip_broken)
-    with answering():
-        return open_state(rankers, store, flags.news, flags.log)
-
-
 def open_state(
     rankers: Mapping[str, Ranker], store: Store, news: Path | None = None, log: Path | None = None
 ) -> ServiceState:
@@ -132,18 +125,20 @@ def open_state(
     damaged.
     """
     from recbole_tinynews.serving.service.state import ServiceState
+    from recbole_tinynews.serving.store import answering
 
-    _count(rankers, store, log)
-    if news is not None:
-        _store_news(rankers, store, news)
-    kept = sum(article.fields is not None for article in store.articles()[1])
-    if kept:
-        print(f"{kept:,} articles, encoding them", flush=True)
-    else:
-        print("no articles yet: name a file with --news=FILE, or send them with PUT /news")
-    state = ServiceState(rankers, store)
-    state.follow_articles(show_progress=True)
-    state.follow_events()  # encoding may have taken minutes
+    with answering():
+        _count(rankers, store, log)
+        if news is not None:
+            _store_news(rankers, store, news)
+        kept = sum(article.fields is not None for article in store.articles()[1])
+        if kept:
+            print(f"{kept:,} articles, encoding them", flush=True)
+        else:
+            print("no articles yet: name a file with --news=FILE, or send them with PUT /news")
+        state = ServiceState(rankers, store)
+        state.follow_articles(show_progress=True)
+        state.follow_events()  # encoding may have taken minutes
     return state
 
 
@@ -184,7 +179,7 @@ def _count(rankers: Mapping[str, Ranker], store: Store, log: Path | None) -> Non
         ranker.counters = counters
 
 
-def _rankers(flags: argparse.Namespace, skip_broken: bool) -> dict[str, Ranker]:
+def _rankers(flags: argparse.Namespace) -> dict[str, Ranker]:
     """Recommenders by name."""
     from recbole_tinynews.serving.loading import load_reader
 
@@ -196,10 +191,5 @@ def _rankers(flags: argparse.Namespace, skip_broken: bool) -> dict[str, Ranker]:
         while name in rankers:
             number += 1
             name = f"{plain} ({number})"
-        try:
-            rankers[name] = load_reader(folder, device=flags.device)
-        except (ValueError, FileNotFoundError) as problem:
-            if not skip_broken or (not rankers and folder == flags.folders[-1]):
-                raise  # none is left to serve
-            print(f"not served: {problem}", file=sys.stderr, flush=True)
+        rankers[name] = load_reader(folder, device=flags.device)
     return rankers

@@ -194,21 +194,6 @@ def test_a_service_is_ready_however_long_its_articles_took(student: Served, monk
     assert time.monotonic() - state.read_at < 5
 
 
-def test_the_others_are_served_where_one_folder_is_damaged(
-    student: Served, teacher: Served, folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """A service with several recommenders would end with the error of one."""
-    (folder / "metrics.json").write_bytes(b"[" * 9_999)
-    folders = [folder, teacher.artifact.folder, student.artifact.folder]
-    rankers = serve._rankers(serve._parser().parse_args([*map(str, folders)]), skip_broken=True)
-    assert [*rankers] == [each.name for each in folders[1:]]
-    said = capsys.readouterr().err
-    assert said.startswith("not served: ")
-    assert f"{folder / 'metrics.json'}" in said
-    with pytest.raises(ValueError, match=r"metrics\.json"):
-        serve._rankers(serve._parser().parse_args([str(folder)] * 2), skip_broken=True)
-
-
 def test_a_missing_extra_is_named_with_the_command_that_installs_it(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
