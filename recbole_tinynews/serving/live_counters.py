@@ -286,23 +286,36 @@ class _Known(NamedTuple):
 
 
 class _Counted:
-    """Counters of articles and the moments (after, until] for which they hold; thread-safe."""
+    """Counters of articles, kept with the moments (after, until] for which they hold; thread-safe.
 
-    def __init__(self, articles: int, counting: Counting) -> None:
-        self._lock = threading.Lock()
+    Until an event enters or leaves one of an article's windows: few do between two requests, and
+    looking them up misses the processor's caches.
+    """
+
+    def __init__(self, every: EventCounts, counting: Counting) -> None:
+        self._every, self._ends, self._lock = every, counting.ends, threading.Lock()
         # two moments, none at first, and counters, together since each miss of a cache counts
-        self._known = np.zeros((articles, 2 + 2 * len(counting.windows)), np.int64)
+        self._known = np.zeros((len(every.starts), 2 + 2 * len(counting.windows)), np.int64)
 
-    def get(self, row: NDArray[np.int64], at: int) -> tuple[NDArray[np.int64], NDArray[np.intp]]:
-        """Counters of articles, and places of those that do not hold at a moment."""
+    def counts(self, row: NDArray[np.int64], at: int) -> NDArray[np.int64]:
+        """Clicks, then exposures of articles in each window, ``[articles, 2 * windows]``."""
         with self._lock:
             known = self._known.take(row, axis=0)
-        return known[:, 2:], np.flatnonzero((known[:, 0] >= at) | (known[:, 1] < at))
+        old = np.flatnonzero((known[:, 0] >= at) | (known[:, 1] < at))
+        if old.size:
+            known[old] = self._count(row[old], at)
+            with self._lock:
+                self._known[row[old]] = known[old]
+        return known[:, 2:]
 
-    def put(self, row: NDArray[np.int64], times: NDArray[np.int64], counts: Rows) -> None:
-        """Keep counters of articles; ``times`` are ``[articles, 2]``."""
-        with self._lock:
-            self._known[row] = np.concatenate([times, counts], axis=1)
+    def _count(self, row: NDArray[np.int64], at: int) -> NDArray[np.int64]:
+        every, base, ago = self._every, row << TIME_BITS, np.array(self._ends)[:, None]
+        places = every.places(row, at, self._ends)
+        entered = every.keys.take(places - 1) - base + ago
+        entered = np.where(places > every.starts[row], entered, NEVER).max(axis=0)
+        following = every.keys.take(places)
+        leaves = np.where(following >> TIME_BITS == row, following - base + ago, -NEVER).min(axis=0)
+        return np.concatenate([np.stack([entered, leaves]), every.between(places)]).T
 
 
 class _Part(NamedTuple):
@@ -330,30 +343,10 @@ class _Part(NamedTuple):
         return self.rows[:, start:stop]
 
     def counts(self, row: NDArray[np.int64], at: int, counting: Counting) -> NDArray[np.int64]:
-        """Clicks, then exposures of groups in each window, ``[groups, 2 * windows]``.
-
-        Kept until an event enters or leaves one of an article's windows: few do between two
-        requests, and looking them up misses the processor's caches.
-        """
+        """``_Counted.counts`` of groups."""
         if (kept := self.counted.get(counting)) is None:
-            kept = self.counted.setdefault(counting, _Counted(len(self.every.starts), counting))
-        counts, old = kept.get(row, at)
-        if old.size:
-            times, counts[old] = self._count(row[old], at, counting.ends)
-            kept.put(row[old], times, counts[old])
-        return counts
-
-    def _count(
-        self, row: NDArray[np.int64], at: int, ends: Sequence[int]
-    ) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-        """Moments (after, until] ``[articles, 2]`` of equal counters, and these."""
-        every, base, ago = self.every, row << TIME_BITS, np.array(ends)[:, None]
-        places = every.places(row, at, ends)
-        entered = every.keys.take(places - 1) - base + ago
-        entered = np.where(places > every.starts[row], entered, NEVER).max(axis=0)
-        following = every.keys.take(places)
-        leaves = np.where(following >> TIME_BITS == row, following - base + ago, -NEVER).min(axis=0)
-        return np.stack([entered, leaves], axis=1), every.between(places).T
+            kept = self.counted.setdefault(counting, _Counted(self.every, counting))
+        return kept.counts(row, at)
 
 
 def _counts_of(group: NDArray[np.int64], rows: Rows, groups: int) -> EventCounts:
