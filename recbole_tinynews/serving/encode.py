@@ -35,14 +35,6 @@ def encode(
         raise ValueError(f"output must end with .npz, got {output}. Rename it.")
     if (texts is None) == (dataset is None):
         raise ValueError("encode needs either texts or a dataset, got both or none. Name one.")
-    given = {"plm": plm, "eval_step": 0}
-    with tempfile.TemporaryDirectory() as work:
-        if texts is not None:
-            dataset, given["data_path"] = write_texts(Path(texts), Path(work)), work
-        return _encode(str(dataset), given, settings, Path(output))
-
-
-def _encode(name: str, given: dict[str, Any], settings: Sequence[str], output: Path) -> int:
     from recbole_tinynews.data.dataset import NewsDataset  # slow imports
     from recbole_tinynews.encoder.plm_files import plm_content
     from recbole_tinynews.files.vector_files import write_vectors
@@ -50,19 +42,23 @@ def _encode(name: str, given: dict[str, Any], settings: Sequence[str], output: P
     from recbole_tinynews.pipeline.config import NewsConfig
     from recbole_tinynews.pipeline.factory import factory_of
 
-    config = NewsConfig(MODEL, name, config_dict=given, command_line=settings)
-    data = NewsDataset(config)
-    factory = factory_of(config, data)
-    model = factory.model(config.model_class, config).eval()
-    model.requires_grad_(False)
-    encoder, trained = model.news_encoder, factory.train.training_news()
-    others = np.setdiff1d(np.arange(1, data.item_num), trained)
-    # packs are those in which a student's teacher would encode them, so that bits are the same
-    order = [ids[encoder.tokens.lengths[ids] > 0] for ids in (trained, others)]
-    ids = np.concatenate(order)
-    names = data.field2id_token[data.iid_field][ids]
-    size = config.model_class.news_dim(config)
-    write_vectors(output, names, size, _pooled(encoder, order), plm_content(plm_source(config)))
+    given: dict[str, Any] = {"plm": plm, "eval_step": 0}
+    with tempfile.TemporaryDirectory() as work:
+        if texts is not None:
+            dataset, given["data_path"] = write_texts(Path(texts), Path(work)), work
+        config = NewsConfig(MODEL, str(dataset), config_dict=given, command_line=settings)
+        data = NewsDataset(config)
+        factory = factory_of(config, data)
+        model = factory.model(config.model_class, config).eval()
+        model.requires_grad_(False)
+        encoder, trained = model.news_encoder, factory.train.training_news()
+        others = np.setdiff1d(np.arange(1, data.item_num), trained)
+        # packs as a student's teacher would encode them, so that bits are the same
+        order = [ids[encoder.tokens.lengths[ids] > 0] for ids in (trained, others)]
+        ids = np.concatenate(order)
+        names, size = data.field2id_token[data.iid_field][ids], config.model_class.news_dim(config)
+        pooled = _pooled(encoder, order)
+        write_vectors(Path(output), names, size, pooled, plm_content(plm_source(config)))
     return len(names)
 
 

@@ -43,16 +43,12 @@ def rank_table(ranker: Any, users: pd.DataFrame, top: int | None = None) -> pd.D
         ranked = [best[:top] for best in ranker.rank(histories, [ids for ids in shown if ids])]
     elif histories:
         ranked = ranker.top(histories, top or len(ranker.news_ids))
-    every = [candidate for best in ranked for candidate in best]
-    lengths = [*map(len, ranked)]
-    return pd.DataFrame(
-        {
-            USER: users[USER].repeat(lengths).reset_index(drop=True),
-            CANDIDATE: [candidate.candidate for candidate in every],
-            SCORE: np.array([candidate.score for candidate in every], np.float32),
-            RANK: np.array([rank for n in lengths for rank in range(1, 1 + n)], np.int64),
-        }
-    )
+    rows = [
+        (user, candidate.candidate, candidate.score, rank)
+        for user, best in zip(users[USER], ranked, strict=True)
+        for rank, candidate in enumerate(best, start=1)
+    ]
+    return pd.DataFrame(rows, columns=EMPTY.columns).astype({SCORE: np.float32, RANK: np.int64})
 
 
 def ids_of(cell: Any) -> list[str]:
