@@ -61,12 +61,6 @@ def bound(host: str, port: int) -> socket.socket:
     return place
 
 
-def address_of(place: socket.socket) -> str:
-    """The URL of a socket."""
-    host, port = place.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
 class _Protocol(H11Protocol):
     """HTTP/1.1 within limits; uvicorn alone waits forever for the rest of a request."""
 
@@ -144,7 +138,9 @@ def run(app: FastAPI, place: socket.socket, access_log: bool) -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # uvicorn raises both when it is done
     with suppress(KeyboardInterrupt):
         place.listen()
-        print(f"serving   {address_of(place)}  (/docs: the API; Ctrl-C stops)", flush=True)
+        host, port = place.getsockname()[:2]
+        url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        print(f"serving   {url}  (/docs: the API; Ctrl-C stops)", flush=True)
         server_of(app, access_log).run(sockets=[place])
 
 
