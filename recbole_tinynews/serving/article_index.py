@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -111,10 +111,10 @@ class ArticleIndex:
 
     def __init__(self, engine: Engine) -> None:
         self.engine, self.fields = engine, engine.fields
-        self.cache = VectorCache(self._encode, CACHED_VECTORS)
+        self._vectors: OrderedDict[FieldTuple, Tensor] = OrderedDict()  # most recently used last
         none = self._encode([])
         self.snapshot = IndexSnapshot((), (), {}, none, category_ids([], none.device))
-        self._changing = Lock()
+        self._changing, self._using = Lock(), Lock()
         self._numbered: tuple[Any, Any, Any] = None, None, None  # counters, ids, their numbers
 
     def __contains__(self, article_id: object) -> bool:
@@ -199,9 +199,24 @@ class ArticleIndex:
         return article._replace(groups=tuple(own or added for own, added in both))
 
     def encode(self, articles: Iterable[FieldTuple]) -> Tensor:
-        """Vectors of articles, ``[articles, dim]``, from the cache."""
+        """Vectors of articles, ``[articles, dim]``; the last ``CACHED_VECTORS`` are kept."""
         articles = [*articles]
-        return self.cache(articles) if articles else self.snapshot.vectors[:0]
+        if not articles:
+            return self.snapshot.vectors[:0]
+        with self._using:  # never while articles are encoded
+            found = {each: self._vectors[each] for each in articles if each in self._vectors}
+        new = [fields for fields in dict.fromkeys(articles) if fields not in found]
+        for start in range(0, len(new), ARTICLES_AT_ONCE):
+            some = new[start : start + ARTICLES_AT_ONCE]
+            # a clone, since a row would keep all of its batch
+            found |= zip(some, (vector.clone() for vector in self._encode(some)), strict=True)
+        with self._using:
+            for fields in articles:
+                self._vectors[fields] = found[fields]
+                self._vectors.move_to_end(fields)
+            while len(self._vectors) > CACHED_VECTORS:
+                self._vectors.popitem(last=False)
+        return torch.stack([found[fields] for fields in articles])
 
     def batch(
         self,
@@ -262,32 +277,6 @@ class ArticleIndex:
 
     def _encode(self, articles: Sequence[FieldTuple]) -> Tensor:
         return self.engine.encode(self.fields.columns(articles))
-
-
-class VectorCache:
-    """Thread-safe LRU cache of ``capacity`` vectors; ``encode`` computes missing ones."""
-
-    def __init__(self, encode: Callable[[Sequence[FieldTuple]], Tensor], capacity: int) -> None:
-        self._encode, self._capacity = encode, capacity
-        self._vectors: OrderedDict[FieldTuple, Tensor] = OrderedDict()  # most recently used last
-        self._using = Lock()  # never while articles are encoded
-
-    def __call__(self, articles: Sequence[FieldTuple]) -> Tensor:
-        """Vectors of articles, ``[articles, dim]``."""
-        with self._using:
-            found = {each: self._vectors[each] for each in articles if each in self._vectors}
-        new = [fields for fields in dict.fromkeys(articles) if fields not in found]
-        for start in range(0, len(new), ARTICLES_AT_ONCE):
-            some = new[start : start + ARTICLES_AT_ONCE]
-            # a clone, since a row would keep all of its batch
-            found |= zip(some, (vector.clone() for vector in self._encode(some)), strict=True)
-        with self._using:
-            for fields in articles:
-                self._vectors[fields] = found[fields]
-                self._vectors.move_to_end(fields)
-            while len(self._vectors) > self._capacity:
-                self._vectors.popitem(last=False)
-        return torch.stack([found[fields] for fields in articles])
 
 
 def articles_of(news: Any, names: Collection[str]) -> dict[str, Mapping[str, str]]:

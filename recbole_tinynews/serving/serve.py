@@ -124,39 +124,29 @@ def open_state(
     Impressions of a ``log`` are added to an empty store. Raises ``ValueError`` if a file is
     damaged.
     """
-    from recbole_tinynews.serving.service.state import ServiceState
-    from recbole_tinynews.serving.store import answering
-
-    with answering():
-        _count(rankers, store, log)
-        if news is not None:
-            _store_news(rankers, store, news)
-        kept = sum(article.fields is not None for article in store.articles()[1])
-        if kept:
-            print(f"{kept:,} articles, encoding them", flush=True)
-        else:
-            print("no articles yet: name a file with --news=FILE, or send them with PUT /news")
-        state = ServiceState(rankers, store)
-        state.follow_articles(show_progress=True)
-        state.follow_events()  # encoding may have taken minutes
-    return state
-
-
-def _store_news(rankers: Mapping[str, Ranker], store: Store, news: Path) -> None:
-    """Add the articles of a file to a store; a temporary one needs only the fields read."""
     from recbole_tinynews.serving.article_index import (
         FIELDS,
         articles_of,
         published_in,
         read_news_file,
     )
-    from recbole_tinynews.serving.store import StoredArticle
+    from recbole_tinynews.serving.service.state import ServiceState
+    from recbole_tinynews.serving.store import StoredArticle, answering
 
-    read = {name for ranker in rankers.values() for name in ranker.engine.fields.names}
-    table = read_news_file(news)
-    articles = articles_of(table, read if store.is_temporary else FIELDS)
-    published = published_in(table)
-    store.put([StoredArticle.of(name, f, published.get(name)) for name, f in articles.items()])
+    with answering():
+        _count(rankers, store, log)
+        if news is not None:
+            read = {name for ranker in rankers.values() for name in ranker.engine.fields.names}
+            table = read_news_file(news)
+            # a temporary store needs only the fields that are read
+            articles = articles_of(table, read if store.is_temporary else FIELDS)
+            times = published_in(table)
+            store.put([StoredArticle.of(n, each, times.get(n)) for n, each in articles.items()])
+        state = ServiceState(rankers, store)
+        print("encoding articles", flush=True)
+        state.follow_articles(show_progress=True)
+        state.follow_events()  # encoding may have taken minutes
+    return state
 
 
 def _count(rankers: Mapping[str, Ranker], store: Store, log: Path | None) -> None:

@@ -103,10 +103,10 @@ def test_memory_does_not_grow_with_the_texts_met(student: Served, monkeypatch) -
     ranker = student.load()
     shown = ["word1 word2", "word3 word4", "word5 word6"]
     before = ranker.rank([], shown)
-    assert list(ranker.index.cache._vectors) == [(each,) for each in shown[1:]]
+    assert list(ranker.index._vectors) == [(each,) for each in shown[1:]]
     ranker.rank([], [shown[1]])
     ranker.rank([], ["word7 word8"])
-    assert list(ranker.index.cache._vectors) == [(shown[1],), ("word7 word8",)]
+    assert list(ranker.index._vectors) == [(shown[1],), ("word7 word8",)]
     after = ranker.rank([], shown)
     assert [each.candidate for each in after] == [each.candidate for each in before]
     np.testing.assert_allclose([e.score for e in after], [e.score for e in before], atol=1e-6)

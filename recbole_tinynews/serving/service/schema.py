@@ -15,7 +15,6 @@ MOST_ARTICLES = 1_000  # clicks or candidates of a request
 NewsId = Annotated[
     str, StringConstraints(min_length=1, max_length=LONGEST, pattern="^[^\\x00\\n]*$")
 ]  # PostgreSQL stores no NUL, and no path has a line end
-Category = Annotated[str, StringConstraints(max_length=200)]
 Name = Annotated[str, StringConstraints(max_length=LONGEST)]  # may be empty
 Seconds = Annotated[float, Field(ge=0, le=LATEST, description="UTC seconds.")]
 
@@ -34,9 +33,9 @@ class Fields(Asked):
         "", max_length=10_000, description="Counts if the recommender reads abstracts."
     )
     body: str = Field("", max_length=100_000, description="Counts if the recommender reads bodies.")
-    category: Category = Field("", description="Counts if the recommender reads categories.")
-    subcategory: Category = Field("", description="Likewise.")
-    source: Category = Field("", description="The publisher, for `rerank`.")
+    category: Name = Field("", description="Counts if the recommender reads categories.")
+    subcategory: Name = Field("", description="Likewise.")
+    source: Name = Field("", description="The publisher, for `rerank`.")
 
     @property
     def fields(self) -> dict[str, str]:
