@@ -229,20 +229,19 @@ class ArticleIndex:
 
         ``pages``: ids of the articles that users are reading; unknown ones are none.
         """
-        on_page: list[list[Resolved]] = [
-            [snapshot.rows[i]] if i in snapshot.rows else [] for i in pages
-        ]
+        on_page = [snapshot.rows.get(page, -1) for page in pages]
         keys = [
             [[a if isinstance(a, int) else a[1:] for a in articles] for articles in lists]
-            for lists in (histories, candidates, on_page)
+            for lists in (histories, candidates)
         ]
         distinct = dict.fromkeys(key for lists in keys for part in lists for key in part)
+        distinct |= dict.fromkeys(row for row in on_page if row >= 0)
         others = [key for key in distinct if isinstance(key, tuple)]
         rows = [key for key in distinct if isinstance(key, int)]
         at = torch.from_numpy(np.array(rows, np.int64)).to(snapshot.vectors.device)
         encoded = self.encode(fields for fields, _ in others)
         number = {key: place for place, key in enumerate((*others, *rows), start=1)}
-        clicked, shown, on = ([[number[key] for key in part] for part in lists] for lists in keys)
+        clicked, shown = ([[number[key] for key in part] for part in lists] for lists in keys)
         width = self.engine.settings["history_length"]
         newest = np.zeros((len(clicked), width), np.int64)
         for row, numbers in zip(newest, clicked, strict=True):
@@ -252,7 +251,7 @@ class ArticleIndex:
         given = category_ids([("", ""), *(groups for _, groups in others)], vectors.device)
         categories = torch.cat([given, snapshot.categories[at]])
         flat = np.array([each for numbers in shown for each in numbers], np.int64)
-        of_pages = np.array([sum(numbers) for numbers in on], np.int64)  # of one or none
+        of_pages = np.array([number.get(row, 0) for row in on_page], np.int64)
         arrays = newest, flat, np.array([*map(len, shown)], np.int64), of_pages
         tensors = (torch.from_numpy(array).to(vectors.device) for array in arrays)
         return Batch(vectors, categories, *tensors)
