@@ -74,12 +74,13 @@ def as_fields(titles: list[str]) -> list[dict[str, str]]:
 
 
 def state_of(rankers: dict[str, Ranker]) -> ServiceState:
-    """A service of rankers that know the same titles."""
+    """A service of rankers that know the same titles, with the events that the first one has."""
     from recbole_tinynews.serving.service.state import ServiceState
     from recbole_tinynews.serving.store import Store, StoredArticle
 
-    store = Store()
-    articles = next(iter(rankers.values())).index.snapshot.articles
+    first = next(iter(rankers.values()))
+    store = Store() if first.counters is None else first.counters._store
+    articles = first.index.snapshot.articles
     store.put([StoredArticle(each.id, {"title": each.fields[0]}) for each in articles])
     state = ServiceState(rankers, store)
     state.follow_articles()

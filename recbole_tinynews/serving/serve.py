@@ -130,11 +130,21 @@ def open_state(
         published_in,
         read_news_file,
     )
+    from recbole_tinynews.serving.events import data_set_events
     from recbole_tinynews.serving.service.state import ServiceState
     from recbole_tinynews.serving.store import StoredArticle, answering
 
     with answering():
-        _count(rankers, store, log)
+        state = ServiceState(rankers, store)
+        if log is not None:
+            if state.counters is None:
+                raise ValueError(
+                    "--log expects a recommender that counts events: train one with "
+                    "--popularity=added."
+                )
+            state.counters.add_past(data_set_events(log), if_empty=True)
+        if state.counters is not None and store.is_temporary:
+            print("events are kept in memory, until the service ends: keep them with --store=FILE")
         if news is not None:
             read = {name for ranker in rankers.values() for name in ranker.engine.fields.names}
             table = read_news_file(news)
@@ -142,31 +152,10 @@ def open_state(
             articles = articles_of(table, read if store.is_temporary else FIELDS)
             times = published_in(table)
             store.put([StoredArticle.of(n, each, times.get(n)) for n, each in articles.items()])
-        state = ServiceState(rankers, store)
         print("encoding articles", flush=True)
         state.follow_articles(show_progress=True)
         state.follow_events()  # encoding may have taken minutes
     return state
-
-
-def _count(rankers: Mapping[str, Ranker], store: Store, log: Path | None) -> None:
-    from recbole_tinynews.serving.events import data_set_events
-    from recbole_tinynews.serving.live_counters import LiveCounters
-
-    counting = [ranker.engine.counting for ranker in rankers.values() if ranker.engine.counting]
-    if not counting:
-        if log:
-            raise ValueError(
-                "--log expects a recommender that counts events: train one with --popularity=added."
-            )
-        return
-    if store.is_temporary:
-        print("events are kept in memory, until the service ends: keep them with --store=FILE")
-    counters = LiveCounters(store, counting)
-    if log:
-        counters.add_past(data_set_events(log), if_empty=True)
-    for ranker in rankers.values():
-        ranker.counters = counters
 
 
 def _rankers(flags: argparse.Namespace) -> dict[str, Ranker]:

@@ -18,7 +18,7 @@ from recbole_tinynews.evaluation.rerank import ReRanking
 from recbole_tinynews.files.columns import TITLE
 from recbole_tinynews.serving.article_index import Given, IndexSnapshot
 from recbole_tinynews.serving.engine import Ranked
-from recbole_tinynews.serving.live_counters import AHEAD, EARLIER, Added, Moment
+from recbole_tinynews.serving.live_counters import AHEAD, EARLIER, Added, LiveCounters, Moment
 from recbole_tinynews.serving.ranker import Query, Ranker
 from recbole_tinynews.serving.service.schema import NewsArticle, RankQuestion, TopQuestion
 from recbole_tinynews.serving.store import Store, StoredArticle
@@ -254,8 +254,8 @@ def folded(text: str) -> str:
 class ServiceState:
     """Recommenders, and what a store keeps for them; other processes may change it.
 
-    ``rankers`` by name, the default first, have the same counters, and get the articles of the
-    store; ``read_at``: when events were last read (monotonic).
+    ``rankers`` by name, the default first, get counters of the store's events, and its articles;
+    ``read_at``: when events were last read (monotonic).
     """
 
     def __init__(self, rankers: Mapping[str, Ranker], store: Store) -> None:
@@ -264,8 +264,10 @@ class ServiceState:
         self._store = store
         self._seen = 0  # sequence number of the newest change of an article
         self._following = threading.Lock()
-        counting = (ranker for ranker in rankers.values() if ranker.engine.counting is not None)
-        self.counters = next((ranker.counters for ranker in counting), None)
+        counting = [r.engine.counting for r in rankers.values() if r.engine.counting is not None]
+        self.counters = LiveCounters(store, counting) if counting else None
+        for ranker in rankers.values():
+            ranker.counters = self.counters
         self._events = Batches(self._add_events)
         self.read_at = time.monotonic()
 
