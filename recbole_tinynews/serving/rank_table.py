@@ -32,17 +32,17 @@ def rank_table(ranker: Any, users: pd.DataFrame, top: int | None = None) -> pd.D
         )
     if top is not None and top < 1:
         raise ValueError(f"rank_table expects top of at least 1, got {top}.")
-    if not ranker.news_ids:
-        raise ValueError("rank_table expects ids of added articles, and there are none: add_news.")
     ranked: list[Any] = []
     shown = users[CANDIDATES].map(ids_of) if CANDIDATES in users.columns else None
     if shown is not None:
         users = users[shown.map(len) > 0]
     histories = [*users[HISTORY].map(ids_of)]
     if histories and shown is not None:
-        ranked = [best[:top] for best in ranker.rank(histories, [ids for ids in shown if ids])]
+        ranked = [
+            best[:top] for best in ranker.rank(histories, [ids for ids in shown if ids], ids=True)
+        ]
     elif histories:
-        ranked = ranker.top(histories, top or len(ranker.news_ids))
+        ranked = ranker.top(histories, top or len(ranker.news_ids), ids=True)
     rows = [
         (user, candidate.candidate, candidate.score, rank)
         for user, best in zip(users[USER], ranked, strict=True)
