@@ -37,9 +37,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with one_line_errors(parser.prog):
         if "://" not in flags.store and not Path(flags.store).is_file():
             raise ValueError(f"STORE expects an existing file or a URL, got {flags.store}.")
-        from recbole_tinynews.serving.store import Store, answering  # of an extra
+        from recbole_tinynews.serving.store import Store  # of an extra
 
-        with answering(), closing(Store(flags.store)) as store:
+        with closing(Store(flags.store)) as store:
             if flags.drop_after is not None:
                 print(f"{store.drop_after(flags.drop_after):,} events taken out")
             for event in store.held() if flags.list_held else ():

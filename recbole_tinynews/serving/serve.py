@@ -132,29 +132,27 @@ def open_state(
     )
     from recbole_tinynews.serving.events import data_set_events
     from recbole_tinynews.serving.service.state import ServiceState
-    from recbole_tinynews.serving.store import StoredArticle, answering
+    from recbole_tinynews.serving.store import StoredArticle
 
-    with answering():
-        state = ServiceState(rankers, store)
-        if log is not None:
-            if state.counters is None:
-                raise ValueError(
-                    "--log expects a recommender that counts events: train one with "
-                    "--popularity=added."
-                )
-            state.counters.add_past(data_set_events(log), if_empty=True)
-        if state.counters is not None and store.is_temporary:
-            print("events are kept in memory, until the service ends: keep them with --store=FILE")
-        if news is not None:
-            read = {name for ranker in rankers.values() for name in ranker.engine.fields.names}
-            table = read_news_file(news)
-            # a temporary store needs only the fields that are read
-            articles = articles_of(table, read if store.is_temporary else FIELDS)
-            times = published_in(table)
-            store.put([StoredArticle.of(n, each, times.get(n)) for n, each in articles.items()])
-        print("encoding articles", flush=True)
-        state.follow_articles(show_progress=True)
-        state.follow_events()  # encoding may have taken minutes
+    state = ServiceState(rankers, store)
+    if log is not None:
+        if state.counters is None:
+            raise ValueError(
+                "--log expects a recommender that counts events: train one with --popularity=added."
+            )
+        state.counters.add_past(data_set_events(log), if_empty=True)
+    if state.counters is not None and store.is_temporary:
+        print("events are kept in memory, until the service ends: keep them with --store=FILE")
+    if news is not None:
+        read = {name for ranker in rankers.values() for name in ranker.engine.fields.names}
+        table = read_news_file(news)
+        # a temporary store needs only the fields that are read
+        articles = articles_of(table, read if store.is_temporary else FIELDS)
+        times = published_in(table)
+        store.put([StoredArticle.of(n, each, times.get(n)) for n, each in articles.items()])
+    print("encoding articles", flush=True)
+    state.follow_articles(show_progress=True)
+    state.follow_events()  # encoding may have taken minutes
     return state
 
 

@@ -136,6 +136,10 @@ MEMORY = ":memory:"
 AT_ONCE = 10_000  # events of a statement
 
 
+class StoreError(ValueError):
+    """A store's database does not answer or refuses, such as that the disk is full."""
+
+
 class StoredArticle(NamedTuple):
     """An article's fields, ``None`` if it was removed; ``published`` in UTC seconds, if known."""
 
@@ -202,14 +206,13 @@ class Store:
         file = Path(str(url.database))
         if self._kind == "sqlite" and not self.is_temporary and file.parent.is_dir():
             alone = exclusive_lock(file, "opening it")
+        self._engine = create_engine(url, **options)
+        engine_event.listen(self._engine, "connect", self._prepare)
         try:
-            self._engine = create_engine(url, **options)
-            engine_event.listen(self._engine, "connect", self._prepare)
             with alone:
                 self._create()
-        except SQLAlchemyError as problem:
-            told = _told(problem)
-            raise ValueError(f"{self._name} expects a store of events: {told}.") from problem
+        except StoreError as problem:
+            raise ValueError(f"{self._name} expects a store of events: {problem}") from problem
 
     def _prepare(self, connection: Any, _: object) -> None:
         if self._kind == "sqlite":
@@ -315,24 +318,15 @@ class Store:
 
     @contextmanager
     def _transaction(self, write: bool = False) -> Iterator[Connection]:
-        with self._lock, self._engine.connect() as connection:
-            connection.exec_driver_sql(BEGIN[self._kind][write])
-            yield connection
-            connection.commit()
-
-
-@contextmanager
-def answering() -> Iterator[None]:
-    """Raise what a store's database says, such as that the disk is full, as a ``ValueError``."""
-    try:
-        yield
-    except SQLAlchemyError as problem:
-        raise ValueError(f"The store does not answer: {_told(problem)}.") from problem
-
-
-def _told(problem: SQLAlchemyError) -> str:
-    """The database's own message, without statement and values."""
-    return str(getattr(problem, "orig", None) or problem).strip()
+        try:
+            with self._lock, self._engine.connect() as connection:
+                connection.exec_driver_sql(BEGIN[self._kind][write])
+                yield connection
+                connection.commit()
+        except SQLAlchemyError as problem:
+            # the database's own message, without statement and values
+            why = str(getattr(problem, "orig", None) or problem).strip()
+            raise StoreError(f"The store does not answer: {why}.") from problem
 
 
 def _url(place: str) -> URL:

@@ -12,14 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_logs import HOUR, Log, impressions_of, logs
-from sqlalchemy.exc import SQLAlchemyError
 
 from recbole_tinynews.data.impressions import Impressions, RecentClicks
 from recbole_tinynews.data.popularity import Counting, popularity_features
 from recbole_tinynews.serving import live_counters
 from recbole_tinynews.serving.events import CLICK, EXPOSURE, Event
 from recbole_tinynews.serving.live_counters import LiveCounters, Moment
-from recbole_tinynews.serving.store import Store
+from recbole_tinynews.serving.store import Store, StoreError
 
 START = 1_700_000_000  # of the logs
 NOW = START + 100 * HOUR
@@ -221,7 +220,7 @@ def test_a_failed_commit_counts_nothing(tmp_path: Path) -> None:
     """Otherwise the counters would differ after the next start."""
     store = Store(tmp_path / "store")
     counters = LiveCounters(store)
-    with pytest.raises(SQLAlchemyError):
+    with pytest.raises(StoreError):
         store.add([Event("a", CLICK, "A1", "U1", NOW), Event("b", CLICK, None, "U1", NOW)], 0, NOW)
     with store.tallies(-1) as found:
         assert [*found.tallies] == []

@@ -16,7 +16,6 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 from fastapi_offline import FastAPIOffline
 from prometheus_client import CONTENT_TYPE_LATEST
-from sqlalchemy.exc import DBAPIError
 from starlette.exceptions import HTTPException
 
 from recbole_tinynews import __version__
@@ -24,6 +23,7 @@ from recbole_tinynews.evaluation.rerank import RerankError
 from recbole_tinynews.serving.service.schema import Events, News, RankQuestion, TopQuestion
 from recbole_tinynews.serving.service.server import Metrics, RequestMiddleware
 from recbole_tinynews.serving.service.state import RefusedError, ServiceState, find
+from recbole_tinynews.serving.store import StoreError
 
 LOG = logging.getLogger("uvicorn.error")
 MAX_BODY = 4 * 1024 * 1024  # bytes of a request
@@ -221,8 +221,8 @@ def _add_handlers(app: FastAPI) -> None:
             problem = RefusedError([], UNREADABLE)
         return AsciiResponse({"detail": problem.detail}, problem.status_code, problem.headers)
 
-    @app.exception_handler(DBAPIError)
-    def _without_store(_: Request, problem: DBAPIError) -> AsciiResponse:
+    @app.exception_handler(StoreError)
+    def _without_store(_: Request, problem: StoreError) -> AsciiResponse:
         return AsciiResponse({"detail": NO_STORE}, 503, {"Retry-After": "1"})
 
     @app.exception_handler(Exception)
