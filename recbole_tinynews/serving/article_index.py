@@ -180,17 +180,15 @@ class ArticleIndex:
                 f"{unknown[0]!r:.100}{f' and {len(unknown) - 1} more' if unknown[1:] else ''}. Add "
                 f'the article with add_news, or give its text: {{"title": ...}}.'
             )
-        found: dict[str, Resolved] = {}
-        for text in texts:
-            row = snapshot.rows.get(text)
-            found[text] = self.fields.article("", {TITLE: text}) if row is None else row
+        rows, by_id = snapshot.rows, bool(snapshot.ids)
         return [
-            [found[a] if isinstance(a, str) else self._input(a, snapshot) for a in part]
+            [rows[a] if by_id and isinstance(a, str) else self._input(a, snapshot) for a in part]
             for part in lists
         ]
 
-    def _input(self, fields: Mapping[str, str], snapshot: IndexSnapshot) -> ArticleInput:
-        """Given fields; unknown groups are those of the added article with this id."""
+    def _input(self, given: Given, snapshot: IndexSnapshot) -> ArticleInput:
+        """A title or fields; unknown groups are those of the added article with this id."""
+        fields = {TITLE: given} if isinstance(given, str) else given
         article = self.fields.article(fields.get(ID, ""), fields)
         row = snapshot.rows.get(article.id)
         if row is None:
