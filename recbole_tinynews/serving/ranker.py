@@ -412,16 +412,13 @@ def _moments_of(moment: Mapping[str, Any], users: int) -> list[Moment] | list[No
         if alone := [name for name, value in moment.items() if value is not None]:
             raise ValueError(f"rank expects {alone[0]} together with at, got {alone[0]} alone.")
         return [None] * users
-    columns = {
-        name: list(value)
-        if isinstance(value, Iterable) and not isinstance(value, str)
-        else [value] * users
-        for name, value in moment.items()
-    }
-    for name, values in columns.items():
-        if len(values) != users:
+    columns = {}
+    for name, value in moment.items():
+        is_of_each = isinstance(value, Iterable) and not isinstance(value, str)
+        columns[name] = list(value) if is_of_each else [value] * users
+        if len(columns[name]) != users:
             raise ValueError(
-                f"rank expects {name} once for each of {users} histories, got {len(values)}."
+                f"rank expects {name} once for each of {users} histories, got {len(columns[name])}."
             )
     every = zip(*columns.values(), strict=True)
     return [Moment.of(**dict(zip(columns, parts, strict=True))) for parts in every]

@@ -330,15 +330,14 @@ class Store:
 
 
 def _url(place: str) -> URL:
-    if not place.startswith(("postgresql://", "sqlite://")):
+    if not place.startswith("postgresql://"):
         return URL.create("sqlite", database=place)
     try:
-        url = make_url(place)
+        return make_url(place).set(drivername="postgresql+psycopg")
     except (ArgumentError, ValueError) as problem:
         raise ValueError(
             f"A store expects a file or postgresql://..., got another URL: {problem}."
         ) from problem
-    return url.set(drivername="postgresql+psycopg") if url.drivername == "postgresql" else url
 
 
 def _take(connection: Connection, number: int) -> _About:
