@@ -49,6 +49,9 @@ def test_an_article_that_is_replaced_is_never_missing() -> None:
     assert index.seen == [(), ("a", "b"), ("b", "a")]
     assert [article.fields for article in index.snapshot.articles] == [("two",), ("three",)]
     assert index.snapshot.vectors.tolist() == [[1.0] * 3, [0.0] * 3]
+    index.engine.encode = lambda some: torch.full((len(some), 3), 2.0)
+    index.add({"c": ("four",), "a": ("three",)})  # which is as it was
+    assert index.snapshot.vectors.tolist() == [[1.0] * 3, [2.0] * 3, [0.0] * 3]
 
 
 def test_categories_have_the_same_numbers_in_every_process() -> None:
