@@ -109,7 +109,8 @@ class NewsConfig(Config):
 
     def _init_parameters_category(self) -> None:
         super()._init_parameters_category()
-        self.parameters = copy.deepcopy(self.parameters)  # RecBole would extend a global list
+        for category, names in self.parameters.items():  # RecBole would extend a global list
+            self.parameters[category] = list(names)
 
     def _build_yaml_loader(self) -> type[yaml.SafeLoader]:
         return LiteralLoader

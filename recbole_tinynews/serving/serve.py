@@ -72,7 +72,7 @@ def _serve(flags: argparse.Namespace) -> None:
 
     # an address that is taken fails before articles are encoded
     with bound(flags.host, flags.port) as place, closing(Store(flags.store)) as store:
-        state = open_state(_rankers(flags), store, flags.news, flags.log)
+        state = open_state(_rankers(flags, skip_broken=True), store, flags.news, flags.log)
         app = make_app(state, token=_token(flags.token_file))
         asked = threading.Event()
         if hasattr(signal, "SIGHUP"):
@@ -153,11 +153,13 @@ def open_state(
     print("encoding articles", flush=True)
     state.follow_articles(show_progress=True)
     state.follow_events()  # encoding may have taken minutes
+    if not any(ranker.news_ids for ranker in rankers.values()):
+        print("no articles yet: name a file with --news=FILE, or send them with PUT /news")
     return state
 
 
-def _rankers(flags: argparse.Namespace) -> dict[str, Ranker]:
-    """Recommenders by name."""
+def _rankers(flags: argparse.Namespace, skip_broken: bool = False) -> dict[str, Ranker]:
+    """Recommenders by name; the first one, the default, is never skipped."""
     from recbole_tinynews.serving.loading import load_reader
 
     rankers: dict[str, Ranker] = {}
@@ -168,5 +170,10 @@ def _rankers(flags: argparse.Namespace) -> dict[str, Ranker]:
         while name in rankers:
             number += 1
             name = f"{plain} ({number})"
-        rankers[name] = load_reader(folder, device=flags.device)
+        try:
+            rankers[name] = load_reader(folder, device=flags.device)
+        except (ValueError, FileNotFoundError) as problem:
+            if not (skip_broken and rankers):
+                raise
+            print(f"not served: {problem}", file=sys.stderr, flush=True)
     return rankers

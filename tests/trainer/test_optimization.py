@@ -9,11 +9,7 @@ import torch
 from tiny import Tiny
 
 from recbole_tinynews.trainer import optimization
-from recbole_tinynews.trainer.optimization import (
-    autocast_dtype,
-    keep_freed_memory,
-    make_schedule,
-)
+from recbole_tinynews.trainer.optimization import autocast_dtype, make_schedule
 
 
 def test_each_rate_reaches_its_parameters_and_no_other(tiny: Tiny) -> None:
@@ -119,7 +115,7 @@ def test_bf16_where_it_is_slow_is_answered_by_a_warning(
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc's memory")
 def test_a_step_does_not_wait_for_new_pages() -> None:
     """Trainings spent a tenth of their time in the kernel, which zeroed what it had just got."""
-    keep_freed_memory()
+    optimization.keep_freed_memory()
     for _ in range(2):
         before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
         for _ in range(10):

@@ -194,6 +194,19 @@ def test_a_service_is_ready_however_long_its_articles_took(student: Served, monk
     assert time.monotonic() - state.read_at < 5
 
 
+def test_the_others_are_served_where_one_folder_is_damaged(
+    student: Served, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A service would end with the error of one; without its default, it would rank by another."""
+    (folder / "metrics.json").write_bytes(b"[" * 9_999)
+    folders = [str(student.artifact.folder), str(folder)]
+    rankers = serve._rankers(serve._parser().parse_args(folders), skip_broken=True)
+    assert [*rankers] == [student.artifact.folder.name]
+    assert f"not served: {folder / 'metrics.json'}" in capsys.readouterr().err
+    with pytest.raises(ValueError, match=r"metrics\.json"):
+        serve._rankers(serve._parser().parse_args(folders[::-1]), skip_broken=True)
+
+
 def test_a_missing_extra_is_named_with_the_command_that_installs_it(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
