@@ -94,6 +94,7 @@ def test_every_command_has_a_version(command: list[str]) -> None:
     [
         (["--learnin_rate=9"], "learnin_rate (command line) is no setting. Did you mean learning_"),
         (["--model=TinyNewRec"], "Did you mean TinyNewsRec"),
+        (["--xyzzy=3"], "xyzzy (command line) is no setting. Declare a new one"),
         (["--model=SASRec", "--n_layers=-1"], "n_layers (command line) expects an int >= 0"),
         (["--worker=1000"], "worker (command line) expects an int from 0 to"),
     ],
@@ -124,6 +125,7 @@ def test_missing_recbole_is_named_with_the_command_that_installs_it(asked: str) 
         (["--list-models"], " LightGCN,"),
         (["--list-settings"], "  epochs = "),
         (["--list-settings=TinyNewsRec"], "  post_train_teacher_epochs = 1  (int) "),
+        (["--model=SASRec", "--list-settings"], "  hidden_size "),
         (["--explain", "learning_rate"], "effect      A stage may differ."),
     ],
 )

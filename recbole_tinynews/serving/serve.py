@@ -154,7 +154,8 @@ def open_state(
     state.follow_articles(show_progress=True)
     state.follow_events()  # encoding may have taken minutes
     if not any(ranker.news_ids for ranker in rankers.values()):
-        print("no articles yet: name a file with --news=FILE, or send them with PUT /news")
+        hint = "no articles yet: name a file with --news=FILE, or send them with PUT /news"
+        print(hint, flush=True)
     return state
 
 

@@ -1,9 +1,10 @@
-"""Learning rates, warm-up and precision."""
+"""Learning rates, warm-up and precision; memory between steps."""
 
 from __future__ import annotations
 
 import ctypes
 import math
+import os
 import sys
 from contextlib import suppress
 from logging import getLogger
@@ -19,6 +20,7 @@ from recbole_tinynews.encoder.one_text import LANGUAGE_MODEL
 from recbole_tinynews.processes.group import has_bf16_products
 
 PLM_PART = f"{LANGUAGE_MODEL}."  # in weight names, also of nested models
+_GLIBC_MEMORY = {"GLIBC_TUNABLES", "MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"}
 
 
 def parameter_groups(
@@ -51,8 +53,11 @@ def make_schedule(optimizer: Optimizer, warmup_steps: int | None, steps: int) ->
 
 
 def keep_freed_memory() -> None:
-    """Let glibc keep up to 256 MB of a step's memory for the next, instead of new, zeroed pages."""
-    if sys.platform == "linux":
+    """Let glibc keep up to 256 MB of a step's memory for the next, instead of new, zeroed pages.
+
+    Whoever has set glibc's memory in the environment keeps that.
+    """
+    if sys.platform == "linux" and not _GLIBC_MEMORY & os.environ.keys():
         with suppress(AttributeError):  # musl
             mallopt = ctypes.CDLL(None).mallopt
             mallopt(-3, 32 << 20)  # M_MMAP_THRESHOLD, the largest that it accepts

@@ -282,6 +282,7 @@ def test_all_mistakes_come_at_once_with_their_sources(tmp_path: Path) -> None:
         *((f"--valid_metric={name}", UNTOLD) for name in ("MRR@10", "ndcg@7", "ndcg", "recall")),
         # metrics are set up once per run; those of a stage would never be computed
         ("--finetune_teacher_metrics=[AUC]", "Set metrics"),
+        ("--post_train_teacher_metrics=[AUC]", "Set metrics"),
         # with a misspelt path, a run would train on the small packaged set
         ("--data_path=nowhere", "nowhere/mind-mini"),
         ("--dataset=mind-large", "--dataset=mind-large --output=dataset"),

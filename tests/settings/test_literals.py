@@ -26,12 +26,16 @@ BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
     ("text", "value"),
     [
         ("1e-5", 1e-5),  # plain yaml reads text: a rate that is text fails in the optimiser
+        ("5E-5", 5e-5),
+        (".5", 0.5),
+        ("1.10", 1.1),
         ("-3", -3),
         ("1_000", 1000),
         ("true", True),
         ("~", None),
         ("", ""),
         ("[5, 10]", [5, 10]),
+        ("[5,10]", [5, 10]),
         ("{'mode':'labeled'}", {"mode": "labeled"}),
         ("'5'", "5"),
     ],
@@ -98,6 +102,7 @@ def test_the_loaders_of_other_libraries_stay_as_they_are(tmp_path: Path) -> None
         ("a: 1\nb: 2\na: 3\n", r"'a' is set twice"),
         ("eval_args: {mode: labeled, mode: full}\n", r"'mode' is set twice"),
         ("a: [1\nb: 2\n", "be read as yaml"),
+        ("a: {{}}\n", "be read as yaml"),
         ("- a\n- b\n", "got \\['a', 'b'\\]"),
         ("learning_rate:0.1\n", "a space after the colon"),
         ("a: !!python/name:os.system\n", "be read as yaml"),
@@ -140,8 +145,10 @@ def test_a_file_is_parsed_once_and_never_read_stale_or_changed(tmp_path: Path) -
     [
         (BOMB, "5,000 values"),  # 440 bytes that are 3 GB when they are shown
         ("&a [*a]", "levels of nesting"),
+        ("x: &x {y: *x}", "levels of nesting"),
         ("[" * 30 + "]" * 30, "levels of nesting"),
         ("[" * 2_000, "nesting"),
+        ("- " * 2_000, "nesting"),
         (f"[{'1, ' * 6_000}]", "5,000 values"),
         ("x" * 300_000, "more than 200,000 characters"),
     ],
