@@ -79,8 +79,8 @@ class TimeFeatures(nn.Module):
     what the first one counts, so that a click of this moment changes three features alone, the
     ``rising`` ones, which stand first; then comes the age. All are kept within the range of the
     training candidates, since a hidden layer means nothing outside it; but the rising ones have
-    no upper bound, as more clicks than ever seen are to count. A click whose exposure nobody
-    reported counts as one. No feature depends on which other articles are ranked.
+    no upper bound, as more clicks than ever seen are to count (``surplus``). A click whose exposure
+    nobody reported counts as one. No feature depends on which other articles are ranked.
 
     With ``reader``, 2 W + 5 more: log(1 + clicks) and log(1 + exposures) of the reader's own of the
     candidate, windows apart as above; log(1 + hours) since they first and last saw it and since
@@ -93,6 +93,7 @@ class TimeFeatures(nn.Module):
     scale: Tensor
     low: Tensor
     high: Tensor
+    most: Tensor
 
     def __init__(
         self,
@@ -115,6 +116,7 @@ class TimeFeatures(nn.Module):
         self.register_buffer("scale", torch.ones(self.size))
         self.register_buffer("low", torch.full([self.size], -torch.inf))
         self.register_buffer("high", torch.full([self.size], torch.inf))
+        self.register_buffer("most", torch.tensor(torch.inf))  # of the first feature, clicks
 
     @torch.no_grad()
     def fit(self, counters: Tensor, labels: Tensor) -> None:
@@ -124,9 +126,12 @@ class TimeFeatures(nn.Module):
         if self.extended:
             self.low.copy_(features.amin(0))
             self.high[self.rising :] = features.amax(0)[self.rising :]
+        most = features[:, 0].max()
         features = features.double()
         self.mean.copy_(features.mean(0))
         self.scale.copy_(features.std(0, correction=0).clamp(min=1e-9))
+        if self.extended and self.limited:  # clicks of all time grow with the age of a site
+            self.most.copy_((most - self.mean[0]) / self.scale[0])
 
     def unscaled(self, counters: Tensor) -> Tensor:
         """Features before standardising, ``[..., counters] -> [..., features]``.
@@ -175,6 +180,14 @@ class TimeFeatures(nn.Module):
         """Standardised features, ``[..., counters] -> [..., features]``."""
         features = torch.clamp(self.unscaled(counters), self.low, self.high)
         return (features - self.mean) / self.scale
+
+    def surplus(self, features: Tensor) -> Tensor:
+        """By how much log(1 + clicks) of the first window is beyond training's.
+
+        ``[..., features] -> [...]``, from standardised ones. What was never seen cannot be learnt:
+        a score grows by it as such, so that the odds of a click grow as the clicks do.
+        """
+        return (features[..., 0] - self.most).clamp(min=0) * self.scale[0]
 
 
 def _apart(*counts: Tensor) -> Tensor:
@@ -226,8 +239,9 @@ class RisingLayers(nn.Module):
 class TimeScore(nn.Module):
     """A term of a score, ``text + time``: linear in ``TimeFeatures``, plus two hidden layers.
 
-    More clicks never lower it. Text scores get one common weight, so that ranking by text keeps
-    its order. ``hidden=0`` leaves out the hidden layers.
+    More clicks never lower it, and those beyond training's add their ``surplus``. Text scores get
+    one common weight, so that ranking by text keeps its order. ``hidden=0`` leaves out the hidden
+    layers.
     """
 
     def __init__(
@@ -315,8 +329,10 @@ class TimeScore(nn.Module):
 
     def term(self, features: Tensor) -> Tensor:
         """The term itself, ``[..., features] -> [...]``."""
-        linear = features @ torch.cat([self.rising_weights.abs(), self.weights])
-        return linear if self.layers is None else linear + self.layers(features)
+        term = features @ torch.cat([self.rising_weights.abs(), self.weights])
+        if self.layers is not None:
+            term = term + self.layers(features)
+        return term + self.features.surplus(features)
 
     def forward(self, text: Tensor, counters: Tensor, user: Tensor, news: Tensor) -> Tensor:
         """Scores, of the shape of ``text``: ``[batch, candidates]`` or ``[candidates]``.

@@ -218,6 +218,10 @@ def test_trees_never_rank_an_article_lower_for_a_click(tiny: Tiny, model: str) -
     assert (np.diff(trees.score_features(torch.from_numpy(row))) >= 0).all()
     row[:, 0] = np.linspace(0, 1, 101)
     assert (np.diff(trees.score_features(torch.from_numpy(row))) > 0).any()
+    row[:, 0], row[:, len(CONTENT)] = 0, np.linspace(0, 2, 101)
+    trees.time_features.most.fill_(1)  # beyond which trees know nothing
+    steps = np.diff(trees.score_features(torch.from_numpy(row)))[50:]
+    np.testing.assert_allclose(steps, 0.02 * trees.time_features.scale[0], rtol=1e-4)
 
 
 def test_saved_trees_score_as_lightgbm_bit_for_bit_and_damaged_ones_within_bounds() -> None:
@@ -271,6 +275,25 @@ def test_a_further_click_never_lowers_a_score(hidden: int, seed: int) -> None:
     text = torch.zeros(64)
     gain = term(text, after, text, text) - term(text, before, text, text)
     assert (gain[kept] >= -1e-4 * (1 + gain.abs().max())).all()
+
+
+@pytest.mark.parametrize("hidden", [0, 16])
+@given(seed=st.integers(0, 10_000))
+def test_beyond_the_clicks_of_training_the_odds_grow_as_the_clicks_do(
+    hidden: int, seed: int
+) -> None:
+    """With 1,000 clicks in a minute, where 17 were the most, a new article was at place 38."""
+    draw = torch.Generator().manual_seed(seed)
+    seen = torch.randint(0, 18, (64, 9), generator=draw).float()
+    seen[0, 1] = 17
+    torch.manual_seed(seed)
+    term = TimeScore(3, 1, hidden)
+    term.features.fit(seen, torch.arange(64) % 2)
+    assert not term.features.surplus(term.features(seen)).any()
+    extreme = torch.full((2, 9), 1e6)
+    extreme[:, 0], extreme[:, 1] = 0, torch.tensor([50, 300])
+    low, high = term(torch.zeros(2), extreme, *(torch.zeros(2),) * 2).tolist()
+    assert high - low >= np.log(301 / 51) - 1e-4
 
 
 @pytest.mark.usefixtures("all_start_steps")

@@ -12,7 +12,7 @@ from served import Served, client_of, in_order_given, serve, state_of, words_of
 from tiny import DATASET, NEWS, Tiny
 
 from recbole_tinynews.files.columns import CONTEXT, CONTEXT_ARTICLE, DEVICE, SUBSCRIBER, typed
-from recbole_tinynews.serving.events import data_set_events
+from recbole_tinynews.serving.events import CLICK, Event, data_set_events
 from recbole_tinynews.serving.live_counters import LiveCounters, Moment
 from recbole_tinynews.serving.ranker import Query, Ranker
 from recbole_tinynews.serving.store import Store
@@ -148,6 +148,18 @@ def test_the_order_of_two_articles_is_the_same_in_lists_of_any_length(
         np.testing.assert_allclose(some, every[:size], rtol=1e-5, atol=1e-6)
     best = each_ranker.top(["N4"], len(ids), leave_out_clicked=False, **asked)
     np.testing.assert_allclose([e.score for e in best], np.sort(every)[::-1], rtol=1e-5, atol=1e-6)
+
+
+def test_a_new_article_with_300_clicks_within_a_minute_is_on_top(each_ranker: Ranker) -> None:
+    """Readers would look for the news of the hour in vain: no training impression has so many."""
+    counters, others = each_ranker.counters, list(each_ranker.news_ids)
+    now = counters.newest + 7200
+    rows = [(name, now - 3600) for name in others for _ in range(20)]  # what all read before
+    each_ranker.add_news({"N999": {"title": "words that nobody has written before"}})
+    rows += [("N999", now - n // 5) for n in range(300)]
+    clicks = [Event(f"n{n}", CLICK, name, f"V{n}", at) for n, (name, at) in enumerate(rows)]
+    assert counters.add(clicks, now=now).counted == len(clicks)
+    assert each_ranker.top([], k=1, at=now + 1)[0].candidate == "N999"
 
 
 @pytest.mark.parametrize("served", ["of_others", "of_the_reader"], indirect=True)

@@ -142,5 +142,6 @@ class TimeBoosted(TimeAndTitle):
         self.trees.take(ranker.booster_.dump_model()["tree_info"])
 
     def score_features(self, features: Tensor) -> Tensor:
-        """Scores by the trees."""
-        return self.trees(features).to(features)
+        """Scores by the trees, which know nothing of more clicks than in training."""
+        surplus = self.time_features.surplus(features[:, len(CONTENT) :])
+        return self.trees(features).to(features) + surplus
