@@ -30,15 +30,22 @@ CACHED_VECTORS = 100_000  # of the most recently used articles; 150 MB at news_d
 ID = "id"  # of an article, beside its fields
 ID_COLUMNS = (ID, "item_id", "news_id")
 FIELDS = (TITLE, ABSTRACT, BODY, *GROUPS)
+# of all indexes, which are sent to other processes, as a lock cannot be; never held for long
+CHANGING, USING = threading.Lock(), threading.Lock()
 
 Given = str | Mapping[str, str]
-"""The id of an added article, or fields by their names, perhaps with an ``id``.
-
-Before any article is added, a text is a title.
-"""
+"""The id of an added article, or fields by their names, perhaps with an ``id``."""
 
 Resolved = int | ArticleInput
 """An article to rank: a row of the index, or any other article."""
+
+
+class UnknownArticleError(ValueError):
+    """A question about an article that was not added; ``where`` it is named, if it is."""
+
+    def __init__(self, why: str, where: Sequence[str | int] = ()) -> None:
+        super().__init__(why)
+        self.where = where
 
 
 def check_fields(fields: Mapping[str, str], of: str = "") -> None:
@@ -58,22 +65,6 @@ def check_fields(fields: Mapping[str, str], of: str = "") -> None:
 def name_of(article: Given) -> str:
     """The id or title given."""
     return article if isinstance(article, str) else article.get(ID) or article[TITLE]
-
-
-class Lock:
-    """A lock that unpickles as a new lock."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-
-    def __reduce__(self) -> tuple[type[Lock], tuple[()]]:
-        return Lock, ()
-
-    def __enter__(self) -> None:
-        self._lock.acquire()
-
-    def __exit__(self, *_: object) -> None:
-        self._lock.release()
 
 
 class IndexSnapshot(NamedTuple):
@@ -114,7 +105,6 @@ class ArticleIndex:
         self._vectors: OrderedDict[FieldTuple, Tensor] = OrderedDict()  # most recently used last
         none = self._encode([])
         self.snapshot = IndexSnapshot((), (), {}, none, category_ids([], none.device))
-        self._changing, self._using = Lock(), Lock()
         self._numbered: tuple[Any, Any, Any] = None, None, None  # counters, ids, their numbers
 
     def __contains__(self, article_id: object) -> bool:
@@ -156,7 +146,7 @@ class ArticleIndex:
 
     def _replace(self, gone: set[str], articles: Sequence[ArticleInput], vectors: Tensor) -> None:
         """Remove articles and append others, with vectors ``[articles, dim]``, at one moment."""
-        with self._changing:
+        with CHANGING:
             old = self.snapshot
             kept = [row for row, name in enumerate(old.ids) if name not in gone]
             every = (*(old.articles[row] for row in kept), *articles)
@@ -171,24 +161,29 @@ class ArticleIndex:
     def resolve(
         self, lists: Sequence[Sequence[Given]], snapshot: IndexSnapshot
     ) -> list[list[Resolved]]:
-        """Find lists of articles; ``ValueError`` for ids of no added article."""
-        texts = [article for part in lists for article in part if isinstance(article, str)]
-        unknown = [text for text in texts if text not in snapshot.rows]
-        if unknown and snapshot.ids:
-            raise ValueError(
-                f"Ids of the {len(snapshot.ids):,} articles that were added are expected, got "
-                f"{unknown[0]!r:.100}{f' and {len(unknown) - 1} more' if unknown[1:] else ''}. Add "
-                f'the article with add_news, or give its text: {{"title": ...}}.'
+        """Find histories and candidates, in turns; ``UnknownArticleError`` for unknown ids."""
+        rows = snapshot.rows
+        unknown = [
+            (("history", "candidates")[number % 2], place, article)
+            for number, part in enumerate(lists)
+            for place, article in enumerate(part)
+            if isinstance(article, str) and article not in rows
+        ]
+        if unknown:
+            field, place, article = unknown[0]
+            raise UnknownArticleError(
+                f"Ids of the {len(rows):,} articles that were added are expected, got "
+                f"{article!r:.100}{f' and {len(unknown) - 1} more' if unknown[1:] else ''}. Add "
+                f'the article (add_news, PUT /news), or give its text: {{"title": ...}}.',
+                [field, place],
             )
-        rows, by_id = snapshot.rows, bool(snapshot.ids)
         return [
-            [rows[a] if by_id and isinstance(a, str) else self._input(a, snapshot) for a in part]
+            [rows[a] if isinstance(a, str) else self._input(a, snapshot) for a in part]
             for part in lists
         ]
 
-    def _input(self, given: Given, snapshot: IndexSnapshot) -> ArticleInput:
-        """A title or fields; unknown groups are those of the added article with this id."""
-        fields = {TITLE: given} if isinstance(given, str) else given
+    def _input(self, fields: Mapping[str, str], snapshot: IndexSnapshot) -> ArticleInput:
+        """Unknown groups are those of the added article with this id."""
         article = self.fields.article(fields.get(ID, ""), fields)
         row = snapshot.rows.get(article.id)
         if row is None:
@@ -201,14 +196,14 @@ class ArticleIndex:
         articles = [*articles]
         if not articles:
             return self.snapshot.vectors[:0]
-        with self._using:  # never while articles are encoded
+        with USING:  # never while articles are encoded
             found = {each: self._vectors[each] for each in articles if each in self._vectors}
         new = [fields for fields in dict.fromkeys(articles) if fields not in found]
         for start in range(0, len(new), ARTICLES_AT_ONCE):
             some = new[start : start + ARTICLES_AT_ONCE]
             # a clone, since a row would keep all of its batch
             found |= zip(some, (vector.clone() for vector in self._encode(some)), strict=True)
-        with self._using:
+        with USING:
             for fields in articles:
                 self._vectors[fields] = found[fields]
                 self._vectors.move_to_end(fields)

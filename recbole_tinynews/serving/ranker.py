@@ -18,6 +18,7 @@ from recbole_tinynews.serving.article_index import (
     Given,
     IndexSnapshot,
     Resolved,
+    UnknownArticleError,
     articles_of,
     check_fields,
     name_of,
@@ -43,6 +44,7 @@ class Query(NamedTuple):
     moment: Moment | None = None
     rerank: ReRanking = ReRanking()
     k: int = 0
+    leave_out_clicked: bool = True
 
     @property
     def page(self) -> str:
@@ -105,9 +107,7 @@ class Ranker:
                 counters, or a wrong ``rerank``.
             TypeError: an argument is not a list of articles.
         """
-        queries, one = queries_of(history, candidates, rerank, moment, self._checked(ids))
-        ranked = self.answer(queries)
-        return ranked[0] if one else ranked
+        return self._ask(ids, history, candidates, rerank, moment)
 
     def top(
         self,
@@ -133,31 +133,26 @@ class Ranker:
         """
         if k < 1:
             raise ValueError(f"top expects k of at least 1, got {k}.")
-        queries, one = queries_of(history, None, rerank, moment, self._checked(ids))
-        queries = [query._replace(k=k) for query in queries]
-        ranked = self.answer(queries, leave_out_clicked=leave_out_clicked)
+        return self._ask(ids, history, None, rerank, moment, k, leave_out_clicked)
+
+    def _ask(self, ids: bool | None, *asked: Any) -> Any:
+        queries, one = queries_of(bool(self.news_ids) if ids is None else ids, *asked)
+        ranked = self.answer(queries)
         return ranked[0] if one else ranked
 
-    def _checked(self, ids: bool | None) -> bool | None:
-        if ids and not self.index.snapshot.ids:
-            raise ValueError(
-                "ids=True needs articles whose ids texts can be, and none was added. Call add_news."
-            )
-        return ids
-
     def answer(
-        self,
-        queries: Sequence[Query],
-        snapshot: IndexSnapshot | None = None,
-        leave_out_clicked: bool = True,
+        self, queries: Sequence[Query], snapshot: IndexSnapshot | None = None
     ) -> list[list[Ranked]]:
-        """``rank``, or ``top`` for queries with ``k``, by an earlier snapshot or now."""
+        """``rank``, or ``top`` for queries with ``k``, by an earlier snapshot or now.
+
+        Raises ``UnknownArticleError`` for ids of no article, and where there is none to choose.
+        """
         snapshot = snapshot or self.index.snapshot
         is_top, step = queries[0].k > 0, USERS_AT_ONCE
         if is_top:
             if not snapshot.ids:
-                raise ValueError(
-                    "top expects articles to choose from, got none. Add them: add_news."
+                raise UnknownArticleError(
+                    "top expects articles to choose from, got none. Add them: add_news, PUT /news."
                 )
             counts = any(query.moment is not None for query in queries)
             values = len(snapshot.ids) * (COUNTERS_OF_A_SCORE if counts else 1)
@@ -169,7 +164,7 @@ class Ranker:
             resolved = self.index.resolve(lists, snapshot)
             clicks, shown = self._recent(some, resolved[0::2], snapshot), resolved[1::2]
             if is_top:
-                answers += self._best(some, clicks, snapshot, leave_out_clicked)
+                answers += self._best(some, clicks, snapshot)
                 continue
             batch = self.index.batch(clicks, shown, snapshot, [query.page for query in some])
             scores = self.engine.scores(batch, self._features(shown, some, snapshot))
@@ -184,10 +179,12 @@ class Ranker:
         queries: Sequence[Query],
         clicks: Sequence[Sequence[Resolved]],
         snapshot: IndexSnapshot,
-        leave_out_clicked: bool,
     ) -> list[list[Ranked]]:
         """The best of all added articles for each query."""
-        left_out = [snapshot.rows_of(part) if leave_out_clicked else [] for part in clicks]
+        left_out = [
+            snapshot.rows_of(part) if query.leave_out_clicked else []
+            for query, part in zip(queries, clicks, strict=True)
+        ]
         batch = self.index.batch(clicks, [], snapshot)
         counters = self._features([None] * len(queries), queries, snapshot)
         rows = [snapshot.rows.get(query.page, -1) for query in queries]
@@ -286,12 +283,12 @@ class Ranker:
         self, history: Any, *, snapshot: IndexSnapshot | None = None
     ) -> list[float] | None:
         """Attention weights of one user's clicks; they sum to 1. ``None``: the model has none."""
-        ((clicks, *_), *_), one = queries_of(history, None)
+        snapshot = snapshot or self.index.snapshot
+        ((clicks, *_), *_), one = queries_of(bool(snapshot.ids), history, None)
         if not one:
             raise TypeError("click_weights expects the clicks of one user, got those of several.")
         if not clicks:
             return []
-        snapshot = snapshot or self.index.snapshot
         batch = self.index.batch(self.index.resolve([clicks], snapshot), [], snapshot)
         weights = self.engine.click_weights(batch.vectors, batch.histories)
         if weights is None:
@@ -353,15 +350,16 @@ class Ranker:
 
 
 def queries_of(
+    ids: bool,
     history: Any,
     candidates: Any,
     rerank: Sequence[Any] = (),
     moment: Mapping[str, Any] = MappingProxyType({}),
-    ids: bool | None = None,
+    *of_top: Any,
 ) -> tuple[list[Query], bool]:
     """The queries in the arguments of ``Ranker.rank``, and whether it is of a single user.
 
-    ``candidates``: ``None`` for ``Ranker.top``.
+    ``ids``: whether texts are ids, or titles; ``candidates``: ``None`` for ``Ranker.top``.
     """
     is_top = candidates is None
     lists = _listed(history, "history") if is_top else _listed(candidates, "candidates")
@@ -377,7 +375,7 @@ def queries_of(
     for number, at_moment in enumerate(_moments_of(moment, len(lists))):
         whose = "" if one else f" for user {number}"
         clicks, shown = (
-            [{TITLE: each} if ids is False and isinstance(each, str) else each for each in articles]
+            [{TITLE: a} if isinstance(a, str) and not ids else a for a in articles]
             for articles in (
                 _articles(histories[number], f"history{whose}"),
                 _articles(lists[number], f"candidates{whose}"),
@@ -385,7 +383,7 @@ def queries_of(
         )
         if not (is_top or shown):
             raise ValueError(f"rank expects at least 1 candidate, got none{whose}.")
-        queries.append(Query(clicks, shown, at_moment, rerankers))
+        queries.append(Query(clicks, shown, at_moment, rerankers, *of_top))
     return queries, one
 
 

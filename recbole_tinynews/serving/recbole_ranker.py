@@ -39,7 +39,7 @@ class RecBoleRanker:
         ``user`` is an id in the data set, for models with user vectors (a list for many users;
         ``None``: unseen in training). Raises ``ValueError`` for titles too.
         """
-        queries, one = queries_of(history, candidates, ids=ids)
+        queries, one = queries_of(ids, history, candidates)
         data, users = self._factory.train, len(queries)
         names = [user] if one else [None] * users if user is None else list(user)
         if len(names) != users:

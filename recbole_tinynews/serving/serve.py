@@ -149,7 +149,7 @@ def open_state(
         # a temporary store needs only the fields that are read
         articles = articles_of(table, read if store.is_temporary else FIELDS)
         times = published_in(table)
-        store.put([StoredArticle.of(n, each, times.get(n)) for n, each in articles.items()])
+        store.put([StoredArticle.of(n, times.get(n), **each) for n, each in articles.items()])
     print("encoding articles", flush=True)
     state.follow_articles(show_progress=True)
     state.follow_events()  # encoding may have taken minutes
@@ -166,11 +166,8 @@ def _rankers(flags: argparse.Namespace, skip_broken: bool = False) -> dict[str, 
     rankers: dict[str, Ranker] = {}
     for folder in flags.folders:
         # a link keeps its name when it points to another version
-        name = plain = folder.name if folder.is_symlink() else folder.resolve().name
-        number = 1
-        while name in rankers:
-            number += 1
-            name = f"{plain} ({number})"
+        name = folder.name if folder.is_symlink() else folder.resolve().name
+        name = str(folder) if name in rankers else name
         try:
             rankers[name] = load_reader(folder, device=flags.device)
         except (ValueError, FileNotFoundError) as problem:

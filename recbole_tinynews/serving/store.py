@@ -148,10 +148,10 @@ class StoredArticle(NamedTuple):
     published: float | None = None
 
     @classmethod
-    def of(cls, name: str, fields: Mapping[str, str], published: float | None) -> StoredArticle:
+    def of(cls, id: str, published: float | None, **fields: str) -> StoredArticle:
         """Equal for equal contents: empty fields are left out."""
-        kept = {key: text for key, text in fields.items() if (text or key == TITLE) and key != "id"}
-        return cls(name, kept, published)
+        kept = {name: text for name, text in fields.items() if text or name == TITLE}
+        return cls(id, kept, published)
 
 
 class Tallies(NamedTuple):

@@ -50,7 +50,7 @@ def test_ids_are_ranked_by_the_abstract_too_if_the_recommender_reads_it(tiny: Ti
 def test_a_text_is_the_id_or_the_title_that_the_caller_says(student: Served) -> None:
     """An id that is read as a title has a score too; before articles are added none is known."""
     titles = [*words_of(["N3", "N4", "N5"])]
-    with pytest.raises(ValueError, match="ids=True needs articles"):
+    with pytest.raises(ValueError, match="Ids of the 0 articles"):
         student.load().rank(["N3"], ["N4", "N5"], ids=True)
     ranker = student.load_with_news()
     by_id = ranker.rank(["N3"], ["N4", "N5"], ids=True)

@@ -72,7 +72,7 @@ def test_no_commit_is_missed_by_a_reader_while_several_write(place: str) -> None
         store = Store(place)
         for turn in range(20):
             store.add([event(f"{number}-{turn}-{n}") for n in range(3)], 0, NOW - 99 * HOUR)
-            store.put([StoredArticle.of(f"{number}-{turn}", {"title": "x"}, None)])
+            store.put([StoredArticle.of(f"{number}-{turn}", None, title="x")])
         going -= 1
 
     threads = [threading.Thread(target=write, args=(number,)) for number in range(4)]
@@ -103,8 +103,8 @@ def test_what_is_new_is_found_without_reading_what_is_counted(tmp_path: Path) ->
 def test_articles_come_in_the_order_of_their_last_change(place: str) -> None:
     """Equal scores are ranked in this order, by every replica."""
     store = Store(place)
-    odd = StoredArticle.of("b", {"title": "t\0\ud800", "body": ""}, 1.5)
-    store.put([odd, StoredArticle.of("a", {"title": "x"}, None)])
+    odd = StoredArticle.of("b", 1.5, title="t\0\ud800", body="")
+    store.put([odd, StoredArticle.of("a", None, title="x")])
     store.put([StoredArticle("c", None)])
     first, changed = store.articles()
     assert changed == [
@@ -112,7 +112,7 @@ def test_articles_come_in_the_order_of_their_last_change(place: str) -> None:
         ("a", {"title": "x"}, None),
         ("c", None, None),
     ]
-    store.put([StoredArticle.of("b", {"title": "new"}, None)])
+    store.put([StoredArticle.of("b", None, title="new")])
     assert Store(place).articles(first)[1] == [("b", {"title": "new"}, 1.5)]
     assert [each.id for each in Store(place).articles()[1]] == ["a", "c", "b"]
 

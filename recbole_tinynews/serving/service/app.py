@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -15,13 +16,23 @@ from fastapi import APIRouter, Depends, FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 from fastapi_offline import FastAPIOffline
-from prometheus_client import CONTENT_TYPE_LATEST
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    generate_latest,
+)
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from recbole_tinynews import __version__
 from recbole_tinynews.evaluation.rerank import RerankError
+from recbole_tinynews.serving.article_index import UnknownArticleError
 from recbole_tinynews.serving.service.schema import Events, News, RankQuestion, TopQuestion
-from recbole_tinynews.serving.service.server import Metrics, RequestMiddleware
 from recbole_tinynews.serving.service.state import RefusedError, ServiceState, find
 from recbole_tinynews.serving.store import StoreError
 
@@ -29,6 +40,10 @@ LOG = logging.getLogger("uvicorn.error")
 MAX_BODY = 4 * 1024 * 1024  # bytes of a request
 POLL = 0.25  # seconds between two looks at the store
 STALE = 5  # seconds without the store, after which a service is not ready
+OPEN = ("/livez", "/readyz")  # paths without a token
+CHALLENGE = {"WWW-Authenticate": "Bearer"}
+UNKNOWN = {"detail": "Authorization: Bearer TOKEN is expected, with the token of this service."}
+TOO_LARGE = "A body of at most {:,} bytes is expected. Send several smaller ones."
 PAGE = Path(__file__).parent / "page"
 PAGE_FILES = {"index.html": "text/html", "page.css": "text/css", "page.js": "text/javascript"}
 PAGE_HEADERS = {
@@ -70,7 +85,7 @@ def make_app(service: ServiceState, max_body: int = MAX_BODY, token: str | None 
         lifespan=_following,
     )
     app.state.service = service
-    app.state.metrics = Metrics(app.state)
+    app.state.metrics = Metrics()
     app.include_router(router)
     app.add_middleware(RequestMiddleware, metrics=app.state.metrics, token=token, max_body=max_body)
     _add_handlers(app)
@@ -134,8 +149,9 @@ async def top(question: TopQuestion, service: Service) -> Response:
 async def post_events(events: Events, service: Service, request: Request) -> Response:
     """Count exposures and clicks. The answer means that they are committed."""
     added = await service.count(events.events)
-    request.app.state.metrics.count(added)
     refused = [event._asdict() for event in added.refused]
+    for outcome, number in {**added._asdict(), "refused": len(refused)}.items():
+        request.app.state.metrics.events.labels(outcome).inc(number)
     return AsciiResponse({**added._asdict(), "refused": refused})
 
 
@@ -167,8 +183,8 @@ async def forget_news(news_id: str, service: Service) -> Response:
 @router.get("/health", tags=["health"])
 async def health(service: Service) -> Response:
     """Service status and recommenders; the first is the default."""
-    recommenders = [recommender.health() for recommender in service.recommenders.values()]
-    return AsciiResponse({"status": "ok", "version": __version__, "recommenders": recommenders})
+    status = {"status": "ok", "version": __version__}
+    return AsciiResponse({**status, "recommenders": service.health()})
 
 
 @router.get("/livez", tags=["health"])
@@ -186,9 +202,9 @@ async def ready(service: Service) -> Response:
 
 
 @router.get("/metrics", tags=["health"], response_class=PlainTextResponse)
-def metrics(request: Request) -> Response:
+def metrics(request: Request, service: Service) -> Response:
     """Metrics for Prometheus."""
-    return Response(request.app.state.metrics.text(), media_type=CONTENT_TYPE_LATEST)
+    return Response(request.app.state.metrics.text(service), media_type=CONTENT_TYPE_LATEST)
 
 
 @router.get("/", include_in_schema=False)
@@ -198,6 +214,78 @@ def page(name: str = "index.html") -> FileResponse:
     if name not in PAGE_FILES:
         raise HTTPException(404)
     return FileResponse(PAGE / name, media_type=PAGE_FILES[name], headers=PAGE_HEADERS)
+
+
+class Metrics:
+    """Requests and events, counted as they arrive, and the articles that a service has."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        ProcessCollector(registry=self._registry)
+        of_all: dict[str, Any] = {"namespace": "recbole_tinynews", "registry": self._registry}
+        requests, events = "Requests and the time until an answer.", "Events that were posted."
+        labels = ["recommender", "model", "version"]
+        self.requests = Histogram("request_seconds", requests, ["route", "status"], **of_all)
+        self.events = Counter("events", events, ["outcome"], **of_all)
+        self._articles = Gauge("articles", "Articles in the index.", labels, **of_all)
+
+    def text(self, service: ServiceState) -> bytes:
+        """All metrics in Prometheus's text format."""
+        self._articles.clear()
+        for each in service.health():
+            self._articles.labels(each["name"], each["model"], each["version"]).set(each["news"])
+        return generate_latest(self._registry)
+
+
+class RequestMiddleware:
+    """Answers ``HEAD`` as ``GET``, whose body uvicorn leaves out, and measures requests.
+
+    Without the token they are a 401, and with a body over the limit a 413, which FastAPI knows from
+    Python 3.11 on.
+    """
+
+    def __init__(self, app: ASGIApp, metrics: Metrics, token: str | None, max_body: int) -> None:
+        self._app, self._metrics, self._max_body = app, metrics, max_body
+        self._expected = None if token is None else f"Bearer {token}".encode()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle a request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began, status, arrived = time.perf_counter(), 500, 0
+        if scope["method"] == "HEAD":
+            scope = {**scope, "method": "GET"}
+
+        async def received() -> Message:
+            nonlocal arrived
+            message = await receive()
+            arrived += len(message.get("body", b""))
+            if arrived > self._max_body:
+                raise HTTPException(413, TOO_LARGE.format(self._max_body))
+            return message
+
+        async def sent(message: Message) -> None:
+            nonlocal status
+            status = message.get("status", status)
+            await send(message)
+
+        try:
+            app = self._app if self._is_allowed(scope) else JSONResponse(UNKNOWN, 401, CHALLENGE)
+            await app(scope, received, sent)
+        finally:
+            seconds, route = time.perf_counter() - began, scope.get("route")
+            methods = sorted(getattr(route, "methods", None) or [])
+            # never the path: clients would choose the number of time series
+            name = f"{methods[0]} {route.path}" if route and methods else "none"
+            self._metrics.requests.labels(name, status).observe(seconds)
+
+    def _is_allowed(self, scope: Scope) -> bool:
+        if self._expected is None or scope["path"] in OPEN:
+            return True
+        tokens = Headers(scope=scope).getlist("authorization")
+        sent = tokens[0].encode("latin-1") if len(tokens) == 1 else b""
+        return secrets.compare_digest(sent, self._expected)
 
 
 def _add_handlers(app: FastAPI) -> None:
@@ -212,8 +300,10 @@ def _add_handlers(app: FastAPI) -> None:
         return AsciiResponse({"detail": detail}, 422)
 
     @app.exception_handler(RerankError)
-    def _not_reranked(request: Request, problem: RerankError) -> AsciiResponse:
-        return _refused(request, RefusedError(["rerank"], str(problem)))
+    @app.exception_handler(UnknownArticleError)
+    def _not_ranked(request: Request, problem: Exception) -> AsciiResponse:
+        where = problem.where if isinstance(problem, UnknownArticleError) else ["rerank"]
+        return _refused(request, RefusedError(where, str(problem)))
 
     @app.exception_handler(HTTPException)
     def _refused(_: Request, problem: HTTPException) -> AsciiResponse:

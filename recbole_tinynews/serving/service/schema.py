@@ -37,11 +37,6 @@ class Fields(Asked):
     subcategory: Name = Field("", description="Likewise.")
     source: Name = Field("", description="The publisher, for `rerank`.")
 
-    @property
-    def fields(self) -> dict[str, str]:
-        """The fields by name, and the id, if any."""
-        return self.model_dump(exclude_none=True, exclude={"published"})
-
 
 class Text(Fields):
     """An article given by its text, known to the service or not."""

@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 from recbole_tinynews.data.popularity import LATEST
 from recbole_tinynews.evaluation.rerank import ReRanking
 from recbole_tinynews.files.columns import TITLE
-from recbole_tinynews.serving.article_index import Given, IndexSnapshot
+from recbole_tinynews.serving.article_index import IndexSnapshot
 from recbole_tinynews.serving.engine import Ranked
 from recbole_tinynews.serving.live_counters import AHEAD, EARLIER, Added, LiveCounters, Moment
 from recbole_tinynews.serving.ranker import Query, Ranker
@@ -102,22 +102,7 @@ class Batches(Generic[Q, A]):
 class _Asked(NamedTuple):
     question: RankQuestion | TopQuestion
     query: Query
-    warning: str | None = None
-
-    def refused(self, snapshot: IndexSnapshot) -> RefusedError | None:
-        """The refusal of an unknown id, or of a choice of none."""
-        if self.query.k and not snapshot.ids:
-            why = "There are no articles to choose from. Add some with PUT /news."
-            return RefusedError([], why)
-        for field in ("history", "candidates"):
-            for place, article in enumerate(getattr(self.query, field)):
-                if isinstance(article, str) and article not in snapshot.rows:
-                    return RefusedError(
-                        (field, place),
-                        f"No article has the id {article[:100]!r}. Add it with PUT /news, or send "
-                        'its text: {"title": ...}.',
-                    )
-        return None
+    warning: str | None
 
 
 class ServedRecommender:
@@ -131,34 +116,35 @@ class ServedRecommender:
         )
 
     async def answer(self, question: RankQuestion | TopQuestion) -> Answer:
-        """The articles, best first; ``HTTPException`` or ``RerankError``."""
-        history, candidates = (
-            [article if isinstance(article, str) else article.fields for article in articles]
-            for articles in (question.history, getattr(question, "candidates", []))
-        )
-        has_text = not all(isinstance(article, str) for article in (*history, *candidates))
-        rerank, k = ReRanking.parse(question.rerank), getattr(question, "k", 0)
-        asked = self._at_its_moment(_Asked(question, Query(history, candidates, None, rerank, k)))
-        kind = type(question), has_text, asked.query.moment is not None
-        return await self.batches[kind].ask(asked)
+        """The articles, best first.
 
-    def _at_its_moment(self, asked: _Asked) -> _Asked:
-        """With its moment, or a warning if counters are not known by the service's clock."""
-        question, query, earliest = asked.question, asked.query, self._earliest()
-        at = question.at
-        if earliest is None:
-            if at is not None:
-                raise RefusedError(["at"], "This recommender ranks by text alone.")
-            return asked
+        Raises ``HTTPException``, ``RerankError`` or ``UnknownArticleError``.
+        """
+        asked = self._asked(question)
+        history, candidates, moment, *_ = asked.query
+        has_text = not all(isinstance(article, str) for article in (*history, *candidates))
+        return await self.batches[type(question), has_text, moment is not None].ask(asked)
+
+    def _asked(self, question: RankQuestion | TopQuestion) -> _Asked:
+        """The query, with its moment, or a warning if the service's clock is before counters."""
+        at, earliest, moment, warning = question.at, self._earliest(), None, None
         now = min(max(time.time(), 0), LATEST) if at is None else at
-        if now >= earliest:
+        if earliest is not None and now >= earliest:
             visit = {name: getattr(question, name) for name in Moment._fields[1:]}
             moment = Moment.of(now, **visit)
-            return asked._replace(query=query._replace(moment=moment))
-        if at is not None:
-            raise RefusedError(["at"], EARLIER.format(earliest, math.floor(at)))
-        by_text = query._replace(moment=None)
-        return asked._replace(query=by_text, warning=TEXT_ALONE.format(now, earliest))
+        elif at is not None:
+            by_text = "This recommender ranks by text alone."
+            why = by_text if earliest is None else EARLIER.format(earliest, math.floor(at))
+            raise RefusedError(["at"], why)
+        elif earliest is not None:
+            warning = TEXT_ALONE.format(now, earliest)
+        history, candidates = (
+            [a if isinstance(a, str) else a.model_dump(exclude_none=True) for a in articles]
+            for articles in (question.history, getattr(question, "candidates", []))
+        )
+        rerank = ReRanking.parse(question.rerank) if question.rerank else ReRanking()
+        query = Query(history, candidates, moment, rerank, getattr(question, "k", 0))
+        return _Asked(question, query, warning)
 
     def _earliest(self) -> int | None:
         """The earliest moment of its counters (UTC seconds); ``None``: it counts nothing."""
@@ -186,22 +172,17 @@ class ServedRecommender:
     def _answers(self, asked: Sequence[_Asked]) -> Sequence[Answer | Exception]:
         """In a worker thread: an answer or an error for each request, which affects no other."""
         snapshot = self.ranker.index.snapshot  # articles may be removed meanwhile
-        answers: list[Answer | Exception | None] = [each.refused(snapshot) for each in asked]
-        good = [each for each, refused in zip(asked, answers, strict=True) if refused is None]
         try:
-            ranked = self.ranker.answer([each.query for each in good], snapshot) if good else []
-            explained = (
-                self._explained(*pair, snapshot) for pair in zip(good, ranked, strict=True)
-            )
-            return [next(explained) if answer is None else answer for answer in answers]
-        except Exception as problem:  # of one of them, such as a text that can't be encoded
+            ranked = self.ranker.answer([each.query for each in asked], snapshot)
+            return [self._explained(*pair, snapshot) for pair in zip(asked, ranked, strict=True)]
+        except Exception as problem:  # of one of them, such as an article that was just removed
             if len(asked) > 1:
                 return [self._answers([each])[0] for each in asked]
             moment = asked[0].query.moment
             if moment is None or moment.at >= (self._earliest() or 0):
                 return [problem]
             try:  # events were just summed up, by another process's clock
-                return self._answers([self._at_its_moment(asked[0])])
+                return self._answers([self._asked(asked[0].question)])
             except RefusedError as refused:
                 return [refused]
 
@@ -211,11 +192,7 @@ class ServedRecommender:
         if question.click_weights:
             weights = self.ranker.click_weights(query.history, snapshot=snapshot)
         if question.contributions and query.moment is not None and best:
-            shown: list[Given] = (
-                [query.candidates[article.place] for article in best]
-                if query.candidates
-                else [article.candidate for article in best]
-            )
+            shown = [query.candidates[b.place] if query.candidates else b.candidate for b in best]
             parts = self.ranker.contributions(query._replace(candidates=shown), snapshot)
         return {
             "recommender": self.name,
@@ -282,6 +259,10 @@ class ServiceState:
             )
         return self.recommenders[name]
 
+    def health(self) -> list[dict[str, Any]]:
+        """What ``ServedRecommender.health`` says, the default first."""
+        return [recommender.health() for recommender in self.recommenders.values()]
+
     def warning(self) -> str | None:
         """What is wrong with the clock of the service or of its events, if anything."""
         warnings = [recommender.warning() for recommender in self.recommenders.values()]
@@ -326,7 +307,7 @@ class ServiceState:
                     f"{article.id!r} occurs twice; article {first} has it too.",
                 )
         changed = sum(article.id in self.titles for article in news)
-        await self._commit([StoredArticle.of(a.id, a.fields, a.published) for a in news])
+        await self._commit([StoredArticle.of(**article.model_dump()) for article in news])
         return {"added": len(news) - changed, "changed": changed, "total": len(self.titles)}
 
     async def forget(self, news_id: str) -> bool:
