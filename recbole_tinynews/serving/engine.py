@@ -109,10 +109,10 @@ class Engine(ABC):
 
     ``identity``: digest of everything that affects a vector; ``counting``: counters that scores may
     use; ``user_encoder``: the package's, which weighs clicks, if it has that; ``multiplies``:
-    whether text scores are such dot products.
+    whether text scores are such dot products; ``adds``: whether counters add to them alone.
     """
 
-    multiplies = True
+    multiplies = adds = True
     counting: Counting | None = None
     user_encoder: UserEncoder | None = None
     device = torch.device("cpu")
@@ -145,6 +145,10 @@ class Engine(ABC):
         """What text, popularity and freshness add to one user's scores, ``[candidates, 3]``."""
         return None
 
+    def is_sum(self, counters: Tensor | None) -> bool:
+        """Whether scores are these products plus the term of counters, if any."""
+        return self.multiplies if counters is None else self.adds
+
     def scores(self, batch: Batch, counters: Tensor | None = None) -> Tensor:
         """Scores of all users' candidates, ``[candidates]``.
 
@@ -165,9 +169,20 @@ class Engine(ABC):
         """Scores of all articles, ``[articles, dim]``, for all users, ``[users, articles]``.
 
         ``categories``: ``[articles, 2]``; ``counters``: ``[users * articles, features]``;
-        ``pages``: rows of ``vectors``, the articles whose pages users are on, -1 for none,
-        ``[users]``.
+        ``pages``: as in ``batch``, but rows of ``vectors``, -1 for none.
         """
+        if not self.is_sum(counters):
+            readers, articles, first = len(batch.histories), len(vectors), len(batch.vectors)
+            rows = torch.arange(articles, device=vectors.device) + first
+            shown = Batch(
+                torch.cat([batch.vectors, vectors]),
+                torch.cat([batch.categories, categories]),
+                batch.histories,
+                rows.repeat(readers),
+                torch.full((readers,), articles, device=vectors.device),
+                None if pages is None else torch.where(pages < 0, 0, pages + first),
+            )
+            return self.scores(shown, counters).view(-1, articles)
         users = self.user_vectors(batch.vectors, batch.histories)
         text = users @ vectors.T
         if counters is not None:
@@ -178,11 +193,8 @@ class Engine(ABC):
 class ModelEngine(Engine):
     """Runs a trained recommender's own code, or what gives its scores faster (``engine_of``).
 
-    Unless text scores are dot products of vectors (``multiplies``), and counters add to them alone
-    (``adds``), its ``predict`` scores. Its ``user_encoder`` reads shared rows faster.
+    Its ``predict`` scores what is no such sum. Its ``user_encoder`` reads shared rows faster.
     """
-
-    adds = True
 
     def __init__(self, model: NewsRecommender, settings: Mapping[str, Any], identity: str) -> None:
         super().__init__(settings, identity)
@@ -214,8 +226,8 @@ class ModelEngine(Engine):
 
     def scores(self, batch: Batch, counters: Tensor | None = None) -> Tensor:
         """Scores of each user's candidates, ``[candidates]``, as in evaluation."""
-        is_fast = self.multiplies if counters is None else self.adds
-        return super().scores(batch, counters) if is_fast else self.predicted(batch, counters)
+        scores = super().scores if self.is_sum(counters) else self.predicted
+        return scores(batch, counters)
 
     @torch.inference_mode()
     def predicted(self, batch: Batch, counters: Tensor | None = None) -> Tensor:
@@ -251,29 +263,6 @@ class ModelEngine(Engine):
         if CATEGORY_BUFFER in model._buffers:
             model._buffers = {**model._buffers, CATEGORY_BUFFER: batch.categories}
         return model, Interaction(fields).to(self.device)
-
-    def all_scores(
-        self,
-        batch: Batch,
-        vectors: Tensor,
-        categories: Tensor,
-        counters: Tensor | None = None,
-        pages: Tensor | None = None,
-    ) -> Tensor:
-        """Scores of all articles for all users, ``[users, articles]``."""
-        if self.multiplies if counters is None else self.adds:
-            return super().all_scores(batch, vectors, categories, counters)
-        users, articles, first = len(batch.histories), len(vectors), len(batch.vectors)
-        rows = torch.arange(articles, device=vectors.device) + first
-        shown = Batch(
-            torch.cat([batch.vectors, vectors]),
-            torch.cat([batch.categories, categories]),
-            batch.histories,
-            rows.repeat(users),
-            torch.full((users,), articles, device=vectors.device),
-            None if pages is None else torch.where(pages < 0, 0, pages + first),
-        )
-        return self.scores(shown, counters).view(-1, articles)
 
 
 def engine_of(model: NewsRecommender, settings: Mapping[str, Any], identity: str) -> ModelEngine:

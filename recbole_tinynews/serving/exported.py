@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Callable, Mapping, Sequence
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,6 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from recbole_tinynews.data.news_text import tokenise
-from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.encoder.plm_files import load_config, load_plm, load_tokenizer
 from recbole_tinynews.encoder.pooling import AttentionPooling, UnitDense, mean_pooling, projected
 from recbole_tinynews.encoder.static_model import LanguageModel
@@ -58,9 +58,6 @@ SETTINGS = (
 NEWS_HEADS, USER_ENCODER = "news_encoder.safetensors", "user_encoder.safetensors"
 NEWS_GRAPH, USER_GRAPH = "news_encoder.onnx", "user_encoder.onnx"
 TEXTS_AT_ONCE = 16  # larger batches have more padding, and 16 keep a processor busy
-
-Encode = Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.float32]]
-"""Token ids and attention mask, both ``[texts, tokens]`` -> vectors ``[texts, dim]``."""
 
 
 def write_description(folder: Path, **content: Any) -> None:
@@ -126,42 +123,34 @@ class PaddedNewsEncoder(nn.Module):
 class PaddedEngine(Engine):
     """Encodes texts in padded batches; needs a fast tokenizer."""
 
-    _encode_batch: Encode
-
     def __init__(
         self, folder: Path, settings: Mapping[str, Any], identity: str, pad_token_id: int | None
     ) -> None:
         super().__init__(settings, identity)
         self._tokenizer, self._pad_token_id = load_tokenizer(str(folder)), pad_token_id or 0
 
+    @abstractmethod
+    def _encode_batch(
+        self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64]
+    ) -> NDArray[np.float32]:
+        """Vectors, ``[texts, dim]``, from ids and mask, ``[texts, tokens]``."""
+
     def encode(self, columns: Mapping[str, Sequence[str]]) -> Tensor:
         """Vectors of articles, ``[articles, dim]``, float32."""
-        texts, settings = columns[TITLE], self.settings
-        if not texts:
-            return torch.zeros(0, settings["news_dim"])
-        longest, prefix = settings[NEWS_TOKENS], settings["text_prefix"] or ""
-        tokens = tokenise(["", *texts], self._tokenizer, longest, prefix=prefix)
-        rows = np.arange(1, 1 + len(texts))
+        longest, prefix = self.settings[NEWS_TOKENS], self.settings["text_prefix"] or ""
+        tokens = tokenise(["", *columns[TITLE]], self._tokenizer, longest, prefix=prefix)
         # pooling over pad tokens needs as many as in training
-        width = 0 if settings["mask_padding_in_news_pooling"] else longest
-        vectors = encode_padded(tokens, rows, self._pad_token_id, self._encode_batch, width)
+        width = 0 if self.settings["mask_padding_in_news_pooling"] else longest
+        order = np.argsort(tokens.lengths[1:], kind="stable")  # batches are of similar lengths
+        vectors = np.zeros((len(order), self.settings[NEWS_DIM]), np.float32)
+        for start in range(0, len(order), TEXTS_AT_ONCE):
+            some = order[start : start + TEXTS_AT_ONCE]
+            ids = tokens.padded(some + 1, self._pad_token_id).astype(np.int64)
+            missing = max(0, width - ids.shape[1])
+            ids = np.pad(ids, ((0, 0), (0, missing)), constant_values=self._pad_token_id)
+            mask = np.arange(ids.shape[1]) < tokens.lengths_of(some + 1)[:, None]
+            vectors[some] = self._encode_batch(ids, mask.astype(np.int64))
         return torch.from_numpy(vectors)
-
-
-def encode_padded(
-    tokens: Ragged, rows: NDArray[np.int64], pad_token_id: int, encode: Encode, width: int = 0
-) -> NDArray[np.float32]:
-    """Vectors of rows of tokens, ``[rows, dim]``, padded in batches of similar length."""
-    order = np.argsort(tokens.lengths_of(rows), kind="stable")
-    encoded = []
-    for start in range(0, len(order), TEXTS_AT_ONCE):
-        some = rows[order[start : start + TEXTS_AT_ONCE]]
-        ids = tokens.padded(some, pad_token_id).astype(np.int64)
-        missing = max(0, width - ids.shape[1])
-        ids = np.pad(ids, ((0, 0), (0, missing)), constant_values=pad_token_id)
-        mask = np.arange(ids.shape[1]) < tokens.lengths_of(some)[:, None]
-        encoded.append(encode(ids, mask.astype(np.int64)))
-    return np.concatenate(encoded)[np.argsort(order)]
 
 
 class TorchEngine(PaddedEngine):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -163,73 +163,76 @@ class Ranker:
             lists = [part for query in some for part in (query.history, query.candidates)]
             resolved = self.index.resolve(lists, snapshot)
             clicks, shown = self._recent(some, resolved[0::2], snapshot), resolved[1::2]
-            if is_top:
-                answers += self._best(some, clicks, snapshot)
-                continue
             batch = self.index.batch(clicks, shown, snapshot, [query.page for query in some])
-            scores = self.engine.scores(batch, self._features(shown, some, snapshot))
-            parts = np.split(scores.cpu().numpy(), np.cumsum([*map(len, shown)])[:-1])
-            for query, articles, own in zip(some, shown, parts, strict=True):
-                ranked = best_first([*map(name_of, query.candidates)], own)
-                answers.append(self._reranked(query, ranked, articles, snapshot))
+            counters = self._features([None] * len(some) if is_top else shown, some, snapshot)
+            pools: Iterable[tuple[Sequence[Resolved], list[str], NDArray[np.float32]]]
+            if is_top:
+                rows = [snapshot.rows.get(query.page, -1) for query in some]
+                every = snapshot.vectors, snapshot.categories, counters
+                pages = torch.tensor(rows, device=batch.vectors.device)
+                scores = self.engine.all_scores(batch, *every, pages).cpu().numpy()
+                pools = self._pools(some, scores, clicks, snapshot)
+            else:
+                scores = self.engine.scores(batch, counters).cpu().numpy()
+                parts = np.split(scores, np.cumsum([*map(len, shown)])[:-1])
+                names = [[*map(name_of, query.candidates)] for query in some]
+                pools = zip(shown, names, parts, strict=True)
+            answers += [
+                self._ranked(query, *pool, snapshot)
+                for query, pool in zip(some, pools, strict=True)
+            ]
         return answers
 
-    def _best(
+    def _pools(
         self,
         queries: Sequence[Query],
+        scores: NDArray[np.float32],
         clicks: Sequence[Sequence[Resolved]],
         snapshot: IndexSnapshot,
-    ) -> list[list[Ranked]]:
-        """The best of all added articles for each query."""
+    ) -> Iterator[tuple[list[int], list[str], NDArray[np.float32]]]:
+        """Rows, ids and scores of the articles that may be each query's best, best first."""
+        if np.isnan(scores.min()):  # min returns NaN if there is one
+            name = snapshot.ids[int(np.isnan(scores).any(0).argmax())]
+            raise ValueError(NOT_A_NUMBER.format(name))
         left_out = [
             snapshot.rows_of(part) if query.leave_out_clicked else []
             for query, part in zip(queries, clicks, strict=True)
         ]
-        batch = self.index.batch(clicks, [], snapshot)
-        counters = self._features([None] * len(queries), queries, snapshot)
-        rows = [snapshot.rows.get(query.page, -1) for query in queries]
-        pages = torch.tensor(rows, device=batch.vectors.device)
-        every = snapshot.vectors, snapshot.categories
-        scores = self.engine.all_scores(batch, *every, counters, pages).cpu().numpy()
-        if np.isnan(scores.min()):  # min returns NaN if there is one
-            name = snapshot.ids[int(np.isnan(scores).any(0).argmax())]
-            raise ValueError(NOT_A_NUMBER.format(name))
         bests = best_rows(scores, max(query.pool for query in queries), left_out)
-        answers = []
         for query, own, best in zip(queries, scores, bests, strict=True):
             rows = best[: query.pool].tolist()
             pinned = {snapshot.rows.get(name, -1) for name in query.rerank.ids_of("pinned")}
             more = np.array(sorted(pinned - {-1, *rows}), int)
             more = more[own[more] > -np.inf]
             rows += more[np.argsort(-own[more], kind="stable")].tolist()
-            names, values = [snapshot.ids[row] for row in rows], own[rows].tolist()
-            pool = [*map(Ranked, names, values, range(len(rows)))]
-            chosen = self._reranked(query, pool, rows, snapshot)[: query.k]
-            answers.append([article._replace(place=rows[article.place]) for article in chosen])
-        return answers
+            yield rows, [snapshot.ids[row] for row in rows], own[rows]
 
-    def _reranked(
+    def _ranked(
         self,
         query: Query,
-        ranked: list[Ranked],
         articles: Sequence[Resolved],
+        names: list[str],
+        scores: NDArray[np.float32],
         snapshot: IndexSnapshot,
     ) -> list[Ranked]:
-        """The order after ``query.rerank``; ``articles`` in the order of the places."""
-        if not query.rerank:
-            return ranked
-        by_place = sorted(ranked, key=lambda candidate: candidate.place)
-        columns: dict[str, Any] = {}
-        for name in query.rerank.needs:
-            if name == VECTORS:
-                batch = self.index.batch([], [articles], snapshot)
-                columns[name] = batch.vectors[batch.candidates].float().cpu().numpy()
-            else:
-                columns[name] = snapshot.group(name, articles)
-        names, scores = [c.candidate for c in by_place], np.array([c.score for c in by_place])
-        candidates = Candidates(names, scores, {*map(name_of, query.history)}, columns)
-        *_, order = query.rerank.orders([c.place for c in ranked], candidates)
-        return [by_place[place] for place in order]
+        """Articles in the order of their scores and of ``query.rerank``."""
+        ranked = best_first(names, scores)
+        if query.rerank:
+            columns: dict[str, Any] = {}
+            for name in query.rerank.needs:
+                if name == VECTORS:
+                    batch = self.index.batch([], [articles], snapshot)
+                    columns[name] = batch.vectors[batch.candidates].float().cpu().numpy()
+                else:
+                    columns[name] = snapshot.group(name, articles)
+            candidates = Candidates(names, scores, {*map(name_of, query.history)}, columns)
+            by_place = {candidate.place: candidate for candidate in ranked}
+            *_, order = query.rerank.orders([*by_place], candidates)
+            ranked = [by_place[place] for place in order]
+        if query.k:
+            rows = cast("Sequence[int]", articles)
+            ranked = [each._replace(place=rows[each.place]) for each in ranked[: query.k]]
+        return ranked
 
     def _features(
         self,

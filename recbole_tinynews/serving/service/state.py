@@ -80,23 +80,21 @@ class Batches(Generic[Q, A]):
         try:
             while self._waiting:
                 size = min(self.most, len(self._waiting))
-                await self._answer_all([self._waiting.popleft() for _ in range(size)])
+                batch = [self._waiting.popleft() for _ in range(size)]
+                answers: Sequence[A | Exception]
+                try:
+                    answers = await asyncio.to_thread(self._answer, [each for each, _ in batch])
+                except Exception as problem:
+                    answers = [problem] * size
+                for (_, future), answer in zip(batch, answers, strict=True):
+                    if future.done():  # the client has gone
+                        continue
+                    if isinstance(answer, Exception):
+                        future.set_exception(answer)
+                    else:
+                        future.set_result(answer)
         finally:
             self._worker = None
-
-    async def _answer_all(self, batch: list[tuple[Q, asyncio.Future[A]]]) -> None:
-        answers: Sequence[A | Exception]
-        try:
-            answers = await asyncio.to_thread(self._answer, [question for question, _ in batch])
-        except Exception as problem:
-            answers = [problem] * len(batch)
-        for (_, future), answer in zip(batch, answers, strict=True):
-            if future.done():  # the client has gone
-                continue
-            if isinstance(answer, Exception):
-                future.set_exception(answer)
-            else:
-                future.set_result(answer)
 
 
 class _Asked(NamedTuple):
