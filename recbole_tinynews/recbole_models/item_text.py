@@ -101,7 +101,7 @@ def _of_recommender(
         raise ValueError(
             f"item_text={folder} must read text, got one of RecBole's own models. Name another."
         )
-    names, rows = ranker.engine.fields.names, np.flatnonzero(has_text).tolist()
+    names, rows = ranker.engine.reads, np.flatnonzero(has_text).tolist()
     given = [{name: columns[name][row] for name in names if name in columns} for row in rows]
     encoded = ranker.encode(given)
     vectors = np.zeros((len(has_text), encoded.shape[1]), np.float32)

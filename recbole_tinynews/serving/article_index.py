@@ -21,7 +21,7 @@ from recbole_tinynews.files.columns import ABSTRACT, BODY, GROUPS, PUBLISHED, TI
 from recbole_tinynews.files.installation import library
 from recbole_tinynews.files.lines import untrusted
 from recbole_tinynews.files.progress import progress_bar
-from recbole_tinynews.serving.engine import ArticleInput, Batch, Engine, FieldTuple, category_ids
+from recbole_tinynews.serving.engine import Batch, Engine, category_ids
 from recbole_tinynews.serving.live_counters import LiveCounters
 from recbole_tinynews.settings.values import suggest
 
@@ -32,6 +32,18 @@ ID_COLUMNS = (ID, "item_id", "news_id")
 FIELDS = (TITLE, ABSTRACT, BODY, *GROUPS)
 # of all indexes, which are sent to other processes, as a lock cannot be; never held for long
 CHANGING, USING = threading.Lock(), threading.Lock()
+
+FieldTuple = tuple[str, ...]
+"""The fields that a recommender reads of an article: equal ones have equal vectors."""
+
+
+class ArticleInput(NamedTuple):
+    """An article for a recommender: its id, the fields that it reads, and the values of GROUPS."""
+
+    id: str
+    fields: FieldTuple
+    groups: tuple[str, ...]
+
 
 Given = str | Mapping[str, str]
 """The id of an added article, or fields by their names, perhaps with an ``id``."""
@@ -101,7 +113,7 @@ class ArticleIndex:
     """Adds, finds and encodes articles; thread-safe."""
 
     def __init__(self, engine: Engine) -> None:
-        self.engine, self.fields = engine, engine.fields
+        self.engine = engine
         self._vectors: OrderedDict[FieldTuple, Tensor] = OrderedDict()  # most recently used last
         none = self._encode([])
         self.snapshot = IndexSnapshot((), (), {}, none, category_ids([], none.device))
@@ -117,7 +129,7 @@ class ArticleIndex:
         """
         if not news:
             return
-        old, articles = self.snapshot, [self.fields.article(*item) for item in news.items()]
+        old, articles = self.snapshot, [self.article(*item) for item in news.items()]
         rows = np.array([old.rows.get(name, -1) for name in news])
         for place in np.flatnonzero(rows >= 0):
             if old.articles[rows[place]].fields != articles[place].fields:
@@ -182,9 +194,14 @@ class ArticleIndex:
             for part in lists
         ]
 
+    def article(self, article_id: str, fields: Mapping[str, str]) -> ArticleInput:
+        """What the recommender needs of checked fields."""
+        parts = (tuple(fields.get(n, "") for n in names) for names in (self.engine.reads, GROUPS))
+        return ArticleInput(article_id, *parts)
+
     def _input(self, fields: Mapping[str, str], snapshot: IndexSnapshot) -> ArticleInput:
         """Unknown groups are those of the added article with this id."""
-        article = self.fields.article(fields.get(ID, ""), fields)
+        article = self.article(fields.get(ID, ""), fields)
         row = snapshot.rows.get(article.id)
         if row is None:
             return article
@@ -268,7 +285,8 @@ class ArticleIndex:
         return numbers[np.fromiter(articles, np.int64, len(articles))]
 
     def _encode(self, articles: Sequence[FieldTuple]) -> Tensor:
-        return self.engine.encode(self.fields.columns(articles))
+        columns = {n: [each[at] for each in articles] for at, n in enumerate(self.engine.reads)}
+        return self.engine.encode(columns)
 
 
 def articles_of(news: Any, names: Collection[str]) -> dict[str, Mapping[str, str]]:

@@ -22,10 +22,10 @@ from recbole_tinynews.data.fields import (
     IMPRESSION,
     IMPRESSION_SIZE,
 )
-from recbole_tinynews.data.news_text import TITLE_ABSTRACT, with_abstract
+from recbole_tinynews.data.news_text import TITLE_ABSTRACT
 from recbole_tinynews.data.popularity import Counting
 from recbole_tinynews.encoder.users import UserEncoder
-from recbole_tinynews.files.columns import ABSTRACT, CATEGORIES, GROUPS, TITLE
+from recbole_tinynews.files.columns import ABSTRACT, CATEGORIES, TITLE
 from recbole_tinynews.model.interface import BatchContext
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.model.time_features import TimeScore
@@ -38,43 +38,11 @@ ARTICLES, LONGEST_HISTORY, LARGEST_COUNTER = 8, 1_000, 9.0
 TOLERANCE = 1e-4  # of its scores, relative to the largest
 
 
-FieldTuple = tuple[str, ...]
-"""The fields that a recommender reads of an article: equal ones have equal vectors."""
-
-
-class ArticleInput(NamedTuple):
-    """An article for a recommender: its id, the fields that it reads, and the values of GROUPS."""
-
-    id: str
-    fields: FieldTuple
-    groups: tuple[str, ...]
-
-
-class InputFields:
-    """The article fields read; a single view is one text: the title, then any abstract read."""
-
-    def __init__(self, settings: Mapping[str, Any]) -> None:
-        views = settings.get("views") or [TITLE]  # an export has none: it reads titles
-        self._one_text = views == [TITLE]
-        self._with_abstract = TITLE in views and settings["news_text"] == TITLE_ABSTRACT
-        self.names = tuple(dict.fromkeys([*views, *([ABSTRACT] if self._with_abstract else [])]))
-
-    def select(self, fields: Mapping[str, str]) -> FieldTuple:
-        """The fields read of a checked article."""
-        if not self._one_text:
-            return tuple(fields.get(name, "") for name in self.names)
-        abstract = fields.get(ABSTRACT, "") if self._with_abstract else ""
-        return (with_abstract(fields[TITLE], abstract),)
-
-    def article(self, article_id: str, fields: Mapping[str, str]) -> ArticleInput:
-        """A checked article."""
-        groups = tuple(fields.get(name, "") for name in GROUPS)
-        return ArticleInput(article_id, self.select(fields), groups)
-
-    def columns(self, articles: Sequence[FieldTuple]) -> dict[str, list[str]]:
-        """The columns that ``encode_texts`` of a news encoder takes."""
-        names = [TITLE] if self._one_text else self.names
-        return {name: [fields[at] for fields in articles] for at, name in enumerate(names)}
+def fields_read(settings: Mapping[str, Any]) -> tuple[str, ...]:
+    """Names of the fields that a recommender reads of an article."""
+    views = settings.get("views") or [TITLE]  # an export has none: it reads titles
+    joined = TITLE in views and settings["news_text"] == TITLE_ABSTRACT
+    return tuple(dict.fromkeys([*views, *([ABSTRACT] if joined else [])]))
 
 
 def category_ids(groups: Iterable[Sequence[str]], device: torch.device) -> Tensor:
@@ -109,7 +77,8 @@ class Engine(ABC):
 
     ``identity``: digest of everything that affects a vector; ``counting``: counters that scores may
     use; ``user_encoder``: the package's, which weighs clicks, if it has that; ``multiplies``:
-    whether text scores are such dot products; ``adds``: whether counters add to them alone.
+    whether text scores are such dot products; ``adds``: whether counters add to them alone;
+    ``reads``: names of the fields of an article.
     """
 
     multiplies = adds = True
@@ -119,11 +88,11 @@ class Engine(ABC):
 
     def __init__(self, settings: Mapping[str, Any], identity: str) -> None:
         self.settings, self.identity = settings, identity
-        self.fields = InputFields(settings)
+        self.reads = fields_read(settings)
 
     @abstractmethod
     def encode(self, columns: Mapping[str, Sequence[str]]) -> Tensor:
-        """Vectors of articles, ``[articles, dim]``, float32, from ``InputFields.columns``."""
+        """Vectors of articles, ``[articles, dim]``, float32, from columns of what it ``reads``."""
 
     @abstractmethod
     def user_vectors(self, vectors: Tensor, histories: Tensor) -> Tensor:
@@ -271,7 +240,7 @@ def engine_of(model: NewsRecommender, settings: Mapping[str, Any], identity: str
     Raises ``ValueError`` if the recommender cannot encode given articles.
     """
     engine = ModelEngine(model, settings, identity)
-    no_articles = engine.encode(engine.fields.columns([]))
+    no_articles = engine.encode({name: [] for name in engine.reads})
     batch = _random_batch(no_articles, min(settings["history_length"], LONGEST_HISTORY))
     readers = engine.user_vectors(batch.vectors, batch.histories)
     engine.user_encoder, of_encoder = None, engine.user_encoder

@@ -6,6 +6,7 @@ import inspect
 import json
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from recbole_tinynews.data.news_text import tokenise
+from recbole_tinynews.data.news_text import tokenise, with_abstract
 from recbole_tinynews.encoder.plm_files import load_config, load_plm, load_tokenizer
 from recbole_tinynews.encoder.pooling import AttentionPooling, UnitDense, mean_pooling, projected
 from recbole_tinynews.encoder.static_model import LanguageModel
 from recbole_tinynews.encoder.text_encoder import pooled_size
 from recbole_tinynews.encoder.users import UserEncoder
 from recbole_tinynews.files.array_cache import changed, checksums, content_key
-from recbole_tinynews.files.columns import TITLE
+from recbole_tinynews.files.columns import ABSTRACT, TITLE
 from recbole_tinynews.files.installation import library
 from recbole_tinynews.files.lines import read_json, untrusted
 from recbole_tinynews.files.tensors import load_into, load_weights
@@ -138,7 +139,8 @@ class PaddedEngine(Engine):
     def encode(self, columns: Mapping[str, Sequence[str]]) -> Tensor:
         """Vectors of articles, ``[articles, dim]``, float32."""
         longest, prefix = self.settings[NEWS_TOKENS], self.settings["text_prefix"] or ""
-        tokens = tokenise(["", *columns[TITLE]], self._tokenizer, longest, prefix=prefix)
+        every = map(with_abstract, columns[TITLE], columns.get(ABSTRACT) or repeat(""))
+        tokens = tokenise(["", *every], self._tokenizer, longest, prefix=prefix)
         # pooling over pad tokens needs as many as in training
         width = 0 if self.settings["mask_padding_in_news_pooling"] else longest
         order = np.argsort(tokens.lengths[1:], kind="stable")  # batches are of similar lengths

@@ -321,7 +321,8 @@ class Ranker:
         fields = [{TITLE: each} if isinstance(each, str) else each for each in articles]
         for each in fields:
             check_fields(each)
-        return self.index.encode(map(self.engine.fields.select, fields)).cpu().numpy()
+        read = (self.index.article("", each).fields for each in fields)
+        return self.index.encode(read).cpu().numpy()
 
     def add_news(self, news: Any, show_progress: bool = True) -> None:
         """Encode articles and keep them by id, for ``top`` and ``rank``; a known id is replaced.
@@ -333,7 +334,7 @@ class Ranker:
             ValueError: missing column, empty or repeated id, or unknown field.
             TypeError: unsupported type, or an id or field that is not a string.
         """
-        self.index.add(articles_of(news, self.engine.fields.names), show_progress)
+        self.index.add(articles_of(news, self.engine.reads), show_progress)
         if self.counters is not None:
             self.counters.publish(published_in(news))
 

@@ -144,7 +144,7 @@ def open_state(
     if state.counters is not None and store.is_temporary:
         print("events are kept in memory, until the service ends: keep them with --store=FILE")
     if news is not None:
-        read = {name for ranker in rankers.values() for name in ranker.engine.fields.names}
+        read = {name for ranker in rankers.values() for name in ranker.engine.reads}
         table = read_news_file(news)
         # a temporary store needs only the fields that are read
         articles = articles_of(table, read if store.is_temporary else FIELDS)

@@ -15,7 +15,7 @@ from tiny import Tiny, titles
 
 from recbole_tinynews.model.paper.plmnr import PLMNR
 from recbole_tinynews.serving.article_index import ArticleIndex
-from recbole_tinynews.serving.engine import ArticleInput, ModelEngine, category_ids, engine_of
+from recbole_tinynews.serving.engine import ModelEngine, category_ids, engine_of
 from recbole_tinynews.serving.ranker import Ranker
 
 NEWS = [f"N{number}" for number in range(1, 31)]
@@ -41,16 +41,18 @@ class Watched(ArticleIndex):
 
 def test_an_article_that_is_replaced_is_never_missing() -> None:
     """A request that came in between was told that there is no article with its id."""
-    fields = SimpleNamespace(article=lambda *of: ArticleInput(*of, ("", "", "")), columns=list)
-    index = Watched(SimpleNamespace(fields=fields, encode=lambda some: torch.ones(len(some), 3)))
-    index.add({"a": ("one",), "b": ("two",)})
-    index.engine.encode = lambda some: torch.zeros(len(some), 3)
-    index.add({"a": ("three",)})
+    vector = torch.ones(3)
+    engine = SimpleNamespace(encode=lambda some: vector.expand(len(some["title"]), 3))
+    engine.reads = ["title"]
+    index = Watched(engine)
+    index.add({"a": {"title": "one"}, "b": {"title": "two"}})
+    vector = torch.zeros(3)
+    index.add({"a": {"title": "three"}})
     assert index.seen == [(), ("a", "b"), ("b", "a")]
     assert [article.fields for article in index.snapshot.articles] == [("two",), ("three",)]
     assert index.snapshot.vectors.tolist() == [[1.0] * 3, [0.0] * 3]
-    index.engine.encode = lambda some: torch.full((len(some), 3), 2.0)
-    index.add({"c": ("four",), "a": ("three",)})  # which is as it was
+    vector = torch.full((3,), 2.0)
+    index.add({"c": {"title": "four"}, "a": {"title": "three"}})  # which is as it was
     assert index.snapshot.vectors.tolist() == [[1.0] * 3, [2.0] * 3, [0.0] * 3]
 
 
