@@ -17,11 +17,12 @@ from transformers import BertConfig, BertModel
 
 from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.encoder.one_text import OneTextEncoder
+from recbole_tinynews.encoder.padded import Encode as EncodePadded
+from recbole_tinynews.encoder.padded import PaddedNewsEncoder, encode_padded
 from recbole_tinynews.encoder.text_encoder import TextEncoder
 from recbole_tinynews.export.formats.onnx import write_news_graph
 from recbole_tinynews.export.formats.onnx_int8 import quantize, scale_rows
-from recbole_tinynews.serving.exported import Encode as EncodePadded
-from recbole_tinynews.serving.exported import PaddedNewsEncoder, encode_padded, session
+from recbole_tinynews.serving.exported import session
 
 INPUTS = ("input_ids", "attention_mask")
 NEWS_DIM, QUERY_DIM = 256, 200

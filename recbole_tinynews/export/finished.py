@@ -8,13 +8,14 @@ from typing import Any, cast
 from torch import nn
 
 from recbole_tinynews.encoder.one_text import OneTextEncoder
+from recbole_tinynews.encoder.padded import NEWS_DIM, PaddedNewsEncoder
 from recbole_tinynews.encoder.plm_files import bare_plm, load_config, load_tokenizer
 from recbole_tinynews.encoder.pooling import PROJECTION
 from recbole_tinynews.encoder.users import UserEncoder
 from recbole_tinynews.model.article_reader import longest_news_text
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.pipeline.artifact import PLM, read_metrics, read_settings
-from recbole_tinynews.serving.exported import NEWS_DIM, NEWS_TOKENS, SETTINGS, PaddedNewsEncoder
+from recbole_tinynews.serving.exported import NEWS_TOKENS, SETTINGS
 from recbole_tinynews.serving.loading import load_trained
 from recbole_tinynews.settings.protocol import Settings
 

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from itertools import repeat
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
-from recbole_tinynews.data.news_text import tokenise, with_abstract
+from recbole_tinynews.encoder.one_text import ColumnTokenizer
+from recbole_tinynews.encoder.padded import NEWS_DIM, PaddedNewsEncoder, encode_padded
 from recbole_tinynews.encoder.plm_files import load_config, load_plm, load_tokenizer
-from recbole_tinynews.encoder.pooling import AttentionPooling, UnitDense, mean_pooling, projected
-from recbole_tinynews.encoder.static_model import LanguageModel
-from recbole_tinynews.encoder.text_encoder import pooled_size
 from recbole_tinynews.encoder.users import UserEncoder
 from recbole_tinynews.files.array_cache import changed, checksums, content_key
-from recbole_tinynews.files.columns import ABSTRACT, TITLE
 from recbole_tinynews.files.installation import library
 from recbole_tinynews.files.lines import read_json, untrusted
 from recbole_tinynews.files.tensors import load_into, load_weights
@@ -33,7 +28,7 @@ from recbole_tinynews.settings.table import unfit_value
 FILE = "recommender.json"
 CARD = "README.md"  # may be edited, so it has no checksum
 EXPORT_FORMAT = 2  # increased when older exports would be misread
-NEWS_DIM, NEWS_TOKENS = "news_dim", "news_tokens"  # maximum tokens of a text
+NEWS_TOKENS = "news_tokens"  # maximum tokens of a text
 SIZES = (NEWS_DIM, NEWS_TOKENS, "query_dim", "history_length")
 LARGEST = 100_000  # of these sizes
 NAMES = ("model_class", "dataset", "USER_ID_FIELD", "ITEM_ID_FIELD")
@@ -58,7 +53,6 @@ SETTINGS = (
 
 NEWS_HEADS, USER_ENCODER = "news_encoder.safetensors", "user_encoder.safetensors"
 NEWS_GRAPH, USER_GRAPH = "news_encoder.onnx", "user_encoder.onnx"
-TEXTS_AT_ONCE = 16  # larger batches have more padding, and 16 keep a processor busy
 
 
 def write_description(folder: Path, **content: Any) -> None:
@@ -87,40 +81,6 @@ def _check_settings(settings: Mapping[str, Any]) -> None:
             raise ValueError(f"{name}={value!r:.100} fits no recommender.")
 
 
-class PaddedNewsEncoder(nn.Module):
-    """Language model, with one of transformers' attentions, and its heads: pooling, dense layer."""
-
-    def __init__(self, plm: LanguageModel, settings: Mapping[str, Any]) -> None:
-        super().__init__()
-        self.plm, self.kind = plm, settings["news_pooling"]
-        self.mask_padding = settings["mask_padding_in_news_pooling"]
-        dense = UnitDense if settings["head_init"] == "pretrained" else nn.Linear
-        self.heads = nn.ModuleDict({"dense": dense(pooled_size(plm), settings[NEWS_DIM])})
-        if self.kind == "attention":
-            self.heads["pooling"] = AttentionPooling(plm.config.hidden_size, settings["query_dim"])
-        accepted = inspect.signature(plm.forward).parameters
-        self._options = {"use_cache": False} if "use_cache" in accepted else {}
-
-    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """``[texts, news_dim]`` from ids and mask, ``[texts, tokens]``, padded at the end."""
-        states = self.plm(
-            input_ids=input_ids, attention_mask=attention_mask, **self._options
-        ).last_hidden_state
-        return self.heads["dense"](projected(self.plm, self._pool(states, attention_mask)))
-
-    def _pool(self, states: Tensor, attention_mask: Tensor) -> Tensor:
-        if self.kind == "cls":
-            return states[:, 0]
-        if self.kind == "last":
-            return states[torch.arange(len(states)), attention_mask.sum(dim=1) - 1]
-        if self.kind == "weighted_mean":
-            weights = attention_mask.cumsum(dim=1) * attention_mask
-            weights = weights / weights.sum(dim=1, keepdim=True)
-            return (states * weights.unsqueeze(-1)).sum(dim=1)
-        mask = attention_mask.bool() if self.mask_padding else None
-        return (self.heads["pooling"] if self.kind == "attention" else mean_pooling)(states, mask)
-
-
 class PaddedEngine(Engine):
     """Encodes texts in padded batches; needs a fast tokenizer."""
 
@@ -128,7 +88,11 @@ class PaddedEngine(Engine):
         self, folder: Path, settings: Mapping[str, Any], identity: str, pad_token_id: int | None
     ) -> None:
         super().__init__(settings, identity)
-        self._tokenizer, self._pad_token_id = load_tokenizer(str(folder)), pad_token_id or 0
+        longest, prefix = settings[NEWS_TOKENS], settings["text_prefix"] or ""
+        tokenizer, self._pad_token_id = load_tokenizer(str(folder)), pad_token_id or 0
+        self._tokenise = ColumnTokenizer(settings["news_text"], tokenizer, longest, prefix)
+        # pooling over pad tokens needs as many as in training
+        self._width = 0 if settings["mask_padding_in_news_pooling"] else longest
 
     @abstractmethod
     def _encode_batch(
@@ -138,21 +102,11 @@ class PaddedEngine(Engine):
 
     def encode(self, columns: Mapping[str, Sequence[str]]) -> Tensor:
         """Vectors of articles, ``[articles, dim]``, float32."""
-        longest, prefix = self.settings[NEWS_TOKENS], self.settings["text_prefix"] or ""
-        every = map(with_abstract, columns[TITLE], columns.get(ABSTRACT) or repeat(""))
-        tokens = tokenise(["", *every], self._tokenizer, longest, prefix=prefix)
-        # pooling over pad tokens needs as many as in training
-        width = 0 if self.settings["mask_padding_in_news_pooling"] else longest
-        order = np.argsort(tokens.lengths[1:], kind="stable")  # batches are of similar lengths
-        vectors = np.zeros((len(order), self.settings[NEWS_DIM]), np.float32)
-        for start in range(0, len(order), TEXTS_AT_ONCE):
-            some = order[start : start + TEXTS_AT_ONCE]
-            ids = tokens.padded(some + 1, self._pad_token_id).astype(np.int64)
-            missing = max(0, width - ids.shape[1])
-            ids = np.pad(ids, ((0, 0), (0, missing)), constant_values=self._pad_token_id)
-            mask = np.arange(ids.shape[1]) < tokens.lengths_of(some + 1)[:, None]
-            vectors[some] = self._encode_batch(ids, mask.astype(np.int64))
-        return torch.from_numpy(vectors)
+        tokens = self._tokenise(columns)
+        if tokens.rows == 1:
+            return torch.zeros(0, self.settings[NEWS_DIM])
+        rows, pad = np.arange(1, tokens.rows), self._pad_token_id
+        return torch.from_numpy(encode_padded(tokens, rows, pad, self._encode_batch, self._width))
 
 
 class TorchEngine(PaddedEngine):

@@ -10,12 +10,12 @@ from pathlib import Path
 from textwrap import indent
 from typing import Any
 
+from recbole_tinynews.encoder.padded import NEWS_DIM
 from recbole_tinynews.encoder.pooling import HEAD_DIM
 from recbole_tinynews.export.finished import FinishedRecommender
 from recbole_tinynews.export.formats import Format
 from recbole_tinynews.files.tensors import save_weights
 from recbole_tinynews.serving.exported import (
-    NEWS_DIM,
     NEWS_HEADS,
     NEWS_TOKENS,
     TORCH,

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from recbole_tinynews.encoder.padded import PaddedNewsEncoder
 from recbole_tinynews.encoder.plm_files import save_bare_plm
 from recbole_tinynews.encoder.users import UserEncoder
 from recbole_tinynews.export.finished import FinishedRecommender
@@ -24,7 +25,7 @@ from recbole_tinynews.export.formats import Format
 from recbole_tinynews.export.formats.hf import tokens_of, with_prefix
 from recbole_tinynews.files.installation import library
 from recbole_tinynews.pipeline.artifact import PLM
-from recbole_tinynews.serving.exported import NEWS_GRAPH, ONNX, USER_GRAPH, PaddedNewsEncoder
+from recbole_tinynews.serving.exported import NEWS_GRAPH, ONNX, USER_GRAPH
 
 EXAMPLE = """import numpy as np
 import onnxruntime
