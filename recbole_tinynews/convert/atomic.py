@@ -129,6 +129,16 @@ def write_items(path: Path, news: Sequence[NewsItem], bodies: Mapping[str, bytes
     return changed
 
 
+def write_without_clicks(folder: Path, news: Sequence[NewsItem]) -> None:
+    """Write a data set of articles: all are in the history of one impression, without a click."""
+    folder.mkdir(parents=True)
+    write_items(folder / f"{folder.name}.item", news, None)
+    ids = [record.news_id for record in news]
+    shown = Impression("all", "nobody", 0, ids, ids[:1], "0")
+    with open_atomic(folder / f"{folder.name}.train.inter") as file:
+        file.write(f"{INTER_HEADER}\n{impression_row(shown)}")
+
+
 FLAT = "-flat"  # follows the name of the data set for stock RecBole
 UNKNOWN_CATEGORY = "unknown"
 

@@ -8,14 +8,7 @@ from logging import getLogger
 from pathlib import Path
 
 from recbole_tinynews.cli import command_parser, one_line_errors
-from recbole_tinynews.convert.atomic import (
-    INTER_HEADER,
-    Impression,
-    NewsItem,
-    impression_row,
-    open_atomic,
-    write_items,
-)
+from recbole_tinynews.convert.atomic import NewsItem, write_without_clicks
 from recbole_tinynews.files.columns import ABSTRACT, BODY, TITLE
 from recbole_tinynews.files.whole import (
     LockHeldError,
@@ -83,13 +76,8 @@ def write_texts(texts: Path, data_path: Path) -> str:
     ids = next((table[name].tolist() for name in ID_COLUMNS if name in table), numbers)
     more = table.get(ABSTRACT, table.get(BODY, [""] * len(table)))
     every = zip(ids, table[TITLE], more, strict=True)
-    news = [NewsItem(news_id, title=title, abstract=text) for news_id, title, text in every]
     name = f"texts-{texts.name.partition('.')[0]}"  # one without a yaml of settings
-    (data_path / name).mkdir(parents=True)
-    write_items(data_path / name / f"{name}.item", news, None)
-    with open_atomic(data_path / name / f"{name}.train.inter") as file:
-        shown = Impression("all", "nobody", 0, ids, ids[:1], "0")
-        file.write(f"{INTER_HEADER}\n{impression_row(shown)}")
+    write_without_clicks(data_path / name, [NewsItem(i, title=t, abstract=a) for i, t, a in every])
     return name
 
 

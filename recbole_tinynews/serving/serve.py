@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,6 @@ from recbole_tinynews.cli import command_parser, one_line_errors
 
 if TYPE_CHECKING:
     from recbole_tinynews.serving.ranker import Ranker
-    from recbole_tinynews.serving.service.state import ServiceState
     from recbole_tinynews.serving.store import Store
 
 FOLLOW_SECONDS = 1  # between looks at links to recommenders
@@ -68,6 +67,7 @@ def _parser() -> argparse.ArgumentParser:
 def _serve(flags: argparse.Namespace) -> None:
     from recbole_tinynews.serving.service.app import make_app  # of an extra
     from recbole_tinynews.serving.service.server import bound, run
+    from recbole_tinynews.serving.service.state import open_state
     from recbole_tinynews.serving.store import Store
 
     # an address that is taken fails before articles are encoded
@@ -87,6 +87,7 @@ def _reload(flags: argparse.Namespace, store: Store, app: Any, asked: threading.
     Requests are answered meanwhile; after an error, nothing changes.
     """
     from recbole_tinynews.serving.service.server import freeze
+    from recbole_tinynews.serving.service.state import open_state
 
     used = [folder.resolve() for folder in flags.folders]
     while True:
@@ -114,49 +115,6 @@ def _token(file: Path | None) -> str | None:
     if not token.isascii() or len(token.split()) != 1:
         raise ValueError(f"{file} expects a token in one word of ASCII, and has something else.")
     return token
-
-
-def open_state(
-    rankers: Mapping[str, Ranker], store: Store, news: Path | None = None, log: Path | None = None
-) -> ServiceState:
-    """The state at startup, with the articles of its store, to which those of a file are added.
-
-    Impressions of a ``log`` are added to an empty store. Raises ``ValueError`` if a file is
-    damaged.
-    """
-    from recbole_tinynews.serving.article_index import (
-        FIELDS,
-        articles_of,
-        published_in,
-        read_news_file,
-    )
-    from recbole_tinynews.serving.events import data_set_events
-    from recbole_tinynews.serving.service.state import ServiceState
-    from recbole_tinynews.serving.store import StoredArticle
-
-    state = ServiceState(rankers, store)
-    if log is not None:
-        if state.counters is None:
-            raise ValueError(
-                "--log expects a recommender that counts events: train one with --popularity=added."
-            )
-        state.counters.add_past(data_set_events(log), if_empty=True)
-    if state.counters is not None and store.is_temporary:
-        print("events are kept in memory, until the service ends: keep them with --store=FILE")
-    if news is not None:
-        read = {name for ranker in rankers.values() for name in ranker.engine.reads}
-        table = read_news_file(news)
-        # a temporary store needs only the fields that are read
-        articles = articles_of(table, read if store.is_temporary else FIELDS)
-        times = published_in(table)
-        store.put([StoredArticle.of(n, times.get(n), **each) for n, each in articles.items()])
-    print("encoding articles", flush=True)
-    state.follow_articles(show_progress=True)
-    state.follow_events()  # encoding may have taken minutes
-    if not any(ranker.news_ids for ranker in rankers.values()):
-        hint = "no articles yet: name a file with --news=FILE, or send them with PUT /news"
-        print(hint, flush=True)
-    return state
 
 
 def _rankers(flags: argparse.Namespace, skip_broken: bool = False) -> dict[str, Ranker]:

@@ -9,6 +9,7 @@ import time
 import unicodedata
 from collections import defaultdict, deque
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from starlette.exceptions import HTTPException
@@ -16,8 +17,15 @@ from starlette.exceptions import HTTPException
 from recbole_tinynews.data.popularity import LATEST
 from recbole_tinynews.evaluation.rerank import ReRanking
 from recbole_tinynews.files.columns import TITLE
-from recbole_tinynews.serving.article_index import IndexSnapshot
+from recbole_tinynews.serving.article_index import (
+    FIELDS,
+    IndexSnapshot,
+    articles_of,
+    published_in,
+    read_news_file,
+)
 from recbole_tinynews.serving.engine import Ranked
+from recbole_tinynews.serving.events import data_set_events
 from recbole_tinynews.serving.live_counters import AHEAD, EARLIER, Added, LiveCounters, Moment
 from recbole_tinynews.serving.ranker import Query, Ranker
 from recbole_tinynews.serving.service.schema import NewsArticle, RankQuestion, TopQuestion
@@ -330,3 +338,36 @@ class ServiceState:
     def _add_events(self, asked: Sequence[Sequence[Any]]) -> list[Added]:
         assert self.counters is not None
         return [self.counters.add(events, self.titles) for events in asked]
+
+
+def open_state(
+    rankers: Mapping[str, Ranker], store: Store, news: Path | None = None, log: Path | None = None
+) -> ServiceState:
+    """The state at startup, with the articles of its store, to which those of a file are added.
+
+    Impressions of a ``log`` are added to an empty store. Raises ``ValueError`` if a file is
+    damaged.
+    """
+    state = ServiceState(rankers, store)
+    if log is not None:
+        if state.counters is None:
+            raise ValueError(
+                "--log expects a recommender that counts events: train one with --popularity=added."
+            )
+        state.counters.add_past(data_set_events(log), if_empty=True)
+    if state.counters is not None and store.is_temporary:
+        print("events are kept in memory, until the service ends: keep them with --store=FILE")
+    if news is not None:
+        read = {name for ranker in rankers.values() for name in ranker.engine.reads}
+        table = read_news_file(news)
+        # a temporary store needs only the fields that are read
+        articles = articles_of(table, read if store.is_temporary else FIELDS)
+        times = published_in(table)
+        store.put([StoredArticle.of(n, times.get(n), **each) for n, each in articles.items()])
+    print("encoding articles", flush=True)
+    state.follow_articles(show_progress=True)
+    state.follow_events()  # encoding may have taken minutes
+    if not any(ranker.news_ids for ranker in rankers.values()):
+        hint = "no articles yet: name a file with --news=FILE, or send them with PUT /news"
+        print(hint, flush=True)
+    return state

@@ -244,7 +244,7 @@ def test_a_search_finds_what_a_reader_means() -> None:
 
 def test_a_new_start_serves_the_store_with_what_changed_in_the_file(student, tmp_path) -> None:
     """An article that was taken down would come back, or what is as it was would count as new."""
-    from recbole_tinynews.serving.serve import open_state
+    from recbole_tinynews.serving.service.state import open_state
     from recbole_tinynews.serving.store import Store, StoredArticle
 
     file, store = tmp_path / "news.csv", Store(tmp_path / "store.db")

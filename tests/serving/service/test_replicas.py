@@ -20,7 +20,7 @@ from test_posted_events import EXPOSURES_EVER, event, popular
 
 from recbole_tinynews.data.popularity import Counting
 from recbole_tinynews.serving.live_counters import LiveCounters, Moment
-from recbole_tinynews.serving.serve import open_state
+from recbole_tinynews.serving.service.state import open_state
 from recbole_tinynews.serving.store import Store
 
 pytestmark = pytest.mark.whole

@@ -183,14 +183,14 @@ def test_a_full_disk_at_the_start_is_one_line(
 
 def test_a_service_is_ready_however_long_its_articles_took(student: Served, monkeypatch) -> None:
     """A balancer would take it for broken just after its start, and restart it."""
-    from recbole_tinynews.serving.service.state import ServiceState
+    from recbole_tinynews.serving.service.state import ServiceState, open_state
     from recbole_tinynews.serving.store import Store
 
     def slow(state: ServiceState, show_progress: bool) -> None:
         state.read_at -= 60
 
     monkeypatch.setattr(ServiceState, "follow_articles", slow)
-    state = serve.open_state({"student": student.load()}, Store())
+    state = open_state({"student": student.load()}, Store())
     assert time.monotonic() - state.read_at < 5
 
 
