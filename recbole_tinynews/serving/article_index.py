@@ -175,24 +175,25 @@ class ArticleIndex:
     ) -> list[list[Resolved]]:
         """Find histories and candidates, in turns; ``UnknownArticleError`` for unknown ids."""
         rows = snapshot.rows
-        unknown = [
-            (("history", "candidates")[number % 2], place, article)
-            for number, part in enumerate(lists)
-            for place, article in enumerate(part)
-            if isinstance(article, str) and article not in rows
-        ]
-        if unknown:
+        try:
+            return [
+                [rows[a] if isinstance(a, str) else self._input(a, snapshot) for a in part]
+                for part in lists
+            ]
+        except KeyError:
+            unknown = [
+                (("history", "candidates")[number % 2], place, article)
+                for number, part in enumerate(lists)
+                for place, article in enumerate(part)
+                if isinstance(article, str) and article not in rows
+            ]
             field, place, article = unknown[0]
             raise UnknownArticleError(
                 f"Ids of the {len(rows):,} articles that were added are expected, got "
                 f"{article!r:.100}{f' and {len(unknown) - 1} more' if unknown[1:] else ''}. Add "
                 f'the article (add_news, PUT /news), or give its text: {{"title": ...}}.',
                 [field, place],
-            )
-        return [
-            [rows[a] if isinstance(a, str) else self._input(a, snapshot) for a in part]
-            for part in lists
-        ]
+            ) from None
 
     def article(self, article_id: str, fields: Mapping[str, str]) -> ArticleInput:
         """What the recommender needs of checked fields."""

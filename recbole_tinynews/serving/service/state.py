@@ -182,8 +182,8 @@ class ServedRecommender:
             ranked = self.ranker.answer([each.query for each in asked], snapshot)
             return [self._explained(*pair, snapshot) for pair in zip(asked, ranked, strict=True)]
         except Exception as problem:  # of one of them, such as an article that was just removed
-            if len(asked) > 1:
-                return [self._answers([each])[0] for each in asked]
+            if half := len(asked) // 2:  # so that most are still answered together
+                return [*self._answers(asked[:half]), *self._answers(asked[half:])]
             moment = asked[0].query.moment
             if moment is None or moment.at >= (self._earliest() or 0):
                 return [problem]
