@@ -20,13 +20,12 @@ pytestmark = pytest.mark.skipif(not SETUP.is_file(), reason="setup.py lies in a 
 EXTRA_OF = {
     "convert/release.py": "download",
     "files/parquet.py": "parquet",
+    "files/table_files.py": "parquet",
     "model/baselines/timeboosted.py": "boosting",
     "search": "search",
     "export": "export",
     "serving/bad_events.py": "serve",
     "serving/exported.py": "export",
-    "serving/article_index.py": "parquet",
-    "serving/score.py": "parquet",
     "serving/service": "serve",
     "serving/store.py": "serve",
 }

@@ -18,9 +18,8 @@ from recbole_tinynews.data.atomic_files import read_news
 from recbole_tinynews.data.popularity import LATEST
 from recbole_tinynews.evaluation.rerank import RerankError
 from recbole_tinynews.files.columns import ABSTRACT, BODY, GROUPS, PUBLISHED, TITLE
-from recbole_tinynews.files.installation import library
-from recbole_tinynews.files.lines import untrusted
 from recbole_tinynews.files.progress import progress_bar
+from recbole_tinynews.files.table_files import read_table
 from recbole_tinynews.serving.engine import Batch, Engine, category_ids
 from recbole_tinynews.serving.live_counters import LiveCounters
 from recbole_tinynews.settings.values import suggest
@@ -325,17 +324,9 @@ def _pairs_of_table(table: pd.DataFrame, fields: Collection[str]) -> Iterable[tu
 
 def read_news_file(path: Path) -> pd.DataFrame:
     """Articles of parquet, csv, tsv (with header) or ``.item``; ``ValueError`` if unreadable."""
-    name = path.name.removesuffix(".gz")
-    if name.endswith(".item"):
+    if path.name.removesuffix(".gz").endswith(".item"):
         return pd.DataFrame(read_news(path)._asdict())
-    if name.endswith(".parquet"):
-        library("pyarrow", "Parquet", "parquet")
-        return pd.read_parquet(path)
-    if name.endswith((".csv", ".tsv")):
-        separator = "," if name.endswith(".csv") else "\t"
-        with untrusted(path):
-            return pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False)
-    raise ValueError(f"{path} expects .parquet, .csv, .tsv (with a header) or .item, got its name.")
+    return read_table(path, " or .item")
 
 
 def published_in(news: Any) -> dict[str, float]:

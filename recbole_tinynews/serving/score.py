@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from itertools import chain
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from recbole_tinynews.cli import command_parser, one_line_errors
-from recbole_tinynews.files.installation import library
-from recbole_tinynews.files.lines import untrusted
 from recbole_tinynews.files.progress import progress_bar
 from recbole_tinynews.files.whole import whole_file
 
@@ -31,11 +28,13 @@ def score(
     written whole or not at all.
     Raises ``OSError`` for a missing file, ``ValueError`` for a damaged one or an unknown id.
     """
+    from recbole_tinynews.files.table_files import is_csv, table_parts, write_parts
     from recbole_tinynews.serving.article_index import read_news_file
     from recbole_tinynews.serving.loading import load_reader  # slow imports
-    from recbole_tinynews.serving.rank_table import CANDIDATES, HISTORY, ids_of
+    from recbole_tinynews.serving.rank_table import CANDIDATES, EMPTY, HISTORY, ids_of
 
-    tables, as_csv, unknown = _read(Path(users)), _is_csv(Path(output)), 0
+    tables = table_parts(Path(users), READERS_AT_ONCE)
+    as_csv, unknown = is_csv(Path(output)), 0
     ranker = load_reader(Path(recommender), device=device)
     ranker.add_news(read_news_file(Path(news)))
     articles = frozenset(ranker.news_ids)
@@ -51,42 +50,8 @@ def score(
 
     tables = progress_bar(tables, desc="Score", unit=" readers", unit_scale=READERS_AT_ONCE)
     with whole_file(Path(output)) as place:
-        _write(map(rank, tables), place, as_csv)
+        write_parts(map(rank, tables), place, EMPTY, as_csv)
     return unknown
-
-
-def _is_csv(path: Path) -> bool:
-    if path.suffix not in (".csv", ".parquet"):
-        raise ValueError(f"{path} expects a name that ends in .parquet or .csv.")
-    return path.suffix == ".csv"
-
-
-def _read(path: Path) -> Iterable[Any]:
-    import pandas as pd
-
-    if _is_csv(path):
-        with untrusted(path):
-            return pd.read_csv(path, chunksize=READERS_AT_ONCE, dtype=str, keep_default_na=False)
-    parquet = library("pyarrow.parquet", "Parquet", "parquet")
-    with untrusted(path):
-        batches = parquet.ParquetFile(path).iter_batches(READERS_AT_ONCE)
-    return (batch.to_pandas() for batch in batches)
-
-
-def _write(tables: Iterable[Any], path: Path, as_csv: bool) -> None:
-    from recbole_tinynews.serving.rank_table import EMPTY
-
-    filled = (table for table in tables if len(table))
-    first = next(filled, EMPTY)  # has the types of all
-    if as_csv:
-        for number, table in enumerate(chain([first], filled)):
-            table.to_csv(path, index=False, header=not number, mode="a")
-        return
-    pa, parquet = (library(n, "Parquet", "parquet") for n in ("pyarrow", "pyarrow.parquet"))
-    schema = pa.Schema.from_pandas(first, preserve_index=False)
-    with parquet.ParquetWriter(path, schema) as file:
-        for table in chain([first], filled):
-            file.write_table(pa.Table.from_pandas(table, schema, preserve_index=False))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
