@@ -217,6 +217,20 @@ def trimmed(finished_folder: Make, tmp_path_factory: pytest.TempPathFactory) -> 
     return place / "out"
 
 
+def test_an_export_reads_an_abstract_as_its_recommender_does(
+    finished_folder: Make, tmp_path: Path
+) -> None:
+    """Ranked by titles alone, no score would look wrong."""
+    folder = finished_folder(news_text="title_abstract", text_prefix="word5 ")
+    exported = load(export(folder, "hf", tmp_path / "out").folder)
+    shown = [{"title": "word1"}, {"title": "word1", "abstract": "word9"}, {"title": "word7"}]
+    ranked = [ranker.rank(shown[2:], shown) for ranker in (exported, load(folder))]
+    assert [each.place for each in ranked[0]] == [each.place for each in ranked[1]]
+    one, other = ([each.score for each in best] for best in ranked)
+    assert one == pytest.approx(other, rel=1e-4, abs=1e-5)
+    assert len({*one}) == 3
+
+
 def test_a_trimmed_recommender_encodes_texts_of_kept_tokens_as_before(
     trimmed: Path, finished_folder: Make
 ) -> None:

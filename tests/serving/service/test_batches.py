@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from starlette.exceptions import HTTPException
 
-from recbole_tinynews.serving.service.state import Batches
+from recbole_tinynews.serving.ranker import Query, Ranker
+from recbole_tinynews.serving.service.state import Batches, ServedRecommender
 
 pytestmark = pytest.mark.whole
 
@@ -93,3 +94,26 @@ def test_who_waits_is_counted_and_who_goes_away_takes_no_one_else_s_answer() -> 
         assert await batches.ask(3) == 3
 
     asyncio.run(ask())
+
+
+def test_a_request_that_fails_leaves_the_others_together(kept_rankers: dict[str, Ranker]) -> None:
+    """Ranked one by one, they would all wait for whoever sends an id that was just removed."""
+    from recbole_tinynews.serving.article_index import UnknownArticleError
+    from recbole_tinynews.serving.service.schema import RankQuestion
+
+    sizes: list[int] = []
+
+    class Counted(Ranker):
+        def answer(self, queries: Sequence[Query], *how: Any) -> Any:
+            answers = super().answer(queries, *how)
+            sizes.append(len(queries))
+            return answers
+
+    served = ServedRecommender("counted", Counted(kept_rankers["student"].engine))
+    served.ranker.add_news({f"N{number}": f"word{number}" for number in range(32)})
+    names = [*(f"N{number}" for number in range(31)), "gone"]
+    questions = [RankQuestion(history=[], candidates=[name]) for name in names]
+    *answers, gone = served._answers([served._asked(each) for each in questions])
+    assert [answer["ranked"][0].candidate for answer in answers] == names[:-1]
+    assert isinstance(gone, UnknownArticleError)
+    assert (list(gone.where), sizes) == (["candidates", 0], [16, 8, 4, 2, 1])

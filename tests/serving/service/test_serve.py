@@ -207,6 +207,14 @@ def test_the_others_are_served_where_one_folder_is_damaged(
         serve._rankers(serve._parser().parse_args(folders[::-1]), skip_broken=True)
 
 
+def test_folders_of_one_name_are_served_apart(student: Served, tmp_path: Path) -> None:
+    """The page would compare a recommender with itself."""
+    other = tmp_path / student.artifact.folder.name
+    other.symlink_to(student.artifact.folder)
+    rankers = serve._rankers(serve._parser().parse_args([str(student.artifact.folder), str(other)]))
+    assert [*rankers] == [other.name, str(other)]
+
+
 def test_a_missing_extra_is_named_with_the_command_that_installs_it(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
