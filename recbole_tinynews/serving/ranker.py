@@ -378,28 +378,23 @@ def queries_of(
     rerankers, queries = ReRanking.parse(rerank), []
     for number, at_moment in enumerate(_moments_of(moment, len(lists))):
         whose = "" if one else f" for user {number}"
-        clicks, shown = (
-            [{TITLE: a} if isinstance(a, str) and not ids else a for a in articles]
-            for articles in (
-                _articles(histories[number], f"history{whose}"),
-                _articles(lists[number], f"candidates{whose}"),
-            )
-        )
+        clicks = _articles(ids, histories[number], f"history{whose}")
+        shown = _articles(ids, lists[number], f"candidates{whose}")
         if not (is_top or shown):
             raise ValueError(f"rank expects at least 1 candidate, got none{whose}.")
         queries.append(Query(clicks, shown, at_moment, rerankers, *of_top))
     return queries, one
 
 
-def _articles(values: Any, what: str) -> list[Given]:
-    """Checked articles of one reader; ``what`` names them in errors."""
+def _articles(ids: bool, values: Any, what: str) -> list[Given]:
+    """Checked articles of one reader, by ``ids`` or titles; ``what`` names them in errors."""
     articles = _listed(values, what)
     for article in articles:
         if isinstance(article, Mapping):
             check_fields(article)
         elif not isinstance(article, str):
             raise TypeError(f"rank expects {what} as a list of texts, got {article!r:.100} in it.")
-    return articles
+    return articles if ids else [{TITLE: a} if isinstance(a, str) else a for a in articles]
 
 
 def _listed(values: Any, what: str) -> list[Any]:
