@@ -36,6 +36,10 @@ class UserEncoder(nn.Module):
         starts_as_mean: bool = False,
     ) -> None:
         super().__init__()
+        if kind not in ("attention", "self_attention"):
+            raise ValueError(
+                f"UserEncoder expects user_encoder=attention or self_attention, got {kind!r}."
+            )
         if kind == "self_attention" and news_dim % HEAD_DIM:
             raise ValueError(
                 f"UserEncoder expects a news_dim divisible by {HEAD_DIM} for self_attention, got "

@@ -35,9 +35,8 @@ from recbole_tinynews.files.installation import pip_install
 from recbole_tinynews.files.tensors import save_weights
 from recbole_tinynews.files.whole import check_new_or_empty, whole_folder, write_text
 from recbole_tinynews.model.article_reader import reads_words
-from recbole_tinynews.model.recommender import NewsRecommender
+from recbole_tinynews.model.recommender import CATEGORY_NAMES, NewsRecommender
 from recbole_tinynews.pipeline.artifact import (
-    CATEGORY_NAMES,
     FILES,
     PLM,
     TEST,

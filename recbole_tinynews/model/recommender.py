@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -20,11 +22,20 @@ from recbole_tinynews.data.fields import (
     HISTORY,
     IMPRESSION_SIZE,
 )
-from recbole_tinynews.data.popularity import Counting, uses_popularity
+from recbole_tinynews.data.popularity import Counting
 from recbole_tinynews.distillation.loss_terms import loss_terms
 from recbole_tinynews.encoder.hidden_states import NO_STATES, StateRequest
+from recbole_tinynews.encoder.plm_files import write_bare_plm
 from recbole_tinynews.encoder.users import StartsAsMean, UserEncoder
-from recbole_tinynews.model.article_reader import ArticleReader, starts_pretrained
+from recbole_tinynews.encoder.words import write_tokenizer
+from recbole_tinynews.files.columns import CATEGORIES
+from recbole_tinynews.files.whole import write_text
+from recbole_tinynews.model.article_reader import (
+    ArticleReader,
+    reads_vectors,
+    reads_words,
+    starts_pretrained,
+)
 from recbole_tinynews.model.interface import (
     BatchContext,
     Encoded,
@@ -37,6 +48,7 @@ from recbole_tinynews.model.time_features import TimeScore
 from recbole_tinynews.settings.protocol import Settings
 
 START_IMPRESSIONS = 20_000  # for fitting the initial weights of popularity
+CATEGORY_NAMES = "categories.json"  # names by field, in the order of their ids, without padding
 
 
 class NewsRecommender(ArticleReader):
@@ -100,7 +112,7 @@ class NewsRecommender(ArticleReader):
 
     def make_time_score(self, config: Settings) -> Any:
         """The term that ``popularity`` adds, like ``TimeScore``; ``None``: no term."""
-        if not uses_popularity(config):
+        if config["popularity"] != "added":
             return None
         counting = Counting.of(config)
         sizes = len(counting.windows), counting.limited
@@ -139,6 +151,21 @@ class NewsRecommender(ArticleReader):
     def started(self, config: Settings, own: nn.Module) -> nn.Module:
         """Make a user encoder start as the mean of the clicks under ``head_init: pretrained``."""
         return StartsAsMean(own) if starts_pretrained(config) else own
+
+    def write_parts(self, config: Settings, folder: Path) -> None:
+        """Write into a new folder what ``load`` builds it from, beside settings and weights.
+
+        Configuration and tokenizer of the language model, or the tokenizer by words, and the names
+        of categories; nothing if it ranks no given articles.
+        """
+        if not self.ranks_news or self.why_not_loaded or reads_vectors(config):
+            return
+        if reads_words(config):
+            write_tokenizer(self.tokenizer, folder)
+        else:
+            write_bare_plm(self.plm_source, folder, self.layers_saved(config))
+        names = {field: [*map(str, self.categories[field][1:])] for field in CATEGORIES}
+        write_text(folder / CATEGORY_NAMES, json.dumps(names, ensure_ascii=False, indent=1) + "\n")
 
     @property
     def teachers(self) -> Sequence[NewsRecommender]:

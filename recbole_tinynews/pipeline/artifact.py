@@ -32,7 +32,6 @@ FORMAT_KEY, MADE_FROM = "format", "made_from"  # keys of settings.yaml besides t
 # digest, and the time of the newest training impression
 FILES, CHECKSUM, TEST, TEST_DATA, NEWEST = "files", "checksum", "test", "test_data", "newest"
 PLM = "plm"  # configuration and tokenizer of the language model, and category names
-CATEGORY_NAMES = "categories.json"  # in plm/: names by field, in id order, without padding
 
 
 class Weights(NamedTuple):
@@ -82,17 +81,16 @@ class Artifact(NamedTuple):
         return cls(name, fingerprint, folder, seconds, valid, True, metrics.get("budget"), newest)
 
     def write(
-        self,
-        settings: Mapping[str, Any],
-        keep_language_model: Callable[[Path], None],
+        self, settings: Mapping[str, Any], write_parts: Callable[[Path], None] | None = None
     ) -> None:
         """Write all files except the trainer's, ``metrics.json`` last.
 
-        ``keep_language_model`` writes the contents of ``plm/``.
+        ``write_parts`` writes ``plm/``: what ``load`` builds the model from beside the settings.
         """
         folder = self.folder
         shutil.rmtree(folder / PLM, ignore_errors=True)  # drop a damaged one
-        keep_language_model(folder / PLM)
+        if write_parts is not None:
+            write_parts(folder / PLM)
         write_settings(folder, settings)
         metrics = {"valid": self.valid, "seconds": self.seconds, NEWEST: self.newest}
         if self.budget is not None:
@@ -205,12 +203,55 @@ def files_of(folder: Path) -> list[Path]:
 
 def identity_of(folder: Path) -> str:
     """Digest of what determines a finished recommender's rankings: weights, settings, names."""
-    return content_key([json.dumps(checksums(folder, files_of(folder)), sort_keys=True)])
+    return _digest_of(checksums(folder, files_of(folder)))
 
 
-def broken_files(folder: Path) -> list[str]:
-    """Missing or changed files of a finished stage."""
-    return changed(folder, read_metrics(folder).get(FILES, {}))
+def read_finished(folder: Path) -> tuple[dict[str, Any], str]:
+    """Settings and ``identity_of`` a stage, if its files are all of its own and as written.
+
+    Raises ``FileNotFoundError`` for a folder without any of them, ``ValueError`` for all else.
+    """
+    names = WEIGHTS, SETTINGS_FILE, METRICS_FILE
+    missing = [name for name in names if not (folder / name).is_file()]
+    if len(missing) == len(names):
+        inside = sorted(path.parent.name for path in folder.glob(f"*/{METRICS_FILE}"))
+        hint = f" Did you mean one of those in it: {', '.join(inside)}?" if inside else ""
+        raise FileNotFoundError(
+            f"load expects the folder of a finished stage, with {', '.join(names)}, and "
+            f"{folder.absolute()} has none of them.{hint}"
+        )
+    if missing:
+        raise ValueError(
+            f"{folder} is unfinished: {' and '.join(missing)} are missing. Run the same command "
+            "again: it resumes where it was stopped."
+        )
+    place = folder.resolve()
+    own = [place]
+    if place.parent.name == "snapshots":  # of the hub's cache, whose files are links to its blobs
+        own.append(place.parent.parent / "blobs")
+    for file in (*map(folder.joinpath, names), *folder.glob(f"{PLM}/**/*")):
+        if not any(map(file.resolve().is_relative_to, own)):
+            raise ValueError(
+                f"{folder} expects files of its own, and {file.relative_to(folder)} is a link out "
+                "of it, which is not read. Copy what it links to into the folder."
+            )
+    with untrusted(folder / METRICS_FILE):
+        written, there = read_metrics(folder).get(FILES, {}), checksums(folder, files_of(folder))
+        broken = sorted({name for name, _ in written.items() ^ there.items()})
+    if broken:
+        raise ValueError(
+            f"{folder} expects its files as they were written, and {', '.join(broken)} "
+            f"{'are' if len(broken) > 1 else 'is'} missing or changed: it would rank wrongly. "
+            "Rerun the command that made it, which trains it again, or copy the folder again."
+        )
+    settings = read_settings(folder)
+    if settings.get(FORMAT_KEY) != ARTIFACT_FORMAT:
+        raise ValueError(
+            f"{folder / SETTINGS_FILE} has format {str(settings.get(FORMAT_KEY))[:20]}, and this "
+            f"version of recbole_tinynews reads format {ARTIFACT_FORMAT}: its scores would differ. "
+            "Rerun the command that made it with --fresh, or install the version that made it."
+        )
+    return settings, _digest_of(there)
 
 
 def saved_test_result(metrics: Mapping[str, Any], content: str | None) -> dict[str, Any] | None:

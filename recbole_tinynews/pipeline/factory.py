@@ -18,12 +18,11 @@ from recbole_tinynews.data.articles import TrainingNews
 from recbole_tinynews.data.dataloader import ImpressionDataLoader
 from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.distillation.teachers import Teachers
-from recbole_tinynews.encoder.plm_files import load_tokenizer, plm_content, write_bare_plm
+from recbole_tinynews.encoder.plm_files import load_tokenizer, plm_content
 from recbole_tinynews.encoder.trimming import derived_plm
-from recbole_tinynews.encoder.words import vocabulary_of, write_tokenizer
+from recbole_tinynews.encoder.words import vocabulary_of
 from recbole_tinynews.files.array_cache import content_key
-from recbole_tinynews.files.columns import CATEGORIES, TITLE
-from recbole_tinynews.files.whole import write_text
+from recbole_tinynews.files.columns import TITLE
 from recbole_tinynews.model.article_reader import (
     has_plm,
     plm_source,
@@ -35,7 +34,7 @@ from recbole_tinynews.model.article_reader import (
     words_of_texts,
 )
 from recbole_tinynews.model.recommender import NewsRecommender
-from recbole_tinynews.pipeline.artifact import CATEGORY_NAMES, SETTINGS_FILE, identity_of
+from recbole_tinynews.pipeline.artifact import SETTINGS_FILE, identity_of
 from recbole_tinynews.pipeline.config import NewsConfig
 from recbole_tinynews.pipeline.stage import Stage
 from recbole_tinynews.recbole_models import patches
@@ -76,9 +75,6 @@ class ImpressionFactory:
     def language_model_content(self, config: NewsConfig) -> str:
         """Digest of what encodes texts, or a hub name; empty for models that read none."""
         return content_of_texts(config)
-
-    def keep_language_model(self, model_class: type, config: NewsConfig, folder: Path) -> None:
-        """Save what ranking needs of the language model in ``folder``; here nothing."""
 
     def ranks_news(self, model_class: type) -> bool:
         """Whether it is evaluated on impressions; stages of texts alone are not."""
@@ -184,20 +180,6 @@ class NewsFactory(ImpressionFactory):
         derived = self._plm_source(config) if has_plm(config) else source
         # the name of a derived one is a digest
         return content_of_language_model(source) if derived == source else Path(derived).name
-
-    def keep_language_model(
-        self, model_class: type[NewsRecommender], config: NewsConfig, folder: Path
-    ) -> None:
-        """Save configuration, tokenizer and category names if the model ranks given news."""
-        ranks_others = self.ranks_news(model_class) and not model_class.why_not_loaded
-        if not ranks_others or reads_vectors(config):  # vectors of these articles alone
-            return
-        if reads_words(config):
-            write_tokenizer(words_of_texts(config, self.train), folder)
-        else:
-            write_bare_plm(self._plm_source(config), folder, model_class.layers_saved(config))
-        names = {field: self.train.field2id_token[field][1:].tolist() for field in CATEGORIES}
-        write_text(folder / CATEGORY_NAMES, json.dumps(names, ensure_ascii=False, indent=1) + "\n")
 
     def data_mistakes(self, stage: Stage, config: NewsConfig) -> Iterator[str]:
         """Those of clicks and texts too; stages of texts alone have validations of their own."""

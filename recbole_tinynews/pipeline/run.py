@@ -15,6 +15,7 @@ from recbole_tinynews.distillation.teachers import FrozenTeachers, Teachers
 from recbole_tinynews.evaluation.recbole_metrics import is_own
 from recbole_tinynews.files.progress import StageProgress
 from recbole_tinynews.files.whole import made_once
+from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.pipeline.artifact import Artifact, Weights, begin
 from recbole_tinynews.pipeline.factory import ImpressionFactory
 from recbole_tinynews.pipeline.fingerprints import Recipe, recipe_of
@@ -141,7 +142,7 @@ class Run:
         begin(folder)
         broadcast(True, patient=True)  # start training in _follow
         try:
-            valid, budget = self._train(recipe)
+            model, valid, budget = self._train(recipe)
         except GivenUpError:
             shutil.rmtree(folder, ignore_errors=True)
             raise
@@ -155,14 +156,16 @@ class Run:
             budget=budget,
             newest=int(self.factory.train.inter_feat.timestamp.max()),
         )
-        model_files = partial(self.factory.keep_language_model, recipe.stage.model, recipe.config)
+        reads_text = isinstance(model, NewsRecommender)
+        parts = partial(model.write_parts, recipe.config) if reads_text else None
         # a user's own metrics may change, but for that which the fingerprint covers
         decides = recipe.config["valid_metric"].lower()
         kept = {name: v for name, v in valid.items() if name == decides or not is_own(name)}
-        artifact._replace(valid=kept).write(recipe.as_settings(), model_files)
+        artifact._replace(valid=kept).write(recipe.as_settings(), parts)
         return artifact
 
-    def _train(self, recipe: Recipe) -> tuple[dict[str, Any], dict[str, int] | None]:
+    def _train(self, recipe: Recipe) -> tuple[Any, dict[str, Any], dict[str, int] | None]:
+        """The trained model, its best validation result, and the budget of its training."""
         stage, config = recipe.stage, recipe.config
         data = self.factory.data(stage.model, config)
         init_seed(config["seed"], config["reproducibility"])
@@ -183,7 +186,7 @@ class Run:
         finally:
             trainer.tensorboard.close()
         budget = trainer.budget.total()._asdict() if trainer.budget else None
-        return dict(best or {}), budget
+        return model, dict(best or {}), budget
 
     def _progress(self, stage: Stage) -> StageProgress:
         return self.progress.get(stage) or StageProgress(stage.name)

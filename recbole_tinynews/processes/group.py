@@ -166,19 +166,6 @@ def choose_device(gpu_id: str, use_gpu: bool, is_given: bool) -> torch.device:
     return torch.device("cuda") if launched_group().alone else _own_gpu(local_rank())
 
 
-def device_of(name: str | torch.device) -> torch.device:
-    """A device that computes; ``ValueError`` if there is none of that name here."""
-    try:
-        torch.empty(1, device=name).sum().item()
-    except (RuntimeError, AssertionError, NotImplementedError) as problem:
-        why = str(problem).partition("\n")[0][:200]
-        raise ValueError(
-            f"device={name} expects one that computes here, such as cpu or cuda, and torch says: "
-            f"{why}. Choose another one."
-        ) from problem
-    return torch.device(name)
-
-
 def _own_gpu(number: int) -> torch.device:
     if number >= torch.cuda.device_count():
         raise ValueError(

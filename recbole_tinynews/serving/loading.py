@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,42 +20,27 @@ from recbole_tinynews.files.lines import read_json, untrusted
 from recbole_tinynews.files.tensors import check_weights, load_into, load_weights
 from recbole_tinynews.model.alignednewsrec import AlignedNewsRec
 from recbole_tinynews.model.article_reader import reads_vectors, reads_words
+from recbole_tinynews.model.interface import ImpressionRecommender
 from recbole_tinynews.model.matryoshka import Sizes, of_layers
-from recbole_tinynews.model.recommender import NewsRecommender
+from recbole_tinynews.model.recommender import CATEGORY_NAMES, NewsRecommender
 from recbole_tinynews.pipeline.artifact import (
-    ARTIFACT_FORMAT,
-    CATEGORY_NAMES,
-    FORMAT_KEY,
-    METRICS_FILE,
     PLM,
     SETTINGS_FILE,
     WEIGHTS,
-    broken_files,
-    identity_of,
-    read_settings,
+    read_finished,
+    was_finished,
 )
-from recbole_tinynews.processes.group import device_of
 from recbole_tinynews.serving.engine import Engine, ModelEngine, engine_of
-from recbole_tinynews.serving.exported import FILE, load_export
 from recbole_tinynews.serving.live_counters import LiveCounters
 from recbole_tinynews.serving.ranker import Ranker
 from recbole_tinynews.settings.protocol import Settings
-from recbole_tinynews.settings.registry import (
-    MODELS,
-    declared_settings,
-    files_of,
-    find_model,
-    has_language_model,
-    is_news_model,
-    recbole_models,
-)
-from recbole_tinynews.settings.table import parse_key, seen_by, unfit_value
-from recbole_tinynews.settings.values import ANY_TEXT, list_of
+from recbole_tinynews.settings.table import parse_key, seen_by
 
 NEEDED = {"dataset": str, "ITEM_ID_FIELD": str, "USER_ID_FIELD": str, "history_length": int}
 LONGEST = 100_000  # history in clicks, or text in tokens
 USUAL_DIM = 1_000  # always allowed, since unused parts have settings but no weights
-UNREAD = {SETTINGS_FILE}  # settings may be edited, and are validated
+# of recommenders, whose modules are imported for a folder that names them
+ROOMS = ("recbole_tinynews.model.", "recbole_tinynews.zoo.")
 OF_LOSSES = "distillation."  # weights that only the training of a student uses
 AS_SAVED = {"word_vectors": None}  # part of the saved weights
 
@@ -109,18 +96,16 @@ def load(
             ranker; not a store, or not trained with ``popularity`` or for this size.
     """
     folder, has_size = Path(folder), layers is not None or dim is not None
-    if (folder / FILE).is_file():
-        if has_size:
-            raise ValueError(f"{folder} is an export, which has one size. Export another size.")
-        engine: Engine = load_export(folder)
-    else:
-        settings = _read_settings(folder)
+    engine: Engine | None = None if was_finished(folder) else _exported(folder, has_size)
+    if engine is None:
+        read, identity = read_finished(folder)
+        settings = SavedSettings(read)
         stock = _recbole_class(settings["model_class"], model)
         if stock is not None and not has_size:
             from recbole_tinynews.serving.recbole_ranker import load_recbole
 
             return load_recbole(folder, stock, settings, data_path, device)  # type: ignore[return-value]
-        engine = _trained(folder, settings, model, device, layers, dim)
+        engine = _trained(folder, settings, identity, model, device, layers, dim)
     ranker = Ranker(engine)
     if store is not None:
         if engine.counting is None:
@@ -153,53 +138,21 @@ def load_trained(folder: Path, use: str, **how: Any) -> ModelEngine:
     return engine
 
 
-def _read_settings(folder: Path) -> SavedSettings:
-    """The settings of a finished stage, after a check of all its files."""
-    names = WEIGHTS, SETTINGS_FILE, METRICS_FILE
-    missing = [name for name in names if not (folder / name).is_file()]
-    if len(missing) == len(names):
-        inside = sorted(path.parent.name for path in folder.glob(f"*/{METRICS_FILE}"))
-        hint = f" Did you mean one of those in it: {', '.join(inside)}?" if inside else ""
-        raise FileNotFoundError(
-            f"load expects the folder of a finished stage, with {', '.join(names)}, and "
-            f"{folder.absolute()} has none of them.{hint}"
-        )
-    if missing:
-        raise ValueError(
-            f"{folder} is unfinished: {' and '.join(missing)} are missing. Run the same command "
-            "again: it resumes where it was stopped."
-        )
-    place = folder.resolve()
-    own = [place]
-    if place.parent.name == "snapshots":  # of the hub's cache, whose files are links to its blobs
-        own.append(place.parent.parent / "blobs")
-    for file in (*map(folder.joinpath, names), *folder.glob(f"{PLM}/**/*")):
-        if not any(map(file.resolve().is_relative_to, own)):
-            raise ValueError(
-                f"{folder} expects files of its own, and {file.relative_to(folder)} is a link out "
-                "of it, which is not read. Copy what it links to into the folder."
-            )
-    with untrusted(folder / METRICS_FILE):
-        broken = [name for name in broken_files(folder) if name not in UNREAD]
-    if broken:
-        raise ValueError(
-            f"{folder} expects its files as they were written, and {', '.join(broken)} "
-            f"{'are' if len(broken) > 1 else 'is'} missing or changed: it would rank wrongly. "
-            "Rerun the command that made it, which trains it again, or copy the folder again."
-        )
-    settings = SavedSettings(read_settings(folder))
-    if settings[FORMAT_KEY] != ARTIFACT_FORMAT:
-        raise ValueError(
-            f"{folder / SETTINGS_FILE} has format {str(settings[FORMAT_KEY])[:20]}, and this "
-            f"version of recbole_tinynews reads format {ARTIFACT_FORMAT}: its scores would differ. "
-            "Rerun the command that made it with --fresh, or install the version that made it."
-        )
-    return settings
+def _exported(folder: Path, has_size: bool) -> Engine | None:
+    """The engine of an export, if the folder holds one."""
+    from recbole_tinynews.serving.exported import FILE, load_export
+
+    if not (folder / FILE).is_file():
+        return None
+    if has_size:
+        raise ValueError(f"{folder} is an export, which has one size. Export another size.")
+    return load_export(folder)
 
 
 def _trained(
     folder: Path,
     settings: SavedSettings,
+    identity: str,
     model: type[NewsRecommender] | None,
     device: str | torch.device,
     layers: int | None,
@@ -210,20 +163,20 @@ def _trained(
             f"{folder} must read texts to rank given articles, got one whose articles are vectors "
             f"of {settings['vectors']}. Load a student of it."
         )
-    identity, words = identity_of(folder), reads_words(settings)
+    words = reads_words(settings)
     with untrusted(folder / SETTINGS_FILE):
         model_class = _model_class(settings["model_class"], model, folder)
-        _check_settings(settings, model_class, folder)
+        _check_sizes(settings, folder)
     if not words:
         check_sizes(str(folder / PLM), folder / WEIGHTS)
-    places = {"plm": str(folder / PLM), "data_path": str(folder), "device": device_of(device)}
+    places = {"plm": str(folder / PLM), "data_path": str(folder), "device": _checked(device)}
     settings.update(**places, **AS_SAVED)
     if layers is not None or dim is not None:
         layers, dim = _chosen_size(settings, model_class, layers, dim)
         identity = content_key([identity, f"{layers} layers, {dim} entries"])
         settings.update(num_hidden_layers=layers, matryoshka_layers=None, matryoshka_dims=None)
     settings.categories = _categories(folder / PLM / CATEGORY_NAMES)
-    with untrusted(folder / PLM):  # its files may contradict each other
+    with untrusted(folder):  # settings and files of the language model may contradict each other
         if words:
             settings.tokenizer = load_word_tokenizer(folder / PLM)
         recommender = _built(model_class, settings, folder)
@@ -236,7 +189,7 @@ def _trained(
         load_into(recommender, weights, folder / WEIGHTS)
     if isinstance(recommender, AlignedNewsRec) and dim is not None:
         recommender.cut_vectors(dim)
-    with untrusted(folder / PLM):
+    with untrusted(folder):
         for part in recommender.modules():
             if isinstance(part, TextEncoder):
                 check_vocabulary(recommender.tokenizer, part.plm, str(folder / PLM))
@@ -289,31 +242,22 @@ def _categories(file: Path) -> dict[str, list[str]]:
     """Category names by field."""
     with untrusted(file):
         names = read_json(file)
-        if not all(list_of(ANY_TEXT, may_be_empty=True).holds(names[f]) for f in CATEGORIES):
+        if not all(isinstance(name, str) for field in CATEGORIES for name in names[field]):
             raise ValueError("it holds something else than names")
         return {field: [PADDING, *names[field]] for field in CATEGORIES}
 
 
-def _check_settings(
-    settings: Mapping[str, Any], model_class: type[NewsRecommender], folder: Path
-) -> None:
-    """Refuse invalid values: settings may be edited, or come from a stranger."""
-    stages, defaults = files_of(model_class).stages, declared_settings(model_class)
-    wrong = [
-        f"{name} {mistake}"
-        for name, value in settings.items()
-        if (plain := parse_key(name, stages).name) in defaults
-        and (mistake := unfit_value(plain, value, defaults[plain]))
-    ]
-    wrong += [f"{n} is missing" for n, kind in NEEDED.items() if not isinstance(settings[n], kind)]
-    if wrong := wrong or [*_too_large(settings, folder)]:
+def _check_sizes(settings: Mapping[str, Any], folder: Path) -> None:
+    """Refuse what would fill the memory, or fail at every request; the rest is as written."""
+    wrong = [f"{n} is missing" for n, kind in NEEDED.items() if not isinstance(settings[n], kind)]
+    if wrong := wrong or [*_unfit_sizes(settings, folder)]:
         raise ValueError(
             f"{folder / SETTINGS_FILE} expects what was written there: {'; '.join(wrong)}. Rerun "
             "the command that made it, which trains it again, or copy the folder again."
         )
 
 
-def _too_large(settings: Mapping[str, Any], folder: Path) -> Iterator[str]:
+def _unfit_sizes(settings: Mapping[str, Any], folder: Path) -> Iterator[str]:
     """Settings larger than the files allow, found before memory is allocated for them."""
     shapes = check_weights(folder / WEIGHTS)
     largest = max((size for shape in shapes for size in shape), default=0)
@@ -328,30 +272,32 @@ def _too_large(settings: Mapping[str, Any], folder: Path) -> Iterator[str]:
             most["num_hidden_layers"] = plm_size(str(folder / PLM)).layers
     for name, limit in most.items():
         value = settings[name]
-        if limit is not None and isinstance(value, int) and value > limit:
-            of_file = f" ({PLM}/config.json)" if name == "num_hidden_layers" else ""
-            yield f"{name} expects at most {limit}{of_file}, got {value}"
+        if limit is None or not isinstance(value, int) or 0 <= value <= limit:
+            continue
+        of_file = f" ({PLM}/config.json)" if name == "num_hidden_layers" else ""
+        bound = f"at most {limit}{of_file}" if value > 0 else "at least 0"
+        yield f"{name} expects {bound}, got {value}"
 
 
 def _recbole_class(name: str, model: type | None) -> type | None:
     """The class of one of RecBole's own models, if the folder holds one."""
     module, _, class_name = name.rpartition(".")
-    if model is None and module.startswith("recbole.model.") and class_name in recbole_models():
-        model = find_model(class_name)
-    if isinstance(model, type) and model.__name__ == class_name and not is_news_model(model):
-        return model
-    return None
+    if model is None and module.startswith("recbole.model."):
+        from recbole_tinynews.settings.registry import find_model, recbole_models
+
+        model = find_model(class_name) if class_name in recbole_models() else None
+    if not isinstance(model, type) or issubclass(model, ImpressionRecommender):
+        return None
+    return model if model.__name__ == class_name else None
 
 
 def _model_class(name: str, model: Any, folder: Path) -> type[NewsRecommender]:
     """The class that an untrusted folder names: ours, the given one, or one already imported."""
     module, _, class_name = name.rpartition(".")
-    is_ours = module.startswith("recbole_tinynews.")
-    if model is None and is_ours:
-        model = find_model(class_name) if class_name in MODELS else None
-        if model is None:
-            raise _without_plm(folder)  # a stage of post-training
-    elif model is None:
+    if model is None:
+        if module.startswith(ROOMS):
+            with suppress(ModuleNotFoundError):
+                importlib.import_module(module)
         model = getattr(sys.modules.get(module), class_name, None)
     if model is None:
         raise ValueError(
@@ -359,7 +305,7 @@ def _model_class(name: str, model: Any, folder: Path) -> type[NewsRecommender]:
             f"that a folder names. Import it and pass it: load(folder, model={class_name})."
         )
     is_named = isinstance(model, type) and model.__name__ == class_name
-    if not (is_named and has_language_model(model)):
+    if not (is_named and issubclass(model, NewsRecommender)):
         raise ValueError(
             f"{folder} was made by {name}, which must be a subclass of NewsRecommender that reads "
             f"texts, got {model}. Pass that class, load(folder, model={class_name}), or evaluate "
@@ -371,14 +317,23 @@ def _model_class(name: str, model: Any, folder: Path) -> type[NewsRecommender]:
             "not loaded: train a student under it, or another recommender."
         )
     if not any((folder / PLM / file).is_file() for file in ("config.json", "tokenizer.json")):
-        raise _without_plm(folder)
+        raise ValueError(
+            f"{folder} lacks {PLM}/, configuration and tokenizer of its language model. A stage of "
+            "post-training has none, since it ranks no news: load the folder of the last stage. "
+            "Any other has lost it, or is of an earlier version: rerun the command that made it "
+            "with --fresh."
+        )
     return model
 
 
-def _without_plm(folder: Path) -> ValueError:
-    return ValueError(
-        f"{folder} lacks {PLM}/, configuration and tokenizer of its language model. A stage of "
-        "post-training has none, since it ranks no news: load the folder of the last stage. "
-        "Any other has lost it, or is of an earlier version: rerun the command that made it with "
-        "--fresh."
-    )
+def _checked(device: str | torch.device) -> torch.device:
+    """A device that computes; ``ValueError`` if there is none of that name here."""
+    try:
+        torch.empty(1, device=device).sum().item()
+    except (RuntimeError, AssertionError, NotImplementedError) as problem:
+        why = str(problem).partition("\n")[0][:200]
+        raise ValueError(
+            f"device={device} expects one that computes here, such as cpu or cuda, and torch says: "
+            f"{why}. Choose another one."
+        ) from problem
+    return torch.device(device)

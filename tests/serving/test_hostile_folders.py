@@ -58,6 +58,7 @@ def test_aliases_that_multiply_are_refused_at_once(folder: Path) -> None:
     """440 bytes of yaml stood for 2**27 numbers, which were formatted for a message."""
     with (folder / "settings.yaml").open("a") as file:
         file.write(f"{ALIASES}\nhistory_length: *a26\n")
+    checked_anew(folder)
     ranks_or_names(folder, "settings.yaml")
 
 
@@ -150,6 +151,7 @@ def test_no_setting_of_a_stranger_ends_in_another_error(folder: Path, data: Any)
     if data.draw(st.booleans()):
         del given_settings[name]
     file.write_text(yaml.safe_dump(given_settings))
+    checked_anew(folder)
     try:
         ranks_or_names(folder, folder.name)
     finally:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from hostile import checked_anew
 from served import Served, assert_ranks_as_evaluated, in_order_given, serve, words_of
 from tiny import Tiny, finished
 from torch import nn
@@ -29,6 +30,7 @@ def test_titles_are_ranked_from_the_artifacts_folder_alone(student: Served, tmp_
     shutil.copytree(student.artifact.folder, moved)
     settings = yaml.safe_load((moved / "settings.yaml").read_text())
     (moved / "settings.yaml").write_text(yaml.safe_dump({**settings, "plm": "no/such-model"}))
+    checked_anew(moved)
     ranked = load(moved).rank(words_of(histories[5]), words_of(candidates[5]))
     np.testing.assert_allclose(in_order_given(ranked), expected[5], atol=1e-5)
     size = sum(path.stat().st_size for path in (moved / "plm").iterdir())
@@ -49,15 +51,17 @@ def test_a_folder_that_is_no_artifact_or_unfinished_is_refused_and_explained(fol
         load(folder)
 
 
-@pytest.mark.parametrize("checked", [True, False])
-def test_cut_off_weights_are_refused(folder: Path, checked: bool) -> None:
-    """Folders of earlier versions have no checksums."""
+def test_cut_off_weights_are_refused(folder: Path) -> None:
+    """A stranger's checksums fit them, and without any nothing would show that they changed."""
     weights = folder / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-100])
-    if not checked:
-        write_metrics(folder, {**read_metrics(folder), "files": {}})
-    reason = "safetensors is missing or changed" if checked else "not a complete safetensors file"
-    with pytest.raises(ValueError, match=reason):
+    with pytest.raises(ValueError, match=r"and model\.safetensors is missing or changed"):
+        load(folder)
+    checked_anew(folder)
+    with pytest.raises(ValueError, match="not a complete safetensors file"):
+        load(folder)
+    write_metrics(folder, {**read_metrics(folder), "files": {}})
+    with pytest.raises(ValueError, match=r"model\.safetensors, .* are missing or changed"):
         load(folder)
 
 
@@ -185,11 +189,12 @@ def test_an_engine_is_chosen_by_what_a_recommender_computes(tiny: Tiny, method: 
         ("format", 0, "has format 0, and this version"),  # weights may fit and score otherwise
         ("model_class", "os.system", "subclass of NewsRecommender"),
         ("model_class", "builtins.dict", "subclass of NewsRecommender"),
+        ("model_class", "recbole_tinynews.model.nrms.Nothing", "Nothing, a class that is not"),
         ("num_hidden_layers", 1_000_000, "num_hidden_layers expects .*got 1000000"),
         ("num_hidden_layers", 900, r"at most 2 \(plm/config.json\), got 900"),
         ("history_length", -3, "history_length expects"),
-        ("user_encoder", "attentoin", "user_encoder expects .*Did you mean attention"),
-        ("finetune_teacher_query_dim", "wide", "finetune_teacher_query_dim expects"),
+        ("user_encoder", "attentoin", "user_encoder=attention or self_attention, got 'attentoin'"),
+        ("query_dim", "wide", "copied cannot be used: TypeError"),
     ],
 )
 def test_settings_that_no_run_accepts_are_refused_at_once(
@@ -198,6 +203,9 @@ def test_settings_that_no_run_accepts_are_refused_at_once(
     """A stranger's folder could keep the machine busy for minutes, or rank with nonsense."""
     settings = yaml.safe_load((folder / "settings.yaml").read_text())
     (folder / "settings.yaml").write_text(yaml.safe_dump({**settings, name: value}))
+    with pytest.raises(ValueError, match=r"settings\.yaml is missing or changed"):
+        load(folder)  # who edits it would rank otherwise than was measured
+    checked_anew(folder)
     with pytest.raises(ValueError, match=message):
         load(folder)
 
