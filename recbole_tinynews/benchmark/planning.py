@@ -36,6 +36,10 @@ from recbole_tinynews.settings.values import refuse
 
 NO_MODEL = "no such model"
 OWN_TEXT = ("text of its own choice",)
+# settings of one run, which a benchmark chooses for each system
+OF_ONE_RUN = frozenset(
+    ("model", "seed", "fresh", "stage", "result_file", "eval_dump", "submission", "rerank")
+)
 
 
 class PlannedRow(NamedTuple):
@@ -146,8 +150,11 @@ def _refuse_unknown(shared: Iterable[str], classes: Collection[type]) -> None:
     """Refuse shared settings that no system has, or that the benchmark sets itself."""
     mistakes = []
     for name in shared:
-        if instead := setting(name).in_benchmarks:
-            mistakes.append(f"{name}: {instead}.")
+        if name in OF_ONE_RUN:
+            mistakes.append(
+                f"{name} is chosen for each system by --systems, --seeds and --output. Leave it "
+                "out, or run one system by run_recbole.py, which finds its stages finished."
+            )
         elif classes and not any(knows(model_class, name) for model_class in classes):
             mistakes.append(f"{name} {_mistake([*classes][-1], name)}.")
     refuse("The settings for all systems don't fit:", mistakes)

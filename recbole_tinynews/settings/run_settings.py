@@ -81,16 +81,16 @@ class RunSettings:
         self.kind = Models.NEWS if files.is_news else Models.RECBOLE
         self.declares: dict[str, frozenset[str]] = {}
         declaring = [*(self._of_news() if files.is_news else self._of_recbole())]
-        self.declared = dict(recbole_overall_settings())
+        below = dict(recbole_overall_settings())
         self._own_rules: dict[str, Rule | None] = {}
         if not files.is_news:
             own = _plain(_merged(map(self._layer, self._stock_files)))
-            self.declared |= {**recbole_model_settings(), **own}
+            below |= {**dict.fromkeys(known_without_yaml(Models.RECBOLE)), **own}
             # where the table has no rule, or one for other models, as for a list of reg_weight
             special = {n: v for n, v in own.items() if not setting(n).rule or unfit_value(n, v)}
             self._own_rules = {n: rule_of_recbole(n, v) for n, v in special.items()}
-        self.declared |= _plain(_merged(layer for layer in declaring if layer.declares))
-        self.defaults = {Key(None, n): v for n, v in self.declared.items()} | _merged(declaring)
+        self.defaults = {Key(None, n): v for n, v in below.items()} | _merged(declaring)
+        self.declared = _plain(self.defaults)
         packaged = [*declaring, *self._of_data_set()]
         of_user = [_layer_of(source, v, self._key_of) for source, v in self.given.sources]
         data = self.given.data_folder(dataset)
@@ -188,8 +188,7 @@ class RunSettings:
 
     def _drop_unread(self, before: Mapping[Key, Any]) -> Iterator[str]:
         """Reset unread settings, which would change fingerprints; yield a warning for each."""
-        unread = unread_by(self.kind) - {"config_files", "config_file"}
-        for key in [key for key in self.values if key.name in unread]:
+        for key in [key for key in self.values if key.name in unread_by(self.kind)]:
             value = self.values.pop(key)
             if value != before.get(key, self.declared.get(key.name)):
                 yield f"{key} ({self._source_of(key)}) has no effect, got {brief(value)}"
@@ -324,12 +323,3 @@ def recbole_overall_settings() -> Mapping[str, Any]:
     for file in recbole_overall_files():
         declared |= read_yaml(file)
     return declared
-
-
-@cache
-def recbole_model_settings() -> Mapping[str, Any]:
-    """Settings in RecBole's quick-start yaml files, for any of its models."""
-    names = known_without_yaml(Models.RECBOLE)
-    for file in (recbole_folder() / "properties" / "quick_start_config").glob("*.yaml"):
-        names += read_yaml(file)
-    return dict.fromkeys(names)

@@ -52,7 +52,7 @@ class Setting(NamedTuple):
 
     ``rule`` None: values of the default's type; ``known_to``: models that accept the setting
     although no yaml declares it; ``unread_by``: models that ignore it, so fingerprints leave it
-    out; ``in_benchmarks``: what to do instead.
+    out.
     """
 
     name: str
@@ -61,7 +61,6 @@ class Setting(NamedTuple):
     affects: Affects = Affects.RESULT
     known_to: Models = Models.NONE
     unread_by: Models = Models.NONE
-    in_benchmarks: str = ""
 
 
 _NOTHING = Affects.NOTHING
@@ -72,13 +71,6 @@ _PLACE = or_(values.PLACE, None)
 def _of_run(name: str, rule: Rule | None = None, **row: Any) -> Setting:
     """A setting of the whole run that changes no result."""
     return Setting(name, rule, of_run=True, affects=_NOTHING, **row)
-
-
-def _one_process(*choices: Any) -> Rule:
-    """Values that start no further process."""
-    rule = one_of(*choices)
-    instead = "run_recbole.py --nproc=N does, on several machines torchrun (docs/scale.md)"
-    return rule._replace(expected=f"{rule.expected}, as settings start no process: {instead}")
 
 
 def _all(rule: Rule | None, *names: str, **row: Any) -> list[Setting]:
@@ -107,8 +99,6 @@ _OF_TABLES = (  # for files with one interaction per row, not for impressions
 )
 # RecBole's sequence transforms, except the one that runs user-defined code
 _TRANSFORMS = ("mask_itemseq", "inverse_itemseq", "crop_itemseq", "reorder_itemseq")
-# RecBole's flags for several processes
-_OF_LAUNCH: dict[str, Any] = {"of_run": True, "affects": _NOTHING, "known_to": _EVERY}
 _SAVED_DATA = ("save_dataset", "dataset_save_path", "save_dataloaders", "dataloaders_save_path")
 
 RECBOLES: tuple[Setting, ...] = (
@@ -124,10 +114,9 @@ RECBOLES: tuple[Setting, ...] = (
     *_all(None, "encoding", "tail_ratio", known_to=_EVERY, unread_by=_EVERY),
     # the run
     # systems share teachers; fingerprints include each stage's class
-    _of_run("model", values.TEXT, known_to=_EVERY, in_benchmarks="Name systems with --systems"),
-    Setting("seed", values.COUNT, in_benchmarks="Name seeds with --seeds"),
+    _of_run("model", values.TEXT, known_to=_EVERY),
+    Setting("seed", values.COUNT),
     Setting("reproducibility", values.SWITCH),
-    _of_run("config_files", known_to=_EVERY, unread_by=_EVERY),
     _of_run("config_file", unread_by=_EVERY),
     _of_run("checkpoint_dir", values.PLACE),
     _of_run("state", values.LEVEL),
@@ -138,9 +127,6 @@ RECBOLES: tuple[Setting, ...] = (
     # the device
     _of_run("gpu_id", values.DEVICES),
     _of_run("use_gpu", values.SWITCH),
-    *_all(_one_process(None, -1, 0, 1), "nproc", "world_size", **_OF_LAUNCH),
-    *_all(_one_process(None, 0), "local_rank", "group_offset", **_OF_LAUNCH),
-    *_all(None, "ip", "port", "offset", **_OF_LAUNCH),
     Setting("enable_amp", values.SWITCH, of_run=True),  # a stage has `precision` instead
     Setting("enable_scaler", values.SWITCH, of_run=True, unread_by=_NEWS),
     # training
@@ -174,8 +160,6 @@ RECBOLES: tuple[Setting, ...] = (
     Setting("reg_weight", values.NOT_NEGATIVE, known_to=_RECBOLE),
     *_all(None, "norm", "sim", "tau", "cin", known_to=_RECBOLE),
     Setting("selected_features", list_of(values.TEXT, may_be_empty=True)),
-    # values that RecBole computes and stores among the settings
-    *_all(None, "device", "single_spec", "eval_type", affects=_NOTHING),
 )
 
 OURS: tuple[Setting, ...] = (
@@ -227,13 +211,8 @@ OURS: tuple[Setting, ...] = (
     Setting("save_steps", or_(values.COUNT, None), affects=_NOTHING),
     _of_run("process_timeout", values.ABOVE_ZERO),
     # stages
-    _of_run(
-        "fresh",
-        values.SWITCH,
-        in_benchmarks="Systems share their stages: name another --checkpoint_dir, or delete that "
-        "folder",
-    ),
-    _of_run("stage", or_(values.TEXT, None), in_benchmarks="Every system is run to its end"),
+    _of_run("fresh", values.SWITCH),
+    _of_run("stage", or_(values.TEXT, None)),
     # the fingerprint of the stage in use covers it
     Setting("update_from", _PLACE, of_run=True, affects=Affects.STAGES),
     Setting("train_since", or_(values.NOT_NEGATIVE, None), of_run=True),
@@ -260,16 +239,11 @@ OURS: tuple[Setting, ...] = (
     Setting("embedding_loss", or_(one_of("mse", "balanced"), None)),
     # results
     _of_run("log_dir", _PLACE),
-    _of_run("result_file", _PLACE, known_to=_EVERY, in_benchmarks="Results go into --output"),
-    _of_run("eval_dump", _PLACE, in_benchmarks="Metrics of each impression go into --output"),
-    _of_run(
-        "submission",
-        or_(values.ZIP_FILE, None),
-        known_to=_EVERY,
-        in_benchmarks="Submit a system by run_recbole.py, which finds its stages finished",
-    ),
+    _of_run("result_file", _PLACE, known_to=_EVERY),
+    _of_run("eval_dump", _PLACE),
+    _of_run("submission", or_(values.ZIP_FILE, None), known_to=_EVERY),
     _of_run("leaderboard", one_of("mind", "ebnerd")),
-    _of_run("rerank", values.RERANKERS, in_benchmarks="Re-rank a system by run_recbole.py"),
+    _of_run("rerank", values.RERANKERS),
 )
 
 _BY_NAME = {each.name: each for each in (*RECBOLES, *OURS)}

@@ -28,10 +28,8 @@ from recbole_tinynews.settings.table import parse_key, unread_by
 
 MODELS = ["TinyNewsRec", "PLMNRDAPT", "TfIdf", "BPR", "DeepFM", "SASRecF"]
 DOCUMENTED = re.compile(r"^([\w-]+):.*?# \((.*?)\)")  # name: default  # (int or None) meaning
-# flags of one process, and names that have meanings of their own: `test_config.py` has their tests
-APART = {"model", "dataset", "nproc", "world_size", "local_rank", "ip", "port", "config_files"}
-APART |= {"offset", "group_offset", "config_file", "device", "single_spec", "eval_type"}
-APART |= {"data_path"}
+# names that have meanings of their own: `test_config.py` has their tests
+APART = {"model", "dataset", "config_file", "data_path"}
 # taken besides what RecBole documents, from RecBole's own code or ours
 ALSO = {
     "gpu_id": ("int", "list", "none"),

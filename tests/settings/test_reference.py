@@ -40,6 +40,7 @@ def test_a_list_of_settings_fits_and_has_its_models_settings(width: int, model: 
     }
     assert {*map(str, read_by(model))} <= named
     assert {"seed", "checkpoint_dir"} <= named
+    assert named.isdisjoint({"nproc", "world_size", "ip", "port", "offset"})  # which no run takes
 
 
 def test_every_setting_of_the_package_is_explained(width: int) -> None:

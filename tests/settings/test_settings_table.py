@@ -8,12 +8,7 @@ from hypothesis import strategies as st
 from recbole.utils import argument_list
 
 from recbole_tinynews.settings.literals import packaged_folder, read_yaml
-from recbole_tinynews.settings.run_settings import (
-    METRICS,
-    WHEN,
-    recbole_model_settings,
-    recbole_overall_settings,
-)
+from recbole_tinynews.settings.run_settings import METRICS, WHEN, recbole_overall_settings
 from recbole_tinynews.settings.table import (
     NAMES,
     OURS,
@@ -60,7 +55,7 @@ def test_a_setting_has_one_row_and_it_is_where_it_belongs() -> None:
     """Of two rows for one setting the first would be lost."""
     names = [each.name for each in (*RECBOLES, *OURS)]
     assert len(set(names)) == len(names)
-    recboles = {*recbole_overall_settings(), *recbole_model_settings()}
+    recboles = {*recbole_overall_settings(), *known_without_yaml(Models.RECBOLE)}
     shared = {each.name for each in OURS} & recboles
     assert shared == {"result_file", "submission"}  # known to every model, by their rows
 
@@ -136,7 +131,7 @@ def test_a_stages_setting_is_known_for_models_with_stages_only() -> None:
 
 
 def test_settings_that_recbole_reads_without_declaring_are_known() -> None:
-    """RecBole's own start script passes them."""
+    """A yaml that is written for RecBole has them."""
     known = recbole_overall_settings()
-    assert {"nproc", "world_size", "ip", "port", "config_files", "encoding", "worker"} <= set(known)
+    assert {"config_file", "encoding", "tail_ratio", "worker"} <= set(known)
     assert known["learning_rate"] == 0.001
