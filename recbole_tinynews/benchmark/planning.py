@@ -31,7 +31,7 @@ from recbole_tinynews.settings.registry import (
     recbole_models,
 )
 from recbole_tinynews.settings.run_settings import RunSettings
-from recbole_tinynews.settings.table import affects_result, parse_key, setting, unknown_setting
+from recbole_tinynews.settings.table import affects_result, parse_key, unknown_setting
 from recbole_tinynews.settings.values import refuse
 
 NO_MODEL = "no such model"

@@ -31,7 +31,7 @@ def shown_settings(config: NewsConfig, stages: Collection[str]) -> str:
     """Non-default settings of these stages with sources, strongest first."""
     head = f"{config['model']} on {config['dataset']}, seed {config['seed']}, {config['device']}"
     rows = []
-    for key, value, default, source in config.settings.changed(config.by_key()):
+    for key, value, default, source in config.settings.changed():
         if key.name not in _IN_HEAD and key.stage in (None, *stages):
             usual = f"as {key.name}" if key.stage and default is None else _cell(default)
             file = Path(source.removeprefix("file "))

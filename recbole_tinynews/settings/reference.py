@@ -15,7 +15,6 @@ from recbole_tinynews.settings.literals import WHEN, packaged_folder, read_yaml
 from recbole_tinynews.settings.registry import (
     MODELS,
     UNFIT,
-    declared_settings,
     files_of,
     recbole_models,
     recbole_yaml_folder,
@@ -150,7 +149,7 @@ def recbole_entries() -> list[Entry]:
 def every_name() -> frozenset[str]:
     """Names of all settings, ours and RecBole's."""
     named = {entry.name for entry in (*all_entries(), *recbole_entries())}
-    return frozenset(named | NAMES | declared_settings("BPR").keys())
+    return frozenset(named | NAMES)
 
 
 def meaning_of(name: str, entries: Iterable[Entry]) -> tuple[str, str]:

@@ -63,7 +63,6 @@ class Layer(NamedTuple):
 
     source: str
     values: Mapping[Key, Any]
-    declares: bool = False  # the settings of which it has values for the run
     when: tuple[tuple[str, Any, Mapping[Key, Any]], ...] = ()
 
 
@@ -96,6 +95,10 @@ class RunSettings:
         data = self.given.data_folder(dataset)
         self.layers = [*_resolved([*packaged, *of_user], self.stages, data)]
         self.values: dict[Key, Any] = _merged(self.layers)
+        self._sources: dict[Key, str] = {}  # strongest first
+        for layer in reversed(self.layers):
+            for key in layer.values:
+                self._sources.setdefault(key, layer.source)
         self.mistakes = [*self.given.mistakes, *self._mistakes([*packaged, *of_user])]
         self.warnings = [*self._drop_unread(_merged(packaged))]
 
@@ -104,14 +107,14 @@ class RunSettings:
     def _key_of(self, name: str) -> Key:
         return parse_key(name, self.stages)
 
-    def _layer(self, file: Path, declares: bool = False) -> Layer:
-        return _layer_of(f"file {file}", read_yaml(file), self._key_of, declares)
+    def _layer(self, file: Path) -> Layer:
+        return _layer_of(f"file {file}", read_yaml(file), self._key_of)
 
     def _of_news(self) -> Iterator[Layer]:
         """Files of a news recommender, of which a stage's may declare settings too."""
         overall, stages = self.files.overall, self.files.stages
-        own = {file: self._layer(file, declares=True) for file in self.files.own}
-        yield self._layer(overall, declares=True)
+        own = {file: self._layer(file) for file in self.files.own}
+        yield self._layer(overall)
         known = recbole_overall_settings().keys() | read_yaml(overall).keys()
         for stage, file in stages.items():
             for own_file, layer in own.items():
@@ -119,7 +122,7 @@ class RunSettings:
                 if not is_shipped(file) or own_file not in self.files.of_users:
                     known |= _plain(layer.values).keys()
             key_of = partial(_stage_key, stage, frozenset(known))
-            layer = _layer_of(f"file {file}", read_yaml(file), key_of, declares=True)
+            layer = _layer_of(f"file {file}", read_yaml(file), key_of)
             self.declares[stage] = frozenset(_plain(layer.values))
             known |= self.declares[stage]
             yield layer
@@ -129,7 +132,7 @@ class RunSettings:
         """Files over those that RecBole reads by itself."""
         stock = [file for file in self._stock_files if file.stem != self.files.name]
         for file in (*stock, self.files.overall, *self.files.of_users):
-            yield self._layer(file, declares=True)
+            yield self._layer(file)
 
     @property
     def _stock_files(self) -> list[Path]:
@@ -174,7 +177,7 @@ class RunSettings:
         yield from (mistake for layer in layers for mistake in self._unknown(layer))
         for key, value in self.values.items():
             if mistake := self._unfit(key, value):
-                yield f"{key} ({self._source_of(key)}) {mistake}"
+                yield f"{key} ({self._sources[key]}) {mistake}"
 
     def _unknown(self, layer: Layer) -> Iterator[str]:
         for key in (*layer.values, *(key for *_, values in layer.when for key in values)):
@@ -183,32 +186,23 @@ class RunSettings:
             if mistake and not (of_stage and key.name == METRICS):
                 yield f"{key!s:.100} ({layer.source}) {mistake}"
 
-    def _source_of(self, key: Key) -> str:
-        return [layer.source for layer in self.layers if key in layer.values][-1]
-
     def _drop_unread(self, before: Mapping[Key, Any]) -> Iterator[str]:
         """Reset unread settings, which would change fingerprints; yield a warning for each."""
         for key in [key for key in self.values if key.name in unread_by(self.kind)]:
             value = self.values.pop(key)
             if value != before.get(key, self.declared.get(key.name)):
-                yield f"{key} ({self._source_of(key)}) has no effect, got {brief(value)}"
+                yield f"{key} ({self._sources[key]}) has no effect, got {brief(value)}"
             if key in before:
                 self.values[key] = before[key]
 
     # Views
 
-    def changed(self, values: Mapping[Key, Any]) -> list[tuple[Key, Any, Any, str]]:
-        """Key, value, default and source of non-default settings, most recently set first."""
-        sources: dict[Key, str] = {}  # ordered by when they were last set
-        for layer in self.layers:
-            for key in layer.values:  # what declares a setting, or a stage's metrics, is a default
-                if not (layer.declares and (key.stage is None or key.name == METRICS)):
-                    sources.pop(key, None)
-                    sources[key] = layer.source
+    def changed(self) -> list[tuple[Key, Any, Any, str]]:
+        """Key, value, default and source of non-default settings, strongest source first."""
         return [
-            (key, values[key], self.defaults.get(key), source)
-            for key, source in reversed(sources.items())
-            if key in values and values[key] != self.defaults.get(key)
+            (key, self.values[key], self.defaults.get(key), source)
+            for key, source in self._sources.items()
+            if key in self.values and self.values[key] != self.defaults.get(key)
         ]
 
     def asked(self) -> set[str]:
@@ -252,9 +246,7 @@ def _stage_key(stage: str, known: Collection[str], name: str) -> Key:
     return Key(stage if name in known else None, name)
 
 
-def _layer_of(
-    source: str, values: dict[str, Any], key_of: Callable[[str], Key], declares: bool = False
-) -> Layer:
+def _layer_of(source: str, values: dict[str, Any], key_of: Callable[[str], Key]) -> Layer:
     """Values of a source, and those under conditions; ``ValueError`` if these cannot be read."""
     conditions = values.get(WHEN, {})
     try:
@@ -270,7 +262,7 @@ def _layer_of(
             "where it has that value."
         ) from problem
     plain = {key_of(name): value for name, value in values.items() if name != WHEN}
-    return Layer(source, plain, declares, when)
+    return Layer(source, plain, when)
 
 
 def _resolved(layers: Sequence[Layer], stages: Sequence[str], data: Path) -> Iterator[Layer]:

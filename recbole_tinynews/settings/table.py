@@ -152,11 +152,8 @@ RECBOLES: tuple[Setting, ...] = (
     # settings that RecBole's models read, but RecBole declares for none or only some of them
     Setting("loss_type", values.TEXT, known_to=_RECBOLE),
     Setting("embedding_size", values.SIZE, known_to=_RECBOLE),
-    *_all(
-        values.SWITCH,
-        *("double_tower", "has_residual", "contrast", "use_filter"),
-        known_to=_RECBOLE,
-    ),
+    *_all(values.SWITCH, "double_tower", "has_residual", known_to=_RECBOLE),
+    *_all(values.SWITCH, "contrast", "use_filter", known_to=_RECBOLE),
     Setting("reg_weight", values.NOT_NEGATIVE, known_to=_RECBOLE),
     *_all(None, "norm", "sim", "tau", "cin", known_to=_RECBOLE),
     Setting("selected_features", list_of(values.TEXT, may_be_empty=True)),

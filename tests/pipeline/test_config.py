@@ -215,11 +215,7 @@ def test_the_working_folders_yaml_is_read_after_the_packages(
     own.write_text(f"epochs: {epochs}\nnegatives: 7\n")
     config = config_of("--negatives=2")
     assert (config["epochs"], config["negatives"]) == (epochs, 2)
-    (source,) = (
-        source
-        for key, *_, source in config.settings.changed(config.by_key())
-        if key.name == "epochs"
-    )
+    (source,) = (source for key, *_, source in config.settings.changed() if key.name == "epochs")
     assert source == f"file properties/{place}"
     own.write_text("epoch: 3\n")
     assert f"epoch (file properties/{place}) is no setting. Did you mean epochs?" in mistakes_of()
