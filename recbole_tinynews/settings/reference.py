@@ -22,7 +22,6 @@ from recbole_tinynews.settings.registry import (
 from recbole_tinynews.settings.run_settings import PROPERTIES, RunSettings, recbole_overall_files
 from recbole_tinynews.settings.table import (
     NAMES,
-    Affects,
     Key,
     Models,
     parse_key,
@@ -39,12 +38,6 @@ EVERY, RECBOLE = "every news recommender", "RecBole"
 _ORIGINS = {  # of the yaml files for all models of a kind
     "impressions": "models that train nothing",
     "recbole": "RecBole's models on impressions",
-}
-_EFFECTS = {
-    Affects.RESULT: "Another value retrains what reads it.",
-    Affects.STUDENTS: "Another value retrains the stages that have teachers.",
-    Affects.STAGES: "It decides which stages there are.",
-    Affects.NOTHING: "It changes no result: finished stages are reused.",
 }
 _SETTING = re.compile(r"(?P<name>[\w-]+):[^#]*(?:#\s*(?:\((?P<kind>[^)]*)\))?\s*(?P<text>.*))?$")
 _CONTINUED = re.compile(r"\s+#\s*(?P<text>.*)$")
@@ -140,16 +133,16 @@ def _read(origins: dict[Path, str]) -> list[Entry]:
 
 
 @cache
-def recbole_entries() -> list[Entry]:
-    """Values that RecBole has for single ones of its models."""
-    return _read({file: file.stem for file in sorted(recbole_yaml_folder().glob("*.yaml"))})
+def every_entry() -> list[Entry]:
+    """Also those of single models of RecBole, last."""
+    files = sorted(recbole_yaml_folder().glob("*.yaml"))
+    return [*all_entries(), *_read({file: file.stem for file in files})]
 
 
 @cache
 def every_name() -> frozenset[str]:
     """Names of all settings, ours and RecBole's."""
-    named = {entry.name for entry in (*all_entries(), *recbole_entries())}
-    return frozenset(named | NAMES)
+    return NAMES.union(entry.name for entry in every_entry())
 
 
 def meaning_of(name: str, entries: Iterable[Entry]) -> tuple[str, str]:
@@ -162,7 +155,7 @@ def effects(name: str) -> Iterator[str]:
     """Where a setting can be set, what depends on it, and who leaves it aside."""
     row = setting(name)
     yield "One value for the whole run." if row.of_run else "A stage may differ."
-    yield _EFFECTS[row.affects]
+    yield row.affects.value
     if name in unread_by(Models.NEWS):
         yield "News recommenders don't read it, and say so."
 
@@ -201,8 +194,8 @@ def setting_list(model: str) -> str:
     """Settings of a model by name, with defaults and meanings; ``ValueError`` if it is unknown."""
     lines = [f"Settings of {model}; about one: --explain SETTING", ""]
     own = [entry for file in files_of(model).own for entry in entries_of(file, model)]
-    others = reversed([*all_entries(), *recbole_entries()])
-    entries = sorted([*others, *own], key=lambda entry: entry.origin == EVERY)  # these last
+    # those for every model last
+    entries = sorted([*reversed(every_entry()), *own], key=lambda entry: entry.origin == EVERY)
     for key, value in sorted(read_by(model).items(), key=lambda item: str(item[0]).lower()):
         of_stage = (entry for entry in entries if entry.stage == key.stage)
         kind, meaning = meaning_of(key.name, [*entries, *of_stage])
@@ -236,7 +229,7 @@ def explanation(name: str) -> str:
     stage, plain = key = parse_key(name, stage_files())
     if mistake := unknown_setting(key, dict.fromkeys(sorted(every_name())), [*stage_files()]):
         raise ValueError(f"{name!r} {mistake} (all: --list-settings)")
-    entries = [e for e in (*all_entries(), *recbole_entries()) if e.name == plain]
+    entries = [entry for entry in every_entry() if entry.name == plain]
     kind, meaning = meaning_of(plain, reversed(entries))  # the most general one
     head = f"{name} ({kind})" if kind else name
     lines = [*_wrapped(f"{head}: {meaning or 'not described'}", 0), ""]

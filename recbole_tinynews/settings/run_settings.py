@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -78,7 +78,7 @@ class RunSettings:
         self.files, self.dataset, self.stages = files, dataset, tuple(files.stages)
         self.given = given or Given([], [])
         self.kind = Models.NEWS if files.is_news else Models.RECBOLE
-        self.declares: dict[str, frozenset[str]] = {}
+        self.declares: dict[str, set[str]] = {}
         declaring = [*(self._of_news() if files.is_news else self._of_recbole())]
         below = dict(recbole_overall_settings())
         self._own_rules: dict[str, Rule | None] = {}
@@ -107,6 +107,10 @@ class RunSettings:
     def _key_of(self, name: str) -> Key:
         return parse_key(name, self.stages)
 
+    def _key_in(self, stage: str, name: str) -> Key:
+        """Key in a stage's yaml: the stage's own, unless it is the first to declare the name."""
+        return Key(None if name in self.declares[stage] else stage, name)
+
     def _layer(self, file: Path) -> Layer:
         return _layer_of(f"file {file}", read_yaml(file), self._key_of)
 
@@ -121,11 +125,9 @@ class RunSettings:
                 # a user's class may give another default to what the package's stages declare
                 if not is_shipped(file) or own_file not in self.files.of_users:
                     known |= _plain(layer.values).keys()
-            key_of = partial(_stage_key, stage, frozenset(known))
-            layer = _layer_of(f"file {file}", read_yaml(file), key_of)
-            self.declares[stage] = frozenset(_plain(layer.values))
+            self.declares[stage] = read_yaml(file).keys() - known - {WHEN}
             known |= self.declares[stage]
-            yield layer
+            yield _layer_of(f"file {file}", read_yaml(file), partial(self._key_in, stage))
         yield from own.values()
 
     def _of_recbole(self) -> Iterator[Layer]:
@@ -208,8 +210,7 @@ class RunSettings:
     def asked(self) -> set[str]:
         """Names that a data set's yaml, a user's class or the user sets."""
         declaring = {f"file {file}" for file in (self.files.overall, *self._stock_files)}
-        layers = (layer for layer in self.layers if layer.source not in declaring)
-        return {key.name for layer in layers for key in layer.values}
+        return {key.name for key, source in self._sources.items() if source not in declaring}
 
     def read_by(
         self, stage: str, of_stage: ModelFiles, is_last: bool, is_student: bool
@@ -239,11 +240,6 @@ def _merged(layers: Iterable[Layer]) -> dict[Key, Any]:
 def _plain(values: Mapping[Key, Any]) -> dict[str, Any]:
     """Those of the run."""
     return {key.name: value for key, value in values.items() if key.stage is None}
-
-
-def _stage_key(stage: str, known: Collection[str], name: str) -> Key:
-    """Key in a stage's yaml: the stage's own, unless it is the first to declare the name."""
-    return Key(stage if name in known else None, name)
 
 
 def _layer_of(source: str, values: dict[str, Any], key_of: Callable[[str], Key]) -> Layer:

@@ -41,10 +41,10 @@ class Models(Flag):
 class Affects(Enum):
     """What a different value changes, and so which fingerprints include the setting."""
 
-    RESULT = auto()  # of every stage that reads it
-    STUDENTS = auto()  # of stages with teachers only
-    STAGES = auto()  # which stages a system has; fingerprints cover those
-    NOTHING = auto()  # except display, storage or speed
+    RESULT = "Another value retrains what reads it."
+    STUDENTS = "Another value retrains the stages that have teachers."
+    STAGES = "It decides which stages there are."  # fingerprints cover those
+    NOTHING = "It changes no result: finished stages are reused."
 
 
 class Setting(NamedTuple):

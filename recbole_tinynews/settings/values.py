@@ -44,11 +44,8 @@ def one_of(*choices: Any) -> Rule:
 
 
 def _word_of(*choices: str) -> Rule:
-    return Rule(
-        f"one of {', '.join(choices)}",
-        lambda value: isinstance(value, str) and value.lower() in choices,
-        choices,
-    )
+    words = one_of(*choices)
+    return words._replace(holds=lambda value: isinstance(value, str) and value.lower() in choices)
 
 
 def an_int(at_least: int, at_most: int = MOST) -> Rule:
