@@ -35,10 +35,6 @@ from recbole_tinynews.settings.values import rule_by_default, shown
 WIDEST = 100  # columns
 _MARGIN = 12  # width of the labels of an explanation
 EVERY, RECBOLE = "every news recommender", "RecBole"
-_ORIGINS = {  # of the yaml files for all models of a kind
-    "impressions": "models that train nothing",
-    "recbole": "RecBole's models on impressions",
-}
 _SETTING = re.compile(r"(?P<name>[\w-]+):[^#]*(?:#\s*(?:\((?P<kind>[^)]*)\))?\s*(?P<text>.*))?$")
 _CONTINUED = re.compile(r"\s+#\s*(?P<text>.*)$")
 
@@ -121,14 +117,10 @@ def all_entries() -> list[Entry]:
     own = sorted({files_of(name).own[-1] for name in MODELS}, key=lambda file: file.stem)
     origins = {properties / "overall.yaml": EVERY} | {file: file.stem for file in own}
     origins |= {file: f"stage {stage}" for stage, file in stage_files().items()}
-    origins |= {properties / f"{kind}.yaml": origin for kind, origin in _ORIGINS.items()}
+    origins[properties / "impressions.yaml"] = "models that train nothing"
+    origins[properties / "recbole.yaml"] = "RecBole's models on impressions"
     origins |= dict.fromkeys(recbole_overall_files(), RECBOLE)
-    of_data = sorted(properties.glob("dataset/*.yaml"))
-    origins |= {file: f"data set {file.stem}" for file in of_data}
-    return _read(origins)
-
-
-def _read(origins: dict[Path, str]) -> list[Entry]:
+    origins |= {file: f"data set {file.stem}" for file in sorted(properties.glob("dataset/*.yaml"))}
     return [entry for file, origin in origins.items() for entry in entries_of(file, origin)]
 
 
@@ -136,7 +128,7 @@ def _read(origins: dict[Path, str]) -> list[Entry]:
 def every_entry() -> list[Entry]:
     """Also those of single models of RecBole, last."""
     files = sorted(recbole_yaml_folder().glob("*.yaml"))
-    return [*all_entries(), *_read({file: file.stem for file in files})]
+    return all_entries() + [entry for file in files for entry in entries_of(file, file.stem)]
 
 
 @cache

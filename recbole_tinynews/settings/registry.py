@@ -31,15 +31,11 @@ _PRETRAIN = "it needs an earlier stage of training, whose pickle current version
 # RecBole's models that cannot run on impressions, and why (families: `recbole_models.feeds`)
 UNFIT: dict[str, str] = {
     "FEARec": "it reads the sequences of all rows from one table, which doesn't exist here",
-    "GRU4RecKG": _ENTITIES,
-    "KD_DAGFM": _PRETRAIN,
-    "KSR": _ENTITIES,
     "LDiffRec": "it needs item vectors of another model (item_emb.npy)",
     "NCL": "it needs faiss on a GPU",
-    "lightgbm": LIBRARY,
-    "xgboost": LIBRARY,
-    "RaCT": _PRETRAIN,
-    "S3Rec": _PRETRAIN,
+    **dict.fromkeys(("GRU4RecKG", "KSR"), _ENTITIES),
+    **dict.fromkeys(("KD_DAGFM", "RaCT", "S3Rec"), _PRETRAIN),
+    **dict.fromkeys(("lightgbm", "xgboost"), LIBRARY),
 }
 
 

@@ -46,15 +46,10 @@ class ModelFiles(NamedTuple):
         """Whether it encodes texts, and so may have stages."""
         return self.overall.stem == "overall"
 
-    @property
-    def of_users(self) -> list[Path]:
-        """Files of users' classes, beside their modules."""
-        return [file for file in self.own if not is_shipped(file, recbole_folder())]
 
-
-def is_shipped(file: Path, *others: Path) -> bool:
-    """Whether a file comes with the package (or lies in other folders): it is no user's."""
-    shipped = packaged_folder(PROPERTIES), _CODE, *others
+def is_shipped(file: Path) -> bool:
+    """Whether a file comes with the package or with RecBole: it is no user's."""
+    shipped = packaged_folder(PROPERTIES), _CODE, recbole_folder()
     return any(folder in file.parents for folder in shipped)
 
 
@@ -123,7 +118,7 @@ class RunSettings:
         for stage, file in stages.items():
             for own_file, layer in own.items():
                 # a user's class may give another default to what the package's stages declare
-                if not is_shipped(file) or own_file not in self.files.of_users:
+                if not is_shipped(file) or is_shipped(own_file):
                     known |= _plain(layer.values).keys()
             self.declares[stage] = read_yaml(file).keys() - known - {WHEN}
             known |= self.declares[stage]
@@ -133,21 +128,19 @@ class RunSettings:
     def _of_recbole(self) -> Iterator[Layer]:
         """Files over those that RecBole reads by itself."""
         stock = [file for file in self._stock_files if file.stem != self.files.name]
-        for file in (*stock, self.files.overall, *self.files.of_users):
-            yield self._layer(file)
+        of_users = (file for file in self.files.own if not is_shipped(file))
+        yield from map(self._layer, (*stock, self.files.overall, *of_users))
 
     @property
     def _stock_files(self) -> list[Path]:
-        return [file for file in self.files.own if file not in self.files.of_users]
+        return [file for file in self.files.own if is_shipped(file)]
 
     def _of_data_set(self) -> Iterator[Layer]:
         """Yaml files of the data set, the working folder's last; they declare nothing."""
         names = [f"{self.dataset}.{name}" for name in self.files.classes]
         if self.files.reads_text:
             names.insert(0, self.dataset)
-        folders = {
-            folder.resolve(): folder for folder in (Path(PROPERTIES), packaged_folder(PROPERTIES))
-        }
+        folders = {path.resolve(): path for path in (Path(PROPERTIES), packaged_folder(PROPERTIES))}
         for folder in reversed(folders.values()):
             for name in dict.fromkeys(names):
                 file = folder / "dataset" / f"{name}.yaml"

@@ -247,12 +247,8 @@ def rule_of_recbole(name: str, default: Any) -> Rule | None:
         return of_first and list_of(of_first)
     if "drop" in name:
         return PROBABILITY
+    if name in ("negative_weight", "resolution", "w_max"):  # defaults are ints, others need not be
+        return NUMBER
     kinds = {bool: SWITCH, int: COUNT, float: NUMBER, str: ANY_TEXT, dict: MAPPING}
-    return NUMBER if name in _NUMBERS else kinds.get(type(default))
-
-
-# floats whose defaults are written as ints, and ints below 0
-_NUMBERS = (
-    *("global_ratio", "spatial_ratio", "resolution", "negative_weight", "w_max", "margin"),
-    *("n_facet_window", "n_facet_MLP"),
-)
+    rule = kinds.get(type(default))
+    return rule if rule is None or rule.holds(default) else NUMBER  # below 0
