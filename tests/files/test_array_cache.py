@@ -17,7 +17,6 @@ from recbole_tinynews.files.array_cache import (
     Arrays,
     GrowingArray,
     cached_arrays,
-    cached_table,
     content_key,
 )
 
@@ -57,20 +56,6 @@ def test_a_second_call_reads_what_the_first_one_made(tmp_path: Path, make: Maker
     for found in calls:
         assert_equal(found, make.arrays)
         assert isinstance(found["numbers"], np.memmap)  # a gigabyte of impressions is not copied
-
-
-def test_the_lock_of_a_process_killed_after_its_write_does_not_stay(tmp_path: Path, make) -> None:
-    def read() -> None:
-        cached_arrays(tmp_path, "some", "key", make)
-        cached_table(tmp_path, "table", "key", (3,), np.int32, lambda table: None)
-
-    read()
-    locks = [tmp_path / name for name in (".some-key.lock", ".table-key.lock")]
-    for lock in locks:
-        lock.touch()
-    read()
-    assert not any(lock.exists() for lock in locks)
-    assert make.times == 1
 
 
 def test_another_key_or_name_is_other_content(tmp_path: Path, make: Maker) -> None:

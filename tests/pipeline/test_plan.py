@@ -53,12 +53,6 @@ def test_nothing_is_trained_or_written_by_planning(tiny: Tiny, tmp_path: Path, m
     assert left == {"cache"}
 
 
-def test_what_is_finished_is_reused_and_named(tiny: Tiny, copied: Path) -> None:
-    steps = plan_of(tiny, copied)
-    assert [(step.stage, step.action) for step in steps] == [(stage, "reused") for stage in ALL]
-    assert all((copied / DATASET / step.reason / "metrics.json").is_file() for step in steps)
-
-
 def test_fewer_teachers_are_reused_and_more_are_not_called_changed(
     tiny: Tiny, copied: Path
 ) -> None:

@@ -95,17 +95,6 @@ def test_on_impressions_the_metrics_are_those_of_mind(tiny: Tiny, model: str) ->
         config_of(tiny, model, metrics=["LogLoss"])
 
 
-def test_other_settings_keep_recboles_defaults(tiny: Tiny) -> None:
-    """With this package's learning rate a baseline would be another one."""
-    config = config_of(tiny, "BPR", "--embedding_size=8")
-    assert (config["learning_rate"], config["stopping_step"]) == (0.001, 10)
-    assert (config["epochs"], config["embedding_size"]) == (300, 8)
-    with pytest.raises(ValueError, match=r"finetune_layers .*is no setting"):
-        config_of(tiny, "BPR", "--finetune_layers=1")
-    with pytest.raises(ValueError, match=r"item_texts .*Did you mean item_text"):
-        config_of(tiny, "BPR", "--item_texts=x")
-
-
 def test_both_names_of_the_history_length_mean_the_same(tiny: Tiny) -> None:
     for settings in ({"history_length": 7}, {"MAX_ITEM_LIST_LENGTH": 7}):
         config = config_of(tiny, "SASRec", **settings)

@@ -174,11 +174,6 @@ def test_a_value_is_all_that_follows_the_first_equals_sign() -> None:
     assert parsed.mistakes == []
 
 
-def test_names_of_models_and_data_sets_stay_text() -> None:
-    """A data set called 2019 or 1e5 is a folder, not a number."""
-    assert parse_command_line(["--dataset=1e5"]).values == {"dataset": "1e5"}
-
-
 @pytest.mark.parametrize(
     ("arguments", "answer"),
     [
