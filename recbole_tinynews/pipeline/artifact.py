@@ -195,10 +195,10 @@ def _digest_of(values: dict[str, Any]) -> str:
 
 
 def files_of(folder: Path) -> list[Path]:
-    """Files for others to read: weights, copies, settings and ``plm/``."""
+    """Files for others to read: weights, copies, settings and ``plm/``, but no hidden ones."""
     there = (*folder.glob(f"{COPIES}/*"), *folder.glob(f"{PLM}/**/*"))
     files = [folder / WEIGHTS, folder / SETTINGS_FILE, *there]
-    return [file for file in files if file.is_file()]
+    return [file for file in files if file.is_file() and not file.name.startswith(".")]
 
 
 def identity_of(folder: Path) -> str:

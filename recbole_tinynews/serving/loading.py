@@ -37,7 +37,7 @@ from recbole_tinynews.settings.protocol import Settings
 from recbole_tinynews.settings.table import parse_key, seen_by
 
 NEEDED = {"dataset": str, "ITEM_ID_FIELD": str, "USER_ID_FIELD": str, "history_length": int}
-LONGEST = 100_000  # history in clicks, or text in tokens
+LONGEST, MOST_CLICKS = 100_000, 10_000  # text in tokens; history
 USUAL_DIM = 1_000  # always allowed, since unused parts have settings but no weights
 # of recommenders, whose modules are imported for a folder that names them
 ROOMS = ("recbole_tinynews.model.", "recbole_tinynews.zoo.")
@@ -249,7 +249,9 @@ def _categories(file: Path) -> dict[str, list[str]]:
 
 def _check_sizes(settings: Mapping[str, Any], folder: Path) -> None:
     """Refuse what would fill the memory, or fail at every request; the rest is as written."""
-    wrong = [f"{n} is missing" for n, kind in NEEDED.items() if not isinstance(settings[n], kind)]
+    wrong = [
+        f"{n} is no {kind.__name__}" for n, kind in NEEDED.items() if type(settings[n]) is not kind
+    ]
     if wrong := wrong or [*_unfit_sizes(settings, folder)]:
         raise ValueError(
             f"{folder / SETTINGS_FILE} expects what was written there: {'; '.join(wrong)}. Rerun "
@@ -258,15 +260,16 @@ def _check_sizes(settings: Mapping[str, Any], folder: Path) -> None:
 
 
 def _unfit_sizes(settings: Mapping[str, Any], folder: Path) -> Iterator[str]:
-    """Settings larger than the files allow, found before memory is allocated for them."""
+    """Sizes below 0 or above what the files allow, found before memory is allocated for them."""
     shapes = check_weights(folder / WEIGHTS)
     largest = max((size for shape in shapes for size in shape), default=0)
     # hidden layers have square weights
     squares = [shape[0] for shape in shapes if len({*shape}) == 1 < len(shape)]
     limits = {"dim": max(largest, USUAL_DIM), "teachers": len(shapes), "length": LONGEST}
     limits["rounds"] = max(largest // 100, USUAL_DIM)  # a tree has more numbers
-    limits["hidden"] = max([USUAL_DIM, *squares])
+    limits |= {"hidden": max([USUAL_DIM, *squares]), "layers": USUAL_DIM}
     most = {name: limits.get(name.rpartition("_")[2]) for name in settings}
+    most["history_length"] = MOST_CLICKS
     if not reads_words(settings):
         with untrusted(folder / PLM / "config.json"):
             most["num_hidden_layers"] = plm_size(str(folder / PLM)).layers

@@ -101,8 +101,17 @@ def with_a_link(folder: Path) -> None:
         ),
         (
             lambda f: changed_in(f / "settings.yaml", history_length=None),
-            "history_length is missing",
+            "history_length is no int",
         ),
+        (
+            lambda f: changed_in(f / "settings.yaml", history_length=True),
+            "history_length is no int",
+        ),
+        (
+            lambda f: changed_in(f / "settings.yaml", history_length=65_536),  # 20 s of attention
+            "history_length expects at most 10000",
+        ),
+        (lambda f: changed_in(f / "settings.yaml", finetune_layers=-1), "finetune_layers expects"),
         (with_a_token_beyond, "with the id 100,000"),
         (with_integers, r"other types \['"),
         (with_a_link, "settings.yaml is a link out of it"),
