@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import pickle
+import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -177,6 +178,12 @@ def all_four_stages(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Pat
         patch.chdir(folder)
         run_of(config).make(system(config))
     return folder / "saved"
+
+
+@pytest.fixture
+def saved(all_four_stages: Path, tmp_path: Path) -> Path:
+    """A copy of ``all_four_stages``, to damage or to train other systems in."""
+    return Path(shutil.copytree(all_four_stages, tmp_path / "saved"))
 
 
 @pytest.fixture

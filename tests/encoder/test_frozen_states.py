@@ -132,16 +132,6 @@ def test_where_all_layers_train_nothing_is_written(make, tmp_path) -> None:
     assert tables(tmp_path) == []
 
 
-def test_a_damaged_table_is_made_again(make, tmp_path, caplog) -> None:
-    """A full disk cuts a file off, and reading past its end kills the process silently."""
-    expected = make()(IDS)
-    (place,) = tables(tmp_path)
-    place.write_bytes(place.read_bytes()[:-4000])
-    encoder = make()
-    assert torch.equal(encoder(IDS), expected)
-    assert "recomputed" in caplog.text
-
-
 def stop_at(encoder: OneTextEncoder, monkeypatch: pytest.MonkeyPatch, pack: int) -> None:
     """Interrupt the build at a pack."""
     plain, computed = encoder._compute_frozen, []

@@ -200,10 +200,3 @@ def test_a_hub_that_cannot_be_reached_is_said_at_once(
         embedding_model.hub_answers.cache_clear()
     assert time.monotonic() - start < 5
     assert capfd.readouterr().err.count("\n") <= 1
-
-
-@pytest.mark.parametrize("load", [load_plm, load_tokenizer])
-def test_a_model_that_cannot_be_had_is_a_clear_error(load) -> None:
-    """Without access to the hub, the default model's error is the first that a user sees."""
-    with pytest.raises(ValueError, match=r"plm=nobody/no-such-model expects.*package:NAME"):
-        load("nobody/no-such-model")

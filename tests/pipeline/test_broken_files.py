@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shutil
 from pathlib import Path
 
 import pytest
@@ -16,11 +15,6 @@ from recbole_tinynews.pipeline.systems import system
 from recbole_tinynews.serving.loading import load
 
 WEIGHTS, COPY = "model.safetensors", "copies/step-4.safetensors"
-
-
-@pytest.fixture
-def saved(all_four_stages: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(all_four_stages, tmp_path / "saved"))
 
 
 def broken(file: Path, damage: str) -> None:

@@ -22,12 +22,6 @@ STAGES = ["post_train_teacher", "post_train_student", "finetune_teacher", "finet
 ALL = [*STAGES, "TinyNewsRec"]
 
 
-@pytest.fixture
-def copied(all_four_stages: Path, tmp_path: Path) -> Path:
-    """The checkpoint folder of a run of all stages, which a test may damage."""
-    return Path(shutil.copytree(all_four_stages, tmp_path / "copied"))
-
-
 def run_of(tiny: Tiny, folder: Path, **settings: Any) -> Run:
     return tiny.run("TinyNewsRec", checkpoint_dir=str(folder), **settings)
 
@@ -53,18 +47,16 @@ def test_nothing_is_trained_or_written_by_planning(tiny: Tiny, tmp_path: Path, m
     assert left == {"cache"}
 
 
-def test_fewer_teachers_are_reused_and_more_are_not_called_changed(
-    tiny: Tiny, copied: Path
-) -> None:
+def test_fewer_teachers_are_reused_and_more_are_not_called_changed(tiny: Tiny, saved: Path) -> None:
     """A benchmark over the number of teachers would retrain each of them."""
-    steps = plan_of(tiny, copied, num_teachers=1)
+    steps = plan_of(tiny, saved, num_teachers=1)
     assert actions(steps) == ["reused", "runs", "reused", "runs"]
-    this_run = run_of(tiny, copied, num_teachers=1)
+    this_run = run_of(tiny, saved, num_teachers=1)
     this_run.make(system(this_run.factory.config))
     made = [(each.name, each.reused) for each in finished(this_run)]
     assert made == [(step.stage, step.action == "reused") for step in steps]
-    shutil.rmtree(copied / DATASET / plan_of(tiny, copied)[3].reason)
-    steps = plan_of(tiny, copied)
+    shutil.rmtree(saved / DATASET / plan_of(tiny, saved)[3].reason)
+    steps = plan_of(tiny, saved)
     assert actions(steps) == ["reused", "reused", "reused", "runs", "reused"]
 
 
@@ -90,12 +82,12 @@ def test_a_stopped_stage_is_planned_as_resumed(tiny: Tiny, tmp_path: Path, monke
     assert plan_of(tiny, tmp_path, fresh=True) == [Step(stage, "runs", "fresh") for stage in ALL]
 
 
-def test_an_artifact_of_an_older_version_does_not_stop_the_plan(tiny: Tiny, copied: Path) -> None:
+def test_an_artifact_of_an_older_version_does_not_stop_the_plan(tiny: Tiny, saved: Path) -> None:
     """Its settings are incomplete, or can't be read at all."""
-    first, second = sorted((copied / DATASET).glob("finetune_teacher-*"))
+    first, second = sorted((saved / DATASET).glob("finetune_teacher-*"))
     (first / "settings.yaml").write_text("model_class: recbole_tinynews.model.paper.plmnr.PLMNR\n")
     (second / "settings.yaml").write_text(": no yaml [")
-    steps = plan_of(tiny, copied, finetune_teacher_max_steps=1)
+    steps = plan_of(tiny, saved, finetune_teacher_max_steps=1)
     assert steps[2].action == "runs"
 
 

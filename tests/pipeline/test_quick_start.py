@@ -245,22 +245,6 @@ def test_a_run_ends_well_with_a_test_set_without_labels(
         assert len(rows_of(tmp_path / "dump.csv")) == 14
 
 
-@pytest.mark.parametrize("model", ["PLMNR", "BPR"])
-def test_a_test_file_of_a_header_alone_is_refused_before_the_training(
-    tiny: Tiny, tmp_path, capsys, model: str
-) -> None:
-    """Otherwise a bare AssertionError would report it after the training."""
-    there = tiny._replace(data=write_dataset(tmp_path / "data"))
-    file = there.data / DATASET / f"{DATASET}.test.inter"
-    file.write_text(file.read_text().splitlines(keepends=True)[0])
-    settings = there.stock_settings() if model == "BPR" else there.settings(max_steps=1)
-    given = [f"--{name}={value}" for name, value in settings.items()]
-    with pytest.raises(SystemExit):
-        main([f"--model={model}", f"--dataset={DATASET}", *given])
-    assert f"expects impressions in {file}, got only a header" in capsys.readouterr().err
-    assert not list(tmp_path.glob(f"saved/{DATASET}/{model}-*"))
-
-
 def test_the_best_weights_are_tested(tiny: Tiny, monkeypatch) -> None:
     """If both were kept in one place, the last epoch's would be tested."""
     scores, plain = iter([0.9, 0.5, 0.1]), NewsTrainer._valid_epoch

@@ -9,14 +9,13 @@ from typing import Any
 import pytest
 import torch
 from recorded import PLM, RecordedRun, Weights, equal, record, under
-from tiny import DATASET, Tiny, finished, run_of, titles, write_bert
+from tiny import DATASET, Tiny, finished, run_of, titles
 
 from recbole_tinynews.data import articles
 from recbole_tinynews.encoder.plm_files import load_plm
 from recbole_tinynews.files import whole
 from recbole_tinynews.model.paper.plmnr import PLMNR
 from recbole_tinynews.pipeline import factory
-from recbole_tinynews.pipeline.factory import content_of_language_model
 from recbole_tinynews.pipeline.handover import put_first_layers, put_news_encoder
 from recbole_tinynews.pipeline.plan import REUSED, plan
 from recbole_tinynews.pipeline.run import Run
@@ -178,16 +177,6 @@ def test_a_start_that_does_not_fit_is_refused(tiny: Tiny, put) -> None:
     model = tiny.world(num_hidden_layers=3).model
     with pytest.raises(ValueError, match="missing"):
         put(model, made.weights)
-
-
-def test_another_language_model_is_another_stage(tmp_path: Path) -> None:
-    """Its folder may be filled again under the same name."""
-    folder = write_bert(tmp_path / "plm", seed=1)
-    first = content_of_language_model(str(folder))
-    assert content_of_language_model(str(folder)) == first
-    (folder / "tokenizer_config.json").write_text("{}")
-    assert content_of_language_model(str(folder)) != first
-    assert content_of_language_model("bert-base-uncased") == "bert-base-uncased"
 
 
 # ----------------------------------------------------------------- what a change retrains

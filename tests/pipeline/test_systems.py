@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +23,6 @@ from recbole_tinynews.trainer import DistillationTrainer
 pytestmark = pytest.mark.whole
 
 HEADS = ("news_encoder.text_encoder.pooling.", "news_encoder.text_encoder.dense.", "user_encoder.")
-
-
-@pytest.fixture
-def saved(all_four_stages: Path, tmp_path: Path) -> Path:
-    """A folder of a trained Tiny-NewsRec, in which a test trains another system too."""
-    return Path(shutil.copytree(all_four_stages, tmp_path / "saved"))
 
 
 def run_of(tiny: Tiny, folder: Path, model: str | type, **settings: Any) -> Run:

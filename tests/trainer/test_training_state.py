@@ -11,7 +11,6 @@ import torch
 from recbole_tinynews.trainer.checkpoints import (
     NEEDED,
     PROGRESS,
-    TENSORS,
     newest_state,
     put_state,
     save_state,
@@ -68,19 +67,6 @@ def test_an_intact_state_that_lacks_a_value_is_skipped(
     saved(tmp_path, left_out="best_valid_score")
     assert newest_state(tmp_path) is None
     assert "lacks best_valid_score" in caplog.text
-
-
-def test_a_flipped_bit_of_a_state_is_a_state_that_is_skipped(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Training would resume with other weights, and end with another result."""
-    tensors = saved(tmp_path).with_name(TENSORS)
-    content = bytearray(tensors.read_bytes())
-    content[-1] ^= 1
-    tensors.write_bytes(content)
-    assert newest_state(tmp_path) is None
-    assert "is no state to resume from" in caplog.text
-    assert "checksum differs" in caplog.text
 
 
 def test_a_folder_of_another_name_is_no_state(tmp_path: Path) -> None:
