@@ -119,15 +119,20 @@ class Catalogue:
     def _merged(self, news: NewsItem) -> NewsItem:
         """The article's first row, filled from ``news``; ``LineError`` if they may not differ."""
         first = self.news.get(news.news_id, news)
-        fields = zip(NewsItem._fields, self._reader.news_columns, first, news, strict=True)
-        for name, column, old, new in fields:
+        columns = dict(zip(NewsItem._fields, self._reader.news_columns, strict=False))
+        for name, old, new in zip(NewsItem._fields, first, news, strict=True):
             if old != new and old.strip() and new.strip() and old.split() != new.split():
                 if self._reader.articles_in_clicks:
                     self._changed[news.news_id] = None
                     continue
                 path, line = self._places[news.news_id]
                 expected = f"the {name} of {news.news_id}, first in {path}:{line}, {quoted(old)}"
-                raise LineError("duplicate news with different text", expected, quoted(new), column)
+                raise LineError(
+                    "duplicate news with different text",
+                    expected,
+                    quoted(new),
+                    columns.get(name, name),
+                )
         return first.filled_from(news)
 
     def _add_body(self, news_id: str, body: str, place: Place, column: Column) -> None:

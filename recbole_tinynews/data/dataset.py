@@ -19,6 +19,7 @@ from recbole.utils import FeatureSource, FeatureType, set_color
 from recbole_tinynews.data.atomic_files import (
     NO_IMPRESSIONS,
     Indices,
+    ItemColumns,
     TokenIndex,
     check_articles,
     check_candidates,
@@ -45,16 +46,17 @@ from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.files.array_cache import Arrays, GrowingArray, cached_arrays, content_key
 from recbole_tinynews.files.columns import (
     ABSTRACT,
-    BODY,
     CANDIDATES,
     CATEGORIES,
     CATEGORY,
-    CONTEXT,
     CONTEXT_ARTICLE,
     DEVICE,
+    GROUPS,
     HISTORY,
+    ITEM_ID,
     LABELS,
     PADDING,
+    PUBLISHED,
     SOURCE,
     SUBCATEGORY,
     TITLE,
@@ -65,7 +67,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 SPLITS = ("train", "valid", "test")
-TEXT_FIELDS = (TITLE, ABSTRACT, BODY)
+TEXT_FIELDS = tuple(n for n in ItemColumns._fields if n not in (ITEM_ID, PUBLISHED, *GROUPS))
 CACHE_FORMAT = "impressions 3"  # raise it when the meaning of the cached arrays changes
 
 
@@ -221,6 +223,7 @@ class NewsDataset(Dataset):
         ``ValueError`` for unknown times.
         """
         first, last = self._first_row, self._first_row + self.inter_feat.rows
+        self.check_log(config)
         counting = wanted_counters(config)
         further: dict[str, Any] = {}
         if counting is not None:
@@ -235,18 +238,24 @@ class NewsDataset(Dataset):
     def _of_log(self, key: Hashable, make: Callable[[Any], Any]) -> Any:
         """What ``make(key)`` makes of the log, once for all splits."""
         if key not in self._made_of_log:
-            for split, (start, stop) in self._rows_of_splits().items():
-                refuse_without_times(self.log.between(start, stop), split)
             self._made_of_log[key] = make(key)
         return self._made_of_log[key]
 
-    def _count(self, counting: Counting) -> CandidateFeatures:
-        if counting.page and not self.log.columns[CONTEXT_ARTICLE].any():
+    def check_log(self, config: Settings) -> None:
+        """``ValueError`` where the log lacks what the settings count: times, or pages."""
+        counting = wanted_counters(config)
+        if counting is None and config["history_from"] != "log":
+            return
+        for split, (start, stop) in self._rows_of_splits().items():
+            refuse_without_times(self.log.between(start, stop), split)
+        if counting is not None and counting.page and not self.log.columns[CONTEXT_ARTICLE].any():
             raise ValueError(
-                f"context=added needs the columns {', '.join(CONTEXT)} of "
-                f"{self.dataset_name}.train.inter, and no impression has a {CONTEXT_ARTICLE}. "
-                "Convert a data set that has them (docs/data.md), or set context=none."
+                f"context=added needs the column {CONTEXT_ARTICLE} of {self.dataset_name}."
+                "train.inter, and no impression has one. Convert a data set that has it "
+                "(docs/data.md), or set context=none."
             )
+
+    def _count(self, counting: Counting) -> CandidateFeatures:
         cache = self.cache_dir, self.content
         arguments = self.log, counting, self.file_size_list[0], self.published
         return popularity_features(*arguments, cache, self.devices)

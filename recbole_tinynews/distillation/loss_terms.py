@@ -101,8 +101,15 @@ class Distillation(nn.Module):
             labelled = student._replace(scores=student.text_scores)
         terms = self.terms(labelled, teachers, label)
         terms["target"] = lambda: F.cross_entropy(student.scores, label)
-        named = self.weights._asdict().items()
-        return loss_terms({name: weight * terms[name]() for name, weight in named if weight})
+        weights = self.weights._asdict()
+        if without := terms.keys() - weights.keys():
+            raise ValueError(
+                f"{type(self).__name__} expects a weight of each loss, got none of "
+                f"{', '.join(sorted(without))}. Add a field to {type(self.weights).__name__}."
+            )
+        return loss_terms(
+            {name: weights[name] * terms[name]() for name in weights if weights[name]}
+        )
 
 
 def loss_terms(losses: Mapping[str, Tensor]) -> tuple[Tensor, ...]:

@@ -198,6 +198,11 @@ class NewsFactory(ImpressionFactory):
                 f"Stage {stage.name} expects articles with words, and all texts of {name}.item are "
                 f"empty (news_text={text}). Convert the data set with its texts"
             )
+        if issubclass(reads, NewsDataset):
+            try:
+                self.train.check_log(config)
+            except ValueError as mistake:
+                yield f"Stage {stage.name}: {str(mistake).removesuffix('.')}"
         if issubclass(reads, NewsDataset | TrainingNews):
             yield from super().data_mistakes(stage, config)
 

@@ -6,7 +6,7 @@ import torch
 from batches import LABEL, REAL, outputs_of, values
 from torch import Tensor, nn
 
-from recbole_tinynews.distillation.loss_terms import Weights
+from recbole_tinynews.distillation.loss_terms import Distillation, Weights
 from recbole_tinynews.distillation.teacher_weighting import WEIGHTINGS
 from recbole_tinynews.distillation.tinynewsrec_losses import (
     StageOneDistillation,
@@ -99,6 +99,17 @@ def test_each_loss_term_equals_the_papers_formula(
     module = make(temperature, shared, masked=mask is not None)
     expected = by_the_formulas(module, temperature, mask)
     assert values(module(*labelled())) == pytest.approx(values(expected), rel=1e-6)
+
+
+def test_a_term_without_a_weight_is_refused_and_not_left_out() -> None:
+    """A loss that was added to a class alone would never be computed."""
+
+    class WithMargin(Distillation):
+        def terms(self, *_):
+            return dict.fromkeys(["distillation", "embedding", "margin"], lambda: torch.ones(()))
+
+    with pytest.raises(ValueError, match="expects a weight of each loss, got none of margin"):
+        WithMargin(1.0, Weights())(*labelled())
 
 
 def test_the_first_stage_compares_titles_and_no_history() -> None:

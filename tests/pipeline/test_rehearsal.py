@@ -45,6 +45,10 @@ def mistakes(tiny: Tiny, model: str, **settings: Any) -> list[str]:
             {"num_teachers": 3, "finetune_teacher_max_title_length": 2},
             ["num_teachers=3", "Stage finetune_teacher: "],
         ),
+        (
+            {"popularity": "added", "reader": "added", "context": "added"},
+            [f"Stage {s}: context=added needs" for s in ("finetune_teacher", "TinyNewsRec")],
+        ),
     ],
 )
 def test_a_later_stage_that_cannot_be_built_is_refused_before_the_first_trains(

@@ -74,7 +74,8 @@ class Reader(ABC):
     impressions_file = ""  # of a place, to name in errors; none: the place itself
     shared_id: str | None = None  # an impression id that may repeat
     articles_in_clicks = False  # texts may differ between rows; the first is kept
-    news_columns: Sequence[Column] = (1, 2, 3, 4, 5, "published")  # in NewsItem's order
+    # those of NewsItem's first fields; the columns of others have their names
+    news_columns: Sequence[Column] = (1, 2, 3, 4, 5, "published")
     body_column: Column = "body"
 
     def __init__(self, given: Options) -> None:
