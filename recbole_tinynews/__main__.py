@@ -104,6 +104,11 @@ def run_recbole(arguments: Sequence[str] | None = None) -> dict[str, Any]:
         if given.list_models or given.list_settings is not None or given.explain is not None:
             _print_page(given)
             return {}
+        if given.world_size > 1 or given.group_offset:
+            raise ValueError(
+                "--world_size and --group_offset start no process: on this machine --nproc=N does, "
+                "on several machines torchrun (docs/scale.md)."
+            )
         from recbole_tinynews.settings.registry import read_settings  # needs RecBole's files
 
         files = given.config_files.split() if given.config_files else None
@@ -152,6 +157,10 @@ def _run_parser() -> argparse.ArgumentParser:
     add("--dataset", "-d", help="name of a data set (default: mind-mini)")
     add("--config_files", help="yaml files, separated by spaces")
     add("--nproc", type=int, default=1, help="processes on this machine (default: 1)")
+    for name in ("ip", "port"):  # RecBole's, for several machines
+        add(f"--{name}", help=argparse.SUPPRESS)
+    for name in ("world_size", "group_offset"):
+        add(f"--{name}", type=int, default=0, help=argparse.SUPPRESS)
     lookup = parser.add_argument_group("lookup, without data")
     lookup.add_argument("--list-models", action="store_true", help="every model, one line each")
     lookup.add_argument(

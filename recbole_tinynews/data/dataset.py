@@ -246,14 +246,17 @@ class NewsDataset(Dataset):
         counting = wanted_counters(config)
         if counting is None and config["history_from"] != "log":
             return
-        for split, (start, stop) in self._rows_of_splits().items():
-            refuse_without_times(self.log.between(start, stop), split)
+        self._of_log("times", self._refuse_without_times)
         if counting is not None and counting.page and not self.log.columns[CONTEXT_ARTICLE].any():
             raise ValueError(
                 f"context=added needs the column {CONTEXT_ARTICLE} of {self.dataset_name}."
                 "train.inter, and no impression has one. Convert a data set that has it "
                 "(docs/data.md), or set context=none."
             )
+
+    def _refuse_without_times(self, _: str) -> None:
+        for split, (start, stop) in self._rows_of_splits().items():
+            refuse_without_times(self.log.between(start, stop), split)
 
     def _count(self, counting: Counting) -> CandidateFeatures:
         cache = self.cache_dir, self.content

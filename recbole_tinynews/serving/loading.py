@@ -169,7 +169,7 @@ def _trained(
         _check_sizes(settings, folder)
     if not words:
         check_sizes(str(folder / PLM), folder / WEIGHTS)
-    places = {"plm": str(folder / PLM), "data_path": str(folder), "device": _checked(device)}
+    places = {"plm": str(folder / PLM), "data_path": str(folder), "device": _device_of(device)}
     settings.update(**places, **AS_SAVED)
     if layers is not None or dim is not None:
         layers, dim = _chosen_size(settings, model_class, layers, dim)
@@ -329,7 +329,7 @@ def _model_class(name: str, model: Any, folder: Path) -> type[NewsRecommender]:
     return model
 
 
-def _checked(device: str | torch.device) -> torch.device:
+def _device_of(device: str | torch.device) -> torch.device:
     """A device that computes; ``ValueError`` if there is none of that name here."""
     try:
         torch.empty(1, device=device).sum().item()

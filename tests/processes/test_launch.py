@@ -22,6 +22,17 @@ def test_a_number_of_processes_that_is_none_is_refused(
     assert f"--nproc{answer}" in capsys.readouterr().err
 
 
+def test_recboles_flags_for_one_machine_are_accepted_and_others_name_torchrun(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """RecBole's own command would end with 'no setting', or train on one machine alone."""
+    alone = ["--world_size=-1", "--ip=localhost", "--port=5678", "--group_offset=0"]
+    for flags in (["--world_size=4"], ["--group_offset=4"], [*alone, "--nproc=0"]):
+        with pytest.raises(SystemExit):
+            main(flags)
+        assert ("torchrun" in capsys.readouterr().err) is (flags[0] not in alone)
+
+
 @pytest.mark.whole
 @pytest.mark.parametrize("status", [0, 3])
 def test_a_process_that_fails_is_named_with_its_status(
