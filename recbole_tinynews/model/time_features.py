@@ -80,7 +80,9 @@ class TimeFeatures(nn.Module):
     ``rising`` ones, which stand first; then comes the age. All are kept within the range of the
     training candidates, since a hidden layer means nothing outside it; but the rising ones have
     no upper bound, as more clicks than ever seen are to count (``surplus``). A click whose exposure
-    nobody reported counts as one. No feature depends on which other articles are ranked.
+    nobody reported counts as one. While the whole site has more exposures in the longest limited
+    window than at any moment of training, all counts of others are smaller in proportion: a click
+    means less on a larger site. No feature depends on which other articles are ranked.
 
     With ``reader``, 2 W + 5 more: log(1 + clicks) and log(1 + exposures) of the reader's own of the
     candidate, windows apart as above; log(1 + hours) since they first and last saw it and since
@@ -94,6 +96,7 @@ class TimeFeatures(nn.Module):
     low: Tensor
     high: Tensor
     most: Tensor
+    largest: Tensor
 
     def __init__(
         self,
@@ -108,7 +111,7 @@ class TimeFeatures(nn.Module):
         self.reader, self.further = reader, further
         of_reader = 2 * windows + 5 if reader else 0
         own = 2 * windows + 2 if reader else 0
-        self.widths = [1, windows, windows, own, limited, limited, int(reader), further]
+        self.widths = [1, 2 * windows, own, 2 * limited, int(reader), further]
         self.size = 1 + 3 * windows + 2 * limited + of_reader + further if extended else 2 + windows
         self.rising = 2 + bool(limited) if extended else 0
         self.register_buffer("click_rate", torch.tensor(0.5))
@@ -117,11 +120,14 @@ class TimeFeatures(nn.Module):
         self.register_buffer("low", torch.full([self.size], -torch.inf))
         self.register_buffer("high", torch.full([self.size], torch.inf))
         self.register_buffer("most", torch.tensor(torch.inf))  # of the first feature, clicks
+        self.register_buffer("largest", torch.tensor(torch.inf))  # ``site_size`` of training
 
     @torch.no_grad()
     def fit(self, counters: Tensor, labels: Tensor) -> None:
         """Set click rate, scale and range from counters ``[candidates, features]`` and labels."""
         self.click_rate.fill_(float((labels == 1).double().mean().clamp(1e-6, 1 - 1e-6)))
+        if self.limited:
+            self.largest.copy_(self.site_size(counters).max())
         features = self.unscaled(counters)
         if self.extended:
             self.low.copy_(features.amin(0))
@@ -138,18 +144,22 @@ class TimeFeatures(nn.Module):
 
         ``counters`` are in the order of ``Counting.names`` and of ``moments``, then ``further``.
         """
-        limited, used = self.limited, self.widths if self.extended else self.widths[:3]
-        parts = counters.split([*used, counters.shape[-1] - sum(used)], dim=-1)
-        age, clicks, exposures, *others = parts
+        rest = counters.shape[-1] - sum(self.widths)
+        parts = counters.split([*self.widths, rest], dim=-1)
+        age, of_articles, own, of_site, visit, further, _ = parts
+        if self.limited:
+            share = (self.largest / self.site_size(counters)).clamp(max=1)
+            of_articles, of_site = of_articles * share, of_site * share
+        clicks, exposures = of_articles.split(self.windows, dim=-1)
         exposures = torch.maximum(exposures, clicks)
         if not self.extended:
             rates = self.rate(clicks, exposures).log()
             return torch.cat([age.log1p(), exposures.amax(-1, keepdim=True).log1p(), rates], dim=-1)
-        own, *of_site, visit, further, _ = others
         of_reader = own.split(self.windows, dim=-1)[:2] if self.reader else ()
-        counts, of_site = _apart(clicks, exposures, *of_reader), _apart(*of_site)
+        counts = _apart(clicks, exposures, *of_reader)
+        totals = _apart(*of_site.unflatten(-1, (2, self.limited)).unbind(-2))
         logs, rates = counts.log1p(), self.rate(*counts[..., :2, :].unbind(-2)).log()
-        shares = ((counts[..., :2, :limited] + 0.1) / (of_site + 1)).log()
+        shares = ((counts[..., :2, : self.limited] + 0.1) / (totals + 1)).log()
         by_clicks = logs[..., 0, :], rates, shares[..., 0, :]
         rising = [each[..., :1] for each in by_clicks]
         free = [age.log1p(), *(each[..., 1:] for each in by_clicks)]
@@ -160,13 +170,19 @@ class TimeFeatures(nn.Module):
             free += [logs[..., 2:, :].flatten(-2), since.clamp(min=0).log1p(), known]
         return torch.cat([*rising, *free, further], dim=-1)
 
+    def site_size(self, counters: Tensor) -> Tensor:
+        """Exposures of the whole site in the longest limited window, ``[..., 1]``, at least 1."""
+        start = sum(self.widths[:3])
+        of_site = counters[..., start : start + 2 * self.limited]
+        return of_site.amax(-1, keepdim=True).clamp(min=1)
+
     def without_reader(self, counters: Tensor) -> Tensor:
         """The counters of a reader who is new to the site, and on no page."""
         neutral = counters.clone()
-        start = sum(self.widths[:3])
+        start = sum(self.widths[:2])
         neutral[..., start : start + 2 * self.windows] = 0
         neutral[..., [start + 2 * self.windows, start + 2 * self.windows + 1]] = -1
-        stop = sum(self.widths[:6])
+        stop = sum(self.widths[:4])
         neutral[..., stop : stop + 1] = -1
         neutral[..., stop + 1 :] = 0
         return neutral

@@ -69,6 +69,7 @@ def test_a_logit_without_a_mixed_impression_is_refused() -> None:
 def test_time_features_are_those_of_the_definition() -> None:
     """Age, exposures so far, and a log rate per window against the click rate of training."""
     counters = torch.tensor([[5.0, 1, 3, 8, 10, 30, 200], [0.0, 0, 0, 0, 0, 0, 0]])
+    counters = F.pad(counters, (0, 4), value=9)  # the site's
     features = TimeFeatures(3, limited=2)
     features.fit(counters, torch.tensor([1, 0]))
     rate = 0.5
@@ -197,10 +198,28 @@ def test_features_stay_within_the_range_that_was_trained_on() -> None:
     features = TimeFeatures(1, 1, extended=True)
     features.fit(counters[:, :5], torch.arange(200) % 2)
     seen, rising = features(counters[:, :5]), features.rising
-    extreme = features(torch.tensor([[1e6, 3000, 3000, 3000, 3000], [0, 0, 0, 1e6, 1e6]]))
+    extreme = features(torch.tensor([[1e6, 3000, 3000, 40, 40], [0, 0, 0, 40, 40]]))
     assert (extreme[:, rising:] <= seen[:, rising:].amax(0)).all()
     assert (extreme >= seen.amin(0)).all()
     assert extreme[0, 0] > seen[:, 0].max()  # more clicks than ever seen count as more
+
+
+@pytest.mark.parametrize("extended", [False, True])
+def test_counts_of_a_larger_site_are_read_as_those_of_the_largest_in_training(
+    extended: bool,
+) -> None:
+    """A log of a sample of readers, or a site that grew, would rank worse than by clicks alone."""
+    draw = torch.Generator().manual_seed(0)
+    counters = torch.randint(1, 50, (200, 9), generator=draw).float()
+    features = TimeFeatures(2, 2, extended)
+    counters[:, -1] = 100  # the site's exposures
+    features.fit(counters, torch.arange(200) % 2)
+    growth = torch.tensor([1.0, *[10.0] * 8])  # an age stays as it is
+    torch.testing.assert_close(features(counters * growth), features(counters))
+    quiet = counters * torch.tensor([*[1.0] * 5, *[0.1] * 4])
+    read = features.unscaled(quiet)
+    features.largest.fill_(torch.inf)
+    assert torch.equal(features.unscaled(quiet), read)  # few clicks are not many of a large site
 
 
 @pytest.mark.parametrize("model", ["TimeBoosted", "BoostedStudent"])
@@ -292,6 +311,7 @@ def test_beyond_the_clicks_of_training_the_odds_grow_as_the_clicks_do(
     assert not term.features.surplus(term.features(seen)).any()
     extreme = torch.full((2, 9), 1e6)
     extreme[:, 0], extreme[:, 1] = 0, torch.tensor([50, 300])
+    extreme[:, 7:] = seen[:, 7:].amax()  # on a larger site clicks are worth less
     low, high = term(torch.zeros(2), extreme, *(torch.zeros(2),) * 2).tolist()
     assert high - low >= np.log(301 / 51) - 1e-4
 
