@@ -73,13 +73,9 @@ def test_time_features_are_those_of_the_definition() -> None:
     features = TimeFeatures(3, limited=2)
     features.fit(counters, torch.tensor([1, 0]))
     rate = 0.5
-    plain = np.array(
-        [
-            [np.log(6), np.log(201), *(np.log((c + 20 * rate) / (s + 20) / rate) for c, s in pairs)]
-            for pairs in ([(1, 10), (3, 30), (8, 200)],)
-        ]
-        + [[0, 0, 0, 0, 0]]
-    )
+    pairs = [(1, 10), (3, 30), (8, 200)]
+    rates = [np.log((c + 20 * rate) / (s + 20) / rate) for c, s in pairs]
+    plain = [[np.log(6), np.log(201), *rates], [0] * 5]
     np.testing.assert_allclose(features.unscaled(counters), plain, rtol=1e-5, atol=1e-6)
     scaled = features(counters)
     np.testing.assert_allclose(scaled.mean(0), np.zeros(5), atol=1e-6)
@@ -205,9 +201,7 @@ def test_features_stay_within_the_range_that_was_trained_on() -> None:
 
 
 @pytest.mark.parametrize("extended", [False, True])
-def test_counts_of_a_larger_site_are_read_as_those_of_the_largest_in_training(
-    extended: bool,
-) -> None:
+def test_counts_of_a_larger_site_are_read_as_those_of_training(extended: bool) -> None:
     """A log of a sample of readers, or a site that grew, would rank worse than by clicks alone."""
     draw = torch.Generator().manual_seed(0)
     counters = torch.randint(1, 50, (200, 9), generator=draw).float()
@@ -298,9 +292,7 @@ def test_a_further_click_never_lowers_a_score(hidden: int, seed: int) -> None:
 
 @pytest.mark.parametrize("hidden", [0, 16])
 @given(seed=st.integers(0, 10_000))
-def test_beyond_the_clicks_of_training_the_odds_grow_as_the_clicks_do(
-    hidden: int, seed: int
-) -> None:
+def test_beyond_training_the_odds_grow_as_the_clicks_do(hidden: int, seed: int) -> None:
     """With 1,000 clicks in a minute, where 17 were the most, a new article was at place 38."""
     draw = torch.Generator().manual_seed(seed)
     seen = torch.randint(0, 18, (64, 9), generator=draw).float()
