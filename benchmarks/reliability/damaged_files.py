@@ -118,8 +118,8 @@ def damage(file: Path, how: str, seed: int) -> bool:
     after = bytearray(before)
     if how == "flipped" and after:
         after[rng.randrange(len(after))] ^= 1 << rng.randrange(8)
-    elif how == "cut" and after:
-        del after[rng.randrange(len(after)) :]
+    elif how == "cut" and after:  # of its content, not of the line end after it
+        del after[rng.randrange(len(after.rstrip()) or 1) :]
     elif how == "zeroed":
         after = bytearray(len(after))
     file.write_bytes(after)
