@@ -42,11 +42,12 @@ def scored(folder: Path, dataset: str, data_path: Path) -> tuple[NDArray, Any, N
         loader = run.factory.impressions(config, run.factory.test)
         trainer.evaluate(loader, load_best_model=False, show_progress=False)
         shown = loader.impressions
-        assert np.array_equal(trainer.eval_collector.rows, np.arange(shown.rows))
+        collected = trainer.eval_collector
+        assert np.array_equal(collected.rows, np.arange(shown.rows))
         features = shown.features
         names = list(features.names) if features else []
         values = features.values if features else np.empty((0, 0))
-        return trainer.eval_collector.scores, shown, values, names
+        return collected.evaluated.scores, shown, values, names
 
 
 def pairs_right(scores: NDArray, labels: NDArray, offsets: NDArray, kept: NDArray) -> NDArray:

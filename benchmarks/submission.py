@@ -119,7 +119,8 @@ def main() -> None:
         figures |= timed("scoring", shown.rows, evaluate)
         collected = trainer.eval_collector
         file = Path(folder, "submission.zip")
-        write = partial(write_submission, file, collected.ids, collected.scores, collected.offsets)
+        scored = collected.evaluated.scores, collected.evaluated.offsets
+        write = partial(write_submission, file, collected.ids, *scored)
         figures |= timed("writing", shown.rows, write)
         megabytes = file.stat().st_size / 1e6
     print(f"zip: {megabytes:.1f} MB; before scoring: {figures['data_gb']:.2f} GB")

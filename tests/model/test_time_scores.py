@@ -72,9 +72,7 @@ def test_time_features_are_those_of_the_definition() -> None:
     counters = F.pad(counters, (0, 4), value=9)  # the site's
     features = TimeFeatures(3, limited=2)
     features.fit(counters, torch.tensor([1, 0]))
-    rate = 0.5
-    pairs = [(1, 10), (3, 30), (8, 200)]
-    rates = [np.log((c + 20 * rate) / (s + 20) / rate) for c, s in pairs]
+    rates = [np.log((c + 10) / (s + 20) / 0.5) for c, s in [(1, 10), (3, 30), (8, 200)]]
     plain = [[np.log(6), np.log(201), *rates], [0] * 5]
     np.testing.assert_allclose(features.unscaled(counters), plain, rtol=1e-5, atol=1e-6)
     scaled = features(counters)
