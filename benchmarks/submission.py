@@ -98,6 +98,7 @@ def main() -> None:
             "checkpoint_dir": folder,
             "plm": str(EMBEDDED_PLM),
             "num_hidden_layers": 1,
+            "head_init": "random",  # others start from articles, before training
             "show_progress": False,
             "use_gpu": False,
         }
