@@ -59,7 +59,7 @@ def main() -> None:
     _, users = np.unique(rows.user_id, return_inverse=True)
     news = read_news_file(options.data / f"{options.data.name}.item")
     read = {name for of_row in (*histories, *candidates) for name in of_row}
-    news = news[news["id"].isin(read)]
+    news = news[news["item_id"].isin(read)]
     for folder in options.folders:
         ranker = load(folder)
         ranker.add_news(news)
