@@ -171,10 +171,13 @@ class TimeFeatures(nn.Module):
         return torch.cat([*rising, *free, further], dim=-1)
 
     def site_size(self, counters: Tensor) -> Tensor:
-        """Exposures of the whole site in the longest limited window, ``[..., 1]``, at least 1."""
-        start = sum(self.widths[:3])
-        of_site = counters[..., start : start + 2 * self.limited]
-        return of_site.amax(-1, keepdim=True).clamp(min=1)
+        """Exposures of the whole site in the longest limited window, ``[..., 1]``, at least 1.
+
+        Not its clicks: a further one would lower all other counts, and so perhaps a score.
+        """
+        stop = sum(self.widths[:4])
+        exposures = counters[..., stop - self.limited : stop]
+        return exposures.amax(-1, keepdim=True).clamp(min=1)
 
     def without_reader(self, counters: Tensor) -> Tensor:
         """The counters of a reader who is new to the site, and on no page."""

@@ -201,8 +201,7 @@ def test_features_stay_within_the_range_that_was_trained_on() -> None:
 @pytest.mark.parametrize("extended", [False, True])
 def test_counts_of_a_larger_site_are_read_as_those_of_training(extended: bool) -> None:
     """A log of a sample of readers, or a site that grew, would rank worse than by clicks alone."""
-    draw = torch.Generator().manual_seed(0)
-    counters = torch.randint(1, 50, (200, 9), generator=draw).float()
+    counters = torch.arange(1800.0).view(200, 9) % 49
     features = TimeFeatures(2, 2, extended)
     counters[:, -1] = 100  # the site's exposures
     features.fit(counters, torch.arange(200) % 2)
@@ -274,13 +273,14 @@ def test_a_further_click_never_lowers_a_score(hidden: int, seed: int) -> None:
     before = torch.randint(0, 40, (64, 9), generator=draw).float()
     before[:, 1:4] = before[:, 1:4].cumsum(1)
     before[:, 4:7] = before[:, 1:4] + before[:, 4:7].cumsum(1)  # a click's exposure is reported
+    before[:, 7:] += before[:, 3:4]  # the site's, whose clicks may lack exposures
     term = TimeScore(3, 1, hidden)
     torch.manual_seed(seed)
     for parameter in term.parameters():
         parameter.data = torch.randn_like(parameter)
-    term.features.fit(before, torch.arange(64) % 2)
+    term.features.fit(before / 3, torch.arange(64) % 2)  # a smaller site
     after = before.clone()
-    after[:, 1:4] += torch.randint(1, 50, (64, 1), generator=draw)
+    after[:, [1, 2, 3, 7]] += torch.randint(1, 50, (64, 1), generator=draw)
     after[:, 4:7] = torch.maximum(after[:, 4:7], after[:, 1:4])
     kept = (after[:, 4:7] == before[:, 4:7]).all(1)
     text = torch.zeros(64)
@@ -301,7 +301,7 @@ def test_beyond_training_the_odds_grow_as_the_clicks_do(hidden: int, seed: int) 
     assert not term.features.surplus(term.features(seen)).any()
     extreme = torch.full((2, 9), 1e6)
     extreme[:, 0], extreme[:, 1] = 0, torch.tensor([50, 300])
-    extreme[:, 7:] = seen[:, 7:].amax()  # on a larger site clicks are worth less
+    extreme[:, 7:] = seen[:, 7:].amax(0)  # on a larger site clicks are worth less
     low, high = term(torch.zeros(2), extreme, *(torch.zeros(2),) * 2).tolist()
     assert high - low >= np.log(301 / 51) - 1e-4
 
