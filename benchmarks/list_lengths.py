@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -78,7 +79,7 @@ def with_counters(log: Impressions, shown: Impressions, config: Any, published: 
     if counting is None:
         return shown
     both = concatenate([log, shown])
-    features = popularity_features(both, counting._replace(stream=False), log.rows, published)
+    features = popularity_features(both, replace(counting, stream=False), log.rows, published)
     return both._replace(features=features).between(log.rows, both.rows)
 
 

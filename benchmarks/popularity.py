@@ -18,6 +18,7 @@ import threading
 import time
 from bisect import bisect_left
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -100,7 +101,7 @@ def main() -> None:
     parser.add_argument("--plain", type=int, default=20_000)
     parser.add_argument("--reader", action="store_true")
     options = parser.parse_args()
-    counting = COUNTING._replace(reader=options.reader)
+    counting = replace(COUNTING, reader=options.reader)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         log = random_log(folder, options.impressions, options.candidates)

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
+from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -42,7 +43,8 @@ def uses_popularity(config: Settings) -> bool:
     return config["popularity"] not in (None, "none")
 
 
-class Counting(NamedTuple):
+@dataclass(frozen=True)
+class Counting:
     """Windows (hours; None: all), delay (seconds), and what is counted.
 
     ``stream``: test events count too, if live; ``reader``: the reader's own events stand apart;
@@ -66,18 +68,18 @@ class Counting(NamedTuple):
         )
         return cls(windows, config["popularity_delay"], stream, reader, page)
 
-    @property
+    @cached_property
     def span(self) -> int:
         """Seconds after which an event counts in no limited window."""
         return round(max((hours or 0 for hours in self.windows), default=0) * HOUR) + self.delay
 
-    @property
+    @cached_property
     def ends(self) -> list[int]:
         """Seconds ago: the end of all windows, then the start of each."""
         lengths = (FOREVER if hours is None else round(hours * HOUR) for hours in self.windows)
         return [self.delay, *(self.delay + length for length in lengths)]
 
-    @property
+    @cached_property
     def names(self) -> tuple[str, ...]:
         """Features of a candidate: hours of age, then clicks, then exposures by window.
 
@@ -89,7 +91,7 @@ class Counting(NamedTuple):
         own = [f"own_{name}" for name in counters] + ["hours_since_first", "hours_since_last"]
         return ("age_hours", *counters, *(own if self.reader else ()))
 
-    @property
+    @cached_property
     def limited_ends(self) -> list[int]:
         """``ends`` of the limited windows: those that site totals are counted in.
 
@@ -97,17 +99,17 @@ class Counting(NamedTuple):
         """
         return [ago for ago in self.ends if ago < FOREVER]
 
-    @property
+    @cached_property
     def limited(self) -> int:
         """Number of limited windows."""
         return len(self.limited_ends) - 1
 
-    @property
+    @cached_property
     def size(self) -> int:
         """Number of features of a candidate and of its moment."""
         return len(self.names) + 2 * self.limited + self.reader + len(self.context)
 
-    @property
+    @cached_property
     def context(self) -> tuple[str, ...]:
         """Features of a visit: the device, one of ``DEVICES`` columns, and the subscription."""
         return (*(f"device {row}" for row in range(DEVICES)), "subscriber") if self.page else ()
@@ -323,12 +325,11 @@ class EventCounts(NamedTuple):
         self, group: NDArray[np.integer], at: NDArray[np.int64] | int, ends: Sequence[int]
     ) -> NDArray[np.int64]:
         """How many events come before ``at`` minus each of ``ends``, ``[ends, asked]``."""
-        base, places = group.astype(np.int64) << TIME_BITS, np.empty((len(ends), len(group)), int)
-        for row, ago in zip(places, ends, strict=True):
-            if ago < FOREVER:
-                row[:] = self.keys.searchsorted(base + np.maximum(at - ago, 0))
-            else:
-                self.starts.take(group, out=row)
+        limited = [ago for ago in ends if ago < FOREVER]  # they come first
+        places = np.empty((len(ends), len(group)), int)
+        keys = (group.astype(np.int64) << TIME_BITS) + np.maximum(at - np.array([limited]).T, 0)
+        places[: len(limited)] = self.keys.searchsorted(keys)
+        places[len(limited) :] = self.starts.take(group)
         return places
 
     def between(self, places: NDArray[np.int64]) -> NDArray[np.int32]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, NamedTuple
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -71,8 +74,8 @@ class TimeFeatures(nn.Module):
     """Age, exposures and click rates of candidates, standardised on the training candidates.
 
     From the counters of ``data.popularity.Counting`` with W windows, 2 + W features: log(1 + hours
-    of age), log(1 + exposures in the longest window), and for each window the log of the smoothed
-    click rate over that of training, ``log((c + 20 r) / (s + 20) / r)``. ``extended`` ones, over L
+    of age), log(1 + exposures in the longest window), and for each window the log of the click
+    rate, smoothed by that of training, ``log((c + 20 r) / (s + 20))``. ``extended`` ones, over L
     limited windows, are 1 + 3 W + 2 L: for each window log(1 + clicks), log(1 + exposures), the
     click rate and the log of the article's shares of the site's clicks,
     ``log((c + 0.1) / (C + 1))``, and of its exposures. Of theirs, windows after the first leave out
@@ -97,6 +100,11 @@ class TimeFeatures(nn.Module):
     high: Tensor
     most: Tensor
     largest: Tensor
+    counts: Tensor
+    priors: Tensor
+    of_rates: Tensor
+    logarithms: Tensor
+    of_others: Tensor
 
     def __init__(
         self,
@@ -120,14 +128,60 @@ class TimeFeatures(nn.Module):
         self.register_buffer("low", torch.full([self.size], -torch.inf))
         self.register_buffer("high", torch.full([self.size], torch.inf))
         self.register_buffer("most", torch.tensor(torch.inf))  # of the first feature, clicks
-        self.register_buffer("largest", torch.tensor(torch.inf))  # ``site_size`` of training
+        for name, table in self._tables().items():
+            self.register_buffer(name, table, persistent=name == "priors")
+        # exposures of the site in training, of columns that count others; inf: of the rest
+        self.register_buffer("largest", torch.full([sum(self.widths[:5])], torch.inf))
+
+    def _tables(self) -> dict[str, Tensor]:
+        """What ``unscaled`` reads: each feature is a difference of logarithms of counts.
+
+        ``counts``, ``[logarithms, columns]``, are differences of columns, to which ``priors`` are
+        added, by click rate where ``of_rates``; ``logarithms`` is ``[features, logarithms]``.
+        """
+        windows, limited, reader = self.windows, self.limited, int(self.reader)
+        sizes = [1, *[windows] * 2, *[reader * windows] * 2, 2 * reader, *[limited] * 2, reader]
+        age, *windowed, seen, site_clicks, site_exposures, here = torch.eye(sum(sizes)).split(sizes)
+        clicks, exposures, *own = map(_apart, windowed)
+        counts = {
+            "age": (age, 1),
+            "clicks": (clicks, 1),
+            "clicks of rate": (clicks, PRIOR_EXPOSURES / 2),  # until `fit`
+            "clicks of share": (clicks[:limited], 0.1),
+            "exposures": (exposures, 1),
+            "exposures of rate": (exposures, PRIOR_EXPOSURES),
+            "exposures of share": (exposures[:limited], 0.1),
+            "clicks of site": (_apart(site_clicks), 1),
+            "exposures of site": (_apart(site_exposures), 1),
+            "reader": (torch.cat([*own, seen, here]), 1),
+        }
+        lengths = [len(rows) for rows, _ in counts.values()]
+        log = dict(zip(counts, torch.eye(sum(lengths)).split(lengths), strict=True))
+        by_clicks = (
+            log["clicks"],
+            log["clicks of rate"] - log["exposures of rate"],
+            log["clicks of share"] - log["clicks of site"],
+        )
+        rising, others = [each[:1] for each in by_clicks], [each[1:] for each in by_clicks]
+        of_exposures = log["exposures"], log["exposures of share"] - log["exposures of site"]
+        is_of_others = torch.tensor([0, 1, 1, 0, 0, 0, 1, 1, 0]) > 0
+        return {
+            "counts": torch.cat([rows for rows, _ in counts.values()]),
+            "priors": torch.cat(
+                [torch.full([len(rows)], prior) for rows, prior in counts.values()]
+            ),
+            "of_rates": log["clicks of rate"].any(0),
+            "logarithms": torch.cat([*rising, log["age"], *others, *of_exposures, log["reader"]]),
+            "of_others": is_of_others.repeat_interleave(torch.tensor(sizes)),
+        }
 
     @torch.no_grad()
     def fit(self, counters: Tensor, labels: Tensor) -> None:
         """Set click rate, scale and range from counters ``[candidates, features]`` and labels."""
         self.click_rate.fill_(float((labels == 1).double().mean().clamp(1e-6, 1 - 1e-6)))
+        self.priors[self.of_rates] = PRIOR_EXPOSURES * self.click_rate
         if self.limited:
-            self.largest.copy_(self.site_size(counters).max())
+            self.largest[self.of_others] = self.site_size(counters).max().clamp(min=1)
         features = self.unscaled(counters)
         if self.extended:
             self.low.copy_(features.amin(0))
@@ -144,40 +198,43 @@ class TimeFeatures(nn.Module):
 
         ``counters`` are in the order of ``Counting.names`` and of ``moments``, then ``further``.
         """
-        rest = counters.shape[-1] - sum(self.widths)
-        parts = counters.split([*self.widths, rest], dim=-1)
-        age, of_articles, own, of_site, visit, further, _ = parts
-        if self.limited:
-            share = (self.largest / self.site_size(counters)).clamp(max=1)
-            of_articles, of_site = of_articles * share, of_site * share
-        clicks, exposures = of_articles.split(self.windows, dim=-1)
-        exposures = torch.maximum(exposures, clicks)
+        columns, windows = self._columns(counters.detach()), self.windows
         if not self.extended:
-            rates = self.rate(clicks, exposures).log()
-            return torch.cat([age.log1p(), exposures.amax(-1, keepdim=True).log1p(), rates], dim=-1)
-        of_reader = own.split(self.windows, dim=-1)[:2] if self.reader else ()
-        counts = _apart(clicks, exposures, *of_reader)
-        totals = _apart(*of_site.unflatten(-1, (2, self.limited)).unbind(-2))
-        logs, rates = counts.log1p(), self.rate(*counts[..., :2, :].unbind(-2)).log()
-        shares = ((counts[..., :2, : self.limited] + 0.1) / (totals + 1)).log()
-        by_clicks = logs[..., 0, :], rates, shares[..., 0, :]
-        rising = [each[..., :1] for each in by_clicks]
-        free = [age.log1p(), *(each[..., 1:] for each in by_clicks)]
-        free += [logs[..., 1, :], shares[..., 1, :]]
+            age, clicks, exposures = columns[..., : 1 + 2 * windows].split(
+                [1, windows, windows], -1
+            )
+            logs = age.log1p(), exposures.amax(-1, keepdim=True).log1p()
+            return torch.cat([*logs, self.rate(clicks, exposures).log()], dim=-1)
+        with _full_precision(columns.device.type):  # counts are not to be rounded
+            counts = F.linear(columns, self.counts).clamp_(min=0)
+            features = [F.linear(counts.add_(self.priors).log_(), self.logarithms)]
         if self.reader:
-            since = torch.cat([own[..., -2:], visit], dim=-1)  # first and last seen, last here
-            known = (since[..., 1:] >= 0).to(since.dtype)
-            free += [logs[..., 2:, :].flatten(-2), since.clamp(min=0).log1p(), known]
-        return torch.cat([*rising, *free, further], dim=-1)
+            last_times = sum(self.widths[:3]) - 1, sum(self.widths[:5]) - 1
+            features += [columns[..., place : place + 1] >= 0 for place in last_times]
+        if self.further:
+            features.append(counters[..., sum(self.widths[:5]) :][..., : self.further])
+        return torch.cat(features, dim=-1) if features[1:] else features[0]
+
+    def _columns(self, counters: Tensor) -> Tensor:
+        """Counters but the further ones, others' as on a site of training's size.
+
+        A click without an exposure has one.
+        """
+        share = self.largest / self.site_size(counters) if self.limited else self.largest
+        columns = counters[..., : sum(self.widths[:5])] * share.clamp(max=1)
+        ends = 1 + self.windows, 1 + 2 * self.windows
+        clicks, exposures = columns[..., 1 : ends[0]], columns[..., slice(*ends)]
+        exposures.copy_(torch.maximum(clicks, exposures))
+        return columns
 
     def site_size(self, counters: Tensor) -> Tensor:
-        """Exposures of the whole site in the longest limited window, ``[..., 1]``, at least 1.
+        """Exposures of the whole site in the longest limited window, ``[..., 1]``.
 
         Not its clicks: a further one would lower all other counts, and so perhaps a score.
         """
         stop = sum(self.widths[:4])
         exposures = counters[..., stop - self.limited : stop]
-        return exposures.amax(-1, keepdim=True).clamp(min=1)
+        return exposures.amax(-1, keepdim=True)
 
     def without_reader(self, counters: Tensor) -> Tensor:
         """The counters of a reader who is new to the site, and on no page."""
@@ -191,9 +248,8 @@ class TimeFeatures(nn.Module):
         return neutral
 
     def rate(self, clicks: Tensor, exposures: Tensor) -> Tensor:
-        """Smoothed click rate relative to that of training."""
-        smoothed = (clicks + PRIOR_EXPOSURES * self.click_rate) / (exposures + PRIOR_EXPOSURES)
-        return smoothed / self.click_rate
+        """Click rate, smoothed by that of training."""
+        return (clicks + PRIOR_EXPOSURES * self.click_rate) / (exposures + PRIOR_EXPOSURES)
 
     def forward(self, counters: Tensor) -> Tensor:
         """Standardised features, ``[..., counters] -> [..., features]``."""
@@ -209,14 +265,24 @@ class TimeFeatures(nn.Module):
         return (features[..., 0] - self.most).clamp(min=0) * self.scale[0]
 
 
-def _apart(*counts: Tensor) -> Tensor:
-    """Counts ``[..., windows]`` of each kind, ``[..., kinds, windows]``.
+def _full_precision(device: str) -> AbstractContextManager[Any]:
+    """Without autocast, which takes a while to be told so."""
+    enabled = torch.is_autocast_enabled(device)
+    return torch.autocast(device, enabled=False) if enabled else nullcontext()
 
-    Windows after the first leave out what that one counts.
-    """
-    apart = torch.stack(counts, dim=-2)
-    apart[..., 1:] -= apart[..., :1]
-    return apart.clamp_(min=0)
+
+def _apart(windows: Tensor) -> Tensor:
+    """Counts of windows, of which those after the first leave out what that one counts."""
+    return torch.cat([windows[:1], windows[1:] - windows[:1]])
+
+
+class MergedWeights(NamedTuple):
+    """Weights of ``RisingLayers`` as they are multiplied: both first layers are one product."""
+
+    first: tuple[Tensor, Tensor]
+    rising: tuple[Tensor, Tensor]
+    free: tuple[Tensor, Tensor]
+    out: Tensor
 
 
 class RisingLayers(nn.Module):
@@ -231,28 +297,39 @@ class RisingLayers(nn.Module):
 
     def __init__(self, rising: int, others: int, hidden: int) -> None:
         super().__init__()
-        self.sizes = [rising, others]
+        self.hidden = hidden
         self.of_rising = nn.Linear(rising, hidden, bias=False)
         self.of_others = nn.Linear(others, hidden)
         self.second = nn.Linear(hidden, hidden)
         self.out = nn.Parameter(torch.rand(hidden) / hidden)
-        bends = torch.ones(hidden)  # -1 for concave units
+        bends = torch.ones(hidden)  # -1 for concave units, -elu(-x)
         bends[hidden // 2 :] = -1
         self.register_buffer("bends", bends, persistent=False)
-        free = nn.Linear(hidden, 1, bias=False)
-        nn.init.zeros_(free.weight)
-        first, second = nn.Linear(others, hidden), nn.Linear(hidden, hidden)
-        self.free = nn.Sequential(first, nn.GELU(), second, nn.GELU(), free)
+        self.free_out = nn.Linear(hidden, 1, bias=False)
+        nn.init.zeros_(self.free_out.weight)
+        self.free_first, self.free_second = nn.Linear(others, hidden), nn.Linear(hidden, hidden)
 
-    def forward(self, features: Tensor) -> Tensor:
-        """``[..., rising + others] -> [...]``."""
-        rising, others = features.split(self.sizes, dim=-1)
-        first = F.linear(rising, self.of_rising.weight.abs()) + self.of_others(others)
-        second = F.linear(self._bent(first), self.second.weight.abs(), self.second.bias)
-        return self._bent(second) @ self.out.abs() + self.free(others).squeeze(-1)
+    def forward(self, features: Tensor, weights: MergedWeights) -> Tensor:
+        """``[..., rising + others] -> [...]``, with weights of ``merged``."""
+        rising, free = F.linear(features, *weights.first).split(self.hidden, dim=-1)
+        rising = F.elu(F.linear(F.elu(rising), *weights.rising))
+        free = F.gelu(F.linear(F.gelu(free), *weights.free))
+        return torch.cat([rising, free], dim=-1) @ weights.out
 
-    def _bent(self, units: Tensor) -> Tensor:
-        return F.elu(units * self.bends) * self.bends  # -elu(-x) of concave ones
+    def merged(self) -> MergedWeights:
+        """Weights as they are multiplied: absolute where they must be, with signs of ``bends``."""
+        bends, first, second = self.bends, self.free_first, self.free_second
+        rising = torch.cat([self.of_rising.weight.abs(), self.of_others.weight], dim=1)
+        free = F.pad(first.weight, (self.of_rising.in_features, 0))
+        return MergedWeights(
+            (
+                torch.cat([rising * bends[:, None], free]),
+                torch.cat([self.of_others.bias * bends, first.bias]),
+            ),
+            (self.second.weight.abs() * bends[:, None] * bends, self.second.bias * bends),
+            (second.weight, second.bias),
+            torch.cat([self.out.abs() * bends, self.free_out.weight[0]]),
+        )
 
 
 class TimeScore(nn.Module):
@@ -273,6 +350,16 @@ class TimeScore(nn.Module):
         self.rising_weights = nn.Parameter(torch.zeros(rising))
         self.weights = nn.Parameter(torch.zeros(others))
         self.layers = RisingLayers(rising, others, hidden) if hidden else None
+        self._frozen: tuple[Tensor, MergedWeights | None] | None = None
+
+    @torch.no_grad()
+    def freeze(self) -> None:
+        """Compute once what depends on the weights alone: they are not to change any more."""
+        self._frozen = self._merged()
+
+    def _merged(self) -> tuple[Tensor, MergedWeights | None]:
+        linear = torch.cat([self.rising_weights.abs(), self.weights])
+        return linear, None if self.layers is None else self.layers.merged()
 
     def start(self, text: Tensor, counters: Tensor, labels: Tensor, offsets: Tensor) -> None:
         """Fit initial weights: the conditional logit, then the hidden layers on its likelihood.
@@ -348,10 +435,9 @@ class TimeScore(nn.Module):
 
     def term(self, features: Tensor) -> Tensor:
         """The term itself, ``[..., features] -> [...]``."""
-        term = features @ torch.cat([self.rising_weights.abs(), self.weights])
-        if self.layers is not None:
-            term = term + self.layers(features)
-        return term + self.features.surplus(features)
+        linear, of_layers = self._frozen or self._merged()
+        term = features @ linear + self.features.surplus(features)
+        return term if self.layers is None else term + self.layers(features, of_layers)
 
     def forward(self, text: Tensor, counters: Tensor, user: Tensor, news: Tensor) -> Tensor:
         """Scores, of the shape of ``text``: ``[batch, candidates]`` or ``[candidates]``.

@@ -26,6 +26,7 @@ from recbole_tinynews.settings.values import suggest
 
 ARTICLES_AT_ONCE = 1_000  # per step of the progress bar
 CACHED_VECTORS = 100_000  # of the most recently used articles; 150 MB at news_dim 384
+FAR = 1 << 40  # more articles than there are
 ID = "id"  # of an article, beside its fields
 ID_COLUMNS = (ID, "item_id", "news_id")
 FIELDS = (TITLE, ABSTRACT, BODY, *GROUPS)
@@ -239,30 +240,34 @@ class ArticleIndex:
 
         ``pages``: ids of the articles that users are reading; unknown ones are none.
         """
-        on_page = [snapshot.rows.get(page, -1) for page in pages]
-        keys = [
-            [[a if isinstance(a, int) else a[1:] for a in articles] for articles in lists]
-            for lists in (histories, candidates)
+        # rows of added articles; others have lower numbers, in the order given
+        others: dict[tuple[FieldTuple, tuple[str, ...]], int] = {}
+        numbers = [
+            each if isinstance(each, int) else others.setdefault(each[1:], len(others) - FAR)
+            for articles in (*histories, *candidates)
+            for each in articles
         ]
-        distinct = dict.fromkeys(key for lists in keys for part in lists for key in part)
-        distinct |= dict.fromkeys(row for row in on_page if row >= 0)
-        others = [key for key in distinct if isinstance(key, tuple)]
-        rows = [key for key in distinct if isinstance(key, int)]
-        at = torch.from_numpy(np.array(rows, np.int64)).to(snapshot.vectors.device)
-        encoded = self.encode(fields for fields, _ in others)
-        number = {key: place for place, key in enumerate((*others, *rows), start=1)}
-        clicked, shown = ([[number[key] for key in part] for part in lists] for lists in keys)
+        on_page = np.array([snapshot.rows.get(page, -1) for page in pages], np.int64)
+        numbers += on_page[on_page >= 0].tolist()
+        distinct, places = np.unique(np.array(numbers, np.int64), return_inverse=True)
+        sizes = [[*map(len, lists)] for lists in (histories, candidates)]
+        bounds = np.cumsum([0, *sizes[0], sum(sizes[1])])
+        places += 1
         width = self.engine.settings["history_length"]
-        newest = np.zeros((len(clicked), width), np.int64)
-        for row, numbers in zip(newest, clicked, strict=True):
-            row[width - len(numbers[-width:]) :] = numbers[-width:]
+        newest = np.zeros((len(histories), width), np.int64)
+        for row, start, stop in zip(newest, bounds, bounds[1:], strict=False):
+            clicks = places[max(start, stop - width) : stop]
+            row[width - len(clicks) :] = clicks
+        of_pages = np.zeros(len(pages), np.int64)
+        of_pages[on_page >= 0] = places[bounds[-1] :]
+        at = torch.from_numpy(distinct[len(others) :]).to(snapshot.vectors.device)
+        encoded = self.encode(fields for fields, _ in others)
         nothing = encoded.new_zeros(1, encoded.shape[1])
         vectors = torch.cat([nothing, encoded, snapshot.vectors[at]])
         given = category_ids([("", ""), *(groups for _, groups in others)], vectors.device)
         categories = torch.cat([given, snapshot.categories[at]])
-        flat = np.array([each for numbers in shown for each in numbers], np.int64)
-        of_pages = np.array([number.get(row, 0) for row in on_page], np.int64)
-        arrays = newest, flat, np.array([*map(len, shown)], np.int64), of_pages
+        shown = places[bounds[-2] : bounds[-1]]
+        arrays = newest, shown, np.array(sizes[1], np.int64), of_pages
         tensors = (torch.from_numpy(array).to(vectors.device) for array in arrays)
         return Batch(vectors, categories, *tensors)
 

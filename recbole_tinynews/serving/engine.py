@@ -171,6 +171,8 @@ class ModelEngine(Engine):
         encoder = model.user_encoder
         self.user_encoder = encoder if type(encoder) is UserEncoder else None
         self.counting = model.counting
+        if isinstance(model.time, TimeScore):
+            model.time.freeze()
 
     def encode(self, columns: Mapping[str, Sequence[str]]) -> Tensor:
         """Vectors of articles, ``[articles, dim]``, float32."""
@@ -284,9 +286,9 @@ def best_first(names: list[str], scores: NDArray[np.float32]) -> list[Ranked]:
     """Sort candidates by score, ties in the given order; ``ValueError`` for NaN."""
     if np.isnan(scores).any():
         raise ValueError(NOT_A_NUMBER.format(names[int(np.isnan(scores).argmax())]))
-    order = np.argsort(-scores, kind="stable").tolist()
-    values = scores.tolist()
-    return [Ranked(names[place], values[place], place) for place in order]
+    order = np.argsort(-scores, kind="stable")
+    places = order.tolist()
+    return [*map(Ranked, map(names.__getitem__, places), scores[order].tolist(), places)]
 
 
 def best_rows(

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Container, Iterable, Mapping, Sequence
 from functools import reduce
-from itertools import count, repeat
+from itertools import accumulate, count, pairwise, repeat
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -173,24 +173,22 @@ class LiveCounters:
 
         ``candidates`` are ``numbers`` or ``known_numbers``.
         """
-        sizes = np.cumsum([0, *map(len, candidates)]).tolist()
-        features = np.empty((sizes[-1], counting.size), np.float32)
+        bounds = [0, *accumulate(map(len, candidates))]
+        features = np.empty((bounds[-1], counting.size), np.float32)
         width = len(counting.names)
         known, published = self._known, self._published
+        parts = [part for part in known.parts if part.users.size] or known.parts[:1]
         earliest = known.summed_up + counting.span
-        for article, moment, start, stop in zip(
-            candidates, moments, sizes[:-1], sizes[1:], strict=True
-        ):
+        for article, moment, bound in zip(candidates, moments, pairwise(bounds), strict=True):
             if moment.at < earliest:
                 raise ValueError(EARLIER.format(earliest, moment.at))
-            rows, own = features[start:stop], self._own(known.parts, moment.user)
-            rows[:, 1:width], first = self._counts(known.parts, counting, article, moment.at, own)
+            rows, own = features[slice(*bound)], self._own(parts, moment.user)
+            rows[:, 1:width], first = self._counts(parts, counting, article, moment.at, own)
             times = published[np.minimum(article, len(published) - 1)]
             rows[:, 0] = age_hours(moment.at, first, times)
             totals = width + 2 * counting.limited
-            site = (
-                part.site.counts(NOBODY, moment.at, counting.limited_ends) for part in known.parts
-            )
+            ends = counting.limited_ends
+            site = (part.site.counts(NOBODY, moment.at, ends) for part in parts)
             rows[:, width:totals] = reduce(np.add, site).T
             if counting.reader:
                 shown = own[5]
@@ -216,8 +214,13 @@ class LiveCounters:
         return sorted(newest, key=lambda name: (newest[name], name))[-most:]
 
     def _own(self, parts: Sequence[_Part], user: str) -> Rows:
+        """A user's tallies, by article and time."""
         number = self._users.get(user, -1) if user else -1
-        return np.concatenate([part.of_user(number) for part in parts], axis=1)
+        rows = [part.of_user(number) for part in parts]
+        if sum(each.size > 0 for each in rows) < 2:
+            return max(rows, key=np.size)
+        both = np.concatenate(rows, axis=1)
+        return both[:, np.lexsort((both[2], both[0]))]
 
     def _counts(
         self,
@@ -231,15 +234,16 @@ class LiveCounters:
 
         Others' clicks and exposures, and with ``counting.reader`` the reader's own columns.
         """
-        rows = [(part, part.row(article)) for part in parts if part.users.size or part is parts[0]]
+        rows = [(part, part.row(article)) for part in parts]
         first = reduce(np.minimum, (part.every.first[row] for part, row in rows))
         counts = reduce(np.add, (part.counts(row, at, counting) for part, row in rows))
         if not own.size and not counting.reader:
             return counts, first
-        articles, group = np.unique(own[0], return_inverse=True)
+        is_new = np.append(True, own[0, 1:] != own[0, :-1])[: own.shape[1]]
+        articles, group = own[0, is_new], np.cumsum(is_new) - 1
         found = np.searchsorted(articles, article)
         group_of = np.where(np.append(articles, -2)[found] == article, found, len(articles))
-        of_pairs = _counts_of(group, own, len(articles))
+        of_pairs = _counts_of(group, own, len(articles), in_order=True)
         groups = np.arange(len(articles) + 1)
         apart = of_pairs.counts(groups, at, counting.ends).T[group_of]
         if not counting.reader:
@@ -319,7 +323,7 @@ class _Counted:
 
 
 class _Part(NamedTuple):
-    rows: Rows  # by user and article
+    rows: Rows  # by user, article and time
     users: NDArray[np.int64]
     every: EventCounts  # of articles
     site: EventCounts
@@ -329,7 +333,7 @@ class _Part(NamedTuple):
     def of(cls, rows: Rows) -> _Part:
         every = _counts_of(rows[0], rows, int(rows[0].max(initial=-1)) + 1)
         site = _counts_of(np.zeros_like(rows[0]), rows, 1)
-        rows = rows[:, np.argsort((rows[1] << 32) | rows[0], kind="stable")]
+        rows = rows[:, np.lexsort((rows[2], (rows[1] << 32) | rows[0]))]
         return cls(rows, rows[1], every, site, {})
 
     def row(self, article: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -338,7 +342,7 @@ class _Part(NamedTuple):
         return np.minimum(article, last) % (last + 1)
 
     def of_user(self, user: int) -> Rows:
-        """A user's tallies, by article."""
+        """A user's tallies, by article and time."""
         start, stop = self.users.searchsorted([user, user + 1])
         return self.rows[:, start:stop]
 
@@ -349,8 +353,10 @@ class _Part(NamedTuple):
         return kept.counts(row, at)
 
 
-def _counts_of(group: NDArray[np.int64], rows: Rows, groups: int) -> EventCounts:
-    return EventCounts.of(group, rows[2], rows[3], rows[4], groups, rows[5])
+def _counts_of(
+    group: NDArray[np.int64], rows: Rows, groups: int, in_order: bool = False
+) -> EventCounts:
+    return EventCounts.of(group, rows[2], rows[3], rows[4], groups, rows[5], in_order)
 
 
 def _summed_up(rows: Rows, before: int) -> Rows:

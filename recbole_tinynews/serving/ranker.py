@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from itertools import accumulate, pairwise
 from types import MappingProxyType
 from typing import Any, NamedTuple, cast
 
@@ -174,7 +175,8 @@ class Ranker:
                 pools = self._pools(some, scores, clicks, snapshot)
             else:
                 scores = self.engine.scores(batch, counters).cpu().numpy()
-                parts = np.split(scores, np.cumsum([*map(len, shown)])[:-1])
+                bounds = pairwise([0, *accumulate(map(len, shown))])
+                parts = [scores[slice(*bound)] for bound in bounds]
                 names = [[*map(name_of, query.candidates)] for query in some]
                 pools = zip(shown, names, parts, strict=True)
             answers += [
@@ -390,9 +392,11 @@ def _articles(ids: bool, values: Any, what: str) -> list[Given]:
     """Checked articles of one reader, by ``ids`` or titles; ``what`` names them in errors."""
     articles = _listed(values, what)
     for article in articles:
+        if isinstance(article, str):
+            continue
         if isinstance(article, Mapping):
             check_fields(article)
-        elif not isinstance(article, str):
+        else:
             raise TypeError(f"rank expects {what} as a list of texts, got {article!r:.100} in it.")
     return articles if ids else [{TITLE: a} if isinstance(a, str) else a for a in articles]
 

@@ -112,17 +112,14 @@ class NewsPopularity(nn.Module):
     def rates_of_clicks(self, counters: Tensor) -> Tensor:
         """Smoothed click rates from clicks and exposures ``[..., 2]``; -1 if never exposed."""
         clicks, exposures = counters.unbind(-1)
-        return self._rate(clicks, exposures).masked_fill(exposures == 0, -1)
-
-    def _rate(self, clicks: Tensor, exposures: Tensor) -> Tensor:
-        return self.features.rate(clicks, exposures) * self.features.click_rate
+        return self.features.rate(clicks, exposures).masked_fill(exposures == 0, -1)
 
     def popularity(self, news: Tensor, counters: Tensor) -> Tensor:
         """``s_p``, ``[...]``, of news ``[..., dim]`` and counters ``[..., 1 + 2 windows]``."""
         recency = self.recency(counters[..., 0].long().clamp(0, HOURS - 1)).to(news.dtype)
         share = self.content_share(torch.cat([news, recency], dim=-1)).sigmoid()
         predicted = share * self.of_content(news) + (1 - share) * self.of_recency(recency)
-        now = self._rate(counters[..., 1], counters[..., 1 + self.features.windows])
+        now = self.features.rate(counters[..., 1], counters[..., 1 + self.features.windows])
         return self.rate_weight * now + self.predicted_weight * predicted.squeeze(-1)
 
     def forward(self, text: Tensor, counters: Tensor, user: Tensor, news: Tensor) -> Tensor:

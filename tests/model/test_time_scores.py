@@ -67,13 +67,13 @@ def test_a_logit_without_a_mixed_impression_is_refused() -> None:
 
 
 def test_time_features_are_those_of_the_definition() -> None:
-    """Age, exposures so far, and a log rate per window against the click rate of training."""
+    """Age, exposures so far, and a log rate per window, smoothed by that of training."""
     counters = torch.tensor([[5.0, 1, 3, 8, 10, 30, 200], [0.0, 0, 0, 0, 0, 0, 0]])
     counters = F.pad(counters, (0, 4), value=9)  # the site's
     features = TimeFeatures(3, limited=2)
     features.fit(counters, torch.tensor([1, 0]))
-    rates = [np.log((c + 10) / (s + 20) / 0.5) for c, s in [(1, 10), (3, 30), (8, 200)]]
-    plain = [[np.log(6), np.log(201), *rates], [0] * 5]
+    rates = [np.log((c + 10) / (s + 20)) for c, s in [(1, 10), (3, 30), (8, 200)]]
+    plain = [[np.log(6), np.log(201), *rates], [0, 0, *[np.log(0.5)] * 3]]
     np.testing.assert_allclose(features.unscaled(counters), plain, rtol=1e-5, atol=1e-6)
     scaled = features(counters)
     np.testing.assert_allclose(scaled.mean(0), np.zeros(5), atol=1e-6)
@@ -135,7 +135,7 @@ def test_clicks_exposures_and_shares_of_each_window_are_features_of_the_term() -
     ):
         c = counts[0], counts[1] - counts[0], counts[2] - counts[0]
         s = counts[3], counts[4] - counts[3], counts[5] - counts[3]
-        rates = [np.log((a + 20 * rate) / (b + 20) / rate) for a, b in zip(c, s, strict=True)]
+        rates = [np.log((a + 20 * rate) / (b + 20)) for a, b in zip(c, s, strict=True)]
         share = np.log((c[0] + 0.1) / (clicks + 1))
         older = np.log((c[1] + 0.1) / (more_clicks - clicks + 1))
         of_shown = np.log((s[0] + 0.1) / (shown + 1))
