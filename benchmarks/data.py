@@ -79,7 +79,7 @@ def batches(folder: Path, _: str) -> dict[str, Any]:
 
     rates = {}
     for batch_size in BATCH_SIZES:
-        (config, dataset), _ = _loaded(folder, train_batch_size=batch_size)
+        (config, dataset), _figures = _loaded(folder, train_batch_size=batch_size)
         loader = ClickDataLoader(config, dataset.build()[0])
         count, began = 0, time.perf_counter()
         while time.perf_counter() - began < LOADER_SECONDS:

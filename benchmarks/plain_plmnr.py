@@ -7,6 +7,7 @@ layer is computed in every step. Frozen layers get no gradients, as in any imple
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,10 +21,13 @@ from recbole_tinynews.model.recommender import NewsRecommender
 class PlainPLMNR(nn.Module):
     """A plain copy of a model with the same weights; ``loss`` takes the same batches."""
 
+    real: Tensor
+    token_ids: Tensor
+
     def __init__(self, model: NewsRecommender, max_length: int, dropout: float) -> None:
         super().__init__()
         encoder = model.news_encoder
-        text_encoder = encoder.text_encoder
+        text_encoder: Any = encoder.text_encoder
         self.plm = AutoModel.from_pretrained(
             model.plm_source,
             num_hidden_layers=text_encoder.depth,

@@ -87,7 +87,7 @@ def main() -> None:
             [Event(f"b{n} {m}", EXPOSURE, ids[m], f"U{n}", now) for m in range(BATCH)]
             for n in range(200)
         ]
-        posted = np.array([seconds_of(lambda b=batch: ranker.add_events(b)) for batch in batches])
+        posted = np.array([seconds_of(partial(ranker.add_events, batch)) for batch in batches])
         print(
             f"batches of {BATCH} events: p50 {np.median(posted) * 1e3:.1f} ms, "
             f"{BATCH / posted.mean():,.0f} events a second; a log: {added:,.0f}"

@@ -62,8 +62,9 @@ def pairs_right(scores: NDArray, labels: NDArray, offsets: NDArray, kept: NDArra
     return found
 
 
-def row(name: str, own: NDArray, other: NDArray, users: NDArray) -> str:
+def row(name: str, both: Sequence[NDArray], users: NDArray) -> str:
     """A line of the table: both means and the interval of their difference."""
+    own, other = both
     kept = ~np.isnan(own)
     of_both = 100 * own[kept], 100 * other[kept]
     found = users_random((of_both[0] - of_both[1])[None], users[kept])[0]
@@ -102,19 +103,19 @@ def main() -> None:
     clicks[rows] = counters[clicked[first], ever]
     print("| test impressions | number | with popularity | text alone | difference [95 %] |")
     print("| --- | --- | --- | --- | --- |")
-    print(row("all", *aucs, shown.user))
+    print(row("all", aucs, shown.user))
     history = shown.history.lengths
     for name, part in (
         *between("hours since the clicked article's first sight", age, HOURS),
         *between("clicks on the clicked article so far", clicks, CLICKS),
         *between("clicks in the history", history, HISTORY),
     ):
-        print(row(name, *(np.where(part, each, np.nan) for each in aucs), shown.user))
+        print(row(name, [np.where(part, each, np.nan) for each in aucs], shown.user))
     unread = counters[:, ever] == 0
     print(
         row(
             "pairs of which neither has a click yet",
-            *(pairs_right(scores, labels, offsets, unread) for scores in (own, text)),
+            [pairs_right(scores, labels, offsets, unread) for scores in (own, text)],
             shown.user,
         )
     )

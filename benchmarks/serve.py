@@ -26,8 +26,10 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from itertools import count
 from pathlib import Path
+from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 import numpy as np
@@ -181,7 +183,7 @@ def one_user(ranker: Ranker, asked: list[tuple[list[str], list[str]]]) -> dict[s
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     rounds = [*asked, *(asked * 8)]
-    seconds = [seconds_of(lambda each=each: ranker.rank(*each)) for each in rounds]
+    seconds = [seconds_of(partial(ranker.rank, *each)) for each in rounds]
     torch.set_num_threads(threads)
     p50, p99 = np.percentile(seconds[len(asked) :], [50, 99]) * 1e3  # the first warm up
     return {"p50_ms": p50, "p99_ms": p99}
@@ -251,7 +253,7 @@ def main() -> None:
         print(f"rank, one user, one thread: {alone['p50_ms']:.2f} ms, p99 {alone['p99_ms']:.2f} ms")
         bodies = [json.dumps({"history": h, "candidates": c}).encode() for h, c in asked]
         expected = [in_place(ranker, *each) for each in asked]
-        figures = {}
+        figures: dict[str, Any] = {}
         print(f"\n{'clients':>7}{'requests/s':>12}{'p50, ms':>9}{'p99, ms':>9}")
         with ExitStack() as stack:
             store, load_of = Path(temporary, "store.db"), Load(bodies, expected)
@@ -265,7 +267,7 @@ def main() -> None:
                 measured = load_of.run(addresses[:1], clients, options.requests)
                 figures[str(clients)] = measured
                 print("{:7}{:12.0f}{:9.1f}{:9.1f}".format(clients, *measured.values()), flush=True)
-            more = {"replicas": replicas(load_of, addresses, options.requests)}
+            more: dict[str, Any] = {"replicas": replicas(load_of, addresses, options.requests)}
             more["soak"] = soak(load_of, *services[0], options.soak)
         print(f"\nnothing lost; every score within {TOLERANCE:.0e} of rank\n")
         size = {"clicks": CLICKS, "candidates": CANDIDATES, "news": len(ranker.news_ids)}

@@ -51,8 +51,8 @@ def days_of(folder: Path, output: Path, hours: float) -> list[Path]:
         made[-1].mkdir(parents=True, exist_ok=True)
         for split, (low, high) in bounds.items():
             lines = [line for stamp, _, line in rows if low <= stamp < high]
-            file = made[-1] / f"{made[-1].name}.{split}.inter"
-            file.write_text(head + "".join(lines), encoding="utf-8")
+            place = made[-1] / f"{made[-1].name}.{split}.inter"
+            place.write_text(head + "".join(lines), encoding="utf-8")
         (made[-1] / f"{made[-1].name}.item").write_bytes((folder / f"{name}.item").read_bytes())
     return made
 

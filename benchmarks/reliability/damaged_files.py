@@ -51,7 +51,10 @@ def measure(folder: Path, scale: float, seed: int, jobs: int) -> Outcome:
             failures += found.failures
             bar.update()
     of_cache = sum(map(_of_cache, files))
-    figures = {"files of stages": len(files) - of_cache, "files of the cache": of_cache}
+    figures: dict[str, int | float] = {
+        "files of stages": len(files) - of_cache,
+        "files of the cache": of_cache,
+    }
     figures |= {"runs": len(cases), **damaged}
     return Outcome(figures, failures)
 

@@ -163,17 +163,16 @@ def _changed(rng: random.Random, _: Ranker) -> Asked:
 
 def _junk(rng: random.Random, _: Ranker) -> Asked:
     """A field that cannot be what it should; for those that are lists, in a list."""
-    path, field, good = rng.choice(
-        [
-            ("/rank", "history", {"history": [], "candidates": ["N1"]}),
-            ("/rank", "candidates", {"history": []}),
-            ("/rank", "unknown", {"history": [], "candidates": ["N1"]}),
-            ("/top", "history", {"k": 3}),
-            ("/top", "recommender", {"history": [], "k": 3}),
-            ("/events", "events", {}),
-            ("/events", "event", {"events": []}),
-        ]
-    )
+    cases: list[tuple[str, str, dict[str, Any]]] = [
+        ("/rank", "history", {"history": [], "candidates": ["N1"]}),
+        ("/rank", "candidates", {"history": []}),
+        ("/rank", "unknown", {"history": [], "candidates": ["N1"]}),
+        ("/top", "history", {"k": 3}),
+        ("/top", "recommender", {"history": [], "k": 3}),
+        ("/events", "events", {}),
+        ("/events", "event", {"events": []}),
+    ]
+    path, field, good = rng.choice(cases)
     junk = rng.choice(JUNK)
     if field == "recommender" and junk is None:
         junk = "another"
