@@ -136,15 +136,15 @@ def test_clicks_exposures_and_shares_of_each_window_are_features_of_the_term() -
         c = counts[0], counts[1] - counts[0], counts[2] - counts[0]
         s = counts[3], counts[4] - counts[3], counts[5] - counts[3]
         rates = [np.log((a + 20 * rate) / (b + 20)) for a, b in zip(c, s, strict=True)]
-        share = np.log((c[0] + 0.1) / (clicks + 1))
-        older = np.log((c[1] + 0.1) / (more_clicks - clicks + 1))
-        of_shown = np.log((s[0] + 0.1) / (shown + 1))
-        older_shown = np.log((s[1] + 0.1) / (more_shown - shown + 1))
-        rising = [np.log1p(c[0]), rates[0], share, np.log1p(age)]
-        others = [*np.log1p(c[1:]), *rates[1:], older, *np.log1p(s), of_shown, older_shown]
-        rows.append([*rising, *others])
+        of_site = clicks, more_clicks - clicks, shown, more_shown - shown
+        both = zip([*c[:2], *s[:2]], of_site, strict=True)
+        shares = [np.log((count + 0.1) / (total + 1)) for count, total in both]
+        rising = [np.log1p(c[0]), rates[0], shares[0], np.log1p(age)]
+        rows.append([*rising, *np.log1p(c[1:]), *rates[1:], shares[1], *np.log1p(s), *shares[2:]])
     plain = torch.tensor(rows, dtype=torch.float32)
-    torch.testing.assert_close(features.unscaled(torch.cat([counters, site], 1)), plain)
+    with torch.autocast("cpu", torch.bfloat16):  # which is not to round counts
+        found = features.unscaled(torch.cat([counters, site], 1))
+    torch.testing.assert_close(found, plain)
     assert features.size == plain.shape[1]
 
 
