@@ -216,11 +216,8 @@ class LiveCounters:
     def _own(self, parts: Sequence[_Part], user: str) -> Rows:
         """A user's tallies, by article and time."""
         number = self._users.get(user, -1) if user else -1
-        rows = [part.of_user(number) for part in parts]
-        if sum(each.size > 0 for each in rows) < 2:
-            return max(rows, key=np.size)
-        both = np.concatenate(rows, axis=1)
-        return both[:, np.lexsort((both[2], both[0]))]
+        rows = np.concatenate([part.of_user(number) for part in parts], axis=1)
+        return rows[:, np.lexsort((rows[2], rows[0]))]
 
     def _counts(
         self,
@@ -323,7 +320,7 @@ class _Counted:
 
 
 class _Part(NamedTuple):
-    rows: Rows  # by user, article and time
+    rows: Rows  # by user
     users: NDArray[np.int64]
     every: EventCounts  # of articles
     site: EventCounts
@@ -333,7 +330,7 @@ class _Part(NamedTuple):
     def of(cls, rows: Rows) -> _Part:
         every = _counts_of(rows[0], rows, int(rows[0].max(initial=-1)) + 1)
         site = _counts_of(np.zeros_like(rows[0]), rows, 1)
-        rows = rows[:, np.lexsort((rows[2], (rows[1] << 32) | rows[0]))]
+        rows = rows[:, np.argsort(rows[1], kind="stable")]
         return cls(rows, rows[1], every, site, {})
 
     def row(self, article: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -342,7 +339,7 @@ class _Part(NamedTuple):
         return np.minimum(article, last) % (last + 1)
 
     def of_user(self, user: int) -> Rows:
-        """A user's tallies, by article and time."""
+        """A user's tallies."""
         start, stop = self.users.searchsorted([user, user + 1])
         return self.rows[:, start:stop]
 
