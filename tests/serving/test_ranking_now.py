@@ -145,9 +145,9 @@ def test_the_order_of_two_articles_is_the_same_in_lists_of_any_length(
     every = in_order_given(each_ranker.rank(["N4"], ids, **asked))
     for size in (2, 5, len(ids) // 2):
         some = in_order_given(each_ranker.rank(["N4"], ids[:size], **asked))
-        np.testing.assert_allclose(some, every[:size], rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(some, every[:size], rtol=1e-5, atol=1e-5)
     best = each_ranker.top(["N4"], len(ids), leave_out_clicked=False, **asked)
-    np.testing.assert_allclose([e.score for e in best], np.sort(every)[::-1], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose([e.score for e in best], np.sort(every)[::-1], rtol=1e-5, atol=1e-5)
 
 
 def test_a_new_article_with_300_clicks_within_a_minute_is_on_top(each_ranker: Ranker) -> None:
