@@ -276,12 +276,11 @@ def _apart(windows: Tensor) -> Tensor:
     return torch.cat([windows[:1], windows[1:] - windows[:1]])
 
 
-class MergedWeights(NamedTuple):
-    """Weights of ``RisingLayers`` as they are multiplied: both first layers are one product."""
+class Branch(NamedTuple):
+    """Weights as they are multiplied: of two hidden layers, with biases, and of the output."""
 
     first: tuple[Tensor, Tensor]
-    rising: tuple[Tensor, Tensor]
-    free: tuple[Tensor, Tensor]
+    second: tuple[Tensor, Tensor]
     out: Tensor
 
 
@@ -297,7 +296,6 @@ class RisingLayers(nn.Module):
 
     def __init__(self, rising: int, others: int, hidden: int) -> None:
         super().__init__()
-        self.hidden = hidden
         self.of_rising = nn.Linear(rising, hidden, bias=False)
         self.of_others = nn.Linear(others, hidden)
         self.second = nn.Linear(hidden, hidden)
@@ -309,26 +307,27 @@ class RisingLayers(nn.Module):
         nn.init.zeros_(self.free_out.weight)
         self.free_first, self.free_second = nn.Linear(others, hidden), nn.Linear(hidden, hidden)
 
-    def forward(self, features: Tensor, weights: MergedWeights) -> Tensor:
-        """``[..., rising + others] -> [...]``, with weights of ``merged``."""
-        rising, free = F.linear(features, *weights.first).split(self.hidden, dim=-1)
-        rising = F.elu(F.linear(F.elu(rising), *weights.rising))
-        free = F.gelu(F.linear(F.gelu(free), *weights.free))
-        return torch.cat([rising, free], dim=-1) @ weights.out
+    def forward(self, features: Tensor, branches: tuple[Branch, Branch]) -> Tensor:
+        """``[..., rising + others] -> [...]``, by the weights of ``branches``."""
+        rising, free = branches
+        units = F.elu(F.linear(F.elu(F.linear(features, *rising.first)), *rising.second))
+        others = F.gelu(F.linear(F.gelu(F.linear(features, *free.first)), *free.second))
+        return units @ rising.out + others @ free.out
 
-    def merged(self) -> MergedWeights:
-        """Weights as they are multiplied: absolute where they must be, with signs of ``bends``."""
-        bends, first, second = self.bends, self.free_first, self.free_second
-        rising = torch.cat([self.of_rising.weight.abs(), self.of_others.weight], dim=1)
-        free = F.pad(first.weight, (self.of_rising.in_features, 0))
-        return MergedWeights(
-            (
-                torch.cat([rising * bends[:, None], free]),
-                torch.cat([self.of_others.bias * bends, first.bias]),
-            ),
-            (self.second.weight.abs() * bends[:, None] * bends, self.second.bias * bends),
-            (second.weight, second.bias),
-            torch.cat([self.out.abs() * bends, self.free_out.weight[0]]),
+    def branches(self) -> tuple[Branch, Branch]:
+        """The rising layers, whose weights are absolute and have signs of ``bends``, and the free.
+
+        Both read all features, the free ones with weights of 0 for those that rise.
+        """
+        bends, free = self.bends, self.free_first
+        first = torch.cat([self.of_rising.weight.abs(), self.of_others.weight], dim=1)
+        second = self.second.weight.abs() * bends[:, None] * bends, self.second.bias * bends
+        rising = (first * bends[:, None], self.of_others.bias * bends), second
+        of_free = F.pad(free.weight, (self.of_rising.in_features, 0)), free.bias
+        of_second = self.free_second.weight, self.free_second.bias
+        return (
+            Branch(*rising, self.out.abs() * bends),
+            Branch(of_free, of_second, self.free_out.weight[0]),
         )
 
 
@@ -350,16 +349,16 @@ class TimeScore(nn.Module):
         self.rising_weights = nn.Parameter(torch.zeros(rising))
         self.weights = nn.Parameter(torch.zeros(others))
         self.layers = RisingLayers(rising, others, hidden) if hidden else None
-        self._frozen: tuple[Tensor, MergedWeights | None] | None = None
+        self._frozen: tuple[Tensor, tuple[Branch, Branch] | None] | None = None
 
     @torch.no_grad()
     def freeze(self) -> None:
         """Compute once what depends on the weights alone: they are not to change any more."""
         self._frozen = self._merged()
 
-    def _merged(self) -> tuple[Tensor, MergedWeights | None]:
+    def _merged(self) -> tuple[Tensor, tuple[Branch, Branch] | None]:
         linear = torch.cat([self.rising_weights.abs(), self.weights])
-        return linear, None if self.layers is None else self.layers.merged()
+        return linear, None if self.layers is None else self.layers.branches()
 
     def start(self, text: Tensor, counters: Tensor, labels: Tensor, offsets: Tensor) -> None:
         """Fit initial weights: the conditional logit, then the hidden layers on its likelihood.
@@ -435,9 +434,9 @@ class TimeScore(nn.Module):
 
     def term(self, features: Tensor) -> Tensor:
         """The term itself, ``[..., features] -> [...]``."""
-        linear, of_layers = self._frozen or self._merged()
+        linear, branches = self._frozen or self._merged()
         term = features @ linear + self.features.surplus(features)
-        return term if self.layers is None else term + self.layers(features, of_layers)
+        return term if self.layers is None else term + self.layers(features, branches)
 
     def forward(self, text: Tensor, counters: Tensor, user: Tensor, news: Tensor) -> Tensor:
         """Scores, of the shape of ``text``: ``[batch, candidates]`` or ``[candidates]``.

@@ -136,9 +136,8 @@ def test_clicks_exposures_and_shares_of_each_window_are_features_of_the_term() -
         c = counts[0], counts[1] - counts[0], counts[2] - counts[0]
         s = counts[3], counts[4] - counts[3], counts[5] - counts[3]
         rates = [np.log((a + 20 * rate) / (b + 20)) for a, b in zip(c, s, strict=True)]
-        of_site = clicks, more_clicks - clicks, shown, more_shown - shown
-        both = zip([*c[:2], *s[:2]], of_site, strict=True)
-        shares = [np.log((count + 0.1) / (total + 1)) for count, total in both]
+        total = clicks, more_clicks - clicks, shown, more_shown - shown
+        shares = [np.log((n + 0.1) / (m + 1)) for n, m in zip([*c[:2], *s[:2]], total, strict=True)]
         rising = [np.log1p(c[0]), rates[0], shares[0], np.log1p(age)]
         rows.append([*rising, *np.log1p(c[1:]), *rates[1:], shares[1], *np.log1p(s), *shares[2:]])
     plain = torch.tensor(rows, dtype=torch.float32)

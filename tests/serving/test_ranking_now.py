@@ -146,6 +146,7 @@ def test_the_order_of_two_articles_is_the_same_in_lists_of_any_length(
     for size in (2, 5, len(ids) // 2):
         some = in_order_given(each_ranker.rank(["N4"], ids[:size], **asked))
         np.testing.assert_allclose(some, every[:size], rtol=1e-5, atol=1e-5)
+        assert np.argsort(some).tolist() == np.argsort(every[:size]).tolist()
     best = each_ranker.top(["N4"], len(ids), leave_out_clicked=False, **asked)
     np.testing.assert_allclose([e.score for e in best], np.sort(every)[::-1], rtol=1e-5, atol=1e-5)
 
