@@ -29,9 +29,9 @@ lowest-versions: ## Make an environment of the lowest supported versions.
 	.lowest/bin/pip install --quiet -e ".[test]" -r tests/lowest.txt
 	.lowest/bin/pip install --quiet --no-deps recbole==1.2.1
 
-lowest:          ## Run the unit tests in that environment, which is made if there is none, and remove it.
+lowest:          ## Run unit tests once each in that environment, made if there is none, and remove it.
 	[ -x .lowest/bin/pytest ] || $(MAKE) lowest-versions
-	.lowest/bin/python -m pytest -m "not real and not whole" --ignore=tests/docs
+	.lowest/bin/python -m pytest --once -m "not real and not whole" --ignore=tests/docs
 	rm -rf .lowest
 
 docs:            ## Build the site into site/; a broken link or any other warning is an error.

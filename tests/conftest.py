@@ -32,9 +32,17 @@ settings.load_profile("tests")
 SHIPPED_START_STEPS = 800
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--once", action="store_true", help="most tests with their first values alone")
+
+
 @pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Long tests first: of two workers, none waits at the end for one of the other's."""
+    if config.getoption("once"):
+        all_of = "tests/encoder", "tests/test_contract"  # code of torch and transformers
+        names = [i.nodeid if i.nodeid.startswith(all_of) else i.nodeid.split("[")[0] for i in items]
+        items[:] = dict(zip(names[::-1], items[::-1], strict=True)).values()  # the first of a name
     items.sort(key=lambda item: not {"whole", "real"} & {mark.name for mark in item.iter_markers()})
 
 

@@ -119,7 +119,7 @@ from recbole_tinynews.trainer.optimization import keep_freed_memory
 keep_freed_memory()
 for _ in range(2):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    for _ in range(10):
+    for _ in range(3):
         [torch.ones(4 << 20) for _ in range(6)]  # 16 MB each
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
