@@ -45,8 +45,8 @@ def main() -> None:
         parts[" + ".join(some)] = np.isin(part_of, [names.index(each) for each in some])
 
     files: dict[str, dict[int, Path]] = defaultdict(dict)
-    for (system, seed, _), cells in ResultsFile(options.results / RESULTS).rows.items():
-        file = impressions_file(options.results, system, seed, cells["settings"])
+    for (system, seed, _), row in ResultsFile(options.results / RESULTS).rows.items():
+        file = impressions_file(options.results, system, seed, row["settings"])
         if file.is_file():  # of several settings, the last ones
             files[system][seed] = file
     read = read_files(files)

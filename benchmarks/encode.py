@@ -69,13 +69,17 @@ class UsualWay:
     def __call__(self) -> Tensor:
         """Vectors of all titles."""
         tokens, usual, made = self.encoder.tokens, self.encoder.text_encoder, []
+        assert isinstance(usual, TextEncoder)
+        pooling, dense = usual.pooling, usual.dense
+        assert pooling is not None
+        assert dense is not None
         for start in range(1, tokens.rows, BATCH):
             rows = np.arange(start, min(start + BATCH, tokens.rows))
             token_ids = torch.from_numpy(tokens.padded(rows, 0).astype(np.int64))
             real = token_ids != 0
             states = usual.plm(input_ids=token_ids, attention_mask=real.long())
-            pooled = usual.pooling(states.last_hidden_state, real)
-            made.append(usual.dense(pooled))
+            pooled = pooling(states.last_hidden_state, real)
+            made.append(dense(pooled))
         return torch.cat(made)
 
 

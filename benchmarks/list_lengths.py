@@ -98,6 +98,7 @@ def measured(planned: Any, dataset: str, impressions: int, seed: int) -> list[tu
         for stage in stages:
             run.make(stage)
         model, test = run.model(stages[-1]).eval(), run.factory.test
+        assert test is not None
         log, loader = test.log, run.factory.impressions(config, test)
         clicks = np.bincount(log.candidates.rows_of(np.flatnonzero(log.labels == 1)))
         fits = np.flatnonzero((clicks == 1) & (log.candidates.lengths == SHOWN))

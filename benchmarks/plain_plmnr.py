@@ -43,7 +43,7 @@ class PlainPLMNR(nn.Module):
                 if isinstance(module, nn.Dropout):
                     module.p = rate
                 if hasattr(module, "dropout_prob"):  # transformers 4 keeps that of attention here
-                    module.dropout_prob = rate
+                    module.dropout_prob = rate  # type: ignore[assignment]
         self.plm.get_submodule("embeddings.dropout").p = 0.0
         self.pooling = copy.deepcopy(text_encoder.pooling)
         self.dense = copy.deepcopy(text_encoder.dense)

@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -73,8 +74,9 @@ def main() -> None:
             for name in ("shared_second", "own_second"):
                 for number, each in enumerate(asked):
                     at += number == 0 or name == "own_second"
-                    for way, how in (("text", {}), (name, {"at": at, "user": f"U{number}"})):
-                        rank = partial(ranker.rank, *each, **how)
+                    now_for_user: dict[str, Any] = {"at": at, "user": f"U{number}"}
+                    for way, moment in (("text", {}), (name, now_for_user)):
+                        rank = partial(ranker.rank, *each, **moment)
                         took[way].append(seconds_of(rank))
         # few percent: on a busy machine, those that nothing has interrupted
         low, p50 = ({n: np.percentile(t[64:], q) * 1e3 for n, t in took.items()} for q in (5, 50))

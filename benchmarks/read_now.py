@@ -39,6 +39,7 @@ def scored(folder: Path, dataset: str, data_path: Path) -> tuple[NDArray, Any, N
     with prepared(config) as (run, stages):
         run.make(stages[0])
         trainer = run.factory.trainer(config, run.model(stages[0]))
+        assert run.factory.test is not None
         loader = run.factory.impressions(config, run.factory.test)
         trainer.evaluate(loader, load_best_model=False, show_progress=False)
         shown = loader.impressions

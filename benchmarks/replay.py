@@ -42,6 +42,7 @@ def offline(config: NewsConfig) -> tuple[Path, NewsDataset, np.ndarray]:
     with prepared(config) as (this_run, stages):
         folder = this_run.make(stages[-1]).folder
         model, test = this_run.model(stages[-1]).eval(), this_run.factory.test
+        assert test is not None
         with torch.no_grad():
             scores = [model.predict(batch) for batch, *_ in ImpressionDataLoader(config, test)]
         return folder, test, torch.cat(scores).double().numpy()

@@ -120,6 +120,7 @@ def main() -> None:
         figures |= timed("scoring", shown.rows, evaluate)
         collected = trainer.eval_collector
         file = Path(folder, "submission.zip")
+        assert collected.evaluated is not None
         scored = collected.evaluated.scores, collected.evaluated.offsets
         write = partial(write_submission, file, collected.ids, *scored)
         figures |= timed("writing", shown.rows, write)
