@@ -24,8 +24,9 @@ gpu:             ## Run the tests of a CUDA card, and print how fast it trains.
 
 lowest-versions: ## Make an environment of the lowest supported versions.
 	$(PYTHON) -m venv .lowest
-	.lowest/bin/pip install --quiet -e ".[test]" -r tests/lowest.txt
-	.lowest/bin/pip install --quiet --no-deps recbole==1.2.1
+	.lowest/bin/pip install --quiet uv
+	.lowest/bin/uv pip install --quiet --python .lowest -e ".[test]" -r tests/lowest.txt
+	.lowest/bin/uv pip install --quiet --python .lowest --no-deps recbole==1.2.1
 
 lowest:          ## Run unit tests once each in that environment, made if there is none, and remove it.
 	[ -x .lowest/bin/pytest ] || $(MAKE) lowest-versions

@@ -183,7 +183,8 @@ class RunSettings:
 
     def _drop_unread(self, before: Mapping[Key, Any]) -> Iterator[str]:
         """Reset unread settings, which would change fingerprints; yield a warning for each."""
-        for key in [key for key in self.values if key.name in unread_by(self.kind)]:
+        unread = unread_by(self.kind)
+        for key in [key for key in self.values if key.name in unread]:
             value = self.values.pop(key)
             if value != before.get(key, self.declared.get(key.name)):
                 yield f"{key} ({self._sources[key]}) has no effect, got {brief(value)}"
