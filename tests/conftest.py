@@ -56,9 +56,8 @@ def _own_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 def _own_torch_state() -> Iterator[None]:
     """The same random numbers each time, so that a tolerance holds in every run or in none.
 
-    Importing RecBole's SINE, as looking SASRec up does, turns on autograd's anomaly detection: the
-    tests that follow would train five times as slowly, and fp16 would stop at an overflow. Test
-    files import it too, before the first test.
+    Importing RecBole's SINE, as looking SASRec up does, turns on autograd's anomaly detection:
+    later tests would train five times as slowly, and fp16 would stop at an overflow.
     """
     import torch
 

@@ -36,6 +36,7 @@ def shell(code: str, *arguments: str) -> subprocess.CompletedProcess:
     )
 
 
+@pytest.mark.whole
 def test_ranking_imports_neither_trainers_nor_evaluators() -> None:
     """They cost a sixth of what README's first script takes."""
     names = ("recbole.trainer", "recbole.evaluator", "recbole_tinynews.trainer")

@@ -54,6 +54,7 @@ def test_a_vocabulary_of_the_training_articles_changes_none_of_their_vectors(
     assert sum(lock.exists() for lock in locks) == len(locks) - 1
 
 
+@pytest.mark.whole
 def test_a_student_without_layers_is_trained_and_served(tiny: Tiny, tmp_path: Path) -> None:
     """Its teachers keep their layers; a served copy ranks as it was evaluated."""
     config = tiny.config(

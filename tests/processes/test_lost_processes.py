@@ -77,7 +77,6 @@ class Training:
     def lose(self, processes: int, lost: int) -> None:
         """Kill one of so many processes once they have saved a state; all must end."""
         alive: list[psutil.Process] = []
-
         before = self.last_state()
 
         def kill() -> None:
@@ -164,8 +163,7 @@ def test_killed_processes_end_all_and_any_number_of_them_resumes(
     assert "Resuming" not in caplog.text
     for processes, lost in ((2, 0), (3, 1)):
         killed.lose(processes, lost)
-        end = f"process {lost} was killed by signal 9"
-        assert end in capsys.readouterr().err
+        assert f"process {lost} was killed by signal 9" in capsys.readouterr().err
     found = killed.run()
     assert "Resuming from step" in caplog.text
     logs = [log.read_text() for log in killed.folder.glob("saved/*/*/PLMNR/*.log")]

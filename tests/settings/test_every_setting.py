@@ -185,6 +185,7 @@ def test_accepted_values_come_to_a_plan_or_a_line(tiny: Tiny, model: str) -> Non
         )
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("model", ["PLMNR", "BPR"])
 def test_a_run_with_accepted_values_ends_with_a_result_or_a_line(
     tiny: Tiny, tmp_path: Path, model: str
