@@ -56,12 +56,12 @@ def _own_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 def _own_torch_state() -> Iterator[None]:
     """The same random numbers each time, so that a tolerance holds in every run or in none.
 
-    Importing RecBole's SINE, as looking SASRec up does, turns on autograd's anomaly detection:
+    Importing RecBole's SINE, as looking SASRec up and test files do, turns on anomaly detection:
     later tests would train five times as slowly, and fp16 would stop at an overflow.
     """
     import torch
 
-    torch.default_generator.manual_seed(0)  # for cards too it would write its stack down
+    torch.manual_seed(0)
     torch.autograd.set_detect_anomaly(False)
     yield
     torch.autograd.set_detect_anomaly(False)

@@ -101,7 +101,7 @@ def parse_value(text: str) -> Any:
     if not text:
         return text
     try:
-        value = copy.deepcopy(_parsed(text))
+        value = parse_yaml(text)
     except (yaml.YAMLError, ValueError):  # ValueError: an int of thousands of digits
         return text
     is_plain = value is None or isinstance(value, (bool, int, float))
@@ -119,7 +119,7 @@ def parse_yaml(text: str) -> Any:
 
 
 # Uncached, PyYAML took 90 % of planning time. The result is shared: copy it before changing it.
-_parsed = lru_cache(maxsize=1024)(parse_yaml)
+_parsed = lru_cache(maxsize=256)(parse_yaml)
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:
