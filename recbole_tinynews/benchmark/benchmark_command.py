@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from recbole_tinynews.cli import command_parser, one_line_errors
+from recbole_tinynews.cli import command_parser, one_line_errors, slow_imports
 from recbole_tinynews.settings.literals import parse_command_line, parse_value
 from recbole_tinynews.settings.values import COUNT, list_of, refuse
 
@@ -45,7 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         options["seeds"] = None if options["seeds"] is None else seeds_of(options["seeds"])
         options["systems"] = [name.strip() for name in options["systems"].split(",") if name]
 
-        from recbole_tinynews import Benchmark  # slow to import; reports a missing RecBole
+        with slow_imports():
+            from recbole_tinynews import Benchmark  # reports a missing RecBole
 
         benchmark = Benchmark(**options, settings=settings.values)
         if report_only:

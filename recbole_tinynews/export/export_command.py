@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from recbole_tinynews.cli import command_parser, one_line_errors
+from recbole_tinynews.cli import command_parser, one_line_errors, slow_imports
 from recbole_tinynews.export.formats import format_names
 
 
@@ -32,7 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     flags = vars(parser.parse_args(arguments))
     texts, output = flags.pop("trim_vocabulary"), flags["output"]
     with one_line_errors("Not exported"):
-        from recbole_tinynews.export.exporting import export, write_trimmed  # slow import
+        with slow_imports():
+            from recbole_tinynews.export.exporting import export, write_trimmed
 
         if texts is not None:
             after, before = write_trimmed(flags["folder"], texts, output)

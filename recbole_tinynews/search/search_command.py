@@ -7,7 +7,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 
-from recbole_tinynews.cli import command_parser, one_line_errors, program
+from recbole_tinynews.cli import command_parser, one_line_errors, program, slow_imports
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -33,7 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     logging.basicConfig(level=logging.INFO, handlers=[terminal])  # files have the trials' full logs
     resume = f" To resume: {program()} {shlex.join(arguments)}"
     with one_line_errors(parser.prog, "finished trials are kept", resume):
-        from recbole_tinynews import Search  # takes seconds
+        with slow_imports():
+            from recbole_tinynews import Search
 
         search = Search(**options, config_file_list=files, command_line=settings)
         best = search.run()

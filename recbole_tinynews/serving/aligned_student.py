@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from logging import getLogger
 from pathlib import Path
 
-from recbole_tinynews.cli import command_parser, one_line_errors
+from recbole_tinynews.cli import command_parser, one_line_errors, slow_imports
 from recbole_tinynews.convert.atomic import NewsItem, write_without_clicks
 from recbole_tinynews.files.columns import ABSTRACT, BODY, TITLE
 from recbole_tinynews.files.whole import (
@@ -31,8 +31,9 @@ def student(
     What a killed process left of it is removed. Raises ``ValueError`` for wrong settings or no
     titles, and ``LockHeldError`` if another process is making it.
     """
-    from recbole_tinynews.pipeline.config import NewsConfig  # slow imports
-    from recbole_tinynews.pipeline.quick_start import NO_TEST, prepared
+    with slow_imports():
+        from recbole_tinynews.pipeline.config import NewsConfig
+        from recbole_tinynews.pipeline.quick_start import NO_TEST, prepared
 
     texts, output = Path(texts), Path(output)
     check_new_or_empty(output)
@@ -63,7 +64,7 @@ def write_texts(texts: Path, data_path: Path) -> str:
     They have the table's ids, if it has any. Raises ``ValueError`` if there are no titles, or if an
     id is not usable.
     """
-    from recbole_tinynews.serving.article_index import ID_COLUMNS, read_news_file  # slow import
+    from recbole_tinynews.serving.article_index import ID_COLUMNS, read_news_file
 
     table = read_news_file(texts).fillna("").astype(str)
     if TITLE not in table.columns or not table[TITLE].str.strip().any():

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from recbole_tinynews.cli import command_parser, one_line_errors
+from recbole_tinynews.cli import command_parser, one_line_errors, slow_imports
 from recbole_tinynews.serving.aligned_student import write_texts
 
 MODEL = "ZeroShotPLM"
@@ -35,12 +35,13 @@ def encode(
         raise ValueError(f"output must end with .npz, got {output}. Rename it.")
     if (texts is None) == (dataset is None):
         raise ValueError("encode needs either texts or a dataset, got both or none. Name one.")
-    from recbole_tinynews.data.dataset import NewsDataset  # slow imports
-    from recbole_tinynews.encoder.plm_files import plm_content
-    from recbole_tinynews.files.vector_files import write_vectors
-    from recbole_tinynews.model.article_reader import plm_source
-    from recbole_tinynews.pipeline.config import NewsConfig
-    from recbole_tinynews.pipeline.factory import factory_of
+    with slow_imports():
+        from recbole_tinynews.data.dataset import NewsDataset
+        from recbole_tinynews.encoder.plm_files import plm_content
+        from recbole_tinynews.files.vector_files import write_vectors
+        from recbole_tinynews.model.article_reader import plm_source
+        from recbole_tinynews.pipeline.config import NewsConfig
+        from recbole_tinynews.pipeline.factory import factory_of
 
     given: dict[str, Any] = {"plm": plm, "eval_step": 0}
     with tempfile.TemporaryDirectory() as work:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from recbole_tinynews.cli import command_parser, one_line_errors
+from recbole_tinynews.cli import command_parser, one_line_errors, slow_imports
 from recbole_tinynews.files.progress import progress_bar
 from recbole_tinynews.files.whole import whole_file
 
@@ -28,10 +28,11 @@ def score(
     written whole or not at all.
     Raises ``OSError`` for a missing file, ``ValueError`` for a damaged one or an unknown id.
     """
-    from recbole_tinynews.files.table_files import is_csv, table_parts, write_parts
-    from recbole_tinynews.serving.article_index import read_news_file
-    from recbole_tinynews.serving.loading import load_reader  # slow imports
-    from recbole_tinynews.serving.rank_table import CANDIDATES, EMPTY, HISTORY, ids_of
+    with slow_imports():
+        from recbole_tinynews.files.table_files import is_csv, table_parts, write_parts
+        from recbole_tinynews.serving.article_index import read_news_file
+        from recbole_tinynews.serving.loading import load_reader
+        from recbole_tinynews.serving.rank_table import CANDIDATES, EMPTY, HISTORY, ids_of
 
     tables = table_parts(Path(users), READERS_AT_ONCE)
     as_csv, unknown = is_csv(Path(output)), 0

@@ -13,7 +13,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recbole_tinynews.cli import command_parser, one_line_errors
+from recbole_tinynews.cli import command_parser, one_line_errors, slow_imports
 
 if TYPE_CHECKING:
     from recbole_tinynews.serving.ranker import Ranker
@@ -65,10 +65,11 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _serve(flags: argparse.Namespace) -> None:
-    from recbole_tinynews.serving.service.app import make_app  # of an extra
-    from recbole_tinynews.serving.service.server import bound, run
-    from recbole_tinynews.serving.service.state import open_state
-    from recbole_tinynews.serving.store import Store
+    with slow_imports():
+        from recbole_tinynews.serving.service.app import make_app  # of an extra
+        from recbole_tinynews.serving.service.server import bound, run
+        from recbole_tinynews.serving.service.state import open_state
+        from recbole_tinynews.serving.store import Store
 
     # an address that is taken fails before articles are encoded
     with bound(flags.host, flags.port) as place, closing(Store(flags.store)) as store:

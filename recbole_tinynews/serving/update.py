@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
-from recbole_tinynews.cli import command_parser, one_line_errors
+from recbole_tinynews.cli import command_parser, one_line_errors, slow_imports
 from recbole_tinynews.convert.readers.cells import MILLISECONDS, iso
 from recbole_tinynews.evaluation.metrics import is_count
 from recbole_tinynews.files.versions import rollback, switch
@@ -77,9 +77,10 @@ def _updated(
     folder: Path, data: Path, settings: Sequence[str], model: type | None, since: float | None
 ) -> Update:
     """The update of a folder, compared with it."""
+    with slow_imports():
+        from recbole_tinynews.pipeline.config import NewsConfig
+        from recbole_tinynews.pipeline.quick_start import prepared
     from recbole_tinynews.pipeline.artifact import METRICS_FILE, NEWEST, read_metrics, read_settings
-    from recbole_tinynews.pipeline.config import NewsConfig  # slow imports
-    from recbole_tinynews.pipeline.quick_start import prepared
 
     if since is None and (folder / METRICS_FILE).is_file():
         newest = read_metrics(folder).get(NEWEST)
