@@ -76,7 +76,7 @@ def _check_settings(settings: Mapping[str, Any]) -> None:
         elif name in NAMES:
             fits = isinstance(value, str)
         else:
-            fits = value is None or unfit_value(name, value, value) is None
+            fits = unfit_value(name, value, value) is None
         if not fits:
             raise ValueError(f"{name}={value!r:.100} fits no recommender.")
 
