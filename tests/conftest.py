@@ -51,8 +51,8 @@ def pytest_collection() -> Iterator[None]:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Long tests first: of two workers, none waits at the end for one of the other's."""
     if config.getoption("once"):
-        whole = "tests/encoder"  # which reads code of transformers
-        names = [i.nodeid if whole in i.nodeid else i.nodeid.split("[")[0] for i in items]
+        all_of = "tests/encoder", "tests/test_contract"  # code of torch and transformers
+        names = [i.nodeid if i.nodeid.startswith(all_of) else i.nodeid.split("[")[0] for i in items]
         items[:] = dict(zip(names[::-1], items[::-1], strict=True)).values()  # the first of a name
     items.sort(key=lambda item: not {"whole", "real"} & {mark.name for mark in item.iter_markers()})
 
@@ -110,10 +110,7 @@ def _language_models_read_once() -> Iterator[None]:
     kept: dict[Any, tuple[str, bytes]] = {}
     as_arrays = copyreg.dispatch_table | {
         torch.Tensor: lambda tensor: (torch.from_numpy, (tensor.numpy(),)),
-        torch.nn.Parameter: lambda weight: (
-            torch.nn.Parameter,
-            (weight.data, weight.requires_grad),
-        ),
+        torch.nn.Parameter: lambda each: (torch.nn.Parameter, (each.data, each.requires_grad)),
     }
 
     def read(auto: Any, source: str, part: str, **options: Any) -> Any:

@@ -88,7 +88,7 @@ class PaddedEngine(Engine):
         self, folder: Path, settings: Mapping[str, Any], identity: str, pad_token_id: int | None
     ) -> None:
         super().__init__(settings, identity)
-        longest, prefix = settings[NEWS_TOKENS], settings["text_prefix"] or ""
+        longest, prefix = settings[NEWS_TOKENS], settings["text_prefix"]
         tokenizer, self._pad_token_id = load_tokenizer(str(folder)), pad_token_id or 0
         self._tokenise = ColumnTokenizer(settings["news_text"], tokenizer, longest, prefix)
         # pooling over pad tokens needs as many as in training

@@ -113,10 +113,12 @@ def test_yaml_for_other_libraries_is_left_alone() -> None:
 
 def test_strings_of_a_dict_are_read_as_yaml_and_the_dict_stays_as_it_was() -> None:
     """RecBole writes parsed values into the caller's dict."""
-    given = {"topk": "[5]", "learning_rate": "1e-4"}
+    code = "__import__('os').getcwd()"  # which RecBole evaluates
+    given = {"topk": "[5]", "learning_rate": "1e-4", "plm": code}
     config = NewsConfig("PLMNR", config_dict=given)
     assert (config["topk"], config["learning_rate"]) == ([5], 1e-4)
-    assert given == {"topk": "[5]", "learning_rate": "1e-4"}
+    assert config["plm"] == config_of(f"--plm={code}")["plm"] == code
+    assert given == {"topk": "[5]", "learning_rate": "1e-4", "plm": code}
 
 
 def test_a_name_that_looks_like_a_number_stays_a_name(tmp_path: Path) -> None:

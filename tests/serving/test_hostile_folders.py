@@ -188,7 +188,7 @@ def test_no_description_of_an_export_ends_in_another_error(exported: Path, data:
 def test_an_export_that_holds_anything_is_named(exported: Path) -> None:
     file = exported / "recommender.json"
     before = file.read_text()
-    for content in CONTENTS:
+    for content in (*CONTENTS, before.replace('"title"', "null").encode()):
         file.write_bytes(content)
         with pytest.raises(ValueError, match=r"recommender\.json"):
             load(exported)
