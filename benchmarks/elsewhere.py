@@ -18,8 +18,8 @@ import pandas as pd
 import torch
 
 from recbole_tinynews.benchmark.significance import users_random
+from recbole_tinynews.data.atomic_files import read_news_file
 from recbole_tinynews.evaluation.metrics import auc, mrr, ndcg, rank_impressions
-from recbole_tinynews.serving.article_index import read_news_file
 from recbole_tinynews.serving.loading import load
 
 READ = "history", "candidates"

@@ -34,9 +34,13 @@ from recbole_tinynews.benchmark.results import (
     read_impression_metrics,
 )
 from recbole_tinynews.benchmark.significance import compare
-from recbole_tinynews.data.atomic_files import Indices, concatenate, read_impressions
+from recbole_tinynews.data.atomic_files import (
+    Indices,
+    concatenate,
+    read_impressions,
+    read_news_file,
+)
 from recbole_tinynews.evaluation import metrics
-from recbole_tinynews.serving.article_index import read_news_file
 from recbole_tinynews.serving.loading import load
 from recbole_tinynews.serving.ranker import Ranker
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from measure import finish
 
-from recbole_tinynews.serving.article_index import read_news_file
+from recbole_tinynews.data.atomic_files import read_news_file
 from recbole_tinynews.serving.events import CLICK, Event, data_set_events
 from recbole_tinynews.serving.live_counters import LiveCounters
 from recbole_tinynews.serving.loading import load

@@ -24,7 +24,7 @@ import torch
 from measure import finish, seconds_of
 from serve import CANDIDATES, CLICKS, finished_run, readers
 
-from recbole_tinynews.serving.article_index import read_news_file
+from recbole_tinynews.data.atomic_files import read_news_file
 from recbole_tinynews.serving.events import CLICK, EXPOSURE, Event
 from recbole_tinynews.serving.loading import load
 

@@ -20,13 +20,13 @@ import numpy as np
 import torch
 from measure import finish
 
+from recbole_tinynews.data.atomic_files import read_news_file
 from recbole_tinynews.data.dataloader import ImpressionDataLoader
 from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.data.popularity import Counting
 from recbole_tinynews.evaluation import metrics
 from recbole_tinynews.pipeline.config import NewsConfig
 from recbole_tinynews.pipeline.quick_start import prepared
-from recbole_tinynews.serving.article_index import read_news_file
 from recbole_tinynews.serving.events import data_set_events
 from recbole_tinynews.serving.live_counters import LiveCounters, Moment
 from recbole_tinynews.serving.loading import load

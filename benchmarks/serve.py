@@ -37,7 +37,7 @@ import psutil
 import torch
 from measure import finish, seconds_of
 
-from recbole_tinynews.serving.article_index import read_news_file
+from recbole_tinynews.data.atomic_files import read_news_file
 from recbole_tinynews.serving.loading import load
 from recbole_tinynews.serving.ranker import Ranker
 

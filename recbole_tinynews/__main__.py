@@ -31,10 +31,10 @@ COMMANDS = {
     CONVERT: ("convert", "turn MIND, other data sets or a log of yours into a data set"),
     RUN: ("", "train and evaluate a recommender"),
     "student": (
-        "serving.aligned_student",
+        "pipeline.aligned_student",
         "make a small recommender from a language model and articles alone",
     ),
-    "encode": ("serving.encode", "write vectors of articles by a language model, for students"),
+    "encode": ("pipeline.encode", "write vectors of articles by a language model, for students"),
     "search": ("search.search_command", "find the settings with the best validation metric"),
     "benchmark": ("benchmark.benchmark_command", "train and measure systems side by side"),
     "serve": ("serving.serve", "rank over HTTP, with a page"),

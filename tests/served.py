@@ -14,11 +14,11 @@ import pytest
 import torch
 from tiny import DATASET, Tiny, run_of, titles
 
+from recbole_tinynews.data.atomic_files import read_news_file
 from recbole_tinynews.data.dataloader import ImpressionDataLoader
 from recbole_tinynews.pipeline.artifact import Artifact
 from recbole_tinynews.pipeline.run import Run
 from recbole_tinynews.pipeline.systems import system
-from recbole_tinynews.serving.article_index import read_news_file
 from recbole_tinynews.serving.engine import Ranked
 from recbole_tinynews.serving.loading import load
 from recbole_tinynews.serving.ranker import Ranker

@@ -12,6 +12,7 @@ from statistics import fmean
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from recbole_tinynews.data.impressions import UNLABELLED, Impressions, with_offsets
@@ -36,6 +37,7 @@ from recbole_tinynews.files.columns import (
     typed,
 )
 from recbole_tinynews.files.lines import read_lines
+from recbole_tinynews.files.table_files import read_table
 
 REQUIRED_OF_ITEMS = (ITEM_ID, CATEGORY, SUBCATEGORY, TITLE)
 LABEL_VALUES = {"0": 0, "1": 1, "0.0": 0, "1.0": 1}
@@ -106,6 +108,13 @@ def read_news(path: Path) -> ItemColumns:
             raise FileRows(path, 2, {}).mistake(row, ITEM_ID, "a unique id", f"'{token}'")
         seen.add(token)
     return ItemColumns(**columns)
+
+
+def read_news_file(path: Path) -> pd.DataFrame:
+    """Articles of parquet, csv, tsv (with header) or ``.item``; ``ValueError`` if unreadable."""
+    if path.name.removesuffix(".gz").endswith(".item"):
+        return pd.DataFrame(read_news(path)._asdict())
+    return read_table(path, " or .item")
 
 
 def publication_times(path: Path, news: ItemColumns) -> NDArray[np.float64] | None:

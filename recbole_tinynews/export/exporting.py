@@ -17,6 +17,7 @@ from torch import Tensor
 from transformers.utils import logging as transformers_logging
 
 from recbole_tinynews import __version__
+from recbole_tinynews.data.atomic_files import read_news_file
 from recbole_tinynews.data.news_text import with_abstract
 from recbole_tinynews.encoder.plm_files import load_config, load_tokenizer, write_projection
 from recbole_tinynews.encoder.text_encoder import TextEncoder
@@ -49,7 +50,6 @@ from recbole_tinynews.pipeline.artifact import (
     write_metrics,
     write_settings,
 )
-from recbole_tinynews.serving.article_index import read_news_file
 from recbole_tinynews.serving.engine import Engine
 from recbole_tinynews.serving.exported import CARD, load_export, write_description
 from recbole_tinynews.serving.loading import load_trained

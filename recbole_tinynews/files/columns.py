@@ -29,6 +29,9 @@ CONTEXT = (CONTEXT_ARTICLE, DEVICE, SESSION, SUBSCRIBER, READ_TIME, SCROLL_PERCE
 FLAT_ITEM = (ITEM_ID, CATEGORY, SUBCATEGORY)
 FLAT_INTER = (USER_ID, ITEM_ID, LABEL, TIMESTAMP)
 
+ID = "id"  # of an article, beside its fields, as callers give them
+ID_COLUMNS = (ID, ITEM_ID, "news_id")  # of a table of articles
+
 _TYPES = {
     **dict.fromkeys((ITEM_ID, CATEGORY, SUBCATEGORY, IMPRESSION_ID, USER_ID), "token"),
     **dict.fromkeys((CONTEXT_ARTICLE, DEVICE, SESSION), "token"),

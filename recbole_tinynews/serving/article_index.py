@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,12 +13,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from recbole_tinynews.data.atomic_files import read_news
 from recbole_tinynews.data.popularity import LATEST
 from recbole_tinynews.evaluation.rerank import RerankError
-from recbole_tinynews.files.columns import ABSTRACT, BODY, GROUPS, PUBLISHED, TITLE
+from recbole_tinynews.files.columns import ABSTRACT, BODY, GROUPS, ID, ID_COLUMNS, PUBLISHED, TITLE
 from recbole_tinynews.files.progress import progress_bar
-from recbole_tinynews.files.table_files import read_table
 from recbole_tinynews.serving.engine import Batch, Engine, category_ids
 from recbole_tinynews.serving.live_counters import LiveCounters
 from recbole_tinynews.settings.values import suggest
@@ -27,8 +24,6 @@ from recbole_tinynews.settings.values import suggest
 ARTICLES_AT_ONCE = 1_000  # per step of the progress bar
 CACHED_VECTORS = 100_000  # of the most recently used articles; 150 MB at news_dim 384
 FAR = 1 << 40  # more articles than there are
-ID = "id"  # of an article, beside its fields
-ID_COLUMNS = (ID, "item_id", "news_id")
 FIELDS = (TITLE, ABSTRACT, BODY, *GROUPS)
 # of all indexes, which are sent to other processes, as a lock cannot be; never held for long
 CHANGING, USING = threading.Lock(), threading.Lock()
@@ -325,13 +320,6 @@ def _pairs_of_table(table: pd.DataFrame, fields: Collection[str]) -> Iterable[tu
     for name in {*names} - read:  # compared or counted: a number is a name, a gap is unknown
         texts[name] = [str(v) if isinstance(v, (str, int)) else "" for v in texts[name]]
     return zip(table[id_columns[0]].tolist(), texts.to_dict("records"), strict=True)
-
-
-def read_news_file(path: Path) -> pd.DataFrame:
-    """Articles of parquet, csv, tsv (with header) or ``.item``; ``ValueError`` if unreadable."""
-    if path.name.removesuffix(".gz").endswith(".item"):
-        return pd.DataFrame(read_news(path)._asdict())
-    return read_table(path, " or .item")
 
 
 def published_in(news: Any) -> dict[str, float]:

@@ -29,8 +29,8 @@ def score(
     Raises ``OSError`` for a missing file, ``ValueError`` for a damaged one or an unknown id.
     """
     with slow_imports():
+        from recbole_tinynews.data.atomic_files import read_news_file
         from recbole_tinynews.files.table_files import is_csv, table_parts, write_parts
-        from recbole_tinynews.serving.article_index import read_news_file
         from recbole_tinynews.serving.loading import load_reader
         from recbole_tinynews.serving.rank_table import CANDIDATES, EMPTY, HISTORY, ids_of
 

@@ -23,9 +23,9 @@ from documents import ROOT, Command, blocks, pages
 from tiny import write_bert
 
 from recbole_tinynews.__main__ import COMMANDS
+from recbole_tinynews.pipeline import aligned_student, encode
 from recbole_tinynews.pipeline.config import NewsConfig
-from recbole_tinynews.serving import aligned_student as student
-from recbole_tinynews.serving import encode, update
+from recbole_tinynews.serving import update
 
 MODULES = {name: f"recbole_tinynews.{module}" for name, (module, _) in COMMANDS.items()}
 # a session runs them, bash reads them
@@ -157,11 +157,10 @@ def _with_settings_of(name: str, words: list[str], patch: pytest.MonkeyPatch) ->
         NewsConfig("ZeroShotPLM", name, config_dict={"plm": plm}, command_line=settings)
         return 1
 
-    programs = {MODULES["student"]: student, MODULES["encode"]: encode}
-    module = programs.get(name, update)
+    module = {MODULES["student"]: aligned_student, MODULES["encode"]: encode}.get(name, update)
     with patch.context() as here:
         here.setattr(encode, "encode", write_vectors)
-        here.setattr(student, "student", make_student)
+        here.setattr(aligned_student, "student", make_student)
         here.setattr(update, "update", make_update)
         here.setattr(update, "rollback", Path)
         assert not module.main(words[: words.index("||")] if "||" in words else words)

@@ -10,11 +10,10 @@ import pytest
 from exports import needs_onnx, needs_sentence_transformers
 from real_mind import NAME, PLM, converted, needs_both
 
-from recbole_tinynews.data.atomic_files import Indices, concatenate, read_impressions, read_news
+from recbole_tinynews.data.atomic_files import Indices, read_impressions, read_news_file
 from recbole_tinynews.export.exporting import export
 from recbole_tinynews.export.finished import FinishedRecommender
 from recbole_tinynews.pipeline.quick_start import run
-from recbole_tinynews.serving.article_index import read_news_file
 from recbole_tinynews.serving.exported import load_export
 from recbole_tinynews.serving.loading import load
 
@@ -37,7 +36,7 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Real:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(place)
         run("ZeroShotPLM", NAME, config_dict={**settings, "data_path": str(data)})
-    titles = read_news(data / NAME / f"{NAME}.item").title[:100]
+    titles = read_news_file(data / NAME / f"{NAME}.item")["title"][:100].tolist()
     folder = next((place / "saved" / NAME).glob("ZeroShotPLM-*"))
     return Real(folder, data, ["", "News", " two  spaces ", *titles])
 
@@ -72,13 +71,13 @@ def auc_of(real: Real, folder: Path) -> float:
     indices, values = Indices(), []
     ranker = load(folder)
     ranker.add_news(read_news_file(real.data / NAME / f"{NAME}.item"))
-    shown = concatenate(read_impressions(real.data / NAME / f"{NAME}.test.inter", indices))
-    names = np.array([*indices.news])
-    for row in range(shown.rows):
-        part = shown.between(row, row + 1)
-        candidates = names[part.candidates.values].tolist()
-        ranked = ranker.rank(names[part.history.values].tolist(), candidates)
-        clicked = part.labels[[each.place for each in ranked]] == 1  # best first
-        if 0 < clicked.sum() < len(clicked):
-            values.append(1 - np.cumsum(~clicked)[clicked].mean() / (~clicked).sum())
+    for shown in read_impressions(real.data / NAME / f"{NAME}.test.inter", indices):
+        names = np.array([*indices.news])
+        for row in range(shown.rows):
+            part = shown.between(row, row + 1)
+            candidates = names[part.candidates.values].tolist()
+            ranked = ranker.rank(names[part.history.values].tolist(), candidates)
+            clicked = part.labels[[each.place for each in ranked]] == 1  # best first
+            if 0 < clicked.sum() < len(clicked):
+                values.append(1 - np.cumsum(~clicked)[clicked].mean() / (~clicked).sum())
     return float(np.mean(values))

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from recbole_tinynews.data.atomic_files import read_news_file
 from recbole_tinynews.files import installation as installing
 from recbole_tinynews.files.installation import SOURCE, pip_install
-from recbole_tinynews.serving.article_index import read_news_file
 from recbole_tinynews.serving.score import score
 
 ROOT = Path(__file__).parents[2]

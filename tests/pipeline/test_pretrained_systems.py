@@ -14,11 +14,11 @@ from recorded import PLM, RecordedRun, record
 from tiny import DATASET, Tiny, finished, titles
 
 import recbole_tinynews
+from recbole_tinynews.data.atomic_files import read_news_file
 from recbole_tinynews.data.dataloader import ImpressionDataLoader
 from recbole_tinynews.encoder.plm_files import load_plm
 from recbole_tinynews.pipeline.stage import in_order
 from recbole_tinynews.pipeline.systems import system
-from recbole_tinynews.serving.article_index import read_news_file
 
 pytestmark = pytest.mark.whole
 

@@ -11,7 +11,7 @@ from recbole_tinynews.cli import spin_briefly
 
 COMMANDS = (
     *("benchmark.benchmark_command", "search.search_command", "serving.update"),
-    *("serving.aligned_student", "serving.score", "serving.serve", "export.export_command"),
+    *("pipeline.aligned_student", "serving.score", "serving.serve", "export.export_command"),
 )
 VARIABLES = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
 PROGRAM = """

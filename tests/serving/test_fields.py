@@ -13,10 +13,10 @@ import pytest
 from served import Served, in_order_given, serve
 from tiny import DATASET, Tiny
 
-from recbole_tinynews.data.atomic_files import read_news
+from recbole_tinynews.data.atomic_files import read_news, read_news_file
 from recbole_tinynews.export.finished import FinishedRecommender
 from recbole_tinynews.serving import ranker as ranking
-from recbole_tinynews.serving.article_index import FIELDS, read_news_file
+from recbole_tinynews.serving.article_index import FIELDS
 from recbole_tinynews.serving.loading import load
 
 CASES: list[tuple[str, dict[str, Any]]] = [

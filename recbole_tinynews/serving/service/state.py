@@ -14,6 +14,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from starlette.exceptions import HTTPException
 
+from recbole_tinynews.data.atomic_files import read_news_file
 from recbole_tinynews.data.popularity import LATEST
 from recbole_tinynews.evaluation.rerank import ReRanking
 from recbole_tinynews.files.columns import TITLE
@@ -22,7 +23,6 @@ from recbole_tinynews.serving.article_index import (
     IndexSnapshot,
     articles_of,
     published_in,
-    read_news_file,
 )
 from recbole_tinynews.serving.engine import Ranked
 from recbole_tinynews.serving.events import data_set_events

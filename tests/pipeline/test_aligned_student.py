@@ -16,9 +16,9 @@ from recbole_tinynews import run
 from recbole_tinynews.export.exporting import export
 from recbole_tinynews.files.vector_files import read_vectors
 from recbole_tinynews.files.whole import exclusive_lock
+from recbole_tinynews.pipeline.aligned_student import main, student
 from recbole_tinynews.pipeline.artifact import WEIGHTS
-from recbole_tinynews.serving.aligned_student import main, student
-from recbole_tinynews.serving.encode import encode
+from recbole_tinynews.pipeline.encode import encode
 from recbole_tinynews.serving.exported import load_export
 from recbole_tinynews.serving.loading import load
 
@@ -92,7 +92,7 @@ def test_ctrl_c_leaves_nothing_and_says_so(
     def stopped(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("recbole_tinynews.serving.aligned_student.write_texts", stopped)
+    monkeypatch.setattr("recbole_tinynews.pipeline.aligned_student.write_texts", stopped)
     given = f"--plm={tiny.plm}", f"--texts={articles}", f"--output={tmp_path / 'out'}"
     assert status_of(main, [*given]) == 130
     assert "nothing is kept" in capsys.readouterr().err

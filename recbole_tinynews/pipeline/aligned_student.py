@@ -9,7 +9,7 @@ from pathlib import Path
 
 from recbole_tinynews.cli import command_parser, one_line_errors, slow_imports
 from recbole_tinynews.convert.atomic import NewsItem, write_without_clicks
-from recbole_tinynews.files.columns import ABSTRACT, BODY, TITLE
+from recbole_tinynews.files.columns import ABSTRACT, BODY, ID_COLUMNS, TITLE
 from recbole_tinynews.files.whole import (
     LockHeldError,
     check_new_or_empty,
@@ -64,7 +64,7 @@ def write_texts(texts: Path, data_path: Path) -> str:
     They have the table's ids, if it has any. Raises ``ValueError`` if there are no titles, or if an
     id is not usable.
     """
-    from recbole_tinynews.serving.article_index import ID_COLUMNS, read_news_file
+    from recbole_tinynews.data.atomic_files import read_news_file
 
     table = read_news_file(texts).fillna("").astype(str)
     if TITLE not in table.columns or not table[TITLE].str.strip().any():

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recbole_tinynews.cli import command_parser, one_line_errors, slow_imports
-from recbole_tinynews.serving.aligned_student import write_texts
+from recbole_tinynews.pipeline.aligned_student import write_texts
 
 MODEL = "ZeroShotPLM"
 
