@@ -16,7 +16,7 @@ test:            ## Run the tests; those on real data only if RECBOLE_TINYNEWS_D
 	$(PYTHON) -m pytest
 
 long:            ## Run those that take tens of seconds: pages of the docs, the site, real exports.
-	$(PYTHON) -m pytest -m long
+	$(PYTHON) -m pytest -m long $$(grep -rl --include='*.py' 'mark\.long' tests)
 
 gpu:             ## Run the tests of a CUDA card, and print how fast it trains.
 	$(PYTHON) -m pytest tests/gpu -m long -n0

@@ -32,7 +32,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 settings.register_profile("tests", deadline=None)  # a busy machine is no mistake
-settings.load_profile("tests")
+settings.register_profile("once", deadline=None, max_examples=10)
 SHIPPED_START_STEPS = 800
 
 
@@ -41,8 +41,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_collection() -> Iterator[None]:
+def pytest_collection(session: pytest.Session) -> Iterator[None]:
     """Looking for garbage in what was imported took a twentieth of the time."""
+    settings.load_profile("once" if session.config.getoption("once") else "tests")
     with slow_imports():
         yield
 

@@ -125,6 +125,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
 
+@pytest.mark.whole
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc's memory")
 def test_a_step_does_not_wait_for_new_pages() -> None:
     """Trainings spent a tenth of their time in the kernel, which zeroed what it had just got."""
