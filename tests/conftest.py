@@ -30,20 +30,21 @@ os.environ["OMP_NUM_THREADS"] = "1"  # the tensors of unit tests are too small f
 # A shell ignores Ctrl-C for jobs in the background, and what a test starts would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-
 settings.register_profile("tests", deadline=None)  # a busy machine is no mistake
 settings.register_profile("once", deadline=None, max_examples=10)
+settings.load_profile("tests")
 SHIPPED_START_STEPS = 800
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--once", action="store_true", help="most tests with their first values alone")
+    parser.addoption("--once", action="store_true", help="first values of most, ten of a property")
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection(session: pytest.Session) -> Iterator[None]:
     """Looking for garbage in what was imported took a twentieth of the time."""
-    settings.load_profile("once" if session.config.getoption("once") else "tests")
+    if session.config.getoption("once"):
+        settings.load_profile("once")
     with slow_imports():
         yield
 

@@ -1,6 +1,7 @@
 """Reader of atomic files, whose fields are raw text without quoting or missing-value markers.
 
 Checks too of what parses but is probably wrong: truncated, swapped, or of another data set.
+Tables of articles in other formats, as callers have them, are read here too.
 """
 
 from __future__ import annotations
