@@ -109,10 +109,10 @@ def test_the_best_of_all_articles_are_those_that_rank_first(ranker: Ranker) -> N
 
 def test_articles_with_equal_scores_keep_their_order(ranker: Ranker) -> None:
     ranker.add_news({f"same{number}": "word9 word8" for number in range(40)})
-    best = ranker.top(CLICKS, 60)
-    same = [each.candidate for each in best if each.candidate.startswith("same")]
-    assert same == [f"same{number}" for number in range(40)][: len(same)]
-    assert len(same) > 20
+    best = [each for each in ranker.top(CLICKS, 60) if each.candidate.startswith("same")]
+    # BLAS may round an article's product by its row, so not all of them are equal everywhere
+    assert best == sorted(best, key=lambda each: (-each.score, each.place))
+    assert len(best) - len({each.score for each in best}) > 20
 
 
 def test_forgotten_articles_are_not_recommended(ranker: Ranker) -> None:
