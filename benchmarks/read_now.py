@@ -23,7 +23,7 @@ from recbole_tinynews.benchmark.significance import users_random
 from recbole_tinynews.evaluation.metrics import auc, rank_impressions
 from recbole_tinynews.pipeline.config import NewsConfig
 from recbole_tinynews.pipeline.quick_start import prepared
-from recbole_tinynews.serving.update import settings_of
+from recbole_tinynews.pipeline.update import settings_of
 
 QUIET = ("--use_gpu=False", "--show_progress=False")
 HOURS = (0, 3, 24, np.inf)

@@ -25,7 +25,7 @@ from recbole_tinynews.data.atomic_files import Indices, TokenIndex, concatenate,
 from recbole_tinynews.pipeline.config import NewsConfig
 from recbole_tinynews.pipeline.outcome import evaluate_test
 from recbole_tinynews.pipeline.quick_start import prepared
-from recbole_tinynews.serving.update import settings_of, update
+from recbole_tinynews.pipeline.update import settings_of, update
 
 DAY, QUIET = 86_400, ("--use_gpu=False", "--show_progress=False")
 

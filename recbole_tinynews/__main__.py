@@ -39,7 +39,7 @@ COMMANDS = {
     "benchmark": ("benchmark.benchmark_command", "train and measure systems side by side"),
     "serve": ("serving.serve", "rank over HTTP, with a page"),
     "events": ("serving.bad_events", "list held events of a service, and take wrong ones out"),
-    "update": ("serving.update", "train a finished recommender further on newer clicks"),
+    "update": ("pipeline.update", "train a finished recommender further on newer clicks"),
     "score": ("serving.score", "rank articles for every reader in a file"),
     "export": ("export.export_command", "write a Hugging Face or ONNX model"),
 }

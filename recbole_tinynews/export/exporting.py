@@ -50,9 +50,9 @@ from recbole_tinynews.pipeline.artifact import (
     write_metrics,
     write_settings,
 )
+from recbole_tinynews.pipeline.saved_model import SavedSettings, open_model
 from recbole_tinynews.serving.engine import Engine
 from recbole_tinynews.serving.exported import CARD, load_export, write_description
-from recbole_tinynews.serving.loading import load_trained
 
 TEMPLATE = Path(__file__).with_name("model_card.md.jinja")
 UNKNOWN = "unknown"
@@ -238,7 +238,7 @@ def write_trimmed(folder: str | Path, texts: str | Path, output: str | Path) -> 
     """
     folder, output = Path(folder), Path(output)
     check_new_or_empty(output)
-    engine, settings = load_trained(folder, "export"), read_settings(folder)
+    model, settings = open_model(folder, SavedSettings.of(folder)), read_settings(folder)
     if reads_words(settings):
         raise ValueError(
             "--trim_vocabulary expects a finished recommender with a language model, and "
@@ -252,10 +252,10 @@ def write_trimmed(folder: str | Path, texts: str | Path, output: str | Path) -> 
     used = articles_using(columns, tokenizer, settings.get("text_prefix") or "")
     kept = tokens_to_keep(tokenizer, used, at_least=1)
     # several views may share one
-    for plm in {part.plm for part in engine.model.modules() if isinstance(part, TextEncoder)}:
+    for plm in {part.plm for part in model.modules() if isinstance(part, TextEncoder)}:
         trim_embeddings(plm, kept)
     with whole_folder(output) as unfinished:
-        save_weights(engine.model.state_dict(), unfinished / WEIGHTS)
+        save_weights(model.state_dict(), unfinished / WEIGHTS)
         (unfinished / PLM).mkdir()
         config = load_config(str(folder / PLM))
         trim_config(config, kept)

@@ -15,8 +15,9 @@ from recbole_tinynews.encoder.users import UserEncoder
 from recbole_tinynews.model.article_reader import longest_news_text
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.pipeline.artifact import PLM, read_metrics, read_settings
+from recbole_tinynews.pipeline.saved_model import SavedSettings
 from recbole_tinynews.serving.exported import NEWS_TOKENS, SETTINGS
-from recbole_tinynews.serving.loading import load_trained
+from recbole_tinynews.serving.loading import trained_engine
 from recbole_tinynews.settings.protocol import Settings
 
 
@@ -32,7 +33,8 @@ class FinishedRecommender:
     def __init__(
         self, folder: Path, model: type[NewsRecommender] | None = None, **size: int | None
     ) -> None:
-        self.folder, self.engine = folder, load_trained(folder, "export", model=model, **size)
+        self.folder = folder
+        self.engine = trained_engine(folder, SavedSettings.of(folder), model, **size)
         self.model, self.name = self.engine.model, type(self.engine.model).__name__
         self.written, self.metrics = read_settings(folder), read_metrics(folder)
         parts = self.model.news_encoder, self.model.user_encoder

@@ -31,6 +31,7 @@ FORMAT_KEY, MADE_FROM = "format", "made_from"  # keys of settings.yaml besides t
 # keys of metrics.json: checksums of the other files and its own, test metrics and their data's
 # digest, and the time of the newest training impression
 FILES, CHECKSUM, TEST, TEST_DATA, NEWEST = "files", "checksum", "test", "test_data", "newest"
+EXPORT_FILE = "recommender.json"  # of an export, which is made from a finished stage
 PLM = "plm"  # configuration and tokenizer of the language model, and category names
 
 
@@ -213,6 +214,11 @@ def read_finished(folder: Path) -> tuple[dict[str, Any], str]:
     """
     names = WEIGHTS, SETTINGS_FILE, METRICS_FILE
     missing = [name for name in names if not (folder / name).is_file()]
+    if (folder / EXPORT_FILE).is_file():
+        raise ValueError(
+            f"{folder} must be the folder of a finished stage, and is an export. Pass the folder "
+            "that it was made from."
+        )
     if len(missing) == len(names):
         inside = sorted(path.parent.name for path in folder.glob(f"*/{METRICS_FILE}"))
         hint = f" Did you mean one of those in it: {', '.join(inside)}?" if inside else ""

@@ -22,10 +22,10 @@ from recbole_tinynews.files.installation import library
 from recbole_tinynews.files.lines import read_json, untrusted
 from recbole_tinynews.files.tensors import load_into, load_weights
 from recbole_tinynews.files.whole import write_text
+from recbole_tinynews.pipeline.artifact import EXPORT_FILE
 from recbole_tinynews.serving.engine import Engine
 from recbole_tinynews.settings.table import unfit_value
 
-FILE = "recommender.json"
 CARD = "README.md"  # may be edited, so it has no checksum
 EXPORT_FORMAT = 2  # increased when older exports would be misread
 NEWS_TOKENS = "news_tokens"  # maximum tokens of a text
@@ -62,9 +62,13 @@ def write_description(folder: Path, **content: Any) -> None:
     vectors and scores, ``made_from`` are the exported folder and fingerprints of its origins, and
     ``checked`` are differences from the recommender.
     """
-    files = [file for file in folder.rglob("*") if file.is_file() and file.name not in (FILE, CARD)]
+    files = [
+        file
+        for file in folder.rglob("*")
+        if file.is_file() and file.name not in (EXPORT_FILE, CARD)
+    ]
     content = {"export_format": EXPORT_FORMAT, **content, "files": checksums(folder, files)}
-    write_text(folder / FILE, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+    write_text(folder / EXPORT_FILE, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
 
 def _check_settings(settings: Mapping[str, Any]) -> None:
@@ -176,8 +180,8 @@ ENGINES: dict[str, type[TorchEngine | OnnxEngine]] = {TORCH: TorchEngine, ONNX: 
 def load_export(folder: str | Path) -> Engine:
     """The engine of an export, whose files are checked; ``ValueError``: damaged or unknown."""
     folder = Path(folder)
-    with untrusted(folder / FILE):
-        content = read_json(folder / FILE)
+    with untrusted(folder / EXPORT_FILE):
+        content = read_json(folder / EXPORT_FILE)
         version = content.pop("export_format")
         if version != EXPORT_FORMAT:
             raise ValueError(

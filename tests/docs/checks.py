@@ -23,9 +23,8 @@ from documents import ROOT, Command, blocks, pages
 from tiny import write_bert
 
 from recbole_tinynews.__main__ import COMMANDS
-from recbole_tinynews.pipeline import aligned_student, encode
+from recbole_tinynews.pipeline import aligned_student, encode, update
 from recbole_tinynews.pipeline.config import NewsConfig
-from recbole_tinynews.serving import update
 
 MODULES = {name: f"recbole_tinynews.{module}" for name, (module, _) in COMMANDS.items()}
 # a session runs them, bash reads them

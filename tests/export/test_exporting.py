@@ -27,9 +27,9 @@ from recbole_tinynews.export.finished import FinishedRecommender
 from recbole_tinynews.export.formats import hf
 from recbole_tinynews.pipeline.artifact import TEST_DATA, read_metrics, write_metrics
 from recbole_tinynews.pipeline.quick_start import run
+from recbole_tinynews.pipeline.update import update
 from recbole_tinynews.serving.exported import load_export
 from recbole_tinynews.serving.loading import load
-from recbole_tinynews.serving.update import update
 
 pytestmark = pytest.mark.whole
 
@@ -197,7 +197,7 @@ def test_an_export_is_loaded_and_ranks_as_the_recommender(
         lambda: write_trimmed(tmp_path / "out", tmp_path / "news.csv", tmp_path / "again"),
         lambda: update(tmp_path / "out", tmp_path),
     ):
-        with pytest.raises(ValueError, match=r"(export|update) expects .* is an export"):
+        with pytest.raises(ValueError, match="is an export"):
             use()
 
 

@@ -10,7 +10,7 @@ import pytest
 from recbole_tinynews.cli import spin_briefly
 
 COMMANDS = (
-    *("benchmark.benchmark_command", "search.search_command", "serving.update"),
+    *("benchmark.benchmark_command", "search.search_command", "pipeline.update"),
     *("pipeline.aligned_student", "serving.score", "serving.serve", "export.export_command"),
 )
 VARIABLES = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")

@@ -16,9 +16,9 @@ import pytest
 from forked import SECONDS, ask, in_a_fork
 from served import Served
 
+from recbole_tinynews.pipeline.update import switch
 from recbole_tinynews.serving import serve
 from recbole_tinynews.serving.service.server import bound
-from recbole_tinynews.serving.update import switch
 
 pytestmark = [pytest.mark.whole, pytest.mark.usefixtures("_extra")]
 

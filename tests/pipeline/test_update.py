@@ -27,8 +27,8 @@ from recbole_tinynews.model.stages.updated import updated
 from recbole_tinynews.model.time_features import PASSES, START_RATE, TimeScore
 from recbole_tinynews.pipeline.artifact import WEIGHTS, read_metrics, read_settings
 from recbole_tinynews.pipeline.systems import system
+from recbole_tinynews.pipeline.update import Update, main, rollback, switch, update
 from recbole_tinynews.serving.loading import load
-from recbole_tinynews.serving.update import Update, main, rollback, switch, update
 from recbole_tinynews.trainer.news_trainer import NewsTrainer
 
 pytestmark = pytest.mark.whole
@@ -203,7 +203,7 @@ def test_a_worse_update_is_refused_with_figures(
     tiny: Tiny, link: Path, finished: Path, capsys, monkeypatch, bigger: bool, after: float, status
 ) -> None:
     """A night of broken logs would replace a good recommender. Of errors the smaller is better."""
-    from recbole_tinynews.serving import update as module
+    from recbole_tinynews.pipeline import update as module
 
     monkeypatch.setattr("recbole_tinynews.pipeline.config.bigger_is_better", lambda _: bigger)
     figures = iter([{"auc": 0.7}, {"auc": after}])
@@ -257,7 +257,7 @@ def test_a_night_without_clicks_is_no_error_and_known_before_anything_is_loaded(
     tiny: Tiny, link: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A scheduler would report a failure, with a sentence about a data loader."""
-    from recbole_tinynews.serving import update as module
+    from recbole_tinynews.pipeline import update as module
 
     monkeypatch.delattr(module, "settings_of")
     assert status_of(main, ["--from", str(link), f"--data={tiny.data / DATASET}"]) == 0
@@ -363,7 +363,7 @@ def test_an_update_does_not_replace_what_it_was_not_compared_with(
     versions: Path, monkeypatch, capsys, move: Callable[[Path], object], points_to: str
 ) -> None:
     """One with an AUC of 0.5893 replaced one of 0.6020, because it beat the version before."""
-    from recbole_tinynews.serving import update as module
+    from recbole_tinynews.pipeline import update as module
 
     made = versions.with_name("v2")
 
@@ -390,7 +390,7 @@ def test_a_second_update_of_a_link_ends_in_one_line_while_the_first_goes_on(
         said.append(capsys.readouterr().err)
         return Update(versions.with_name("v2"), {"auc": 0.5}, {"auc": 0.6020}, True)
 
-    monkeypatch.setattr("recbole_tinynews.serving.update._updated", updated_slowly)
+    monkeypatch.setattr("recbole_tinynews.pipeline.update._updated", updated_slowly)
     assert status_of(main, asked) == 0
     assert "another process is already updating it" in said[0]
     assert said[0].count("\n") == 1

@@ -120,20 +120,20 @@ def settings_of(folder: Path, model: type | None) -> tuple[type, dict[str, Any]]
     from recbole_tinynews.model.article_reader import reads_words
     from recbole_tinynews.pipeline.artifact import PLM, read_settings
     from recbole_tinynews.pipeline.quick_start import NO_TEST
-    from recbole_tinynews.serving.loading import AS_SAVED, load_trained
+    from recbole_tinynews.pipeline.saved_model import AS_SAVED, SavedSettings, open_model
     from recbole_tinynews.settings.registry import declared_settings, files_of
     from recbole_tinynews.settings.table import affects_result, parse_key, setting
     from recbole_tinynews.trainer import find_trainer
     from recbole_tinynews.trainer.news_trainer import UntrainedTrainer
 
-    engine, settings = load_trained(folder, "update", model=model), read_settings(folder)
-    model_class: Any = type(engine.model)
+    opened, settings = SavedSettings.of(folder), read_settings(folder)
+    model_class: Any = type(open_model(folder, opened, model))
     name, stages = model_class.__name__, files_of(model_class).stages
     if model_class is ZeroShotStudent:  # its first clicks are those of an AlignedNewsRec
         kept = {
             n: v for n, v in settings.items() if not (n in OF_TEXTS or parse_key(n, stages).stage)
         }
-        settings = {**kept, "news_dim": model_class.news_dim(cast("Any", engine.settings))}
+        settings = {**kept, "news_dim": model_class.news_dim(cast("Any", opened))}
         model_class = AlignedNewsRec
     by_clicks = issubclass(model_class.reads, NewsDataset)
     if issubclass(find_trainer(model_class), UntrainedTrainer) or not by_clicks:
