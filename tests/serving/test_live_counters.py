@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from random_logs import HOUR, Log, impressions_of, logs
 
@@ -55,7 +55,8 @@ def clicks_of(shown: Impressions, delay: int) -> list[list[str]]:
     return [[f"A{article}" for article in row if article] for row in every.tolist()]
 
 
-@settings(deadline=None)  # databases are made in each example
+# databases are made in each example, so that a smaller one would be looked for for minutes
+@settings(deadline=None, phases={*Phase} - {Phase.shrink})
 @given(
     log=logs,
     delay=st.integers(0, 2),
