@@ -96,7 +96,7 @@ def open_model(
         _check_sizes(settings, folder)
     if not words:
         check_sizes(str(folder / PLM), folder / WEIGHTS)
-    places = {"plm": str(folder / PLM), "data_path": str(folder), "device": _device_of(device)}
+    places = {"plm": str(folder / PLM), "data_path": str(folder), "device": device_of(device)}
     settings.update(**places, **AS_SAVED)
     if layers is not None or dim is not None:
         layers, dim = _chosen_size(settings, model_class, layers, dim)
@@ -256,7 +256,7 @@ def _model_class(name: str, model: Any, folder: Path) -> type[NewsRecommender]:
     return model
 
 
-def _device_of(device: str | torch.device) -> torch.device:
+def device_of(device: str | torch.device) -> torch.device:
     """A device that computes; ``ValueError`` if there is none of that name here."""
     try:
         torch.empty(1, device=device).sum().item()

@@ -96,6 +96,12 @@ def _updated(
     if since is not None and train.is_file() and not _has_clicks(train, since):
         first = iso(int(since)) if 0 <= since < MILLISECONDS else f"UTC second {since:.0f}"
         raise NoNewClicksError(f"No clicks since {first} in {train}, nothing to do.")
+    names = [each.lstrip("-").partition("=")[0] for each in settings]
+    if ignored := [name for name in names if name in ("model", "dataset", "data_path")]:
+        raise ValueError(
+            f"update trains the model of its folder on its data, got --{ignored[0]} too. Leave it "
+            "out."
+        )
     model_class, given = settings_of(folder, model)
     given |= {"data_path": str(data.absolute().parent), "train_since": since}
     config = NewsConfig(model_class, data.name, config_dict=given, command_line=settings)

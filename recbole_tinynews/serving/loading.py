@@ -57,6 +57,10 @@ def load(
         settings = SavedSettings.of(folder)
         stock = recbole_class(settings["model_class"], model)
         if stock is not None and not has_size:
+            if store is not None:
+                raise ValueError(
+                    f"{folder} holds one of RecBole's own models: it counts no events."
+                )
             from recbole_tinynews.serving.recbole_ranker import load_recbole
 
             return load_recbole(folder, stock, settings, data_path, device)  # type: ignore[return-value]
@@ -64,7 +68,10 @@ def load(
     ranker = Ranker(engine)
     if store is not None:
         if engine.counting is None:
-            raise ValueError(f"{folder} was trained without popularity, and counts no events.")
+            raise ValueError(
+                f"{folder} counts no events: it was trained without popularity, or is an export, "
+                "which ranks by text alone."
+            )
         from recbole_tinynews.serving.store import Store  # of an extra
 
         ranker.counters = LiveCounters(Store(store), [engine.counting])

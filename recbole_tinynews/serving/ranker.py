@@ -272,7 +272,7 @@ class Ranker:
     ) -> list[Sequence[Resolved]]:
         """Histories, extended by what the store knows that the readers clicked since."""
         longer, counters = [*histories], self.counters
-        if counters is None or self.settings["history_from"] != "log":
+        if counters is None or self.settings.get("history_from") != "log":
             return longer
         width, delay = (self.settings[name] for name in ("history_length", "popularity_delay"))
         for number, (query, history) in enumerate(zip(queries, histories, strict=True)):

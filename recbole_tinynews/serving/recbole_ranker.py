@@ -18,6 +18,7 @@ from recbole_tinynews.files.tensors import load_into, load_weights
 from recbole_tinynews.pipeline.artifact import MADE_FROM, SETTINGS_FILE, WEIGHTS
 from recbole_tinynews.pipeline.config import NewsConfig
 from recbole_tinynews.pipeline.factory import RecBoleFactory
+from recbole_tinynews.pipeline.saved_model import device_of
 from recbole_tinynews.recbole_models.item_text import saved_vectors
 from recbole_tinynews.serving.engine import Ranked, best_first
 from recbole_tinynews.serving.ranker import queries_of
@@ -97,11 +98,12 @@ def load_recbole(
     usual = [Path("dataset"), packaged_folder("dataset")]
     places = usual if data_path is None else [Path(data_path)]
     place = next((each for each in places if (each / name).is_dir()), places[0])
+    computing = device_of(device)
     with untrusted(folder / SETTINGS_FILE):
         config = NewsConfig(model, name, config_dict={"data_path": str(place), "use_gpu": False})
         config.final_config_dict.update(
             {key: value for key, value in settings.items() if key not in OF_THE_CLASS},
-            device=torch.device(device),
+            device=computing,
         )
         dataset = NewsDataset(config)
         if dataset.content != settings[MADE_FROM]["data"]:

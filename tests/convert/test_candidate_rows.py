@@ -63,12 +63,12 @@ def inter(folder: Path) -> list[list[str]]:
     ("rows", "columns", "article"),
     [
         (LOG, {}, "article"),
-        (cells(LOG, "clicked", *(r[4].replace("0", "False").replace("1", "True") for r in LOG[1:])),
-         {}, "article"),
+        (cells(LOG, "clicked", *(["False", "True"][int(r[4])] for r in LOG[1:])), {}, "article"),
+        (cells(LOG, "clicked", *(["no", "Yes"][int(r[4])] for r in LOG[1:])), {}, "article"),
         (renamed(LOG, article="url", user="reader"), {"user": "reader", "article": "url"}, "url"),
         (renamed(LOG, article="shown"), {}, "shown"),
     ],
-    ids=["0 and 1", "true and false", "named", "shown"],
+    ids=["0 and 1", "true and false", "yes and no", "named", "shown"],
 )  # fmt: skip
 def test_a_row_for_each_candidate_is_not_read_as_a_click(
     tmp_path: Path, rows: Sequence[Sequence[str]], columns: dict[str, str], article: str
@@ -132,11 +132,9 @@ def test_candidates_without_labels_are_a_test_set_once_the_rows_are_stated(tmp_p
                 "--columns=article=url,clicked=Click if the second",
             ],
         ),
-        (
-            cells(LOG, "clicked", "0", "1", "1", "2"),
-            {},
-            ["as clicks: anna clicked '0' at", "with mark '2'", "--rows=candidates if the second"],
-        ),
+        *((cells(LOG, "clicked", *marks), {},
+           ["as clicks: anna clicked", f"with mark {odd!r}", "--rows=candidates if the second"])
+          for odd, marks in (("2", ["0", "1", "1", "2"]), ("up", ["up", "down"] * 4))),
         (
             cells(renamed(without(LOG, "impression"), article="shown"), "shown", "0", "1", "0", "0",
                   "0", "1", "1", "0"),
@@ -144,7 +142,7 @@ def test_candidates_without_labels_are_a_test_set_once_the_rows_are_stated(tmp_p
             ["as impressions: anna was shown 0 alone and clicked 0", "shown 1 and clicked it at"],
         ),
     ],
-    ids=["no article", "click", "some marks", "ids 0 and 1"],
+    ids=["no article", "click", "some marks", "two words", "ids 0 and 1"],
 )  # fmt: skip
 def test_rows_with_two_meanings_are_refused_with_both(
     tmp_path: Path, rows: list[list[str]], columns: dict[str, str], readings: list[str]

@@ -12,7 +12,10 @@ from typing import Any, NamedTuple
 from recbole_tinynews.convert.errors import Column, LineError, quoted
 from recbole_tinynews.files.columns import CONTEXT_ARTICLE, PADDING, SUBSCRIBER, is_token
 
-_MARKS = {"0": False, "0.0": False, "false": False, "1": True, "1.0": True, "true": True}
+_MARKS = {
+    **dict.fromkeys(("0", "0.0", "false", "no"), False),
+    **dict.fromkeys(("1", "1.0", "true", "yes"), True),
+}
 _LABELS = frozenset(("-0", "-1"))  # after MIND's candidates
 MOST_IDS = 100_000  # per cell; MIND's longest history has under a thousand
 

@@ -222,7 +222,8 @@ def recognised(columns: Mapping[str, str], sample: Sequence[Cells], stated: str 
         return _with_all_shown(columns, sample, bool(sample) and all(marked))
     if "article" in columns and all(marked):
         return _candidates(columns, "article")
-    if "article" in columns and 2 * sum(marked) >= len(marked):
+    values = {str(row[columns["clicked"]]) for row in sample}  # two words may be marks too
+    if "article" in columns and (2 * sum(marked) >= len(marked) or len(values) <= 2 < len(sample)):
         odd = [row for row, mark in zip(sample, marked, strict=True) if not mark]
         article = columns["article"], columns["clicked"]
         raise _ambiguous(columns, [sample[0], *odd], CLICKS, article)
