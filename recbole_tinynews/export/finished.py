@@ -34,7 +34,7 @@ class FinishedRecommender:
         self, folder: Path, model: type[NewsRecommender] | None = None, **size: int | None
     ) -> None:
         self.folder = folder
-        self.engine = trained_engine(folder, SavedSettings.of(folder), model, **size)
+        self.engine = trained_engine(folder, SavedSettings.of(folder), model=model, **size)
         self.model, self.name = self.engine.model, type(self.engine.model).__name__
         self.written, self.metrics = read_settings(folder), read_metrics(folder)
         parts = self.model.news_encoder, self.model.user_encoder

@@ -214,7 +214,7 @@ def read_finished(folder: Path) -> tuple[dict[str, Any], str]:
     """
     names = WEIGHTS, SETTINGS_FILE, METRICS_FILE
     missing = [name for name in names if not (folder / name).is_file()]
-    if (folder / EXPORT_FILE).is_file():
+    if missing and (folder / EXPORT_FILE).is_file():
         raise ValueError(
             f"{folder} must be the folder of a finished stage, and is an export. Pass the folder "
             "that it was made from."

@@ -64,7 +64,8 @@ def load(
             from recbole_tinynews.serving.recbole_ranker import load_recbole
 
             return load_recbole(folder, stock, settings, data_path, device)  # type: ignore[return-value]
-        engine = trained_engine(folder, settings, model, device, layers, dim)
+        how = {"model": model, "device": device, "layers": layers, "dim": dim}
+        engine = trained_engine(folder, settings, **how)
     ranker = Ranker(engine)
     if store is not None:
         if engine.counting is None:
@@ -86,9 +87,9 @@ def load_reader(folder: Path, **how: Any) -> Ranker:
     return ranker
 
 
-def trained_engine(folder: Path, settings: SavedSettings, *model: Any, **size: Any) -> ModelEngine:
-    """The engine of a finished stage; arguments and errors as of ``open_model``."""
-    trained = open_model(folder, settings, *model, **size)
+def trained_engine(folder: Path, settings: SavedSettings, **how: Any) -> ModelEngine:
+    """The engine of a finished stage; ``how`` are the other arguments of ``open_model``."""
+    trained = open_model(folder, settings, **how)
     with untrusted(folder):  # settings and files of the language model may contradict each other
         return engine_of(trained, settings, settings.identity)
 

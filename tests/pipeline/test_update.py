@@ -25,6 +25,7 @@ from recbole_tinynews.files.tensors import load_weights
 from recbole_tinynews.model.alignednewsrec import AlignedNewsRec
 from recbole_tinynews.model.stages.updated import updated
 from recbole_tinynews.model.time_features import PASSES, START_RATE, TimeScore
+from recbole_tinynews.pipeline import update as module
 from recbole_tinynews.pipeline.artifact import WEIGHTS, read_metrics, read_settings
 from recbole_tinynews.pipeline.systems import system
 from recbole_tinynews.pipeline.update import Update, main, rollback, switch, update
@@ -203,8 +204,6 @@ def test_a_worse_update_is_refused_with_figures(
     tiny: Tiny, link: Path, finished: Path, capsys, monkeypatch, bigger: bool, after: float, status
 ) -> None:
     """A night of broken logs would replace a good recommender. Of errors the smaller is better."""
-    from recbole_tinynews.pipeline import update as module
-
     monkeypatch.setattr("recbole_tinynews.pipeline.config.bigger_is_better", lambda _: bigger)
     figures = iter([{"auc": 0.7}, {"auc": after}])
     monkeypatch.setattr(module, "_metrics", lambda *_: next(figures))
@@ -257,8 +256,6 @@ def test_a_night_without_clicks_is_no_error_and_known_before_anything_is_loaded(
     tiny: Tiny, link: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A scheduler would report a failure, with a sentence about a data loader."""
-    from recbole_tinynews.pipeline import update as module
-
     monkeypatch.delattr(module, "settings_of")
     assert status_of(main, ["--from", str(link), f"--data={tiny.data / DATASET}"]) == 0
     said = capsys.readouterr()
@@ -363,8 +360,6 @@ def test_an_update_does_not_replace_what_it_was_not_compared_with(
     versions: Path, monkeypatch, capsys, move: Callable[[Path], object], points_to: str
 ) -> None:
     """One with an AUC of 0.5893 replaced one of 0.6020, because it beat the version before."""
-    from recbole_tinynews.pipeline import update as module
-
     made = versions.with_name("v2")
 
     def updated_meanwhile(folder: Path, *_: object) -> Update:

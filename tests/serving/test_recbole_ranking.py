@@ -53,8 +53,13 @@ def test_a_model_of_recbole_ranks_as_it_was_evaluated(
     for refused, why in ((["N999"], "'N999'"), ([{"title": "word1"}], "reads no text")):
         with pytest.raises(ValueError, match=why):
             ranker.rank([], refused)
-    with pytest.raises(ValueError, match="which reads no text"):
-        load_reader(folder, data_path=tiny.data)
+    for opened, how, why in (
+        (load_reader, {}, "which reads no text"),
+        (load, {"store": tmp_path / "events"}, "counts no events"),
+        (load, {"device": "cuda:99"}, "expects one that computes here"),
+    ):
+        with pytest.raises(ValueError, match=why):
+            opened(folder, data_path=tiny.data, **how)
     other = shutil.copytree(tiny.data, tmp_path / "data")
     with (other / DATASET / f"{DATASET}.item").open("a") as file:
         file.write("N900\tsports\tworld\tword1\tword2\n")

@@ -122,10 +122,12 @@ def mark_of(cell: Any) -> bool | None:
 
 
 def marked_in(cell: Any, column: Column) -> bool:
-    """Whether a cell says yes, from 0 or 1, true or false."""
+    """Whether a cell says yes, from 0 or 1, true or false, yes or no."""
     mark = mark_of(cell)
     if mark is None:
-        raise LineError("neither 0 nor 1", "0 or 1 (or true or false)", _shown(cell), column)
+        raise LineError(
+            "neither 0 nor 1", "0 or 1 (or true, false, yes or no)", _shown(cell), column
+        )
     return mark
 
 
