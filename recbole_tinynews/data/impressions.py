@@ -18,11 +18,14 @@ class RecentClicks(NamedTuple):
 
     Shapes:
         articles: ``[clicks]``, int32 news ids, by reader, each reader's oldest first.
+        following: ``[clicks]``, place of the reader's next click of the same article; past the
+            last place without one.
         starts, stops: ``[impressions]``: clicks ``starts[i] .. stops[i] - 1`` are the reader's
             before impression ``i``.
     """
 
     articles: NDArray[np.int32]
+    following: NDArray[np.int64]
     starts: NDArray[np.int64]
     stops: NDArray[np.int64]
 
@@ -50,37 +53,55 @@ class RecentClicks(NamedTuple):
         keys = (of_reader[rows] + timestamp[rows] - origin)[order]
         until = of_reader + np.maximum(timestamp - origin - delay, 0)
         starts, stops = keys.searchsorted(of_reader), keys.searchsorted(until)
-        return cls(articles[order].astype(np.int32), starts, stops)
+        clicked, reader = articles[order].astype(np.int32), keys >> bits
+        together = np.lexsort((clicked, reader))  # clicks of one reader and article, by time
+        again = (np.diff(clicked[together]) == 0) & (np.diff(reader[together]) == 0)
+        following = np.full(len(clicked), len(clicked))
+        following[together[:-1][again]] = together[1:][again]
+        return cls(clicked, following, starts, stops)
 
     def between(self, start: int, stop: int) -> RecentClicks:
         """Those of impressions ``start .. stop - 1``."""
-        return RecentClicks(self.articles, self.starts[start:stop], self.stops[start:stop])
+        return self._replace(starts=self.starts[start:stop], stops=self.stops[start:stop])
 
-    def newest(self, rows: NDArray[np.int64], width: int) -> NDArray[np.int32]:
-        """The newest clicks of impressions, padded in front with 0, ``[rows, width]``."""
-        ago = np.arange(width, 0, -1)
-        positions = self.stops[rows][:, None] - ago
-        known = positions >= self.starts[rows][:, None]
+    def newest(
+        self, rows: NDArray[np.int64], width: int, within: int | None = None
+    ) -> NDArray[np.int32]:
+        """Articles that impressions' readers clicked last, ``[rows, width]``, padded in front.
+
+        Each is once in its row, at the place of its newest click. They are looked for among the
+        newest ``within`` clicks first, and among twice as many where that finds too few.
+        """
+        within = within or width
         if not len(self.articles):
-            return np.zeros(known.shape, np.int32)
-        return np.where(known, self.articles[np.maximum(positions, 0)], 0)
+            return np.zeros((len(rows), width), np.int32)
+        starts, stops = self.starts[rows, None], self.stops[rows, None]
+        places = stops - np.arange(within, 0, -1)
+        following = self.following[np.maximum(places, 0)]
+        is_newest = (places >= starts) & (following >= stops)
+        newest = np.where(is_newest, self.articles[np.maximum(places, 0)], 0)
+        newest = _at_the_end(newest, width)
+        few = np.flatnonzero((newest[:, 0] == 0) & (places[:, 0] > starts[:, 0]))
+        if few.size:
+            newest[few] = self.newest(rows[few], width, 2 * within)
+        return newest
 
     def appended(
         self, history: NDArray[np.integer], rows: NDArray[np.int64]
     ) -> NDArray[np.integer]:
-        """Histories ``[rows, width]`` with those recent clicks that they do not hold, newest last.
-
-        Of an article clicked several times recently, the newest click stays.
-        """
+        """Histories ``[rows, width]``, then recent clicks of articles that they do not hold."""
         width = history.shape[1]
         recent = self.newest(rows, width)
-        is_new = (recent != 0) & ~(recent[:, :, None] == history[:, None, :]).any(2)
-        later = np.arange(width)[:, None] < np.arange(width)
-        is_new &= ~((recent[:, :, None] == recent[:, None, :]) & later).any(2)
+        is_new = ~(recent[:, :, None] == history[:, None, :]).any(2)
         both = np.concatenate([history, np.where(is_new, recent, 0)], axis=1)
-        # a stable sort by emptiness moves what is kept to the end, in its order
-        order = np.argsort(both != 0, axis=1, kind="stable")[:, width:]
-        return np.take_along_axis(both, order, axis=1)
+        return _at_the_end(both, width)
+
+
+def _at_the_end(articles: NDArray[Any], width: int) -> NDArray[Any]:
+    """The last ``width`` articles of each row that are not 0, in their order, padded in front."""
+    # a stable sort by emptiness moves what is kept to the end
+    order = np.argsort(articles != 0, axis=1, kind="stable")[:, -width:]
+    return np.take_along_axis(articles, order, axis=1)
 
 
 UNLABELLED = -1

@@ -25,7 +25,7 @@ from recbole_tinynews.files.tensors import COPIES, WEIGHTS, load_weights
 from recbole_tinynews.files.whole import SUFFIX, remove, write_text
 from recbole_tinynews.settings.literals import read_yaml, write_yaml
 
-ARTIFACT_FORMAT = 17  # raise it when a change in the code changes results or files
+ARTIFACT_FORMAT = 18  # raise it when a change in the code changes results or files
 SETTINGS_FILE, METRICS_FILE = "settings.yaml", "metrics.json"
 FORMAT_KEY, MADE_FROM = "format", "made_from"  # keys of settings.yaml besides the settings
 # keys of metrics.json: checksums of the other files and its own, test metrics and their data's

@@ -65,9 +65,8 @@ class Query(NamedTuple):
 class Ranker:
     """Ranks candidates for users by their clicks; ``recbole_tinynews.load`` creates it.
 
-    Scores equal those of evaluation in fp32, but with ``history_from: log`` those of readers who
-    clicked an article again, and have more clicks than ``history_length``. Vectors of added
-    articles and the last ``CACHED_VECTORS`` others stay in memory. Thread-safe.
+    Scores equal those of evaluation in fp32. Vectors of added articles and the last
+    ``CACHED_VECTORS`` others stay in memory. Thread-safe.
 
     An article is the id of an added one, or a mapping of fields (``title``, ``abstract``, ``body``,
     ``category``, ``subcategory``, ``source``, optionally ``id``); before any is added, a text is a

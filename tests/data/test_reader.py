@@ -72,8 +72,8 @@ def test_clicks_of_the_log_extend_the_history_given(log: Log, delay: int, width:
     found = recent.appended(history, np.arange(len(log)))
     for row, given_clicks in enumerate(history.tolist()):
         seen = sorted(seen_before(log, row, delay, counted))
-        newest = [each.article for each in seen if each.clicked][-width:]
-        once = [a for place, a in enumerate(newest) if a not in newest[place + 1 :]]
+        newest = [each.article for each in seen if each.clicked]
+        once = [a for place, a in enumerate(newest) if a not in newest[place + 1 :]][-width:]
         both = [*filter(None, given_clicks), *(a for a in once if a not in given_clicks)]
         assert [*filter(None, found[row].tolist())] == both[-width:]
 
