@@ -12,19 +12,17 @@ from recbole_tinynews.__main__ import COMMANDS
 
 MAIN = "from recbole_tinynews.__main__ import main; main()"
 HEAVY = ("torch", "transformers", "recbole", "pandas", "sklearn", "scipy", "matplotlib")
-
-
 LISTED = f"[name for name in {HEAVY} if name in sys.modules]"
 # says at its end which of them were imported
 TOLD = f"import atexit, sys; atexit.register(lambda: print({LISTED})); {MAIN}"
-WITHOUT_RECBOLE = """
+WITHOUT = """
 import sys
 
 class Missing:
     @staticmethod
     def find_spec(name, path=None, target=None):
-        if name == "recbole":
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+        if name == {!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
 
 sys.meta_path.insert(0, Missing)
 """
@@ -111,12 +109,21 @@ def test_a_wrong_name_or_value_is_reported_before_torch_is_imported(
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("asked", ["--model=PLMNR", "--list-models"])
-def test_missing_recbole_is_named_with_the_command_that_installs_it(asked: str) -> None:
-    """From Python 3.12 on pip can't install it as a dependency, and its absence needs words."""
-    done = shell(f"{WITHOUT_RECBOLE}\n{MAIN}", "run", asked)
+@pytest.mark.parametrize(
+    ("package", "asked", "install"),
+    [
+        ("recbole", ["run", "--model=PLMNR"], "pip install --no-deps recbole==1.2.1"),
+        ("recbole", ["run", "--list-models"], "pip install --no-deps recbole==1.2.1"),
+        ("optuna", ["search"], "[search]"),
+    ],
+)
+def test_a_missing_package_is_named_with_the_command_that_installs_it(
+    package: str, asked: list[str], install: str
+) -> None:
+    """From Python 3.12 on pip can't install RecBole as a dependency, and optuna is an extra."""
+    done = shell(f"{WITHOUT.format(package)}\n{MAIN}", *asked)
     assert done.returncode == 1
-    assert "pip install --no-deps recbole==1.2.1" in done.stderr
+    assert install in done.stderr
     assert "Traceback" not in done.stderr
 
 

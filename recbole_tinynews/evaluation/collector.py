@@ -185,7 +185,10 @@ def reranked_results(
     assert evaluated is not None
     candidates, scores = shown.candidates.take(rows), evaluated.scores
     plain = rank_articles(scores, candidates, shown.history.take(rows), collector.facts)
-    reranked = rerank_impressions(ReRanking.parse(rerank), scores, candidates, plain, articles)
+    width = evaluator.config["history_length"]
+    recent = shown.recent and shown.recent.newest(rows, width)
+    arguments = ReRanking.parse(rerank), scores, candidates, plain, articles, recent
+    reranked = rerank_impressions(*arguments)
     results = []
     for name, (ranking, ranked) in zip(
         ["plain", *rerank], [(scores, plain), *reranked], strict=True

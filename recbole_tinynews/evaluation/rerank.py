@@ -171,11 +171,13 @@ def rerank_impressions(
     candidates: Ragged,
     plain: RankedArticles,
     articles: Articles,
+    recent: NDArray[np.integer] | None = None,
 ) -> list[tuple[NDArray[np.float64], RankedArticles]]:
     """For each re-ranker, scores that reproduce its ranking, and the articles that it leaves.
 
     Removed candidates rank last, in their old order. Shapes: scores ``[candidates in total]``;
-    candidates, ranked in ``plain``, ragged ``[impressions, *]``.
+    candidates, ranked in ``plain``, ragged ``[impressions, *]``; ``recent``, clicks after those of
+    the histories, ``[impressions, width]``, padded with 0.
     """
     ranks = candidate_ranks(scores, candidates.offsets)
     ranking = np.empty((len(rerankers), len(scores)))
@@ -183,6 +185,8 @@ def rerank_impressions(
     left = np.zeros((len(rerankers), candidates.rows), np.int64)
     for row, (start, stop) in enumerate(pairwise(candidates.offsets.tolist())):
         shown, clicked = candidates.values[start:stop], plain.history.row(row)
+        if recent is not None:
+            clicked = np.union1d(clicked, recent[row])
         unranked = Candidates(
             articles[IDS][shown].tolist(),
             scores[start:stop],

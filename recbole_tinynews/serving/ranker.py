@@ -160,10 +160,10 @@ class Ranker:
             step = max(1, min(USERS_AT_ONCE, SCORES_AT_ONCE // values))
         answers = []
         for start in range(0, len(queries), step):
-            some = queries[start : start + step]
+            some = self._informed(queries[start : start + step], snapshot)
             lists = [part for query in some for part in (query.history, query.candidates)]
             resolved = self.index.resolve(lists, snapshot)
-            clicks, shown = self._recent(some, resolved[0::2], snapshot), resolved[1::2]
+            clicks, shown = resolved[0::2], resolved[1::2]
             batch = self.index.batch(clicks, shown, snapshot, [query.page for query in some])
             counters = self._features([None] * len(some) if is_top else shown, some, snapshot)
             pools: Iterable[tuple[Sequence[Resolved], list[str], NDArray[np.float32]]]
@@ -264,51 +264,49 @@ class Ranker:
             raise ValueError("at expects counters: load(folder, store=FILE), or give it some.")
         return self.counters, self.engine.counting
 
-    def _recent(
-        self,
-        queries: Sequence[Query],
-        histories: Sequence[Sequence[Resolved]],
-        snapshot: IndexSnapshot,
-    ) -> list[Sequence[Resolved]]:
-        """Histories, extended by what the store knows that the readers clicked since."""
-        longer, counters = [*histories], self.counters
+    def _informed(self, queries: Sequence[Query], snapshot: IndexSnapshot) -> list[Query]:
+        """With what the store knows that the readers clicked since at the end of their history."""
+        informed, counters = [*queries], self.counters
         if counters is None or self.settings.get("history_from") != "log":
-            return longer
+            return informed
         width, delay = (self.settings[name] for name in ("history_length", "popularity_delay"))
-        for number, (query, history) in enumerate(zip(queries, histories, strict=True)):
+        for number, query in enumerate(queries):
             if query.moment is not None and query.moment.user:
-                newest = history[-width:]
-                given = {snapshot.ids[a] if isinstance(a, int) else a.id for a in newest}
+                given = {*map(name_of, query.history[-width:])}
                 since = counters.clicks(query.moment.user, query.moment.at, delay, width)
-                recent = [snapshot.rows[i] for i in since if i in snapshot.rows and i not in given]
-                longer[number] = [*newest, *recent][-width:]
-        return longer
+                recent = [name for name in since if name in snapshot.rows and name not in given]
+                informed[number] = query._replace(history=[*query.history, *recent])
+        return informed
 
     def click_weights(
-        self, history: Any, *, snapshot: IndexSnapshot | None = None
+        self, history: Any, moment: Moment | None = None, *, snapshot: IndexSnapshot | None = None
     ) -> list[float] | None:
-        """Attention weights of one user's clicks; they sum to 1. ``None``: the model has none."""
+        """Attention weights of one user's clicks; ``None``: the model has none.
+
+        They sum to 1 with those of the clicks that ``rank`` takes from the store, if any.
+        """
         snapshot = snapshot or self.index.snapshot
-        ((clicks, *_), *_), one = queries_of(bool(snapshot.ids), history, None)
+        (query, *_), one = queries_of(bool(snapshot.ids), history, None)
         if not one:
             raise TypeError("click_weights expects the clicks of one user, got those of several.")
-        if not clicks:
+        if not query.history:
             return []
+        ((clicks, *_),) = self._informed([query._replace(moment=moment)], snapshot)
         batch = self.index.batch(self.index.resolve([clicks], snapshot), [], snapshot)
         weights = self.engine.click_weights(batch.vectors, batch.histories)
         if weights is None:
             return None
         counted = min(len(clicks), weights.shape[1])  # older ones have no weight
         newest = weights[0, weights.shape[1] - counted :].tolist()
-        return [0.0] * (len(clicks) - counted) + newest
+        return ([0.0] * (len(clicks) - counted) + newest)[: len(query.history)]
 
     def contributions(
         self, query: Query, snapshot: IndexSnapshot | None = None
     ) -> list[dict[str, float]] | None:
         """``PARTS`` of the scores of a query with a moment, in the order of its candidates."""
         snapshot = snapshot or self.index.snapshot
-        given, shown = self.index.resolve([query.history, query.candidates], snapshot)
-        (clicks,) = self._recent([query], [given], snapshot)
+        (query,) = self._informed([query], snapshot)
+        clicks, shown = self.index.resolve([query.history, query.candidates], snapshot)
         counters = self._features([shown], [query], snapshot)
         if counters is None:
             raise ValueError("contributions expects a query with a moment: Moment.of(at=TIME).")

@@ -2,30 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from recbole_tinynews.search.search_command import main
-
-WITHOUT_OPTUNA = """
-import sys
-sys.modules["optuna"] = None
-from recbole_tinynews.search.search_command import main
-main()
-"""
-
-
-def test_missing_optuna_is_named_with_the_command_that_installs_it() -> None:
-    """The extra is not part of the core install, and a traceback would not name it."""
-    done = subprocess.run(
-        [sys.executable, "-c", WITHOUT_OPTUNA], capture_output=True, text=True, timeout=120
-    )
-    assert done.returncode == 1
-    assert "[search]" in done.stderr
-    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,8 @@ import pytest
 from served import Served, client_of, in_order_given, serve, state_of, words_of
 from tiny import DATASET, NEWS, Tiny
 
+from recbole_tinynews.evaluation.beyond_accuracy import rank_articles
+from recbole_tinynews.evaluation.rerank import ReRanking, rerank_impressions
 from recbole_tinynews.files.columns import CONTEXT, CONTEXT_ARTICLE, DEVICE, SUBSCRIBER, typed
 from recbole_tinynews.serving.events import CLICK, Event, data_set_events
 from recbole_tinynews.serving.live_counters import LiveCounters, Moment
@@ -19,7 +21,7 @@ from recbole_tinynews.serving.store import Store
 
 AT = 1573000030  # within the tiny data set's time
 VISIT = {"at": AT, "user": "U1", "page": "N5", "device": "1", "subscriber": True}
-READER = {"reader": "added", "context": "added", "history_from": "log"}
+READER = {"reader": "added", "context": "added", "history_from": "log", "history_length": 2}
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +102,11 @@ def test_a_replayed_test_set_has_the_scores_of_evaluation(served: Served) -> Non
     histories, candidates, expected = served.impressions()
     shown, names = test.inter_feat, test.field2id_token[test.iid_field]
     users, events = test.field2id_token[test.uid_field], [*data_set_events(served.data / DATASET)]
+    recent = test.impressions(served.run.factory.config).recent
+    recent = recent and recent.newest(np.arange(shown.rows), 2)
+    plain = rank_articles(np.concatenate(expected), shown.candidates, shown.history, test.facts)
+    about = np.concatenate(expected), shown.candidates, plain, {"ids": names}, recent
+    ((_, unread),) = rerank_impressions(ReRanking.parse(["already_read"]), *about)
     for row in np.argsort(shown.timestamp, kind="stable"):
         at, columns = int(shown.timestamp[row]), shown.columns
         known = [event for event in events if event.time < at]
@@ -113,6 +120,8 @@ def test_a_replayed_test_set_has_the_scores_of_evaluation(served: Served) -> Non
             visit["subscriber"] = None if np.isnan(subscriber) else bool(subscriber)
         ranked = ranker.rank(histories[row], candidates[row], at=at, **visit)
         np.testing.assert_allclose(in_order_given(ranked), expected[row], rtol=1e-5, atol=1e-5)
+        left = ranker.rank(histories[row], candidates[row], rerank=["already_read"], at=at, **visit)
+        assert {each.candidate for each in left} == {*names[unread.ranked.row(row)]}
 
 
 def test_many_users_and_the_top_have_the_scores_of_one(each_ranker: Ranker) -> None:
@@ -258,3 +267,7 @@ def test_a_request_without_a_history_is_ranked_by_the_clicks_of_the_store(
     parts = [[*part.values()] for part in answer["contributions"]]
     np.testing.assert_allclose(np.sum(parts, axis=1), scores, rtol=1e-4, atol=1e-4)
     assert answer["contributions"][0].keys() == {"text", "popularity", "freshness", "reader"}
+    asked |= {"history": ["N3"], "click_weights": True}  # the store has a click on N2 too
+    with client_of(state_of({"reader": reader_ranker})) as client:
+        (weight,) = client.post("/rank", json=asked).json()["click_weights"]
+    assert 0 < weight < 1 == pytest.approx(*reader_ranker.click_weights(["N3"]))

@@ -31,12 +31,14 @@ WAITING = (
 )
 
 
-class Called(TorchFunctionMode):
-    """Notes the functions that read from a device, or make what only it knows the size of."""
-
+class Noting:
     def __init__(self, noted: list[str]) -> None:
         super().__init__()
         self.noted = noted
+
+
+class Called(Noting, TorchFunctionMode):
+    """Notes the functions that read from a device, or make what only it knows the size of."""
 
     def __torch_function__(
         self, function: Any, types: Any, args: Any = (), kwargs: Any = None
@@ -52,12 +54,8 @@ class Called(TorchFunctionMode):
         return function(*args, **named)
 
 
-class Dispatched(TorchDispatchMode):
+class Dispatched(Noting, TorchDispatchMode):
     """Notes the same below torch's functions."""
-
-    def __init__(self, noted: list[str]) -> None:
-        super().__init__()
-        self.noted = noted
 
     def __torch_dispatch__(
         self, function: Any, types: Any, args: Any = (), kwargs: Any = None

@@ -196,7 +196,7 @@ class ServedRecommender:
         question, query, warning = asked
         weights = parts = None
         if question.click_weights:
-            weights = self.ranker.click_weights(query.history, snapshot=snapshot)
+            weights = self.ranker.click_weights(query.history, query.moment, snapshot=snapshot)
         if question.contributions and query.moment is not None and best:
             shown = [query.candidates[b.place] if query.candidates else b.candidate for b in best]
             parts = self.ranker.contributions(query._replace(candidates=shown), snapshot)
