@@ -105,8 +105,7 @@ def test_a_wrong_name_or_value_is_reported_before_torch_is_imported(
     done = shell(TOLD, "run", *arguments)
     assert (done.returncode, done.stdout) == (1, "[]\n")
     assert done.stderr.startswith("recbole-tinynews run: ")
-    assert answer in done.stderr
-    assert "Traceback" not in done.stderr
+    assert (answer in done.stderr, "Traceback" in done.stderr) == (True, False)
 
 
 @pytest.mark.parametrize(
@@ -122,9 +121,8 @@ def test_a_missing_package_is_named_with_the_command_that_installs_it(
 ) -> None:
     """From Python 3.12 on pip can't install RecBole as a dependency, and optuna is an extra."""
     done = shell(f"{WITHOUT.format(package)}\n{MAIN}", *asked)
-    assert done.returncode == 1
+    assert (done.returncode, "Traceback" in done.stderr) == (1, False)
     assert install in done.stderr
-    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize(

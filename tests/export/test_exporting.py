@@ -198,6 +198,7 @@ def test_an_export_is_loaded_and_ranks_as_the_recommender(
         lambda: export(tmp_path / "out", "hf", tmp_path / "again"),
         lambda: write_trimmed(tmp_path / "out", tmp_path / "news.csv", tmp_path / "again"),
         lambda: update(tmp_path / "out", tmp_path),
+        lambda: load(tmp_path / "out", store=":memory:"),
     ):
         with pytest.raises(ValueError, match="is an export"):
             use()

@@ -296,6 +296,8 @@ def test_an_update_trains_and_validates_as_the_first_training_did(
     assert kept["clip_grad_norm"] == {"max_norm": 0.25}
     assert (kept["learner"], kept.get("warmup_steps")) == ("adamw", None)
     assert "recall@20" in done.after
+    with pytest.raises(ValueError, match="on its data, got --dataset too"):
+        update(folder, tiny.data / DATASET, ("--dataset=other",), since=NEWER)
 
 
 def replace_but(last: Path, source: Path, place: Path) -> None:
