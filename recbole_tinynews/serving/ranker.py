@@ -375,7 +375,7 @@ def queries_of(
             f"rank expects a history for each list of candidates, got {len(histories)} histories "
             f"and {len(lists)} lists of candidates."
         )
-    rerankers, queries = ReRanking.parse(rerank), []
+    rerankers, queries = ReRanking.parse(rerank) if rerank else ReRanking(), []
     for number, at_moment in enumerate(_moments_of(moment, len(lists))):
         whose = "" if one else f" for user {number}"
         clicks = _articles(ids, histories[number], f"history{whose}")
