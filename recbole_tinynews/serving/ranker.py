@@ -65,7 +65,8 @@ class Query(NamedTuple):
 class Ranker:
     """Ranks candidates for users by their clicks; ``recbole_tinynews.load`` creates it.
 
-    Scores equal those of evaluation in fp32. Vectors of added articles and the last
+    Scores equal those of evaluation in fp32, but for pages of articles that are not in ``.item``:
+    training reads an empty text, and a ranker no page. Vectors of added articles and the last
     ``CACHED_VECTORS`` others stay in memory. Thread-safe.
 
     An article is the id of an added one, or a mapping of fields (``title``, ``abstract``, ``body``,
