@@ -62,7 +62,11 @@ class Question(Asked):
     recommender: Name | None = Field(
         None, description="Its name in `GET /health`. By default the first one there."
     )
-    click_weights: bool = Field(False, description="Whether to say how much each click counts.")
+    click_weights: bool = Field(
+        False,
+        description="Whether to say how much each click of the history counts; those that the "
+        "store adds have the rest to 1.",
+    )
     at: Seconds | None = Field(
         None,
         description="For recommenders with popularity: clicks and exposures before then count; "
