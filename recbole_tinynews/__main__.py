@@ -44,6 +44,7 @@ COMMANDS = {
     "export": ("export.export_command", "write a Hugging Face or ONNX model"),
 }
 GROUPS = {CONVERT: "Data", RUN: "Train and compare", "serve": "Use a finished recommender"}
+OWN = "--import MODULE before COMMAND makes recommenders of your own known, from this folder too."
 ONCE_CORRECTED = (
     "Finished stages are kept: once that is corrected, the same command resumes from there."
 )
@@ -53,6 +54,11 @@ LOST_FIRST = 1.0  # seconds for the launcher to notice and name a lost process
 def main() -> Any:
     """Run the command named by the first argument with the others, and return its status."""
     name, *arguments = sys.argv[1:] or ["--help"]
+    if name == "--import" and len(arguments) > 1:
+        module, name, *arguments = arguments
+        sys.path.insert(0, os.getcwd())
+        with one_line_errors("--import", mistakes=(ImportError,)), slow_imports():
+            importlib.import_module(module)
     if name == "--version":
         print(__version__)
     elif name in ("--help", "-h"):
@@ -77,7 +83,7 @@ def _usage() -> str:
         if name in GROUPS:
             lines += ["", f"{GROUPS[name]}:"]
         lines.append(f"  {name:<12}{meaning}")
-    return "\n".join([*lines, "", "COMMAND --help lists the arguments of a command."])
+    return "\n".join([*lines, "", "COMMAND --help lists the arguments of a command.", OWN])
 
 
 def _unknown(arguments: list[str]) -> str:

@@ -30,6 +30,7 @@ from test_contract import (  # noqa: F401  # collected here too, with the fixtur
 from tiny import DATASET, Tiny, World, scalars
 
 import recbole_tinynews
+from recbole_tinynews.__main__ import main as package_main
 from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.evaluation.metrics import auc, rank_impressions
 from recbole_tinynews.evaluation.recbole_metrics import METRICS
@@ -38,6 +39,7 @@ from recbole_tinynews.pipeline.config import NewsConfig
 from recbole_tinynews.pipeline.quick_start import run
 from recbole_tinynews.pipeline.stage import in_order
 from recbole_tinynews.pipeline.systems import system
+from recbole_tinynews.serving.loading import load
 
 DOCUMENT = Path(recbole_tinynews.__file__).parent.parent / "docs" / "extending.md"
 TEACHERS = [
@@ -140,6 +142,12 @@ def test_the_document_runs_and_its_student_has_the_teachers_that_were_there(
     folder = next(Path("saved", DATASET).glob("MyRecommender-*"))
     losses = ("distillation", "embedding", "target", "category")
     assert {f"{name}_loss" for name in losses} <= losses_of(folder)
+    with pytest.raises(ValueError, match=r"not imported.*recbole-tinynews --import my_recommender"):
+        load(folder)
+    monkeypatch.setattr(sys, "argv", ["", "--import", "my_recommender", "--version"])
+    package_main()
+    titles = [{"title": "word1 word2", "abstract": text} for text in ("", "word3 word4")]
+    assert len({each.score for each in load(folder).rank(["word3"], titles)}) == 2
 
     # another weight of its loss gives another student with the same teachers
     again = command("--max_text_length=24", "--category_loss_weight=0.5")

@@ -14,7 +14,7 @@ from recbole_tinynews.benchmark.suite import ADDS, CLICKS_NOW, TITLE, USER_IDS, 
 from recbole_tinynews.data.popularity import uses_popularity
 from recbole_tinynews.evaluation.recbole_metrics import files_of_metric
 from recbole_tinynews.files.array_cache import content_key
-from recbole_tinynews.model.article_reader import OwnTexts, plm_depth, views_of
+from recbole_tinynews.model.article_reader import plm_depth, views_of
 from recbole_tinynews.model.reader_mixins import WithUserIds
 from recbole_tinynews.model.recommender import NewsRecommender
 from recbole_tinynews.pipeline.artifact import identity_of
@@ -131,10 +131,9 @@ def read_by(model_class: type, config: NewsConfig) -> tuple[str, ...]:
         now = (f"{whose} until {until[config['popularity_from']]}, {late:,} s late",)
     if not issubclass(model_class, NewsRecommender):
         return now or TITLE
-    if issubclass(model_class, OwnTexts):
-        return OWN_TEXT
+    texts = views_of(config) if model_class.make_texts is None else OWN_TEXT
     users = (USER_IDS,) if issubclass(model_class, WithUserIds) else ()
-    return (*views_of(config), *users, *now)
+    return (*texts, *users, *now)
 
 
 def row_settings(

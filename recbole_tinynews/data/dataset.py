@@ -35,14 +35,13 @@ from recbole_tinynews.data.impressions import (
     RecentClicks,
     with_offsets,
 )
-from recbole_tinynews.data.news_text import TITLE_ABSTRACT, tokenise, with_abstract
+from recbole_tinynews.data.news_text import TITLE_ABSTRACT, with_abstract
 from recbole_tinynews.data.popularity import (
     Counting,
     popularity_features,
     refuse_without_times,
     wanted_counters,
 )
-from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.files.array_cache import Arrays, GrowingArray, cached_arrays, content_key
 from recbole_tinynews.files.columns import (
     ABSTRACT,
@@ -271,12 +270,6 @@ class NewsDataset(Dataset):
         names = self.field2id_token[self.iid_field]
         return RecentClicks.of(self.log.user, self.log.timestamp, clicks, delay, names)
 
-    def tokens(
-        self, field: str, tokenizer: PreTrainedTokenizerBase, max_length: int, prefix: str = ""
-    ) -> Ragged:
-        """Token ids of ``texts(field)`` with [CLS] and [SEP]; padding has none."""
-        return tokenise(self.texts(field), tokenizer, max_length, self.cache_dir, prefix)
-
     def texts(self, field: str) -> list[str]:
         """Texts by news id: a column, or ``title_abstract``."""
         if field != TITLE_ABSTRACT:
@@ -308,7 +301,7 @@ class NewsDataset(Dataset):
         if field in TEXT_FIELDS:
             raise ValueError(
                 f"Dataset.num expects an indexed field, got the text '{field}', which is read raw. "
-                "Use dataset.news_text or dataset.tokens for text."
+                "Use dataset.news_text for text."
             )
         return super().num(field)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from itertools import chain
@@ -47,7 +47,11 @@ class ColumnTokenizer:
 
     ``field`` is a column, or ``title_abstract``: the title, then any abstract. ``max_length``
     includes special tokens; ``prefix`` is prepended; shorter texts are padded to ``pad_to``.
+    ``make`` makes the texts from the columns ``made_of`` instead.
     """
+
+    make: Callable[[Mapping[str, Sequence[str]]], Sequence[str]] | None = None
+    made_of: Sequence[str] = ()
 
     def __init__(
         self,
@@ -69,8 +73,13 @@ class ColumnTokenizer:
 
     def of_data_set(self, dataset: Any) -> Ragged:
         """Token ids of its articles, by news id."""
-        how = self._shared_tokenizer, self.max_length, self.prefix
-        return self._padded(dataset.tokens(self.field, *how))
+        if self.make is None:
+            texts = dataset.texts(self.field)
+        else:
+            columns = {**dataset.news_text, **dataset.groups()}
+            texts = ["", *self._texts({name: list(columns[name][1:]) for name in self.made_of})]
+        how = self._shared_tokenizer, self.max_length, dataset.cache_dir, self.prefix
+        return self._padded(tokenise(texts, *how))
 
     def _padded(self, tokens: Ragged) -> Ragged:
         if not self.pad_to:
@@ -79,11 +88,20 @@ class ColumnTokenizer:
 
     def _texts(self, columns: Mapping[str, Sequence[str]]) -> Sequence[str]:
         name = TITLE if self.field == TITLE_ABSTRACT else self.field
-        if name not in columns:
+        names = [name] if self.make is None else self.made_of
+        if missing := [each for each in names if each not in columns]:
             raise ValueError(
-                f"encode_texts expects a column '{name}', got {', '.join(columns) or 'none'}. "
-                "Pass a text for each article; it may be empty."
+                f"encode_texts expects a column '{missing[0]}', got {', '.join(columns) or 'none'}."
+                " Pass a text for each article; it may be empty."
             )
+        if self.make is not None:
+            texts, articles = self.make({n: columns[n] for n in names}), len(columns[names[0]])
+            if len(texts) != articles:
+                raise ValueError(
+                    f"make_texts must return a text for each of {articles:,} articles, got "
+                    f"{len(texts):,}."
+                )
+            return texts
         if self.field != TITLE_ABSTRACT or ABSTRACT not in columns:
             return columns[name]
         both = zip(columns[TITLE], columns[ABSTRACT], strict=True)
@@ -206,11 +224,7 @@ class OneTextEncoder(NewsEncoder):
 
     def tokenise(self, columns: Mapping[str, Sequence[str]]) -> Ragged:
         """Token ids of given articles, from row 1; ``ValueError`` if they cannot be read."""
-        if self._tokenizer is None:
-            raise ValueError(
-                "encode_texts expects a recommender that reads columns of texts, got one that "
-                "reads texts of its own. Override its column_tokenizer along with news_tokens."
-            )
+        assert self._tokenizer is not None, "only encoders of a data set alone have none"
         return self._tokenizer(columns)
 
     @torch.no_grad()

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from recbole_tinynews.cli import command_parser, one_line_errors, slow_imports
 from recbole_tinynews.export.formats import format_names
 
+OF_EXPORTS = ("layers", "dim", "data_license", "plm_license")
+
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command; exit with status 1 if nothing was exported."""
@@ -31,6 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add("--plm_license", default="unknown", help="of the language model, for the model card")
     flags = vars(parser.parse_args(arguments))
     texts, output = flags.pop("trim_vocabulary"), flags["output"]
+    if texts is not None and (more := [n for n in OF_EXPORTS if flags[n] != parser.get_default(n)]):
+        parser.error(f"--{more[0]} expects --to: --trim_vocabulary alone writes what it was given")
     with one_line_errors("Not exported"):
         with slow_imports():
             from recbole_tinynews.export.exporting import export, write_trimmed

@@ -39,7 +39,8 @@ class FinishedRecommender:
         self.written, self.metrics = read_settings(folder), read_metrics(folder)
         parts = self.model.news_encoder, self.model.user_encoder
         own = [part for part in parts if type(part) not in (OneTextEncoder, UserEncoder)]
-        if own or not self.engine.multiplies or hasattr(self.model, "article_categories"):
+        more = self.model.make_texts is not None or hasattr(self.model, "article_categories")
+        if own or more or not self.engine.multiplies:
             raise ValueError(
                 f"export expects one language model and the package's UserEncoder, whose vectors "
                 f"are compared by their dot product, and {self.name} reads or scores in its own "

@@ -105,7 +105,7 @@ def cached_table(
 ) -> NDArray[Any]:
     """One array that may not fit into memory: ``fill`` writes into its file, which has zeros.
 
-    Copy-on-write, and otherwise as ``cached_arrays``; ``ValueError`` if the disk cannot hold it.
+    Copy-on-write, and otherwise as ``cached_arrays``; ``OSError`` if the disk cannot hold it.
     """
     path = folder / f"{name}-{key}"
 
@@ -135,9 +135,10 @@ def _reserve(file: Path) -> None:
             os.posix_fallocate(opened.fileno(), 0, size)
     except OSError as problem:
         if problem.errno == errno.ENOSPC:  # else the file system cannot reserve
-            raise ValueError(
+            raise OSError(
+                errno.ENOSPC,
                 f"{file.parent.parent} expects room for a table of {size / 1e9:.1f} GB, and the "
-                "disk is full. Make room, or, for hidden states, set use_cache=false."
+                "disk is full. Make room, or, for hidden states, set use_cache=false",
             ) from problem
 
 

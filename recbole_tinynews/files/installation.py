@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -16,9 +15,6 @@ MISSING_RECBOLE = (
     "recbole_tinynews expects RecBole 1.2.1, which is not installed. From Python 3.12 on it needs "
     "a command of its own: pip install --no-deps recbole==1.2.1"
 )
-# Where the package is installed from: a URL or path of a wheel, an archive or a checkout. Without
-# it, the checkout that this is, or the wheel of this version: no index has the package.
-SOURCE = "RECBOLE_TINYNEWS_SOURCE"
 
 
 @cache
@@ -34,17 +30,12 @@ def recbole_folder() -> Path:
 
 
 def pip_install(*extras: str) -> str:
-    """The command, to run where the checkout or the wheel lies.
+    """The command, to run where the checkout or the wheel lies: no index has the package.
 
     >>> pip_install("serve", "postgres").partition("[")[2]
     'serve,postgres]"'
     """
     wanted = f"[{','.join(extras)}]" if extras else ""
-    source = os.environ.get(SOURCE)
-    if source and "://" in source:
-        return f'pip install "recbole-tinynews{wanted} @ {source}"'
-    if source:
-        return f'pip install "{source}{wanted}"'
     if (_PACKAGE.parent / "setup.py").is_file():
         return f'pip install -e ".{wanted}"'
     wheel = f"recbole_tinynews-{__version__}-py3-none-any.whl"

@@ -64,20 +64,10 @@ class StageProgress:
     def time_left(self) -> str:
         """Time left of the stage as text; empty if unknown or finished."""
         taken, left = self.step - self.first, self._last - self.step
-        return f"{duration(self._seconds / taken * left)} left" if taken and left else ""
+        rest = tqdm.format_interval(self._seconds / taken * left) if taken else ""
+        return f"{rest} left" if taken and left else ""
 
     def around(self, line: str) -> str:
         """A log line between the stage's label and the time left of the stage."""
         left = self.time_left()
         return ", ".join(filter(None, [self.label, line, left and f"about {left} of the stage"]))
-
-
-def duration(seconds: float) -> str:
-    """Hours, minutes and seconds as text.
-
-    >>> duration(5), duration(3723.4)
-    ('0:05', '1:02:03')
-    """
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

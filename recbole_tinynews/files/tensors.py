@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
+import re
 from pathlib import Path
 
 import torch
@@ -42,7 +44,9 @@ def save_weights(weights: dict[str, Tensor], path: Path) -> None:
             place.chmod(mode)
             os.replace(place, path)
     except SafetensorError as problem:  # contains the system's error as text only
-        raise OSError(f"{path} could not be written: {problem}") from problem
+        number = re.search(r"os error (\d+)", str(problem))
+        code = int(number[1]) if number else errno.EIO
+        raise OSError(code, f"Not written: {problem}", str(path)) from problem
 
 
 def load_weights(path: Path) -> dict[str, Tensor]:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
 from torch import nn
 from transformers import PreTrainedTokenizerBase
 
@@ -16,7 +15,7 @@ from recbole_tinynews.data.news_text import TITLE_ABSTRACT
 from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.encoder.hidden_states import Storage
 from recbole_tinynews.encoder.news_encoder import NewsEncoder
-from recbole_tinynews.encoder.one_text import ColumnTokenizer, OneTextEncoder, pad_rows
+from recbole_tinynews.encoder.one_text import ColumnTokenizer, OneTextEncoder
 from recbole_tinynews.encoder.plm_files import (
     bare_plm,
     load_plm,
@@ -38,7 +37,7 @@ from recbole_tinynews.encoder.words import (
     word_embedding,
     word_tokenizer,
 )
-from recbole_tinynews.files.columns import CATEGORIES, TITLE
+from recbole_tinynews.files.columns import ABSTRACT, CATEGORIES, TITLE
 from recbole_tinynews.files.vector_files import vector_size
 from recbole_tinynews.model.interface import ImpressionRecommender
 from recbole_tinynews.settings.protocol import Settings
@@ -153,18 +152,20 @@ class ArticleReader(ImpressionRecommender):
     Encoders are built from settings, tokenizer and names of categories, which are saved beside the
     weights. Everything else of a data set comes by ``read_articles``; ``load`` has no data set, and
     passes ``None`` and settings with ``tokenizer`` and ``categories``.
+
+    A subclass may have a method ``make_texts`` that makes a text for each article, which it reads
+    in the title's place, from columns of ``text_fields``: titles, abstracts, bodies, categories,
+    subcategories or sources.
     """
+
+    make_texts: Callable[[Mapping[str, Sequence[str]]], Sequence[str]] | None = None
+    text_fields: ClassVar[tuple[str, ...]] = (TITLE, ABSTRACT)
 
     least: ClassVar[Mapping[str, float]] = {}
     fixed: ClassVar[Mapping[str, Any]] = {}
 
     def __init__(self, config: Settings, dataset: Any) -> None:
         super().__init__(config, dataset)
-        if hasattr(self, "news_tokens") and not isinstance(self, OwnTexts):
-            raise TypeError(
-                f"{type(self).__name__} has news_tokens, which OwnTexts alone calls: its titles "
-                "would be read instead. Derive it from OwnTexts too (docs/extending.md)."
-            )
         saved: Any = config
         self.categories: Mapping[str, Sequence[str]] = (
             saved.categories if dataset is None else getattr(dataset, "field2id_token", {})
@@ -279,18 +280,22 @@ class ArticleReader(ImpressionRecommender):
 
     def text_tokens(self, config: Settings, dataset: Any, view: str) -> Ragged:
         """Token ids of a text of the data set's articles, by news id."""
-        tokenizer = self.column_tokenizer(config, view)
-        assert tokenizer is not None, "overridden together with this"
-        return tokenizer.of_data_set(dataset)
+        return self.column_tokenizer(config, view).of_data_set(dataset)
 
-    def column_tokenizer(self, config: Settings, view: str) -> ColumnTokenizer | None:
-        """Tokenizer of a text of articles; ``None``: only the data set's can be read."""
+    def text_length(self, config: Settings) -> int:
+        """Number of tokens that a title, or what is read in its place, is truncated to."""
+        return longest_news_text(config)
+
+    def column_tokenizer(self, config: Settings, view: str) -> ColumnTokenizer:
+        """Tokenizer of a text of articles."""
         prefix = config["text_prefix"]
         if view != TITLE:
             return ColumnTokenizer(view, self.tokenizer, config[f"max_{view}_length"], prefix)
-        longest = longest_news_text(config)
+        longest = self.text_length(config)
         padding = longest if pads_texts(config) else 0, self._pad_token_id
-        return ColumnTokenizer(config["news_text"], self.tokenizer, longest, prefix, *padding)
+        text = ColumnTokenizer(config["news_text"], self.tokenizer, longest, prefix, *padding)
+        text.make, text.made_of = self.make_texts, self.text_fields
+        return text
 
     def storage(self, config: Settings, dataset: Any) -> Storage | None:
         """Where the frozen layers' hidden states are stored; ``None``: recomputed each time."""
@@ -371,33 +376,6 @@ class ArticleReader(ImpressionRecommender):
     def _of_text(self, config: Settings, encoder: TextVectors, view: str) -> OneTextEncoder:
         tokenizer, steps = self.column_tokenizer(config, view), config["history_cache_steps"]
         return OneTextEncoder(encoder, tokenizer=tokenizer, history_cache_steps=steps)
-
-
-class OwnTexts(ArticleReader):
-    """Mixin of recommenders that read a text of their own in the place of ``news_text``.
-
-    ``load`` refuses them unless they override ``column_tokenizer`` along with ``news_tokens``.
-    """
-
-    def news_tokens(self, config: Settings, dataset: Any) -> Ragged:
-        """Token ids of the text, by news id; row 0 is empty."""
-        raise NotImplementedError(
-            f"{type(self).__name__} must implement news_tokens(config, dataset)."
-        )
-
-    def text_tokens(self, config: Settings, dataset: Any, view: str) -> Ragged:
-        """``news_tokens``, padded if pooling includes pad tokens."""
-        if view != TITLE:
-            return super().text_tokens(config, dataset, view)
-        tokens = self.news_tokens(config, dataset)
-        if not pads_texts(config):
-            return tokens
-        widths = np.full(tokens.rows, longest_news_text(config))
-        return pad_rows(tokens, widths, self._pad_token_id)
-
-    def column_tokenizer(self, config: Settings, view: str) -> ColumnTokenizer | None:
-        """``None`` for the text of its own."""
-        return None if view == TITLE else super().column_tokenizer(config, view)
 
 
 class ReadsTitlesByPLM(ArticleReader):

@@ -99,7 +99,16 @@ def settings_that_matter(config: NewsConfig, stage: Stage) -> dict[str, Any]:
         for name, value in config.read_by(stage.name, model_class, has_teachers).items()
         if affects_result(name, has_teachers or are_teachers)
     }
-    return {"model_class": f"{model_class.__module__}.{model_class.__name__}", **_plain(matter)}
+    return {"model_class": f"{_module_of(model_class)}.{model_class.__name__}", **_plain(matter)}
+
+
+def _module_of(model_class: type) -> str:
+    """Its module's name, by which it can be imported, also in a script that is run."""
+    script = sys.modules["__main__"]
+    if model_class.__module__ != script.__name__:
+        return model_class.__module__
+    spec, file = getattr(script, "__spec__", None), getattr(script, "__file__", None)
+    return spec.name if spec else Path(file).stem if file else script.__name__
 
 
 def _plain(settings: dict[str, Any]) -> dict[str, Any]:

@@ -156,11 +156,11 @@ def _chosen_size(
     trained = Sizes.of(settings, depth, width)
     chosen = depth if layers is None else layers, width if dim is None else dim
     for name, number, numbers in zip(("layers", "dim"), chosen, trained, strict=True):
-        if number not in numbers:
+        if type(number) is not int or number not in numbers:
             raise ValueError(
                 f"load expects {name} in {', '.join(map(str, numbers))}, for which "
-                f"{model_class.__name__} was trained, got {number}. Choose one of these, or train "
-                "it with other matryoshka_layers and matryoshka_dims."
+                f"{model_class.__name__} was trained, got {number!r}. Choose one of these, or "
+                "train it with other matryoshka_layers and matryoshka_dims."
             )
     return chosen
 
@@ -232,7 +232,8 @@ def _model_class(name: str, model: Any, folder: Path) -> type[NewsRecommender]:
     if model is None:
         raise ValueError(
             f"{folder} was made by {name}, a class that is not imported, and load imports none "
-            f"that a folder names. Import it and pass it: load(folder, model={class_name})."
+            f"that a folder names. Import it and pass it: load(folder, model={class_name}). On "
+            f"the command line: recbole-tinynews --import {module} ..."
         )
     is_named = isinstance(model, type) and model.__name__ == class_name
     if not (is_named and issubclass(model, NewsRecommender)):

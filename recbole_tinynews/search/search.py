@@ -5,7 +5,8 @@ from __future__ import annotations
 import errno
 import time
 import warnings
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from logging import getLogger
 from math import isfinite
@@ -19,7 +20,7 @@ from optuna.pruners import MedianPruner
 from optuna.samplers import TPESampler
 from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback, fail_stale_trials
 from optuna.trial import FrozenTrial, Trial, TrialState
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from recbole_tinynews.benchmark.planning import result_fingerprint
 from recbole_tinynews.evaluation.recbole_metrics import files_of_metric
@@ -42,6 +43,7 @@ _DRAW: dict[type, Callable[..., Any]] = {
 
 ENDED = (TrialState.COMPLETE, TrialState.PRUNED)  # other trials run, wait or were interrupted
 SIGN_OF_LIFE, GRACE = 10, 60  # seconds; a trial that gives no sign is run again
+_OF_DATABASE = (SQLAlchemyError, StorageInternalError)
 _FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
 # trials with different values could not be compared; the best of several seeds is the luckiest
 _SAME_FOR_ALL = ("dataset", "seed", "valid_metric", "metric_decimal_place", "eval_args")
@@ -51,7 +53,8 @@ class Search:
     """Searches a model's settings for the best ``valid_metric``; the same search resumes.
 
     Trials share finished stages, and several processes may share the trials. Raises ``ValueError``
-    for mistakes in settings or space, and without validation.
+    for mistakes in settings or space, and without validation;
+    ``OSError`` for a database that cannot be opened.
 
     Args:
         model, dataset, config_file_list, config_dict, command_line: as for ``run``.
@@ -108,17 +111,24 @@ class Search:
     def run(self, tell: Callable[[str], None] = print) -> FrozenTrial | None:
         """Run the missing trials and write the report; returns the best one, if any.
 
-        A trial that Ctrl-C or a full disk ends is run again the next time.
+        A trial that Ctrl-C or a full disk ends is run again the next time. ``OSError`` for a full
+        disk, and for a database that cannot be written.
         """
-        tell(f"{len(self.ended())} of {self.wanted} trials have ended, in {self.folder}")
-        while (ended := len(self.ended())) < self.wanted:
-            fail_stale_trials(self.study)
-            running = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-            if ended + len(running) < self.wanted:
-                self.study.optimize(partial(self._objective, tell), n_trials=1, catch=GivenUpError)
-            else:  # of other processes; what was killed is run again after GRACE
+        waits = False
+        with self._database_errors():
+            tell(f"{len(self.ended())} of {self.wanted} trials have ended, in {self.folder}")
+            while (ended := len(self.ended())) < self.wanted:
+                fail_stale_trials(self.study)
+                running = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+                if ended + len(running) < self.wanted:
+                    objective = partial(self._objective, tell)
+                    self.study.optimize(objective, n_trials=1, catch=GivenUpError)
+                    continue
+                if not waits:
+                    tell(f"waiting for other processes; a killed one's trial begins in {GRACE} s")
+                waits = True
                 time.sleep(1)
-        return self.report(tell)
+            return self.report(tell)
 
     def report(self, tell: Callable[[str], None] = print) -> FrozenTrial | None:
         """Write a table of the trials and the best settings; returns the best trial."""
@@ -153,20 +163,28 @@ class Search:
         url = storage or f"sqlite:///{self.folder.resolve() / 'study.db'}?timeout=60"
         self._again = RetryHeartbeatStaleTrialCallback(inherit_intermediate_values=True)
         life: Any = {"heartbeat_interval": SIGN_OF_LIFE, "grace_period": GRACE}
+        self._kind = url.partition("://")[0]  # the rest may have a password
+        with self._database_errors(), exclusive_lock(self.folder / "study", "opening it"):
+            return optuna.create_study(  # its tables are made once
+                storage=RDBStorage(url, heartbeat_stale_trial_callback=self._again, **life),
+                study_name=self.folder.name,
+                direction="maximize" if self.bigger_is_better else "minimize",
+                pruner=MedianPruner(n_startup_trials=startup_trials),
+                load_if_exists=True,
+            )
+
+    @contextmanager
+    def _database_errors(self) -> Iterator[None]:
         try:
-            with exclusive_lock(self.folder / "study", "opening it"):  # its tables are made once
-                return optuna.create_study(
-                    storage=RDBStorage(url, heartbeat_stale_trial_callback=self._again, **life),
-                    study_name=self.folder.name,
-                    direction="maximize" if self.bigger_is_better else "minimize",
-                    pruner=MedianPruner(n_startup_trials=startup_trials),
-                    load_if_exists=True,
-                )
-        except (SQLAlchemyError, StorageInternalError, ImportError) as problem:
-            kind = url.partition("://")[0]  # the rest may have a password
-            raise ValueError(
-                f"storage expects a database that can be opened, got one of {kind}://: "
-                f"{type(problem).__name__}. Check address, password and driver."
+            yield
+        except (*_OF_DATABASE, ImportError, AssertionError) as problem:
+            # optuna asserts that the end of a trial was written
+            if not (said := _of_database(problem)):
+                raise
+            raise OSError(
+                "storage expects a database that can be opened and written, got one of "
+                f"{self._kind}://: {said}. Check address, password, driver and "
+                "free space. Finished trials are kept: the same search resumes."
             ) from problem
 
     def _objective(self, tell: Callable[[str], None], trial: Trial) -> float:
@@ -185,6 +203,8 @@ class Search:
         except GivenUpError:
             ended = "pruned"
             raise optuna.TrialPruned from None
+        except _OF_DATABASE:
+            raise
         except Exception as problem:
             if isinstance(problem, OSError) and problem.errno in _FULL_DISK:
                 raise
@@ -216,6 +236,16 @@ class Search:
                 trial.set_user_attr("reused", ", ".join(a.name for a in made if a.reused))
 
 
+def _of_database(problem: BaseException) -> str:
+    """What the database itself says, without statements or passwords, else the kind of error."""
+    cause: BaseException | None = problem
+    while cause is not None:
+        if isinstance(cause, DBAPIError):
+            return " ".join(str(cause.orig).split())
+        cause = cause.__cause__ or cause.__context__
+    return "" if isinstance(problem, AssertionError) else type(problem).__name__
+
+
 def make_space(
     described: Mapping[str, Any], source: str, config: NewsConfig, fixed: Collection[str]
 ) -> dict[str, Distribution]:
@@ -244,9 +274,9 @@ def _distribution(values: Any) -> Distribution:
     match values:
         case [_, _, *_]:
             return CategoricalDistribution(values)
-        case {"uniform": [low, high], **rest} if rest.keys() <= {"step"} and isfinite(high - low):
+        case {"uniform": [low, high], **rest} if rest.keys() <= {"step"} and _finite(low, high):
             return FloatDistribution(low, high, step=values.get("step"))
-        case {"log": [low, high], **rest} if not rest and isfinite(high - low):
+        case {"log": [low, high], **rest} if not rest and _finite(low, high):
             return FloatDistribution(low, high, log=True)
         case {"int": [int(low), int(high)], **rest} if rest.keys() <= {"step"}:
             return IntDistribution(low, high, step=values.get("step", 1))
@@ -254,3 +284,7 @@ def _distribution(values: Any) -> Distribution:
         "expects a list of at least two values, {uniform: [low, high]}, {log: [low, high]} or "
         f"{{int: [low, high]}}, the first and the last with an optional step, got {values!r}"
     )
+
+
+def _finite(*ends: Any) -> bool:
+    return all(isinstance(end, (int, float)) and isfinite(end) for end in ends)

@@ -167,6 +167,8 @@ class ModelEngine(Engine):
 
     def __init__(self, model: NewsRecommender, settings: Mapping[str, Any], identity: str) -> None:
         super().__init__(settings, identity)
+        if model.make_texts is not None:
+            self.reads = tuple(dict.fromkeys([*self.reads, *model.text_fields]))
         self.model, self.device = model.eval(), torch.device(settings["device"])
         encoder = model.user_encoder
         self.user_encoder = encoder if type(encoder) is UserEncoder else None

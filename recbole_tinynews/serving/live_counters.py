@@ -55,11 +55,18 @@ class Moment(NamedTuple):
     def of(cls, at: float, **visit: Any) -> Moment:
         """The moment in whole seconds; ``ValueError`` if ``at`` is not UTC seconds.
 
-        ``visit``: the other fields; ``None`` is unknown.
+        ``visit``: the other fields; ``None`` is unknown, and ``TypeError`` of another type.
         """
         if isinstance(at, bool) or not isinstance(at, (int, float)) or not 0 <= at <= LATEST:
             raise ValueError(f"at must be UTC seconds, got {at!r:.100}.")
-        return cls(math.floor(at), **{n: value for n, value in visit.items() if value is not None})
+        known = {name: value for name, value in visit.items() if value is not None}
+        for name, value in known.items():
+            if name == "subscriber":
+                if value not in (False, True) and value == value:  # NaN: unknown
+                    raise TypeError(f"subscriber must be True or False, got {value!r:.100}.")
+            elif not isinstance(value, str):
+                raise TypeError(f"{name} must be a text, got {value!r:.100}. Pass it as str.")
+        return cls(math.floor(at), **known)
 
 
 class Added(NamedTuple):

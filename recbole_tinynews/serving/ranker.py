@@ -107,7 +107,7 @@ class Ranker:
         Raises:
             ValueError: no candidates, an unknown id, different numbers of users, ``at`` without
                 counters, or a wrong ``rerank``.
-            TypeError: an argument is not a list of articles.
+            TypeError: an argument is not a list of articles, or a part of a visit of another type.
         """
         return self._ask(ids, history, candidates, rerank, moment)
 
@@ -414,7 +414,7 @@ def _moments_of(moment: Mapping[str, Any], users: int) -> list[Moment] | list[No
         return [None] * users
     columns = {}
     for name, value in moment.items():
-        is_of_each = isinstance(value, Iterable) and not isinstance(value, str)
+        is_of_each = isinstance(value, Iterable) and not isinstance(value, (str, bytes, Mapping))
         columns[name] = list(value) if is_of_each else [value] * users
         if len(columns[name]) != users:
             raise ValueError(

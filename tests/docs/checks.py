@@ -114,7 +114,8 @@ def _python(words: list[str], command: Command, folder: Path, patch: pytest.Monk
 
 
 def _package(words: list[str], folder: Path, patch: pytest.MonkeyPatch) -> None:
-    """``recbole-tinynews NAME ...``; COMMAND stands for any name."""
+    """``recbole-tinynews [--import MODULE] NAME ...``; COMMAND stands for any name."""
+    words = words[2:] if words[0] == "--import" else words
     if words == ["COMMAND"]:
         return
     assert words[0] in MODULES, f"recbole-tinynews has no command {words[0]!r}"

@@ -11,9 +11,7 @@ import pytest
 import torch
 from tiny import Tiny, World
 
-from recbole_tinynews.data.ragged import Ragged
 from recbole_tinynews.files.columns import CATEGORIES
-from recbole_tinynews.model.article_reader import OwnTexts
 from recbole_tinynews.model.paper.plmnr import PLMNR
 
 ALL_VIEWS = ["title", "abstract", "category", "subcategory"]
@@ -91,16 +89,24 @@ def test_no_texts_give_no_vectors_and_missing_columns_are_named(tiny: Tiny) -> N
         encoder.encode_texts({"abstract": ["word1"]})
 
 
-class ReadsAbstracts(OwnTexts, PLMNR):
-    def news_tokens(self, config: Any, dataset: Any) -> Ragged:
-        return dataset.tokens("abstract", self.tokenizer, 12)
+class ReadsItsOwn(PLMNR):
+    text_fields = ("category", "abstract")
+
+    def make_texts(self, columns: Mapping[str, Sequence[str]]) -> list[str]:
+        return [" ".join(parts) for parts in zip(*columns.values(), strict=False)]
 
 
-def test_a_recommender_of_other_texts_does_not_read_given_titles_for_them(tiny: Tiny) -> None:
-    """Its vectors would be those of texts that it never saw."""
-    encoder = tiny.world(ReadsAbstracts).model.news_encoder
-    with pytest.raises(ValueError, match=r"texts of its own.*column_tokenizer"):
-        encoder.encode_texts({"title": ["word1"], "abstract": ["word1"]})
+def test_a_text_of_its_own_is_the_same_of_a_data_set_and_of_given_articles(tiny: Tiny) -> None:
+    """Served, it would rank by texts that it never saw."""
+    world = tiny.world(ReadsItsOwn)
+    encoder, texts = world.model.eval().news_encoder, world.train.news_text
+    columns = {"category": world.train.groups()["category"], "abstract": texts["abstract"]}
+    given = {name: list(column[1:]) for name, column in columns.items()}
+    expected = encoder(ids := torch.arange(1, 1 + len(given["category"])))
+    torch.testing.assert_close(encoder.encode_texts(given), expected)
+    assert not torch.allclose(tiny.world(PLMNR).model.eval().news_encoder(ids), expected)
+    with pytest.raises(ValueError, match="for each of 2 articles, got 1"):
+        encoder.encode_texts({"category": ["word1", "word2"], "abstract": ["word1"]})
 
 
 def test_an_ensembles_vectors_are_those_of_its_teachers(tiny: Tiny) -> None:
@@ -108,13 +114,3 @@ def test_an_ensembles_vectors_are_those_of_its_teachers(tiny: Tiny) -> None:
     columns: Mapping[str, Sequence[str]] = {"title": ["word1 word2", "word3"]}
     parts = [each.encode_texts(columns) for each in encoder.encoders]
     assert torch.equal(encoder.encode_texts(columns), torch.cat(parts, dim=-1))
-
-
-def test_a_text_of_its_own_that_nothing_would_read_is_refused(tiny: Tiny) -> None:
-    """Its titles would be trained on without a word."""
-
-    class ReadsTitles(PLMNR):
-        news_tokens = ReadsAbstracts.news_tokens
-
-    with pytest.raises(TypeError, match="ReadsTitles has news_tokens, which OwnTexts alone calls"):
-        tiny.world(ReadsTitles)

@@ -240,7 +240,7 @@ def test_a_full_disk_is_a_clear_error_and_not_a_bus_error(make, tmp_path, monkey
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(array_cache.os, "posix_fallocate", full, raising=False)
-    with pytest.raises(ValueError, match=r"the disk is full.*use_cache=false"):
+    with pytest.raises(OSError, match=r"the disk is full.*use_cache=false"):
         make()(IDS)
     assert not list((tmp_path / "states").glob("*frozen-states*/table.npy"))
 

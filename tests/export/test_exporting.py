@@ -216,6 +216,7 @@ def trimmed(finished_folder: Make, tmp_path_factory: pytest.TempPathFactory) -> 
     rows = [["id", "title"], *([f"A{n}", text] for n, text in enumerate(texts()[:4]))]
     (place / "news.tsv").write_text("\n".join("\t".join(row) for row in rows))
     asked = [f"--trim_vocabulary={place / 'news.tsv'}", f"--output={place / 'out'}"]
+    assert status_of(main, [str(finished_folder(**HEADS)), *asked, "--layers=1"]) == 2
     assert status_of(main, [str(finished_folder(**HEADS)), *asked]) == 0
     return place / "out"
 

@@ -11,7 +11,7 @@ import pytest
 
 from recbole_tinynews.data.atomic_files import read_news_file
 from recbole_tinynews.files import installation as installing
-from recbole_tinynews.files.installation import SOURCE, pip_install
+from recbole_tinynews.files.installation import pip_install
 from recbole_tinynews.serving.score import score
 
 ROOT = Path(__file__).parents[2]
@@ -34,20 +34,13 @@ def test_no_page_or_message_names_an_index_that_lacks_the_package() -> None:
     assert named == []
 
 
-def test_the_command_names_the_checkout_the_wheel_or_what_is_set(
+def test_the_command_names_the_checkout_or_the_wheel(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delenv(SOURCE, raising=False)
     monkeypatch.setattr(installing, "_PACKAGE", tmp_path / "package")
     assert re.fullmatch(r'pip install "recbole_tinynews-[0-9.]+-py3-none-any\.whl"', pip_install())
     (tmp_path / "setup.py").touch()
     assert pip_install("serve", "postgres") == 'pip install -e ".[serve,postgres]"'
-    monkeypatch.setenv(SOURCE, "wheels/recbole_tinynews.whl")
-    assert pip_install("export") == 'pip install "wheels/recbole_tinynews.whl[export]"'
-    monkeypatch.setenv(SOURCE, "https://news.example/recbole_tinynews.whl")
-    expected = "recbole-tinynews[export] @ https://news.example/recbole_tinynews.whl"
-    assert pip_install("export") == f'pip install "{expected}"'
-    assert pip_install() == f'pip install "{expected.replace("[export]", "")}"'
 
 
 @pytest.mark.parametrize(

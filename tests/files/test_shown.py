@@ -78,7 +78,7 @@ def test_bars_in_a_terminal_fit_and_name_stage_and_time_left(tiny: Tiny) -> None
     for number in range(1, 6):
         assert any(bar.startswith(f"stage {number} of 5, epoch 0: 100%|") for bar in bars)
     assert any(bar.startswith("Evaluate: 100%|") for bar in bars)
-    assert any(re.search(r"10/\d+, loss \d+\.\d{4}, \d:\d\d left", bar) for bar in bars)
+    assert any(re.search(r"10/\d+, loss \d+\.\d{4}, \d\d:\d\d left", bar) for bar in bars)
     # and those of RecBole's models
     bars = bars_of(in_a_terminal("BPR", tiny.stock_settings()))
     assert max(map(len, bars)) <= COLUMNS

@@ -12,11 +12,14 @@ from collections import Counter
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import yaml
 from optuna.pruners import ThresholdPruner
+from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.exc import OperationalError
 from tiny import DATASET, Tiny
 
 from recbole_tinynews.__main__ import run_recbole
@@ -166,6 +169,10 @@ def test_a_full_disk_ends_the_search_and_keeps_the_trial(
     assert lines[0].startswith("1 of 1 trials have ended")
     found.study.optimize(lambda trial: found._objective(lines.append, trial), 1, catch=Exception)
     assert not any(line.startswith("trial ") for line in lines)  # begun at the same moment
+    fails = OperationalError("UPDATE trials", {}, Exception("database or disk is full"))
+    monkeypatch.setattr(RDBStorage, "set_trial_state_values", Mock(side_effect=fails))
+    with pytest.raises(OSError, match=r"sqlite://: database or disk is full\. .*are kept"):
+        search(tiny, space, 2, model="PLMNR").run(silent)
 
 
 @pytest.mark.parametrize(

@@ -39,5 +39,5 @@ def test_a_storage_that_cannot_be_opened_is_one_line(
         main(["--space=space.yaml", "--storage=postgres://me:secret@here/db"])
     assert ended.value.code == 1
     said = capsys.readouterr().err
-    assert "storage expects a database that can be opened, got one of postgres://" in said
+    assert "that can be opened and written, got one of postgres://: " in said
     assert "secret" not in said

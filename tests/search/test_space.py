@@ -52,6 +52,7 @@ def test_each_form_becomes_the_distribution_that_it_says(tiny: Tiny, tmp_path: P
         ("temperature", {"uniform": [1, 2, 3]}, "got {'uniform': [1, 2, 3]}"),
         ("temperature", {"uniform": [1, 2], "step": 0}, "`step > 0` must hold"),
         ("temperature", {"log": [1, 2], "step": 1}, "'step': 1"),
+        ("temperature", {"log": ["1e-4", 1]}, "got {'log': ['1e-4', 1]}"),  # 1e-4 in yaml is text
         ("temperature", 2.0, "expects a list of at least two values, {uniform: [low, high]}"),
         ("learning_rate", {"loguniform": [-11, -7]}, "values, {uniform: [low, high]}"),
         ("temperature", [1.0], "at least two values"),

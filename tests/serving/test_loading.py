@@ -16,7 +16,6 @@ from tiny import Tiny, finished
 from torch import nn
 from torch.nn import functional as F
 
-from recbole_tinynews.model.article_reader import OwnTexts
 from recbole_tinynews.model.paper.plmnr import PLMNR
 from recbole_tinynews.pipeline.artifact import read_metrics, write_metrics
 from recbole_tinynews.serving.engine import engine_of
@@ -123,11 +122,6 @@ def test_code_beside_the_language_model_is_not_run(folder: Path) -> None:
         load(folder).rank([], ["word1 word2"])
 
 
-class ReadsAbstracts(OwnTexts, PLMNR):
-    def news_tokens(self, config, dataset):
-        return dataset.tokens("abstract", self.tokenizer, 12)
-
-
 class KnowsCategories(PLMNR):
     """Asks the data set for its categories while it is built."""
 
@@ -150,8 +144,6 @@ class SavesCategories(PLMNR):
 
 def test_a_recommender_is_built_of_what_is_saved_or_says_what_it_lacks(tiny: Tiny) -> None:
     """A made-up data set in its place would rank by tables that nobody has read."""
-    with pytest.raises(ValueError, match="Override its column_tokenizer along with news_tokens"):
-        serve(tiny, ReadsAbstracts, max_steps=2).load()
     with pytest.raises(ValueError, match=r"KnowsCategories, which asks.*'num'.*read_articles"):
         serve(tiny, KnowsCategories, max_steps=2).load()
     served = serve(tiny, SavesCategories, max_steps=2)

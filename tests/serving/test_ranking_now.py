@@ -219,6 +219,9 @@ def test_without_a_time_texts_and_the_history_given_rank_alone(
     for at in ("now", float("nan"), -1, True):
         with pytest.raises(ValueError, match="UTC seconds"):
             each_ranker.rank(["N4"], ids, at=at)
+    for wrong in ({"user": 7}, {"page": {"title": "a"}}, {"device": 1}, {"subscriber": "yes"}):
+        with pytest.raises(TypeError, match=f"{next(iter(wrong))} must be"):
+            each_ranker.rank(["N4"], ids, at=AT, **wrong)
     with pytest.raises(ValueError, match="once for each of 2"):
         each_ranker.rank([[], []], [["N4"], ["N5"]], at=[AT, AT], user=["U1"])
 
