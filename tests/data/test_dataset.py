@@ -9,6 +9,7 @@ from recbole.utils import FeatureSource, FeatureType
 from recbole_tinynews.data import dataset as dataset_module
 from recbole_tinynews.data.dataloader import ClickDataLoader
 from recbole_tinynews.data.dataset import NewsDataset
+from recbole_tinynews.data.news_text import tokenise
 
 
 def record(dataset: NewsDataset, row: int) -> tuple[str, str, int, list[str], list[str], list[int]]:
@@ -270,9 +271,8 @@ def test_a_missing_split_is_other_content(atomic) -> None:
 
 def test_title_tokens_are_those_of_each_article(atomic, make_tokenizer) -> None:
     dataset = atomic.dataset()
-    tokens = dataset.tokens("title", make_tokenizer(["na", "null"]), 10)
-    assert tokens.rows == dataset.item_num
-    assert tokens.row(0).tolist() == []
+    tokens = tokenise(dataset.texts("title"), make_tokenizer(["na", "null"]), 10)
+    assert (tokens.rows, tokens.row(0).tolist()) == (dataset.item_num, [])
     assert tokens.row(dataset.token2id("item_id", "N2")).tolist() == [2, 4, 3]
     assert tokens.row(dataset.token2id("item_id", "N3")).tolist() == [2, 5, 3]
     assert tokens.row(dataset.token2id("item_id", "N9")).tolist() == [2, 3]
