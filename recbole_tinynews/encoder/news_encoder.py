@@ -290,13 +290,10 @@ class NewsEncoder(nn.Module):
             cached = self._look_up(news_ids)
             if cached is not None:
                 return cached
-        ids, stale = self._distinct(news_ids), self.stale_vectors
-        reuses = stale.fresh_ids is not None
-        vectors = stale.encode(self, ids) if reuses else self.encode_distinct(ids)
+        ids = np.unique(news_ids.cpu().numpy()) if self._batch is None else self._batch.ids
+        stale = self.stale_vectors if self.stale_vectors.fresh_ids is not None else None
+        vectors = stale.encode(self, ids) if stale else self.encode_distinct(ids)
         return vectors[self._find(news_ids, ids)]
-
-    def _distinct(self, news_ids: Tensor) -> NDArray[np.int64]:
-        return np.unique(news_ids.cpu().numpy()) if self._batch is None else self._batch.ids
 
     def _find(self, news_ids: Tensor, ids: NDArray[np.int64]) -> Tensor:
         """Positions among ``ids``; ``RuntimeError`` if one is missing, delayed on a GPU."""

@@ -146,14 +146,9 @@ def was_finished(folder: Path) -> bool:
     return (folder / METRICS_FILE).is_file()
 
 
-def as_written(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings as read back from ``settings.yaml``: without tuples or enums."""
-    return json.loads(json.dumps(settings, default=str))
-
-
 def write_settings(folder: Path, settings: Mapping[str, Any]) -> None:
-    """Write ``settings.yaml``."""
-    write_text(folder / SETTINGS_FILE, write_yaml(as_written(settings)))
+    """Write ``settings.yaml``, without tuples or enums."""
+    write_text(folder / SETTINGS_FILE, write_yaml(json.loads(json.dumps(settings, default=str))))
 
 
 def read_settings(folder: Path) -> dict[str, Any]:

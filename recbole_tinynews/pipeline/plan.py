@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,6 +13,7 @@ from tabulate import tabulate
 from recbole_tinynews.files.progress import StageProgress
 from recbole_tinynews.pipeline import artifact
 from recbole_tinynews.pipeline.config import NewsConfig
+from recbole_tinynews.pipeline.factory import ImpressionFactory
 from recbole_tinynews.pipeline.fingerprints import Recipe
 from recbole_tinynews.pipeline.run import Run
 from recbole_tinynews.pipeline.stage import Copy, Stage
@@ -25,6 +27,7 @@ PLAIN: dict[str, Any] = {"tablefmt": "plain", "disable_numparse": True}  # argum
 
 _LONGEST = 34  # characters per cell, for lines of a hundred
 _IN_HEAD = ("model", "dataset")
+_REFUSED = "{} cannot be trained with these settings and data:"
 
 
 def shown_settings(config: NewsConfig, stages: Collection[str]) -> str:
@@ -104,12 +107,16 @@ def _step(recipe: Recipe, follows: bool, fresh: bool) -> Step:
     return Step(name, "runs", "after a stage that runs" if follows else "not finished before")
 
 
+def check_data(factory: ImpressionFactory, stages: Sequence[Stage]) -> None:
+    """``ValueError`` for data without what stages train on; needs no texts' tokens or vectors."""
+    config, trained = factory.config, [stage for stage in stages if stage.folder is None]
+    found = (factory.data_mistakes(s, config.for_stage(s.name, s.number)) for s in trained)
+    refuse(_REFUSED.format(config["model"]), chain.from_iterable(found))
+
+
 def rehearse(run: Run, stages: Sequence[Stage]) -> None:
-    """Check data, copies and models of the stages to train; ``ValueError`` lists all errors."""
-    mistakes: list[str] = []
-    for stage in stages:
-        mistakes += run.factory.data_mistakes(stage, run.recipe(stage).config)
-    mistakes += _of_copies(run, stages)
+    """Check copies and models of the stages to train; ``ValueError`` lists all errors."""
+    mistakes = [*_of_copies(run, stages)]
     built = {(stages[0].name, stages[0].model)} if stages else set()
     for stage in stages:
         if (stage.name, stage.model) not in built:  # equal stages differ only in seeds
@@ -118,8 +125,7 @@ def rehearse(run: Run, stages: Sequence[Stage]) -> None:
                 run.factory.model(stage.model, run.recipe(stage).config)
             except ValueError as mistake:
                 mistakes.append(f"Stage {stage.name}: {str(mistake).removesuffix('.')}")
-    model = run.factory.config["model"]
-    refuse(f"{model} cannot be trained with these settings and data:", mistakes)
+    refuse(_REFUSED.format(run.factory.config["model"]), mistakes)
 
 
 def _of_copies(run: Run, stages: Sequence[Stage]) -> Iterator[str]:

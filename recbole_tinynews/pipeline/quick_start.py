@@ -22,6 +22,7 @@ from recbole_tinynews.pipeline.factory import ImpressionFactory, factory_of
 from recbole_tinynews.pipeline.outcome import result_of
 from recbole_tinynews.pipeline.plan import (
     REUSED,
+    check_data,
     plan,
     plan_table,
     rehearse,
@@ -130,6 +131,7 @@ def _prepare(config: NewsConfig, log: LateFile | None) -> tuple[Run, list[Stage]
     logger.info(data)
     factory = factory_of(config, data)
     _check_test_outputs(factory, stages[-1], rerankers)
+    check_data(factory, stages)
     this_run = Run(factory)
     steps = plan(this_run, stages, config["fresh"])
     logger.info(set_color(f"Stages of {config['model']}", "pink") + f":\n{plan_table(steps)}")

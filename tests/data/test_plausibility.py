@@ -10,8 +10,7 @@ import pytest
 from tiny import DATASET, Tiny
 
 from recbole_tinynews.data.dataset import NewsDataset
-from recbole_tinynews.pipeline.plan import rehearse
-from recbole_tinynews.pipeline.quick_start import Run, factory_of
+from recbole_tinynews.pipeline.plan import check_data
 from recbole_tinynews.pipeline.systems import system
 
 TITLE = 3  # column of the .item file
@@ -95,11 +94,10 @@ def test_the_id_of_padding_is_refused_with_its_place(copied: Copied, column: int
 def test_a_model_of_texts_needs_a_text(copied: Copied, caplog, news_text: str) -> None:
     """With every title empty all articles are equal; their abstracts may still be read."""
     copied.change("item", TITLE, lambda title: "")
-    config = copied.tiny.config("PLMNR", data_path=str(copied.folder), news_text=news_text)
-    run = Run(factory_of(config, NewsDataset(config)))
+    factory = copied.tiny.run("PLMNR", data_path=str(copied.folder), news_text=news_text).factory
     assert "all 40 titles are empty" in caplog.text
     if news_text == "title":
         with pytest.raises(ValueError, match="expects articles with words"):
-            rehearse(run, [system(config)])
+            check_data(factory, [system(factory.config)])
     else:
-        rehearse(run, [system(config)])
+        check_data(factory, [system(factory.config)])

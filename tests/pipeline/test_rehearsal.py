@@ -12,7 +12,8 @@ from tiny import DATASET, Tiny
 
 from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.pipeline.factory import factory_of
-from recbole_tinynews.pipeline.plan import rehearse
+from recbole_tinynews.pipeline.plan import check_data, rehearse
+from recbole_tinynews.pipeline.quick_start import run_config
 from recbole_tinynews.pipeline.run import Run
 from recbole_tinynews.pipeline.stage import in_order
 from recbole_tinynews.pipeline.systems import system
@@ -22,9 +23,10 @@ from recbole_tinynews.trainer.distillation_trainer import most_copies
 def mistakes(tiny: Tiny, model: str, **settings: Any) -> list[str]:
     """What is found when every stage is still to be trained."""
     config = tiny.config(model, **settings)
-    run = Run(factory_of(config, NewsDataset(config)))
+    factory, stages = factory_of(config, NewsDataset(config)), in_order(system(config))
     try:
-        rehearse(run, in_order(system(config)))
+        check_data(factory, stages)
+        rehearse(Run(factory), stages)
     except ValueError as refused:
         return str(refused).split("\n- ")[1:]
     return []
@@ -41,14 +43,6 @@ def mistakes(tiny: Tiny, model: str, **settings: Any) -> list[str]:
             ["Stage finetune_teacher: .*divisible by 16", "Stage TinyNewsRec"],
         ),
         ({"max_title_length": 2}, ["Stage finetune_teacher: .*above the 2", "Stage TinyNewsRec"]),
-        (
-            {"num_teachers": 3, "finetune_teacher_max_title_length": 2},
-            ["num_teachers=3", "Stage finetune_teacher: "],
-        ),
-        (
-            {"popularity": "added", "reader": "added", "context": "added"},
-            [f"Stage {s}: context=added needs" for s in ("finetune_teacher", "TinyNewsRec")],
-        ),
     ],
 )
 def test_a_later_stage_that_cannot_be_built_is_refused_before_the_first_trains(
@@ -95,6 +89,17 @@ def test_training_impressions_without_a_usable_click_are_refused_before_any_stag
     assert any("Stage finetune_teacher expects training impressions" in each for each in found)
     # what trains nothing needs no click
     assert mistakes(tiny, "ZeroShotPLM", data_path=str(data)) == []
+
+
+def test_a_column_that_is_missing_is_told_before_texts_are_encoded(
+    tiny: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model without layers was derived from all texts first: a minute for a typing mistake."""
+    monkeypatch.setattr("recbole_tinynews.pipeline.factory.derived_plm", pytest.fail)
+    settings = dict.fromkeys(("popularity", "reader", "context"), "added")
+    config = tiny.config("PLMNR", **settings, num_hidden_layers=0)
+    with pytest.raises(ValueError, match="Stage PLMNR: context=added needs"):
+        run_config(config)
 
 
 @pytest.mark.parametrize(
