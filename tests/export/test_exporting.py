@@ -253,7 +253,7 @@ def test_a_trimmed_recommender_encodes_texts_of_kept_tokens_as_before(
     [
         ("hf", "setting"),
         pytest.param("sentence-transformers", "command", marks=needs_sentence_transformers),
-        pytest.param("onnx", "command", marks=needs_onnx),
+        pytest.param("onnx", "command", marks=[needs_onnx, pytest.mark.long]),
     ],
 )
 def test_exports_keep_the_trimmed_vocabulary(

@@ -27,6 +27,7 @@ def test_scores_of_the_graphs_are_those_of_rank(graphs: Path, recommender: Path)
     assert_scores_equal(got, ranked_scores(recommender))
 
 
+@pytest.mark.long
 @pytest.mark.whole
 def test_the_encoder_of_an_encoder_decoder_is_a_graph_but_no_automodel(
     tiny: Tiny, tmp_path: Path

@@ -183,6 +183,7 @@ def test_processes_end_when_the_one_that_started_them_is_killed(tiny: Tiny, tmp_
         assert_all_end(workers)
 
 
+@pytest.mark.long
 def test_ctrl_c_ends_all_with_one_line(tiny: Tiny, tmp_path: Path) -> None:
     """Each process named a command of its own to resume by, and torch added its traceback."""
     training = Training(tiny, tmp_path / "stopped")

@@ -324,6 +324,7 @@ def test_ctrl_c_ends_in_one_line_that_says_what_is_kept(command: list[str], tmp_
     assert err.rstrip().endswith("--config_files=base.yaml --trials=2")
 
 
+@pytest.mark.long
 def test_two_processes_share_the_trials_and_every_stage(command: list[str], tmp_path: Path) -> None:
     """Started twice, the command must neither double a trial nor train a stage twice."""
     asked = [*command, "--trials=4"]

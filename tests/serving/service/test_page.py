@@ -245,6 +245,7 @@ def test_the_address_keeps_the_reader(page: Page) -> None:
     assert page.input_value("#k") == "10"
 
 
+@pytest.mark.long
 def test_what_was_counted_meanwhile_is_shown_while_the_page_is_visible(
     page: Page, site: str, rankers: Rankers
 ) -> None:

@@ -154,6 +154,9 @@ def wait_for(answered: list[str], more: int) -> None:
         time.sleep(0.01)
 
 
+@pytest.mark.parametrize(
+    "place", ["sqlite", pytest.param("postgresql", marks=pytest.mark.long)], indirect=True
+)
 def test_kills_of_a_replica_and_of_the_database_lose_nothing_that_was_answered(
     popular: Served, place: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
