@@ -156,12 +156,11 @@ class Benchmark:
         # seed by seed: every system gets its first result before any gets a second
         wanted = [(planned, seed) for seed in self.seeds for planned in runnable]
         trainings = [self._job(*row) for row in wanted if self._row(*row) is None]
-        existing = len(wanted) - len(trainings)
 
         for planned in self.asked:
             if planned.why_not:
                 _tell("not run", f"{planned.row.label}: {planned.why_not}")
-        if existing:
+        if existing := len(wanted) - len(trainings):
             _tell("exist", f"{existing} results, in {self.results.path}")
         self.progress.begin(0, len(trainings))
         run_jobs(trainings, self.jobs, partial(_tell, "training"), self._keep)

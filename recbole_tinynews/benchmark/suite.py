@@ -92,7 +92,8 @@ def read_suite(name: str, dataset: str, all_layers: int | None = None) -> Suite:
         mistakes.append(f"reference {reference!r} is no row")
     families = {row.family for row in all_rows}
     mistakes += [f"figure: no rows {family!r}" for family in figure if family not in families]
-    refuse(f"Suite {name} has mistakes for {dataset} (sizes are now {layers}):", mistakes)
+    sizes = f"sizes are now {layers}; {_ALL!r} follows num_hidden_layers, if that is given"
+    refuse(f"Suite {name} has mistakes for {dataset} ({sizes}):", mistakes)
     pairs = _comparisons(name, declared.get("comparisons", []), layers, labels)
     pairs = pairs or [(label, reference) for label in labels if label != reference]
     return Suite(

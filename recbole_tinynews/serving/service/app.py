@@ -108,12 +108,12 @@ async def _repeat(app: FastAPI, follow: Callable[[ServiceState], None]) -> None:
         await asyncio.sleep(POLL)
         try:
             await asyncio.to_thread(follow, app.state.service)
+            last = None
         except Exception as problem:  # the service ranks with what it has
             if str(problem) != last:
-                LOG.exception("The store is not read; trying again.")
+                unknown = not isinstance(problem, StoreError)
+                LOG.error("The store is not read; trying again: %s", problem, exc_info=unknown)
             last = str(problem)
-        else:
-            last = None
 
 
 def _service(request: Request) -> ServiceState:

@@ -101,7 +101,9 @@ def test_without_its_database_a_service_ranks_and_takes_nothing(
     """503 says that nothing is known to be committed; the client sends it again."""
     from recbole_tinynews.serving.service import app
 
+    tracebacks: list[bool] = []
     monkeypatch.setattr(app, "STALE", 1)
+    monkeypatch.setattr(app.LOG, "error", lambda *_, exc_info: tracebacks.append(exc_info))
     news = {"news": [{"id": "A", "title": "word1"}]}
     with ExitStack() as stack:
         client = Replica(popular, cluster.new_database(), stack).client
@@ -118,6 +120,7 @@ def test_without_its_database_a_service_ranks_and_takes_nothing(
         assert client.post("/rank", json={"history": [], "candidates": ["A"]}).is_success
         time.sleep(1.1)
         assert [client.get(path).status_code for path in ("/livez", "/readyz")] == [200, 503]
+        assert {*tracebacks} == {False}
         cluster.start()
         events = {"events": [event("a", "A"), event("b", "A")]}
         added = client.post("/events", json=events).json()
