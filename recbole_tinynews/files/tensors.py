@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import os
-import re
 from pathlib import Path
 
 import torch
@@ -34,19 +32,14 @@ def save_weights(weights: dict[str, Tensor], path: Path) -> None:
         if name not in shared
     }
     about = {_CHECKSUM: _checksum(distinct, shared), _SHARED: shared}
-    try:
-        with partial_place(path) as folder:
-            folder.mkdir()  # keeps safetensors' temporary file, left by a kill
-            place = folder / path.name
-            place.touch()
-            mode = place.stat().st_mode  # safetensors makes files private
-            save_file(distinct, place, {_ABOUT: json.dumps(about)})
-            place.chmod(mode)
-            os.replace(place, path)
-    except SafetensorError as problem:  # contains the system's error as text only
-        number = re.search(r"os error (\d+)", str(problem))
-        code = int(number[1]) if number else errno.EIO
-        raise OSError(code, f"Not written: {problem}", str(path)) from problem
+    with partial_place(path) as folder:
+        folder.mkdir()  # keeps safetensors' temporary file, left by a kill
+        place = folder / path.name
+        place.touch()
+        mode = place.stat().st_mode  # safetensors makes files private
+        save_file(distinct, place, {_ABOUT: json.dumps(about)})
+        place.chmod(mode)
+        os.replace(place, path)
 
 
 def load_weights(path: Path) -> dict[str, Tensor]:
@@ -56,8 +49,8 @@ def load_weights(path: Path) -> dict[str, Tensor]:
             f"Weights are expected in {path}, which does not exist. "
             "Train the model first, or name the right checkpoint_dir."
         )
-    _check_header(path)
     try:
+        _check_header(path)
         weights = load_file(path)
         with safe_open(path, framework="pt") as file:
             about = file.metadata() or {}
@@ -66,27 +59,24 @@ def load_weights(path: Path) -> dict[str, Tensor]:
             f"{path} expects weights in safetensors format, but cannot be read: {problem}. "
             "Delete it and train again."
         ) from problem
-    intact = True
-    if _ABOUT in about:  # weights of others have no checksum
-        try:
-            written = json.loads(about[_ABOUT])
-            shared = written[_SHARED]
-            intact = _checksum(weights, shared) == written[_CHECKSUM]
-            weights |= {alias: weights[name] for alias, name in shared.items()}
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):  # malformed
-            intact = False
-    if not intact:
-        raise ValueError(
-            f"{path} was changed after it was written: its checksum differs. Delete it and train "
-            "again."
-        )
-    return weights
+    if _ABOUT not in about:  # weights of others have no checksum
+        return weights
+    try:
+        written = json.loads(about[_ABOUT])
+        shared = written[_SHARED]
+        if _checksum(weights, shared) == written[_CHECKSUM]:
+            return weights | {alias: weights[name] for alias, name in shared.items()}
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):  # malformed
+        pass
+    raise ValueError(
+        f"{path} was changed after it was written: its checksum differs. Delete it and train again."
+    )
 
 
 def check_weights(path: Path) -> list[list[int]]:
     """Shapes of the tensors; raises as ``load_weights``, but checks only header and bounds."""
-    _check_header(path)
     try:
+        _check_header(path)
         with safe_open(path, framework="pt") as file:
             return [file.get_slice(name).get_shape() for name in file.keys()]  # noqa: SIM118
     except SafetensorError as problem:
@@ -98,11 +88,7 @@ def _check_header(path: Path) -> None:
     with path.open("rb") as file:
         size = int.from_bytes(file.read(8), "little")
     if size > _LONGEST_HEADER:
-        raise ValueError(
-            f"{path} expects weights in safetensors format, but cannot be read: it begins with a "
-            f"header of {size:,} bytes, above the limit of {_LONGEST_HEADER:,}. Delete it and "
-            "train again."
-        )
+        raise SafetensorError(f"a header of {size:,} bytes is above {_LONGEST_HEADER:,}")
 
 
 def load_into(

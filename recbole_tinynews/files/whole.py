@@ -22,6 +22,22 @@ from filelock import FileLock, Timeout
 T = TypeVar("T")
 SUFFIX = ".partial"
 OLD = 3600  # seconds without a change: abandoned
+FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Name ``path`` in the error of a full disk; a library's in Rust becomes an ``OSError``."""
+    try:
+        yield
+    except OSError as problem:
+        if problem.errno in FULL_DISK and not problem.filename:  # as ``write`` leaves it
+            problem.filename = str(path)
+        raise
+    except Exception as problem:
+        if number := re.search(r"\(os error (\d+)\)", str(problem)):
+            raise OSError(int(number[1]), str(problem), str(path)) from problem
+        raise
 
 
 @contextmanager
@@ -35,7 +51,8 @@ def partial_place(path: Path) -> Iterator[Path]:
     # random: machines that share a disk may have equal process ids
     partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}{SUFFIX}")
     try:
-        yield partial
+        with naming(path):
+            yield partial
     finally:
         remove(partial)
 
@@ -134,4 +151,5 @@ def made_once(
     with ExitStack() as stack:
         with suppress(*unlocked):
             stack.enter_context(exclusive_lock(path, work))
-        return found if (found := find()) is not None else make()
+        with naming(path):
+            return found if (found := find()) is not None else make()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import time
 import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -25,7 +24,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from recbole_tinynews.benchmark.planning import result_fingerprint
 from recbole_tinynews.evaluation.recbole_metrics import files_of_metric
 from recbole_tinynews.files.array_cache import content_key
-from recbole_tinynews.files.whole import exclusive_lock, write_text
+from recbole_tinynews.files.whole import FULL_DISK, exclusive_lock, write_text
 from recbole_tinynews.pipeline.config import NewsConfig
 from recbole_tinynews.pipeline.quick_start import prepared
 from recbole_tinynews.pipeline.run import GivenUpError
@@ -44,7 +43,6 @@ _DRAW: dict[type, Callable[..., Any]] = {
 ENDED = (TrialState.COMPLETE, TrialState.PRUNED)  # other trials run, wait or were interrupted
 SIGN_OF_LIFE, GRACE = 10, 60  # seconds; a trial that gives no sign is run again
 _OF_DATABASE = (SQLAlchemyError, StorageInternalError)
-_FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
 # trials with different values could not be compared; the best of several seeds is the luckiest
 _SAME_FOR_ALL = ("dataset", "seed", "valid_metric", "metric_decimal_place", "eval_args")
 
@@ -206,7 +204,7 @@ class Search:
         except _OF_DATABASE:
             raise
         except Exception as problem:
-            if isinstance(problem, OSError) and problem.errno in _FULL_DISK:
+            if isinstance(problem, OSError) and problem.errno in FULL_DISK:
                 raise
             if not isinstance(problem, ValueError):
                 getLogger().exception(f"Trial {trial.number} failed")

@@ -183,7 +183,9 @@ class NewsTrainer(ImpressionEvaluation):
         last, bounds = len(self.train_data), self.train_data.bounds
         mean: Any = 0.0  # losses of the step so far
         for batch, interaction in enumerate(pace.timed(self.train_data), start=trained + 1):
-            self._reseed(number, batch)
+            if not self.group.alone:  # dropout by epoch, batch and process, for resuming
+                seed = [self.config["seed"], number, batch, self.group.rank]
+                torch.manual_seed(int(np.random.SeedSequence(seed).generate_state(1)[0]))
             share = float(bounds[batch] - bounds[batch - 1]) / self._samples_of(self.step + 1)
             losses = self._backward(interaction, loss_func, share)
             mean = mean + share * self.pending.add(self.step + 1, losses)
@@ -218,12 +220,6 @@ class NewsTrainer(ImpressionEvaluation):
         first = (step - 1) % self.steps_per_pass * self.accumulation_steps
         start, *_, stop = self.train_data.bounds[first : first + self.accumulation_steps + 1]
         return int(stop - start)
-
-    def _reseed(self, number: int, batch: int) -> None:
-        """With several processes, seed dropout by epoch, batch and process, for resuming."""
-        if not self.group.alone:
-            seed = np.random.SeedSequence([self.config["seed"], number, batch, self.group.rank])
-            torch.manual_seed(int(seed.generate_state(1)[0]))
 
     def _read_losses(self) -> None:
         """Record the losses since the last reading; ``ValueError`` for NaN."""

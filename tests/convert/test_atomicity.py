@@ -137,7 +137,7 @@ def test_whichever_write_fails_all_earlier_files_stay(
         return opened(self, mode, **more)
 
     monkeypatch.setattr(Path, "open", full)
-    with pytest.raises(ConversionError, match=r"--output=.*No space left on device"):
+    with pytest.raises(ConversionError, match=r"--output=.*No space left on device: '.*tiny'"):
         convert(layout="interaction")
     monkeypatch.undo()
     assert files(tmp_path / "out") == before

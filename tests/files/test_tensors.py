@@ -131,7 +131,7 @@ def test_hundreds_of_thousands_of_empty_tensors_are_refused_at_once(tmp_path: Pa
     place.write_bytes(len(header).to_bytes(8, "little") + header)
     started = time.monotonic()
     for read in (load_weights, check_weights):
-        with pytest.raises(ValueError, match="begins with a header of"):
+        with pytest.raises(ValueError, match=r"a header of 1[0-9],"):
             read(place)
     assert time.monotonic() - started < 1
 
@@ -155,7 +155,7 @@ def test_a_failed_write_leaves_the_former_file(tmp_path: Path, monkeypatch, erro
         raise error(*([28] if error is OSError else []), "No space left on device (os error 28)")
 
     monkeypatch.setattr("recbole_tinynews.files.tensors.save_file", full)
-    with pytest.raises(OSError, match="No space") as raised:
+    with pytest.raises(OSError, match=r"No space.*: .*model\.safetensors") as raised:
         save_weights({"a": torch.zeros(1)}, place)
     assert raised.value.errno == 28  # by which a search knows that its trial is not to blame
     assert load_weights(place)["a"] == 1
