@@ -23,15 +23,10 @@ _EXTRAS = {
 }
 
 
-def spin_briefly() -> None:
-    """Let idle threads sleep soon, as they slow busy processes; call it before importing torch."""
-    if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
-        os.environ["GOMP_SPINCOUNT"] = SPINS
-
-
 def command_parser(**named: Any) -> ArgumentParser:
     """A command's parser, with ``--version``; make it before importing torch."""
-    spin_briefly()
+    if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
+        os.environ["GOMP_SPINCOUNT"] = SPINS  # idle threads sleep soon: they slow busy processes
     parser = ArgumentParser(allow_abbrev=False, **named)
     parser.add_argument("--version", action="version", version=__version__)
     return parser

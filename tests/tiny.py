@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import socket
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
@@ -133,38 +134,32 @@ STOCK_SETTINGS: dict[str, Any] = {
 # ------------------------------------------------------------------------------ language models
 
 
+def _sizes(special: dict[str, str], layers: int, hidden_size: int) -> dict[str, Any]:
+    return {
+        "vocab_size": len(special) + len(WORDS),
+        "hidden_size": hidden_size,
+        "num_hidden_layers": layers,
+        "num_attention_heads": 2,
+        "intermediate_size": 64,
+        "max_position_embeddings": 40,
+        "initializer_range": 0.2,
+    }
+
+
 def write_bert(
     folder: Path, layers: int = LAYERS, seed: int = 0, hidden_size: int = HIDDEN
 ) -> Path:
     """A BERT with random weights large enough to tell titles apart, and its fast tokenizer."""
     special = {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"}
-    config = BertConfig(
-        vocab_size=len(special) + len(WORDS),
-        hidden_size=hidden_size,
-        num_hidden_layers=layers,
-        num_attention_heads=2,
-        intermediate_size=64,
-        max_position_embeddings=40,
-        initializer_range=0.2,
-    )
+    config = BertConfig(**_sizes(special, layers, hidden_size))
     return _write(folder, BertModel, config, list(special.values()), special, seed)
 
 
 def write_roberta(folder: Path, layers: int = LAYERS) -> Path:
     """Write a random RoBERTa: its padding has id 1, and its positions start after that."""
     special = {"cls": "<s>", "pad": "<pad>", "sep": "</s>", "unk": "<unk>", "mask": "<mask>"}
-    config = RobertaConfig(
-        vocab_size=len(special) + len(WORDS),
-        hidden_size=HIDDEN,
-        num_hidden_layers=layers,
-        num_attention_heads=2,
-        intermediate_size=64,
-        max_position_embeddings=40,
-        initializer_range=0.2,
-        pad_token_id=1,
-        bos_token_id=0,
-        eos_token_id=2,
-    )
+    ids = {"pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2}
+    config = RobertaConfig(**_sizes(special, layers, HIDDEN), **ids)
     return _write(folder, RobertaModel, config, list(special.values()), special, 0)
 
 
@@ -285,6 +280,12 @@ def status_of(main: Callable[[Sequence[str]], int | None], arguments: Sequence[s
         return main(arguments) or 0
     except SystemExit as ended:
         return ended.code
+
+
+def free_port() -> int:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return taken.getsockname()[1]
 
 
 _WORLDS: dict[tuple[Any, ...], tuple[World, torch.Tensor]] = {}

@@ -84,7 +84,9 @@ def read_suite(name: str, dataset: str, all_layers: int | None = None) -> Suite:
     rows = [row for row in all_rows if row.label not in left_out]
     reference = str(declared.get("reference", labels[0])).format_map(layers)
     figure, ceilings = declared.get("figure", []), declared.get("ceilings", {})
-    _check_ceilings(f"Suite {name}, ceilings", ceilings)
+    _check_keys(f"Suite {name}, ceilings", ceilings, _CEILINGS)
+    for kind, of_kind in ceilings.items():
+        _check_keys(f"Suite {name}, ceilings, {kind}", of_kind, _CEILING_KEYS)
     mistakes = [f"label {label!r} has a comma" for label in labels if "," in label]
     mistakes += [f"duplicate label {label!r}" for label in _duplicates(rows)]
     mistakes += [f"leave_out: {label!r} is no row" for label in {*left_out} - {*labels}]
@@ -198,12 +200,6 @@ def _read(file: Path) -> dict[str, Any]:
     if not declared.get("rows"):
         raise ValueError(f"Suite {file} must have rows, or rows_of another suite, and has none.")
     return declared
-
-
-def _check_ceilings(where: str, declared: Any) -> None:
-    _check_keys(where, declared, _CEILINGS)
-    for kind, ceilings in declared.items():
-        _check_keys(f"{where}, {kind}", ceilings, _CEILING_KEYS)
 
 
 def _rows(declared: Mapping[str, Any], layers: Mapping[str, int]) -> Iterator[Row]:

@@ -276,7 +276,7 @@ class OneTextEncoder(NewsEncoder):
         """Initialise its identity heads by the vectors of distinct training texts, ``ids``."""
         with self.without_dropout():
             for dense in self.text_encoder.identity_heads():
-                if not dense.has_started:
+                if dense.centre.isnan().any():  # not started
                     dense.start((pooled for _, pooled in self.pooled(ids, dense)), centred)
 
     def pooled(

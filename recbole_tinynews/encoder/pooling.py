@@ -191,11 +191,6 @@ class UnitDense(nn.Linear):
         nn.init.eye_(self.weight)
         nn.init.zeros_(self.bias)
 
-    @property
-    def has_started(self) -> bool:
-        """Whether ``centre`` is set."""
-        return not bool(self.centre.isnan().any())
-
     @torch.no_grad()
     def start(self, vectors: Iterable[Tensor], centred: bool) -> None:
         """Set principal axes (and ``centred``: the mean) from batches ``[texts, in_features]``."""

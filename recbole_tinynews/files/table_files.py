@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
+from functools import partial
 from itertools import chain
 from pathlib import Path
 
@@ -12,6 +14,8 @@ from recbole_tinynews.files.installation import library
 from recbole_tinynews.files.lines import untrusted
 
 SEPARATORS = {".csv": ",", ".tsv": "\t"}
+# however many separators end a row, no column is an index
+read_texts = partial(pd.read_csv, dtype=str, keep_default_na=False, index_col=False)
 
 
 def read_table(path: Path, or_else: str = "") -> pd.DataFrame:
@@ -24,8 +28,9 @@ def read_table(path: Path, or_else: str = "") -> pd.DataFrame:
         raise ValueError(
             f"{path} expects .parquet, .csv, .tsv (with a header){or_else}, got its name."
         )
-    with untrusted(path):
-        return pd.read_csv(path, sep=SEPARATORS[kind], dtype=str, keep_default_na=False)
+    with untrusted(path), warnings.catch_warnings():
+        warnings.simplefilter("error", pd.errors.ParserWarning)  # rows longer than the header
+        return read_texts(path, sep=SEPARATORS[kind])
 
 
 def is_csv(path: Path) -> bool:
@@ -39,11 +44,12 @@ def table_parts(path: Path, rows: int) -> Iterable[pd.DataFrame]:
     """A table in parts of so many rows; errors as for ``is_csv`` and ``untrusted``."""
     if is_csv(path):
         with untrusted(path):
-            return pd.read_csv(path, chunksize=rows, dtype=str, keep_default_na=False)
-    parquet = library("pyarrow.parquet", "Parquet", "parquet")
+            return read_texts(path, chunksize=rows)
+    pa, parquet = (library(n, "Parquet", "parquet") for n in ("pyarrow", "pyarrow.parquet"))
+    whole = {pa.int64(): pd.Int64Dtype()}  # an id stays whole beside a missing one
     with untrusted(path):
         batches = parquet.ParquetFile(path).iter_batches(rows)
-    return (batch.to_pandas() for batch in batches)
+    return (batch.to_pandas(types_mapper=whole.get) for batch in batches)
 
 
 def write_parts(

@@ -39,11 +39,10 @@ def rollback(link: str | Path) -> Path:
         beside = [p for p in link.parent.glob(f"{link.name}.*") if p.is_symlink()]
         earlier = [p for p in beside if p.suffix[1:].isdecimal()]
         for version in sorted(earlier, key=lambda path: -int(path.suffix[1:])):
-            if version.resolve() == link.resolve():
-                version.unlink()
-                continue
-            os.replace(version, link)
-            return link.resolve()
+            if version.exists() and version.resolve() != link.resolve():
+                os.replace(version, link)
+                return link.resolve()
+            version.unlink()
     raise ValueError(f"{link} has no earlier version: there is no {link.name}.1 beside it.")
 
 

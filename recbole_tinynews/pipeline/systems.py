@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from recbole_tinynews.data.dataset import NewsDataset
 from recbole_tinynews.encoder.plm_files import plm_size
 from recbole_tinynews.files.columns import TITLE
 from recbole_tinynews.model.alignednewsrec import AlignedNewsRec, NewsAligner, ZeroShotTeacher
@@ -64,6 +65,8 @@ def _mistakes(stage: Stage, config: NewsConfig, prefix: str) -> Iterator[str]:
     """Errors that would otherwise only show in training."""
     yield from stage.model.conflicting_settings(config, prefix)
     yield from _too_many_layers(config, prefix)
+    if not (prefix or config["popularity"] == "none" or issubclass(stage.model.reads, NewsDataset)):
+        yield "popularity=added expects a recommender that reads clicks. Set popularity=none"
     if config["num_hidden_layers"] == 0 and config["student_init"] == "teacher":
         yield (
             "student_init=teacher expects a student with layers to start from, got "

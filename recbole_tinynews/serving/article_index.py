@@ -289,11 +289,14 @@ class ArticleIndex:
         return self.engine.encode(columns)
 
 
-def articles_of(news: Any, names: Collection[str]) -> dict[str, Mapping[str, str]]:
-    """Fields by id of ``Ranker.add_news``'s argument; of a table, those of ``names`` and groups."""
+def articles_of(
+    news: Any, names: Collection[str], kept: Collection[str] = GROUPS
+) -> dict[str, Mapping[str, str]]:
+    """Fields by id of ``Ranker.add_news``'s argument; of a table, ``names`` and ``kept``."""
     if not isinstance(news, (pd.DataFrame, Mapping)):
         raise TypeError(f"Articles expect a table, or ids to titles or fields, got {news!r:.100}.")
-    pairs = _pairs_of_table(news, names) if isinstance(news, pd.DataFrame) else news.items()
+    read = {TITLE, *names}
+    pairs = _pairs_of_table(news, read, kept) if isinstance(news, pd.DataFrame) else news.items()
     articles: dict[str, Mapping[str, str]] = {}
     for row, (article_id, content) in enumerate(pairs):
         fields = content if isinstance(content, Mapping) else {TITLE: content}
@@ -307,17 +310,16 @@ def articles_of(news: Any, names: Collection[str]) -> dict[str, Mapping[str, str
     return articles
 
 
-def _pairs_of_table(table: pd.DataFrame, fields: Collection[str]) -> Iterable[tuple[Any, Any]]:
+def _pairs_of_table(table: pd.DataFrame, read: set[str], kept: Collection[str]) -> Iterable[Any]:
     id_columns = [name for name in ID_COLUMNS if name in table.columns]
     if not id_columns or TITLE not in table.columns:
         raise ValueError(
             f"A table of articles expects the columns {' or '.join(ID_COLUMNS)}, and "
             f"{TITLE}, got {', '.join(map(str, table.columns)) or 'none'}. Rename them."
         )
-    read = {TITLE, *fields}
-    names = [name for name in FIELDS if name in table.columns and name in read.union(GROUPS)]
+    names = [name for name in FIELDS if name in table.columns and name in read.union(kept)]
     texts = table[names].copy()
-    for name in {*names} - read:  # compared or counted: a number is a name, a gap is unknown
+    for name in {*names} - read:  # a number is a name, a gap is unknown
         texts[name] = [str(v) if isinstance(v, (str, int)) else "" for v in texts[name]]
     return zip(table[id_columns[0]].tolist(), texts.to_dict("records"), strict=True)
 

@@ -51,7 +51,7 @@ def _seconds(text: str) -> int:
     from recbole_tinynews.data.popularity import LATEST
 
     with suppress(ValueError, OverflowError):
-        if not text.isdecimal():
+        if not text.isdecimal() or len(text) == len("20260531"):
             time = datetime.fromisoformat(text.removesuffix("Z"))
             time = time if time.tzinfo else time.replace(tzinfo=timezone.utc)
             text = str(int(time.timestamp()))

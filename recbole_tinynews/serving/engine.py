@@ -38,13 +38,6 @@ ARTICLES, LONGEST_HISTORY, LARGEST_COUNTER = 8, 1_000, 9.0
 TOLERANCE = 1e-4  # of its scores, relative to the largest
 
 
-def fields_read(settings: Mapping[str, Any]) -> tuple[str, ...]:
-    """Names of the fields that a recommender reads of an article."""
-    views = settings.get("views") or [TITLE]  # an export has none: it reads titles
-    joined = TITLE in views and settings["news_text"] == TITLE_ABSTRACT
-    return tuple(dict.fromkeys([*views, *([ABSTRACT] if joined else [])]))
-
-
 def category_ids(groups: Iterable[Sequence[str]], device: torch.device) -> Tensor:
     """``[articles, 2]`` for their categories and subcategories: equal for equal names, 0: none."""
     # the same in every process, as a ranker may be sent to another one
@@ -88,7 +81,9 @@ class Engine(ABC):
 
     def __init__(self, settings: Mapping[str, Any], identity: str) -> None:
         self.settings, self.identity = settings, identity
-        self.reads = fields_read(settings)
+        views = settings.get("views") or [TITLE]  # an export has none: it reads titles
+        joined = [ABSTRACT] if TITLE in views and settings["news_text"] == TITLE_ABSTRACT else []
+        self.reads = tuple(dict.fromkeys([*views, *joined]))
 
     @abstractmethod
     def encode(self, columns: Mapping[str, Sequence[str]]) -> Tensor:

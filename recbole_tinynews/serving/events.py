@@ -62,7 +62,7 @@ def event_of(given: Any, known: Container[str] | None, earliest: float, latest: 
         raise ValueError(f"Expected kind {EXPOSURE!r} or {CLICK!r}.")
     if known is not None and article not in known:
         raise ValueError(f"No article has the id {article!r}.")
-    if isinstance(time, bool) or not isinstance(time, (int, float)) or time != time:
+    if isinstance(time, bool) or not isinstance(time, (int, float, np.integer)) or time != time:
         raise ValueError("Expected time as a number: UTC seconds.")
     if not time <= latest:
         raise ValueError(f"The time is in the future: UTC seconds up to {latest:.0f} are expected.")

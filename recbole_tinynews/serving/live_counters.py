@@ -8,6 +8,7 @@ import time
 from collections.abc import Container, Iterable, Mapping, Sequence
 from functools import reduce
 from itertools import accumulate, count, pairwise, repeat
+from numbers import Real
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -57,7 +58,7 @@ class Moment(NamedTuple):
 
         ``visit``: the other fields; ``None`` is unknown, and ``TypeError`` of another type.
         """
-        if isinstance(at, bool) or not isinstance(at, (int, float)) or not 0 <= at <= LATEST:
+        if isinstance(at, bool) or not isinstance(at, Real) or not 0 <= at <= LATEST:
             raise ValueError(f"at must be UTC seconds, got {at!r:.100}.")
         known = {name: value for name, value in visit.items() if value is not None}
         for name, value in known.items():

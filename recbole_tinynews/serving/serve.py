@@ -6,11 +6,12 @@ import argparse
 import os
 import signal
 import sys
-import threading
 import time
+from argparse import Namespace
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
+from threading import Event, Thread
 from typing import TYPE_CHECKING, Any
 
 from recbole_tinynews.cli import command_parser, one_line_errors, slow_imports
@@ -64,7 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _serve(flags: argparse.Namespace) -> None:
+def _serve(flags: Namespace) -> None:
     with slow_imports():
         from recbole_tinynews.serving.service.app import make_app  # of an extra
         from recbole_tinynews.serving.service.server import bound, run
@@ -73,16 +74,17 @@ def _serve(flags: argparse.Namespace) -> None:
 
     # an address that is taken fails before articles are encoded
     with bound(flags.host, flags.port) as place, closing(Store(flags.store)) as store:
+        used = [folder.resolve() for folder in flags.folders]  # links may move during what follows
         state = open_state(_rankers(flags, skip_broken=True), store, flags.news, flags.log)
         app = make_app(state, token=_token(flags.token_file))
-        asked = threading.Event()
+        asked = Event()
         if hasattr(signal, "SIGHUP"):
             signal.signal(signal.SIGHUP, lambda *_: asked.set())
-        threading.Thread(target=_reload, args=(flags, store, app, asked), daemon=True).start()
+        Thread(target=_reload, args=(flags, used, store, app, asked), daemon=True).start()
         run(app, place, flags.access_log)
 
 
-def _reload(flags: argparse.Namespace, store: Store, app: Any, asked: threading.Event) -> None:
+def _reload(flags: Namespace, used: list[Path], store: Store, app: Any, asked: Event) -> None:
     """Replace the state of a service when asked, or when a link points to another recommender.
 
     Requests are answered meanwhile; after an error, nothing changes.
@@ -90,7 +92,6 @@ def _reload(flags: argparse.Namespace, store: Store, app: Any, asked: threading.
     from recbole_tinynews.serving.service.server import freeze
     from recbole_tinynews.serving.service.state import open_state
 
-    used = [folder.resolve() for folder in flags.folders]
     while True:
         is_asked, now = asked.wait(FOLLOW_SECONDS), [folder.resolve() for folder in flags.folders]
         if now == used and not is_asked:
@@ -98,7 +99,9 @@ def _reload(flags: argparse.Namespace, store: Store, app: Any, asked: threading.
         asked.clear()
         used = now
         try:
-            state = open_state(_rankers(flags), store, flags.news, flags.log)
+            # a store that lasts has the articles, and what was changed in it since
+            news = flags.news if is_asked or store.is_temporary else None
+            state = open_state(_rankers(flags), store, news, flags.log)
             state.follow_articles()  # what changed while it was made
         except Exception as problem:
             print(f"not reloaded: {problem}", file=sys.stderr, flush=True)
@@ -118,7 +121,7 @@ def _token(file: Path | None) -> str | None:
     return token
 
 
-def _rankers(flags: argparse.Namespace, skip_broken: bool = False) -> dict[str, Ranker]:
+def _rankers(flags: Namespace, skip_broken: bool = False) -> dict[str, Ranker]:
     """Recommenders by name; the first one, the default, is never skipped."""
     from recbole_tinynews.serving.loading import load_reader
 

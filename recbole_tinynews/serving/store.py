@@ -330,9 +330,12 @@ class Store:
 
 
 def _url(place: str) -> URL:
-    if not place.startswith("postgresql://"):
+    scheme, separator, _ = place.partition("://")
+    if not separator:
         return URL.create("sqlite", database=place)
     try:
+        if scheme not in ("postgresql", "postgresql+psycopg", "postgres"):
+            raise ValueError(f"{scheme}://...")  # not its password
         return make_url(place).set(drivername="postgresql+psycopg")
     except (ArgumentError, ValueError) as problem:
         raise ValueError(

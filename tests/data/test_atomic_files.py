@@ -7,12 +7,7 @@ import numpy as np
 import pytest
 
 from recbole_tinynews.data import atomic_files
-from recbole_tinynews.data.atomic_files import (
-    Indices,
-    concatenate,
-    read_impressions,
-    read_news,
-)
+from recbole_tinynews.data.atomic_files import Indices, concatenate, read_impressions, read_news
 from recbole_tinynews.data.impressions import Impressions
 
 ROWS = (

@@ -250,7 +250,8 @@ def _places(folder: Path, arguments: list[str]) -> Path:
 
 def _save(folder: Path, name: str) -> None:
     """A yaml file that a page shows under this name, or that a search has written."""
-    if name == "best.yaml":
+    if name == "FOLDER/best.yaml":
+        (folder / "FOLDER").mkdir()
         (folder / name).write_text("epochs: 1\n", encoding="utf-8")
     for page in pages():
         for block in blocks(page, "yaml"):

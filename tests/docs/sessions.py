@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -27,6 +26,7 @@ from tempfile import TemporaryDirectory
 import pandas as pd
 from documents import ROOT, Command, blocks, commands
 from forked_python import serving, write_program
+from tiny import free_port
 from transformers import AutoConfig, AutoModel, AutoTokenizer
 
 from tools.mind_mini.generate import Settings, generate
@@ -106,7 +106,7 @@ def run_page(page: Path, folder: Path, **instead: str) -> str:
         if block.file:
             text = block.text.replace(MINILM, SMALL)
             (folder / block.file).write_text(text, encoding="utf-8")
-    ports = {number: str(_free_port()) for number in PORTS}
+    ports = {number: str(free_port()) for number in PORTS}
     given = {**SHORTER, **ports, **instead}
     lines = [_small(each, given) for each in commands(page) if not each.inline]
     script = "\n".join(["set -e -o pipefail", *filter(None, lines), ""])
@@ -179,12 +179,6 @@ def _environment(folder: Path) -> dict[str, str]:
         "PATH": f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": str(folder),
     }
-
-
-def _free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return taken.getsockname()[1]
 
 
 def _small(command: Command, given: Mapping[str, str]) -> str:

@@ -168,6 +168,15 @@ def train_side_by_side(
             step += 1
 
 
+def train_both(world: World, model: Any, naive: NaivePLMNR) -> None:
+    train_side_by_side(
+        world,
+        lambda each: model.calculate_loss(each).target,
+        lambda each: naive.loss(each["history"], each["candidates"]),
+        (learning(model), learning(naive)),
+    )
+
+
 def learning(model: nn.Module) -> list[nn.Parameter]:
     return [p for p in model.parameters() if p.requires_grad]
 
@@ -176,12 +185,7 @@ def learning(model: nn.Module) -> list[nn.Parameter]:
 def test_the_weights_after_many_steps_are_the_same(tiny: Tiny, layers) -> None:
     """An error too small for one gradient grows with each step."""
     world, model, naive = pair(tiny, num_hidden_layers=3, finetune_layers=layers)
-    train_side_by_side(
-        world,
-        lambda each: model.calculate_loss(each).target,
-        lambda each: naive.loss(each["history"], each["candidates"]),
-        (learning(model), learning(naive)),
-    )
+    train_both(world, model, naive)
     plain = naive.named()
     for name, parameter in model.named_parameters():
         torch.testing.assert_close(parameter, plain[name], **EXACT)
@@ -226,12 +230,7 @@ def test_training_from_stored_states_stays_within_the_noise_of_float32(tiny: Tin
     world = tiny.world("PLMNR", num_hidden_layers=3, finetune_layers=1, use_cache=True)
     model = world.model.train()
     naive = NaivePLMNR(model, world.config, titles()).double()
-    train_side_by_side(
-        world,
-        lambda each: model.calculate_loss(each).target,
-        lambda each: naive.loss(each["history"], each["candidates"]),
-        (learning(model), learning(naive)),
-    )
+    train_both(world, model, naive)
     assert len(list(world.train.cache_dir.glob("frozen-states-*/table.npy"))) == 1
     plain = naive.named()
     for name, parameter in model.named_parameters():

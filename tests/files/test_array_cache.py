@@ -13,12 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recbole_tinynews.files import array_cache
-from recbole_tinynews.files.array_cache import (
-    Arrays,
-    GrowingArray,
-    cached_arrays,
-    content_key,
-)
+from recbole_tinynews.files.array_cache import Arrays, GrowingArray, cached_arrays, content_key
 
 
 class Maker:

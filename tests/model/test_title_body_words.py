@@ -9,16 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 import torch
-from tiny import (
-    DATASET,
-    MAX_TITLE,
-    OWN_SETTINGS,
-    PLM_TEACHERS,
-    WORDS,
-    Tiny,
-    run_of,
-    student_of,
-)
+from tiny import DATASET, MAX_TITLE, OWN_SETTINGS, PLM_TEACHERS, WORDS, Tiny, run_of, student_of
 
 from recbole_tinynews.data.articles import articles_for
 from recbole_tinynews.data.fields import CANDIDATES, HISTORY, TEACHERS

@@ -118,3 +118,10 @@ def test_a_stage_whose_teachers_do_not_fit_is_refused_before_they_are_trained(
     config = tiny.config(stages_of(TinyNewsRec, stage), **STAGE_SETTINGS)
     with pytest.raises(ValueError, match=message):
         system(config)
+
+
+def test_popularity_without_clicks_is_refused(tiny: Tiny) -> None:
+    """Its term would never be fitted, and the student ranked as if it had none."""
+    (reported,) = mistakes(tiny, "ZeroShotStudent", popularity="added")
+    assert "a recommender that reads clicks" in reported
+    assert mistakes(tiny, "AlignedNewsRec", popularity="added") == []

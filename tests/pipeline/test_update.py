@@ -392,6 +392,7 @@ def test_a_second_update_of_a_link_ends_in_one_line_while_the_first_goes_on(
     assert "another process is already updating it" in said[0]
     assert said[0].count("\n") == 1
     assert versions.resolve().name == "v2"
+    versions.with_name(f"{versions.name}.9").symlink_to("removed to save space")
     assert rollback(versions).name == "v1"
     assert not [*versions.parent.glob(".*")]  # no lock is left
 

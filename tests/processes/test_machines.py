@@ -3,26 +3,19 @@
 from __future__ import annotations
 
 import json
-import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from cluster import SECONDS, environment
-from tiny import DATASET, Tiny
+from tiny import DATASET, Tiny, free_port
 
 from recbole_tinynews.__main__ import run_recbole as main
 
 pytestmark = pytest.mark.whole
 
 SCRIPT = Path(__file__).parents[2] / "run_recbole.py"
-
-
-def free_port() -> int:
-    with socket.socket() as listening:
-        listening.bind(("localhost", 0))
-        return listening.getsockname()[1]
 
 
 def flags(tiny: Tiny, folder: Path) -> list[str]:

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from recbole_tinynews.cli import spin_briefly
+from recbole_tinynews.cli import command_parser
 
 COMMANDS = (
     *("benchmark.benchmark_command", "search.search_command", "pipeline.update"),
@@ -40,7 +40,7 @@ def test_a_users_own_way_of_waiting_is_kept(monkeypatch: pytest.MonkeyPatch, nam
     for each in VARIABLES:
         monkeypatch.delenv(each, raising=False)
     monkeypatch.setenv(name, "5")
-    spin_briefly()
+    command_parser()
     assert {each: os.environ[each] for each in VARIABLES if each in os.environ} == {name: "5"}
 
 

@@ -177,10 +177,7 @@ def test_a_full_disk_ends_the_search_and_keeps_the_trial(
 
 @pytest.mark.parametrize(
     ("settings", "message"),
-    [
-        ({"eval_step": 0}, "expects validations"),
-        ({"fresh": True}, "train shared stages again"),
-    ],
+    [({"eval_step": 0}, "expects validations"), ({"fresh": True}, "train shared stages again")],
 )
 def test_a_search_that_cannot_compare_is_refused_before_its_first_trial(
     tiny: Tiny, settings: dict[str, Any], message: str
@@ -241,11 +238,7 @@ def test_recboles_own_models_are_searched_and_pruned(
 PROCESSES = multiprocessing.get_context("spawn" if sys.platform == "win32" else "forkserver")
 if sys.platform != "win32":  # a new process that imports everything anew takes seconds
     PROCESSES.set_forkserver_preload(
-        [
-            "recbole_tinynews.search.search",
-            "alembic",
-            "sqlalchemy.dialects.sqlite",
-        ]
+        ["recbole_tinynews.search.search", "alembic", "sqlalchemy.dialects.sqlite"]
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,10 @@ def changed_in(file: Path, **values: Any) -> None:
     file.write_text(json.dumps({k: v for k, v in content.items() if v is not None}))
 
 
+def set_to(**values: Any) -> Callable[[Path], None]:
+    return lambda folder: changed_in(folder / "settings.yaml", **values)
+
+
 def with_a_token_beyond(folder: Path) -> None:
     file = folder / "plm" / "tokenizer.json"
     content = json.loads(file.read_text())
@@ -91,27 +96,15 @@ def with_a_link(folder: Path) -> None:
     ("change", "said"),
     [
         (lambda f: changed_in(f / "plm" / "config.json", num_labels=30_000_000), "num_labels=30"),
+        (set_to(boosting_rounds=10**9), "boosting_rounds expects at most"),
+        (set_to(popularity="added", popularity_hidden=1_001), "popularity_hidden expects at most"),
+        (set_to(history_length=None), "history_length is no int"),
+        (set_to(history_length=True), "history_length is no int"),
         (
-            lambda f: changed_in(f / "settings.yaml", boosting_rounds=10**9),
-            "boosting_rounds expects at most",
-        ),
-        (
-            lambda f: changed_in(f / "settings.yaml", popularity="added", popularity_hidden=1_001),
-            "popularity_hidden expects at most",
-        ),
-        (
-            lambda f: changed_in(f / "settings.yaml", history_length=None),
-            "history_length is no int",
-        ),
-        (
-            lambda f: changed_in(f / "settings.yaml", history_length=True),
-            "history_length is no int",
-        ),
-        (
-            lambda f: changed_in(f / "settings.yaml", history_length=65_536),  # 20 s of attention
+            set_to(history_length=65_536),
             "history_length expects at most 10000",
-        ),
-        (lambda f: changed_in(f / "settings.yaml", finetune_layers=-1), "finetune_layers expects"),
+        ),  # 20 s of attention
+        (set_to(finetune_layers=-1), "finetune_layers expects"),
         (with_a_token_beyond, "with the id 100,000"),
         (with_integers, r"other types \['"),
         (with_a_link, "settings.yaml is a link out of it"),

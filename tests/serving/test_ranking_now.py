@@ -199,7 +199,7 @@ def test_other_articles_have_their_own_counters(ranker: Ranker, of_others: Serve
     of_both = [each.rank(["N4"], shown, at=AT) for each in (ranker, other)]
     np.testing.assert_allclose(*map(in_order_given, of_both), atol=1e-5)
     texts = [{"id": name, "title": title} for name, title in titles.items()]
-    of_texts = ranker.rank([{"title": titles["N4"]}], texts, at=AT)
+    of_texts = ranker.rank([{"title": titles["N4"]}], texts, at=np.int64(AT))
     np.testing.assert_allclose(in_order_given(of_texts), in_order_given(of_both[0]), atol=1e-5)
 
 

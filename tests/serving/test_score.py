@@ -13,7 +13,7 @@ from recbole_tinynews.serving import ranker as ranking
 from recbole_tinynews.serving import score as command
 from recbole_tinynews.serving.score import score
 
-pytest.importorskip("pyarrow")
+pa, parquet = map(pytest.importorskip, ("pyarrow", "pyarrow.parquet"))
 
 NEWS = [f"N{number}" for number in range(1, 31)]
 
@@ -161,3 +161,13 @@ def test_a_csv_keeps_the_zeros_of_its_ids(student: Served, place: Path) -> None:
     given = student.artifact.folder, place / "news.parquet"
     score(*given, place / "zeros.csv", place / "out.parquet", top=1)
     assert read(place / "out.parquet").user_id.tolist() == ["007", "", "0"]
+
+
+def test_an_id_stays_whole_beside_a_missing_one(student: Served, place: Path) -> None:
+    """As a float it would be another reader's: 9007199254740992."""
+    users = pa.table({"user_id": [2**53 + 1, None], "history": [["N1"], ["N2"]]})
+    parquet.write_table(users, place / "ids.parquet")
+    given = student.artifact.folder, place / "news.parquet", place / "ids.parquet"
+    score(*given, place / "out.csv", top=1)
+    _, first, second = (place / "out.csv").read_text().splitlines()
+    assert (first.split(",")[0], second.split(",")[0]) == (str(2**53 + 1), "")

@@ -160,10 +160,17 @@ def test_a_log_is_added_as_a_whole_or_not_at_all(place: str, monkeypatch) -> Non
     assert totals(counters, NOW + 99 * HOUR + 1)[1] == [3, 3, 0, 0]
 
 
+def test_a_url_of_another_database_is_refused_without_its_password() -> None:
+    """It was taken for a file, whose name was printed."""
+    with pytest.raises(ValueError, match=r"got another URL: mysql://\.\.\.") as refused:
+        Store("mysql://news:S3CRET@host/news")
+    assert "S3CRET" not in str(refused.value)
+
+
 def test_a_database_that_is_not_there_is_named_without_its_password(cluster) -> None:
     url = make_url(cluster.url("nothing")).set(username="tests", password="secret")
     with pytest.raises(ValueError, match="expects a store of events") as refused:
         Store(url.render_as_string(hide_password=False))
     assert "secret" not in str(refused.value)
     with pytest.raises(ValueError, match="expects a file or postgresql"):
-        Store("postgresql://:::")
+        Store("postgres://:::")

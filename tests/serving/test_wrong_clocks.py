@@ -225,7 +225,9 @@ def test_a_store_that_is_not_there_is_not_made(
     assert not [*tmp_path.iterdir()]
 
 
-@pytest.mark.parametrize("time", ["now", "", "1700000000000", "-5", "2026-13-01", "9" * 30])
+@pytest.mark.parametrize(
+    "time", ["now", "", "1700000000000", "-5", "2026-13-01", "20261301", "9" * 30]
+)
 def test_a_time_that_is_none_takes_nothing_out(
     tmp_path: Path, time: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

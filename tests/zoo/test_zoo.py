@@ -190,17 +190,9 @@ def test_one_that_knows_more_than_articles_is_not_served(
 @pytest.mark.parametrize(
     ("name", "settings", "message"),
     [
-        (
-            "NPA",
-            {"news_encoder": "plm"},
-            r"news_encoder expects words in NPA.*got plm. Leave",
-        ),
+        ("NPA", {"news_encoder": "plm"}, "news_encoder expects words in NPA.*got plm. Leave"),
         ("NPA", {"head_init": "pretrained"}, r"^stage_head_init expects random in NPA"),
-        (
-            "CenNewsRec",
-            {"word_encoder": "self_attention"},
-            r"word_encoder expects cnn in CenNewsRec",
-        ),
+        ("CenNewsRec", {"word_encoder": "self_attention"}, "word_encoder expects cnn in CenNews"),
         ("MINER", {"context_codes": 0}, "^stage_context_codes expects at least 1, got 0"),
         ("TANR", {"topic_loss_weight": -0.1}, "^stage_topic_loss_weight expects at least 0, got"),
         ("Fastformer", {"user_layers": 0}, "^stage_user_layers expects at least 1, got 0"),

@@ -17,7 +17,7 @@ from starlette.exceptions import HTTPException
 from recbole_tinynews.data.atomic_files import read_news_file
 from recbole_tinynews.data.popularity import LATEST
 from recbole_tinynews.evaluation.rerank import ReRanking
-from recbole_tinynews.files.columns import TITLE
+from recbole_tinynews.files.columns import GROUPS, TITLE
 from recbole_tinynews.serving.article_index import (
     FIELDS,
     IndexSnapshot,
@@ -252,6 +252,7 @@ class ServiceState:
         for ranker in rankers.values():
             ranker.counters = self.counters
         self._events = Batches(self._add_events)
+        self._commits = Batches(self._commit)
         self.read_at = time.monotonic()
 
     def recommender(self, name: str | None) -> ServedRecommender:
@@ -313,19 +314,21 @@ class ServiceState:
                     f"{article.id!r} occurs twice; article {first} has it too.",
                 )
         changed = sum(article.id in self.titles for article in news)
-        await self._commit([StoredArticle.of(**article.model_dump()) for article in news])
+        await self._commits.ask([StoredArticle.of(**article.model_dump()) for article in news])
         return {"added": len(news) - changed, "changed": changed, "total": len(self.titles)}
 
     async def forget(self, news_id: str) -> bool:
         """Remove an article; False if the id is unknown."""
         known = news_id in self.titles
         if known:
-            await self._commit([StoredArticle(news_id, None)])
+            await self._commits.ask([StoredArticle(news_id, None)])
         return known
 
-    async def _commit(self, articles: Sequence[StoredArticle]) -> None:
-        await asyncio.to_thread(self._store.put, articles)
-        await asyncio.to_thread(self.follow_articles)
+    def _commit(self, asked: Sequence[Sequence[StoredArticle]]) -> list[None]:
+        for articles in asked:
+            self._store.put(articles)
+        self.follow_articles()
+        return [None] * len(asked)
 
     async def count(self, events: Sequence[Any]) -> Added:
         """Commit and count events; ``RefusedError`` if no recommender uses them."""
@@ -361,7 +364,7 @@ def open_state(
         read = {name for ranker in rankers.values() for name in ranker.engine.reads}
         table = read_news_file(news)
         # a temporary store needs only the fields that are read
-        articles = articles_of(table, read if store.is_temporary else FIELDS)
+        articles = articles_of(table, read, GROUPS if store.is_temporary else FIELDS)
         times = published_in(table)
         store.put([StoredArticle.of(n, times.get(n), **each) for n, each in articles.items()])
     print("encoding articles", flush=True)

@@ -176,6 +176,22 @@ def test_requests_by_id_wait_for_nobody_s_new_texts(client: TestClient, held, ra
         assert slow.result().status_code == 200
 
 
+def test_articles_that_wait_to_be_encoded_keep_no_request_waiting(client: TestClient) -> None:
+    """Each held one of the few threads that answer, until those before it were encoded."""
+    service, go = client.app.state.service, threading.Event()
+    follow, service.follow_articles = service.follow_articles, lambda: go.wait(30)
+    with ThreadPoolExecutor(41) as pool:
+        body = {"news": [{"id": "N5", "title": "word1"}]}
+        put = [pool.submit(client.put, "/news", json=body) for _ in range(40)]
+        asked = pool.submit(client.post, "/rank", json={"history": [], "candidates": CANDIDATES})
+        try:
+            assert asked.result(20).is_success
+        finally:
+            service.follow_articles = follow
+            go.set()
+        assert all(each.result().is_success for each in put)
+
+
 def test_articles_that_are_put_are_ranked_by_every_recommender(client: TestClient, rankers) -> None:
     news = [{"id": "new/1", "title": "word8 word9"}, {"id": "N5", "title": "word1"}]
     done = client.put("/news", json={"news": news})
@@ -247,8 +263,9 @@ def test_a_new_start_serves_the_store_with_what_changed_in_the_file(student, tmp
     from recbole_tinynews.serving.service.state import open_state
     from recbole_tinynews.serving.store import Store, StoredArticle
 
-    file, store = tmp_path / "news.csv", Store(tmp_path / "store.db")
+    file, store = tmp_path / "news.parquet", Store(tmp_path / "store.db")
     rows = {"a": "word1", "b": "word2 word3", "c": ""}
+    gap = {"body": None}  # the student reads titles
 
     def started(file: Any) -> list[str]:
         ranker = student.load()
@@ -256,12 +273,12 @@ def test_a_new_start_serves_the_store_with_what_changed_in_the_file(student, tmp
         assert sorted(ranker.news_ids) == sorted(state.titles)
         return [f"{name} {state.titles[name][0]}" for name in ranker.news_ids]
 
-    pd.DataFrame(rows.items(), columns=["id", "title"]).to_csv(file, index=False)
+    pd.DataFrame(rows.items(), columns=["id", "title"]).assign(**gap).to_parquet(file)
     assert started(file) == ["a word1", "b word2 word3", "c "]
     seen, _ = store.articles()
     store.put([StoredArticle("a", None)])
     assert started(None) == ["b word2 word3", "c "]
-    pd.DataFrame({"id": ["b", "c"], "title": ["word2 word3", "word4"]}).to_csv(file, index=False)
+    pd.DataFrame({"id": ["b", "c"], "title": ["word2 word3", "word4"], **gap}).to_parquet(file)
     assert started(file) == ["b word2 word3", "c word4"]
     assert [each.id for each in store.articles(seen)[1]] == ["a", "c"]
 

@@ -81,7 +81,10 @@ def test_ctrl_c_while_it_encodes_ends_it(student: Served, tmp_path: Path) -> Non
 def test_recommenders_are_exchanged_without_a_failed_request(
     student: Served, teacher: Served, tmp_path: Path, monkeypatch, capsys
 ) -> None:
-    """An update would end all requests that run, and lose the articles that were put."""
+    """An update would end all requests that run, lose what was put, and bring back what was not.
+
+    A link that moves while a service starts would be followed after its next move alone.
+    """
     from fastapi.testclient import TestClient
 
     from recbole_tinynews.serving.service import server
@@ -96,6 +99,7 @@ def test_recommenders_are_exchanged_without_a_failed_request(
         with TestClient(app) as client, ThreadPoolExecutor() as pool:
             news = [{"id": "put", "title": "word7"}]
             assert client.put("/news", json={"news": news}).is_success
+            assert client.delete("/news/A2").is_success
             going = threading.Event()
 
             def ask_on() -> None:
@@ -106,8 +110,9 @@ def test_recommenders_are_exchanged_without_a_failed_request(
             asking = [pool.submit(ask_on) for _ in range(3)]
             try:
                 for target in (tmp_path / "broken", teacher.artifact.folder):
-                    switch(folder, target)
                     before, until = len(errors), time.monotonic() + 30
+                    if before:
+                        switch(folder, target)
                     while len(errors) == before and len(versions) < 2:
                         assert time.monotonic() < until, "the link was not followed"
                         errors.extend(capsys.readouterr().err.splitlines())
@@ -118,10 +123,17 @@ def test_recommenders_are_exchanged_without_a_failed_request(
             finally:  # else the pool would wait for ever
                 going.set()
             assert [each.result(SECONDS) for each in asking] == [None] * 3
+            kept = [each["id"] for each in client.get("/news?query=").json()["news"]]
+            assert kept == ["A0", "A1", "put"]
+
+    def move_while_it_starts(_: Path | None) -> None:
+        switch(folder, tmp_path / "broken")
 
     monkeypatch.setattr(server, "run", run)
     monkeypatch.setattr(serve, "FOLLOW_SECONDS", 0.01)
-    serve.main([str(folder), f"--news={news_file(tmp_path)}", "--port=0"])
+    monkeypatch.setattr(serve, "_token", move_while_it_starts)
+    store = f"--store={tmp_path / 'store'}"
+    serve.main([str(folder), f"--news={news_file(tmp_path)}", store, "--port=0"])
     assert set(statuses) == {200}
     assert versions == {each.load().engine.identity for each in (student, teacher)}
     assert len(errors) == 1
@@ -155,7 +167,9 @@ def test_what_can_t_be_served_is_one_line(
     table = tmp_path / "news.csv"
     table.write_text("name,title\n1,x\n", encoding="utf-8")
     assert "columns" in refused(capsys, folder, "--port=0", f"--news={table}")
-    for name, content in (("a.csv", b""), ("b.csv", b"\xff\x99\0"), ("c.parquet", b"x" * 99)):
+    longer = b"id,title\n1,Storm, then rain\n2,Cup final\n"  # titles would be ids
+    files = {"a.csv": b"", "b.csv": b"\xff\x99\0", "c.parquet": b"x" * 99, "d.csv": longer}
+    for name, content in files.items():
         (tmp_path / name).write_bytes(content)  # pandas names no file
         said = refused(capsys, folder, "--port=0", f"--news={tmp_path / name}")
         assert str(tmp_path / name) in said
